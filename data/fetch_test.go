@@ -1,0 +1,553 @@
+package data
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// content is what the tests fetch: enough for several writes of the copy loop.
+var content = bytes.Repeat([]byte("meta flow maps "), 10000)
+
+func sumOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+func fileAt(urls ...string) File {
+	return File{Name: "weights.bin", SHA256: sumOf(content), Size: int64(len(content)), URLs: urls}
+}
+
+// serve answers each request by the next handler, and by the last one from then on; it logs the Range that was asked for.
+func serve(t *testing.T, handlers ...http.HandlerFunc) (url string, ranges func() []string) {
+	t.Helper()
+	var mu sync.Mutex
+	var log []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		h := handlers[min(len(log), len(handlers)-1)]
+		log = append(log, r.Header.Get("Range"))
+		mu.Unlock()
+		h(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL + "/weights.bin", func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(log)
+	}
+}
+
+// good serves b as a file server does, ranges included.
+func good(b []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "weights.bin", time.Time{}, bytes.NewReader(b))
+	}
+}
+
+// status answers with a status alone.
+func status(code int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", code) }
+}
+
+// noRange serves content in full whatever is asked for.
+func noRange(w http.ResponseWriter, _ *http.Request) { w.Write(content) }
+
+// chunked serves b without saying how long it is.
+func chunked(b []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.(http.Flusher).Flush()
+		w.Write(b)
+	}
+}
+
+// cut serves a file that breaks off n bytes after what was asked for.
+func cut(n int) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		good(content)(&cutWriter{w, n}, r)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+type cutWriter struct {
+	http.ResponseWriter
+	left int
+}
+
+func (w *cutWriter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p[:min(len(p), w.left)])
+	w.left -= n
+	w.ResponseWriter.(http.Flusher).Flush()
+	if err == nil && n < len(p) {
+		err = errors.New("cut")
+	}
+	return n, err
+}
+
+// stall serves n bytes and then nothing more until the client goes away.
+func stall(n int) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		good(content)(&cutWriter{w, n}, r)
+		<-r.Context().Done()
+	}
+}
+
+// clock is a Sleep that takes no time and remembers the waits.
+type clock struct{ waits []time.Duration }
+
+func (c *clock) sleep(ctx context.Context, d time.Duration) error {
+	c.waits = append(c.waits, d)
+	return ctx.Err()
+}
+
+func part(dir string) string { return filepath.Join(dir, "weights.bin.part") }
+
+// wantFile fails the test unless dir has the content under its name and no part of it.
+func wantFile(t *testing.T, dir string) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "weights.bin"))
+	if err != nil || !bytes.Equal(b, content) {
+		t.Errorf("file of %d bytes, %v, want the %d that were served", len(b), err, len(content))
+	}
+	if _, err := os.Stat(part(dir)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the .part is still there: %v", err)
+	}
+}
+
+func write(t *testing.T, path string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, b, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Each case is one mirror that misbehaves in its way and one that ends well.
+func TestFetch(t *testing.T) {
+	rest := func(n int) string { return fmt.Sprintf("bytes=%d-", n) }
+	half := len(content) / 2
+	wrong := bytes.Repeat([]byte("x"), len(content))
+	for _, tc := range []struct {
+		name     string
+		kept     []byte // in the .part before
+		handlers []http.HandlerFunc
+		ranges   []string // asked for, in turn
+		waits    int
+	}{
+		{name: "at once", handlers: []http.HandlerFunc{good(content)}, ranges: []string{""}},
+		{name: "of unknown length", handlers: []http.HandlerFunc{chunked(content)}, ranges: []string{""}},
+		{name: "with more after it", handlers: []http.HandlerFunc{chunked(append(slices.Clone(content), wrong...))}, ranges: []string{""}},
+		{name: "resumed", kept: content[:half], handlers: []http.HandlerFunc{good(content)}, ranges: []string{rest(half)}},
+		{name: "kept in full", kept: content},
+		{name: "kept is too long", kept: append(slices.Clone(content), 0), handlers: []http.HandlerFunc{good(content)}, ranges: []string{""}},
+		{name: "kept is wrong", kept: wrong[:half], handlers: []http.HandlerFunc{good(content)}, ranges: []string{rest(half), ""}},
+		{name: "kept in full and wrong", kept: wrong, handlers: []http.HandlerFunc{good(content)}, ranges: []string{""}},
+		{name: "range ignored", kept: content[:half], handlers: []http.HandlerFunc{noRange}, ranges: []string{rest(half)}},
+		{name: "range refused", kept: content[:half], handlers: []http.HandlerFunc{status(416), good(content)},
+			ranges: []string{rest(half), ""}},
+		{name: "overloaded", handlers: []http.HandlerFunc{status(503), status(429), status(500), good(content)},
+			ranges: []string{"", "", "", ""}, waits: 3},
+		{name: "overloaded, resumed", kept: content[:half], handlers: []http.HandlerFunc{status(503), good(content)},
+			ranges: []string{rest(half), rest(half)}, waits: 1},
+		{name: "cut off, many times", handlers: []http.HandlerFunc{cut(10000), cut(10000), cut(10000), cut(10000), cut(10000), cut(10000), good(content)},
+			ranges: []string{"", rest(10000), rest(20000), rest(30000), rest(40000), rest(50000), rest(60000)}, waits: 6},
+		{name: "stalls", handlers: []http.HandlerFunc{stall(10000), good(content)}, ranges: []string{"", rest(10000)}, waits: 1},
+		{name: "stalls before the first byte", handlers: []http.HandlerFunc{stall(0), good(content)}, ranges: []string{"", ""}, waits: 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "new", "folder")
+			if tc.kept != nil {
+				if err := os.MkdirAll(dir, 0o777); err != nil {
+					t.Fatal(err)
+				}
+				write(t, part(dir), tc.kept)
+				write(t, filepath.Join(dir, "weights.bin"), wrong) // an altered file, of the right size
+			}
+			url, ranges := serve(t, tc.handlers...)
+			c := new(clock)
+			f := &Fetcher{Stall: 200 * time.Millisecond, Sleep: c.sleep}
+			if err := f.Fetch(t.Context(), dir, fileAt(url)); err != nil {
+				t.Fatal(err)
+			}
+			wantFile(t, dir)
+			if got := ranges(); !slices.Equal(got, tc.ranges) {
+				t.Errorf("asked for %q, want %q", got, tc.ranges)
+			}
+			if len(c.waits) != tc.waits {
+				t.Errorf("waits %v, want %d", c.waits, tc.waits)
+			}
+			// What is there is checked and not fetched again.
+			if err := f.Fetch(t.Context(), dir, fileAt(url)); err != nil || len(ranges()) != len(tc.ranges) {
+				t.Errorf("fetched again: %v, %q", err, ranges())
+			}
+		})
+	}
+}
+
+// Each case is a mirror that cannot serve the file, and which trying again would not mend.
+func TestFetchNextMirror(t *testing.T) {
+	half := len(content) / 2
+	for _, tc := range []struct {
+		name string
+		kept []byte
+		bad  http.HandlerFunc
+	}{
+		{"not found", nil, status(404)},
+		{"forbidden, resumed", content[:half], status(403)},
+		{"another size", nil, good(content[:half+1])},
+		{"another size, resumed", content[:half], good(content[:half+1])},
+		{"shorter than what is kept", content[:half], good(content[:half-1])},
+		{"a page instead", content[:half], good([]byte("<html>please log in</html>"))},
+		{"another range", content[:half], func(w http.ResponseWriter, r *http.Request) {
+			r.Header.Set("Range", "bytes=1-")
+			good(content)(w, r)
+		}},
+		{"a range nobody asked for", nil, status(206)},
+		{"no content", nil, status(204)},
+		{"wrong bytes", nil, good(bytes.Repeat([]byte("x"), len(content)))},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if tc.kept != nil {
+				write(t, part(dir), tc.kept)
+			}
+			bad, badRanges := serve(t, tc.bad)
+			fine, fineRanges := serve(t, status(503), good(content))
+			c := new(clock)
+			f := &Fetcher{Sleep: c.sleep}
+			if err := f.Fetch(t.Context(), dir, fileAt(bad, fine)); err != nil {
+				t.Fatal(err)
+			}
+			wantFile(t, dir)
+			if n := len(badRanges()); n != 1 {
+				t.Errorf("the bad mirror was asked %d times, want once", n)
+			}
+			want := ""
+			if tc.kept != nil { // and nothing of what was kept is lost by the bad mirror
+				want = fmt.Sprintf("bytes=%d-", half)
+			}
+			if got := fineRanges(); !slices.Equal(got, []string{want, want}) {
+				t.Errorf("the good mirror was asked for %q, want twice %q", got, want)
+			}
+		})
+	}
+}
+
+func TestFetchFails(t *testing.T) {
+	wrong := bytes.Repeat([]byte("x"), len(content))
+	dead := httptest.NewServer(nil)
+	dead.Close()
+	for _, tc := range []struct {
+		name     string
+		handlers []http.HandlerFunc
+		requests int
+		want     string
+		is       error
+		kept     int
+	}{
+		{"not found", []http.HandlerFunc{status(404)}, 1, "404 Not Found", nil, 0},
+		{"wrong bytes", []http.HandlerFunc{good(wrong)}, 1, "weights.bin.part is deleted", ErrChecksum, 0},
+		{"always overloaded", []http.HandlerFunc{status(503)}, 3, "503 Service Unavailable", nil, 0},
+		{"cut off where it was before", []http.HandlerFunc{cut(5000), cut(0)}, 4, "5000 of 150000 bytes are kept", nil, 5000},
+		{"a short page instead", []http.HandlerFunc{chunked([]byte("log in"))}, 4, "ended after 6 of 150000", nil, 6},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := t.TempDir()
+			old := []byte("an older version")
+			write(t, filepath.Join(dir, "weights.bin"), old)
+			url, ranges := serve(t, tc.handlers...)
+			var failed int
+			f := &Fetcher{Attempts: 3, Sleep: new(clock).sleep, Report: func(e Event) {
+				if e.Err != nil {
+					failed++
+				}
+			}}
+			err := f.Fetch(t.Context(), dir, fileAt(url, dead.URL))
+			for _, want := range []string{"weights.bin", url, tc.want, dead.URL, "refused"} {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("error %v, want %q in it", err, want)
+				}
+			}
+			if err != nil && strings.Contains(err.Error(), "\n") {
+				t.Errorf("error %q has more than one line", err)
+			}
+			if tc.is != nil && !errors.Is(err, tc.is) {
+				t.Errorf("error %v is not %v", err, tc.is)
+			}
+			if got := len(ranges()); got != tc.requests {
+				t.Errorf("%d requests, want %d", got, tc.requests)
+			}
+			if failed < tc.requests {
+				t.Errorf("%d failures were reported, want %d and those of the dead mirror", failed, tc.requests)
+			}
+			if b, err := os.ReadFile(filepath.Join(dir, "weights.bin")); err != nil || !bytes.Equal(b, old) {
+				t.Errorf("what was there is now %q, %v", b, err)
+			}
+			if info, err := os.Stat(part(dir)); (err == nil) != (tc.kept > 0) || err == nil && info.Size() != int64(tc.kept) {
+				t.Errorf("the .part: %v, %v, want %d bytes", info, err, tc.kept)
+			}
+		})
+	}
+}
+
+// Slow is not dead: what ends an attempt is the time without a byte, not the time in all. Over HTTP/2 too, whose client
+// tells less of why a request ended.
+func TestFetchStall(t *testing.T) {
+	slow := func(w http.ResponseWriter, _ *http.Request) {
+		for piece := range slices.Chunk(content, len(content)/10) {
+			time.Sleep(60 * time.Millisecond)
+			w.Write(piece)
+			w.(http.Flusher).Flush()
+		}
+	}
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			var requests atomic.Int32
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Proto != protocol {
+					t.Errorf("a request by %s", r.Proto)
+				}
+				if requests.Add(1) == 1 {
+					stall(100)(w, r)
+				}
+				slow(w, r)
+			}))
+			server.EnableHTTP2 = protocol == "HTTP/2.0"
+			server.StartTLS()
+			defer server.Close()
+			var failures []error
+			f := &Fetcher{Client: server.Client(), Stall: 400 * time.Millisecond, Sleep: new(clock).sleep, Report: func(e Event) {
+				if e.Err != nil {
+					failures = append(failures, e.Err)
+				}
+			}}
+			dir := t.TempDir()
+			if err := f.Fetch(t.Context(), dir, fileAt(server.URL)); err != nil {
+				t.Fatal(err)
+			}
+			wantFile(t, dir)
+			if len(failures) != 1 || !strings.HasSuffix(failures[0].Error(), "nothing came for 400ms") || requests.Load() != 2 {
+				t.Errorf("%d requests, failures %v, want one that says that nothing came", requests.Load(), failures)
+			}
+		})
+	}
+}
+
+func TestFetchBackoff(t *testing.T) {
+	url, _ := serve(t, status(503), status(503), status(503), cut(5000), status(503), status(503), good(content))
+	c := new(clock)
+	f := &Fetcher{Backoff: 20 * time.Second, Sleep: c.sleep}
+	if err := f.Fetch(t.Context(), t.TempDir(), fileAt(url)); err != nil {
+		t.Fatal(err)
+	}
+	want := []time.Duration{20, 40, 60, 20, 40, 60} // seconds: doubled, at most a minute, from the start after progress
+	for i := range want {
+		want[i] *= time.Second
+	}
+	if !slices.Equal(c.waits, want) {
+		t.Errorf("waits %v, want %v", c.waits, want)
+	}
+}
+
+func TestFetchProgress(t *testing.T) {
+	dir := t.TempDir()
+	half := int64(len(content) / 2)
+	write(t, part(dir), content[:half])
+	url, _ := serve(t, status(503), good(content))
+	var events []Event
+	f := &Fetcher{Backoff: time.Hour, Sleep: new(clock).sleep, Report: func(e Event) { events = append(events, e) }}
+	if err := f.Fetch(t.Context(), dir, fileAt(url)); err != nil {
+		t.Fatal(err)
+	}
+	if len(events) < 4 || events[0].Err == nil || events[1].Wait != time.Hour {
+		t.Fatalf("events %+v, want a failure, a wait, and bytes", events)
+	}
+	done := half
+	for i, e := range events {
+		if e.File != "weights.bin" || e.Total != int64(len(content)) {
+			t.Errorf("event %d: %+v", i, e)
+		}
+		if i < 2 {
+			if e.Done != half {
+				t.Errorf("event %d has %d bytes done, want the %d kept", i, e.Done, half)
+			}
+		} else if e.Err != nil || e.Wait != 0 || e.Done <= done {
+			t.Errorf("event %d: %+v after %d bytes", i, e, done)
+		} else {
+			done = e.Done
+		}
+	}
+	if done != int64(len(content)) {
+		t.Errorf("the last event has %d bytes", done)
+	}
+}
+
+// A cancelled call keeps what it has, and the next one asks for the rest.
+func TestFetchCancel(t *testing.T) {
+	dir := t.TempDir()
+	url, ranges := serve(t, stall(50000), good(content))
+	ctx, cancel := context.WithCancel(t.Context())
+	f := &Fetcher{Report: func(e Event) {
+		if e.Err != nil || e.Wait > 0 {
+			t.Errorf("event %+v: the call has not ended with its context", e)
+		}
+		if e.Done == 50000 {
+			cancel()
+		}
+	}}
+	err := f.Fetch(ctx, dir, fileAt(url, url))
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "50000 of 150000 bytes are kept") {
+		t.Errorf("error %v, want it to be cancelled and say what is kept", err)
+	}
+	if b, err := os.ReadFile(part(dir)); err != nil || !bytes.Equal(b, content[:50000]) {
+		t.Fatalf("kept %d bytes, %v", len(b), err)
+	}
+	if err := f.Fetch(t.Context(), dir, fileAt(url)); err != nil {
+		t.Fatal(err)
+	}
+	wantFile(t, dir)
+	if got := ranges(); !slices.Equal(got, []string{"", "bytes=50000-"}) {
+		t.Errorf("asked for %q", got)
+	}
+}
+
+// The wait between attempts ends with the context; this one is an hour on the real clock.
+func TestFetchCancelWait(t *testing.T) {
+	url, _ := serve(t, status(503))
+	ctx, cancel := context.WithCancel(t.Context())
+	f := &Fetcher{Backoff: time.Hour, Report: func(e Event) {
+		if e.Wait > 0 {
+			cancel()
+		}
+	}}
+	if err := f.Fetch(ctx, t.TempDir(), fileAt(url)); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want it to be cancelled", err)
+	}
+}
+
+// Callers at once make one download between them, and all have the file.
+func TestFetchConcurrently(t *testing.T) {
+	dir := t.TempDir()
+	var requests, writers atomic.Int32
+	url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		if writers.Add(1) > 1 {
+			t.Error("two callers write at once")
+		}
+		defer writers.Add(-1)
+		good(content)(w, r)
+	})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if err := new(Fetcher).Fetch(t.Context(), dir, fileAt(url)); err != nil {
+				t.Error(err)
+			}
+			wantFile(t, dir)
+		})
+	}
+	wg.Wait()
+	if n := requests.Load(); n != 1 {
+		t.Errorf("%d requests, want 1", n)
+	}
+}
+
+// A caller that waits for another stops with its own context.
+func TestFetchCancelWhileLocked(t *testing.T) {
+	dir := t.TempDir()
+	arrived := make(chan struct{})
+	url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		stall(100)(w, r)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() { first <- new(Fetcher).Fetch(ctx, dir, fileAt(url)) }()
+	<-arrived
+	late, cancelLate := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancelLate()
+	if err := new(Fetcher).Fetch(late, dir, fileAt(url)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the second caller: %v", err)
+	}
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("the first caller: %v", err)
+	}
+}
+
+// Trouble of this machine is not put to every mirror in turn.
+func TestFetchLocalError(t *testing.T) {
+	url, ranges := serve(t, good(content))
+	for name, path := range map[string]func(dir string) string{
+		"target is a folder": func(dir string) string { return filepath.Join(dir, "weights.bin") },
+		"part is a folder":   part,
+	} {
+		dir := t.TempDir()
+		if err := os.Mkdir(path(dir), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		before := len(ranges())
+		c := new(clock)
+		err := (&Fetcher{Sleep: c.sleep}).Fetch(t.Context(), dir, fileAt(url, url))
+		if err == nil || !strings.Contains(err.Error(), path(dir)) || len(c.waits) > 0 || len(ranges()) > before+1 {
+			t.Errorf("%s: error %v after %d requests", name, err, len(ranges())-before)
+		}
+	}
+}
+
+func TestFetchChecksFiles(t *testing.T) {
+	ok := fileAt("http://localhost/x")
+	for want, change := range map[string]func(*File){
+		`"" is not a plain`:            func(f *File) { f.Name = "" },
+		`"." is not a plain`:           func(f *File) { f.Name = "." },
+		`".." is not a plain`:          func(f *File) { f.Name = ".." },
+		`"../x" is not a plain`:        func(f *File) { f.Name = "../x" },
+		`"/etc/x" is not a plain`:      func(f *File) { f.Name = "/etc/x" },
+		`"beef" is not a SHA-256`:      func(f *File) { f.SHA256 = "beef" },
+		"is not a SHA-256":             func(f *File) { f.SHA256 = strings.Repeat("x", 64) },
+		"size 0":                       func(f *File) { f.Size = 0 },
+		"no URL":                       func(f *File) { f.URLs = nil },
+		`"ftp://x/y" is not a URL`:     func(f *File) { f.URLs = []string{"http://x/y", "ftp://x/y"} },
+		`"http://a b/" is not a URL`:   func(f *File) { f.URLs = []string{"http://a b/"} },
+		`two files are named "weights`: func(*File) {},
+	} {
+		bad := ok
+		change(&bad)
+		dir := filepath.Join(t.TempDir(), "new")
+		if err := new(Fetcher).Fetch(t.Context(), dir, ok, bad); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%q: the folder was made before the files were checked", want)
+		}
+	}
+}
+
+// A read-only folder that has everything will do.
+func TestFetchReadOnly(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "weights.bin"), content)
+	if err := os.Chmod(dir, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Chmod(dir, 0o777) })
+	if err := new(Fetcher).Fetch(t.Context(), dir, fileAt("http://localhost/x")); err != nil {
+		t.Error(err)
+	}
+	if names, _ := os.ReadDir(dir); len(names) != 1 {
+		t.Errorf("the folder has %v", names)
+	}
+}

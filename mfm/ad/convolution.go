@@ -1,0 +1,126 @@
+package ad
+
+import (
+	"slices"
+
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+)
+
+// convolutionVJP takes the place of GoMLX's reverse-mode rule of convolutions, which panics on dilated inputs (the gradient of a
+// strided convolution is one) and is off by half a pixel for kernels of even size. The formulas are those of JAX
+// (jax/_src/lax/convolution.py): both gradients are convolutions themselves, with strides and dilations in exchanged roles.
+func convolutionVJP(n *Node, cotangents []*Node, _ shapes.Shape) []*Node {
+	c := convolutionOf(n)
+	return []*Node{c.byInput(cotangents[0]), c.byKernel(cotangents[0])}
+}
+
+// convolution is a ConvGeneral node with all its parameters filled in.
+type convolution struct {
+	output, input, kernel                    *Node
+	axes                                     ConvolveAxesConfig
+	strides, inputDilations, kernelDilations []int
+	paddings                                 [][2]int
+	channelGroups, batchGroups               int // at most one of them is above 1
+}
+
+func convolutionOf(n *Node) *convolution {
+	v := field(n, "axes")
+	axis := func(name string) int { return int(v.FieldByName(name).Int()) }
+	spatial := func(name string) []int { return ints(v.FieldByName(name)) }
+	rank := n.Rank() - 2
+	c := &convolution{
+		output: n, input: n.Inputs()[0], kernel: n.Inputs()[1],
+		axes: ConvolveAxesConfig{
+			InputBatch: axis("InputBatch"), InputChannels: axis("InputChannels"), InputSpatial: spatial("InputSpatial"),
+			KernelInputChannels: axis("KernelInputChannels"), KernelOutputChannels: axis("KernelOutputChannels"), KernelSpatial: spatial("KernelSpatial"),
+			OutputBatch: axis("OutputBatch"), OutputChannels: axis("OutputChannels"), OutputSpatial: spatial("OutputSpatial"),
+		},
+		strides:         onesIfEmpty(intsField(n, "strides"), rank),
+		inputDilations:  onesIfEmpty(intsField(n, "inputDilations"), rank),
+		kernelDilations: onesIfEmpty(intsField(n, "kernelDilations"), rank),
+		paddings:        pairsField(n, "paddings"),
+		channelGroups:   max(1, intField(n, "channelGroupCount")),
+		batchGroups:     max(1, intField(n, "batchGroupCount")),
+	}
+	if len(c.paddings) == 0 {
+		c.paddings = make([][2]int, rank)
+	}
+	return c
+}
+
+// extents of the dilated input, the dilated kernel and the output with its strides filled in, along spatial axis i.
+func (c *convolution) extents(i int) (input, kernel, output int) {
+	input = (c.input.Shape().Dim(c.axes.InputSpatial[i])-1)*c.inputDilations[i] + 1
+	kernel = (c.kernel.Shape().Dim(c.axes.KernelSpatial[i])-1)*c.kernelDilations[i] + 1
+	output = (c.output.Shape().Dim(c.axes.OutputSpatial[i])-1)*c.strides[i] + 1
+	return
+}
+
+// byInput returns the cotangent of the input for w of the output: w convolved with the reversed kernel, its input and output
+// channels exchanged.
+func (c *convolution) byInput(w *Node) *Node {
+	a := c.axes
+	kernel, groups := c.kernel, max(c.channelGroups, c.batchGroups)
+	if groups > 1 { // output channels in groups become input channels in groups
+		kernel = moveGroups(kernel, groups, a.KernelOutputChannels, a.KernelInputChannels)
+	}
+	paddings := make([][2]int, len(c.paddings))
+	for i := range paddings {
+		inputSize, kernelSize, outputSize := c.extents(i)
+		before := kernelSize - 1 - c.paddings[i][0]
+		paddings[i] = [2]int{before, inputSize + kernelSize - 1 - outputSize - before}
+	}
+	axes := ConvolveAxesConfig{
+		InputBatch: a.OutputBatch, InputChannels: a.OutputChannels, InputSpatial: a.OutputSpatial,
+		KernelInputChannels: a.KernelOutputChannels, KernelOutputChannels: a.KernelInputChannels, KernelSpatial: a.KernelSpatial,
+		OutputBatch: a.InputBatch, OutputChannels: a.InputChannels, OutputSpatial: a.InputSpatial,
+	}
+	x := ConvGeneral(w, Reverse(kernel, a.KernelSpatial...), axes, c.inputDilations, paddings, c.strides, c.kernelDilations, groups, 1)
+	if c.batchGroups > 1 { // their channels side by side go back to the batch
+		x = moveGroups(x, groups, a.InputChannels, a.InputBatch)
+	}
+	return x
+}
+
+// byKernel returns the cotangent of the kernel for w of the output: the input convolved with w, batch and channels exchanged.
+func (c *convolution) byKernel(w *Node) *Node {
+	a := c.axes
+	paddings := make([][2]int, len(c.paddings))
+	for i := range paddings {
+		inputSize, kernelSize, outputSize := c.extents(i)
+		paddings[i] = [2]int{c.paddings[i][0], outputSize - inputSize + kernelSize - 1 - c.paddings[i][0]}
+	}
+	axes := ConvolveAxesConfig{
+		InputBatch: a.InputChannels, InputChannels: a.InputBatch, InputSpatial: a.InputSpatial,
+		KernelInputChannels: a.OutputBatch, KernelOutputChannels: a.OutputChannels, KernelSpatial: a.OutputSpatial,
+		OutputBatch: a.KernelInputChannels, OutputChannels: a.KernelOutputChannels, OutputSpatial: a.KernelSpatial,
+	}
+	input, groups := c.input, c.batchGroups
+	if c.channelGroups > 1 { // channels being the batch now, their groups go where those of the batch are
+		groups = c.channelGroups
+		input = moveGroups(input, groups, a.InputChannels, a.InputBatch)
+	}
+	return ConvGeneral(input, w, axes, c.kernelDilations, paddings, c.inputDilations, c.strides, groups, 1)
+}
+
+// moveGroups splits axis from of x into groups and puts these, as the slower index, into axis to.
+func moveGroups(x *Node, groups, from, to int) *Node {
+	dims := slices.Clone(x.Shape().Dimensions)
+	dims[from] /= groups
+	split := slices.Insert(slices.Clone(dims), from, groups)
+	x = Reshape(x, split...)
+	// Axis from is now that of the groups, and all others from there on are one further.
+	var order []int
+	for axis := range dims {
+		if axis == to {
+			order = append(order, from)
+		}
+		if axis >= from {
+			axis++
+		}
+		order = append(order, axis)
+	}
+	dims[to] *= groups
+	return Reshape(TransposeAllAxes(x, order...), dims...)
+}

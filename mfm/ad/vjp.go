@@ -1,0 +1,108 @@
+package ad
+
+import (
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+)
+
+// fillVJPs gives a reverse-mode rule to the ops that GoMLX has none for: of linear ones written out here, of all
+// others with a forward-mode rule that rule's transpose. That of convolutions is replaced, see convolutionVJP.
+func fillVJPs() {
+	for op, vjp := range map[NodeType]VJP{
+		NodeTypePad:                 padVJP,
+		NodeTypeReverse:             reverseVJP,
+		NodeTypeSelectAndScatterMax: selectAndScatterVJP,
+		NodeTypeSelectAndScatterMin: selectAndScatterVJP,
+	} {
+		fillVJP(op, vjp)
+	}
+	for op, r := range rules {
+		fillVJP(op, transposedRule(r))
+	}
+	VJPRegistration[NodeTypeConvGeneral] = convolutionVJP
+}
+
+func fillVJP(op NodeType, vjp VJP) {
+	if _, ok := VJPRegistration[op]; !ok {
+		VJPRegistration[op] = vjp
+	}
+}
+
+// transposedRule makes a reverse-mode rule of a forward-mode one: ẋ -> Jẋ is linear, and the gradient of <w, Jẋ> in ẋ is
+// Jᵀw. The value of ẋ doesn't matter then; it is zero.
+func transposedRule(r rule) VJP {
+	return func(n *Node, cotangents []*Node, _ shapes.Shape) []*Node {
+		result := make([]*Node, len(n.Inputs()))
+		tangents := make([]*Node, len(n.Inputs()))
+		var variables []*Node
+		for i, x := range n.Inputs() {
+			if differentiable(x) {
+				tangents[i] = zerosLike(x)
+				variables = append(variables, tangents[i])
+			}
+		}
+		if len(variables) == 0 {
+			return result
+		}
+		var sum *Node
+		for i, t := range r(n, tangents) {
+			if t != nil && cotangents[i] != nil {
+				sum = add(sum, inner(cotangents[i], t))
+			}
+		}
+		if sum == nil {
+			return result
+		}
+		gradients := Gradient(sum, variables...)
+		for i, t := range tangents {
+			if t != nil {
+				result[i], gradients = gradients[0], gradients[1:]
+			}
+		}
+		return result
+	}
+}
+
+// reverseVJP: a reversal is its own transpose.
+func reverseVJP(n *Node, cotangents []*Node, _ shapes.Shape) []*Node {
+	return []*Node{n.CloneWithInputs(cotangents[0])}
+}
+
+// padVJP takes the input's elements out of the padded ones; what is left belongs to the padding. Negative padding has cut
+// elements off, which get zero.
+func padVJP(n *Node, cotangents []*Node, _ shapes.Shape) []*Node {
+	x, w := n.Inputs()[0], cotangents[0]
+	uncut := make([]PadAxis, x.Rank())
+	specs := make([]SliceAxisSpec, x.Rank())
+	for axis, pad := range padding(n) {
+		uncut[axis] = PadAxis{Start: max(0, -pad.Start), End: max(0, -pad.End)}
+		start, dim := max(0, pad.Start), x.Shape().Dimensions[axis]
+		specs[axis] = AxisRange(start, start+dim+max(0, dim-1)*pad.Interior).Stride(pad.Interior + 1)
+	}
+	byX := Slice(Pad(w, scalar(w, 0), uncut...), specs...)
+	return []*Node{byX, Sub(ReduceAllSum(w), ReduceAllSum(byX))}
+}
+
+// padding of each axis of a Pad node.
+func padding(n *Node) []PadAxis {
+	pads := make([]PadAxis, n.Rank())
+	config := field(n, "axesConfig")
+	for axis := range config.Len() {
+		c := config.Index(axis)
+		pads[axis] = PadAxis{
+			Start: int(c.FieldByName("Start").Int()), End: int(c.FieldByName("End").Int()), Interior: int(c.FieldByName("Interior").Int()),
+		}
+	}
+	return pads
+}
+
+// selectAndScatterVJP: the op scatters each value of its second input to the place in a window of the first where the
+// extremum lies. Its transpose picks them up there, as the tangent of the pooling by that extremum does.
+func selectAndScatterVJP(n *Node, cotangents []*Node, _ shapes.Shape) []*Node {
+	x, combine, sign := n.Inputs()[0], Max, -1
+	if n.Type() == NodeTypeSelectAndScatterMin {
+		combine, sign = Min, 1
+	}
+	pooled := windowOf(n, "windowStrides").reduce(x, Infinity(x.Graph(), x.DType(), sign), combine)
+	return []*Node{nil, JVP(one(pooled), one(x), cotangents)[0]}
+}

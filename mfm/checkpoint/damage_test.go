@@ -1,0 +1,178 @@
+package checkpoint
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// TestDamage harms the newest of two checkpoints in every way; the one before is used and the harm named.
+func TestDamage(t *testing.T) {
+	truncate := func(part float64) func(*testing.T, string) {
+		return func(t *testing.T, path string) {
+			info, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(path, int64(part*float64(info.Size()))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	edit := func(change func([]byte) []byte) func(*testing.T, string) {
+		return func(t *testing.T, path string) {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, change(data), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	replace := func(old, new string) func(*testing.T, string) {
+		return edit(func(data []byte) []byte {
+			if !bytes.Contains(data, []byte(old)) {
+				t.Fatalf("no %q to replace", old)
+			}
+			return bytes.ReplaceAll(data, []byte(old), []byte(new))
+		})
+	}
+	const tensorFile, manifestFile = "step-000000200.safetensors", "step-000000200.json"
+	for _, test := range []struct {
+		name, file string
+		harm       func(*testing.T, string)
+		want       string
+	}{
+		{"tensors emptied", tensorFile, truncate(0), tensorFile + ": torn: 0 bytes"},
+		{"tensors torn in the length", tensorFile, edit(func(b []byte) []byte { return b[:5] }), "torn: 5 bytes"},
+		{"tensors torn in the header", tensorFile, edit(func(b []byte) []byte { return b[:50] }), "torn: 50 bytes"},
+		{"tensors torn in the data", tensorFile, truncate(0.99), "torn"},
+		{"tensors too long", tensorFile, edit(func(b []byte) []byte { return append(b, 0) }), "torn"},
+		{"tensors zeroed", tensorFile, edit(func(b []byte) []byte { return make([]byte, len(b)) }), "altered"},
+		{"tensors' last bit", tensorFile, edit(func(b []byte) []byte { b[len(b)-1] ^= 1; return b }), "altered"},
+		{"tensors swapped", tensorFile, edit(func([]byte) []byte { return encoded(t, state(201), nil) }), "altered"},
+		{"tensors missing", tensorFile, func(t *testing.T, path string) { _ = os.Remove(path) }, tensorFile},
+		{"tensors a folder", tensorFile, func(t *testing.T, path string) { _ = os.Remove(path); _ = os.Mkdir(path, 0o755) }, "not a regular file"},
+		{"manifest emptied", manifestFile, truncate(0), manifestFile + ": torn or altered"},
+		{"manifest torn", manifestFile, truncate(0.5), manifestFile + ": torn or altered"},
+		{"manifest missing", manifestFile, func(t *testing.T, path string) { _ = os.Remove(path) }, manifestFile + " is missing"},
+		{"manifest null", manifestFile, edit(func([]byte) []byte { return []byte("null") }), "format"},
+		{"manifest a list", manifestFile, edit(func([]byte) []byte { return []byte("[]") }), manifestFile},
+		{"manifest huge", manifestFile, edit(func(b []byte) []byte { return append(b, make([]byte, maxManifest)...) }), "limit"},
+		{"meta edited", manifestFile, replace(`"examples": 12800`, `"examples": 12801`), "altered"},
+		{"step edited", manifestFile, replace(`"step": 200`, `"step": 201`), "altered"},
+		{"other version", manifestFile, replace(`"version": 1`, `"version": 2`), "version 2"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			save(t, open(t, dir, 2), 100, 200)
+			test.harm(t, filepath.Join(dir, test.file))
+			problems := requireLatest(t, dir, 100)
+			if len(problems) != 1 || !strings.Contains(problems[0].Error(), test.want) {
+				t.Errorf("problems %q, want one with %q", problems, test.want)
+			}
+			if _, err := Load(dir, 200); err == nil {
+				t.Error("loaded")
+			}
+		})
+	}
+}
+
+// TestForgedManifest: one whose checksum is right is still not believed about names and places.
+func TestForgedManifest(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		forge func(*manifest)
+		want  string
+	}{
+		{"outside", func(m *manifest) { m.File = "../step-000000100.safetensors" }, "not the name"},
+		{"absolute", func(m *manifest) { m.File = "/dev/zero" }, "not the name"},
+		{"itself", func(m *manifest) { m.File = "step-000000100.json" }, "not the name"},
+		{"other step's file", func(m *manifest) { m.File = "step-000000200.safetensors" }, "not the name"},
+		{"other step", func(m *manifest) { m.Step = 200 }, "manifest of step 200"},
+		{"size", func(m *manifest) { m.Size++ }, "torn"},
+		{"tensors", func(m *manifest) { delete(m.Tensors, "rng") }, "not those that the manifest lists"},
+		{"shape", func(m *manifest) { m.Tensors["rng"] = manifestTensor{"U64", []int{1, 2}} }, "not those that the manifest lists"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			save(t, open(t, dir, 1), 100)
+			forged, err := readManifest(dir, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			test.forge(forged)
+			text, err := forged.encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, manifestName(100)), text, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			_, problems, err := Latest(dir)
+			if !errors.Is(err, ErrNone) || len(problems) != 1 || !strings.Contains(problems[0].Error(), test.want) {
+				t.Errorf("error %v, problems %q, want one with %q", err, problems, test.want)
+			}
+		})
+	}
+}
+
+// flipped returns data with bits of byte i flipped.
+func flipped(data []byte, i int, bits byte) []byte {
+	harmed := bytes.Clone(data)
+	harmed[i] ^= bits
+	return harmed
+}
+
+// TestEveryByte flips bits of each byte of both files. In the tensors each is noticed; in the manifest it is noticed or
+// changes nothing, such as white space.
+func TestEveryByte(t *testing.T) {
+	dir := t.TempDir()
+	save(t, open(t, dir, 1), 3)
+	path := filepath.Join(dir, tensorNames(3)[0])
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range data {
+		if err := os.WriteFile(path, flipped(data, i, 1), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(dir, 3); err == nil {
+			t.Fatalf("byte %d of the tensors: unnoticed", i)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(dir, manifestName(3)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := decodeManifest(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range text {
+		for bit := range 8 {
+			got, err := decodeManifest(flipped(text, i, 1<<bit))
+			if err == nil && !reflect.DeepEqual(got, want) {
+				t.Fatalf("bit %d of byte %d of the manifest: unnoticed", bit, i)
+			}
+		}
+	}
+}
+
+func TestUnreadableFolder(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var pathError *fs.PathError
+	if _, _, err := Latest(path); !errors.As(err, &pathError) || errors.Is(err, ErrNone) {
+		t.Errorf("a file as the folder: %v", err)
+	}
+}

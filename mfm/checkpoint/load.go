@@ -1,0 +1,150 @@
+package checkpoint
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// ErrNone is the error, wrapped, of a folder that has no sound checkpoint.
+var ErrNone = errors.New("no checkpoint")
+
+// Checkpoint is the state of a training after Step steps.
+type Checkpoint struct {
+	Step    int64
+	Tensors Tensors         // in local memory
+	Meta    json.RawMessage // what was given to [Manager.Save], as JSON without white space
+}
+
+// Latest returns the newest sound checkpoint in dir. Every newer one that is torn or altered (wrong size or SHA-256, bad
+// JSON, a file missing) is passed over and named in problems, which a caller should show. Without any sound one the
+// error wraps [ErrNone], with the problems saying whether there was something.
+//
+// It needs no lock and writes nothing, so that a running training can be evaluated.
+func Latest(dir string) (c *Checkpoint, problems []error, err error) {
+	// A running training may delete an old checkpoint between our listing and our reading it; a newer one exists then.
+	const attempts = 10
+	for range attempts {
+		var moved bool
+		if c, problems, moved, err = latest(dir); !moved {
+			break
+		}
+	}
+	return c, problems, err
+}
+
+func latest(dir string) (c *Checkpoint, problems []error, moved bool, err error) {
+	entries, err := list(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, false, fmt.Errorf("%w: there is no folder %s", ErrNone, dir)
+	}
+	if err != nil {
+		return nil, nil, false, err
+	}
+	steps := map[int64]bool{} // whether the step has a manifest
+	for _, e := range entries {
+		steps[e.step] = steps[e.step] || e.manifest
+	}
+	for _, step := range descending(steps) {
+		if !steps[step] {
+			problems = append(problems, fmt.Errorf("%s is missing: saving step %d was cut short, or the file was deleted", manifestName(step), step))
+			continue
+		}
+		c, err := Load(dir, step)
+		if err == nil {
+			return c, problems, false, nil
+		}
+		moved = moved || errors.Is(err, ErrNone)
+		problems = append(problems, err)
+	}
+	return nil, problems, moved, fmt.Errorf("%w in %s, %d damaged", ErrNone, dir, len(problems))
+}
+
+func descending(steps map[int64]bool) []int64 {
+	sorted := make([]int64, 0, len(steps))
+	for step := range steps {
+		sorted = append(sorted, step)
+	}
+	slices.Sort(sorted)
+	slices.Reverse(sorted)
+	return sorted
+}
+
+// Load returns the checkpoint of a step in dir, checked in full. The error wraps [ErrNone] where the step was never
+// saved or is already deleted, and names the file that is torn, altered or missing otherwise.
+func Load(dir string, step int64) (*Checkpoint, error) {
+	c, err := load(dir, step)
+	if err == nil {
+		return c, nil
+	}
+	if _, gone := os.Stat(filepath.Join(dir, manifestName(step))); errors.Is(gone, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w of step %d in %s", ErrNone, step, dir)
+	}
+	return nil, err
+}
+
+func load(dir string, step int64) (*Checkpoint, error) {
+	m, err := readManifest(dir, step)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", manifestName(step), err)
+	}
+	t, err := readChecked(filepath.Join(dir, m.File), m)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", m.File, err)
+	}
+	return &Checkpoint{Step: step, Tensors: t, Meta: m.Meta}, nil
+}
+
+// readChecked reads the tensors that m describes, hashing the file as it goes.
+func readChecked(path string, m *manifest) (Tensors, error) {
+	f, size, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if size != m.Size {
+		return nil, fmt.Errorf("torn: %d bytes, the manifest says %d", size, m.Size)
+	}
+	sum := newChecksum()
+	r := io.TeeReader(f, sum)
+	t, _, parseErr := Read(r, size)
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return nil, err
+	}
+	if sum.String() != m.SHA256 {
+		return nil, fmt.Errorf("altered: SHA-256 is %s, the manifest says %s", sum, m.SHA256)
+	}
+	if parseErr != nil {
+		return nil, parseErr
+	}
+	if err := sameTensors(t, m); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// sameTensors checks that the file holds what the manifest lists.
+func sameTensors(t Tensors, m *manifest) error {
+	described, err := describe(t)
+	if err != nil {
+		return err
+	}
+	have, err := json.Marshal(described)
+	if err != nil {
+		return err
+	}
+	want, err := json.Marshal(m.Tensors)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(have, want) {
+		return errors.New("its tensors are not those that the manifest lists")
+	}
+	return nil
+}

@@ -1,0 +1,198 @@
+package checkpoint
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	"github.com/gomlx/gomlx/core/tensors"
+)
+
+// TestReferenceFiles reads files that the format's reference implementation wrote, and writes them again: same bytes.
+func TestReferenceFiles(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(goldenFolder(t), "*.safetensors"))
+	if err != nil || len(files) == 0 {
+		t.Skipf("no golden files (%v)", err)
+	}
+	for _, path := range files {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ts, metadata, err := ReadWeights(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The reference leaves the order of the metadata to chance, so where there are some only the data compare.
+			got, begin := encoded(t, ts, metadata), 0
+			if len(metadata) > 0 {
+				begin = 8 + int(binary.LittleEndian.Uint64(want))
+				got = got[8+int(binary.LittleEndian.Uint64(got)):]
+			}
+			if !bytes.Equal(got, want[begin:]) {
+				t.Error("written again, the file differs")
+			}
+		})
+	}
+}
+
+// TestReferenceValues checks numbers, not only bytes, against those that NumPy reads.
+func TestReferenceValues(t *testing.T) {
+	path := filepath.Join(goldenFolder(t), "glass_2d.safetensors")
+	if _, err := os.Stat(path); err != nil {
+		t.Skip(err)
+	}
+	ts, _, err := ReadWeights(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []float64{-0.70085102, -0.38127857, 0.31560671}
+	for i, got := range tensors.MustCopyFlatData[float64](ts["log_weight"]) {
+		if math.Abs(got-want[i]) > 1e-8 {
+			t.Errorf("log_weight[%d] = %v, want %v", i, got, want[i])
+		}
+	}
+}
+
+// goldenFolder looks for the reference values beside the repository, from here upwards.
+func goldenFolder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		golden := filepath.Join(filepath.Dir(dir), "shared", "golden")
+		if _, err := os.Stat(golden); err == nil {
+			return golden
+		}
+	}
+	t.Skip("no golden files beside the repository")
+	return ""
+}
+
+// withHeader makes a file of a header and n zero bytes.
+func withHeader(header string, n int) []byte {
+	data := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
+	return append(append(data, header...), make([]byte, n)...)
+}
+
+// badFiles are refused, each with a text of the error.
+var badFiles = []struct {
+	name string
+	data []byte
+	want string
+}{
+	{"empty", nil, "too short"},
+	{"short", []byte("\x02\x00\x00"), "too short"},
+	{"zip", []byte("PK\x03\x04PK\x03\x04PK"), "over the limit"},
+	{"header beyond the end", []byte("\x09\x00\x00\x00\x00\x00\x00\x00{}"), "does not fit"},
+	{"header length negative", []byte("\xff\xff\xff\xff\xff\xff\xff\xff{}"), "over the limit"},
+	{"no header", withHeader("", 0), "EOF"},
+	{"not UTF-8", withHeader("{\"\xff\":{}}", 0), "UTF-8"},
+	{"list", withHeader("[]", 0), "object"},
+	{"torn JSON", withHeader(`{"w":{"dtype":"F32"`, 0), "unexpected EOF"},
+	{"unclosed", withHeader(`{"w":{"dtype":"F32","shape":[],"data_offsets":[0,4]}`, 4), "EOF"},
+	{"tail", withHeader(`{} {}`, 0), "after the JSON"},
+	{"twice", withHeader(`{"w":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"w":{"dtype":"F32","shape":[],"data_offsets":[4,8]}}`, 8), "occurs twice"},
+	{"metadata number", withHeader(`{"__metadata__":{"a":1}}`, 0), "__metadata__"},
+	{"metadata twice", withHeader(`{"__metadata__":{"a":"1"},"__metadata__":{"a":"1"}}`, 0), "occurs twice"},
+	{"type", withHeader(`{"w":{"dtype":"F31","shape":[],"data_offsets":[0,4]}}`, 4), `"F31" is not supported`},
+	{"no shape", withHeader(`{"w":{"dtype":"F32","data_offsets":[0,4]}}`, 4), "no shape"},
+	{"negative axis", withHeader(`{"w":{"dtype":"F32","shape":[-1,-1],"data_offsets":[0,4]}}`, 4), "negative axis"},
+	{"fraction", withHeader(`{"w":{"dtype":"F32","shape":[1.5],"data_offsets":[0,4]}}`, 4), `"w"`},
+	{"overflow", withHeader(`{"w":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}`, 0), "too large"},
+	{"overflow of an empty shape", withHeader(`{"w":{"dtype":"F32","shape":[0,4294967296,4294967296],"data_offsets":[0,0]}}`, 0), "too large"},
+	{"no offsets", withHeader(`{"w":{"dtype":"F32","shape":[]}}`, 4), "data_offsets"},
+	{"three offsets", withHeader(`{"w":{"dtype":"F32","shape":[],"data_offsets":[0,4,4]}}`, 4), "data_offsets"},
+	{"negative offset", withHeader(`{"w":{"dtype":"F32","shape":[],"data_offsets":[-4,0]}}`, 4), "data_offsets"},
+	{"reversed", withHeader(`{"w":{"dtype":"F32","shape":[],"data_offsets":[4,0]}}`, 4), "data_offsets"},
+	{"beyond the end", withHeader(`{"w":{"dtype":"F32","shape":[],"data_offsets":[4,8]}}`, 4), "data_offsets"},
+	{"huge", withHeader(`{"w":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,4000000000000]}}`, 4), "data_offsets"},
+	{"size", withHeader(`{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}`, 4), "span 4 bytes"},
+	{"overlap", withHeader(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, 8), "begin at byte 4"},
+	{"gap", withHeader(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}`, 12), "begin at byte 8"},
+	{"gap in front", withHeader(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, 8), "begin at byte 4"},
+	{"data left over", withHeader(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 5), "the file has 5"},
+	{"no bool", append(withHeader(`{"a":{"dtype":"BOOL","shape":[2],"data_offsets":[0,2]}}`, 1), 2), "element 1 is 2"},
+}
+
+func TestReadRefuses(t *testing.T) {
+	for _, test := range badFiles {
+		t.Run(test.name, func(t *testing.T) {
+			_, _, err := decoded(test.data)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want one with %q", err, test.want)
+			}
+		})
+	}
+}
+
+// TestReadTorn: no proper prefix of a file is a file, nor is one that ends before it said.
+func TestReadTorn(t *testing.T) {
+	data := encoded(t, everyKind(), nil)
+	for n := range data {
+		if _, _, err := decoded(data[:n]); err == nil {
+			t.Fatalf("the first %d of %d bytes were read as a file", n, len(data))
+		}
+		if _, _, err := Read(bytes.NewReader(data[:n]), int64(len(data))); err == nil {
+			t.Fatalf("%d bytes were read where %d were promised", n, len(data))
+		}
+	}
+}
+
+// TestReadOrder: other writers order tensors and place empty ones as they like.
+func TestReadOrder(t *testing.T) {
+	header := `{"b":{"dtype":"U8","shape":[1],"data_offsets":[1,2]},"e":{"dtype":"F64","shape":[0],"data_offsets":[1,1]},` +
+		`"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"z":{"dtype":"U8","shape":[2,0],"data_offsets":[2,2]}}`
+	data := withHeader(header, 2)
+	copy(data[len(data)-2:], []byte{5, 6})
+	got, _, err := decoded(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	requireSame(t, got, Tensors{
+		"a": tensors.FromFlatDataAndDimensions([]uint8{5}, 1),
+		"b": tensors.FromFlatDataAndDimensions([]uint8{6}, 1),
+		"e": tensors.FromShape(shapes.Make(dtypes.Float64, 0)),
+		"z": tensors.FromShape(shapes.Make(dtypes.Uint8, 2, 0)),
+	})
+}
+
+// FuzzRead: any input gives an error or tensors that survive being written and read again.
+func FuzzRead(f *testing.F) {
+	for _, test := range badFiles {
+		f.Add(test.data)
+	}
+	f.Add(encoded(f, everyKind(), map[string]string{"seed": "7"}))
+	f.Add(encoded(f, Tensors{"w": tensors.FromScalar(true)}, nil))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		ts, metadata, err := decoded(data)
+		if err != nil {
+			return
+		}
+		var total int64
+		for _, tensor := range ts {
+			total += tensor.Shape().ByteSize()
+		}
+		if total > int64(len(data)) {
+			t.Fatalf("%d bytes of tensors from a file of %d", total, len(data))
+		}
+		again, metadataAgain, err := decoded(encoded(t, ts, metadata))
+		if err != nil {
+			t.Fatal(err)
+		}
+		requireSame(t, again, ts)
+		if fmt.Sprint(metadataAgain) != fmt.Sprint(metadata) {
+			t.Fatalf("metadata %q, want %q", metadataAgain, metadata)
+		}
+	})
+}

@@ -1,0 +1,70 @@
+package checkpoint
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/gomlx/compute/dtypes"
+)
+
+// WriteWeights writes the weights of a trained model to one safetensors file at path: float32 tensors only, such as
+// the exponential moving average of the parameters, without the optimizer's state. metadata says where they come from,
+// by habit the keys "command", "seed" and "log"; see [ReadWeights]. The file is replaced atomically: at every moment path
+// is the old file or the new one.
+func WriteWeights(path string, weights Tensors, metadata map[string]string) error {
+	for name, t := range weights {
+		if err := t.CheckValid(); err != nil {
+			return fmt.Errorf("weights %s: tensor %q: %w", path, name, err)
+		}
+		if t.DType() != dtypes.Float32 {
+			return fmt.Errorf("weights %s: tensor %q is %s, a file of weights holds float32", path, name, t.DType())
+		}
+	}
+	write := func(w io.Writer) error { return Write(w, weights, metadata) }
+	if err := writeTemp(disk{}, path, write); err != nil {
+		discard(disk{}, path)
+		return fmt.Errorf("weights %s: %w", path, err)
+	}
+	if err := commit(disk{}, path); err != nil {
+		discard(disk{}, path)
+		return fmt.Errorf("weights %s: %w", path, err)
+	}
+	return nil
+}
+
+// ReadWeights reads any safetensors file, of every element type that [Read] knows, and its metadata. The error names
+// the file.
+func ReadWeights(path string) (Tensors, map[string]string, error) {
+	f, size, err := openRegular(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	t, metadata, err := Read(f, size)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return t, metadata, nil
+}
+
+// openRegular opens a file for reading and returns its size. Pipes and devices have none and are refused, before
+// opening them could block.
+func openRegular(path string) (*os.File, int64, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, 0, fmt.Errorf("%s is not a regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	if info, err = f.Stat(); err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
+}

@@ -1,0 +1,64 @@
+package checkpoint
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/gomlx/core/tensors"
+)
+
+func TestWeights(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mnist größe.safetensors")
+	weights := Tensors{
+		"unet/conv": tensors.FromFlatDataAndDimensions([]float32{1, 2, 3, 4}, 2, 2),
+		"unet/bias": tensors.FromFlatDataAndDimensions([]float32{5}, 1),
+	}
+	metadata := map[string]string{"command": "mfm train mnist --seed 7", "seed": "7", "log": "step 1 loss 0.5\nstep 2 loss 0.25\n"}
+	for range 2 { // the second replaces the first
+		if err := WriteWeights(path, weights, metadata); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, gotMetadata, err := ReadWeights(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	requireSame(t, got, weights)
+	for key, want := range metadata {
+		if gotMetadata[key] != want {
+			t.Errorf("metadata %q is %q, want %q", key, gotMetadata[key], want)
+		}
+	}
+	requireFiles(t, filepath.Dir(path), filepath.Base(path))
+}
+
+func TestWeightsErrors(t *testing.T) {
+	dir := t.TempDir()
+	torn := filepath.Join(dir, "torn.safetensors")
+	if err := os.WriteFile(torn, encoded(t, everyKind(), nil)[:100], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	one := Tensors{"w": tensors.FromScalar(float32(1))}
+	write := func(path string, weights Tensors) error { return WriteWeights(path, weights, nil) }
+	read := func(path string) error { _, _, err := ReadWeights(path); return err }
+	for name, test := range map[string]struct {
+		err  error
+		want string
+	}{
+		"float64":      {write(filepath.Join(dir, "w"), Tensors{"m": tensors.FromScalar(1.0)}), `tensor "m" is Float64`},
+		"nil":          {write(filepath.Join(dir, "w"), Tensors{"m": nil}), `tensor "m"`},
+		"no folder":    {write(filepath.Join(dir, "none", "w"), one), filepath.Join("none", "w")},
+		"onto folder":  {write(dir, one), dir},
+		"read torn":    {read(torn), torn},
+		"read absent":  {read(filepath.Join(dir, "absent")), "absent"},
+		"read folder":  {read(dir), "not a regular file"},
+		"read no data": {read(os.DevNull), "not a regular file"},
+	} {
+		if test.err == nil || !strings.Contains(test.err.Error(), test.want) {
+			t.Errorf("%s: error %v, want one with %q", name, test.err, test.want)
+		}
+	}
+	requireFiles(t, dir, "torn.safetensors")
+}

@@ -1,0 +1,186 @@
+package experiment
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/ad"
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+// BenchRow is the speed of one training step and of the passes it is made of. Times depend on the machine.
+type BenchRow struct {
+	Case            string  `json:"case"` // "mlp": the mixture, batch 1,024; "unet": digits, batch 64
+	Loss            string  `json:"loss"`
+	StepsPerSecond  float64 `json:"steps_per_s"`
+	CompileSeconds  float64 `json:"compile_s"`         // until the first step is done
+	ForwardMS       float64 `json:"forward_ms"`        // the network alone, on the whole batch
+	JVPMS           float64 `json:"jvp_ms"`            // the network and its derivative along (s, x̄), by package ad
+	DoubleReverseMS float64 `json:"double_reverse_ms"` // the same by reverse over reverse; 0 where the host library has no rule for it
+	PeakRSSMB       float64 `json:"peak_rss_mb"`       // of the process so far; 0 where the system does not tell
+}
+
+// Bench measures the training step of a case with a loss from the data alone, for about the given time.
+func Bench(ctx context.Context, b compute.Backend, name string, loss mfm.Consistency, duration time.Duration) (BenchRow, error) {
+	row := BenchRow{Case: name, Loss: string(loss)}
+	var m *mfm.Map
+	var source mfm.Source
+	var shape []int
+	config := mfm.DefaultTrainConfig()
+	config.Loss.Consistency, config.Steps = loss, 1_000_000
+	switch name {
+	case "mlp":
+		e, err := NewGMM(DefaultGMMConfig())
+		if err != nil {
+			return row, err
+		}
+		m, source, shape = e.Map, e.Source(), e.Shape()
+	case "unet":
+		train, _, err := data.MNIST()
+		if err != nil {
+			return row, err
+		}
+		e, err := NewDigits(DefaultDigitsConfig(), train)
+		if err != nil {
+			return row, err
+		}
+		if source, err = e.Source(); err != nil {
+			return row, err
+		}
+		m, shape, config.Batch = e.Map, e.Shape(), 64
+	default:
+		return row, fmt.Errorf("case %q is unknown: use mlp or unet", name)
+	}
+	t, err := mfm.NewTrainer(b, m, source, nil, config)
+	if err != nil {
+		return row, err
+	}
+	if err := row.timeSteps(ctx, t, duration); err != nil {
+		return row, err
+	}
+	if err := row.timePasses(b, t.Store(), m.Backbone, append([]int{config.Batch}, shape...), duration/4); err != nil {
+		return row, err
+	}
+	row.PeakRSSMB = peakRSS()
+	return row, nil
+}
+
+func (r *BenchRow) timeSteps(ctx context.Context, t *mfm.Trainer, duration time.Duration) error {
+	start := time.Now()
+	if _, err := t.Step(); err != nil {
+		return err
+	}
+	r.CompileSeconds = time.Since(start).Seconds()
+	for range 3 {
+		if _, err := t.Step(); err != nil {
+			return err
+		}
+	}
+	start, n := time.Now(), 0
+	for time.Since(start) < duration {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := t.Step(); err != nil {
+			return err
+		}
+		n++
+	}
+	r.StepsPerSecond = float64(n) / time.Since(start).Seconds()
+	return nil
+}
+
+// timePasses times the trained network F, and its derivatives, on a batch of the given shape.
+func (r *BenchRow) timePasses(b compute.Backend, store *model.Store, backbone nn.Backbone, dims []int, duration time.Duration) error {
+	state := shapes.Make(dtypes.Float32, dims...)
+	network := func(s, xbar *Node) *Node {
+		scope := model.GetStore(s).Scope(mfm.WeightsScope)
+		return backbone(scope, nn.Inputs{S: s, U: OnesLike(s), T: MulScalar(s, 0.5), Xbar: xbar, X: MulScalar(xbar, 0.5)})
+	}
+	derivative := func(jvp func(outputs, inputs, tangents []*Node) []*Node) func(s, xbar *Node) []*Node {
+		return func(s, xbar *Node) []*Node {
+			f := network(s, xbar)
+			return []*Node{f, jvp([]*Node{f}, []*Node{s, xbar}, []*Node{OnesLike(s), Sin(xbar)})[0]}
+		}
+	}
+	for _, pass := range []struct {
+		ms    *float64
+		build func(s, xbar *Node) []*Node
+	}{
+		{&r.ForwardMS, func(s, xbar *Node) []*Node { return []*Node{network(s, xbar)} }},
+		{&r.JVPMS, derivative(ad.JVP)},
+		{&r.DoubleReverseMS, derivative(ad.DoubleReverse)},
+	} {
+		exec, err := model.NewExec(b, store, func(_ *model.Scope, s, xbar *Node) *Node {
+			outputs := pass.build(s, xbar)
+			sum := ReduceAllSum(outputs[0])
+			for _, y := range outputs[1:] {
+				sum = Add(sum, ReduceAllSum(y))
+			}
+			return sum
+		})
+		if err != nil {
+			return err
+		}
+		ms, err := timeCalls(exec, tensors.FromShape(shapes.Make(dtypes.Float32, dims[0])), tensors.FromShape(state), duration)
+		exec.Finalize()
+		if err != nil && pass.ms != &r.DoubleReverseMS {
+			return err
+		}
+		*pass.ms = ms
+	}
+	return nil
+}
+
+// timeCalls returns the mean time of a call in milliseconds, the first, which compiles, left out.
+func timeCalls(exec *model.Exec, s, xbar *tensors.Tensor, duration time.Duration) (float64, error) {
+	call := func() error {
+		out, err := exec.Call1(s, xbar)
+		if err != nil {
+			return err
+		}
+		_, err = tensors.CopyFlatData[float32](out)
+		return err
+	}
+	for range 2 {
+		if err := call(); err != nil {
+			return 0, err
+		}
+	}
+	start, n := time.Now(), 0
+	for time.Since(start) < duration {
+		if err := call(); err != nil {
+			return 0, err
+		}
+		n++
+	}
+	return time.Since(start).Seconds() * 1000 / float64(n), nil
+}
+
+// peakRSS returns the largest resident memory of the process, in MB, as Linux tells it.
+func peakRSS() float64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmHWM:" {
+			kb, _ := strconv.ParseFloat(fields[1], 64)
+			return kb / 1024
+		}
+	}
+	return 0
+}

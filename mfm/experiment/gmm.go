@@ -1,0 +1,117 @@
+// Package experiment puts the paper's experiments together from the parts of mfm: configuration, training, evaluation against closed forms. The notebooks and the
+// command line call it, so that a figure in one is the figure in the other.
+package experiment
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+// GMMConfig is everything that a map of a Gaussian mixture depends on.
+type GMMConfig struct {
+	Mixture *gmm.Mixture `json:"mixture"`
+	// Interpolant is "linear", "trigonometric" or "vp".
+	Interpolant string `json:"interpolant"`
+	// Parametrization is "gaussian" (full covariance of the mixture), "diagonal" (its variances alone), "plain" or "anchored".
+	Parametrization string          `json:"parametrization"`
+	Network         nn.MLPConfig    `json:"network"`
+	Train           mfm.TrainConfig `json:"train"`
+}
+
+// DefaultGMMConfig is the paper's mixture with an MLP of four layers of 256 and the semigroup loss from the analytic teacher.
+func DefaultGMMConfig() GMMConfig {
+	c := GMMConfig{Mixture: gmm.Paper(), Interpolant: "linear", Parametrization: "gaussian", Network: nn.DefaultMLP(), Train: mfm.DefaultTrainConfig()}
+	c.Train.Steps = 5000
+	c.SetLoss(mfm.Semigroup, mfm.Teacher)
+	return c
+}
+
+// GMM is an experiment on a Gaussian mixture: its law, which is also the analytic teacher, and the map that learns its posteriors.
+type GMM struct {
+	Config GMMConfig
+	Map    *mfm.Map
+}
+
+// NewGMM returns the experiment that config describes, or an error that names the first value that makes no sense.
+func NewGMM(config GMMConfig) (*GMM, error) {
+	if config.Mixture == nil {
+		return nil, fmt.Errorf("mixture is missing: give weights, means and covariances")
+	}
+	ip, err := mfm.InterpolantByName(config.Interpolant)
+	if err != nil {
+		return nil, err
+	}
+	if err := config.Train.Validate(); err != nil {
+		return nil, err
+	}
+	if err := config.Network.Validate(); err != nil {
+		return nil, err
+	}
+	p, err := mixtureParametrization(config)
+	if err != nil {
+		return nil, err
+	}
+	return &GMM{Config: config, Map: &mfm.Map{Interpolant: ip, Backbone: nn.MLP(config.Network), Parametrization: p}}, nil
+}
+
+func mixtureParametrization(config GMMConfig) (mfm.Parametrization, error) {
+	mean, covariance := config.Mixture.Mean(), config.Mixture.Covariance()
+	switch config.Parametrization {
+	case "gaussian":
+		return mfm.NewGaussian(mean, covariance)
+	case "diagonal":
+		variance := make([]float64, len(mean))
+		for i := range variance {
+			variance[i] = covariance[i][i]
+		}
+		g := &mfm.Gaussian{Mean: mean, Variance: variance}
+		return g, g.Validate()
+	case "plain":
+		return mfm.Plain{}, nil
+	case "anchored":
+		if config.Interpolant != "linear" {
+			return nil, fmt.Errorf("parametrization anchored is for the linear interpolant, not for %s", config.Interpolant)
+		}
+		return mfm.Anchored{}, nil
+	}
+	return nil, fmt.Errorf("parametrization %q is unknown: use gaussian, diagonal, plain or anchored", config.Parametrization)
+}
+
+// Shape returns the shape of one sample, [dim].
+func (e *GMM) Shape() []int { return []int{e.Config.Mixture.Dim()} }
+
+// Source draws from the mixture inside the training step.
+func (e *GMM) Source() mfm.Source {
+	return func(_ *model.Scope, _ *Graph, rng *mfm.RNG, n int) (data, class *Node) {
+		rng.State, data = e.Config.Mixture.SampleGraph(rng.State, dtypes.Float32, n)
+		return data, nil
+	}
+}
+
+// Teacher is the mixture's own drift b_t(x).
+func (e *GMM) Teacher() mfm.Drift {
+	return func(t, x, _ *Node) *Node { return e.Config.Mixture.DriftGraph(e.Map.Interpolant, t, x) }
+}
+
+// Context draws a state x_t at time t: a sample of the mixture, noised.
+func (e *GMM) Context(rng *rand.Rand, t float64) []float64 {
+	alpha, beta, _, _ := e.Map.Interpolant.At(t)
+	x := e.Config.Mixture.Sample(rng, 1)[0]
+	for i := range x {
+		x[i] = alpha*rng.NormFloat64() + beta*x[i]
+	}
+	return x
+}
+
+// SetLoss chooses a loss with the options that were best for it on the paper's mixture (notebook 02_gmm_posterior).
+func (c *GMMConfig) SetLoss(loss mfm.Consistency, distillation mfm.Distillation) {
+	c.Train.Loss.Consistency, c.Train.Loss.Distillation = loss, distillation
+}

@@ -1,0 +1,98 @@
+package experiment
+
+import (
+	"fmt"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+// DigitsConfig is everything that a map of images depends on, but for the images.
+type DigitsConfig struct {
+	// Interpolant is "linear", "trigonometric" or "vp".
+	Interpolant string `json:"interpolant"`
+	// Parametrization is "gaussian" (mean of each pixel, one variance) or "plain".
+	Parametrization string          `json:"parametrization"`
+	Network         nn.UNetConfig   `json:"network"`
+	Train           mfm.TrainConfig `json:"train"`
+}
+
+// DefaultDigitsConfig is the small UNet with the semigroup loss from the data, for two CPU cores.
+func DefaultDigitsConfig() DigitsConfig {
+	c := DigitsConfig{Interpolant: "linear", Parametrization: "gaussian", Network: nn.DefaultUNet(), Train: mfm.DefaultTrainConfig()}
+	c.Train.Batch, c.Train.Steps = 64, 30000
+	c.Train.Optimizer.Method, c.Train.Optimizer.Rate, c.Train.Optimizer.Warmup = "adam", 1.5e-3, 200
+	c.Train.EMA = []float64{0.999, 0.9998}
+	c.Train.Loss.Laws.ContextZero = 0.15
+	return c
+}
+
+// Digits is an experiment on images: the data and the map that learns their posteriors. Pixels lie in [-1, 1].
+type Digits struct {
+	Config DigitsConfig
+	Data   *data.Images
+	Map    *mfm.Map
+	pixels *tensors.Tensor // [n, height, width, channels]
+}
+
+// NewDigits returns the experiment that config describes on the given training images, or an error that names the first value that
+// makes no sense.
+func NewDigits(config DigitsConfig, images *data.Images) (*Digits, error) {
+	ip, err := mfm.InterpolantByName(config.Interpolant)
+	if err != nil {
+		return nil, err
+	}
+	if err := config.Train.Validate(); err != nil {
+		return nil, err
+	}
+	if err := config.Network.Validate(); err != nil {
+		return nil, err
+	}
+	var p mfm.Parametrization
+	switch config.Parametrization {
+	case "gaussian":
+		mean := images.Mean()
+		variance, err := images.Variance(mean)
+		if err != nil {
+			return nil, err
+		}
+		g := &mfm.Gaussian{Variance: []float64{variance}}
+		for _, m := range mean {
+			g.Mean = append(g.Mean, float64(m))
+		}
+		p = g
+	case "plain":
+		p = mfm.Plain{}
+	default:
+		return nil, fmt.Errorf("parametrization %q is unknown for images: use gaussian or plain", config.Parametrization)
+	}
+	return &Digits{
+		Config: config,
+		Data:   images,
+		Map:    &mfm.Map{Interpolant: ip, Backbone: nn.UNet(config.Network), Parametrization: p},
+		pixels: tensors.FromFlatDataAndDimensions(images.Float32(), images.N, images.Height, images.Width, images.Channels),
+	}, nil
+}
+
+// Shape returns the shape of one image, [height, width, channels].
+func (e *Digits) Shape() []int { return []int{e.Data.Height, e.Data.Width, e.Data.Channels} }
+
+// Source draws images inside the training step, without classes.
+func (e *Digits) Source() (mfm.Source, error) { return mfm.DataSet(e.pixels, nil) }
+
+// Teacher is the drift of the empirical law, the data set as a mixture of points: the exact posterior mean is a softmax over the images.
+func (e *Digits) Teacher() mfm.Drift {
+	return func(t, x, _ *Node) *Node {
+		g := t.Graph()
+		points := mfm.DeviceValue(model.GetStore(g).Scope("/data"), g, "samples", e.pixels)
+		flat := Reshape(x, x.Shape().Dim(0), -1)
+		b := gmm.PointsDrift(e.Map.Interpolant, Reshape(points, points.Shape().Dim(0), -1), t, flat)
+		return Reshape(b, x.Shape().Dimensions...)
+	}
+}

@@ -1,0 +1,98 @@
+package experiment
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
+)
+
+// Kinds of runs, as their manifests say.
+const (
+	KindGMM        = "gmm"
+	KindDigits     = "digits"
+	KindClassifier = "classifier"
+)
+
+// Train trains the experiment's map; see [Run].
+func (e *GMM) Train(ctx context.Context, b compute.Backend, o RunOptions) (*model.Store, error) {
+	t, err := mfm.NewTrainer(b, e.Map, e.Source(), e.Teacher(), e.Config.Train)
+	if err != nil {
+		return nil, err
+	}
+	if err := Run(ctx, t, KindGMM, e.Config, o); err != nil {
+		return nil, err
+	}
+	return trained(t)
+}
+
+// OpenGMM returns the experiment of the run in dir, and a store with its map's weights in [mfm.WeightsScope].
+func OpenGMM(dir string) (*GMM, *model.Store, error) {
+	manifest, err := readManifest(dir, KindGMM)
+	if err != nil {
+		return nil, nil, err
+	}
+	var config GMMConfig
+	if err := decodeStrict(manifest.Config, &config); err != nil {
+		return nil, nil, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
+	}
+	e, err := NewGMM(config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
+	}
+	store := model.NewStore()
+	return e, store, loadWeights(store, dir)
+}
+
+// Train trains the experiment's map; see [Run].
+func (e *Digits) Train(ctx context.Context, b compute.Backend, o RunOptions) (*model.Store, error) {
+	source, err := e.Source()
+	if err != nil {
+		return nil, err
+	}
+	t, err := mfm.NewTrainer(b, e.Map, source, e.Teacher(), e.Config.Train)
+	if err != nil {
+		return nil, err
+	}
+	if err := Run(ctx, t, KindDigits, e.Config, o); err != nil {
+		return nil, err
+	}
+	return trained(t)
+}
+
+// OpenDigits returns the experiment of the run in dir, on the images that it was trained on, and a store with its map's weights in
+// [mfm.WeightsScope].
+func OpenDigits(dir string, images *data.Images) (*Digits, *model.Store, error) {
+	manifest, err := readManifest(dir, KindDigits)
+	if err != nil {
+		return nil, nil, err
+	}
+	var config DigitsConfig
+	if err := decodeStrict(manifest.Config, &config); err != nil {
+		return nil, nil, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
+	}
+	e, err := NewDigits(config, images)
+	if err != nil {
+		return nil, nil, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
+	}
+	store := model.NewStore()
+	return e, store, loadWeights(store, dir)
+}
+
+// trained returns a store with the weights to use in [mfm.WeightsScope].
+func trained(t *mfm.Trainer) (*model.Store, error) {
+	state, err := t.State()
+	if err != nil {
+		return nil, err
+	}
+	weights, err := mfm.StateWeights(state)
+	if err != nil {
+		return nil, err
+	}
+	store := model.NewStore()
+	return store, mfm.SetWeights(store, weights)
+}

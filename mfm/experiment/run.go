@@ -1,0 +1,239 @@
+package experiment
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/progress"
+)
+
+// Files of a run's folder, beside its checkpoints.
+const (
+	configFile  = "config.json"
+	logFile     = "log.json"
+	weightsFile = "weights.safetensors"
+)
+
+// ErrOtherRun is the error, wrapped, of a folder that holds a run with another configuration.
+var ErrOtherRun = errors.New("another run")
+
+// Manifest is what a run's folder says about itself.
+type Manifest struct {
+	Kind    string          `json:"kind"`           // "gmm", "digits" or "classifier"
+	Command string          `json:"command"`        // that makes the run again
+	Data    string          `json:"data,omitempty"` // folder of the data; empty for what the package has
+	Config  json.RawMessage `json:"config"`
+}
+
+// LogEntry is one line of a run's log: means over the steps since the entry before.
+type LogEntry struct {
+	Step         int64   `json:"step"`
+	Loss         float64 `json:"loss"`
+	Diagonal     float64 `json:"diagonal"`
+	Consistency  float64 `json:"consistency"`
+	GradientNorm float64 `json:"gradient_norm"`
+	Rate         float64 `json:"rate"`
+	Seconds      float64 `json:"seconds"` // of training since its start, interruptions left out
+}
+
+// RunOptions say what a training run keeps and shows.
+type RunOptions struct {
+	Dir     string                      // folder of the run; empty: nothing is kept
+	Command string                      // for the manifest
+	Data    string                      // for the manifest
+	Every   int64                       // steps between checkpoints; 0: twenty in the run
+	Sink    progress.Sink               // nil: nothing is shown
+	Observe func(mfm.Metrics) error     // nil: nothing
+	Problem func(error)                 // told of each damaged checkpoint; nil: nobody
+	Now     func() time.Time            // nil: time.Now
+	Average func(t *mfm.Trainer) string // scope of the weights to keep at the end; nil: the last moving average, or the weights
+}
+
+// Run trains, with everything in one folder: configuration, log, checkpoints, and at the end the averaged weights. It goes on where an interrupted run
+// with the same folder stopped, and ends as if it had never been interrupted; only the log's seconds differ.
+func Run(ctx context.Context, t *mfm.Trainer, kind string, config any, o RunOptions) error {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	total := t.Config().Steps
+	if o.Every == 0 {
+		o.Every = max(total/20, 1)
+	}
+	log := newLog(total, o.Now)
+	if o.Dir != "" {
+		if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+			return fmt.Errorf("run: %w", err)
+		}
+		raw, err := json.Marshal(config)
+		if err != nil {
+			return fmt.Errorf("run: encoding the configuration: %w", err)
+		}
+		if err := claim(o.Dir, Manifest{Kind: kind, Command: o.Command, Data: o.Data, Config: raw}); err != nil {
+			return err
+		}
+		if err := log.read(filepath.Join(o.Dir, logFile)); err != nil {
+			return err
+		}
+	}
+	if err := waitForFolder(ctx, o.Dir); err != nil {
+		return err
+	}
+	first := true
+	err := mfm.Fit(ctx, t, mfm.FitOptions{Dir: o.Dir, Every: o.Every, Keep: 2, Problem: o.Problem, Observe: func(m mfm.Metrics) error {
+		if first {
+			first = false
+			log.cut(m.Step)
+			if o.Sink != nil {
+				o.Sink.Update(progress.Report{Step: m.Step - 1, Total: total})
+			}
+		}
+		log.add(m)
+		if o.Sink != nil {
+			o.Sink.Update(progress.Report{Step: m.Step, Total: total, Loss: log.recent()})
+		}
+		if o.Dir != "" && m.Step%o.Every == 0 {
+			if err := writeJSON(filepath.Join(o.Dir, logFile), log.entries); err != nil {
+				return err
+			}
+		}
+		if o.Observe != nil {
+			return o.Observe(m)
+		}
+		return nil
+	}})
+	if o.Sink != nil {
+		o.Sink.Done(progress.Report{Step: t.Done(), Total: total, Loss: log.recent(), Elapsed: log.elapsed()}, err)
+	}
+	if o.Dir != "" && !first { // a folder that another process writes to stays as it is
+		err = errors.Join(err, writeJSON(filepath.Join(o.Dir, logFile), log.entries))
+	}
+	if err != nil || o.Dir == "" {
+		return err
+	}
+	return exportWeights(t, o)
+}
+
+// claim writes the manifest of a run into its folder. One that is there must be the same but for the command: [mfm.Fit] compares what training depends on, a run depends on
+// the law, the network and the data as well.
+func claim(dir string, m Manifest) error {
+	path := filepath.Join(dir, configFile)
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return writeJSON(path, m)
+	}
+	if err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	var old Manifest
+	if err := Merge(&old, raw); err != nil {
+		return fmt.Errorf("run %s: %s: %w", dir, configFile, err)
+	}
+	var config bytes.Buffer
+	if err := json.Compact(&config, old.Config); err != nil {
+		return fmt.Errorf("run %s: %s: %w", dir, configFile, err)
+	}
+	if old.Kind != m.Kind || old.Data != m.Data || !bytes.Equal(config.Bytes(), m.Config) {
+		return fmt.Errorf("%w: %s holds that of `%s`: use another folder, or that command to go on with it", ErrOtherRun, dir, old.Command)
+	}
+	return nil
+}
+
+// waitForFolder waits a few seconds for whoever has the folder's checkpoints open: a process that was killed just now may still be on its way out.
+func waitForFolder(ctx context.Context, dir string) error {
+	if dir == "" {
+		return nil
+	}
+	patience, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for {
+		checkpoints, err := checkpoint.Open(dir, 1)
+		if err == nil {
+			return checkpoints.Close()
+		}
+		if !errors.Is(err, checkpoint.ErrLocked) {
+			return err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-patience.Done():
+			return err
+		}
+	}
+}
+
+// exportWeights writes the weights that a reader of the run wants: the last moving average, or the weights where there is none.
+func exportWeights(t *mfm.Trainer, o RunOptions) error {
+	scope := mfm.WeightsScope
+	if n := len(t.Config().EMA); n > 0 {
+		scope = mfm.AverageScope(n - 1)
+	}
+	if o.Average != nil {
+		scope = o.Average(t)
+	}
+	weights, err := t.Weights(scope)
+	if err != nil {
+		return err
+	}
+	metadata := map[string]string{"command": o.Command, "seed": strconv.FormatInt(t.Config().Seed, 10), "steps": strconv.FormatInt(t.Done(), 10), "log": logFile}
+	return checkpoint.WriteWeights(filepath.Join(o.Dir, weightsFile), weights, metadata)
+}
+
+// readManifest returns the manifest of the run in dir, of the given kind.
+func readManifest(dir, kind string) (Manifest, error) {
+	var m Manifest
+	raw, err := os.ReadFile(filepath.Join(dir, configFile))
+	if err != nil {
+		return m, fmt.Errorf("run %s: %w", dir, err)
+	}
+	if err := decodeStrict(raw, &m); err != nil {
+		return m, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
+	}
+	if m.Kind != kind {
+		return m, fmt.Errorf("run %s is of kind %q, want %q", dir, m.Kind, kind)
+	}
+	return m, nil
+}
+
+// loadWeights puts the weights of the run in dir into store, in [mfm.WeightsScope]: those of its end, or of its newest sound checkpoint while it is not at
+// its end.
+func loadWeights(store *model.Store, dir string) error {
+	weights, _, err := checkpoint.ReadWeights(filepath.Join(dir, weightsFile))
+	if errors.Is(err, os.ErrNotExist) {
+		weights, err = averagedWeights(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("run %s: %w", dir, err)
+	}
+	return mfm.SetWeights(store, weights)
+}
+
+func averagedWeights(dir string) (checkpoint.Tensors, error) {
+	c, problems, err := checkpoint.Latest(dir)
+	if err != nil {
+		return nil, errors.Join(append(problems, err)...)
+	}
+	return mfm.StateWeights(c.Tensors)
+}
+
+func writeJSON(path string, v any) error {
+	raw, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		return fmt.Errorf("encoding %s: %w", path, err)
+	}
+	temporary := path + ".part"
+	if err := os.WriteFile(temporary, append(raw, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(temporary, path)
+}

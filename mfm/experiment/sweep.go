@@ -1,0 +1,123 @@
+package experiment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/gomlx/compute"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/progress"
+)
+
+// Variant is a loss and where its drift comes from.
+type Variant struct {
+	Loss         mfm.Consistency
+	Distillation mfm.Distillation
+}
+
+// String returns, for example, "semigroup-teacher".
+func (v Variant) String() string { return fmt.Sprintf("%s-%s", v.Loss, v.Distillation) }
+
+// Variants lists every consistency loss with each distillation.
+func Variants() []Variant {
+	var all []Variant
+	for _, loss := range []mfm.Consistency{mfm.Semigroup, mfm.MeanFlow, mfm.Eulerian, mfm.Lagrangian} {
+		for _, distillation := range []mfm.Distillation{mfm.Self, mfm.Teacher} {
+			all = append(all, Variant{loss, distillation})
+		}
+	}
+	return all
+}
+
+// SweepRow is what became of one training of a sweep.
+type SweepRow struct {
+	Loss         string  `json:"loss"`
+	Distillation string  `json:"distillation"`
+	Seed         int64   `json:"seed"`
+	Diverged     bool    `json:"diverged"`    // a value was not finite, or the mean excess is above one
+	MeanExcess   float64 `json:"mean_excess"` // over the times of the evaluation
+	WorstExcess  float64 `json:"worst_excess"`
+	Seconds      float64 `json:"seconds"` // of training
+	StepsPerSec  float64 `json:"steps_per_s"`
+}
+
+// SweepOptions say what a sweep trains and shows.
+type SweepOptions struct {
+	Dir      string // folder with one run's folder in it for each training; finished ones are not trained again
+	Variants []Variant
+	Seeds    []int64
+	Command  func(Variant, int64) string // for the manifests; nil: empty
+	Sink     func() progress.Sink        // a new one for each training; nil: nothing is shown
+	Evaluate EvaluateConfig
+}
+
+// Sweep trains a map of base's mixture for every variant and seed, with the options that are best for each, and evaluates its one-step samples. Trainings that
+// diverge are reported in their row and have no posterior rows.
+func Sweep(ctx context.Context, b compute.Backend, base GMMConfig, o SweepOptions) ([]PosteriorRow, []SweepRow, error) {
+	var rows []PosteriorRow
+	var runs []SweepRow
+	for _, v := range o.Variants {
+		for _, seed := range o.Seeds {
+			config := base
+			config.SetLoss(v.Loss, v.Distillation)
+			config.Train.Seed = seed
+			evaluated, run, err := sweepOne(ctx, b, config, v, o)
+			if err != nil {
+				return rows, runs, fmt.Errorf("sweep, %v, seed %d: %w", v, seed, err)
+			}
+			rows, runs = append(rows, evaluated...), append(runs, run)
+		}
+	}
+	return rows, runs, nil
+}
+
+func sweepOne(ctx context.Context, b compute.Backend, config GMMConfig, v Variant, o SweepOptions) ([]PosteriorRow, SweepRow, error) {
+	run := SweepRow{Loss: string(v.Loss), Distillation: string(v.Distillation), Seed: config.Train.Seed}
+	e, err := NewGMM(config)
+	if err != nil {
+		return nil, run, err
+	}
+	options := RunOptions{Dir: filepath.Join(o.Dir, fmt.Sprintf("%v-%d", v, config.Train.Seed)), Now: time.Now}
+	if o.Command != nil {
+		options.Command = o.Command(v, config.Train.Seed)
+	}
+	if o.Sink != nil {
+		options.Sink = o.Sink()
+	}
+	store, err := e.Train(ctx, b, options)
+	var nonFinite *mfm.NonFiniteError
+	if errors.As(err, &nonFinite) {
+		run.Diverged = true
+		return nil, run, nil
+	}
+	if err != nil {
+		return nil, run, err
+	}
+	log, err := ReadLog(options.Dir)
+	if err != nil {
+		return nil, run, err
+	}
+	first, last := log[0], log[len(log)-1]
+	run.Seconds = last.Seconds
+	if last.Seconds > first.Seconds {
+		run.StepsPerSec = float64(last.Step-first.Step) / (last.Seconds - first.Seconds)
+	}
+	draw, err := e.Drawer(b, store, mfm.WeightsScope, mfm.DefaultSamplerConfig())
+	if err != nil {
+		return nil, run, err
+	}
+	rows, err := e.Evaluate(ctx, draw, o.Evaluate)
+	if err != nil {
+		return nil, run, err
+	}
+	for _, r := range rows {
+		run.MeanExcess += r.Excess / float64(len(rows))
+		run.WorstExcess = max(run.WorstExcess, r.Excess)
+	}
+	run.Diverged = run.MeanExcess > 1
+	return rows, run, nil
+}

@@ -1,0 +1,643 @@
+package figure_test
+
+import (
+	"bytes"
+	"encoding/xml"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"io"
+	"math"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gomfm/gomfm/mfm/figure"
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/cmpimg"
+	"gonum.org/v1/plot/plotter"
+)
+
+// small is the theme of the golden images.
+func small() figure.Theme {
+	th := figure.Paper()
+	th.DPI = 110
+	return th
+}
+
+var times = []float64{0.05, 0.2, 0.4, 0.6, 0.8, 0.95}
+
+// The figures below show every kind of layer; their PNGs are the golden images.
+
+func densityFigure(th figure.Theme) *figure.Figure {
+	rng := newRand(1)
+	f := figure.New(th, 1, 2)
+	f.Title = "Samples of p(xₜ)"
+	f.Theme.Letters = true
+	f.ShareX, f.ShareY = true, true
+	f.X, f.Y = figure.Axis{Label: "x₁"}, figure.Axis{Label: "x₂"}
+	a := f.Panel(0, 0)
+	a.Title, a.Equal = "t = 0.4", true
+	a.Add(figure.Density{Name: "exact density", F: density(0.4)}, figure.Scatter{Name: "X_{0,1}(ε; t, xₜ)", Points: samples(rng, 0.4, 300)})
+	b := f.Panel(0, 1)
+	b.Title, b.Equal = "t = 1", true
+	b.Add(figure.Scatter{Name: "exact", Points: samples(rng, 1, 300)}, figure.Scatter{Name: "X_{0,1}(ε; t, xₜ)", Points: samples(rng, 1, 300)})
+	return f
+}
+
+func linesFigure(th figure.Theme) *figure.Figure {
+	f := figure.New(th, 1, 2)
+	f.X = figure.Axis{Label: "t", Range: [2]float64{0, 1}}
+	linear, log := f.Panel(0, 0), f.Panel(0, 1)
+	linear.Y = figure.Axis{Label: "sliced W₂", Range: [2]float64{0, math.NaN()}}
+	log.Y = figure.Axis{Label: "excess", Log: true}
+	for k, name := range []string{"semigroup", "Lagrangian", "Eulerian"} {
+		var runs [][]float64
+		for seed := range 3 {
+			var run []float64
+			for _, t := range times {
+				run = append(run, 0.05+(0.1+0.04*float64(k))*(1-t)*(1+0.15*float64(seed-1)))
+			}
+			runs = append(runs, run)
+		}
+		l, err := figure.MeanSE(name, times, runs)
+		if err != nil {
+			panic(err)
+		}
+		linear.Add(l)
+		l.Bars, l.Band, l.Dashed = l.Band, nil, k == 2
+		log.Add(l)
+	}
+	linear.Add(figure.HLine{Y: 0.04, Label: "floor", Left: true, Below: true})
+	log.Add(figure.VLine{X: 0.5, Label: "t = ½"}, figure.HLine{Y: 0.04, Label: "floor"})
+	return f
+}
+
+func barsFigure(th figure.Theme) *figure.Figure {
+	f := figure.New(th, 1, 1)
+	p := f.Panel(0, 0)
+	p.X = figure.Axis{Label: "digit", Categories: []string{"0", "1", "2", "3", "4"}}
+	p.Y = figure.Axis{Label: "share"}
+	p.Add(
+		figure.Bars{Name: "samples", Values: []float64{0.2, 0.22, 0.18, 0.15, 0.25}, Err: []float64{0.02, 0.02, 0.02, 0.02, 0.02}},
+		figure.Bars{Name: "p(class | xₜ)", Values: []float64{0.21, 0.19, 0.2, 0.16, 0.24}},
+	)
+	return f
+}
+
+func fieldFigure(th figure.Theme) *figure.Figure {
+	f := figure.New(th, 1, 2)
+	ends := [2]float64{-4, 4}
+	f.X, f.Y = figure.Axis{Label: "x₁", Range: ends}, figure.Axis{Label: "x₂", Range: ends}
+	f.ShareY = true
+	a, b := f.Panel(0, 0), f.Panel(0, 1)
+	a.Equal, b.Equal = true, true
+	a.Add(figure.Quiver{Name: "drift bₜ", F: func(x, y float64) (float64, float64) { return y - 0.3*x, -x }})
+	var paths [][][]float64
+	for k := range 8 {
+		var path [][]float64
+		for i := range 40 {
+			s, angle := float64(i)/39, float64(k)*math.Pi/4
+			path = append(path, []float64{3 * s * math.Cos(angle+s), 3 * s * math.Sin(angle+s)})
+		}
+		paths = append(paths, path[4:])
+	}
+	b.Add(figure.Density{F: density(1), Bare: true}, figure.Paths{Name: "trajectories x̄ₛ", Paths: paths})
+	return f
+}
+
+// rings returns n pictures of h x h, of one channel.
+func rings(n, h int) []float32 {
+	out := make([]float32, n*h*h)
+	for i := range out {
+		k, y, x := i/(h*h), i/h%h, i%h
+		r := math.Hypot(float64(x)-float64(h-1)/2, float64(y)-float64(h-1)/2)
+		out[i] = float32(math.Cos(r * (0.4 + 0.1*float64(k))))
+	}
+	return out
+}
+
+func imagesFigure(th figure.Theme) *figure.Figure {
+	f := figure.New(th, 1, 1)
+	f.Title = "Posterior samples"
+	f.Panel(0, 0).Add(figure.Images{
+		Pixels: rings(12, 14), N: 12, H: 14, W: 14, C: 1, Cols: 6, Gaps: []int{0}, Invert: true,
+		RowLabels: []string{"t = 0.2", "t = 0.8"}, ColTitles: []string{"xₜ", "one step"},
+	})
+	return f
+}
+
+func traceFigure(th figure.Theme) *figure.Figure {
+	rng := newRand(3)
+	f := figure.New(th, 1, 2)
+	f.X, f.Y = figure.Axis{Label: "step"}, figure.Axis{Label: "loss", Log: true}
+	for k, n := range []int{300, 20000} {
+		x, y := make([]float64, n), make([]float64, n)
+		for i := range x {
+			x[i] = float64(i)
+			y[i] = (0.01 + math.Exp(-8*float64(i)/float64(n))) * math.Exp(0.4*rng.NormFloat64())
+		}
+		f.Panel(0, k).Add(figure.Trace{Name: "semigroup", X: x, Y: y})
+	}
+	return f
+}
+
+var golden = map[string]func(figure.Theme) *figure.Figure{
+	"density": densityFigure, "lines": linesFigure, "bars": barsFigure,
+	"field": fieldFigure, "images": imagesFigure, "trace": traceFigure,
+}
+
+// TestGolden compares each kind of figure with the picture in testdata, which "go test -regen" makes anew: look at
+// them before you keep them.
+func TestGolden(t *testing.T) {
+	for name, build := range golden {
+		t.Run(name, func(t *testing.T) {
+			got, err := build(small()).PNG()
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join("testdata", name+"_golden.png")
+			if *cmpimg.GenerateTestData {
+				if err := os.WriteFile(path, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if len(got) > 60_000 {
+				t.Errorf("%d bytes, want at most 60,000 in the repository", len(got))
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const delta = 0.1 // of the largest difference between two colours: rounding differs between processors
+			same, err := cmpimg.EqualApprox("png", got, want, delta)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !same {
+				failed := filepath.Join(os.TempDir(), "failed_"+name+".png")
+				if err := os.WriteFile(failed, got, 0o644); err != nil {
+					t.Error(err)
+				}
+				t.Errorf("%s differs from %s", failed, path)
+			}
+		})
+	}
+}
+
+func decode(t *testing.T, f *figure.Figure) image.Image {
+	t.Helper()
+	file, err := f.PNG()
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := png.Decode(bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+func TestSizes(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		theme figure.Theme
+		width int
+	}{{"notebook", figure.Notebook(), 1440}, {"paper", figure.Paper(), 1005}} {
+		if got := decode(t, barsFigure(tc.theme)).Bounds().Dx(); got != tc.width {
+			t.Errorf("%s: %d pixels wide, want %d", tc.name, got, tc.width)
+		}
+	}
+}
+
+func TestSave(t *testing.T) {
+	for _, tc := range []struct{ ext, magic string }{{".png", "\x89PNG"}, {".svg", "<?xml"}, {".pdf", "%PDF-"}, {".PNG", "\x89PNG"}} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "figure"+tc.ext)
+		if err := os.WriteFile(path, []byte("an older file"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := fieldFigure(small()).Save(path); err != nil {
+			t.Errorf("%s: %v", tc.ext, err)
+			continue
+		}
+		file, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.HasPrefix(file, []byte(tc.magic)) {
+			t.Errorf("%s starts with %q", tc.ext, file[:8])
+		}
+		if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+			t.Errorf("%s: %d files in the folder, want 1", tc.ext, len(entries))
+		}
+	}
+}
+
+func TestSaveErrors(t *testing.T) {
+	dir := t.TempDir()
+	for path, want := range map[string]string{
+		filepath.Join(dir, "figure.gif"):         `unknown extension ".gif"`,
+		filepath.Join(dir, "figure"):             `unknown extension ""`,
+		filepath.Join(dir, "none", "figure.png"): "no such file",
+	} {
+		err := barsFigure(small()).Save(path)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want one with %q", path, err, want)
+		}
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 0 {
+		t.Errorf("failed calls left %d files", len(entries))
+	}
+}
+
+// An SVG is well formed, holds no text that needs a font, and says what it shows.
+func TestSVG(t *testing.T) {
+	f := densityFigure(small())
+	f.Title = "a < b & c"
+	file, err := f.Render("svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var title string
+	for d := xml.NewDecoder(bytes.NewReader(file)); ; {
+		token, err := d.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		start, ok := token.(xml.StartElement)
+		switch {
+		case ok && start.Name.Local == "text":
+			t.Error("there is a <text>, which needs a font")
+		case ok && start.Name.Local == "title":
+			if err := d.DecodeElement(&title, &start); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if want := "a < b & c; t = 0.4; exact density; X_0,1(ε; t, xₜ); t = 1; exact"; title != want {
+		t.Errorf("title %q, want %q", title, want)
+	}
+}
+
+// Greek letters are not in the code page of vgpdf's fonts: text has to be outlines.
+func TestPDFHasNoFonts(t *testing.T) {
+	file, err := linesFigure(small()).Render("pdf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(file, []byte("/BaseFont")) {
+		t.Error("there is a font in the PDF")
+	}
+}
+
+// A cloud of many points is one picture in a vector file.
+func TestLargeCloudsAreRaster(t *testing.T) {
+	size := func(n int) int {
+		f := figure.New(small(), 1, 1)
+		f.X, f.Y = figure.Axis{Label: "x₁"}, figure.Axis{Label: "x₂"}
+		f.Panel(0, 0).Add(figure.Scatter{Name: "samples", Points: samples(newRand(1), 1, n)})
+		file, err := f.Render("svg")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := bytes.Contains(file, []byte("<image")), n > 2000; got != want {
+			t.Errorf("%d points: a picture: %v, want %v", n, got, want)
+		}
+		return len(file)
+	}
+	if few, many := size(2000), size(20000); many > few {
+		t.Errorf("%d bytes for 20,000 points, %d for 2,000", many, few)
+	}
+}
+
+// Outside a notebook Show displays nothing, but finds what is wrong.
+func TestShowOutsideNotebook(t *testing.T) {
+	if err := barsFigure(small()).Show(); err != nil {
+		t.Error(err)
+	}
+	if err := figure.New(small(), 1, 1).Show(); err == nil {
+		t.Error("no error for an empty figure")
+	}
+}
+
+func TestErrors(t *testing.T) {
+	nan := math.NaN()
+	line := figure.Line{Name: "a", X: []float64{1, 2}, Y: []float64{1, 2}}
+	images := figure.Images{Pixels: make([]float32, 8), N: 2, H: 2, W: 2, C: 1}
+	xy := func(f *figure.Figure, layers ...figure.Layer) {
+		f.X, f.Y = figure.Axis{Label: "x"}, figure.Axis{Label: "y"}
+		f.Panel(0, 0).Add(layers...)
+	}
+	for _, tc := range []struct {
+		name string
+		set  func(f *figure.Figure)
+		want string
+	}{
+		{"empty", func(f *figure.Figure) {}, "no panels"},
+		{"no layers", func(f *figure.Figure) { f.Panel(0, 0) }, "no layers"},
+		{"nil layer", func(f *figure.Figure) { xy(f, nil) }, "layer 0 is nil"},
+		{"no x label", func(f *figure.Figure) { xy(f, line); f.X.Label = " " }, "X axis has no label"},
+		{"no y label", func(f *figure.Figure) { xy(f, line); f.Y.Label = "" }, "Y axis has no label"},
+		{"no name", func(f *figure.Figure) { xy(f, figure.Line{X: []float64{1}, Y: []float64{1}}) }, "layer 0 (Line) has no Name"},
+		{"no place", func(f *figure.Figure) { xy(f, line); f.Panel(1, 0).Add(line) }, "no panel at row 1, column 0"},
+		{"lengths", func(f *figure.Figure) { xy(f, figure.Line{Name: "a", X: []float64{1, 2}, Y: []float64{1}}) }, "X has 2 values and Y has 1"},
+		{"no points", func(f *figure.Figure) { xy(f, figure.Line{Name: "a"}) }, "X is empty"},
+		{"NaN", func(f *figure.Figure) { xy(f, figure.Line{Name: "a", X: []float64{1, 2}, Y: []float64{1, nan}}) }, `Line "a": Y[1] = NaN`},
+		{"infinite", func(f *figure.Figure) { xy(f, figure.Trace{Name: "a", X: []float64{1}, Y: []float64{math.Inf(-1)}}) }, "Y[0] = -Inf"},
+		{"half-life", func(f *figure.Figure) { xy(f, figure.Trace{Name: "a", X: []float64{1}, Y: []float64{1}, HalfLife: -1}) }, "HalfLife = -1"},
+		{"band length", func(f *figure.Figure) { l := line; l.Band = []float64{1}; xy(f, l) }, "Band has 1 values for 2 points"},
+		{"negative band", func(f *figure.Figure) { l := line; l.Bars = []float64{1, -1}; xy(f, l) }, "Bars[1] = -1"},
+		{"log of zero", func(f *figure.Figure) {
+			xy(f, figure.Line{Name: "a", X: []float64{1, 2}, Y: []float64{0, 2}})
+			f.Y.Log = true
+		}, "logarithmic but the data reaches 0"},
+		{"log range", func(f *figure.Figure) { xy(f, line); f.X.Log, f.X.Range = true, [2]float64{-1, 1} }, "both ends above zero"},
+		{"range", func(f *figure.Figure) { xy(f, line); f.X.Range = [2]float64{2, 1} }, "want the first below the second"},
+		{"tiny range", func(f *figure.Figure) { xy(f, line); f.X.Range = [2]float64{1, 1 + 1e-15} }, "by more than rounding"},
+		{"infinite range", func(f *figure.Figure) { xy(f, line); f.X.Range = [2]float64{0, math.Inf(1)} }, "want finite ends"},
+		{"half range", func(f *figure.Figure) { xy(f, line); f.X.Range = [2]float64{5, nan} }, "would run from 5 to"},
+		{"NaN tick", func(f *figure.Figure) { xy(f, line); f.X.Ticks = []float64{nan} }, "tick at NaN"},
+		{"overflow", func(f *figure.Figure) {
+			xy(f, figure.Line{Name: "a", X: []float64{-math.MaxFloat64, math.MaxFloat64}, Y: []float64{1, 2}})
+		}, "set its Range"},
+		{"equal and log", func(f *figure.Figure) { xy(f, line); f.X.Log = true; f.Panel(0, 0).Equal = true }, "set Equal or Log, not both"},
+		{"too unlike for equal", func(f *figure.Figure) {
+			xy(f, figure.Line{Name: "a", X: []float64{0, 1000}, Y: []float64{0, 1}})
+			f.Panel(0, 0).Equal = true
+		}, "too unlike for Equal"},
+		{"aspect", func(f *figure.Figure) { xy(f, line); f.Panel(0, 0).Aspect = -1 }, "Aspect = -1"},
+		{"samples of one dimension", func(f *figure.Figure) { xy(f, figure.Scatter{Name: "a", Points: [][]float64{{1, 2}, {1}}}) }, "Points[1] has 1 coordinates"},
+		{"no samples", func(f *figure.Figure) { xy(f, figure.Scatter{Name: "a"}) }, "Points is empty"},
+		{"NaN sample", func(f *figure.Figure) { xy(f, figure.Scatter{Name: "a", Points: [][]float64{{1, nan}}}) }, "Points[0] = (1, NaN)"},
+		{"alpha", func(f *figure.Figure) { xy(f, figure.Scatter{Name: "a", Points: [][]float64{{1, 2}}, Alpha: 2}) }, "Alpha = 2"},
+		{"size", func(f *figure.Figure) { xy(f, figure.Scatter{Name: "a", Points: [][]float64{{1, 2}}, Size: nan}) }, "Size = NaN"},
+		{"no density", func(f *figure.Figure) { xy(f, figure.Density{}) }, "F is nil"},
+		{"density zero", func(f *figure.Figure) { xy(f, figure.Density{F: func(x, y float64) float64 { return 0 }}) }, "want a positive mass"},
+		{"density NaN", func(f *figure.Figure) { xy(f, figure.Density{F: func(x, y float64) float64 { return nan }}) }, "= NaN, want a finite density"},
+		{"density grid", func(f *figure.Figure) { xy(f, figure.Density{F: density(1), Grid: 3}) }, "Grid = 3"},
+		{"density share", func(f *figure.Figure) { xy(f, figure.Density{F: density(1), Shares: []float64{1}}) }, "Shares[0] = 1"},
+		{"density and log", func(f *figure.Figure) { xy(f, figure.Density{F: density(1)}); f.X.Log = true }, "needs linear axes"},
+		{"density panics", func(f *figure.Figure) { xy(f, figure.Density{F: func(x, y float64) float64 { panic("oh") }}) }, "cannot draw \"\": oh"},
+		{"field NaN", func(f *figure.Figure) {
+			xy(f, figure.Quiver{F: func(x, y float64) (float64, float64) { return nan, 0 }})
+		}, "want finite values"},
+		{"no field", func(f *figure.Figure) { xy(f, figure.Quiver{}) }, "F is nil"},
+		{"field grid", func(f *figure.Figure) {
+			xy(f, figure.Quiver{Grid: 1e6, F: func(x, y float64) (float64, float64) { return 0, 0 }})
+		}, "Grid = 1000000"},
+		{"no paths", func(f *figure.Figure) { xy(f, figure.Paths{Name: "a"}) }, "Paths is empty"},
+		{"empty path", func(f *figure.Figure) { xy(f, figure.Paths{Name: "a", Paths: [][][]float64{{}}}) }, "Paths[0] is empty"},
+		{"no bars", func(f *figure.Figure) { xy(f, figure.Bars{Name: "a"}) }, "Values is empty"},
+		{"categories", func(f *figure.Figure) { xy(f, figure.Bars{Name: "a", Values: []float64{1}}) }, "1 Values for 0 Categories"},
+		{"rule without label", func(f *figure.Figure) { xy(f, line, figure.HLine{Y: 1}) }, "no Label"},
+		{"rule NaN", func(f *figure.Figure) { xy(f, line, figure.VLine{X: nan, Label: "a"}) }, "lies at NaN"},
+		{"no glyph", func(f *figure.Figure) { xy(f, line, figure.HLine{Y: 1, Label: "\U0001F40D"}) }, "no glyph for '\U0001F40D' (U+1F40D)"},
+		{"no glyph in title", func(f *figure.Figure) { xy(f, line); f.Title = "\U0001F40D" }, "no glyph"},
+		{"empty custom", func(f *figure.Figure) { xy(f, figure.Custom{}) }, "no plotters"},
+		{"nil custom", func(f *figure.Figure) { xy(f, figure.Custom{Plotters: []plot.Plotter{nil}}) }, "plotter 0 is nil"},
+		{"pixels", func(f *figure.Figure) { l := images; l.N = 3; f.Panel(0, 0).Add(l) }, "want N·H·W·C = 3·2·2·1 = 12"},
+		{"channels", func(f *figure.Figure) { l := images; l.C = 2; f.Panel(0, 0).Add(l) }, "C = 2"},
+		{"no pictures", func(f *figure.Figure) { f.Panel(0, 0).Add(figure.Images{C: 1}) }, "N, H, W = 0, 0, 0"},
+		{"huge pictures", func(f *figure.Figure) { l := images; l.N = 1 << 40; f.Panel(0, 0).Add(l) }, "N, H, W = 1099511627776"},
+		{"NaN pixel", func(f *figure.Figure) {
+			l := images
+			l.Pixels = append(make([]float32, 7), float32(nan))
+			f.Panel(0, 0).Add(l)
+		}, "Pixels[7] = NaN (picture 1)"},
+		{"row labels", func(f *figure.Figure) { l := images; l.RowLabels = []string{"a", "b"}; f.Panel(0, 0).Add(l) }, "2 RowLabels for 1 rows"},
+		{"column titles", func(f *figure.Figure) { l := images; l.ColTitles = make([]string, 3); f.Panel(0, 0).Add(l) }, "3 ColTitles for 2 columns in 1 groups"},
+		{"gaps", func(f *figure.Figure) { l := images; l.Gaps = []int{1}; f.Panel(0, 0).Add(l) }, "Gaps = [1]"},
+		{"pictures and lines", func(f *figure.Figure) { xy(f, images, line) }, "a panel of their own"},
+		{"row labels of figure", func(f *figure.Figure) { xy(f, line); f.RowLabels = []string{"a", "b"} }, "2 RowLabels for 1 rows"},
+		{"column titles of figure", func(f *figure.Figure) { xy(f, line); f.ColTitles = []string{} }, "0 ColTitles for 1 columns"},
+		{"widths", func(f *figure.Figure) { xy(f, line); f.Widths = []float64{-1} }, "width -1"},
+		{"theme", func(f *figure.Figure) { xy(f, line); f.Theme.FontSize = 0 }, "Theme.FontSize = 0"},
+		{"no theme", func(f *figure.Figure) { xy(f, line); f.Theme = figure.Theme{} }, "start from Notebook() or Paper()"},
+		{"no palette", func(f *figure.Figure) { xy(f, line); f.Theme.Palette = nil }, "lacks a colour"},
+		{"too many pixels", func(f *figure.Figure) { xy(f, line); f.Theme.Width, f.Theme.DPI = 50, 600 }, "lower Theme.Width"},
+		{"label wider than figure", func(f *figure.Figure) {
+			xy(f, figure.Bars{Name: "a", Values: []float64{1}})
+			f.Y.Categories = []string{strings.Repeat("wide", 200)}
+			f.X.Categories = []string{"a"}
+		}, "do not fit"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := figure.New(small(), 1, 1)
+			tc.set(f)
+			_, err := f.PNG()
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if !strings.HasPrefix(err.Error(), "figure: ") || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error %q, want one with %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestBadGrids(t *testing.T) {
+	for _, size := range [][2]int{{0, 1}, {1, -1}, {1 << 62, 4}, {100, 100}} {
+		f := figure.New(small(), size[0], size[1])
+		f.Panel(0, 0)
+		if _, err := f.PNG(); err == nil || !strings.Contains(err.Error(), "panels, want 1 to") {
+			t.Errorf("%v: error %v", size, err)
+		}
+	}
+	if _, err := new(figure.Figure).PNG(); err == nil {
+		t.Error("no error for a figure not made by New")
+	}
+	if _, err := barsFigure(small()).Render("gif"); err == nil || !strings.Contains(err.Error(), `unknown format "gif"`) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// What is odd but not wrong is drawn.
+func TestOddFigures(t *testing.T) {
+	for name, layers := range map[string][]figure.Layer{
+		"one point":      {figure.Scatter{Name: "a", Points: [][]float64{{2, 3}}}},
+		"constant":       {figure.Line{Name: "a", X: []float64{1, 2}, Y: []float64{0, 0}}},
+		"nearly so":      {figure.Line{Name: "a", X: []float64{1, 2}, Y: []float64{1, 1 + 1e-16}}},
+		"denormal":       {figure.Line{Name: "a", X: []float64{1, 2}, Y: []float64{0, 5e-324}}},
+		"tiny":           {figure.Line{Name: "a", X: []float64{1, 2}, Y: []float64{1e-200, 2e-200}}},
+		"huge":           {figure.Line{Name: "a", X: []float64{-1e300, 1e300}, Y: []float64{1e300, -2e300}}},
+		"flat density":   {figure.Density{F: func(x, y float64) float64 { return 1 }}},
+		"spike":          {figure.Density{F: func(x, y float64) float64 { return math.Exp(-1e6 * (x*x + y*y)) }}, figure.Scatter{Name: "a", Points: [][]float64{{-1, -1}, {1, 1}}}},
+		"no field":       {figure.Quiver{F: func(x, y float64) (float64, float64) { return 0, 0 }}},
+		"short path":     {figure.Paths{Name: "a", Paths: [][][]float64{{{1, 1}}}}},
+		"one value":      {figure.Trace{Name: "a", X: []float64{1}, Y: []float64{1}}},
+		"rule elsewhere": {figure.HLine{Y: 1e6, Label: "far"}, figure.Line{Name: "a", X: []float64{1, 2}, Y: []float64{1, 2}}},
+		"custom":         {figure.Custom{Name: "a", Plotters: []plot.Plotter{plotter.NewGrid(), &plotter.Line{XYs: plotter.XYs{{X: 1, Y: 1}, {X: 2, Y: 2}}}}}},
+	} {
+		f := figure.New(small(), 1, 1)
+		f.X, f.Y = figure.Axis{Label: "x"}, figure.Axis{Label: "y"}
+		f.Panel(0, 0).Add(layers...)
+		if _, err := f.PNG(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A name has one colour in all panels, also where it is not the first there; Theme.Colors and Color come first.
+func TestColorsFollowNames(t *testing.T) {
+	red := color.NRGBA{R: 0xff, A: 0xff}
+	th := small()
+	th.Colors = map[string]color.Color{"fixed": red}
+	f := figure.New(th, 1, 2)
+	f.NoLegend = true
+	f.X, f.Y = figure.Axis{Label: "x", Categories: []string{"a", "b"}}, figure.Axis{Label: "y"}
+	bars := func(name string) figure.Bars { return figure.Bars{Name: name, Values: []float64{1, 1}} }
+	f.Panel(0, 0).Add(bars("fixed"), bars("one"), bars("two"))
+	f.Panel(0, 1).Add(bars("two"), bars("one"))
+	img := decode(t, f)
+	count := func(c color.Color, x0, x1 int) (n int) {
+		r, g, b, _ := c.RGBA()
+		for x := x0; x < x1; x++ {
+			for y := range img.Bounds().Dy() {
+				if r2, g2, b2, _ := img.At(x, y).RGBA(); r == r2 && g == g2 && b == b2 {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	half, width := img.Bounds().Dx()/2, img.Bounds().Dx()
+	for _, tc := range []struct {
+		name        string
+		color       color.Color
+		left, right bool
+	}{{"fixed", red, true, false}, {"one", th.Palette[0], true, true}, {"two", th.Palette[1], true, true}, {"no third", th.Palette[2], false, false}} {
+		if left, right := count(tc.color, 0, half) > 100, count(tc.color, half, width) > 100; left != tc.left || right != tc.right {
+			t.Errorf("%s: left %v, right %v, want %v, %v", tc.name, left, right, tc.left, tc.right)
+		}
+	}
+}
+
+// The pixels of a picture are sharp squares of the right colour, each at its place.
+func TestImagesAreSharp(t *testing.T) {
+	const n, h, w = 4, 5, 7
+	pixels := make([]float32, n*h*w*3)
+	rng := newRand(7)
+	for i := range pixels {
+		pixels[i] = float32(rng.IntN(2)*2 - 1) // black or white in each channel: eight colours
+	}
+	th := small()
+	f := figure.New(th, 1, 1)
+	f.Panel(0, 0).Add(figure.Images{Pixels: pixels, N: n, H: h, W: w, C: 3, Cols: 2})
+	img := decode(t, f)
+	blended, seen := 0, make(map[color.RGBA]int)
+	for x := range img.Bounds().Dx() {
+		for y := range img.Bounds().Dy() {
+			c := color.RGBAModel.Convert(img.At(x, y)).(color.RGBA)
+			seen[c]++
+			if c.R%255+c.G%255+c.B%255 != 0 {
+				blended++
+			}
+		}
+	}
+	// A picture is 0.9 inches wide, so a pixel is 14 of the file's: the frames and at most one column in 14 and one
+	// row in 14 are blends.
+	size := int(0.9 * float64(th.DPI))
+	if most := n * size * size * 20 / 100; blended > most {
+		t.Errorf("%d blended pixels, want at most %d", blended, most)
+	}
+	for _, c := range []color.RGBA{{R: 255, A: 255}, {G: 255, A: 255}, {B: 255, A: 255}, {A: 255}} {
+		if seen[c] < 14*14 {
+			t.Errorf("%d pixels of %v, want whole squares", seen[c], c)
+		}
+	}
+}
+
+func BenchmarkFigure(b *testing.B) {
+	for name, build := range golden {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := build(figure.Notebook()).PNG(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func ExampleFigure() {
+	f := figure.New(figure.Notebook(), 1, 2)
+	f.Title = "One-step posterior samples"
+	f.ShareX, f.ShareY = true, true
+	f.X, f.Y = figure.Axis{Label: "x₁"}, figure.Axis{Label: "x₂"}
+	for col, t := range []float64{0.4, 0.8} {
+		p := f.Panel(0, col)
+		p.Title = fmt.Sprintf("t = %g", t)
+		p.Equal = true
+		p.Add(
+			figure.Density{Name: "exact p(x₁ | xₜ)", F: density(t)},
+			figure.Scatter{Name: "X_{0,1}(ε; t, xₜ)", Points: samples(newRand(1), t, 500)},
+		)
+	}
+	file, err := f.PNG() // or f.Save("posterior.pdf"), or f.Show() in a notebook
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(http.DetectContentType(file))
+	// Output: image/png
+}
+
+func ExampleImages() {
+	f := figure.New(figure.Paper(), 1, 1)
+	f.Panel(0, 0).Add(figure.Images{
+		Pixels: rings(12, 14), N: 12, H: 14, W: 14, C: 1,
+		Cols: 6, Gaps: []int{0}, Invert: true,
+		RowLabels: []string{"t = 0.2", "t = 0.8"},
+		ColTitles: []string{"xₜ", "posterior samples"}, // one for each side of the gap
+	})
+	file, err := f.PNG()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(http.DetectContentType(file))
+	// Output: image/png
+}
+
+func ExampleFigure_Save() {
+	f := figure.New(figure.Paper(), 1, 1)
+	f.Panel(0, 0).Add(figure.Line{Name: "semigroup", X: []float64{0, 1}, Y: []float64{0.2, 0.1}})
+	fmt.Println(f.Save("loss.svg"))
+	// Output: figure: panel at row 0, column 0: the X axis has no label: set Panel.X.Label, or Figure.X for all panels
+}
+
+func ExampleMeanSE() {
+	t := []float64{0.2, 0.8}
+	seeds := [][]float64{{0.30, 0.11}, {0.34, 0.10}, {0.32, 0.12}}
+	l, err := figure.MeanSE("semigroup", t, seeds)
+	fmt.Printf("%.3f ± %.3f %v\n", l.Y, l.Band, err)
+	// Output: [0.320 0.110] ± [0.012 0.006] <nil>
+}
+
+func ExampleTable() {
+	t := figure.Table{
+		Caption: "Excess over the sampling floor",
+		Header:  []string{"loss", "teacher", "excess", "steps/s"},
+		Rows: [][]string{
+			{"semigroup", "yes", "0.043 ± 0.002", "51"},
+			{"Mean Flow", "—", "0.110 ± 0.010", "9.5"},
+		},
+		Strong: []int{0},
+	}
+	s, err := t.Text()
+	fmt.Print(s, err)
+	// Output:
+	// Excess over the sampling floor
+	// loss       teacher         excess  steps/s
+	// ─────────  ───────  ─────────────  ───────
+	// semigroup  yes      0.043 ± 0.002       51  *
+	// Mean Flow  —        0.110 ± 0.010      9.5
+	// <nil>
+}

@@ -1,0 +1,379 @@
+package figure
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"gonum.org/v1/gonum/floats/scalar"
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/vg"
+)
+
+// labels returns the labels of the ticks that have one.
+func labels(ticks []plot.Tick) string {
+	var out []string
+	for _, t := range ticks {
+		if !t.IsMinor() {
+			out = append(out, t.Label)
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+func TestTicks(t *testing.T) {
+	for _, tc := range []struct {
+		axis   Axis
+		lo, hi float64
+		n      int
+		want   string
+	}{
+		{Axis{}, 0, 1, 6, "0.0 0.2 0.4 0.6 0.8 1.0"},
+		{Axis{}, 0, 1, 5, "0.0 0.5 1.0"},
+		{Axis{}, -4, 4, 5, "−4 −2 0 2 4"},
+		{Axis{}, -4, 4, 4, "−4 −2 0 2 4"}, // not 0 alone
+		{Axis{}, -5.3, 5.1, 4, "−5 0 5"},
+		{Axis{}, 0.012, 0.049, 4, "0.02 0.03 0.04"},
+		{Axis{}, 0, 20000, 5, "0 5k 10k 15k 20k"},
+		{Axis{}, 0, 2e6, 5, "0.0M 0.5M 1.0M 1.5M 2.0M"},
+		{Axis{}, 0, 2e-4, 5, "0 0.5·10^{−4} 1.0·10^{−4} 1.5·10^{−4} 2.0·10^{−4}"},
+		{Axis{}, 10000, 10010, 4, "10000 10005 10010"},
+		{Axis{}, 2e9, 3e9, 3, "2.0·10^{9} 2.5·10^{9} 3.0·10^{9}"},
+		{Axis{Log: true}, 1e-3, 1, 5, "10^{−3} 10^{−2} 10^{−1} 10^{0}"},
+		{Axis{Log: true}, 1e-8, 1, 5, "10^{−8} 10^{−6} 10^{−4} 10^{−2} 10^{0}"},
+		{Axis{Log: true}, 0.04, 0.3, 5, "0.05 0.1 0.2"},
+		{Axis{Log: true}, 4e-6, 3e-5, 5, "5·10^{−6} 1·10^{−5} 2·10^{−5}"},
+		{Axis{Log: true}, 0.11, 0.14, 4, "0.11 0.12 0.13 0.14"},
+		{Axis{Ticks: []float64{-0.5, 0, 2}}, -1, 3, 5, "−0.5 0 2"},
+		{Axis{Categories: []string{"a", "b"}}, -0.5, 1.5, 5, "a b"},
+	} {
+		got := strings.ReplaceAll(labels(tc.axis.ticks(interval{tc.lo, tc.hi}, tc.n)), "0.0M", "0")
+		if want := strings.ReplaceAll(tc.want, "0.0M", "0"); got != want {
+			t.Errorf("%g to %g: %q, want %q", tc.lo, tc.hi, got, want)
+		}
+	}
+}
+
+// Whatever the range, ticks are few, rising and within it.
+func TestTicksAreSane(t *testing.T) {
+	for e := -280.0; e < 290; e += 7.3 {
+		for _, f := range [][2]float64{{0, 1}, {-1, 1}, {0.9, 1}, {1, 1.0001}, {-3.7, -3.1}} {
+			iv := interval{f[0] * math.Pow(10, e), f[1] * math.Pow(10, e)}
+			ticks := linearTicks(iv, 6)
+			if len(ticks) < 2 || len(ticks) > 8 {
+				t.Fatalf("%v: %d ticks", iv, len(ticks))
+			}
+			seen := make(map[string]bool)
+			for i, k := range ticks {
+				if slack := 1e-6 * (iv.hi - iv.lo); k.Value < iv.lo-slack || k.Value > iv.hi+slack || i > 0 && k.Value <= ticks[i-1].Value {
+					t.Fatalf("%v: tick at %v", iv, k.Value)
+				}
+				if seen[k.Label] {
+					t.Fatalf("%v: two ticks labelled %q", iv, k.Label)
+				}
+				seen[k.Label] = true
+			}
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	for _, tc := range []struct{ in, plain, levels string }{
+		{"p(x₁ | xₜ)", "p(x1 | xt)", "...-....-."},
+		{"10⁻³", "10−3", "..++"},
+		{"X_{0,1}(ε)", "X0,1(ε)", ".---..."},
+		{"a^{2}b", "a2b", ".+."},
+		{"snake_case ^ {x}", "snake_case ^ {x}", "................"},
+		{"open_{", "open", "...."},
+		{"", "", ""},
+	} {
+		var plain, levels strings.Builder
+		for _, s := range parse(tc.in) {
+			plain.WriteRune(s.r)
+			levels.WriteByte("-.+"[s.level+1])
+		}
+		if plain.String() != tc.plain || levels.String() != tc.levels {
+			t.Errorf("%q: %q %q, want %q %q", tc.in, plain.String(), levels.String(), tc.plain, tc.levels)
+		}
+	}
+}
+
+func TestHTMLText(t *testing.T) {
+	if got, want := htmlText("X_{0,1}(ε) < 10⁻³ & b"), "X<sub>0,1</sub>(ε) &lt; 10<sup>−3</sup> &amp; b"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// Every sign that the method's formulas need has a glyph, Greek letters first.
+func TestGlyphs(t *testing.T) {
+	const signs = "αβγδεζηθικλμνξοπρστυφχψω ΓΔΘΛΞΠΣΦΨΩ ϵϑϕ ∇∂∫∑∏√∞≈≤≥≠±×·−–—… ‖|⟨⟩∼→←↦⇒∈∉⊂∪∩∀∃ ℝ𝔼ℙ ∘⊙⊗⊕†′ x̄x̂x̃ẋ ₀₁₂₃₄₅₆₇₈₉₊₋ₛₜᵤₓᵢⱼ ⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ½¼"
+	for _, r := range signs {
+		if err := checkText("sign", string(r)); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, bad := range []string{"\U0001F40D", "a\x00b", "漢"} {
+		if checkText("label", bad) == nil {
+			t.Errorf("no error for %q", bad)
+		}
+	}
+}
+
+func TestScriptsAreSmaller(t *testing.T) {
+	th := Notebook()
+	style := th.style(1, false, th.Ink)
+	if sub, plain := style.Width("x₁"), style.Width("x1"); sub >= plain {
+		t.Errorf("x₁ is %v wide, x1 %v", sub, plain)
+	}
+	if bar, plain := style.Width("x̄"), style.Width("x"); bar != plain {
+		t.Errorf("x̄ is %v wide, x %v", bar, plain)
+	}
+}
+
+func TestWrap(t *testing.T) {
+	th := Notebook()
+	style := th.style(1, false, th.Ink)
+	const label = "one two three four five six seven eight nine"
+	full := style.Width(label)
+	for _, k := range []vg.Length{2, 1, 0.6, 0.4, 0.2} {
+		got := wrap(style, label, k*full)
+		if strings.Join(strings.Fields(got), " ") != label {
+			t.Errorf("words changed: %q", got)
+		}
+		for line := range strings.SplitSeq(got, "\n") {
+			if style.Width(line) > k*full {
+				t.Errorf("%q is wider than %v of the label", line, k)
+			}
+		}
+	}
+	if got := wrap(style, label, full*0.9); got != "one two three four five\nsix seven eight nine" {
+		t.Errorf("lines are not balanced: %q", got)
+	}
+	if got := wrap(style, "unbreakable", 1); got != "unbreakable" {
+		t.Errorf("%q", got)
+	}
+}
+
+func FuzzLabel(f *testing.F) {
+	for _, s := range []string{"x_{1}", "^{^{", "_", "a\nb", "₁₂", "\xff", "x̄", "̄", "\n"} {
+		f.Add(s)
+	}
+	th := Notebook()
+	style := th.style(1, false, th.Ink)
+	f.Fuzz(func(t *testing.T, s string) {
+		if len(s) > 200 || !utf8.ValidString(s) || checkText("label", s) != nil {
+			return
+		}
+		style.Width(wrap(style, s, 100))
+		for line := range strings.SplitSeq(s, "\n") {
+			for _, r := range newHandler().(handler).runs(line, style.Font) {
+				outline(r.face, vg.Point{}, r.text)
+			}
+		}
+	})
+}
+
+// The contour of share m of an isotropic Gaussian in 2D lies where log p is log(1 - m) below the mode.
+func TestDensityContoursHoldTheirShares(t *testing.T) {
+	gaussian := func(x, y float64) float64 { return 3 * math.Exp(-(x*x+y*y)/2) }
+	g, err := newShares(gaussian, interval{-6, 6}, interval{-5, 5}, 200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	masses := []float64{0.25, 0.5, 0.75, 0.95}
+	_, levels := g.contours(masses)
+	for i, m := range masses {
+		// One cell of the grid holds 3e-3 of 2π at most, a relative error of 5e-4 of the mass.
+		if want := math.Log(3) + math.Log(1-m); !scalar.EqualWithinAbs(levels[i], want, 0.01) {
+			t.Errorf("share %v: level %v, want %v", m, levels[i], want)
+		}
+	}
+	// The shade at radius r is the mass outside it, exp(-r²/2).
+	for _, c := range []int{100, 120, 140, 160} {
+		x, y := g.X(c), g.Y(100)
+		if got, want := g.Z(c, 100), math.Exp(-(x*x+y*y)/2); !scalar.EqualWithinAbs(got, want, 2e-3) {
+			t.Errorf("shade at (%.2f, %.2f) is %v, want %v", x, y, got, want)
+		}
+	}
+}
+
+func TestOverlaps(t *testing.T) {
+	for _, size := range [][2]int{{28, 28}, {28, 84}, {28, 94}, {28, 13}, {1, 7}, {7, 1}, {64, 63}} {
+		cover := make([]float64, size[0])
+		for i, o := range overlaps(size[0], size[1]) {
+			sum := 0.0
+			for k, w := range o.weights {
+				cover[o.from+k] += w
+				sum += w
+			}
+			if !scalar.EqualWithinAbs(sum, 1, 1e-9) {
+				t.Errorf("%v: weights of pixel %d sum to %v", size, i, sum)
+			}
+			if size[1]%size[0] == 0 && len(o.weights) != 1 {
+				t.Errorf("%v: pixel %d is a blend of %d", size, i, len(o.weights))
+			}
+		}
+		for j, c := range cover {
+			if want := float64(size[1]) / float64(size[0]); !scalar.EqualWithinRel(c, want, 1e-9) {
+				t.Errorf("%v: source pixel %d covers %v pixels, want %v", size, j, c, want)
+			}
+		}
+	}
+}
+
+func TestSmooth(t *testing.T) {
+	const tol = 1e-12
+	constant := Smooth([]float64{3, 3, 3, 3}, 2, false)
+	for i, v := range constant {
+		if !scalar.EqualWithinAbs(v, 3, tol) {
+			t.Errorf("the mean of a constant is %v at %d", v, i)
+		}
+	}
+	// After one half-life a step has come half way, counted against the weights so far: with decay d = 1/2,
+	// values 0, 0, 1 weigh 1/4, 1/2, 1.
+	if got := Smooth([]float64{0, 0, 1}, 1, false)[2]; !scalar.EqualWithinAbs(got, 1/1.75, tol) {
+		t.Errorf("step: %v, want %v", got, 1/1.75)
+	}
+	if got := Smooth([]float64{1, 100}, 1, true)[1]; !scalar.EqualWithinRel(got, math.Pow(100, 1/1.5), tol) {
+		t.Errorf("geometric: %v, want %v", got, math.Pow(100, 1/1.5))
+	}
+	if got := Smooth([]float64{1, 5}, 0, false); got[1] != 5 {
+		t.Errorf("no smoothing: %v", got)
+	}
+}
+
+func TestMeanSE(t *testing.T) {
+	l, err := MeanSE("a", []float64{0, 1}, [][]float64{{1, 2}, {3, 2}, {5, 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.Y[0] != 3 || l.Y[1] != 2 || !scalar.EqualWithinRel(l.Band[0], 2/math.Sqrt(3), 1e-12) || l.Band[1] != 0 {
+		t.Errorf("%v ± %v", l.Y, l.Band)
+	}
+	if l, err := MeanSE("a", []float64{0}, [][]float64{{1}}); err != nil || l.Band != nil {
+		t.Errorf("one run: band %v, error %v", l.Band, err)
+	}
+	for _, runs := range [][][]float64{nil, {{1}, {1, 2}}} {
+		if _, err := MeanSE("a", []float64{0}, runs); err == nil {
+			t.Errorf("no error for runs %v", runs)
+		}
+	}
+}
+
+// In a panel of equal units a unit of x is as long as one of y; data areas fill the figure's width and do not overlap.
+func TestLayout(t *testing.T) {
+	for _, tc := range []struct {
+		name       string
+		rows, cols int
+		set        func(f *Figure)
+	}{
+		{"one", 1, 1, func(f *Figure) {}},
+		{"grid", 3, 4, func(f *Figure) { f.ShareX, f.ShareY = true, true }},
+		{"labels", 2, 2, func(f *Figure) {
+			f.Title, f.RowLabels, f.ColTitles = "title", []string{"a", "b"}, []string{"c", "d"}
+		}},
+		{"widths", 1, 2, func(f *Figure) { f.Widths = []float64{1, 3} }},
+		{"letters", 2, 3, func(f *Figure) { f.Theme.Letters = true }},
+	} {
+		f := New(Notebook(), tc.rows, tc.cols)
+		f.X, f.Y = Axis{Label: "x", Range: [2]float64{-4, 4}}, Axis{Label: "y", Range: [2]float64{-1, 5}}
+		for i := range tc.rows * tc.cols {
+			p := f.Panel(i/tc.cols, i%tc.cols)
+			p.Equal = true
+			p.Add(Line{Name: "a", X: []float64{0, 1}, Y: []float64{0, 1}})
+		}
+		tc.set(f)
+		contents, _, err := f.build("png")
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := f.lay(contents, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range contents {
+			row, col := i/tc.cols, i%tc.cols
+			r := g.cell(c, row, col)
+			if got := float64(r.Size().Y / r.Size().X); !scalar.EqualWithinAbs(got, 6.0/8, 1e-9) {
+				t.Errorf("%s, panel %d: height over width %v, want 0.75", tc.name, i, got)
+			}
+			m := c.margins(r.Size().X, r.Size().Y)
+			outer := vg.Rectangle{Min: r.Min.Sub(vg.Point{X: m.left, Y: m.bottom}), Max: r.Max.Add(vg.Point{X: m.right, Y: m.top})}
+			if outer.Min.X < 0 || outer.Min.Y < 0 || outer.Max.X > g.width || outer.Max.Y > g.height {
+				t.Errorf("%s, panel %d: %v is outside of the figure, %v x %v", tc.name, i, outer, g.width, g.height)
+			}
+			if col > 0 && outer.Min.X < g.cell(contents[i-1], row, col-1).Max.X {
+				t.Errorf("%s, panel %d reaches into the one at its left", tc.name, i)
+			}
+			if row > 0 && outer.Max.Y > g.cell(contents[i-tc.cols], row-1, col).Min.Y {
+				t.Errorf("%s, panel %d reaches into the one above", tc.name, i)
+			}
+			if px := float64(g.height / vg.Inch * 192); !scalar.EqualWithinAbs(px, math.Round(px), 1e-6) {
+				t.Errorf("%s: %v pixels high, want a whole number", tc.name, px)
+			}
+		}
+		if end := g.x[tc.cols-1] + g.w[tc.cols-1] + g.cols[tc.cols-1].right; g.width-end > f.Theme.em(1) {
+			t.Errorf("%s: the panels end %v before the figure does", tc.name, g.width-end)
+		}
+		if tc.name == "widths" && !scalar.EqualWithinRel(float64(g.w[1]/g.w[0]), 3, 1e-9) {
+			t.Errorf("columns are %v and %v wide, want one to three", g.w[0], g.w[1])
+		}
+	}
+}
+
+// With shared axes only the outer panels have labels.
+func TestSharedAxes(t *testing.T) {
+	f := New(Notebook(), 2, 2)
+	f.ShareX, f.ShareY = true, true
+	f.X, f.Y = Axis{Label: "x"}, Axis{Label: "y"}
+	for i := range 3 { // the panel at the lower right is missing
+		f.Panel(i/2, i%2).Add(Line{Name: "a", X: []float64{0, float64(i + 1)}, Y: []float64{0, 1}})
+	}
+	contents, _, err := f.build("png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct{ x, y string }{{"", "y"}, {"x", ""}, {"x", "y"}} {
+		c := contents[i].(*plotContent)
+		if c.labelX != want.x || c.labelY != want.y {
+			t.Errorf("panel %d has labels %q and %q, want %q and %q", i, c.labelX, c.labelY, want.x, want.y)
+		}
+		if c.plot.X.Max < 3 {
+			t.Errorf("panel %d ends at %v, want the range of all", i, c.plot.X.Max)
+		}
+		if shown := labels(c.plot.X.Tick.Marker.Ticks(0, 1)) != ""; shown != (want.x != "") {
+			t.Errorf("panel %d: labels at the ticks of x: %v", i, shown)
+		}
+	}
+}
+
+func TestLegendFits(t *testing.T) {
+	th := Paper()
+	var entries []entry
+	for _, name := range []string{"Mean Flow", "Eulerian, self", "Eulerian, teacher", "Lagrangian, self", "Lagrangian, teacher", "semigroup, self", "semigroup, teacher"} {
+		entries = mergeEntries(entries, []entry{{name: name}, {name: "Mean Flow"}})
+	}
+	if len(entries) != 7 {
+		t.Fatalf("%d entries, want 7", len(entries))
+	}
+	l := newLegend(&th, entries, inches(th.Width))
+	if w := l.measure(); w > inches(th.Width) {
+		t.Errorf("the legend is %v wide, the figure %v", w, inches(th.Width))
+	}
+	if l.columns != 2 || l.lines() != 4 {
+		t.Errorf("%d columns, %d lines, want 2 and 4", l.columns, l.lines())
+	}
+	var none *legend
+	if newLegend(&th, nil, 100) != nil || none.height() != 0 {
+		t.Error("a legend of nothing")
+	}
+}
+
+func TestLetters(t *testing.T) {
+	for i, want := range map[int]string{0: "a", 25: "z", 26: "aa", 27: "ab", 52: "ba"} {
+		if got := letters(i); got != want {
+			t.Errorf("letters(%d) = %q, want %q", i, got, want)
+		}
+	}
+}

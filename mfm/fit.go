@@ -1,0 +1,92 @@
+package mfm
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/gomfm/gomfm/mfm/checkpoint"
+)
+
+// FitOptions say what [Fit] keeps and shows.
+type FitOptions struct {
+	// Dir is the folder of checkpoints, from whose newest sound one training goes on. Empty: nothing is kept.
+	Dir string
+	// Every is the number of steps between checkpoints; 0 keeps only the end. Keep of them stay, at least 1.
+	Every int64
+	Keep  int
+	// Observe is called after each step, nil for nothing. Its error stops training as the end of the context does.
+	Observe func(Metrics) error
+	// Problem is called with each checkpoint that was passed over because it is torn or altered, nil for nothing.
+	Problem func(error)
+}
+
+// Fit trains to the configured number of steps with checkpoints. However it stops (the context ends, observe fails, a value is not
+// finite, the process is killed) the next call with the same folder goes on from the last checkpoint, and ends with the same bits as
+// a training that never stopped. In the first three cases a checkpoint of the last good step is written first.
+func Fit(ctx context.Context, t *Trainer, o FitOptions) (err error) {
+	if o.Dir == "" {
+		return t.Run(ctx, o.Observe)
+	}
+	checkpoints, err := checkpoint.Open(o.Dir, max(o.Keep, 1))
+	if err != nil {
+		return fmt.Errorf("training in %s: %w", o.Dir, err)
+	}
+	defer func() { err = errors.Join(err, checkpoints.Close()) }()
+	if err := resume(t, checkpoints, o.Problem); err != nil {
+		return fmt.Errorf("training in %s: %w", o.Dir, err)
+	}
+	saved := t.Done()
+	save := func() error {
+		if t.Done() == saved {
+			return nil
+		}
+		state, err := t.State()
+		if err != nil {
+			return err
+		}
+		if err := checkpoints.Save(t.Done(), state, t.made); err != nil {
+			return fmt.Errorf("saving step %d: %w", t.Done(), err)
+		}
+		saved = t.Done()
+		return nil
+	}
+	err = t.Run(ctx, func(m Metrics) error {
+		if o.Every > 0 && m.Step%o.Every == 0 {
+			if err := save(); err != nil {
+				return err
+			}
+		}
+		if o.Observe != nil {
+			return o.Observe(m)
+		}
+		return nil
+	})
+	return errors.Join(err, save())
+}
+
+// resume restores the newest sound checkpoint, if there is one, after checking that it was made with the trainer's configuration.
+func resume(t *Trainer, checkpoints *checkpoint.Manager, problem func(error)) error {
+	c, problems, err := checkpoints.Latest()
+	if problem != nil {
+		for _, p := range problems {
+			problem(p)
+		}
+	}
+	if errors.Is(err, checkpoint.ErrNone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	now, err := json.Marshal(t.made)
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	if !bytes.Equal(now, c.Meta) {
+		return fmt.Errorf("the checkpoint at step %d was made with another configuration: use another folder, or that configuration; it was %s, now %s", c.Step, c.Meta, now)
+	}
+	return t.Restore(c.Tensors)
+}

@@ -1,0 +1,199 @@
+package mfm
+
+import (
+	"fmt"
+	"math"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	. "github.com/gomlx/gomlx/support/exceptions"
+	"gonum.org/v1/gonum/mat"
+	"gonum.org/v1/gonum/stat"
+
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+// Gaussian is the default parametrization. It gives the network only what a Gaussian law of the data with the same
+// moments does not already explain. Under that law the posterior has, per dimension and with d = α_t² + β_t² V,
+//
+//	mean μ = m + β_t V/d (x - β_t m)     variance c = α_t² V/d
+//
+// the conditional flow at s has variance ν_s = α_s² + β_s² c about β_s μ, its flow map is β_u μ + √(ν_u/ν_s) r with r =
+// x̄ - β_s μ, and
+//
+//	v_{s,u} = β̇ μ + r [α̇ (α_s+α_u) + c β̇ (β_s+β_u)]/(√(ν_s ν_u) + ν_s) + σ_s F(s, u, r/√ν_s; t, (x - β_t m)/√d)
+//
+// where α̇, β̇ are mean slopes over [s, u], σ_s = (α_s β'_s - α'_s β_s) √(c/ν_s) is the standard deviation that the target's
+// random part has under the Gaussian law, and F is of unit size. At F = 0 the map is exact for Gaussian data.
+type Gaussian struct {
+	// Mean of the data: empty for zero, one number for all elements, or one for each element of a sample.
+	Mean []float64 `json:"mean,omitempty"`
+	// Variance of the data: one number for all elements, or one for each. Positive.
+	Variance []float64 `json:"variance"`
+	// Basis has orthonormal columns along which Variance is given, [dim][dim]; empty for the coordinate axes. States are then [batch, dim].
+	Basis [][]float64 `json:"basis,omitempty"`
+}
+
+// posteriorFloor keeps the variance of the Gaussian posterior off zero at t = 1.
+const posteriorFloor = 1e-8
+
+// NewGaussian returns the parametrization for data of the given mean and covariance, along the covariance's eigenvectors.
+func NewGaussian(mean []float64, covariance [][]float64) (*Gaussian, error) {
+	n := len(mean)
+	if len(covariance) != n {
+		return nil, fmt.Errorf("covariance has %d rows for a mean of dimension %d", len(covariance), n)
+	}
+	sym := mat.NewSymDense(n, nil)
+	for i, row := range covariance {
+		if len(row) != n {
+			return nil, fmt.Errorf("row %d of the covariance has %d entries for dimension %d", i, len(row), n)
+		}
+		for j := range i + 1 {
+			sym.SetSym(i, j, row[j])
+		}
+	}
+	var eig mat.EigenSym
+	if !eig.Factorize(sym, true) {
+		return nil, fmt.Errorf("eigenvectors of the %dx%d covariance not found: are all entries finite?", n, n)
+	}
+	var vectors mat.Dense
+	eig.VectorsTo(&vectors)
+	g := &Gaussian{Mean: append([]float64(nil), mean...), Variance: eig.Values(nil), Basis: make([][]float64, n)}
+	for i, v := range g.Variance {
+		g.Variance[i] = max(v, posteriorFloor)
+		g.Basis[i] = append([]float64(nil), vectors.RawRowView(i)...)
+	}
+	return g, g.Validate()
+}
+
+// FitGaussian is [NewGaussian] with the moments of samples, [n][dim], n > dim.
+func FitGaussian(samples [][]float64) (*Gaussian, error) {
+	if len(samples) < 2 || len(samples) <= len(samples[0]) {
+		return nil, fmt.Errorf("%d samples do not determine a covariance: give more than their dimension", len(samples))
+	}
+	n, dim := len(samples), len(samples[0])
+	x := mat.NewDense(n, dim, nil)
+	mean := make([]float64, dim)
+	for i, row := range samples {
+		if len(row) != dim {
+			return nil, fmt.Errorf("sample %d has %d entries, the first has %d", i, len(row), dim)
+		}
+		x.SetRow(i, row)
+	}
+	for j := range mean {
+		mean[j] = stat.Mean(mat.Col(nil, j, x), nil)
+	}
+	var cov mat.SymDense
+	stat.CovarianceMatrix(&cov, x, nil)
+	rows := make([][]float64, dim)
+	for i := range rows {
+		rows[i] = mat.Row(nil, i, &cov)
+	}
+	return NewGaussian(mean, rows)
+}
+
+// Validate returns an error if the numbers cannot be those of a data law.
+func (g *Gaussian) Validate() error {
+	if len(g.Variance) == 0 {
+		return fmt.Errorf("gaussian parametrization has no variance: give one number, or one for each element")
+	}
+	for i, v := range g.Variance {
+		if !(v > 0) || math.IsInf(v, 0) {
+			return fmt.Errorf("gaussian parametrization: variance[%d] = %g is not positive and finite", i, v)
+		}
+	}
+	for i, m := range g.Mean {
+		if math.IsNaN(m) || math.IsInf(m, 0) {
+			return fmt.Errorf("gaussian parametrization: mean[%d] = %g is not finite", i, m)
+		}
+	}
+	for i, row := range g.Basis {
+		if len(g.Basis) != len(g.Variance) || len(row) != len(g.Variance) {
+			return fmt.Errorf("gaussian parametrization: basis row %d has %d entries, want %d by %[3]d", i, len(row), len(g.Variance))
+		}
+	}
+	return nil
+}
+
+// String returns "gaussian".
+func (g *Gaussian) String() string { return "gaussian" }
+
+// Velocity returns the average velocity; see [Gaussian].
+func (g *Gaussian) Velocity(ip Interpolant, f Network, in nn.Inputs) *Node {
+	xbar, x := g.rotate(in.Xbar), g.rotate(in.X)
+	mean, variance := g.moments(x)
+	s, u, t := batchLike(in.S, x), batchLike(in.U, x), batchLike(in.T, x)
+	alphaS, betaS, dAlphaS, dBetaS := ip.Graph(s)
+	alphaU, betaU, _, _ := ip.Graph(u)
+	_, betaT, _, _ := ip.Graph(t)
+	slopeAlpha, slopeBeta := MeanSlopes(ip, s, u)
+
+	d, c := g.posterior(ip, t, variance)
+	nuS := Add(Square(alphaS), Mul(c, Square(betaS)))
+	nuU := Add(Square(alphaU), Mul(c, Square(betaU)))
+	context := Sub(x, Mul(betaT, mean))
+	mu := Add(mean, Mul(Div(Mul(betaT, variance), d), context))
+	r := Sub(xbar, Mul(betaS, mu))
+	growth := Add(Mul(slopeAlpha, Add(alphaS, alphaU)), Mul(c, Mul(slopeBeta, Add(betaS, betaU))))
+	v := Add(Mul(slopeBeta, mu), Mul(r, Div(growth, Add(Sqrt(Mul(nuS, nuU)), nuS))))
+
+	raw := in
+	raw.Xbar, raw.X = Div(r, Sqrt(nuS)), Div(context, Sqrt(d))
+	scale := Mul(wronskian(alphaS, betaS, dAlphaS, dBetaS), Sqrt(Div(c, nuS)))
+	return g.rotateBack(Add(v, Mul(scale, f(raw))))
+}
+
+// Whiten divides err by σ_s along the axes of the basis, σ_s² held at 0.02 from below: smaller targets are not worth the noise
+// that a larger weight brings.
+func (g *Gaussian) Whiten(ip Interpolant, s, t, err *Node) *Node {
+	err = g.rotate(err)
+	_, variance := g.moments(err)
+	s, t = batchLike(s, err), batchLike(t, err)
+	alphaS, betaS, dAlphaS, dBetaS := ip.Graph(s)
+	_, c := g.posterior(ip, t, variance)
+	share := Div(c, Add(Square(alphaS), Mul(c, Square(betaS))))
+	square := Mul(Square(wronskian(alphaS, betaS, dAlphaS, dBetaS)), share)
+	return Div(err, Sqrt(MaxScalar(square, 0.02)))
+}
+
+// posterior returns d = α_t² + β_t² V and the posterior's variance c = α_t² V/d.
+func (g *Gaussian) posterior(ip Interpolant, t, variance *Node) (d, c *Node) {
+	alpha, beta, _, _ := ip.Graph(t)
+	d = Add(Square(alpha), Mul(Square(beta), variance))
+	return d, AddScalar(Div(Mul(Square(alpha), variance), d), posteriorFloor)
+}
+
+// moments returns mean (rotated) and variance as constants that broadcast over x.
+func (g *Gaussian) moments(x *Node) (mean, variance *Node) {
+	perElement := func(values []float64) *Node {
+		dims := make([]int, x.Rank())
+		for i := range dims {
+			dims[i] = 1
+		}
+		if len(values) > 1 {
+			copy(dims[1:], x.Shape().Dimensions[1:])
+		}
+		if n := x.Shape().Size() / x.Shape().Dim(0); len(values) > 1 && len(values) != n {
+			Panicf("gaussian parametrization has moments for %d elements, a sample of shape %s has %d", len(values), x.Shape(), n)
+		}
+		return Reshape(ConstAsDType(x.Graph(), x.DType(), values), dims...)
+	}
+	mean = ScalarZero(x.Graph(), x.DType())
+	if len(g.Mean) > 0 {
+		mean = g.rotate(perElement(g.Mean))
+	}
+	return mean, perElement(g.Variance)
+}
+
+func (g *Gaussian) rotate(x *Node) *Node {
+	if len(g.Basis) == 0 {
+		return x
+	}
+	return Einsum("bi,ij->bj", x, ConstAsDType(x.Graph(), x.DType(), g.Basis))
+}
+
+func (g *Gaussian) rotateBack(x *Node) *Node {
+	if len(g.Basis) == 0 {
+		return x
+	}
+	return Einsum("bj,ij->bi", x, ConstAsDType(x.Graph(), x.DType(), g.Basis))
+}

@@ -1,0 +1,231 @@
+package mfm_test
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+// Without a network the map is that of Gaussian data, off the diagonal and on it, for every schedule.
+func TestGaussianIsExact(t *testing.T) {
+	law := newMixture(t, []float64{1}, [][]float64{{0.7, -0.4, 0.1}}, [][][]float64{{{1.3, 0.5, 0.2}, {0.5, 0.6, -0.1}, {0.2, -0.1, 0.9}}})
+	for _, ip := range everySchedule() {
+		const n = 64
+		c := situationsOf(law, ip, n)
+		for i := range n / 4 {
+			c.u[i] = c.s[i]
+		}
+		c.s[n-1], c.u[n-1], c.t[n-1] = 0, 1, 0
+		c.s[n-2], c.u[n-2], c.t[n-2] = 0, 0, 0
+		m := exactMap(t, law, ip)
+		got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+			return []*Node{m.Velocity(weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]})}
+		}, c.inputs()...)
+		want := flatten(n, func(i int) []float64 {
+			v, err := law.ConditionalAverageVelocity(ip, c.s[i], c.u[i], c.xbar[i], c.t[i], c.x[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
+		})
+		tolerance := 1e-6 // of the variance's floor
+		switch name := fmt.Sprint(ip); {
+		case strings.Contains(name, "vp"):
+			tolerance = 5e-6 // the oracle's quadrature meets a square root at u = 1
+		case strings.Contains(name, "general"):
+			tolerance = 2e-6 // mean slopes by quotients
+		}
+		near(t, fmt.Sprint(ip), got[0], want, tolerance)
+	}
+}
+
+// X_{w,u}(X_{s,w}) = X_{s,u}, at the last bit of the context's time too.
+func TestGaussianSemigroup(t *testing.T) {
+	law := tilted(t)
+	for _, ip := range append(builtIn(), late{}) {
+		const n = 64
+		c := situationsOf(law, ip, n)
+		c.t[0], c.t[1], c.u[2], c.s[3] = 0, 1, 1, 0
+		m := exactMap(t, law, ip)
+		got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+			between := Add(in[0], MulScalar(Sub(in[1], in[0]), 0.3))
+			flow := func(s, u, xbar *Node) *Node {
+				return m.Flow(weightless(), nn.Inputs{S: s, U: u, T: in[2], Xbar: xbar, X: in[4]})
+			}
+			return []*Node{flow(between, in[1], flow(in[0], between, in[3])), flow(in[0], in[1], in[3])}
+		}, c.inputs()...)
+		tolerance := 1e-10
+		if ip == (mfm.VariancePreserving{}) {
+			tolerance = 2e-6 // held at u = 1
+		} else if ip == (late{}) {
+			tolerance = 1e-6 // mean slopes by quotients
+		}
+		near(t, fmt.Sprint(ip), got[0], got[1], tolerance)
+	}
+}
+
+// The three ways of giving moments agree: a full covariance, variances along the axes, and one for all; with states of any rank.
+func TestGaussianMoments(t *testing.T) {
+	mean, variance := []float64{0.3, -0.2, 0.1, 0.5}, []float64{0.2, 0.7, 1.5, 0.2}
+	covariance := make([][]float64, 4)
+	for i := range covariance {
+		covariance[i] = make([]float64, 4)
+		covariance[i][i] = variance[i]
+	}
+	full, err := mfm.NewGaussian(mean, covariance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	velocity := func(p mfm.Parametrization, in []*Node, dims ...int) *Node {
+		xbar, x := Reshape(in[3], dims...), Reshape(in[4], dims...)
+		m := &mfm.Map{Interpolant: mfm.Linear{}, Backbone: zeros, Parametrization: p}
+		return Reshape(m.Velocity(weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: xbar, X: x}), dims[0], 4)
+	}
+	c := situationsOf(newMixture(t, []float64{1}, [][]float64{mean}, [][][]float64{covariance}), mfm.Linear{}, 16)
+	got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+		return []*Node{
+			velocity(full, in, 16, 4),
+			velocity(&mfm.Gaussian{Mean: mean, Variance: variance}, in, 16, 4),
+			velocity(&mfm.Gaussian{Mean: mean, Variance: variance}, in, 16, 2, 2, 1),
+			velocity(&mfm.Gaussian{Variance: []float64{0.4}}, in, 16, 2, 2, 1),
+			velocity(&mfm.Gaussian{Mean: make([]float64, 4), Variance: []float64{0.4, 0.4, 0.4, 0.4}}, in, 16, 4),
+			velocity(&mfm.Gaussian{Mean: []float64{0}, Variance: []float64{0.4}}, in, 16, 4),
+		}
+	}, c.inputs()...)
+	near(t, "axes", got[1], got[0], 1e-12)
+	near(t, "axes of an image", got[2], got[0], 1e-12)
+	near(t, "one for all", got[4], got[3], 1e-12)
+	near(t, "one mean for all", got[5], got[3], 1e-12)
+}
+
+// Under the Gaussian law the network's inputs have unit covariance, and so has the whitened error of the best velocity on the
+// diagonal: what is left for F to learn is of unit size.
+func TestGaussianWhitens(t *testing.T) {
+	law := tilted(t)
+	for _, ip := range builtIn() {
+		const n = 20000
+		rng := newRNG(11)
+		data := law.Sample(rng, n)
+		noise, context := make([][]float64, n), make([][]float64, n)
+		for i := range data {
+			noise[i] = []float64{rng.NormFloat64(), rng.NormFloat64()}
+			context[i] = []float64{rng.NormFloat64(), rng.NormFloat64()}
+		}
+		m := exactMap(t, law, ip)
+		var seen nn.Inputs
+		m.Backbone = func(_ *model.Scope, in nn.Inputs) *Node {
+			seen = in
+			return ZerosLike(in.Xbar)
+		}
+		got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+			one := OnesLike(Squeeze(Slice(in[0], AxisRange(), AxisElem(0)), -1))
+			s, at := MulScalar(one, 0.6), MulScalar(one, 0.3)
+			x := mfm.StateAt(ip, at, in[2], in[0])
+			xbar := mfm.StateAt(ip, s, in[1], in[0])
+			v := m.Velocity(weightless(), nn.Inputs{S: s, U: s, T: at, Xbar: xbar, X: x})
+			return []*Node{seen.Xbar, seen.X, m.Parametrization.Whiten(ip, s, at, Sub(mfm.VelocityAt(ip, s, in[1], in[0]), v))}
+		}, points(data), points(noise), points(context))
+		for i, name := range []string{"state", "context", "error"} {
+			hasMoments(t, fmt.Sprintf("%v: %s", ip, name), rowsOf(got[i], 2), []float64{0, 0}, [][]float64{{1, 0}, {0, 1}}, 0)
+		}
+	}
+}
+
+// The network's output enters with the scale that Whiten divides by.
+func TestGaussianScale(t *testing.T) {
+	law := tilted(t)
+	for _, ip := range builtIn() {
+		const n = 32
+		c := situationsOf(law, ip, n)
+		m, perturbed := exactMap(t, law, ip), exactMap(t, law, ip)
+		perturbed.Backbone = func(_ *model.Scope, in nn.Inputs) *Node { return OnesLike(in.Xbar) }
+		got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+			half := MulScalar(OnesLike(in[0]), 0.5) // where no error is held
+			inputs := nn.Inputs{S: in[0], U: in[1], T: half, Xbar: in[3], X: in[4]}
+			share := Sub(perturbed.Velocity(weightless(), inputs), m.Velocity(weightless(), inputs))
+			return []*Node{ReduceSum(Square(m.Parametrization.Whiten(ip, in[0], half, share)), -1)}
+		}, c.inputs()...)
+		want := make([]float64, n)
+		for i := range want {
+			want[i] = 2
+		}
+		near(t, fmt.Sprint(ip), got[0], want, 1e-6)
+	}
+}
+
+func TestFitGaussian(t *testing.T) {
+	law := tilted(t)
+	g, err := mfm.FitGaussian(law.Sample(newRNG(1), 20000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "mean", g.Mean, law.Mean(), 0.03)
+	var covariance []float64
+	for i := range 2 {
+		for j := range 2 {
+			sum := 0.0
+			for k, v := range g.Variance {
+				sum += g.Basis[i][k] * v * g.Basis[j][k]
+			}
+			covariance = append(covariance, sum)
+		}
+	}
+	near(t, "covariance", covariance, flatten(2, func(i int) []float64 { return law.Covariance()[i] }), 0.03)
+}
+
+func TestGaussianRefuses(t *testing.T) {
+	nan := math.NaN()
+	for name, c := range map[string]struct {
+		g    mfm.Gaussian
+		want string
+	}{
+		"no variance":       {mfm.Gaussian{}, "no variance"},
+		"zero variance":     {mfm.Gaussian{Variance: []float64{1, 0}}, "variance[1] = 0"},
+		"infinite variance": {mfm.Gaussian{Variance: []float64{math.Inf(1)}}, "variance[0]"},
+		"NaN mean":          {mfm.Gaussian{Variance: []float64{1}, Mean: []float64{nan}}, "mean[0]"},
+		"ragged basis":      {mfm.Gaussian{Variance: []float64{1, 1}, Basis: [][]float64{{1, 0}, {0}}}, "basis row 1"},
+	} {
+		if err := c.g.Validate(); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got error %v, want one with %q", name, err, c.want)
+		}
+	}
+	if err := (&mfm.Gaussian{Variance: []float64{1}}).Validate(); err != nil {
+		t.Errorf("a sound parametrization is refused: %v", err)
+	}
+	for name, covariance := range map[string][][]float64{"rows": {{1, 0}}, "columns": {{1}, {0, 1}}, "NaN": {{nan, 0}, {0, 1}}} {
+		if _, err := mfm.NewGaussian([]float64{0, 0}, covariance); err == nil {
+			t.Errorf("%s: a covariance %v is taken", name, covariance)
+		}
+	}
+	for name, samples := range map[string][][]float64{"none": nil, "too few": {{1, 2}, {3, 4}}, "ragged": {{1, 2}, {3}, {4, 5}, {6, 7}}} {
+		if _, err := mfm.FitGaussian(samples); err == nil {
+			t.Errorf("%s: samples %v are taken", name, samples)
+		}
+	}
+}
+
+// The anchored parametrization knows the data at t = 1, and is plain at t = 0.
+func TestAnchored(t *testing.T) {
+	c := situationsOf(tilted(t), mfm.Linear{}, 8)
+	backbone := func(_ *model.Scope, in nn.Inputs) *Node { return MulScalar(in.Xbar, 0.7) }
+	m := &mfm.Map{Interpolant: mfm.Linear{}, Backbone: backbone, Parametrization: mfm.Anchored{}}
+	plain := &mfm.Map{Interpolant: mfm.Linear{}, Backbone: backbone, Parametrization: mfm.Plain{}}
+	got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+		zero, one := ZerosLike(in[0]), OnesLike(in[0])
+		start := nn.Inputs{S: in[0], U: in[1], T: zero, Xbar: in[3], X: in[4]}
+		return []*Node{
+			m.Flow(weightless(), nn.Inputs{S: in[0], U: one, T: one, Xbar: in[3], X: in[4]}),
+			Sub(m.Velocity(weightless(), start), plain.Velocity(weightless(), start)),
+		}
+	}, c.inputs()...)
+	near(t, "at t = 1", got[0], flatten(8, func(i int) []float64 { return c.x[i] }), 1e-12)
+	near(t, "at t = 0", got[1], make([]float64, 16), 1e-12)
+}

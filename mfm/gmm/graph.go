@@ -1,0 +1,237 @@
+package gmm
+
+import (
+	"math"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+	. "github.com/gomlx/gomlx/support/exceptions"
+)
+
+// GraphMixture is a [Mixture] on a graph: one law for all rows of a batch, or one law a row, as posteriors are. Its
+// methods are those of Mixture for a batch: times are [batch], points [batch, dim], all of the type that it was made
+// with, float32 or float64. Time and memory are those of the [batch, components, dim] residuals x - β_t m_k, whose
+// rounding sets the precision: relative to the smallest standard deviation of I_t, 1e-7 in float32. For a data set use
+// [PointsDenoiser] and its like. Methods panic on shapes or types that don't fit.
+type GraphMixture struct {
+	// Everything is kept in the eigenbasis of each component, along which covariances are diagonal at every t.
+	logWeights *Node // [rows, components], rows being 1 for one law
+	means      *Node // [rows, components, dim]
+	variances  *Node // [rows, components, dim]
+	basis      *Node // [components, dim, dim], columns are eigenvectors; nil: the coordinate axes
+}
+
+// OnGraph puts the mixture on a graph as constants of the given float type.
+func (m *Mixture) OnGraph(g *Graph, dtype dtypes.DType) *GraphMixture {
+	if dtype != dtypes.Float32 && dtype != dtypes.Float64 {
+		Panicf("mixture on a graph is of float32 or float64, not %s", dtype)
+	}
+	n, d := m.Len(), m.dim
+	means, variances := make([]float64, 0, n*d), make([]float64, 0, n*d)
+	rotated := false
+	for k, c := range m.covs {
+		mean := append([]float64(nil), m.means[k]...)
+		c.toBasis(mean)
+		means = append(means, mean...)
+		variances = append(variances, c.variances...)
+		rotated = rotated || c.basis != nil
+	}
+	constant := func(flat []float64, dims ...int) *Node {
+		return Reshape(ConstAsDType(g, dtype, flat), dims...)
+	}
+	out := &GraphMixture{
+		logWeights: constant(m.logWeights, 1, n),
+		means:      constant(means, 1, n, d),
+		variances:  constant(variances, 1, n, d),
+	}
+	if rotated {
+		out.basis = constant(m.bases(), n, d, d)
+	}
+	return out
+}
+
+// bases returns the eigenvectors of all components, [components, dim, dim] row by row.
+func (m *Mixture) bases() []float64 {
+	d := m.dim
+	out := make([]float64, m.Len()*d*d)
+	for k, c := range m.covs {
+		for i := range d {
+			for j := range d {
+				switch {
+				case c.basis != nil:
+					out[(k*d+i)*d+j] = c.basis.At(i, j)
+				case i == j:
+					out[(k*d+i)*d+j] = 1
+				}
+			}
+		}
+	}
+	return out
+}
+
+// LogDensity returns log p_1(x) of the law itself, [batch].
+func (m *GraphMixture) LogDensity(x *Node) *Node {
+	m.checkPoint(x)
+	one := Ones(x.Graph(), shapes.Make(x.DType(), 1, 1, 1))
+	_, _, logJoint := m.joint(ZerosLike(one), one, x)
+	return logSumExp(logJoint)
+}
+
+// LogMarginal returns log p_t(x) of I_t, [batch].
+func (m *GraphMixture) LogMarginal(sched Schedule, t, x *Node) *Node {
+	alpha, beta, _, _ := m.schedule(sched, t, x)
+	_, _, logJoint := m.joint(alpha, beta, x)
+	return logSumExp(logJoint)
+}
+
+// Score returns ∇ log p_t(x), [batch, dim], see [Mixture.Score].
+func (m *GraphMixture) Score(sched Schedule, t, x *Node) *Node {
+	alpha, beta, _, _ := m.schedule(sched, t, x)
+	return m.expectation(alpha, beta, x, nil, func(_, marginal *Node) *Node { return Neg(Reciprocal(marginal)) })
+}
+
+// Denoiser returns D_t(x) = E[I_1 | I_t = x], [batch, dim], see [Mixture.Denoiser].
+func (m *GraphMixture) Denoiser(sched Schedule, t, x *Node) *Node {
+	alpha, beta, _, _ := m.schedule(sched, t, x)
+	return m.expectation(alpha, beta, x, OnesLike(beta), func(variance, marginal *Node) *Node {
+		return Div(Mul(beta, variance), marginal)
+	})
+}
+
+// Drift returns b_t(x) = E[dI_t/dt | I_t = x], [batch, dim], see [Mixture.Drift].
+func (m *GraphMixture) Drift(sched Schedule, t, x *Node) *Node {
+	alpha, beta, dAlpha, dBeta := m.schedule(sched, t, x)
+	return m.expectation(alpha, beta, x, dBeta, func(variance, marginal *Node) *Node {
+		return Div(Add(Mul(alpha, dAlpha), Mul(Mul(beta, dBeta), variance)), marginal)
+	})
+}
+
+// Posterior returns p_{1|t}(.|x), one law a row of t [batch] and x [batch, dim], see [Mixture.Posterior].
+func (m *GraphMixture) Posterior(sched Schedule, t, x *Node) *GraphMixture {
+	alpha, beta, _, _ := m.schedule(sched, t, x)
+	y, marginal, logJoint := m.joint(alpha, beta, x)
+	gain := Div(m.variances, marginal)
+	return &GraphMixture{
+		logWeights: Sub(logJoint, InsertAxes(logSumExp(logJoint), -1)),
+		means:      Add(m.means, Mul(Mul(beta, gain), y)),
+		variances:  Mul(Square(alpha), gain),
+		basis:      m.basis,
+	}
+}
+
+// Weights returns the probabilities of the components, [batch, components]; batch is 1 for one law.
+func (m *GraphMixture) Weights() *Node { return Exp(m.logWeights) }
+
+// Mean returns E[X], [batch, dim]; batch is 1 for one law.
+func (m *GraphMixture) Mean() *Node { return m.combine(m.Weights(), m.means) }
+
+// Sample returns one draw a row, [batch, dim], and the next state of the random numbers. Where the mixture is one law
+// for all rows batch may be any, otherwise it is that of the mixture.
+func (m *GraphMixture) Sample(rngState *Node, batch int) (newState, x *Node) {
+	rows, n, d := m.means.Shape().Dim(0), m.components(), m.dim()
+	if batch < 1 || rows != 1 && batch != rows {
+		Panicf("can't draw %d samples, one a row, from a mixture of %d rows", batch, rows)
+	}
+	dtype := m.means.DType()
+	// Gumbel's trick: the largest of log w_k - log(-log U_k) is k with probability w_k.
+	newState, uniform := RandomUniform(rngState, shapes.Make(dtype, batch, n))
+	uniform = MaxScalar(uniform, smallestUniform)
+	picked := ArgMax(Sub(m.logWeights, Log(Neg(Log(uniform)))), 1)
+	newState, noise := RandomNormal(newState, shapes.Make(dtype, batch, d))
+	noise = ClipScalar(noise, -largestNormal, largestNormal)
+	y := Add(m.means, Mul(Sqrt(m.variances), InsertAxes(noise, 1)))
+	return newState, m.combine(OneHot(picked, n, dtype), y)
+}
+
+const (
+	// smallestUniform keeps log U finite: half the spacing of uniform float32 numbers.
+	smallestUniform = 0x1p-33
+	// largestNormal is beyond all that RandomNormal makes of a U > 0 (6.7 in float32, 9.5 in float64). Of U = 0, which
+	// comes once in 2^32, it makes an infinity on XLA, where the denormal meant to replace zero is flushed to zero.
+	largestNormal = 10
+)
+
+func (m *GraphMixture) components() int { return m.means.Shape().Dim(1) }
+func (m *GraphMixture) dim() int        { return m.means.Shape().Dim(2) }
+
+// expectation returns the sum over k of r_k (shift m_k + U_k diag(gain) U_kᵀ (x - β m_k)), [batch, dim], as that of Mixture
+// does; shift [batch, 1, 1], nil for zero.
+func (m *GraphMixture) expectation(alpha, beta, x, shift *Node, gain func(variance, marginal *Node) *Node) *Node {
+	y, marginal, logJoint := m.joint(alpha, beta, x)
+	y = Mul(gain(m.variances, marginal), y)
+	if shift != nil {
+		y = Add(y, Mul(shift, m.means))
+	}
+	return m.combine(softmax(logJoint), y)
+}
+
+// joint returns the residuals U_kᵀ (x - β m_k) and the variances α² + β² λ of I_t along the eigenvectors, [batch, components,
+// dim], and log w_k + log N(x; β m_k, α² I + β² C_k), [batch, components]. Alpha and beta are [batch, 1, 1].
+func (m *GraphMixture) joint(alpha, beta, x *Node) (residual, marginal, logJoint *Node) {
+	residual = Sub(m.rotate(x), Mul(beta, m.means))
+	marginal = m.marginal(alpha, beta)
+	quadratic := ReduceSum(Add(Div(Square(residual), marginal), Log(marginal)), 2)
+	constant := float64(m.dim()) * math.Log(2*math.Pi)
+	return residual, marginal, Sub(m.logWeights, MulScalar(AddScalar(quadratic, constant), 0.5))
+}
+
+func (m *GraphMixture) marginal(alpha, beta *Node) *Node {
+	return MaxScalar(Add(Square(alpha), Mul(Square(beta), m.variances)), varianceFloor(alpha.DType()))
+}
+
+// rotate returns x [batch, dim] in the eigenbases, [batch, components, dim], components being 1 for the coordinate axes.
+func (m *GraphMixture) rotate(x *Node) *Node {
+	if m.basis == nil {
+		return InsertAxes(x, 1)
+	}
+	return Einsum("bi,kij->bkj", x, m.basis)
+}
+
+// combine returns the sum over k of weights_k U_k y_k, [batch, dim], for weights [batch, components] and y [batch,
+// components, dim] in the eigenbases.
+func (m *GraphMixture) combine(weights, y *Node) *Node {
+	weighted := Mul(InsertAxes(weights, -1), y)
+	if m.basis == nil {
+		return ReduceSum(weighted, 1)
+	}
+	return Einsum("bkj,kij->bi", weighted, m.basis)
+}
+
+// schedule checks t [batch] against x and returns the schedule at t, all [batch, 1, 1].
+func (m *GraphMixture) schedule(sched Schedule, t, x *Node) (alpha, beta, dAlpha, dBeta *Node) {
+	m.checkPoint(x)
+	m.checkTime("t", t, x)
+	alpha, beta, dAlpha, dBeta = sched.Graph(t)
+	return m.column(alpha), m.column(beta), m.column(dAlpha), m.column(dBeta)
+}
+
+func (m *GraphMixture) checkPoint(x *Node) {
+	if x.Rank() != 2 || x.Shape().Dim(1) != m.dim() || x.DType() != m.means.DType() {
+		Panicf("points are %s for a mixture of %s: they must be [batch, %d] of the same type", x.Shape(), m.means.DType(), m.dim())
+	}
+	if rows := m.means.Shape().Dim(0); rows != 1 && rows != x.Shape().Dim(0) {
+		Panicf("points are %s for a mixture of %d rows: there must be as many", x.Shape(), rows)
+	}
+}
+
+func (m *GraphMixture) checkTime(name string, t, x *Node) {
+	if t.Rank() != 1 || t.Shape().Dim(0) != x.Shape().Dim(0) || t.DType() != x.DType() {
+		Panicf("times %s are %s for points %s: they must be [batch] of the same type", name, t.Shape(), x.Shape())
+	}
+}
+
+// column reshapes [batch] to [batch, 1, 1].
+func (m *GraphMixture) column(t *Node) *Node { return InsertAxes(t, -1, -1) }
+
+// softmax along the last axis, of ordinary operations: a fused one has no forward-mode derivative.
+func softmax(logits *Node) *Node {
+	e := Exp(Sub(logits, StopGradient(ReduceAndKeep(logits, ReduceMax, -1))))
+	return Div(e, ReduceAndKeep(e, ReduceSum, -1))
+}
+
+// logSumExp along the last axis, which it removes.
+func logSumExp(logits *Node) *Node {
+	top := StopGradient(ReduceAndKeep(logits, ReduceMax, -1))
+	return Add(Log(ReduceSum(Exp(Sub(logits, top)), -1)), Squeeze(top, -1))
+}

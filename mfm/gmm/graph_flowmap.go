@@ -1,0 +1,52 @@
+package gmm
+
+import (
+	. "github.com/gomlx/gomlx/core/graph"
+	. "github.com/gomlx/gomlx/support/exceptions"
+)
+
+// FlowMap returns X_{s,u}(x), [batch, dim], for times s and u [batch] and a single Gaussian, see [Mixture.FlowMap].
+func (m *GraphMixture) FlowMap(sched Schedule, s, u, x *Node) *Node {
+	at := m.interval(sched, s, u, x)
+	y := Add(Mul(Sqrt(Div(at.marginalU, at.marginalS)), at.residual), Mul(at.betaU, m.means))
+	return m.combine(m.Weights(), y)
+}
+
+// AverageVelocity returns v_{s,u}(x) = (X_{s,u}(x) - x)/(u - s), [batch, dim], smooth through u = s, where it is the drift. It is for
+// a single Gaussian, see [Mixture.AverageVelocity].
+func (m *GraphMixture) AverageVelocity(sched Schedule, s, u, x *Node) *Node {
+	at := m.interval(sched, s, u, x)
+	slopeAlphaSquare, slopeBeta := meanSlopesGraph(sched, s, u)
+	slopeAlphaSquare, slopeBeta = m.column(slopeAlphaSquare), m.column(slopeBeta)
+	slopeBetaSquare := Mul(slopeBeta, Add(at.betaS, at.betaU))
+	factor := Div(
+		Add(slopeAlphaSquare, Mul(slopeBetaSquare, m.variances)),
+		Add(at.marginalS, Sqrt(Mul(at.marginalS, at.marginalU))))
+	return m.combine(m.Weights(), Add(Mul(factor, at.residual), Mul(slopeBeta, m.means)))
+}
+
+// interval holds a Gaussian's flow at both ends of [s, u].
+type interval struct {
+	betaS, betaU         *Node // [batch, 1, 1]
+	residual             *Node // Uᵀ (x - β_s m), [batch, 1, dim]
+	marginalS, marginalU *Node // α² + β² λ, [batch, 1, dim]
+}
+
+func (m *GraphMixture) interval(sched Schedule, s, u, x *Node) interval {
+	if m.components() != 1 {
+		Panicf("mixture has %d components: the flow map is known in closed form for one only", m.components())
+	}
+	alphaS, betaS, _, _ := m.schedule(sched, s, x)
+	alphaU, betaU, _, _ := m.schedule(sched, u, x)
+	residual, marginalS, _ := m.joint(alphaS, betaS, x)
+	return interval{betaS, betaU, residual, marginalS, m.marginal(alphaU, betaU)}
+}
+
+// meanSlopesGraph is meanSlopes for s and u [batch].
+func meanSlopesGraph(sched Schedule, s, u *Node) (alphaSquare, beta *Node) {
+	constant := func(v []float64) *Node { return InsertAxes(ConstAsDType(s.Graph(), s.DType(), v), 0) }
+	nodes, weights := constant(quadrature.nodes[:]), constant(quadrature.weights[:])
+	alpha, _, dAlpha, dBeta := sched.Graph(Add(InsertAxes(s, -1), Mul(nodes, InsertAxes(Sub(u, s), -1))))
+	alphaSquare = ReduceSum(Mul(MulScalar(weights, 2), Mul(alpha, dAlpha)), -1)
+	return alphaSquare, ReduceSum(Mul(weights, dBeta), -1)
+}

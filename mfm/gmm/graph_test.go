@@ -1,0 +1,349 @@
+package gmm_test
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+)
+
+// tolerances of graphs against the host.
+var tolerances = map[dtypes.DType]float64{dtypes.Float32: 1e-5, dtypes.Float64: 1e-10}
+
+// column makes a tensor [len] of the given float type.
+func column(dtype dtypes.DType, v []float64) *tensors.Tensor {
+	if dtype == dtypes.Float64 {
+		return tensors.FromValue(v)
+	}
+	v32 := make([]float32, len(v))
+	for i, x := range v {
+		v32[i] = float32(x)
+	}
+	return tensors.FromValue(v32)
+}
+
+// table makes a tensor [len, dim] of the given float type.
+func table(dtype dtypes.DType, points [][]float64) *tensors.Tensor {
+	var flat []float64
+	for _, p := range points {
+		flat = append(flat, p...)
+	}
+	if dtype == dtypes.Float64 {
+		return tensors.FromFlatDataAndDimensions(flat, len(points), len(points[0]))
+	}
+	flat32 := make([]float32, len(flat))
+	for i, x := range flat {
+		flat32[i] = float32(x)
+	}
+	return tensors.FromFlatDataAndDimensions(flat32, len(points), len(points[0]))
+}
+
+// values returns a tensor's numbers as rows of the given length.
+func values(x *tensors.Tensor, dim int) [][]float64 {
+	var flat []float64
+	switch v := x.DType(); v {
+	case dtypes.Float64:
+		flat = tensors.MustCopyFlatData[float64](x)
+	default:
+		for _, f := range tensors.MustCopyFlatData[float32](x) {
+			flat = append(flat, float64(f))
+		}
+	}
+	out := make([][]float64, len(flat)/dim)
+	for i := range out {
+		out[i] = flat[i*dim : (i+1)*dim]
+	}
+	return out
+}
+
+// round gives x the precision of the type, so that graph and host start from the same numbers.
+func round(dtype dtypes.DType, x float64) float64 {
+	if dtype == dtypes.Float32 {
+		return float64(float32(x))
+	}
+	return x
+}
+
+// batch is rows of arguments of a conditional flow, 0 <= s, t <= 1, ends included.
+type batch struct {
+	s, u, t []float64
+	xbar, x [][]float64
+}
+
+func newBatch(m *gmm.Mixture, sched gmm.Schedule, dtype dtypes.DType) batch {
+	var b batch
+	rng := newRNG(37)
+	for _, t := range []float64{0, 0.05, 0.5, 0.95, 1} {
+		for _, s := range []float64{0, 0.03, 0.4, 0.9, 1} {
+			if s == 1 && t == 1 {
+				continue // the posterior is a point, whose drift at s = 1 has no limit
+			}
+			x := marginalSample(m, sched, t, rng)
+			xbar := marginalSample(m.Posterior(sched, t, x), sched, s, rng)
+			for j := range x {
+				x[j], xbar[j] = round(dtype, x[j]), round(dtype, xbar[j])
+			}
+			b.t, b.s, b.u = append(b.t, round(dtype, t)), append(b.s, round(dtype, s)), append(b.u, round(dtype, s+(1-s)*rng.Float64()))
+			b.x, b.xbar = append(b.x, x), append(b.xbar, xbar)
+		}
+	}
+	return b
+}
+
+func (b batch) tensors(dtype dtypes.DType) []any {
+	return []any{column(dtype, b.s), column(dtype, b.u), column(dtype, b.t), table(dtype, b.xbar), table(dtype, b.x)}
+}
+
+func TestGraphAgainstHost(t *testing.T) {
+	backend := backendtest.New(t)
+	mixtures := regular(t)
+	for mixture, schedule := range map[string]string{"line": "linear", "paper": "linear", "full": "trigonometric", "four": "trigonometric"} {
+		m, sched := mixtures[mixture], schedules[schedule]
+		for dtype, tol := range tolerances {
+			t.Run(fmt.Sprintf("%s/%s/%s", mixture, schedule, dtype), func(t *testing.T) {
+				b := newBatch(m, sched, dtype)
+				got, err := CallOnceN(backend, func(in []*Node) []*Node {
+					s, t, xbar, x := in[0], in[2], in[3], in[4]
+					post := m.PosteriorGraph(sched, t, x)
+					return []*Node{
+						m.LogMarginalGraph(sched, t, x), m.ScoreGraph(sched, t, x), m.DenoiserGraph(sched, t, x), m.DriftGraph(sched, t, x),
+						m.ConditionalDriftGraph(sched, s, xbar, t, x), m.ConditionalDenoiserGraph(sched, s, xbar, t, x),
+						post.Weights(), post.Mean(), m.OnGraph(x.Graph(), dtype).LogDensity(x),
+					}
+				}, b.tensors(dtype)...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				dims := []int{1, m.Dim(), m.Dim(), m.Dim(), m.Dim(), m.Dim(), m.Len(), m.Dim(), 1}
+				for i, x := range b.x {
+					s, time, xbar := b.s[i], b.t[i], b.xbar[i]
+					for k, want := range [][]float64{
+						{m.LogMarginal(sched, time, x)}, m.Score(sched, time, x), m.Denoiser(sched, time, x), m.Drift(sched, time, x),
+						m.ConditionalDrift(sched, s, xbar, time, x), m.ConditionalDenoiser(sched, s, xbar, time, x),
+						m.PosteriorWeights(sched, time, x), m.Denoiser(sched, time, x), {m.LogDensity(x)},
+					} {
+						name := []string{"marginal", "score", "denoiser", "drift", "conditional drift", "conditional denoiser", "weights", "mean", "density"}[k]
+						near(t, fmt.Sprintf("%s at t = %v, s = %v", name, time, s), values(got[k], dims[k])[i], want, tol)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestGraphGolden(t *testing.T) {
+	reference := readGolden(t, "glass_2d.safetensors")
+	m := goldenMixture(t, reference)
+	const dtype = dtypes.Float64
+	got, err := CallOnce(backendtest.New(t), func(s, xbar, t, x *Node) *Node {
+		return m.ConditionalDriftGraph(linear{}, s, xbar, t, x)
+	}, column(dtype, reference["s"]), table(dtype, pairs(reference["x_bar"])), column(dtype, reference["t"]), table(dtype, pairs(reference["x"])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := pairs(reference["drift"])
+	for i, v := range values(got, 2) {
+		near(t, fmt.Sprintf("drift %d", i), v, want[i], 1e-10)
+	}
+}
+
+func TestGraphFlowMapAgainstHost(t *testing.T) {
+	backend := backendtest.New(t)
+	m := gaussian(t)
+	for schedule, sched := range schedules {
+		for dtype, tol := range tolerances {
+			t.Run(fmt.Sprintf("%s/%s", schedule, dtype), func(t *testing.T) {
+				b := newBatch(m, sched, dtype)
+				got, err := CallOnceN(backend, func(in []*Node) []*Node {
+					s, u, t, xbar, x := in[0], in[1], in[2], in[3], in[4]
+					return []*Node{
+						m.ConditionalFlowMapGraph(sched, s, u, xbar, t, x),
+						m.ConditionalAverageVelocityGraph(sched, s, u, xbar, t, x),
+						m.ConditionalAverageVelocityGraph(sched, s, s, xbar, t, x),
+					}
+				}, b.tensors(dtype)...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, x := range b.x {
+					s, u, time, xbar := b.s[i], b.u[i], b.t[i], b.xbar[i]
+					flow, err := m.ConditionalFlowMap(sched, s, u, xbar, time, x)
+					if err != nil {
+						t.Fatal(err)
+					}
+					velocity, err := m.ConditionalAverageVelocity(sched, s, u, xbar, time, x)
+					if err != nil {
+						t.Fatal(err)
+					}
+					at := fmt.Sprintf("at t = %v, s = %v, u = %v", time, s, u)
+					near(t, "X_{s,u} "+at, values(got[0], 2)[i], flow, tol)
+					near(t, "v_{s,u} "+at, values(got[1], 2)[i], velocity, tol)
+					near(t, "v_{s,s} "+at, values(got[2], 2)[i], m.ConditionalDrift(sched, s, xbar, time, x), tol)
+				}
+			})
+		}
+	}
+}
+
+// The gradient of v_{s,u} in s, u and x̄ is smooth through u = s: it is the central difference of the host's values.
+func TestAverageVelocityGradient(t *testing.T) {
+	m := gaussian(t)
+	x, xbar := []float64{0.3, -0.8}, []float64{-0.2, 0.5}
+	const s, time = 0.4, 0.3
+	ends := []float64{0.4, 0.400001, 0.9}
+	for name, sched := range schedules {
+		got, err := CallOnceN(backendtest.New(t), func(in []*Node) []*Node {
+			v := m.ConditionalAverageVelocityGraph(sched, in[0], in[1], in[3], in[2], in[4])
+			return Gradient(ReduceAllSum(Mul(v, Const(v.Graph(), [][]float64{{1, -2}}))), in[0], in[1], in[3])
+		}, []float64{s, s, s}, ends, []float64{time, time, time}, [][]float64{xbar, xbar, xbar}, [][]float64{x, x, x})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, u := range ends {
+			host := func(s, u float64, xbar []float64) float64 {
+				v, err := m.ConditionalAverageVelocity(sched, s, u, xbar, time, x)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return v[0] - 2*v[1]
+			}
+			near(t, fmt.Sprintf("%s: gradient at u = %v", name, u),
+				[]float64{values(got[0], 1)[i][0], values(got[1], 1)[i][0], values(got[2], 2)[i][0], values(got[2], 2)[i][1]},
+				[]float64{
+					derivative(func(s float64) float64 { return host(s, u, xbar) }, s),
+					derivative(func(u float64) float64 { return host(s, u, xbar) }, u),
+					derivative(func(d float64) float64 { return host(s, u, along(xbar, 0, d)) }, 0),
+					derivative(func(d float64) float64 { return host(s, u, along(xbar, 1, d)) }, 0),
+				}, 1e-8)
+		}
+	}
+}
+
+// Values and gradients are finite at both ends, also without variance.
+func TestGraphIsFinite(t *testing.T) {
+	const dtype = dtypes.Float32
+	for name, m := range map[string]*gmm.Mixture{"paper": gmm.Paper(), "degenerate": degenerate(t)} {
+		times := []float64{0, 0.5, 1 - 0x1p-24, 1}
+		at := [][]float64{{0, 0}, {2, -1}, {2, -1}, {2, -1}}
+		got, err := CallOnceN(backendtest.New(t), func(t, x *Node) []*Node {
+			out := []*Node{
+				m.LogMarginalGraph(linear{}, t, x), m.ScoreGraph(linear{}, t, x), m.DriftGraph(linear{}, t, x),
+				m.ConditionalDriftGraph(linear{}, t, x, t, x), m.DenoiserGraph(linear{}, t, x),
+			}
+			for _, v := range out {
+				out = append(out, Gradient(ReduceAllSum(v), x)[0])
+			}
+			return out
+		}, column(dtype, times), table(dtype, at))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range got {
+			for _, row := range values(v, 1) {
+				if math.IsNaN(row[0]) || math.IsInf(row[0], 0) {
+					t.Errorf("%s: output %d is not finite: %v", name, i, v)
+					break
+				}
+			}
+		}
+	}
+}
+
+// Samples of the mixture and of posteriors, one a row, have the right moments within 4 standard errors.
+func TestGraphSample(t *testing.T) {
+	const n, time = 20000, 0.35
+	m := regular(t)["full"]
+	x := []float64{0.1, 0.4}
+	state, err := RNGStateFromSeed(5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec, err := NewExec(backendtest.New(t), func(state, t, x *Node) []*Node {
+		post := m.PosteriorGraph(linear{}, BroadcastToDims(t, n), BroadcastToDims(x, n, m.Dim()))
+		state, prior := m.SampleGraph(state, dtypes.Float32, n)
+		state, posterior := post.Sample(state, n)
+		return []*Node{prior, posterior, state}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	draw := func() []*tensors.Tensor {
+		got, err := exec.Call(state, float32(time), table(dtypes.Float32, [][]float64{x}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	got, again := draw(), draw()
+	for i, law := range []*gmm.Mixture{m, m.Posterior(linear{}, time, x)} {
+		samples := values(got[i], m.Dim())
+		near(t, "the same seed", samples[n-1], values(again[i], m.Dim())[n-1], 0)
+		checkMoments(t, []string{"mixture", "posterior"}[i], samples, law, 0)
+	}
+}
+
+func TestGraphRefuses(t *testing.T) {
+	m := gmm.Paper()
+	backend := backendtest.New(t)
+	for name, f := range map[string]func(t, x *Node) *Node{
+		"dimension": func(t, x *Node) *Node { return m.DriftGraph(linear{}, t, Concatenate([]*Node{x, x}, 1)) },
+		"times":     func(t, x *Node) *Node { return m.DriftGraph(linear{}, InsertAxes(t, -1), x) },
+		"types":     func(t, x *Node) *Node { return m.DriftGraph(linear{}, ConvertDType(t, dtypes.Float32), x) },
+		"integers":  func(t, x *Node) *Node { return m.DriftGraph(linear{}, t, ConvertDType(x, dtypes.Int32)) },
+		"rows": func(t, x *Node) *Node {
+			return m.PosteriorGraph(linear{}, t, x).Drift(linear{}, Concatenate([]*Node{t, t}, 0), Concatenate([]*Node{x, x}, 0))
+		},
+		"draws": func(t, x *Node) *Node {
+			_, y := m.PosteriorGraph(linear{}, t, x).Sample(RNGStateFromSeedForGraph(x.Graph(), 1), 3)
+			return y
+		},
+		"flow map": func(t, x *Node) *Node { return m.ConditionalFlowMapGraph(linear{}, t, t, x, t, x) },
+		"points":   func(t, x *Node) *Node { return gmm.PointsDrift(linear{}, Concatenate([]*Node{x, x}, 1), t, x) },
+		"point times": func(t, x *Node) *Node {
+			return gmm.PointsDrift(linear{}, x, InsertAxes(t, -1), x)
+		},
+		"point types": func(t, x *Node) *Node {
+			return gmm.PointsDrift(linear{}, ConvertDType(x, dtypes.Float32), t, x)
+		},
+	} {
+		if _, err := CallOnce(backend, f, []float64{0.5, 0.5}, [][]float64{{0, 1}, {2, 3}}); err == nil {
+			t.Errorf("%s: arguments that don't fit were taken", name)
+		}
+	}
+}
+
+// The teacher's drift as a training step calls it, batch 1,024.
+func BenchmarkConditionalDriftGraph(b *testing.B) {
+	m, sched := gmm.Paper(), linear{}
+	exec, err := NewExec(backendtest.New(b), func(s, xbar, t, x *Node) *Node { return m.ConditionalDriftGraph(sched, s, xbar, t, x) })
+	if err != nil {
+		b.Fatal(err)
+	}
+	rng := newRNG(53)
+	var s, t []float64
+	for range 1024 {
+		s, t = append(s, rng.Float64()), append(t, rng.Float64())
+	}
+	x := m.Sample(rng, 1024)
+	const dtype = dtypes.Float32
+	in := []any{column(dtype, s), table(dtype, x), column(dtype, t), table(dtype, x)}
+	for b.Loop() {
+		if _, err := exec.Call(in...); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// One drift on the host.
+func BenchmarkDrift(b *testing.B) {
+	m, x := gmm.Paper(), []float64{1, 2}
+	for b.Loop() {
+		m.Drift(linear{}, 0.5, x)
+	}
+}

@@ -1,0 +1,134 @@
+package gmm
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+)
+
+// file is a mixture as JSON.
+type file struct {
+	Weights     []number     `json:"weights"`
+	Means       [][]number   `json:"means"`
+	Covariances [][][]number `json:"covariances"`
+}
+
+// number is a float64 that refuses null, which encoding/json takes for zero.
+type number float64
+
+// UnmarshalJSON reads a number.
+func (n *number) UnmarshalJSON(data []byte) error {
+	var v *float64
+	if err := json.Unmarshal(data, &v); err != nil {
+		return err
+	}
+	if v == nil {
+		return fmt.Errorf("null where a number is due")
+	}
+	*n = number(*v)
+	return nil
+}
+
+const (
+	maxEntries = 1 << 23 // of covariances that are written, some 160 MB of text
+	maxBytes   = 1 << 28 // of a file that is read
+)
+
+// FromJSON reads a mixture from {"weights": [...], "means": [[...]], "covariances": [[[...]]]}, the arguments of [New].
+// Unknown and missing keys, anything after the object and impossible values are errors, of one line.
+func FromJSON(data []byte) (*Mixture, error) {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	var f file
+	if err := decoder.Decode(&f); err != nil {
+		return nil, fmt.Errorf("mixture is not the JSON that is due: %w", err)
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return nil, fmt.Errorf("mixture goes on after its closing brace, at byte %d", decoder.InputOffset())
+	}
+	for _, key := range []struct {
+		name    string
+		missing bool
+	}{{"weights", f.Weights == nil}, {"means", f.Means == nil}, {"covariances", f.Covariances == nil}} {
+		if key.missing {
+			return nil, fmt.Errorf("mixture lacks the key %q: weights, means and covariances are due", key.name)
+		}
+	}
+	covariances := make([][][]float64, len(f.Covariances))
+	for k, c := range f.Covariances {
+		covariances[k] = table(c)
+	}
+	return New(vector(f.Weights), table(f.Means), covariances)
+}
+
+// ReadFile reads a mixture from a JSON file, see [FromJSON]. Its errors name the file.
+func ReadFile(path string) (*Mixture, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the mixture: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the mixture: %w", err)
+	}
+	if len(data) > maxBytes {
+		return nil, fmt.Errorf("%s: larger than %d bytes: not a mixture", path, maxBytes)
+	}
+	m, err := FromJSON(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+// UnmarshalJSON is [FromJSON].
+func (m *Mixture) UnmarshalJSON(data []byte) error {
+	read, err := FromJSON(data)
+	if err != nil {
+		return err
+	}
+	*m = *read
+	return nil
+}
+
+// MarshalJSON writes what [FromJSON] reads. It returns an error for mixtures whose covariances have more than 8 million
+// entries in all, as a data set's would.
+func (m *Mixture) MarshalJSON() ([]byte, error) {
+	if entries := float64(m.Len()) * float64(m.dim) * float64(m.dim); entries > maxEntries {
+		return nil, fmt.Errorf("mixture has %g entries of covariances, too many for JSON: the limit is %d", entries, maxEntries)
+	}
+	f := struct {
+		Weights     []float64     `json:"weights"`
+		Means       [][]float64   `json:"means"`
+		Covariances [][][]float64 `json:"covariances"`
+	}{}
+	for k, w := range m.weights {
+		if w == 0 { // underflow, in a posterior: the law is the same without it
+			continue
+		}
+		mean, covariance := m.Component(k)
+		f.Weights = append(f.Weights, w)
+		f.Means = append(f.Means, mean)
+		f.Covariances = append(f.Covariances, covariance)
+	}
+	return json.Marshal(f)
+}
+
+func vector(v []number) []float64 {
+	out := make([]float64, len(v))
+	for i, x := range v {
+		out[i] = float64(x)
+	}
+	return out
+}
+
+func table(t [][]number) [][]float64 {
+	out := make([][]float64, len(t))
+	for i, row := range t {
+		out[i] = vector(row)
+	}
+	return out
+}

@@ -1,0 +1,126 @@
+package gmm_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gomfm/gomfm/mfm/gmm"
+)
+
+func TestJSONRoundTrip(t *testing.T) {
+	all := regular(t)
+	all["degenerate"] = degenerate(t)
+	for name, m := range all {
+		data, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "mixture.json")
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := gmm.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, name+": weights", got.Weights(), m.Weights(), 1e-15)
+		for k := range m.Len() {
+			gotMean, gotCov := got.Component(k)
+			mean, cov := m.Component(k)
+			near(t, name+": mean", gotMean, mean, 0)
+			for i := range cov {
+				near(t, name+": covariance", gotCov[i], cov[i], 1e-14)
+			}
+		}
+		var embedded struct{ Mixture *gmm.Mixture }
+		if err := json.Unmarshal([]byte(`{"Mixture": `+string(data)+`}`), &embedded); err != nil {
+			t.Fatal(err)
+		}
+		near(t, name+": embedded mean", embedded.Mixture.Mean(), m.Mean(), 1e-14)
+	}
+}
+
+// A posterior's weight that underflows to zero is left out, so that what is written can be read.
+func TestJSONOfPosterior(t *testing.T) {
+	points, err := gmm.Points([][]float64{{0, 0}, {3, 3}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	post := points.Posterior(linear{}, 0.999, []float64{3, 3})
+	data, err := json.Marshal(post)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := gmm.FromJSON(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "mean", got.Mean(), post.Mean(), 1e-14)
+}
+
+func TestJSONRefuses(t *testing.T) {
+	for name, c := range map[string]struct{ text, want string }{
+		"empty":         {``, "EOF"},
+		"not JSON":      {`weights`, "invalid character"},
+		"not an object": {`[1]`, "cannot unmarshal"},
+		"null":          {`null`, `lacks the key "weights"`},
+		"unknown key":   {`{"weights": [1], "means": [[0]], "covariances": [[[1]]], "x": 1}`, `unknown field "x"`},
+		"missing key":   {`{"weights": [1], "means": [[0]]}`, `lacks the key "covariances"`},
+		"null entry":    {`{"weights": [1], "means": [[null]], "covariances": [[[1]]]}`, "null where a number is due"},
+		"a string":      {`{"weights": ["1"], "means": [[0]], "covariances": [[[1]]]}`, "cannot unmarshal"},
+		"overflow":      {`{"weights": [1e999], "means": [[0]], "covariances": [[[1]]]}`, "1e999"},
+		"trailing":      {`{"weights": [1], "means": [[0]], "covariances": [[[1]]]} {}`, "after its closing brace"},
+		"cut off":       {`{"weights": [1], "means": [[0]], "covar`, "unexpected EOF"},
+		"impossible":    {`{"weights": [1], "means": [[0]], "covariances": [[[-1]]]}`, "eigenvalue -1"},
+	} {
+		_, err := gmm.FromJSON([]byte(c.text))
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got error %v, want one line with %q", name, err, c.want)
+		}
+	}
+	if _, err := gmm.ReadFile(filepath.Join(t.TempDir(), "none.json")); err == nil || !strings.Contains(err.Error(), "none.json") {
+		t.Errorf("got error %v for a missing file, want one that names it", err)
+	}
+	points, err := gmm.Points([][]float64{make([]float64, 4000)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := json.Marshal(points); err == nil || !strings.Contains(err.Error(), "too many for JSON") {
+		t.Errorf("got error %v for 16 million entries", err)
+	}
+}
+
+// Whatever the bytes are, the reader returns a mixture that can be written and read again, or an error of one line.
+func FuzzFromJSON(f *testing.F) {
+	for _, seed := range []string{
+		`{"weights": [1, 2], "means": [[0, 0], [3, 3]], "covariances": [[[1, 0], [0, 1]], [[0.5, 0.1], [0.1, 0.2]]]}`,
+		`{"weights": [1], "means": [[0]], "covariances": [[[0]]]}`,
+		`{"weights": [1e-320], "means": [[1e100]], "covariances": [[[1e100]]]}`,
+		`{"weights": [1], "means": [[0, 0]], "covariances": [[[1, 1], [1, 1]]]}`,
+		`{"weights": [], "means": [], "covariances": []}`,
+		`{"weights": [null], "means": [[]], "covariances": [[[]]]}`,
+		`{"x\n": 1}`, `null`, `{`, `[[[`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := gmm.FromJSON(data)
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Fatalf("error has more than one line: %q", err)
+			}
+			return
+		}
+		m.Posterior(linear{}, 0.5, m.Mean()).Drift(linear{}, 0.5, m.Mean())
+		text, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := gmm.FromJSON(text); err != nil {
+			t.Fatalf("wrote %s, which is refused: %v", text, err)
+		}
+	})
+}

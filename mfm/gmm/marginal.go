@@ -1,0 +1,115 @@
+package gmm
+
+import (
+	"math"
+
+	"gonum.org/v1/gonum/floats"
+)
+
+// LogDensity returns log p_1(x) of the mixture itself, x [dim]. A component without variance along some direction
+// counts as having a standard deviation of 1e-17 there.
+func (m *Mixture) LogDensity(x []float64) float64 {
+	m.check("x", x)
+	return floats.LogSumExp(m.logJoint(0, 1, x))
+}
+
+// LogMarginal returns log p_t(x), the log density of I_t at x [dim].
+func (m *Mixture) LogMarginal(sched Schedule, t float64, x []float64) float64 {
+	m.check("x", x)
+	alpha, beta, _, _ := sched.At(t)
+	return floats.LogSumExp(m.logJoint(alpha, beta, x))
+}
+
+// Score returns ∇ log p_t(x), [dim], the sum over k of -r_k (α² I + β² C_k)⁻¹ (x - β m_k). It has no limit at t = 1
+// where a component has no variance.
+func (m *Mixture) Score(sched Schedule, t float64, x []float64) []float64 {
+	alpha, beta, _, _ := sched.At(t)
+	return m.expectation(alpha, beta, x, 0, func(_, marginal float64) float64 { return -1 / marginal })
+}
+
+// Denoiser returns D_t(x) = E[I_1 | I_t = x], [dim], the sum over k of r_k times the posterior mean
+// m_k + β C_k (α² I + β² C_k)⁻¹ (x - β m_k).
+func (m *Mixture) Denoiser(sched Schedule, t float64, x []float64) []float64 {
+	alpha, beta, _, _ := sched.At(t)
+	return m.expectation(alpha, beta, x, 1, func(variance, marginal float64) float64 { return beta * variance / marginal })
+}
+
+// Drift returns b_t(x) = E[dI_t/dt | I_t = x], [dim], by conditioning each component,
+//
+//	β' m_k + (α α' I + β β' C_k)(α² I + β² C_k)⁻¹ (x - β m_k)
+//
+// which, unlike (α'/α) x + (β' - α' β/α) D_t(x), divides by nothing that vanishes: it is exact at t = 0 and t = 1. Only a
+// component without variance has no limit at t = 1; there β' m_k is returned, as at x = m_k.
+func (m *Mixture) Drift(sched Schedule, t float64, x []float64) []float64 {
+	alpha, beta, dAlpha, dBeta := sched.At(t)
+	return m.expectation(alpha, beta, x, dBeta, func(variance, marginal float64) float64 {
+		return (alpha*dAlpha + beta*dBeta*variance) / marginal
+	})
+}
+
+// expectation returns the sum over k of r_k (shift m_k + U_k diag(gain) U_kᵀ (x - β m_k)), where gain maps a component's
+// variance along an eigenvector, and that of I_t, to the factor along it.
+func (m *Mixture) expectation(alpha, beta float64, x []float64, shift float64, gain func(variance, marginal float64) float64) []float64 {
+	m.check("x", x)
+	out := make([]float64, m.dim)
+	y := make([]float64, m.dim)
+	for k, r := range m.responsibilities(alpha, beta, x) {
+		if r == 0 {
+			continue
+		}
+		m.residual(y, k, beta, x)
+		for j, v := range m.covs[k].variances {
+			y[j] *= gain(v, marginalVariance(alpha, beta, v))
+		}
+		floats.AddScaled(out, r*shift, m.means[k])
+		m.covs[k].addFromBasis(out, r, y)
+	}
+	return out
+}
+
+// responsibilities returns r_k = P(component k | I_t = x), [components].
+func (m *Mixture) responsibilities(alpha, beta float64, x []float64) []float64 {
+	return normalise(m.logJoint(alpha, beta, x))
+}
+
+// logJoint returns log w_k + log N(x; β m_k, α² I + β² C_k), [components].
+func (m *Mixture) logJoint(alpha, beta float64, x []float64) []float64 {
+	out := make([]float64, m.Len())
+	y := make([]float64, m.dim)
+	precisions := make([]float64, m.dim)
+	var last *covariance // that precisions and constant belong to: equal covariances are shared
+	var constant float64
+	for k, c := range m.covs {
+		if c != last {
+			last, constant = c, -float64(m.dim)/2*math.Log(2*math.Pi)
+			for j, v := range c.variances {
+				marginal := marginalVariance(alpha, beta, v)
+				precisions[j] = 1 / marginal
+				constant -= math.Log(marginal) / 2
+			}
+		}
+		m.residual(y, k, beta, x)
+		square := 0.0
+		for j, v := range y {
+			square += v * v * precisions[j]
+		}
+		out[k] = m.logWeights[k] + constant - square/2
+	}
+	return out
+}
+
+// residual sets y to U_kᵀ (x - β m_k).
+func (m *Mixture) residual(y []float64, k int, beta float64, x []float64) {
+	floats.AddScaledTo(y, x, -beta, m.means[k])
+	m.covs[k].toBasis(y)
+}
+
+// normalise shifts log weights in place so that their exponentials, which it returns, sum to one.
+func normalise(logWeights []float64) []float64 {
+	floats.AddConst(-floats.LogSumExp(logWeights), logWeights)
+	weights := make([]float64, len(logWeights))
+	for k, l := range logWeights {
+		weights[k] = math.Exp(l)
+	}
+	return weights
+}

@@ -1,0 +1,62 @@
+package gmm
+
+// PosteriorWeights returns P(component k | I_t = x), [components]. For [Points] these are the probabilities of the data
+// given the noised x: the softmax of -|x - β_t y_k|²/(2 α_t²).
+func (m *Mixture) PosteriorWeights(sched Schedule, t float64, x []float64) []float64 {
+	m.check("x", x)
+	alpha, beta, _, _ := sched.At(t)
+	return m.responsibilities(alpha, beta, x)
+}
+
+// Posterior returns the law p_{1|t}(.|x) of I_1 given I_t = x, again a mixture: weights r_k, means
+// m_k + β C_k (α² I + β² C_k)⁻¹ (x - β m_k) and covariances α² C_k (α² I + β² C_k)⁻¹. At t = 0 it is the mixture itself, at
+// t = 1 the point x wherever the mixture has a density.
+func (m *Mixture) Posterior(sched Schedule, t float64, x []float64) *Mixture {
+	m.check("x", x)
+	alpha, beta, _, _ := sched.At(t)
+	post := &Mixture{
+		dim:        m.dim,
+		logWeights: m.logJoint(alpha, beta, x),
+		means:      make([][]float64, m.Len()),
+		covs:       make([]*covariance, m.Len()),
+	}
+	post.weights = normalise(post.logWeights)
+	scaled := make(map[*covariance]*covariance) // keeps shared covariances shared
+	for k, c := range m.covs {
+		if _, done := scaled[c]; !done {
+			scaled[c] = c.scaled(func(v float64) float64 { return alpha * alpha * v / marginalVariance(alpha, beta, v) })
+		}
+		post.covs[k] = scaled[c]
+		post.means[k] = m.posteriorMean(k, alpha, beta, x)
+	}
+	return post
+}
+
+// posteriorMean returns E[I_1 | I_t = x, component k]; that of a point is the point itself, not copied.
+func (m *Mixture) posteriorMean(k int, alpha, beta float64, x []float64) []float64 {
+	c := m.covs[k]
+	if c.isZero() {
+		return m.means[k]
+	}
+	y := make([]float64, m.dim)
+	m.residual(y, k, beta, x)
+	for j, v := range c.variances {
+		y[j] *= beta * v / marginalVariance(alpha, beta, v)
+	}
+	mean := append([]float64(nil), m.means[k]...)
+	c.addFromBasis(mean, 1, y)
+	return mean
+}
+
+// ConditionalDrift returns b̄_s(x̄; t, x) = E[dĪ_s/ds | Ī_s = x̄], [dim], for Ī_s = α_s Ī_0 + β_s I_1 with I_1 ~ p_{1|t}(.|x) and fresh
+// noise Ī_0: the drift that carries noise to the posterior. It is the drift of [Mixture.Posterior], and so does not use
+// the identity (GLASS) that writes it with the unconditional denoiser at an effective time: each checks the other.
+// Where many s or x̄ share one (t, x), take the posterior once and its [Mixture.Drift].
+func (m *Mixture) ConditionalDrift(sched Schedule, s float64, xbar []float64, t float64, x []float64) []float64 {
+	return m.Posterior(sched, t, x).Drift(sched, s, xbar)
+}
+
+// ConditionalDenoiser returns E[I_1 | Ī_s = x̄, I_t = x], [dim]: the denoiser of the posterior.
+func (m *Mixture) ConditionalDenoiser(sched Schedule, s float64, xbar []float64, t float64, x []float64) []float64 {
+	return m.Posterior(sched, t, x).Denoiser(sched, s, xbar)
+}

@@ -1,0 +1,137 @@
+package metric_test
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/gomfm/gomfm/mfm/metric"
+)
+
+func TestMoments(t *testing.T) {
+	// Mean (1, 2); deviations are the four (±1, ±1) and zero, so the covariance is the identity.
+	samples := [][]float64{{0, 1}, {2, 3}, {0, 3}, {2, 1}, {1, 2}}
+	for _, c := range []struct {
+		name      string
+		f         func() (float64, error)
+		want, tol float64
+	}{
+		{"mean error", func() (float64, error) { return metric.MeanError(samples, []float64{4, 6}) }, 5, 1e-15},
+		{"no mean error", func() (float64, error) { return metric.MeanError(samples, []float64{1, 2}) }, 0, 1e-15},
+		{"no covariance error", func() (float64, error) { return metric.CovarianceError(samples, [][]float64{{1, 0}, {0, 1}}) }, 0, 1e-15},
+		{"covariance error", func() (float64, error) { return metric.CovarianceError(samples, [][]float64{{1, 1}, {1, 1}}) }, math.Sqrt(0.5), 1e-15},
+		{"spread", func() (float64, error) { return metric.Spread(samples) }, 1, 1e-15},
+		{"diversity", func() (float64, error) { return metric.Diversity(samples, 4) }, 0.25, 1e-15},
+		{"excess", func() (float64, error) { return metric.Excess(5, 3, 2), nil }, 2, 1e-15},
+		{"excess below the floor", func() (float64, error) { return metric.Excess(3, 5, 2), nil }, 0, 0},
+	} {
+		got, err := c.f()
+		if err != nil {
+			t.Fatal(c.name, err)
+		}
+		closeTo(t, c.name, got, c.want, c.tol)
+	}
+}
+
+func TestMomentsRefuse(t *testing.T) {
+	one, two := [][]float64{{1, 2}}, [][]float64{{1, 2}, {3, 4}}
+	eye, zero := [][]float64{{1, 0}, {0, 1}}, [][]float64{{0, 0}, {0, 0}}
+	for name, f := range map[string]func() (float64, error){
+		"mean of nothing":        func() (float64, error) { return metric.MeanError(nil, []float64{1}) },
+		"mean's dimension":       func() (float64, error) { return metric.MeanError(one, []float64{1}) },
+		"covariance of one":      func() (float64, error) { return metric.CovarianceError(one, eye) },
+		"covariance's shape":     func() (float64, error) { return metric.CovarianceError(two, [][]float64{{1}}) },
+		"covariance's rows":      func() (float64, error) { return metric.CovarianceError(two, eye[:1]) },
+		"no covariance":          func() (float64, error) { return metric.CovarianceError(two, nil) },
+		"zero covariance":        func() (float64, error) { return metric.CovarianceError(two, zero) },
+		"spread of one":          func() (float64, error) { return metric.Spread(one) },
+		"spread of NaN":          func() (float64, error) { return metric.Spread([][]float64{{1}, {math.NaN()}}) },
+		"diversity of one":       func() (float64, error) { return metric.Diversity(one, 1) },
+		"diversity without unit": func() (float64, error) { return metric.Diversity(two, 0) },
+		"diversity to NaN":       func() (float64, error) { return metric.Diversity(two, math.NaN()) },
+	} {
+		if _, err := f(); err == nil || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got error %v, want one line", name, err)
+		}
+	}
+}
+
+// The difference of two means of n standard normal numbers is N(0, 2/n), of mean size √(4/(π n)).
+func TestFloor(t *testing.T) {
+	const n = 50
+	draw := func(rng *rand.Rand) [][]float64 { return normals(rng, n, []float64{0}, []float64{1}) }
+	meansApart := func(a, b [][]float64) (float64, error) {
+		mean := 0.0
+		for _, x := range b {
+			mean += x[0] / n
+		}
+		return metric.MeanError(a, []float64{mean})
+	}
+	mean, stdErr, err := metric.Floor(meansApart, draw, newRNG(1), 400)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeTo(t, "floor", mean, math.Sqrt(4/(math.Pi*n)), 3*stdErr)
+	// The size of N(0, v) has variance v (1 - 2/π).
+	closeTo(t, "standard error", stdErr, math.Sqrt(2./n*(1-2/math.Pi)/400), 0.1*stdErr)
+
+	if _, _, err := metric.Floor(meansApart, draw, newRNG(1), 1); err == nil {
+		t.Error("one repeat gave a standard error")
+	}
+	broken := errors.New("broken")
+	fails := func(a, b [][]float64) (float64, error) { return 0, broken }
+	if _, _, err := metric.Floor(fails, draw, newRNG(1), 2); !errors.Is(err, broken) {
+		t.Errorf("got error %v, want the metric's", err)
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	got, err := metric.Histogram([]int{0, 2, 2, 3}, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for c, want := range []float64{0.25, 0, 0.5, 0.25} {
+		closeTo(t, "frequency", got[c], want, 0)
+	}
+	for name, f := range map[string]func() ([]float64, error){
+		"no samples":     func() ([]float64, error) { return metric.Histogram(nil, 2) },
+		"no classes":     func() ([]float64, error) { return metric.Histogram([]int{0}, 0) },
+		"class too high": func() ([]float64, error) { return metric.Histogram([]int{2}, 2) },
+		"class negative": func() ([]float64, error) { return metric.Histogram([]int{-1}, 2) },
+	} {
+		if _, err := f(); err == nil {
+			t.Errorf("%s: bad input was taken", name)
+		}
+	}
+}
+
+func TestTotalVariation(t *testing.T) {
+	for _, c := range []struct {
+		p, q []float64
+		want float64
+	}{
+		{[]float64{1, 0}, []float64{0, 1}, 1},
+		{[]float64{0.5, 0.5}, []float64{0.5, 0.5}, 0},
+		{[]float64{0.5, 0.3, 0.2}, []float64{0.2, 0.3, 0.5}, 0.3},
+	} {
+		got, err := metric.TotalVariation(c.p, c.q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeTo(t, "total variation", got, c.want, 1e-15)
+	}
+	for name, c := range map[string][2][]float64{
+		"classes":     {{1}, {0.5, 0.5}},
+		"nothing":     {nil, nil},
+		"counts":      {{3, 4}, {5, 2}},
+		"negative":    {{1.5, -0.5}, {0.5, 0.5}},
+		"NaN":         {{0.5, 0.5}, {math.NaN(), 1}},
+		"second sums": {{0.5, 0.5}, {0.5, 0.6}},
+	} {
+		if _, err := metric.TotalVariation(c[0], c[1]); err == nil {
+			t.Errorf("%s: bad input was taken", name)
+		}
+	}
+}

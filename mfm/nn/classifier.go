@@ -1,0 +1,66 @@
+package nn
+
+import (
+	"fmt"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
+	. "github.com/gomlx/gomlx/support/exceptions"
+)
+
+// ClassifierConfig describes a classifier of images. Start from DefaultClassifier.
+type ClassifierConfig struct {
+	Classes   int   `json:"classes"`   // at least 2
+	Patch     int   `json:"patch"`     // side of the squares of pixels that become one pixel with more channels first; 1: none
+	Channels  []int `json:"channels"`  // of each level, the finest first; the side halves from one to the next
+	Blocks    int   `json:"blocks"`    // residual blocks of a level
+	Groups    int   `json:"groups"`    // of the group norms; they divide all channels
+	Embedding int   `json:"embedding"` // width of the time's vector
+}
+
+// DefaultClassifier is a classifier of ten kinds of digits of 28x28 pixels.
+func DefaultClassifier() ClassifierConfig {
+	return ClassifierConfig{Classes: 10, Patch: 2, Channels: []int{16, 64}, Blocks: 1, Groups: 8, Embedding: 64}
+}
+
+// Validate returns an error that names the field which no classifier can have.
+func (c ClassifierConfig) Validate() error {
+	if c.Classes < 2 {
+		return fmt.Errorf("classifier: there must be at least 2 classes, not %d", c.Classes)
+	}
+	u := UNetConfig{Patch: c.Patch, Channels: c.Channels, Blocks: c.Blocks, Heads: 1, Groups: c.Groups, Embedding: c.Embedding}
+	if err := u.Validate(); err != nil {
+		return fmt.Errorf("classifier: %w", err)
+	}
+	return nil
+}
+
+// Classifier returns a function that builds a residual network from images x [batch, height, width, channels] to logits
+// [batch, Classes]. With times t [batch] it is a classifier p(class | x_t) of noised images; t is nil for one of clean
+// images, whose weights it can't share.
+//
+// The function panics with Validate's error, and where height and width are not multiples of Patch·2^(levels-1).
+func Classifier(cfg ClassifierConfig) func(scope *model.Scope, x, t *Node) *Node {
+	return func(scope *model.Scope, x, t *Node) *Node {
+		must(cfg.Validate())
+		checkSides("Classifier", x, cfg.Patch, len(cfg.Channels))
+		var condition *Node
+		if t != nil {
+			if t.Rank() != 1 || t.Shape().Dimensions[0] != x.Shape().Dimensions[0] {
+				Panicf("nn.Classifier: times must be [%d], not %s", x.Shape().Dimensions[0], t.Shape())
+			}
+			condition = silu(TimeEmbedding(scope.In("times"), cfg.Embedding, t))
+		}
+		h := Conv(scope.In("input"), depthFromSpace(x, cfg.Patch), cfg.Channels[0], 3, 1, 1)
+		for level, channels := range cfg.Channels {
+			if level > 0 {
+				h = Conv(scope.In("down_%d", level), h, channels, 3, 2, 1)
+			}
+			for i := range cfg.Blocks {
+				h = residual(scope.In("block_%d_%d", level, i), h, condition, channels, cfg.Groups)
+			}
+		}
+		h = silu(GroupNorm(h, cfg.Groups, nil, nil))
+		return Dense(scope.In("output"), ReduceMean(h, 1, 2), cfg.Classes, 1)
+	}
+}

@@ -1,0 +1,91 @@
+package nn_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+// convolution is the sum that defines it: x [b, h, w, in], k [size, size, in, out], zeros around x.
+func convolution(x, k []float64, b, h, w, in, out, size, stride int) []float64 {
+	y := make([]float64, 0, b*h*w*out/(stride*stride))
+	at := func(n, i, j, c int) float64 {
+		if i < 0 || i >= h || j < 0 || j >= w {
+			return 0
+		}
+		return x[((n*h+i)*w+j)*in+c]
+	}
+	for n := range b {
+		for i := 0; i < h; i += stride {
+			for j := 0; j < w; j += stride {
+				for o := range out {
+					sum := 0.
+					for di := range size {
+						for dj := range size {
+							for c := range in {
+								sum += at(n, i+di-size/2, j+dj-size/2, c) * k[((di*size+dj)*in+c)*out+o]
+							}
+						}
+					}
+					y = append(y, sum)
+				}
+			}
+		}
+	}
+	return y
+}
+
+func TestConv(t *testing.T) {
+	for _, c := range []struct{ h, w, in, out, size, stride int }{
+		{5, 4, 3, 2, 3, 1},
+		{4, 6, 3, 2, 3, 2},
+		{3, 4, 2, 5, 1, 1},
+		{6, 5, 2, 3, 5, 1},
+		{5, 4, 64, 65, 3, 1}, // wide: by shifts
+		{4, 4, 66, 64, 3, 2},
+	} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			const batch = 2
+			store := newStore(t, 1)
+			input := wave(dtypes.Float64, 0, batch, c.h, c.w, c.in)
+			cotangent := wave(dtypes.Float64, 2, batch, c.h/c.stride, c.w/c.stride, c.out)
+			out := run(t, store, func(scope *model.Scope, args []*Node) []*Node {
+				x := args[0]
+				y := nn.Conv(scope, x, c.out, c.size, c.stride, 1)
+				k := store.GetVariable("/weights").NodeValue(x)
+				z := Convolve(x, k).PadSame().Strides(c.stride).Done()
+				gradients := func(y *Node) []*Node {
+					return Gradient(ReduceAllSum(Mul(y, args[1])), x, k)
+				}
+				return append([]*Node{y}, append(gradients(y), gradients(z)...)...)
+			}, input, cotangent)
+			kernel := flat(t, store.GetVariable("/weights").MustValue())
+			want := convolution(flat(t, input), kernel, batch, c.h, c.w, c.in, c.out, c.size, c.stride)
+			near(t, "values", flat(t, out[0]), want, 1e-12)
+			near(t, "gradient in x", flat(t, out[1]), flat(t, out[3]), 1e-12)
+			near(t, "gradient in the kernel", flat(t, out[2]), flat(t, out[4]), 1e-12)
+		})
+	}
+}
+
+func TestConvPanics(t *testing.T) {
+	for _, c := range []struct {
+		dims                   []int
+		channels, size, stride int
+		words                  []string
+	}{
+		{[]int{2, 4, 4}, 3, 3, 1, []string{"images [batch, height, width, channels]"}},
+		{[]int{2, 4, 4, 1}, 0, 3, 1, []string{"0 channels"}},
+		{[]int{2, 4, 4, 1}, 3, 2, 1, []string{"odd kernel size", "size 2"}},
+		{[]int{2, 4, 5, 1}, 3, 3, 2, []string{"stride of 2", "4x5"}},
+	} {
+		fails(t, func(scope *model.Scope, g *Graph) *Node {
+			return nn.Conv(scope, waveNode(g, dtypes.Float32, 0, c.dims...), c.channels, c.size, c.stride, 1)
+		}, append(c.words, "nn.Conv")...)
+	}
+}

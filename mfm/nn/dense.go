@@ -1,0 +1,28 @@
+package nn
+
+import (
+	"slices"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
+	. "github.com/gomlx/gomlx/support/exceptions"
+)
+
+// Dense returns x W + b over the last axis, [..., in] -> [..., units], with the variables "weights" [in, units] and
+// "biases" [units].
+//
+// Weights start normal with standard deviation gain/√in, so that a gain of 1 keeps the variance; a gain of 0 starts the
+// layer at zero. Biases start at zero. Each variable has random numbers of its own, keyed by its path and by the store's
+// generator: after Store.SetRNGStateFromSeed equal seeds give equal weights on every backend.
+//
+// It panics where units is not positive.
+func Dense(scope *model.Scope, x *Node, units int, gain float64) *Node {
+	if x.Rank() < 2 || units < 1 {
+		Panicf("nn.Dense: an input [..., features] and a positive number of units are needed, got %s and %d", x.Shape(), units)
+	}
+	dims := x.Shape().Dimensions
+	last := len(dims) - 1
+	w := weights(scope, x, gain, dims[last], units)
+	y := addBias(scope, Dot(Reshape(x, -1, dims[last]), w).Product())
+	return Reshape(y, append(slices.Clone(dims[:last]), units)...)
+}

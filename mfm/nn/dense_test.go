@@ -1,0 +1,89 @@
+package nn_test
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+func TestDense(t *testing.T) {
+	const rows, in, units = 6, 5, 3
+	store := newStore(t, 1)
+	input := wave(dtypes.Float64, 0, 2, 3, in)
+	nn.Dense(store.Scope("/dense"), ConstTensor(graphOf(t, store), input), units, 1)
+	excite(t, store)
+	out := run(t, store, func(scope *model.Scope, x []*Node) []*Node {
+		return []*Node{nn.Dense(scope.In("dense"), x[0], units, 1)}
+	}, input)
+	if got := out[0].Shape().Dimensions; !slices.Equal(got, []int{2, 3, units}) {
+		t.Fatalf("shape %v, want [2 3 3]", got)
+	}
+	x := flat(t, input)
+	w, b := flat(t, store.GetVariable("/dense/weights").MustValue()), flat(t, store.GetVariable("/dense/biases").MustValue())
+	want := make([]float64, rows*units)
+	for r := range rows {
+		for u := range units {
+			want[r*units+u] = b[u]
+			for i := range in {
+				want[r*units+u] += x[r*in+i] * w[i*units+u]
+			}
+		}
+	}
+	near(t, "x W + b", flat(t, out[0]), want, 1e-12)
+}
+
+func TestWeightsStart(t *testing.T) {
+	const in, units, gain = 400, 300, 1.5
+	start := func(seed int64, gain float64) []float64 {
+		store := newStore(t, seed)
+		nn.Dense(store.RootScope(), waveNode(graphOf(t, store), dtypes.Float32, 0, 1, in), units, gain)
+		for _, b := range flat(t, store.GetVariable("/biases").MustValue()) {
+			if b != 0 {
+				t.Fatalf("a bias starts at %g, not at zero", b)
+			}
+		}
+		return flat(t, store.GetVariable("/weights").MustValue())
+	}
+	w := start(1, gain)
+	var m1, m2, m4 float64
+	for _, v := range w {
+		v *= math.Sqrt(in) / gain
+		m1, m2, m4 = m1+v, m2+v*v, m4+v*v*v*v
+	}
+	n := float64(len(w))
+	// Standard errors of a standard normal's moments: 1/√n, √(2/n) and √(96/n).
+	for _, m := range []struct {
+		name                string
+		got, want, variance float64
+	}{{"mean", m1 / n, 0, 1}, {"variance", m2 / n, 1, 2}, {"fourth moment", m4 / n, 3, 96}} {
+		if z := (m.got - m.want) / math.Sqrt(m.variance/n); math.Abs(z) > 4 {
+			t.Errorf("%s %g, want %g: %.1f standard errors off", m.name, m.got, m.want, z)
+		}
+	}
+	if !slices.Equal(w, start(1, gain)) {
+		t.Error("equal seeds give different weights")
+	}
+	if slices.Equal(w, start(2, gain)) {
+		t.Error("different seeds give equal weights")
+	}
+	for _, v := range start(1, 0) {
+		if v != 0 {
+			t.Fatalf("with gain 0 a weight starts at %g", v)
+		}
+	}
+}
+
+func TestDensePanics(t *testing.T) {
+	fails(t, func(scope *model.Scope, g *Graph) *Node {
+		return nn.Dense(scope, waveNode(g, dtypes.Float32, 0, 3), 2, 1)
+	}, "nn.Dense", "features")
+	fails(t, func(scope *model.Scope, g *Graph) *Node {
+		return nn.Dense(scope, waveNode(g, dtypes.Float32, 0, 3, 2), 0, 1)
+	}, "nn.Dense", "positive")
+}

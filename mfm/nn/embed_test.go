@@ -1,0 +1,71 @@
+package nn_test
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+func TestTimeFeatures(t *testing.T) {
+	times := []float64{0, 0.13, 0.5, 0.77, 1}
+	for _, c := range []struct {
+		dtype     dtypes.DType
+		tolerance float64
+	}{{dtypes.Float64, 1e-13}, {dtypes.Float32, 4e-6}} {
+		out := run(t, newStore(t, 1), func(_ *model.Scope, x []*Node) []*Node {
+			return []*Node{nn.Fourier(x[0], []float64{1, 2.5}), nn.Octaves(x[0], math.Pi/2, 4)}
+		}, tensorOf(c.dtype, times, len(times)))
+		var fourier, octaves []float64
+		for _, x := range times {
+			fourier = append(fourier, math.Sin(x), math.Sin(2.5*x), math.Cos(x), math.Cos(2.5*x))
+			for _, f := range []float64{1, 2, 4, 8} {
+				octaves = append(octaves, math.Sin(f*math.Pi/2*x), math.Cos(f*math.Pi/2*x))
+			}
+		}
+		near(t, "Fourier", flat(t, out[0]), fourier, c.tolerance)
+		near(t, "Octaves", flat(t, out[1]), octaves, c.tolerance)
+	}
+}
+
+func TestClassEmbedding(t *testing.T) {
+	const classes, width = 3, 4
+	store := newStore(t, 1)
+	out := run(t, store, func(scope *model.Scope, x []*Node) []*Node {
+		embed := func(class *Node) *Node { return nn.ClassEmbedding(scope, class, classes, width, x[0]) }
+		return []*Node{embed(x[1]), embed(nil)}
+	}, wave(dtypes.Float64, 0, 5), tensors.FromFlatDataAndDimensions([]int32{2, 0, 3, 4, -1}, 5))
+	table := flat(t, store.GetVariable("/weights").MustValue())
+	row := func(i int) []float64 { return table[i*width:][:width] }
+	want := slices.Concat(row(2), row(0), row(classes), make([]float64, 2*width))
+	near(t, "rows of the table", flat(t, out[0]), want, 1e-15)
+	near(t, "no class", flat(t, out[1]), slices.Repeat(row(classes), 5), 1e-15)
+}
+
+func TestTimeEmbedding(t *testing.T) {
+	// Every time must reach the vector by weights of its own.
+	store := newStore(t, 1)
+	out := run(t, store, func(scope *model.Scope, x []*Node) []*Node {
+		in := inputs(x)
+		embed := func(times ...*Node) *Node { return nn.TimeEmbedding(scope, 6, times...) }
+		return []*Node{embed(in.S, in.U), embed(in.U, in.S), embed(in.S, in.T), embed(in.T, in.U)}
+	}, waves(dtypes.Float64, 3, 1)...)
+	first := flat(t, out[0])
+	if len(first) != 3*6 {
+		t.Fatalf("%d values, want 18", len(first))
+	}
+	for i, other := range out[1:] {
+		if slices.Equal(first, flat(t, other)) {
+			t.Errorf("other times, case %d, have the same embedding", i)
+		}
+	}
+	if got, want := store.GetVariable("/weights").Shape().Dimensions, []int{128, 6}; !slices.Equal(got, want) {
+		t.Errorf("weights %v, want %v", got, want)
+	}
+}

@@ -1,0 +1,68 @@
+package nn
+
+import (
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/layers/activation"
+	"github.com/gomlx/gomlx/ml/model"
+	. "github.com/gomlx/gomlx/support/exceptions"
+)
+
+// checkSides panics where x is no image or its sides can't be cut into patches and halved from level to level.
+func checkSides(network string, x *Node, patch, levels int) {
+	if x.Rank() != 4 {
+		Panicf("nn.%s takes images [batch, height, width, channels], not %s", network, x.Shape())
+	}
+	unit := patch << (levels - 1)
+	if d := x.Shape().Dimensions; d[1]%unit != 0 || d[2]%unit != 0 {
+		Panicf("nn.%s: images of %dx%d pixels don't fit patches of %dx%d on %d levels: sides must be multiples of %d",
+			network, d[1], d[2], patch, patch, levels, unit)
+	}
+}
+
+func silu(x *Node) *Node { return activation.Swish(x) }
+
+// residual returns h + x, h from x by group norm, SiLU and a 3x3 convolution, twice. The second norm is modulated by a
+// vector of condition [batch, width], if any; the second convolution starts at zero. Where the number of channels changes
+// x goes through a linear layer.
+func residual(scope *model.Scope, x, condition *Node, channels, groups int) *Node {
+	var scale, shift *Node
+	if condition != nil {
+		modulation := Dense(scope.In("modulation"), condition, 2*channels, 1)
+		scale = SliceAxis(modulation, 1, AxisRangeFromStart(channels))
+		shift = SliceAxis(modulation, 1, AxisRangeToEnd(channels))
+	}
+	h := Conv(scope.In("conv_0"), silu(GroupNorm(x, groups, nil, nil)), channels, 3, 1, 1)
+	h = Conv(scope.In("conv_1"), silu(GroupNorm(h, groups, scale, shift)), channels, 3, 1, 0)
+	if x.Shape().Dimensions[3] != channels {
+		x = Dense(scope.In("skip"), x, channels, 1)
+	}
+	return Add(x, h)
+}
+
+// imageAttention adds to images the attention between their pixels; it starts at zero.
+func imageAttention(scope *model.Scope, x *Node, heads, groups int) *Node {
+	d := x.Shape().Dimensions
+	tokens := Reshape(GroupNorm(x, groups, nil, nil), d[0], d[1]*d[2], d[3])
+	return Add(x, Reshape(Attention(scope, tokens, heads, 0), d...))
+}
+
+// depthFromSpace makes one pixel of each patch of side x side: [batch, h, w, c] -> [batch, h/side, w/side, side²·c].
+func depthFromSpace(x *Node, side int) *Node {
+	d := x.Shape().Dimensions
+	patches := Reshape(x, d[0], d[1]/side, side, d[2]/side, side, d[3])
+	return Reshape(TransposeAllAxes(patches, 0, 1, 3, 2, 4, 5), d[0], d[1]/side, d[2]/side, side*side*d[3])
+}
+
+// spaceFromDepth undoes depthFromSpace.
+func spaceFromDepth(x *Node, side int) *Node {
+	d := x.Shape().Dimensions
+	patches := Reshape(x, d[0], d[1], d[2], side, side, d[3]/(side*side))
+	return Reshape(TransposeAllAxes(patches, 0, 1, 3, 2, 4, 5), d[0], d[1]*side, d[2]*side, d[3]/(side*side))
+}
+
+// upsampled doubles height and width, each pixel four times.
+func upsampled(x *Node) *Node {
+	d := x.Shape().Dimensions
+	pixels := Reshape(x, d[0], d[1], 1, d[2], 1, d[3])
+	return Reshape(BroadcastToDims(pixels, d[0], d[1], 2, d[2], 2, d[3]), d[0], 2*d[1], 2*d[2], d[3])
+}

@@ -1,0 +1,72 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/layers/activation"
+	"github.com/gomlx/gomlx/ml/model"
+)
+
+// MLPConfig describes an MLP. Start from DefaultMLP.
+type MLPConfig struct {
+	Width      int     `json:"width"`       // units of a hidden layer
+	Depth      int     `json:"depth"`       // hidden layers
+	Activation string  `json:"activation"`  // GoMLX's name of it: "silu", "gelu", "tanh", "relu", ...
+	Classes    int     `json:"classes"`     // of class conditioning; 0: none
+	OutputGain float64 `json:"output_gain"` // of the last layer, see Dense; 0 starts the network at F = 0
+}
+
+// DefaultMLP is the network of the paper's mixture experiment, four hidden layers of 256 units with SiLU, starting at zero.
+func DefaultMLP() MLPConfig {
+	return MLPConfig{Width: 256, Depth: 4, Activation: "silu"}
+}
+
+// Validate returns an error that names the field which no MLP can have.
+func (c MLPConfig) Validate() error {
+	switch {
+	case c.Width < 1:
+		return fmt.Errorf("MLP: width must be positive, not %d", c.Width)
+	case c.Depth < 1:
+		return fmt.Errorf("MLP: depth must be positive, not %d", c.Depth)
+	case c.Classes < 0:
+		return fmt.Errorf("MLP: classes must not be negative, but %d", c.Classes)
+	case math.IsNaN(c.OutputGain) || math.IsInf(c.OutputGain, 0):
+		return fmt.Errorf("MLP: output gain must be finite, not %g", c.OutputGain)
+	}
+	if _, err := activation.TypeString(c.Activation); err != nil {
+		return fmt.Errorf("MLP: no activation %q; there are %v", c.Activation, activation.TypeValues())
+	}
+	return nil
+}
+
+// timeOctaves is the number of octaves of π/2 in which the MLP sees a time in [0, 1].
+const timeOctaves = 4
+
+// MLP returns a fully connected backbone for states [batch, ...], which it flattens. Its input is x̄, x and, of each time
+// τ in s, u and t, τ itself and sin and cos of π/2 (1, 2, 4, 8) τ; a class adds a learned vector to the first hidden layer.
+// The backbone panics with Validate's error.
+func MLP(cfg MLPConfig) Backbone {
+	return func(scope *model.Scope, in Inputs) *Node {
+		must(cfg.Validate())
+		in.check(cfg.Classes)
+		activate := func(x *Node) *Node { return activation.Apply(activation.FromName(cfg.Activation), x) }
+		batch := in.Xbar.Shape().Dimensions[0]
+		times := Stack([]*Node{in.S, in.U, in.T}, 1)
+		h := Concatenate([]*Node{
+			Reshape(in.Xbar, batch, -1), Reshape(in.X, batch, -1),
+			times, Reshape(Octaves(times, math.Pi/2, timeOctaves), batch, -1),
+		}, 1)
+		h = Dense(scope.In("hidden_0"), h, cfg.Width, 1)
+		if cfg.Classes > 0 {
+			h = Add(h, ClassEmbedding(scope.In("class"), in.Class, cfg.Classes, cfg.Width, in.T))
+		}
+		h = activate(h)
+		for i := 1; i < cfg.Depth; i++ {
+			h = activate(Dense(scope.In("hidden_%d", i), h, cfg.Width, 1))
+		}
+		size := in.Xbar.Shape().Size() / batch
+		return Reshape(Dense(scope.In("output"), h, size, cfg.OutputGain), in.Xbar.Shape().Dimensions...)
+	}
+}

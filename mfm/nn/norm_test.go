@@ -1,0 +1,107 @@
+package nn_test
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+// normalized returns x with the mean and the variance over each set of indices taken out.
+func normalized(x []float64, sets [][]int, centre bool) []float64 {
+	y := make([]float64, len(x))
+	for _, set := range sets {
+		var mean, square float64
+		for _, i := range set {
+			mean += x[i] / float64(len(set))
+		}
+		if !centre {
+			mean = 0
+		}
+		for _, i := range set {
+			square += (x[i] - mean) * (x[i] - mean) / float64(len(set))
+		}
+		for _, i := range set {
+			y[i] = (x[i] - mean) / math.Sqrt(square+1e-6)
+		}
+	}
+	return y
+}
+
+func TestGroupNorm(t *testing.T) {
+	const batch, h, w, channels, groups = 2, 3, 2, 6, 3
+	for _, c := range []struct {
+		dtype     dtypes.DType
+		offset    float64
+		tolerance float64
+	}{{dtypes.Float64, 0.3, 1e-12}, {dtypes.Float32, 0.3, 1e-6}, {dtypes.Float32, 30, 1e-3}} {
+		args := []*tensors.Tensor{wave(c.dtype, 0, batch, h, w, channels), wave(c.dtype, 1, batch, channels), wave(c.dtype, 2, batch, channels)}
+		out := run(t, newStore(t, 1), func(_ *model.Scope, a []*Node) []*Node {
+			x := AddScalar(a[0], c.offset)
+			return []*Node{nn.GroupNorm(x, groups, nil, nil), nn.GroupNorm(x, groups, a[1], a[2])}
+		}, args...)
+		x, scale, shift := flat(t, args[0]), flat(t, args[1]), flat(t, args[2])
+		for i := range x {
+			x[i] += c.offset
+		}
+		sets := make([][]int, batch*groups)
+		for i := range x {
+			b, c := i/(h*w*channels), i%channels
+			set := b*groups + c/(channels/groups)
+			sets[set] = append(sets[set], i)
+		}
+		want := normalized(x, sets, true)
+		near(t, "normalized", flat(t, out[0]), want, c.tolerance)
+		for i := range want {
+			v := i/(h*w*channels)*channels + i%channels
+			want[i] = want[i]*(1+scale[v]) + shift[v]
+		}
+		near(t, "modulated", flat(t, out[1]), want, c.tolerance)
+	}
+}
+
+func TestGroupNormOfConstants(t *testing.T) {
+	out := run(t, newStore(t, 1), func(_ *model.Scope, x []*Node) []*Node {
+		y := nn.GroupNorm(x[0], 2, nil, nil)
+		return []*Node{y, Gradient(ReduceAllSum(Square(y)), x[0])[0]}
+	}, tensorOf(dtypes.Float32, slices.Repeat([]float64{1234.567}, 200), 2, 5, 5, 4))
+	for _, y := range out {
+		for _, v := range flat(t, y) {
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				t.Fatalf("the norm of a constant image, or its gradient, is %g", v)
+			}
+		}
+	}
+}
+
+func TestTokenNorms(t *testing.T) {
+	const batch, tokens, width = 2, 3, 5
+	input := wave(dtypes.Float64, 0.2, batch, tokens, width)
+	out := run(t, newStore(t, 1), func(_ *model.Scope, x []*Node) []*Node {
+		return []*Node{nn.LayerNorm(x[0]), nn.RMSNorm(x[0])}
+	}, input)
+	x := flat(t, input)
+	sets := make([][]int, batch*tokens)
+	for i := range x {
+		sets[i/width] = append(sets[i/width], i)
+	}
+	near(t, "LayerNorm", flat(t, out[0]), normalized(x, sets, true), 1e-12)
+	near(t, "RMSNorm", flat(t, out[1]), normalized(x, sets, false), 1e-12)
+}
+
+func TestGroupNormPanics(t *testing.T) {
+	for _, c := range []struct {
+		dims   []int
+		groups int
+	}{{[]int{2, 3, 3, 6}, 4}, {[]int{2, 3, 3, 6}, 0}, {[]int{2, 9, 6}, 3}} {
+		fails(t, func(_ *model.Scope, g *Graph) *Node {
+			return nn.GroupNorm(waveNode(g, dtypes.Float32, 0, c.dims...), c.groups, nil, nil)
+		}, "nn.GroupNorm", "groups divide")
+	}
+}

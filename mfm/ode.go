@@ -1,0 +1,124 @@
+package mfm
+
+import (
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
+	. "github.com/gomlx/gomlx/support/exceptions"
+
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+// Field is the right-hand side of dx/ds = f(s, x): for times s [batch] and states x [batch, ...] it returns a node of x's shape. What
+// else it depends on it brings along. A guided field is a sum of fields.
+type Field func(s, x *Node) *Node
+
+// Field returns b as a field in t: the unconditional ODE dx/dt = b_t(x), from noise at t = 0 to data at t = 1. class is int32 [batch] or nil.
+func (b Drift) Field(class *Node) Field {
+	return func(t, x *Node) *Node { return b(t, x, class) }
+}
+
+// ConditionalField returns b̄_s(.; t, x) of [ConditionalDrift] as a field in s: the ODE from noise to the posterior p_{1|t}(.|x), by the
+// unconditional drift alone. t is [batch], x [batch, ...], class int32 [batch] or nil.
+func ConditionalField(ip Interpolant, b Drift, t, x, class *Node) Field {
+	return func(s, xbar *Node) *Node { return ConditionalDrift(ip, b, s, xbar, t, x, class) }
+}
+
+// Field returns [Transition.ConditionalDrift] as a field in s: the ODE from noise to p(x_{t'} | x_t = x).
+func (tr Transition) Field(b Drift, t, x, class *Node) Field {
+	return func(s, xbar *Node) *Node { return tr.ConditionalDrift(b, s, xbar, t, x, class) }
+}
+
+// Field returns the map's diagonal v_{s,s}(.; t, x) as a field in s: the ODE whose flow the map learns. t is [batch], x [batch, ...], class int32
+// [batch] or nil.
+func (m *Map) Field(scope *model.Scope, t, x, class *Node) Field {
+	return func(s, xbar *Node) *Node {
+		return m.Velocity(scope, nn.Inputs{S: s, U: s, T: t, Xbar: xbar, X: x, Class: class})
+	}
+}
+
+// Solver is a method for ordinary differential equations.
+type Solver string
+
+// The solvers.
+const (
+	Euler Solver = "euler" // first order, one evaluation a step
+	Heun  Solver = "heun"  // second order, two evaluations a step but one in the last
+)
+
+// evaluations returns how often a field is evaluated in the given number of steps.
+func (s Solver) evaluations(steps int) int {
+	if s == Heun {
+		return 2*steps - 1
+	}
+	return steps
+}
+
+// Integrate carries x, [batch, ...], along dx/ds = f(s, x) from the first of times to the last, one step between neighbours, in one compiled
+// loop. rng is for a field that draws from it, and nil where none does.
+//
+// Heun's last step is one of Euler's, as in Karras et al., arXiv 2206.00364: the field is never evaluated at the last time, where that of singular data has no
+// limit, and an error of second order in one step leaves the method's order at two. It panics on a solver that is unknown.
+func Integrate(rng *RNG, solver Solver, times []float64, f Field, x *Node) *Node {
+	euler := func(row []*Node, x *Node) *Node {
+		return Add(x, Mul(row[2], f(everyRow(row[0], x), x)))
+	}
+	heun := func(row []*Node, x *Node) *Node {
+		first := f(everyRow(row[0], x), x)
+		second := f(everyRow(row[1], x), Add(x, Mul(row[2], first)))
+		return Add(x, Mul(row[2], MulScalar(Add(first, second), 0.5)))
+	}
+	var table [][]float64
+	for k := 1; k < len(times); k++ {
+		table = append(table, []float64{times[k-1], times[k], times[k] - times[k-1]})
+	}
+	switch {
+	case solver == Euler:
+		return march(rng, table, x, euler)
+	case solver == Heun && len(table) > 0:
+		last := len(table) - 1
+		return march(rng, table[last:], march(rng, table[:last], x, heun), euler)
+	case solver == Heun:
+		return x
+	}
+	Panicf("solver %q is unknown: use %s or %s", solver, Euler, Heun)
+	return nil
+}
+
+// march replaces x by step(row, x) for one row of the table after another. The table, [steps][columns], is known when the graph is built; a
+// row comes as scalars of x's type. rng, if not nil, is carried along, so that step may draw from it.
+func march(rng *RNG, table [][]float64, x *Node, step func(row []*Node, x *Node) *Node) *Node {
+	if len(table) == 0 {
+		return x
+	}
+	rows := ConstAsDType(x.Graph(), x.DType(), table)
+	state := []*Node{x}
+	if rng != nil {
+		state = append(state, rng.State)
+	}
+	state = Loop(len(table), state, func(i *Node, state []*Node) []*Node {
+		if rng != nil {
+			rng.State = state[1]
+		}
+		next := []*Node{step(scalars(Gather(rows, i)), state[0])}
+		if rng != nil {
+			next = append(next, rng.State)
+		}
+		return next
+	})
+	if rng != nil {
+		rng.State = state[1]
+	}
+	return state[0]
+}
+
+// scalars returns the elements of a vector.
+func scalars(v *Node) []*Node {
+	out := make([]*Node, v.Shape().Dim(0))
+	for i := range out {
+		out[i] = Reshape(Slice(v, AxisElem(i)))
+	}
+	return out
+}
+
+// everyRow returns a scalar time once for each row of x, [batch].
+func everyRow(t, x *Node) *Node { return BroadcastToDims(t, x.Shape().Dim(0)) }

@@ -1,0 +1,56 @@
+package mfm
+
+import (
+	. "github.com/gomlx/gomlx/core/graph"
+	. "github.com/gomlx/gomlx/support/exceptions"
+
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+// Network is a backbone whose weights are bound: it maps its inputs to a node of x̄'s shape.
+type Network func(in nn.Inputs) *Node
+
+// Parametrization says how the raw output F of a network becomes the average velocity v_{s,u}(x̄; t, x), and how large
+// the part is that F has to learn.
+type Parametrization interface {
+	// Velocity returns v_{s,u}(x̄; t, x), of x̄'s shape, by calling f once.
+	Velocity(ip Interpolant, f Network, in nn.Inputs) *Node
+	// Whiten divides an error in the velocity at inner time s, for a context at time t, by the size of F's share there, so
+	// that losses are of order one at all times. s and t are [batch], err [batch, ...].
+	Whiten(ip Interpolant, s, t, err *Node) *Node
+}
+
+// Plain is the parametrization v_{s,u} = F, so X_{s,u}(x̄) = x̄ + (u-s) F.
+type Plain struct{}
+
+// Velocity returns the network's output.
+func (Plain) Velocity(_ Interpolant, f Network, in nn.Inputs) *Node { return f(in) }
+
+// Whiten returns err.
+func (Plain) Whiten(_ Interpolant, _, _, err *Node) *Node { return err }
+
+// String returns "plain".
+func (Plain) String() string { return "plain" }
+
+// Anchored is the optional parametrization of the paper's code, for the linear schedule:
+//
+//	v_{s,u} = (1-t) F + t (x - x̄)/(1-s),
+//
+// exact without a network at t = 1, plain at t = 0. It depends on s alone, so F diverges like 1/(1-s); 1-s is held at 1e-3.
+type Anchored struct{}
+
+// Velocity returns the average velocity; see [Anchored]. It panics for schedules other than [Linear].
+func (Anchored) Velocity(ip Interpolant, f Network, in nn.Inputs) *Node {
+	if _, linear := ip.(Linear); !linear {
+		Panicf("the anchored parametrization is for the linear schedule, not for %v", ip)
+	}
+	s, t := batchLike(in.S, in.Xbar), batchLike(in.T, in.Xbar)
+	anchor := Div(Sub(in.X, in.Xbar), MaxScalar(OneMinus(s), 1e-3))
+	return Add(Mul(OneMinus(t), f(in)), Mul(t, anchor))
+}
+
+// Whiten returns err.
+func (Anchored) Whiten(_ Interpolant, _, _, err *Node) *Node { return err }
+
+// String returns "anchored".
+func (Anchored) String() string { return "anchored" }

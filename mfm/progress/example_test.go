@@ -1,0 +1,46 @@
+package progress_test
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/gomfm/gomfm/mfm/progress"
+)
+
+// A training of a thousand steps, 40 in a second, on a clock of its own. Standard output is no terminal here, so there is
+// a line every ten seconds. A program passes time.Now, or takes [progress.Auto].
+func ExampleTerminal() {
+	now := time.Unix(0, 0)
+	clock := func() time.Time { return now }
+
+	meter := progress.Terminal(os.Stdout, clock)
+	report := progress.Report{Total: 1000, Loss: 2}
+	meter.Update(report) // where the run starts
+	for report.Step < report.Total {
+		now = now.Add(25 * time.Millisecond)
+		report.Step++
+		report.Loss *= 0.998
+		report.Elapsed = now.Sub(time.Unix(0, 0))
+		meter.Update(report)
+	}
+	meter.Done(report, nil)
+	// Output:
+	//    0/1000    0%  loss 2.000
+	//  400/1000   40%  loss 0.8979  40.0 steps/s  15s left
+	//  800/1000   80%  loss 0.4031  40.0 steps/s  5s left
+	// 1000/1000  100%  loss 0.2701  40.0 steps/s  done in 25s
+}
+
+// The rate of a download that resumes at 3,000 of 5,000 blocks.
+func ExampleRate() {
+	now := time.Unix(0, 0)
+	rate := progress.NewRate(10*time.Second, func() time.Time { return now })
+	for blocks := int64(3000); blocks <= 3500; blocks += 100 {
+		rate.Observe(blocks)
+		now = now.Add(2 * time.Second)
+	}
+	left, ok := rate.Left(5000)
+	fmt.Printf("%.1f blocks/s, %v left (%v)\n", rate.PerSecond(), left, ok)
+	// Output: 50.0 blocks/s, 30s left (true)
+}

@@ -1,0 +1,69 @@
+package progress
+
+import (
+	"fmt"
+	"html"
+	"strings"
+	"time"
+
+	"github.com/janpfeifer/gonb/gonbui"
+)
+
+// Colours that can be seen on a light and on a dark page.
+const (
+	colourRunning = "#3b7dd8"
+	colourDone    = "#2e9e5b"
+	colourStopped = "#c8443a"
+	colourTrack   = "rgba(128,128,128,0.25)"
+)
+
+// notebook shows a bar in the output of a cell.
+type notebook struct {
+	meter
+	show func(html string) // replaces what is there
+	sync func()            // waits until it is there
+}
+
+// Notebook returns a sink that shows a bar with the same figures as [Terminal] in the output of the GoNB notebook cell
+// that runs, in place, at most twice a second by the given clock. The last one stays when the notebook is saved. Outside
+// GoNB it shows nothing.
+func Notebook(now func() time.Time) Sink {
+	id := "progress_" + gonbui.UniqueId()
+	show := func(html string) { gonbui.UpdateHTML(id, html) }
+	return newNotebook(now, show, gonbui.Sync)
+}
+
+func newNotebook(now func() time.Time, show func(html string), sync func()) *notebook {
+	return &notebook{newMeter(now, 500*time.Millisecond), show, sync}
+}
+
+// Update implements [Sink].
+func (n *notebook) Update(r Report) {
+	if n.due(r) {
+		n.show(widget(r, n.facts(r), colourRunning))
+	}
+}
+
+// Done implements [Sink]. A cell's program may end right after it, so it waits until the front end has the last state.
+func (n *notebook) Done(r Report, err error) {
+	n.rate.Observe(r.Step)
+	colour := colourDone
+	if err != nil {
+		colour = colourStopped
+	}
+	n.show(widget(r, n.verdict(r, err), colour))
+	n.sync()
+}
+
+// widget is the bar in HTML. Its text reads well alone, where a viewer strips styles.
+func widget(r Report, facts []string, colour string) string {
+	var b strings.Builder
+	b.WriteString(`<div style="font-family:monospace;white-space:pre-wrap">`)
+	if r.Total > 0 {
+		fmt.Fprintf(&b, `<div style="width:20em;max-width:100%%;height:0.6em;background:%s">`, colourTrack)
+		fmt.Fprintf(&b, `<div style="width:%.1f%%;height:100%%;background:%s"></div></div>`, percent(r), colour)
+	}
+	b.WriteString(html.EscapeString(strings.Join(append([]string{counts(r)}, facts...), separator)))
+	b.WriteString(`</div>`)
+	return b.String()
+}

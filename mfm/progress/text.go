@@ -1,0 +1,89 @@
+package progress
+
+import (
+	"fmt"
+	"time"
+)
+
+// counts is "1200/2500", with the first number as wide as the second, or "1200 steps" without a total.
+func counts(r Report) string {
+	if r.Total <= 0 {
+		return fmt.Sprintf("%d steps", r.Step)
+	}
+	total := fmt.Sprint(r.Total)
+	return fmt.Sprintf("%*d/%s", len(total), r.Step, total)
+}
+
+// percent is the share that is done, in [0, 100].
+func percent(r Report) float64 {
+	if r.Total <= 0 {
+		return 0
+	}
+	return min(max(100*float64(r.Step)/float64(r.Total), 0), 100)
+}
+
+// facts are the parts of a line after the counts: share, loss, values, rate, time left.
+func (m *meter) facts(r Report) []string {
+	facts := m.figures(r)
+	if left, ok := m.rate.Left(r.Total); ok && r.Total > 0 {
+		facts = append(facts, clock(left)+" left")
+	}
+	return facts
+}
+
+// verdict are those of the last line: how it ended instead of the time left.
+func (m *meter) verdict(r Report, err error) []string {
+	word, after, why := "done", " in ", ""
+	if err != nil {
+		word, after, why = "stopped", " after ", fmt.Sprintf(": %v", err)
+	}
+	if r.Elapsed > 0 {
+		word += after + clock(r.Elapsed)
+	}
+	return append(m.figures(r), word+why)
+}
+
+func (m *meter) figures(r Report) []string {
+	var facts []string
+	if r.Total > 0 {
+		facts = append(facts, fmt.Sprintf("%3d%%", int(percent(r)))) // rounded down: 100% is all
+	}
+	if r.Loss != 0 {
+		facts = append(facts, "loss "+number(r.Loss))
+	}
+	for _, v := range r.Values {
+		facts = append(facts, v.Name+" "+number(v.Value))
+	}
+	if perSecond := m.rate.PerSecond(); perSecond > 0 {
+		facts = append(facts, speed(perSecond))
+	}
+	return facts
+}
+
+// number has four digits that count, trailing zeros kept so that the line does not jump.
+func number(x float64) string { return fmt.Sprintf("%#.4g", x) }
+
+// speed has three digits; below one step in ten seconds it is the time of a step. The bounds are where rounding ends.
+func speed(perSecond float64) string {
+	switch {
+	case perSecond >= 99.95:
+		return fmt.Sprintf("%.0f steps/s", perSecond)
+	case perSecond >= 9.995:
+		return fmt.Sprintf("%.1f steps/s", perSecond)
+	case perSecond >= 0.1:
+		return fmt.Sprintf("%.2f steps/s", perSecond)
+	}
+	return fmt.Sprintf("%.1f s/step", 1/perSecond)
+}
+
+// clock is a duration as a person says it: "2h03m", "12m05s", "8s", rounded up so that "0s" means no time at all.
+func clock(d time.Duration) string {
+	s := int64((max(d, 0) + time.Second - 1) / time.Second)
+	switch {
+	case s >= 3600:
+		return fmt.Sprintf("%dh%02dm", s/3600, s%3600/60)
+	case s >= 60:
+		return fmt.Sprintf("%dm%02ds", s/60, s%60)
+	}
+	return fmt.Sprintf("%ds", s)
+}

@@ -1,0 +1,212 @@
+package mfm
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+	. "github.com/gomlx/gomlx/support/exceptions"
+)
+
+// rowGraph is what a sampler compiles: for times [rows] each, states [rows, shape] each and classes, int32 [rows] or nil, it returns
+// a node of the states' shape.
+type rowGraph func(rng *RNG, times, states []*Node, class *Node) *Node
+
+// request is a call of a rowGraph from the host.
+type request struct {
+	seed   int64
+	times  []float64
+	states [][]float32 // [rows, shape] each
+	class  []int32     // [rows], or nil
+	repeat int         // how many rows of the graph each row here is
+}
+
+// maxElements bounds what one request returns, 4 GiB.
+const maxElements = 1 << 30
+
+func (s *Sampler) evaluate(ctx context.Context, name string, build rowGraph, times []float64, states [][]float32, class []int32) ([]float32, error) {
+	if err := checkTimes(times...); err != nil {
+		return nil, fmt.Errorf("evaluating the %s: %w", name, err)
+	}
+	out, err := s.run(ctx, name, build, request{times: times, states: states, class: class, repeat: 1})
+	if err != nil {
+		return nil, fmt.Errorf("evaluating the %s: %w", name, err)
+	}
+	return out, nil
+}
+
+// run carries out a request in chunks of rows and returns the rows of the result, [rows·repeat, shape]. The random state goes from chunk to chunk.
+func (s *Sampler) run(ctx context.Context, name string, build rowGraph, r request) ([]float32, error) {
+	rows, err := s.check(r)
+	if err != nil {
+		return nil, err
+	}
+	state, err := RNGStateFromSeed(r.seed)
+	if err != nil {
+		return nil, fmt.Errorf("seeding: %w", err)
+	}
+	exec, err := s.graph(name, build)
+	if err != nil {
+		return nil, err
+	}
+	total, elements := rows*r.repeat, s.elements()
+	size := s.config.chunk(total, elements)
+	flat := make([]float32, 0, total*elements)
+	for from := 0; from < total; from += size {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("stopped after %d of %d rows: %w", from, total, context.Cause(ctx))
+		}
+		var chunk []float32
+		if chunk, state, err = s.call(exec, state, r, from, size); err != nil {
+			return nil, err
+		}
+		flat = append(flat, chunk[:min(size, total-from)*elements]...)
+	}
+	return flat, nil
+}
+
+// check returns the number of rows of a request, or what is wrong with it.
+func (s *Sampler) check(r request) (rows int, err error) {
+	elements := s.elements()
+	rows = len(r.states[0]) / elements
+	for _, x := range r.states {
+		if len(x) == 0 || len(x) != rows*elements {
+			return 0, fmt.Errorf("a state of %d numbers does not hold %d samples of shape %v", len(x), max(rows, 1), s.shape)
+		}
+	}
+	if r.repeat < 1 || r.repeat > maxElements/len(r.states[0]) {
+		return 0, fmt.Errorf("%d samples a context: must lie in [1, %d]", r.repeat, maxElements/len(r.states[0]))
+	}
+	if r.class == nil {
+		return rows, nil
+	}
+	if s.config.Classes == 0 {
+		return 0, fmt.Errorf("classes are given, but the sampler is configured for a map without: set classes")
+	}
+	if len(r.class) != rows {
+		return 0, fmt.Errorf("%d classes for %d rows: give one label a row", len(r.class), rows)
+	}
+	for i, c := range r.class {
+		if c < 0 || int(c) > s.config.Classes {
+			return 0, fmt.Errorf("class %d of row %d: must lie in [0, %d), or be %[3]d for none", c, i, s.config.Classes)
+		}
+	}
+	return rows, nil
+}
+
+func checkTimes(times ...float64) error {
+	for _, t := range times {
+		if !(t >= 0 && t <= 1) {
+			return fmt.Errorf("time %g must lie in [0, 1]", t)
+		}
+	}
+	return nil
+}
+
+// call runs the graph on rows from to from+size of the request and returns them with the next random state. Rows beyond the last repeat it.
+func (s *Sampler) call(exec *model.Exec, state *tensors.Tensor, r request, from, size int) ([]float32, *tensors.Tensor, error) {
+	elements := s.elements()
+	last := len(r.states[0])/elements*r.repeat - 1
+	source := func(i int) int { return min(from+i, last) / r.repeat }
+	args := []any{state, tensors.FromFlatDataAndDimensions(float32s(r.times), len(r.times))}
+	if s.config.Classes > 0 {
+		class := make([]int32, size)
+		for i := range class {
+			class[i] = int32(s.config.Classes)
+			if r.class != nil {
+				class[i] = r.class[source(i)]
+			}
+		}
+		args = append(args, tensors.FromFlatDataAndDimensions(class, size))
+	}
+	for _, x := range r.states {
+		rows := make([]float32, 0, size*elements)
+		for i := range size {
+			k := source(i) * elements
+			rows = append(rows, x[k:k+elements]...)
+		}
+		args = append(args, tensors.FromFlatDataAndDimensions(rows, append([]int{size}, s.shape...)...))
+	}
+	var out []*tensors.Tensor
+	var flat []float32
+	var err error
+	if panicked := Try(func() { out, err = exec.Call(args...) }); panicked != nil {
+		return nil, nil, fmt.Errorf("building the graph: %v", panicked)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if flat, err = tensors.CopyFlatData[float32](out[0]); err != nil {
+		return nil, nil, fmt.Errorf("reading the result: %w", err)
+	}
+	return flat, out[1], out[0].FinalizeAll()
+}
+
+// graph returns the executor called name, made at first. Its inputs are the random state, times [n], classes [rows] where the map has
+// classes, and states; its outputs the result and the next random state.
+func (s *Sampler) graph(name string, build rowGraph) (*model.Exec, error) {
+	if exec, ok := s.graphs[name]; ok {
+		return exec, nil
+	}
+	exec, err := model.NewExec(s.backend, s.store, func(_ *model.Scope, inputs []*Node) []*Node {
+		rng, times, states := &RNG{State: inputs[0]}, scalars(inputs[1]), inputs[2:]
+		var class *Node
+		if s.config.Classes > 0 {
+			class, states = states[0], states[1:]
+		}
+		for i, t := range times {
+			times[i] = everyRow(t, states[0])
+		}
+		out := build(rng, times, states, class)
+		s.requireWeights(out.Graph())
+		if want := shapes.Make(dtypes.Float32, states[0].Shape().Dimensions...); !out.Shape().Equal(want) {
+			Panicf("the map or teacher returns shape %s for states of shape %s", out.Shape(), want)
+		}
+		return []*Node{out, rng.State}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("preparing the graph: %w", err)
+	}
+	s.graphs[name] = exec.SetMaxCache(-1)
+	return exec, nil
+}
+
+// requireWeights panics if the graph uses variables that have no value: GoMLX would give them random ones and the samples would mean nothing. It takes
+// them out of the store again.
+func (s *Sampler) requireWeights(g *Graph) {
+	var missing []string
+	for v := range s.store.IterVariables() {
+		if v.InUseByGraph(g) && !v.HasValue() {
+			missing = append(missing, v.Path())
+		}
+	}
+	for _, path := range missing {
+		if err := s.store.DeleteVariable(path); err != nil {
+			panic(err)
+		}
+	}
+	if len(missing) > 0 {
+		Panicf("the store has no value for %d weights, %s first: train or load them, and name the scope that they are in", len(missing), missing[0])
+	}
+}
+
+// elements returns the number of elements of a sample.
+func (s *Sampler) elements() int {
+	n := 1
+	for _, d := range s.shape {
+		n *= d
+	}
+	return n
+}
+
+func float32s(values []float64) []float32 {
+	out := make([]float32, len(values))
+	for i, v := range values {
+		out[i] = float32(v)
+	}
+	return out
+}

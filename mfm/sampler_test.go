@@ -1,0 +1,222 @@
+package mfm_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/backend"
+	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+func configured(method mfm.Method, solver mfm.Solver, steps int, power float64) mfm.SamplerConfig {
+	c := mfm.DefaultSamplerConfig()
+	c.Method, c.Solver, c.Steps, c.Power = method, solver, steps, power
+	return c
+}
+
+func mapSampler(t testing.TB, ip mfm.Interpolant, config mfm.SamplerConfig) *mfm.Sampler {
+	t.Helper()
+	s, err := mfm.NewSampler(backendtest.New(t), model.NewStore(), mfm.WeightsScope, exactMap(t, tilted(t), ip), []int{2}, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Finalize)
+	return s
+}
+
+func teacherSampler(t testing.TB, ip mfm.Interpolant, law *gmm.Mixture, config mfm.SamplerConfig) *mfm.Sampler {
+	t.Helper()
+	s, err := mfm.NewTeacherSampler(backendtest.New(t), model.NewStore(), ip, driftOf(law, ip), []int{2}, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Finalize)
+	return s
+}
+
+// Every method lands on the posterior, and on the data's law, of Gaussian data; the map's in one step. bias is what the method's steps leave over.
+func TestSamplersOnGaussian(t *testing.T) {
+	law, ctx := tilted(t), context.Background()
+	const n = 6000
+	x := []float32{0.9, -1.1}
+	for _, ip := range append(builtIn(), late{}) {
+		samplers := map[string]*mfm.Sampler{
+			"one step": mapSampler(t, ip, mfm.DefaultSamplerConfig()),
+		}
+		if ip == (mfm.Linear{}) {
+			samplers["map"] = mapSampler(t, ip, configured(mfm.MapMethod, "", 5, 1))
+			samplers["refine"] = mapSampler(t, ip, configured(mfm.RefineMethod, "", 4, 1))
+			samplers["euler"] = mapSampler(t, ip, configured(mfm.ODEMethod, mfm.Euler, 100, 1))
+			samplers["heun"] = mapSampler(t, ip, configured(mfm.ODEMethod, mfm.Heun, 24, 1))
+			samplers["GLASS"] = teacherSampler(t, ip, law, configured(mfm.ODEMethod, mfm.Heun, 24, 1))
+			samplers["sde"] = mapSampler(t, ip, configured(mfm.SDEMethod, "", 100, 1))
+			samplers["GLASS sde"] = teacherSampler(t, ip, law, configured(mfm.SDEMethod, "", 100, 1))
+		}
+		bias := map[string]float64{"euler": 0.02, "heun": 0.01, "GLASS": 0.01, "sde": 0.02, "GLASS sde": 0.02}
+		for name, s := range samplers {
+			for _, at := range []float64{0.05, 0.5} {
+				posterior := law.Posterior(ip, at, []float64{float64(x[0]), float64(x[1])})
+				got, err := s.Posterior(ctx, 1, at, x, n, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				hasMoments(t, fmt.Sprintf("%v, %s, t = %g", ip, name, at), mfm.Rows(got, 2), posterior.Mean(), posterior.Covariance(), bias[name])
+			}
+			got, err := s.Unconditional(ctx, 2, n, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			hasMoments(t, fmt.Sprintf("%v, %s, unconditional", ip, name), mfm.Rows(got, 2), law.Mean(), law.Covariance(), bias[name])
+		}
+	}
+}
+
+// Solvers of a teacher's equations find the modes of a mixture in their proportions, on the posterior and without a context.
+func TestSamplersOnMixture(t *testing.T) {
+	law, ctx := gmm.Paper(), context.Background()
+	const n = 4000
+	ip := mfm.Linear{}
+	for name, s := range map[string]*mfm.Sampler{
+		"ode": teacherSampler(t, ip, law, configured(mfm.ODEMethod, mfm.Heun, 40, 1)),
+		"sde": teacherSampler(t, ip, law, configured(mfm.SDEMethod, "", 150, 1)),
+	} {
+		x := []float64{0.3, 0.4}
+		for at, target := range map[float64]*gmm.Mixture{0: law, 0.3: law.Posterior(ip, 0.3, x)} {
+			got, err := s.Posterior(ctx, 1, at, []float32{0.3, 0.4}, n, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			counts := make([]float64, 3)
+			for _, r := range mfm.Rows(got, 2) {
+				counts[min(max(int(math.Round((r[0]+r[1])/6)), -1), 1)+1]++
+			}
+			for k, w := range target.Weights() {
+				// The cut between modes 3√2 apart, of deviation 0.7, misplaces less than 0.002; steps leave 0.02.
+				if se := math.Sqrt(w * (1 - w) / n); math.Abs(counts[k]/n-w) > 4*se+0.02 {
+					t.Errorf("%s at t = %g: mode %d has a share of %.3f ± %.3f, want %.3f", name, at, k, counts[k]/n, se, w)
+				}
+			}
+			hasMoments(t, fmt.Sprintf("%s at t = %g", name, at), mfm.Rows(got, 2), target.Mean(), target.Covariance(), 0.03)
+		}
+	}
+}
+
+// Steps from t to t' have the moments of p(x_{t'} | x_t), with fresh noise and as in DDPM.
+func TestSamplerTransition(t *testing.T) {
+	law, ctx := tilted(t), context.Background()
+	const n = 6000
+	ip := mfm.Linear{}
+	x := []float32{0.9, -1.1}
+	for name, s := range map[string]*mfm.Sampler{
+		"map":     mapSampler(t, ip, configured(mfm.ODEMethod, mfm.Heun, 24, 1)),
+		"teacher": teacherSampler(t, ip, law, configured(mfm.SDEMethod, "", 80, 1)),
+	} {
+		for _, c := range [][3]float64{
+			{0.3, 0.6, 0}, {0.3, 0.6, mfm.DDPMCorrelation(ip, 0.3, 0.6)}, {0.5, 0.52, mfm.DDPMCorrelation(ip, 0.5, 0.52)},
+			{0, 0.5, 0}, {0.3, 0.999, 0}, {0.5, 1, 0.2},
+		} {
+			got, err := s.Transition(ctx, 3, c[0], c[1], c[2], x, n, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := conditionalLaw(t, law, ip, c[0], c[1], c[2], []float64{float64(x[0]), float64(x[1])})
+			hasMoments(t, fmt.Sprintf("%s, %v", name, c), mfm.Rows(got, 2), want.Mean(), want.Covariance(), 0.03)
+		}
+	}
+}
+
+// To the end of time it is the posterior, by any method.
+func TestSamplerTransitionToData(t *testing.T) {
+	ctx, x := context.Background(), []float32{0.9, -1.1}
+	s := mapSampler(t, mfm.Linear{}, mfm.DefaultSamplerConfig())
+	got, err := s.Transition(ctx, 3, 0.4, 1, 0.2, x, 3, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := s.Posterior(ctx, 3, 0.4, x, 3, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// Values at points: those of the exact map and of a teacher are the closed forms.
+func TestSamplerEvaluates(t *testing.T) {
+	ctx, law, ip := context.Background(), tilted(t), mfm.Trigonometric{}
+	x, xbar := []float32{0.9, -1.1, 0.2, 0.4}, []float32{-0.3, 0.8, 1, 0}
+	config := configured(mfm.ODEMethod, mfm.Heun, 4, 1)
+	at := func(values []float32, i int) []float64 {
+		return []float64{float64(values[2*i]), float64(values[2*i+1])}
+	}
+	check := func(name string, got []float32, err error, want func(i int) []float64) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		near(t, name, flatten(2, func(i int) []float64 { return at(got, i) }), flatten(2, want), 1e-5)
+	}
+	for name, s := range map[string]*mfm.Sampler{"map": mapSampler(t, ip, config), "teacher": teacherSampler(t, ip, law, config)} {
+		got, err := s.Drift(ctx, 0.4, x, nil)
+		check(name+" drift", got, err, func(i int) []float64 { return law.Drift(ip, 0.4, at(x, i)) })
+		got, err = s.Denoiser(ctx, 0.4, x, nil)
+		check(name+" denoiser", got, err, func(i int) []float64 { return law.Denoiser(ip, 0.4, at(x, i)) })
+		got, err = s.Velocity(ctx, 0.3, 0.3, xbar, 0.4, x, nil)
+		check(name+" diagonal", got, err, func(i int) []float64 { return law.ConditionalDrift(ip, 0.3, at(xbar, i), 0.4, at(x, i)) })
+		got, err = s.Velocity(ctx, 0.3, 0.9, xbar, 0.4, x, nil)
+		if name == "teacher" {
+			if err == nil {
+				t.Error("a teacher gives an average velocity")
+			}
+			continue
+		}
+		check(name+" velocity", got, err, func(i int) []float64 {
+			v, err := law.ConditionalAverageVelocity(ip, 0.3, 0.9, at(xbar, i), 0.4, at(x, i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
+		})
+	}
+}
+
+// A map of data from N(1, 0.25), exact without a network, draws from the posterior of x_t = 0 at t = 1/2: N(0.8, 0.2).
+func ExampleSampler() {
+	b, err := backend.New("go")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	m := &mfm.Map{
+		Interpolant:     mfm.Linear{},
+		Backbone:        func(_ *model.Scope, in nn.Inputs) *Node { return ZerosLike(in.Xbar) },
+		Parametrization: &mfm.Gaussian{Mean: []float64{1}, Variance: []float64{0.25}},
+	}
+	s, err := mfm.NewSampler(b, model.NewStore(), mfm.WeightsScope, m, []int{1}, mfm.DefaultSamplerConfig())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	samples, err := s.Posterior(context.Background(), 1, 0.5, []float32{0}, 10000, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var mean, square float64
+	for _, x := range samples {
+		mean += float64(x) / 10000
+		square += float64(x) * float64(x) / 10000
+	}
+	fmt.Printf("%d evaluation a sample, mean %.1f, variance %.1f\n", s.NFE(), mean, square-mean*mean)
+	// Output: 1 evaluation a sample, mean 0.8, variance 0.2
+}

@@ -1,0 +1,33 @@
+"""Joins the measurements of scripts/bench, ours and JAX's in the order in which they were made, into figures/bench.json and prints them."""
+
+import itertools
+import json
+import pathlib
+import statistics
+import sys
+
+files = [a for a in sys.argv[1:] if a != "--json"]
+ours, theirs = ([json.loads(line) for line in open(f)] for f in (files + ["/dev/null"])[:2])
+rows = []
+for i, (key, group) in enumerate(itertools.groupby(ours, key=lambda r: (r["case"], r["loss"]))):
+    group = list(group)
+    row = {"case": key[0], "loss": key[1]}
+    rates = [r["steps_per_s"] for r in group]
+    row["steps_per_s"] = statistics.median(rates)
+    if theirs:
+        jax = [r["steps_per_s"] for r in theirs[i * len(group) : (i + 1) * len(group)]]
+        row["jax_steps_per_s"] = statistics.median(jax)
+        row["ratio"] = statistics.median(a / b for a, b in zip(rates, jax))
+    for name in ("compile_s", "forward_ms", "jvp_ms", "double_reverse_ms", "peak_rss_mb"):
+        row[name] = statistics.median(r[name] for r in group)
+    rows.append(row)
+out = pathlib.Path("figures/bench.json")
+out.parent.mkdir(exist_ok=True)
+out.write_text(json.dumps(rows, indent=1) + "\n")
+if "--json" in sys.argv:
+    print(json.dumps(rows, indent=1))
+else:
+    names = list(rows[0])
+    print("  ".join(f"{n:>17}" for n in names))
+    for r in rows:
+        print("  ".join(f"{r[n]:>17.2f}" if isinstance(r[n], float) else f"{r[n]:>17}" for n in names))

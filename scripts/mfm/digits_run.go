@@ -1,0 +1,32 @@
+package main
+
+import (
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm/experiment"
+)
+
+// digitsRun is a trained map of images with its weights and the images that it has not seen.
+type digitsRun struct {
+	*experiment.Digits
+	store   *model.Store
+	heldOut *data.Images
+}
+
+// openDigits opens a run on the images in folder, or where that is empty on those that the run's manifest names.
+func openDigits(dir, folder string) (*digitsRun, error) {
+	load := func() (train, heldOut *data.Images, err error) { return experiment.RunImages(dir) }
+	if folder != "" {
+		load = func() (train, heldOut *data.Images, err error) { return experiment.LoadImages(folder) }
+	}
+	train, heldOut, err := load()
+	if err != nil {
+		return nil, invalid{err}
+	}
+	e, store, err := experiment.OpenDigits(dir, train)
+	if err != nil {
+		return nil, invalid{err}
+	}
+	return &digitsRun{e, store, heldOut}, nil
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/gomfm/gomfm/mfm/experiment"
+)
+
+const (
+	// tiny is a map that is compiled in seconds and trained in none.
+	tiny      = `{"parametrization": "plain", "network": {"width": 8, "depth": 1}, "train": {"batch": 16}}`
+	twoPoints = `{"weights": [1, 3], "means": [[-2, 0], [2, 1]], "covariances": [[[0.5, 0.1], [0.1, 0.3]], [[0.2, 0], [0, 0.2]]]}`
+)
+
+// cancelling is a writer that cancels a context when text is written to it.
+type cancelling struct {
+	written bytes.Buffer
+	text    string
+	cancel  context.CancelFunc
+}
+
+func (c *cancelling) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), c.text) {
+		c.cancel()
+	}
+	return c.written.Write(p)
+}
+
+func sum(t *testing.T, path ...string) [32]byte {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(path...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sha256.Sum256(raw)
+}
+
+// The whole way of a mixture's map: trained, interrupted and gone on with, judged, sampled.
+func TestGMM(t *testing.T) {
+	dir := t.TempDir()
+	config, mixture := write(t, dir, "tiny.json", tiny), write(t, dir, "mixture.json", twoPoints)
+	whole, parts := filepath.Join(dir, "whole"), filepath.Join(dir, "parts")
+	train := func(out string) []string {
+		return []string{"train", "gmm", "--config", config, "--mixture", mixture, "--loss", "diagonal", "--distillation", "teacher",
+			"--steps", "20", "--seed", "5", "--every", "6", "--out", out, "--json"}
+	}
+	report := decode[struct {
+		Out string
+		experiment.LogEntry
+	}](t, must(t, train(whole)...))
+	if report.Out != whole || report.Step != 20 || !(report.Loss > 0) {
+		t.Errorf("report %+v", report)
+	}
+
+	// The first line of progress comes after the first step.
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stderr := &cancelling{text: "0/20", cancel: cancel}
+	if code := run(ctx, train(parts), &bytes.Buffer{}, stderr); code != 1 {
+		t.Fatalf("interrupted training exits with %d: %s", code, &stderr.written)
+	}
+	lines := strings.Split(strings.TrimSpace(stderr.written.String()), "\n")
+	if last := lines[len(lines)-1]; !strings.Contains(last, "the same command goes on") || !strings.Contains(last, parts) {
+		t.Errorf("interrupted training ends with %q", last)
+	}
+	if !strings.HasPrefix(lines[0], "backend: ") {
+		t.Errorf("training begins with %q, want the backend", lines[0])
+	}
+	must(t, train(parts)...)
+	for _, name := range []string{"weights.safetensors", "step-000000020.safetensors"} {
+		if sum(t, whole, name) != sum(t, parts, name) {
+			t.Errorf("%s of an interrupted run differs from that of an uninterrupted one", name)
+		}
+	}
+	code, _, refusal := invoke(t.Context(), append(train(parts), "--steps", "21")...)
+	if code != 2 || !strings.Contains(refusal, "another run") {
+		t.Errorf("other steps in the same folder: exit code %d, %q", code, refusal)
+	}
+
+	t.Run("eval", func(t *testing.T) { evalOf(t, whole) })
+	t.Run("sample", func(t *testing.T) { samplesOf(t, whole) })
+	t.Run("damage", func(t *testing.T) { damaged(t, parts, train(parts)) })
+}
+
+func evalOf(t *testing.T, dir string) {
+	args := []string{"eval", "gmm", "--checkpoint", dir, "--samples", "300", "--projections", "8", "--json"}
+	text := must(t, args...)
+	rows := decode[[]experiment.PosteriorRow](t, text)
+	times := experiment.DefaultEvaluateConfig().Times
+	if len(rows) != len(times) {
+		t.Fatalf("%d rows for %d times", len(rows), len(times))
+	}
+	for i, r := range rows {
+		if r.T != times[i] || r.Loss != "diagonal" || r.Distillation != "teacher" || r.Seed != 5 {
+			t.Errorf("row %+v", r)
+		}
+		if excess := math.Sqrt(max(r.SW2*r.SW2-r.Floor*r.Floor, 0)) / r.Spread; math.Abs(excess-r.Excess) > 1e-12 {
+			t.Errorf("t = %g: excess %g, want %g", r.T, r.Excess, excess)
+		}
+		// The mixture's own posterior, not the paper's: its spread is at most that of the mixture, 1.33.
+		if !(r.Spread > 0 && r.Spread < 1.4) || !(r.SW2 > r.Floor) || !(r.Diversity > 0) {
+			t.Errorf("row %+v", r)
+		}
+	}
+	if again := must(t, args...); again != text {
+		t.Errorf("judged again: %s, want %s", again, text)
+	}
+	if table := must(t, args[:len(args)-1]...); strings.Count(table, "\n") != 2+len(times) {
+		t.Errorf("table %s", table)
+	}
+}
+
+func samplesOf(t *testing.T, dir string) {
+	sample := func(args ...string) [][]float64 {
+		return decode[[][]float64](t, must(t, append([]string{"sample", "gmm", "--checkpoint", dir, "--n", "7", "--json"}, args...)...))
+	}
+	first := sample("--t", "0.4", "--x", "-0.5,1")
+	if len(first) != 7 || len(first[0]) != 2 {
+		t.Fatalf("samples %v", first)
+	}
+	if again := sample("--t", "0.4", "--x", "-0.5,1"); !reflect.DeepEqual(again, first) {
+		t.Errorf("the same seed gives %v and %v", first, again)
+	}
+	for _, args := range [][]string{{"--t", "0.4", "--x", "-0.5,1", "--seed", "1"}, {"--t", "0.4", "--x", "0.5,1"}, {"--t", "0.5", "--x", "-0.5,1"},
+		{"--t", "0.4", "--x", "-0.5,1", "--method", "ode", "--steps", "3"}} {
+		if other := sample(args...); reflect.DeepEqual(other, first) {
+			t.Errorf("%v gives the same samples", args)
+		}
+	}
+	for _, x := range []string{"1", "1,2,3", "a,b", "1,inf", ","} {
+		code, _, stderr := invoke(t.Context(), "sample", "gmm", "--checkpoint", dir, "--x", x)
+		if code != 2 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "--x") {
+			t.Errorf("--x %s: exit code %d, %q", x, code, stderr)
+		}
+	}
+	if code, _, stderr := invoke(t.Context(), "sample", "digits", "--checkpoint", dir, "--json"); code != 2 || !strings.Contains(stderr, `"gmm"`) {
+		t.Errorf("a mixture's map as one of digits: exit code %d, %q", code, stderr)
+	}
+}
+
+// A torn checkpoint is named, and the one before it used.
+func damaged(t *testing.T, dir string, train []string) {
+	want := sum(t, dir, "weights.safetensors")
+	if err := os.Truncate(filepath.Join(dir, "step-000000020.safetensors"), 100); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "weights.safetensors")); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := invoke(t.Context(), "sample", "gmm", "--checkpoint", dir)
+	if code != 0 || !strings.Contains(stderr, "mfm: warning: ") || !strings.Contains(stderr, "step-000000020") {
+		t.Errorf("sampling: exit code %d, %q", code, stderr)
+	}
+	code, _, stderr = invoke(t.Context(), train...)
+	if code != 0 || !strings.Contains(stderr, "mfm: warning: ") || !strings.Contains(stderr, "step-000000020") {
+		t.Errorf("going on: exit code %d, %q", code, stderr)
+	}
+	if sum(t, dir, "weights.safetensors") != want {
+		t.Error("a run that went on from the checkpoint before ends with other weights")
+	}
+}
+
+// The way of a map of images, as far as a test can go it.
+func TestDigits(t *testing.T) {
+	dir := t.TempDir()
+	config := write(t, dir, "tiny.json", `{"parametrization": "plain", "network": {"channels": [4], "attention": [], "heads": 1, "groups": 2, "embedding": 8}, "train": {"batch": 4}}`)
+	out := filepath.Join(dir, "run")
+	must(t, "train", "digits", "--config", config, "--loss", "diagonal", "--steps", "2", "--out", out)
+	png := filepath.Join(dir, "samples.png")
+	s := decode[digitSamples](t, must(t, "sample", "digits", "--checkpoint", out, "--t", "0.5", "--contexts", "2", "--n", "3", "--json", "--out", png))
+	if len(s.Contexts) != 2 || len(s.Samples) != 2 || len(s.Samples[1]) != 3 || len(s.Samples[1][2]) != 28*28 || len(s.Contexts[0]) != 28*28 {
+		t.Errorf("samples of %d contexts", len(s.Samples))
+	}
+	raw, err := os.ReadFile(png)
+	if err != nil || !bytes.HasPrefix(raw, []byte("\x89PNG")) {
+		t.Errorf("%s: %v", png, err)
+	}
+	code, _, stderr := invoke(t.Context(), "sample", "digits", "--checkpoint", out, "--contexts", "1001", "--json")
+	if code != 2 || !strings.Contains(stderr, "1000 held-out images") {
+		t.Errorf("more contexts than images: exit code %d, %q", code, stderr)
+	}
+}

@@ -1,0 +1,134 @@
+"""Executes notebooks from top to bottom, shows how far they are, and writes them as HTML.
+
+A notebook sees MFM_PRESET (quick or full) and MFM_HEADLESS=1: nobody is there to move a slider. The first cell that fails
+ends its notebook; the HTML is written all the same, and the exit code is 1.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import sys
+import time
+from textwrap import indent
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbconvert import HTMLExporter
+
+NOTEBOOKS = pathlib.Path(__file__).resolve().parent.parent / "notebooks"
+
+
+class Client(NotebookClient):
+    """A client that prints each cell's title and time, and meanwhile what the cell prints."""
+
+    def __init__(self, nb, **options):
+        super().__init__(nb, on_cell_start=self.begin, on_cell_executed=self.end, **options)
+        self.titles = titles(nb)
+        self.printer = Printer()
+
+    def begin(self, cell, cell_index):
+        self.began, self.source = time.monotonic(), cell.source
+        if cell_index in self.titles:
+            number, title = self.titles[cell_index]
+            print(f"  [{number}/{len(self.titles)}] {title}", flush=True)
+
+    def end(self, cell, cell_index, execute_reply):
+        self.printer.close()
+        print(f"        {time.monotonic() - self.began:.1f} s", flush=True)
+
+    def process_message(self, msg, cell, cell_index):
+        if msg["msg_type"] == "stream":
+            self.printer.write(msg["content"]["text"])
+        return super().process_message(msg, cell, cell_index)
+
+
+class Printer:
+    """Prints a stream of text indented, line by line; a progress bar moves in a terminal and is left out elsewhere."""
+
+    def __init__(self):
+        self.line = ""
+
+    def write(self, text):
+        *lines, self.line = (self.line + text).split("\n")
+        for line in lines:
+            self.print(line, "\n")
+        self.line = self.line[max(0, self.line.rstrip("\r").rfind("\r")):]
+        if self.line and sys.stdout.isatty():
+            self.print(self.line, "")
+
+    def print(self, line, end):
+        line, erase = line.rstrip("\r").rpartition("\r")[2], "\r\x1b[K"
+        if not sys.stdout.isatty():
+            line, erase = plain(line), ""
+        print(f"{erase}        {line}", end=end, flush=True)
+
+    def close(self):
+        if self.line:
+            self.write("\n")
+
+
+def plain(text):
+    """The text without the terminal's colours."""
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+
+
+def titles(nb):
+    """For each code cell by its index: its number, and the heading it stands under or else its first line."""
+    found, heading = {}, ""
+    for i, cell in enumerate(nb.cells):
+        if cell.cell_type == "markdown":
+            heading = next(iter(re.findall(r"^#+ (.*)", cell.source, re.MULTILINE)), heading)
+        elif cell.cell_type == "code" and cell.source.strip():
+            found[i] = (len(found) + 1, heading or cell.source.strip().splitlines()[0])
+    return found
+
+
+def execute(file, preset, html, timeout):
+    """Executes one notebook and returns whether it succeeded."""
+    began = time.monotonic()
+    print(f"{file.stem} ({preset})", flush=True)
+    nb = nbformat.read(file, as_version=4)
+    failure = ""
+    # Errors as text rather than as HTML; the kernel's own log is of no use to a reader.
+    client = Client(nb, timeout=timeout, kernel_name="gonb", extra_arguments=["--raw_error"], coalesce_streams=True,
+                    resources={"metadata": {"path": str(file.parent)}})
+    try:
+        with open(os.devnull, "w") as devnull:
+            client.execute(env=os.environ | {"MFM_PRESET": preset, "MFM_HEADLESS": "1"}, stderr=devnull)
+    except CellExecutionError as error:
+        failure = plain(error.evalue).strip()
+    except (CellTimeoutError, DeadKernelError) as error:
+        failure = str(error).strip()
+    except AssertionError:
+        if client.km is not None:
+            raise
+        sys.exit("\ninterrupted")  # the client has already ended the kernel
+    nb.metadata["language_info"] = {"name": "go", "pygments_lexer": "go"}
+    if html:
+        html.mkdir(parents=True, exist_ok=True)
+        page, _ = HTMLExporter().from_notebook_node(nb, resources={"metadata": {"name": file.stem}})
+        (html / f"{file.stem}.html").write_text(page)
+    seconds = time.monotonic() - began
+    if failure:
+        client.printer.close()
+        print(f"{file.stem}: failed after {seconds:.0f} s, in the cell\n{indent(client.source, '    ')}\n{failure}", flush=True)
+    else:
+        print(f"{file.stem}: {seconds:.0f} s" + (f", {html / file.stem}.html" if html else ""), flush=True)
+    return not failure
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("notebooks", nargs="+", help="names of files in notebooks/")
+    parser.add_argument("--preset", choices=["quick", "full"], default="quick")
+    parser.add_argument("--html", type=pathlib.Path, help="the folder to write NAME.html to")
+    parser.add_argument("--timeout", type=float, help="seconds that one cell may take")
+    args = parser.parse_args()
+    done = [execute(NOTEBOOKS / name, args.preset, args.html, args.timeout) for name in args.notebooks]
+    sys.exit(not all(done))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Prints the numbers in figures/*.json as short tables: one row for each group of like measurements, and where to look.
+
+A file holds an object of figures, or an array of rows. Rows that agree in their texts (such as the loss) are one group; each
+number is shown as its mean, and as its range over the group.
+"""
+
+import json
+import pathlib
+import sys
+
+KEYS = ("seed", "t", "step", "steps")  # numbers that say which measurement it is, not what was measured
+
+
+def number(value):
+    return f"{value:.3g}"
+
+
+def measured(row):
+    return {k: v for k, v in row.items() if isinstance(v, (int, float)) and not isinstance(v, bool) and k not in KEYS}
+
+
+def table_of_rows(rows):
+    groups = {}
+    for row in rows:
+        groups.setdefault(tuple((k, v) for k, v in row.items() if isinstance(v, str)), []).append(measured(row))
+    names = list(dict.fromkeys(k for key in groups for k, _ in key))
+    columns = list(dict.fromkeys(k for group in groups.values() for row in group for k in row))
+    yield names + columns
+    for key, group in groups.items():
+        cells = [dict(key).get(name, "") for name in names]
+        for column in columns:
+            values = [row[column] for row in group if column in row]
+            span = f" ({number(min(values))}..{number(max(values))})" if len(set(values)) > 1 else ""
+            cells.append(number(sum(values) / len(values)) + span if values else "")
+        yield cells
+
+
+def table_of_object(figures, prefix=""):
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            yield from table_of_object(value, f"{prefix}{name} ")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield [prefix + name, number(value)]
+        elif isinstance(value, (str, bool)):
+            yield [prefix + name, str(value)]
+
+
+def show(table):
+    table = list(table)
+    widths = [max(map(len, column)) for column in zip(*table)]
+    for row in table:
+        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "figures")
+    for file in sorted(folder.glob("*.json")):
+        print(f"\n{file}")
+        try:
+            content = json.loads(file.read_text())
+        except ValueError as error:
+            print(f"  not JSON: {error}")
+            continue
+        if isinstance(content, list) and all(isinstance(row, dict) for row in content):
+            show(table_of_rows(content))
+        elif isinstance(content, dict):
+            show(table_of_object(content))
+    pages = sorted(folder.glob("*.html"))
+    if pages:
+        print("\nto look at: " + " ".join(map(str, pages)))
+
+
+if __name__ == "__main__":
+    main()
