@@ -34,7 +34,7 @@ func DigitsPreset(name string) (DigitsConfig, error) {
 	c := DefaultDigitsConfig()
 	switch name {
 	case "quick":
-		c.Train.Steps = 3000
+		c.Train.Steps = 2000
 	case "full":
 	default:
 		return c, unknownPreset(name)

@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -53,6 +54,7 @@ type RunOptions struct {
 	Command string                      // for the manifest
 	Data    string                      // for the manifest
 	Every   int64                       // steps between checkpoints; 0: twenty in the run
+	Keep    int                         // newest checkpoints that stay; 0: two
 	Sink    progress.Sink               // nil: nothing is shown
 	Observe func(mfm.Metrics) error     // nil: nothing
 	Problem func(error)                 // told of each damaged checkpoint; nil: nobody
@@ -90,7 +92,7 @@ func Run(ctx context.Context, t *mfm.Trainer, kind string, config any, o RunOpti
 		return err
 	}
 	first := true
-	err := mfm.Fit(ctx, t, mfm.FitOptions{Dir: o.Dir, Every: o.Every, Keep: 2, Problem: o.Problem, Observe: func(m mfm.Metrics) error {
+	err := mfm.Fit(ctx, t, mfm.FitOptions{Dir: o.Dir, Every: o.Every, Keep: cmp.Or(o.Keep, 2), Problem: o.Problem, Observe: func(m mfm.Metrics) error {
 		if first {
 			first = false
 			log.cut(m.Step)
@@ -224,6 +226,20 @@ func averagedWeights(dir string) (checkpoint.Tensors, error) {
 		return nil, errors.Join(append(problems, err)...)
 	}
 	return mfm.StateWeights(c.Tensors)
+}
+
+// CheckpointWeights returns a store with the weights that the run in dir had after a step whose checkpoint it keeps ([RunOptions].Keep), in [mfm.WeightsScope].
+func CheckpointWeights(dir string, step int64) (*model.Store, error) {
+	c, err := checkpoint.Load(dir, step)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", dir, err)
+	}
+	weights, err := mfm.StateWeights(c.Tensors)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", dir, err)
+	}
+	store := model.NewStore()
+	return store, mfm.SetWeights(store, weights)
 }
 
 func writeJSON(path string, v any) error {

@@ -14,8 +14,9 @@ type digitsRun struct {
 	heldOut *data.Images
 }
 
-// openDigits opens a run on the images in folder, or where that is empty on those that the run's manifest names.
-func openDigits(dir, folder string) (*digitsRun, error) {
+// openDigits opens the run on the images in folder, or where that is empty on those that the run's manifest names.
+func (f *samplerFlags) openDigits(folder string) (*digitsRun, error) {
+	dir := *f.checkpoint
 	load := func() (train, heldOut *data.Images, err error) { return experiment.RunImages(dir) }
 	if folder != "" {
 		load = func() (train, heldOut *data.Images, err error) { return experiment.LoadImages(folder) }
@@ -27,6 +28,9 @@ func openDigits(dir, folder string) (*digitsRun, error) {
 	e, store, err := experiment.OpenDigits(dir, train)
 	if err != nil {
 		return nil, invalid{err}
+	}
+	if store, err = f.weights(store); err != nil {
+		return nil, err
 	}
 	return &digitsRun{e, store, heldOut}, nil
 }

@@ -74,7 +74,7 @@ func evalDigits(ctx context.Context, s *shell, args []string) error {
 		return invalid{err}
 	}
 	f.warn(s)
-	run, err := openDigits(*f.checkpoint, *folder)
+	run, err := f.openDigits(*folder)
 	if err != nil {
 		return err
 	}

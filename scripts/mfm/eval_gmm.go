@@ -38,6 +38,9 @@ func evalGMM(ctx context.Context, s *shell, args []string) error {
 	if err != nil {
 		return invalid{err}
 	}
+	if store, err = f.weights(store); err != nil {
+		return err
+	}
 	b, err := f.open(s)
 	if err != nil {
 		return err

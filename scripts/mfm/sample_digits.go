@@ -46,7 +46,7 @@ func sampleDigits(ctx context.Context, s *shell, args []string) error {
 		return err
 	}
 	f.warn(s)
-	run, err := openDigits(*f.checkpoint, *folder)
+	run, err := f.openDigits(*folder)
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,9 @@ func sampleGMM(ctx context.Context, s *shell, args []string) error {
 	if err != nil {
 		return invalid{err}
 	}
+	if store, err = f.weights(store); err != nil {
+		return err
+	}
 	dim := e.Config.Mixture.Dim()
 	x := make([]float32, dim)
 	if *at != "" {

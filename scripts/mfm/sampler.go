@@ -5,20 +5,25 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gomlx/gomlx/ml/model"
+
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/experiment"
 )
 
 // samplerFlags are the flags of commands that draw samples from a trained map.
 type samplerFlags struct {
 	*flags
 	checkpoint *string
+	at         *int64
 	settings   settings
 }
 
 func newSamplerFlags(name string) *samplerFlags {
 	f := &samplerFlags{flags: newFlags(name).withBackend().withJSON()}
 	f.checkpoint = f.String("checkpoint", "", "`folder` of the run, finished or not (required)")
+	f.at = f.Int64("at", 0, "`step` of the checkpoint to use (default: the end of the run)")
 	f.settings.add(f.flags, samplerOptions()...)
 	return f
 }
@@ -47,6 +52,18 @@ func (f *samplerFlags) config() (mfm.SamplerConfig, error) {
 		return config, invalid{err}
 	}
 	return config, nil
+}
+
+// weights returns the weights of the run at the step that was asked for; store has those of its end.
+func (f *samplerFlags) weights(store *model.Store) (*model.Store, error) {
+	if *f.at == 0 {
+		return store, nil
+	}
+	store, err := experiment.CheckpointWeights(*f.checkpoint, *f.at)
+	if err != nil {
+		return nil, invalid{err}
+	}
+	return store, nil
 }
 
 // warn tells of damaged checkpoints in the folder, in place of which an older one is used.

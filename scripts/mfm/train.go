@@ -16,6 +16,7 @@ type trainFlags struct {
 	*flags
 	out   *string
 	every *int64
+	keep  *int
 }
 
 func newTrainFlags(name string) trainFlags {
@@ -24,6 +25,7 @@ func newTrainFlags(name string) trainFlags {
 		flags: f,
 		out:   f.String("out", "", "`folder` of the run, which goes on where it was interrupted (required)"),
 		every: f.Int64("every", 0, "steps between checkpoints, a `number` (default: a twentieth of all)"),
+		keep:  f.Int("keep", 2, "`number` of newest checkpoints that stay"),
 	}
 }
 
@@ -33,6 +35,8 @@ func (f trainFlags) check() error {
 		return invalidf("--out is missing: name the folder of the run")
 	case *f.every < 0:
 		return invalidf("--every = %d: must not be negative", *f.every)
+	case *f.keep < 1:
+		return invalidf("--keep = %d: must be at least 1", *f.keep)
 	}
 	return nil
 }
@@ -110,7 +114,7 @@ func (f trainFlags) train(ctx context.Context, s *shell, line, data string, work
 		return err
 	}
 	defer b.Finalize()
-	err = work(b, experiment.RunOptions{Dir: *f.out, Command: line, Data: data, Every: *f.every, Sink: progress.Auto(s.stderr), Problem: s.warn})
+	err = work(b, experiment.RunOptions{Dir: *f.out, Command: line, Data: data, Every: *f.every, Keep: *f.keep, Sink: progress.Auto(s.stderr), Problem: s.warn})
 	switch {
 	case errors.Is(err, experiment.ErrOtherRun):
 		return invalid{err}
