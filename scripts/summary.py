@@ -45,6 +45,14 @@ def table_of_object(figures, prefix=""):
             yield [prefix + name, str(value)]
 
 
+def lists(figures):
+    """The lists of rows in an object, each a table with a line for each row, of its single numbers."""
+    for name, rows in figures.items():
+        if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
+            columns = [k for k, v in rows[0].items() if isinstance(v, (int, float))]
+            yield name, [columns] + [[number(row.get(k, 0)) for k in columns] for row in rows]
+
+
 def show(table):
     table = list(table)
     widths = [max(map(len, column)) for column in zip(*table)]
@@ -65,6 +73,9 @@ def main():
             show(table_of_rows(content))
         elif isinstance(content, dict):
             show(table_of_object(content))
+            for name, table in lists(content):
+                print(f"  {name}:")
+                show(table)
     pages = sorted(folder.glob("*.html"))
     if pages:
         print("\nto look at: " + " ".join(map(str, pages)))

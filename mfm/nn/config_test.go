@@ -56,7 +56,7 @@ func TestValidate(t *testing.T) {
 		{unetConfig(func(c *nn.UNetConfig) { c.Attention = []int{2} }), "attention at level 2, but the levels are 0 to 1"},
 		{unetConfig(func(c *nn.UNetConfig) { c.Heads = 5 }), "64 channels at level 1 can't be split into 5 heads"},
 		{classifierConfig(func(c *nn.ClassifierConfig) { c.Classes = 1 }), "at least 2 classes"},
-		{classifierConfig(func(c *nn.ClassifierConfig) { c.Groups = 7 }), "32 channels at level 0 can't be split into 7 groups"},
+		{classifierConfig(func(c *nn.ClassifierConfig) { c.Groups = 7 }), "channels at level 0 can't be split into 7 groups"},
 	} {
 		err := c.config.Validate()
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
