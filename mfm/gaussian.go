@@ -138,8 +138,20 @@ func (g *Gaussian) Velocity(ip Interpolant, f Network, in nn.Inputs) *Node {
 
 	raw := in
 	raw.Xbar, raw.X = Div(r, Sqrt(nuS)), Div(context, Sqrt(d))
+	raw.Fused = Div(Add(Sub(mu, mean), Mul(r, Div(Mul(c, betaS), nuS))), Sqrt(variance))
+	raw.FusedT = g.fusedTime(ip, in.S, in.T)
 	scale := Mul(wronskian(alphaS, betaS, dAlphaS, dBetaS), Sqrt(Div(c, nuS)))
 	return g.rotateBack(Add(v, Mul(scale, f(raw))))
+}
+
+// fusedTime returns 1 - √(c*/V̄), c* = α_s² c/ν_s being the variance of the data given x̄ and x under the Gaussian law of
+// variance V̄, the mean of V: 0 where they say nothing, 1 where they say all. s and t are [batch].
+func (g *Gaussian) fusedTime(ip Interpolant, s, t *Node) *Node {
+	alpha, beta, _, _ := ip.Graph(s)
+	v := Scalar(s.Graph(), s.DType(), stat.Mean(g.Variance, nil))
+	_, c := g.posterior(ip, t, v)
+	share := Div(Div(c, v), Add(Square(alpha), Mul(c, Square(beta))))
+	return OneMinus(Mul(alpha, Sqrt(share)))
 }
 
 // Whiten divides err by σ_s along the axes of the basis, σ_s² held at 0.02 from below: smaller targets are not worth the noise

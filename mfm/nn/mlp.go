@@ -53,11 +53,12 @@ func MLP(cfg MLPConfig) Backbone {
 		in.check(cfg.Classes)
 		activate := func(x *Node) *Node { return activation.Apply(activation.FromName(cfg.Activation), x) }
 		batch := in.Xbar.Shape().Dimensions[0]
-		times := Stack([]*Node{in.S, in.U, in.T}, 1)
-		h := Concatenate([]*Node{
-			Reshape(in.Xbar, batch, -1), Reshape(in.X, batch, -1),
-			times, Reshape(Octaves(times, math.Pi/2, timeOctaves), batch, -1),
-		}, 1)
+		times := Stack(in.times(), 1)
+		features := []*Node{times, Reshape(Octaves(times, math.Pi/2, timeOctaves), batch, -1)}
+		for _, x := range in.states() {
+			features = append(features, Reshape(x, batch, -1))
+		}
+		h := Concatenate(features, 1)
 		h = Dense(scope.In("hidden_0"), h, cfg.Width, 1)
 		if cfg.Classes > 0 {
 			h = Add(h, ClassEmbedding(scope.In("class"), in.Class, cfg.Classes, cfg.Width, in.T))

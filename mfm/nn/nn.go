@@ -13,11 +13,14 @@ import (
 
 // Inputs of a backbone. Batch is the leading axis of every field.
 type Inputs struct {
-	S, U  *Node // times of the conditional flow, 0 <= s <= u <= 1, [batch]
-	T     *Node // time of the context, in [0, 1], [batch]
-	Xbar  *Node // state of the conditional flow at time s, [batch, ...]
-	X     *Node // context x_t that the posterior is conditioned on, same shape as Xbar
-	Class *Node // class labels, int32 [batch], the number of classes standing for "no class"; nil: unconditional
+	S, U *Node // times of the conditional flow, 0 <= s <= u <= 1, [batch]
+	T    *Node // time of the context, in [0, 1], [batch]
+	Xbar *Node // state of the conditional flow at time s, [batch, ...]
+	X    *Node // context x_t that the posterior is conditioned on, same shape as Xbar
+	// What x̄ and x say together about the data: Fused of Xbar's shape, FusedT in [0, 1], [batch], how much that is. Both are nil
+	// where the parametrization gives none; a backbone may leave them aside, for they follow from the other fields.
+	Fused, FusedT *Node
+	Class         *Node // class labels, int32 [batch], the number of classes standing for "no class"; nil: unconditional
 }
 
 // Backbone builds the network on the graph of its inputs, its weights in scope, and returns a node of Xbar's shape.
@@ -38,7 +41,13 @@ func (in Inputs) check(classes int) {
 		Panicf("nn.Inputs: Xbar and X must have one shape [batch, ...], they have %s and %s", in.Xbar.Shape(), in.X.Shape())
 	}
 	batch := in.Xbar.Shape().Dimensions[0]
-	for _, t := range []*Node{in.S, in.U, in.T} {
+	if (in.Fused == nil) != (in.FusedT == nil) {
+		Panicf("nn.Inputs: Fused and FusedT go together, one of them is nil")
+	}
+	if in.Fused != nil && !in.Fused.Shape().Equal(in.Xbar.Shape()) {
+		Panicf("nn.Inputs: Fused must have Xbar's shape %s, not %s", in.Xbar.Shape(), in.Fused.Shape())
+	}
+	for _, t := range in.times() {
 		if t.Rank() != 1 || t.Shape().Dimensions[0] != batch || t.DType() != in.Xbar.DType() {
 			Panicf("nn.Inputs: times must be (%s)[%d] beside a state %s, not %s", in.Xbar.DType(), batch, in.Xbar.Shape(), t.Shape())
 		}
@@ -52,4 +61,22 @@ func (in Inputs) check(classes int) {
 	if in.Class.Rank() != 1 || in.Class.Shape().Dimensions[0] != batch || !in.Class.DType().IsInt() {
 		Panicf("nn.Inputs: class labels must be integers [%d], not %s", batch, in.Class.Shape())
 	}
+}
+
+// states returns x̄, x and, where it is given, what they say together.
+func (in Inputs) states() []*Node {
+	states := []*Node{in.Xbar, in.X}
+	if in.Fused != nil {
+		states = append(states, in.Fused)
+	}
+	return states
+}
+
+// times returns s, u, t and, where it is given, the time of what x̄ and x say together.
+func (in Inputs) times() []*Node {
+	times := []*Node{in.S, in.U, in.T}
+	if in.FusedT != nil {
+		times = append(times, in.FusedT)
+	}
+	return times
 }

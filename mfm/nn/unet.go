@@ -70,8 +70,11 @@ func UNet(cfg UNetConfig) Backbone {
 		in.check(cfg.Classes)
 		checkSides("UNet", in.Xbar, cfg.Patch, len(cfg.Channels))
 		u := unet{UNetConfig: cfg, scope: scope, condition: cfg.condition(scope, in)}
-		h := Concatenate([]*Node{depthFromSpace(in.Xbar, cfg.Patch), depthFromSpace(in.X, cfg.Patch)}, 3)
-		h = Conv(scope.In("input"), h, cfg.Channels[0], 3, 1, 1)
+		var patches []*Node
+		for _, x := range in.states() {
+			patches = append(patches, depthFromSpace(x, cfg.Patch))
+		}
+		h := Conv(scope.In("input"), Concatenate(patches, 3), cfg.Channels[0], 3, 1, 1)
 		h, skips := u.down(h)
 		h = u.block("middle", h, len(cfg.Channels)-1, true)
 		h = silu(GroupNorm(u.up(h, skips), cfg.Groups, nil, nil))
@@ -82,7 +85,7 @@ func UNet(cfg UNetConfig) Backbone {
 
 // condition returns the vector [batch, Embedding] that carries the times and the class.
 func (c UNetConfig) condition(scope *model.Scope, in Inputs) *Node {
-	h := TimeEmbedding(scope.In("times"), c.Embedding, in.S, in.U, in.T)
+	h := TimeEmbedding(scope.In("times"), c.Embedding, in.times()...)
 	if c.Classes > 0 {
 		h = Add(h, ClassEmbedding(scope.In("class"), in.Class, c.Classes, c.Embedding, in.T))
 	}
