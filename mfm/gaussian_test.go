@@ -229,3 +229,37 @@ func TestAnchored(t *testing.T) {
 	near(t, "at t = 1", got[0], flatten(8, func(i int) []float64 { return c.x[i] }), 1e-12)
 	near(t, "at t = 0", got[1], make([]float64, 16), 1e-12)
 }
+
+// What both looks say together is the Gaussian law's posterior mean given both, and its time goes from 0, where they say nothing, to 1.
+func TestGaussianFuses(t *testing.T) {
+	mean, variance := []float64{0.7, -0.4}, []float64{1.3, 1.3}
+	law := newMixture(t, []float64{1}, [][]float64{mean}, [][][]float64{{{1.3, 0}, {0, 1.3}}})
+	for _, ip := range builtIn() {
+		const n = 64
+		c := situationsOf(law, ip, n)
+		c.s[0], c.t[0] = 0, 0
+		c.s[1], c.t[1] = 1, 0.5
+		c.s[2], c.t[2] = 0.5, 1
+		var seen nn.Inputs
+		m := &mfm.Map{Interpolant: ip, Parametrization: &mfm.Gaussian{Mean: mean, Variance: variance}}
+		m.Backbone = func(_ *model.Scope, in nn.Inputs) *Node {
+			seen = in
+			return ZerosLike(in.Xbar)
+		}
+		got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+			m.Velocity(weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]})
+			return []*Node{seen.Fused, seen.FusedT}
+		}, c.inputs()...)
+		states := flatten(n, func(i int) []float64 {
+			d := law.ConditionalDenoiser(ip, c.s[i], c.xbar[i], c.t[i], c.x[i])
+			return []float64{(d[0] - mean[0]) / math.Sqrt(1.3), (d[1] - mean[1]) / math.Sqrt(1.3)}
+		})
+		near(t, fmt.Sprintf("%v: state", ip), got[0], states, 1e-6) // of the variance's floor
+		times := flatten(n, func(i int) []float64 {
+			_, left := law.Posterior(ip, c.t[i], c.x[i]).Posterior(ip, c.s[i], c.xbar[i]).Component(0)
+			return []float64{1 - math.Sqrt(left[0][0]/1.3)}
+		})
+		near(t, fmt.Sprintf("%v: time", ip), got[1], times, 2e-4) // the floor's square root
+		near(t, "ends of the time", got[1][:3], []float64{0, 1, 1}, 1e-3)
+	}
+}

@@ -32,6 +32,41 @@ func tiny() []backboneCase {
 		{"MLP with classes", nn.MLP(nn.MLPConfig{Width: 7, Depth: 1, Activation: "tanh", Classes: 3, OutputGain: 1}), []int{3, 2, 2}, 3},
 		{"UNet", nn.UNet(unet), []int{2, 8, 4, 1}, 0},
 		{"UNet with classes", nn.UNet(conditional), []int{2, 3, 2, 2}, 3},
+		{"fused MLP", fused(nn.MLP(nn.MLPConfig{Width: 7, Depth: 2, Activation: "silu"})), []int{3, 2}, 0},
+		{"fused UNet", fused(nn.UNet(unet)), []int{2, 8, 4, 1}, 0},
+	}
+}
+
+// fused gives a backbone something that x̄ and x say together.
+func fused(b nn.Backbone) nn.Backbone {
+	return func(scope *model.Scope, in nn.Inputs) *Node {
+		in.Fused, in.FusedT = Sub(Mul(in.Xbar, in.X), in.X), Mul(in.S, in.T)
+		return b(scope, in)
+	}
+}
+
+// Each of the fields that say what x̄ and x do together reaches the output.
+func TestBackboneFused(t *testing.T) {
+	for _, c := range tiny()[:3] {
+		if c.classes > 0 {
+			continue
+		}
+		variant := func(state, time float64) []float64 {
+			c := c
+			plain := c.backbone
+			c.backbone = func(scope *model.Scope, in nn.Inputs) *Node {
+				in.Fused, in.FusedT = AddScalar(in.X, state), AddScalar(in.T, time)
+				return plain(scope, in)
+			}
+			store := c.excited(t, dtypes.Float64)
+			return flat(t, run(t, store, func(scope *model.Scope, x []*Node) []*Node {
+				return []*Node{c.evaluate(scope, x)}
+			}, waves(dtypes.Float64, c.dims...)...)[0])
+		}
+		base := variant(0, 0)
+		if slices.Equal(variant(0.5, 0), base) || slices.Equal(variant(0, 0.05), base) {
+			t.Errorf("%s: the output does not depend on Fused and FusedT", c.name)
+		}
 	}
 }
 
@@ -265,6 +300,9 @@ func TestBackboneInputsPanic(t *testing.T) {
 		{"other batch", func(in *nn.Inputs, g *Graph) { in.T = waveNode(g, dtypes.Float32, 0, 5) }, []string{"times", "[5]"}},
 		{"time per dimension", func(in *nn.Inputs, g *Graph) { in.S = waveNode(g, dtypes.Float32, 0, 4, 1) }, []string{"times", "[4, 1]"}},
 		{"other type", func(in *nn.Inputs, g *Graph) { in.S = waveNode(g, dtypes.Float64, 0, 4) }, []string{"times", "Float64"}},
+		{"fused without time", func(in *nn.Inputs, _ *Graph) { in.Fused = in.X }, []string{"go together"}},
+		{"time without fused", func(in *nn.Inputs, _ *Graph) { in.FusedT = in.T }, []string{"go together"}},
+		{"fused of other shape", func(in *nn.Inputs, g *Graph) { in.Fused, in.FusedT = waveNode(g, dtypes.Float32, 0, 4, 3), in.T }, []string{"Fused", "[4, 3]"}},
 		{"unwanted class", func(in *nn.Inputs, g *Graph) { in.Class = labels(g, 4, 0) }, []string{"Classes = 0"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

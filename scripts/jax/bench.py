@@ -25,16 +25,16 @@ def column(t, x):
     return t.reshape(-1, *[1] * (x.ndim - 1))
 
 
-# ---- networks: F(p, s, u, xbar, t, x)
+# ---- networks: F(p, times, states), of s, u, t and how much is known, and of x̄, x and what they say together
 def mlp_init():
-    sizes = [2 + 2 + 27] + [256] * 4 + [2]
+    sizes = [3 * 2 + 4 * 9] + [256] * 4 + [2]
     return [(normal(i, o), jnp.zeros(o)) for i, o in zip(sizes, sizes[1:])]
 
 
-def mlp(p, s, u, xbar, t, x):
+def mlp(p, times, states):
     f = jnp.array([1.0, 2.0, 4.0, 8.0]) * jnp.pi / 2
-    times = [jnp.concatenate([v[:, None], jnp.sin(v[:, None] * f), jnp.cos(v[:, None] * f)], -1) for v in (s, u, t)]
-    h = jnp.concatenate([xbar, x, *times], -1)
+    times = [jnp.concatenate([v[:, None], jnp.sin(v[:, None] * f), jnp.cos(v[:, None] * f)], -1) for v in times]
+    h = jnp.concatenate([*states, *times], -1)
     for w, b in p[:-1]:
         h = silu(h @ w + b)
     return h @ p[-1][0] + p[-1][1]
@@ -60,14 +60,14 @@ def unet_init():
     def attention(name, c):
         dense(name + "q", c, 3 * c), dense(name + "o", c, c, 0)
 
-    dense("e1", 192, E), dense("e2", E, E), conv("in", 8, C), conv("down", C, 2 * C), conv("out", C, 4, gain=0)
+    dense("e1", 256, E), dense("e2", E, E), conv("in", 12, C), conv("down", C, 2 * C), conv("out", C, 4, gain=0)
     block("d1", C, C), block("d2", 2 * C, 2 * C), block("m", 2 * C, 2 * C), block("u2", 4 * C, 2 * C), block("u1", 3 * C, C)
     attention("a1", 2 * C), attention("a2", 2 * C)
     return p
 
 
-def unet(p, s, u, xbar, t, x):
-    batch = len(s)
+def unet(p, times, states):
+    batch = len(times[0])
 
     def dense(name, v):
         return v @ p[name][0] + p[name][1]
@@ -97,9 +97,9 @@ def unet(p, s, u, xbar, t, x):
         return v.reshape(batch, 14, 2, 14, 2, 1).transpose(0, 1, 3, 2, 4, 5).reshape(batch, 14, 14, 4)
 
     f = jnp.exp(jnp.linspace(0, np.log(100), 32))
-    times = jnp.concatenate([w for v in (s, u, t) for w in (jnp.sin(v[:, None] * f), jnp.cos(v[:, None] * f))], -1)
+    times = jnp.concatenate([w for v in times for w in (jnp.sin(v[:, None] * f), jnp.cos(v[:, None] * f))], -1)
     c = silu(dense("e2", silu(dense("e1", times))))
-    h1 = block("d1", conv("in", jnp.concatenate([to_depth(xbar), to_depth(x)], -1)))
+    h1 = block("d1", conv("in", jnp.concatenate([to_depth(v) for v in states], -1)))
     h2 = attention("a1", block("d2", conv("down", h1, 2)))
     h = block("u2", jnp.concatenate([attention("a2", block("m", h2)), h2], -1))
     h = block("u1", jnp.concatenate([jnp.repeat(jnp.repeat(h, 2, 1), 2, 2), h1], -1))
@@ -129,6 +129,11 @@ def rotate(x):
     return x if basis is None else x @ basis
 
 
+def share(s, t, variance):
+    c = (1 - t) ** 2 * variance / ((1 - t) ** 2 + t**2 * variance) + 1e-8
+    return c / ((1 - s) ** 2 + c * s**2)
+
+
 def velocity(p, s, u, xbar, t, x):
     xbar, x, m = rotate(xbar), rotate(x), mean
     s1, u1, t1 = column(s, x), column(u, x), column(t, x)
@@ -139,14 +144,15 @@ def velocity(p, s, u, xbar, t, x):
     mu = m + t1 * variance / d * context
     r = xbar - s1 * mu
     v = mu + r * ((u1 + s1) * c - (2 - u1 - s1)) / (jnp.sqrt(nu_s * nu_u) + nu_s)
-    v = v + jnp.sqrt(c / nu_s) * network(p, s, u, r / jnp.sqrt(nu_s), t, context / jnp.sqrt(d))
+    fused = (mu - m + c * s1 / nu_s * r) / jnp.sqrt(variance)
+    known = 1 - (1 - s) * jnp.sqrt(share(s, t, jnp.mean(variance)) / jnp.mean(variance))
+    v = v + jnp.sqrt(c / nu_s) * network(p, (s, u, t, known), (r / jnp.sqrt(nu_s), context / jnp.sqrt(d), fused))
     return v if basis is None else v @ basis.T
 
 
 def squares(err, s, t):
     err, s, t = rotate(err), column(s, err), column(t, err)
-    c = (1 - t) ** 2 * variance / ((1 - t) ** 2 + t**2 * variance) + 1e-8
-    err = err / jnp.sqrt(jnp.maximum(c / ((1 - s) ** 2 + c * s**2), 0.02))
+    err = err / jnp.sqrt(jnp.maximum(share(s, t, variance), 0.02))
     return (err**2).mean(range(1, err.ndim))
 
 
