@@ -30,7 +30,7 @@ func smallBackbone(scope *model.Scope, in nn.Inputs) *Node {
 		return scope.WithInitializer(init).VariableWithShape(name, shapes.Make(dtypes.Float32, dims...)).NodeValue(g)
 	}
 	normal := func(g *Graph, shape shapes.Shape) *Node {
-		return MulScalar(model.GetStore(g).RandomNormal(g, shape), 0.3)
+		return MulScalar(ClipScalar(model.GetStore(g).RandomNormal(g, shape), -6, 6), 0.3) // it may give infinities
 	}
 	h = Tanh(Add(Dot(h, variable("w1", normal, 7, 16)).Product(), variable("b1", Zeros, 1, 16)))
 	return Dot(h, variable("w2", normal, 16, 2)).Product()

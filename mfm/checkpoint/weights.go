@@ -1,8 +1,11 @@
 package checkpoint
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 
 	"github.com/gomlx/compute/dtypes"
@@ -10,7 +13,7 @@ import (
 
 // WriteWeights writes the weights of a trained model to one safetensors file at path: float32 tensors only, such as
 // the exponential moving average of the parameters, without the optimizer's state. metadata says where they come from,
-// by habit the keys "command", "seed" and "log"; see [ReadWeights]. The file is replaced atomically: at every moment path
+// by habit the keys "command", "seed" and "log"; a checksum of everything joins them, which [ReadWeights] checks. The file is replaced atomically: at every moment path
 // is the old file or the new one.
 func WriteWeights(path string, weights Tensors, metadata map[string]string) error {
 	for name, t := range weights {
@@ -21,7 +24,16 @@ func WriteWeights(path string, weights Tensors, metadata map[string]string) erro
 			return fmt.Errorf("weights %s: tensor %q is %s, a file of weights holds float32", path, name, t.DType())
 		}
 	}
-	write := func(w io.Writer) error { return Write(w, weights, metadata) }
+	sum, err := contentSum(weights, metadata)
+	if err != nil {
+		return fmt.Errorf("weights %s: %w", path, err)
+	}
+	signed := maps.Clone(metadata)
+	if signed == nil {
+		signed = map[string]string{}
+	}
+	signed[checksumKey] = sum
+	write := func(w io.Writer) error { return Write(w, weights, signed) }
 	if err := writeTemp(disk{}, path, write); err != nil {
 		discard(disk{}, path)
 		return fmt.Errorf("weights %s: %w", path, err)
@@ -33,8 +45,22 @@ func WriteWeights(path string, weights Tensors, metadata map[string]string) erro
 	return nil
 }
 
-// ReadWeights reads any safetensors file, of every element type that [Read] knows, and its metadata. The error names
-// the file.
+// checksumKey is the entry of the metadata that holds the checksum of a file of weights without this entry.
+const checksumKey = "sha256 without this entry"
+
+// contentSum returns the SHA-256 of the safetensors file with these tensors and metadata but for the checksum's own entry.
+func contentSum(weights Tensors, metadata map[string]string) (string, error) {
+	rest := maps.Clone(metadata)
+	delete(rest, checksumKey)
+	h := sha256.New()
+	if err := Write(h, weights, rest); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// ReadWeights reads any safetensors file, of every element type that [Read] knows, and its metadata. It returns an error, which names
+// the file, also where [WriteWeights] left a checksum and the content is another one.
 func ReadWeights(path string) (Tensors, map[string]string, error) {
 	f, size, err := openRegular(path)
 	if err != nil {
@@ -44,6 +70,16 @@ func ReadWeights(path string) (Tensors, map[string]string, error) {
 	t, metadata, err := Read(f, size)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if want, ok := metadata[checksumKey]; ok {
+		got, err := contentSum(t, metadata)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if got != want {
+			return nil, nil, fmt.Errorf("%s was altered: its SHA-256 is %s, it was written with %s", path, got, want)
+		}
+		delete(metadata, checksumKey)
 	}
 	return t, metadata, nil
 }

@@ -62,3 +62,38 @@ func TestWeightsErrors(t *testing.T) {
 	}
 	requireFiles(t, dir, "torn.safetensors")
 }
+
+// A bit that flips in a file of weights is found; a file without a checksum is read as it is.
+func TestWeightsChecksum(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weights.safetensors")
+	weights := Tensors{"w": tensors.FromFlatDataAndDimensions([]float32{1, 2, 3, 4}, 4)}
+	if err := WriteWeights(path, weights, map[string]string{"seed": "7"}); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len(raw)-2] ^= 1
+	if err := os.WriteFile(path, raw, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := ReadWeights(path); err == nil || !strings.Contains(err.Error(), "altered") {
+		t.Errorf("error %v for an altered tensor, want that the file was altered", err)
+	}
+	raw[len(raw)-2] ^= 1
+	if err := os.WriteFile(path, []byte(strings.Replace(string(raw), `"seed":"7"`, `"seed":"8"`, 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := ReadWeights(path); err == nil || !strings.Contains(err.Error(), "altered") {
+		t.Errorf("error %v for altered metadata, want that the file was altered", err)
+	}
+	if err := os.WriteFile(path, encoded(t, weights, map[string]string{"seed": "7"}), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, _, err := ReadWeights(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	requireSame(t, got, weights)
+}

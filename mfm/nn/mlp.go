@@ -23,13 +23,16 @@ func DefaultMLP() MLPConfig {
 	return MLPConfig{Width: 256, Depth: 4, Activation: "silu"}
 }
 
+// Limits of what is taken for a network and not for a slip: wider layers have more than 2^28 weights each.
+const mostWidth, mostDepth = 1 << 14, 1000
+
 // Validate returns an error that names the field which no MLP can have.
 func (c MLPConfig) Validate() error {
 	switch {
-	case c.Width < 1:
-		return fmt.Errorf("MLP: width must be positive, not %d", c.Width)
-	case c.Depth < 1:
-		return fmt.Errorf("MLP: depth must be positive, not %d", c.Depth)
+	case c.Width < 1 || c.Width > mostWidth:
+		return fmt.Errorf("MLP: width must be positive and at most %d, not %d", mostWidth, c.Width)
+	case c.Depth < 1 || c.Depth > mostDepth:
+		return fmt.Errorf("MLP: depth must be positive and at most %d, not %d", mostDepth, c.Depth)
 	case c.Classes < 0:
 		return fmt.Errorf("MLP: classes must not be negative, but %d", c.Classes)
 	case math.IsNaN(c.OutputGain) || math.IsInf(c.OutputGain, 0):
