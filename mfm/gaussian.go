@@ -24,6 +24,10 @@ import (
 //
 // where α̇, β̇ are mean slopes over [s, u], σ_s = (α_s β'_s - α'_s β_s) √(c/ν_s) is the standard deviation that the target's
 // random part has under the Gaussian law, and F is of unit size. At F = 0 the map is exact for Gaussian data.
+//
+// Beside these F is shown the Gaussian law's mean of the data given both x̄ and x, (μ + c β_s/ν_s r - m)/√V, and a time 1 - √(c*/V) for
+// how much is left, c* = α_s² c/ν_s. On the diagonal F is a function of these two alone, the same for every context (GLASS, see
+// [ConditionalDrift]), which it need not learn for each anew.
 type Gaussian struct {
 	// Mean of the data: empty for zero, one number for all elements, or one for each element of a sample.
 	Mean []float64 `json:"mean,omitempty"`
@@ -31,6 +35,9 @@ type Gaussian struct {
 	Variance []float64 `json:"variance"`
 	// Basis has orthonormal columns along which Variance is given, [dim][dim]; empty for the coordinate axes. States are then [batch, dim].
 	Basis [][]float64 `json:"basis,omitempty"`
+	// NoFusion withholds from the network what x̄ and x say together, [nn.Inputs].Fused and FusedT. Both follow from its other
+	// inputs; without them it has to find out.
+	NoFusion bool `json:"no_fusion,omitempty"`
 }
 
 // posteriorFloor keeps the variance of the Gaussian posterior off zero at t = 1.
@@ -138,8 +145,10 @@ func (g *Gaussian) Velocity(ip Interpolant, f Network, in nn.Inputs) *Node {
 
 	raw := in
 	raw.Xbar, raw.X = Div(r, Sqrt(nuS)), Div(context, Sqrt(d))
-	raw.Fused = Div(Add(Sub(mu, mean), Mul(r, Div(Mul(c, betaS), nuS))), Sqrt(variance))
-	raw.FusedT = g.fusedTime(ip, in.S, in.T)
+	if !g.NoFusion {
+		raw.Fused = Div(Add(Sub(mu, mean), Mul(r, Div(Mul(c, betaS), nuS))), Sqrt(variance))
+		raw.FusedT = g.fusedTime(ip, in.S, in.T)
+	}
 	scale := Mul(wronskian(alphaS, betaS, dAlphaS, dBetaS), Sqrt(Div(c, nuS)))
 	return g.rotateBack(Add(v, Mul(scale, f(raw))))
 }

@@ -20,7 +20,8 @@ type GMMConfig struct {
 	Mixture *gmm.Mixture `json:"mixture"`
 	// Interpolant is "linear", "trigonometric" or "vp".
 	Interpolant string `json:"interpolant"`
-	// Parametrization is "gaussian" (full covariance of the mixture), "diagonal" (its variances alone), "plain" or "anchored".
+	// Parametrization is "gaussian" (full covariance of the mixture), "unfused" (the same with [mfm.Gaussian].NoFusion), "diagonal" (its variances alone), "plain"
+	// or "anchored".
 	Parametrization string          `json:"parametrization"`
 	Network         nn.MLPConfig    `json:"network"`
 	Train           mfm.TrainConfig `json:"train"`
@@ -65,8 +66,12 @@ func NewGMM(config GMMConfig) (*GMM, error) {
 func mixtureParametrization(config GMMConfig) (mfm.Parametrization, error) {
 	mean, covariance := config.Mixture.Mean(), config.Mixture.Covariance()
 	switch config.Parametrization {
-	case "gaussian":
-		return mfm.NewGaussian(mean, covariance)
+	case "gaussian", "unfused":
+		g, err := mfm.NewGaussian(mean, covariance)
+		if err == nil {
+			g.NoFusion = config.Parametrization == "unfused"
+		}
+		return g, err
 	case "diagonal":
 		variance := make([]float64, len(mean))
 		for i := range variance {
@@ -82,7 +87,7 @@ func mixtureParametrization(config GMMConfig) (mfm.Parametrization, error) {
 		}
 		return mfm.Anchored{}, nil
 	}
-	return nil, fmt.Errorf("parametrization %q is unknown: use gaussian, diagonal, plain or anchored", config.Parametrization)
+	return nil, fmt.Errorf("parametrization %q is unknown: use gaussian, unfused, diagonal, plain or anchored", config.Parametrization)
 }
 
 // Shape returns the shape of one sample, [dim].
