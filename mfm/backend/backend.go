@@ -35,9 +35,10 @@ func New(config string) (compute.Backend, error) {
 			config = "go"
 		}
 	}
-	opened := config
+	opened, cpu := config, false
 	if rest, isXLA := strings.CutPrefix(config, "xla:"); isXLA {
 		name, options, _ := strings.Cut(rest, ",")
+		cpu = name == "cpu"
 		if !filepath.IsAbs(name) {
 			path := findPlugin(name)
 			if path == "" {
@@ -59,7 +60,7 @@ func New(config string) (compute.Backend, error) {
 		return nil, fmt.Errorf("backend %q is unknown: use xla:cpu, xla:cuda or go", config)
 	}
 	disableAutoInstall()
-	b, err := compute.NewWithConfig(opened)
+	b, err := open(opened, cpu)
 	if err != nil {
 		return nil, fmt.Errorf("backend %q: %w", config, err)
 	}
@@ -67,7 +68,7 @@ func New(config string) (compute.Backend, error) {
 }
 
 // Describe says in one line which backend and device b is, for the top of a notebook or a log, such as
-// "xla:cpu, PJRT plugin v0.115, 4 device(s)".
+// "xla:cpu, PJRT plugin v0.115, 1 device(s)".
 func Describe(b compute.Backend) string {
 	description := b.Description()
 	if b.Name() != "xla" {

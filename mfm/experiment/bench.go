@@ -71,7 +71,7 @@ func Bench(ctx context.Context, b compute.Backend, name string, loss mfm.Consist
 	if err := row.timeSteps(ctx, t, duration); err != nil {
 		return row, err
 	}
-	if err := row.timePasses(b, t.Store(), m.Backbone, append([]int{config.Batch}, shape...), duration/4); err != nil {
+	if err := row.timePasses(b, t.Store(), m, append([]int{config.Batch}, shape...), duration/4); err != nil {
 		return row, err
 	}
 	row.PeakRSSMB = peakRSS()
@@ -103,12 +103,12 @@ func (r *BenchRow) timeSteps(ctx context.Context, t *mfm.Trainer, duration time.
 	return nil
 }
 
-// timePasses times the trained network F, and its derivatives, on a batch of the given shape.
-func (r *BenchRow) timePasses(b compute.Backend, store *model.Store, backbone nn.Backbone, dims []int, duration time.Duration) error {
+// timePasses times the map's velocity, one evaluation of the network, and its derivatives, on a batch of the given shape.
+func (r *BenchRow) timePasses(b compute.Backend, store *model.Store, m *mfm.Map, dims []int, duration time.Duration) error {
 	state := shapes.Make(dtypes.Float32, dims...)
 	network := func(s, xbar *Node) *Node {
 		scope := model.GetStore(s).Scope(mfm.WeightsScope)
-		return backbone(scope, nn.Inputs{S: s, U: OnesLike(s), T: MulScalar(s, 0.5), Xbar: xbar, X: MulScalar(xbar, 0.5)})
+		return m.Velocity(scope, nn.Inputs{S: s, U: OnesLike(s), T: MulScalar(s, 0.5), Xbar: xbar, X: MulScalar(xbar, 0.5)})
 	}
 	derivative := func(jvp func(outputs, inputs, tangents []*Node) []*Node) func(s, xbar *Node) []*Node {
 		return func(s, xbar *Node) []*Node {
