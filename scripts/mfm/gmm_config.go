@@ -43,6 +43,7 @@ func (c gmmFlags) config() (experiment.GMMConfig, error) {
 	if err != nil {
 		return config, err
 	}
+	config.Train.Steps = first.Train.Steps // warm-ups are shares of them
 	config.SetLoss(first.Train.Loss.Consistency, first.Train.Loss.Distillation)
 	return config, c.over(&config)
 }
