@@ -3,13 +3,16 @@ package mfm
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // Optimizer turns gradients into steps: a method of the Adam family, a schedule of its rate, clipping.
 type Optimizer struct {
-	// Method is "radam" (Liu et al., arXiv 1908.03265), "adam" (Kingma and Ba, arXiv 1412.6980) or "adamw" (Loshchilov and Hutter, arXiv 1711.05101).
+	// Method is "radam" (Liu et al., arXiv 1908.03265), "adam" (Kingma and Ba, arXiv 1412.6980), "adamw" (Loshchilov and Hutter, arXiv 1711.05101), or
+	// "muon", orthogonalized momentum for matrices and kernels and Adam for the rest (Jordan et al. 2024; scaled as in arXiv 2502.16982, so that Adam's
+	// rates serve).
 	Method string `json:"method"`
 	// Rate is the learning rate after warm-up.
 	Rate float64 `json:"rate"`
@@ -22,7 +25,7 @@ type Optimizer struct {
 	Beta1   float64 `json:"beta1"`
 	Beta2   float64 `json:"beta2"`
 	Epsilon float64 `json:"epsilon"`
-	// WeightDecay is AdamW's decoupled decay a step, relative to the rate.
+	// WeightDecay is the decoupled decay a step of AdamW and Muon, relative to the rate.
 	WeightDecay float64 `json:"weight_decay"`
 	// Clip is the largest global norm of a gradient; longer ones are scaled down to it. Zero: none.
 	Clip float64 `json:"clip"`
@@ -35,8 +38,8 @@ func DefaultOptimizer() Optimizer {
 
 // Validate returns an error that names the first value out of range.
 func (o Optimizer) Validate() error {
-	if o.Method != "radam" && o.Method != "adam" && o.Method != "adamw" {
-		return fmt.Errorf("optimizer %q is unknown: use radam, adam or adamw", o.Method)
+	if !slices.Contains([]string{"radam", "adam", "adamw", "muon"}, o.Method) {
+		return fmt.Errorf("optimizer %q is unknown: use radam, adam, adamw or muon", o.Method)
 	}
 	for _, v := range []struct {
 		name            string
@@ -77,6 +80,9 @@ func (o Optimizer) clip(norm *Node) *Node {
 
 // update returns the next parameter and moments. bias holds what depends on the step alone.
 func (o Optimizer) update(bias biasCorrection, rate, param, grad, m, v *Node) (nextParam, nextM, nextV *Node) {
+	if o.Method == "muon" && param.Rank() > 1 {
+		return o.muon(rate, param, grad, m), Add(MulScalar(m, muonMomentum), grad), v
+	}
 	nextM = Add(MulScalar(m, o.Beta1), MulScalar(grad, 1-o.Beta1))
 	nextV = Add(MulScalar(v, o.Beta2), MulScalar(Square(grad), 1-o.Beta2))
 	adaptive := Div(Mul(nextM, bias.first), AddScalar(Sqrt(Mul(nextV, bias.second)), o.Epsilon))

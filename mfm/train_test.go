@@ -228,7 +228,7 @@ func TestAccumulationAveragesGradients(t *testing.T) {
 	}
 }
 
-// referenceAdam is Adam, AdamW and RAdam on one number, from their papers.
+// referenceAdam is Adam, AdamW and RAdam on one number, from their papers; Muon is Adam there.
 func referenceAdam(o mfm.Optimizer, w float64, gradient func(w float64) float64, steps int) float64 {
 	var m, v float64
 	for i := 1; i <= steps; i++ {
@@ -261,7 +261,7 @@ func referenceAdam(o mfm.Optimizer, w float64, gradient func(w float64) float64,
 }
 
 func TestOptimizersAgainstTheirPapers(t *testing.T) {
-	for _, method := range []string{"adam", "adamw", "radam"} {
+	for _, method := range []string{"adam", "adamw", "radam", "muon"} {
 		t.Run(method, func(t *testing.T) {
 			c := smallConfig().RunConfig
 			c.Steps, c.EMA = 40, []float64{0.8}
