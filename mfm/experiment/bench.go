@@ -53,7 +53,9 @@ func Bench(ctx context.Context, b compute.Backend, name string, loss mfm.Consist
 		if err != nil {
 			return row, err
 		}
-		e, err := NewDigits(DefaultDigitsConfig(), train)
+		digits := DefaultDigitsConfig()
+		digits.Network = nn.DefaultUNet() // which scripts/jax has, too
+		e, err := NewDigits(digits, train)
 		if err != nil {
 			return row, err
 		}
