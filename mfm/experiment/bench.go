@@ -27,8 +27,8 @@ type BenchRow struct {
 	Loss            string  `json:"loss"`
 	StepsPerSecond  float64 `json:"steps_per_s"`
 	CompileSeconds  float64 `json:"compile_s"`         // until the first step is done
-	ForwardMS       float64 `json:"forward_ms"`        // the network alone, on the whole batch
-	JVPMS           float64 `json:"jvp_ms"`            // the network and its derivative along (s, x̄), by package ad
+	ForwardMS       float64 `json:"forward_ms"`        // the map's velocity, one evaluation of the network, on the whole batch
+	JVPMS           float64 `json:"jvp_ms"`            // the velocity and its derivative along (s, x̄), by package ad
 	DoubleReverseMS float64 `json:"double_reverse_ms"` // the same by reverse over reverse; 0 where the host library has no rule for it
 	PeakRSSMB       float64 `json:"peak_rss_mb"`       // of the process so far; 0 where the system does not tell
 }
