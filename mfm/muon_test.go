@@ -29,15 +29,10 @@ func TestOrthogonalized(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var svd mat.SVD
-		if !svd.Factorize(mat.NewDense(rows, columns, values), mat.SVDThin) {
-			t.Fatal("no singular values")
-		}
-		var u, v, left, core mat.Dense
-		svd.UTo(&u)
-		svd.VTo(&v)
+		u, v := singularVectors(t, values, rows, columns)
+		var left, core mat.Dense
 		left.Mul(u.T(), mat.NewDense(rows, columns, flat))
-		core.Mul(&left, &v) // diagonal where the singular vectors are the same
+		core.Mul(&left, v) // diagonal where the singular vectors are the same
 		n := min(rows, columns)
 		for i := range n {
 			for j := range n {
@@ -75,14 +70,9 @@ func TestMuonStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var svd mat.SVD
-	if !svd.Factorize(mat.NewDense(rows, columns, gradient), mat.SVDThin) {
-		t.Fatal("no singular values")
-	}
-	var u, v, direction mat.Dense
-	svd.UTo(&u)
-	svd.VTo(&v)
-	direction.Mul(&u, v.T())
+	u, v := singularVectors(t, gradient, rows, columns)
+	var direction mat.Dense
+	direction.Mul(u, v.T())
 	var along, square float64
 	for i, x := range step {
 		along -= x * direction.At(i/columns, i%columns)
@@ -94,4 +84,17 @@ func TestMuonStep(t *testing.T) {
 	if rms := math.Sqrt(square / (rows * columns)); rms < 0.7*0.2*rate || rms > 1.3*0.2*rate {
 		t.Errorf("the step's root mean square is %g, want about %g", rms, 0.2*rate)
 	}
+}
+
+// singularVectors returns U and V of the matrix U S Vᵀ with the given entries.
+func singularVectors(t *testing.T, entries []float64, rows, columns int) (u, v *mat.Dense) {
+	t.Helper()
+	var svd mat.SVD
+	if !svd.Factorize(mat.NewDense(rows, columns, entries), mat.SVDThin) {
+		t.Fatal("no singular values")
+	}
+	u, v = new(mat.Dense), new(mat.Dense)
+	svd.UTo(u)
+	svd.VTo(v)
+	return u, v
 }

@@ -8,11 +8,11 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// Optimizer turns gradients into steps: a method of the Adam family, a schedule of its rate, clipping.
+// Optimizer turns gradients into steps: a method of the Adam family or Muon, a schedule of its rate, clipping.
 type Optimizer struct {
 	// Method is "radam" (Liu et al., arXiv 1908.03265), "adam" (Kingma and Ba, arXiv 1412.6980), "adamw" (Loshchilov and Hutter, arXiv 1711.05101), or
-	// "muon", orthogonalized momentum for matrices and kernels and Adam for the rest (Jordan et al. 2024; scaled as in arXiv 2502.16982, so that Adam's
-	// rates serve).
+	// "muon", orthogonalized momentum for matrices and kernels and Adam for the rest (Jordan et al., kellerjordan.github.io/posts/muon, 2024; scaled as in
+	// arXiv 2502.16982, so that steps have the size of Adam's).
 	Method string `json:"method"`
 	// Rate is the learning rate after warm-up.
 	Rate float64 `json:"rate"`

@@ -13,8 +13,8 @@ import (
 // disableAutoInstall keeps go-xla from downloading a plugin when it doesn't find the one it was built for.
 func disableAutoInstall() { xla.EnableAutoInstall(false) }
 
-// open opens the backend that config names in full. XLA's CPU plugin would make four devices, each with threads of its own that
-// get into each other's way on few cores; with one, training steps are faster.
+// open opens the backend that config names in full. XLA's CPU plugin would make four devices of one CPU, of which this
+// project uses one.
 func open(config string, cpu bool) (compute.Backend, error) {
 	if plugin, ok := strings.CutPrefix(config, "xla:"); ok && cpu {
 		if b, err := xla.NewWithOptions(plugin, pjrt.NamedValuesMap{"cpu_device_count": int64(1)}); err == nil {

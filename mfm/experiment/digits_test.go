@@ -75,34 +75,24 @@ func TestContexts(t *testing.T) {
 	}
 }
 
-// The empirical posterior's mean is the denoiser of the mixture of points.
+// The empirical law has the images as its points, equally likely.
 func TestEmpirical(t *testing.T) {
 	images := fourImages()
 	e, err := experiment.NewDigits(experiment.DefaultDigitsConfig(), images)
 	if err != nil {
 		t.Fatal(err)
 	}
-	points, err := gmm.Points(mfm.Rows(images.Float32(), images.Dim()))
+	law, err := e.Empirical()
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := []float32{-0.5, 0.25, 0, 1}
-	for _, at := range []float64{0, 0.3, 0.7, 0.99} {
-		w, err := e.Empirical(at, x)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := points.Denoiser(mfm.Linear{}, at, mfm.Rows(x, 4)[0])
-		for i, got := range e.EmpiricalMean(w) {
-			if math.Abs(float64(got)-want[i]) > 1e-6 {
-				t.Errorf("mean %d at t = %g is %g, want %g", i, at, got, want[i])
-			}
+	mean := images.Mean()
+	for i, got := range law.Mean() {
+		if math.Abs(got-float64(mean[i])) > 1e-6 {
+			t.Errorf("mean of pixel %d is %g, that of the images %g", i, got, mean[i])
 		}
 	}
-	if _, err := e.Empirical(1, x); err == nil {
-		t.Error("t = 1, where there is no noise, was accepted")
-	}
-	if _, err := e.Empirical(0.5, x[:3]); err == nil {
-		t.Error("an image of three of four pixels was accepted")
+	if law.Len() != images.N {
+		t.Errorf("%d points for %d images", law.Len(), images.N)
 	}
 }

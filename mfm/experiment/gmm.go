@@ -116,9 +116,8 @@ func (e *GMM) Context(rng *rand.Rand, t float64) []float64 {
 	return x
 }
 
-// SetLoss chooses a loss with the options that were best for it on the paper's mixture. Two losses that follow the map's own drift need more of the data: on half of
-// the batch the Lagrangian one ends at twice the error, and the Eulerian one, whose target holds the product of the drift and its own derivative, diverges, unless
-// long steps come late and large errors weigh less. The numbers are in notebook 02_gmm_posterior.
+// SetLoss chooses a loss with options that serve it on the paper's mixture: the two that follow the map's own drift get more rows of data, and the Eulerian one, whose
+// target holds the product of that drift and its derivative, long steps that come late and large errors that weigh less. Notebook 02_gmm_posterior has the results.
 func (c *GMMConfig) SetLoss(loss mfm.Consistency, distillation mfm.Distillation) {
 	l, d := &c.Train.Loss, mfm.DefaultLoss()
 	l.Consistency, l.Distillation = loss, distillation

@@ -89,6 +89,11 @@ func (e *Digits) Shape() []int { return []int{e.Data.Height, e.Data.Width, e.Dat
 // Source draws images inside the training step, without classes.
 func (e *Digits) Source() (mfm.Source, error) { return mfm.DataSet(e.pixels, nil) }
 
+// Empirical returns the empirical law, the training images as a mixture of points, whose posteriors are exact.
+func (e *Digits) Empirical() (*gmm.Mixture, error) {
+	return gmm.Points(mfm.Rows(e.Data.Float32(), e.Data.Dim()))
+}
+
 // Teacher is the drift of the empirical law, the data set as a mixture of points: the exact posterior mean is a softmax over the images.
 func (e *Digits) Teacher() mfm.Drift {
 	return func(t, x, _ *Node) *Node {
