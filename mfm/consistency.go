@@ -16,10 +16,11 @@ func (p *problem) drift(r rows) *Node {
 	return StopGradient(p.guide(r, w))
 }
 
-// ownDrift returns the drift b_s(x̄; t, x) that Eulerian and Lagrangian losses follow: the frozen map's diagonal, or the teacher's.
+// ownDrift returns the drift b_s(x̄; t, x) that Eulerian and Lagrangian losses follow: the frozen map's diagonal, which the diagonal loss has guided already, or
+// the teacher's.
 func (p *problem) ownDrift(in nn.Inputs) *Node {
 	if p.Distillation == Teacher {
-		return StopGradient(ConditionalDrift(p.m.Interpolant, p.teacher, in.S, in.Xbar, in.T, in.X, in.Class))
+		return p.drift(rows{Inputs: in})
 	}
 	in.U = in.S
 	return StopGradient(p.m.Velocity(p.target, in))

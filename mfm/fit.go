@@ -17,8 +17,11 @@ type FitOptions struct {
 	// Every is the number of steps between checkpoints; 0 keeps only the end. Keep of them stay, at least 1.
 	Every int64
 	Keep  int
-	// Observe is called after each step, nil for nothing. Its error stops training as the end of the context does.
+	// Observe is called after each step, before its checkpoint, nil for nothing. Its error stops training as the end of the context does.
 	Observe func(Metrics) error
+	// Saving is called before each checkpoint is written, nil for nothing, while the folder is locked: what it keeps of the steps done is there wherever the checkpoint is.
+	// Its error stands for one of the checkpoint, which is not written.
+	Saving func() error
 	// Problem is called with each checkpoint that was passed over because it is torn or altered, nil for nothing.
 	Problem func(error)
 }
@@ -43,6 +46,11 @@ func Fit(ctx context.Context, t *Trainer, o FitOptions) (err error) {
 		if t.Done() == saved {
 			return nil
 		}
+		if o.Saving != nil {
+			if err := o.Saving(); err != nil {
+				return fmt.Errorf("saving step %d: %w", t.Done(), err)
+			}
+		}
 		state, err := t.State()
 		if err != nil {
 			return err
@@ -54,13 +62,13 @@ func Fit(ctx context.Context, t *Trainer, o FitOptions) (err error) {
 		return nil
 	}
 	err = t.Run(ctx, func(m Metrics) error {
-		if o.Every > 0 && m.Step%o.Every == 0 {
-			if err := save(); err != nil {
+		if o.Observe != nil {
+			if err := o.Observe(m); err != nil {
 				return err
 			}
 		}
-		if o.Observe != nil {
-			return o.Observe(m)
+		if o.Every > 0 && m.Step%o.Every == 0 {
+			return save()
 		}
 		return nil
 	})

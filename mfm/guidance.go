@@ -42,15 +42,28 @@ func (g Guidance) Validate() error {
 		return fmt.Errorf("guidance: mix = %g: must lie in [0, 1)", g.Mix)
 	case g.Classes == 0 && (g.Dropout > 0 || g.active()):
 		return fmt.Errorf("guidance needs classes: none are configured")
+	case g.active() && g.Dropout == 0:
+		return fmt.Errorf("guidance of scale %g and mix %g needs a dropout above 0: without it the drift of no class is never trained", g.scale(), g.Mix)
 	}
 	return nil
 }
 
-func (g Guidance) active() bool { return g.Mix > 0 || (g.Scale != 0 && g.Scale != 1) }
+// scale returns ω.
+func (g Guidance) scale() float64 {
+	if g.Scale == 0 {
+		return 1
+	}
+	return g.Scale
+}
 
-// dropClass replaces a share of the labels by "none".
+func (g Guidance) active() bool { return g.Mix > 0 || g.scale() != 1 }
+
+// dropClass replaces a share of the labels by "none". It panics where there should be labels and are none.
 func (g Guidance) dropClass(rng *RNG, class *Node) *Node {
-	if class == nil || g.Dropout == 0 {
+	if g.Classes > 0 && class == nil {
+		panic(fmt.Errorf("guidance with %d classes: the data have no labels", g.Classes))
+	}
+	if g.Dropout == 0 {
 		return class
 	}
 	shape := class.Shape().Clone()
@@ -62,18 +75,14 @@ func (g Guidance) dropClass(rng *RNG, class *Node) *Node {
 // guide returns the guided drift for the rows that have a class, w for the others.
 func (p *problem) guide(r rows, w *Node) *Node {
 	g := p.Guidance
-	if !g.active() || r.Class == nil {
+	if !g.active() {
 		return w
-	}
-	scale := g.Scale
-	if scale == 0 {
-		scale = 1
 	}
 	in := r.Inputs
 	in.U = in.S
 	without := in
 	without.Class = noClass(r.Class, g.Classes)
-	guided := Add(MulScalar(w, scale), MulScalar(p.m.Velocity(p.target, without), 1-scale-g.Mix))
+	guided := Add(MulScalar(w, g.scale()), MulScalar(p.m.Velocity(p.target, without), 1-g.scale()-g.Mix))
 	if g.Mix > 0 {
 		guided = Add(guided, MulScalar(p.m.Velocity(p.target, in), g.Mix))
 	}

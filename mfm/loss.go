@@ -38,7 +38,8 @@ const (
 type Loss struct {
 	Consistency  Consistency  `json:"consistency"`
 	Distillation Distillation `json:"distillation"`
-	// DiagonalShare is the diagonal's share η of the batch, or its weight where the two are summed: loss = η L_diagonal + (1-η) L_consistency.
+	// DiagonalShare is the diagonal's share η of the batch, or its weight where the two are summed: loss = η L_diagonal + (1-η) L_consistency. Zero leaves the
+	// consistency loss alone, which for the semigroup, and for the self-distilled Eulerian and Lagrangian losses, is zero for every flow, the data's or not.
 	DiagonalShare float64 `json:"diagonal_share"`
 	// Sum evaluates both losses on every row of the batch; otherwise the rows are split between them.
 	Sum bool `json:"sum"`

@@ -11,7 +11,7 @@ import (
 )
 
 // State returns all that training depends on, by path: weights, averages, moments, step and random state. The tensors are those of the
-// trainer: use them before the next step. It is empty before the first step has made the weights.
+// trainer: use them before the next step. Before the first step has made the weights there are only the step and the random state.
 func (t *Trainer) State() (map[string]*tensors.Tensor, error) {
 	state := make(map[string]*tensors.Tensor)
 	for v := range t.store.IterVariables() {
@@ -28,20 +28,26 @@ func (t *Trainer) State() (map[string]*tensors.Tensor, error) {
 }
 
 // Restore replaces the trainer's state by one that [Trainer.State] returned, of a trainer with the same configuration. Training then goes on
-// as if it had never stopped, to the bit.
+// as if it had never stopped, to the bit. A state that lacks a tensor is refused, and the trainer left as it was.
 func (t *Trainer) Restore(state map[string]*tensors.Tensor) error {
 	for path := range state {
 		if !isState(path) {
 			return fmt.Errorf("restoring: %q does not belong to a training state", path)
 		}
 	}
-	step, ok := state[stateScope+"/step"]
-	if !ok || step.Shape().Size() != 1 || state[stateScope+"/rng"] == nil {
-		return fmt.Errorf("restoring: the state has no step or no random state")
+	if missing := t.missing(state); missing != "" {
+		return fmt.Errorf("restoring: the state lacks %q: pass a whole one, as Trainer.State returns it", missing)
+	}
+	step := state[stateScope+"/step"]
+	if step.Shape().Size() != 1 {
+		return fmt.Errorf("restoring: the step has shape %s, want one number", step.Shape())
 	}
 	done, err := tensors.CopyFlatData[float32](step)
 	if err != nil {
 		return fmt.Errorf("restoring the step: %w", err)
+	}
+	if done[0] > 0 && len(below(state, WeightsScope)) == 0 {
+		return fmt.Errorf("restoring: the state of step %g has no weights", done[0])
 	}
 	for _, path := range slices.Sorted(maps.Keys(state)) {
 		v := t.store.GetVariable(path)
@@ -57,6 +63,35 @@ func (t *Trainer) Restore(state map[string]*tensors.Tensor) error {
 	}
 	t.done = int64(done[0])
 	return nil
+}
+
+// missing returns the first path that a state has to have and has not, or nothing. A variable that it lacked would start anew, unnoticed. A trainer that has made a step knows
+// its variables; for another one, a weight, moment or average says that the others of its name are due.
+func (t *Trainer) missing(state map[string]*tensors.Tensor) string {
+	var due []string
+	for v := range t.store.IterVariables() {
+		if isState(v.Path()) {
+			due = append(due, v.Path())
+		}
+	}
+	scopes := []string{WeightsScope, momentsScope + "/first", momentsScope + "/second"}
+	for i := range t.config.EMA {
+		scopes = append(scopes, AverageScope(i))
+	}
+	for _, scope := range scopes {
+		for name := range below(state, scope) {
+			for _, other := range scopes {
+				due = append(due, other+name)
+			}
+		}
+	}
+	slices.Sort(due)
+	for _, path := range due {
+		if state[path] == nil {
+			return path
+		}
+	}
+	return ""
 }
 
 func setVariable(v *model.Variable, value *tensors.Tensor) error {

@@ -20,7 +20,7 @@ const (
 	averageScope = "/average" // their moving averages, one scope a decay
 	momentsScope = "/moments"
 	stateScope   = "/state" // step and random state
-	dataScope    = "/data"
+	DataScope    = "/data"  // data sets and frozen weights: what a teacher or a source brings along
 )
 
 // RunConfig says how an objective is minimised.
@@ -31,7 +31,7 @@ type RunConfig struct {
 	Batch int   `json:"batch"`
 	// Accumulate is the number of batches whose gradients are averaged into one step.
 	Accumulate int `json:"accumulate"`
-	// EMA lists decays of moving averages of the weights. While n, the number of steps, is small the decay is at most n/(n+10).
+	// EMA lists decays of moving averages of the weights. After n steps the decay is at most n/(n+10).
 	EMA []float64 `json:"ema"`
 	// Seed of weights, data and noise.
 	Seed int64 `json:"seed"`
@@ -259,7 +259,7 @@ func (t *Trainer) accumulate(g *Graph, rng *RNG, step *Node, weights []*model.Va
 }
 
 func (t *Trainer) loss(rng *RNG, step *Node) Terms {
-	return t.objective(t.store.Scope(WeightsScope), t.store.Scope(dataScope), rng, step)
+	return t.objective(t.store.Scope(WeightsScope), t.store.Scope(DataScope), rng, step)
 }
 
 // weights returns the trained variables by path, an order that a restored trainer shares with the one that was saved.

@@ -30,44 +30,48 @@ func DDPMCorrelation(ip Interpolant, t, to float64) float64 {
 
 // ConditionalDrift returns the drift at inner time s that carries fresh noise (s = 0) along x̄_s = α_s ε + β_s I_{t'} to
 // a sample of p(x_{t'} | x_t = x) (s = 1), from the unconditional drift b alone (GLASS flows, arXiv 2509.25170). s and t are
-// [batch], xbar and x [batch, ...]; t < 1.
+// [batch], xbar and x [batch, ...]; s is in [0, 1], t < t'.
 //
-// Given the data z, y = (x, x̄) is Gaussian with mean μ z, μ = (β_t, β_s β_{t'}), and covariance Σ with entries α_t²,
-// β_s ρ α_{t'} α_t and α_s² + β_s² α_{t'}². Both looks together weigh λ = μᵀΣ⁻¹μ, so E[z | y] = D_{t*}(x*) at
-// β*²/α*² = λ and x* = β* μᵀΣ⁻¹y/λ, and with g the covariance of dx̄_s/ds and y given z
+// Given the data z, x = β_t z + α_t ε₁ and I_{t'} = β_{t'} z + α_{t'} (ρ ε₁ + √(1-ρ²) ε₂). So x̄ less what x says of its noise,
 //
-//	b̄ = β'_s β_{t'} D + gᵀ Σ⁻¹ (y - μ D),   g = (β'_s ρ α_{t'} α_t, α_s α'_s + β_s β'_s α_{t'}²).
+//	y = x̄ - β_s ρ (α_{t'}/α_t) x = B z + k ε₃,   B = β_s (β_{t'} - ρ β_t α_{t'}/α_t),   k² = α_s² + β_s² α_{t'}² (1-ρ²),
 //
-// Where Σ is singular (s = 1 and t' = 1) use the package's ConditionalDrift, which takes that limit.
+// is a look at z whose noise is independent of ε₁, and both looks are fused as those of the package's ConditionalDrift are:
+// into the state x* at time t*, which knows z and ε* = cos φ ε₁ + sin φ ε₃. The rest of the noise, η = sin φ ε₁ - cos φ ε₃,
+// is (β_s β_{t'} x - β_t x̄)/h, and
+//
+//	b̄ = β'_s β_{t'} E[z] + β'_s ρ α_{t'} E[ε₁] + k'_s E[ε₃].
+//
+// The covariance of (x, x̄) is nowhere inverted and no difference cancels that the inputs do not leave, so float32 serves as far as
+// it holds α_t. At t' = 1 it is the package's ConditionalDrift.
 func (tr Transition) ConditionalDrift(b Drift, s, xbar, t, x, class *Node) *Node {
 	ip := tr.Interpolant
 	a, c, dA, dC := ip.Graph(s) // inner schedule: x̄_s = a ε + c I_{t'}
 	alpha, beta, _, _ := ip.Graph(t)
 	alphaTo, betaTo, _, _ := ip.Graph(tr.To)
 
-	cross := Mul(tr.Rho, Mul(alphaTo, alpha)) // covariance of the two noises
-	s11, s12 := Square(alpha), Mul(c, cross)
-	s22 := Add(Square(a), Square(Mul(c, alphaTo)))
-	det := MaxScalar(Sub(Mul(s11, s22), Square(s12)), 1e-12)
-	m1, m2 := beta, Mul(c, betaTo)
-	// solve returns Σ⁻¹ (v1, v2).
-	solve := func(v1, v2 *Node) (w1, w2 *Node) {
-		return Div(Sub(Mul(s22, v1), Mul(s12, v2)), det), Div(Sub(Mul(s11, v2), Mul(s12, v1)), det)
-	}
-	p1, p2 := solve(m1, m2)
-	lambda := MaxScalar(Add(Mul(p1, m1), Mul(p2, m2)), 1e-24)
-	root := Sqrt(lambda)
-	tStar := EffectiveTime(ip, OnesLike(root), root)
-	alphaStar, betaStar, dAlphaStar, dBetaStar := ip.Graph(tStar)
-	// β*/λ = α*/√λ, since β* = α* √λ: divide the one that is known better.
-	scale := Where(GreaterThan(root, OnesLike(root)), Div(betaStar, lambda), Div(alphaStar, root))
-	xStar := Add(Mul(batchLike(Mul(scale, p1), x), x), Mul(batchLike(Mul(scale, p2), x), xbar))
+	shared := Mul(tr.Rho, alphaTo)                                        // standard deviation of the noise that x knows of
+	fresh := Mul(Square(alphaTo), Mul(OneMinus(tr.Rho), OnePlus(tr.Rho))) // variance of the rest
+	k := Sqrt(Add(Square(a), Mul(Square(c), fresh)))
+	// k falls to zero at s = 1 where nothing is fresh; there k = α_s.
+	whole := Equal(k, ZerosLike(k))
+	dK := Where(whole, dA, Div(Add(Mul(a, dA), Mul(Mul(c, dC), fresh)), Where(whole, OnesLike(k), k)))
+	ratio := Div(shared, alpha)
+	look := fuse(ip, k, Mul(c, Sub(betaTo, Mul(ratio, beta))), alpha, beta)
+	state := look.state(Sub(xbar, Mul(batchLike(Mul(c, ratio), x), x)), x)
 
-	w := wronskian(alphaStar, betaStar, dAlphaStar, dBetaStar)
-	denoised := Sub(Mul(batchLike(Div(alphaStar, w), x), b(tStar, xStar, class)), Mul(batchLike(Div(dAlphaStar, w), x), xStar))
+	// Where fuse finds that neither look shows z (s = t = 0), x is its own noise.
+	blind := LessOrEqual(look.h, Scalar(c.Graph(), c.DType(), 1e-12))
+	ofX := Where(blind, OnesLike(c), Div(Mul(c, betaTo), look.h))
+	ofXbar := Where(blind, ZerosLike(c), Div(beta, look.h))
+	known := Sub(Mul(batchLike(ofX, x), x), Mul(batchLike(ofXbar, x), xbar))
 
-	q1, q2 := solve(Mul(dC, cross), Add(Mul(a, dA), Mul(Mul(c, dC), Square(alphaTo))))
-	drift := Mul(batchLike(Mul(dC, betaTo), x), denoised)
-	drift = Add(drift, Mul(batchLike(q1, x), Sub(x, Mul(batchLike(m1, x), denoised))))
-	return Add(drift, Mul(batchLike(q2, x), Sub(xbar, Mul(batchLike(m2, x), denoised))))
+	// E[z] = (α* b - α*' x*)/W* and E[ε*] = (β*' x* - β* b)/W*, W* being the Wronskian at t*.
+	byData, byNoise := Mul(dC, betaTo), Add(Mul(Mul(dC, shared), look.cos), Mul(dK, look.sin))
+	w := wronskian(look.alpha, look.beta, look.dAlpha, look.dBeta)
+	byState := Div(Sub(Mul(byNoise, look.dBeta), Mul(byData, look.dAlpha)), w)
+	byDrift := Div(Sub(Mul(byData, look.alpha), Mul(byNoise, look.beta)), w)
+	byKnown := Sub(Mul(Mul(dC, shared), look.sin), Mul(dK, look.cos))
+	drift := Add(Mul(batchLike(byState, x), state), Mul(batchLike(byDrift, x), b(look.time, state, class)))
+	return Add(drift, Mul(batchLike(byKnown, x), known))
 }

@@ -272,3 +272,5 @@ func TestWhile(t *testing.T) {
 		t.Errorf("loop %v, unrolled %v", got, want)
 	}
 }
+
+func silu(x *Node) *Node { return Mul(x, Sigmoid(x)) }

@@ -1,69 +1,125 @@
 package ad_test
 
 import (
+	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/layers/activation"
-	"github.com/gomlx/gomlx/ml/nn"
+	"github.com/gomlx/gomlx/ml/model"
+	layers "github.com/gomlx/gomlx/ml/nn"
 
 	"github.com/gomfm/gomfm/mfm/ad"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/nn"
 )
 
-// nets are small instances of what the backbones are made of. Their weights are inputs, so that gradients through
-// tangents are checked in the weights.
-func nets() []function {
-	return []function{
-		{
-			name:   "MLP with time embedding",
-			inputs: []in{symmetric(3, 2), uniform(0, 1, 3), symmetric(8, 6), symmetric(6), symmetric(6, 6), symmetric(6, 2)},
-			f: func(x []*Node) []*Node {
-				h := Concatenate([]*Node{x[0], timeEmbedding(x[1], 3)}, -1)
-				h = silu(Add(DotProduct(h, x[2]), ExpandLeftToRank(x[3], 2)))
-				h = Add(h, Tanh(DotProduct(h, x[4])))
-				return []*Node{DotProduct(h, x[5])}
-			},
-		},
-		{
-			name: "UNet",
-			inputs: []in{symmetric(2, 4, 4, 2), uniform(0, 1, 2), // x, t
-				symmetric(3, 3, 2, 4), symmetric(3, 3, 4, 4), symmetric(4, 4), // stem, residual block
-				symmetric(3, 3, 4, 4), symmetric(4, 12), symmetric(4, 4), // down, attention
-				symmetric(3, 3, 8, 2)}, // out
-			f: func(x []*Node) []*Node { return []*Node{unet(x[0], x[1], x[2:])} },
-		},
-		{
-			name:   "transformer on embeddings",
-			inputs: []in{symmetric(5, 4), symmetric(4), symmetric(4), symmetric(4, 12), symmetric(4), symmetric(4, 4), symmetric(4)},
-			f: func(x []*Node) []*Node {
-				tokens := Const(x[0].Graph(), [][][]int32{{{0}, {3}, {2}}, {{4}, {3}, {0}}})
-				h := nn.LayerNorm(Gather(x[0], tokens), []int{-1}, 1e-5, x[1], x[2], nil)
-				qkv := projection(h, x[3], x[4])
-				for i := range qkv {
-					qkv[i] = Reshape(qkv[i], 2, 3, 2, 2)
-				}
-				attended := Einsum("bhqk,bkhd->bqhd", Softmax(Einsum("bqhd,bkhd->bhqk", qkv[0], qkv[1])), qkv[2])
-				h = Add(h, Reshape(attended, 2, 3, 4))
-				h = nn.Dense(h, x[5], x[6], compute.DenseLayoutInputOutputs, activation.TypeGelu)
-				return []*Node{rmsNorm(h), activation.GeluApproximate(ReduceMax(h, 1)), Softmax(h)}
-			},
+// network is a backbone for states [batch, ...].
+type network struct {
+	name     string
+	backbone nn.Backbone
+	state    []int
+	classes  bool
+}
+
+// networks are the backbones at small sizes, with classes and attention.
+func networks() []network {
+	return []network{
+		{"MLP", nn.MLP(nn.MLPConfig{Width: 5, Depth: 2, Activation: "silu", Classes: 2, OutputGain: 1}), []int{3, 2}, true},
+		{"UNet", nn.UNet(nn.UNetConfig{Patch: 2, Channels: []int{2, 4}, Blocks: 1, Attention: []int{1}, Heads: 2, Groups: 2, Embedding: 3, Classes: 2}), []int{2, 8, 4, 1}, true},
+	}
+}
+
+// build returns the backbone's output for s, u, t, x̄, x and what x̄ and x say together, all nodes of x, with the weights of the graph's store.
+func (n network) build(x []*Node) *Node {
+	in := nn.Inputs{S: x[0], U: x[1], T: x[2], FusedT: x[3], Xbar: x[4], X: x[5], Fused: x[6]}
+	if n.classes {
+		in.Class = Iota(x[0].Graph(), shapes.Make(dtypes.Int32, n.state[0]), 0)
+	}
+	return n.backbone(model.GetStore(x[0]).Scope("/"+n.name), in)
+}
+
+// weights are the variables that a store has of the network, by path.
+func (n network) weights(store *model.Store) []*model.Variable {
+	return slices.SortedFunc(store.Scope("/"+n.name).IterVariables(), func(a, b *model.Variable) int { return strings.Compare(a.Path(), b.Path()) })
+}
+
+// states are the inputs that are not weights.
+func (n network) states() []in {
+	batch := n.state[0]
+	return []in{uniform(0, 0.4, batch), uniform(0.5, 1, batch), uniform(0, 1, batch), uniform(0, 1, batch), symmetric(n.state...), symmetric(n.state...), symmetric(n.state...)}
+}
+
+// function has the weights among its inputs, so that derivatives in them are checked as well.
+func (n network) function(t testing.TB) function {
+	t.Helper()
+	g := NewGraph(backendtest.New(t), n.name)
+	defer g.Finalize()
+	store := model.NewStore()
+	model.SetStore(g, store)
+	var x []*Node
+	inputs := n.states()
+	for i, input := range inputs {
+		x = append(x, Parameter(g, fmt.Sprint(i), shapes.Make(dtypes.Float64, input.dims...)))
+	}
+	n.build(x)
+	for _, w := range n.weights(store) {
+		dims := w.Shape().Dimensions
+		width := 1.5 * math.Sqrt(float64(dims[len(dims)-1])/float64(w.Shape().Size()))
+		inputs = append(inputs, uniform(-width, width, dims...))
+	}
+	return function{name: n.name, inputs: inputs, f: func(x []*Node) []*Node {
+		n.build(x) // makes the variables
+		for i, w := range n.weights(model.GetStore(x[0])) {
+			w.SetNodeValue(x[len(n.states())+i])
+		}
+		return []*Node{n.build(x)}
+	}}
+}
+
+// nets are the backbones and, of what is not in them, a transformer out of GoMLX's own layers.
+func nets(t testing.TB) []function {
+	var all []function
+	for _, n := range networks() {
+		all = append(all, n.function(t))
+	}
+	return append(all, transformer())
+}
+
+func transformer() function {
+	return function{
+		name:   "transformer on embeddings",
+		inputs: []in{symmetric(5, 4), symmetric(4), symmetric(4), symmetric(4, 12), symmetric(4), symmetric(4, 4), symmetric(4)},
+		f: func(x []*Node) []*Node {
+			tokens := Const(x[0].Graph(), [][][]int32{{{0}, {3}, {2}}, {{4}, {3}, {0}}})
+			h := layers.LayerNorm(Gather(x[0], tokens), []int{-1}, 1e-5, x[1], x[2], nil)
+			qkv := projection(h, x[3], x[4])
+			for i := range qkv {
+				qkv[i] = Reshape(qkv[i], 2, 3, 2, 2)
+			}
+			attended := Einsum("bhqk,bkhd->bqhd", Softmax(Einsum("bqhd,bkhd->bhqk", qkv[0], qkv[1])), qkv[2])
+			h = Add(h, Reshape(attended, 2, 3, 4))
+			h = layers.Dense(h, x[5], x[6], compute.DenseLayoutInputOutputs, activation.TypeGelu)
+			return []*Node{rmsNorm(h), activation.GeluApproximate(ReduceMax(h, 1)), Softmax(h)}
 		},
 	}
 }
 
-func TestNets(t *testing.T) { check(t, nets()) }
+func TestNets(t *testing.T) { check(t, nets(t)) }
 
 // TestDoubleReverse compares the two ways to a tangent.
 func TestDoubleReverse(t *testing.T) {
-	for _, f := range nets() {
+	for _, f := range nets(t) {
 		t.Run(f.name, func(t *testing.T) {
 			k := len(f.inputs)
-			exec := MustNewExec(backendtest.New(t), func(x []*Node) []*Node {
+			exec := model.MustNewExec(backendtest.New(t), model.NewStore(), func(_ *model.Scope, x []*Node) []*Node {
 				ys := f.f(x[:k])
 				return append(ad.JVP(ys, x[:k], x[k:]), ad.DoubleReverse(ys, x[:k], x[k:])...)
 			})
@@ -83,27 +139,6 @@ func TestDoubleReverse(t *testing.T) {
 	}
 }
 
-// unet with one residual block, one level below with attention, and a skip connection. w are its weights.
-func unet(x, t *Node, w []*Node) *Node {
-	conv := func(x, kernel *Node) *Node { return Convolve(x, kernel).PadSame().Done() }
-	h := conv(x, w[0])
-	scale := DotProduct(timeEmbedding(t, 2), w[2])
-	h = Add(h, Mul(conv(silu(groupNorm(h, 2)), w[1]), InsertAxes(AddScalar(scale, 1), 1, 1)))
-	skip := h
-
-	h = Convolve(h, w[3]).PadSame().Strides(2).Done()
-	b, height, width, channels := h.Shape().Dim(0), h.Shape().Dim(1), h.Shape().Dim(2), h.Shape().Dim(3)
-	tokens := Reshape(groupNorm(h, 2), b, height*width, channels)
-	qkv := Split(Einsum("bnc,cd->bnd", tokens, w[4]), -1, 3)
-	scores := MulScalar(Einsum("bqc,bkc->bqk", qkv[0], qkv[1]), 1/math.Sqrt(float64(channels)))
-	attended := Einsum("bqk,bkc->bqc", Softmax(scores), qkv[2])
-	h = Add(h, Reshape(Einsum("bnc,cd->bnd", attended, w[5]), b, height, width, channels))
-
-	h = BroadcastToDims(Reshape(h, b, height, 1, width, 1, channels), b, height, 2, width, 2, channels)
-	h = Concatenate([]*Node{Reshape(h, b, 2*height, 2*width, channels), skip}, -1)
-	return conv(silu(h), w[6])
-}
-
 // projection to queries, keys and values, [batch, tokens, channels], in one op where the backend has it.
 func projection(x, w, bias *Node) []*Node {
 	c := x.Shape().Dim(-1)
@@ -120,21 +155,6 @@ func projection(x, w, bias *Node) []*Node {
 			return outputs
 		}, true)
 	return outputs
-}
-
-func silu(x *Node) *Node { return Mul(x, Sigmoid(x)) }
-
-func timeEmbedding(t *Node, frequencies int) *Node {
-	angles := Mul(InsertAxes(t, -1), AddScalar(Iota(t.Graph(), shapes.Make(t.DType(), 1, frequencies), 1), 1))
-	return Concatenate([]*Node{Sin(angles), Cos(angles)}, -1)
-}
-
-func groupNorm(x *Node, groups int) *Node {
-	dims := x.Shape().Dimensions
-	g := Reshape(x, dims[0], dims[1]*dims[2], groups, dims[3]/groups)
-	g = Sub(g, ReduceAndKeep(g, ReduceMean, 1, 3))
-	g = Mul(g, Rsqrt(AddScalar(ReduceAndKeep(Square(g), ReduceMean, 1, 3), 1e-5)))
-	return Reshape(g, dims...)
 }
 
 func rmsNorm(x *Node) *Node {

@@ -26,7 +26,7 @@ type ClassifierConfig struct {
 	Train mfm.RunConfig `json:"train"`
 }
 
-// DefaultClassifierConfig is a small convolutional network, trained in a minute or two on two CPU cores.
+// DefaultClassifierConfig is a small convolutional network, trained in three to five minutes on two CPU cores (data/weights/classifier*/log.json).
 func DefaultClassifierConfig(noised bool) ClassifierConfig {
 	c := ClassifierConfig{Network: nn.DefaultClassifier(), Noised: noised, Shift: 2, Train: mfm.DefaultTrainConfig().RunConfig}
 	c.Train.Batch, c.Train.Steps = 128, 1500
@@ -49,18 +49,34 @@ func (c ClassifierConfig) Validate() error {
 	return c.Train.Validate()
 }
 
-// Classifier is a classifier of images with its weights.
-type Classifier struct {
-	Config  ClassifierConfig
-	backend compute.Backend
-	exec    *model.Exec
-	shape   []int
+// CheckLabels returns an error unless every image has a label, and the network a class for it.
+func (c ClassifierConfig) CheckLabels(images *data.Images) error {
+	if images.Labels == nil {
+		return fmt.Errorf("the %d images have no labels: load them together with their labels", images.N)
+	}
+	if err := images.Validate(); err != nil {
+		return err
+	}
+	if _, err := images.ClassCounts(c.Network.Classes); err != nil {
+		return fmt.Errorf("%w: network.classes = %d, these images need %d", err, c.Network.Classes, images.Classes())
+	}
+	return nil
 }
 
-// TrainClassifier trains a classifier on images with labels; see [Run].
+// Classifier is a classifier of images with its weights.
+type Classifier struct {
+	Config ClassifierConfig
+	exec   *model.Exec
+	shape  []int
+}
+
+// TrainClassifier trains a classifier on images with labels, all of them below Network.Classes; see [Run].
 func TrainClassifier(ctx context.Context, b compute.Backend, config ClassifierConfig, images *data.Images, o RunOptions) (*Classifier, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
+	}
+	if err := config.CheckLabels(images); err != nil {
+		return nil, fmt.Errorf("training a classifier: %w", err)
 	}
 	labels := make([]int32, images.N)
 	for i, l := range images.Labels {
@@ -146,7 +162,7 @@ func newClassifier(b compute.Backend, config ClassifierConfig, store *model.Stor
 	if err != nil {
 		return nil, fmt.Errorf("preparing the classifier: %w", err)
 	}
-	return &Classifier{Config: config, backend: b, exec: exec, shape: shape}, nil
+	return &Classifier{Config: config, exec: exec, shape: shape}, nil
 }
 
 // Probabilities returns p(class | x_t) for flat images, [n, height, width, channels] with pixels as in training, as rows [n][classes]. t is the
@@ -180,8 +196,11 @@ func (c *Classifier) Probabilities(images []float32, t float64) ([][]float64, er
 	return out, nil
 }
 
-// Accuracy returns the share of clean images whose likeliest class is their label.
+// Accuracy returns the share of clean images whose likeliest class is their label. Images without labels, or with one that the classifier does not know, are an error.
 func (c *Classifier) Accuracy(images *data.Images) (float64, error) {
+	if err := c.Config.CheckLabels(images); err != nil {
+		return 0, fmt.Errorf("accuracy of a classifier: %w", err)
+	}
 	probabilities, err := c.Probabilities(images.Float32(), 1)
 	if err != nil {
 		return 0, err

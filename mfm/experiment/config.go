@@ -13,7 +13,8 @@ import (
 	"strings"
 )
 
-// Presets are the names of the scales that every experiment has a configuration for: quick for a laptop's CPU, full for the figures that the project quotes and for GPUs.
+// Presets are the names of the scales that every experiment has a configuration for: quick for a minute or a few on a laptop's CPU, full for hours of it or a GPU. The project's figures
+// are of quick for mixtures and classifiers, of full for maps of digits. The notebooks' presets go by the same names, but say how much of a notebook to run.
 func Presets() []string { return []string{"quick", "full"} }
 
 // GMMPreset returns the configuration of a mixture's map at a scale of [Presets]: quick is [DefaultGMMConfig], full has more and larger steps.

@@ -11,7 +11,11 @@ import (
 	"github.com/gomfm/gomfm/mfm/metric"
 )
 
-// GenerationRow is the quality of unconditional one-step samples, the posterior at t = 0, in the eyes of a classifier.
+// nearestImages is how many samples and held-out images are compared with every training image.
+const nearestImages = 200
+
+// GenerationRow is the quality of unconditional samples, the posterior at t = 0, in the eyes of a classifier. The distances to training images are medians over the first 200
+// samples and held-out images, or all where there are fewer.
 type GenerationRow struct {
 	Steps          int       `json:"steps"`            // of the flow map a sample; NFE
 	Samples        int       `json:"samples"`          //
@@ -35,9 +39,12 @@ type ClassRow struct {
 	Diversity      float64 `json:"diversity"`       // root mean square deviation of the samples, per pixel, mean over contexts
 }
 
-// Generation judges n samples drawn with sampler from the map.
+// Generation judges n samples drawn with sampler from the map, by a classifier of clean images.
 func (e *Digits) Generation(ctx context.Context, sampler *mfm.Sampler, judge *Classifier, heldOut *data.Images, n int, seed int64) (GenerationRow, error) {
 	row := GenerationRow{Steps: sampler.NFE(), Samples: n}
+	if err := judge.Config.CheckLabels(e.Data); err != nil {
+		return row, fmt.Errorf("judging samples by the training images' classes: %w", err)
+	}
 	samples, err := sampler.Unconditional(ctx, seed, n, nil)
 	if err != nil {
 		return row, err
@@ -46,13 +53,14 @@ func (e *Digits) Generation(ctx context.Context, sampler *mfm.Sampler, judge *Cl
 	if err != nil {
 		return row, err
 	}
-	classes := make([]int, n)
+	classes, confident := make([]int, n), 0
 	for i, p := range probabilities {
 		classes[i] = argmax(p)
 		if p[classes[i]] > 0.9 {
-			row.Confident += 1 / float64(n)
+			confident++
 		}
 	}
+	row.Confident = float64(confident) / float64(n)
 	row.ConfidentSE = math.Sqrt(row.Confident * (1 - row.Confident) / float64(n))
 	k := judge.Config.Network.Classes
 	if row.Classes, err = metric.Histogram(classes, k); err != nil {
@@ -67,20 +75,20 @@ func (e *Digits) Generation(ctx context.Context, sampler *mfm.Sampler, judge *Cl
 		row.LargestGap = max(row.LargestGap, math.Abs(row.Classes[c]-row.ClassesData[c]))
 	}
 	train, size := e.Data.Float32(), e.Data.Dim()
-	row.NearestSamples = medianNearest(samples[:min(n, 200)*size], train, size)
+	row.NearestSamples = medianNearest(samples[:min(n, nearestImages)*size], train, size)
 	held := heldOut.Float32()
-	row.NearestHeldOut = medianNearest(held[:min(heldOut.N, 200)*size], train, size)
+	row.NearestHeldOut = medianNearest(held[:min(heldOut.N, nearestImages)*size], train, size)
 	return row, nil
 }
 
-// Classes compares, at time t, the classes of n one-step posterior samples for each of the given number of held-out images with what the noised classifier says.
+// Classes compares, at time t, the classes of n posterior samples, at least two, for each of the given number of held-out images with what the noised classifier says.
 func (e *Digits) Classes(ctx context.Context, sampler *mfm.Sampler, judge, noised *Classifier, heldOut *data.Images, t float64, contexts, n int, seed int64) (ClassRow, error) {
 	row := ClassRow{T: t, Contexts: contexts, Samples: n}
 	if !noised.Config.Noised {
 		return row, fmt.Errorf("comparing classes: the second classifier was not trained on noised images")
 	}
-	if contexts > heldOut.N {
-		return row, fmt.Errorf("comparing classes: %d contexts need as many held-out images, there are %d", contexts, heldOut.N)
+	if contexts < 1 || contexts > heldOut.N {
+		return row, fmt.Errorf("comparing classes: contexts = %d: must lie in [1, %d], the number of held-out images", contexts, heldOut.N)
 	}
 	size, rng := e.Data.Dim(), rand.New(rand.NewPCG(uint64(seed), 1))
 	x := e.Contexts(heldOut, t, contexts, rng)

@@ -56,6 +56,9 @@ func NewGMM(config GMMConfig) (*GMM, error) {
 	if err := config.Network.Validate(); err != nil {
 		return nil, err
 	}
+	if n, g := config.Network.Classes, config.Train.Loss.Guidance.Classes; n != 0 || g != 0 {
+		return nil, fmt.Errorf("network.classes = %d, train.loss.guidance.classes = %d: samples of a mixture have no classes", n, g)
+	}
 	p, err := mixtureParametrization(config)
 	if err != nil {
 		return nil, err

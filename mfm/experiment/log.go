@@ -6,30 +6,43 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gomfm/gomfm/mfm"
 )
 
-// runLog thins the figures of all steps to about five hundred entries.
+// runLog thins the figures of all steps to about five hundred entries, each the mean over a window of steps. A checkpoint inside a window keeps what the window has so far, so
+// that a run which goes on from there ends it alike: in a file of its own, since the log is for readers.
 type runLog struct {
 	entries []LogEntry
+	open    []window // what checkpoints inside a window had of it, up to their step
 	every   int64
 	total   int64
 	now     func() time.Time
 	start   time.Time
 	before  float64 // seconds of the runs that were interrupted
-	sum     LogEntry
-	n       float64
+	window  window
 	smooth  float64
 }
 
+// window holds sums over the steps since the last entry.
+type window struct {
+	LogEntry
+	N float64 `json:"n"`
+}
+
 func newLog(total int64, now func() time.Time) *runLog {
-	return &runLog{every: max(total/500, 1), total: total, now: now, start: now(), smooth: math.NaN()}
+	return &runLog{entries: []LogEntry{}, every: max(total/500, 1), total: total, now: now, start: now(), smooth: math.NaN()}
 }
 
 // read takes over the log of an interrupted run; there may be none.
-func (l *runLog) read(path string) error {
+func (l *runLog) read(dir string) error {
+	return errors.Join(readLog(filepath.Join(dir, logFile), &l.entries), readLog(filepath.Join(dir, openLogFile), &l.open))
+}
+
+func readLog(path string, entries any) error {
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -37,31 +50,46 @@ func (l *runLog) read(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(raw, &l.entries); err != nil {
+	if err := json.Unmarshal(raw, entries); err != nil {
 		return fmt.Errorf("log %s: %w: delete it to start another", path, err)
 	}
 	return nil
 }
 
-// cut drops what an interrupted run logged from step on, which will be done again.
-func (l *runLog) cut(step int64) {
-	keep := 0
-	for keep < len(l.entries) && l.entries[keep].Step < step {
-		keep++
+// write keeps the log for a checkpoint of the given step, which is about to be written; keep of them stay.
+func (l *runLog) write(dir string, step int64, keep int) error {
+	if l.window.N > 0 {
+		l.window.Step, l.window.Seconds = step, l.elapsed().Seconds()
+		l.open = append(slices.DeleteFunc(l.open, func(w window) bool { return w.Step >= step }), l.window) // it may have failed before
+		l.open = l.open[max(len(l.open)-keep-1, 0):]                                                        // the oldest checkpoint goes only once the new one is there
+		if err := writeJSON(filepath.Join(dir, openLogFile), l.open); err != nil {
+			return err
+		}
 	}
-	l.entries = l.entries[:keep]
-	if keep > 0 {
-		l.before = l.entries[keep-1].Seconds
+	return writeJSON(filepath.Join(dir, logFile), l.entries)
+}
+
+// cut drops what an interrupted run logged from step on, which will be done again, and goes on with the window that step is in.
+func (l *runLog) cut(step int64) {
+	l.entries = slices.DeleteFunc(l.entries, func(e LogEntry) bool { return e.Step >= step })
+	l.open = slices.DeleteFunc(l.open, func(w window) bool { return w.Step >= step })
+	if n := len(l.entries); n > 0 {
+		l.before = l.entries[n-1].Seconds
+	}
+	l.window = window{}
+	if n := len(l.open); n > 0 && l.open[n-1].Step == step-1 {
+		l.window, l.before = l.open[n-1], l.open[n-1].Seconds
 	}
 	l.start = l.now()
 }
 
 func (l *runLog) add(m mfm.Metrics) {
-	l.sum.Loss += m.Loss
-	l.sum.Diagonal += m.Diagonal
-	l.sum.Consistency += m.Consistency
-	l.sum.GradientNorm += m.GradientNorm
-	l.n++
+	w := &l.window
+	w.Loss += m.Loss
+	w.Diagonal += m.Diagonal
+	w.Consistency += m.Consistency
+	w.GradientNorm += m.GradientNorm
+	w.N++
 	if math.IsNaN(l.smooth) {
 		l.smooth = m.Loss
 	}
@@ -70,10 +98,10 @@ func (l *runLog) add(m mfm.Metrics) {
 		return
 	}
 	l.entries = append(l.entries, LogEntry{
-		Step: m.Step, Loss: l.sum.Loss / l.n, Diagonal: l.sum.Diagonal / l.n, Consistency: l.sum.Consistency / l.n,
-		GradientNorm: l.sum.GradientNorm / l.n, Rate: m.Rate, Seconds: l.elapsed().Seconds(),
+		Step: m.Step, Loss: w.Loss / w.N, Diagonal: w.Diagonal / w.N, Consistency: w.Consistency / w.N,
+		GradientNorm: w.GradientNorm / w.N, Rate: m.Rate, Seconds: l.elapsed().Seconds(),
 	})
-	l.sum, l.n = LogEntry{}, 0
+	*w = window{}
 }
 
 // recent returns the loss of late, for a progress bar; 0 before the first step.
@@ -90,12 +118,12 @@ func (l *runLog) elapsed() time.Duration {
 
 // ReadLog returns the log of the run in dir.
 func ReadLog(dir string) ([]LogEntry, error) {
-	l := newLog(1, time.Now)
-	if err := l.read(dir + "/" + logFile); err != nil {
+	var entries []LogEntry
+	if err := readLog(filepath.Join(dir, logFile), &entries); err != nil {
 		return nil, err
 	}
-	if len(l.entries) == 0 {
+	if len(entries) == 0 {
 		return nil, fmt.Errorf("run %s has no log", dir)
 	}
-	return l.entries, nil
+	return entries, nil
 }

@@ -27,12 +27,12 @@ type DigitsConfig struct {
 // near noise, where posteriors are wide and hard to learn.
 func DefaultDigitsConfig() DigitsConfig {
 	c := DigitsConfig{Interpolant: "linear", Parametrization: "gaussian", Network: nn.DefaultUNet(), Train: mfm.DefaultTrainConfig()}
-	c.Network.Channels = []int{48, 96}
-	c.Train.Batch, c.Train.Steps = 64, 9000
-	c.Train.Optimizer.Method, c.Train.Optimizer.Rate, c.Train.Optimizer.Warmup = "adam", 1.5e-3, 200
+	c.Network.Channels = []int{64, 128}
+	c.Train.Batch, c.Train.Steps = 64, 8000
+	c.Train.Optimizer.Method, c.Train.Optimizer.Rate, c.Train.Optimizer.Warmup = "muon", 5e-3, 200
 	c.Train.EMA = []float64{0.999}
 	c.Train.Loss.Distillation = mfm.Teacher
-	c.Train.Loss.Laws = mfm.Laws{ContextPower: 1.5, ContextZero: 0.2, StartPower: 1, WholeGap: 0.1}
+	c.Train.Loss.Laws = mfm.Laws{ContextPower: 2, ContextZero: 0.2, StartPower: 1, WholeGap: 0.1}
 	return c
 }
 
@@ -55,6 +55,9 @@ func NewDigits(config DigitsConfig, images *data.Images) (*Digits, error) {
 		return nil, err
 	}
 	if err := config.Network.Validate(); err != nil {
+		return nil, err
+	}
+	if err := config.checkLoss(images); err != nil {
 		return nil, err
 	}
 	var p mfm.Parametrization
@@ -83,11 +86,44 @@ func NewDigits(config DigitsConfig, images *data.Images) (*Digits, error) {
 	}, nil
 }
 
+// checkLoss returns an error where the loss asks for what the images or their closed form do not have.
+func (c DigitsConfig) checkLoss(images *data.Images) error {
+	loss, classes := c.Train.Loss, c.Network.Classes
+	if loss.Guidance.Classes != classes {
+		return fmt.Errorf("network.classes = %d and train.loss.guidance.classes = %d: they must be one number", classes, loss.Guidance.Classes)
+	}
+	if classes > 0 {
+		if images.Labels == nil {
+			return fmt.Errorf("network.classes = %d: the images have no labels", classes)
+		}
+		if _, err := images.ClassCounts(classes); err != nil {
+			return fmt.Errorf("network.classes = %d: %w", classes, err)
+		}
+		if loss.Distillation == mfm.Teacher {
+			return fmt.Errorf("network.classes = %d with a teacher: the data set's closed form knows no classes, use distillation self", classes)
+		}
+	}
+	if loss.Consistency == mfm.Lagrangian && loss.Distillation == mfm.Teacher {
+		return fmt.Errorf("the Lagrangian loss needs the drift at the points that the map reaches, where that of a mixture of points grows without bound" +
+			" as u goes to 1: use distillation self, or another loss")
+	}
+	return nil
+}
+
 // Shape returns the shape of one image, [height, width, channels].
 func (e *Digits) Shape() []int { return []int{e.Data.Height, e.Data.Width, e.Data.Channels} }
 
-// Source draws images inside the training step, without classes.
-func (e *Digits) Source() (mfm.Source, error) { return mfm.DataSet(e.pixels, nil) }
+// Source draws images inside the training step, with their classes where the network has classes.
+func (e *Digits) Source() (mfm.Source, error) {
+	if e.Config.Network.Classes == 0 {
+		return mfm.DataSet(e.pixels, nil)
+	}
+	labels := make([]int32, e.Data.N)
+	for i, l := range e.Data.Labels {
+		labels[i] = int32(l)
+	}
+	return mfm.DataSet(e.pixels, tensors.FromFlatDataAndDimensions(labels, e.Data.N))
+}
 
 // Empirical returns the empirical law, the training images as a mixture of points, whose posteriors are exact.
 func (e *Digits) Empirical() (*gmm.Mixture, error) {
@@ -98,7 +134,7 @@ func (e *Digits) Empirical() (*gmm.Mixture, error) {
 func (e *Digits) Teacher() mfm.Drift {
 	return func(t, x, _ *Node) *Node {
 		g := t.Graph()
-		points := mfm.DeviceValue(model.GetStore(g).Scope("/data"), g, "samples", e.pixels)
+		points := mfm.DeviceValue(model.GetStore(g).Scope(mfm.DataScope), g, "samples", e.pixels)
 		flat := Reshape(x, x.Shape().Dim(0), -1)
 		b := gmm.PointsDrift(e.Map.Interpolant, Reshape(points, points.Shape().Dim(0), -1), t, flat)
 		return Reshape(b, x.Shape().Dimensions...)

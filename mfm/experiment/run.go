@@ -23,6 +23,7 @@ import (
 const (
 	configFile  = "config.json"
 	logFile     = "log.json"
+	openLogFile = "log-open.json" // see [runLog]
 	weightsFile = "weights.safetensors"
 )
 
@@ -50,16 +51,15 @@ type LogEntry struct {
 
 // RunOptions say what a training run keeps and shows.
 type RunOptions struct {
-	Dir     string                      // folder of the run; empty: nothing is kept
-	Command string                      // for the manifest
-	Data    string                      // for the manifest
-	Every   int64                       // steps between checkpoints; 0: twenty in the run
-	Keep    int                         // newest checkpoints that stay; 0: two
-	Sink    progress.Sink               // nil: nothing is shown
-	Observe func(mfm.Metrics) error     // nil: nothing
-	Problem func(error)                 // told of each damaged checkpoint; nil: nobody
-	Now     func() time.Time            // nil: time.Now
-	Average func(t *mfm.Trainer) string // scope of the weights to keep at the end; nil: the last moving average, or the weights
+	Dir     string                  // folder of the run; empty: nothing is kept
+	Command string                  // for the manifest
+	Data    string                  // for the manifest
+	Every   int64                   // steps between checkpoints; 0: twenty in the run
+	Keep    int                     // newest checkpoints that stay; 0: two
+	Sink    progress.Sink           // nil: nothing is shown
+	Observe func(mfm.Metrics) error // of each step, before its checkpoint; nil: nothing
+	Problem func(error)             // told of each damaged checkpoint; nil: nobody
+	Now     func() time.Time        // nil: time.Now
 }
 
 // Run trains, with everything in one folder: configuration, log, checkpoints, and at the end the averaged weights. It goes on where an interrupted run
@@ -68,7 +68,7 @@ func Run(ctx context.Context, t *mfm.Trainer, kind string, config any, o RunOpti
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	total := t.Config().Steps
+	total, keep := t.Config().Steps, cmp.Or(o.Keep, 2)
 	if o.Every == 0 {
 		o.Every = max(total/20, 1)
 	}
@@ -84,15 +84,16 @@ func Run(ctx context.Context, t *mfm.Trainer, kind string, config any, o RunOpti
 		if err := claim(o.Dir, Manifest{Kind: kind, Command: o.Command, Data: o.Data, Config: raw}); err != nil {
 			return err
 		}
-		if err := log.read(filepath.Join(o.Dir, logFile)); err != nil {
+		if err := waitForFolder(ctx, o.Dir); err != nil {
+			return err
+		}
+		if err := log.read(o.Dir); err != nil {
 			return err
 		}
 	}
-	if err := waitForFolder(ctx, o.Dir); err != nil {
-		return err
-	}
 	first := true
-	err := mfm.Fit(ctx, t, mfm.FitOptions{Dir: o.Dir, Every: o.Every, Keep: cmp.Or(o.Keep, 2), Problem: o.Problem, Observe: func(m mfm.Metrics) error {
+	saving := func() error { return log.write(o.Dir, t.Done(), keep) }
+	err := mfm.Fit(ctx, t, mfm.FitOptions{Dir: o.Dir, Every: o.Every, Keep: keep, Saving: saving, Problem: o.Problem, Observe: func(m mfm.Metrics) error {
 		if first {
 			first = false
 			log.cut(m.Step)
@@ -104,11 +105,6 @@ func Run(ctx context.Context, t *mfm.Trainer, kind string, config any, o RunOpti
 		if o.Sink != nil {
 			o.Sink.Update(progress.Report{Step: m.Step, Total: total, Loss: log.recent()})
 		}
-		if o.Dir != "" && m.Step%o.Every == 0 {
-			if err := writeJSON(filepath.Join(o.Dir, logFile), log.entries); err != nil {
-				return err
-			}
-		}
 		if o.Observe != nil {
 			return o.Observe(m)
 		}
@@ -116,9 +112,6 @@ func Run(ctx context.Context, t *mfm.Trainer, kind string, config any, o RunOpti
 	}})
 	if o.Sink != nil {
 		o.Sink.Done(progress.Report{Step: t.Done(), Total: total, Loss: log.recent(), Elapsed: log.elapsed()}, err)
-	}
-	if o.Dir != "" && !first { // a folder that another process writes to stays as it is
-		err = errors.Join(err, writeJSON(filepath.Join(o.Dir, logFile), log.entries))
 	}
 	if err != nil || o.Dir == "" {
 		return err
@@ -153,9 +146,6 @@ func claim(dir string, m Manifest) error {
 
 // waitForFolder waits a few seconds for whoever has the folder's checkpoints open: a process that was killed just now may still be on its way out.
 func waitForFolder(ctx context.Context, dir string) error {
-	if dir == "" {
-		return nil
-	}
 	patience, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	for {
@@ -176,14 +166,11 @@ func waitForFolder(ctx context.Context, dir string) error {
 
 // exportWeights writes the weights that a reader of the run wants: the last moving average, or the weights where there is none.
 func exportWeights(t *mfm.Trainer, o RunOptions) error {
-	scope := mfm.WeightsScope
-	if n := len(t.Config().EMA); n > 0 {
-		scope = mfm.AverageScope(n - 1)
+	state, err := t.State()
+	if err != nil {
+		return err
 	}
-	if o.Average != nil {
-		scope = o.Average(t)
-	}
-	weights, err := t.Weights(scope)
+	weights, err := mfm.StateWeights(state)
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,14 @@
 package experiment_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,18 +81,65 @@ func TestRunGoesOn(t *testing.T) {
 			t.Errorf("%s differs from that of an uninterrupted run", name)
 		}
 	}
-	wholeLog, err := experiment.ReadLog(whole)
+	compareLogs(t, parts, whole, 12)
+}
+
+// compareLogs compares two logs of the given number of entries, but for their seconds.
+func compareLogs(t *testing.T, dir, wantDir string, n int) {
+	t.Helper()
+	got, err := experiment.ReadLog(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	partsLog, err := experiment.ReadLog(parts)
+	want, err := experiment.ReadLog(wantDir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	same := func(a, b experiment.LogEntry) bool { a.Seconds, b.Seconds = 0, 0; return a == b }
-	if len(wholeLog) != 12 || !slices.EqualFunc(wholeLog, partsLog, same) {
-		t.Errorf("logs differ: %v\nand %v", wholeLog, partsLog)
+	if len(want) != n || !slices.EqualFunc(got, want, same) {
+		t.Errorf("logs differ: %v\nand %v", got, want)
 	}
+	if !slices.IsSortedFunc(got, func(a, b experiment.LogEntry) int { return cmp.Compare(a.Seconds, b.Seconds) }) {
+		t.Errorf("seconds fall in %v", got)
+	}
+}
+
+// An entry of the log is a mean over ten steps here. A run that is stopped between two of them, and whose next checkpoint fails after its log was written, as by a kill, ends with
+// the log of one that never was.
+func TestRunGoesOnInsideAnEntry(t *testing.T) {
+	c := tinyConfig()
+	c.Train.Steps = 5000
+	b, e, broken := backendtest.New(t), newGMM(t, c), errors.New("stop here")
+	whole, parts := t.TempDir(), t.TempDir()
+	train := func(dir string, last int64) (first int64, err error) {
+		_, err = e.Train(t.Context(), b, experiment.RunOptions{Dir: dir, Every: 15, Observe: func(m mfm.Metrics) error {
+			if first == 0 {
+				first = m.Step
+			}
+			return stopAfter(last, broken)(m)
+		}})
+		if !errors.Is(err, broken) {
+			t.Fatalf("stopped with error %v", err)
+		}
+		return first, err
+	}
+	train(whole, 40)
+	train(parts, 13)
+	// Where its manifest should go there is a folder, until the run goes on.
+	blocked := filepath.Join(parts, "step-000000027.json")
+	if err := os.MkdirAll(filepath.Join(blocked, "full"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if first, err := train(parts, 27); first != 14 || !strings.Contains(err.Error(), "step 27") {
+		t.Errorf("went on with step %d, and with error %v; want step 14, and one of the checkpoint of step 27", first, err)
+	}
+	if err := os.RemoveAll(blocked); err != nil {
+		t.Fatal(err)
+	}
+	if first, _ := train(parts, 40); first != 16 {
+		t.Errorf("went on with step %d, want 16", first)
+	}
+	compareLogs(t, parts, whole, 4)
 }
 
 func TestRunEndsWithItsContext(t *testing.T) {
@@ -131,7 +180,7 @@ func TestRunRefusesAnothersFolder(t *testing.T) {
 	}
 }
 
-// A folder in use is waited for, as long as a killed process needs to end.
+// A folder in use is waited for, as long as a killed process needs to end, and its log is read after that.
 func TestRunWaitsForItsFolder(t *testing.T) {
 	b, dir, stop := backendtest.New(t), t.TempDir(), errors.New("stop here")
 	holder, err := checkpoint.Open(dir, 1)
@@ -143,9 +192,35 @@ func TestRunWaitsForItsFolder(t *testing.T) {
 	if _, err := newGMM(t, tinyConfig()).Train(ctx, b, experiment.RunOptions{Dir: dir}); !errors.Is(err, checkpoint.ErrLocked) {
 		t.Errorf("in a folder that stays in use: error %v", err)
 	}
-	time.AfterFunc(200*time.Millisecond, func() { _ = holder.Close() })
-	if _, err := newGMM(t, tinyConfig()).Train(t.Context(), b, experiment.RunOptions{Dir: dir, Observe: stopAfter(1, stop)}); !errors.Is(err, stop) {
-		t.Errorf("in a folder that becomes free: error %v", err)
+	if err := holder.Close(); err != nil {
+		t.Fatal(err)
+	}
+	train := func(last int64) {
+		if _, err := newGMM(t, tinyConfig()).Train(t.Context(), b, experiment.RunOptions{Dir: dir, Observe: stopAfter(last, stop)}); !errors.Is(err, stop) {
+			t.Errorf("in a folder that is or becomes free: error %v", err)
+		}
+	}
+	train(3)
+	// Whoever has the folder writes the log of these steps only now, before it leaves.
+	path := filepath.Join(dir, "log.json")
+	log, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if holder, err = checkpoint.Open(dir, 1); err == nil {
+		err = os.Remove(path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(200*time.Millisecond, func() {
+		_ = os.WriteFile(path, log, 0o644)
+		_ = holder.Close()
+	})
+	train(5)
+	entries, err := experiment.ReadLog(dir)
+	if err != nil || len(entries) != 5 {
+		t.Errorf("the log has entries %v (error %v), want those of five steps", entries, err)
 	}
 }
 

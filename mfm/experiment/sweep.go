@@ -2,8 +2,10 @@ package experiment
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"time"
 
@@ -32,7 +34,7 @@ func Variants() []Variant {
 	}
 }
 
-// SweepRow is what became of one training of a sweep.
+// SweepRow is what became of one training of a sweep. Where a value was not finite, there is no map to evaluate: the excess is NaN, and left out of the JSON.
 type SweepRow struct {
 	Loss         string  `json:"loss"`
 	Distillation string  `json:"distillation"`
@@ -40,8 +42,32 @@ type SweepRow struct {
 	Diverged     bool    `json:"diverged"`    // a value was not finite, or the mean excess is above one
 	MeanExcess   float64 `json:"mean_excess"` // over the times of the evaluation
 	WorstExcess  float64 `json:"worst_excess"`
-	Seconds      float64 `json:"seconds"` // of training
+	Seconds      float64 `json:"seconds"` // of training; 0 where a value was not finite
 	StepsPerSec  float64 `json:"steps_per_s"`
+}
+
+// MarshalJSON leaves out an excess that is NaN, which JSON does not have.
+func (r SweepRow) MarshalJSON() ([]byte, error) {
+	type row SweepRow
+	if !math.IsNaN(r.MeanExcess) {
+		return json.Marshal(row(r))
+	}
+	return json.Marshal(struct {
+		row
+		MeanExcess  *float64 `json:"mean_excess,omitempty"`
+		WorstExcess *float64 `json:"worst_excess,omitempty"`
+	}{row: row(r)})
+}
+
+// UnmarshalJSON reads an excess that is not there as NaN.
+func (r *SweepRow) UnmarshalJSON(raw []byte) error {
+	type row SweepRow
+	read := row{MeanExcess: math.NaN(), WorstExcess: math.NaN()}
+	if err := json.Unmarshal(raw, &read); err != nil {
+		return err
+	}
+	*r = SweepRow(read)
+	return nil
 }
 
 // SweepOptions say what a sweep trains and shows.
@@ -90,7 +116,7 @@ func sweepOne(ctx context.Context, b compute.Backend, config GMMConfig, v Varian
 	store, err := e.Train(ctx, b, options)
 	var nonFinite *mfm.NonFiniteError
 	if errors.As(err, &nonFinite) {
-		run.Diverged = true
+		run.Diverged, run.MeanExcess, run.WorstExcess = true, math.NaN(), math.NaN()
 		return nil, run, nil
 	}
 	if err != nil {

@@ -11,13 +11,12 @@ import (
 	"github.com/gomfm/gomfm/mfm/gmm"
 )
 
-// readGolden returns the float64 tensors of a safetensors file of reference values, flat and by name. It skips the test
-// where the folder shared/golden is not found in, or beside, a parent of the working directory.
+// readGolden returns the float64 tensors of a safetensors file of reference values (see ../testdata), flat and by name.
 func readGolden(t *testing.T, name string) map[string][]float64 {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(goldenFolder(t), name))
+	data, err := os.ReadFile(filepath.Join("..", "testdata", name))
 	if err != nil {
-		t.Skipf("reference values: %v", err)
+		t.Fatal(err)
 	}
 	size := binary.LittleEndian.Uint64(data)
 	var header map[string]struct {
@@ -38,24 +37,6 @@ func readGolden(t *testing.T, name string) map[string][]float64 {
 		}
 	}
 	return out
-}
-
-func goldenFolder(t *testing.T) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		folder := filepath.Join(dir, "shared", "golden")
-		if _, err := os.Stat(folder); err == nil {
-			return folder
-		}
-		if filepath.Dir(dir) == dir {
-			t.Skip("no shared/golden: reference values are not checked")
-		}
-		dir = filepath.Dir(dir)
-	}
 }
 
 // goldenMixture is the isotropic mixture of glass_2d: mu [3, 2], std [3], log_weight [3] up to a constant.

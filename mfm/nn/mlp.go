@@ -48,7 +48,8 @@ func (c MLPConfig) Validate() error {
 const timeOctaves = 4
 
 // MLP returns a fully connected backbone for states [batch, ...], which it flattens. Its input is x̄, x and, of each time
-// τ in s, u and t, τ itself and sin and cos of π/2 (1, 2, 4, 8) τ; a class adds a learned vector to the first hidden layer.
+// τ in s, u and t, τ itself and sin and cos of π/2 (1, 2, 4, 8) τ; Fused is one more state and FusedT one more time where they are
+// given; a class adds a learned vector to the first hidden layer.
 // The backbone panics with Validate's error.
 func MLP(cfg MLPConfig) Backbone {
 	return func(scope *model.Scope, in Inputs) *Node {

@@ -1,4 +1,5 @@
-// Package nn holds the backbones of a meta flow map, networks F(s, u, x̄; t, x, class), and the layers they are made of.
+// Package nn holds the backbones of a meta flow map, networks F(s, u, x̄; t, x, class) that may also be shown what x̄ and x say together (see [Inputs]), and the layers
+// they are made of.
 //
 // Layers are functions that build graphs out of primitive GoMLX ops only, so that both forward mode (mfm/ad) and reverse
 // mode differentiate them; they panic as graph functions do. Images are [batch, height, width, channels]. The variables of
@@ -34,7 +35,7 @@ func (in Inputs) check(classes int) {
 		node *Node
 	}{{"S", in.S}, {"U", in.U}, {"T", in.T}, {"Xbar", in.Xbar}, {"X", in.X}} {
 		if f.node == nil {
-			Panicf("nn.Inputs: %s is nil, every field but Class is needed", f.name)
+			Panicf("nn.Inputs: %s is nil, every field but Fused, FusedT and Class is needed", f.name)
 		}
 	}
 	if in.Xbar.Rank() < 2 || !in.X.Shape().Equal(in.Xbar.Shape()) {

@@ -58,10 +58,11 @@ func (c UNetConfig) Validate() error {
 // UNet returns a convolutional backbone for images [batch, height, width, channels] (Ronneberger et al., arXiv 1505.04597,
 // with the residual blocks and the attention of Dhariwal and Nichol, arXiv 2105.05233).
 //
-// x̄ and x go in side by side. Down a level: its residual blocks, each with attention where that is asked for, then a
-// convolution of stride 2. At the bottom one more block. Up a level: nearest-neighbour up-sampling, then as many blocks,
-// each given what its partner on the way down returned. The times, and a class, modulate the second group norm of every
-// block. The last convolutions of blocks, of attention and of the network start at zero, so F = 0 at the start.
+// x̄ and x, and Fused where it is given, go in side by side. Down a level: its residual blocks, each with attention where
+// that is asked for, then a convolution of stride 2. At the bottom one more block. Up a level: nearest-neighbour
+// up-sampling, then as many blocks, each given what its partner on the way down returned. The times, FusedT among them
+// where it is given, and a class modulate the second group norm of every block. The last convolutions of blocks, of
+// attention and of the network start at zero, so F = 0 at the start.
 //
 // The backbone panics with Validate's error, and where height and width are not multiples of Patch·2^(levels-1).
 func UNet(cfg UNetConfig) Backbone {

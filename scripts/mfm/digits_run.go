@@ -1,9 +1,11 @@
 package main
 
 import (
+	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment"
 )
 
@@ -33,4 +35,13 @@ func (f *samplerFlags) openDigits(folder string) (*digitsRun, error) {
 		return nil, err
 	}
 	return &digitsRun{e, store, heldOut}, nil
+}
+
+// sampler draws from the run's map. With guidance other than one it draws from the map's drift, guided toward the class.
+func (r *digitsRun) sampler(b compute.Backend, config mfm.SamplerConfig, guidance float64) (*mfm.Sampler, error) {
+	if guidance == 1 {
+		return mfm.NewSampler(b, r.store, mfm.WeightsScope, r.Map, r.Shape(), config)
+	}
+	drift := mfm.ClassifierFree(r.Map.DriftIn(r.store.Scope(mfm.WeightsScope)), guidance, config.Classes)
+	return mfm.NewTeacherSampler(b, r.store, r.Map.Interpolant, drift, r.Shape(), config)
 }

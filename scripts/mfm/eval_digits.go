@@ -81,12 +81,13 @@ func evalDigits(ctx context.Context, s *shell, args []string) error {
 	if err := evaluation.validate(run.heldOut.N); err != nil {
 		return err
 	}
+	config.Classes = run.Config.Network.Classes
 	b, err := f.open(s)
 	if err != nil {
 		return err
 	}
 	defer b.Finalize()
-	sampler, err := mfm.NewSampler(b, run.store, mfm.WeightsScope, run.Map, run.Shape(), config)
+	sampler, err := run.sampler(b, config, 1)
 	if err != nil {
 		return invalid{err}
 	}

@@ -126,6 +126,7 @@ func TestRefuses(t *testing.T) {
 		{"digits from nowhere", []string{"train", "digits", "--out", out, "--data", filepath.Join(dir, "none")}, "none"},
 		{"digits by a mixture's loss", []string{"train", "digits", "--out", out, "--parametrization", "anchored"}, "anchored"},
 		{"classifier with a loss", []string{"train", "classifier", "--out", out, "--loss", "semigroup"}, "loss"},
+		{"classifier of too few classes", []string{"train", "classifier", "--out", out, "--set", "network.classes=5"}, "network.classes = 5, these images need 10"},
 		{"classifier's shift", []string{"train", "classifier", "--out", out, "--set", "shift=-1"}, "shift = -1"},
 
 		{"inspect nothing", []string{"data", "inspect"}, "IMAGES and LABELS is missing"},

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/figure"
 )
 
@@ -25,6 +24,8 @@ func sampleDigits(ctx context.Context, s *shell, args []string) error {
 	contexts := f.Int("contexts", 4, "`number` of contexts, a row each")
 	n := f.Int("n", 12, "`number` of samples for each context")
 	seed := f.Int64("seed", 0, "`seed` of the noise")
+	class := f.Int("class", -1, "`number` of the class to draw, of a map that has classes (default: any)")
+	guidance := f.Float64("guidance", 1, "`scale` of classifier-free guidance toward --class, by --method ode or sde")
 	out := f.String("out", "", "PNG, SVG or PDF `file` to draw the samples to")
 	if _, err := f.parse(s, args); err != nil {
 		return err
@@ -53,17 +54,28 @@ func sampleDigits(ctx context.Context, s *shell, args []string) error {
 	if *contexts > run.heldOut.N {
 		return invalidf("--contexts = %d: there are %d held-out images", *contexts, run.heldOut.N)
 	}
+	config.Classes = run.Config.Network.Classes
+	if *class < -1 || *class >= config.Classes {
+		return invalidf("--class = %d: the map has %d classes", *class, config.Classes)
+	}
+	if *guidance != 1 && *class < 0 {
+		return invalidf("--guidance = %g: name the class to guide to with --class", *guidance)
+	}
 	b, err := f.open(s)
 	if err != nil {
 		return err
 	}
 	defer b.Finalize()
-	sampler, err := mfm.NewSampler(b, run.store, mfm.WeightsScope, run.Map, run.Shape(), config)
+	sampler, err := run.sampler(b, config, *guidance)
 	if err != nil {
 		return invalid{err}
 	}
 	x := run.Contexts(run.heldOut, *t, *contexts, rand.New(rand.NewPCG(uint64(*seed), 0)))
-	flat, err := sampler.Posterior(ctx, *seed, *t, x, *n, nil)
+	var labels []int32
+	if *class >= 0 {
+		labels = slices.Repeat([]int32{int32(*class)}, *contexts)
+	}
+	flat, err := sampler.Posterior(ctx, *seed, *t, x, *n, labels)
 	if err != nil {
 		return err
 	}

@@ -98,6 +98,9 @@ func trainClassifier(ctx context.Context, s *shell, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := config.CheckLabels(images); err != nil {
+		return invalid{err}
+	}
 	return f.train(ctx, s, c.line(), c.folder(), func(b compute.Backend, o experiment.RunOptions) error {
 		_, err := experiment.TrainClassifier(ctx, b, config, images, o)
 		return err
@@ -119,11 +122,29 @@ func (f trainFlags) train(ctx context.Context, s *shell, line, data string, work
 	case errors.Is(err, experiment.ErrOtherRun):
 		return invalid{err}
 	case err != nil && ctx.Err() != nil:
+		if err := besides(err, context.Cause(ctx)); err != nil {
+			return fmt.Errorf("stopped, but %w: the same command goes on from the last checkpoint in %s", err, *f.out)
+		}
 		return fmt.Errorf("stopped, everything is kept in %s: the same command goes on from there", *f.out)
 	case err != nil:
 		return err
 	}
 	return f.report(s)
+}
+
+// besides returns what an error holds besides the cause for which a context ended, nil where that is all.
+func besides(err, cause error) error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var rest []error
+		for _, e := range joined.Unwrap() {
+			rest = append(rest, besides(e, cause))
+		}
+		return errors.Join(rest...)
+	}
+	if inner := errors.Unwrap(err); err == cause || inner != nil && besides(inner, cause) == nil {
+		return nil
+	}
+	return err
 }
 
 // report says what came of a training.

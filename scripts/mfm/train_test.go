@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -74,6 +77,7 @@ func TestGMM(t *testing.T) {
 	if !strings.HasPrefix(lines[0], "backend: ") {
 		t.Errorf("training begins with %q, want the backend", lines[0])
 	}
+	lostCheckpoint(t, train(filepath.Join(dir, "lost")), filepath.Join(dir, "lost"))
 	must(t, train(parts)...)
 	for _, name := range []string{"weights.safetensors", "step-000000020.safetensors"} {
 		if sum(t, whole, name) != sum(t, parts, name) {
@@ -88,6 +92,47 @@ func TestGMM(t *testing.T) {
 	t.Run("eval", func(t *testing.T) { evalOf(t, whole) })
 	t.Run("sample", func(t *testing.T) { samplesOf(t, whole) })
 	t.Run("damage", func(t *testing.T) { damaged(t, parts, train(parts)) })
+}
+
+// Whoever stops a training whose last checkpoint can't be written is told so, and not that everything is kept.
+func lostCheckpoint(t *testing.T, train []string, out string) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stderr := &cancelling{text: "0/20", cancel: func() {
+		if err := os.RemoveAll(out); err != nil {
+			t.Error(err)
+		}
+		cancel()
+	}}
+	code := run(ctx, train, &bytes.Buffer{}, stderr)
+	lines := strings.Split(strings.TrimSpace(stderr.written.String()), "\n")
+	last := lines[len(lines)-1]
+	if code != 1 || !strings.Contains(last, "saving step 1") || strings.Contains(last, "everything is kept") || strings.Contains(last, "context canceled") {
+		t.Errorf("a training that is stopped and can't be kept exits with %d and %q", code, last)
+	}
+}
+
+func TestBesides(t *testing.T) {
+	cause, full, torn := errors.New("interrupt"), errors.New("disk full"), errors.New("torn")
+	stopped := fmt.Errorf("stopped after step 3: %w", cause)
+	for _, tc := range []struct {
+		name string
+		err  error
+		want error
+	}{
+		{"nothing", nil, nil},
+		{"the cause", cause, nil},
+		{"the cause, wrapped", stopped, nil},
+		{"joined with nothing", errors.Join(stopped, nil), nil},
+		{"another", full, full},
+		{"joined", errors.Join(stopped, full), full},
+		{"joined twice", errors.Join(errors.Join(stopped, full), torn), errors.Join(full, torn)},
+		{"joined and wrapped", fmt.Errorf("run: %w", errors.Join(stopped, full)), fmt.Errorf("run: %w", errors.Join(stopped, full))},
+	} {
+		if got := besides(tc.err, cause); fmt.Sprint(got) != fmt.Sprint(tc.want) {
+			t.Errorf("%s: besides the cause there is %v, want %v", tc.name, got, tc.want)
+		}
+	}
 }
 
 func evalOf(t *testing.T, dir string) {
@@ -168,23 +213,112 @@ func damaged(t *testing.T, dir string, train []string) {
 	}
 }
 
-// The way of a map of images, as far as a test can go it.
+// The way of a map of images, as far as a test can go it: trained, sampled, judged by two classifiers.
 func TestDigits(t *testing.T) {
 	dir := t.TempDir()
+	smallImages(t, dir)
 	config := write(t, dir, "tiny.json", `{"parametrization": "plain", "network": {"channels": [4], "attention": [], "heads": 1, "groups": 2, "embedding": 8}, "train": {"batch": 4}}`)
 	out := filepath.Join(dir, "run")
-	must(t, "train", "digits", "--config", config, "--loss", "diagonal", "--steps", "2", "--out", out)
+	must(t, "train", "digits", "--config", config, "--data", dir, "--loss", "diagonal", "--steps", "2", "--out", out)
 	png := filepath.Join(dir, "samples.png")
 	s := decode[digitSamples](t, must(t, "sample", "digits", "--checkpoint", out, "--t", "0.5", "--contexts", "2", "--n", "3", "--json", "--out", png))
-	if len(s.Contexts) != 2 || len(s.Samples) != 2 || len(s.Samples[1]) != 3 || len(s.Samples[1][2]) != 28*28 || len(s.Contexts[0]) != 28*28 {
+	if len(s.Contexts) != 2 || len(s.Samples) != 2 || len(s.Samples[1]) != 3 || len(s.Samples[1][2]) != 8*8 || len(s.Contexts[0]) != 8*8 {
 		t.Errorf("samples of %d contexts", len(s.Samples))
 	}
 	raw, err := os.ReadFile(png)
 	if err != nil || !bytes.HasPrefix(raw, []byte("\x89PNG")) {
 		t.Errorf("%s: %v", png, err)
 	}
-	code, _, stderr := invoke(t.Context(), "sample", "digits", "--checkpoint", out, "--contexts", "1001", "--json")
-	if code != 2 || !strings.Contains(stderr, "1000 held-out images") {
+	code, _, stderr := invoke(t.Context(), "sample", "digits", "--checkpoint", out, "--contexts", "21", "--json")
+	if code != 2 || !strings.Contains(stderr, "20 held-out images") {
 		t.Errorf("more contexts than images: exit code %d, %q", code, stderr)
+	}
+	t.Run("eval", func(t *testing.T) { judged(t, out, dir) })
+}
+
+// smallImages writes a data set of bright and dark images of 8x8 pixels, labelled 1 and 0, in MNIST's form.
+func smallImages(t *testing.T, dir string) {
+	idx := func(name string, elements []byte, dims ...uint32) {
+		raw := []byte{0, 0, 8, byte(len(dims))}
+		for _, d := range dims {
+			raw = binary.BigEndian.AppendUint32(raw, d)
+		}
+		write(t, dir, name, string(append(raw, elements...)))
+	}
+	for set, n := range map[string]int{"train": 40, "t10k": 20} {
+		var pixels, labels []byte
+		for i := range n {
+			label := byte(i % 2)
+			pixels, labels = append(pixels, bytes.Repeat([]byte{50 + 150*label + byte(i)}, 64)...), append(labels, label)
+		}
+		idx(set+"-images-idx3-ubyte", pixels, uint32(n), 8, 8)
+		idx(set+"-labels-idx1-ubyte", labels, uint32(n))
+	}
+}
+
+// judged trains two classifiers of the images in a folder and lets them judge the map of a run.
+func judged(t *testing.T, run, dir string) {
+	small := write(t, dir, "classifier.json", `{"network": {"channels": [4], "groups": 2, "embedding": 8}, "train": {"batch": 8}}`)
+	classifier := func(name string, more ...string) string {
+		out := filepath.Join(dir, name)
+		report := decode[struct {
+			Out string
+			experiment.LogEntry
+		}](t, must(t, append([]string{"train", "classifier", "--config", small, "--data", dir, "--out", out, "--json"}, more...)...))
+		if report.Out != out || !(report.Loss > 0) {
+			t.Errorf("report %+v", report)
+		}
+		return out
+	}
+	judge := classifier("judge", "--steps", "60", "--set", "train.optimizer.rate=0.02", "--set", "train.optimizer.warmup=5", "--set", "train.ema=[0.5]")
+	noised := classifier("noised", "--noised", "--steps", "2")
+
+	args := []string{"eval", "digits", "--checkpoint", run, "--judge", judge, "--noised", noised, "--times", "0.2,0.6", "--contexts", "3", "--samples", "4", "--generate", "5", "--seed", "2", "--json"}
+	q := decode[digitsQuality](t, must(t, args...))
+	if q.Accuracy != 1 { // of black and white
+		t.Errorf("accuracy %g of a classifier of bright and dark images", q.Accuracy)
+	}
+	g := q.Generation
+	if g.Steps != 1 || g.Samples != 5 || len(g.Classes) != 10 || g.ClassesData[0] != 0.5 || g.ClassesData[1] != 0.5 || !(g.NearestSamples > 0) {
+		t.Errorf("generation %+v", g)
+	}
+	// An image held out has the pixels of one to train on.
+	if g.NearestHeldOut > 1e-6 {
+		t.Errorf("images held out are %g from those to train on, want 0", g.NearestHeldOut)
+	}
+	if len(q.Posterior) != 2 || q.Posterior[1].T != 0.6 {
+		t.Fatalf("posterior %+v", q.Posterior)
+	}
+	for _, r := range q.Posterior {
+		if r.Contexts != 3 || r.Samples != 4 || !(r.TotalVariation > 0 && r.TotalVariation <= 1) || !(r.Floor > 0 && r.Floor <= 1) || !(r.Diversity > 0) {
+			t.Errorf("row %+v", r)
+		}
+	}
+	var table bytes.Buffer
+	if err := q.print(&shell{stdout: &table}); err != nil || !strings.Contains(table.String(), "accuracy 1.0000") || strings.Count(table.String(), "\n") != 3+1+2 {
+		t.Errorf("table %s (error %v)", &table, err)
+	}
+
+	for _, tc := range []struct {
+		name, message string
+		args          []string
+	}{
+		{"classifiers the wrong way round", "noised = true, want false", []string{"--judge", noised, "--noised", judge}},
+		{"no classifiers", "--judge and --noised", []string{"--judge", ""}},
+		{"too many contexts", "must lie in [1, 20]", []string{"--contexts", "21"}},
+		{"a time beyond one", "time 1.5", []string{"--times", "1.5"}},
+		{"one sample", "samples = 1", []string{"--samples", "1"}},
+	} {
+		code, stdout, stderr := invoke(t.Context(), append(args, tc.args...)...)
+		if code != 2 || stdout != "" || !strings.Contains(stderr, tc.message) {
+			t.Errorf("%s: exit code %d, %q, want 2 and %q", tc.name, code, stderr, tc.message)
+		}
+	}
+}
+
+func TestBench(t *testing.T) {
+	row := decode[experiment.BenchRow](t, must(t, "bench", "--case", "mlp", "--loss", "diagonal", "--seconds", "0.05", "--json"))
+	if row.Case != "mlp" || row.Loss != "diagonal" || !(row.StepsPerSecond > 0 && row.CompileSeconds > 0 && row.ForwardMS > 0 && row.JVPMS > 0) {
+		t.Errorf("row %+v", row)
 	}
 }

@@ -1,0 +1,75 @@
+package mfm_test
+
+import (
+	"fmt"
+	"testing"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+)
+
+// A flow that was trained with its diagonal alone teaches a map; its weights stay as they were given, though both trainings go on.
+func TestFrozenTeaches(t *testing.T) {
+	b := backendtest.New(t)
+	config := smallConfig()
+	config.Loss.Consistency = mfm.DiagonalOnly
+	flow := newSmallTrainer(t, config)
+	steps := func(trainer *mfm.Trainer, n int) {
+		t.Helper()
+		for range n {
+			if _, err := trainer.Step(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	steps(flow, 3)
+	weights, err := flow.Weights(mfm.WeightsScope)
+	if err != nil {
+		t.Fatal(err)
+	}
+	teacher, err := mfm.Frozen(smallMap(), "flow", weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	drift := func(store *model.Store, b0 mfm.Drift) string {
+		t.Helper()
+		exec, err := model.NewExec(b, store, func(_ *model.Scope, t, x *Node) *Node { return b0(t, x, nil) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Call1([]float32{0.3, 0.7}, [][]float32{{1, -1}, {0.5, 2}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(tensors.MustCopyFlatData[float32](out))
+	}
+	want := drift(flow.Store(), smallMap().DriftIn(flow.Store().Scope(mfm.WeightsScope)))
+	steps(flow, 2) // donates the buffers that the weights were in
+
+	config = smallConfig()
+	config.Loss.Distillation, config.Seed = mfm.Teacher, 6
+	pupil, err := mfm.NewTrainer(b, smallMap(), normalSource, teacher, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps(pupil, 3)
+	if got := drift(pupil.Store(), teacher); got != want {
+		t.Errorf("frozen drift %s, the flow's was %s", got, want)
+	}
+	state, err := pupil.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path := range state {
+		if path[:len(mfm.DataScope)] == mfm.DataScope {
+			t.Errorf("the teacher's %s is a part of the training's state", path)
+		}
+	}
+	if _, err := mfm.Frozen(smallMap(), "none", nil); err == nil {
+		t.Error("no error for a frozen map without weights")
+	}
+}

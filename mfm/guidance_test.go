@@ -1,0 +1,109 @@
+package mfm_test
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+// The map says F = δ for every class and F = -δ_0 for none, beside the drift w of standard normal data, which is the teacher's. Guidance of scale g = ω/(1-κ) is
+// v_∅ + g (w - v_∅), so at its fixed point δ = (g-1) δ_0; rows without a class regress on w itself and keep their error δ_0². On the diagonal, and at u = s off it, every
+// loss has this fixed point.
+func TestGuidanceHasItsFixedPoint(t *testing.T) {
+	const rows, dropout, mix, scale, none = 4000, 0.25, 0.4, 1.5, 0.8
+	fixed := (scale/(1-mix) - 1) * none
+	law, err := gmm.New([]float64{1}, [][]float64{{0, 0}}, [][][]float64{{{1, 0}, {0, 1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := backendtest.New(t)
+	for _, c := range []mfm.Consistency{mfm.DiagonalOnly, mfm.Eulerian, mfm.Lagrangian} {
+		t.Run(string(c), func(t *testing.T) {
+			skipSlowCompiles(t, b, c != mfm.Lagrangian)
+			loss := mfm.DefaultLoss()
+			loss.Consistency, loss.Distillation, loss.DiagonalShare = c, mfm.Teacher, 0
+			loss.Laws.ContextZero, loss.GapWarmup = 1, 1 // the step below is 0, at which u = s
+			loss.Guidance = mfm.Guidance{Classes: 3, Dropout: dropout, Scale: scale, Mix: mix}
+			if c == mfm.DiagonalOnly {
+				loss.DiagonalShare = 1
+			}
+			exec, err := NewExec(b, func(state, delta *Node) *Node {
+				rng := &mfm.RNG{State: state}
+				backbone := func(_ *model.Scope, in nn.Inputs) *Node {
+					dropped := Equal(in.Class, MulScalar(OnesLike(in.Class), 3))
+					f := Where(dropped, MulScalar(OnesLike(in.S), -none), Mul(OnesLike(in.S), delta))
+					return BroadcastToShape(InsertAxes(f, -1), in.Xbar.Shape())
+				}
+				m := &mfm.Map{Interpolant: mfm.Linear{}, Backbone: backbone, Parametrization: &mfm.Gaussian{Variance: []float64{1}}}
+				teacher := func(t, x, _ *Node) *Node { return law.DriftGraph(mfm.Linear{}, t, x) }
+				var x *Node
+				rng.State, x = law.SampleGraph(rng.State, dtypes.Float64, rows)
+				class := rng.Below(3, rows)
+				scope := model.NewStore().Scope("/weights")
+				terms := loss.Build(m, scope, scope, teacher, rng, mfm.Batch{Data: x, Class: class, Step: ScalarZero(x.Graph(), dtypes.Float64)})
+				return Add(terms.Diagonal, terms.Consistency)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, away := range []float64{0, 0.5} {
+				state, err := RNGStateFromSeed(3)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out, err := exec.Call1(state, fixed+away)
+				if err != nil {
+					t.Fatal(err)
+				}
+				withClass := math.Pow(away*(1-mix), 2)
+				want := dropout*none*none + (1-dropout)*withClass
+				se := math.Sqrt(dropout*(1-dropout)/rows) * math.Abs(none*none-withClass)
+				if got := tensors.ToScalar[float64](out); math.Abs(got-want) > 4*se {
+					t.Errorf("%g from the fixed point: mean square %.4f, want %.4f ± %.4f", away, got, want, se)
+				}
+			}
+		})
+	}
+}
+
+func TestGuidanceValidate(t *testing.T) {
+	for want, g := range map[string]mfm.Guidance{
+		"needs classes": {Dropout: 0.1},
+		"dropout above": {Classes: 3, Scale: 2},
+		"mix = 1":       {Classes: 3, Dropout: 0.1, Mix: 1},
+		"scale = -1":    {Classes: 3, Dropout: 0.1, Scale: -1},
+		"dropout = 2":   {Classes: 3, Dropout: 2},
+	} {
+		if err := g.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: error %v, want one with %q", g, err, want)
+		}
+	}
+	if err := (mfm.Guidance{Classes: 3, Dropout: 0.1, Scale: 2, Mix: 0.5}).Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Guided by two, a drift that is x with and -x without a class is -x + 2 (x + x).
+func TestClassifierFree(t *testing.T) {
+	out, err := CallOnce(backendtest.New(t), func(x, class *Node) *Node {
+		b := func(_, x, class *Node) *Node {
+			sign := Where(Equal(class, MulScalar(OnesLike(class), 3)), MulScalar(OnesLike(x), -1), OnesLike(x))
+			return Mul(x, sign)
+		}
+		return mfm.ClassifierFree(b, 2, 3)(nil, x, class)
+	}, []float32{1, 2}, []int32{0, 2})
+	if got := fmt.Sprint(tensors.MustCopyFlatData[float32](out)); err != nil || got != "[3 6]" {
+		t.Errorf("%s, %v; want [3 6]", got, err)
+	}
+}
