@@ -62,6 +62,53 @@ func ExampleFit() {
 	// Output: 3
 }
 
+// A flow, the diagonal alone, is trained first; then it teaches a map.
+func ExampleFrozen() {
+	b, err := backend.New("go")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	source, err := mfm.DataSet(tensors.FromValue([][]float32{{-3}, {-1}, {1}, {3}}), nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	network := nn.DefaultMLP()
+	network.Width, network.Depth = 16, 2
+	m := &mfm.Map{Interpolant: mfm.Linear{}, Backbone: nn.MLP(network), Parametrization: &mfm.Gaussian{Variance: []float64{5}}}
+	config := mfm.DefaultTrainConfig()
+	config.Loss.Consistency = mfm.DiagonalOnly
+	config.Steps, config.Batch = 20, 64
+	flow, err := mfm.NewTrainer(b, m, source, nil, config)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := flow.Run(context.Background(), nil); err != nil {
+		fmt.Println(err)
+		return
+	}
+	weights, err := flow.Weights(mfm.AverageScope(0))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	teacher, err := mfm.Frozen(m, "flow", weights)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	config.Loss.Consistency, config.Loss.Distillation = mfm.Eulerian, mfm.Teacher
+	pupil, err := mfm.NewTrainer(b, m, source, teacher, config)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(pupil.Run(context.Background(), nil), pupil.Done())
+	// Output: <nil> 20
+}
+
 // A schedule of one's own is a type with two methods.
 type squared struct{}
 

@@ -1,14 +1,17 @@
 """Executes notebooks from top to bottom, shows how far they are, and writes them as HTML.
 
 A notebook sees MFM_PRESET (quick or full) and MFM_HEADLESS=1: nobody is there to move a slider. The first cell that fails
-ends its notebook; the HTML is written all the same, and the exit code is 1.
+ends its notebook; the HTML is written all the same, and the exit code is 1. At the end it says how long each took, and how much
+memory all of it needed.
 """
 
 import argparse
 import os
 import pathlib
 import re
+import resource
 import sys
+import threading
 import time
 from textwrap import indent
 
@@ -69,6 +72,42 @@ class Printer:
             self.write("\n")
 
 
+class Memory(threading.Thread):
+    """Watches the memory that this process and all below it (kernel, Go's compiler, the programs of the cells) hold together.
+
+    It looks five times a second at the sum of their resident sets, in which pages that two of them share count twice. What one
+    process alone held at its most the kernel tells exactly, so that no short peak of the largest one is missed.
+    """
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.most, self.done = 0, threading.Event()
+
+    def run(self):
+        while not self.done.wait(0.2):
+            self.most = max(self.most, resident(os.getpid()))
+
+    def peak(self):
+        """The most so far, in bytes."""
+        return max(self.most, 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+
+
+def resident(root):
+    """The resident sets of a process and its descendants, in bytes."""
+    children, pages = {}, {}
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            pages[folder.name] = int((folder / "statm").read_text().split()[1])
+        except (OSError, IndexError):  # it has ended
+            continue
+        children.setdefault(parent, []).append(folder.name)
+    found = [str(root)]
+    for pid in found:
+        found += children.get(pid, [])
+    return resource.getpagesize() * sum(pages.get(pid, 0) for pid in found)
+
+
 def plain(text):
     """The text without the terminal's colours."""
     return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
@@ -86,7 +125,7 @@ def titles(nb):
 
 
 def execute(file, preset, html, timeout):
-    """Executes one notebook and returns whether it succeeded."""
+    """Executes one notebook and returns whether it succeeded, and the seconds that it took."""
     began = time.monotonic()
     print(f"{file.stem} ({preset})", flush=True)
     nb = nbformat.read(file, as_version=4)
@@ -104,7 +143,7 @@ def execute(file, preset, html, timeout):
     except AssertionError:
         if client.km is not None:
             raise
-        sys.exit("\ninterrupted")  # the client has already ended the kernel
+        sys.exit("\ninterrupted: what was being trained is saved, and goes on when this is run again")  # the client has already ended the kernel
     nb.metadata["language_info"] = {"name": "go", "pygments_lexer": "go"}
     if html:
         html.mkdir(parents=True, exist_ok=True)
@@ -116,7 +155,7 @@ def execute(file, preset, html, timeout):
         print(f"{file.stem}: failed after {seconds:.0f} s, in the cell\n{indent(client.source, '    ')}\n{failure}", flush=True)
     else:
         print(f"{file.stem}: {seconds:.0f} s" + (f", {html / file.stem}.html" if html else ""), flush=True)
-    return not failure
+    return not failure, seconds
 
 
 def main():
@@ -125,9 +164,19 @@ def main():
     parser.add_argument("--preset", choices=["quick", "full"], default="quick")
     parser.add_argument("--html", type=pathlib.Path, help="the folder to write NAME.html to")
     parser.add_argument("--timeout", type=float, help="seconds that one cell may take")
+    parser.add_argument("--report", type=pathlib.Path, help="the file to write the last line to, instead of printing it")
     args = parser.parse_args()
+    memory = Memory()
+    memory.start()
     done = [execute(NOTEBOOKS / name, args.preset, args.html, args.timeout) for name in args.notebooks]
-    sys.exit(not all(done))
+    memory.done.set()
+    report = ", ".join(f"{pathlib.Path(name).stem} {seconds:.0f} s" for name, (_, seconds) in zip(args.notebooks, done))
+    report += f"; peak memory {memory.peak() / 1e9:.2f} GB, of all processes together"
+    if args.report:
+        args.report.write_text(report + "\n")
+    else:
+        print(report, flush=True)
+    sys.exit(not all(ok for ok, _ in done))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,24 @@
-"""Prints the numbers in figures/*.json as short tables: one row for each group of like measurements, and where to look.
+"""Prints the numbers of a run of notebooks as short tables, one row for each group of like measurements, and where to look.
 
-A file holds an object of figures, or an array of rows. Rows that agree in their texts (such as the loss) are one group; each
+First those that the run has measured; after the quick preset, which measures a part, also the stored ones that the notebooks
+show. A file holds an object of figures, or an array of rows. Rows that agree in their texts (such as the loss) are one group; each
 number is shown as its mean, and as its range over the group.
 """
 
+import argparse
 import json
 import pathlib
-import sys
 
+STORED = pathlib.Path("figures")
+SHOWN = {  # the stored numbers that a notebook shows in its quick preset
+    "02_gmm_posterior": ["gmm_posterior.json", "gmm_sweep.json", "gmm_parametrization.json"],
+    "03_mnist_posterior": ["mnist_posterior.json"],
+}
 KEYS = ("seed", "t", "step", "steps")  # numbers that say which measurement it is, not what was measured
 
 
 def number(value):
-    return f"{value:.3g}"
+    return f"{value:.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:.3g}"
 
 
 def measured(row):
@@ -60,9 +66,9 @@ def show(table):
         print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
 
 
-def main():
-    folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "figures")
-    for file in sorted(folder.glob("*.json")):
+def section(title, files):
+    print(f"\n== {title}" + ("" if files else ": none"))
+    for file in files:
         print(f"\n{file}")
         try:
             content = json.loads(file.read_text())
@@ -76,9 +82,24 @@ def main():
             for name, table in lists(content):
                 print(f"  {name}:")
                 show(table)
-    pages = sorted(folder.glob("*.html"))
-    if pages:
-        print("\nto look at: " + " ".join(map(str, pages)))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=pathlib.Path, help="where the notebooks wrote to")
+    parser.add_argument("notebooks", nargs="+", help="their names")
+    parser.add_argument("--preset", choices=["quick", "full"], default="quick")
+    parser.add_argument("--newer", type=pathlib.Path, help="a file made before the run: what is older was not measured by it")
+    args = parser.parse_args()
+    began = args.newer.stat().st_mtime if args.newer else 0
+    measured = [f for f in sorted(args.folder.glob("*.json")) if f.stat().st_mtime >= began]
+    section(f"measured by this run ({args.preset} preset)", measured)
+    if args.preset == "quick":
+        stored = [STORED / name for notebook in args.notebooks for name in SHOWN.get(notebook, [])]
+        if stored:
+            section("stored in the repository (full preset)", stored)
+    figures = args.folder / "*.png"
+    print("\nto look at: " + " ".join(f"{STORED / name}.html" for name in args.notebooks) + f", figures {figures}")
 
 
 if __name__ == "__main__":

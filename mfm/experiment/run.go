@@ -35,6 +35,7 @@ type Manifest struct {
 	Kind    string          `json:"kind"`           // "gmm", "digits" or "classifier"
 	Command string          `json:"command"`        // that makes the run again
 	Data    string          `json:"data,omitempty"` // folder of the data; empty for what the package has
+	Init    string          `json:"init,omitempty"` // folder of the run whose weights this one began with; empty for random ones
 	Config  json.RawMessage `json:"config"`
 }
 
@@ -54,6 +55,7 @@ type RunOptions struct {
 	Dir     string                  // folder of the run; empty: nothing is kept
 	Command string                  // for the manifest
 	Data    string                  // for the manifest
+	Init    string                  // folder of a finished run with the same network whose weights to begin with; empty: random ones
 	Every   int64                   // steps between checkpoints; 0: twenty in the run
 	Keep    int                     // newest checkpoints that stay; 0: two
 	Sink    progress.Sink           // nil: nothing is shown
@@ -81,13 +83,18 @@ func Run(ctx context.Context, t *mfm.Trainer, kind string, config any, o RunOpti
 		if err != nil {
 			return fmt.Errorf("run: encoding the configuration: %w", err)
 		}
-		if err := claim(o.Dir, Manifest{Kind: kind, Command: o.Command, Data: o.Data, Config: raw}); err != nil {
+		if err := claim(o.Dir, Manifest{Kind: kind, Command: o.Command, Data: o.Data, Init: o.Init, Config: raw}); err != nil {
 			return err
 		}
 		if err := waitForFolder(ctx, o.Dir); err != nil {
 			return err
 		}
 		if err := log.read(o.Dir); err != nil {
+			return err
+		}
+	}
+	if o.Init != "" {
+		if err := initialize(t, kind, config, o.Init); err != nil {
 			return err
 		}
 	}
@@ -138,7 +145,7 @@ func claim(dir string, m Manifest) error {
 	if err := json.Compact(&config, old.Config); err != nil {
 		return fmt.Errorf("run %s: %s: %w", dir, configFile, err)
 	}
-	if old.Kind != m.Kind || old.Data != m.Data || !bytes.Equal(config.Bytes(), m.Config) {
+	if old.Kind != m.Kind || old.Data != m.Data || old.Init != m.Init || !bytes.Equal(config.Bytes(), m.Config) {
 		return fmt.Errorf("%w: %s holds that of `%s`: use another folder, or that command to go on with it", ErrOtherRun, dir, old.Command)
 	}
 	return nil

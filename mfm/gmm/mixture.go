@@ -1,5 +1,5 @@
-// Package gmm is the oracle of the project: Gaussian mixtures, for which every quantity of stochastic interpolants and
-// of posterior transport has a closed form.
+// Package gmm is the oracle of the project: Gaussian mixtures, for which densities, posteriors, drifts and scores of stochastic
+// interpolants and of posterior transport have closed forms. A flow map has one for a single Gaussian alone, see [Mixture.FlowMap].
 //
 // With I_t = α_t I_0 + β_t I_1, I_0 ~ N(0, I) and I_1 from a mixture of N(m_k, C_k) with weights w_k, the law of I_t is
 // the mixture of N(β_t m_k, α_t² I + β_t² C_k), and given I_t = x component k has probability

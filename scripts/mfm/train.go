@@ -15,6 +15,7 @@ import (
 type trainFlags struct {
 	*flags
 	out   *string
+	init  *string
 	every *int64
 	keep  *int
 }
@@ -24,6 +25,7 @@ func newTrainFlags(name string) trainFlags {
 	return trainFlags{
 		flags: f,
 		out:   f.String("out", "", "`folder` of the run, which goes on where it was interrupted (required)"),
+		init:  f.String("init", "", "`folder` of a finished run with the same network, whose weights to begin with"),
 		every: f.Int64("every", 0, "steps between checkpoints, a `number` (default: a twentieth of all)"),
 		keep:  f.Int("keep", 2, "`number` of newest checkpoints that stay"),
 	}
@@ -117,9 +119,12 @@ func (f trainFlags) train(ctx context.Context, s *shell, line, data string, work
 		return err
 	}
 	defer b.Finalize()
-	err = work(b, experiment.RunOptions{Dir: *f.out, Command: line, Data: data, Every: *f.every, Keep: *f.keep, Sink: progress.Auto(s.stderr), Problem: s.warn})
+	if *f.init != "" {
+		line += " --init " + quote(*f.init)
+	}
+	err = work(b, experiment.RunOptions{Dir: *f.out, Command: line, Data: data, Init: *f.init, Every: *f.every, Keep: *f.keep, Sink: progress.Auto(s.stderr), Problem: s.warn})
 	switch {
-	case errors.Is(err, experiment.ErrOtherRun):
+	case errors.Is(err, experiment.ErrOtherRun), errors.Is(err, experiment.ErrInit):
 		return invalid{err}
 	case err != nil && ctx.Err() != nil:
 		if err := besides(err, context.Cause(ctx)); err != nil {

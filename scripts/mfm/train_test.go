@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -234,6 +235,31 @@ func TestDigits(t *testing.T) {
 		t.Errorf("more contexts than images: exit code %d, %q", code, stderr)
 	}
 	t.Run("eval", func(t *testing.T) { judged(t, out, dir) })
+	t.Run("classes", func(t *testing.T) { withClasses(t, config, dir) })
+}
+
+// withClasses trains a map with classes in two runs, of which the second begins with the weights of the first, and guides it to one of them.
+func withClasses(t *testing.T, config, dir string) {
+	train := []string{"train", "digits", "--config", config, "--data", dir, "--loss", "diagonal", "--distillation", "self", "--set", "network.classes=2",
+		"--set", `train.loss.guidance={"classes": 2, "dropout": 0.2}`, "--steps", "2"}
+	first, second := filepath.Join(dir, "classes"), filepath.Join(dir, "more")
+	must(t, append(train, "--out", first)...)
+	must(t, append(train, "--rate", "0.1", "--init", first, "--out", second)...)
+	sample := []string{"sample", "digits", "--checkpoint", second, "--contexts", "1", "--n", "2", "--json"}
+	guided := append(slices.Clone(sample), "--class", "1", "--method", "ode", "--steps", "2")
+	if s := decode[digitSamples](t, must(t, append(guided, "--guidance", "3")...)); len(s.Samples[0]) != 2 {
+		t.Errorf("%d samples, want 2", len(s.Samples[0]))
+	}
+	for want, args := range map[string][]string{
+		"--class = 2":        append(slices.Clone(sample), "--class", "2"),
+		"--guidance = 3":     append(slices.Clone(sample), "--guidance", "3"),
+		`method "map"`:       append(slices.Clone(sample), "--class", "1", "--guidance", "3"),
+		"configure the same": append(slices.Clone(train), "--set", "network.embedding=16", "--init", first, "--out", filepath.Join(dir, "other")),
+	} {
+		if code, _, stderr := invoke(t.Context(), args...); code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit code %d, %q; want 2 and %q", args, code, stderr, want)
+		}
+	}
 }
 
 // smallImages writes a data set of bright and dark images of 8x8 pixels, labelled 1 and 0, in MNIST's form.

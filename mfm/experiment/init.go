@@ -1,0 +1,44 @@
+package experiment
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"reflect"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/checkpoint"
+)
+
+// ErrInit is the error, wrapped, of a run that cannot give another one its weights.
+var ErrInit = errors.New("weights to begin with")
+
+// initialize gives a trainer at step zero the weights of the finished run in dir, which has to be of the same kind and with the same network. Moments and averages start anew.
+func initialize(t *mfm.Trainer, kind string, config any, dir string) error {
+	manifest, err := readManifest(dir, kind)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInit, err)
+	}
+	mine, err := json.Marshal(config)
+	if err != nil {
+		return fmt.Errorf("run: encoding the configuration: %w", err)
+	}
+	if theirs := manifest.Config; !reflect.DeepEqual(network(mine), network(theirs)) {
+		return fmt.Errorf("%w: the network of run %s is %v, this one's is %v: configure the same", ErrInit, dir, network(theirs), network(mine))
+	}
+	weights, _, err := checkpoint.ReadWeights(filepath.Join(dir, weightsFile))
+	if err != nil {
+		return fmt.Errorf("%w: run %s: %w", ErrInit, dir, err)
+	}
+	return mfm.SetWeights(t.Store(), weights)
+}
+
+// network returns the part of a configuration that the shapes of weights depend on.
+func network(config []byte) any {
+	var c struct {
+		Network any `json:"network"`
+	}
+	_ = json.Unmarshal(config, &c) // what is no configuration has no network
+	return c.Network
+}
