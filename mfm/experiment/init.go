@@ -14,24 +14,38 @@ import (
 // ErrInit is the error, wrapped, of a run that cannot give another one its weights.
 var ErrInit = errors.New("weights to begin with")
 
-// initialize gives a trainer at step zero the weights of the finished run in dir, which has to be of the same kind and with the same network. Moments and averages start anew.
+// CheckInit returns an error, [ErrInit], unless the run in dir is a finished one of the given kind and with the network that config has.
+func CheckInit(dir, kind string, config any) error {
+	_, err := initialWeights(dir, kind, config)
+	return err
+}
+
+// initialize gives a trainer at step zero the weights of the run in dir. Moments and averages start anew.
 func initialize(t *mfm.Trainer, kind string, config any, dir string) error {
+	weights, err := initialWeights(dir, kind, config)
+	if err != nil {
+		return err
+	}
+	return mfm.SetWeights(t.Store(), weights)
+}
+
+func initialWeights(dir, kind string, config any) (checkpoint.Tensors, error) {
 	manifest, err := readManifest(dir, kind)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrInit, err)
+		return nil, fmt.Errorf("%w: %w", ErrInit, err)
 	}
 	mine, err := json.Marshal(config)
 	if err != nil {
-		return fmt.Errorf("run: encoding the configuration: %w", err)
+		return nil, fmt.Errorf("run: encoding the configuration: %w", err)
 	}
 	if theirs := manifest.Config; !reflect.DeepEqual(network(mine), network(theirs)) {
-		return fmt.Errorf("%w: the network of run %s is %v, this one's is %v: configure the same", ErrInit, dir, network(theirs), network(mine))
+		return nil, fmt.Errorf("%w: the network of run %s is %v, this one's is %v: configure the same", ErrInit, dir, network(theirs), network(mine))
 	}
 	weights, _, err := checkpoint.ReadWeights(filepath.Join(dir, weightsFile))
 	if err != nil {
-		return fmt.Errorf("%w: run %s: %w", ErrInit, dir, err)
+		return nil, fmt.Errorf("%w: run %s: %w", ErrInit, dir, err)
 	}
-	return mfm.SetWeights(t.Store(), weights)
+	return weights, nil
 }
 
 // network returns the part of a configuration that the shapes of weights depend on.

@@ -74,6 +74,11 @@ func Run(ctx context.Context, t *mfm.Trainer, kind string, config any, o RunOpti
 	if o.Every == 0 {
 		o.Every = max(total/20, 1)
 	}
+	if o.Init != "" {
+		if err := initialize(t, kind, config, o.Init); err != nil {
+			return err
+		}
+	}
 	log := newLog(total, o.Now)
 	if o.Dir != "" {
 		if err := os.MkdirAll(o.Dir, 0o755); err != nil {
@@ -90,11 +95,6 @@ func Run(ctx context.Context, t *mfm.Trainer, kind string, config any, o RunOpti
 			return err
 		}
 		if err := log.read(o.Dir); err != nil {
-			return err
-		}
-	}
-	if o.Init != "" {
-		if err := initialize(t, kind, config, o.Init); err != nil {
 			return err
 		}
 	}

@@ -53,7 +53,7 @@ func trainGMM(ctx context.Context, s *shell, args []string) error {
 	if err != nil {
 		return err
 	}
-	return f.train(ctx, s, c.line(), "", func(b compute.Backend, o experiment.RunOptions) error {
+	return f.train(ctx, s, experiment.KindGMM, e.Config, c.line(), "", func(b compute.Backend, o experiment.RunOptions) error {
 		_, err := e.Train(ctx, b, o)
 		return err
 	})
@@ -77,7 +77,7 @@ func trainDigits(ctx context.Context, s *shell, args []string) error {
 	if err != nil {
 		return invalid{err}
 	}
-	return f.train(ctx, s, c.line(), c.folder(), func(b compute.Backend, o experiment.RunOptions) error {
+	return f.train(ctx, s, experiment.KindDigits, config, c.line(), c.folder(), func(b compute.Backend, o experiment.RunOptions) error {
 		_, err := e.Train(ctx, b, o)
 		return err
 	})
@@ -103,16 +103,21 @@ func trainClassifier(ctx context.Context, s *shell, args []string) error {
 	if err := config.CheckLabels(images); err != nil {
 		return invalid{err}
 	}
-	return f.train(ctx, s, c.line(), c.folder(), func(b compute.Backend, o experiment.RunOptions) error {
+	return f.train(ctx, s, experiment.KindClassifier, config, c.line(), c.folder(), func(b compute.Backend, o experiment.RunOptions) error {
 		_, err := experiment.TrainClassifier(ctx, b, config, images, o)
 		return err
 	})
 }
 
 // train carries out a training that flags and configuration allow, and says how it ended.
-func (f trainFlags) train(ctx context.Context, s *shell, line, data string, work func(compute.Backend, experiment.RunOptions) error) error {
+func (f trainFlags) train(ctx context.Context, s *shell, kind string, config any, line, data string, work func(compute.Backend, experiment.RunOptions) error) error {
 	if err := f.check(); err != nil {
 		return err
+	}
+	if *f.init != "" {
+		if err := experiment.CheckInit(*f.init, kind, config); err != nil {
+			return invalid{err}
+		}
 	}
 	b, err := f.open(s)
 	if err != nil {
@@ -124,7 +129,7 @@ func (f trainFlags) train(ctx context.Context, s *shell, line, data string, work
 	}
 	err = work(b, experiment.RunOptions{Dir: *f.out, Command: line, Data: data, Init: *f.init, Every: *f.every, Keep: *f.keep, Sink: progress.Auto(s.stderr), Problem: s.warn})
 	switch {
-	case errors.Is(err, experiment.ErrOtherRun), errors.Is(err, experiment.ErrInit):
+	case errors.Is(err, experiment.ErrOtherRun):
 		return invalid{err}
 	case err != nil && ctx.Err() != nil:
 		if err := besides(err, context.Cause(ctx)); err != nil {
