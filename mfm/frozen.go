@@ -3,18 +3,24 @@ package mfm
 import (
 	"fmt"
 	"path"
+	"strings"
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
+	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
 // Frozen returns the drift of the map m with fixed weights, as [Trainer.Weights] and [StateWeights] return them: a trained flow, or a copy of a map at one of its
 // checkpoints, as the teacher of another map or for [NewTeacherSampler]. The weights are copied, so training may go on. In a store they lie below the scope of its data, under
-// name, which tells several frozen maps in one store apart; they are not trained and are no part of a training's state.
+// name, which tells several frozen maps in one store apart; they are not trained and are no part of a training's state. The drift panics
+// where a weight is missing, or the store has another frozen map of that name.
 func Frozen(m *Map, name string, weights map[string]*tensors.Tensor) (Drift, error) {
 	if len(weights) == 0 {
 		return nil, fmt.Errorf("frozen map %q has no weights", name)
+	}
+	if name == "" || name == "." || name == ".." || strings.Contains(name, "/") {
+		return nil, fmt.Errorf("frozen map %q: its name must be a word without a slash", name)
 	}
 	copies := make(map[string]*tensors.Tensor, len(weights))
 	for p, value := range weights {
@@ -26,9 +32,19 @@ func Frozen(m *Map, name string, weights map[string]*tensors.Tensor) (Drift, err
 	}
 	return func(t, x, class *Node) *Node {
 		store := model.GetStore(t)
+		scope := store.Scope(path.Join(DataScope, name))
 		for p, value := range copies {
-			store.VariableWithValue(p, value).SetTrainable(false)
+			v := store.VariableWithValue(p, value).SetTrainable(false)
+			if there, err := v.Value(); err != nil || there != value {
+				Panicf("frozen map %q: the store has another one of that name, give each its own", name)
+			}
 		}
-		return m.Drift(store.Scope(path.Join(DataScope, name)), t, x, class)
+		drift := m.Drift(scope, t, x, class)
+		for v := range scope.IterVariables() {
+			if copies[v.Path()] == nil {
+				Panicf("frozen map %q: the weights that it was given lack %s", name, v.Path())
+			}
+		}
+		return drift
 	}, nil
 }

@@ -69,7 +69,23 @@ func TestFrozenTeaches(t *testing.T) {
 			t.Errorf("the teacher's %s is a part of the training's state", path)
 		}
 	}
-	if _, err := mfm.Frozen(smallMap(), "none", nil); err == nil {
-		t.Error("no error for a frozen map without weights")
+	if weights, err = flow.Weights(mfm.WeightsScope); err != nil { // the first are gone with the steps after them
+		t.Fatal(err)
+	}
+	other, err := mfm.Frozen(smallMap(), "flow", weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec, err := model.NewExec(b, pupil.Store(), func(_ *model.Scope, t, x *Node) *Node { return other(t, x, nil) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := exec.Call1([]float32{0.3}, [][]float32{{1, -1}}); err == nil {
+		t.Error("no error for a second frozen map of the same name")
+	}
+	for name, weights := range map[string]map[string]*tensors.Tensor{"none": nil, "../weights": weights, "": weights} {
+		if _, err := mfm.Frozen(smallMap(), name, weights); err == nil {
+			t.Errorf("no error for a frozen map %q with %d weights", name, len(weights))
+		}
 	}
 }

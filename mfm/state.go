@@ -78,7 +78,7 @@ func (t *Trainer) missing(state map[string]*tensors.Tensor) string {
 	for i := range t.config.EMA {
 		scopes = append(scopes, AverageScope(i))
 	}
-	for _, scope := range scopes {
+	for _, scope := range scopes[1:] { // a weight that is not trained has neither
 		for name := range below(state, scope) {
 			for _, other := range scopes {
 				due = append(due, other+name)

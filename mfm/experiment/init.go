@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"reflect"
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
@@ -38,8 +37,8 @@ func initialWeights(dir, kind string, config any) (checkpoint.Tensors, error) {
 	if err != nil {
 		return nil, fmt.Errorf("run: encoding the configuration: %w", err)
 	}
-	if theirs := manifest.Config; !reflect.DeepEqual(network(mine), network(theirs)) {
-		return nil, fmt.Errorf("%w: the network of run %s is %v, this one's is %v: configure the same", ErrInit, dir, network(theirs), network(mine))
+	if theirs := manifest.Config; shaping(mine) != shaping(theirs) {
+		return nil, fmt.Errorf("%w: run %s has %s, this one %s: configure the same", ErrInit, dir, shaping(theirs), shaping(mine))
 	}
 	weights, _, err := checkpoint.ReadWeights(filepath.Join(dir, weightsFile))
 	if err != nil {
@@ -48,11 +47,22 @@ func initialWeights(dir, kind string, config any) (checkpoint.Tensors, error) {
 	return weights, nil
 }
 
-// network returns the part of a configuration that the shapes of weights depend on.
-func network(config []byte) any {
-	var c struct {
-		Network any `json:"network"`
+// shaping returns the part of a configuration that the shapes of weights depend on.
+func shaping(config []byte) string {
+	var all map[string]any
+	_ = json.Unmarshal(config, &all) // what is no configuration has no such part
+	part := make(map[string]any)
+	for _, key := range []string{"network", "parametrization", "noised"} {
+		if value, ok := all[key]; ok {
+			part[key] = value
+		}
 	}
-	_ = json.Unmarshal(config, &c) // what is no configuration has no network
-	return c.Network
+	raw, _ := json.Marshal(part) // what came from JSON goes back
+	return string(raw)
+}
+
+// begun reports whether the run in dir has a checkpoint to go on from.
+func begun(dir string) bool {
+	_, _, err := checkpoint.Latest(dir)
+	return err == nil
 }

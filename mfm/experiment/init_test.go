@@ -2,6 +2,7 @@ package experiment_test
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"reflect"
 	"testing"
@@ -42,6 +43,24 @@ func TestRunBeginsWithAnothersWeights(t *testing.T) {
 	}
 	if _, err := e.Train(t.Context(), b, experiment.RunOptions{Dir: second}); !errors.Is(err, experiment.ErrOtherRun) {
 		t.Errorf("going on without the folder of the weights: error %v, want %v", err, experiment.ErrOtherRun)
+	}
+	// Once it has begun it goes on without the other.
+	gone, parts := filepath.Join(dir, "gone"), filepath.Join(dir, "parts")
+	if _, err := newGMM(t, tinyConfig()).Train(t.Context(), b, experiment.RunOptions{Dir: gone}); err != nil {
+		t.Fatal(err)
+	}
+	stop := errors.New("stop here")
+	if _, err := e.Train(t.Context(), b, experiment.RunOptions{Dir: parts, Init: gone, Observe: stopAfter(1, stop)}); !errors.Is(err, stop) {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(gone); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Train(t.Context(), b, experiment.RunOptions{Dir: parts, Init: gone}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := values(parts), values(first); !reflect.DeepEqual(got, want) {
+		t.Error("a run that was interrupted lost the weights that it began with")
 	}
 	config.Network.Width = 9
 	for name, init := range map[string]string{"another network": first, "no run": dir} {

@@ -96,6 +96,9 @@ func (c DigitsConfig) checkLoss(images *data.Images) error {
 		if images.Labels == nil {
 			return fmt.Errorf("network.classes = %d: the images have no labels", classes)
 		}
+		if err := images.Validate(); err != nil {
+			return err
+		}
 		if _, err := images.ClassCounts(classes); err != nil {
 			return fmt.Errorf("network.classes = %d: %w", classes, err)
 		}

@@ -74,7 +74,7 @@ func Run(ctx context.Context, t *mfm.Trainer, kind string, config any, o RunOpti
 	if o.Every == 0 {
 		o.Every = max(total/20, 1)
 	}
-	if o.Init != "" {
+	if o.Init != "" && (o.Dir == "" || !begun(o.Dir)) {
 		if err := initialize(t, kind, config, o.Init); err != nil {
 			return err
 		}

@@ -45,3 +45,11 @@ func (r *digitsRun) sampler(b compute.Backend, config mfm.SamplerConfig, guidanc
 	drift := mfm.ClassifierFree(r.Map.DriftIn(r.store.Scope(mfm.WeightsScope)), guidance, config.Classes)
 	return mfm.NewTeacherSampler(b, r.store, r.Map.Interpolant, drift, r.Shape(), config)
 }
+
+// checkNoClass returns an error where samples need the map of no class, and a map with classes was never trained for that.
+func (r *digitsRun) checkNoClass(needed bool) error {
+	if needed && r.Config.Network.Classes > 0 && r.Config.Train.Loss.Guidance.Dropout == 0 {
+		return invalidf("the map was trained with train.loss.guidance.dropout = 0, so it knows nothing of \"no class\": name one with --class, or train it with a dropout")
+	}
+	return nil
+}

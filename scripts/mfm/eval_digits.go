@@ -82,6 +82,9 @@ func evalDigits(ctx context.Context, s *shell, args []string) error {
 		return err
 	}
 	config.Classes = run.Config.Network.Classes
+	if err := run.checkNoClass(true); err != nil {
+		return err
+	}
 	b, err := f.open(s)
 	if err != nil {
 		return err

@@ -58,6 +58,12 @@ func sampleDigits(ctx context.Context, s *shell, args []string) error {
 	if *class < -1 || *class >= config.Classes {
 		return invalidf("--class = %d: the map has %d classes", *class, config.Classes)
 	}
+	if !(*guidance >= 0) {
+		return invalidf("--guidance = %g: must not be negative", *guidance)
+	}
+	if err := run.checkNoClass(*class < 0 || *guidance != 1); err != nil {
+		return err
+	}
 	if *guidance != 1 && *class < 0 {
 		return invalidf("--guidance = %g: name the class to guide to with --class", *guidance)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/gomlx/compute"
 
@@ -114,7 +116,7 @@ func (f trainFlags) train(ctx context.Context, s *shell, kind string, config any
 	if err := f.check(); err != nil {
 		return err
 	}
-	if *f.init != "" {
+	if _, err := os.Stat(filepath.Join(*f.out, "config.json")); *f.init != "" && err != nil { // a run that has begun goes on without it
 		if err := experiment.CheckInit(*f.init, kind, config); err != nil {
 			return invalid{err}
 		}
