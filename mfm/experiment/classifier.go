@@ -78,11 +78,7 @@ func TrainClassifier(ctx context.Context, b compute.Backend, config ClassifierCo
 	if err := config.CheckLabels(images); err != nil {
 		return nil, fmt.Errorf("training a classifier: %w", err)
 	}
-	labels := make([]int32, images.N)
-	for i, l := range images.Labels {
-		labels[i] = int32(l)
-	}
-	source, err := mfm.DataSet(tensors.FromFlatDataAndDimensions(images.Float32(), images.N, images.Height, images.Width, images.Channels), tensors.FromFlatDataAndDimensions(labels, images.N))
+	source, err := mfm.DataSet(tensors.FromFlatDataAndDimensions(images.Float32(), images.N, images.Height, images.Width, images.Channels), classes(images))
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/gomlx/gomlx/core/tensors"
+
 	"github.com/gomfm/gomfm/data"
 )
 
@@ -29,4 +31,13 @@ func RunImages(dir string) (train, heldOut *data.Images, err error) {
 		return nil, nil, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
 	}
 	return LoadImages(m.Data)
+}
+
+// classes returns the labels of images as the graphs take them, int32 [n].
+func classes(images *data.Images) *tensors.Tensor {
+	labels := make([]int32, images.N)
+	for i, l := range images.Labels {
+		labels[i] = int32(l)
+	}
+	return tensors.FromFlatDataAndDimensions(labels, images.N)
 }

@@ -121,11 +121,7 @@ func (e *Digits) Source() (mfm.Source, error) {
 	if e.Config.Network.Classes == 0 {
 		return mfm.DataSet(e.pixels, nil)
 	}
-	labels := make([]int32, e.Data.N)
-	for i, l := range e.Data.Labels {
-		labels[i] = int32(l)
-	}
-	return mfm.DataSet(e.pixels, tensors.FromFlatDataAndDimensions(labels, e.Data.N))
+	return mfm.DataSet(e.pixels, classes(e.Data))
 }
 
 // Empirical returns the empirical law, the training images as a mixture of points, whose posteriors are exact.
