@@ -17,6 +17,8 @@ type FitOptions struct {
 	// Every is the number of steps between checkpoints; 0 keeps only the end. Keep of them stay, at least 1.
 	Every int64
 	Keep  int
+	// Begin is called once, before the first step, with the newest checkpoint restored and the folder locked, nil for nothing. Its error ends the training before it starts.
+	Begin func() error
 	// Observe is called after each step, before its checkpoint, nil for nothing. Its error stops training as the end of the context does.
 	Observe func(Metrics) error
 	// Saving is called before each checkpoint is written, nil for nothing, while the folder is locked: what it keeps of the steps done is there wherever the checkpoint is.
@@ -30,7 +32,13 @@ type FitOptions struct {
 // finite, the process is killed) the next call with the same folder goes on from the last checkpoint, and ends with the same bits as
 // a training that never stopped. In the first three cases a checkpoint of the last good step is written first.
 func Fit(ctx context.Context, t *Trainer, o FitOptions) (err error) {
+	if o.Begin == nil {
+		o.Begin = func() error { return nil }
+	}
 	if o.Dir == "" {
+		if err := o.Begin(); err != nil {
+			return err
+		}
 		return t.Run(ctx, o.Observe)
 	}
 	checkpoints, err := checkpoint.Open(o.Dir, max(o.Keep, 1))
@@ -40,6 +48,9 @@ func Fit(ctx context.Context, t *Trainer, o FitOptions) (err error) {
 	defer func() { err = errors.Join(err, checkpoints.Close()) }()
 	if err := resume(t, checkpoints, o.Problem); err != nil {
 		return fmt.Errorf("training in %s: %w", o.Dir, err)
+	}
+	if err := o.Begin(); err != nil {
+		return err
 	}
 	saved := t.Done()
 	save := func() error {
@@ -61,6 +72,7 @@ func Fit(ctx context.Context, t *Trainer, o FitOptions) (err error) {
 		saved = t.Done()
 		return nil
 	}
+	var unsaved error
 	err = t.Run(ctx, func(m Metrics) error {
 		if o.Observe != nil {
 			if err := o.Observe(m); err != nil {
@@ -68,11 +80,14 @@ func Fit(ctx context.Context, t *Trainer, o FitOptions) (err error) {
 			}
 		}
 		if o.Every > 0 && m.Step%o.Every == 0 {
-			return save()
+			unsaved = save()
 		}
-		return nil
+		return unsaved
 	})
-	return errors.Join(err, save())
+	if again := save(); unsaved == nil { // a second failure has nothing new to say
+		err = errors.Join(err, again)
+	}
+	return err
 }
 
 // resume restores the newest sound checkpoint, if there is one, after checking that it was made with the trainer's configuration.

@@ -2,6 +2,9 @@ package mfm_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"testing"
 
 	. "github.com/gomlx/gomlx/core/graph"
@@ -82,6 +85,18 @@ func TestFrozenTeaches(t *testing.T) {
 	}
 	if _, err := exec.Call1([]float32{0.3}, [][]float32{{1, -1}}); err == nil {
 		t.Error("no error for a second frozen map of the same name")
+	}
+	delete(weights, slices.Max(slices.Collect(maps.Keys(weights))))
+	lacking, err := mfm.Frozen(smallMap(), "lacking", weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec, err = model.NewExec(b, pupil.Store(), func(_ *model.Scope, t, x *Node) *Node { return lacking(t, x, nil) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := exec.Call1([]float32{0.3}, [][]float32{{1, -1}}); err == nil || !strings.Contains(err.Error(), "lack") {
+		t.Errorf("error %v for a frozen map that lacks a weight", err)
 	}
 	for name, weights := range map[string]map[string]*tensors.Tensor{"none": nil, "../weights": weights, "": weights} {
 		if _, err := mfm.Frozen(smallMap(), name, weights); err == nil {

@@ -98,7 +98,7 @@ func (s *Sampler) Unconditional(ctx context.Context, seed int64, n int, class []
 	return s.Posterior(ctx, seed, 0, make([]float32, max(len(class), 1)*s.elements()), n, class)
 }
 
-// Transition returns n samples of p(x_{t'} | x_t = x) for every context, [contexts, n, shape], where 0 <= t < to <= 1 and rho in [0, 1) is the
+// Transition returns n samples of p(x_{t'} | x_t = x) for every context, [contexts, n, shape], where 0 <= t < to <= 1, in float32 too, and rho in [0, 1) is the
 // correlation of the noises in x_t and x_{t'}: 0, or [DDPMCorrelation]. See [Transition]. With to = 1 it is [Sampler.Posterior]; otherwise the
 // method must be [ODEMethod] or [SDEMethod]. Other arguments and errors are those of [Sampler.Posterior].
 func (s *Sampler) Transition(ctx context.Context, seed int64, t, to, rho float64, x []float32, n int, class []int32) ([]float32, error) {
@@ -107,8 +107,10 @@ func (s *Sampler) Transition(ctx context.Context, seed int64, t, to, rho float64
 		return nil, fmt.Errorf("sampling a transition from t = %g to %g: times must rise within [0, 1]", t, to)
 	case !(rho >= 0 && rho < 1):
 		return nil, fmt.Errorf("sampling a transition: correlation %g must lie in [0, 1)", rho)
-	case to == 1:
+	case float32(to) == 1:
 		return s.Posterior(ctx, seed, t, x, n, class)
+	case float32(t) == float32(to):
+		return nil, fmt.Errorf("sampling a transition from t = %g to %g: in float32 the times are one, so it would not move", t, to)
 	case s.config.Method != ODEMethod && s.config.Method != SDEMethod:
 		return nil, fmt.Errorf("sampling a transition: method %q draws posteriors only, use ode or sde", s.config.Method)
 	}

@@ -273,6 +273,7 @@ func TestSamplerRefuses(t *testing.T) {
 		"too many":    {first(s.Posterior(ctx, 1, 0.5, x, math.MaxInt, nil)), "samples a context"},
 		"class":       {first(s.Posterior(ctx, 1, 0.5, x, 1, []int32{0})), "classes"},
 		"backwards":   {first(s.Transition(ctx, 1, 0.5, 0.4, 0, x, 1, nil)), "rise"},
+		"one time":    {first(s.Transition(ctx, 1, 0.5, 0.5+1e-9, 0, x, 1, nil)), "float32"},
 		"correlation": {first(s.Transition(ctx, 1, 0.5, 0.6, 1, x, 1, nil)), "correlation 1"},
 		"method":      {first(s.Transition(ctx, 1, 0.5, 0.6, 0, x, 1, nil)), `"map"`},
 		"velocity":    {first(s.Velocity(ctx, 0.5, 0.2, x, 0.5, x, nil)), "0.5 and 0.2"},

@@ -149,6 +149,16 @@ func TestSamplerTransitionToData(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
+	// Times that are both 1 in float32: the posterior there is the context.
+	s = teacherSampler(t, mfm.Linear{}, tilted(t), configured(mfm.ODEMethod, mfm.Heun, 4, 1))
+	if got, err = s.Transition(ctx, 3, 1-2e-9, 1-1e-9, 0, x, 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range got {
+		if !(math.Abs(float64(v-x[i])) <= 1e-3) {
+			t.Errorf("at the end of time: %v, want %v", got, x)
+		}
+	}
 }
 
 // Values at points: those of the exact map and of a teacher are the closed forms.

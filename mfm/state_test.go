@@ -88,6 +88,8 @@ func TestFitSavesBesideItsCheckpoints(t *testing.T) {
 	}
 	if err := mfm.Fit(context.Background(), newSmallTrainer(t, smallConfig()), options); !errors.Is(err, full) {
 		t.Errorf("error %v, want that of saving", err)
+	} else if n := strings.Count(err.Error(), full.Error()); n != 1 {
+		t.Errorf("one failure is told %d times: %v", n, err)
 	}
 	if !slices.Equal(slices.Compact(saved), []int64{5, 10}) || !exists("000000005") {
 		t.Errorf("saved at %v, want 5 and 10", saved)

@@ -1,6 +1,8 @@
 package experiment
 
 import (
+	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -130,5 +132,21 @@ func TestLogThins(t *testing.T) {
 	l.cut(20)
 	if l.add(mfm.Metrics{Step: 20, Loss: 1}); len(l.entries) != 10 || l.entries[9].Seconds != 10 {
 		t.Errorf("gone on from step 19, the log is %+v", l.entries)
+	}
+}
+
+// A divergence is passed over in a sweep; with a checkpoint that could not be written joined to it, it is not.
+func TestOnlyNonFinite(t *testing.T) {
+	diverged, full := &mfm.NonFiniteError{Step: 3, Tensor: "x"}, errors.New("disk is full")
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false}, {full, false}, {diverged, true}, {errors.Join(diverged, nil), true}, {fmt.Errorf("run: %w", errors.Join(errors.Join(diverged))), true},
+		{errors.Join(diverged, full), false}, {errors.Join(fmt.Errorf("run: %w", diverged), fmt.Errorf("saving: %w", full)), false},
+	} {
+		if got := onlyNonFinite(c.err); got != c.want {
+			t.Errorf("%q: %t, want %t", c.err, got, c.want)
+		}
 	}
 }

@@ -94,20 +94,21 @@ func Run(ctx context.Context, t *mfm.Trainer, kind string, config any, o RunOpti
 		if err := waitForFolder(ctx, o.Dir); err != nil {
 			return err
 		}
-		if err := log.read(o.Dir); err != nil {
-			return err
-		}
 	}
-	first := true
-	saving := func() error { return log.write(o.Dir, t.Done(), keep) }
-	err := mfm.Fit(ctx, t, mfm.FitOptions{Dir: o.Dir, Every: o.Every, Keep: keep, Saving: saving, Problem: o.Problem, Observe: func(m mfm.Metrics) error {
-		if first {
-			first = false
-			log.cut(m.Step)
-			if o.Sink != nil {
-				o.Sink.Update(progress.Report{Step: m.Step - 1, Total: total})
+	begin := func() error {
+		if o.Dir != "" {
+			if err := log.read(o.Dir); err != nil {
+				return err
 			}
 		}
+		log.cut(t.Done() + 1)
+		if o.Sink != nil && t.Done() < total {
+			o.Sink.Update(progress.Report{Step: t.Done(), Total: total})
+		}
+		return nil
+	}
+	saving := func() error { return log.write(o.Dir, t.Done(), keep) }
+	err := mfm.Fit(ctx, t, mfm.FitOptions{Dir: o.Dir, Every: o.Every, Keep: keep, Begin: begin, Saving: saving, Problem: o.Problem, Observe: func(m mfm.Metrics) error {
 		log.add(m)
 		if o.Sink != nil {
 			o.Sink.Update(progress.Report{Step: m.Step, Total: total, Loss: log.recent()})

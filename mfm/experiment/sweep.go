@@ -3,10 +3,10 @@ package experiment
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gomlx/compute"
@@ -114,8 +114,7 @@ func sweepOne(ctx context.Context, b compute.Backend, config GMMConfig, v Varian
 		options.Sink = o.Sink()
 	}
 	store, err := e.Train(ctx, b, options)
-	var nonFinite *mfm.NonFiniteError
-	if errors.As(err, &nonFinite) {
+	if onlyNonFinite(err) {
 		run.Diverged, run.MeanExcess, run.WorstExcess = true, math.NaN(), math.NaN()
 		return nil, run, nil
 	}
@@ -145,4 +144,17 @@ func sweepOne(ctx context.Context, b compute.Backend, config GMMConfig, v Varian
 	}
 	run.Diverged = run.MeanExcess > 1
 	return rows, run, nil
+}
+
+// onlyNonFinite says whether err is a value that was not finite, with nothing joined to it such as a checkpoint that could not be written.
+func onlyNonFinite(err error) bool {
+	switch e := err.(type) {
+	case *mfm.NonFiniteError:
+		return true
+	case interface{ Unwrap() error }:
+		return onlyNonFinite(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !onlyNonFinite(err) })
+	}
+	return false
 }

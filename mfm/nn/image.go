@@ -2,7 +2,6 @@ package nn
 
 import (
 	. "github.com/gomlx/gomlx/core/graph"
-	"github.com/gomlx/gomlx/ml/layers/activation"
 	"github.com/gomlx/gomlx/ml/model"
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
@@ -18,8 +17,6 @@ func checkSides(network string, x *Node, patch, levels int) {
 			network, d[1], d[2], patch, patch, levels, unit)
 	}
 }
-
-func silu(x *Node) *Node { return activation.Swish(x) }
 
 // residual returns h + x, h from x by group norm, SiLU and a 3x3 convolution, twice. The second norm is modulated by a
 // vector of condition [batch, width], if any; the second convolution starts at zero. Where the number of channels changes

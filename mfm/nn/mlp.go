@@ -55,7 +55,10 @@ func MLP(cfg MLPConfig) Backbone {
 	return func(scope *model.Scope, in Inputs) *Node {
 		must(cfg.Validate())
 		in.check(cfg.Classes)
-		activate := func(x *Node) *Node { return activation.Apply(activation.FromName(cfg.Activation), x) }
+		activate := silu
+		if kind := activation.FromName(cfg.Activation); kind != activation.TypeSilu && kind != activation.TypeSwish {
+			activate = func(x *Node) *Node { return activation.Apply(kind, x) }
+		}
 		batch := in.Xbar.Shape().Dimensions[0]
 		times := Stack(in.times(), 1)
 		features := []*Node{times, Reshape(Octaves(times, math.Pi/2, timeOctaves), batch, -1)}
