@@ -45,6 +45,17 @@ func Loop(n int, state []*Node, body func(i *Node, state []*Node) []*Node) []*No
 	return While(condition, step, initial...)[1 : len(state)+1]
 }
 
+// Unrolled builds with every [Loop] unrolled, as inside the body of another one: a gradient does not go through a compiled While, so what is to have one must be built like this. Memory and
+// compile time grow with the number of steps.
+func Unrolled[T any](g *Graph, build func() T) T {
+	if g.State(insideLoop{}) != nil {
+		return build()
+	}
+	g.AttachState(insideLoop{}, true)
+	defer g.AttachState(insideLoop{}, nil)
+	return build()
+}
+
 // insideLoop is the key under which a graph remembers that the body of a loop is being built: go-xla has no loops in loops.
 type insideLoop struct{}
 

@@ -1,6 +1,7 @@
 package mfm_test
 
 import (
+	"math"
 	"testing"
 
 	"github.com/gomlx/compute/dtypes"
@@ -35,6 +36,23 @@ func TestLoop(t *testing.T) {
 		if got := out[i].Value(); got != want {
 			t.Errorf("loop %d gives %v, want %v", i, got, want)
 		}
+	}
+}
+
+// A gradient goes through an unrolled loop.
+func TestUnrolled(t *testing.T) {
+	exec := MustNewExec(backendtest.New(t), func(x *Node) *Node {
+		y := mfm.Unrolled(x.Graph(), func() *Node {
+			return mfm.Loop(3, []*Node{x}, func(_ *Node, state []*Node) []*Node { return []*Node{Square(state[0])} })[0]
+		})
+		return Gradient(y, x)[0]
+	})
+	out, err := exec.Call1(1.1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := out.Value().(float64), 8*math.Pow(1.1, 7); math.Abs(got-want) > 1e-12*want {
+		t.Errorf("the gradient of x^8 is %v, want %v", got, want)
 	}
 }
 

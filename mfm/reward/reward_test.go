@@ -1,0 +1,226 @@
+package reward_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/reward"
+)
+
+// evaluate returns r and its gradient at points x, in float64.
+func evaluate(t testing.TB, r reward.Reward, x [][]float64) (values []float64, gradients [][]float64) {
+	t.Helper()
+	exec, err := NewExec(backendtest.New(t), func(x *Node) []*Node {
+		v := r(x)
+		return []*Node{v, Gradient(ReduceAllSum(v), x)[0]}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exec.Finalize()
+	out, err := exec.Call(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values = tensors.MustCopyFlatData[float64](out[0])
+	flat := tensors.MustCopyFlatData[float64](out[1])
+	if len(values) != len(x) {
+		t.Fatalf("%d values for %d samples", len(values), len(x))
+	}
+	for i := range x {
+		gradients = append(gradients, flat[i*len(x[0]):(i+1)*len(x[0])])
+	}
+	return values, gradients
+}
+
+// linearLogits are those of a linear classifier of three classes in the plane.
+func linearLogits(x *Node) *Node {
+	return Einsum("bi,ci->bc", x, ConstAsDType(x.Graph(), x.DType(), [][]float64{{1, 0}, {-0.5, 2}, {0.3, -1}}))
+}
+
+func linearProbabilities(x []float64) []float64 {
+	p, sum := make([]float64, 3), 0.0
+	for i, w := range [][]float64{{1, 0}, {-0.5, 2}, {0.3, -1}} {
+		p[i] = math.Exp(w[0]*x[0] + w[1]*x[1])
+		sum += p[i]
+	}
+	for i := range p {
+		p[i] /= sum
+	}
+	return p
+}
+
+func need(t testing.TB) func(r reward.Reward, err error) reward.Reward {
+	return func(r reward.Reward, err error) reward.Reward {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+}
+
+// Every reward is its formula, computed here in plain Go, and its gradient that of the formula.
+func TestRewardsAreTheirFormulas(t *testing.T) {
+	sigmoid := func(z float64) float64 { return 1 / (1 + math.Exp(-z)) }
+	measured := reward.LinearGaussian{A: [][]float64{{1.2, -0.8}, {0.5, 1}}, Y: []float64{-1, 0.3}, Sigma: 0.7}
+	quadratic := reward.Quadratic{Center: []float64{0.5, -1}, Weight: []float64{2}}
+	box := reward.Box{Low: []float64{-1, math.Inf(-1)}, High: []float64{1, 0.5}, Width: 0.3}
+	plane := reward.HalfPlane{A: []float64{1, -2}, Offset: 0.4, Width: 0.5}
+	inBox := func(x []float64) float64 {
+		return math.Log(sigmoid((x[0]+1)/0.3)) + math.Log(sigmoid((1-x[0])/0.3)) + math.Log(sigmoid((0.5-x[1])/0.3))
+	}
+	weighted := func(x []float64, w ...float64) float64 {
+		p := linearProbabilities(x)
+		return w[0]*p[0] + w[1]*p[1] + w[2]*p[2]
+	}
+	far := func(x []float64) float64 { return -(x[0]-0.5)*(x[0]-0.5) - (x[1]+1)*(x[1]+1) }
+	for name, c := range map[string]struct {
+		r    reward.Reward
+		want func(x []float64) float64
+	}{
+		"linear-Gaussian":   {measured.Reward(), measured.At},
+		"quadratic":         {quadratic.Reward(), far},
+		"box":               {box.Reward(), inBox},
+		"half-plane":        {plane.Reward(), func(x []float64) float64 { return math.Log(sigmoid((x[0] - 2*x[1] - 0.4) / 0.5)) }},
+		"mixture":           {reward.LogMixture(gmm.Paper()), gmm.Paper().LogDensity},
+		"class mixture":     {need(t)(reward.ClassMixture(linearLogits, []float64{0, 1, 3})), func(x []float64) float64 { return math.Log(weighted(x, 0, 1, 3)) }},
+		"class probability": {need(t)(reward.ClassProbability(linearLogits, []float64{-1, 0, 2})), func(x []float64) float64 { return weighted(x, -1, 0, 2) }},
+		"log-probability":   {need(t)(reward.LogProbability(linearLogits, 1, 3)), func(x []float64) float64 { return math.Log(weighted(x, 0, 1, 0)) }},
+		"sum":               {reward.Sum(quadratic.Reward(), reward.Scaled(plane.Reward(), 2)), func(x []float64) float64 { return far(x) + 2*math.Log(sigmoid((x[0]-2*x[1]-0.4)/0.5)) }},
+		"no sum":            {reward.Sum(), func([]float64) float64 { return 0 }},
+	} {
+		rng := rand.New(rand.NewPCG(1, 2))
+		x := make([][]float64, 20)
+		for i := range x {
+			x[i] = []float64{2 * rng.NormFloat64(), 2 * rng.NormFloat64()}
+		}
+		values, gradients := evaluate(t, c.r, x)
+		for i, p := range x {
+			if want := c.want(p); !(math.Abs(values[i]-want) <= 1e-10*(1+math.Abs(want))) {
+				t.Errorf("%s at %v: %g, want %g", name, p, values[i], want)
+			}
+			for j := range p {
+				const h = 1e-5
+				up, down := append([]float64(nil), p...), append([]float64(nil), p...)
+				up[j] += h
+				down[j] -= h
+				want := (c.want(up) - c.want(down)) / (2 * h)
+				if !(math.Abs(gradients[i][j]-want) <= 1e-6*(1+math.Abs(want))) {
+					t.Errorf("%s at %v: gradient %d is %g, want %g", name, p, j, gradients[i][j], want)
+				}
+			}
+		}
+	}
+}
+
+// Far from where they are of use, rewards and their gradients stay finite.
+func TestRewardsFarOut(t *testing.T) {
+	x := [][]float64{{1e4, -1e4}, {-1e4, 1e4}, {0, 0}}
+	for name, r := range map[string]reward.Reward{
+		"box":           reward.Box{Low: []float64{-1}, High: []float64{math.Inf(1)}, Width: 1e-3}.Reward(),
+		"half-plane":    reward.HalfPlane{A: []float64{1, 2}, Width: 1e-3}.Reward(),
+		"class mixture": need(t)(reward.ClassMixture(linearLogits, []float64{0, 0, 1})),
+	} {
+		values, gradients := evaluate(t, r, x)
+		for i := range x {
+			for _, v := range append([]float64{values[i]}, gradients[i]...) {
+				if math.IsNaN(v) || math.IsInf(v, 0) {
+					t.Errorf("%s at %v: value %g, gradient %v", name, x[i], values[i], gradients[i])
+				}
+			}
+		}
+	}
+}
+
+// -Inf has no weight, NaN and +Inf are mistakes without weight; no gradient comes through any of them.
+func TestUsable(t *testing.T) {
+	exec, err := NewExec(backendtest.New(t), func(x *Node) []*Node {
+		usable, bad := reward.Usable(Log(x)) // of 0 -Inf, of -1 NaN
+		return []*Node{usable, bad, Gradient(ReduceAllSum(usable), x)[0]}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Call([]float32{1, 0, -1, float32(math.Inf(1)), 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	usable, bad := tensors.MustCopyFlatData[float32](out[0]), tensors.MustCopyFlatData[float32](out[1])
+	for i, want := range []float32{0, -1e30, -1e30, -1e30, float32(math.Log(2))} {
+		if usable[i] != want {
+			t.Errorf("reward %d is %g, want %g", i, usable[i], want)
+		}
+		if wantBad := []float32{0, 0, 1, 1, 0}[i]; bad[i] != wantBad {
+			t.Errorf("reward %d is bad: %g, want %g", i, bad[i], wantBad)
+		}
+	}
+	if g := tensors.MustCopyFlatData[float32](out[2]); g[0] != 1 || g[4] != 0.5 {
+		t.Errorf("gradients %v, want 1 first and 0.5 last", g)
+	}
+}
+
+func TestRewardsRefuse(t *testing.T) {
+	for name, err := range map[string]error{
+		"no rows":        reward.LinearGaussian{Sigma: 1}.Validate(),
+		"ragged":         reward.LinearGaussian{A: [][]float64{{1, 2}, {1}}, Y: []float64{0, 0}, Sigma: 1}.Validate(),
+		"NaN":            reward.LinearGaussian{A: [][]float64{{math.NaN()}}, Y: []float64{0}, Sigma: 1}.Validate(),
+		"sigma":          reward.LinearGaussian{A: [][]float64{{1}}, Y: []float64{0}}.Validate(),
+		"no centre":      reward.Quadratic{Weight: []float64{1}}.Validate(),
+		"bounds":         reward.Box{Low: []float64{1}, High: []float64{1}, Width: 1}.Validate(),
+		"width":          reward.Box{Low: []float64{0}, High: []float64{1}}.Validate(),
+		"normal":         reward.HalfPlane{Width: 1}.Validate(),
+		"weights":        second(reward.ClassMixture(linearLogits, []float64{0, 0, 0})),
+		"negative":       second(reward.ClassMixture(linearLogits, []float64{0, -1, 2})),
+		"infinite":       second(reward.ClassProbability(linearLogits, []float64{0, math.Inf(1)})),
+		"class":          second(reward.LogProbability(linearLogits, 3, 3)),
+		"not JSON":       second(reward.Parse([]byte(`{`), nil)),
+		"kind":           second(reward.Parse([]byte(`{"kind": "nice"}`), nil)),
+		"key":            second(reward.Parse([]byte(`{"kind": "quadratic", "center": [0], "weight": [1], "wait": 1}`), nil)),
+		"no classifier":  second(reward.Parse([]byte(`{"kind": "log_probability", "classifier": "a", "class": 1}`), nil)),
+		"inside a sum":   second(reward.Parse([]byte(`{"kind": "sum", "of": [{"kind": "box"}]}`), nil)),
+		"no mixture":     second(reward.Parse([]byte(`{"kind": "log_mixture"}`), nil)),
+		"few weights":    second(reward.Parse([]byte(`{"kind": "class_mixture", "classifier": "a", "weights": [1]}`), linearClassifier)),
+		"class, weights": second(reward.Parse([]byte(`{"kind": "log_probability", "classifier": "a", "class": 1, "weights": [1]}`), linearClassifier)),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func linearClassifier(string) (reward.Logits, int, error) { return linearLogits, 3, nil }
+
+func second(_ reward.Reward, err error) error { return err }
+
+// Each kind's example is a reward, once its placeholders are filled in.
+func TestParse(t *testing.T) {
+	if n := len(reward.Kinds()); n < 10 {
+		t.Errorf("%d kinds", n)
+	}
+	for kind, example := range reward.Kinds() {
+		example = strings.ReplaceAll(example, "REWARD", `{"kind": "quadratic", "center": [0], "weight": [1]}`)
+		example = strings.ReplaceAll(example, "[0, 1, 0, 1, 0, 2, 0, 2, 0, 4]", "[0, 1, 3]")
+		example = strings.ReplaceAll(example, `"class": 8`, `"class": 2`)
+		r, err := reward.Parse([]byte(example), linearClassifier)
+		if err != nil {
+			t.Errorf("%s: %v", kind, err)
+			continue
+		}
+		if v, _ := evaluate(t, r, [][]float64{{0.3, -0.2}}); math.IsNaN(v[0]) || math.IsInf(v[0], 0) {
+			t.Errorf("%s: %g", kind, v[0])
+		}
+	}
+	r := need(t)(reward.Parse([]byte(`{"kind": "sum", "of": [{"kind": "scaled", "factor": -2, "of": {"kind": "quadratic", "center": [1], "weight": [1, 3]}}, {"kind": "class_mixture", "classifier": "a", "weights": [2, 0, 0]}]}`), linearClassifier))
+	v, _ := evaluate(t, r, [][]float64{{0.3, -0.2}})
+	if want := 0.49 + 3*1.44 + math.Log(2*linearProbabilities([]float64{0.3, -0.2})[0]); math.Abs(v[0]-want) > 1e-10 {
+		t.Errorf("sum is %g, want %g", v[0], want)
+	}
+}

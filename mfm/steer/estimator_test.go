@@ -1,0 +1,124 @@
+package steer_test
+
+import (
+	"math"
+	"testing"
+
+	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// The exact value is that of the posterior's tilt, and its gradient the derivative of that.
+func TestExactValue(t *testing.T) {
+	law, ip, r := gmm.Paper(), mfm.Linear{}, measured()
+	e := exact(t, law, ip, r)
+	for _, at := range []float64{0.1, 0.5, 0.9} {
+		x := states(law, ip, at, 8)
+		values, gradients := estimates(t, e, steer.FromMixture(law, ip), r.Reward(), at, x, 1)
+		value := func(x []float64) float64 {
+			_, v, err := law.Posterior(ip, at, x).Tilt(r.A, r.Y, r.Sigma)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+		for i, p := range x {
+			if want := value(p); math.Abs(values[0][i]-want) > 1e-8*(1+math.Abs(want)) {
+				t.Errorf("t = %g, x = %v: value %g, want %g", at, p, values[0][i], want)
+			}
+			for j := range p {
+				const h = 1e-5
+				up, down := append([]float64(nil), p...), append([]float64(nil), p...)
+				up[j] += h
+				down[j] -= h
+				if want, got := (value(up)-value(down))/(2*h), gradients[0][2*i+j]; math.Abs(got-want) > 1e-5*(1+math.Abs(want)) {
+					t.Errorf("t = %g, x = %v: gradient %g, want %g", at, p, got, want)
+				}
+			}
+		}
+	}
+}
+
+// gaussian is a law with an exact flow map: its posterior samples are functions of noise that MFM-G can differentiate.
+func gaussian(t testing.TB, ip mfm.Interpolant) (*gmm.Mixture, steer.Model) {
+	t.Helper()
+	law, err := gmm.New([]float64{1}, [][]float64{{0.4, -0.7}}, [][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := steer.FromMixture(law, ip)
+	m.Posterior = func(_ *mfm.RNG, eps, t, x *Node) *Node {
+		return law.ConditionalFlowMapGraph(ip, ZerosLike(t), OnesLike(t), eps, t, x)
+	}
+	return law, m
+}
+
+// With many draws every estimator gives the exact value and gradient: the mean of many estimates is within its standard error, but for the bias of order 1/N, which is half the estimate's variance.
+func TestEstimatorsAgreeWithTheOracle(t *testing.T) {
+	ip, r := mfm.Linear{}, measured()
+	mixture := gmm.Paper()
+	exactDraws := steer.FromMixture(mixture, ip)
+	single, flow := gaussian(t, ip)
+	const n, repeats = 512, 60
+	for _, c := range []struct {
+		e   steer.Estimator
+		m   steer.Model
+		law *gmm.Mixture
+	}{
+		{steer.MFMG{Draws: steer.Draws{N: n}}, flow, single},
+		{steer.MFMG{Draws: steer.Draws{N: n, Antithetic: true}}, flow, single},
+		{steer.MFMG{Draws: steer.Draws{N: n, LeaveOneOut: true}}, flow, single},
+		{steer.MFMG{Draws: steer.Draws{N: n, Shared: true}}, flow, single},
+		{steer.MFMGF{Draws: steer.Draws{N: n}, Baseline: steer.MeanBaseline}, exactDraws, mixture},
+		{steer.MFMGF{Draws: steer.Draws{N: n}, Baseline: steer.DenoiserBaseline}, exactDraws, mixture},
+		{steer.MFMGF{Draws: steer.Draws{N: n, LeaveOneOut: true}, Baseline: steer.DenoiserBaseline}, exactDraws, mixture},
+	} {
+		for _, at := range []float64{0.3, 0.8} {
+			x := states(c.law, ip, at, 4)
+			want, wantGradient := estimates(t, exact(t, c.law, ip, r), c.m, r.Reward(), at, x, 1)
+			values, gradients := estimates(t, c.e, c.m, r.Reward(), at, x, repeats)
+			check := func(what string, runs [][]float64, want []float64) {
+				for i, w := range want {
+					mean, se := meanSE(runs, i)
+					variance := se * se * repeats
+					if allowed := 4*se + 2*variance + 1e-6*(1+math.Abs(w)); math.Abs(mean-w) > allowed {
+						t.Errorf("%T %+v at t = %g: %s %d is %.4f ± %.4f, want %.4f", c.e, c.e, at, what, i, mean, se, w)
+					}
+				}
+			}
+			check("value", values, want[0])
+			check("gradient", gradients, wantGradient[0])
+		}
+	}
+}
+
+// The plug-in value is low by half the variance of the mean of e^r over its square, divided by N; the jackknife takes that off.
+func TestBiasOfTheValue(t *testing.T) {
+	law, ip, r := gmm.Paper(), mfm.Linear{}, measured()
+	r.Sigma = 0.3
+	m, at := steer.FromMixture(law, ip), 0.4
+	x := states(law, ip, at, 2)
+	want, _ := estimates(t, exact(t, law, ip, r), m, r.Reward(), at, x, 1)
+	const repeats = 3000
+	bias := func(n int, jackknife bool, i int) (mean, se float64) {
+		values, _ := estimates(t, steer.MFMGF{Draws: steer.Draws{N: n, LeaveOneOut: jackknife}, Baseline: steer.MeanBaseline}, m, r.Reward(), at, x, repeats)
+		mean, se = meanSE(values, i)
+		return mean - want[0][i], se
+	}
+	for i := range x {
+		few, fewSE := bias(16, false, i)
+		many, manySE := bias(64, false, i)
+		if few > -4*fewSE {
+			t.Errorf("state %d: with 16 draws the value is off by %g ± %g, want it low", i, few, fewSE)
+		}
+		if math.Abs(few-4*many) > 4*(fewSE+4*manySE)+0.3*math.Abs(few) {
+			t.Errorf("state %d: off by %g with 16 draws and %g with 64: want a quarter", i, few, many)
+		}
+		if jack, se := bias(16, true, i); math.Abs(jack) > 4*se+0.35*math.Abs(few) {
+			t.Errorf("state %d: the jackknife is off by %g ± %g, the plain value by %g", i, jack, se, few)
+		}
+	}
+}

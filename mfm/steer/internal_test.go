@@ -1,0 +1,110 @@
+package steer
+
+import (
+	"math"
+	"testing"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+)
+
+// Each kind of resampling gives every particle N w_i offspring in expectation, systematic and stratified ones never far from it; sets do not mix, and what has no weight has no offspring.
+func TestResampling(t *testing.T) {
+	logWeights := [][]float32{{0, -1, 1, -1e30, 0.5}, {-1e30, 2, -1e30, -1e30, 2}}
+	const to, repeats = 8, 2000
+	for _, kind := range []Resampling{Multinomial, Stratified, Systematic} {
+		exec, err := NewExec(backendtest.New(t), func(state, w *Node) []*Node {
+			rng := &mfm.RNG{State: state}
+			return []*Node{kind.ancestors(rng, w, to), rng.State}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		state, err := RNGStateFromSeed(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var counts, squares [2][5]float64
+		for range repeats {
+			out, err := exec.Call(state, logWeights)
+			if err != nil {
+				t.Fatal(err)
+			}
+			state = out[1]
+			var here [2][5]float64
+			for i, a := range tensors.MustCopyFlatData[int32](out[0]) {
+				here[i/to][a]++
+			}
+			for set := range here {
+				for i, v := range here[set] {
+					counts[set][i] += v / repeats
+					squares[set][i] += v * v / repeats
+				}
+			}
+		}
+		for set, row := range logWeights {
+			total := 0.0
+			for _, l := range row {
+				total += math.Exp(float64(l))
+			}
+			for i, l := range row {
+				want := to * math.Exp(float64(l)) / total
+				variance := squares[set][i] - counts[set][i]*counts[set][i]
+				if se := math.Sqrt(variance / repeats); math.Abs(counts[set][i]-want) > 4*se+1e-5 {
+					t.Errorf("%s: particle %d of set %d has %.3f ± %.3f offspring, want %.3f", kind, i, set, counts[set][i], se, want)
+				}
+				if frac := want - math.Floor(want); kind == Systematic && variance > frac*(1-frac)+0.02 {
+					t.Errorf("systematic: variance %.3f of the offspring of particle %d, want %.3f", variance, i, frac*(1-frac))
+				}
+			}
+		}
+	}
+}
+
+// The jackknife's weights are those of its definition.
+func TestJackknife(t *testing.T) {
+	rewards := []float32{0.3, -1, 2, 0.1}
+	exec, err := NewExec(backendtest.New(t), func(r *Node) []*Node { return []*Node{jackknifed(r), jackknifedWeights(weights(r)), value(r)} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Call([][]float32{rewards})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := float64(len(rewards))
+	sum := func(without int, f func(i int) float64) (s float64) {
+		for i := range rewards {
+			if i != without {
+				s += f(i)
+			}
+		}
+		return s
+	}
+	e := func(i int) float64 { return math.Exp(float64(rewards[i])) }
+	plain := math.Log(sum(-1, e) / n)
+	want := n * plain
+	for i := range rewards {
+		want -= (n - 1) / n * math.Log(sum(i, e)/(n-1))
+	}
+	if got := float64(tensors.MustCopyFlatData[float32](out[0])[0]); math.Abs(got-want) > 1e-5 {
+		t.Errorf("jackknifed value %g, want %g", got, want)
+	}
+	if got := float64(tensors.MustCopyFlatData[float32](out[2])[0]); math.Abs(got-plain) > 1e-6 {
+		t.Errorf("value %g, want %g", got, plain)
+	}
+	for j, got := range tensors.MustCopyFlatData[float32](out[1]) {
+		want := n * e(j) / sum(-1, e)
+		for i := range rewards {
+			if i != j {
+				want -= (n - 1) / n * e(j) / sum(i, e)
+			}
+		}
+		if math.Abs(float64(got)-want) > 1e-5 {
+			t.Errorf("weight %d is %g, want %g", j, got, want)
+		}
+	}
+}

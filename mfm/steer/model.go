@@ -1,0 +1,75 @@
+// Package steer draws from the tilted law p₁(x) e^{λ r(x)}/Z of a reward r while a meta flow map generates, without training (arXiv 2601.14430): the steered drift adds (σ_t²/2) ∇V_t(x), where
+//
+//	V_t(x) = log E[e^{λ r(I_1)} | I_t = x]
+//
+// is the value, which the map's posterior samples estimate. Beside it are what it is compared with: DPS, Best-of-N, sequential Monte Carlo and search.
+package steer
+
+import (
+	"fmt"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/gmm"
+)
+
+// Model is what steering needs to know of the data's law: a trained map, or an exact law.
+type Model struct {
+	Interpolant mfm.Interpolant
+	// Drift is b_t(x), by one evaluation of the network.
+	Drift mfm.Drift
+	// Posterior returns samples of p_{1|t}(.|x), one for each row, of x's shape: from the noise ε of x's shape, through which gradients in x go, or from rng where it needs more. nil where there are none.
+	Posterior func(rng *mfm.RNG, eps, t, x *Node) *Node
+	// PosteriorNFE is the number of evaluations of the network for a posterior sample.
+	PosteriorNFE int
+}
+
+// FromMap returns the model of a map with the weights in scope. draws says how posterior samples are drawn: in one step, several, or by the ODE of the map's diagonal.
+func FromMap(m *mfm.Map, scope *model.Scope, draws mfm.SamplerConfig) (Model, error) {
+	if err := draws.Validate(); err != nil {
+		return Model{}, fmt.Errorf("posterior draws: %w", err)
+	}
+	if draws.Method != mfm.MapMethod && draws.Method != mfm.ODEMethod {
+		return Model{}, fmt.Errorf("posterior draws: method %q: use map or ode", draws.Method)
+	}
+	times := draws.Times(0, 1)
+	return Model{
+		Interpolant:  m.Interpolant,
+		Drift:        m.DriftIn(scope),
+		PosteriorNFE: draws.NFE(),
+		Posterior: func(_ *mfm.RNG, eps, t, x *Node) *Node {
+			if draws.Method == mfm.MapMethod {
+				return m.PosteriorSteps(scope, times, eps, t, x, nil)
+			}
+			return mfm.Integrate(nil, draws.Solver, times, m.Field(scope, t, x, nil), eps)
+		},
+	}, nil
+}
+
+// FromMixture returns the exact model of a mixture. Its posterior samples are drawn from the closed form: they have no gradient in x, so MFM-G has no use for them.
+func FromMixture(law *gmm.Mixture, ip mfm.Interpolant) Model {
+	return Model{
+		Interpolant:  ip,
+		Drift:        func(t, x, _ *Node) *Node { return law.DriftGraph(ip, t, x) },
+		PosteriorNFE: 1,
+		Posterior: func(rng *mfm.RNG, _, t, x *Node) (samples *Node) {
+			rng.State, samples = law.PosteriorGraph(ip, t, x).Sample(rng.State, x.Shape().Dim(0))
+			return StopGradient(samples)
+		},
+	}
+}
+
+// FromTeacher returns the model of a drift alone: its posterior samples come from the ODE of its conditional drift, in the given number of Heun's steps, through which gradients go.
+func FromTeacher(b mfm.Drift, ip mfm.Interpolant, steps int) Model {
+	grid := mfm.SamplerConfig{Method: mfm.ODEMethod, Solver: mfm.Heun, Grid: mfm.Grid{Steps: steps, Power: 1}}
+	return Model{
+		Interpolant:  ip,
+		Drift:        b,
+		PosteriorNFE: grid.NFE(),
+		Posterior: func(_ *mfm.RNG, eps, t, x *Node) *Node {
+			return mfm.Integrate(nil, mfm.Heun, grid.Times(0, 1), mfm.ConditionalField(ip, b, t, x, nil), eps)
+		},
+	}
+}

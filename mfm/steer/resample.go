@@ -1,0 +1,56 @@
+package steer
+
+import (
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/gomfm/gomfm/mfm"
+)
+
+// Resampling names how ancestors are drawn with probabilities w: all are unbiased, each particle has N w_i offspring in expectation.
+type Resampling string
+
+// The kinds of resampling, by falling variance of the number of offspring (Douc, Cappé and Moulines, arXiv cs/0507025).
+const (
+	Multinomial Resampling = "multinomial" // independent draws
+	Stratified  Resampling = "stratified"  // one uniform number in each N-th of [0, 1)
+	Systematic  Resampling = "systematic"  // the same uniform number in each
+)
+
+// ancestors draws, for each set of weights, [sets, from] in logarithms, the indices of the drawn, int32 [sets, to].
+func (r Resampling) ancestors(rng *mfm.RNG, logWeights *Node, to int) *Node {
+	sets, from := logWeights.Shape().Dim(0), logWeights.Shape().Dim(1)
+	g, dtype := logWeights.Graph(), logWeights.DType()
+	cumulative := cumulative(Softmax(logWeights, 1))
+	var at *Node
+	strata := Iota(g, shapes.Make(dtype, sets, to), 1)
+	switch r {
+	case Multinomial:
+		at = rng.Uniform(shapes.Make(dtype, sets, to))
+	case Stratified:
+		at = DivScalar(Add(strata, rng.Uniform(shapes.Make(dtype, sets, to))), float64(to))
+	default:
+		at = DivScalar(Add(strata, rng.Uniform(shapes.Make(dtype, sets, 1))), float64(to))
+	}
+	// The index is the number of cumulative weights at or below the uniform number.
+	below := LessOrEqual(InsertAxes(cumulative, 1), InsertAxes(at, -1)) // [sets, to, from]
+	return MinScalar(ReduceSum(ConvertDType(below, dtypes.Int32), 2), float64(from-1))
+}
+
+// cumulative returns the running sums over the last axis of w, [sets, n], each row scaled to end at 1 but for rounding.
+func cumulative(w *Node) *Node {
+	sum := CumSum(w, 1)
+	n := w.Shape().Dim(1)
+	return Div(sum, Slice(sum, AxisRange(), AxisRange(n-1, n)))
+}
+
+// pick returns rows of x, [sets·from, ...], by indices [sets, to] within each set: [sets·to, ...].
+func pick(x, indices *Node, from int) *Node {
+	sets := Iota(x.Graph(), indices.Shape(), 0)
+	rows := Add(MulScalar(sets, float64(from)), indices)
+	return Gather(x, InsertAxes(Reshape(rows, -1), -1))
+}
+
+// logMeanExp returns log (1/n) Σ e^{w} over the last axis.
+func logMeanExp(w *Node) *Node { return value(w) }

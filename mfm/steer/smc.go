@@ -1,0 +1,133 @@
+package steer
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/gomfm/gomfm/mfm"
+)
+
+// SMC is the twisted diffusion sampler (Wu et al., arXiv 2306.17775): sequential Monte Carlo along the SDE, whose particles are steered by an estimate ψ_t = e^{V̂_t} of the value and weighted by what
+// the estimate got wrong,
+//
+//	w_{t'} = w_t  p(x'|x) ψ_{t'}(x') / (q(x'|x) ψ_t(x)),   q = p moved by the steering,
+//
+// with ψ_1 = e^{λ r}. The twist is Tweedie's with [DPS], or a map's posterior samples with [MFMG] or [MFMGF]: for a random estimate the same draw stands in numerator and denominator, so the product
+// telescopes, and samples and normalising constant are right for any number of particles in the sense of weighted means, and of Ẑ without bias.
+type SMC struct {
+	Config
+	Particles int // of a set; each set is a run of its own
+	// Twist estimates the value; nil for none: particles are then weighted at the end alone.
+	Twist      Estimator
+	Resampling Resampling
+	// Threshold is the share of the particles below which the effective sample size brings on a resampling: 0 never, 1 at each step.
+	Threshold float64
+}
+
+// String returns "smc" with the name of the twist.
+func (m SMC) String() string {
+	if m.Twist == nil {
+		return "smc-none"
+	}
+	return "smc-" + m.Twist.String()
+}
+
+// Configuration returns the configuration.
+func (m SMC) Configuration() Config { return m.Config }
+
+// Rows returns the twist's draws, at least 1.
+func (m SMC) Rows() int { return Guided{Estimator: m.Twist}.Rows() }
+
+// Together returns the number of particles of a set.
+func (m SMC) Together() int { return m.Particles }
+
+// Validate returns an error that names the first option that makes no sense.
+func (m SMC) Validate() error {
+	switch {
+	case m.Particles < 2 || m.Particles > 1<<16:
+		return fmt.Errorf("particles = %d: must lie in [2, 65536]", m.Particles)
+	case !slices.Contains([]Resampling{Multinomial, Stratified, Systematic}, m.Resampling):
+		return fmt.Errorf("resampling %q is unknown: use %s, %s or %s", m.Resampling, Multinomial, Stratified, Systematic)
+	case !(m.Threshold >= 0 && m.Threshold <= 1):
+		return fmt.Errorf("threshold = %g: a share must lie in [0, 1]", m.Threshold)
+	case m.Dynamics != SDE || m.Noise == 0:
+		return fmt.Errorf("dynamics %q with noise %g: particles are weighted along the SDE, use %s with noise", m.Dynamics, m.Noise, SDE)
+	case m.LambdaPower != 0:
+		return fmt.Errorf("lambda_power = %g: the weights aim at one reward, use 0", m.LambdaPower)
+	}
+	return Guided{Config: m.Config, Estimator: m.Twist}.Validate()
+}
+
+// smcState is what goes from step to step beside the particles: logarithms of weights w and of ψ at the particles, [n], and log Ẑ so far.
+type smcState struct {
+	state
+	logW, logPsi, logZ *Node
+}
+
+func (s smcState) nodes() []*Node { return append(s.state.nodes(), s.logW, s.logPsi, s.logZ) }
+
+// Build builds the run; see [Method].
+func (m SMC) Build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outcome {
+	steps := m.steps(p.Model.Interpolant)
+	g, dtype, n := noise.Graph(), noise.DType(), noise.Shape().Dim(0)
+	p.Lambda = Scalar(g, dtype, m.Lambda)
+	zeros := Zeros(g, shapes.Make(dtype, n))
+	s := smcState{
+		state: state{x: noise, rng: rng, ledger: ledger, series: Zeros(g, shapes.Make(dtypes.Float32, len(steps), columns))},
+		logW:  zeros, logPsi: zeros, logZ: ScalarZero(g, dtype),
+	}
+	// To t_0 particles follow the model's ODE: they start as samples of p_{t_0} with weight ψ.
+	first, _ := m.move(p, nil, s.state, scalarsOf(g, dtype, steps[0]))
+	s.x = Add(s.x, first)
+	table := make([][]float64, len(steps)-1)
+	for k, step := range steps[1:] {
+		table[k] = step.row()
+	}
+	rows := ConstAsDType(g, dtype, table)
+	out := mfm.Loop(len(table), s.nodes(), func(i *Node, nodes []*Node) []*Node {
+		s := smcState{state: stateOf(nodes), logW: nodes[4], logPsi: nodes[5], logZ: nodes[6]}
+		return m.step(p, s, i, row(rows, i)).nodes()
+	})
+	s = smcState{state: stateOf(out), logW: out[4], logPsi: out[5], logZ: out[6]}
+	r, _ := rewardOf(p, s.ledger, s.x)
+	logW := Add(s.logW, Sub(r, s.logPsi))
+	return Outcome{X: s.x, LogWeights: logW, LogZ: Add(s.logZ, Reshape(logMeanExp(InsertAxes(logW, 0)))), Series: s.series, Rng: s.rng, Ledger: s.ledger}
+}
+
+// step weighs the particles by the twist, resamples where few count, and moves them.
+func (m SMC) step(p Problem, s smcState, i *Node, r []*Node) smcState {
+	n := s.x.Shape().Dim(0)
+	t, at := everyRow(r[0], n), everyRow(r[1], n)
+	b := p.Model.Drift(t, s.x, nil)
+	s.ledger.Network(n, 0)
+	gradient, figures := ZerosLike(s.x), Zeros(s.x.Graph(), shapes.Make(dtypes.Float32, 1, columns))
+	if m.Twist != nil {
+		e := m.Twist.Estimate(p, s.rng, s.ledger, at, s.x, b, true)
+		gradient = e.Gradient
+		figures = e.row(Add(Mul(r[2], b), Mul(r[3], s.x)), Mul(r[4], gradient))
+		s.logW, s.logPsi = Add(s.logW, Sub(e.Value, s.logPsi)), e.Value
+	}
+	// Effective sample size (Σ w)²/Σ w².
+	w := Softmax(InsertAxes(s.logW, 0), 1)
+	size := Inverse(ReduceAllSum(Square(w)))
+	few := LessThan(size, Scalar(size.Graph(), size.DType(), m.Threshold*float64(n)))
+	ancestors := Where(few, m.Resampling.ancestors(s.rng, InsertAxes(s.logW, 0), n), Iota(s.x.Graph(), shapes.Make(dtypes.Int32, 1, n), 1))
+	s.logZ = Add(s.logZ, Where(few, Reshape(logMeanExp(InsertAxes(s.logW, 0))), ScalarZero(size.Graph(), size.DType())))
+	s.logW = Where(few, ZerosLike(s.logW), s.logW)
+	s.x, b, gradient, s.logPsi = pick(s.x, ancestors, n), pick(b, ancestors, n), pick(gradient, ancestors, n), pick(s.logPsi, ancestors, n)
+
+	// x' = μ + δ + σ ξ; log p - log q = -(|δ|² + 2 σ δ·ξ)/(2 σ²). The last step has no noise and is not steered.
+	noisy := GreaterThan(r[5], ScalarZero(size.Graph(), size.DType()))
+	sigma := Where(noisy, r[5], OnesLike(r[5]))
+	delta := Mul(Where(noisy, r[4], ZerosLike(r[4])), gradient)
+	xi := s.rng.Normal(s.x.Shape())
+	dot := func(a, b *Node) *Node { return ReduceSum(Reshape(Mul(a, b), n, -1), 1) }
+	s.logW = Sub(s.logW, Div(Add(MulScalar(dot(delta, delta), 0.5), Mul(sigma, dot(delta, xi))), Square(sigma)))
+	s.x = Add(Add(s.x, Add(Mul(r[2], b), Mul(r[3], s.x))), Add(delta, Mul(r[5], xi)))
+	s.series = DynamicUpdateSlice(s.series, figures, []*Node{OnePlus(i), ZerosLike(i)})
+	return s
+}

@@ -1,0 +1,141 @@
+package steer_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/metric"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// The estimate of E[e^r] has no bias, whatever twist and resampling; and weighted particles have the target's mean. What is left is the error of the SDE's steps.
+func TestSMC(t *testing.T) {
+	backendtest.NeedLoops(t, backendtest.New(t))
+	ip, r := mfm.Linear{}, measured()
+	law, flow := gaussian(t, ip)
+	target, logZ := tilt(t, law, r)
+	const particles, sets = 32, 200
+	for _, c := range []steer.SMC{
+		{Resampling: steer.Systematic, Threshold: 0.5, Twist: steer.DPS{}},
+		{Resampling: steer.Stratified, Threshold: 1, Twist: steer.DPS{}},
+		{Resampling: steer.Multinomial, Threshold: 0.5, Twist: steer.DPS{}},
+		{Resampling: steer.Systematic, Threshold: 0, Twist: nil},
+		{Resampling: steer.Systematic, Threshold: 0.5, Twist: steer.MFMG{Draws: steer.Draws{N: 64, LeaveOneOut: true}}},
+		{Resampling: steer.Systematic, Threshold: 0.5, Twist: exact(t, law, ip, r)},
+	} {
+		c.Config, c.Particles = config(steer.SDE, 150), particles
+		got := sample(t, newSteerer(t, flow, r.Reward(), c), 1, particles*sets)
+		if len(got.LogZ) != sets || len(got.LogWeights) != particles*sets {
+			t.Fatalf("%v: %d constants and %d weights for %d sets of %d", c, len(got.LogZ), len(got.LogWeights), sets, particles)
+		}
+		// Each set's Ẑ, and Ẑ times its weighted mean, whose expectations are Z and Z E*[x].
+		var z [][]float64
+		for k, l := range got.LogZ {
+			row, total := []float64{math.Exp(l - logZ), 0, 0}, 0.0
+			for i := k * particles; i < (k+1)*particles; i++ {
+				total += math.Exp(got.LogWeights[i])
+			}
+			for i := k * particles; i < (k+1)*particles; i++ {
+				w := row[0] * math.Exp(got.LogWeights[i]) / total
+				row[1] += w * float64(got.Samples[2*i])
+				row[2] += w * float64(got.Samples[2*i+1])
+			}
+			z = append(z, row)
+		}
+		for i, want := range append([]float64{1}, target.Mean()...) {
+			if mean, se := meanSE(z, i); math.Abs(mean-want) > 4*se+0.02 {
+				t.Errorf("%v, %s, threshold %g: figure %d is %.4f ± %.4f, want %.4f", c, c.Resampling, c.Threshold, i, mean, se, want)
+			}
+		}
+	}
+}
+
+// With the exact value as its twist the weights are all alike, but for the error of the steps.
+func TestSMCWithTheExactTwist(t *testing.T) {
+	backendtest.NeedLoops(t, backendtest.New(t))
+	ip, r := mfm.Linear{}, measured()
+	law, flow := gaussian(t, ip)
+	_, logZ := tilt(t, law, r)
+	c := steer.SMC{Config: config(steer.SDE, 1000), Particles: 256, Twist: exact(t, law, ip, r), Resampling: steer.Systematic}
+	got := sample(t, newSteerer(t, flow, r.Reward(), c), 1, 256)
+	sum, squares := 0.0, 0.0
+	for _, w := range got.LogWeights {
+		sum, squares = sum+math.Exp(w), squares+math.Exp(2*w)
+	}
+	if size := sum * sum / squares; size < 240 {
+		t.Errorf("%g of 256 particles count", size)
+	}
+	if math.Abs(got.LogZ[0]-logZ) > 0.05 {
+		t.Errorf("log Z is %g, want %g", got.LogZ[0], logZ)
+	}
+}
+
+// Best-of-N has the rewards of the best of N draws from the law.
+func TestBestOf(t *testing.T) {
+	backendtest.NeedLoops(t, backendtest.New(t))
+	law, ip, r := gmm.Paper(), mfm.Linear{}, measured()
+	const n, best = 2000, 5
+	s := newSteerer(t, steer.FromMixture(law, ip), r.Reward(), steer.BestOf{Config: config(steer.ODE, 100), N: best})
+	s.Batch = 4000
+	got := sample(t, s, 2, n)
+	var want [][]float64
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range n {
+		top := math.Inf(-1)
+		for _, x := range law.Sample(rng, best) {
+			top = max(top, r.At(x))
+		}
+		want = append(want, []float64{top})
+	}
+	var rewards [][]float64
+	for _, v := range got.Rewards {
+		rewards = append(rewards, []float64{v})
+	}
+	a, seA := meanSE(rewards, 0)
+	b, seB := meanSE(want, 0)
+	if math.Abs(a-b) > 4*math.Hypot(seA, seB)+0.02 {
+		t.Errorf("mean reward %.4f ± %.4f, want %.4f ± %.4f", a, seA, b, seB)
+	}
+}
+
+// With one draw a search chooses nothing and has the data's law, by either transition; with more the reward rises.
+func TestSearch(t *testing.T) {
+	backendtest.NeedLoops(t, backendtest.New(t))
+	law, ip, r := gmm.Paper(), mfm.Linear{}, measured()
+	const n = 4000
+	projections := metric.Projections2D(64)
+	rng := rand.New(rand.NewPCG(1, 1))
+	floor, se, err := metric.Floor(func(a, b [][]float64) (float64, error) { return metric.SlicedW2(a, b, projections) },
+		func(rng *rand.Rand) [][]float64 { return law.Sample(rng, n) }, rng, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mean := func(v []float64) (m float64) {
+		for _, x := range v {
+			m += x / float64(len(v))
+		}
+		return m
+	}
+	for _, transition := range []steer.Transition{steer.Renoise, steer.Keep} {
+		for _, selection := range []steer.Selection{steer.Greedy, steer.Pooled} {
+			m := steer.Search{Config: config(steer.SDE, 20), Particles: 1, N: 1, Selection: selection, Transition: transition}
+			plain := sample(t, newSteerer(t, steer.FromMixture(law, ip), r.Reward(), m), 1, n)
+			d, err := metric.SlicedW2(mfm.Rows(plain.Samples, 2), law.Sample(rng, n), projections)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if limit := 1.6*floor + 3*se*math.Sqrt(8); d > limit {
+				t.Errorf("%v with one draw: sliced W2 %.4f to the data's law, want at most %.4f", m, d, limit)
+			}
+			m.Particles, m.N = 2, 4
+			found := sample(t, newSteerer(t, steer.FromMixture(law, ip), r.Reward(), m), 1, n)
+			if a, b := mean(found.Rewards), mean(plain.Rewards); !(a > b/2) {
+				t.Errorf("%v: mean reward %.3f, of one draw %.3f", m, a, b)
+			}
+		}
+	}
+}

@@ -1,0 +1,136 @@
+package steer_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/backend"
+	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/metric"
+	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+func config(dynamics steer.Dynamics, steps int) steer.Config {
+	c := steer.DefaultConfig()
+	c.Dynamics, c.Steps = dynamics, steps
+	return c
+}
+
+// steps are few on a backend that unrolls loops.
+func steps(t testing.TB, n int) int {
+	if !backend.Loops(backendtest.New(t)) {
+		return min(n, 6)
+	}
+	return n
+}
+
+// With the exact value, ODE and SDE carry noise to the target, for every schedule, any noise of the SDE, and by Heun's steps.
+func TestExactSteeringReachesTheTarget(t *testing.T) {
+	backendtest.NeedLoops(t, backendtest.New(t))
+	law, r := gmm.Paper(), measured()
+	target, _ := tilt(t, law, r)
+	const n = 4096
+	projections := metric.Projections2D(128)
+	floor, se, err := metric.Floor(func(a, b [][]float64) (float64, error) { return metric.SlicedW2(a, b, projections) },
+		func(rng *rand.Rand) [][]float64 { return target.Sample(rng, n) }, rand.New(rand.NewPCG(1, 1)), 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	heun := config(steer.ODE, 100)
+	heun.Solver = mfm.Heun
+	quiet := config(steer.SDE, 400)
+	quiet.Noise = 0.3
+	for _, ip := range []mfm.Interpolant{mfm.Linear{}, mfm.Trigonometric{}} {
+		for name, c := range map[string]steer.Config{"ODE": config(steer.ODE, 400), "SDE": config(steer.SDE, 800), "Heun": heun, "less noise": quiet} {
+			s := newSteerer(t, steer.FromMixture(law, ip), r.Reward(), steer.Guided{Config: c, Estimator: exact(t, law, ip, r)})
+			got := sample(t, s, 1, n)
+			d, err := metric.SlicedW2(mfm.Rows(got.Samples, 2), target.Sample(rand.New(rand.NewPCG(5, 5)), n), projections)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if limit := 1.6*floor + 3*se*math.Sqrt(8); d > limit {
+				t.Errorf("%s, %v: sliced W2 %.4f, want at most %.4f, floor %.4f", name, ip, d, limit, floor)
+			}
+		}
+	}
+}
+
+// What is evaluated is counted as it runs, and comes to the formulas of the paper.
+func TestLedger(t *testing.T) {
+	law, ip, r := gmm.Paper(), mfm.Linear{}, measured().Reward()
+	byODE := steer.FromTeacher(func(t, x, _ *Node) *Node { return law.DriftGraph(ip, t, x) }, ip, 1) // one evaluation a draw, as a map's
+	const n, k, draws = 6, 5, 4
+	heun := config(steer.ODE, k)
+	heun.Solver = mfm.Heun
+	search := steer.Search{Config: config(steer.SDE, k), Particles: 3, N: draws, Selection: steer.Greedy, Transition: steer.Renoise}
+	for name, c := range map[string]struct {
+		method steer.Method
+		want   int64 // NFE for a sample
+	}{
+		"unsteered":  {steer.Guided{Config: config(steer.ODE, k)}, k},
+		"MFM-G":      {steer.Guided{Config: config(steer.ODE, k), Estimator: steer.MFMG{Draws: steer.Draws{N: draws}}}, k + 4*draws*k},
+		"MFM-G, SDE": {steer.Guided{Config: config(steer.SDE, k), Estimator: steer.MFMG{Draws: steer.Draws{N: draws}}}, k + 4*draws*k},
+		"MFM-GF":     {steer.Guided{Config: config(steer.SDE, k), Estimator: steer.MFMGF{Draws: steer.Draws{N: draws}, Baseline: steer.MeanBaseline}}, k + 2*draws*k},
+		"DPS":        {steer.Guided{Config: config(steer.ODE, k), Estimator: steer.DPS{}}, 4 * k},
+		"Heun":       {steer.Guided{Config: heun, Estimator: steer.DPS{}}, 4 * (2*k - 1)},
+		"best of":    {steer.BestOf{Config: config(steer.ODE, k), N: draws}, draws*k + draws},
+		"search":     {search, 2 * 3 * draws * k},
+		"SMC, DPS":   {steer.SMC{Config: config(steer.SDE, k), Particles: n, Twist: steer.DPS{}, Resampling: steer.Systematic, Threshold: 0.5}, 4*k - 2},
+	} {
+		s := newSteerer(t, byODE, r, c.method)
+		got := sample(t, s, 1, n)
+		if got.Counts.NFE() != c.want*n {
+			t.Errorf("%s: %+v, %d evaluations for %d samples, want %d each", name, got.Counts, got.Counts.NFE(), n, c.want)
+		}
+	}
+}
+
+// Same seed, same samples; microbatches change which random numbers a sample gets, not how many samples there are or how much is counted.
+func TestSteererIsReproducible(t *testing.T) {
+	law, ip, r := gmm.Paper(), mfm.Linear{}, measured().Reward()
+	method := steer.Guided{Config: config(steer.SDE, steps(t, 20)), Estimator: steer.MFMGF{Draws: steer.Draws{N: 4}, Baseline: steer.MeanBaseline}}
+	s := newSteerer(t, steer.FromMixture(law, ip), r, method)
+	a, b := sample(t, s, 3, 10), sample(t, s, 3, 10)
+	if !slices.Equal(a.Samples, b.Samples) {
+		t.Error("the same seed gives other samples")
+	}
+	if c := sample(t, s, 4, 10); slices.Equal(a.Samples, c.Samples) {
+		t.Error("another seed gives the same samples")
+	}
+	s.Batch = 12 // three samples of four draws
+	var seen []int
+	c, err := s.Sample(t.Context(), 3, 10, func(done int) { seen = append(seen, done) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Samples) != 20 || !slices.Equal(seen, []int{3, 6, 9, 10}) {
+		t.Errorf("%d numbers, progress %v", len(c.Samples), seen)
+	}
+}
+
+// A reward that is no number at some samples is reported, and gives the others their weight.
+func TestBadRewards(t *testing.T) {
+	law, ip := gmm.Paper(), mfm.Linear{}
+	holes := func(x *Node) *Node { return Log(Slice(x, AxisRange(), AxisElem(0))) } // NaN to the left
+	first := func(x *Node) *Node { return Reshape(holes(x), -1) }
+	m := steer.Guided{Config: config(steer.ODE, steps(t, 30)), Estimator: steer.MFMGF{Draws: steer.Draws{N: 8}, Baseline: steer.MeanBaseline}}
+	got := sample(t, newSteerer(t, steer.FromMixture(law, ip), reward.Reward(first), m), 1, 200)
+	for i, v := range got.Samples {
+		if math.IsNaN(float64(v)) {
+			t.Fatalf("sample %d is NaN", i/2)
+		}
+	}
+	if slices.Max(got.Series.Bad) <= 0 {
+		t.Error("no bad reward is reported")
+	}
+	if w := got.Series.Warnings(steer.DefaultThresholds(), 8); !slices.ContainsFunc(w, func(s string) bool { return len(s) > 0 && s[:7] == "rewards" }) {
+		t.Errorf("warnings %q do not tell of them", w)
+	}
+}
