@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 
 	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 	. "github.com/gomlx/gomlx/support/exceptions"
+	"gonum.org/v1/gonum/floats"
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/reward"
@@ -219,4 +221,33 @@ func (r *Result) Bad() (count, first int) {
 		}
 	}
 	return count, first
+}
+
+// Resampled returns samples that all count alike, as many as there are: those of weighted particles drawn again, by systematic resampling of all sets together after each was given the weight of its Ẑ; others as they are.
+func (r *Result) Resampled(rng *rand.Rand) []float32 {
+	if r.LogWeights == nil {
+		return r.Samples
+	}
+	n := len(r.LogWeights)
+	elements, each := len(r.Samples)/n, n/max(len(r.LogZ), 1)
+	weights, total := make([]float64, n), 0.0
+	most := floats.Max(r.LogZ)
+	for set, z := range r.LogZ {
+		row := r.LogWeights[set*each : (set+1)*each]
+		sum := floats.LogSumExp(row)
+		for i, w := range row {
+			weights[set*each+i] = math.Exp(z - most + w - sum)
+			total += weights[set*each+i]
+		}
+	}
+	out := make([]float32, 0, len(r.Samples))
+	u, sum, i := rng.Float64(), weights[0], 0
+	for k := range n {
+		for at := (float64(k) + u) / float64(n) * total; sum < at && i < n-1; {
+			i++
+			sum += weights[i]
+		}
+		out = append(out, r.Samples[i*elements:(i+1)*elements]...)
+	}
+	return out
 }

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/gomfm/gomfm/mfm/experiment"
+)
+
+// Shards into folders of their own and merged are the whole, and what is there is not run again.
+func TestSteerGMM(t *testing.T) {
+	args := func(out string, more ...string) []string {
+		return append([]string{"steer", "gmm", "--method", "exact,mfm-gf", "--n", "2,4", "--seeds", "2", "--steps", "4", "--samples", "16", "--json", "--out", out}, more...)
+	}
+	rows := func(args []string) (rows []experiment.SteeringRow) {
+		t.Helper()
+		code, stdout, stderr := invoke(t.Context(), args...)
+		if code != 0 {
+			t.Fatalf("exit code %d: %s", code, stderr)
+		}
+		if err := json.Unmarshal([]byte(stdout), &rows); err != nil {
+			t.Fatal(err)
+		}
+		for i := range rows {
+			rows[i].Seconds = 0
+		}
+		return rows
+	}
+	whole, a, b := t.TempDir(), t.TempDir(), t.TempDir()
+	want := rows(args(whole))
+	if len(want) != 8 {
+		t.Fatalf("%d rows, want 8", len(want))
+	}
+	if part := rows(args(a, "--shard", "0/2")); len(part) != 4 {
+		t.Errorf("%d rows of the first shard, want 4", len(part))
+	}
+	rows(args(b, "--shard", "1/2"))
+	merged := rows([]string{"steer", "merge", "--json", "--out", a + "," + b})
+	again := rows([]string{"steer", "merge", "--json", "--out", whole})
+	if !reflect.DeepEqual(merged, again) || len(merged) != 8 {
+		t.Errorf("shards give\n%+v, the whole\n%+v", merged, again)
+	}
+	if got := rows(args(whole)); !reflect.DeepEqual(got, want) {
+		t.Error("what is there was not taken")
+	}
+}
+
+func TestSteerRefuses(t *testing.T) {
+	dir := t.TempDir()
+	broken := filepath.Join(dir, "reward.json")
+	if err := os.WriteFile(broken, []byte(`{"kind": "quadratic", "center": [0], "weight": [1]}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for want, args := range map[string][]string{
+		"--out":        {"gmm"},
+		"luck":         {"gmm", "--out", dir, "--method", "luck"},
+		"shard":        {"gmm", "--out", dir, "--shard", "2/2"},
+		"numbers":      {"gmm", "--out", dir, "--n", "many"},
+		"closed form":  {"gmm", "--out", dir, "--reward", broken},
+		"positive":     {"gmm", "--out", dir, "--seeds", "0"},
+		"no results":   {"merge", "--out", dir},
+		"folders":      {"merge"},
+		"of its own":   {"gmm", "--out", dir, "--checkpoint", "a", "--mixture", "b"},
+		"particles":    {"gmm", "--out", dir, "--method", "smc-dps", "--dynamics", "sde", "--particles", "7"},
+		"dynamics":     {"gmm", "--out", dir, "--method", "smc-dps"},
+		"no such file": {"gmm", "--out", dir, "--mixture", filepath.Join(dir, "none.json")},
+	} {
+		code, _, stderr := invoke(t.Context(), append([]string{"steer"}, args...)...)
+		if code != 2 || !strings.Contains(stderr, want) || strings.Count(strings.TrimSpace(stderr), "\n") > 0 {
+			t.Errorf("steer %v: exit code %d, %q; want 2, and %q in one line", args, code, stderr, want)
+		}
+	}
+}
