@@ -65,7 +65,7 @@ func (c Config) along(p Problem, e Estimator, rng *mfm.RNG, ledger *Ledger, nois
 			if c.Dynamics == SDE {
 				s.x = Add(s.x, Mul(r[5], s.rng.Normal(s.x.Shape())))
 			}
-			s.series = DynamicUpdateSlice(s.series, figures, []*Node{i, ZerosLike(i)})
+			s.series = withRow(s.series, i, figures)
 			return s.nodes()
 		}
 	}
@@ -103,6 +103,12 @@ func (e Estimate) row(base, steering *Node) *Node {
 	}
 	values[ratioColumn] = Div(rms(steering), MaxScalar(rms(base), 1e-20))
 	return ConvertDType(InsertAxes(Stack(values, 0), 0), dtypes.Float32)
+}
+
+// withRow returns a table, [rows, columns], with row i replaced by one of [1, columns].
+func withRow(table, i, row *Node) *Node {
+	here := Equal(Iota(table.Graph(), shapes.Make(dtypes.Int32, table.Shape().Dim(0), 1), 0), ConvertDType(i, dtypes.Int32))
+	return Where(BroadcastToDims(here, table.Shape().Dimensions...), BroadcastToDims(row, table.Shape().Dimensions...), table)
 }
 
 // row returns the elements of row i of a table as scalars.

@@ -104,7 +104,7 @@ func (m Search) Build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outc
 		best, chosen := m.choose(s.rng, samples, rewards)
 		moved := Add(Mul(r[1], best), Mul(r[2], s.x))
 		s.x = Add(moved, Mul(r[3], s.rng.Normal(s.x.Shape())))
-		s.series = DynamicUpdateSlice(s.series, e.row(s.x, ZerosLike(s.x)), []*Node{i, ZerosLike(i)})
+		s.series = withRow(s.series, i, e.row(s.x, ZerosLike(s.x)))
 		return append(s.nodes(), chosen)
 	})
 	s, last = stateOf(out), out[4]

@@ -128,6 +128,6 @@ func (m SMC) step(p Problem, s smcState, i *Node, r []*Node) smcState {
 	dot := func(a, b *Node) *Node { return ReduceSum(Reshape(Mul(a, b), n, -1), 1) }
 	s.logW = Sub(s.logW, Div(Add(MulScalar(dot(delta, delta), 0.5), Mul(sigma, dot(delta, xi))), Square(sigma)))
 	s.x = Add(Add(s.x, Add(Mul(r[2], b), Mul(r[3], s.x))), Add(delta, Mul(r[5], xi)))
-	s.series = DynamicUpdateSlice(s.series, figures, []*Node{OnePlus(i), ZerosLike(i)})
+	s.series = withRow(s.series, OnePlus(i), figures)
 	return s
 }
