@@ -64,10 +64,15 @@ func (f *steerFlags) cells() ([]experiment.SteerCell, error) {
 	var cells []experiment.SteerCell
 	for _, method := range strings.Split(*f.methods, ",") {
 		for _, dynamics := range strings.Split(*f.dynamics, ",") {
-			for _, text := range strings.Split(*f.draws, ",") {
+			for i, text := range strings.Split(*f.draws, ",") {
 				n, err := strconv.Atoi(text)
 				if err != nil {
 					return nil, fmt.Errorf("n %q: give numbers separated by commas", *f.draws)
+				}
+				if strings.HasSuffix(method, "dps") || method == "exact" || method == "unsteered" { // which draw nothing
+					if n = 1; i > 0 {
+						continue
+					}
 				}
 				for seed := range seeds {
 					c := experiment.SteerCell{Method: method, N: n, Samples: *f.samples, Seed: int64(seed), Config: config}
