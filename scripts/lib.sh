@@ -13,7 +13,7 @@ command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
 export PATH=$venv/bin:$PATH
 # A workspace above the repo is not ours, and a checkout of somebody else's has no VCS stamp to give.
 export GOWORK=off GOFLAGS=-buildvcs=false GOMLX_NO_AUTO_INSTALL=1
-# XLA takes fresh memory for every step: in huge pages there are fewer to fault in, a tenth of a UNet's step on a CPU. glibc before 2.35 passes over it.
+# XLA takes fresh memory for every step: in huge pages there are fewer to fault in. `GLIBC_TUNABLES= scripts/bench` measures without; glibc before 2.35 passes over it.
 export GLIBC_TUNABLES=${GLIBC_TUNABLES-glibc.malloc.hugetlb=1}
 # Jupyter keeps its files in the .venv, not in the home.
 export JUPYTER_CONFIG_DIR=$venv/etc/jupyter JUPYTER_DATA_DIR=$venv/share/jupyter JUPYTER_RUNTIME_DIR=$venv/run

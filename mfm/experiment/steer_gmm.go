@@ -98,7 +98,7 @@ type Steering struct {
 	Model  steer.Model
 	Reward reward.LinearGaussian
 	Store  *model.Store // with the weights of Model
-	// Problem is a hash of law, weights and reward, by which results of different ones are told apart.
+	// Problem is a hash of law, map and reward, by which results of different ones are told apart.
 	Problem string
 }
 
@@ -107,13 +107,14 @@ func NewSteering(dir string, law *gmm.Mixture, r reward.LinearGaussian) (*Steeri
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
+	var config *GMMConfig
 	s := &Steering{Law: law, Model: steer.FromMixture(law, mfm.Linear{}), Reward: r, Store: model.NewStore()}
 	if dir != "" {
 		e, store, err := OpenGMM(dir)
 		if err != nil {
 			return nil, err
 		}
-		s.Law, s.Store = e.Config.Mixture, store
+		config, s.Law, s.Store = &e.Config, e.Config.Mixture, store
 		if s.Model, err = steer.FromMap(e.Map, store.Scope(mfm.WeightsScope), mfm.DefaultSamplerConfig()); err != nil {
 			return nil, err
 		}
@@ -121,17 +122,19 @@ func NewSteering(dir string, law *gmm.Mixture, r reward.LinearGaussian) (*Steeri
 	if n := len(r.A[0]); n != s.Law.Dim() {
 		return nil, fmt.Errorf("the reward is for %d elements, samples of the mixture have %d", n, s.Law.Dim())
 	}
-	problem, err := s.problem()
+	problem, err := s.problem(config)
 	s.Problem = problem
 	return s, err
 }
 
-func (s *Steering) problem() (string, error) {
+// problem returns the hash; config is the map's, nil for none.
+func (s *Steering) problem(config *GMMConfig) (string, error) {
 	h := sha256.New()
 	raw, err := json.Marshal(struct {
-		Law    *gmm.Mixture          `json:"law"`
-		Reward reward.LinearGaussian `json:"reward"`
-	}{s.Law, s.Reward})
+		Law    *gmm.Mixture
+		Config *GMMConfig
+		Reward reward.LinearGaussian
+	}{s.Law, config, s.Reward})
 	if err != nil {
 		return "", err
 	}
@@ -202,6 +205,9 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c SteerCell) (Ste
 	row.Seconds = time.Since(began).Seconds()
 	row.NFE = float64(got.Counts.NFE()) / float64(c.Samples)
 	row.Warnings = got.Series.Warnings(steer.DefaultThresholds(), c.N)
+	if n, first := got.Bad(); n > 0 {
+		row.Warnings = append(row.Warnings, fmt.Sprintf("the reward of %d samples is NaN or +Inf, of sample %d first", n, first))
+	}
 	rng := rand.New(rand.NewPCG(uint64(c.Seed), 5))
 	samples := mfm.Rows(got.Resampled(rng), s.Law.Dim())
 	return row, row.compare(samples, target, s.Model.Interpolant, rng)

@@ -1,5 +1,4 @@
-// Package reward has the functions r by which generation is steered to the law p₁(x) e^{r(x)}/Z: graph functions of samples, that have a gradient, and plain Go functions, that
-// have none.
+// Package reward has the functions r by which generation is steered to the law p₁(x) e^{r(x)}/Z: graph functions of samples.
 //
 // A reward of -Inf says that a sample has no weight, as an indicator does. NaN and +Inf are mistakes: who uses a reward gives such a sample no weight either, and reports it
 // ([Usable]).
@@ -13,9 +12,6 @@ import (
 // Reward builds r(x) for samples x, [n, ...]: one number a sample, [n]. Rewards of this package accept states of any shape and read each as one vector of its elements;
 // they panic, as graph functions do, where its length is not theirs.
 type Reward func(x *Node) *Node
-
-// Host is a reward that is not a graph function and has no gradient: any Go code. x holds n samples, one after the other, n > 0; it returns n numbers or the error that ends the run.
-type Host func(x []float32, n int) ([]float64, error)
 
 // Scaled returns factor · r.
 func Scaled(r Reward, factor float64) Reward {

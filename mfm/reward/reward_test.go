@@ -200,7 +200,7 @@ func linearClassifier(string) (reward.Logits, int, error) { return linearLogits,
 
 func second(_ reward.Reward, err error) error { return err }
 
-// Each kind's example is a reward, once its placeholders are filled in.
+// Each kind's example is a reward, with names and numbers of this test in it.
 func TestParse(t *testing.T) {
 	if n := len(reward.Kinds()); n < 10 {
 		t.Errorf("%d kinds", n)

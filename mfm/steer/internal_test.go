@@ -108,3 +108,16 @@ func TestJackknife(t *testing.T) {
 		}
 	}
 }
+
+// Warnings are of what a series shows: a method that draws nothing is not told that its draws do not count.
+func TestWarnings(t *testing.T) {
+	s := Series{Times: []float64{0, 0.5}, Ratio: []float64{20, 1}, Effective: []float64{0, 0}, Bad: []float64{0, 0}}
+	if w := s.Warnings(DefaultThresholds(), 8); len(w) != 1 {
+		t.Errorf("%q, want one of the ratio", w)
+	}
+	s.Effective = []float64{3, 1.2}
+	s.Bad[1] = 1
+	if w := s.Warnings(DefaultThresholds(), 8); len(w) != 3 {
+		t.Errorf("%q, want three", w)
+	}
+}

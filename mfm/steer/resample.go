@@ -51,6 +51,3 @@ func pick(x, indices *Node, from int) *Node {
 	rows := Add(MulScalar(sets, float64(from)), indices)
 	return Gather(x, InsertAxes(Reshape(rows, -1), -1))
 }
-
-// logMeanExp returns log (1/n) Σ e^{w} over the last axis.
-func logMeanExp(w *Node) *Node { return value(w) }

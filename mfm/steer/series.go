@@ -53,7 +53,7 @@ func (s Series) Warnings(t Thresholds, n int) []string {
 	}
 	warn(s.Ratio, func(v float64) bool { return v > t.Ratio }, fmt.Sprintf("the steering is longer than %g times the base: more steps, a smaller λ, or clipping may help", t.Ratio))
 	if n > 1 {
-		warn(s.Effective, func(v float64) bool { return v < t.Effective }, fmt.Sprintf("fewer than %g of %d draws carry the weight: the estimate is that of its best draw, take more of them or a smaller λ", t.Effective, n))
+		warn(s.Effective, func(v float64) bool { return v > 0 && v < t.Effective }, fmt.Sprintf("fewer than %g of %d draws carry the weight: the estimate is that of its best draw, take more of them or a smaller λ", t.Effective, n))
 	}
 	warn(s.Bad, func(v float64) bool { return v > 0 }, "rewards are NaN or +Inf and have no weight: mend the reward")
 	return out

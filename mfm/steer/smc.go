@@ -95,7 +95,7 @@ func (m SMC) Build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outcome
 	s = smcState{state: stateOf(out), logW: out[4], logPsi: out[5], logZ: out[6]}
 	r, _ := rewardOf(p, s.ledger, s.x)
 	logW := Add(s.logW, Sub(r, s.logPsi))
-	return Outcome{X: s.x, LogWeights: logW, LogZ: Add(s.logZ, Reshape(logMeanExp(InsertAxes(logW, 0)))), Series: s.series, Rng: s.rng, Ledger: s.ledger}
+	return Outcome{X: s.x, LogWeights: logW, LogZ: Add(s.logZ, Reshape(value(InsertAxes(logW, 0)))), Series: s.series, Rng: s.rng, Ledger: s.ledger}
 }
 
 // step weighs the particles by the twist, resamples where few count, and moves them.
@@ -116,7 +116,7 @@ func (m SMC) step(p Problem, s smcState, i *Node, r []*Node) smcState {
 	size := Inverse(ReduceAllSum(Square(w)))
 	few := LessThan(size, Scalar(size.Graph(), size.DType(), m.Threshold*float64(n)))
 	ancestors := Where(few, m.Resampling.ancestors(s.rng, InsertAxes(s.logW, 0), n), Iota(s.x.Graph(), shapes.Make(dtypes.Int32, 1, n), 1))
-	s.logZ = Add(s.logZ, Where(few, Reshape(logMeanExp(InsertAxes(s.logW, 0))), ScalarZero(size.Graph(), size.DType())))
+	s.logZ = Add(s.logZ, Where(few, Reshape(value(InsertAxes(s.logW, 0))), ScalarZero(size.Graph(), size.DType())))
 	s.logW = Where(few, ZerosLike(s.logW), s.logW)
 	s.x, b, gradient, s.logPsi = pick(s.x, ancestors, n), pick(b, ancestors, n), pick(gradient, ancestors, n), pick(s.logPsi, ancestors, n)
 

@@ -44,6 +44,9 @@ func newSteerFlags(command string) *steerFlags {
 		option{name: "power", path: "power", usage: "of the steps' times, a `number`: 1 is uniform, more is finer near noise"},
 		option{name: "start", path: "start", usage: "`t` up to which the steering is that at t"},
 		option{name: "lambda", path: "lambda", usage: "`factor` of the reward"},
+		option{name: "lambda-power", path: "lambda_power", usage: "k in λ t^k, a `number`; 0 keeps the target"},
+		option{name: "renormalization", path: "renormalization", usage: "of the steering: `none`, rescale or clip", read: name},
+		option{name: "ratio", path: "ratio", usage: "of steering to base that rescale and clip take, a `number`"},
 		option{name: "noise", path: "noise", usage: "of the SDE, as a `share` of the square of the default's"},
 		option{name: "cap", path: "cap", usage: "`bound` of the steering's factor, 0 for none"},
 	)
