@@ -4,6 +4,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"github.com/gomfm/gomfm/mfm/ad"
+	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
@@ -44,9 +45,9 @@ func (p *problem) semigroup() Terms {
 	first, second := in, in
 	first.U, second.S = between, between
 	v1 := p.m.Velocity(p.target, first)
-	second.Xbar = Add(in.Xbar, Mul(batchLike(Sub(between, in.S), v1), v1))
+	second.Xbar = Add(in.Xbar, Mul(batch.Like(Sub(between, in.S), v1), v1))
 	v2 := p.m.Velocity(p.target, second)
-	g := batchLike(gamma, v1)
+	g := batch.Like(gamma, v1)
 	target := StopGradient(Add(Mul(g, v1), Mul(OneMinus(g), v2)))
 	if p.diagonal.empty() {
 		return p.terms(nil, p.squares(p.m.Velocity(p.online, in), target, in.S, in.T))
@@ -82,7 +83,7 @@ func (p *problem) transport(b *Node) Terms {
 		frozen = p.m.Velocity(p.target, in)
 	}
 	dv := ad.JVP([]*Node{frozen}, []*Node{in.S, in.Xbar}, []*Node{OnesLike(in.S), b})[0]
-	target := StopGradient(Add(b, Mul(batchLike(Sub(in.U, in.S), v), dv)))
+	target := StopGradient(Add(b, Mul(batch.Like(Sub(in.U, in.S), v), dv)))
 	return p.terms(p.diagonalSquares(), p.squares(v, target, in.S, in.T))
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/gomfm/gomfm/mfm/internal/batch"
+
 	. "github.com/gomlx/gomlx/core/graph"
 	. "github.com/gomlx/gomlx/support/exceptions"
 	"gonum.org/v1/gonum/mat"
@@ -128,7 +130,7 @@ func (g *Gaussian) String() string { return "gaussian" }
 func (g *Gaussian) Velocity(ip Interpolant, f Network, in nn.Inputs) *Node {
 	xbar, x := g.rotate(in.Xbar), g.rotate(in.X)
 	mean, variance := g.moments(x)
-	s, u, t := batchLike(in.S, x), batchLike(in.U, x), batchLike(in.T, x)
+	s, u, t := batch.Like(in.S, x), batch.Like(in.U, x), batch.Like(in.T, x)
 	alphaS, betaS, dAlphaS, dBetaS := ip.Graph(s)
 	alphaU, betaU, _, _ := ip.Graph(u)
 	_, betaT, _, _ := ip.Graph(t)
@@ -168,7 +170,7 @@ func (g *Gaussian) fusedTime(ip Interpolant, s, t *Node) *Node {
 func (g *Gaussian) Whiten(ip Interpolant, s, t, err *Node) *Node {
 	err = g.rotate(err)
 	_, variance := g.moments(err)
-	s, t = batchLike(s, err), batchLike(t, err)
+	s, t = batch.Like(s, err), batch.Like(t, err)
 	alphaS, betaS, dAlphaS, dBetaS := ip.Graph(s)
 	_, c := g.posterior(ip, t, variance)
 	share := Div(c, Add(Square(alphaS), Mul(c, Square(betaS))))

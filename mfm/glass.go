@@ -2,6 +2,8 @@ package mfm
 
 import (
 	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/gomfm/gomfm/mfm/internal/batch"
 )
 
 // Drift gives the unconditional drift b_t(x) = E[dI_t/dt | I_t = x] for t [batch] and x [batch, ...], of x's shape. class
@@ -37,9 +39,9 @@ func ConditionalDrift(ip Interpolant, b Drift, s, xbar, t, x, class *Node) *Node
 	} else {
 		cX, cXbar, cB = generalGLASS(look, betaS, betaT, dAlphaS, dBetaS)
 	}
-	sum := Mul(batchLike(cX, x), x)
-	sum = Add(sum, Mul(batchLike(cXbar, x), xbar))
-	return Add(sum, Mul(batchLike(cB, x), b(look.time, state, class)))
+	sum := Mul(batch.Like(cX, x), x)
+	sum = Add(sum, Mul(batch.Like(cXbar, x), xbar))
+	return Add(sum, Mul(batch.Like(cB, x), b(look.time, state, class)))
 }
 
 // EffectiveLook returns the effective time t* [batch] and state x* [batch, ...] at which I_{t*} tells as much about the
@@ -81,7 +83,7 @@ func fuse(ip Interpolant, alphaS, betaS, alphaT, betaT *Node) look {
 }
 
 func (l look) state(xbar, x *Node) *Node {
-	return Add(Mul(batchLike(l.wX, x), x), Mul(batchLike(l.wXbar, x), xbar))
+	return Add(Mul(batch.Like(l.wX, x), x), Mul(batch.Like(l.wXbar, x), xbar))
 }
 
 // generalGLASS takes the coefficients from b̄ = α'_s E[ε̄] + β'_s D. Of the noise ε̄ in x̄ the part cos φ η is known, since η = (β_s x - β_t x̄)/h holds

@@ -3,6 +3,8 @@ package mfm
 import (
 	"fmt"
 
+	"github.com/gomfm/gomfm/mfm/internal/batch"
+
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -86,7 +88,7 @@ func (p *problem) guide(r rows, w *Node) *Node {
 	if g.Mix > 0 {
 		guided = Add(guided, MulScalar(p.m.Velocity(p.target, in), g.Mix))
 	}
-	dropped := batchLike(Equal(r.Class, without.Class), w)
+	dropped := batch.Like(Equal(r.Class, without.Class), w)
 	return Where(BroadcastToShape(dropped, shapes.Make(dtypes.Bool, w.Shape().Dimensions...)), w, guided)
 }
 

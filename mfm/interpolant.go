@@ -8,7 +8,6 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
-	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
 // Interpolant is a schedule I_t = α_t I_0 + β_t I_1 between noise I_0 ~ N(0, I) at t = 0 and data I_1 at t = 1
@@ -192,21 +191,4 @@ func MeanSlopes(ip Interpolant, s, u *Node) (alpha, beta *Node) {
 // wronskian returns α β' - α' β, positive on [0, 1]: the speed at which the schedule turns from noise to data.
 func wronskian(alpha, beta, dAlpha, dBeta *Node) *Node {
 	return Sub(Mul(alpha, dBeta), Mul(dAlpha, beta))
-}
-
-// batchLike reshapes c from [batch] to [batch, 1, ...] so that it broadcasts over x, [batch, ...]. Nodes of x's rank
-// and scalars pass.
-func batchLike(c, x *Node) *Node {
-	if c.Rank() == x.Rank() || c.Rank() == 0 {
-		return c
-	}
-	if c.Rank() != 1 || c.Shape().Dim(0) != x.Shape().Dim(0) {
-		Panicf("times of shape %s do not go with a state of shape %s: give one time a row, [batch]", c.Shape(), x.Shape())
-	}
-	dims := make([]int, x.Rank())
-	for i := range dims {
-		dims[i] = 1
-	}
-	dims[0] = c.Shape().Dim(0)
-	return Reshape(c, dims...)
 }

@@ -4,6 +4,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 
+	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
@@ -29,7 +30,7 @@ func (m *Map) Velocity(scope *model.Scope, in nn.Inputs) *Node {
 
 // Flow returns X_{s,u}(x̄; t, x).
 func (m *Map) Flow(scope *model.Scope, in nn.Inputs) *Node {
-	return Add(in.Xbar, Mul(batchLike(Sub(in.U, in.S), in.Xbar), m.Velocity(scope, in)))
+	return Add(in.Xbar, Mul(batch.Like(Sub(in.U, in.S), in.Xbar), m.Velocity(scope, in)))
 }
 
 // Posterior returns X_{0,1}(ε; t, x): with ε ~ N(0, I) a sample of p_{1|t}(.|x) in one evaluation of the network. eps and x
@@ -61,26 +62,26 @@ func (m *Map) Score(scope *model.Scope, t, x, class *Node) *Node {
 
 // Denoiser returns D_t(x) = (α b - α' x)/(α β' - α' β) for the drift b.
 func Denoiser(ip Interpolant, b Drift, t, x, class *Node) *Node {
-	alpha, beta, dAlpha, dBeta := ip.Graph(batchLike(t, x))
+	alpha, beta, dAlpha, dBeta := ip.Graph(batch.Like(t, x))
 	return Div(Sub(Mul(alpha, b(t, x, class)), Mul(dAlpha, x)), wronskian(alpha, beta, dAlpha, dBeta))
 }
 
 // Score returns ∇ log p_t(x) = (β b - β' x)/(α (α β' - α' β)) for the drift b. α is held at 1e-3 near t = 1, where the
 // score of singular data is infinite.
 func Score(ip Interpolant, b Drift, t, x, class *Node) *Node {
-	alpha, beta, dAlpha, dBeta := ip.Graph(batchLike(t, x))
+	alpha, beta, dAlpha, dBeta := ip.Graph(batch.Like(t, x))
 	w := wronskian(alpha, beta, dAlpha, dBeta)
 	return Div(Sub(Mul(beta, b(t, x, class)), Mul(dBeta, x)), Mul(MaxScalar(alpha, 1e-3), w))
 }
 
 // StateAt returns I_t = α_t noise + β_t data for times [batch] and states [batch, ...].
 func StateAt(ip Interpolant, t, noise, data *Node) *Node {
-	alpha, beta, _, _ := ip.Graph(batchLike(t, data))
+	alpha, beta, _, _ := ip.Graph(batch.Like(t, data))
 	return Add(Mul(alpha, noise), Mul(beta, data))
 }
 
 // VelocityAt returns dI_t/dt = α'_t noise + β'_t data.
 func VelocityAt(ip Interpolant, t, noise, data *Node) *Node {
-	_, _, dAlpha, dBeta := ip.Graph(batchLike(t, data))
+	_, _, dAlpha, dBeta := ip.Graph(batch.Like(t, data))
 	return Add(Mul(dAlpha, noise), Mul(dBeta, data))
 }

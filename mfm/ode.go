@@ -5,6 +5,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 	. "github.com/gomlx/gomlx/support/exceptions"
 
+	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
@@ -60,11 +61,11 @@ func (s Solver) evaluations(steps int) int {
 // limit, and an error of second order in one step leaves the method's order at two. It panics on a solver that is unknown.
 func Integrate(rng *RNG, solver Solver, times []float64, f Field, x *Node) *Node {
 	euler := func(row []*Node, x *Node) *Node {
-		return Add(x, Mul(row[2], f(everyRow(row[0], x), x)))
+		return Add(x, Mul(row[2], f(batch.Every(row[0], x), x)))
 	}
 	heun := func(row []*Node, x *Node) *Node {
-		first := f(everyRow(row[0], x), x)
-		second := f(everyRow(row[1], x), Add(x, Mul(row[2], first)))
+		first := f(batch.Every(row[0], x), x)
+		second := f(batch.Every(row[1], x), Add(x, Mul(row[2], first)))
 		return Add(x, Mul(row[2], MulScalar(Add(first, second), 0.5)))
 	}
 	var table [][]float64
@@ -99,7 +100,7 @@ func march(rng *RNG, table [][]float64, x *Node, step func(row []*Node, x *Node)
 		if rng != nil {
 			rng.State = state[1]
 		}
-		next := []*Node{step(scalars(Gather(rows, i)), state[0])}
+		next := []*Node{step(batch.Of(rows, i), state[0])}
 		if rng != nil {
 			next = append(next, rng.State)
 		}
@@ -110,15 +111,3 @@ func march(rng *RNG, table [][]float64, x *Node, step func(row []*Node, x *Node)
 	}
 	return state[0]
 }
-
-// scalars returns the elements of a vector.
-func scalars(v *Node) []*Node {
-	out := make([]*Node, v.Shape().Dim(0))
-	for i := range out {
-		out[i] = Reshape(Slice(v, AxisElem(i)))
-	}
-	return out
-}
-
-// everyRow returns a scalar time once for each row of x, [batch].
-func everyRow(t, x *Node) *Node { return BroadcastToDims(t, x.Shape().Dim(0)) }

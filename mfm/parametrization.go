@@ -4,6 +4,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	. "github.com/gomlx/gomlx/support/exceptions"
 
+	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
@@ -44,7 +45,7 @@ func (Anchored) Velocity(ip Interpolant, f Network, in nn.Inputs) *Node {
 	if _, linear := ip.(Linear); !linear {
 		Panicf("the anchored parametrization is for the linear schedule, not for %v", ip)
 	}
-	s, t := batchLike(in.S, in.Xbar), batchLike(in.T, in.Xbar)
+	s, t := batch.Like(in.S, in.Xbar), batch.Like(in.T, in.Xbar)
 	anchor := Div(Sub(in.X, in.Xbar), MaxScalar(OneMinus(s), 1e-3))
 	return Add(Mul(OneMinus(t), f(in)), Mul(t, anchor))
 }

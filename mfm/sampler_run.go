@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/gomfm/gomfm/mfm/internal/batch"
+
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -153,13 +155,13 @@ func (s *Sampler) graph(name string, build rowGraph) (*model.Exec, error) {
 		return exec, nil
 	}
 	exec, err := model.NewExec(s.backend, s.store, func(_ *model.Scope, inputs []*Node) []*Node {
-		rng, times, states := &RNG{State: inputs[0]}, scalars(inputs[1]), inputs[2:]
+		rng, times, states := &RNG{State: inputs[0]}, batch.Scalars(inputs[1]), inputs[2:]
 		var class *Node
 		if s.config.Classes > 0 {
 			class, states = states[0], states[1:]
 		}
 		for i, t := range times {
-			times[i] = everyRow(t, states[0])
+			times[i] = batch.Every(t, states[0])
 		}
 		out := build(rng, times, states, class)
 		s.requireWeights(out.Graph())

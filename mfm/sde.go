@@ -3,6 +3,8 @@ package mfm
 import (
 	"math"
 
+	"github.com/gomfm/gomfm/mfm/internal/batch"
+
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
@@ -35,7 +37,7 @@ func IntegrateSDE(rng *RNG, ip Interpolant, times []float64, b Field, x *Node) *
 		table = append(table, row)
 	}
 	return march(rng, table, x, func(row []*Node, x *Node) *Node {
-		moved := Add(Mul(row[1], b(everyRow(row[0], x), x)), Mul(row[2], x))
+		moved := Add(Mul(row[1], b(batch.Every(row[0], x), x)), Mul(row[2], x))
 		return Add(x, Add(moved, Mul(row[3], rng.Normal(x.Shape()))))
 	})
 }

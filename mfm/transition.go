@@ -2,6 +2,8 @@ package mfm
 
 import (
 	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/gomfm/gomfm/mfm/internal/batch"
 )
 
 // Transition is a transition kernel p(x_{t'} | x_t) of the interpolant, from time t to To > t. The noises of the two
@@ -58,13 +60,13 @@ func (tr Transition) ConditionalDrift(b Drift, s, xbar, t, x, class *Node) *Node
 	dK := Where(whole, dA, Div(Add(Mul(a, dA), Mul(Mul(c, dC), fresh)), Where(whole, OnesLike(k), k)))
 	ratio := Div(shared, alpha)
 	look := fuse(ip, k, Mul(c, Sub(betaTo, Mul(ratio, beta))), alpha, beta)
-	state := look.state(Sub(xbar, Mul(batchLike(Mul(c, ratio), x), x)), x)
+	state := look.state(Sub(xbar, Mul(batch.Like(Mul(c, ratio), x), x)), x)
 
 	// Where fuse finds that neither look shows z (s = t = 0), x is its own noise.
 	blind := LessOrEqual(look.h, Scalar(c.Graph(), c.DType(), 1e-12))
 	ofX := Where(blind, OnesLike(c), Div(Mul(c, betaTo), look.h))
 	ofXbar := Where(blind, ZerosLike(c), Div(beta, look.h))
-	known := Sub(Mul(batchLike(ofX, x), x), Mul(batchLike(ofXbar, x), xbar))
+	known := Sub(Mul(batch.Like(ofX, x), x), Mul(batch.Like(ofXbar, x), xbar))
 
 	// E[z] = (α* b - α*' x*)/W* and E[ε*] = (β*' x* - β* b)/W*, W* being the Wronskian at t*.
 	byData, byNoise := Mul(dC, betaTo), Add(Mul(Mul(dC, shared), look.cos), Mul(dK, look.sin))
@@ -72,6 +74,6 @@ func (tr Transition) ConditionalDrift(b Drift, s, xbar, t, x, class *Node) *Node
 	byState := Div(Sub(Mul(byNoise, look.dBeta), Mul(byData, look.dAlpha)), w)
 	byDrift := Div(Sub(Mul(byData, look.alpha), Mul(byNoise, look.beta)), w)
 	byKnown := Sub(Mul(Mul(dC, shared), look.sin), Mul(dK, look.cos))
-	drift := Add(Mul(batchLike(byState, x), state), Mul(batchLike(byDrift, x), b(look.time, state, class)))
-	return Add(drift, Mul(batchLike(byKnown, x), known))
+	drift := Add(Mul(batch.Like(byState, x), state), Mul(batch.Like(byDrift, x), b(look.time, state, class)))
+	return Add(drift, Mul(batch.Like(byKnown, x), known))
 }

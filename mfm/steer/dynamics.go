@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 
+	"github.com/gomfm/gomfm/mfm/internal/batch"
+
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"github.com/gomfm/gomfm/mfm"
@@ -152,7 +154,7 @@ func (c Config) renormalized(steering, base *Node) *Node {
 	if c.Renormalization == ClipLength {
 		factor = MinScalar(factor, 1)
 	}
-	return Mul(steering, like(factor, steering))
+	return Mul(steering, batch.Like(factor, steering))
 }
 
 // norm returns the Euclidean length of each row of x, [n].

@@ -168,11 +168,3 @@ func repeat(x *Node, n int) *Node {
 	dims[0] *= n
 	return Reshape(BroadcastToDims(InsertAxes(x, 1), wide...), dims...)
 }
-
-// like returns v, [n], with axes of length one so that it broadcasts over x, [n, ...].
-func like(v, x *Node) *Node {
-	for v.Rank() < x.Rank() {
-		v = InsertAxes(v, -1)
-	}
-	return v
-}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/gomfm/gomfm/mfm/internal/batch"
+
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"github.com/gomfm/gomfm/mfm"
@@ -86,8 +88,8 @@ func (m MFMGF) combine(p Problem, samples, rewards, bad, t, x, drift *Node, grad
 	if m.Baseline == DenoiserBaseline {
 		base = denoiser(p.Model.Interpolant, drift, t, x)
 	}
-	tilted := ReduceSum(Mul(draws, like(w, draws)), 1)
-	alpha, beta, _, _ := p.Model.Interpolant.Graph(like(t, x))
+	tilted := ReduceSum(Mul(draws, batch.Like(w, draws)), 1)
+	alpha, beta, _, _ := p.Model.Interpolant.Graph(batch.Like(t, x))
 	e.Gradient = Mul(Div(beta, Square(alpha)), Sub(tilted, base))
 	return e
 }

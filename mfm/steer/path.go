@@ -6,6 +6,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/internal/batch"
 )
 
 // The series that a run keeps, a column each: means over the particles at each step.
@@ -47,12 +48,12 @@ func (c Config) along(p Problem, e Estimator, rng *mfm.RNG, ledger *Ledger, nois
 		return func(i *Node, nodes []*Node) []*Node {
 			s := stateOf(nodes)
 			i = AddScalar(i, float64(from))
-			r := row(rows, i)
+			r := batch.Of(rows, i)
 			p.Lambda = r[6]
 			move, figures := c.move(p, e, s, r)
 			if solver == mfm.Heun {
 				// The step's end is the next row's start; drift and steer are h and h σ²/2 there.
-				next := row(rows, OnePlus(i))
+				next := batch.Of(rows, OnePlus(i))
 				h := r[2]
 				second := []*Node{next[0], next[1], h, next[3], Mul(h, Div(next[4], next[2])), next[5], next[6]}
 				p.Lambda = next[6]
@@ -79,7 +80,7 @@ func (c Config) along(p Problem, e Estimator, rng *mfm.RNG, ledger *Ledger, nois
 // move returns what a step without noise adds to the particles, and the step's row of the series, [1, columns]. It moves on the state's ledger and random numbers.
 func (c Config) move(p Problem, e Estimator, s state, r []*Node) (move, figures *Node) {
 	n := s.x.Shape().Dim(0)
-	t, at := everyRow(r[0], n), everyRow(r[1], n)
+	t, at := batch.Every(r[0], s.x), batch.Every(r[1], s.x)
 	b := p.Model.Drift(t, s.x, nil)
 	s.ledger.Network(n, 0)
 	base := Add(Mul(r[2], b), Mul(r[3], s.x))
@@ -111,16 +112,6 @@ func withRow(table, i, row *Node) *Node {
 	return Where(BroadcastToDims(here, table.Shape().Dimensions...), BroadcastToDims(row, table.Shape().Dimensions...), table)
 }
 
-// row returns the elements of row i of a table as scalars.
-func row(table, i *Node) []*Node {
-	v := Gather(table, InsertAxes(i, 0))
-	out := make([]*Node, v.Shape().Dim(0))
-	for k := range out {
-		out[k] = Reshape(Slice(v, AxisElem(k)))
-	}
-	return out
-}
-
 // scalarsOf returns the numbers of a step as scalars.
 func scalarsOf(g *Graph, dtype dtypes.DType, s step) []*Node {
 	var out []*Node
@@ -129,6 +120,3 @@ func scalarsOf(g *Graph, dtype dtypes.DType, s step) []*Node {
 	}
 	return out
 }
-
-// everyRow returns a scalar as [n].
-func everyRow(v *Node, n int) *Node { return BroadcastToDims(v, n) }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/gomfm/gomfm/mfm/internal/batch"
+
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -94,10 +96,10 @@ func (m Search) Build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outc
 	s := state{x: x, rng: rng, ledger: ledger, series: Zeros(g, shapes.Make(dtypes.Float32, len(table), columns))}
 	last := Zeros(g, shapes.Make(dtype, x.Shape().Dim(0)))
 	out := mfm.Loop(len(table), append(s.nodes(), last), func(i *Node, nodes []*Node) []*Node {
-		s, r := stateOf(nodes), row(rows, i)
+		s, r := stateOf(nodes), batch.Of(rows, i)
 		p.Lambda = r[4]
 		draws := Draws{N: m.N}
-		t := everyRow(r[0], s.x.Shape().Dim(0))
+		t := batch.Every(r[0], s.x)
 		samples, rewards, bad := draws.draw(p, s.rng, s.ledger, t, s.x)
 		e := Estimate{Value: value(rewards)}
 		e.summary(samples, rewards, bad)

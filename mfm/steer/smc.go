@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/gomfm/gomfm/mfm/internal/batch"
+
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -90,7 +92,7 @@ func (m SMC) Build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outcome
 	rows := ConstAsDType(g, dtype, table)
 	out := mfm.Loop(len(table), s.nodes(), func(i *Node, nodes []*Node) []*Node {
 		s := smcState{state: stateOf(nodes), logW: nodes[4], logPsi: nodes[5], logZ: nodes[6]}
-		return m.step(p, s, i, row(rows, i)).nodes()
+		return m.step(p, s, i, batch.Of(rows, i)).nodes()
 	})
 	s = smcState{state: stateOf(out), logW: out[4], logPsi: out[5], logZ: out[6]}
 	r, _ := rewardOf(p, s.ledger, s.x)
@@ -101,7 +103,7 @@ func (m SMC) Build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outcome
 // step weighs the particles by the twist, resamples where few count, and moves them.
 func (m SMC) step(p Problem, s smcState, i *Node, r []*Node) smcState {
 	n := s.x.Shape().Dim(0)
-	t, at := everyRow(r[0], n), everyRow(r[1], n)
+	t, at := batch.Every(r[0], s.x), batch.Every(r[1], s.x)
 	b := p.Model.Drift(t, s.x, nil)
 	s.ledger.Network(n, 0)
 	gradient, figures := ZerosLike(s.x), Zeros(s.x.Graph(), shapes.Make(dtypes.Float32, 1, columns))

@@ -1,0 +1,41 @@
+// Package batch has what graphs of batches share: numbers that go with rows.
+package batch
+
+import (
+	"slices"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	. "github.com/gomlx/gomlx/support/exceptions"
+)
+
+// Like returns c so that it broadcasts over x, [batch, ...]: a scalar or a node of x's rank as it is, one number a row, [batch] (or a row and what comes next), with axes of length one behind.
+// It panics where c does not go with x's first axes.
+func Like(c, x *Node) *Node {
+	n := c.Rank()
+	if n == x.Rank() || n == 0 {
+		return c
+	}
+	if n > x.Rank() || !slices.Equal(c.Shape().Dimensions, x.Shape().Dimensions[:n]) {
+		Panicf("times of shape %s do not go with a state of shape %s: give one time a row, [batch]", c.Shape(), x.Shape())
+	}
+	dims := slices.Clone(c.Shape().Dimensions)
+	for range x.Rank() - n {
+		dims = append(dims, 1)
+	}
+	return Reshape(c, dims...)
+}
+
+// Every returns a scalar once for each row of x, [batch].
+func Every(t, x *Node) *Node { return BroadcastToDims(t, x.Shape().Dim(0)) }
+
+// Scalars returns the elements of a vector.
+func Scalars(v *Node) []*Node {
+	out := make([]*Node, v.Shape().Dim(0))
+	for i := range out {
+		out[i] = Reshape(Slice(v, AxisElem(i)))
+	}
+	return out
+}
+
+// Of returns row i, an int32 scalar, of a table, [rows, columns], as scalars.
+func Of(table, i *Node) []*Node { return Scalars(Reshape(Gather(table, InsertAxes(i, 0)), -1)) }
