@@ -13,7 +13,7 @@ import (
 //
 //	X_{s,u}(x̄; t, x) = x̄ + (u-s) v_{s,u}(x̄; t, x).
 //
-// Times are [batch] with 0 <= s <= u <= 1, states [batch, ...], classes int32 [batch] or nil. The weights live in the scope that
+// Times are [batch] with 0 <= s <= u <= 1, or all of them [1] where rows have their times in common, states [batch, ...], classes int32 [batch] or nil. The weights live in the scope that
 // each method is given, so that a map, its moving averages and frozen copies are one Map and several scopes.
 // The methods build graphs and panic as graph functions do.
 type Map struct {

@@ -20,7 +20,7 @@ func (m *Map) PosteriorSteps(scope *model.Scope, times []float64, eps, t, x, cla
 		table = append(table, []float64{times[k-1], times[k]})
 	}
 	return march(nil, table, eps, func(row []*Node, xbar *Node) *Node {
-		in := nn.Inputs{S: batch.Every(row[0], x), U: batch.Every(row[1], x), T: t, Xbar: xbar, X: x, Class: class}
+		in := nn.Inputs{S: batch.Every(row[0], t), U: batch.Every(row[1], t), T: t, Xbar: xbar, X: x, Class: class}
 		return m.Flow(scope, in)
 	})
 }
@@ -41,7 +41,7 @@ func (m *Map) PosteriorRefined(scope *model.Scope, rng *RNG, times []float64, ep
 		table = append(table, []float64{times[k-1], alpha, beta})
 	}
 	return march(rng, table, eps, func(row []*Node, xbar *Node) *Node {
-		in := nn.Inputs{S: batch.Every(row[0], x), U: OnesLike(t), T: t, Xbar: xbar, X: x, Class: class}
+		in := nn.Inputs{S: batch.Every(row[0], t), U: OnesLike(t), T: t, Xbar: xbar, X: x, Class: class}
 		return Add(Mul(row[1], rng.Normal(x.Shape())), Mul(row[2], m.Flow(scope, in)))
 	})
 }

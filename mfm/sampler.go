@@ -157,11 +157,12 @@ func (s *Sampler) Velocity(ctx context.Context, from, to float64, xbar []float32
 func (s *Sampler) posterior(rng *RNG, times, states []*Node, class *Node) *Node {
 	t, x, grid := times[0], states[0], s.config.times()
 	noise := rng.Normal(x.Shape())
+	common := Slice(t, AxisRange(0, 1))
 	switch s.config.Method {
 	case MapMethod:
-		return s.m.PosteriorSteps(s.weights, grid, noise, t, x, class)
+		return s.m.PosteriorSteps(s.weights, grid, noise, common, x, class)
 	case RefineMethod:
-		return s.m.PosteriorRefined(s.weights, rng, grid, noise, t, x, class)
+		return s.m.PosteriorRefined(s.weights, rng, grid, noise, common, x, class)
 	default:
 		return s.integrate(rng, s.field(t, x, class), noise)
 	}

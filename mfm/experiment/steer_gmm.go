@@ -35,6 +35,9 @@ type SteerCell struct {
 	Particles int `json:"particles,omitempty"`
 	// Baseline of mfm-gf: mean or denoiser.
 	Baseline steer.Baseline `json:"baseline,omitempty"`
+	// Antithetic and LeaveOneOut are options of an estimator's draws, see [steer.Draws].
+	Antithetic  bool `json:"antithetic,omitempty"`
+	LeaveOneOut bool `json:"leave_one_out,omitempty"`
 	Samples  int            `json:"samples"`
 	Seed     int64          `json:"seed"`
 	Config   steer.Config   `json:"config"`
@@ -47,7 +50,7 @@ func PaperReward() reward.LinearGaussian {
 
 // SteerMethod returns the method that a cell names. exact is the oracle's value, for exact alone.
 func (c SteerCell) SteerMethod(exact steer.Estimator) (steer.Method, error) {
-	draws := steer.Draws{N: c.N}
+	draws := steer.Draws{N: c.N, Antithetic: c.Antithetic, LeaveOneOut: c.LeaveOneOut}
 	baseline := c.Baseline
 	if baseline == "" {
 		baseline = steer.MeanBaseline

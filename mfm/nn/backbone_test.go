@@ -70,6 +70,34 @@ func TestBackboneFused(t *testing.T) {
 	}
 }
 
+// Times that all rows have in common give what they give once for each row.
+func TestBackboneTimesInCommon(t *testing.T) {
+	for _, c := range tiny() {
+		store := c.excited(t, dtypes.Float64)
+		out := run(t, store, func(scope *model.Scope, x []*Node) []*Node {
+			common := inputs(x)
+			for _, time := range []**Node{&common.S, &common.U, &common.T} {
+				*time = Slice(*time, AxisRange(0, 1))
+			}
+			var both []*Node
+			for _, in := range []nn.Inputs{common, common.PerRow()} {
+				if c.classes > 0 {
+					in.Class = labels(x[0].Graph(), in.Xbar.Shape().Dimensions[0], 1)
+				}
+				both = append(both, c.backbone(scope.ResetVisited(), in))
+			}
+			return both
+		}, waves(dtypes.Float64, c.dims...)...)
+		got, want := flat(t, out[0]), flat(t, out[1])
+		for i := range want {
+			if math.Abs(got[i]-want[i]) > 1e-12*(1+math.Abs(want[i])) {
+				t.Errorf("%s: element %d is %g, with a time for each row %g", c.name, i, got[i], want[i])
+				break
+			}
+		}
+	}
+}
+
 // evaluate builds the case on the nodes of its waves, with labels where it has classes.
 func (c backboneCase) evaluate(scope *model.Scope, x []*Node) *Node {
 	in := inputs(x)

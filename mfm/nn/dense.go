@@ -27,6 +27,17 @@ func Dense(scope *model.Scope, x *Node, units int, gain float64) *Node {
 	return Reshape(y, append(slices.Clone(dims[:last]), units)...)
 }
 
+// denseOfParts is Dense, with a gain of 1, of a and b side by side, [batch, ...]; the product with a is taken once where all rows have it in common, [1, ...].
+func denseOfParts(scope *model.Scope, a, b *Node, units int) *Node {
+	if a.Shape().Dim(0) == b.Shape().Dim(0) {
+		return Dense(scope, Concatenate([]*Node{a, b}, 1), units, 1)
+	}
+	n := a.Shape().Dim(1)
+	w := weights(scope, b, 1, n+b.Shape().Dim(1), units)
+	common := addBias(scope, Dot(a, SliceAxis(w, 0, AxisRangeFromStart(n))).Product())
+	return Add(Dot(b, SliceAxis(w, 0, AxisRangeToEnd(n))).Product(), common)
+}
+
 // silu returns x/(1 + e^{-x}), as h + h tanh h with h = x/2: the same function to the last digits: XLA's CPU has a rational form of tanh, which takes
 // fewer operations than the exponential and the division of the other.
 func silu(x *Node) *Node {

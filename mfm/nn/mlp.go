@@ -61,12 +61,12 @@ func MLP(cfg MLPConfig) Backbone {
 		}
 		batch := in.Xbar.Shape().Dimensions[0]
 		times := Stack(in.times(), 1)
-		features := []*Node{times, Reshape(Octaves(times, math.Pi/2, timeOctaves), batch, -1)}
+		times = Concatenate([]*Node{times, Reshape(Octaves(times, math.Pi/2, timeOctaves), times.Shape().Dim(0), -1)}, 1)
+		var states []*Node
 		for _, x := range in.states() {
-			features = append(features, Reshape(x, batch, -1))
+			states = append(states, Reshape(x, batch, -1))
 		}
-		h := Concatenate(features, 1)
-		h = Dense(scope.In("hidden_0"), h, cfg.Width, 1)
+		h := denseOfParts(scope.In("hidden_0"), times, Concatenate(states, 1), cfg.Width)
 		if cfg.Classes > 0 {
 			h = Add(h, ClassEmbedding(scope.In("class"), in.Class, cfg.Classes, cfg.Width, in.T))
 		}

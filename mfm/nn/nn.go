@@ -12,7 +12,8 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// Inputs of a backbone. Batch is the leading axis of every field.
+// Inputs of a backbone. Batch is the leading axis of every field. Times are [batch], or all of them [1] where the rows have their times in common, as a
+// sampler's do: what depends on times alone is then computed once. [Inputs.PerRow] is for backbones that take [batch] only.
 type Inputs struct {
 	S, U *Node // times of the conditional flow, 0 <= s <= u <= 1, [batch]
 	T    *Node // time of the context, in [0, 1], [batch]
@@ -48,9 +49,13 @@ func (in Inputs) check(classes int) {
 	if in.Fused != nil && !in.Fused.Shape().Equal(in.Xbar.Shape()) {
 		Panicf("nn.Inputs: Fused must have Xbar's shape %s, not %s", in.Xbar.Shape(), in.Fused.Shape())
 	}
+	rows := 0
+	if in.S.Rank() == 1 {
+		rows = in.S.Shape().Dimensions[0]
+	}
 	for _, t := range in.times() {
-		if t.Rank() != 1 || t.Shape().Dimensions[0] != batch || t.DType() != in.Xbar.DType() {
-			Panicf("nn.Inputs: times must be (%s)[%d] beside a state %s, not %s", in.Xbar.DType(), batch, in.Xbar.Shape(), t.Shape())
+		if t.Rank() != 1 || (rows != batch && rows != 1) || t.Shape().Dimensions[0] != rows || t.DType() != in.Xbar.DType() {
+			Panicf("nn.Inputs: times must be (%s)[%d], or all of them [1], beside a state %s, not %s", in.Xbar.DType(), batch, in.Xbar.Shape(), t.Shape())
 		}
 	}
 	if in.Class == nil {
@@ -62,6 +67,16 @@ func (in Inputs) check(classes int) {
 	if in.Class.Rank() != 1 || in.Class.Shape().Dimensions[0] != batch || !in.Class.DType().IsInt() {
 		Panicf("nn.Inputs: class labels must be integers [%d], not %s", batch, in.Class.Shape())
 	}
+}
+
+// PerRow returns the inputs with times that are one for all rows repeated to [batch].
+func (in Inputs) PerRow() Inputs {
+	for _, t := range []**Node{&in.S, &in.U, &in.T, &in.FusedT} {
+		if *t != nil {
+			*t = BroadcastToDims(*t, in.Xbar.Shape().Dimensions[0])
+		}
+	}
+	return in
 }
 
 // states returns x̄, x and, where it is given, what they say together.

@@ -13,7 +13,7 @@ const normEpsilon = 1e-6
 //
 //	y = (1 + scale) (x - mean)/√(variance + 1e-6) + shift,
 //
-// scale and shift [batch, channels], or both nil for none. It panics where groups doesn't divide the channels.
+// scale and shift [batch, channels], or [1, channels] for all images, or both nil for none. It panics where groups doesn't divide the channels.
 //
 // The variance is E[x²] - E[x]², as in Flax: one pass over x makes both sums, another the affine map that all of the
 // above amounts to in each channel, which takes a quarter of the CPU time of the textbook's order. In float32 it is good

@@ -97,7 +97,8 @@ func (d Draws) draw(p Problem, rng *mfm.RNG, ledger *Ledger, t, x *Node) (sample
 	}
 	rows := x.Shape().Dim(0) * d.N
 	eps := d.noise(rng, x)
-	samples = mfm.Unrolled(x.Graph(), func() *Node { return p.Model.Posterior(rng, eps, repeat(t, d.N), repeat(x, d.N)) })
+	common := Slice(t, AxisRange(0, 1)) // no two states have different times
+	samples = mfm.Unrolled(x.Graph(), func() *Node { return p.Model.Posterior(rng, eps, common, repeat(x, d.N)) })
 	ledger.Network(rows*p.Model.PosteriorNFE, 0)
 	rewards, bad = rewardOf(p, ledger, samples)
 	return samples, Reshape(rewards, -1, d.N), ReduceSum(Reshape(bad, -1, d.N), 1)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -51,6 +52,7 @@ func gaussian(t testing.TB, ip mfm.Interpolant) (*gmm.Mixture, steer.Model) {
 	}
 	m := steer.FromMixture(law, ip)
 	m.Posterior = func(_ *mfm.RNG, eps, t, x *Node) *Node {
+		t = batch.Every(t, x)
 		return law.ConditionalFlowMapGraph(ip, ZerosLike(t), OnesLike(t), eps, t, x)
 	}
 	return law, m

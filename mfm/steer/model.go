@@ -13,6 +13,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/batch"
 )
 
 // Model is what steering needs to know of the data's law: a trained map, or an exact law.
@@ -20,7 +21,8 @@ type Model struct {
 	Interpolant mfm.Interpolant
 	// Drift is b_t(x), by one evaluation of the network.
 	Drift mfm.Drift
-	// Posterior returns samples of p_{1|t}(.|x), one for each row, of x's shape: from the noise ε of x's shape, through which gradients in x go, or from rng where it needs more. nil where there are none.
+	// Posterior returns samples of p_{1|t}(.|x), one for each row, of x's shape, at a time t, [1], that rows have in common: from the noise ε of x's shape, through which gradients in x go, or from rng
+	// where it needs more. nil where there are none.
 	Posterior func(rng *mfm.RNG, eps, t, x *Node) *Node
 	// PosteriorNFE is the number of evaluations of the network for a posterior sample.
 	PosteriorNFE int
@@ -43,7 +45,7 @@ func FromMap(m *mfm.Map, scope *model.Scope, draws mfm.SamplerConfig) (Model, er
 			if draws.Method == mfm.MapMethod {
 				return m.PosteriorSteps(scope, times, eps, t, x, nil)
 			}
-			return mfm.Integrate(nil, draws.Solver, times, m.Field(scope, t, x, nil), eps)
+			return mfm.Integrate(nil, draws.Solver, times, m.Field(scope, batch.Every(t, x), x, nil), eps)
 		},
 	}, nil
 }
@@ -55,7 +57,7 @@ func FromMixture(law *gmm.Mixture, ip mfm.Interpolant) Model {
 		Drift:        func(t, x, _ *Node) *Node { return law.DriftGraph(ip, t, x) },
 		PosteriorNFE: 1,
 		Posterior: func(rng *mfm.RNG, _, t, x *Node) (samples *Node) {
-			rng.State, samples = law.PosteriorGraph(ip, t, x).Sample(rng.State, x.Shape().Dim(0))
+			rng.State, samples = law.PosteriorGraph(ip, batch.Every(t, x), x).Sample(rng.State, x.Shape().Dim(0))
 			return StopGradient(samples)
 		},
 	}
@@ -69,7 +71,7 @@ func FromTeacher(b mfm.Drift, ip mfm.Interpolant, steps int) Model {
 		Drift:        b,
 		PosteriorNFE: grid.NFE(),
 		Posterior: func(_ *mfm.RNG, eps, t, x *Node) *Node {
-			return mfm.Integrate(nil, mfm.Heun, grid.Times(0, 1), mfm.ConditionalField(ip, b, t, x, nil), eps)
+			return mfm.Integrate(nil, mfm.Heun, grid.Times(0, 1), mfm.ConditionalField(ip, b, batch.Every(t, x), x, nil), eps)
 		},
 	}
 }

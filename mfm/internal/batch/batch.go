@@ -8,24 +8,24 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// Like returns c so that it broadcasts over x, [batch, ...]: a scalar or a node of x's rank as it is, one number a row, [batch] (or a row and what comes next), with axes of length one behind.
-// It panics where c does not go with x's first axes.
+// Like returns c so that it broadcasts over x, [batch, ...]: a scalar or a node of x's rank as it is, one number a row, [batch], or one for all rows, [1] (or a row and what comes next),
+// with axes of length one behind. It panics where c does not go with x's first axes.
 func Like(c, x *Node) *Node {
 	n := c.Rank()
 	if n == x.Rank() || n == 0 {
 		return c
 	}
-	if n > x.Rank() || !slices.Equal(c.Shape().Dimensions, x.Shape().Dimensions[:n]) {
-		Panicf("times of shape %s do not go with a state of shape %s: give one time a row, [batch]", c.Shape(), x.Shape())
-	}
 	dims := slices.Clone(c.Shape().Dimensions)
+	if shared := n == 1 && dims[0] == 1; !shared && (n > x.Rank() || !slices.Equal(dims, x.Shape().Dimensions[:n])) {
+		Panicf("times of shape %s do not go with a state of shape %s: give one time a row, [batch], or one for all, [1]", c.Shape(), x.Shape())
+	}
 	for range x.Rank() - n {
 		dims = append(dims, 1)
 	}
 	return Reshape(c, dims...)
 }
 
-// Every returns a scalar once for each row of x, [batch].
+// Every returns a scalar, or the one element of [1], once for each row of x, [batch]. What is [batch] already stays.
 func Every(t, x *Node) *Node { return BroadcastToDims(t, x.Shape().Dim(0)) }
 
 // Scalars returns the elements of a vector.
