@@ -36,11 +36,11 @@ type SteerCell struct {
 	// Baseline of mfm-gf: mean or denoiser.
 	Baseline steer.Baseline `json:"baseline,omitempty"`
 	// Antithetic and LeaveOneOut are options of an estimator's draws, see [steer.Draws].
-	Antithetic  bool `json:"antithetic,omitempty"`
-	LeaveOneOut bool `json:"leave_one_out,omitempty"`
-	Samples  int            `json:"samples"`
-	Seed     int64          `json:"seed"`
-	Config   steer.Config   `json:"config"`
+	Antithetic  bool         `json:"antithetic,omitempty"`
+	LeaveOneOut bool         `json:"leave_one_out,omitempty"`
+	Samples     int          `json:"samples"`
+	Seed        int64        `json:"seed"`
+	Config      steer.Config `json:"config"`
 }
 
 // PaperReward is the reward of the paper's mixture experiment, a measurement y = -1 of 1.2 x₁ - 0.8 x₂ with deviation 0.2.

@@ -74,9 +74,10 @@ func (m Guided) Validate() error {
 
 // Build builds the run; see [Method].
 func (m Guided) Build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outcome {
-	s := m.along(p, m.Estimator, rng, ledger, noise)
-	return Outcome{X: s.x, Series: s.series, Rng: s.rng, Ledger: s.ledger}
+	return m.program(p.Model.Interpolant).build(p, rng, ledger, noise)
 }
+
+func (m Guided) program(ip mfm.Interpolant) program { return m.along(ip, m.Estimator) }
 
 // BestOf draws N unsteered samples for each one that it returns, that with the largest reward. Its law is not the tilted one: it has no parameter λ but N.
 type BestOf struct {
@@ -106,19 +107,32 @@ func (m BestOf) Validate() error {
 
 // Build builds the run; see [Method].
 func (m BestOf) Build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outcome {
-	n := noise.Shape().Dim(0)
-	many := noise
-	if m.N > 1 {
-		shape := noise.Shape().Clone()
-		shape.Dimensions[0] *= m.N - 1
-		many = Concatenate([]*Node{noise, rng.Normal(shape)}, 0)
+	return m.program(p.Model.Interpolant).build(p, rng, ledger, noise)
+}
+
+func (m BestOf) program(ip mfm.Interpolant) program {
+	run := m.along(ip, nil)
+	start, end := run.start, run.end
+	run.start = func(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) []*Node {
+		many := noise
+		if m.N > 1 {
+			shape := noise.Shape().Clone()
+			shape.Dimensions[0] *= m.N - 1
+			many = Concatenate([]*Node{noise, rng.Normal(shape)}, 0)
+		}
+		return start(p, rng, ledger, many)
 	}
-	s := m.along(p, nil, rng, ledger, many)
-	p.Lambda = ScalarOne(noise.Graph(), noise.DType()) // the choice does not depend on it
-	r, _ := rewardOf(p, s.ledger, s.x)
-	// Candidates of sample i are rows i, n+i, 2n+i and so on.
-	best := ArgMax(Transpose(Reshape(r, m.N, n), 0, 1), 1)
-	return Outcome{X: chosen(s.x, best, n), Series: s.series, Rng: s.rng, Ledger: s.ledger}
+	run.end = func(p Problem, state []*Node) Outcome {
+		o := end(p, state)
+		p.Lambda = ScalarOne(o.X.Graph(), o.X.DType()) // the choice does not depend on it
+		r, _ := rewardOf(p, o.Ledger, o.X)
+		// Candidates of sample i are rows i, n+i, 2n+i and so on.
+		n := o.X.Shape().Dim(0) / m.N
+		best := ArgMax(Transpose(Reshape(r, m.N, n), 0, 1), 1)
+		o.X = chosen(o.X, best, n)
+		return o
+	}
+	return run
 }
 
 // chosen returns, for each i of n, row best_i n + i of x.

@@ -34,47 +34,73 @@ func stateOf(nodes []*Node) state {
 	return state{x: nodes[0], rng: &mfm.RNG{State: nodes[1]}, ledger: &Ledger{counts: nodes[2]}, series: nodes[3]}
 }
 
-// along carries n particles from noise along the steps of c, in one compiled loop, with the steering that e estimates; without one where e is nil.
-func (c Config) along(p Problem, e Estimator, rng *mfm.RNG, ledger *Ledger, noise *Node) state {
-	steps := c.steps(p.Model.Interpolant)
-	g := noise.Graph()
-	s := state{x: noise, rng: rng, ledger: ledger, series: Zeros(g, shapes.Make(dtypes.Float32, len(steps), columns))}
+// program is a method cut into what comes before its steps, a step, and what comes after: on a device the steps are one compiled loop, with a reward on the host each is a call.
+type program struct {
+	start func(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) (state []*Node)
+	steps int
+	step  func(p Problem, i *Node, state []*Node) []*Node // i is an int32 scalar
+	end   func(p Problem, state []*Node) Outcome
+}
+
+// build is the whole on one graph.
+func (r program) build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outcome {
+	state := mfm.Loop(r.steps, r.start(p, rng, ledger, noise), func(i *Node, state []*Node) []*Node { return r.step(p, i, state) })
+	return r.end(p, state)
+}
+
+// along carries particles from noise along the steps of c, with the steering that e estimates; without one where e is nil.
+func (c Config) along(ip mfm.Interpolant, e Estimator) program {
+	steps := c.steps(ip)
 	table := make([][]float64, len(steps))
 	for k, s := range steps {
 		table[k] = s.row()
 	}
-	rows := ConstAsDType(g, noise.DType(), table)
-	body := func(solver mfm.Solver, from int) func(i *Node, nodes []*Node) []*Node {
-		return func(i *Node, nodes []*Node) []*Node {
-			s := stateOf(nodes)
-			i = AddScalar(i, float64(from))
-			r := batch.Of(rows, i)
-			p.Lambda = r[6]
-			move, figures := c.move(p, e, s, r)
-			if solver == mfm.Heun {
-				// The step's end is the next row's start; drift and steer are h and h σ²/2 there.
-				next := batch.Of(rows, OnePlus(i))
-				h := r[2]
-				second := []*Node{next[0], next[1], h, next[3], Mul(h, Div(next[4], next[2])), next[5], next[6]}
-				p.Lambda = next[6]
-				ahead := s
-				ahead.x = Add(s.x, move)
-				again, _ := c.move(p, e, ahead, second)
-				move = MulScalar(Add(move, again), 0.5)
-			}
-			s.x = Add(s.x, move)
-			if c.Dynamics == SDE {
-				s.x = Add(s.x, Mul(r[5], s.rng.Normal(s.x.Shape())))
-			}
-			s.series = withRow(s.series, i, figures)
-			return s.nodes()
+	euler := func(p Problem, i *Node, nodes []*Node) []*Node {
+		s := stateOf(nodes)
+		r := batch.Of(ConstAsDType(s.x.Graph(), s.x.DType(), table), i)
+		p.Lambda = r[6]
+		move, figures := c.move(p, e, s, r)
+		s.x = Add(s.x, move)
+		if c.Dynamics == SDE {
+			s.x = Add(s.x, Mul(r[5], s.rng.Normal(s.x.Shape())))
 		}
+		s.series = withRow(s.series, i, figures)
+		return s.nodes()
+	}
+	heun := func(p Problem, i *Node, nodes []*Node) []*Node {
+		s := stateOf(nodes)
+		rows := ConstAsDType(s.x.Graph(), s.x.DType(), table)
+		r := batch.Of(rows, i)
+		p.Lambda = r[6]
+		move, figures := c.move(p, e, s, r)
+		// The step's end is the next row's start; drift and steer are h and h σ²/2 there.
+		next := batch.Of(rows, OnePlus(i))
+		h := r[2]
+		second := []*Node{next[0], next[1], h, next[3], Mul(h, Div(next[4], next[2])), next[5], next[6]}
+		p.Lambda = next[6]
+		ahead := s
+		ahead.x = Add(s.x, move)
+		again, _ := c.move(p, e, ahead, second)
+		s.x = Add(s.x, MulScalar(Add(move, again), 0.5))
+		s.series = withRow(s.series, i, figures)
+		return s.nodes()
+	}
+	run := program{steps: len(steps), step: euler}
+	run.start = func(_ Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) []*Node {
+		return state{x: noise, rng: rng, ledger: ledger, series: Zeros(noise.Graph(), shapes.Make(dtypes.Float32, len(steps), columns))}.nodes()
+	}
+	run.end = func(_ Problem, nodes []*Node) Outcome {
+		s := stateOf(nodes)
+		return Outcome{X: s.x, Series: s.series, Rng: s.rng, Ledger: s.ledger}
 	}
 	if c.Solver == mfm.Heun { // the last step is Euler's: ∇V and b are not evaluated at 1
-		s = stateOf(mfm.Loop(len(steps)-1, s.nodes(), body(mfm.Heun, 0)))
-		return stateOf(mfm.Loop(1, s.nodes(), body(mfm.Euler, len(steps)-1)))
+		finish, last := run.end, len(steps)-1
+		run.steps, run.step = last, heun
+		run.end = func(p Problem, nodes []*Node) Outcome {
+			return finish(p, euler(p, Const(nodes[0].Graph(), int32(last)), nodes))
+		}
 	}
-	return stateOf(mfm.Loop(len(steps), s.nodes(), body(mfm.Euler, 0)))
+	return run
 }
 
 // move returns what a step without noise adds to the particles, and the step's row of the series, [1, columns]. It moves on the state's ledger and random numbers.

@@ -68,14 +68,47 @@ func (m Search) Validate() error {
 
 // Build builds the run; see [Method].
 func (m Search) Build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outcome {
-	g, dtype, n := noise.Graph(), noise.DType(), noise.Shape().Dim(0)
-	ip, times := p.Model.Interpolant, m.Times()
-	shape := noise.Shape().Clone()
-	shape.Dimensions[0] *= m.Particles
-	x := noise
-	if m.Particles > 1 {
-		x = rng.Normal(shape)
+	return m.program(p.Model.Interpolant).build(p, rng, ledger, noise)
+}
+
+func (m Search) program(ip mfm.Interpolant) program {
+	table := m.table(ip)
+	return program{
+		steps: len(table),
+		start: func(_ Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) []*Node {
+			x := noise
+			if m.Particles > 1 {
+				shape := noise.Shape().Clone()
+				shape.Dimensions[0] *= m.Particles
+				x = rng.Normal(shape)
+			}
+			s := state{x: x, rng: rng, ledger: ledger, series: Zeros(x.Graph(), shapes.Make(dtypes.Float32, len(table), columns))}
+			return append(s.nodes(), Zeros(x.Graph(), shapes.Make(x.DType(), x.Shape().Dim(0))))
+		},
+		step: func(p Problem, i *Node, nodes []*Node) []*Node {
+			s := stateOf(nodes)
+			r := batch.Of(ConstAsDType(s.x.Graph(), s.x.DType(), table), i)
+			p.Lambda = r[4]
+			samples, rewards, bad := Draws{N: m.N}.draw(p, s.rng, s.ledger, batch.Every(r[0], s.x), s.x)
+			e := Estimate{Value: value(rewards)}
+			e.summary(samples, rewards, bad)
+			best, chosen := m.choose(s.rng, samples, rewards)
+			moved := Add(Mul(r[1], best), Mul(r[2], s.x))
+			s.x = Add(moved, Mul(r[3], s.rng.Normal(s.x.Shape())))
+			s.series = withRow(s.series, i, e.row(s.x, ZerosLike(s.x)))
+			return append(s.nodes(), chosen)
+		},
+		end: func(_ Problem, nodes []*Node) Outcome {
+			s := stateOf(nodes)
+			winners := ArgMax(Reshape(nodes[4], -1, m.Particles), 1)
+			return Outcome{X: pick(s.x, InsertAxes(winners, -1), m.Particles), Series: s.series, Rng: s.rng, Ledger: s.ledger}
+		},
 	}
+}
+
+// table returns a row for each step: t, the factors of the chosen draw, of x_t and of the noise in x_{t'}, and λ.
+func (m Search) table(ip mfm.Interpolant) [][]float64 {
+	times := m.Times()
 	table := make([][]float64, 0, len(times)-1)
 	for k := 1; k < len(times); k++ {
 		t, to := times[k-1], times[k]
@@ -92,26 +125,7 @@ func (m Search) Build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outc
 		keep := rho * alphaTo / alpha
 		table = append(table, []float64{t, betaTo - keep*beta, keep, alphaTo * sqrt1m(rho), m.lambda(max(t, m.Start))})
 	}
-	rows := ConstAsDType(g, dtype, table)
-	s := state{x: x, rng: rng, ledger: ledger, series: Zeros(g, shapes.Make(dtypes.Float32, len(table), columns))}
-	last := Zeros(g, shapes.Make(dtype, x.Shape().Dim(0)))
-	out := mfm.Loop(len(table), append(s.nodes(), last), func(i *Node, nodes []*Node) []*Node {
-		s, r := stateOf(nodes), batch.Of(rows, i)
-		p.Lambda = r[4]
-		draws := Draws{N: m.N}
-		t := batch.Every(r[0], s.x)
-		samples, rewards, bad := draws.draw(p, s.rng, s.ledger, t, s.x)
-		e := Estimate{Value: value(rewards)}
-		e.summary(samples, rewards, bad)
-		best, chosen := m.choose(s.rng, samples, rewards)
-		moved := Add(Mul(r[1], best), Mul(r[2], s.x))
-		s.x = Add(moved, Mul(r[3], s.rng.Normal(s.x.Shape())))
-		s.series = withRow(s.series, i, e.row(s.x, ZerosLike(s.x)))
-		return append(s.nodes(), chosen)
-	})
-	s, last = stateOf(out), out[4]
-	winners := ArgMax(Reshape(last, n, m.Particles), 1)
-	return Outcome{X: pick(s.x, InsertAxes(winners, -1), m.Particles), Series: s.series, Rng: s.rng, Ledger: s.ledger}
+	return table
 }
 
 // sqrt1m returns √(1-ρ²).

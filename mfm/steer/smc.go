@@ -74,30 +74,46 @@ func (s smcState) nodes() []*Node { return append(s.state.nodes(), s.logW, s.log
 
 // Build builds the run; see [Method].
 func (m SMC) Build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outcome {
-	steps := m.steps(p.Model.Interpolant)
-	g, dtype, n := noise.Graph(), noise.DType(), noise.Shape().Dim(0)
-	p.Lambda = Scalar(g, dtype, m.Lambda)
-	zeros := Zeros(g, shapes.Make(dtype, n))
-	s := smcState{
-		state: state{x: noise, rng: rng, ledger: ledger, series: Zeros(g, shapes.Make(dtypes.Float32, len(steps), columns))},
-		logW:  zeros, logPsi: zeros, logZ: ScalarZero(g, dtype),
-	}
-	// To t_0 particles follow the model's ODE: they start as samples of p_{t_0} with weight ψ.
-	first, _ := m.move(p, nil, s.state, scalarsOf(g, dtype, steps[0]))
-	s.x = Add(s.x, first)
+	return m.program(p.Model.Interpolant).build(p, rng, ledger, noise)
+}
+
+func (m SMC) program(ip mfm.Interpolant) program {
+	steps := m.steps(ip)
 	table := make([][]float64, len(steps)-1)
 	for k, step := range steps[1:] {
 		table[k] = step.row()
 	}
-	rows := ConstAsDType(g, dtype, table)
-	out := mfm.Loop(len(table), s.nodes(), func(i *Node, nodes []*Node) []*Node {
-		s := smcState{state: stateOf(nodes), logW: nodes[4], logPsi: nodes[5], logZ: nodes[6]}
-		return m.step(p, s, i, batch.Of(rows, i)).nodes()
-	})
-	s = smcState{state: stateOf(out), logW: out[4], logPsi: out[5], logZ: out[6]}
-	r, _ := rewardOf(p, s.ledger, s.x)
-	logW := Add(s.logW, Sub(r, s.logPsi))
-	return Outcome{X: s.x, LogWeights: logW, LogZ: Add(s.logZ, Reshape(value(InsertAxes(logW, 0)))), Series: s.series, Rng: s.rng, Ledger: s.ledger}
+	lambda := func(x *Node) *Node { return Scalar(x.Graph(), x.DType(), m.Lambda) }
+	unpack := func(nodes []*Node) smcState {
+		return smcState{state: stateOf(nodes), logW: nodes[4], logPsi: nodes[5], logZ: nodes[6]}
+	}
+	return program{
+		steps: len(table),
+		start: func(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) []*Node {
+			g, dtype := noise.Graph(), noise.DType()
+			zeros := Zeros(g, shapes.Make(dtype, noise.Shape().Dim(0)))
+			s := smcState{
+				state: state{x: noise, rng: rng, ledger: ledger, series: Zeros(g, shapes.Make(dtypes.Float32, len(steps), columns))},
+				logW:  zeros, logPsi: zeros, logZ: ScalarZero(g, dtype),
+			}
+			// To t_0 particles follow the model's ODE: they start as samples of p_{t_0} with weight ψ.
+			first, _ := m.move(p, nil, s.state, scalarsOf(g, dtype, steps[0]))
+			s.x = Add(s.x, first)
+			return s.nodes()
+		},
+		step: func(p Problem, i *Node, nodes []*Node) []*Node {
+			s := unpack(nodes)
+			p.Lambda = lambda(s.x)
+			return m.step(p, s, i, batch.Of(ConstAsDType(s.x.Graph(), s.x.DType(), table), i)).nodes()
+		},
+		end: func(p Problem, nodes []*Node) Outcome {
+			s := unpack(nodes)
+			p.Lambda = lambda(s.x)
+			r, _ := rewardOf(p, s.ledger, s.x)
+			logW := Add(s.logW, Sub(r, s.logPsi))
+			return Outcome{X: s.x, LogWeights: logW, LogZ: Add(s.logZ, Reshape(value(InsertAxes(logW, 0)))), Series: s.series, Rng: s.rng, Ledger: s.ledger}
+		},
+	}
 }
 
 // step weighs the particles by the twist, resamples where few count, and moves them.

@@ -17,7 +17,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/reward"
 )
 
-// Steerer draws samples of a tilted law on the host's side of the compiled graph: one compiled call for each microbatch of particles, from noise to samples, with no transfer in between. A Steerer is
+// Steerer draws samples of a tilted law on the host's side of the compiled graph: one compiled call for each microbatch of particles, from noise to samples, with no transfer in between (of [NewHosted], two a step). A Steerer is
 // for one goroutine at a time.
 type Steerer struct {
 	// Batch is the largest number of rows that the network sees at a time, over which particles are spread in microbatches; 0 takes 2^17 elements of states, and 32,768 rows at most. Memory grows with
@@ -30,11 +30,27 @@ type Steerer struct {
 	reward  reward.Reward
 	shape   []int
 	method  Method
-	exec    *model.Exec
+	exec    *model.Exec // of the whole run; nil where the reward is hosted
+	hosted  *hosted
 }
 
 // New returns a steerer for samples of the given shape, such as [2] or [28, 28, 1]. store has the weights of model and reward. It returns an error for options that the method's Validate refuses.
 func New(b compute.Backend, store *model.Store, m Model, r reward.Reward, shape []int, method Method) (*Steerer, error) {
+	s, err := newSteerer(b, store, m, shape, method)
+	if err != nil {
+		return nil, err
+	}
+	s.reward = r
+	s.exec, err = model.NewExec(b, store, s.build)
+	if err != nil {
+		return nil, fmt.Errorf("%v: preparing the graph: %w", method, err)
+	}
+	s.exec.SetMaxCache(-1)
+	return s, nil
+}
+
+// newSteerer returns a steerer that has no graph yet.
+func newSteerer(b compute.Backend, store *model.Store, m Model, shape []int, method Method) (*Steerer, error) {
 	if err := method.Validate(); err != nil {
 		return nil, fmt.Errorf("%v: %w", method, err)
 	}
@@ -46,18 +62,17 @@ func New(b compute.Backend, store *model.Store, m Model, r reward.Reward, shape 
 			return nil, fmt.Errorf("%v: samples of shape %v: every axis must have a length of at least 1", method, shape)
 		}
 	}
-	s := &Steerer{backend: b, store: store, model: m, reward: r, shape: append([]int(nil), shape...), method: method}
-	var err error
-	s.exec, err = model.NewExec(b, store, s.build)
-	if err != nil {
-		return nil, fmt.Errorf("%v: preparing the graph: %w", method, err)
-	}
-	s.exec.SetMaxCache(-1)
-	return s, nil
+	return &Steerer{backend: b, store: store, model: m, shape: append([]int(nil), shape...), method: method}, nil
 }
 
 // Finalize frees the compiled graphs. The weights stay.
-func (s *Steerer) Finalize() { s.exec.Finalize() }
+func (s *Steerer) Finalize() {
+	if s.hosted != nil {
+		s.hosted.finalize()
+		return
+	}
+	s.exec.Finalize()
+}
 
 // Result is what a run drew.
 type Result struct {
@@ -82,12 +97,16 @@ func (s *Steerer) build(_ *model.Scope, rngState, like *Node) []*Node {
 	if rewards.Rank() != 1 || rewards.Shape().Dim(0) != n {
 		Panicf("the reward returns shape %s for %d samples, want [%[2]d]", rewards.Shape(), n)
 	}
-	out := []*Node{o.X, rewards, o.Series, o.Ledger.counts, o.Rng.State}
-	if o.LogWeights != nil {
-		out = append(out, o.LogWeights)
-	}
-	if o.LogZ != nil {
-		out = append(out, o.LogZ)
+	return append([]*Node{o.X, rewards}, o.nodes()[1:]...)
+}
+
+// nodes returns what the outcome has, in the order in which [Result] takes it.
+func (o Outcome) nodes() []*Node {
+	out := []*Node{o.X, o.Series, o.Ledger.counts, o.Rng.State}
+	for _, x := range []*Node{o.LogWeights, o.LogZ} {
+		if x != nil {
+			out = append(out, x)
+		}
 	}
 	return out
 }
@@ -129,10 +148,7 @@ func (s *Steerer) Sample(ctx context.Context, seed int64, n int, progress func(d
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("%v: stopped after %d of %d samples: %w", s.method, from, n, context.Cause(ctx))
 		}
-		var out []*tensors.Tensor
-		if panicked := Try(func() { out, err = s.exec.Call(rng, noise) }); panicked != nil {
-			return nil, fmt.Errorf("%v: building the graph: %v", s.method, panicked)
-		}
+		out, err := s.call(ctx, rng, noise)
 		if err != nil {
 			return nil, fmt.Errorf("%v: %w", s.method, err)
 		}
@@ -148,6 +164,17 @@ func (s *Steerer) Sample(ctx context.Context, seed int64, n int, progress func(d
 	}
 	r.Series = newSeries(s.method.Configuration(), series, calls)
 	return r, nil
+}
+
+// call draws a microbatch.
+func (s *Steerer) call(ctx context.Context, rng, like *tensors.Tensor) (out []*tensors.Tensor, err error) {
+	if s.hosted != nil {
+		return s.hosted.call(ctx, rng, like)
+	}
+	if panicked := Try(func() { out, err = s.exec.Call(rng, like) }); panicked != nil {
+		return nil, fmt.Errorf("building the graph: %v", panicked)
+	}
+	return out, err
 }
 
 // add adds a call's outputs, of which keep samples are wanted, and its series.
