@@ -109,6 +109,28 @@ func (m *Images) Shuffle(rng *rand.Rand) *Images {
 	return &part
 }
 
+// Moved returns a copy with each image moved by a random whole number of pixels, at most most along each axis. Pixels that come in are 0, those that leave are lost.
+func (m *Images) Moved(rng *rand.Rand, most int) *Images {
+	out := &Images{N: m.N, Height: m.Height, Width: m.Width, Channels: m.Channels, Pixels: make([]byte, len(m.Pixels)), Labels: slices.Clone(m.Labels)}
+	row := m.Width * m.Channels
+	for i := range m.N {
+		down, right := rng.IntN(2*most+1)-most, rng.IntN(2*most+1)-most
+		for y := range m.Height {
+			from := y - down
+			if from < 0 || from >= m.Height {
+				continue
+			}
+			src, dst := m.Pixels[(i*m.Height+from)*row:][:row], out.Pixels[(i*m.Height+y)*row:][:row]
+			if by := min(max(right, -m.Width), m.Width) * m.Channels; by >= 0 {
+				copy(dst[by:], src)
+			} else {
+				copy(dst, src[-by:])
+			}
+		}
+	}
+	return out
+}
+
 // Classes returns the number of classes that the labels need: 1 + the largest label, and 0 without labels.
 func (m *Images) Classes() int {
 	if len(m.Labels) == 0 {

@@ -211,3 +211,47 @@ func TestFloat32Range(t *testing.T) {
 		t.Errorf("0 and 255 became %v, want -1 and 1", got)
 	}
 }
+
+// Each copy is the image moved as a whole, all moves happen, and what comes in is black.
+func TestMoved(t *testing.T) {
+	m := &Images{N: 300, Height: 3, Width: 4, Channels: 1, Pixels: make([]byte, 300*12), Labels: make([]byte, 300)}
+	for i := range m.N {
+		for j := range 12 {
+			m.Pixels[i*12+j] = byte(1 + j)
+		}
+		m.Labels[i] = byte(i % 10)
+	}
+	moved := m.Moved(rand.New(rand.NewPCG(1, 1)), 1)
+	if err := moved.Validate(); err != nil || !bytes.Equal(moved.Labels, m.Labels) {
+		t.Fatalf("labels %v..., error %v", moved.Labels[:3], err)
+	}
+	seen := make(map[[2]int]int)
+	for i := range moved.N {
+		found := false
+		for down := -1; down <= 1; down++ {
+			for right := -1; right <= 1; right++ {
+				want := make([]byte, 12)
+				for y := range 3 {
+					for x := range 4 {
+						if fy, fx := y-down, x-right; fy >= 0 && fy < 3 && fx >= 0 && fx < 4 {
+							want[y*4+x] = byte(1 + fy*4 + fx)
+						}
+					}
+				}
+				if bytes.Equal(want, moved.Pixels[i*12:][:12]) {
+					found = true
+					seen[[2]int{down, right}]++
+				}
+			}
+		}
+		if !found {
+			t.Fatalf("image %d is %v: no move by at most one pixel", i, moved.Pixels[i*12:][:12])
+		}
+	}
+	if len(seen) != 9 {
+		t.Errorf("moves %v, want all nine", seen)
+	}
+	if m.Pixels[0] != 1 {
+		t.Error("the original was changed")
+	}
+}

@@ -128,31 +128,60 @@ func (g *Gaussian) String() string { return "gaussian" }
 
 // Velocity returns the average velocity; see [Gaussian].
 func (g *Gaussian) Velocity(ip Interpolant, f Network, in nn.Inputs) *Node {
-	xbar, x := g.rotate(in.Xbar), g.rotate(in.X)
-	mean, variance := g.moments(x)
-	s, u, t := batch.Like(in.S, x), batch.Like(in.U, x), batch.Like(in.T, x)
-	alphaS, betaS, dAlphaS, dBetaS := ip.Graph(s)
-	alphaU, betaU, _, _ := ip.Graph(u)
-	_, betaT, _, _ := ip.Graph(t)
-	slopeAlpha, slopeBeta := MeanSlopes(ip, s, u)
-
-	d, c := g.posterior(ip, t, variance)
-	nuS := Add(Square(alphaS), Mul(c, Square(betaS)))
-	nuU := Add(Square(alphaU), Mul(c, Square(betaU)))
-	context := Sub(x, Mul(betaT, mean))
-	mu := Add(mean, Mul(Div(Mul(betaT, variance), d), context))
-	r := Sub(xbar, Mul(betaS, mu))
-	growth := Add(Mul(slopeAlpha, Add(alphaS, alphaU)), Mul(c, Mul(slopeBeta, Add(betaS, betaU))))
-	v := Add(Mul(slopeBeta, mu), Mul(r, Div(growth, Add(Sqrt(Mul(nuS, nuU)), nuS))))
-
-	raw := in
-	raw.Xbar, raw.X = Div(r, Sqrt(nuS)), Div(context, Sqrt(d))
+	l := g.law(ip, in)
+	raw := l.inputs(in)
 	if !g.NoFusion {
-		raw.Fused = Div(Add(Sub(mu, mean), Mul(r, Div(Mul(c, betaS), nuS))), Sqrt(variance))
+		raw.Fused = Div(Sub(l.fused(), l.mean), Sqrt(l.variance))
 		raw.FusedT = g.fusedTime(ip, in.S, in.T)
 	}
-	scale := Mul(wronskian(alphaS, betaS, dAlphaS, dBetaS), Sqrt(Div(c, nuS)))
-	return g.rotateBack(Add(v, Mul(scale, f(raw))))
+	return g.rotateBack(Add(l.velocity(), Mul(l.scale(), f(raw))))
+}
+
+// gaussianLaw is what follows from a Gaussian law of the data for inputs of a network, along the axes of its basis; names are those of [Gaussian].
+type gaussianLaw struct {
+	mean, variance, mu, c, d, nuS, nuU *Node
+	context, r                         *Node // x - β_t m and x̄ - β_s μ
+	alphaS, betaS, dAlphaS, dBetaS     *Node
+	alphaU, betaU                      *Node
+	slopeAlpha, slopeBeta              *Node
+}
+
+func (g *Gaussian) law(ip Interpolant, in nn.Inputs) (l gaussianLaw) {
+	xbar, x := g.rotate(in.Xbar), g.rotate(in.X)
+	l.mean, l.variance = g.moments(x)
+	s, u, t := batch.Like(in.S, x), batch.Like(in.U, x), batch.Like(in.T, x)
+	l.alphaS, l.betaS, l.dAlphaS, l.dBetaS = ip.Graph(s)
+	l.alphaU, l.betaU, _, _ = ip.Graph(u)
+	_, betaT, _, _ := ip.Graph(t)
+	l.slopeAlpha, l.slopeBeta = MeanSlopes(ip, s, u)
+
+	l.d, l.c = g.posterior(ip, t, l.variance)
+	l.nuS = Add(Square(l.alphaS), Mul(l.c, Square(l.betaS)))
+	l.nuU = Add(Square(l.alphaU), Mul(l.c, Square(l.betaU)))
+	l.context = Sub(x, Mul(betaT, l.mean))
+	l.mu = Add(l.mean, Mul(Div(Mul(betaT, l.variance), l.d), l.context))
+	l.r = Sub(xbar, Mul(l.betaS, l.mu))
+	return l
+}
+
+// velocity returns that of F = 0.
+func (l gaussianLaw) velocity() *Node {
+	growth := Add(Mul(l.slopeAlpha, Add(l.alphaS, l.alphaU)), Mul(l.c, Mul(l.slopeBeta, Add(l.betaS, l.betaU))))
+	return Add(Mul(l.slopeBeta, l.mu), Mul(l.r, Div(growth, Add(Sqrt(Mul(l.nuS, l.nuU)), l.nuS))))
+}
+
+// fused returns the data's mean given x̄ and x.
+func (l gaussianLaw) fused() *Node { return Add(l.mu, Mul(l.r, Div(Mul(l.c, l.betaS), l.nuS))) }
+
+// scale returns σ_s.
+func (l gaussianLaw) scale() *Node {
+	return Mul(wronskian(l.alphaS, l.betaS, l.dAlphaS, l.dBetaS), Sqrt(Div(l.c, l.nuS)))
+}
+
+// inputs returns those of F but for what x̄ and x say together.
+func (l gaussianLaw) inputs(in nn.Inputs) nn.Inputs {
+	in.Xbar, in.X = Div(l.r, Sqrt(l.nuS)), Div(l.context, Sqrt(l.d))
+	return in
 }
 
 // fusedTime returns 1 - √(c*/V̄), c* = α_s² c/ν_s being the variance of the data given x̄ and x under the Gaussian law of

@@ -54,7 +54,7 @@ func Bench(ctx context.Context, b compute.Backend, name string, loss mfm.Consist
 			return row, err
 		}
 		digits := DefaultDigitsConfig()
-		digits.Network = nn.DefaultUNet() // which scripts/jax has, too
+		digits.Network, digits.Parametrization = nn.DefaultUNet(), "gaussian" // which scripts/jax has, too
 		e, err := NewDigits(digits, train)
 		if err != nil {
 			return row, err

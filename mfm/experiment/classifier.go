@@ -3,6 +3,7 @@ package experiment
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
@@ -14,6 +15,7 @@ import (
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/reward"
 )
 
 // ClassifierConfig is everything that a classifier of images depends on, but for the images.
@@ -26,14 +28,15 @@ type ClassifierConfig struct {
 	Train mfm.RunConfig `json:"train"`
 }
 
-// DefaultClassifierConfig is a small convolutional network, trained in three to five minutes on two CPU cores (data/weights/classifier*/log.json).
+// DefaultClassifierConfig is a small convolutional network, trained in three minutes on two CPU cores, one of noised images in nine (data/weights/classifier*/log.json).
 func DefaultClassifierConfig(noised bool) ClassifierConfig {
 	c := ClassifierConfig{Network: nn.DefaultClassifier(), Noised: noised, Shift: 2, Train: mfm.DefaultTrainConfig().RunConfig}
 	c.Train.Batch, c.Train.Steps = 128, 1500
 	c.Train.Optimizer.Method, c.Train.Optimizer.Rate = "adam", 2e-3
 	c.Train.EMA = []float64{0.995}
 	if noised {
-		c.Shift, c.Train.Steps = 0, 4000
+		c.Network.Channels = []int{32, 96}
+		c.Shift, c.Train.Steps = 0, 8000
 	}
 	return c
 }
@@ -66,6 +69,7 @@ func (c ClassifierConfig) CheckLabels(images *data.Images) error {
 // Classifier is a classifier of images with its weights.
 type Classifier struct {
 	Config ClassifierConfig
+	store  *model.Store
 	exec   *model.Exec
 	shape  []int
 }
@@ -149,28 +153,34 @@ func shiftMatrix(rng *mfm.RNG, dtype dtypes.DType, n, most int) *Node {
 }
 
 func newClassifier(b compute.Backend, config ClassifierConfig, store *model.Store, shape []int) (*Classifier, error) {
-	exec, err := model.NewExec(b, store, func(root *model.Scope, t, x *Node) *Node {
+	exec, err := model.NewExec(b, store, func(root *model.Scope, t, x *Node) []*Node {
 		if !config.Noised {
 			t = nil
 		}
-		return Softmax(nn.Classifier(config.Network)(root.Store().Scope(mfm.WeightsScope), x, t), -1)
+		logits, features := nn.ClassifierFeatures(config.Network)(root.Store().Scope(mfm.WeightsScope), x, t)
+		return []*Node{Softmax(logits, -1), features}
 	})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the classifier: %w", err)
 	}
-	return &Classifier{Config: config, exec: exec, shape: shape}, nil
+	return &Classifier{Config: config, store: store, exec: exec, shape: shape}, nil
 }
 
 // Probabilities returns p(class | x_t) for flat images, [n, height, width, channels] with pixels as in training, as rows [n][classes]. t is the
 // time of all of them, 1 for clean ones; a classifier that is not noised ignores it.
 func (c *Classifier) Probabilities(images []float32, t float64) ([][]float64, error) {
+	probabilities, _, err := c.Evaluate(images, t)
+	return probabilities, err
+}
+
+// Evaluate is [Classifier.Probabilities] with the features of each image, [n][features], of which the classifier's logits are a linear function.
+func (c *Classifier) Evaluate(images []float32, t float64) (probabilities, features [][]float64, err error) {
 	size := c.shape[0] * c.shape[1] * c.shape[2]
 	if len(images)%size != 0 {
-		return nil, fmt.Errorf("classifying: %d pixels are not a whole number of images of shape %v", len(images), c.shape)
+		return nil, nil, fmt.Errorf("classifying: %d pixels are not a whole number of images of shape %v", len(images), c.shape)
 	}
 	const chunk = 500 // one compiled size; the last call is filled up
 	n := len(images) / size
-	out := make([][]float64, 0, n)
 	times := make([]float32, chunk)
 	for i := range times {
 		times[i] = float32(t)
@@ -179,17 +189,44 @@ func (c *Classifier) Probabilities(images []float32, t float64) ([][]float64, er
 		to := min(from+chunk, n)
 		batch := make([]float32, chunk*size)
 		copy(batch, images[from*size:to*size])
-		p, err := c.exec.Call1(tensors.FromFlatDataAndDimensions(times, chunk), tensors.FromFlatDataAndDimensions(batch, append([]int{chunk}, c.shape...)...))
+		out, err := c.exec.Call(tensors.FromFlatDataAndDimensions(times, chunk), tensors.FromFlatDataAndDimensions(batch, append([]int{chunk}, c.shape...)...))
 		if err != nil {
-			return nil, fmt.Errorf("classifying: %w", err)
+			return nil, nil, fmt.Errorf("classifying: %w", err)
 		}
-		flat, err := tensors.CopyFlatData[float32](p)
-		if err != nil {
-			return nil, fmt.Errorf("classifying: %w", err)
+		for i, rows := range []*[][]float64{&probabilities, &features} {
+			flat, err := tensors.CopyFlatData[float32](out[i])
+			if err != nil {
+				return nil, nil, fmt.Errorf("classifying: %w", err)
+			}
+			*rows = append(*rows, mfm.Rows(flat, out[i].Shape().Dim(1))[:to-from]...)
 		}
-		out = append(out, mfm.Rows(flat, c.Config.Network.Classes)[:to-from]...)
 	}
-	return out, nil
+	return probabilities, features, nil
+}
+
+// Logits returns the classifier's logits of clean images as a graph function for graphs of another store, such as a map's, into which the weights are copied below the scope called name.
+func (c *Classifier) Logits(store *model.Store, name string) (reward.Logits, error) {
+	if c.Config.Noised {
+		return nil, fmt.Errorf("classifier %q is one of noised images: a reward looks at clean ones", name)
+	}
+	scope := model.JoinPath(model.RootScopePath, "classifier", name)
+	for v := range c.store.IterVariables() {
+		path, weight := strings.CutPrefix(v.Path(), mfm.WeightsScope)
+		if !weight {
+			continue
+		}
+		value, err := v.Value()
+		if err == nil {
+			value, err = value.LocalClone()
+		}
+		if err == nil {
+			_, err = store.CreateVariable(scope+path, value)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("classifier %q: %w", name, err)
+		}
+	}
+	return func(x *Node) *Node { return nn.Classifier(c.Config.Network)(store.Scope(scope).ResetVisited(), x, nil) }, nil
 }
 
 // Accuracy returns the share of clean images whose likeliest class is their label. Images without labels, or with one that the classifier does not know, are an error.

@@ -31,10 +31,10 @@ func fixedClassifier(t *testing.T, noised bool, dark, bright float64) *Classifie
 	c := &Classifier{Config: DefaultClassifierConfig(noised), shape: []int{2, 2, 1}}
 	c.Config.Network.Classes = 2
 	var err error
-	c.exec, err = model.NewExec(backendtest.New(t), model.NewStore(), func(_ *model.Scope, _, x *Node) *Node {
+	c.exec, err = model.NewExec(backendtest.New(t), model.NewStore(), func(_ *model.Scope, _, x *Node) []*Node {
 		of := func(p float64) *Node { return MulScalar(OnesLike(ReduceMean(x, 1, 2)), p) } // [n, 1]
 		p := Where(GreaterOrEqual(ReduceMean(x, 1, 2), ZerosLike(of(1))), of(bright), of(dark))
-		return Concatenate([]*Node{OneMinus(p), p}, -1)
+		return []*Node{Concatenate([]*Node{OneMinus(p), p}, -1), ReduceMean(x, 1, 2)} // and features
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,9 @@ func fixedClassifier(t *testing.T, noised bool, dark, bright float64) *Classifie
 // coin is an experiment whose map draws, whatever the context, a bright or a dark image with equal odds: its sampler, and the training images.
 func coin(t *testing.T) (*Digits, *mfm.Sampler) {
 	t.Helper()
-	e, err := NewDigits(DefaultDigitsConfig(), pixelImages([]byte{0, 0, 0, 1}, 0, 0, 0, 255))
+	config := DefaultDigitsConfig()
+	config.Parametrization = "plain"
+	e, err := NewDigits(config, pixelImages([]byte{0, 0, 0, 1}, 0, 0, 0, 255))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func shaping(config []byte) string {
 	var all map[string]any
 	_ = json.Unmarshal(config, &all) // what is no configuration has no such part
 	part := make(map[string]any)
-	for _, key := range []string{"network", "parametrization", "noised"} {
+	for _, key := range []string{"network", "parametrization", "prior", "noised"} {
 		if value, ok := all[key]; ok {
 			part[key] = value
 		}

@@ -54,10 +54,14 @@ func (e *Digits) Train(ctx context.Context, b compute.Backend, o RunOptions) (*m
 	if err != nil {
 		return nil, err
 	}
+	if err := e.adoptPrior(o.Dir, o.Init); err != nil {
+		return nil, err
+	}
 	t, err := mfm.NewTrainer(b, e.Map, source, e.Teacher(), e.Config.Train)
 	if err != nil {
 		return nil, err
 	}
+	o.claimed = e.keepPrior
 	if err := Run(ctx, t, KindDigits, e.Config, o); err != nil {
 		return nil, err
 	}
@@ -75,7 +79,12 @@ func OpenDigits(dir string, images *data.Images) (*Digits, *model.Store, error) 
 	if err := decodeStrict(manifest.Config, &config); err != nil {
 		return nil, nil, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
 	}
-	e, err := NewDigits(config, images)
+	e, err := newDigits(config, images, func() (mfm.Parametrization, error) {
+		if config.Prior != nil && config.Parametrization == "mixture" {
+			return readPrior(dir, config.Prior.Steps)
+		}
+		return config.parametrization(images)
+	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
 	}

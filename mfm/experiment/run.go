@@ -62,6 +62,8 @@ type RunOptions struct {
 	Observe func(mfm.Metrics) error // of each step, before its checkpoint; nil: nothing
 	Problem func(error)             // told of each damaged checkpoint; nil: nobody
 	Now     func() time.Time        // nil: time.Now
+
+	claimed func(dir string) error // called once the folder is this run's
 }
 
 // Run trains, with everything in one folder: configuration, log, checkpoints, and at the end the averaged weights. It goes on where an interrupted run
@@ -93,6 +95,11 @@ func Run(ctx context.Context, t *mfm.Trainer, kind string, config any, o RunOpti
 		}
 		if err := waitForFolder(ctx, o.Dir); err != nil {
 			return err
+		}
+		if o.claimed != nil {
+			if err := o.claimed(o.Dir); err != nil {
+				return fmt.Errorf("run: %w", err)
+			}
 		}
 	}
 	begin := func() error {

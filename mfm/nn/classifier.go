@@ -42,6 +42,14 @@ func (c ClassifierConfig) Validate() error {
 // The function panics with Validate's error, and where height and width are not multiples of Patch·2^(levels-1).
 func Classifier(cfg ClassifierConfig) func(scope *model.Scope, x, t *Node) *Node {
 	return func(scope *model.Scope, x, t *Node) *Node {
+		logits, _ := ClassifierFeatures(cfg)(scope, x, t)
+		return logits
+	}
+}
+
+// ClassifierFeatures is [Classifier] with the features, [batch, the last of Channels], of which the logits are a linear function.
+func ClassifierFeatures(cfg ClassifierConfig) func(scope *model.Scope, x, t *Node) (logits, features *Node) {
+	return func(scope *model.Scope, x, t *Node) (logits, features *Node) {
 		must(cfg.Validate())
 		checkSides("Classifier", x, cfg.Patch, len(cfg.Channels))
 		var condition *Node
@@ -61,6 +69,7 @@ func Classifier(cfg ClassifierConfig) func(scope *model.Scope, x, t *Node) *Node
 			}
 		}
 		h = silu(GroupNorm(h, cfg.Groups, nil, nil))
-		return Dense(scope.In("output"), ReduceMean(h, 1, 2), cfg.Classes, 1)
+		features = ReduceMean(h, 1, 2)
+		return Dense(scope.In("output"), features, cfg.Classes, 1), features
 	}
 }

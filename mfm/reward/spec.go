@@ -59,6 +59,24 @@ func Parse(raw []byte, classifiers Classifiers) (Reward, error) {
 	return r, nil
 }
 
+// ParseLinearGaussian returns the values of a reward of the kind linear_gaussian, for which steering a mixture has closed forms.
+func ParseLinearGaussian(raw []byte) (LinearGaussian, error) {
+	var head struct {
+		Kind string `json:"kind"`
+	}
+	var r LinearGaussian
+	if err := json.Unmarshal(raw, &head); err != nil {
+		return r, fmt.Errorf("reward: %w", err)
+	}
+	if head.Kind != "linear_gaussian" {
+		return r, fmt.Errorf("reward: kind %q is not linear_gaussian", head.Kind)
+	}
+	if err := decode(raw, &r); err != nil {
+		return r, fmt.Errorf("reward %s: %w", head.Kind, err)
+	}
+	return r, r.Validate()
+}
+
 // checked is a reward whose values decode from JSON.
 type checked interface {
 	Validate() error

@@ -13,6 +13,8 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/steer"
 )
 
 // versions are those of this program and of what results depend on.
@@ -49,6 +51,8 @@ type defaults struct {
 	Sampler    mfm.SamplerConfig           `json:"sampler"`
 	EvalGMM    experiment.EvaluateConfig   `json:"eval_gmm"`
 	EvalDigits digitsEvaluation            `json:"eval_digits"`
+	Steer      steer.Config                `json:"steer"`
+	Rewards    map[string]string           `json:"rewards"` // kinds, with an example of each
 }
 
 func info(_ context.Context, s *shell, args []string) error {
@@ -57,7 +61,8 @@ func info(_ context.Context, s *shell, args []string) error {
 	if _, err := f.parse(s, args); err != nil {
 		return err
 	}
-	d := defaults{Versions: readVersions(), Preset: *preset, Sampler: mfm.DefaultSamplerConfig(), EvalGMM: experiment.DefaultEvaluateConfig(), EvalDigits: defaultDigitsEvaluation()}
+	d := defaults{Versions: readVersions(), Preset: *preset, Sampler: mfm.DefaultSamplerConfig(), EvalGMM: experiment.DefaultEvaluateConfig(), EvalDigits: defaultDigitsEvaluation(),
+		Steer: steer.DefaultConfig(), Rewards: reward.Kinds()}
 	var errs [4]error
 	d.GMM, errs[0] = experiment.GMMPreset(*preset)
 	d.Digits, errs[1] = experiment.DigitsPreset(*preset)
@@ -104,7 +109,7 @@ func infoDigits(_ context.Context, s *shell, args []string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := experiment.NewDigits(config, images); err != nil {
+	if err := config.Check(images); err != nil {
 		return invalid{err}
 	}
 	return f.show(s, config)

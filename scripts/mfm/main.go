@@ -40,6 +40,7 @@ func commands() []command {
 		{"eval gmm", "judge a map of a mixture against the exact posteriors", evalGMM},
 		{"eval digits", "judge a map of images by two classifiers", evalDigits},
 		{"steer gmm", "draw from a mixture tilted by a reward, a grid of settings", steerGMM},
+		{"steer digits", "draw images tilted by a reward, a grid of settings", steerDigits},
 		{"steer merge", "put the results of steer's shards together", steerMerge},
 		{"bench", "measure the speed of a training step", bench},
 		{"data inspect", "check a pair of IDX files and say what is in them", dataInspect},

@@ -39,8 +39,8 @@ func TestSteerGMM(t *testing.T) {
 		t.Errorf("%d rows of the first shard, want 3", len(part))
 	}
 	rows(args(b, "--shard", "1/2"))
-	merged := rows([]string{"steer", "merge", "--json", "--out", a + "," + b})
-	again := rows([]string{"steer", "merge", "--json", "--out", whole})
+	merged := rows([]string{"steer", "merge", "--out", a + "," + b})
+	again := rows([]string{"steer", "merge", "--out", whole})
 	if !reflect.DeepEqual(merged, again) || len(merged) != 6 {
 		t.Errorf("shards give\n%+v, the whole\n%+v", merged, again)
 	}
@@ -52,7 +52,7 @@ func TestSteerGMM(t *testing.T) {
 func TestSteerRefuses(t *testing.T) {
 	dir := t.TempDir()
 	broken := filepath.Join(dir, "reward.json")
-	if err := os.WriteFile(broken, []byte(`{"kind": "quadratic", "center": [0], "weight": [1]}`), 0o644); err != nil {
+	if err := os.WriteFile(broken, []byte(`{"kind": "wish"}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for want, args := range map[string][]string{
@@ -60,7 +60,7 @@ func TestSteerRefuses(t *testing.T) {
 		"luck":         {"gmm", "--out", dir, "--method", "luck"},
 		"shard":        {"gmm", "--out", dir, "--shard", "2/2"},
 		"numbers":      {"gmm", "--out", dir, "--n", "many"},
-		"closed form":  {"gmm", "--out", dir, "--reward", broken},
+		"wish":         {"gmm", "--out", dir, "--reward", broken},
 		"positive":     {"gmm", "--out", dir, "--seeds", "0"},
 		"no results":   {"merge", "--out", dir},
 		"folders":      {"merge"},

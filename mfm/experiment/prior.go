@@ -1,0 +1,189 @@
+package experiment
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/gmm"
+)
+
+// PriorConfig says how the mixture of a [mfm.MixturePrior] is fitted to images.
+type PriorConfig struct {
+	Components int `json:"components"`
+	Rank       int `json:"rank"`  // of the span that the mixture lies in
+	Fit        int `json:"fit"`   // steps of expectation-maximisation
+	Steps      int `json:"steps"` // of the prior's own flow, for each evaluation of the network
+	// Moved copies of the images, each by at most a pixel, that the mixture is fitted to besides. A mixture that knows the very images tells a network more of those than it can of others.
+	Moved int `json:"moved"`
+}
+
+// DefaultPrior is a mixture whose samples a classifier takes for digits.
+func DefaultPrior() PriorConfig {
+	return PriorConfig{Components: 64, Rank: 60, Fit: 15, Steps: 8, Moved: 4}
+}
+
+// check returns an error unless there are enough images, of enough pixels.
+func (c PriorConfig) check(images *data.Images) error {
+	if c.Fit < 1 || c.Steps < 1 || c.Moved < 0 {
+		return fmt.Errorf("prior with fit = %d, steps = %d, moved = %d: the first two must be positive, the last not negative", c.Fit, c.Steps, c.Moved)
+	}
+	n := images.N * (1 + c.Moved)
+	if c.Rank < 1 || c.Rank >= images.Dim() || n <= images.Dim() {
+		return fmt.Errorf("prior of rank %d for %d images of %d pixels: give a rank below the number of pixels, and more images than pixels", c.Rank, n, images.Dim())
+	}
+	if c.Components < 1 || c.Components > n {
+		return fmt.Errorf("prior of %d components for %d images: give at least 1, and no more than images", c.Components, n)
+	}
+	return nil
+}
+
+// fit returns the prior with numbers rounded to float32, as they are kept. The same images give the same prior.
+func (c PriorConfig) fit(images *data.Images) (*mfm.MixturePrior, error) {
+	rng := rand.New(rand.NewPCG(0, 0))
+	pixels := images.Float32()
+	for range c.Moved {
+		pixels = append(pixels, images.Moved(rng, 1).Float32()...)
+	}
+	p, err := mfm.FitMixturePrior(mfm.Rows(pixels, images.Dim()), c.Rank, c.Steps, func(z [][]float64, floor float64) (*gmm.Mixture, error) {
+		return gmm.Fit(z, gmm.FitConfig{Components: c.Components, Steps: c.Fit, Floor: floor}, rng)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("prior: %w", err)
+	}
+	return priorOf(priorTensors(p), c.Steps)
+}
+
+// priorFile is that of a run whose parametrization has a mixture.
+const priorFile = "prior.safetensors"
+
+// adoptPrior takes the prior that is kept in the run in dir, or else that of the run init whose weights this one begins with, for the one that was fitted: no rounding of another machine changes what a network
+// was trained for.
+func (e *Digits) adoptPrior(dirs ...string) error {
+	p, mixture := e.Map.Parametrization.(*mfm.MixturePrior)
+	if !mixture {
+		return nil
+	}
+	for _, dir := range dirs {
+		if dir == "" {
+			continue
+		}
+		kept, err := readPrior(dir, p.Steps)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			e.Map.Parametrization = kept
+		}
+		return err
+	}
+	return nil
+}
+
+// keepPrior writes the prior, where there is one, into a run's folder.
+func (e *Digits) keepPrior(dir string) error {
+	p, mixture := e.Map.Parametrization.(*mfm.MixturePrior)
+	if !mixture {
+		return nil
+	}
+	return checkpoint.WriteWeights(filepath.Join(dir, priorFile), priorTensors(p), nil)
+}
+
+func readPrior(dir string, steps int) (*mfm.MixturePrior, error) {
+	kept, _, err := checkpoint.ReadWeights(filepath.Join(dir, priorFile))
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", dir, err)
+	}
+	p, err := priorOf(kept, steps)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %s: %w", dir, priorFile, err)
+	}
+	return p, nil
+}
+
+func priorTensors(p *mfm.MixturePrior) checkpoint.Tensors {
+	rank, n := p.Law.Dim(), p.Law.Len()
+	flat := func(rows [][]float64) (out []float64) {
+		for _, row := range rows {
+			out = append(out, row...)
+		}
+		return out
+	}
+	var means, covariances []float64
+	for k := range n {
+		mean, covariance := p.Law.Component(k)
+		means, covariances = append(means, mean...), append(covariances, flat(covariance)...)
+	}
+	dim := len(p.Basis)
+	return checkpoint.Tensors{
+		"mean":        float32s(p.Gaussian.Mean, dim),
+		"variance":    float32s(p.Gaussian.Variance, 1),
+		"basis":       float32s(flat(p.Basis), dim, rank),
+		"rest":        float32s([]float64{p.Rest}, 1),
+		"weights":     float32s(p.Law.Weights(), n),
+		"means":       float32s(means, n, rank),
+		"covariances": float32s(covariances, n, rank, rank),
+	}
+}
+
+func float32s(values []float64, dims ...int) *tensors.Tensor {
+	flat := make([]float32, len(values))
+	for i, v := range values {
+		flat[i] = float32(v)
+	}
+	return tensors.FromFlatDataAndDimensions(flat, dims...)
+}
+
+// priorOf is the reverse of priorTensors; it trusts nothing.
+func priorOf(kept checkpoint.Tensors, steps int) (*mfm.MixturePrior, error) {
+	values := make(map[string][]float64)
+	for name, rank := range map[string]int{"mean": 1, "variance": 1, "basis": 2, "rest": 1, "weights": 1, "means": 2, "covariances": 3} {
+		t := kept[name]
+		if t == nil || t.Shape().Rank() != rank {
+			return nil, fmt.Errorf("prior: %s is missing or not of rank %d", name, rank)
+		}
+		flat, err := tensors.CopyFlatData[float32](t)
+		if err != nil {
+			return nil, fmt.Errorf("prior: %s: %w", name, err)
+		}
+		for _, v := range flat {
+			if math.IsNaN(float64(v)) {
+				return nil, fmt.Errorf("prior: %s has a NaN", name)
+			}
+			values[name] = append(values[name], float64(v))
+		}
+	}
+	dims := kept["basis"].Shape().Dimensions
+	rank, n := dims[1], len(values["weights"])
+	if len(values["means"]) != n*rank || len(values["covariances"]) != n*rank*rank || len(values["rest"]) != 1 || rank == 0 {
+		return nil, fmt.Errorf("prior: shapes of rest %s, weights %s, means %s and covariances %s do not go with a basis %s",
+			kept["rest"].Shape(), kept["weights"].Shape(), kept["means"].Shape(), kept["covariances"].Shape(), kept["basis"].Shape())
+	}
+	means, covariances := make([][]float64, n), make([][][]float64, n)
+	for k := range n {
+		means[k] = values["means"][k*rank:][:rank]
+		covariances[k] = rowsOf(values["covariances"][k*rank*rank:][:rank*rank], rank)
+	}
+	law, err := gmm.New(values["weights"], means, covariances)
+	if err != nil {
+		return nil, fmt.Errorf("prior: %w", err)
+	}
+	p := &mfm.MixturePrior{Gaussian: &mfm.Gaussian{Mean: values["mean"], Variance: values["variance"]}, Basis: rowsOf(values["basis"], rank), Law: law, Rest: values["rest"][0], Steps: steps}
+	return p, p.Validate()
+}
+
+func rowsOf(flat []float64, columns int) [][]float64 {
+	out := make([][]float64, len(flat)/columns)
+	for i := range out {
+		out[i] = flat[i*columns:][:columns]
+	}
+	return out
+}

@@ -1,0 +1,113 @@
+package experiment
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// SteerCell is one steered run: all that its result depends on.
+type SteerCell struct {
+	// Problem is [Steering].Problem, which tells law, map and reward.
+	Problem string `json:"problem"`
+	// Method is unsteered, exact, mfm-g, mfm-gf, dps, best-of-n, smc-dps, smc-mfm-g, smc-mfm-gf, search-greedy-renoise, search-greedy-ddpm, search-softmax-renoise or search-softmax-ddpm.
+	Method string `json:"method"`
+	// N is the number of draws of an estimator or a search, or of samples to choose from.
+	N int `json:"n"`
+	// Particles of a filter's set, or of a search.
+	Particles int `json:"particles,omitempty"`
+	// Baseline of mfm-gf: mean or denoiser.
+	Baseline steer.Baseline `json:"baseline,omitempty"`
+	// Antithetic and LeaveOneOut are options of an estimator's draws, see [steer.Draws].
+	Antithetic  bool         `json:"antithetic,omitempty"`
+	LeaveOneOut bool         `json:"leave_one_out,omitempty"`
+	Samples     int          `json:"samples"`
+	Seed        int64        `json:"seed"`
+	Config      steer.Config `json:"config"`
+}
+
+// SteerMethod returns the method that a cell names. exact is the oracle's value, nil where there is none.
+func (c SteerCell) SteerMethod(exact *steer.Exact) (steer.Method, error) {
+	draws := steer.Draws{N: c.N, Antithetic: c.Antithetic, LeaveOneOut: c.LeaveOneOut}
+	baseline := c.Baseline
+	if baseline == "" {
+		baseline = steer.MeanBaseline
+	}
+	estimators := map[string]steer.Estimator{"unsteered": nil, "mfm-g": steer.MFMG{Draws: draws}, "mfm-gf": steer.MFMGF{Draws: draws, Baseline: baseline}, "dps": steer.DPS{}}
+	if exact != nil {
+		estimators["exact"] = *exact
+	}
+	if e, ok := estimators[c.Method]; ok {
+		return steer.Guided{Config: c.Config, Estimator: e}, nil
+	}
+	for name, twist := range estimators {
+		if twist != nil && c.Method == "smc-"+name {
+			return steer.SMC{Config: c.Config, Particles: c.Particles, Twist: twist, Resampling: steer.Systematic, Threshold: 0.5}, nil
+		}
+	}
+	for _, selection := range []steer.Selection{steer.Greedy, steer.Pooled} {
+		for _, transition := range []steer.Transition{steer.Renoise, steer.Keep} {
+			if s := (steer.Search{Config: c.Config, Particles: max(c.Particles, 1), N: c.N, Selection: selection, Transition: transition}); s.String() == c.Method {
+				return s, nil
+			}
+		}
+	}
+	if c.Method == "best-of-n" {
+		return steer.BestOf{Config: c.Config, N: c.N}, nil
+	}
+	return nil, fmt.Errorf("method %q is unknown: use unsteered, exact, mfm-g, mfm-gf, dps, best-of-n, smc-dps, smc-mfm-g, smc-mfm-gf or search-greedy|softmax-renoise|ddpm", c.Method)
+}
+
+// check returns an error that says why the cell cannot be run.
+func (c SteerCell) check(exact *steer.Exact) error {
+	m, err := c.SteerMethod(exact)
+	if err != nil {
+		return err
+	}
+	if err := m.Validate(); err != nil {
+		return fmt.Errorf("%v: %w", m, err)
+	}
+	if k := m.Together(); c.Samples < 2 || c.Samples%k != 0 {
+		return fmt.Errorf("%v: %d samples: give at least 2, and a multiple of its %d particles", m, c.Samples, k)
+	}
+	return nil
+}
+
+// warnings returns what a result says of itself.
+func warnings(r *steer.Result, n int) []string {
+	out := r.Series.Warnings(steer.DefaultThresholds(), n)
+	if n, first := r.Bad(); n > 0 {
+		out = append(out, fmt.Sprintf("the reward of %d samples is NaN or +Inf, of sample %d first", n, first))
+	}
+	return out
+}
+
+// hashProblem returns a hash of what describes a problem, and of its weights.
+func hashProblem(store *model.Store, spec any) (string, error) {
+	h := sha256.New()
+	raw, err := json.Marshal(spec)
+	if err != nil {
+		return "", err
+	}
+	h.Write(raw)
+	values := make(map[string]*tensors.Tensor)
+	for v := range store.IterVariables() {
+		if values[v.Path()], err = v.Value(); err != nil {
+			return "", err
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(values)) {
+		h.Write([]byte(path))
+		if err := values[path].ConstBytes(func(data []byte) { h.Write(data) }); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)[:8]), nil
+}

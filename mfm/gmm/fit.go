@@ -1,0 +1,193 @@
+package gmm
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/mat"
+)
+
+// FitConfig says how [Fit] fits.
+type FitConfig struct {
+	Components int
+	// Steps of expectation-maximisation, after as many of k-means.
+	Steps int
+	// Floor is added to the variances along all directions, so that a component of few samples has a density.
+	Floor float64
+}
+
+// Fit returns a mixture fitted to samples, [n][dim], by expectation-maximisation (Dempster, Laird and Rubin 1977), which starts from k-means with the seeding of Arthur and Vassilvitskii (k-means++, 2007).
+// Components that lose all samples are left out. The same samples, configuration and state of rng give the same mixture.
+func Fit(samples [][]float64, c FitConfig, rng *rand.Rand) (*Mixture, error) {
+	if c.Components < 1 || c.Components > len(samples) {
+		return nil, fmt.Errorf("fitting a mixture of %d components to %d samples: give at least 1, and no more than samples", c.Components, len(samples))
+	}
+	if c.Steps < 1 || !(c.Floor > 0) || math.IsInf(c.Floor, 0) {
+		return nil, fmt.Errorf("fitting a mixture with %d steps and floor %g: both must be positive and finite", c.Steps, c.Floor)
+	}
+	if _, err := Points(samples); err != nil {
+		return nil, fmt.Errorf("fitting a mixture: %w", err)
+	}
+	x := mat.NewDense(len(samples), len(samples[0]), nil)
+	for i, row := range samples {
+		x.SetRow(i, row)
+	}
+	shares := kMeans(x, c.Components, c.Steps, rng)
+	var m *Mixture
+	for range c.Steps {
+		var err error
+		if m, err = maximize(x, shares, c.Floor); err != nil {
+			return nil, fmt.Errorf("fitting a mixture: %w", err)
+		}
+		shares = m.expect(x)
+	}
+	return m, nil
+}
+
+// kMeans returns the samples' shares of the clusters, [clusters][n], 0 or 1.
+func kMeans(x *mat.Dense, clusters, steps int, rng *rand.Rand) [][]float64 {
+	n, dim := x.Dims()
+	square := func(i int, center []float64) float64 {
+		d := floats.Distance(x.RawRowView(i), center, 2)
+		return d * d
+	}
+	nearest := make([]float64, n)
+	for i := range nearest {
+		nearest[i] = math.Inf(1)
+	}
+	var centers [][]float64
+	for next := rng.IntN(n); len(centers) < clusters; {
+		center := append([]float64(nil), x.RawRowView(next)...)
+		centers = append(centers, center)
+		for i := range nearest {
+			nearest[i] = min(nearest[i], square(i, center))
+		}
+		next = 0
+		for u := rng.Float64() * floats.Sum(nearest); next < n-1; next++ {
+			if u -= nearest[next]; u < 0 {
+				break
+			}
+		}
+	}
+	cluster := make([]int, n)
+	for range steps {
+		inParallel(n, func(i int) {
+			best := math.Inf(1)
+			for k, center := range centers {
+				if d := square(i, center); d < best {
+					best, cluster[i] = d, k
+				}
+			}
+		})
+		counts := make([]float64, clusters)
+		for k := range centers {
+			centers[k] = make([]float64, dim)
+		}
+		for i, k := range cluster {
+			floats.Add(centers[k], x.RawRowView(i))
+			counts[k]++
+		}
+		for k := range centers {
+			floats.Scale(1/max(counts[k], 1), centers[k])
+		}
+	}
+	shares := make([][]float64, clusters)
+	for k := range shares {
+		shares[k] = make([]float64, n)
+	}
+	for i, k := range cluster {
+		shares[k][i] = 1
+	}
+	return shares
+}
+
+// maximize returns the mixture that is likeliest where the samples' shares of the components are given, [components][n], its variances floor larger.
+func maximize(x *mat.Dense, shares [][]float64, floor float64) (*Mixture, error) {
+	n, dim := x.Dims()
+	var weights []float64
+	var kept [][]float64
+	for _, share := range shares {
+		if w := floats.Sum(share); w > 1e-6 {
+			weights, kept = append(weights, w), append(kept, share)
+		}
+	}
+	means, covariances := make([][]float64, len(kept)), make([][][]float64, len(kept))
+	inParallel(len(kept), func(k int) {
+		mean := make([]float64, dim)
+		for i, w := range kept[k] {
+			floats.AddScaled(mean, w/weights[k], x.RawRowView(i))
+		}
+		deviations := mat.NewDense(dim, n, nil)
+		for i, w := range kept[k] {
+			root := math.Sqrt(w / weights[k])
+			for j, v := range x.RawRowView(i) {
+				deviations.Set(j, i, root*(v-mean[j]))
+			}
+		}
+		sym := mat.NewSymDense(dim, nil)
+		sym.SymOuterK(1, deviations)
+		for j := range dim {
+			sym.SetSym(j, j, sym.At(j, j)+floor)
+		}
+		means[k], covariances[k] = mean, rows(sym)
+	})
+	return New(weights, means, covariances)
+}
+
+// expect returns the posterior probabilities of the components for each sample, [components][n].
+func (m *Mixture) expect(x *mat.Dense) [][]float64 {
+	n, dim := x.Dims()
+	shares := make([][]float64, m.Len())
+	inParallel(m.Len(), func(k int) {
+		c := m.covs[k]
+		norm := m.logWeights[k]
+		for _, v := range c.variances {
+			norm -= math.Log(2*math.Pi*v) / 2
+		}
+		deviations := mat.NewDense(n, dim, nil)
+		for i := range n {
+			floats.SubTo(deviations.RawRowView(i), x.RawRowView(i), m.means[k])
+		}
+		rotated := deviations
+		if c.basis != nil {
+			rotated = new(mat.Dense)
+			rotated.Mul(deviations, c.basis)
+		}
+		shares[k] = make([]float64, n)
+		for i := range n {
+			shares[k][i] = norm
+			for j, y := range rotated.RawRowView(i) {
+				shares[k][i] -= y * y / c.variances[j] / 2
+			}
+		}
+	})
+	joint := make([]float64, m.Len())
+	for i := range n {
+		for k := range joint {
+			joint[k] = shares[k][i]
+		}
+		total := floats.LogSumExp(joint)
+		for k := range joint {
+			shares[k][i] = math.Exp(joint[k] - total)
+		}
+	}
+	return shares
+}
+
+// inParallel calls f with 0 to n-1 on all processors.
+func inParallel(n int, f func(i int)) {
+	var wait sync.WaitGroup
+	workers := min(n, runtime.GOMAXPROCS(0))
+	for w := range workers {
+		wait.Go(func() {
+			for i := w; i < n; i += workers {
+				f(i)
+			}
+		})
+	}
+	wait.Wait()
+}

@@ -1,0 +1,106 @@
+package gmm_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/gomfm/gomfm/mfm/gmm"
+)
+
+// From many samples of a mixture with parts well apart the fit finds weights, means and covariances, within four standard errors.
+func TestFitFindsTheMixture(t *testing.T) {
+	law, err := gmm.New([]float64{1, 3}, [][]float64{{-4, 0, 1}, {3, 2, 0}}, [][][]float64{{{1, 0.5, 0}, {0.5, 2, 0}, {0, 0, 0.3}}, {{0.5, 0, 0.1}, {0, 0.5, 0}, {0.1, 0, 0.5}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 20_000
+	rng := rand.New(rand.NewPCG(1, 1))
+	const floor = 1e-6
+	fit, err := gmm.Fit(law.Sample(rng, n), gmm.FitConfig{Components: 2, Steps: 10, Floor: floor}, rng)
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := []int{0, 1}
+	slices.SortFunc(order, func(a, b int) int {
+		ma, _ := fit.Component(a)
+		mb, _ := fit.Component(b)
+		return int(math.Copysign(1, ma[0]-mb[0]))
+	})
+	for k, weight := range []float64{0.25, 0.75} {
+		if got, tol := fit.Weights()[order[k]], 4*math.Sqrt(weight*(1-weight)/n); math.Abs(got-weight) > tol {
+			t.Errorf("weight %d is %g, want %g within %g", k, got, weight, tol)
+		}
+		mean, cov := fit.Component(order[k])
+		wantMean, want := law.Component(k)
+		for i := range mean {
+			if tol := 4 * math.Sqrt(want[i][i]/(n*weight)); math.Abs(mean[i]-wantMean[i]) > tol {
+				t.Errorf("mean %d is %g, want %g within %g", k, mean, wantMean, tol)
+			}
+			for j := range mean {
+				tol := 4 * math.Sqrt((want[i][i]*want[j][j]+want[i][j]*want[i][j])/(n*weight))
+				if math.Abs(cov[i][j]-want[i][j]) > tol+floor {
+					t.Errorf("covariance %d is %g at (%d, %d), want %g within %g", k, cov[i][j], i, j, want[i][j], tol)
+				}
+			}
+		}
+	}
+}
+
+// Of one component the fit is the samples' mean and covariance, and a component that has one sample has the floor as its variance.
+func TestFitOfFewSamples(t *testing.T) {
+	samples := [][]float64{{0, 1}, {2, 5}, {4, 3}}
+	one, err := gmm.Fit(samples, gmm.FitConfig{Components: 1, Steps: 2, Floor: 0.5}, rand.New(rand.NewPCG(1, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mean, cov := one.Component(0)
+	want := []float64{2, 3, 8./3 + 0.5, 4. / 3, 8./3 + 0.5}
+	for i, got := range []float64{mean[0], mean[1], cov[0][0], cov[0][1], cov[1][1]} {
+		if math.Abs(got-want[i]) > 1e-12 {
+			t.Errorf("moment %d is %g, want %g", i, got, want[i])
+		}
+	}
+	each, err := gmm.Fit(samples, gmm.FitConfig{Components: 3, Steps: 1, Floor: 0.01}, rand.New(rand.NewPCG(1, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k := range each.Len() {
+		if _, cov := each.Component(k); math.Abs(cov[0][0]-0.01) > 1e-12 || cov[0][1] != 0 {
+			t.Errorf("a component of one sample has covariance %v", cov)
+		}
+	}
+}
+
+func TestFitRefuses(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	two := [][]float64{{0}, {1}}
+	for name, f := range map[string]func() (*gmm.Mixture, error){
+		"no components": func() (*gmm.Mixture, error) { return gmm.Fit(two, gmm.FitConfig{Steps: 1, Floor: 1}, rng) },
+		"too many": func() (*gmm.Mixture, error) {
+			return gmm.Fit(two, gmm.FitConfig{Components: 3, Steps: 1, Floor: 1}, rng)
+		},
+		"no floor": func() (*gmm.Mixture, error) { return gmm.Fit(two, gmm.FitConfig{Components: 1, Steps: 1}, rng) },
+		"no steps": func() (*gmm.Mixture, error) { return gmm.Fit(two, gmm.FitConfig{Components: 1, Floor: 1}, rng) },
+		"ragged": func() (*gmm.Mixture, error) {
+			return gmm.Fit([][]float64{{0}, {1, 2}}, gmm.FitConfig{Components: 1, Steps: 1, Floor: 1}, rng)
+		},
+		"not finite": func() (*gmm.Mixture, error) {
+			return gmm.Fit([][]float64{{0}, {math.NaN()}}, gmm.FitConfig{Components: 1, Steps: 1, Floor: 1}, rng)
+		},
+		"infinite floor": func() (*gmm.Mixture, error) {
+			return gmm.Fit(two, gmm.FitConfig{Components: 1, Steps: 1, Floor: math.Inf(1)}, rng)
+		},
+		"nothing to fit": func() (*gmm.Mixture, error) {
+			return gmm.Fit(nil, gmm.FitConfig{Components: 1, Steps: 1, Floor: 1}, rng)
+		},
+		"negative number": func() (*gmm.Mixture, error) {
+			return gmm.Fit(two, gmm.FitConfig{Components: -1, Steps: 1, Floor: 1}, rng)
+		},
+	} {
+		if _, err := f(); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

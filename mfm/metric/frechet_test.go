@@ -1,0 +1,78 @@
+package metric_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/gomfm/gomfm/mfm/metric"
+)
+
+// Between Gaussians that share their axes the distance is that of the standard deviations; between others it does not depend on the order, and is zero for one and the same.
+func TestFrechet(t *testing.T) {
+	diagonal := metric.Moments{Mean: []float64{1, 2}, Covariance: mat.NewSymDense(2, []float64{4, 0, 0, 9})}
+	other := metric.Moments{Mean: []float64{1, 5}, Covariance: mat.NewSymDense(2, []float64{1, 0, 0, 16})}
+	skew := metric.Moments{Mean: []float64{0, 0}, Covariance: mat.NewSymDense(2, []float64{2, 1.3, 1.3, 1})}
+	distance := func(a, b metric.Moments) float64 {
+		t.Helper()
+		d, err := metric.Frechet(a, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	if got, want := distance(diagonal, other), 9.0+1+1; math.Abs(got-want) > 1e-12 {
+		t.Errorf("distance %g, want %g", got, want)
+	}
+	if a, b := distance(diagonal, skew), distance(skew, diagonal); math.Abs(a-b) > 1e-12 {
+		t.Errorf("distance %g one way, %g the other", a, b)
+	}
+	if d := distance(skew, skew); math.Abs(d) > 1e-12 {
+		t.Errorf("distance %g from itself", d)
+	}
+	// Scaling one axis by a map x -> D x moves N(0, C) to N(0, D C D) at the cost tr C + tr D C D - 2 tr D C, since x -> D x is the gradient of a convex function.
+	scaled := metric.Moments{Mean: []float64{0, 0}, Covariance: mat.NewSymDense(2, []float64{2 * 9, 1.3 * 3, 1.3 * 3, 1})}
+	if got, want := distance(skew, scaled), 3.0+19-2*(3*2+1); math.Abs(got-want) > 1e-10 {
+		t.Errorf("distance %g, want %g", got, want)
+	}
+}
+
+// Weights that are whole numbers count as repeated samples, but for the n-1 of the covariance.
+func TestWeightedMoments(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var samples, repeated [][]float64
+	var weights []float64
+	for i := range 50 {
+		x := []float64{rng.NormFloat64(), rng.NormFloat64() + 2, rng.Float64()}
+		samples, weights = append(samples, x), append(weights, float64(i%4))
+		for range i % 4 {
+			repeated = append(repeated, x)
+		}
+	}
+	got, err := metric.NewMoments(samples, weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := metric.NewMoments(repeated, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, m := float64(len(samples)), float64(len(repeated))
+	for i := range 3 {
+		if math.Abs(got.Mean[i]-want.Mean[i]) > 1e-12 {
+			t.Errorf("mean %d is %g, want %g", i, got.Mean[i], want.Mean[i])
+		}
+		for j := range 3 {
+			if g, w := got.Covariance.At(i, j)*(n-1)/n, want.Covariance.At(i, j)*(m-1)/m; math.Abs(g-w) > 1e-12 {
+				t.Errorf("covariance %d, %d is %g, want %g", i, j, g, w)
+			}
+		}
+	}
+	for name, weights := range map[string][]float64{"few": {1}, "negative": append([]float64{-1}, weights[1:]...), "zero": make([]float64, len(samples))} {
+		if _, err := metric.NewMoments(samples, weights); err == nil {
+			t.Errorf("%s weights: no error", name)
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package mfm_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
+	"gonum.org/v1/gonum/floats"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/ad"
+	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+// priorAndLaw returns a prior of rank 2 in 3 dimensions, and the same law as a mixture in all three.
+func priorAndLaw(t *testing.T, components int) (*mfm.MixturePrior, *gmm.Mixture) {
+	t.Helper()
+	root := math.Sqrt(0.5)
+	basis := [][]float64{{root, 0}, {root, 0}, {0, 1}}
+	mean := []float64{0.3, -0.2, 0.5}
+	const rest = 0.2
+	law := newMixture(t, []float64{0.3, 0.7}[:components], [][]float64{{-1.5, 0.5}, {1, -1}}[:components], [][][]float64{{{0.4, 0.1}, {0.1, 0.3}}, {{0.5, 0}, {0, 0.9}}}[:components])
+	var means [][]float64
+	var covariances [][][]float64
+	for k := range law.Len() {
+		m, c := law.Component(k)
+		full, lifted := make([][]float64, 3), make([]float64, 3)
+		for i := range 3 {
+			full[i] = make([]float64, 3)
+			lifted[i] = mean[i] + basis[i][0]*m[0] + basis[i][1]*m[1]
+			for j := range 3 {
+				if i == j {
+					full[i][j] = rest
+				}
+				for a := range 2 {
+					full[i][j] -= rest * basis[i][a] * basis[j][a]
+					for b := range 2 {
+						full[i][j] += basis[i][a] * c[a][b] * basis[j][b]
+					}
+				}
+			}
+		}
+		means, covariances = append(means, lifted), append(covariances, full)
+	}
+	whole := newMixture(t, law.Weights(), means, covariances)
+	return &mfm.MixturePrior{Gaussian: &mfm.Gaussian{Mean: mean, Variance: []float64{0.7}}, Basis: basis, Law: law, Rest: rest, Steps: 2}, whole
+}
+
+// priorMap is a map without a network, which keeps what a network would have been shown.
+func priorMap(ip mfm.Interpolant, p *mfm.MixturePrior, seen *nn.Inputs) *mfm.Map {
+	return &mfm.Map{Interpolant: ip, Parametrization: p, Backbone: func(_ *model.Scope, in nn.Inputs) *Node {
+		*seen = in
+		return ZerosLike(in.Xbar)
+	}}
+}
+
+// Without a network the velocity on the diagonal is the law's conditional drift, and the network is shown the law's mean of the data.
+func TestMixturePriorOnTheDiagonal(t *testing.T) {
+	p, law := priorAndLaw(t, 2)
+	for _, ip := range everySchedule() {
+		const n = 32
+		c := situationsOf(law, ip, n)
+		c.s[0], c.t[0] = 0, 0
+		c.s[1], c.t[1] = 0, 0.5
+		var seen nn.Inputs
+		m := priorMap(ip, p, &seen)
+		got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+			v := m.Velocity(weightless(), nn.Inputs{S: in[0], U: in[0], T: in[2], Xbar: in[3], X: in[4]})
+			return []*Node{v, seen.Fused}
+		}, c.inputs()...)
+		near(t, fmt.Sprint(ip), got[0], flatten(n, func(i int) []float64 { return law.ConditionalDrift(ip, c.s[i], c.xbar[i], c.t[i], c.x[i]) }), 1e-5)
+		means := flatten(n, func(i int) []float64 {
+			d := law.ConditionalDenoiser(ip, c.s[i], c.xbar[i], c.t[i], c.x[i])
+			for j := range d {
+				d[j] = (d[j] - p.Gaussian.Mean[j]) / math.Sqrt(0.7)
+			}
+			return d
+		})
+		near(t, fmt.Sprintf("%v: mean", ip), got[1], means, 1e-5)
+	}
+}
+
+// Off the diagonal the prior's flow comes to the exact one of a single Gaussian as the square of the step, in all dimensions.
+func TestMixturePriorConverges(t *testing.T) {
+	p, law := priorAndLaw(t, 1)
+	const n = 32
+	c := situationsOf(law, mfm.Linear{}, n)
+	want := flatten(n, func(i int) []float64 {
+		v, err := law.ConditionalAverageVelocity(mfm.Linear{}, c.s[i], c.u[i], c.xbar[i], c.t[i], c.x[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	})
+	var errors [2]float64
+	for i, steps := range []int{8, 16} {
+		p.Steps = steps
+		var seen nn.Inputs
+		got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+			return []*Node{priorMap(mfm.Linear{}, p, &seen).Velocity(weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]})}
+		}, c.inputs()...)
+		errors[i] = floats.Distance(got[0], want, 2) / floats.Norm(want, 2)
+	}
+	if ratio := errors[0] / errors[1]; ratio < 3 || ratio > 5 || errors[1] > 2e-3 {
+		t.Errorf("relative errors %.2g of 8 and %.2g of 16 steps: want a quarter, and at most 2e-3", errors[0], errors[1])
+	}
+}
+
+// Times that rows have in common give what they give row by row, images what vectors give, and forward mode what differences give.
+func TestMixturePriorOnGraphs(t *testing.T) {
+	p, law := priorAndLaw(t, 2)
+	const n = 8
+	c := situationsOf(law, mfm.Linear{}, n)
+	var seen nn.Inputs
+	m := priorMap(mfm.Linear{}, p, &seen)
+	got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+		one := func(x *Node) *Node { return Slice(x, AxisElem(0)) }
+		every := func(x *Node) *Node { return BroadcastToDims(one(x), n) }
+		velocity := func(s, u, t, xbar, x *Node) *Node {
+			return m.Velocity(weightless(), nn.Inputs{S: s, U: u, T: t, Xbar: xbar, X: x})
+		}
+		image := func(x *Node) *Node { return Reshape(x, n, 3, 1, 1) }
+		const h = 1e-5
+		v := velocity(in[0], in[1], in[2], in[3], in[4])
+		ds, dx := MulScalar(OnesLike(in[0]), 0.3), Sin(in[4])
+		moved := func(by float64) *Node {
+			return velocity(Add(in[0], MulScalar(ds, by)), in[1], in[2], Add(in[3], MulScalar(dx, by)), in[4])
+		}
+		return []*Node{
+			velocity(one(in[0]), one(in[1]), one(in[2]), in[3], in[4]),
+			velocity(every(in[0]), every(in[1]), every(in[2]), in[3], in[4]),
+			Reshape(velocity(in[0], in[1], in[2], image(in[3]), image(in[4])), n, 3), v,
+			ad.JVP([]*Node{v}, []*Node{in[0], in[3]}, []*Node{ds, dx})[0],
+			DivScalar(Sub(moved(h), moved(-h)), 2*h),
+		}
+	}, c.inputs()...)
+	near(t, "common times", got[0], got[1], 1e-12)
+	near(t, "an image", got[2], got[3], 1e-12)
+	near(t, "forward mode", got[4], got[5], 1e-7)
+}
+
+// From samples of a law that lies in a plane, up to a little noise, the fit finds the plane, what is outside it, and the law.
+func TestFitMixturePrior(t *testing.T) {
+	p, law := priorAndLaw(t, 2)
+	samples := law.Sample(newRNG(3), 4000)
+	fit, err := mfm.FitMixturePrior(samples, 2, 4, func(z [][]float64, floor float64) (*gmm.Mixture, error) {
+		return gmm.Fit(z, gmm.FitConfig{Components: 2, Steps: 30, Floor: 1e-6}, rand.New(rand.NewPCG(1, 1)))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if math.Abs(fit.Rest-p.Rest) > 0.02 {
+		t.Errorf("variance of the rest is %g, want %g", fit.Rest, p.Rest)
+	}
+	// Drifts do not depend on which basis of the plane was found.
+	c := situationsOf(law, mfm.Linear{}, 64)
+	var seen nn.Inputs
+	got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+		return []*Node{priorMap(mfm.Linear{}, fit, &seen).Velocity(weightless(), nn.Inputs{S: in[0], U: in[0], T: in[2], Xbar: in[3], X: in[4]})}
+	}, c.inputs()...)
+	want := flatten(64, func(i int) []float64 { return law.ConditionalDrift(mfm.Linear{}, c.s[i], c.xbar[i], c.t[i], c.x[i]) })
+	if e := floats.Distance(got[0], want, 2) / floats.Norm(want, 2); e > 0.05 {
+		t.Errorf("drift of the fitted prior is off by %.3f of its size", e)
+	}
+	for name, rank := range map[string]int{"rank 0": 0, "full rank": 3} {
+		if _, err := mfm.FitMixturePrior(samples, rank, 4, nil); err == nil || !strings.Contains(err.Error(), "rank") {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+func TestMixturePriorRefuses(t *testing.T) {
+	for want, spoil := range map[string]func(p *mfm.MixturePrior){
+		"both needed":  func(p *mfm.MixturePrior) { p.Law = nil },
+		"as many":      func(p *mfm.MixturePrior) { p.Basis = p.Basis[:2] },
+		"one variance": func(p *mfm.MixturePrior) { p.Gaussian.Variance = []float64{1, 1, 1} },
+		"row 0":        func(p *mfm.MixturePrior) { p.Basis = [][]float64{{1}, {1}, {1}} },
+		"rest":         func(p *mfm.MixturePrior) { p.Rest = 0 },
+		"steps":        func(p *mfm.MixturePrior) { p.Steps = 0 },
+		"mean[1]":      func(p *mfm.MixturePrior) { p.Gaussian.Mean = []float64{0, math.NaN(), 0} },
+	} {
+		p, _ := priorAndLaw(t, 2)
+		spoil(p)
+		if err := p.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want an error with %q, got %v", want, err)
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/gomlx/compute"
+
+	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// steerFlags are the flags for a grid of steered runs.
+type steerFlags struct {
+	*flags
+	reward, methods, dynamics, draws, seeds, baseline, out, shard *string
+	antithetic, leaveOneOut                                       *bool
+	samples, particles                                            *int
+	steps                                                         int // where no flag says how many
+	settings                                                      settings
+}
+
+// newSteerFlags returns the flags with their defaults: so many samples, so many steps.
+func newSteerFlags(command string, samples, steps int) *steerFlags {
+	f := &steerFlags{flags: newFlags(command).withBackend().withJSON(), steps: steps}
+	f.reward = f.String("reward", "paper", "`name` paper or, of digits, class:K; or a JSON object, or a file with one: see mfm info")
+	f.methods = f.String("method", "mfm-g", "`names`, separated by commas: unsteered, exact, mfm-g, mfm-gf, dps, best-of-n, smc-dps, smc-mfm-g, smc-mfm-gf, search-greedy|softmax-renoise|ddpm")
+	f.dynamics = f.String("dynamics", "ode", "`names`, separated by commas: ode, sde")
+	f.draws = f.String("n", "1", "`numbers` of draws, or of samples to choose from, separated by commas")
+	f.seeds = f.String("seeds", "1", "`number` of seeds, from 0")
+	f.baseline = f.String("baseline", "mean", "of mfm-gf: `mean` or denoiser")
+	f.antithetic = f.Bool("antithetic", false, "draw noise in pairs of opposite sign")
+	f.leaveOneOut = f.Bool("leave-one-out", false, "take the estimate's bias of order 1/N off by the jackknife")
+	f.samples = f.Int("samples", samples, "`number` of samples a run")
+	f.particles = f.Int("particles", 0, "`number` of particles of a filter's set (default: all samples), or of a search")
+	f.out = f.String("out", "", "`folder` of the results, one file for each run of the grid, which is never run again (required)")
+	f.shard = f.String("shard", "", "`i/n`: of the grid's runs only each n-th, from the i-th of 0 to n-1")
+	f.settings.add(f.flags,
+		option{name: "steps", path: "steps", usage: "`number` of steps"},
+		option{name: "solver", path: "solver", usage: "of the ODE: `euler` or heun", read: name},
+		option{name: "power", path: "power", usage: "of the steps' times, a `number`: 1 is uniform, more is finer near noise"},
+		option{name: "start", path: "start", usage: "`t` up to which the steering is that at t"},
+		option{name: "lambda", path: "lambda", usage: "`factor` of the reward"},
+		option{name: "lambda-power", path: "lambda_power", usage: "k in λ t^k, a `number`; 0 keeps the target"},
+		option{name: "renormalization", path: "renormalization", usage: "of the steering: `none`, rescale or clip", read: name},
+		option{name: "ratio", path: "ratio", usage: "of steering to base that rescale and clip take, a `number`"},
+		option{name: "noise", path: "noise", usage: "of the SDE, as a `share` of the square of the default's"},
+		option{name: "cap", path: "cap", usage: "`bound` of the steering's factor, 0 for none"},
+	)
+	return f
+}
+
+// cells returns the grid: every method with all dynamics, numbers and seeds that change anything for it.
+func (f *steerFlags) cells() ([]experiment.SteerCell, error) {
+	config := steer.DefaultConfig()
+	config.Steps = f.steps
+	if err := f.settings.apply(&config); err != nil {
+		return nil, err
+	}
+	seeds, err := strconv.Atoi(*f.seeds)
+	if err != nil || seeds < 1 {
+		return nil, fmt.Errorf("seeds %q: give a positive number", *f.seeds)
+	}
+	var cells []experiment.SteerCell
+	for _, method := range strings.Split(*f.methods, ",") {
+		for _, dynamics := range strings.Split(*f.dynamics, ",") {
+			for i, text := range strings.Split(*f.draws, ",") {
+				n, err := strconv.Atoi(text)
+				if err != nil {
+					return nil, fmt.Errorf("n %q: give numbers separated by commas", *f.draws)
+				}
+				if strings.HasSuffix(method, "dps") || method == "exact" || method == "unsteered" { // which draw nothing
+					if n = 1; i > 0 {
+						continue
+					}
+				}
+				for seed := range seeds {
+					c := experiment.SteerCell{Method: method, N: n, Samples: *f.samples, Seed: int64(seed), Config: config, Antithetic: *f.antithetic, LeaveOneOut: *f.leaveOneOut}
+					c.Config.Dynamics = steer.Dynamics(dynamics)
+					switch {
+					case strings.HasPrefix(method, "smc-"):
+						if c.Particles = *f.particles; c.Particles == 0 {
+							c.Particles = c.Samples
+						}
+					case strings.HasPrefix(method, "search-"):
+						c.Particles = max(*f.particles, 1)
+					}
+					if strings.HasSuffix(method, "mfm-gf") {
+						c.Baseline = steer.Baseline(*f.baseline)
+					}
+					cells = append(cells, c)
+				}
+			}
+		}
+	}
+	return cells, nil
+}
+
+// runSteer runs a grid of a problem, and prints its rows.
+func runSteer[R any](ctx context.Context, s *shell, f *steerFlags, open func() (compute.Backend, gridProblem[R], error), print func(s *shell, rows []R) error) error {
+	if *f.out == "" {
+		return invalidf("--out is missing: name a folder for the results")
+	}
+	shard, shards, err := experiment.ParseShard(*f.shard)
+	if err != nil {
+		return invalid{err}
+	}
+	cells, err := f.cells()
+	if err != nil {
+		return invalid{err}
+	}
+	b, problem, err := open()
+	if b != nil {
+		defer b.Finalize()
+	}
+	if err != nil {
+		return err
+	}
+	for i, c := range cells {
+		cells[i].Problem = problem.name
+		if err := problem.check(c); err != nil {
+			return invalid{err}
+		}
+	}
+	if b == nil {
+		if b, err = f.open(s); err != nil {
+			return err
+		}
+		defer b.Finalize()
+	}
+	o := experiment.Cells{Dir: *f.out, Shard: shard, Shards: shards, Done: func(i, n int) { fmt.Fprintf(s.stderr, "%d of %d\n", i, n) }}
+	rows, err := experiment.RunCells(ctx, o, cells, func(ctx context.Context, c experiment.SteerCell) (R, error) { return problem.run(ctx, b, c) })
+	if err != nil {
+		return err
+	}
+	if *f.json {
+		return writeJSON(s.stdout, rows)
+	}
+	return print(s, rows)
+}
+
+// gridProblem is what the runs of a grid have in common.
+type gridProblem[R any] struct {
+	name  string
+	check func(experiment.SteerCell) error
+	run   func(context.Context, compute.Backend, experiment.SteerCell) (R, error)
+}
+
+// rewardJSON returns the reward that the flag gives as JSON: the object itself, or what is in the file of that name.
+func (f *steerFlags) rewardJSON() (json.RawMessage, error) {
+	text := *f.reward
+	if strings.HasPrefix(strings.TrimSpace(text), "{") {
+		return json.RawMessage(text), nil
+	}
+	raw, err := os.ReadFile(text)
+	if err != nil {
+		return nil, fmt.Errorf("reward %q is no name of one, no JSON object, and no file: %w", text, err)
+	}
+	return raw, nil
+}
