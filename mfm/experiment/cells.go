@@ -1,11 +1,13 @@
 package experiment
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +21,8 @@ type Cells struct {
 	Dir string
 	// Shard of Shards, from 0: this process runs the cells whose number leaves Shard when divided by Shards. 0 of 0, or of 1, is all.
 	Shard, Shards int
+	// Stored is a file of rows that [MergeCells] returned, whose cells are not run again either; empty for none.
+	Stored string
 	// Done is told of each cell, whether it was run or there: its number, and how many there are. nil: nobody.
 	Done func(i, n int)
 }
@@ -46,17 +50,28 @@ func RunCells[C, R any](ctx context.Context, o Cells, cells []C, run func(ctx co
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("cells: %w", err)
 	}
+	stored := make(map[string]json.RawMessage)
+	if o.Stored != "" {
+		if err := readStored(o.Stored, stored); err != nil {
+			return nil, err
+		}
+	}
 	var rows []R
 	for i, cell := range cells {
-		path, err := cellPath(o.Dir, cell)
+		name, err := cellName(cell)
 		if err != nil {
 			return rows, err
 		}
+		path := filepath.Join(o.Dir, "cell-"+name+".json")
 		var file cellFile[C, R]
 		switch err := readCell(path, &file); {
 		case err == nil:
 		case !errors.Is(err, os.ErrNotExist):
 			return rows, err
+		case stored[name] != nil:
+			if err := json.Unmarshal(stored[name], &file.Row); err != nil {
+				return rows, fmt.Errorf("cells: %s: cell %s: %w", o.Stored, name, err)
+			}
 		case o.Shards > 1 && i%o.Shards != o.Shard:
 			continue
 		case ctx.Err() != nil:
@@ -79,14 +94,17 @@ func RunCells[C, R any](ctx context.Context, o Cells, cells []C, run func(ctx co
 	return rows, nil
 }
 
-// MergeCells returns the rows of all results in the folders, those of equal settings once, in the order of their settings as JSON.
-func MergeCells[R any](dirs ...string) ([]R, error) {
-	type found struct {
-		key string
-		row R
-	}
-	var all []found
-	for _, dir := range dirs {
+// MergeCells returns the rows of all results, those of equal settings once, each with its settings' hash as "cell" and in the order of their text. They come from folders of cells, and from files of rows that it
+// returned before.
+func MergeCells(from ...string) ([]json.RawMessage, error) {
+	all := make(map[string]json.RawMessage)
+	for _, dir := range from {
+		if info, err := os.Stat(dir); err == nil && info.Mode().IsRegular() {
+			if err := readStored(dir, all); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		paths, err := filepath.Glob(filepath.Join(dir, "cell-*.json"))
 		if err != nil {
 			return nil, fmt.Errorf("cells: %w", err)
@@ -95,30 +113,61 @@ func MergeCells[R any](dirs ...string) ([]R, error) {
 			return nil, fmt.Errorf("cells: %s has no results", dir)
 		}
 		for _, path := range paths {
-			var file cellFile[json.RawMessage, R]
+			var file cellFile[json.RawMessage, json.RawMessage]
 			if err := readCell(path, &file); err != nil {
 				return nil, err
 			}
-			all = append(all, found{string(file.Cell), file.Row})
+			name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "cell-"), ".json")
+			var row bytes.Buffer
+			if err := json.Compact(&row, file.Row); err != nil || row.Len() < 3 || row.Bytes()[0] != '{' {
+				return nil, fmt.Errorf("cells: %s: its row is no object: delete it to run that cell again", path)
+			}
+			all[name] = fmt.Appendf(nil, `{"cell":%q,%s`, name, row.Bytes()[1:])
 		}
 	}
-	slices.SortStableFunc(all, func(a, b found) int { return strings.Compare(a.key, b.key) })
-	all = slices.CompactFunc(all, func(a, b found) bool { return a.key == b.key })
-	rows := make([]R, len(all))
-	for i, f := range all {
-		rows[i] = f.row
-	}
-	return rows, nil
+	return slices.SortedFunc(maps.Values(all), func(a, b json.RawMessage) int { return bytes.Compare(withoutCell(a), withoutCell(b)) }), nil
 }
 
-// cellPath is the file of a cell's result, named by a hash of the settings.
-func cellPath(dir string, cell any) (string, error) {
+// withoutCell returns a row's text after its hash.
+func withoutCell(row json.RawMessage) []byte {
+	_, rest, _ := bytes.Cut(row, []byte(","))
+	return rest
+}
+
+// readStored adds the rows of a file to those known by their cells' hashes.
+func readStored(path string, rows map[string]json.RawMessage) error {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("cells: %w", err)
+	}
+	var all []json.RawMessage
+	if err := json.Unmarshal(raw, &all); err != nil {
+		return fmt.Errorf("cells: %s: want a list of rows: %w", path, err)
+	}
+	for i, row := range all {
+		var head struct {
+			Cell string `json:"cell"`
+		}
+		if err := json.Unmarshal(row, &head); err != nil || head.Cell == "" {
+			return fmt.Errorf("cells: %s: row %d does not say of which cell it is", path, i+1)
+		}
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, row); err != nil {
+			return fmt.Errorf("cells: %s: row %d: %w", path, i+1, err)
+		}
+		rows[head.Cell] = compact.Bytes()
+	}
+	return nil
+}
+
+// cellName is a hash of the settings.
+func cellName(cell any) (string, error) {
 	raw, err := json.Marshal(cell)
 	if err != nil {
 		return "", fmt.Errorf("cells: encoding a cell: %w", err)
 	}
 	sum := sha256.Sum256(raw)
-	return filepath.Join(dir, fmt.Sprintf("cell-%x.json", sum[:8])), nil
+	return fmt.Sprintf("%x", sum[:8]), nil
 }
 
 func readCell(path string, v any) error {

@@ -1,7 +1,9 @@
 package experiment_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +18,8 @@ type cell struct {
 	A, B int
 }
 
+type row struct{ Name string }
+
 func grid() []cell {
 	var cells []cell
 	for a := range 3 {
@@ -27,12 +31,12 @@ func grid() []cell {
 }
 
 // counted returns a run that counts its calls, and ends with an error at the given call, 0 for none.
-func counted(calls *int, broken int) func(context.Context, cell) (string, error) {
-	return func(_ context.Context, c cell) (string, error) {
+func counted(calls *int, broken int) func(context.Context, cell) (row, error) {
+	return func(_ context.Context, c cell) (row, error) {
 		if *calls++; *calls == broken {
-			return "", errors.New("power cut")
+			return row{}, errors.New("power cut")
 		}
-		return fmt.Sprintf("%d-%d", c.A, c.B), nil
+		return row{fmt.Sprintf("%d-%d", c.A, c.B)}, nil
 	}
 }
 
@@ -41,7 +45,7 @@ func TestCells(t *testing.T) {
 	whole := t.TempDir()
 	var calls int
 	want, err := experiment.RunCells(t.Context(), experiment.Cells{Dir: whole}, grid(), counted(&calls, 0))
-	if err != nil || calls != 12 || len(want) != 12 || want[5] != "1-1" {
+	if err != nil || calls != 12 || len(want) != 12 || want[5].Name != "1-1" {
 		t.Fatalf("%v after %d calls: %v", err, calls, want)
 	}
 
@@ -66,9 +70,37 @@ func TestCells(t *testing.T) {
 		}
 		dirs = append(dirs, dir)
 	}
-	merged, err := experiment.MergeCells[string](append(dirs, whole)...)
-	if err != nil || calls != 12 || !slices.Equal(merged, want) {
-		t.Errorf("merged: %v after %d calls, %v", err, calls, merged)
+	merged, err := experiment.MergeCells(append(dirs, whole)...)
+	if err != nil || calls != 12 || len(merged) != 12 {
+		t.Fatalf("merged: %v after %d calls, %s", err, calls, merged)
+	}
+
+	// What was merged is enough: no cell of it is run again, and it can be merged itself, beside its own cells.
+	raw, err := json.Marshal(merged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := filepath.Join(t.TempDir(), "rows.json")
+	if err := os.WriteFile(stored, raw, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	calls = 0
+	more := append(grid(), cell{7, 7})
+	got, err = experiment.RunCells(t.Context(), experiment.Cells{Dir: t.TempDir(), Stored: stored}, more, counted(&calls, 0))
+	if err != nil || calls != 1 || !slices.Equal(got[:12], want) || got[12].Name != "7-7" {
+		t.Errorf("with stored rows: %v, %d calls, %v", err, calls, got)
+	}
+	again, err := experiment.MergeCells(stored, whole)
+	if both, _ := json.Marshal(again); err != nil || !bytes.Equal(both, raw) {
+		t.Errorf("merged with its own cells: %v, %s, want %s", err, both, raw)
+	}
+	for _, text := range []string{"{}", `[{"Name": "0-0"}]`, `[1]`, "["} {
+		if err := os.WriteFile(stored, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := experiment.MergeCells(stored); err == nil {
+			t.Errorf("rows %s are taken", text)
+		}
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -83,10 +115,10 @@ func TestCells(t *testing.T) {
 	if err := os.WriteFile(files[0], []byte("{"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := experiment.MergeCells[string](whole); err == nil {
+	if _, err := experiment.MergeCells(whole); err == nil {
 		t.Error("a torn result is taken")
 	}
-	if _, err := experiment.MergeCells[string](t.TempDir()); err == nil {
+	if _, err := experiment.MergeCells(t.TempDir()); err == nil {
 		t.Error("a folder without results is taken")
 	}
 }

@@ -17,11 +17,11 @@ import (
 // steerFlags are the flags for a grid of steered runs.
 type steerFlags struct {
 	*flags
-	reward, methods, dynamics, draws, seeds, baseline, out, shard *string
-	antithetic, leaveOneOut                                       *bool
-	samples, particles                                            *int
-	steps                                                         int // where no flag says how many
-	settings                                                      settings
+	reward, methods, dynamics, draws, seeds, baseline, out, stored, shard *string
+	antithetic, leaveOneOut                                               *bool
+	samples, particles                                                    *int
+	steps                                                                 int // where no flag says how many
+	settings                                                              settings
 }
 
 // newSteerFlags returns the flags with their defaults: so many samples, so many steps.
@@ -38,6 +38,7 @@ func newSteerFlags(command string, samples, steps int) *steerFlags {
 	f.samples = f.Int("samples", samples, "`number` of samples a run")
 	f.particles = f.Int("particles", 0, "`number` of particles of a filter's set (default: all samples), or of a search")
 	f.out = f.String("out", "", "`folder` of the results, one file for each run of the grid, which is never run again (required)")
+	f.stored = f.String("stored", "", "`file` that mfm steer merge has printed: what is in it is not run again either")
 	f.shard = f.String("shard", "", "`i/n`: of the grid's runs only each n-th, from the i-th of 0 to n-1")
 	f.settings.add(f.flags,
 		option{name: "steps", path: "steps", usage: "`number` of steps"},
@@ -132,7 +133,7 @@ func runSteer[R any](ctx context.Context, s *shell, f *steerFlags, open func() (
 		}
 		defer b.Finalize()
 	}
-	o := experiment.Cells{Dir: *f.out, Shard: shard, Shards: shards, Done: func(i, n int) { fmt.Fprintf(s.stderr, "%d of %d\n", i, n) }}
+	o := experiment.Cells{Dir: *f.out, Stored: *f.stored, Shard: shard, Shards: shards, Done: func(i, n int) { fmt.Fprintf(s.stderr, "%d of %d\n", i, n) }}
 	rows, err := experiment.RunCells(ctx, o, cells, func(ctx context.Context, c experiment.SteerCell) (R, error) { return problem.run(ctx, b, c) })
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -51,21 +50,31 @@ func (f *steerFlags) steering(checkpoint, mixture string) (*experiment.Steering,
 	return experiment.NewRewardSteering(checkpoint, law, raw)
 }
 
-// steerMerge puts rows of any kind together: it prints them as they are.
+// steerMerge puts rows of any kind together and prints them as they are, one a line.
 func steerMerge(_ context.Context, s *shell, args []string) error {
 	f := newFlags("steer merge")
-	dirs := f.String("out", "", "`folders` of results, separated by commas (required)")
+	from := f.String("from", "", "`folders` of results, or files that this command has printed, separated by commas (required)")
 	if _, err := f.parse(s, args); err != nil {
 		return err
 	}
-	if *dirs == "" {
-		return invalidf("--out is missing: name the folders of the results")
+	if *from == "" {
+		return invalidf("--from is missing: name the folders of the results")
 	}
-	rows, err := experiment.MergeCells[json.RawMessage](strings.Split(*dirs, ",")...)
+	rows, err := experiment.MergeCells(strings.Split(*from, ",")...)
 	if err != nil {
 		return invalid{err}
 	}
-	return writeJSON(s.stdout, rows)
+	text := "[\n"
+	for i, row := range rows {
+		if i > 0 {
+			text += ",\n"
+		}
+		text += string(row)
+	}
+	if _, err := fmt.Fprintln(s.stdout, text+"\n]"); err != nil {
+		return err
+	}
+	return nil
 }
 
 func printSteering(s *shell, rows []experiment.SteeringRow) error {

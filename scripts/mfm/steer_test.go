@@ -39,13 +39,23 @@ func TestSteerGMM(t *testing.T) {
 		t.Errorf("%d rows of the first shard, want 3", len(part))
 	}
 	rows(args(b, "--shard", "1/2"))
-	merged := rows([]string{"steer", "merge", "--out", a + "," + b})
-	again := rows([]string{"steer", "merge", "--out", whole})
+	merged := rows([]string{"steer", "merge", "--from", a + "," + b})
+	again := rows([]string{"steer", "merge", "--from", whole})
 	if !reflect.DeepEqual(merged, again) || len(merged) != 6 {
 		t.Errorf("shards give\n%+v, the whole\n%+v", merged, again)
 	}
 	if got := rows(args(whole)); !reflect.DeepEqual(got, want) {
 		t.Error("what is there was not taken")
+	}
+	_, text, _ := invoke(t.Context(), "steer", "merge", "--from", whole)
+	stored := write(t, t.TempDir(), "rows.json", strings.ReplaceAll(text, `"sw2":`, `"sw2":7`))
+	for _, row := range rows(args(t.TempDir(), "--stored", stored)) {
+		if row.SW2 < 7 {
+			t.Errorf("a row that is stored was run again: %+v", row)
+		}
+	}
+	if _, again, _ := invoke(t.Context(), "steer", "merge", "--from", whole+","+stored); strings.Count(again, "cell") != 6 {
+		t.Errorf("a folder and a file of the same cells give %s", again)
 	}
 }
 
@@ -62,7 +72,7 @@ func TestSteerRefuses(t *testing.T) {
 		"numbers":      {"gmm", "--out", dir, "--n", "many"},
 		"wish":         {"gmm", "--out", dir, "--reward", broken},
 		"positive":     {"gmm", "--out", dir, "--seeds", "0"},
-		"no results":   {"merge", "--out", dir},
+		"no results":   {"merge", "--from", dir},
 		"folders":      {"merge"},
 		"of its own":   {"gmm", "--out", dir, "--checkpoint", "a", "--mixture", "b"},
 		"particles":    {"gmm", "--out", dir, "--method", "smc-dps", "--dynamics", "sde", "--particles", "7"},
