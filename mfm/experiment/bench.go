@@ -23,8 +23,8 @@ import (
 
 // BenchRow is the speed of one training step and of the passes it is made of. Times depend on the machine.
 type BenchRow struct {
-	Case            string  `json:"case"` // "mlp": the mixture, batch 1,024; "unet": digits, batch 64
-	Loss            string  `json:"loss"`
+	Case            string  `json:"case"` // "mlp": the mixture, batch 1,024; "unet": digits, batch 64; "steer": see [BenchSteering]
+	Loss            string  `json:"loss"` // of "steer" the method
 	StepsPerSecond  float64 `json:"steps_per_s"`
 	CompileSeconds  float64 `json:"compile_s"`         // until the first step is done
 	ForwardMS       float64 `json:"forward_ms"`        // the map's velocity, one evaluation of the network, on the whole batch

@@ -15,6 +15,8 @@ func TestBench(t *testing.T) {
 	wantError(t, "an unknown case", err, `case "gpt" is unknown`)
 	_, err = experiment.Bench(t.Context(), b, "mlp", "hinge", time.Second)
 	wantError(t, "an unknown loss", err, `loss "hinge"`)
+	_, err = experiment.BenchSteering(t.Context(), b, "dps", time.Second)
+	wantError(t, "a method that is not timed", err, `method "dps"`)
 	if testing.Short() {
 		t.Skip("a batch of 1,024 takes too long on the pure-Go backend")
 	}

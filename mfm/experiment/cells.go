@@ -128,6 +128,30 @@ func MergeCells(from ...string) ([]json.RawMessage, error) {
 	return slices.SortedFunc(maps.Values(all), func(a, b json.RawMessage) int { return bytes.Compare(withoutCell(a), withoutCell(b)) }), nil
 }
 
+// WriteRows writes rows of [MergeCells] to a file, one a line, as [Cells].Stored reads them. The file is the old one or the new one at every moment.
+func WriteRows(path string, rows []json.RawMessage) error {
+	temporary := path + ".tmp"
+	if err := os.WriteFile(temporary, JoinRows(rows), 0o644); err != nil {
+		return fmt.Errorf("rows: %w", err)
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return fmt.Errorf("rows: %w", err)
+	}
+	return nil
+}
+
+// JoinRows returns the text of rows as a list in JSON, one a line.
+func JoinRows(rows []json.RawMessage) []byte {
+	text := []byte("[\n")
+	for i, row := range rows {
+		if i > 0 {
+			text = append(text, ",\n"...)
+		}
+		text = append(text, row...)
+	}
+	return append(text, "\n]\n"...)
+}
+
 // withoutCell returns a row's text after its hash.
 func withoutCell(row json.RawMessage) []byte {
 	_, rest, _ := bytes.Cut(row, []byte(","))

@@ -36,6 +36,7 @@ type ClassRow struct {
 	TotalVariation float64 `json:"total_variation"` // mean over contexts
 	StandardError  float64 `json:"standard_error"`  // of that mean
 	Floor          float64 `json:"floor"`           // the same when classes are drawn from p(class | x_t) itself
+	TrainingSet    float64 `json:"training_set"`    // the same of the exact posterior of the training images as points, by their labels; 0 where they have none
 	Diversity      float64 `json:"diversity"`       // root mean square deviation of the samples, per pixel, mean over contexts
 }
 
@@ -90,6 +91,11 @@ func (e *Digits) Classes(ctx context.Context, sampler *mfm.Sampler, judge, noise
 	if contexts < 1 || contexts > heldOut.N {
 		return row, fmt.Errorf("comparing classes: contexts = %d: must lie in [1, %d], the number of held-out images", contexts, heldOut.N)
 	}
+	if e.Data.Labels != nil {
+		if err := noised.Config.CheckLabels(e.Data); err != nil {
+			return row, fmt.Errorf("comparing classes with those of the training images: %w", err)
+		}
+	}
 	size, rng := e.Data.Dim(), rand.New(rand.NewPCG(uint64(seed), 1))
 	x := e.Contexts(heldOut, t, contexts, rng)
 	truth, err := noised.Probabilities(x, t)
@@ -104,8 +110,24 @@ func (e *Digits) Classes(ctx context.Context, sampler *mfm.Sampler, judge, noise
 	if err != nil {
 		return row, err
 	}
+	points, err := e.Empirical()
+	if err != nil {
+		return row, err
+	}
+	rows := mfm.Rows(x, size)
 	distances := make([]float64, contexts)
 	for i := range contexts {
+		if e.Data.Labels != nil {
+			shares := make([]float64, len(truth[i]))
+			for j, w := range points.PosteriorWeights(e.Map.Interpolant, t, rows[i]) {
+				shares[e.Data.Labels[j]] += w
+			}
+			distance, err := metric.TotalVariation(shares, truth[i])
+			if err != nil {
+				return row, err
+			}
+			row.TrainingSet += distance / float64(contexts)
+		}
 		classes, drawn := make([]int, n), make([]int, n)
 		for j := range n {
 			classes[j] = argmax(probabilities[i*n+j])

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -135,6 +136,18 @@ func TestClasses(t *testing.T) {
 	near(t, "its standard error", row.StandardError, deviation/math.Sqrt(contexts), 0.2*deviation/math.Sqrt(contexts))
 	near(t, "floor", row.Floor, binomialDeviation(n, 0.2, 0.2), 4*math.Sqrt(0.16/n/contexts))
 	near(t, "diversity", row.Diversity, 1, 0.03)
+	// Of the training images three are dark, at -1, and one bright, at 1.
+	want := 0.0
+	for _, x := range mfm.Rows(e.Contexts(heldOut, 0.5, contexts, rand.New(rand.NewPCG(3, 1))), 4) {
+		bright, dark := 0.0, math.Log(3)
+		for _, v := range x {
+			bright -= math.Pow(v-0.5, 2) / 2 / 0.25
+			dark -= math.Pow(v+0.5, 2) / 2 / 0.25
+		}
+		bright, dark = math.Exp(bright), math.Exp(dark)
+		want += math.Abs(bright/(bright+dark)-0.2) / contexts
+	}
+	near(t, "that of the training images", row.TrainingSet, want, 1e-6)
 
 	for _, tc := range []struct {
 		name     string

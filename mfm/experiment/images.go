@@ -1,8 +1,13 @@
 package experiment
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -40,4 +45,24 @@ func classes(images *data.Images) *tensors.Tensor {
 		labels[i] = int32(l)
 	}
 	return tensors.FromFlatDataAndDimensions(labels, images.N)
+}
+
+// strip returns the first images, at most most, side by side as a grey PNG; of more channels than one it shows the first.
+func strip(pixels []float32, shape []int, most int) ([]byte, error) {
+	height, width, channels := shape[0], shape[1], shape[2]
+	n := min(most, len(pixels)/(height*width*channels))
+	picture := image.NewGray(image.Rect(0, 0, n*width, height))
+	for i := range n {
+		for y := range height {
+			for x := range width {
+				v := float64(pixels[((i*height+y)*width+x)*channels])
+				picture.SetGray(i*width+x, y, color.Gray{Y: uint8(math.Round(min(max((v+1)/2, 0), 1) * 255))})
+			}
+		}
+	}
+	var out bytes.Buffer
+	if err := png.Encode(&out, picture); err != nil {
+		return nil, fmt.Errorf("encoding images: %w", err)
+	}
+	return out.Bytes(), nil
 }

@@ -66,12 +66,12 @@ type DigitsSteeringRow struct {
 	Confident    float64   `json:"confident"`      // share with a class of probability above 0.9 by the second judge
 	Seconds      float64   `json:"seconds"`
 	Warnings     []string  `json:"warnings,omitempty"`
-	// Images are the first samples, at most 40, each pixel a byte.
+	// Images are the first samples of seed 0, at most 20, side by side: a PNG.
 	Images []byte `json:"images,omitempty"`
 }
 
 // shownImages is how many samples a row keeps.
-const shownImages = 40
+const shownImages = 20
 
 // DigitsSteering steers samples of a map of images.
 type DigitsSteering struct {
@@ -190,25 +190,38 @@ func (s *DigitsSteering) Check(c SteerCell) error {
 // Run draws a cell's images and judges them.
 func (s *DigitsSteering) Run(ctx context.Context, b compute.Backend, c SteerCell) (DigitsSteeringRow, error) {
 	row := DigitsSteeringRow{Method: c.Method, Dynamics: string(c.Config.Dynamics), N: c.N, Seed: c.Seed, Samples: c.Samples, Steps: c.Config.Steps}
-	method, err := c.SteerMethod(nil)
-	if err != nil {
-		return row, err
-	}
 	began := time.Now()
-	steerer, err := steer.New(b, s.Store, s.Model, s.Reward, s.Digits.Shape(), method)
-	if err != nil {
-		return row, err
-	}
-	defer steerer.Finalize()
-	got, err := steerer.Sample(ctx, c.Seed, c.Samples, nil)
+	samples, got, err := s.Draw(ctx, b, c)
 	if err != nil {
 		return row, err
 	}
 	row.Seconds = time.Since(began).Seconds()
 	row.NFE = float64(got.Counts.NFE()) / float64(c.Samples)
 	row.Warnings = warnings(got, c.N)
-	rng := rand.New(rand.NewPCG(uint64(c.Seed), 6))
-	return row, s.judge(&row, got.Resampled(rng), c.Config.Lambda, rng, b)
+	if c.Seed == 0 {
+		if row.Images, err = strip(samples, s.Digits.Shape(), shownImages); err != nil {
+			return row, err
+		}
+	}
+	return row, s.judge(&row, samples, c.Config.Lambda, rand.New(rand.NewPCG(uint64(c.Seed), 7)), b)
+}
+
+// Draw returns a cell's images, flat, those with weights drawn again by weight, and what the run says of itself.
+func (s *DigitsSteering) Draw(ctx context.Context, b compute.Backend, c SteerCell) ([]float32, *steer.Result, error) {
+	method, err := c.SteerMethod(nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	steerer, err := steer.New(b, s.Store, s.Model, s.Reward, s.Digits.Shape(), method)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer steerer.Finalize()
+	got, err := steerer.Sample(ctx, c.Seed, c.Samples, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return got.Resampled(rand.New(rand.NewPCG(uint64(c.Seed), 6))), got, nil
 }
 
 // judge fills in what is said of samples.
@@ -248,10 +261,6 @@ func (s *DigitsSteering) judge(row *DigitsSteeringRow, samples []float32, lambda
 		if err := s.distances(row, features, weights, rng); err != nil {
 			return err
 		}
-	}
-	size := s.Digits.Data.Dim()
-	for _, v := range samples[:min(len(samples), shownImages*size)] {
-		row.Images = append(row.Images, byte(math.Round(min(max((float64(v)+1)/2, 0), 1)*255)))
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -26,6 +27,7 @@ func PaperReward() reward.LinearGaussian {
 // SteeringRow is the quality of steered samples of a mixture, against the exact target.
 type SteeringRow struct {
 	Method   string    `json:"method"`
+	Model    string    `json:"model,omitempty"` // law: the mixture's own drift and posterior samples in the place of a map's
 	Dynamics string    `json:"dynamics"`
 	N        int       `json:"n"`
 	NFE      float64   `json:"nfe"` // for each sample
@@ -47,6 +49,7 @@ type Steering struct {
 	// Problem is a hash of law, map and reward, by which results of different ones are told apart.
 	Problem string
 
+	model  string                 // of the rows
 	linear *reward.LinearGaussian // the reward, where it is one
 	pool   *rewardedPool          // otherwise; made when it is needed
 }
@@ -84,6 +87,7 @@ func (s *Steering) open(dir string, r any) (err error) {
 	var config *GMMConfig
 	s.Store = model.NewStore()
 	if dir == "" {
+		s.model = "law"
 		s.Model = steer.FromMixture(s.Law, mfm.Linear{})
 	} else {
 		e, store, err := OpenGMM(dir)
@@ -116,31 +120,59 @@ func (s *Steering) Check(c SteerCell) error {
 
 // Run draws a cell's samples and compares them with the target.
 func (s *Steering) Run(ctx context.Context, b compute.Backend, c SteerCell) (SteeringRow, error) {
-	row := SteeringRow{Method: c.Method, Dynamics: string(c.Config.Dynamics), N: c.N, Seed: c.Seed}
+	row := SteeringRow{Method: c.Method, Model: s.model, Dynamics: string(c.Config.Dynamics), N: c.N, Seed: c.Seed}
 	target, err := s.targetOf(b, c.Config.Lambda)
 	if err != nil {
 		return row, err
 	}
-	method, err := c.SteerMethod(target.exact)
-	if err != nil {
-		return row, err
-	}
 	began := time.Now()
-	steerer, err := steer.New(b, s.Store, s.Model, s.Reward, []int{s.Law.Dim()}, method)
-	if err != nil {
-		return row, err
-	}
-	defer steerer.Finalize()
-	got, err := steerer.Sample(ctx, c.Seed, c.Samples, nil)
+	rng := rand.New(rand.NewPCG(uint64(c.Seed), 5))
+	samples, got, err := s.draw(ctx, b, c, rng)
 	if err != nil {
 		return row, err
 	}
 	row.Seconds = time.Since(began).Seconds()
 	row.NFE = float64(got.Counts.NFE()) / float64(c.Samples)
 	row.Warnings = warnings(got, c.N)
-	rng := rand.New(rand.NewPCG(uint64(c.Seed), 5))
-	samples := mfm.Rows(got.Resampled(rng), s.Law.Dim())
 	return row, row.compare(samples, target, s.Model.Interpolant, rng)
+}
+
+// Draw returns a cell's samples, [samples][dim], those with weights drawn again by weight, and what the run says of itself.
+func (s *Steering) Draw(ctx context.Context, b compute.Backend, c SteerCell) ([][]float64, *steer.Result, error) {
+	return s.draw(ctx, b, c, rand.New(rand.NewPCG(uint64(c.Seed), 5)))
+}
+
+func (s *Steering) draw(ctx context.Context, b compute.Backend, c SteerCell, rng *rand.Rand) ([][]float64, *steer.Result, error) {
+	target, err := s.targetOf(b, c.Config.Lambda)
+	if err != nil {
+		return nil, nil, err
+	}
+	method, err := c.SteerMethod(target.exact)
+	if err != nil {
+		return nil, nil, err
+	}
+	steerer, err := steer.New(b, s.Store, s.Model, s.Reward, []int{s.Law.Dim()}, method)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer steerer.Finalize()
+	got, err := steerer.Sample(ctx, c.Seed, c.Samples, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return mfm.Rows(got.Resampled(rng), s.Law.Dim()), got, nil
+}
+
+// Target returns n exact samples of the law tilted by e^{λ r}, [n][dim], and its density up to a factor where it is a closed form, otherwise nil.
+func (s *Steering) Target(b compute.Backend, lambda float64, rng *rand.Rand, n int) (samples [][]float64, density func(x []float64) float64, err error) {
+	target, err := s.targetOf(b, lambda)
+	if err != nil {
+		return nil, nil, err
+	}
+	if s.linear != nil {
+		density = func(x []float64) float64 { return math.Exp(target.components.LogDensity(x)) }
+	}
+	return target.sample(rng, n), density, nil
 }
 
 // compare fills in the distances of samples to the target.

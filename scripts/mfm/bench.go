@@ -13,19 +13,25 @@ import (
 // bench measures one case in this process, so that the peak of its memory is the case's own; scripts/bench runs them all, beside JAX.
 func bench(ctx context.Context, s *shell, args []string) error {
 	f := newFlags("bench").withBackend().withJSON()
-	name := f.String("case", "mlp", "`name` of the case: mlp (the mixture) or unet (digits)")
-	loss := f.String("loss", string(mfm.Semigroup), "`name` of the loss: semigroup, meanflow, eulerian, lagrangian or diagonal")
+	name := f.String("case", "mlp", "`name` of the case: mlp (the mixture) or unet (digits), which are trained, or steer")
+	loss := f.String("loss", string(mfm.Semigroup), "`name` of the loss: semigroup, meanflow, eulerian, lagrangian or diagonal; of --case steer, the method: mfm-g or mfm-gf")
 	seconds := f.Float64("seconds", 10, "`time` to measure the training step for; the passes take three quarters of it more")
 	if _, err := f.parse(s, args); err != nil {
 		return err
 	}
-	if *name != "mlp" && *name != "unet" {
-		return invalidf("--case = %q is unknown: use mlp or unet", *name)
-	}
 	config := mfm.DefaultLoss()
 	config.Consistency = mfm.Consistency(*loss)
-	if err := config.Validate(); err != nil {
-		return invalid{err}
+	switch *name {
+	case "mlp", "unet":
+		if err := config.Validate(); err != nil {
+			return invalid{err}
+		}
+	case "steer":
+		if *loss != "mfm-g" && *loss != "mfm-gf" {
+			return invalidf("--loss = %q of --case steer: use mfm-g or mfm-gf", *loss)
+		}
+	default:
+		return invalidf("--case = %q is unknown: use mlp, unet or steer", *name)
 	}
 	if !(*seconds > 0 && *seconds <= 3600) {
 		return invalidf("--seconds = %g: must lie in (0, 3600]", *seconds)
@@ -35,7 +41,14 @@ func bench(ctx context.Context, s *shell, args []string) error {
 		return err
 	}
 	defer b.Finalize()
-	row, err := experiment.Bench(ctx, b, *name, config.Consistency, time.Duration(*seconds*float64(time.Second)))
+	duration := time.Duration(*seconds * float64(time.Second))
+	measure := func() (experiment.BenchRow, error) {
+		if *name == "steer" {
+			return experiment.BenchSteering(ctx, b, *loss, duration)
+		}
+		return experiment.Bench(ctx, b, *name, config.Consistency, duration)
+	}
+	row, err := measure()
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ type digitsEvaluation struct {
 }
 
 func defaultDigitsEvaluation() digitsEvaluation {
-	return digitsEvaluation{Times: []float64{0.2, 0.3, 0.4, 0.6}, Contexts: 100, Samples: 64, Generate: 2000, Seed: 1}
+	return digitsEvaluation{Times: []float64{0.2, 0.3, 0.4, 0.6}, Contexts: 100, Samples: 256, Generate: 2000, Seed: 1}
 }
 
 func (c digitsEvaluation) validate(heldOut int) error {
@@ -146,9 +146,9 @@ func (q digitsQuality) print(s *shell) error {
 	fmt.Fprintf(s.stdout, "t = 0, %d samples of %d step(s): %.3f ± %.3f confident, largest gap of a class %.3f\n", g.Samples, g.Steps, g.Confident, g.ConfidentSE, g.LargestGap)
 	fmt.Fprintf(s.stdout, "nearest training image: %.3f from samples, %.3f from held-out images\n", g.NearestSamples, g.NearestHeldOut)
 	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "t\ttotal variation\t±\tfloor\tdiversity\t")
+	fmt.Fprintln(w, "t\ttotal variation\t±\tfloor\ttraining set\tdiversity\t")
 	for _, r := range q.Posterior {
-		fmt.Fprintf(w, "%g\t%.4f\t%.4f\t%.4f\t%.4f\t\n", r.T, r.TotalVariation, r.StandardError, r.Floor, r.Diversity)
+		fmt.Fprintf(w, "%g\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t\n", r.T, r.TotalVariation, r.StandardError, r.Floor, r.TrainingSet, r.Diversity)
 	}
 	return w.Flush()
 }

@@ -64,17 +64,8 @@ func steerMerge(_ context.Context, s *shell, args []string) error {
 	if err != nil {
 		return invalid{err}
 	}
-	text := "[\n"
-	for i, row := range rows {
-		if i > 0 {
-			text += ",\n"
-		}
-		text += string(row)
-	}
-	if _, err := fmt.Fprintln(s.stdout, text+"\n]"); err != nil {
-		return err
-	}
-	return nil
+	_, err = s.stdout.Write(experiment.JoinRows(rows))
+	return err
 }
 
 func printSteering(s *shell, rows []experiment.SteeringRow) error {

@@ -1,0 +1,121 @@
+package experiment_test
+
+import (
+	"bytes"
+	"image/png"
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// digitsRuns trains what steering of images needs, a map and two classifiers of blots, for a few steps, and returns the folders.
+func digitsRuns(t *testing.T) experiment.DigitsSteeringConfig {
+	t.Helper()
+	b, dir := backendtest.New(t), t.TempDir()
+	c := experiment.DigitsSteeringConfig{Map: filepath.Join(dir, "map"), Judge: filepath.Join(dir, "judge"), Second: filepath.Join(dir, "second")}
+	config := mixtureConfig()
+	config.Parametrization = "gaussian"
+	e, err := experiment.NewDigits(config, blots(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Train(t.Context(), b, experiment.RunOptions{Dir: c.Map}); err != nil {
+		t.Fatal(err)
+	}
+	for i, folder := range []string{c.Judge, c.Second} {
+		config := experiment.DefaultClassifierConfig(false)
+		config.Network.Classes, config.Network.Patch, config.Network.Channels, config.Network.Groups, config.Network.Embedding = 2, 1, []int{4}, 2, 4
+		config.Shift, config.Train.Steps, config.Train.Batch, config.Train.Seed = 0, 60, 16, int64(i)
+		config.Train.Optimizer.Rate = 0.02
+		if _, err := experiment.TrainClassifier(t.Context(), b, config, blots(1), experiment.RunOptions{Dir: folder}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Reward = experiment.ClassReward(c.Judge, 1)
+	return c
+}
+
+// A run tells of its own images what the classifiers say of them; steered by a class's log-probability it draws more of that class than the model alone.
+func TestDigitsSteering(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains a map and two classifiers")
+	}
+	b := backendtest.New(t)
+	c := digitsRuns(t)
+	s, err := experiment.NewDigitsSteering(b, c, blots(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cell := func(method string, n int) experiment.SteerCell {
+		config := steer.DefaultConfig()
+		config.Steps = 8
+		return experiment.SteerCell{Problem: s.Problem, Method: method, N: n, Samples: 64, Config: config}
+	}
+	rows := map[string]experiment.DigitsSteeringRow{}
+	for _, m := range []experiment.SteerCell{cell("unsteered", 1), cell("best-of-n", 8), cell("mfm-gf", 8)} {
+		if err := s.Check(m); err != nil {
+			t.Fatal(err)
+		}
+		row, err := s.Run(t.Context(), b, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows[m.Method] = row
+		samples, result, err := s.Draw(t.Context(), b, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		picture, err := png.Decode(bytes.NewReader(row.Images))
+		if err != nil || picture.Bounds().Dx() != 20*4 || picture.Bounds().Dy() != 4 {
+			t.Fatalf("%s: pictures %v, %v", m.Method, picture.Bounds(), err)
+		}
+		if grey, _, _, _ := picture.At(1, 2).RGBA(); math.Abs(float64(grey>>8)-127.5*(1+float64(min(max(samples[9], -1), 1)))) > 0.51 {
+			t.Errorf("%s: a pixel of %g is shown as %d", m.Method, samples[9], grey>>8)
+		}
+		mean := 0.0
+		for _, r := range result.Rewards {
+			mean += r / 64
+		}
+		if math.Abs(row.Reward-mean) > 1e-4 || row.NFE <= 0 || row.Seconds <= 0 {
+			t.Errorf("%s: reward %g, its samples' %g; row %+v", m.Method, row.Reward, mean, row)
+		}
+		if d := math.Hypot(row.Classes[0]-row.Target[0], row.Classes[1]-row.Target[1]); math.Abs(d-row.L2) > 1e-9 {
+			t.Errorf("%s: L2 %g, the histograms' %g", m.Method, row.L2, d)
+		}
+		if want := math.Sqrt(2 * row.Target[0] * row.Target[1] / 64); math.Abs(row.L2Floor-want) > 1e-9 {
+			t.Errorf("%s: floor %g, want %g", m.Method, row.L2Floor, want)
+		}
+	}
+	for _, method := range []string{"best-of-n", "mfm-gf"} {
+		if rows[method].Reward < rows["unsteered"].Reward+0.05 {
+			t.Errorf("%s: reward %g, unsteered %g", method, rows[method].Reward, rows["unsteered"].Reward)
+		}
+	}
+	if err := s.Check(cell("exact", 1)); err == nil || !strings.Contains(err.Error(), "closed form") {
+		t.Errorf("the exact value of images: %v", err)
+	}
+	c.Reward = experiment.ClassReward(c.Judge, 0)
+	other, err := experiment.NewDigitsSteering(b, c, blots(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other.Problem == s.Problem {
+		t.Error("another reward is the same problem")
+	}
+	for want, spoil := range map[string]func(c *experiment.DigitsSteeringConfig){
+		"no such file": func(c *experiment.DigitsSteeringConfig) { c.Second = "nowhere" },
+		"reward":       func(c *experiment.DigitsSteeringConfig) { c.Reward = []byte(`{"kind": "luck"}`) },
+		"classifier":   func(c *experiment.DigitsSteeringConfig) { c.Judge = c.Map },
+	} {
+		broken := c
+		spoil(&broken)
+		if _, err := experiment.NewDigitsSteering(b, broken, blots(1)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want an error with %q, got %v", want, err)
+		}
+	}
+}

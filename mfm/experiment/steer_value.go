@@ -1,0 +1,129 @@
+package experiment
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/gomlx/compute"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+	"gonum.org/v1/gonum/stat"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// ValueRow is the quality of estimates of the value V_t from N posterior samples, over states that the tilted law visits at t, as a steered run does.
+type ValueRow struct {
+	T         float64 `json:"t"`
+	N         int     `json:"n"`
+	States    int     `json:"states"`
+	Estimates int     `json:"estimates"` // for each state
+	Bias      float64 `json:"bias"`      // mean over states and estimates of the estimate less V_t
+	BiasSE    float64 `json:"bias_se"`   // its standard error
+	Spread    float64 `json:"spread"`    // root mean square deviation of a state's estimates
+	Value     float64 `json:"value"`     // mean of V_t over the states
+}
+
+// ValueConfig says at how many states a value is estimated, and how often.
+type ValueConfig struct {
+	States int
+	// Draws of each state: N of them are an estimate, so there are Draws/N estimates.
+	Draws       int
+	Seed        uint64
+	LeaveOneOut bool
+}
+
+// Values compares estimates of V_t with the exact value, at a time t for each number of draws. The reward must be linear-Gaussian, λ is 1.
+func (s *Steering) Values(b compute.Backend, t float64, ns []int, c ValueConfig) ([]ValueRow, error) {
+	if s.linear == nil {
+		return nil, fmt.Errorf("the value of this reward is no closed form to compare with")
+	}
+	if !(t >= 0 && t < 1) || c.States < 2 {
+		return nil, fmt.Errorf("values at t = %g of %d states: t must lie in [0, 1), and there must be at least 2 states", t, c.States)
+	}
+	target, logZ, err := s.closedForm(1)
+	if err != nil {
+		return nil, err
+	}
+	rng := rand.New(rand.NewPCG(c.Seed, 9))
+	alpha, beta, _, _ := s.Model.Interpolant.At(t)
+	var flat []float32
+	exact := make([]float64, c.States)
+	for i, x := range target.Sample(rng, c.States) {
+		for j := range x {
+			x[j] = alpha*rng.NormFloat64() + beta*x[j]
+			flat = append(flat, float32(x[j]))
+		}
+		exact[i] = logZ + target.LogMarginal(s.Model.Interpolant, t, x) - s.Law.LogMarginal(s.Model.Interpolant, t, x)
+	}
+	states := tensors.FromFlatDataAndDimensions(flat, c.States, s.Law.Dim())
+	var rows []ValueRow
+	for _, n := range ns {
+		if n < 1 || c.Draws < 2*n {
+			return nil, fmt.Errorf("values from n = %d of %d draws: want at least two estimates", n, c.Draws)
+		}
+		estimates, err := s.estimates(b, t, states, n, c)
+		if err != nil {
+			return nil, err
+		}
+		row := ValueRow{T: t, N: n, States: c.States, Estimates: c.Draws / n, Value: stat.Mean(exact, nil)}
+		var variance, varianceOfBias float64
+		for i, v := range exact {
+			mean, sd := stat.MeanStdDev(estimates[i], nil)
+			row.Bias += (mean - v) / float64(c.States)
+			variance += sd * sd / float64(c.States)
+			varianceOfBias += sd * sd / float64(len(estimates[i])) / float64(c.States*c.States)
+		}
+		row.Spread, row.BiasSE = math.Sqrt(variance), math.Sqrt(varianceOfBias)
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// estimates returns those of each state, [states][estimates].
+func (s *Steering) estimates(b compute.Backend, t float64, states *tensors.Tensor, n int, c ValueConfig) ([][]float64, error) {
+	const rows = 1 << 20 // posterior samples of a call
+	each := c.Draws / n
+	perCall := max(1, min(each, rows/(n*c.States)))
+	exec, err := model.NewExec(b, s.Store, func(_ *model.Scope, x, rngState *Node) []*Node {
+		g := x.Graph()
+		rng := &mfm.RNG{State: rngState}
+		dims := x.Shape().Dimensions
+		many := Reshape(BroadcastToDims(InsertAxes(x, 1), dims[0], perCall, dims[1]), -1, dims[1])
+		at := BroadcastToDims(Scalar(g, x.DType(), t), many.Shape().Dim(0))
+		p := steer.Problem{Model: s.Model, Reward: s.Reward, Lambda: ScalarOne(g, x.DType())}
+		e := steer.MFMGF{Draws: steer.Draws{N: n, LeaveOneOut: c.LeaveOneOut}, Baseline: steer.MeanBaseline}
+		return []*Node{Reshape(e.Estimate(p, rng, steer.NewLedger(g), at, many, nil, false).Value, dims[0], perCall), rng.State}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("preparing the estimates: %w", err)
+	}
+	defer exec.Finalize()
+	rngState, err := RNGStateFromSeed(int64(c.Seed))
+	if err != nil {
+		return nil, fmt.Errorf("seed %d: %w", c.Seed, err)
+	}
+	out := make([][]float64, c.States)
+	for len(out[0])+perCall <= each {
+		x, err := states.LocalClone()
+		if err != nil {
+			return nil, fmt.Errorf("estimating values: %w", err)
+		}
+		got, err := exec.Call(x, rngState)
+		if err != nil {
+			return nil, fmt.Errorf("estimating values: %w", err)
+		}
+		rngState = got[1]
+		flat, err := tensors.CopyFlatData[float32](got[0])
+		if err != nil {
+			return nil, fmt.Errorf("estimating values: %w", err)
+		}
+		for i, row := range mfm.Rows(flat, perCall) {
+			out[i] = append(out[i], row...)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,93 @@
+package experiment_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/reward"
+)
+
+// With exact posterior draws the estimate of a mild reward's value has Jensen's bias, -Var[e^r]/(2 N E[e^r]²) to leading order, and the spread that goes with it; the jackknife has next to none.
+func TestValues(t *testing.T) {
+	b := backendtest.New(t)
+	// For a Gaussian law and a measurement the moments of e^r are closed forms themselves: E[e^{2r}] is the value of the reward with deviation σ/√2.
+	law, err := gmm.New([]float64{1}, [][]float64{{0.5, 0}}, [][][]float64{{{1, 0}, {0, 1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const sigma = 1.0
+	s, err := experiment.NewSteering("", law, reward.LinearGaussian{A: [][]float64{{1, 0}}, Y: []float64{1}, Sigma: sigma})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// At t = 0 all states have the law itself as their posterior: one value.
+	value := func(sigma float64) float64 {
+		_, logZ, err := law.Tilt([][]float64{{1, 0}}, []float64{1}, sigma)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return logZ
+	}
+	relative := math.Exp(value(sigma/math.Sqrt2)-2*value(sigma)) - 1 // Var[e^r]/E[e^r]²
+	rows, err := s.Values(b, 0, []int{8, 32}, experiment.ValueConfig{States: 16, Draws: 1 << 14, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows {
+		want := -relative / 2 / float64(r.N)
+		if math.Abs(r.Bias-want) > 4*r.BiasSE+2/float64(r.N*r.N) {
+			t.Errorf("n = %d: bias %.5f ± %.5f, want %.5f", r.N, r.Bias, r.BiasSE, want)
+		}
+		if spread := math.Sqrt(relative / float64(r.N)); math.Abs(r.Spread/spread-1) > 0.15 {
+			t.Errorf("n = %d: spread %.4f, want %.4f", r.N, r.Spread, spread)
+		}
+		if math.Abs(r.Value-value(sigma)) > 1e-9 {
+			t.Errorf("value %g, want %g", r.Value, value(sigma))
+		}
+	}
+	loo, err := s.Values(b, 0, []int{8}, experiment.ValueConfig{States: 16, Draws: 1 << 14, Seed: 1, LeaveOneOut: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := loo[0]; math.Abs(r.Bias) > 4*r.BiasSE+2./64/8 || math.Abs(r.Bias) > math.Abs(rows[0].Bias)/3 {
+		t.Errorf("jackknife: bias %.5f ± %.5f, without it %.5f", r.Bias, r.BiasSE, rows[0].Bias)
+	}
+}
+
+func TestValuesRefuse(t *testing.T) {
+	b := backendtest.New(t)
+	s, err := experiment.NewSteering("", gmm.Paper(), experiment.PaperReward())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := experiment.NewRewardSteering("", gmm.Paper(), []byte(`{"kind": "quadratic", "center": [0, 0], "weight": [1, 1]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, f := range map[string]func() error{
+		"[0, 1)": func() error {
+			_, err := s.Values(b, 1, []int{1}, experiment.ValueConfig{States: 2, Draws: 2})
+			return err
+		},
+		"2 states": func() error {
+			_, err := s.Values(b, 0, []int{1}, experiment.ValueConfig{States: 1, Draws: 2})
+			return err
+		},
+		"two estimates": func() error {
+			_, err := s.Values(b, 0, []int{4}, experiment.ValueConfig{States: 2, Draws: 7})
+			return err
+		},
+		"closed form": func() error {
+			_, err := other.Values(b, 0, []int{1}, experiment.ValueConfig{States: 2, Draws: 2})
+			return err
+		},
+	} {
+		if err := f(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want an error with %q, got %v", want, err)
+		}
+	}
+}
