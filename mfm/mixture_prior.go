@@ -19,11 +19,11 @@ import (
 //	I_1 = m + B z + w    z from a mixture in the span of B, w ~ N(0, V_w) in its complement.
 //
 // The complement's share of the velocity is that of [Gaussian]. The mixture's conditional drift is a closed form (GLASS, see [ConditionalDrift]), the flow map of that is not; it is integrated from s to u inside
-// the graph, by Heun's method in a few steps of rank dimensions, which cost a percent of what a network does. With p_{s,u} for the sum of both,
+// the graph, in a few steps of the midpoint rule in rank dimensions. With p_{s,u} for the sum of both,
 //
 //	v_{s,u} = p_{s,u} + σ_s F
 //
-// with σ_s and the network's inputs of the Gaussian law of the same moments, but for Fused, which is the data's mean under the mixture's law given x and the point X_{s,u} that p leads to. At F = 0 the map
+// with σ_s and the network's inputs of the Gaussian law of the same moments, but for Fused, which is the data's mean under the mixture's law given x and the point X_{s,u} that p leads to, and FusedT, which is taken there, too. At F = 0 the map
 // draws from the mixture's posteriors: the network is left with what sets data apart from the mixture. Still one evaluation of the network is a sample.
 type MixturePrior struct {
 	// Gaussian has the data's mean, and its variance, one number.
@@ -34,7 +34,7 @@ type MixturePrior struct {
 	Law *gmm.Mixture
 	// Rest is V_w, of each direction.
 	Rest float64
-	// Steps of Heun's method from s to u, two evaluations of the mixture's drift each.
+	// Steps from s to u, of two evaluations of the mixture's denoiser each.
 	Steps int
 }
 
@@ -88,8 +88,8 @@ func (p *MixturePrior) Validate() error {
 		return err
 	}
 	dim := len(p.Gaussian.Mean)
-	if len(p.Gaussian.Variance) != 1 || len(p.Gaussian.Basis) > 0 || len(p.Basis) != dim {
-		return fmt.Errorf("mixture prior: want a Gaussian with one variance, no basis, and as many means as Basis has rows, %d", len(p.Basis))
+	if len(p.Gaussian.Variance) != 1 || len(p.Gaussian.Basis) > 0 || p.Gaussian.NoFusion || len(p.Basis) != dim {
+		return fmt.Errorf("mixture prior: want a Gaussian with one variance, no basis, with fusion, and as many means as Basis has rows, %d", len(p.Basis))
 	}
 	for i, row := range p.Basis {
 		if len(row) != p.Law.Dim() {
@@ -118,7 +118,7 @@ func (p *MixturePrior) Velocity(ip Interpolant, f Network, in nn.Inputs) *Node {
 	centered.Xbar, centered.X = Sub(in.Xbar, Mul(whole.betaS, whole.mean)), whole.context
 	prior, mean := p.flow(ip, centered)
 	raw := whole.inputs(in)
-	raw.Fused, raw.FusedT = Div(mean, Sqrt(whole.variance)), p.Gaussian.fusedTime(ip, in.S, in.T)
+	raw.Fused, raw.FusedT = Div(mean, Sqrt(whole.variance)), p.Gaussian.fusedTime(ip, in.U, in.T)
 	return Add(Add(Mul(whole.slopeBeta, whole.mean), prior), Mul(whole.scale(), f(raw)))
 }
 
@@ -137,34 +137,86 @@ func (p *MixturePrior) flow(ip Interpolant, in nn.Inputs) (velocity, mean *Node)
 }
 
 // inside returns, in the span's coordinates, the average velocity and the data's mean given the point that it leads to.
+//
+// A Gaussian law of variance V has the posterior mean μ and variance c, and its flow keeps y = (x̄ - β_s μ)/√ν_s. Along the mixture's flow, with the angle tan φ = √c β_s/α_s,
+//
+//	dy/dφ = ((D - μ)/√c - y sin φ)/cos φ,
+//
+// D being the mixture's mean of the data given x̄ and x. Towards t = 1, where steps in s would leave noise standing, this is nearly constant: every component's posterior has that same variance there. The
+// midpoint rule takes equal steps of φ, and does not look at φ = π/2, s = 1.
 func (p *MixturePrior) inside(ip Interpolant, in nn.Inputs) (velocity, mean *Node) {
+	diagonal := in.S == in.U
 	in.Xbar, in.X = p.project(in.Xbar), p.project(in.X)
 	in = in.PerRow()
 	law := p.Law.OnGraph(in.X.Graph(), in.X.DType())
-	gap := Sub(in.U, in.S)
-	at := func(i int) *Node {
-		if i == p.Steps {
-			return in.U // without rounding
-		}
-		return Add(in.S, MulScalar(gap, float64(i)/float64(p.Steps)))
+	reference := (&Gaussian{Variance: []float64{p.spanVariance()}}).law(ip, in)
+	c, mu := reference.c, reference.mu
+	denoiser := func(s, xbar *Node) *Node {
+		t, look := EffectiveLook(ip, s, xbar, in.T, in.X)
+		return law.Denoiser(ip, t, look)
 	}
-	drift := func(s, z *Node) *Node {
-		return ConditionalDrift(ip, func(t, x, _ *Node) *Node { return law.Drift(ip, t, x) }, s, z, in.T, in.X, nil)
+	root := Sqrt(c)
+	rootS, rootU := Sqrt(reference.nuS), Sqrt(reference.nuU)
+	cos, sin := Div(reference.alphaS, rootS), Div(Mul(root, reference.betaS), rootS)
+	slope := func(cos, sin, y *Node) *Node {
+		s := EffectiveTime(ip, Mul(cos, root), sin)
+		alpha, beta, _, _ := ip.Graph(s)
+		xbar := Add(Mul(beta, mu), Mul(Sqrt(Add(Square(alpha), Mul(c, Square(beta)))), y))
+		deviation := Div(Sub(denoiser(Reshape(s, -1), xbar), mu), root)
+		return Div(Sub(deviation, Mul(y, sin)), MaxScalar(cos, 1e-3))
 	}
-	h := batch.Like(DivScalar(gap, float64(p.Steps)), in.X)
-	end := in.Xbar
+	start := Div(reference.r, rootS)
+	// The angle from s to u over u - s, finite at u = s.
+	gap := batch.Like(Sub(in.U, in.S), in.X)
+	rate := Mul(root, Sub(Mul(reference.slopeBeta, reference.alphaS), Mul(reference.slopeAlpha, reference.betaS)))
+	rate = Div(rate, Add(Add(Mul(reference.alphaS, reference.alphaU), Mul(c, Mul(reference.betaS, reference.betaU))), Mul(rootS, rootU)))
+	rate = Mul(MulScalar(rate, 2), arctanRatio(Mul(rate, gap)))
+
+	if diagonal {
+		k := slope(cos, sin, start)
+		return Add(reference.velocity(), Mul(Mul(rootU, rate), k)), denoiser(in.U, in.Xbar)
+	}
+	step := DivScalar(Mul(rate, gap), float64(p.Steps))
+	y := start
+	var sum *Node
 	for i := range p.Steps {
-		slope := drift(at(i), end)
-		slope = MulScalar(Add(slope, drift(at(i+1), Add(end, Mul(h, slope)))), 0.5)
-		end = Add(end, Mul(h, slope))
-		if velocity == nil {
-			velocity = slope
+		at := func(angle *Node, y *Node) *Node {
+			c, s := Cos(angle), Sin(angle)
+			return slope(Sub(Mul(cos, c), Mul(sin, s)), Add(Mul(sin, c), Mul(cos, s)), y)
+		}
+		k := at(MulScalar(step, float64(i)), y)
+		k = at(MulScalar(step, float64(i)+0.5), Add(y, Mul(MulScalar(step, 0.5), k)))
+		y = Add(y, Mul(step, k))
+		if sum == nil {
+			sum = k
 		} else {
-			velocity = Add(velocity, slope)
+			sum = Add(sum, k)
 		}
 	}
-	t, look := EffectiveLook(ip, in.U, end, in.T, in.X)
-	return DivScalar(velocity, float64(p.Steps)), law.Denoiser(ip, t, look)
+	velocity = Add(reference.velocity(), Mul(Mul(rootU, rate), DivScalar(sum, float64(p.Steps))))
+	return velocity, denoiser(in.U, Add(in.Xbar, Mul(gap, velocity)))
+}
+
+// arctanRatio returns arctan(w)/w for w in [0, 1]: the angle is halved twice, and its series then exact to float64.
+func arctanRatio(w *Node) *Node {
+	half := w
+	scale := OnesLike(w)
+	for range 2 {
+		down := AddScalar(Sqrt(OnePlus(Square(half))), 1)
+		half, scale = Div(half, down), MulScalar(Div(scale, down), 2)
+	}
+	square := Square(half)
+	series := ZerosLike(w)
+	for n := 10; n >= 0; n-- {
+		series = AddScalar(Mul(series, Neg(square)), 1/float64(2*n+1))
+	}
+	return Mul(series, scale)
+}
+
+// spanVariance returns the mean variance of the mixture along the axes of its space.
+func (p *MixturePrior) spanVariance() float64 {
+	spread := p.Law.Spread()
+	return spread * spread
 }
 
 // project returns Bᵀx, [batch, rank], of x [batch, ...].

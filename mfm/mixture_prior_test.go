@@ -192,3 +192,48 @@ func TestMixturePriorRefuses(t *testing.T) {
 		}
 	}
 }
+
+// at1 is a time that all rows of x have in common, [1].
+func at1(x *Node, t float64) *Node { return Reshape(Scalar(x.Graph(), x.DType(), t), 1) }
+
+// One step from noise to data in float32, as a sampler takes it: of one component it is the exact sample, of two what many steps give, both in units of the posterior's deviation, however narrow that is.
+func TestMixturePriorWhereThePosteriorIsNarrow(t *testing.T) {
+	const n = 64
+	for _, at := range []float64{0.5, 0.9, 0.99, 0.999} {
+		for _, components := range []int{1, 2} {
+			p, law := priorAndLaw(t, components)
+			rng := newRNG(5)
+			var eps, x [][]float64
+			for _, z := range law.Sample(rng, n) {
+				e, c := make([]float64, 3), make([]float64, 3)
+				for j := range z {
+					e[j], c[j] = rng.NormFloat64(), (1-at)*rng.NormFloat64()+at*z[j]
+				}
+				eps, x = append(eps, e), append(x, c)
+			}
+			samples := func(dtype dtypes.DType, steps int) []float64 {
+				p := *p
+				p.Steps = steps
+				var seen nn.Inputs
+				return evaluate(t, dtype, func(in []*Node) []*Node {
+					return []*Node{priorMap(mfm.Linear{}, &p, &seen).Posterior(weightless(), in[0], at1(in[0], at), in[1], nil)}
+				}, points(eps), points(x))[0]
+			}
+			want := samples(dtypes.Float64, 400)
+			if components == 1 {
+				want = flatten(n, func(i int) []float64 {
+					v, err := law.ConditionalFlowMap(mfm.Linear{}, 0, 1, eps[i], at, x[i])
+					if err != nil {
+						t.Fatal(err)
+					}
+					return v
+				})
+			}
+			got := samples(dtypes.Float32, 6)
+			deviation := (1 - at) / math.Hypot(1-at, at) // of a posterior whose data are wide
+			if e := floats.Distance(got, want, 2) / math.Sqrt(3*n) / deviation; !(e < 0.05) {
+				t.Errorf("t = %g, %d components: off by %.3f of the posterior's deviation", at, components, e)
+			}
+		}
+	}
+}

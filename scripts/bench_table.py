@@ -25,7 +25,7 @@ for i, (key, group) in enumerate(itertools.groupby(ours, key=lambda r: (r["case"
         row["jax_steps_per_s"] = statistics.mean(r["steps_per_s"] for r in jax)
         row["ratio"] = statistics.mean(a / b["steps_per_s"] for a, b in zip(rates, jax))
     for name in ("compile_s", "forward_ms", "jvp_ms", "double_reverse_ms", "peak_rss_mb"):
-        row[name] = statistics.mean(r[name] for r in group)
+        row[name] = statistics.mean(r[name] for r in group) or None  # 0 stands for what was not measured
     rows.append(row)
 out = pathlib.Path("figures/bench.json")
 out.parent.mkdir(exist_ok=True)

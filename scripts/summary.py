@@ -1,7 +1,7 @@
 """Prints the numbers of a run of notebooks as short tables, one row for each group of like measurements, and where to look.
 
 First those that the run has measured; after the quick preset, which measures a part, also the stored ones that the notebooks
-show. A file holds an object of figures, or an array of rows. Rows that agree in their texts (such as the loss) are one group; each
+show. A file holds an object of figures, or an array of rows. Rows that agree in their texts (such as the loss), and in n, are one group; each
 number is shown as its mean, and as its range over the group.
 """
 
@@ -13,8 +13,11 @@ STORED = pathlib.Path("figures")
 SHOWN = {  # the stored numbers that a notebook shows in its quick preset
     "02_gmm_posterior": ["gmm_posterior.json", "gmm_sweep.json", "gmm_parametrization.json"],
     "03_mnist_posterior": ["mnist_posterior.json"],
+    "04_gmm_steering": ["gmm_steering.json"],
+    "05_mnist_steering": ["mnist_steering.json", "mnist_best_of.json"],
 }
-KEYS = ("seed", "t", "step", "steps")  # numbers that say which measurement it is, not what was measured
+KEYS = ("seed", "t", "step", "steps", "n")  # numbers that say which measurement it is, not what was measured
+HIDDEN = ("cell", "images")  # texts that nobody reads
 
 
 def number(value):
@@ -28,12 +31,12 @@ def measured(row):
 def table_of_rows(rows):
     groups = {}
     for row in rows:
-        groups.setdefault(tuple((k, v) for k, v in row.items() if isinstance(v, str)), []).append(measured(row))
+        groups.setdefault(tuple((k, v) for k, v in row.items() if k == "n" or isinstance(v, str) and k not in HIDDEN), []).append(measured(row))
     names = list(dict.fromkeys(k for key in groups for k, _ in key))
     columns = list(dict.fromkeys(k for group in groups.values() for row in group for k in row))
     yield names + columns
     for key, group in groups.items():
-        cells = [dict(key).get(name, "") for name in names]
+        cells = [str(dict(key).get(name, "")) for name in names]
         for column in columns:
             values = [row[column] for row in group if column in row]
             span = f" ({number(min(values))}..{number(max(values))})" if len(set(values)) > 1 else ""

@@ -17,7 +17,7 @@ import (
 // What a steered run is that [BenchSteering] times.
 const benchParticles, benchDraws, benchSteps = 4096, 16, 500
 
-// BenchSteering measures steered runs, each of 500 steps of 4,096 particles in the plane in one compiled call: its steps a second. method is mfm-g or mfm-gf, of sixteen draws of a map of three layers of 32, whose weights are random.
+// BenchSteering measures steered runs, each of 500 steps of 4,096 particles in the plane in one compiled call: its steps a second. method is mfm-g or mfm-gf, of sixteen draws of a map of three layers of 32 that is not trained.
 func BenchSteering(ctx context.Context, b compute.Backend, method string, duration time.Duration) (BenchRow, error) {
 	row := BenchRow{Case: "steer", Loss: method}
 	cell := SteerCell{Method: method, N: benchDraws, Config: steer.DefaultConfig()}

@@ -58,7 +58,7 @@ func RunCells[C, R any](ctx context.Context, o Cells, cells []C, run func(ctx co
 	}
 	var rows []R
 	for i, cell := range cells {
-		name, err := cellName(cell)
+		name, err := CellName(cell)
 		if err != nil {
 			return rows, err
 		}
@@ -185,7 +185,7 @@ func readStored(path string, rows map[string]json.RawMessage) error {
 }
 
 // cellName is a hash of the settings.
-func cellName(cell any) (string, error) {
+func CellName(cell any) (string, error) {
 	raw, err := json.Marshal(cell)
 	if err != nil {
 		return "", fmt.Errorf("cells: encoding a cell: %w", err)

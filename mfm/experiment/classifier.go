@@ -28,7 +28,7 @@ type ClassifierConfig struct {
 	Train mfm.RunConfig `json:"train"`
 }
 
-// DefaultClassifierConfig is a small convolutional network, trained in three minutes on two CPU cores, one of noised images in nine (data/weights/classifier*/log.json).
+// DefaultClassifierConfig is a small convolutional network, trained in three to five minutes on two CPU cores, one of noised images in twelve (data/weights/classifier*/log.json).
 func DefaultClassifierConfig(noised bool) ClassifierConfig {
 	c := ClassifierConfig{Network: nn.DefaultClassifier(), Noised: noised, Shift: 2, Train: mfm.DefaultTrainConfig().RunConfig}
 	c.Train.Batch, c.Train.Steps = 128, 1500

@@ -29,6 +29,9 @@ func newDigits(config DigitsConfig, images *data.Images, parametrization func() 
 	if err := config.Check(images); err != nil {
 		return nil, err
 	}
+	if config.Parametrization != "mixture" {
+		config.Prior = nil // of which nothing depends
+	}
 	ip, err := mfm.InterpolantByName(config.Interpolant)
 	if err != nil {
 		return nil, err

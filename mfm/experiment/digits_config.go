@@ -29,7 +29,7 @@ func DefaultDigitsConfig() DigitsConfig {
 	c.Train.Optimizer.Method, c.Train.Optimizer.Rate, c.Train.Optimizer.Warmup = "muon", 5e-3, 200
 	c.Train.EMA = []float64{0.999}
 	c.Train.Loss.Distillation = mfm.Teacher
-	c.Train.Loss.Laws = mfm.Laws{ContextPower: 2, ContextZero: 0.2, StartPower: 1, WholeGap: 0.1}
+	c.Train.Loss.Laws = mfm.Laws{ContextPower: 2, ContextZero: 0.2, StartPower: 1, WholeGap: 0.2}
 	return c
 }
 

@@ -1,11 +1,9 @@
 package experiment
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 
 	"github.com/gomlx/gomlx/core/tensors"
@@ -28,7 +26,7 @@ type PriorConfig struct {
 
 // DefaultPrior is a mixture whose samples a classifier takes for digits.
 func DefaultPrior() PriorConfig {
-	return PriorConfig{Components: 64, Rank: 60, Fit: 15, Steps: 8, Moved: 4}
+	return PriorConfig{Components: 64, Rank: 60, Fit: 15, Steps: 6, Moved: 4}
 }
 
 // check returns an error unless there are enough images, of enough pixels.
@@ -49,11 +47,15 @@ func (c PriorConfig) check(images *data.Images) error {
 // fit returns the prior with numbers rounded to float32, as they are kept. The same images give the same prior.
 func (c PriorConfig) fit(images *data.Images) (*mfm.MixturePrior, error) {
 	rng := rand.New(rand.NewPCG(0, 0))
-	pixels := images.Float32()
+	rows := mfm.Rows(images.Float32(), images.Dim())
 	for range c.Moved {
-		pixels = append(pixels, images.Moved(rng, 1).Float32()...)
+		rows = append(rows, mfm.Rows(images.Moved(rng, 1).Float32(), images.Dim())...)
 	}
-	p, err := mfm.FitMixturePrior(mfm.Rows(pixels, images.Dim()), c.Rank, c.Steps, func(z [][]float64, floor float64) (*gmm.Mixture, error) {
+	if len(rows) > mostFitted {
+		rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+		rows = rows[:mostFitted]
+	}
+	p, err := mfm.FitMixturePrior(rows, c.Rank, c.Steps, func(z [][]float64, floor float64) (*gmm.Mixture, error) {
 		return gmm.Fit(z, gmm.FitConfig{Components: c.Components, Steps: c.Fit, Floor: floor}, rng)
 	})
 	if err != nil {
@@ -62,30 +64,31 @@ func (c PriorConfig) fit(images *data.Images) (*mfm.MixturePrior, error) {
 	return priorOf(priorTensors(p), c.Steps)
 }
 
+// mostFitted bounds the images that a mixture is fitted to, a random part of more, and with them its time and memory.
+const mostFitted = 50_000
+
 // priorFile is that of a run whose parametrization has a mixture.
 const priorFile = "prior.safetensors"
 
-// adoptPrior takes the prior that is kept in the run in dir, or else that of the run init whose weights this one begins with, for the one that was fitted: no rounding of another machine changes what a network
-// was trained for.
-func (e *Digits) adoptPrior(dirs ...string) error {
+// adoptPrior takes the prior that is kept in the run in dir, if that has begun, or else in the run init, if there is one whose weights this one begins with, for the one that was fitted: no rounding of another
+// machine changes what a network was trained for. It returns an error where that run has lost its prior.
+func (e *Digits) adoptPrior(dir, init string) error {
 	p, mixture := e.Map.Parametrization.(*mfm.MixturePrior)
 	if !mixture {
 		return nil
 	}
-	for _, dir := range dirs {
-		if dir == "" {
-			continue
-		}
-		kept, err := readPrior(dir, p.Steps)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err == nil {
-			e.Map.Parametrization = kept
-		}
-		return err
+	from := init
+	if dir != "" && begun(dir) {
+		from = dir
 	}
-	return nil
+	if from == "" {
+		return nil
+	}
+	kept, err := readPrior(from, p.Steps)
+	if err == nil {
+		e.Map.Parametrization = kept
+	}
+	return err
 }
 
 // keepPrior writes the prior, where there is one, into a run's folder.

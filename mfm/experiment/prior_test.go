@@ -95,6 +95,9 @@ func TestRunKeepsItsPrior(t *testing.T) {
 	if _, _, err := experiment.OpenDigits(dir, blots(1)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a run without its prior: %v", err)
 	}
+	if _, err := e.Train(t.Context(), b, experiment.RunOptions{Dir: dir}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("going on without its prior: %v", err)
+	}
 }
 
 func TestPriorRefuses(t *testing.T) {

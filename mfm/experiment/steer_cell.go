@@ -4,12 +4,13 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"hash"
 	"maps"
 	"slices"
 
-	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
+	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -97,17 +98,33 @@ func hashProblem(store *model.Store, spec any) (string, error) {
 		return "", err
 	}
 	h.Write(raw)
-	values := make(map[string]*tensors.Tensor)
+	values := make(checkpoint.Tensors)
 	for v := range store.IterVariables() {
 		if values[v.Path()], err = v.Value(); err != nil {
 			return "", err
 		}
 	}
+	if err := addTensors(h, values); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)[:8]), nil
+}
+
+// hashTensors returns a hash of tensors by name.
+func hashTensors(values checkpoint.Tensors) (string, error) {
+	h := sha256.New()
+	if err := addTensors(h, values); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)[:8]), nil
+}
+
+func addTensors(h hash.Hash, values checkpoint.Tensors) error {
 	for _, path := range slices.Sorted(maps.Keys(values)) {
 		h.Write([]byte(path))
 		if err := values[path].ConstBytes(func(data []byte) { h.Write(data) }); err != nil {
-			return "", err
+			return err
 		}
 	}
-	return fmt.Sprintf("%x", h.Sum(nil)[:8]), nil
+	return nil
 }

@@ -2,10 +2,13 @@ package experiment
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gomlx/compute"
@@ -16,7 +19,6 @@ import (
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
-	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
@@ -44,35 +46,6 @@ func digitsReward(of map[string]any) json.RawMessage {
 	return raw
 }
 
-// DigitsSteeringRow is the quality of steered images. Histograms are of the likeliest class; their target is that of the training images, each counted e^{λ r} times.
-type DigitsSteeringRow struct {
-	Method       string    `json:"method"`
-	Dynamics     string    `json:"dynamics"`
-	N            int       `json:"n"`
-	NFE          float64   `json:"nfe"` // for each sample
-	Seed         int64     `json:"seed"`
-	Samples      int       `json:"samples"`
-	Steps        int       `json:"steps"`
-	L2           float64   `json:"l2"`              // of the histogram by the first judge from the target's
-	L2Floor      float64   `json:"l2_floor"`        // root mean square of the same for as many draws from the target
-	L2Second     float64   `json:"l2_second_judge"` // by the second judge
-	Classes      []float64 `json:"classes"`
-	Target       []float64 `json:"target"`
-	Reward       float64   `json:"reward"` // mean of r over the samples; -Inf at 0
-	RewardSE     float64   `json:"reward_se"`
-	RewardTarget float64   `json:"reward_target"`  // the same of the target
-	Distance     float64   `json:"distance"`       // Fréchet's, squared, from the target in the second judge's features
-	DistFloor    float64   `json:"distance_floor"` // of as many draws from the target
-	Confident    float64   `json:"confident"`      // share with a class of probability above 0.9 by the second judge
-	Seconds      float64   `json:"seconds"`
-	Warnings     []string  `json:"warnings,omitempty"`
-	// Images are the first samples of seed 0, at most 20, side by side: a PNG.
-	Images []byte `json:"images,omitempty"`
-}
-
-// shownImages is how many samples a row keeps.
-const shownImages = 20
-
 // DigitsSteering steers samples of a map of images.
 type DigitsSteering struct {
 	Digits *Digits
@@ -82,9 +55,10 @@ type DigitsSteering struct {
 	// Problem is a hash of map and reward, by which results of different ones are told apart.
 	Problem string
 
-	judges   [2]judged
-	rewards  []float64 // of the training images
-	features [][]float64
+	judges      [2]judged
+	classifiers []string  // the folders of the reward's
+	rewards     []float64 // of the training images; what is no number has no weight
+	features    [][]float64
 }
 
 // judged is a classifier and what it says of the training images.
@@ -106,23 +80,16 @@ func NewDigitsSteering(b compute.Backend, c DigitsSteeringConfig, images *data.I
 	if s.Model, err = steer.FromMap(e.Map, store.Scope(mfm.WeightsScope), mfm.DefaultSamplerConfig()); err != nil {
 		return nil, err
 	}
-	opened := 0
 	s.Reward, err = reward.Parse(c.Reward, func(dir string) (reward.Logits, int, error) {
 		judge, err := OpenClassifier(b, dir, e.Shape())
 		if err != nil {
 			return nil, 0, err
 		}
-		opened++
-		logits, err := judge.Logits(store, fmt.Sprintf("reward_%d", opened))
+		logits, err := judge.Logits(store, rewardScope(len(s.classifiers)))
+		s.classifiers = append(s.classifiers, dir)
 		return logits, judge.Config.Network.Classes, err
 	})
 	if err != nil {
-		return nil, err
-	}
-	if s.Problem, err = hashProblem(store, struct {
-		Config DigitsConfig
-		Reward json.RawMessage
-	}{e.Config, c.Reward}); err != nil {
 		return nil, err
 	}
 	for i, dir := range []string{c.Judge, c.Second} {
@@ -136,13 +103,50 @@ func NewDigitsSteering(b compute.Backend, c DigitsSteeringConfig, images *data.I
 		}
 		s.judges[i], s.features = judged{Classifier: judge, classes: likeliest(probabilities)}, features // those of the second stay
 	}
+	if err := s.name(c); err != nil {
+		return nil, err
+	}
 	s.rewards, err = s.rewardsOf(b, images.Float32())
 	return s, err
 }
 
-// rewardsOf returns r of images, flat.
+// name sets Problem: a hash of the map with its prior, the reward, the images and the judges, not of the folders' names.
+func (s *DigitsSteering) name(c DigitsSteeringConfig) error {
+	problem := struct {
+		Config DigitsConfig
+		Reward string
+		Prior  string
+		Judges [2]string
+		Images [sha256.Size]byte
+	}{Config: s.Digits.Config, Reward: string(c.Reward), Images: sha256.Sum256(append(slices.Clone(s.Digits.Data.Pixels), s.Digits.Data.Labels...))}
+	var err error
+	for i, judge := range s.judges {
+		if problem.Judges[i], err = hashProblem(judge.store, judge.Config); err != nil {
+			return err
+		}
+	}
+	// The reward's classifiers are in the store, the folders that they came from say nothing more.
+	for i, dir := range s.classifiers {
+		quoted, _ := json.Marshal(dir) // strings always encode
+		problem.Reward = strings.ReplaceAll(problem.Reward, string(quoted), fmt.Sprintf("%q", rewardScope(i)))
+	}
+	if p, mixture := s.Digits.Map.Parametrization.(*mfm.MixturePrior); mixture {
+		if problem.Prior, err = hashTensors(priorTensors(p)); err != nil {
+			return err
+		}
+	}
+	s.Problem, err = hashProblem(s.Store, problem)
+	return err
+}
+
+func rewardScope(i int) string { return fmt.Sprintf("reward_%d", i+1) }
+
+// rewardsOf returns r of images, flat, a large negative number for what has no weight.
 func (s *DigitsSteering) rewardsOf(b compute.Backend, images []float32) ([]float64, error) {
-	exec, err := model.NewExec(b, s.Store, func(_ *model.Scope, x *Node) *Node { return s.Reward(x) })
+	exec, err := model.NewExec(b, s.Store, func(_ *model.Scope, x *Node) *Node {
+		usable, _ := reward.Usable(s.Reward(x))
+		return usable
+	})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the reward: %w", err)
 	}
@@ -184,8 +188,14 @@ func (s *DigitsSteering) Check(c SteerCell) error {
 	if c.Method == "exact" || c.Method == "smc-exact" {
 		return fmt.Errorf("method %s: images have no value in closed form", c.Method)
 	}
+	if effective := effectiveNumber(s.weights(c.Config.Lambda)); !(effective >= max(10, float64(len(s.rewards))/100)) {
+		return fmt.Errorf("lambda = %g: of %d training images some %.0f count under this reward, which are too few to compare with: take a smaller λ", c.Config.Lambda, len(s.rewards), effective)
+	}
 	return c.check(nil)
 }
+
+// effectiveNumber returns how many of weights that sum to one count, 1/Σ w².
+func effectiveNumber(w []float64) float64 { return 1 / floats.Dot(w, w) }
 
 // Run draws a cell's images and judges them.
 func (s *DigitsSteering) Run(ctx context.Context, b compute.Backend, c SteerCell) (DigitsSteeringRow, error) {
@@ -198,12 +208,22 @@ func (s *DigitsSteering) Run(ctx context.Context, b compute.Backend, c SteerCell
 	row.Seconds = time.Since(began).Seconds()
 	row.NFE = float64(got.Counts.NFE()) / float64(c.Samples)
 	row.Warnings = warnings(got, c.N)
+	if row.Diverged = !finite(samples); row.Diverged {
+		return row, nil
+	}
 	if c.Seed == 0 {
 		if row.Images, err = strip(samples, s.Digits.Shape(), shownImages); err != nil {
 			return row, err
 		}
 	}
 	return row, s.judge(&row, samples, c.Config.Lambda, rand.New(rand.NewPCG(uint64(c.Seed), 7)), b)
+}
+
+// leastReward is below every reward that counts, see [reward.Usable].
+const leastReward = -1e29
+
+func finite(values []float32) bool {
+	return !slices.ContainsFunc(values, func(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) })
 }
 
 // Draw returns a cell's images, flat, those with weights drawn again by weight, and what the run says of itself.
@@ -222,76 +242,4 @@ func (s *DigitsSteering) Draw(ctx context.Context, b compute.Backend, c SteerCel
 		return nil, nil, err
 	}
 	return got.Resampled(rand.New(rand.NewPCG(uint64(c.Seed), 6))), got, nil
-}
-
-// judge fills in what is said of samples.
-func (s *DigitsSteering) judge(row *DigitsSteeringRow, samples []float32, lambda float64, rng *rand.Rand, b compute.Backend) error {
-	weights := s.weights(lambda)
-	rewards, err := s.rewardsOf(b, samples)
-	if err != nil {
-		return err
-	}
-	row.Reward, row.RewardSE = meanSE(rewards)
-	row.RewardTarget = floats.Dot(weights, s.rewards)
-	for i, judge := range s.judges {
-		probabilities, features, err := judge.Evaluate(samples, 1)
-		if err != nil {
-			return err
-		}
-		target := make([]float64, judge.Config.Network.Classes)
-		for j, class := range judge.classes {
-			target[class] += weights[j]
-		}
-		shares, err := metric.Histogram(likeliest(probabilities), len(target))
-		if err != nil {
-			return err
-		}
-		l2 := floats.Distance(shares, target, 2)
-		if i == 0 {
-			row.Classes, row.Target, row.L2 = shares, target, l2
-			row.L2Floor = math.Sqrt((1 - floats.Dot(target, target)) / float64(len(probabilities)))
-			continue
-		}
-		row.L2Second = l2
-		for _, p := range probabilities {
-			if floats.Max(p) > 0.9 {
-				row.Confident += 1 / float64(len(probabilities))
-			}
-		}
-		if err := s.distances(row, features, weights, rng); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// distances fills in Fréchet's distance of features from those of the target, and its floor.
-func (s *DigitsSteering) distances(row *DigitsSteeringRow, features [][]float64, weights []float64, rng *rand.Rand) error {
-	reference, err := metric.NewMoments(s.features, weights)
-	if err != nil {
-		return err
-	}
-	drawn := make([][]float64, len(features))
-	for i := range drawn {
-		drawn[i] = s.features[draw(rng, weights)]
-	}
-	for to, set := range map[*float64][][]float64{&row.Distance: features, &row.DistFloor: drawn} {
-		moments, err := metric.NewMoments(set, nil)
-		if err != nil {
-			return err
-		}
-		if *to, err = metric.Frechet(moments, reference); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// likeliest returns the class of largest probability in each row.
-func likeliest(probabilities [][]float64) []int {
-	out := make([]int, len(probabilities))
-	for i, p := range probabilities {
-		out[i] = argmax(p)
-	}
-	return out
 }

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"image/png"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/gomfm/gomfm/mfm/experiment"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -38,6 +40,13 @@ func digitsRuns(t *testing.T) experiment.DigitsSteeringConfig {
 	}
 	c.Reward = experiment.ClassReward(c.Judge, 1)
 	return c
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // A run tells of its own images what the classifiers say of them; steered by a class's log-probability it draws more of that class than the model alone.
@@ -87,6 +96,68 @@ func TestDigitsSteering(t *testing.T) {
 		if d := math.Hypot(row.Classes[0]-row.Target[0], row.Classes[1]-row.Target[1]); math.Abs(d-row.L2) > 1e-9 {
 			t.Errorf("%s: L2 %g, the histograms' %g", m.Method, row.L2, d)
 		}
+		for i, folder := range []string{c.Judge, c.Second} {
+			judge, err := experiment.OpenClassifier(b, folder, []int{4, 4, 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			probabilities, features, err := judge.Evaluate(samples, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The target is the training images', each as often as its reward, the first judge's probability of the class, says.
+			images := blots(1).Float32()
+			of, featuresOf, err := judge.Evaluate(images, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first, err := experiment.OpenClassifier(b, c.Judge, []int{4, 4, 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			weights, err := first.Probabilities(images, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			target, shares, total, confident := [2]float64{}, [2]float64{}, 0.0, 0.0
+			w := make([]float64, len(of))
+			for j, p := range of {
+				w[j] = weights[j][1]
+				total += w[j]
+				target[b2i(p[1] > p[0])] += w[j]
+			}
+			for _, p := range probabilities {
+				shares[b2i(p[1] > p[0])] += 1. / 64
+				if max(p[0], p[1]) > 0.9 {
+					confident += 1. / 64
+				}
+			}
+			l2 := math.Hypot(shares[0]-target[0]/total, shares[1]-target[1]/total)
+			if got := []float64{row.L2, row.L2Second}[i]; math.Abs(got-l2) > 1e-5 {
+				t.Errorf("%s: L2 by judge %d is %g, want %g", m.Method, i, got, l2)
+			}
+			if i == 0 {
+				continue
+			}
+			a, err := metric.NewMoments(features, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for j := range w {
+				w[j] /= total
+			}
+			reference, err := metric.NewMoments(featuresOf, w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			distance, err := metric.Frechet(a, reference)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if math.Abs(row.Confident-confident) > 1e-9 || math.Abs(row.Distance-distance) > 1e-3*(1+distance) || row.DistFloor <= 0 {
+				t.Errorf("%s: confident %g, want %g; distance %g, want %g; floor %g", m.Method, row.Confident, confident, row.Distance, distance, row.DistFloor)
+			}
+		}
 		if want := math.Sqrt(2 * row.Target[0] * row.Target[1] / 64); math.Abs(row.L2Floor-want) > 1e-9 {
 			t.Errorf("%s: floor %g, want %g", m.Method, row.L2Floor, want)
 		}
@@ -98,6 +169,32 @@ func TestDigitsSteering(t *testing.T) {
 	}
 	if err := s.Check(cell("exact", 1)); err == nil || !strings.Contains(err.Error(), "closed form") {
 		t.Errorf("the exact value of images: %v", err)
+	}
+	// Where classifiers lie says nothing, which they are does.
+	moved := c
+	moved.Judge = filepath.Join(t.TempDir(), "moved")
+	if err := os.CopyFS(moved.Judge, os.DirFS(c.Judge)); err != nil {
+		t.Fatal(err)
+	}
+	moved.Reward = experiment.ClassReward(moved.Judge, 1)
+	swapped := c
+	swapped.Second = c.Judge
+	for config, same := range map[*experiment.DigitsSteeringConfig]bool{&moved: true, &swapped: false} {
+		other, err := experiment.NewDigitsSteering(b, *config, blots(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (other.Problem == s.Problem) != same {
+			t.Errorf("%+v is the same problem: %v, want %v", config, !same, same)
+		}
+	}
+	if other, err := experiment.NewDigitsSteering(b, c, blots(2)); err != nil || other.Problem == s.Problem {
+		t.Errorf("other images are the same problem (%v)", err)
+	}
+	far := cell("mfm-gf", 2)
+	far.Config.Lambda = 1e4
+	if err := s.Check(far); err == nil || !strings.Contains(err.Error(), "smaller λ") {
+		t.Errorf("a reward that few images have: %v", err)
 	}
 	c.Reward = experiment.ClassReward(c.Judge, 0)
 	other, err := experiment.NewDigitsSteering(b, c, blots(1))

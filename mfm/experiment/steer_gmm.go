@@ -32,11 +32,12 @@ type SteeringRow struct {
 	N        int       `json:"n"`
 	NFE      float64   `json:"nfe"` // for each sample
 	Seed     int64     `json:"seed"`
-	SW2      float64   `json:"sw2"`     // sliced W2 to exact samples of the target
-	MMD      float64   `json:"mmd"`     // squared MMD to them, without bias
-	Floor    float64   `json:"floor"`   // sliced W2 between two sets of exact samples
-	Weights  []float64 `json:"weights"` // of the target's components among the samples
-	Seconds  float64   `json:"seconds"` // of drawing, compiling included
+	SW2      float64   `json:"sw2"`                // sliced W2 to exact samples of the target
+	MMD      float64   `json:"mmd"`                // squared MMD to them, without bias
+	Floor    float64   `json:"floor"`              // sliced W2 between two sets of exact samples
+	Weights  []float64 `json:"weights"`            // of the target's components among the samples
+	Diverged bool      `json:"diverged,omitempty"` // some samples are not finite: nothing else is told of them
+	Seconds  float64   `json:"seconds"`            // of drawing, compiling included
 	Warnings []string  `json:"warnings,omitempty"`
 }
 
@@ -134,6 +135,9 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c SteerCell) (Ste
 	row.Seconds = time.Since(began).Seconds()
 	row.NFE = float64(got.Counts.NFE()) / float64(c.Samples)
 	row.Warnings = warnings(got, c.N)
+	if row.Diverged = !finite(got.Samples); row.Diverged {
+		return row, nil
+	}
 	return row, row.compare(samples, target, s.Model.Interpolant, rng)
 }
 

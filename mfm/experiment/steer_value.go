@@ -69,7 +69,7 @@ func (s *Steering) Values(b compute.Backend, t float64, ns []int, c ValueConfig)
 		if err != nil {
 			return nil, err
 		}
-		row := ValueRow{T: t, N: n, States: c.States, Estimates: c.Draws / n, Value: stat.Mean(exact, nil)}
+		row := ValueRow{T: t, N: n, States: c.States, Estimates: len(estimates[0]), Value: stat.Mean(exact, nil)}
 		var variance, varianceOfBias float64
 		for i, v := range exact {
 			mean, sd := stat.MeanStdDev(estimates[i], nil)

@@ -37,15 +37,16 @@ func Fit(samples [][]float64, c FitConfig, rng *rand.Rand) (*Mixture, error) {
 		x.SetRow(i, row)
 	}
 	shares := kMeans(x, c.Components, c.Steps, rng)
-	var m *Mixture
-	for range c.Steps {
-		var err error
-		if m, err = maximize(x, shares, c.Floor); err != nil {
+	for i := 1; ; i++ {
+		m, err := maximize(x, shares, c.Floor)
+		if err != nil {
 			return nil, fmt.Errorf("fitting a mixture: %w", err)
+		}
+		if i == c.Steps {
+			return m, nil
 		}
 		shares = m.expect(x)
 	}
-	return m, nil
 }
 
 // kMeans returns the samples' shares of the clusters, [clusters][n], 0 or 1.
@@ -83,16 +84,18 @@ func kMeans(x *mat.Dense, clusters, steps int, rng *rand.Rand) [][]float64 {
 				}
 			}
 		})
-		counts := make([]float64, clusters)
-		for k := range centers {
-			centers[k] = make([]float64, dim)
+		counts, sums := make([]float64, clusters), make([][]float64, clusters)
+		for k := range sums {
+			sums[k] = make([]float64, dim)
 		}
 		for i, k := range cluster {
-			floats.Add(centers[k], x.RawRowView(i))
+			floats.Add(sums[k], x.RawRowView(i))
 			counts[k]++
 		}
-		for k := range centers {
-			floats.Scale(1/max(counts[k], 1), centers[k])
+		for k, n := range counts {
+			if n > 0 { // a cluster without samples stays where it is
+				floats.ScaleTo(centers[k], 1/n, sums[k])
+			}
 		}
 	}
 	shares := make([][]float64, clusters)

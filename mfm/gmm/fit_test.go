@@ -104,3 +104,33 @@ func TestFitRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Where parts overlap, weights and covariances matter for who a sample belongs to: the likelihood never falls, and ends above that of the law that the samples were drawn from.
+func TestFitOfPartsThatOverlap(t *testing.T) {
+	law, err := gmm.New([]float64{1, 4}, [][]float64{{0, 0}, {1.5, 0}}, [][][]float64{{{0.1, 0}, {0, 0.1}}, {{1, 0.3}, {0.3, 2}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples := law.Sample(rand.New(rand.NewPCG(2, 2)), 2000)
+	likelihood := func(m *gmm.Mixture) (sum float64) {
+		for _, x := range samples {
+			sum += m.LogDensity(x) / float64(len(samples))
+		}
+		return sum
+	}
+	last := math.Inf(-1)
+	for _, steps := range []int{30, 60, 120, 240} { // after as many of k-means, which has come to rest by then
+		fit, err := gmm.Fit(samples, gmm.FitConfig{Components: 2, Steps: steps, Floor: 1e-9}, rand.New(rand.NewPCG(1, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l := likelihood(fit); l < last-1e-9 {
+			t.Errorf("after %d steps the likelihood is %.6f, before %.6f", steps, l, last)
+		} else {
+			last = l
+		}
+	}
+	if want := likelihood(law); last < want {
+		t.Errorf("likelihood %.4f, that of the law itself %.4f", last, want)
+	}
+}

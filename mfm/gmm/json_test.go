@@ -124,3 +124,16 @@ func FuzzFromJSON(f *testing.F) {
 		}
 	})
 }
+
+// The mixtures that come with the package can be read.
+func TestShippedMixtures(t *testing.T) {
+	paths, err := filepath.Glob("../../data/mixtures/*.json")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("mixtures %v, %v", paths, err)
+	}
+	for _, path := range paths {
+		if m, err := gmm.ReadFile(path); err != nil || m.Dim() != 2 || m.Len() < 4 {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}

@@ -19,7 +19,7 @@ type Inputs struct {
 	T    *Node // time of the context, in [0, 1], [batch]
 	Xbar *Node // state of the conditional flow at time s, [batch, ...]
 	X    *Node // context x_t that the posterior is conditioned on, same shape as Xbar
-	// What x̄ and x say together about the data: Fused of Xbar's shape, FusedT in [0, 1], [batch], how much that is. Both are nil
+	// What x̄ and x say together about the data: Fused of Xbar's shape, FusedT in [0, 1], [batch], how much that is; of a parametrization with a flow of its own, what they say where that has led x̄ at U. Both are nil
 	// where the parametrization gives none; a backbone may leave them aside, for they follow from the other fields.
 	Fused, FusedT *Node
 	Class         *Node // class labels, int32 [batch], the number of classes standing for "no class"; nil: unconditional

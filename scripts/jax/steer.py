@@ -11,6 +11,7 @@ arguments = argparse.ArgumentParser()
 arguments.add_argument("--loss", choices=["mfm-g", "mfm-gf"], required=True)
 arguments.add_argument("--seconds", type=float, default=10)
 a = arguments.parse_args()
+jax.config.update("jax_default_prng_impl", "rbg")  # XLA's own generator, as GoMLX has it
 particles, draws, steps = 4096, 16, 500
 rng = np.random.default_rng(0)
 sizes = [3 * 2 + 4 * 9, 32, 32, 32, 2]

@@ -15,7 +15,7 @@ func bench(ctx context.Context, s *shell, args []string) error {
 	f := newFlags("bench").withBackend().withJSON()
 	name := f.String("case", "mlp", "`name` of the case: mlp (the mixture) or unet (digits), which are trained, or steer")
 	loss := f.String("loss", string(mfm.Semigroup), "`name` of the loss: semigroup, meanflow, eulerian, lagrangian or diagonal; of --case steer, the method: mfm-g or mfm-gf")
-	seconds := f.Float64("seconds", 10, "`time` to measure the training step for; the passes take three quarters of it more")
+	seconds := f.Float64("seconds", 10, "`time` to measure for; the passes of a training take three quarters of it more")
 	if _, err := f.parse(s, args); err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func commands() []command {
 		{"steer gmm", "draw from a mixture tilted by a reward, a grid of settings", steerGMM},
 		{"steer digits", "draw images tilted by a reward, a grid of settings", steerDigits},
 		{"steer merge", "put the results of steer's shards together", steerMerge},
-		{"bench", "measure the speed of a training step", bench},
+		{"bench", "measure the speed of a training step or of a steered run", bench},
 		{"data inspect", "check a pair of IDX files and say what is in them", dataInspect},
 		{"data mnist", "download MNIST, 60,000 + 10,000 digits", dataMNIST},
 		{"info", "versions, backend and every default", info},

@@ -74,13 +74,13 @@ func (f *steerFlags) cells() ([]experiment.SteerCell, error) {
 				if err != nil {
 					return nil, fmt.Errorf("n %q: give numbers separated by commas", *f.draws)
 				}
-				if strings.HasSuffix(method, "dps") || method == "exact" || method == "unsteered" { // which draw nothing
+				if strings.HasSuffix(method, "dps") || strings.HasSuffix(method, "exact") || method == "unsteered" { // which draw nothing
 					if n = 1; i > 0 {
 						continue
 					}
 				}
 				for seed := range seeds {
-					c := experiment.SteerCell{Method: method, N: n, Samples: *f.samples, Seed: int64(seed), Config: config, Antithetic: *f.antithetic, LeaveOneOut: *f.leaveOneOut}
+					c := experiment.SteerCell{Method: method, N: n, Samples: *f.samples, Seed: int64(seed), Config: config}
 					c.Config.Dynamics = steer.Dynamics(dynamics)
 					switch {
 					case strings.HasPrefix(method, "smc-"):
@@ -89,6 +89,9 @@ func (f *steerFlags) cells() ([]experiment.SteerCell, error) {
 						}
 					case strings.HasPrefix(method, "search-"):
 						c.Particles = max(*f.particles, 1)
+					}
+					if strings.HasSuffix(method, "mfm-g") || strings.HasSuffix(method, "mfm-gf") {
+						c.Antithetic, c.LeaveOneOut = *f.antithetic, *f.leaveOneOut
 					}
 					if strings.HasSuffix(method, "mfm-gf") {
 						c.Baseline = steer.Baseline(*f.baseline)

@@ -79,7 +79,7 @@ func trainDigits(ctx context.Context, s *shell, args []string) error {
 	if err != nil {
 		return invalid{err}
 	}
-	return f.train(ctx, s, experiment.KindDigits, config, c.line(), c.folder(), func(b compute.Backend, o experiment.RunOptions) error {
+	return f.train(ctx, s, experiment.KindDigits, e.Config, c.line(), c.folder(), func(b compute.Backend, o experiment.RunOptions) error {
 		_, err := e.Train(ctx, b, o)
 		return err
 	})

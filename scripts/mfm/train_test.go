@@ -236,7 +236,35 @@ func TestDigits(t *testing.T) {
 		t.Errorf("more contexts than images: exit code %d, %q", code, stderr)
 	}
 	t.Run("eval", func(t *testing.T) { judged(t, out, dir) })
+	t.Run("steer", func(t *testing.T) { steered(t, out, dir) })
 	t.Run("classes", func(t *testing.T) { withClasses(t, config, dir) })
+}
+
+// steered steers the map of run to bright images by the classifier that judged has trained in dir.
+func steered(t *testing.T, run, dir string) {
+	judge := filepath.Join(dir, "judge")
+	args := []string{"steer", "digits", "--checkpoint", run, "--judge", judge, "--second", judge, "--data", dir, "--steps", "4", "--samples", "6", "--out", filepath.Join(dir, "cells")}
+	rows := decode[[]experiment.DigitsSteeringRow](t, must(t, append(args, "--reward", "class:1", "--method", "unsteered,mfm-gf", "--n", "2", "--json")...))
+	if len(rows) != 2 || rows[0].Samples != 6 || rows[1].NFE != 20 || len(rows[1].Classes) != 10 || rows[1].Target[1] < 0.6 || len(rows[0].Images) == 0 {
+		for i := range rows {
+			rows[i].Images = nil
+		}
+		t.Errorf("rows %+v", rows)
+	}
+	if table := must(t, append(args, "--reward", "class:1", "--method", "unsteered")...); strings.Count(table, "\n") != 2 || !strings.Contains(table, "unsteered") {
+		t.Errorf("table %q", table)
+	}
+	for want, more := range map[string][]string{
+		"--second":    {"--second", ""},
+		"class:K":     {"--reward", "class:bright"},
+		"no name":     {"--reward", "luck"},
+		"closed form": {"--method", "exact"},
+		"class 12":    {"--reward", "class:12"},
+	} {
+		if code, _, stderr := invoke(t.Context(), append(slices.Clone(args), more...)...); code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit code %d, %q; want 2 and %q", more, code, stderr, want)
+		}
+	}
 }
 
 // withClasses trains a map with classes in two runs, of which the second begins with the weights of the first, and guides it to one of them.
