@@ -237,3 +237,23 @@ func TestMixturePriorWhereThePosteriorIsNarrow(t *testing.T) {
 		}
 	}
 }
+
+// Off the diagonal the network is shown the law's mean of the data at the point that the prior leads to.
+func TestMixturePriorShowsWhereItLeads(t *testing.T) {
+	p, law := priorAndLaw(t, 2)
+	const n = 32
+	c := situationsOf(law, mfm.Linear{}, n)
+	var seen nn.Inputs
+	got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+		x := priorMap(mfm.Linear{}, p, &seen).Flow(weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]})
+		return []*Node{seen.Fused, x}
+	}, c.inputs()...)
+	ends := rowsOf(got[1], 3)
+	near(t, "mean", got[0], flatten(n, func(i int) []float64 {
+		d := law.ConditionalDenoiser(mfm.Linear{}, c.u[i], ends[i], c.t[i], c.x[i])
+		for j := range d {
+			d[j] = (d[j] - p.Gaussian.Mean[j]) / math.Sqrt(0.7)
+		}
+		return d
+	}), 1e-5)
+}

@@ -23,7 +23,7 @@ import (
 
 // BenchRow is the speed of one training step and of the passes it is made of, or of a steered run. Times depend on the machine.
 type BenchRow struct {
-	Case            string  `json:"case"` // "mlp": the mixture, batch 1,024; "unet": digits, batch 64; "steer": see [BenchSteering]
+	Case            string  `json:"case"` // "mlp": the mixture, batch 1,024; "unet": digits, batch 64; "steer": see [SteerBench]
 	Loss            string  `json:"loss"` // of "steer" the method
 	StepsPerSecond  float64 `json:"steps_per_s"`
 	CompileSeconds  float64 `json:"compile_s"`         // until the first step is done

@@ -9,22 +9,41 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
-	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// What a steered run is that [BenchSteering] times.
-const benchParticles, benchDraws, benchSteps = 4096, 16, 500
+// SteerBench is a steered run that [BenchSteering] times: of particles in the plane, by a map of three layers of 32 that is not trained.
+type SteerBench struct {
+	Method    string `json:"method"` // mfm-g or mfm-gf
+	Particles int    `json:"particles"`
+	Draws     int    `json:"draws"`
+	Steps     int    `json:"steps"`
+	Rows      int    `json:"rows"` // that the network sees at a time, see [steer.Steerer].Batch
+}
 
-// BenchSteering measures steered runs, each of 500 steps of 4,096 particles in the plane in one compiled call: its steps a second. method is mfm-g or mfm-gf, of sixteen draws of a map of three layers of 32 that is not trained.
-func BenchSteering(ctx context.Context, b compute.Backend, method string, duration time.Duration) (BenchRow, error) {
-	row := BenchRow{Case: "steer", Loss: method}
-	cell := SteerCell{Method: method, N: benchDraws, Config: steer.DefaultConfig()}
-	if method != "mfm-g" && method != "mfm-gf" {
-		return row, fmt.Errorf("method %q is not timed: use mfm-g or mfm-gf", method)
+// DefaultSteerBench is 500 steps of 4,096 particles with sixteen draws each, all in one compiled call.
+func DefaultSteerBench() SteerBench {
+	return SteerBench{Method: "mfm-g", Particles: 4096, Draws: 16, Steps: 500, Rows: 4096 * 16}
+}
+
+// SteerBenchRow is what a steered run costs.
+type SteerBenchRow struct {
+	BenchRow
+	SteerBench
+}
+
+// BenchSteering measures steered runs for about the given time, two at least: their steps a second, all particles together.
+func BenchSteering(ctx context.Context, b compute.Backend, c SteerBench, duration time.Duration) (SteerBenchRow, error) {
+	row := SteerBenchRow{BenchRow{Case: "steer", Loss: c.Method}, c}
+	if c.Method != "mfm-g" && c.Method != "mfm-gf" {
+		return row, fmt.Errorf("method %q is not timed: use mfm-g or mfm-gf", c.Method)
 	}
-	cell.Config.Steps = benchSteps
+	if c.Rows < 1 || c.Particles < 1 {
+		return row, fmt.Errorf("%d particles in calls of %d rows: both must be positive", c.Particles, c.Rows)
+	}
+	cell := SteerCell{Method: c.Method, N: c.Draws, Config: steer.DefaultConfig()}
+	cell.Config.Steps = c.Steps
 	m, err := cell.SteerMethod(nil)
 	if err != nil {
 		return row, err
@@ -43,23 +62,30 @@ func BenchSteering(ctx context.Context, b compute.Backend, method string, durati
 	if err != nil {
 		return row, err
 	}
-	s, err := steer.New(b, store, from, PaperReward().Reward(), []int{gmm.Paper().Dim()}, m)
+	s, err := steer.New(b, store, from, PaperReward().Reward(), e.Shape(), m)
 	if err != nil {
 		return row, err
 	}
 	defer s.Finalize()
-	s.Batch = benchParticles * benchDraws
-	start, runs := time.Now(), 0
-	for ; runs == 0 || time.Since(start) < duration; runs++ {
-		if _, err := s.Sample(ctx, int64(runs), benchParticles, nil); err != nil {
+	s.Batch = c.Rows
+	run := func(seed int) error {
+		_, err := s.Sample(ctx, int64(seed), c.Particles, nil)
+		return err
+	}
+	start := time.Now()
+	if err := run(0); err != nil {
+		return row, err
+	}
+	row.CompileSeconds = time.Since(start).Seconds() // and the first run
+	start = time.Now()
+	runs := 0
+	for runs == 0 || time.Since(start) < duration {
+		runs++
+		if err := run(runs); err != nil {
 			return row, err
 		}
-		if row.CompileSeconds == 0 {
-			row.CompileSeconds = time.Since(start).Seconds() // and the first run
-			start, runs = time.Now(), -1
-		}
 	}
-	row.StepsPerSecond = float64(runs*benchSteps) / time.Since(start).Seconds()
+	row.StepsPerSecond = float64(runs*c.Steps) / time.Since(start).Seconds()
 	row.PeakRSSMB = peakRSS()
 	return row, nil
 }

@@ -15,10 +15,17 @@ func TestBench(t *testing.T) {
 	wantError(t, "an unknown case", err, `case "gpt" is unknown`)
 	_, err = experiment.Bench(t.Context(), b, "mlp", "hinge", time.Second)
 	wantError(t, "an unknown loss", err, `loss "hinge"`)
-	_, err = experiment.BenchSteering(t.Context(), b, "dps", time.Second)
+	steered := experiment.DefaultSteerBench()
+	steered.Method = "dps"
+	_, err = experiment.BenchSteering(t.Context(), b, steered, time.Second)
 	wantError(t, "a method that is not timed", err, `method "dps"`)
 	if testing.Short() {
 		t.Skip("a batch of 1,024 takes too long on the pure-Go backend")
+	}
+	steered = experiment.SteerBench{Method: "mfm-gf", Particles: 64, Draws: 2, Steps: 5, Rows: 32}
+	run, err := experiment.BenchSteering(t.Context(), b, steered, time.Millisecond)
+	if err != nil || run.Case != "steer" || run.SteerBench != steered || !(run.StepsPerSecond > 0 && run.CompileSeconds > 0) {
+		t.Errorf("row %+v, %v", run, err)
 	}
 	// The loss with the smallest graph.
 	start := time.Now()

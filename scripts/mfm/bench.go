@@ -16,6 +16,11 @@ func bench(ctx context.Context, s *shell, args []string) error {
 	name := f.String("case", "mlp", "`name` of the case: mlp (the mixture) or unet (digits), which are trained, or steer")
 	loss := f.String("loss", string(mfm.Semigroup), "`name` of the loss: semigroup, meanflow, eulerian, lagrangian or diagonal; of --case steer, the method: mfm-g or mfm-gf")
 	seconds := f.Float64("seconds", 10, "`time` to measure for; the passes of a training take three quarters of it more")
+	steered := experiment.DefaultSteerBench()
+	f.IntVar(&steered.Particles, "particles", steered.Particles, "`number` of particles of --case steer")
+	f.IntVar(&steered.Draws, "draws", steered.Draws, "`number` of draws for each of them")
+	f.IntVar(&steered.Steps, "steps", steered.Steps, "`number` of its steps")
+	f.IntVar(&steered.Rows, "rows", steered.Rows, "`number` of rows that the network sees at a time")
 	if _, err := f.parse(s, args); err != nil {
 		return err
 	}
@@ -42,18 +47,23 @@ func bench(ctx context.Context, s *shell, args []string) error {
 	}
 	defer b.Finalize()
 	duration := time.Duration(*seconds * float64(time.Second))
-	measure := func() (experiment.BenchRow, error) {
-		if *name == "steer" {
-			return experiment.BenchSteering(ctx, b, *loss, duration)
+	var row experiment.BenchRow
+	var all any
+	if *name == "steer" {
+		steered.Method = *loss
+		measured, err := experiment.BenchSteering(ctx, b, steered, duration)
+		if err != nil {
+			return err
 		}
-		return experiment.Bench(ctx, b, *name, config.Consistency, duration)
-	}
-	row, err := measure()
-	if err != nil {
-		return err
+		row, all = measured.BenchRow, measured
+	} else {
+		if row, err = experiment.Bench(ctx, b, *name, config.Consistency, duration); err != nil {
+			return err
+		}
+		all = row
 	}
 	if *f.json {
-		return writeJSON(s.stdout, row)
+		return writeJSON(s.stdout, all)
 	}
 	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "case\tloss\tsteps/s\tcompile s\tforward ms\tforward+JVP ms\tdouble reverse ms\tpeak MB\t")
