@@ -122,6 +122,11 @@ func (s *Steerer) microbatch(n int) int {
 	}
 	limit = max(limit/s.method.Rows(), 1)
 	calls := (n + limit - 1) / limit
+	for more := calls; more <= 2*calls; more++ {
+		if n%more == 0 { // no sample is drawn in vain
+			return n / more
+		}
+	}
 	return (n + calls - 1) / calls
 }
 
