@@ -29,9 +29,10 @@ func NewMoments(samples [][]float64, weights []float64) (Moments, error) {
 			return Moments{}, fmt.Errorf("weight %d is %v: must be finite and not negative", i, w)
 		}
 	}
-	total, scaled := float64(len(samples)), weights
+	scaled := weights
 	if weights != nil {
-		if total = floats.Sum(weights); total == 0 {
+		total := floats.Sum(weights)
+		if total == 0 {
 			return Moments{}, fmt.Errorf("the weights are all zero")
 		}
 		scaled = make([]float64, len(weights)) // to a sum of the number of samples, less one of which a covariance is divided by
