@@ -26,7 +26,7 @@ func TestPresetsAreSound(t *testing.T) {
 		}
 		digits, err := experiment.DigitsPreset(name)
 		if err == nil {
-			_, err = experiment.NewDigits(digits, images)
+			err = digits.Check(images)
 		}
 		if err != nil {
 			t.Errorf("digits, %s: %v", name, err)
