@@ -130,11 +130,7 @@ func MergeCells(from ...string) ([]json.RawMessage, error) {
 
 // WriteRows writes rows of [MergeCells] to a file, one a line, as [Cells].Stored reads them. The file is the old one or the new one at every moment.
 func WriteRows(path string, rows []json.RawMessage) error {
-	temporary := path + ".tmp"
-	if err := os.WriteFile(temporary, JoinRows(rows), 0o644); err != nil {
-		return fmt.Errorf("rows: %w", err)
-	}
-	if err := os.Rename(temporary, path); err != nil {
+	if err := replaceFile(path, JoinRows(rows)); err != nil {
 		return fmt.Errorf("rows: %w", err)
 	}
 	return nil
@@ -184,7 +180,7 @@ func readStored(path string, rows map[string]json.RawMessage) error {
 	return nil
 }
 
-// cellName is a hash of the settings.
+// CellName returns the hash of settings under which [RunCells] keeps a cell, and [MergeCells] its row.
 func CellName(cell any) (string, error) {
 	raw, err := json.Marshal(cell)
 	if err != nil {

@@ -249,8 +249,13 @@ func writeJSON(path string, v any) error {
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", path, err)
 	}
+	return replaceFile(path, append(raw, '\n'))
+}
+
+// replaceFile writes a file beside path, which then takes its name.
+func replaceFile(path string, content []byte) error {
 	temporary := path + ".part"
-	if err := os.WriteFile(temporary, append(raw, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(temporary, content, 0o644); err != nil {
 		return err
 	}
 	return os.Rename(temporary, path)

@@ -12,10 +12,7 @@ import (
 	"time"
 
 	"github.com/gomlx/compute"
-	. "github.com/gomlx/gomlx/core/graph"
-	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
-	"gonum.org/v1/gonum/floats"
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
@@ -106,7 +103,7 @@ func NewDigitsSteering(b compute.Backend, c DigitsSteeringConfig, images *data.I
 	if err := s.name(c); err != nil {
 		return nil, err
 	}
-	s.rewards, err = s.rewardsOf(b, images.Float32())
+	s.rewards, err = rewardsOf(b, s.Store, s.Reward, images.Float32(), e.Shape())
 	return s, err
 }
 
@@ -141,46 +138,9 @@ func (s *DigitsSteering) name(c DigitsSteeringConfig) error {
 
 func rewardScope(i int) string { return fmt.Sprintf("reward_%d", i+1) }
 
-// rewardsOf returns r of images, flat, a large negative number for what has no weight.
-func (s *DigitsSteering) rewardsOf(b compute.Backend, images []float32) ([]float64, error) {
-	exec, err := model.NewExec(b, s.Store, func(_ *model.Scope, x *Node) *Node {
-		usable, _ := reward.Usable(s.Reward(x))
-		return usable
-	})
-	if err != nil {
-		return nil, fmt.Errorf("preparing the reward: %w", err)
-	}
-	defer exec.Finalize()
-	exec.SetMaxCache(-1)
-	const chunk = 500
-	size := s.Digits.Data.Dim()
-	var out []float64
-	for from := 0; from < len(images)/size; from += chunk {
-		to := min(from+chunk, len(images)/size)
-		rewards, err := exec.Call1(tensors.FromFlatDataAndDimensions(images[from*size:to*size], append([]int{to - from}, s.Digits.Shape()...)...))
-		if err != nil {
-			return nil, fmt.Errorf("rewarding images: %w", err)
-		}
-		flat, err := tensors.CopyFlatData[float32](rewards)
-		if err != nil {
-			return nil, fmt.Errorf("rewarding images: %w", err)
-		}
-		for _, r := range flat {
-			out = append(out, float64(r))
-		}
-	}
-	return out, nil
-}
-
-// weights returns those of the training images in the target, e^{λ r} over its sum.
-func (s *DigitsSteering) weights(lambda float64) []float64 {
-	w := make([]float64, len(s.rewards))
-	floats.ScaleTo(w, lambda, s.rewards)
-	sum := floats.LogSumExp(w)
-	for i := range w {
-		w[i] = math.Exp(w[i] - sum)
-	}
-	return w
+// weights returns those of the training images in the target.
+func (s *DigitsSteering) weights(lambda float64) ([]float64, error) {
+	return tilt(s.rewards, lambda, max(10, float64(len(s.rewards))/100))
 }
 
 // Check returns an error that says why a cell cannot be run.
@@ -188,14 +148,11 @@ func (s *DigitsSteering) Check(c SteerCell) error {
 	if c.Method == "exact" || c.Method == "smc-exact" {
 		return fmt.Errorf("method %s: images have no value in closed form", c.Method)
 	}
-	if effective := effectiveNumber(s.weights(c.Config.Lambda)); !(effective >= max(10, float64(len(s.rewards))/100)) {
-		return fmt.Errorf("lambda = %g: of %d training images some %.0f count under this reward, which are too few to compare with: take a smaller λ", c.Config.Lambda, len(s.rewards), effective)
+	if _, err := s.weights(c.Config.Lambda); err != nil {
+		return err
 	}
 	return c.check(nil)
 }
-
-// effectiveNumber returns how many of weights that sum to one count, 1/Σ w².
-func effectiveNumber(w []float64) float64 { return 1 / floats.Dot(w, w) }
 
 // Run draws a cell's images and judges them.
 func (s *DigitsSteering) Run(ctx context.Context, b compute.Backend, c SteerCell) (DigitsSteeringRow, error) {
@@ -219,25 +176,13 @@ func (s *DigitsSteering) Run(ctx context.Context, b compute.Backend, c SteerCell
 	return row, s.judge(&row, samples, c.Config.Lambda, rand.New(rand.NewPCG(uint64(c.Seed), 7)), b)
 }
 
-// leastReward is below every reward that counts, see [reward.Usable].
-const leastReward = -1e29
-
 func finite(values []float32) bool {
 	return !slices.ContainsFunc(values, func(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) })
 }
 
 // Draw returns a cell's images, flat, those with weights drawn again by weight, and what the run says of itself.
 func (s *DigitsSteering) Draw(ctx context.Context, b compute.Backend, c SteerCell) ([]float32, *steer.Result, error) {
-	method, err := c.SteerMethod(nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	steerer, err := steer.New(b, s.Store, s.Model, s.Reward, s.Digits.Shape(), method)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer steerer.Finalize()
-	got, err := steerer.Sample(ctx, c.Seed, c.Samples, nil)
+	got, err := drawCell(ctx, b, s.Store, s.Model, s.Reward, s.Digits.Shape(), c, nil)
 	if err != nil {
 		return nil, nil, err
 	}

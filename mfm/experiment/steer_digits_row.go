@@ -43,8 +43,11 @@ const shownImages = 20
 
 // judge fills in what is said of samples.
 func (s *DigitsSteering) judge(row *DigitsSteeringRow, samples []float32, lambda float64, rng *rand.Rand, b compute.Backend) error {
-	weights := s.weights(lambda)
-	rewards, err := s.rewardsOf(b, samples)
+	weights, err := s.weights(lambda)
+	if err != nil {
+		return err
+	}
+	rewards, err := rewardsOf(b, s.Store, s.Reward, samples, s.Digits.Shape())
 	if err != nil {
 		return err
 	}

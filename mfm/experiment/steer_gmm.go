@@ -151,16 +151,7 @@ func (s *Steering) draw(ctx context.Context, b compute.Backend, c SteerCell, rng
 	if err != nil {
 		return nil, nil, err
 	}
-	method, err := c.SteerMethod(target.exact)
-	if err != nil {
-		return nil, nil, err
-	}
-	steerer, err := steer.New(b, s.Store, s.Model, s.Reward, []int{s.Law.Dim()}, method)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer steerer.Finalize()
-	got, err := steerer.Sample(ctx, c.Seed, c.Samples, nil)
+	got, err := drawCell(ctx, b, s.Store, s.Model, s.Reward, []int{s.Law.Dim()}, c, target.exact)
 	if err != nil {
 		return nil, nil, err
 	}

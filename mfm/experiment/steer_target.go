@@ -7,8 +7,6 @@ import (
 	"sort"
 
 	"github.com/gomlx/compute"
-	. "github.com/gomlx/gomlx/core/graph"
-	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 	"gonum.org/v1/gonum/floats"
 
@@ -64,54 +62,28 @@ const poolSize = 1 << 18
 
 func newRewardedPool(b compute.Backend, law *gmm.Mixture, r reward.Reward) (*rewardedPool, error) {
 	p := &rewardedPool{samples: law.Sample(rand.New(rand.NewPCG(1, 7)), poolSize)}
-	exec, err := model.NewExec(b, model.NewStore(), func(_ *model.Scope, x *Node) *Node {
-		usable, _ := reward.Usable(r(x))
-		return usable
-	})
-	if err != nil {
-		return nil, fmt.Errorf("preparing the reward: %w", err)
-	}
-	defer exec.Finalize()
 	flat := make([]float32, 0, poolSize*law.Dim())
 	for _, x := range p.samples {
 		for _, v := range x {
 			flat = append(flat, float32(v))
 		}
 	}
-	out, err := exec.Call1(tensors.FromFlatDataAndDimensions(flat, poolSize, law.Dim()))
-	if err != nil {
-		return nil, fmt.Errorf("rewarding samples of the law: %w", err)
-	}
-	rewards, err := tensors.CopyFlatData[float32](out)
-	if err != nil {
-		return nil, fmt.Errorf("rewarding samples of the law: %w", err)
-	}
-	for _, r := range rewards {
-		p.rewards = append(p.rewards, float64(r))
-	}
-	return p, nil
+	var err error
+	p.rewards, err = rewardsOf(b, model.NewStore(), r, flat, []int{law.Dim()})
+	return p, err
 }
 
-// tilted returns a function that draws from the pool with weights e^{λ r}. It returns an error where fewer than 1,000 samples count, (Σ w)²/Σ w²: the target is then too far from the law for the pool to show it.
+// tilted returns a function that draws from the pool with weights e^{λ r}. It returns an error where fewer than 1,000 samples count.
 func (p *rewardedPool) tilted(lambda float64) (func(rng *rand.Rand, n int) [][]float64, error) {
-	w := make([]float64, len(p.rewards))
-	floats.ScaleTo(w, lambda, p.rewards)
-	most := floats.Max(w)
-	sum, squares := 0.0, 0.0
-	for i := range w {
-		w[i] = math.Exp(w[i] - most)
-		sum += w[i]
-		squares += w[i] * w[i]
-	}
-	if effective := sum * sum / squares; !(effective >= 1000) {
-		return nil, fmt.Errorf("lambda = %g: of %d samples of the law some %.0f count under this reward, which are too few to compare with: take a smaller λ or a wider reward", lambda, len(w), effective)
+	w, err := tilt(p.rewards, lambda, 1000)
+	if err != nil {
+		return nil, err
 	}
 	floats.CumSum(w, w)
 	return func(rng *rand.Rand, n int) [][]float64 {
 		out := make([][]float64, n)
 		for i := range out {
-			u := rng.Float64() * sum
-			out[i] = p.samples[min(sort.SearchFloat64s(w, u), len(w)-1)]
+			out[i] = p.samples[min(sort.SearchFloat64s(w, rng.Float64()), len(w)-1)]
 		}
 		return out
 	}, nil

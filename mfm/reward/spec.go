@@ -38,41 +38,47 @@ func Kinds() map[string]string {
 // Parse returns the reward that JSON describes, an object with a "kind" among [Kinds] and that kind's values; keys that a kind does not have are refused. classifiers may be nil
 // where no reward is of classes.
 func Parse(raw []byte, classifiers Classifiers) (Reward, error) {
-	var head struct {
-		Kind string `json:"kind"`
+	kind, err := kindOf(raw)
+	if err != nil {
+		return nil, err
 	}
-	if err := json.Unmarshal(raw, &head); err != nil {
-		return nil, fmt.Errorf("reward: %w", err)
-	}
-	if _, known := kinds[head.Kind]; !known {
+	if _, known := kinds[kind]; !known {
 		var names []string
-		for kind := range kinds {
-			names = append(names, kind)
+		for known := range kinds {
+			names = append(names, known)
 		}
 		slices.Sort(names)
-		return nil, fmt.Errorf("reward: kind %q is unknown: use one of %v", head.Kind, names)
+		return nil, fmt.Errorf("reward: kind %q is unknown: use one of %v", kind, names)
 	}
-	r, err := parseKind(head.Kind, raw, classifiers)
+	r, err := parseKind(kind, raw, classifiers)
 	if err != nil {
-		return nil, fmt.Errorf("reward %s: %w", head.Kind, err)
+		return nil, fmt.Errorf("reward %s: %w", kind, err)
 	}
 	return r, nil
 }
 
-// ParseLinearGaussian returns the values of a reward of the kind linear_gaussian, for which steering a mixture has closed forms.
-func ParseLinearGaussian(raw []byte) (LinearGaussian, error) {
+func kindOf(raw []byte) (string, error) {
 	var head struct {
 		Kind string `json:"kind"`
 	}
-	var r LinearGaussian
 	if err := json.Unmarshal(raw, &head); err != nil {
-		return r, fmt.Errorf("reward: %w", err)
+		return "", fmt.Errorf("reward: %w", err)
 	}
-	if head.Kind != "linear_gaussian" {
-		return r, fmt.Errorf("reward: kind %q is not linear_gaussian", head.Kind)
+	return head.Kind, nil
+}
+
+// ParseLinearGaussian returns the values of a reward of the kind linear_gaussian, for which steering a mixture has closed forms.
+func ParseLinearGaussian(raw []byte) (LinearGaussian, error) {
+	var r LinearGaussian
+	kind, err := kindOf(raw)
+	if err != nil {
+		return r, err
+	}
+	if kind != "linear_gaussian" {
+		return r, fmt.Errorf("reward: kind %q is not linear_gaussian", kind)
 	}
 	if err := decode(raw, &r); err != nil {
-		return r, fmt.Errorf("reward %s: %w", head.Kind, err)
+		return r, fmt.Errorf("reward %s: %w", kind, err)
 	}
 	return r, r.Validate()
 }
