@@ -40,7 +40,7 @@ func (t *Trainer) firstNonFinite() (string, error) {
 		g := state.Graph()
 		g.SetTraced(true)
 		rng := &RNG{State: state}
-		terms := t.loss(rng, OnePlus(t.store.GetVariable(stateScope+"/step").NodeValue(g)))
+		terms := t.loss(rng, OnePlus(t.store.GetVariable(StateScope+"/step").NodeValue(g)))
 		s = suspects{forward: g.LastNode().Id()}
 		grads := Gradient(terms.Total, values(g, t.weights())...)
 		s.find(append([]*Node{terms.Total, globalNorm(grads)}, grads...))
@@ -50,7 +50,7 @@ func (t *Trainer) firstNonFinite() (string, error) {
 		return "", err
 	}
 	defer exec.Finalize()
-	state, err := t.store.GetVariable(stateScope + "/rng").Value()
+	state, err := t.store.GetVariable(StateScope + "/rng").Value()
 	if err != nil {
 		return "", err
 	}

@@ -38,7 +38,7 @@ func (t *Trainer) Restore(state map[string]*tensors.Tensor) error {
 	if missing := t.missing(state); missing != "" {
 		return fmt.Errorf("restoring: the state lacks %q: pass a whole one, as Trainer.State returns it", missing)
 	}
-	step := state[stateScope+"/step"]
+	step := state[StateScope+"/step"]
 	if step.Shape().Size() != 1 {
 		return fmt.Errorf("restoring: the step has shape %s, want one number", step.Shape())
 	}
@@ -105,5 +105,5 @@ func setVariable(v *model.Variable, value *tensors.Tensor) error {
 }
 
 func isState(path string) bool {
-	return slices.ContainsFunc([]string{WeightsScope, averageScope, momentsScope, stateScope}, func(scope string) bool { return strings.HasPrefix(path, scope+"/") })
+	return slices.ContainsFunc([]string{WeightsScope, averageScope, momentsScope, StateScope}, func(scope string) bool { return strings.HasPrefix(path, scope+"/") })
 }

@@ -19,7 +19,7 @@ const (
 	WeightsScope = "/weights" // the map's weights
 	averageScope = "/average" // their moving averages, one scope a decay
 	momentsScope = "/moments"
-	stateScope   = "/state" // step and random state
+	StateScope   = "/state" // step and random state, and what an objective keeps from step to step
 	DataScope    = "/data"  // data sets and frozen weights: what a teacher or a source brings along
 )
 
@@ -131,10 +131,10 @@ func NewObjectiveTrainer(b compute.Backend, objective Objective, config RunConfi
 	if err != nil {
 		return nil, fmt.Errorf("seeding the data: %w", err)
 	}
-	if _, err := t.store.CreateVariable(stateScope+"/rng", state); err != nil {
+	if _, err := t.store.CreateVariable(StateScope+"/rng", state); err != nil {
 		return nil, err
 	}
-	if _, err := t.store.CreateVariable(stateScope+"/step", tensors.FromScalar(float32(0))); err != nil {
+	if _, err := t.store.CreateVariable(StateScope+"/step", tensors.FromScalar(float32(0))); err != nil {
 		return nil, err
 	}
 	t.step, err = model.NewExec(b, t.store, t.buildStep)
@@ -197,8 +197,8 @@ func AverageScope(i int) string { return fmt.Sprintf("%s/%d", averageScope, i) }
 
 // buildStep builds the training step and returns its figures as one vector.
 func (t *Trainer) buildStep(root *model.Scope, g *Graph) *Node {
-	step := t.store.GetVariable(stateScope + "/step")
-	rng := t.store.GetVariable(stateScope + "/rng")
+	step := t.store.GetVariable(StateScope + "/step")
+	rng := t.store.GetVariable(StateScope + "/rng")
 	n := OnePlus(step.NodeValue(g))
 	r := &RNG{State: rng.NodeValue(g)}
 	terms, grads, weights := t.gradients(g, r, n)

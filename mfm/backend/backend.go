@@ -18,13 +18,14 @@ import (
 const (
 	EnvBackend    = compute.ConfigEnvVar       // e.g. "xla:cpu", "xla:cuda", "go"
 	EnvPluginPath = "PJRT_PLUGIN_LIBRARY_PATH" // folders that hold pjrt_c_api_*_plugin.so, separated by ":"
+	EnvXLAFlags   = "XLA_FLAGS"                // XLA's own flags
 )
 
 // New opens the backend named by config, "xla:cpu", "xla:cuda" or "go", with go-xla's options after a comma. With an
 // empty config it takes $GOMLX_BACKEND, and where that is empty too "xla:cpu" if a plugin is found, "go" otherwise.
 //
 // A PJRT plugin is looked for where $PJRT_PLUGIN_LIBRARY_PATH says, then in go-xla's own folders, then in the .venv of
-// the working directory or of a parent of it, where scripts/setup puts it.
+// the working directory or of a parent of it, where scripts/setup puts it. For an AVX-512 CPU it adds --xla_cpu_prefer_vector_width=512 to $XLA_FLAGS, unless a width is set there.
 func New(config string) (compute.Backend, error) {
 	if config == "" {
 		config = os.Getenv(EnvBackend)

@@ -24,6 +24,24 @@ type Axis struct {
 	Categories []string
 }
 
+// or returns the axis with what it leaves out taken from the figure's, which an axis with a label of its own does not.
+func (a Axis) or(figures Axis) Axis {
+	if a.Label != "" {
+		return a
+	}
+	a.Label, a.Log = figures.Label, a.Log || figures.Log
+	if a.Range == [2]float64{} {
+		a.Range = figures.Range
+	}
+	if a.Ticks == nil {
+		a.Ticks = figures.Ticks
+	}
+	if a.Categories == nil {
+		a.Categories = figures.Categories
+	}
+	return a
+}
+
 // interval is a closed interval, empty where lo > hi.
 type interval struct{ lo, hi float64 }
 

@@ -9,7 +9,7 @@ import (
 type Figure struct {
 	Theme Theme
 	Title string
-	// X and Y are the axes of the panels whose own have no label.
+	// X and Y are the axes of the panels whose own have no label; what such an axis sets besides, it keeps.
 	X, Y Axis
 	// ShareX and ShareY give all panels one range along an axis, and write its labels only below the lowest panel of
 	// each column, or at the left of the first of each row.
@@ -81,12 +81,7 @@ func (f *Figure) check() ([]*Panel, error) {
 		}
 		n++
 		q := *p
-		if q.X.Label == "" {
-			q.X = f.X
-		}
-		if q.Y.Label == "" {
-			q.Y = f.Y
-		}
+		q.X, q.Y = q.X.or(f.X), q.Y.or(f.Y)
 		if err := q.check(); err != nil {
 			return nil, f.at(i, err)
 		}

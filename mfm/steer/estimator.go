@@ -15,6 +15,8 @@ type Problem struct {
 	Model  Model
 	Reward reward.Reward
 	Lambda *Node
+	// Varied says that the times of an estimate's states may differ: without it posterior samples are drawn at the first one, and what depends on time alone is computed once.
+	Varied bool
 }
 
 // Estimate is what an estimator says of the value at states x, [n, ...].
@@ -30,7 +32,7 @@ type Estimate struct {
 
 // Estimator estimates the value V_t and its gradient.
 type Estimator interface {
-	// Estimate builds the estimate at states x, [n, ...], and times t, [n], of which no two differ. drift is b_t(x), known already. The ledger is told what is
+	// Estimate builds the estimate at states x, [n, ...], and times t, [n], of which no two differ unless p.Varied says so. drift is b_t(x), known already. The ledger is told what is
 	// evaluated beyond that. gradient says whether one is wanted.
 	Estimate(p Problem, rng *mfm.RNG, ledger *Ledger, t, x, drift *Node, gradient bool) Estimate
 	// DrawCount returns the number of posterior samples that it draws for a state, N.
@@ -90,14 +92,17 @@ func (d Draws) noise(rng *mfm.RNG, x *Node) *Node {
 	return Reshape(eps, dims...)
 }
 
-// draw returns N posterior samples for each state of x, [n·N, ...], and their rewards λ r, [n, N], of which bad [n] were no numbers. ledger is told.
-func (d Draws) draw(p Problem, rng *mfm.RNG, ledger *Ledger, t, x *Node) (samples, rewards, bad *Node) {
+// Draw builds N posterior samples for each state of x, [n·N, ...], one state's after the other's, and their rewards λ r, [n, N], of which bad [n] were no numbers. The ledger is told. It panics for a model without posterior samples.
+func (d Draws) Draw(p Problem, rng *mfm.RNG, ledger *Ledger, t, x *Node) (samples, rewards, bad *Node) {
 	if p.Model.Posterior == nil {
 		Panicf("this model has no posterior samples to draw: use the exact value, or a map")
 	}
 	rows := x.Shape().Dim(0) * d.N
 	eps := d.noise(rng, x)
-	common := Slice(t, AxisRange(0, 1)) // no two states have different times
+	common := Slice(t, AxisRange(0, 1))
+	if p.Varied {
+		common = repeat(t, d.N)
+	}
 	samples = mfm.Unrolled(x.Graph(), func() *Node { return p.Model.Posterior(rng, eps, common, repeat(x, d.N)) })
 	ledger.Network(rows*p.Model.PosteriorNFE, 0)
 	rewards, bad = rewardOf(p, ledger, samples)

@@ -23,7 +23,7 @@ func (MFMG) String() string { return "mfm-g" }
 // Estimate builds the estimate; see [Estimator].
 func (m MFMG) Estimate(p Problem, rng *mfm.RNG, ledger *Ledger, t, x, _ *Node, gradient bool) Estimate {
 	x = Identity(x)
-	samples, rewards, bad := m.draw(p, rng, ledger, t, x)
+	samples, rewards, bad := m.Draw(p, rng, ledger, t, x)
 	e := Estimate{Value: m.value(rewards)}
 	e.summary(StopGradient(samples), StopGradient(rewards), StopGradient(bad))
 	if gradient {
@@ -68,7 +68,7 @@ func (m MFMGF) Validate() error {
 
 // Estimate builds the estimate; see [Estimator].
 func (m MFMGF) Estimate(p Problem, rng *mfm.RNG, ledger *Ledger, t, x, drift *Node, gradient bool) Estimate {
-	samples, rewards, bad := m.draw(p, rng, ledger, t, x)
+	samples, rewards, bad := m.Draw(p, rng, ledger, t, x)
 	return m.combine(p, samples, rewards, bad, t, x, drift, gradient)
 }
 

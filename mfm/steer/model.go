@@ -21,7 +21,7 @@ type Model struct {
 	Interpolant mfm.Interpolant
 	// Drift is b_t(x), by one evaluation of the network.
 	Drift mfm.Drift
-	// Posterior returns samples of p_{1|t}(.|x), one for each row, of x's shape, at a time t, [1], that rows have in common: from the noise ε of x's shape, through which gradients in x go, or from rng
+	// Posterior returns samples of p_{1|t}(.|x), one for each row, of x's shape, at times t, [rows], or [1] for one that they have in common: from the noise ε of x's shape, through which gradients in x go, or from rng
 	// where it needs more. nil where there are none.
 	Posterior func(rng *mfm.RNG, eps, t, x *Node) *Node
 	// PosteriorNFE is the number of evaluations of the network for a posterior sample.

@@ -89,7 +89,7 @@ func (m Search) program(ip mfm.Interpolant) program {
 			s := stateOf(nodes)
 			r := batch.Of(ConstAsDType(s.x.Graph(), s.x.DType(), table), i)
 			p.Lambda = r[4]
-			samples, rewards, bad := Draws{N: m.N}.draw(p, s.rng, s.ledger, batch.Every(r[0], s.x), s.x)
+			samples, rewards, bad := Draws{N: m.N}.Draw(p, s.rng, s.ledger, batch.Every(r[0], s.x), s.x)
 			e := Estimate{Value: value(rewards)}
 			e.summary(samples, rewards, bad)
 			best, chosen := m.choose(s.rng, samples, rewards)

@@ -1,0 +1,76 @@
+package experiment
+
+import (
+	"context"
+	"fmt"
+	"path"
+
+	"github.com/gomlx/compute"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/tune"
+)
+
+// DistillConfig says how a tuned drift is distilled into a meta flow map of its own.
+type DistillConfig struct {
+	// Samples of the tuned flow, by its ODE in SamplerSteps, are the data of the new map.
+	Samples      int       `json:"samples"`
+	SamplerSteps int       `json:"sampler_steps"`
+	Map          GMMConfig `json:"map"` // of which the mixture is not used
+}
+
+// DefaultDistillConfig is the map of [DefaultGMMConfig] with the Eulerian loss, from 65,536 samples.
+func DefaultDistillConfig() DistillConfig {
+	c := DistillConfig{Samples: 1 << 16, SamplerSteps: 250, Map: DefaultGMMConfig()}
+	c.Map.SetLoss(mfm.Eulerian, mfm.Teacher)
+	return c
+}
+
+// Distill trains a meta flow map with the tuned drift as its teacher, so that one step draws from the posteriors of the tilted law. All that it is shown of that law are samples of the tuned flow and its drift. The experiment that it returns has the
+// exact target as its mixture, against which [GMM.Evaluate] judges.
+func (t *GMMTuning) Distill(ctx context.Context, b compute.Backend, r *TuneResult, c DistillConfig, o RunOptions) (*GMM, Drawer, error) {
+	flat, err := t.odeSamples(ctx, b, r, EvalConfig{Samples: c.Samples, Steps: c.SamplerSteps, Seed: c.Map.Train.Seed})
+	if err != nil {
+		return nil, nil, err
+	}
+	if !finite(flat) {
+		return nil, nil, fmt.Errorf("samples of the tuned flow are not finite: look at what was seen of it, TuneResult.Looks")
+	}
+	config := c.Map
+	config.Mixture = t.Target
+	e, err := NewGMM(config)
+	if err != nil {
+		return nil, nil, err
+	}
+	dim := t.Target.Dim()
+	if e.Map.Parametrization, err = mfm.FitGaussian(mfm.Rows(flat, dim)); err != nil {
+		return nil, nil, err
+	}
+	source, err := mfm.DataSet(tensors.FromFlatDataAndDimensions(flat, c.Samples, dim), nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	var teacher mfm.Drift // once the trainer has a store for its weights
+	trainer, err := mfm.NewTrainer(b, e.Map, source, func(t, x, class *Node) *Node { return teacher(t, x, class) }, config.Train)
+	if err != nil {
+		return nil, nil, err
+	}
+	base, err := t.base.In(trainer.Store())
+	if err != nil {
+		return nil, nil, err
+	}
+	if teacher, err = tune.Restore(trainer.Store(), path.Join(mfm.DataScope, "tuned"), t.network, r.weights, base.Drift); err != nil {
+		return nil, nil, err
+	}
+	if err := Run(ctx, trainer, "distilled-gmm", c, o); err != nil {
+		return nil, nil, err
+	}
+	store, err := trained(trainer)
+	if err != nil {
+		return nil, nil, err
+	}
+	draw, err := e.Drawer(b, store, mfm.WeightsScope, mfm.DefaultSamplerConfig())
+	return e, draw, err
+}

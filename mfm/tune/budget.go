@@ -1,0 +1,151 @@
+package tune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/gomfm/gomfm/mfm"
+)
+
+// Budget bounds how far a tuned drift goes from its base, by the divergence of its paths ([PathResult].KL).
+type Budget struct {
+	// KL is the bound in nats; 0 for none.
+	KL float64 `json:"kl"`
+	// Every is the number of steps between looks, on Paths.
+	Every int64      `json:"every"`
+	Paths PathConfig `json:"paths"`
+	// Stop ends the training at the first look beyond the bound; otherwise λ is held where the divergence stays within it.
+	Stop bool `json:"stop"`
+}
+
+// DefaultBudget looks every 200 steps at 1,024 paths of 100 steps, without a bound.
+func DefaultBudget() Budget {
+	return Budget{Every: 200, Paths: PathConfig{Paths: 1024, Steps: 100, Start: 0.01}}
+}
+
+// Validate returns an error that names the first value that makes no sense.
+func (b Budget) Validate() error {
+	if !(b.KL >= 0) || math.IsInf(b.KL, 0) {
+		return fmt.Errorf("budget.kl = %g: must be a number of nats, or 0 for none", b.KL)
+	}
+	if b.Every < 1 {
+		return fmt.Errorf("budget.every = %d steps: must be positive", b.Every)
+	}
+	return nil
+}
+
+// ErrBudget is the error, wrapped, of a training that [Budget].Stop ended.
+var ErrBudget = errors.New("KL budget spent")
+
+// Look is what a tuned drift was like at a step.
+type Look struct {
+	Step     int64   `json:"step"`
+	Lambda   float64 `json:"lambda"` // the largest that the budget allowed; the configured one where it allowed more
+	KL       float64 `json:"kl"`     // nats
+	KLSE     float64 `json:"kl_se"`
+	Reward   float64 `json:"reward"` // mean over the paths' ends
+	RewardSE float64 `json:"reward_se"`
+	// Spread is the samples' root mean square deviation, per element: rewards that rise while it falls are a collapse.
+	Spread float64 `json:"spread"`
+}
+
+// Observer returns a function for [mfm.FitOptions].Observe that looks at the tuned drift as the budget says, tells see of it (nil: nobody), and holds λ or ends the training where the budget is spent. The noise of a look is that of its step, so an interrupted training
+// goes on as if it had not been.
+func (t *Tuner) Observer(ctx context.Context, b Budget, see func(Look)) func(mfm.Metrics) error {
+	return func(m mfm.Metrics) error {
+		if m.Step%b.Every != 0 {
+			return nil
+		}
+		look, err := t.Look(ctx, b.Paths, m.Step)
+		if err != nil {
+			return err
+		}
+		if see != nil {
+			see(look)
+		}
+		if b.KL == 0 {
+			return nil
+		}
+		if b.Stop && look.KL > b.KL {
+			return fmt.Errorf("%w at step %d: %.3g ± %.2g nats of %g", ErrBudget, m.Step, look.KL, look.KLSE, b.KL)
+		}
+		return t.hold(look, b.KL)
+	}
+}
+
+// hold moves the largest λ by the square root of what the budget has left over, since KL grows as λ² at first, by no more than a fifth.
+func (t *Tuner) hold(look Look, budget float64) error {
+	if look.KL <= budget && look.Lambda >= math.Abs(t.config.Lambda) {
+		return nil
+	}
+	factor := math.Sqrt(budget / math.Max(look.KL, 1e-9))
+	next := look.Lambda * math.Min(math.Max(factor, 0.8), 1.25)
+	if err := t.Store().GetVariable(lambdaVariable).SetValue(tensors.FromScalar(float32(next))); err != nil {
+		return fmt.Errorf("setting λ: %w", err)
+	}
+	return nil
+}
+
+// Look draws paths of the drift as it is, with the last moving average of its weights, or the weights where none is kept. seed makes the noise of looks at different steps different.
+func (t *Tuner) Look(ctx context.Context, c PathConfig, seed int64) (Look, error) {
+	c.Seed += seed
+	scope := mfm.WeightsScope
+	if n := len(t.config.EMA); n > 0 {
+		scope = mfm.AverageScope(n - 1)
+	}
+	tuned := TunedDrift(t.network, t.Store().Scope(scope), t.model.Drift)
+	paths, err := DrawPaths(ctx, t.backend, t.Store(), t.model, tuned, t.reward, t.shape, c)
+	if err != nil {
+		return Look{}, err
+	}
+	most, err := t.Store().GetVariable(lambdaVariable).Value()
+	if err != nil {
+		return Look{}, fmt.Errorf("reading λ: %w", err)
+	}
+	lambda := math.Abs(t.config.Lambda)
+	if t.config.LambdaWarmup > 0 {
+		lambda *= math.Min(float64(t.Done())/float64(t.config.LambdaWarmup), 1)
+	}
+	look := Look{Step: t.Done(), Lambda: math.Min(lambda, float64(tensors.ToScalar[float32](most))), KL: paths.KL, KLSE: paths.KLSE, Spread: spread(paths.Samples, len(paths.Rewards))}
+	look.Reward, look.RewardSE = paths.Reward()
+	return look, nil
+}
+
+// spread returns the root mean square deviation of n samples, flat, per element.
+func spread(flat []float32, n int) float64 {
+	dim := len(flat) / n
+	total := 0.0
+	for j := range dim {
+		var sum, square float64
+		for i := range n {
+			v := float64(flat[i*dim+j])
+			sum, square = sum+v, square+v*v
+		}
+		mean := sum / float64(n)
+		total += square/float64(n) - mean*mean
+	}
+	return math.Sqrt(math.Max(total/float64(dim), 0))
+}
+
+// Collapse says in words whether what was seen of a drift while it was tuned is a collapse: the spread of its samples falls below half of that at the reward's rise, while the reward rises no more. It is empty where there is none, or too little was seen.
+func Collapse(looks []Look) string {
+	if len(looks) < 3 {
+		return ""
+	}
+	first, last := looks[0], looks[len(looks)-1]
+	widest := first
+	for _, l := range looks {
+		if l.Spread > widest.Spread {
+			widest = l
+		}
+	}
+	if last.Spread >= 0.5*widest.Spread || last.Reward < first.Reward-2*(last.RewardSE+first.RewardSE) {
+		return ""
+	}
+	return fmt.Sprintf("the samples' spread fell from %.3g at step %d to %.3g at step %d while the reward went from %.3g to %.3g: they gather where the reward is largest; use a smaller λ, a KL budget, or fewer steps",
+		widest.Spread, widest.Step, last.Spread, last.Step, widest.Reward, last.Reward)
+}

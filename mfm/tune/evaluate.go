@@ -1,0 +1,103 @@
+package tune
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+	"gonum.org/v1/gonum/stat"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+const (
+	float32Type = dtypes.Float32
+	int32Type   = dtypes.Int32
+)
+
+// PathConfig says on how many paths a tuned drift is looked at.
+type PathConfig struct {
+	Paths int     `json:"paths"`
+	Steps int     `json:"steps"`
+	Start float64 `json:"start"` // t_0
+	Seed  int64   `json:"seed"`
+}
+
+// PathResult is what the paths of a tuned model's SDE say of it.
+type PathResult struct {
+	Samples []float32 // at their ends, [paths, shape], flat
+	Rewards []float64 // r there
+	// KL is the divergence of the law of paths from the base's, in nats, by Girsanov's theorem,
+	//
+	//	KL = E ∫ |D_t|²/(σ_t²/2) dt,
+	//
+	// which bounds that of the samples' law; at the optimum it is E[λ r] - log E_base[e^{λ r}]. KLSE is its standard error.
+	KL, KLSE float64
+}
+
+// Reward returns the mean reward and its standard error.
+func (r PathResult) Reward() (mean, se float64) {
+	mean, sd := stat.MeanStdDev(r.Rewards, nil)
+	return mean, sd / math.Sqrt(float64(len(r.Rewards)))
+}
+
+// Paths draws paths of the SDE of a tuned drift. base is the model that it was tuned from, both with weights in store; shape is that of one sample.
+func DrawPaths(ctx context.Context, b compute.Backend, store *model.Store, base steer.Model, tuned mfm.Drift, r reward.Reward, shape []int, c PathConfig) (*PathResult, error) {
+	if c.Paths < 2 || c.Steps < 3 || !(c.Start > 0 && c.Start < 1) {
+		return nil, fmt.Errorf("%d paths of %d steps from %g: want at least 2 paths, 3 steps, and a start within (0, 1)", c.Paths, c.Steps, c.Start)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("drawing paths: %w", context.Cause(ctx))
+	}
+	exec, err := model.NewExec(b, store, func(_ *model.Scope, rngState *Node) []*Node {
+		rng := &mfm.RNG{State: rngState}
+		noise := rng.Normal(shapes.Make(float32Type, append([]int{c.Paths}, shape...)...))
+		paths, kl := follow(rng, base.Interpolant, tuned, pathTimes(c.Start, c.Steps), noise, false, func(row []*Node, x, drift *Node) *Node {
+			d := Sub(drift, base.Drift(batch.Every(row[0], x), x, nil))
+			square := ReduceSum(Square(Reshape(d, c.Paths, -1)), 1)
+			noisy := ConvertDType(GreaterThan(row[4], ZerosLike(row[4])), x.DType())
+			return Mul(noisy, Mul(Div(row[1], row[5]), square))
+		})
+		usable, _ := reward.Usable(r(paths.End))
+		return []*Node{paths.End, usable, kl}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("preparing paths: %w", err)
+	}
+	defer exec.Finalize()
+	state, err := RNGStateFromSeed(c.Seed)
+	if err != nil {
+		return nil, fmt.Errorf("seed %d: %w", c.Seed, err)
+	}
+	out, err := exec.Call(state)
+	if err != nil {
+		return nil, fmt.Errorf("drawing paths: %w", err)
+	}
+	result := &PathResult{}
+	if result.Samples, err = tensors.CopyFlatData[float32](out[0]); err != nil {
+		return nil, fmt.Errorf("reading paths: %w", err)
+	}
+	var columns [2][]float64
+	for i := range columns {
+		flat, err := tensors.CopyFlatData[float32](out[1+i])
+		if err != nil {
+			return nil, fmt.Errorf("reading paths: %w", err)
+		}
+		for _, v := range flat {
+			columns[i] = append(columns[i], float64(v))
+		}
+	}
+	result.Rewards = columns[0]
+	mean, sd := stat.MeanStdDev(columns[1], nil)
+	result.KL, result.KLSE = mean, sd/math.Sqrt(float64(c.Paths))
+	return result, nil
+}

@@ -1,0 +1,16 @@
+package tune
+
+import (
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/gomfm/gomfm/mfm"
+)
+
+// Squares is the loss of each row.
+func Squares(r Regressand, correction *Node) *Node { return r.squares(correction) }
+
+// OnPaths draws states of a model's paths.
+func OnPaths(p Problem, tuned mfm.Drift, rng *mfm.RNG, shape []int, rows, steps int, g *Graph) States {
+	return onPaths(p, tuned, rng, shapes.Make(float32Type, append([]int{rows}, shape...)...), rows, steps, g)
+}

@@ -1,0 +1,153 @@
+package tune
+
+import (
+	"fmt"
+
+	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// most is the largest exponent of a weight: the square of e^most is a float32 with room for a sum. Where a batch has a larger one, all of its weights are scaled down alike.
+const most = 20
+
+// unknownOffset is below every offset: one that is not above it stands for none.
+const unknownOffset = -1e29
+
+// MetaTuning is MFM-FT: the weights w = e^{λ r(X) - c} of N posterior samples X = X_{0,1}(ε; t, x) of a map, and their gradients through reward and map,
+//
+//	E[w] D = (σ_t²/2) E[∇_x w],
+//
+// each a plain mean, so that the fixed point is b* for any N, for any law of the states.
+type MetaTuning struct {
+	steer.Draws
+	// Reference draws more samples at each state, whose mean weight is added to e^c there. With one c for all, a state counts as e^{V_t(x)}, as it does in the tilted law; with reference draws those of the largest values do not outweigh all others.
+	// (Their mean weight alone in the place of e^c would not do: it is near zero where they miss what the reward wants, and the variance has no bound.) 0 for none.
+	Reference int `json:"reference"`
+}
+
+// String returns "mfm-ft".
+func (MetaTuning) String() string { return "mfm-ft" }
+
+// Needs returns none.
+func (MetaTuning) Needs() Needs { return Needs{} }
+
+// NFE returns N (3 k + 1) for a map of k evaluations a sample, with the reference draws' and the base drift's.
+func (m MetaTuning) NFE(p steer.Model) int {
+	return 1 + m.N*(3*p.PosteriorNFE+1) + m.Reference*(p.PosteriorNFE+1)
+}
+
+// Validate returns an error that names the first option that makes no sense.
+func (m MetaTuning) Validate() error {
+	if m.LeaveOneOut {
+		return fmt.Errorf("leave_one_out: MFM-FT has no bias to take off, use false")
+	}
+	if m.Reference < 0 || m.Reference > 1<<16 {
+		return fmt.Errorf("reference = %d draws: must lie in [0, 65536]", m.Reference)
+	}
+	return m.Draws.Validate()
+}
+
+// Regress builds the regressand; see [Method].
+func (m MetaTuning) Regress(p Problem, rng *mfm.RNG, s States) Regressand {
+	p.Varied = true
+	ledger := steer.NewLedger(s.X.Graph())
+	x := Identity(s.X)
+	_, rewards, bad := m.Draw(p.Problem, rng, ledger, s.T, x)
+	c := p.offset(rewards)
+	if m.Reference > 0 {
+		_, others, _ := steer.Draws{N: m.Reference}.Draw(p.Problem, rng, ledger, s.T, StopGradient(s.X))
+		reference := InsertAxes(logMeanExp(others), -1)
+		top := Max(reference, c)
+		c = StopGradient(Add(top, Log(Add(Exp(Sub(reference, top)), Exp(Sub(c, top))))))
+	}
+	w := ReduceMean(Exp(Sub(rewards, c)), 1)
+	gradient := Gradient(ReduceAllSum(w), x)[0]
+	half := p.Noise.Half(p.Model.Interpolant, s.T)
+	return Regressand{
+		Weight:    StopGradient(w),
+		Vector:    StopGradient(Mul(batch.Like(half, gradient), gradient)),
+		LogWeight: StopGradient(logMeanExp(rewards)),
+		Bad:       StopGradient(bad),
+	}
+}
+
+// offset returns c for a batch of rewards λ r, [n] or [n, N]: the problem's, or else the logarithm of the batch's mean weight; where it is one for all, raised if a weight would be larger than e^most.
+func (p Problem) offset(rewards *Node) *Node {
+	if p.Offset != nil && p.Offset.Rank() == 1 {
+		return batch.Like(p.Offset, rewards)
+	}
+	c := Reshape(logMeanExp(Reshape(rewards, 1, -1))) // of this batch, where none is known
+	if p.Offset != nil {
+		known := GreaterThan(p.Offset, Scalar(c.Graph(), p.Offset.DType(), unknownOffset))
+		c = Where(known, ConvertDType(p.Offset, c.DType()), c)
+	}
+	c = Max(c, AddScalar(ReduceAllMax(rewards), -most))
+	return StopGradient(c)
+}
+
+// logMeanExp returns log (1/N) Σ_i e^{r_i}, [n], of [n, N].
+func logMeanExp(r *Node) *Node {
+	top := StopGradient(ReduceAndKeep(r, ReduceMax, 1))
+	return Add(Reshape(top, -1), Log(ReduceMean(Exp(Sub(r, top)), 1)))
+}
+
+// PlugIn regresses the correction on (σ_t²/2) ∇V̂_t of an estimator of steering: with [steer.MFMG] the gradient of the logarithm of a mean, with [steer.MFMGF] self-normalised weights. Both are ratios of means, and so biased by
+// order 1/N; with [steer.Exact] it is the regression on the truth.
+type PlugIn struct{ steer.Estimator }
+
+// String returns "plug-in-" with the estimator's name.
+func (m PlugIn) String() string { return "plug-in-" + m.Estimator.String() }
+
+// Needs returns none.
+func (PlugIn) Needs() Needs { return Needs{} }
+
+// NFE returns what the estimator evaluates for one state.
+func (m PlugIn) NFE(p steer.Model) int {
+	n := m.DrawCount()
+	switch m.Estimator.(type) {
+	case steer.MFMG:
+		return 1 + n*(3*p.PosteriorNFE+1)
+	case steer.DPS:
+		return 4
+	case steer.Exact:
+		return 1
+	}
+	return 1 + n*(p.PosteriorNFE+1)
+}
+
+// Regress builds the regressand; see [Method].
+func (m PlugIn) Regress(p Problem, rng *mfm.RNG, s States) Regressand {
+	p.Varied = true
+	e := m.Estimate(p.Problem, rng, steer.NewLedger(s.X.Graph()), s.T, s.X, s.Base, true)
+	half := p.Noise.Half(p.Model.Interpolant, s.T)
+	return Regressand{Vector: StopGradient(Mul(batch.Like(half, e.Gradient), e.Gradient)), Bad: e.Bad}
+}
+
+// RewardWeighted is reward-weighted flow matching on samples of the data: w = e^{λ r(x₁) - c} and g = w (dI_t/dt - b). Its fixed point is that of MFM-FT under Doob's schedule, without a map and without a gradient of
+// the reward; what it learns from are the samples there are, and it does not know what lies between them.
+type RewardWeighted struct{}
+
+// String returns "reward-weighted".
+func (RewardWeighted) String() string { return "reward-weighted" }
+
+// Needs returns data.
+func (RewardWeighted) Needs() Needs { return Needs{Data: true} }
+
+// NFE returns 2: the base drift and the reward.
+func (RewardWeighted) NFE(steer.Model) int { return 2 }
+
+// Validate returns nil.
+func (RewardWeighted) Validate() error { return nil }
+
+// Regress builds the regressand; see [Method].
+func (RewardWeighted) Regress(p Problem, _ *mfm.RNG, s States) Regressand {
+	r, bad := reward.Usable(Mul(p.Lambda, p.Reward(s.Data)))
+	r, bad = StopGradient(r), StopGradient(bad)
+	w := Exp(Sub(r, p.offset(r)))
+	v := Sub(s.Velocity, s.Base)
+	return Regressand{Weight: w, Vector: StopGradient(Mul(batch.Like(w, v), v)), LogWeight: r, Bad: bad}
+}

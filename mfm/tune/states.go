@@ -1,0 +1,162 @@
+package tune
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/internal/batch"
+)
+
+// Law is the law of the states (t, x) that training sees. Rows that are neither of own paths nor of the buffer are interpolants I_t of data, t uniform on [t_0, 1).
+type Law struct {
+	// Own is the share of rows on the current model's own paths, by its SDE: with all states of a path as rows, a path is Steps of them.
+	Own   float64 `json:"own"`
+	Steps int     `json:"steps"`
+	// Replay is the share of rows from a buffer of Capacity states that earlier steps had as Own, the oldest of which make room.
+	Replay   float64 `json:"replay"`
+	Capacity int     `json:"capacity"`
+}
+
+// DefaultLaw is interpolants of data alone; paths, where they are wanted, have 40 steps and the buffer 65,536 states.
+func DefaultLaw() Law { return Law{Steps: 40, Capacity: 1 << 16} }
+
+// Validate returns an error that names the first value that makes no sense.
+func (l Law) Validate() error {
+	switch {
+	case !(l.Own >= 0 && l.Replay >= 0 && l.Own+l.Replay <= 1):
+		return fmt.Errorf("own = %g, replay = %g: shares must not be negative, nor more than 1 together", l.Own, l.Replay)
+	case l.Replay > 0 && l.Own == 0:
+		return fmt.Errorf("replay = %g with own = 0: the buffer holds states of own paths, give them a share", l.Replay)
+	case l.Own > 0 && (l.Steps < 3 || l.Steps > 10_000):
+		return fmt.Errorf("steps = %d of a path: must lie in [3, 10000]", l.Steps)
+	case l.Replay > 0 && (l.Capacity < 1 || l.Capacity > 1<<24):
+		return fmt.Errorf("capacity = %d states: must lie in [1, 2^24]", l.Capacity)
+	}
+	return nil
+}
+
+// split returns the numbers of rows of data, of own paths (a multiple of their steps) and of the buffer, that make up n.
+func (l Law) split(n int) (data, own, replay int, err error) {
+	if l.Own > 0 {
+		paths := int(math.Round(l.Own * float64(n) / float64(l.Steps)))
+		if own = paths * l.Steps; paths < 1 || own > n {
+			return 0, 0, 0, fmt.Errorf("own = %g of a batch of %d: that is no whole path of %d steps, use a larger batch or fewer steps", l.Own, n, l.Steps)
+		}
+	}
+	replay = min(int(math.Round(l.Replay*float64(n))), n-own)
+	return n - own - replay, own, replay, nil
+}
+
+// Paths are paths of a model's SDE.
+type Paths struct {
+	Times []float64 // t_0 < ... < 1, the last one that of End
+	X     *Node     // states at all times but the last, [steps, n, ...]
+	End   *Node     // at 1, [n, ...]
+}
+
+// pathTimes returns the times of a path, uniform from t_0 to 1.
+func pathTimes(start float64, steps int) []float64 {
+	return mfm.Grid{Steps: steps, Power: 1}.Times(start, 1)
+}
+
+// follow draws n paths of the SDE with drift b: noise goes to t_0 by the ODE, and the last step adds none. move is told of each step and may return numbers [n] to be summed along it; nil for none.
+func follow(rng *mfm.RNG, ip mfm.Interpolant, b mfm.Drift, times []float64, noise *Node, keep bool, move func(row []*Node, x, drift *Node) *Node) (Paths, *Node) {
+	steps := len(times) - 1
+	n := noise.Shape().Dim(0)
+	first := Scalar(noise.Graph(), noise.DType(), times[0])
+	x := Add(noise, Mul(first, b(batch.Every(ScalarZero(noise.Graph(), noise.DType()), noise), noise, nil)))
+	table := make([][]float64, steps)
+	for k := range table {
+		t, h := times[k], times[k+1]-times[k]
+		_, beta, _, dBeta := ip.At(t)
+		half := mfm.HalfSquaredNoise(ip, t)
+		table[k] = []float64{t, h, 2 * h, -h * dBeta / beta, math.Sqrt(2 * h * half), half}
+		if k == steps-1 {
+			table[k] = []float64{t, h, h, 0, 0, half}
+		}
+	}
+	rows := ConstAsDType(noise.Graph(), noise.DType(), table)
+	state := []*Node{x, rng.State, Zeros(noise.Graph(), shapes.Make(noise.DType(), n))}
+	if keep {
+		state = append(state, Zeros(noise.Graph(), shapes.Make(noise.DType(), append([]int{steps}, noise.Shape().Dimensions...)...)))
+	}
+	state = mfm.Loop(steps, state, func(i *Node, state []*Node) []*Node {
+		x, r, sum := state[0], &mfm.RNG{State: state[1]}, state[2]
+		row := batch.Of(rows, i)
+		drift := b(batch.Every(row[0], x), x, nil)
+		if move != nil {
+			sum = Add(sum, move(row, x, drift))
+		}
+		next := Add(x, Add(Mul(row[2], drift), Mul(row[3], x)))
+		next = Add(next, Mul(row[4], r.Normal(x.Shape())))
+		out := []*Node{next, r.State, sum}
+		if keep {
+			out = append(out, setRow(state[3], i, x))
+		}
+		return out
+	})
+	rng.State = state[1]
+	p := Paths{Times: times, End: state[0]}
+	if keep {
+		p.X = state[3]
+	}
+	return p, state[2]
+}
+
+// rowAt returns row k, an int32 scalar, of a table [steps, ...].
+func rowAt(table, k *Node) *Node { return Squeeze(Gather(table, Reshape(k, 1, 1)), 0) }
+
+// setRow returns the table with row k, an int32 scalar, replaced.
+func setRow(table, k, row *Node) *Node {
+	dims := make([]int, table.Rank())
+	for i := range dims {
+		dims[i] = 1
+	}
+	dims[0] = table.Shape().Dim(0)
+	here := Equal(Iota(table.Graph(), shapes.Make(dtypes.Int32, dims...), 0), ConvertDType(k, dtypes.Int32))
+	return Where(BroadcastToDims(here, table.Shape().Dimensions...), BroadcastToDims(InsertAxes(row, 0), table.Shape().Dimensions...), table)
+}
+
+// interpolants draws n states of data.
+func interpolants(p Problem, source mfm.Source, data *model.Scope, g *Graph, rng *mfm.RNG, n int) States {
+	ip := p.Model.Interpolant
+	x1, _ := source(data, g, rng, n)
+	t := AddScalar(MulScalar(rng.Uniform(shapes.Make(x1.DType(), n)), 1-p.Noise.Start), p.Noise.Start)
+	noise := rng.Normal(x1.Shape())
+	return States{T: t, X: mfm.StateAt(ip, t, noise, x1), Data: x1, Velocity: mfm.VelocityAt(ip, t, noise, x1)}
+}
+
+// onPaths draws rows states of the current model's paths.
+func onPaths(p Problem, tuned mfm.Drift, rng *mfm.RNG, like shapes.Shape, rows, steps int, g *Graph) States {
+	shape := like.Clone()
+	shape.Dimensions[0] = rows / steps
+	noise := rng.Normal(shape)
+	frozen := func(t, x, class *Node) *Node { return StopGradient(tuned(t, x, class)) }
+	paths, _ := follow(rng, p.Model.Interpolant, frozen, pathTimes(p.Noise.Start, steps), noise, true, nil)
+	paths.X, paths.End = StopGradient(paths.X), StopGradient(paths.End)
+	times := ConstAsDType(g, shape.DType, paths.Times[:steps])
+	dims := append([]int{rows}, shape.Dimensions[1:]...)
+	return States{
+		T:     Reshape(BroadcastToDims(InsertAxes(times, -1), steps, shape.Dimensions[0]), rows),
+		X:     Reshape(paths.X, dims...),
+		Paths: &paths,
+	}
+}
+
+// joined returns the states of several laws as one.
+func joined(all []States) States {
+	if len(all) == 1 {
+		return all[0]
+	}
+	var t, x []*Node
+	for _, s := range all {
+		t, x = append(t, s.T), append(x, s.X)
+	}
+	return States{T: Concatenate(t, 0), X: Concatenate(x, 0)}
+}

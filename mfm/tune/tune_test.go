@@ -1,0 +1,267 @@
+package tune_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/backend"
+	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/tune"
+)
+
+// gaussian is a law whose exact flow map draws posterior samples that have a gradient.
+func gaussian(t testing.TB) (*gmm.Mixture, steer.Model) {
+	t.Helper()
+	ip := mfm.Linear{}
+	law, err := gmm.New([]float64{1}, [][]float64{{0.4, -0.7}}, [][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := steer.FromMixture(law, ip)
+	m.Posterior = func(_ *mfm.RNG, eps, t, x *Node) *Node {
+		t = batch.Every(t, x)
+		return law.ConditionalFlowMapGraph(ip, ZerosLike(t), OnesLike(t), eps, t, x)
+	}
+	return law, m
+}
+
+// measured is a measurement of 1.2 x₁ - 0.8 x₂ with deviation sigma.
+func measured(sigma float64) reward.LinearGaussian {
+	return reward.LinearGaussian{A: [][]float64{{1.2, -0.8}}, Y: []float64{-1}, Sigma: sigma}
+}
+
+// tilt returns the law tilted by λ r, and log Z.
+func tilt(t testing.TB, law *gmm.Mixture, r reward.LinearGaussian, lambda float64) (*gmm.Mixture, float64) {
+	t.Helper()
+	target, logZ, err := law.Tilt(r.A, r.Y, r.Sigma/math.Sqrt(lambda))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return target, logZ
+}
+
+// points are states that the tilted law visits, with the correction b* - b and the value there.
+func points(law, target *gmm.Mixture, logZ float64, times []float64, each int) []tune.Point {
+	rng := rand.New(rand.NewPCG(5, 6))
+	ip := mfm.Linear{}
+	var out []tune.Point
+	for _, at := range times {
+		alpha, beta, _, _ := ip.At(at)
+		for _, x := range target.Sample(rng, each) {
+			p := tune.Point{T: float64(float32(at))}
+			for j := range x {
+				p.X = append(p.X, float64(float32(alpha*rng.NormFloat64()+beta*x[j])))
+			}
+			b, tuned := law.Drift(ip, p.T, p.X), target.Drift(ip, p.T, p.X)
+			for j := range b {
+				p.Correction = append(p.Correction, tuned[j]-b[j])
+			}
+			p.Value = logZ + target.LogMarginal(ip, p.T, p.X) - law.LogMarginal(ip, p.T, p.X)
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func residuals(t testing.TB, m steer.Model, r reward.Reward, lambda float64, method tune.Method, points []tune.Point, draws int) []tune.Residual {
+	t.Helper()
+	got, err := tune.Residuals(t.Context(), backendtest.New(t), model.NewStore(), m, r, lambda, tune.Noise{Start: 0.01}, method, points, draws, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// One draw is enough: at b* the condition of MFM-FT holds in the mean, whatever N, λ and the offset, and so does that of reward-weighted regression. Those with a ratio do not hold.
+func TestConditionsAtTheOptimum(t *testing.T) {
+	law, m := gaussian(t)
+	r := measured(0.8)
+	draws := 1 << 17
+	if testing.Short() {
+		draws = 1 << 14
+	}
+	for _, lambda := range []float64{1, 5} {
+		target, logZ := tilt(t, law, r, lambda)
+		ps := points(law, target, logZ, []float64{0.05, 0.4, 0.9}, 3)
+		for _, c := range []struct {
+			method   tune.Method
+			unbiased bool
+		}{
+			{tune.MetaTuning{Draws: steer.Draws{N: 1}}, true},
+			{tune.MetaTuning{Draws: steer.Draws{N: 4}}, true},
+			{tune.MetaTuning{Draws: steer.Draws{N: 2, Antithetic: true}}, true},
+			{tune.MetaTuning{Draws: steer.Draws{N: 1}, Reference: 8}, true},
+			{tune.RewardWeighted{}, true},
+			{tune.PlugIn{Estimator: exactValue(law, target, logZ)}, true},
+			{tune.PlugIn{Estimator: steer.MFMG{Draws: steer.Draws{N: 2}}}, false},
+			{tune.PlugIn{Estimator: steer.MFMGF{Draws: steer.Draws{N: 2}, Baseline: steer.MeanBaseline}}, false},
+		} {
+			largest := 0.0
+			for i, res := range residuals(t, m, r.Reward(), lambda, c.method, ps, draws) {
+				length, z := res.Bias()
+				if exact := res.Variance < 1e-12; exact && c.unbiased {
+					if length > 1e-4 {
+						t.Errorf("%v, λ = %g, t = %g: residual %v of the exact value", c.method, lambda, ps[i].T, res.Mean)
+					}
+					continue
+				}
+				largest = max(largest, z)
+			}
+			// χ of 2 degrees of freedom: above 5 once in 270,000.
+			if c.unbiased && largest > 5 {
+				t.Errorf("%+v, λ = %g: a residual is %.1f standard errors from zero", c.method, lambda, largest)
+			}
+			if !c.unbiased && largest < 8 {
+				t.Errorf("%v, λ = %g: residuals are within %.1f standard errors of zero, its bias does not show", c.method, lambda, largest)
+			}
+		}
+	}
+}
+
+func exactValue(law, target *gmm.Mixture, logZ float64) steer.Exact {
+	return steer.FromTilt(law, target, logZ, mfm.Linear{})
+}
+
+// The plug-in's bias falls as 1/N.
+func TestPlugInBias(t *testing.T) {
+	law, m := gaussian(t)
+	r := measured(0.8)
+	target, logZ := tilt(t, law, r, 1)
+	ps := points(law, target, logZ, []float64{0.3}, 1)
+	var bias [2]float64
+	for i, n := range []int{16, 64} {
+		got := residuals(t, m, r.Reward(), 1, tune.PlugIn{Estimator: steer.MFMG{Draws: steer.Draws{N: n}}}, ps, 1<<17)[0]
+		bias[i], _ = got.Bias()
+	}
+	if slope := math.Log(bias[1]/bias[0]) / math.Log(4); slope < -1.3 || slope > -0.7 {
+		t.Errorf("bias %g with 16 draws, %g with 64: slope %.2f, want -1", bias[0], bias[1], slope)
+	}
+}
+
+// The loss has the gradient w D - g. That of the square of w D - g itself has w² in it, and another zero.
+func TestGradientOfTheLoss(t *testing.T) {
+	exec, err := NewExec(backendtest.New(t), func(d, w, g *Node) []*Node {
+		loss := ReduceAllSum(tune.Squares(tune.Regressand{Weight: w, Vector: g}, d))
+		naive := ReduceAllSum(Square(Sub(Mul(InsertAxes(w, -1), d), g)))
+		return []*Node{Gradient(loss, d)[0], Gradient(naive, d)[0]}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exec.Finalize()
+	d, w, g := [][]float64{{0.5, -1}, {2, 0.3}}, []float64{0.2, 3}, [][]float64{{1, 0.4}, {-0.6, 2}}
+	out := exec.MustCall(d, w, g)
+	loss, naive := tensors.MustCopyFlatData[float64](out[0]), tensors.MustCopyFlatData[float64](out[1])
+	for i := range d {
+		for j := range d[i] {
+			want := w[i]*d[i][j] - g[i][j] // twice the half: two elements
+			if got := loss[2*i+j]; math.Abs(got-want) > 1e-12 {
+				t.Errorf("row %d: gradient %g, want w D - g = %g", i, got, want)
+			}
+			if math.Abs(naive[2*i+j]-2*w[i]*want) > 1e-12 {
+				t.Errorf("row %d: the naive gradient is %g, not 2 w (w D - g)", i, naive[2*i+j])
+			}
+		}
+	}
+}
+
+// A reward of any size neither overflows nor moves the fixed point.
+func TestLargeRewards(t *testing.T) {
+	law, m := gaussian(t)
+	r := measured(0.8)
+	for _, lambda := range []float64{50, 100} {
+		target, logZ := tilt(t, law, r, lambda)
+		for _, res := range residuals(t, m, r.Reward(), lambda, tune.MetaTuning{Draws: steer.Draws{N: 8}}, points(law, target, logZ, []float64{0.3, 0.8}, 2), 1<<17) {
+			if length, z := res.Bias(); math.IsNaN(length) || z > 5 {
+				t.Errorf("λ = %g: bias %g, %.1f standard errors", lambda, length, z)
+			}
+		}
+	}
+}
+
+// Paths of the exact tuned drift end at the target, with the divergence E*[λ r] - log Z from the base's.
+func TestPathsOfTheOptimum(t *testing.T) {
+	law, m := gaussian(t)
+	r := measured(0.8)
+	target, logZ := tilt(t, law, r, 1)
+	best := func(at, x, _ *Node) *Node { return target.DriftGraph(mfm.Linear{}, at, x) }
+	c := tune.PathConfig{Paths: 1 << 14, Steps: 400, Start: 0.005, Seed: 1}
+	if b := backendtest.New(t); !backend.Loops(b) {
+		c.Paths, c.Steps = 1<<12, 60
+	}
+	paths, err := tune.DrawPaths(t.Context(), backendtest.New(t), model.NewStore(), m, best, r.Reward(), []int{2}, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	want := 0.0
+	const n = 1 << 16
+	for _, x := range target.Sample(rng, n) {
+		want += r.At(x) / n
+	}
+	mean, se := paths.Reward()
+	allowed := 0.01
+	if c.Steps < 100 {
+		allowed = 0.06
+	}
+	if math.Abs(mean-want) > 4*se+allowed {
+		t.Errorf("mean reward %.3f ± %.3f, want %.3f", mean, se, want)
+	}
+	if kl := want - logZ; math.Abs(paths.KL-kl) > 4*paths.KLSE+allowed*3 {
+		t.Errorf("KL %.3f ± %.3f, want %.3f", paths.KL, paths.KLSE, kl)
+	}
+}
+
+// The lean adjoint along the optimum's paths has the mean ∇V: summed over the states against 1 and x the residual is nil.
+func TestAdjointAtTheOptimum(t *testing.T) {
+	b := backendtest.New(t)
+	backendtest.NeedLoops(t, b)
+	law, m := gaussian(t)
+	r := measured(0.8)
+	target, _ := tilt(t, law, r, 1)
+	ip := mfm.Linear{}
+	const steps, n = 200, 4096
+	exec, err := model.NewExec(b, model.NewStore(), func(_ *model.Scope, state *Node) []*Node {
+		rng := &mfm.RNG{State: state}
+		best := func(at, x, _ *Node) *Node { return target.DriftGraph(ip, at, x) }
+		p := tune.Problem{Problem: steer.Problem{Model: m, Reward: r.Reward(), Lambda: Scalar(state.Graph(), dtypes.Float32, 1)}, Noise: tune.Noise{Start: 0.01}}
+		s := tune.OnPaths(p, best, rng, []int{2}, steps*n, steps, state.Graph())
+		s.Base = m.Drift(s.T, s.X, nil)
+		got := tune.AdjointMatching{}.Regress(p, rng, s)
+		residual := Sub(Sub(best(s.T, s.X, nil), s.Base), got.Vector)
+		by := func(v *Node) *Node { return ReduceMean(Reshape(v, steps, n, 2), 1) }
+		return []*Node{by(residual), by(Mul(residual, s.X)), by(Square(residual))}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exec.Finalize()
+	state, err := RNGStateFromSeed(5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := exec.MustCall(state)
+	square := tensors.MustCopyFlatData[float32](out[2])
+	for i, name := range []string{"1", "x"} {
+		for k, v := range tensors.MustCopyFlatData[float32](out[i]) {
+			if k < 2*20 { // to t = 0.1 steps of 0.005 are long beside t
+				continue
+			}
+			se := math.Sqrt(float64(square[k])/n) * []float64{1, 2}[i]
+			if math.Abs(float64(v)) > 5*se+0.03 {
+				t.Errorf("step %d: E[(D - g) %s] = %.3f ± %.3f, want 0", k/2, name, v, se)
+			}
+		}
+	}
+}

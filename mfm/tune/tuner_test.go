@@ -1,0 +1,347 @@
+package tune_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/tune"
+)
+
+// adapter is a small network for a law of the plane.
+func adapter(width int) tune.Adapter {
+	return tune.Adapter{Interpolant: mfm.Linear{}, Backbone: nn.MLP(nn.MLPConfig{Width: width, Depth: 2, Activation: "silu"}), Variance: 1.2}
+}
+
+// samplesOf draws from a mixture inside a step.
+func samplesOf(law *gmm.Mixture) mfm.Source {
+	return func(_ *model.Scope, _ *Graph, rng *mfm.RNG, n int) (data, class *Node) {
+		rng.State, data = law.SampleGraph(rng.State, dtypes.Float32, n)
+		return data, nil
+	}
+}
+
+func newTuner(t testing.TB, network tune.Network, method tune.Method, c tune.Config) *tune.Tuner {
+	t.Helper()
+	law, m := gaussian(t)
+	tuner, err := tune.New(backendtest.New(t), tune.ModelBase(m), measured(0.8).Reward(), network, method, samplesOf(law), []int{2}, c, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tuner
+}
+
+func quick(steps int64) tune.Config {
+	c := tune.DefaultConfig()
+	c.Steps, c.Batch = steps, 256
+	c.Optimizer.Warmup = 10
+	return c
+}
+
+func once() tune.MetaTuning { return tune.MetaTuning{Draws: steer.Draws{N: 1}} }
+
+// Every method brings the drift to b*: each from the same base, and the sampler then draws from the tilted law.
+func TestTuningReachesTheOptimum(t *testing.T) {
+	b := backendtest.New(t)
+	backendtest.NeedLoops(t, b)
+	law, m := gaussian(t)
+	r := measured(0.8)
+	target, _ := tilt(t, law, r, 1)
+	best := func(at, x, _ *Node) *Node { return target.DriftGraph(mfm.Linear{}, at, x) }
+	for _, method := range []tune.Method{once(), tune.RewardWeighted{}, tune.AdjointMatching{}, tune.PlugIn{Estimator: steer.MFMG{Draws: steer.Draws{N: 32}}}} {
+		c := quick(1200)
+		if method.Needs().Paths {
+			c.States.Own, c.Batch, c.States.Steps = 1, 40*16, 40
+		}
+		c.Optimizer.Rate = 3e-3
+		tuner := newTuner(t, adapter(64), method, c)
+		before := driftError(t, tuner, m, best, target)
+		if err := tuner.Run(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		allowed := 0.06
+		if method.Needs().Paths {
+			allowed = 0.12 // paths of forty steps
+		}
+		if after := driftError(t, tuner, m, best, target); after > allowed*before {
+			t.Errorf("%v: E|b̂ - b*|² is %.4f of what it was", method, after/before)
+		}
+	}
+}
+
+// driftError returns E|b̂ - b*|² over states of the target, with the averaged weights, or the base's drift before the first step.
+func driftError(t testing.TB, tuner *tune.Tuner, m steer.Model, best mfm.Drift, target *gmm.Mixture) float64 {
+	t.Helper()
+	tuned := m.Drift
+	if tuner.Done() > 0 {
+		tuned = tune.TunedDrift(adapter(64), tuner.Store().Scope(mfm.AverageScope(0)), m.Drift)
+	}
+	exec, err := model.NewExec(backendtest.New(t), tuner.Store(), func(_ *model.Scope, at, x *Node) *Node {
+		return ReduceAllMean(Square(Sub(tuned(at, x, nil), best(at, x, nil))))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exec.Finalize()
+	rng := rand.New(rand.NewPCG(1, 2))
+	var times, states []float32
+	const n = 4096
+	for _, z := range target.Sample(rng, n) {
+		at := 0.02 + 0.96*rng.Float64()
+		times = append(times, float32(at))
+		for _, v := range z {
+			states = append(states, float32((1-at)*rng.NormFloat64()+at*v))
+		}
+	}
+	out, err := exec.Call1(tensors.FromFlatDataAndDimensions(times, n), tensors.FromFlatDataAndDimensions(states, n, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return float64(tensors.ToScalar[float32](out))
+}
+
+// An interrupted tuning ends with the bits of one that was not, offset, buffer and all.
+func TestResume(t *testing.T) {
+	b := backendtest.New(t)
+	backendtest.NeedLoops(t, b)
+	c := quick(8)
+	c.LambdaWarmup = 6
+	c.States = tune.Law{Own: 0.25, Steps: 8, Replay: 0.25, Capacity: 200}
+	whole := newTuner(t, adapter(8), once(), c)
+	if err := whole.Run(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	half := newTuner(t, adapter(8), once(), c)
+	for range 5 {
+		if _, err := half.Step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := newTuner(t, adapter(8), once(), c)
+	if err := again.Restore(clones(t, half)); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Run(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	want, got := clones(t, whole), clones(t, again)
+	names := slices.Sorted(maps.Keys(want))
+	if !slices.Equal(names, slices.Sorted(maps.Keys(got))) {
+		t.Fatalf("states %v and %v", names, slices.Sorted(maps.Keys(got)))
+	}
+	for _, name := range names {
+		if !bytes.Equal(raw(want[name]), raw(got[name])) {
+			t.Errorf("%s differs", name)
+		}
+	}
+	for _, name := range []string{"offset", "lambda", "replay_x", "replay_n"} {
+		if !slices.Contains(names, mfm.StateScope+"/"+name) {
+			t.Errorf("the state lacks %s", name)
+		}
+	}
+}
+
+func clones(t testing.TB, tuner *tune.Tuner) map[string]*tensors.Tensor {
+	t.Helper()
+	state, err := tuner.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make(map[string]*tensors.Tensor)
+	for name, v := range state {
+		if out[name], err = v.LocalClone(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+func raw(v *tensors.Tensor) (out []byte) {
+	if err := v.ConstBytes(func(data []byte) { out = bytes.Clone(data) }); err != nil {
+		panic(err)
+	}
+	return out
+}
+
+// The buffer gives back states that own paths had, at their times.
+func TestReplay(t *testing.T) {
+	backendtest.NeedLoops(t, backendtest.New(t))
+	c := quick(3)
+	c.States = tune.Law{Own: 0.5, Steps: 8, Replay: 0.5, Capacity: 1 << 10}
+	tuner := newTuner(t, adapter(8), once(), c)
+	if err := tuner.Run(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	state := clones(t, tuner)
+	if n := tensors.ToScalar[float32](state[mfm.StateScope+"/replay_n"]); n != 3 {
+		t.Errorf("the buffer was filled %g times in 3 steps", n)
+	}
+	times := tensors.MustCopyFlatData[float32](state[mfm.StateScope+"/replay_t"])
+	rows := 128
+	for i, at := range times {
+		k := i % rows / (rows / 8) // of eight times from 0.01
+		want := 0.0
+		if i < 3*rows {
+			want = 0.01 + 0.99*float64(k)/8
+		}
+		if math.Abs(float64(at)-want) > 1e-6 {
+			t.Fatalf("state %d of the buffer is of time %g, want %g", i, at, want)
+		}
+	}
+}
+
+// The networks that begin with the base's weights begin at its drift, and of a low-rank update only the factors are trained.
+func TestNetworksBeginAtTheBase(t *testing.T) {
+	g, err := mfm.NewGaussian([]float64{0, 0}, [][]float64{{1, 0}, {0, 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &mfm.Map{Interpolant: mfm.Linear{}, Backbone: nn.MLP(nn.MLPConfig{Width: 8, Depth: 2, Activation: "silu", OutputGain: 1}), Parametrization: g}
+	store := model.NewStore()
+	if err := store.SetRNGStateFromSeed(3); err != nil {
+		t.Fatal(err)
+	}
+	at, x := []float32{0.3, 0.8}, [][]float32{{0.5, -1}, {2, 0.1}}
+	evaluate := func(store *model.Store, drift mfm.Drift) []float32 {
+		exec, err := model.NewExec(backendtest.New(t), store, func(_ *model.Scope, at, x *Node) *Node { return drift(at, x, nil) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer exec.Finalize()
+		return tensors.MustCopyFlatData[float32](exec.MustCall1(at, x))
+	}
+	want := evaluate(store, m.DriftIn(store.Scope(mfm.WeightsScope)))
+	weights := make(map[string]*tensors.Tensor)
+	for v := range store.Scope(mfm.WeightsScope).IterVariables() {
+		weights[strings.TrimPrefix(v.Path(), mfm.WeightsScope)] = v.MustValue()
+	}
+	base := tune.MapBase(m, weights, mfm.DefaultSamplerConfig())
+	for name, network := range map[string]tune.Network{"copy": tune.Copy{Map: m, Weights: weights}, "low rank": tune.LowRank{Map: m, Weights: weights, Rank: 2}, "adapter": adapter(8)} {
+		c := quick(2)
+		tuner, err := tune.New(backendtest.New(t), base, measured(0.8).Reward(), network, once(), samplesOf(gmm.Paper()), []int{2}, c, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for step := range 3 {
+			own := model.NewStore()
+			of, err := base.In(own)
+			if err != nil {
+				t.Fatal(err)
+			}
+			trained := network.Initial()
+			if step > 0 {
+				if _, err := tuner.Step(); err != nil && step < 3 {
+					t.Fatal(err)
+				}
+				if trained, err = tuner.Weights(mfm.WeightsScope); err != nil {
+					t.Fatal(err)
+				}
+				copied := make(map[string]*tensors.Tensor)
+				for k, v := range trained {
+					if copied[k], err = v.LocalClone(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				trained = copied
+			}
+			if name == "adapter" && step == 0 {
+				continue // its first weights are made when it is built
+			}
+			drift, err := tune.Restore(own, mfm.WeightsScope, network, trained, of.Drift)
+			if err != nil {
+				t.Fatal(err)
+			}
+			largest := 0.0
+			for i, v := range evaluate(own, drift) {
+				largest = max(largest, math.Abs(float64(v-want[i])))
+			}
+			if step == 0 && largest > 1e-5 || step > 1 && largest == 0 {
+				t.Errorf("%s: after %d steps the drift is %g from the base's", name, step, largest)
+			}
+			if name == "low rank" {
+				for k := range trained {
+					if !strings.HasSuffix(k, "_a") && !strings.HasSuffix(k, "_b") {
+						t.Errorf("low rank trains %s", k)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A budget holds λ where the divergence stays within it, and stops where it is told to.
+func TestBudget(t *testing.T) {
+	backendtest.NeedLoops(t, backendtest.New(t))
+	budget := tune.DefaultBudget()
+	budget.KL, budget.Every, budget.Paths.Paths, budget.Paths.Steps = 0.15, 50, 512, 50
+	run := func(budget tune.Budget) (looks []tune.Look, err error) {
+		c := quick(1500)
+		c.Lambda, c.Optimizer.Rate = 4, 3e-3
+		tuner := newTuner(t, adapter(32), once(), c)
+		err = tuner.Run(t.Context(), tuner.Observer(t.Context(), budget, func(l tune.Look) { looks = append(looks, l) }))
+		return looks, err
+	}
+	looks, err := run(budget)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := looks[len(looks)-1]
+	if last.KL > 1.7*budget.KL || last.KL < 0.5*budget.KL {
+		t.Errorf("KL %.3f ± %.3f at the end, want about %g", last.KL, last.KLSE, budget.KL)
+	}
+	if last.Lambda >= 4 || last.Lambda <= 0 {
+		t.Errorf("λ = %g at the end, want it held below 4", last.Lambda)
+	}
+	budget.Stop = true
+	looks, err = run(budget)
+	if !errors.Is(err, tune.ErrBudget) || looks[len(looks)-1].KL <= budget.KL {
+		t.Errorf("stopped with %v after %d looks, want the budget's error", err, len(looks))
+	}
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	tuner := newTuner(t, adapter(8), once(), quick(5))
+	if err := tuner.Run(stopped, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled run ends with %v", err)
+	}
+}
+
+// What makes no sense is refused with its name.
+func TestRefused(t *testing.T) {
+	law, m := gaussian(t)
+	for name, c := range map[string]struct {
+		method tune.Method
+		change func(c *tune.Config)
+	}{
+		"lambda":      {once(), func(c *tune.Config) { c.Lambda = 0 }},
+		"own to 1":    {tune.AdjointMatching{}, func(*tune.Config) {}},
+		"interpolant": {tune.RewardWeighted{}, func(c *tune.Config) { c.States.Own = 0.5 }},
+		"replay":      {once(), func(c *tune.Config) { c.States.Replay = 0.5 }},
+		"whole path":  {once(), func(c *tune.Config) { c.States.Own, c.Batch = 0.01, 64 }},
+		"accumulate":  {once(), func(c *tune.Config) { c.Accumulate = 2 }},
+		"reference":   {tune.MetaTuning{Draws: steer.Draws{N: 1}, Reference: -1}, func(*tune.Config) {}},
+		"start":       {once(), func(c *tune.Config) { c.Noise.Start = 0 }},
+	} {
+		config := quick(5)
+		c.change(&config)
+		_, err := tune.New(backendtest.New(t), tune.ModelBase(m), measured(1).Reward(), adapter(8), c.method, samplesOf(law), []int{2}, config, config)
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
