@@ -110,15 +110,14 @@ func ExampleFrozen() {
 }
 
 // A schedule of one's own is a type with two methods.
-type squared struct{}
+type parabola struct{}
 
-func (squared) At(t float64) (alpha, beta, dAlpha, dBeta float64) {
-	return (1 - t) * (1 - t), 1 - (1-t)*(1-t), -2 * (1 - t), 2 * (1 - t)
+func (parabola) At(t float64) (alpha, beta, dAlpha, dBeta float64) {
+	return (1 - t) * (1 + t), t, -2 * t, 1
 }
 
-func (squared) Graph(t *Node) (alpha, beta, dAlpha, dBeta *Node) {
-	alpha = Square(OneMinus(t))
-	return alpha, OneMinus(alpha), MulScalar(OneMinus(t), -2), MulScalar(OneMinus(t), 2)
+func (parabola) Graph(t *Node) (alpha, beta, dAlpha, dBeta *Node) {
+	return Mul(OneMinus(t), OnePlus(t)), t, MulScalar(t, -2), OnesLike(t)
 }
 
 func ExampleInterpolant() {
@@ -127,9 +126,9 @@ func ExampleInterpolant() {
 		fmt.Println(err)
 		return
 	}
-	// Noise 0 and data 1 at t = 1/2.
-	x, err := CallOnce(b, func(t, noise, data *Node) *Node { return mfm.StateAt(squared{}, t, noise, data) },
-		[]float32{0.5}, [][]float32{{0}}, [][]float32{{1}})
+	// Noise 1 and data 1 at t = 1/2.
+	x, err := CallOnce(b, func(t, noise, data *Node) *Node { return mfm.StateAt(parabola{}, t, noise, data) },
+		[]float32{0.5}, [][]float32{{1}}, [][]float32{{1}})
 	fmt.Println(x, err)
-	// Output: [1][1]float32{{0.75}} <nil>
+	// Output: [1][1]float32{{1.25}} <nil>
 }

@@ -11,7 +11,8 @@ import (
 )
 
 // Interpolant is a schedule I_t = α_t I_0 + β_t I_1 between noise I_0 ~ N(0, I) at t = 0 and data I_1 at t = 1
-// (Albergo, Boffi and Vanden-Eijnden, arXiv 2303.08797), with α_0 = β_1 = 1, α_1 = β_0 = 0, α falling and β rising.
+// (Albergo, Boffi and Vanden-Eijnden, arXiv 2303.08797), with α_0 = β_1 = 1, α_1 = β_0 = 0, α falling and β rising, and
+// α β' - α' β > 0 on all of [0, 1]: denoisers and scores are quotients by it, so α must not touch zero at t = 1 with slope zero.
 //
 // These two methods are all that a schedule of your own needs. One that also implements [EffectiveTimer], [MeanSloper]
 // or [GLASSer] replaces the general numerical form of each by a closed one.

@@ -154,6 +154,9 @@ func (l Loss) newProblem(m *Map, online, target *model.Scope, teacher Drift, rng
 	nd := n
 	if l.Consistency != DiagonalOnly && !l.Sum {
 		nd = int(float64(n)*l.DiagonalShare + 0.5)
+		if l.DiagonalShare > 0 && l.DiagonalShare < 1 { // however small the batch, neither loss goes without a row
+			nd = min(max(nd, 1), n-1)
+		}
 	}
 	times := shapes.Make(batch.Data.DType(), n)
 	t := l.Laws.context(rng, times)

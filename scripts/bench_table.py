@@ -1,4 +1,4 @@
-"""Joins the measurements of scripts/bench, ours and JAX's, into figures/bench.json and prints them.
+"""Joins the measurements of scripts/bench, ours and JAX's, into the file that is named first and prints them.
 
 Each case and loss was measured in the order ours, theirs, theirs, ours: the first of ours and of theirs are neighbours, and so are the
 second ones. Without JAX its rate and the ratio are null.
@@ -11,6 +11,7 @@ import statistics
 import sys
 
 files = [a for a in sys.argv[1:] if a != "--json"]
+out = pathlib.Path(files.pop(0))
 ours, theirs = ([json.loads(line) for line in open(f)] for f in (files + ["/dev/null"])[:2])
 rows = []
 for i, (key, group) in enumerate(itertools.groupby(ours, key=lambda r: (r["case"], r["loss"]))):
@@ -27,8 +28,6 @@ for i, (key, group) in enumerate(itertools.groupby(ours, key=lambda r: (r["case"
     for name in ("compile_s", "forward_ms", "jvp_ms", "double_reverse_ms", "peak_rss_mb"):
         row[name] = statistics.mean(r[name] for r in group) or None  # 0 stands for what was not measured
     rows.append(row)
-out = pathlib.Path("figures/bench.json")
-out.parent.mkdir(exist_ok=True)
 out.write_text(json.dumps(rows, indent=1) + "\n")
 if "--json" in sys.argv:
     print(json.dumps(rows, indent=1))

@@ -148,6 +148,7 @@ def execute(file, preset, html, timeout):
     if html:
         html.mkdir(parents=True, exist_ok=True)
         page, _ = HTMLExporter().from_notebook_node(nb, resources={"metadata": {"name": file.stem}})
+        page = re.sub(r'href="([\w-]+)\.ipynb"', r'href="\1.html"', page)  # the pages of the other notebooks lie beside this one
         (html / f"{file.stem}.html").write_text(page)
     seconds = time.monotonic() - began
     if failure:

@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// Presets are the names of the scales that every experiment has a configuration for: quick for a minute or a few on a laptop's CPU (a map of digits: twenty), full for hours of it or a GPU. The project's figures
+// Presets are the names of the scales that every experiment has a configuration for: quick for a minute or a few on a laptop's CPU, full for more (a map of digits: half an hour; of a mixture: minutes, in batches for a GPU). The project's figures
 // are of quick for mixtures and classifiers, of full for maps of digits. The notebooks' presets go by the same names, but say how much of a notebook to run.
 func Presets() []string { return []string{"quick", "full"} }
 

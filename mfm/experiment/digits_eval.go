@@ -17,15 +17,16 @@ const nearestImages = 200
 // GenerationRow is the quality of unconditional samples, the posterior at t = 0, in the eyes of a classifier. The distances to training images are medians over the first 200
 // samples and held-out images, or all where there are fewer.
 type GenerationRow struct {
-	Steps          int       `json:"steps"`            // of the flow map a sample; NFE
-	Samples        int       `json:"samples"`          //
-	Confident      float64   `json:"confident"`        // share of samples with a class of probability above 0.9
-	ConfidentSE    float64   `json:"confident_se"`     // its standard error
-	Classes        []float64 `json:"classes"`          // histogram of the likeliest class
-	ClassesData    []float64 `json:"classes_data"`     // the same of the training data, by label
-	LargestGap     float64   `json:"largest_gap"`      // largest difference between the two
-	NearestSamples float64   `json:"nearest_samples"`  // median distance of a sample to its nearest training image, root mean square per pixel
-	NearestHeldOut float64   `json:"nearest_held_out"` // the same of held-out images: memorised samples would lie closer
+	Steps           int       `json:"steps"`             // of the flow map a sample; NFE
+	Samples         int       `json:"samples"`           //
+	Confident       float64   `json:"confident"`         // share of samples with a class of probability above 0.9
+	ConfidentSE     float64   `json:"confident_se"`      // its standard error
+	Classes         []float64 `json:"classes"`           // histogram of the likeliest class
+	ClassesData     []float64 `json:"classes_data"`      // the same of the training data, by label
+	LargestGap      float64   `json:"largest_gap"`       // largest difference between the two
+	LargestGapFloor float64   `json:"largest_gap_floor"` // the same for as many exact draws of classes, in the mean
+	NearestSamples  float64   `json:"nearest_samples"`   // median distance of a sample to its nearest training image, root mean square per pixel
+	NearestHeldOut  float64   `json:"nearest_held_out"`  // the same of held-out images: memorised samples would lie closer
 }
 
 // ClassRow compares the classes of posterior samples with p(class | x_t), for contexts made from held-out images at one time.
@@ -37,7 +38,7 @@ type ClassRow struct {
 	StandardError  float64 `json:"standard_error"`  // of that mean
 	Floor          float64 `json:"floor"`           // the same when classes are drawn from p(class | x_t) itself
 	TrainingSet    float64 `json:"training_set"`    // the same of the exact posterior of the training images as points, by their labels; 0 where they have none
-	Diversity      float64 `json:"diversity"`       // root mean square deviation of the samples, per pixel, mean over contexts
+	Spread         float64 `json:"spread"`          // root mean square deviation of the samples, per pixel, mean over contexts
 }
 
 // Generation judges n samples drawn with sampler from the map, by a classifier of clean images.
@@ -75,11 +76,30 @@ func (e *Digits) Generation(ctx context.Context, sampler *mfm.Sampler, judge *Cl
 		row.ClassesData = append(row.ClassesData, float64(count)/float64(e.Data.N))
 		row.LargestGap = max(row.LargestGap, math.Abs(row.Classes[c]-row.ClassesData[c]))
 	}
+	row.LargestGapFloor = gapFloor(row.ClassesData, n, rand.New(rand.NewPCG(uint64(seed), 2)))
 	train, size := e.Data.Float32(), e.Data.Dim()
 	row.NearestSamples = medianNearest(samples[:min(n, nearestImages)*size], train, size)
 	held := heldOut.Float32()
 	row.NearestHeldOut = medianNearest(held[:min(heldOut.N, nearestImages)*size], train, size)
 	return row, nil
+}
+
+// gapFloor returns the mean over a thousand sets of n exact draws from a law of their histogram's largest gap from it.
+func gapFloor(law []float64, n int, rng *rand.Rand) float64 {
+	const sets = 1000
+	mean := 0.0
+	for range sets {
+		counts := make([]float64, len(law))
+		for range n {
+			counts[draw(rng, law)]++
+		}
+		largest := 0.0
+		for c, share := range law {
+			largest = max(largest, math.Abs(counts[c]/float64(n)-share))
+		}
+		mean += largest / sets
+	}
+	return mean
 }
 
 // Classes compares, at time t, the classes of n posterior samples, at least two, for each of the given number of held-out images with what the noised classifier says.
@@ -145,7 +165,7 @@ func (e *Digits) Classes(ctx context.Context, sampler *mfm.Sampler, judge, noise
 		if err != nil {
 			return row, err
 		}
-		row.Diversity += spread / float64(contexts)
+		row.Spread += spread / float64(contexts)
 	}
 	row.TotalVariation, row.StandardError = meanSE(distances)
 	return row, nil

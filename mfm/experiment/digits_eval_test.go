@@ -135,7 +135,7 @@ func TestClasses(t *testing.T) {
 	near(t, "total variation", row.TotalVariation, binomialDeviation(n, 0.5, 0.2), 4*deviation/math.Sqrt(contexts))
 	near(t, "its standard error", row.StandardError, deviation/math.Sqrt(contexts), 0.2*deviation/math.Sqrt(contexts))
 	near(t, "floor", row.Floor, binomialDeviation(n, 0.2, 0.2), 4*math.Sqrt(0.16/n/contexts))
-	near(t, "diversity", row.Diversity, 1, 0.03)
+	near(t, "spread", row.Spread, 1, 0.03)
 	// Of the training images three are dark, at -1, and one bright, at 1.
 	want := 0.0
 	for _, x := range mfm.Rows(e.Contexts(heldOut, 0.5, contexts, rand.New(rand.NewPCG(3, 1))), 4) {

@@ -24,8 +24,8 @@ type PosteriorRow struct {
 	SW2          float64 `json:"sw2"`       // sliced W2 between the map's samples and exact ones
 	Floor        float64 `json:"floor"`     // the same between two sets of exact samples
 	Spread       float64 `json:"spread"`    // root mean square deviation of the posterior, per dimension
-	Excess       float64 `json:"excess"`    // √max(sw2² - floor², 0)/spread
-	Diversity    float64 `json:"diversity"` // spread of the map's samples over the posterior's, mean over contexts
+	Excess       float64 `json:"excess"`    // √max(sw2² - floor², 0)/spread; 0 where all posteriors are points, of which SW2 says all
+	Diversity    float64 `json:"diversity"` // spread of the map's samples over the posterior's, mean over the contexts whose posterior is more than a point; 0 for none
 }
 
 // EvaluateConfig says how posterior samples are judged.
@@ -79,6 +79,7 @@ func (e *GMM) Evaluate(ctx context.Context, draw Drawer, config EvaluateConfig) 
 	rows := make([]PosteriorRow, 0, len(config.Times))
 	for _, t := range config.Times {
 		row := PosteriorRow{Loss: string(e.Config.Train.Loss.Consistency), Distillation: string(e.Config.Train.Loss.Distillation), Seed: e.Config.Train.Seed, T: t}
+		wide := 0
 		for range config.Contexts {
 			x := e.Context(rng, t)
 			posterior := e.Config.Mixture.Posterior(e.Map.Interpolant, t, x)
@@ -86,13 +87,19 @@ func (e *GMM) Evaluate(ctx context.Context, draw Drawer, config EvaluateConfig) 
 			if err != nil {
 				return nil, fmt.Errorf("evaluating at t = %g: %w", t, err)
 			}
+			if posterior.Spread() > 0 {
+				wide++
+			}
 			if err := row.add(samples, posterior, rng, projections); err != nil {
 				return nil, fmt.Errorf("evaluating at t = %g: %w", t, err)
 			}
 		}
 		n := float64(config.Contexts)
-		row.SW2, row.Floor, row.Spread, row.Diversity = math.Sqrt(row.SW2/n), math.Sqrt(row.Floor/n), math.Sqrt(row.Spread/n), row.Diversity/n
-		row.Excess = metric.Excess(row.SW2, row.Floor, row.Spread)
+		row.SW2, row.Floor, row.Spread = math.Sqrt(row.SW2/n), math.Sqrt(row.Floor/n), math.Sqrt(row.Spread/n)
+		if wide > 0 {
+			row.Diversity /= float64(wide)
+			row.Excess = metric.Excess(row.SW2, row.Floor, row.Spread)
+		}
 		rows = append(rows, row)
 	}
 	return rows, nil
@@ -110,14 +117,16 @@ func (r *PosteriorRow) add(samples [][]float64, posterior *gmm.Mixture, rng *ran
 		return err
 	}
 	spread := posterior.Spread()
-	diversity, err := metric.Diversity(samples, spread)
-	if err != nil {
-		return err
+	if spread > 0 {
+		diversity, err := metric.Diversity(samples, spread)
+		if err != nil {
+			return err
+		}
+		r.Diversity += diversity
 	}
 	r.SW2 += sw2 * sw2
 	r.Floor += floor * floor
 	r.Spread += spread * spread
-	r.Diversity += diversity
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/gomfm/gomfm/mfm/gmm"
 )
 
 // fewSamples is an evaluation of a second.
@@ -81,6 +82,27 @@ func TestEvaluateBiasedSamples(t *testing.T) {
 	}
 	if math.Abs(rows[0].Diversity-0.5) > 0.02 {
 		t.Errorf("diversity = %.4f of contracted samples, want 0.5", rows[0].Diversity)
+	}
+}
+
+// Of a law of points a posterior may be one point, which has no spread to compare with.
+func TestEvaluatePoints(t *testing.T) {
+	config := experiment.DefaultGMMConfig()
+	var err error
+	if config.Mixture, err = gmm.Points([][]float64{{-2, 1}, {2, -1}, {0, 3}}); err != nil {
+		t.Fatal(err)
+	}
+	e, evaluation := newGMM(t, config), fewSamples()
+	evaluation.Times = []float64{0.05, 0.99}
+	rows, err := e.Evaluate(t.Context(), exact(e, []float64{0, 0}, 1), evaluation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := rows[0]; math.Abs(r.Diversity-1) > 0.1 || !(r.Spread > 0) {
+		t.Errorf("at t = 0.05: %+v", r)
+	}
+	if r := rows[1]; r.SW2 > 1e-3 || math.IsNaN(r.Excess) || math.IsNaN(r.Diversity) {
+		t.Errorf("at t = 0.99: %+v", r)
 	}
 }
 

@@ -120,7 +120,7 @@ func (e *GMM) Context(rng *rand.Rand, t float64) []float64 {
 }
 
 // SetLoss chooses a loss with options that serve it on the paper's mixture: the two that follow the map's own drift get more rows of data, and the Eulerian one, whose
-// target holds the product of that drift and its derivative, long steps that come late and large errors that weigh less. Notebook 02_gmm_posterior has the results.
+// target holds the product of that drift and its derivative, long steps that come late and large errors that weigh less. They were found by hand; notebook 02_gmm_posterior has what the chosen ones give.
 func (c *GMMConfig) SetLoss(loss mfm.Consistency, distillation mfm.Distillation) {
 	l, d := &c.Train.Loss, mfm.DefaultLoss()
 	l.Consistency, l.Distillation = loss, distillation

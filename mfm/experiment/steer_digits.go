@@ -77,16 +77,7 @@ func NewDigitsSteering(b compute.Backend, c DigitsSteeringConfig, images *data.I
 	if s.Model, err = steer.FromMap(e.Map, store.Scope(mfm.WeightsScope), mfm.DefaultSamplerConfig()); err != nil {
 		return nil, err
 	}
-	s.Reward, err = reward.Parse(c.Reward, func(dir string) (reward.Logits, int, error) {
-		judge, err := OpenClassifier(b, dir, e.Shape())
-		if err != nil {
-			return nil, 0, err
-		}
-		logits, err := judge.Logits(store, rewardScope(len(s.classifiers)))
-		s.classifiers = append(s.classifiers, dir)
-		return logits, judge.Config.Network.Classes, err
-	})
-	if err != nil {
+	if s.Reward, s.classifiers, err = imageReward(b, store, c.Reward, e.Shape()); err != nil {
 		return nil, err
 	}
 	for i, dir := range []string{c.Judge, c.Second} {
@@ -105,6 +96,20 @@ func NewDigitsSteering(b compute.Backend, c DigitsSteeringConfig, images *data.I
 	}
 	s.rewards, err = rewardsOf(b, s.Store, s.Reward, images.Float32(), e.Shape())
 	return s, err
+}
+
+// imageReward returns a reward whose classifiers' weights it puts into store, and their folders.
+func imageReward(b compute.Backend, store *model.Store, raw json.RawMessage, shape []int) (r reward.Reward, folders []string, err error) {
+	r, err = reward.Parse(raw, func(dir string) (reward.Logits, int, error) {
+		judge, err := OpenClassifier(b, dir, shape)
+		if err != nil {
+			return nil, 0, err
+		}
+		logits, err := judge.Logits(store, rewardScope(len(folders)))
+		folders = append(folders, dir)
+		return logits, judge.Config.Network.Classes, err
+	})
+	return r, folders, err
 }
 
 // name sets Problem: a hash of the map with its prior, the reward, the images and the judges, not of the folders' names.

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -27,10 +25,12 @@ import (
 
 // TuneConfig is everything that a tuned drift depends on beside its base.
 type TuneConfig struct {
-	// Method is mfm-ft, plug-in-mfm-g (the ratio estimator), plug-in-mfm-gf (self-normalised weights), reward-weighted or adjoint, with N draws a state, and of mfm-ft so many Reference draws.
-	Method    string `json:"method"`
-	N         int    `json:"n"`
-	Reference int    `json:"reference"`
+	// Method is mfm-ft, plug-in-mfm-g (the ratio estimator), plug-in-mfm-gf (self-normalised weights), reward-weighted, adjoint or, of mixtures, plug-in-exact (the truth), with N draws a state.
+	Method string `json:"method"`
+	N      int    `json:"n"`
+	// Reference and Floor are those of [tune.MetaTuning].
+	Reference int     `json:"reference"`
+	Floor     float64 `json:"floor"`
 	// Network is adapter (a small network on top of the base), copy (of the base's) or low-rank (updates of the base's matrices).
 	Network string `json:"network"`
 	// Adapter is the adapter's network, Rank that of low-rank updates.
@@ -42,7 +42,7 @@ type TuneConfig struct {
 
 // DefaultTuneConfig is MFM-FT of an adapter of three layers of 128 units with one draw a state.
 func DefaultTuneConfig() TuneConfig {
-	c := TuneConfig{Method: "mfm-ft", N: 1, Network: "adapter", Adapter: nn.DefaultMLP(), Rank: 8, Tune: tune.DefaultConfig(), Budget: tune.DefaultBudget()}
+	c := TuneConfig{Method: "mfm-ft", N: 1, Floor: 0.05, Network: "adapter", Adapter: nn.DefaultMLP(), Rank: 8, Tune: tune.DefaultConfig(), Budget: tune.DefaultBudget()}
 	c.Adapter.Width, c.Adapter.Depth = 128, 3
 	return c
 }
@@ -52,7 +52,7 @@ func (c TuneConfig) TuneMethod() (tune.Method, error) {
 	draws := steer.Draws{N: c.N}
 	switch c.Method {
 	case "mfm-ft":
-		return tune.MetaTuning{Draws: draws, Reference: c.Reference}, nil
+		return tune.MetaTuning{Draws: draws, Reference: c.Reference, Floor: c.Floor}, nil
 	case "plug-in-mfm-g":
 		return tune.PlugIn{Estimator: steer.MFMG{Draws: draws}}, nil
 	case "plug-in-mfm-gf":
@@ -62,8 +62,14 @@ func (c TuneConfig) TuneMethod() (tune.Method, error) {
 	case "adjoint":
 		return tune.AdjointMatching{}, nil
 	}
+	if c.Method == exactTuning {
+		return tune.PlugIn{Estimator: steer.Exact{Value: func(t, _ *Node) *Node { return t }}}, nil // what a mixture's tuning replaces by its own
+	}
 	return nil, fmt.Errorf("method %q is unknown: use mfm-ft, plug-in-mfm-g, plug-in-mfm-gf, reward-weighted or adjoint", c.Method)
 }
+
+// exactTuning is the method of a mixture that regresses on the closed form of σ²/2 ∇V: what is left of its error is the network's.
+const exactTuning = "plug-in-exact"
 
 // Validate returns an error that names the first value that makes no sense.
 func (c TuneConfig) Validate() error {
@@ -97,7 +103,6 @@ type GMMTuning struct {
 	Target *gmm.Mixture
 	LogZ   float64
 
-	dir     string // of the base's run
 	reward  reward.LinearGaussian
 	weights map[string]*tensors.Tensor
 	base    tune.Base
@@ -119,11 +124,9 @@ func NewGMMTuning(dir string, r reward.LinearGaussian, config TuneConfig) (*GMMT
 	if n := len(r.A[0]); n != e.Config.Mixture.Dim() {
 		return nil, fmt.Errorf("the reward is for %d elements, samples of the mixture have %d", n, e.Config.Mixture.Dim())
 	}
-	t := &GMMTuning{Config: config, Base: e, dir: dir, reward: r, weights: make(map[string]*tensors.Tensor)}
-	for v := range store.Scope(mfm.WeightsScope).IterVariables() {
-		if t.weights[v.Path()[len(mfm.WeightsScope):]], err = v.Value(); err != nil {
-			return nil, fmt.Errorf("run %s: %w", dir, err)
-		}
+	t := &GMMTuning{Config: config, Base: e, reward: r}
+	if t.weights, err = weightsOf(store); err != nil {
+		return nil, fmt.Errorf("run %s: %w", dir, err)
 	}
 	lambda := config.Tune.Lambda
 	if !(lambda > 0) {
@@ -137,11 +140,19 @@ func NewGMMTuning(dir string, r reward.LinearGaussian, config TuneConfig) (*GMMT
 	return t, err
 }
 
+// method returns the configured method.
+func (t *GMMTuning) method() (tune.Method, error) {
+	if t.Config.Method == exactTuning {
+		return tune.PlugIn{Estimator: steer.FromTilt(t.Base.Config.Mixture, t.Target, t.LogZ, t.Base.Map.Interpolant)}, nil
+	}
+	return t.Config.TuneMethod()
+}
+
 func (t *GMMTuning) newNetwork() (tune.Network, error) {
 	switch t.Config.Network {
 	case "adapter":
 		spread := t.Base.Config.Mixture.Spread()
-		return tune.Adapter{Interpolant: t.Base.Map.Interpolant, Backbone: nn.MLP(t.Config.Adapter), Variance: spread * spread / float64(t.Base.Config.Mixture.Dim())}, nil
+		return tune.Adapter{Interpolant: t.Base.Map.Interpolant, Backbone: nn.MLP(t.Config.Adapter), Variance: spread * spread, Noise: t.Config.Tune.Noise}, nil
 	case "copy":
 		return tune.Copy{Map: t.Base.Map, Weights: t.weights}, nil
 	case "low-rank":
@@ -157,27 +168,9 @@ type tuneManifest struct {
 	TuneConfig
 }
 
-// TuneResult is a tuned drift.
-type TuneResult struct {
-	// Store has the weights of the base and of the tuned network, Drift is b̂ and Model the base's, both with them.
-	Store *model.Store
-	Drift mfm.Drift
-	Model steer.Model
-	Looks []tune.Look
-	// Stopped says that the budget ended the training.
-	Stopped bool
-	Steps   int64   // done
-	Seconds float64 // of this call's training, compiling included
-
-	weights map[string]*tensors.Tensor
-}
-
-// looksFile keeps what was seen of a tuned drift, beside its log.
-const looksFile = "looks.json"
-
 // Train tunes; see [Run]. What a budget looks at is kept in the run's folder.
 func (t *GMMTuning) Train(ctx context.Context, b compute.Backend, o RunOptions) (*TuneResult, error) {
-	method, err := t.Config.TuneMethod()
+	method, err := t.method()
 	if err != nil {
 		return nil, err
 	}
@@ -190,76 +183,7 @@ func (t *GMMTuning) Train(ctx context.Context, b compute.Backend, o RunOptions) 
 	if err != nil {
 		return nil, err
 	}
-	result := &TuneResult{}
-	if o.Dir != "" {
-		if err := readLooks(o.Dir, &result.Looks); err != nil {
-			return nil, err
-		}
-	}
-	observe := o.Observe
-	look := tuner.Observer(ctx, t.Config.Budget, func(l tune.Look) { result.Looks = append(cutLooks(result.Looks, l.Step), l) })
-	o.Observe = func(m mfm.Metrics) error {
-		if observe != nil {
-			if err := observe(m); err != nil {
-				return err
-			}
-		}
-		return look(m)
-	}
-	began := time.Now()
-	err = Run(ctx, tuner.Trainer, KindTunedGMM, made, o)
-	if o.Dir != "" {
-		err = errors.Join(err, writeJSON(filepath.Join(o.Dir, looksFile), result.Looks))
-	}
-	result.Seconds, result.Steps = time.Since(began).Seconds(), tuner.Done()
-	if errors.Is(err, tune.ErrBudget) {
-		result.Stopped, err = true, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	state, err := tuner.State()
-	if err != nil {
-		return nil, err
-	}
-	weights, err := mfm.StateWeights(state)
-	if err != nil {
-		return nil, err
-	}
-	return result, t.result(result, weights)
-}
-
-// result fills in what the weights of the tuned network make of the base.
-func (t *GMMTuning) result(r *TuneResult, weights map[string]*tensors.Tensor) (err error) {
-	r.Store = model.NewStore()
-	if r.Model, err = t.base.In(r.Store); err != nil {
-		return err
-	}
-	r.weights = weights
-	r.Drift, err = tune.Restore(r.Store, mfm.WeightsScope, t.network, weights, r.Model.Drift)
-	return err
-}
-
-func readLooks(dir string, looks *[]tune.Look) error {
-	raw, err := os.ReadFile(filepath.Join(dir, looksFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = decodeStrict(raw, looks)
-	}
-	if err != nil {
-		return fmt.Errorf("run %s: %s: %w", dir, looksFile, err)
-	}
-	return nil
-}
-
-// cutLooks returns the looks before a step.
-func cutLooks(looks []tune.Look, step int64) []tune.Look {
-	for len(looks) > 0 && looks[len(looks)-1].Step >= step {
-		looks = looks[:len(looks)-1]
-	}
-	return looks
+	return t.Config.run(ctx, tuner, KindTunedGMM, made, t.base, t.network, o)
 }
 
 // OpenGMMTuning returns the tuned drift of the finished run in dir, whose base is the map of the run in base.
@@ -291,7 +215,7 @@ func OpenGMMTuning(dir, base string) (*GMMTuning, *TuneResult, error) {
 	if err := readLooks(dir, &r.Looks); err != nil {
 		return nil, nil, err
 	}
-	return t, r, t.result(r, weights)
+	return t, r, r.restore(t.base, t.network, weights)
 }
 
 // TuneQuality is what samples of a tuned drift are like beside exact ones of the target.
@@ -336,7 +260,7 @@ type EvalConfig struct {
 
 // Evaluate compares samples of a tuned drift, by ODE and SDE, with the target, and the drift with b*.
 func (t *GMMTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneResult, c EvalConfig) (TuneRow, error) {
-	method, err := t.Config.TuneMethod()
+	method, err := t.method()
 	if err != nil {
 		return TuneRow{}, err
 	}

@@ -377,3 +377,56 @@ func TestLetters(t *testing.T) {
 		}
 	}
 }
+
+// An axis without a label of its own takes the figure's, but for what it sets; one with a label takes nothing.
+func TestAxisOfTheFigure(t *testing.T) {
+	f := New(Notebook(), 1, 3)
+	f.X, f.Y = Axis{Label: "x", Range: [2]float64{-6, 6}}, Axis{Label: "y", Log: true}
+	for i := range 3 {
+		f.Panel(0, i).Add(Line{Name: "a", X: []float64{0.25, 0.75}, Y: []float64{1, 2}})
+	}
+	f.Panel(0, 1).X.Range = [2]float64{-1, 2}
+	f.Panel(0, 2).X = Axis{Label: "its own", Range: [2]float64{0, 1}}
+	panels, err := f.check()
+	if err != nil {
+		t.Fatal(err)
+	}
+	xs, _, err := f.ranges(panels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []interval{{-6, 6}, {-1, 2}, {0, 1}} {
+		if xs[i] != want {
+			t.Errorf("panel %d runs over %v, want %v", i, xs[i], want)
+		}
+	}
+	if panels[1].X.Label != "x" || panels[2].X.Label != "its own" || !panels[1].Y.Log {
+		t.Errorf("axes %+v, %+v", panels[1].X, panels[2].X)
+	}
+}
+
+// A heat map refuses what is no table of numbers, and draws one.
+func TestHeat(t *testing.T) {
+	for name, c := range map[string]struct {
+		heat Heat
+		want string
+	}{
+		"empty":    {Heat{}, "0 rows"},
+		"ragged":   {Heat{Values: [][]float64{{1, 2}, {1}}}, "Values[1] has 1 numbers"},
+		"negative": {Heat{Values: [][]float64{{-1}}}, "Values[0][0] = -1"},
+		"ends":     {Heat{Values: [][]float64{{1}}, X: [2]float64{1, 0}}, "first end below"},
+	} {
+		if err := c.heat.check(); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want %q", name, err, c.want)
+		}
+	}
+	f := New(Notebook(), 1, 1)
+	f.X, f.Y = Axis{Label: "u"}, Axis{Label: "s"}
+	f.Panel(0, 0).Add(Heat{Values: [][]float64{{0, 0.5}, {math.NaN(), 1}}})
+	if _, err := f.PNG(); err != nil {
+		t.Fatal(err)
+	}
+	if heatColor(0) == heatColor(1) {
+		t.Error("the least and the largest number have one colour")
+	}
+}

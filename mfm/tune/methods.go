@@ -2,6 +2,7 @@ package tune
 
 import (
 	"fmt"
+	"math"
 
 	. "github.com/gomlx/gomlx/core/graph"
 
@@ -24,9 +25,11 @@ const unknownOffset = -1e29
 // each a plain mean, so that the fixed point is b* for any N, for any law of the states.
 type MetaTuning struct {
 	steer.Draws
-	// Reference draws more samples at each state, whose mean weight is added to e^c there. With one c for all, a state counts as e^{V_t(x)}, as it does in the tilted law; with reference draws those of the largest values do not outweigh all others.
-	// (Their mean weight alone in the place of e^c would not do: it is near zero where they miss what the reward wants, and the variance has no bound.) 0 for none.
-	Reference int `json:"reference"`
+	// Reference draws more samples at each state, whose mean weight plus Floor times e^c takes the place of e^c there. With one c for all, a state counts as e^{V_t(x)}, as it does in the tilted law, and one that the reward
+	// wants left, e^{V - c} times more slowly, is learned last; with reference draws states down to V = c + log Floor count alike. The mean weight alone would not do: it is near zero where the reference draws miss
+	// what the reward wants, and the variance has no bound. 0 draws for one c.
+	Reference int     `json:"reference"`
+	Floor     float64 `json:"floor"`
 }
 
 // String returns "mfm-ft".
@@ -48,6 +51,9 @@ func (m MetaTuning) Validate() error {
 	if m.Reference < 0 || m.Reference > 1<<16 {
 		return fmt.Errorf("reference = %d draws: must lie in [0, 65536]", m.Reference)
 	}
+	if m.Reference > 0 && !(m.Floor > 0 && m.Floor <= 1e6) {
+		return fmt.Errorf("floor = %g: must lie in (0, 1e6], since weights have no bound without it", m.Floor)
+	}
 	return m.Draws.Validate()
 }
 
@@ -61,6 +67,7 @@ func (m MetaTuning) Regress(p Problem, rng *mfm.RNG, s States) Regressand {
 	if m.Reference > 0 {
 		_, others, _ := steer.Draws{N: m.Reference}.Draw(p.Problem, rng, ledger, s.T, StopGradient(s.X))
 		reference := InsertAxes(logMeanExp(others), -1)
+		c = AddScalar(c, math.Log(m.Floor))
 		top := Max(reference, c)
 		c = StopGradient(Add(top, Log(Add(Exp(Sub(reference, top)), Exp(Sub(c, top))))))
 	}

@@ -34,11 +34,16 @@ func TunedDrift(n Network, weights *model.Scope, base mfm.Drift) mfm.Drift {
 	return func(t, x, _ *Node) *Node { return n.Drift(weights, t, x, base) }
 }
 
-// Adapter is a network of its own on top of the frozen base, b̂ = b + F(t, x/√(α_t² + β_t² V)). A backbone that starts at zero, as [nn.MLP] with its default gain does, starts at the base. A step of a sampler costs both.
+// Adapter is a network of its own on top of the frozen base,
+//
+//	b̂ = b + min(σ_t²/2, 1) F(t, x/√(α_t² + β_t² V)),
+//
+// so that toward t = 1, where the optimal correction vanishes as σ_t²/2 does, F is a gradient of the value and an error in it counts as little as it should. A backbone that starts at zero, as [nn.MLP] with its default gain does, starts at the base. A step of a sampler costs both.
 type Adapter struct {
 	Interpolant mfm.Interpolant
 	Backbone    nn.Backbone
 	Variance    float64 // V of the data, a mean over the elements
+	Noise       Noise   // of σ_t
 }
 
 // Drift builds the tuned drift; see [Network].
@@ -46,7 +51,8 @@ func (a Adapter) Drift(weights *model.Scope, t, x *Node, base mfm.Drift) *Node {
 	alpha, beta, _, _ := a.Interpolant.Graph(batch.Like(t, x))
 	scaled := Div(x, Sqrt(Add(Square(alpha), MulScalar(Square(beta), a.Variance))))
 	in := nn.Inputs{S: t, U: t, T: ZerosLike(t), Xbar: scaled, X: ZerosLike(x)}
-	return Add(base(t, x, nil), a.Backbone(weights.ResetVisited(), in))
+	scale := MinScalar(a.Noise.Half(a.Interpolant, t), 1)
+	return Add(base(t, x, nil), Mul(batch.Like(scale, x), a.Backbone(weights.ResetVisited(), in)))
 }
 
 // Initial returns nil.

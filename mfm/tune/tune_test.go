@@ -101,7 +101,7 @@ func TestConditionsAtTheOptimum(t *testing.T) {
 			{tune.MetaTuning{Draws: steer.Draws{N: 1}}, true},
 			{tune.MetaTuning{Draws: steer.Draws{N: 4}}, true},
 			{tune.MetaTuning{Draws: steer.Draws{N: 2, Antithetic: true}}, true},
-			{tune.MetaTuning{Draws: steer.Draws{N: 1}, Reference: 8}, true},
+			{tune.MetaTuning{Draws: steer.Draws{N: 1}, Reference: 8, Floor: 0.05}, true},
 			{tune.RewardWeighted{}, true},
 			{tune.PlugIn{Estimator: exactValue(law, target, logZ)}, true},
 			{tune.PlugIn{Estimator: steer.MFMG{Draws: steer.Draws{N: 2}}}, false},

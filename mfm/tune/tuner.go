@@ -51,13 +51,15 @@ type Config struct {
 	LambdaWarmup int64   `json:"lambda_warmup"`
 	Noise        Noise   `json:"noise"`
 	States       Law     `json:"states"`
+	// Girsanov weighs a row's square by 1/min(σ_t²/2, 1), as the divergence of paths does where σ_t is small ([PathResult].KL); otherwise all rows weigh alike.
+	Girsanov bool `json:"girsanov"`
 	// OffsetRate is the share of a batch in the running offset c, e^c being a moving average of the mean weight.
 	OffsetRate float64 `json:"offset_rate"`
 }
 
 // DefaultConfig is λ = 1 for 4,000 steps on 2,048 interpolants each, Doob's schedule from t_0 = 0.01.
 func DefaultConfig() Config {
-	c := Config{RunConfig: mfm.DefaultTrainConfig().RunConfig, Lambda: 1, Noise: Noise{Start: 0.01}, States: DefaultLaw(), OffsetRate: 0.01}
+	c := Config{RunConfig: mfm.DefaultTrainConfig().RunConfig, Lambda: 1, Noise: Noise{Start: 0.01}, States: DefaultLaw(), Girsanov: true, OffsetRate: 0.01}
 	c.Steps, c.Batch = 4000, 2048
 	return c
 }
@@ -163,6 +165,9 @@ func (t *Tuner) prepare(own, replay int) error {
 	return put(store, "", values, false)
 }
 
+// leastHalf bounds the weight of rows near t = 1.
+const leastHalf = 1e-3
+
 // objective builds a step's loss.
 func (t *Tuner) objective(method Method, source mfm.Source, weights, data *model.Scope, rng *mfm.RNG, step *Node) mfm.Terms {
 	g, store := step.Graph(), weights.Store()
@@ -181,6 +186,9 @@ func (t *Tuner) objective(method Method, source mfm.Source, weights, data *model
 	}
 	correction := Sub(tuned(s.T, s.X, nil), s.Base)
 	squares := r.squares(correction)
+	if t.config.Girsanov {
+		squares = Div(squares, ClipScalar(p.Noise.Half(p.Model.Interpolant, s.T), leastHalf, 1))
+	}
 	return mfm.Terms{Total: ReduceAllMean(squares), Diagonal: ReduceAllMean(squares), Consistency: ReduceAllMean(Square(correction))}
 }
 

@@ -26,7 +26,7 @@ import (
 
 // adapter is a small network for a law of the plane.
 func adapter(width int) tune.Adapter {
-	return tune.Adapter{Interpolant: mfm.Linear{}, Backbone: nn.MLP(nn.MLPConfig{Width: width, Depth: 2, Activation: "silu"}), Variance: 1.2}
+	return tune.Adapter{Interpolant: mfm.Linear{}, Backbone: nn.MLP(nn.MLPConfig{Width: width, Depth: 2, Activation: "silu"}), Variance: 1.2, Noise: tune.Noise{Start: 0.01}}
 }
 
 // samplesOf draws from a mixture inside a step.

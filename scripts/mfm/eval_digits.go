@@ -146,9 +146,9 @@ func (q digitsQuality) print(s *shell) error {
 	fmt.Fprintf(s.stdout, "t = 0, %d samples of %d step(s): %.3f ± %.3f confident, largest gap of a class %.3f\n", g.Samples, g.Steps, g.Confident, g.ConfidentSE, g.LargestGap)
 	fmt.Fprintf(s.stdout, "nearest training image: %.3f from samples, %.3f from held-out images\n", g.NearestSamples, g.NearestHeldOut)
 	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "t\ttotal variation\t±\tfloor\ttraining set\tdiversity\t")
+	fmt.Fprintln(w, "t\ttotal variation\t±\tfloor\ttraining set\tspread\t")
 	for _, r := range q.Posterior {
-		fmt.Fprintf(w, "%g\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t\n", r.T, r.TotalVariation, r.StandardError, r.Floor, r.TrainingSet, r.Diversity)
+		fmt.Fprintf(w, "%g\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t\n", r.T, r.TotalVariation, r.StandardError, r.Floor, r.TrainingSet, r.Spread)
 	}
 	return w.Flush()
 }

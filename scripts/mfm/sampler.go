@@ -94,9 +94,12 @@ func checkTime(t float64) error {
 	return nil
 }
 
+// mostSamples of a command: what is printed is to be read.
+const mostSamples = 1 << 20
+
 func checkCount(flag string, n int) error {
-	if n < 1 {
-		return invalidf("--%s = %d: must be at least 1", flag, n)
+	if n < 1 || n > mostSamples {
+		return invalidf("--%s = %d: must lie in [1, %d]", flag, n, mostSamples)
 	}
 	return nil
 }

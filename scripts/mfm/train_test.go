@@ -345,7 +345,7 @@ func judged(t *testing.T, run, dir string) {
 		t.Fatalf("posterior %+v", q.Posterior)
 	}
 	for _, r := range q.Posterior {
-		if r.Contexts != 3 || r.Samples != 4 || !(r.TotalVariation > 0 && r.TotalVariation <= 1) || !(r.Floor > 0 && r.Floor <= 1) || !(r.Diversity > 0) {
+		if r.Contexts != 3 || r.Samples != 4 || !(r.TotalVariation > 0 && r.TotalVariation <= 1) || !(r.Floor > 0 && r.Floor <= 1) || !(r.Spread > 0) {
 			t.Errorf("row %+v", r)
 		}
 	}

@@ -1,0 +1,189 @@
+package experiment
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/gomlx/compute"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/metric"
+	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/tune"
+)
+
+// KindTunedDigits is the kind of a run that tuned the drift of a map of images.
+const KindTunedDigits = "tuned-digits"
+
+// DefaultDigitsTuneConfig is MFM-FT of a copy of the network, 1,000 steps of 64 images, looked at on 64 paths of 30 steps.
+func DefaultDigitsTuneConfig() TuneConfig {
+	c := DefaultTuneConfig()
+	c.Network = "copy"
+	c.Tune.Steps, c.Tune.Batch, c.Tune.Optimizer.Rate = 1000, 64, 3e-4
+	c.Tune.States.Capacity = 4096
+	c.Budget.Every, c.Budget.Paths = 250, tune.PathConfig{Paths: 64, Steps: 30, Start: 0.02}
+	return c
+}
+
+// DigitsTuning tunes the drift of a map of images.
+type DigitsTuning struct {
+	Config TuneConfig
+	*DigitsSteering
+
+	raw     json.RawMessage // the reward
+	weights map[string]*tensors.Tensor
+	base    tune.Base
+	network tune.Network
+}
+
+// NewDigitsTuning opens map, reward and judges as [NewDigitsSteering] does.
+func NewDigitsTuning(b compute.Backend, c DigitsSteeringConfig, images *data.Images, config TuneConfig) (*DigitsTuning, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	s, err := NewDigitsSteering(b, c, images)
+	if err != nil {
+		return nil, err
+	}
+	t := &DigitsTuning{Config: config, DigitsSteering: s, raw: c.Reward}
+	if t.weights, err = weightsOf(s.Store); err != nil {
+		return nil, err
+	}
+	t.base = tune.MapBase(s.Digits.Map, t.weights, mfm.DefaultSamplerConfig())
+	switch config.Network {
+	case "copy":
+		t.network = tune.Copy{Map: s.Digits.Map, Weights: t.weights}
+	case "low-rank":
+		t.network = tune.LowRank{Map: s.Digits.Map, Weights: t.weights, Rank: config.Rank, Seed: config.Tune.Seed}
+	default:
+		return nil, fmt.Errorf("network %q is not for images: use copy or low-rank", config.Network)
+	}
+	return t, nil
+}
+
+// digitsTuneManifest is the configuration that a run's manifest has; Problem tells map, reward and judges.
+type digitsTuneManifest struct {
+	Problem string `json:"problem"`
+	TuneConfig
+}
+
+// Train tunes; see [Run].
+func (t *DigitsTuning) Train(ctx context.Context, b compute.Backend, o RunOptions) (*TuneResult, error) {
+	method, err := t.Config.TuneMethod()
+	if err != nil {
+		return nil, err
+	}
+	source, err := t.Digits.Source()
+	if err != nil {
+		return nil, err
+	}
+	made := digitsTuneManifest{t.Problem, t.Config}
+	var r reward.Reward // once the trainer has a store for the classifier's weights
+	tuner, err := tune.New(b, t.base, func(x *Node) *Node { return r(x) }, t.network, method, source, t.Digits.Shape(), t.Config.Tune, made)
+	if err != nil {
+		return nil, err
+	}
+	if r, _, err = imageReward(b, tuner.Store(), t.raw, t.Digits.Shape()); err != nil {
+		return nil, err
+	}
+	return t.Config.run(ctx, tuner, KindTunedDigits, made, t.base, t.network, o)
+}
+
+// DigitsTuneRow is the quality of a tuned drift of images; Method is that of the tuning, NFE and Steps are the sampler's, one evaluation a step.
+type DigitsTuneRow struct {
+	DigitsSteeringRow
+	Network   string  `json:"network"`
+	Lambda    float64 `json:"lambda"`
+	TuneSteps int64   `json:"tune_steps"`
+	TuneNFE   float64 `json:"tune_nfe"` // of the whole training, three for each row of the tuned network
+	// Diversity is the spread of samples about the mean of their class over that of the training images, a mean over the classes weighted by the target's shares.
+	Diversity float64     `json:"diversity"`
+	Looks     []tune.Look `json:"looks"`
+	Collapse  string      `json:"collapse,omitempty"` // what [tune.Collapse] says
+	Stopped   bool        `json:"stopped,omitempty"`
+	Train     float64     `json:"train_seconds"`
+}
+
+// DigitsTuneCell is a tuned drift of images with its judgement.
+type DigitsTuneCell struct {
+	Problem string     `json:"problem"`
+	Config  TuneConfig `json:"config"`
+	Eval    EvalConfig `json:"eval"`
+}
+
+// Evaluate judges samples of the tuned drift by its ODE.
+func (t *DigitsTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneResult, c EvalConfig) (DigitsTuneRow, error) {
+	config := t.Config.Tune
+	row := DigitsTuneRow{Network: t.Config.Network, Lambda: config.Lambda, TuneSteps: r.Steps, Looks: r.Looks, Collapse: tune.Collapse(r.Looks), Stopped: r.Stopped, Train: r.Seconds}
+	row.DigitsSteeringRow = DigitsSteeringRow{Method: t.Config.Method, Dynamics: "ode", N: t.Config.N, NFE: float64(c.Steps), Seed: config.Seed, Samples: c.Samples, Steps: c.Steps}
+	method, err := t.Config.TuneMethod()
+	if err != nil {
+		return row, err
+	}
+	row.TuneNFE = float64(r.Steps) * float64(config.Batch) * float64(method.NFE(r.Model)+3)
+	sampler, err := mfm.NewTeacherSampler(b, r.Store, r.Model.Interpolant, r.Drift, t.Digits.Shape(), mfm.SamplerConfig{Method: mfm.ODEMethod, Solver: mfm.Euler, Grid: mfm.Grid{Steps: c.Steps, Power: 1}, Chunk: 256})
+	if err != nil {
+		return row, err
+	}
+	defer sampler.Finalize()
+	samples, err := sampler.Unconditional(ctx, c.Seed, c.Samples, nil)
+	if err != nil {
+		return row, err
+	}
+	if row.Diverged = !finite(samples); row.Diverged {
+		return row, nil
+	}
+	if row.Images, err = strip(samples, t.Digits.Shape(), shownImages); err != nil {
+		return row, err
+	}
+	if err := t.judge(&row.DigitsSteeringRow, samples, config.Lambda, rand.New(rand.NewPCG(uint64(c.Seed), 7)), b); err != nil {
+		return row, err
+	}
+	row.Diversity, err = t.withinClasses(samples, row.Target)
+	return row, err
+}
+
+// withinClasses returns the spread of samples within their classes over that of the training images, weighted by shares of the classes; classes with fewer than ten samples count as nothing.
+func (t *DigitsTuning) withinClasses(samples []float32, shares []float64) (float64, error) {
+	probabilities, _, err := t.judges[0].Evaluate(samples, 1)
+	if err != nil {
+		return 0, err
+	}
+	size := 1
+	for _, d := range t.Digits.Shape() {
+		size *= d
+	}
+	own, theirs := make([][][]float64, len(shares)), make([][][]float64, len(shares))
+	rows, images := mfm.Rows(samples, size), mfm.Rows(t.Digits.Data.Float32(), size)
+	for i, class := range likeliest(probabilities) {
+		own[class] = append(own[class], rows[i])
+	}
+	for i, class := range t.judges[0].classes {
+		theirs[class] = append(theirs[class], images[i])
+	}
+	var ratio, total float64
+	for class, share := range shares {
+		if share < 0.01 || len(theirs[class]) < 10 {
+			continue
+		}
+		total += share
+		if len(own[class]) < 10 {
+			continue
+		}
+		a, err := metric.Spread(own[class])
+		if err != nil {
+			return 0, err
+		}
+		b, err := metric.Spread(theirs[class])
+		if err != nil {
+			return 0, err
+		}
+		ratio += share * a / b
+	}
+	return ratio / total, nil
+}

@@ -1,0 +1,122 @@
+package experiment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/tune"
+)
+
+// TuneResult is a tuned drift.
+type TuneResult struct {
+	// Store has the weights of the base and of the tuned network, Drift is b̂ and Model the base's, both with them.
+	Store *model.Store
+	Drift mfm.Drift
+	Model steer.Model
+	Looks []tune.Look
+	// Stopped says that the budget ended the training.
+	Stopped bool
+	Steps   int64   // done
+	Seconds float64 // of this call's training, compiling included
+
+	weights map[string]*tensors.Tensor
+}
+
+// looksFile keeps what was seen of a tuned drift, beside its log.
+const looksFile = "looks.json"
+
+// run trains a tuner; see [Run]. made is what the run's manifest has.
+func (c TuneConfig) run(ctx context.Context, tuner *tune.Tuner, kind string, made any, base tune.Base, network tune.Network, o RunOptions) (*TuneResult, error) {
+	result := &TuneResult{}
+	if o.Dir != "" {
+		if err := readLooks(o.Dir, &result.Looks); err != nil {
+			return nil, err
+		}
+	}
+	observe := o.Observe
+	look := tuner.Observer(ctx, c.Budget, func(l tune.Look) { result.Looks = append(cutLooks(result.Looks, l.Step), l) })
+	o.Observe = func(m mfm.Metrics) error {
+		if observe != nil {
+			if err := observe(m); err != nil {
+				return err
+			}
+		}
+		return look(m)
+	}
+	began := time.Now()
+	err := Run(ctx, tuner.Trainer, kind, made, o)
+	if o.Dir != "" {
+		err = errors.Join(err, writeJSON(filepath.Join(o.Dir, looksFile), result.Looks))
+	}
+	result.Seconds, result.Steps = time.Since(began).Seconds(), tuner.Done()
+	if errors.Is(err, tune.ErrBudget) {
+		result.Stopped, err = true, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	state, err := tuner.State()
+	if err != nil {
+		return nil, err
+	}
+	weights, err := mfm.StateWeights(state)
+	if err != nil {
+		return nil, err
+	}
+	return result, result.restore(base, network, weights)
+}
+
+// restore fills in what the weights of the tuned network make of the base.
+func (r *TuneResult) restore(base tune.Base, network tune.Network, weights map[string]*tensors.Tensor) (err error) {
+	r.Store = model.NewStore()
+	if r.Model, err = base.In(r.Store); err != nil {
+		return err
+	}
+	r.weights = weights
+	r.Drift, err = tune.Restore(r.Store, mfm.WeightsScope, network, weights, r.Model.Drift)
+	return err
+}
+
+func readLooks(dir string, looks *[]tune.Look) error {
+	raw, err := os.ReadFile(filepath.Join(dir, looksFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = decodeStrict(raw, looks)
+	}
+	if err != nil {
+		return fmt.Errorf("run %s: %s: %w", dir, looksFile, err)
+	}
+	return nil
+}
+
+// cutLooks returns the looks before a step.
+func cutLooks(looks []tune.Look, step int64) []tune.Look {
+	for len(looks) > 0 && looks[len(looks)-1].Step >= step {
+		looks = looks[:len(looks)-1]
+	}
+	return looks
+}
+
+// weightsOf returns the weights that a store has in [mfm.WeightsScope], by their path below it.
+func weightsOf(store *model.Store) (map[string]*tensors.Tensor, error) {
+	weights := make(map[string]*tensors.Tensor)
+	for v := range store.Scope(mfm.WeightsScope).IterVariables() {
+		value, err := v.Value()
+		if err != nil {
+			return nil, fmt.Errorf("weights %q: %w", v.Path(), err)
+		}
+		weights[v.Path()[len(mfm.WeightsScope):]] = value
+	}
+	return weights, nil
+}
