@@ -15,6 +15,8 @@ SHOWN = {  # the stored numbers that a notebook shows in its quick preset
     "03_mnist_posterior": ["mnist_posterior.json"],
     "04_gmm_steering": ["gmm_steering.json"],
     "05_mnist_steering": ["mnist_steering.json", "mnist_best_of.json"],
+    "06_finetuning_gmm": ["finetuning_gmm.json", "finetuning_distilled.json"],
+    "07_finetuning_variance": ["finetuning_variance.json"],
 }
 KEYS = ("seed", "t", "step", "steps", "n")  # numbers that say which measurement it is, not what was measured
 HIDDEN = ("cell", "images")  # texts that nobody reads

@@ -43,9 +43,9 @@ type Limits struct {
 	Consistency float64 `json:"consistency"` // of the posterior's spread
 }
 
-// DefaultConfig looks at 32 contexts with 64 draws each at six times, beside the ODE in 32 steps.
+// DefaultConfig looks at 32 contexts with 64 draws each at six times, beside the ODE in 64 steps.
 func DefaultConfig() Config {
-	return Config{Times: []float64{0.05, 0.2, 0.4, 0.6, 0.8, 0.95}, Contexts: 32, Draws: 64, Steps: 32, Grid: 8, Limits: Limits{Diversity: 0.15, Mean: 0.2, Drift: 0.05, Consistency: 0.15}}
+	return Config{Times: []float64{0.05, 0.2, 0.4, 0.6, 0.8, 0.95}, Contexts: 32, Draws: 64, Steps: 64, Grid: 8, Limits: Limits{Diversity: 0.15, Mean: 0.2, Drift: 0.05, Consistency: 0.15}}
 }
 
 // Validate returns an error that names the first value that makes no sense.

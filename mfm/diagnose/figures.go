@@ -3,6 +3,7 @@ package diagnose
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/gomfm/gomfm/mfm/figure"
 )
@@ -21,7 +22,8 @@ func (r *Report) lines(theme figure.Theme) *figure.Figure {
 		t, diversity, mean, drift, consistency = append(t, row.T), append(diversity, row.Diversity), append(mean, row.Mean), append(drift, math.Sqrt(row.Drift)), append(consistency, worst)
 	}
 	left, right := fig.Panel(0, 0), fig.Panel(0, 1)
-	left.Y.Label = "spread of one-step samples over the ODE's"
+	room := 1.6 * r.Config.Limits.Diversity
+	left.Y = figure.Axis{Label: "spread of one-step samples over the ODE's", Range: [2]float64{min(1-room, 0.95*slices.Min(diversity)), max(1+room, 1.05*slices.Max(diversity))}}
 	left.Add(figure.Line{Name: "diversity", X: t, Y: diversity, Markers: true})
 	left.Add(figure.HLine{Y: 1 - r.Config.Limits.Diversity, Label: "collapsed", Below: true}, figure.HLine{Y: 1 + r.Config.Limits.Diversity, Label: "spread too far"})
 	right.Y = figure.Axis{Label: "error, posterior spreads", Range: [2]float64{0, math.NaN()}}

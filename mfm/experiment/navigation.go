@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"sort"
 
 	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
+	"gonum.org/v1/gonum/floats"
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
@@ -115,32 +117,52 @@ func (n Navigation) Value(t float64, x []float64, lambda float64) (value float64
 }
 
 func (n Navigation) value(t float64, x []float64, lambda float64, nodes int) (value float64, gradient []float64) {
-	mean, variance, log, posterior := n.tilted(t, x, lambda)
+	_, variance, log, posterior := n.tilted(t, x, lambda)
+	q := n.quadrature(t, x, lambda, nodes)
+	var sum, sx, sy float64
+	for k, w := range q.weights {
+		px, py := q.at(k)
+		sum, sx, sy = sum+w, sx+w*px, sy+w*py
+	}
+	alpha, beta, _, _ := mfm.Linear{}.At(t)
+	k := beta / (alpha * alpha)
+	return log + q.log + math.Log(sum*q.width*q.height/(2*math.Pi*variance)), []float64{k * (sx/sum - posterior[0]), k * (sy/sum - posterior[1])}
+}
+
+// quadrature is e^{λ r} times the posterior at nodes of the box that holds all of it but e^-40: weights, of which the largest is 1 and e^log in truth, up to a factor.
+type quadrature struct {
+	box           [4]float64
+	nodes         int
+	weights       []float64
+	log           float64
+	width, height float64 // of a cell
+}
+
+func (n Navigation) quadrature(t float64, x []float64, lambda float64, nodes int) quadrature {
+	mean, variance, _, _ := n.tilted(t, x, lambda)
 	integrand := func(px, py float64) float64 {
 		dx, dy := px-mean[0], py-mean[1]
 		return -(dx*dx+dy*dy)/(2*variance) - lambda*n.obstacles(px, py)
 	}
 	reach := 10*math.Sqrt(variance) + 2
-	box := [4]float64{mean[0] - reach, mean[0] + reach, mean[1] - reach, mean[1] + reach}
-	for range 4 {
-		box = essential(integrand, box, nodes)
+	q := quadrature{box: [4]float64{mean[0] - reach, mean[0] + reach, mean[1] - reach, mean[1] + reach}, nodes: nodes, log: math.Inf(-1), weights: make([]float64, nodes*nodes)}
+	for range 3 {
+		q.box = essential(integrand, q.box, nodes)
 	}
-	top := math.Inf(-1)
-	logs := make([]float64, nodes*nodes)
-	for k := range logs {
-		px, py := node(box[0], box[1], k%nodes, nodes), node(box[2], box[3], k/nodes, nodes)
-		logs[k] = integrand(px, py)
-		top = math.Max(top, logs[k])
+	for k := range q.weights {
+		q.weights[k] = integrand(q.at(k))
+		q.log = math.Max(q.log, q.weights[k])
 	}
-	var sum, sx, sy float64
-	for k, l := range logs {
-		w := math.Exp(l - top)
-		sum, sx, sy = sum+w, sx+w*node(box[0], box[1], k%nodes, nodes), sy+w*node(box[2], box[3], k/nodes, nodes)
+	for k, l := range q.weights {
+		q.weights[k] = math.Exp(l - q.log)
 	}
-	cell := (box[1] - box[0]) * (box[3] - box[2]) / float64((nodes-1)*(nodes-1))
-	alpha, beta, _, _ := mfm.Linear{}.At(t)
-	k := beta / (alpha * alpha)
-	return log + top + math.Log(sum*cell/(2*math.Pi*variance)), []float64{k * (sx/sum - posterior[0]), k * (sy/sum - posterior[1])}
+	q.width, q.height = (q.box[1]-q.box[0])/float64(nodes-1), (q.box[3]-q.box[2])/float64(nodes-1)
+	return q
+}
+
+// at returns node k.
+func (q quadrature) at(k int) (x, y float64) {
+	return node(q.box[0], q.box[1], k%q.nodes, q.nodes), node(q.box[2], q.box[3], k/q.nodes, q.nodes)
 }
 
 // node returns the i-th of n nodes from one end to the other.
@@ -166,16 +188,16 @@ func essential(integrand func(x, y float64) float64, box [4]float64, nodes int) 
 	}
 }
 
-// Sample returns n exact samples of the law tilted by λ r: of the Gaussian that law and goal make, kept with probability e^{-λ obstacles}.
+// Sample returns samples of the law tilted by λ r, [count][2]: nodes of the quadrature drawn by their weights, moved within their cells, which are some hundredth of the law's width.
 func (n Navigation) Sample(rng *rand.Rand, lambda float64, count int) [][]float64 {
-	mean, variance, _, _ := n.tilted(0, []float64{0, 0}, lambda)
-	sd := math.Sqrt(variance)
-	out := make([][]float64, 0, count)
-	for len(out) < count {
-		x := []float64{mean[0] + sd*rng.NormFloat64(), mean[1] + sd*rng.NormFloat64()}
-		if rng.Float64() < math.Exp(-lambda*n.obstacles(x[0], x[1])) {
-			out = append(out, x)
-		}
+	q := n.quadrature(0, []float64{0, 0}, lambda, quadratureNodes)
+	cumulated := make([]float64, len(q.weights))
+	floats.CumSum(cumulated, q.weights)
+	out := make([][]float64, count)
+	for i := range out {
+		k := sort.SearchFloat64s(cumulated, rng.Float64()*cumulated[len(cumulated)-1])
+		x, y := q.at(min(k, len(cumulated)-1))
+		out[i] = []float64{x + (rng.Float64()-0.5)*q.width, y + (rng.Float64()-0.5)*q.height}
 	}
 	return out
 }

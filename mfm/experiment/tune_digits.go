@@ -23,7 +23,7 @@ const KindTunedDigits = "tuned-digits"
 // DefaultDigitsTuneConfig is MFM-FT of a copy of the network, 1,000 steps of 64 images, looked at on 64 paths of 30 steps.
 func DefaultDigitsTuneConfig() TuneConfig {
 	c := DefaultTuneConfig()
-	c.Network = "copy"
+	c.Network, c.N = "copy", 1
 	c.Tune.Steps, c.Tune.Batch, c.Tune.Optimizer.Rate = 1000, 64, 3e-4
 	c.Tune.States.Capacity = 4096
 	c.Budget.Every, c.Budget.Paths = 250, tune.PathConfig{Paths: 64, Steps: 30, Start: 0.02}

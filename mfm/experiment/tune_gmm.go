@@ -40,10 +40,12 @@ type TuneConfig struct {
 	Budget  tune.Budget  `json:"budget"`
 }
 
-// DefaultTuneConfig is MFM-FT of an adapter of three layers of 128 units with one draw a state.
+// DefaultTuneConfig is MFM-FT of an adapter of three layers of 128 units with eight draws a state, 8,000 steps. Gradients are not clipped: clipping takes most off the batches of the largest weights, which is a bias.
 func DefaultTuneConfig() TuneConfig {
-	c := TuneConfig{Method: "mfm-ft", N: 1, Floor: 0.05, Network: "adapter", Adapter: nn.DefaultMLP(), Rank: 8, Tune: tune.DefaultConfig(), Budget: tune.DefaultBudget()}
+	c := TuneConfig{Method: "mfm-ft", N: 8, Floor: 0.05, Network: "adapter", Adapter: nn.DefaultMLP(), Rank: 8, Tune: tune.DefaultConfig(), Budget: tune.DefaultBudget()}
 	c.Adapter.Width, c.Adapter.Depth = 128, 3
+	c.Tune.Steps, c.Tune.Optimizer.Rate, c.Tune.Optimizer.Clip = 8000, 3e-3, 0
+	c.Budget.Every = 400
 	return c
 }
 

@@ -1,4 +1,4 @@
-// Command mfm trains, samples and judges meta flow maps from a shell. It only calls the packages of this module: what it does, a program or a notebook
+// Command mfm trains, samples, steers, tunes and judges meta flow maps from a shell. It only calls the packages of this module: what it does, a program or a notebook
 // does with the same calls. `mfm help` lists its commands, `mfm train gmm -h` the flags of one, `mfm info` every default.
 //
 // Results go to standard output, as JSON with --json; the backend in use, progress and warnings to standard error. It exits with 0, with 1 where work failed or was
@@ -43,6 +43,8 @@ func commands() []command {
 		{"steer digits", "draw images tilted by a reward, a grid of settings", steerDigits},
 		{"steer merge", "put the results of shards, of steer or tune, together", steerMerge},
 		{"tune gmm", "tune the drift of a mixture's map to a reward, a grid of settings", tuneGMM},
+		{"diagnose gmm", "look at a map of a mixture and say what is wrong with it", diagnoseGMM},
+		{"diagnose digits", "look at a map of images and say what is wrong with it", diagnoseDigits},
 		{"bench", "measure the speed of a training step or of a steered run", bench},
 		{"data inspect", "check a pair of IDX files and say what is in them", dataInspect},
 		{"data mnist", "download MNIST, 60,000 + 10,000 digits", dataMNIST},
@@ -124,7 +126,7 @@ func find(args []string) (*command, []string, error) {
 }
 
 func usage(w io.Writer) {
-	fmt.Fprintln(w, "mfm trains, samples and judges meta flow maps.")
+	fmt.Fprintln(w, "mfm trains, samples, steers, tunes and judges meta flow maps.")
 	fmt.Fprintln(w)
 	for _, c := range commands() {
 		fmt.Fprintf(w, "  mfm %-16s  %s\n", c.name, c.about)

@@ -21,7 +21,7 @@ func tuneGMM(ctx context.Context, s *shell, args []string) error {
 	rewardText := f.String("reward", "paper", "`name` paper, a linear-Gaussian reward as JSON, or a file with one")
 	methods := f.String("method", "mfm-ft", "`names`, separated by commas: mfm-ft, plug-in-mfm-g, plug-in-mfm-gf, reward-weighted, adjoint")
 	networks := f.String("network", "adapter", "`names` of what is tuned, separated by commas: adapter, copy, low-rank")
-	draws := f.String("n", "1", "`numbers` of draws for a state, separated by commas")
+	draws := f.String("n", "8", "`numbers` of draws for a state, separated by commas")
 	lambdas := f.String("lambda", "1", "`factors` of the reward, separated by commas")
 	seeds := f.String("seeds", "1", "`number` of seeds, from 0")
 	samples := f.Int("samples", 4096, "`number` of samples that judge")
@@ -125,7 +125,7 @@ func tuneCells(values settings, methods, networks, draws, lambdas, seeds string)
 					for seed := range count {
 						c := experiment.TuneCell{Config: experiment.DefaultTuneConfig()}
 						if method == "adjoint" {
-							c.Config.Tune.States.Own = 1
+							c.Config.Tune.States.Own, c.Config.Tune.Batch = 1, 51*40 // whole paths
 						}
 						if err := values.apply(&c.Config); err != nil {
 							return nil, err

@@ -1,0 +1,172 @@
+package experiment_test
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm/diagnose"
+	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/gomfm/gomfm/mfm/figure"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+)
+
+const smallMap = "../../data/weights/gmm-small"
+
+func quickTuning() experiment.TuneConfig {
+	c := experiment.DefaultTuneConfig()
+	c.N, c.Tune.Steps, c.Tune.Batch, c.Adapter.Width = 2, 300, 512, 32
+	c.Budget.Every, c.Budget.Paths.Paths, c.Budget.Paths.Steps = 100, 128, 30
+	return c
+}
+
+// A short tuning brings reward and drift toward the optimum, is found again in its folder, and its row says what was done.
+func TestGMMTuning(t *testing.T) {
+	b := backendtest.New(t)
+	backendtest.NeedLoops(t, b)
+	config := quickTuning()
+	g, err := experiment.NewGMMTuning(smallMap, experiment.PaperReward(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "run")
+	result, err := g.Train(t.Context(), b, experiment.RunOptions{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(result.Looks) != 3 || result.Looks[2].Step != 300 || !(result.Looks[2].KL > 0.1) || result.Looks[2].Reward <= result.Looks[0].Reward {
+		t.Errorf("looks %+v: want three, with rising reward", result.Looks)
+	}
+	eval := experiment.EvalConfig{Samples: 512, Steps: 50}
+	row, err := g.Evaluate(t.Context(), b, result, eval)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := g.Base.Config.Mixture.Drift(g.Base.Map.Interpolant, 0.5, []float64{1, 1})
+	if len(base) != 2 || !(row.DriftError > 0 && row.DriftError < 0.3) || !(row.ODE.SW2 > 0 && row.ODE.SW2 < 1.6) || row.Diverged != "" {
+		t.Errorf("row %+v: the unsteered samples are 1.9 from the target", row)
+	}
+	// For each row two draws with their gradients and rewards, the base's drift, and the tuned network's three: 1 + 2 (3 + 1) + 3.
+	if want := 300.0 * 512 * 12; row.NFE != want {
+		t.Errorf("NFE %g, want %g", row.NFE, want)
+	}
+	opened, again, err := experiment.OpenGMMTuning(dir, smallMap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same, err := opened.Evaluate(t.Context(), b, again, eval)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if same.ODE.SW2 != row.ODE.SW2 || same.DriftError != row.DriftError || len(again.Looks) != 3 {
+		t.Errorf("opened again: %+v, was %+v", same, row)
+	}
+	if _, _, err := experiment.OpenGMMTuning(dir, "../../data/weights/gmm-semigroup-teacher"); err == nil || !strings.Contains(err.Error(), "another map") {
+		t.Errorf("opened with another base: error %v", err)
+	}
+	distil := experiment.DefaultDistillConfig()
+	distil.Samples, distil.SamplerSteps = 2048, 20
+	distil.Map.Network.Width, distil.Map.Network.Depth, distil.Map.Train.Steps, distil.Map.Train.Batch = 16, 2, 20, 64
+	e, draw, err := g.Distill(t.Context(), b, result, distil, experiment.RunOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := e.Evaluate(t.Context(), draw, experiment.EvaluateConfig{Times: []float64{0.5}, Contexts: 2, Samples: 256, Projections: 16, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !(rows[0].Excess < 3) || !(rows[0].Diversity > 0) {
+		t.Errorf("distilled: %+v", rows[0])
+	}
+}
+
+// A cell's row encodes and decodes, and every method that a configuration can name makes one.
+func TestTuneCells(t *testing.T) {
+	b := backendtest.New(t)
+	backendtest.NeedLoops(t, b)
+	for _, method := range []string{"reward-weighted", "adjoint", "plug-in-exact"} {
+		c := experiment.TuneCell{Config: quickTuning(), Eval: experiment.EvalConfig{Samples: 256, Steps: 20}}
+		c.Config.Method, c.Config.Tune.Steps, c.Config.Tune.Batch = method, 3, 80
+		if method == "adjoint" {
+			c.Config.Tune.States.Own = 1
+		}
+		row, err := experiment.RunTuneCell(t.Context(), b, smallMap, experiment.PaperReward(), c, "", experiment.RunOptions{})
+		if err != nil {
+			t.Fatalf("%s: %v", method, err)
+		}
+		raw, err := json.Marshal(row)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back experiment.TuneRow
+		if err := json.Unmarshal(raw, &back); err != nil || back.Method != method || math.Abs(back.ODE.SW2-row.ODE.SW2) > 1e-12 {
+			t.Errorf("%s: row %s", method, raw)
+		}
+	}
+	bad := quickTuning()
+	bad.Method = "mfm"
+	if _, err := experiment.NewGMMTuning(smallMap, experiment.PaperReward(), bad); err == nil || !strings.Contains(err.Error(), "use mfm-ft") {
+		t.Errorf("an unknown method: error %v", err)
+	}
+}
+
+// The drift of the shipped map of digits is tuned for two steps, and judged.
+func TestDigitsTuning(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a UNet is compiled for its gradient")
+	}
+	b := backendtest.New(t)
+	backendtest.NeedLoops(t, b)
+	train, _, err := data.MNIST()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := experiment.DefaultDigitsTuneConfig()
+	config.Network, config.Rank = "low-rank", 2
+	config.Tune.Steps, config.Tune.Batch, config.Budget.Every = 2, 4, 2
+	config.Budget.Paths.Paths, config.Budget.Paths.Steps = 4, 4
+	const judge, second = "../../data/weights/classifier", "../../data/weights/classifier-second"
+	g, err := experiment.NewDigitsTuning(b, experiment.DigitsSteeringConfig{Map: "../../data/weights/digits", Reward: experiment.DigitsReward(judge), Judge: judge, Second: second}, train, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := g.Train(t.Context(), b, experiment.RunOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	row, err := g.Evaluate(t.Context(), b, result, experiment.EvalConfig{Samples: 32, Steps: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if row.TuneSteps != 2 || row.NFE != 3 || !(row.L2 > 0) || len(row.Images) == 0 || len(row.Looks) != 1 || math.IsNaN(row.Diversity) {
+		t.Errorf("row %+v", row)
+	}
+}
+
+// The shipped map of a mixture is healthy, and its report lies in a folder as text, JSON and figures.
+func TestDiagnoseGMM(t *testing.T) {
+	b := backendtest.New(t)
+	backendtest.NeedLoops(t, b)
+	c := diagnose.DefaultConfig()
+	c.Grid = 4
+	report, err := experiment.DiagnoseGMM(t.Context(), b, smallMap, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Findings) > 0 {
+		t.Errorf("the shipped map has findings:\n%s", report.Text())
+	}
+	dir := t.TempDir()
+	if err := experiment.WriteReport(dir, report, figure.Notebook()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"report.json", "report.txt", "diversity.png", "consistency.png"} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
