@@ -40,10 +40,14 @@ func (t *Trainer) firstNonFinite() (string, error) {
 		g := state.Graph()
 		g.SetTraced(true)
 		rng := &RNG{State: state}
+		before := t.kept(g)
 		terms := t.loss(rng, OnePlus(t.store.GetVariable(StateScope+"/step").NodeValue(g)))
 		s = suspects{forward: g.LastNode().Id()}
 		grads := Gradient(terms.Total, values(g, t.weights())...)
 		s.find(append([]*Node{terms.Total, globalNorm(grads)}, grads...))
+		for v, old := range before { // a look changes nothing
+			v.SetNodeValue(old)
+		}
 		return []*Node{s.flags(g), rng.State}
 	})
 	if err != nil {

@@ -201,6 +201,7 @@ func (t *Trainer) buildStep(root *model.Scope, g *Graph) *Node {
 	rng := t.store.GetVariable(StateScope + "/rng")
 	n := OnePlus(step.NodeValue(g))
 	r := &RNG{State: rng.NodeValue(g)}
+	before := t.kept(g)
 	terms, grads, weights := t.gradients(g, r, n)
 
 	norm := globalNorm(grads)
@@ -208,6 +209,11 @@ func (t *Trainer) buildStep(root *model.Scope, g *Graph) *Node {
 	o := t.config.Optimizer
 	rate, factor, bias := o.rate(n, t.config.Steps), o.clip(norm), o.biasCorrection(n)
 	keep := func(v *model.Variable, next *Node) { v.SetNodeValue(Where(ok, next, v.NodeValue(g))) }
+	for v, old := range before { // what the objective has changed of its own
+		if next := v.NodeValue(g); next != old {
+			v.SetNodeValue(Where(ok, next, old))
+		}
+	}
 	for i, w := range weights {
 		m, v := t.shadow(momentsScope+"/first", w), t.shadow(momentsScope+"/second", w)
 		next, nextM, nextV := o.update(bias, rate, w.NodeValue(g), Mul(grads[i], factor), m.NodeValue(g), v.NodeValue(g))
@@ -225,6 +231,15 @@ func (t *Trainer) buildStep(root *model.Scope, g *Graph) *Node {
 	keep(rng, r.stored())
 	figures := []*Node{terms.Total, terms.Diagonal, terms.Consistency, norm, rate, ConvertDType(ok, dtypes.Float32)}
 	return Stack(figures, 0)
+}
+
+// kept returns what an objective keeps from step to step in [StateScope], as it is before the step.
+func (t *Trainer) kept(g *Graph) map[*model.Variable]*Node {
+	values := make(map[*model.Variable]*Node)
+	for v := range t.store.Scope(StateScope).IterVariables() {
+		values[v] = v.NodeValue(g)
+	}
+	return values
 }
 
 // gradients returns the loss, its gradients and the weights they belong to.

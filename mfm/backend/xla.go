@@ -33,10 +33,11 @@ func open(config string, onCPU bool) (compute.Backend, error) {
 // vectorWidth is XLA's flag for the width of vectors in bits. Its default, 256, leaves half of each unit of an AVX-512 CPU idle.
 const vectorWidth = "xla_cpu_prefer_vector_width"
 
-// preferWideVectors adds the flag to [EnvXLAFlags], which XLA reads when its first client is made, on a CPU that has AVX-512 and unless it is there.
+// preferWideVectors adds the flag to [EnvXLAFlags], which XLA reads when its first client is made, on a CPU that has AVX-512, unless it is there already or the variable names a file.
 func preferWideVectors() error {
 	flags := os.Getenv(EnvXLAFlags)
-	if !cpu.X86.HasAVX512F || strings.Contains(flags, vectorWidth) {
+	file := flags != "" && !strings.HasPrefix(strings.TrimSpace(flags), "-")
+	if !cpu.X86.HasAVX512F || strings.Contains(flags, vectorWidth) || file {
 		return nil
 	}
 	if err := os.Setenv(EnvXLAFlags, strings.TrimSpace(fmt.Sprintf("%s --%s=512", flags, vectorWidth))); err != nil {

@@ -88,6 +88,17 @@ type Row struct {
 	Consistency [][]float64 `json:"consistency"`
 }
 
+// finite reports whether all figures are.
+func (r Row) finite() bool {
+	bad := func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }
+	for _, line := range r.Consistency {
+		if slices.ContainsFunc(line, bad) {
+			return false
+		}
+	}
+	return !bad(r.Spread) && r.Spread > 0 && !bad(r.Diversity) && !bad(r.Mean) && !bad(r.Drift)
+}
+
 // worst returns the largest entry of Consistency, and where it is.
 func (r Row) worst() (value, s, u float64) {
 	n := float64(len(r.Consistency))
@@ -103,7 +114,7 @@ func (r Row) worst() (value, s, u float64) {
 
 // Finding is something that is wrong.
 type Finding struct {
-	// Name is collapse, overspread, mean, drift or consistency.
+	// Name is not finite, collapse, overspread, mean, drift or consistency.
 	Name string `json:"name"`
 	// What was seen, and what to Try.
 	What string `json:"what"`
@@ -192,9 +203,13 @@ func Map(ctx context.Context, b compute.Backend, s Subject, c Config) (*Report, 
 			}
 			row.Consistency = append(row.Consistency, line)
 		}
+		if !row.finite() {
+			report.Findings = append(report.Findings, Finding{"not finite", fmt.Sprintf("what the map gives at t = %g is not finite, or does not vary at all", t), "look at the weights and at the last checkpoint before they broke"})
+			continue
+		}
 		report.Rows = append(report.Rows, row)
 	}
-	report.Findings = findings(report.Rows, c.Limits)
+	report.Findings = append(report.Findings, findings(report.Rows, c.Limits)...)
 	return report, nil
 }
 

@@ -66,6 +66,7 @@ func TestFindings(t *testing.T) {
 		{"collapsed", func(_ *model.Scope, in nn.Inputs) *Node { return Neg(Mul(whole(in), in.Xbar)) }, []string{"collapse", "consistency"}, []string{"overspread", "drift"}},
 		{"spread", func(_ *model.Scope, in nn.Inputs) *Node { return Mul(whole(in), in.Xbar) }, []string{"overspread", "consistency"}, []string{"collapse", "drift"}},
 		{"shifted", func(_ *model.Scope, in nn.Inputs) *Node { return Mul(whole(in), OnesLike(in.Xbar)) }, []string{"mean"}, []string{"collapse", "overspread", "drift"}},
+		{"broken", func(_ *model.Scope, in nn.Inputs) *Node { return Log(MulScalar(OnesLike(in.Xbar), -1)) }, []string{"not finite"}, nil},
 		{"another law", func(_ *model.Scope, in nn.Inputs) *Node { return MulScalar(OnesLike(in.Xbar), 0.8) }, []string{"drift"}, []string{"collapse", "overspread"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -8,8 +8,11 @@ import (
 	"github.com/gomfm/gomfm/mfm/figure"
 )
 
-// Figures returns the report as figures, by name: "diversity", the figures against t with their limits, and "consistency", a map of the residuals over (s, u) for each t.
+// Figures returns the report as figures, none where no row is finite, by name: "diversity", the figures against t with their limits, and "consistency", a map of the residuals over (s, u) for each t.
 func (r *Report) Figures(theme figure.Theme) map[string]*figure.Figure {
+	if len(r.Rows) == 0 {
+		return nil
+	}
 	return map[string]*figure.Figure{"diversity": r.lines(theme), "consistency": r.heat(theme)}
 }
 

@@ -3,8 +3,10 @@ package experiment
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 
 	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -45,6 +47,9 @@ type DigitsTuning struct {
 func NewDigitsTuning(b compute.Backend, c DigitsSteeringConfig, images *data.Images, config TuneConfig) (*DigitsTuning, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
+	}
+	if config.Method == exactTuning {
+		return nil, fmt.Errorf("method %s: images have no value in closed form", config.Method)
 	}
 	s, err := NewDigitsSteering(b, c, images)
 	if err != nil {
@@ -114,6 +119,31 @@ type DigitsTuneCell struct {
 	Problem string     `json:"problem"`
 	Config  TuneConfig `json:"config"`
 	Eval    EvalConfig `json:"eval"`
+}
+
+// RunDigitsTuneCell tunes and judges, as [RunTuneCell] does for mixtures.
+func RunDigitsTuneCell(ctx context.Context, b compute.Backend, of DigitsSteeringConfig, images *data.Images, c DigitsTuneCell, folder string, o RunOptions) (DigitsTuneRow, error) {
+	t, err := NewDigitsTuning(b, of, images, c.Config)
+	if err != nil {
+		return DigitsTuneRow{}, err
+	}
+	if folder != "" {
+		name, err := CellName(c)
+		if err != nil {
+			return DigitsTuneRow{}, err
+		}
+		o.Dir = filepath.Join(folder, "run-"+name)
+	}
+	result, err := t.Train(ctx, b, o)
+	if onlyNonFinite(err) || errors.Is(err, tune.ErrDiverged) {
+		row := DigitsTuneRow{Network: c.Config.Network, Lambda: c.Config.Tune.Lambda}
+		row.DigitsSteeringRow = DigitsSteeringRow{Method: c.Config.Method, N: c.Config.N, Seed: c.Config.Tune.Seed, Diverged: true}
+		return row, nil
+	}
+	if err != nil {
+		return DigitsTuneRow{}, err
+	}
+	return t.Evaluate(ctx, b, result, c.Eval)
 }
 
 // Evaluate judges samples of the tuned drift by its ODE.

@@ -217,6 +217,9 @@ func OpenGMMTuning(dir, base string) (*GMMTuning, *TuneResult, error) {
 	if err := readLooks(dir, &r.Looks); err != nil {
 		return nil, nil, err
 	}
+	if err := r.readEnd(dir, t.Config.Tune.Steps); err != nil {
+		return nil, nil, err
+	}
 	return t, r, r.restore(t.base, t.network, weights)
 }
 
@@ -270,10 +273,20 @@ func (t *GMMTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneResu
 	rng := rand.New(rand.NewPCG(uint64(c.Seed), 17))
 	row := TuneRow{Method: t.Config.Method, Network: t.Config.Network, N: t.Config.N, Lambda: config.Lambda, Seed: config.Seed, Steps: r.Steps, Samples: c.Samples, Seconds: r.Seconds, Stopped: r.Stopped}
 	row.NFE = float64(r.Steps) * float64(config.Batch) * float64(method.NFE(r.Model)+3)
-	if row.DriftError, row.BaseError, err = t.driftErrors(b, r, 1<<15, rng); err != nil {
+	drift, base, err := t.driftErrors(b, r, 1<<15, rng)
+	if err != nil {
 		return row, err
 	}
+	if math.IsNaN(drift) || math.IsInf(drift, 0) {
+		row.Diverged = "the drift is not finite"
+		return row, nil
+	}
+	row.DriftError, row.BaseError = drift, base
 	paths, err := tune.DrawPaths(ctx, b, r.Store, r.Model, r.Drift, t.reward.Reward(), t.Base.Shape(), tune.PathConfig{Paths: c.Samples, Steps: c.Steps, Start: config.Noise.Start, Seed: c.Seed})
+	if errors.Is(err, tune.ErrDiverged) {
+		row.Diverged = err.Error()
+		return row, nil
+	}
 	if err != nil {
 		return row, err
 	}
@@ -287,8 +300,8 @@ func (t *GMMTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneResu
 	if err != nil {
 		return row, err
 	}
-	if !finite(ode) || !finite(paths.Samples) {
-		row.Diverged = "samples are not finite"
+	if !finite(ode) {
+		row.Diverged = "samples by the ODE are not finite"
 		return row, nil
 	}
 	if row.ODE, err = t.quality(mfm.Rows(ode, dim), rng); err != nil {
@@ -343,7 +356,7 @@ func RunTuneCell(ctx context.Context, b compute.Backend, base string, r reward.L
 		o.Dir = filepath.Join(folder, "run-"+name)
 	}
 	result, err := t.Train(ctx, b, o)
-	if _, broke := errors.AsType[*mfm.NonFiniteError](err); broke {
+	if onlyNonFinite(err) || errors.Is(err, tune.ErrDiverged) {
 		return TuneRow{Method: c.Config.Method, Network: c.Config.Network, N: c.Config.N, Lambda: c.Config.Tune.Lambda, Seed: c.Config.Tune.Seed, Diverged: err.Error()}, nil
 	}
 	if err != nil {

@@ -26,7 +26,7 @@ type TuneResult struct {
 	// Stopped says that the budget ended the training.
 	Stopped bool
 	Steps   int64   // done
-	Seconds float64 // of this call's training, compiling included
+	Seconds float64 // of training; without a folder of this call's alone
 
 	weights map[string]*tensors.Tensor
 }
@@ -43,23 +43,34 @@ func (c TuneConfig) run(ctx context.Context, tuner *tune.Tuner, kind string, mad
 		}
 	}
 	observe := o.Observe
-	look := tuner.Observer(ctx, c.Budget, func(l tune.Look) { result.Looks = append(cutLooks(result.Looks, l.Step), l) })
+	var unwritten error
+	look := tuner.Observer(ctx, c.Budget, func(l tune.Look) {
+		result.Looks = append(cutLooks(result.Looks, l.Step), l)
+		if o.Dir != "" { // before the step's checkpoint: what is there of steps that are done again is cut
+			unwritten = writeJSON(filepath.Join(o.Dir, looksFile), result.Looks)
+		}
+	})
 	o.Observe = func(m mfm.Metrics) error {
 		if observe != nil {
 			if err := observe(m); err != nil {
 				return err
 			}
 		}
-		return look(m)
+		return errors.Join(look(m), unwritten)
 	}
 	began := time.Now()
 	err := Run(ctx, tuner.Trainer, kind, made, o)
-	if o.Dir != "" {
-		err = errors.Join(err, writeJSON(filepath.Join(o.Dir, looksFile), result.Looks))
-	}
 	result.Seconds, result.Steps = time.Since(began).Seconds(), tuner.Done()
+	if o.Dir != "" {
+		if log, err := ReadLog(o.Dir); err == nil && len(log) > 0 { // of all sessions
+			result.Seconds = log[len(log)-1].Seconds
+		}
+	}
 	if errors.Is(err, tune.ErrBudget) {
 		result.Stopped, err = true, nil
+		if o.Dir != "" {
+			err = exportWeights(tuner.Trainer, o)
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -106,6 +117,17 @@ func cutLooks(looks []tune.Look, step int64) []tune.Look {
 		looks = looks[:len(looks)-1]
 	}
 	return looks
+}
+
+// readEnd fills in what the log of the run in dir says of its end.
+func (r *TuneResult) readEnd(dir string, total int64) error {
+	log, err := ReadLog(dir)
+	if err != nil {
+		return err
+	}
+	last := log[len(log)-1]
+	r.Steps, r.Seconds, r.Stopped = last.Step, last.Seconds, last.Step < total
+	return nil
 }
 
 // weightsOf returns the weights that a store has in [mfm.WeightsScope], by their path below it.

@@ -128,7 +128,7 @@ func TestDigitsTuning(t *testing.T) {
 	config := experiment.DefaultDigitsTuneConfig()
 	config.Network, config.Rank = "low-rank", 2
 	config.Tune.Steps, config.Tune.Batch, config.Budget.Every = 2, 4, 2
-	config.Budget.Paths.Paths, config.Budget.Paths.Steps = 4, 4
+	config.Budget.Paths.Paths, config.Budget.Paths.Steps = 4, 12
 	const judge, second = "../../data/weights/classifier", "../../data/weights/classifier-second"
 	g, err := experiment.NewDigitsTuning(b, experiment.DigitsSteeringConfig{Map: "../../data/weights/digits", Reward: experiment.DigitsReward(judge), Judge: judge, Second: second}, train, config)
 	if err != nil {

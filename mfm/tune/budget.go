@@ -35,6 +35,9 @@ func (b Budget) Validate() error {
 	if b.Every < 1 {
 		return fmt.Errorf("budget.every = %d steps: must be positive", b.Every)
 	}
+	if err := b.Paths.Validate(); err != nil {
+		return fmt.Errorf("budget: %w", err)
+	}
 	return nil
 }
 
@@ -60,7 +63,8 @@ func (t *Tuner) Observer(ctx context.Context, b Budget, see func(Look)) func(mfm
 		if m.Step%b.Every != 0 {
 			return nil
 		}
-		look, err := t.Look(ctx, b.Paths, m.Step)
+		// A look that has begun ends: what it does to λ belongs to this step's checkpoint.
+		look, err := t.Look(context.WithoutCancel(ctx), b.Paths, m.Step)
 		if err != nil {
 			return err
 		}
@@ -110,7 +114,7 @@ func (t *Tuner) Look(ctx context.Context, c PathConfig, seed int64) (Look, error
 	if t.config.LambdaWarmup > 0 {
 		lambda *= math.Min(float64(t.Done())/float64(t.config.LambdaWarmup), 1)
 	}
-	look := Look{Step: t.Done(), Lambda: math.Min(lambda, float64(tensors.ToScalar[float32](most))), KL: paths.KL, KLSE: paths.KLSE, Spread: spread(paths.Samples, len(paths.Rewards))}
+	look := Look{Step: t.Done(), Lambda: math.Min(lambda, float64(tensors.ToScalar[float32](most))), KL: paths.KL, KLSE: paths.KLSE, Spread: spread(paths.Samples, c.Paths)}
 	look.Reward, look.RewardSE = paths.Reward()
 	return look, nil
 }
@@ -131,7 +135,8 @@ func spread(flat []float32, n int) float64 {
 	return math.Sqrt(math.Max(total/float64(dim), 0))
 }
 
-// Collapse says in words whether what was seen of a drift while it was tuned is a collapse: the spread of its samples falls below half of that at the reward's rise, while the reward rises no more. It is empty where there is none, or too little was seen.
+// Collapse says in words whether what was seen of a drift while it was tuned looks like a collapse: the spread of its samples has fallen below half of the widest that was seen, and the reward has not fallen. A target that is truly so narrow
+// looks the same: compare with the spread of samples of the base weighted by e^{λ r}. It is empty where there is none, or too little was seen.
 func Collapse(looks []Look) string {
 	if len(looks) < 3 {
 		return ""

@@ -2,6 +2,7 @@ package tune
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -19,6 +20,9 @@ import (
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
+// lostReward is below every reward that counts, see [reward.Usable].
+const lostReward = -1e29
+
 const (
 	float32Type = dtypes.Float32
 	int32Type   = dtypes.Int32
@@ -32,10 +36,19 @@ type PathConfig struct {
 	Seed  int64   `json:"seed"`
 }
 
+// Validate returns an error for fewer than two paths, and for steps that are not short beside the start.
+func (c PathConfig) Validate() error {
+	if c.Paths < 2 || c.Paths > 1<<20 {
+		return fmt.Errorf("%d paths: must lie in [2, 2^20]", c.Paths)
+	}
+	return checkPath(c.Start, c.Steps)
+}
+
 // PathResult is what the paths of a tuned model's SDE say of it.
 type PathResult struct {
 	Samples []float32 // at their ends, [paths, shape], flat
-	Rewards []float64 // r there
+	Rewards []float64 // r there, of those that have one
+	Lost    int       // paths whose reward is -Inf, NaN or +Inf
 	// KL is the divergence of the law of paths from the base's, in nats, by Girsanov's theorem,
 	//
 	//	KL = E ∫ |D_t|²/(σ_t²/2) dt,
@@ -50,10 +63,13 @@ func (r PathResult) Reward() (mean, se float64) {
 	return mean, sd / math.Sqrt(float64(len(r.Rewards)))
 }
 
-// Paths draws paths of the SDE of a tuned drift. base is the model that it was tuned from, both with weights in store; shape is that of one sample.
+// ErrDiverged is the error, wrapped, of a drift whose paths are not finite.
+var ErrDiverged = errors.New("paths are not finite")
+
+// DrawPaths draws paths of the SDE of a tuned drift; where one is not finite it returns [ErrDiverged]. base is the model that it was tuned from, both with weights in store; shape is that of one sample.
 func DrawPaths(ctx context.Context, b compute.Backend, store *model.Store, base steer.Model, tuned mfm.Drift, r reward.Reward, shape []int, c PathConfig) (*PathResult, error) {
-	if c.Paths < 2 || c.Steps < 3 || !(c.Start > 0 && c.Start < 1) {
-		return nil, fmt.Errorf("%d paths of %d steps from %g: want at least 2 paths, 3 steps, and a start within (0, 1)", c.Paths, c.Steps, c.Start)
+	if err := c.Validate(); err != nil {
+		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("drawing paths: %w", context.Cause(ctx))
@@ -96,7 +112,22 @@ func DrawPaths(ctx context.Context, b compute.Backend, store *model.Store, base 
 			columns[i] = append(columns[i], float64(v))
 		}
 	}
-	result.Rewards = columns[0]
+	size := len(result.Samples) / c.Paths
+	for i, v := range result.Samples {
+		if kl := columns[1][i/size]; math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) || math.IsNaN(kl) || math.IsInf(kl, 0) {
+			return nil, fmt.Errorf("%w, the %d-th of %d first", ErrDiverged, i/size+1, c.Paths)
+		}
+	}
+	for _, r := range columns[0] {
+		if r > lostReward {
+			result.Rewards = append(result.Rewards, r)
+		} else {
+			result.Lost++
+		}
+	}
+	if len(result.Rewards) < 2 {
+		return nil, fmt.Errorf("of %d paths only %d have a reward: mend the reward, or begin with a smaller λ", c.Paths, len(result.Rewards))
+	}
 	mean, sd := stat.MeanStdDev(columns[1], nil)
 	result.KL, result.KLSE = mean, sd/math.Sqrt(float64(c.Paths))
 	return result, nil

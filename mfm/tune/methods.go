@@ -12,7 +12,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// most is the largest exponent of a weight: the square of e^most is a float32 with room for a sum. Where a batch has a larger one, all of its weights are scaled down alike.
+// most is the largest exponent of a weight: the square of e^most is a float32 with room for a sum. Where a batch has a larger one, all of its weights are scaled down alike: against overflow, at the price of a bias in such a batch, which with a running offset means one whose largest weight is e^20 times the mean.
 const most = 20
 
 // unknownOffset is below every offset: one that is not above it stands for none.

@@ -60,9 +60,20 @@ type Paths struct {
 	End   *Node     // at 1, [n, ...]
 }
 
-// pathTimes returns the times of a path, uniform from t_0 to 1.
+// pathTimes returns the times of a path from t_0 to 1. The SDE pulls x by 1/t, so that steps that are not short beside t blow it up: the first are shorter by the number of steps.
 func pathTimes(start float64, steps int) []float64 {
-	return mfm.Grid{Steps: steps, Power: 1}.Times(start, 1)
+	return mfm.Grid{Steps: steps, Power: 2}.Times(start, 1)
+}
+
+// checkPath returns an error for paths whose first step is not short beside their start.
+func checkPath(start float64, steps int) error {
+	if !(start > 0 && start < 1) || steps < 3 || steps > 100_000 {
+		return fmt.Errorf("a path of %d steps from t = %g: must have 3 to 100,000, and start within (0, 1)", steps, start)
+	}
+	if times := pathTimes(start, steps); times[1]-times[0] > 0.5*start {
+		return fmt.Errorf("a path of %d steps from t = %g: its first step is %.2g, which must be below half the start: take more steps, or start later", steps, start, times[1]-times[0])
+	}
+	return nil
 }
 
 // follow draws n paths of the SDE with drift b: noise goes to t_0 by the ODE, and the last step adds none. move is told of each step and may return numbers [n] to be summed along it; nil for none.

@@ -255,7 +255,7 @@ func TestAdjointAtTheOptimum(t *testing.T) {
 	square := tensors.MustCopyFlatData[float32](out[2])
 	for i, name := range []string{"1", "x"} {
 		for k, v := range tensors.MustCopyFlatData[float32](out[i]) {
-			if k < 2*20 { // to t = 0.1 steps of 0.005 are long beside t
+			if k < 2*50 { // to t = 0.07 steps of some hundredths of t leave an error of that size
 				continue
 			}
 			se := math.Sqrt(float64(square[k])/n) * []float64{1, 2}[i]

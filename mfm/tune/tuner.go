@@ -29,7 +29,7 @@ func MapBase(m *mfm.Map, weights map[string]*tensors.Tensor, draws mfm.SamplerCo
 	return Base{func(scope *model.Scope) (steer.Model, error) { return steer.FromMap(m, scope, draws) }, weights}
 }
 
-// ModelBase is a model without weights, such as [steer.FromMixture].
+// ModelBase is a model without weights, such as [steer.FromTeacher] of a closed form. MFM-FT and the plug-in of MFM-G take gradients through its posterior samples, which those of [steer.FromMixture] have not.
 func ModelBase(m steer.Model) Base {
 	return Base{Model: func(*model.Scope) (steer.Model, error) { return m, nil }}
 }
@@ -53,7 +53,7 @@ type Config struct {
 	States       Law     `json:"states"`
 	// Girsanov weighs a row's square by 1/min(σ_t²/2, 1), as the divergence of paths does where σ_t is small ([PathResult].KL); otherwise all rows weigh alike.
 	Girsanov bool `json:"girsanov"`
-	// OffsetRate is the share of a batch in the running offset c, e^c being a moving average of the mean weight.
+	// OffsetRate is the share of a batch in the running offset c, a moving average of the logarithm of the mean weight.
 	OffsetRate float64 `json:"offset_rate"`
 }
 
@@ -84,6 +84,11 @@ func (c Config) Validate() error {
 	}
 	if _, _, _, err := c.States.split(c.Batch); err != nil {
 		return err
+	}
+	if c.States.Own > 0 {
+		if err := checkPath(c.Noise.Start, c.States.Steps); err != nil {
+			return err
+		}
 	}
 	return c.RunConfig.Validate()
 }
@@ -202,15 +207,12 @@ func (t *Tuner) lambda(store *model.Store, step *Node) *Node {
 	return Min(Max(l, Neg(most)), most)
 }
 
-// nextOffset returns the running offset, [2], after a batch of log-weights: log ((1-η) e^c + η mean e^r).
+// nextOffset returns the running offset, [2], after a batch of log-weights: an average of the logarithms of the batches' mean weights, which follows down as fast as up.
 func (t *Tuner) nextOffset(c, logWeight *Node) *Node {
 	mean := Reshape(logMeanExp(InsertAxes(logWeight, 0)))
 	was, seen := Reshape(Slice(c, AxisElem(0))), Reshape(Slice(c, AxisElem(1)))
 	share := MaxScalar(Inverse(OnePlus(seen)), t.config.OffsetRate)
-	top := Max(was, mean)
-	sum := Add(Mul(OneMinus(share), Exp(Sub(was, top))), Mul(share, Exp(Sub(mean, top))))
-	first := Equal(seen, ZerosLike(seen))
-	next := Where(first, mean, Add(top, Log(sum)))
+	next := Add(was, Mul(share, Sub(mean, was)))
 	ok := IsFinite(next)
 	return Stack([]*Node{Where(ok, next, was), Where(ok, OnePlus(seen), seen)}, 0)
 }

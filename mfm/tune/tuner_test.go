@@ -123,6 +123,7 @@ func TestResume(t *testing.T) {
 	c := quick(8)
 	c.LambdaWarmup = 6
 	c.States = tune.Law{Own: 0.25, Steps: 8, Replay: 0.25, Capacity: 200}
+	c.Noise.Start = 0.1
 	whole := newTuner(t, adapter(8), once(), c)
 	if err := whole.Run(t.Context(), nil); err != nil {
 		t.Fatal(err)
@@ -184,6 +185,7 @@ func TestReplay(t *testing.T) {
 	backendtest.NeedLoops(t, backendtest.New(t))
 	c := quick(3)
 	c.States = tune.Law{Own: 0.5, Steps: 8, Replay: 0.5, Capacity: 1 << 10}
+	c.Noise.Start = 0.1
 	tuner := newTuner(t, adapter(8), once(), c)
 	if err := tuner.Run(t.Context(), nil); err != nil {
 		t.Fatal(err)
@@ -195,10 +197,10 @@ func TestReplay(t *testing.T) {
 	times := tensors.MustCopyFlatData[float32](state[mfm.StateScope+"/replay_t"])
 	rows := 128
 	for i, at := range times {
-		k := i % rows / (rows / 8) // of eight times from 0.01
+		k := i % rows / (rows / 8) // of eight times from 0.1, as the squares of their numbers
 		want := 0.0
 		if i < 3*rows {
-			want = 0.01 + 0.99*float64(k)/8
+			want = 0.1 + 0.9*float64(k*k)/64
 		}
 		if math.Abs(float64(at)-want) > 1e-6 {
 			t.Fatalf("state %d of the buffer is of time %g, want %g", i, at, want)
@@ -342,6 +344,45 @@ func TestRefused(t *testing.T) {
 		_, err := tune.New(backendtest.New(t), tune.ModelBase(m), measured(1).Reward(), adapter(8), c.method, samplesOf(law), []int{2}, config, config)
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+// A step whose loss is not finite changes nothing, the offset and the buffer included.
+func TestNotFinite(t *testing.T) {
+	backendtest.NeedLoops(t, backendtest.New(t))
+	law, m := gaussian(t)
+	c := quick(10)
+	c.States = tune.Law{Own: 0.25, Steps: 8, Replay: 0.25, Capacity: 200}
+	c.Noise.Start = 0.1
+	broken := adapter(8)
+	inner := broken.Backbone
+	broken.Backbone = func(scope *model.Scope, in nn.Inputs) *Node {
+		// From the third step on the weights are far enough from zero for this to be no number.
+		y := inner(scope, in)
+		return Add(y, MulScalar(Log(AddScalar(Neg(ReduceAllSum(Square(y))), 1e-7)), 0))
+	}
+	tuner, err := tune.New(backendtest.New(t), tune.ModelBase(m), measured(0.8).Reward(), broken, once(), samplesOf(law), []int{2}, c, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before map[string]*tensors.Tensor
+	var failed *mfm.NonFiniteError
+	for failed == nil && tuner.Done() < 10 {
+		if tuner.Done() > 0 {
+			before = clones(t, tuner)
+		}
+		if _, err := tuner.Step(); err != nil && !errors.As(err, &failed) {
+			t.Fatal(err)
+		}
+	}
+	if failed == nil || before == nil {
+		t.Fatalf("%d steps were finite", tuner.Done())
+	}
+	after := clones(t, tuner)
+	for name, v := range before {
+		if !bytes.Equal(raw(v), raw(after[name])) {
+			t.Errorf("%s changed in the step that failed", name)
 		}
 	}
 }

@@ -43,6 +43,7 @@ func commands() []command {
 		{"steer digits", "draw images tilted by a reward, a grid of settings", steerDigits},
 		{"steer merge", "put the results of shards, of steer or tune, together", steerMerge},
 		{"tune gmm", "tune the drift of a mixture's map to a reward, a grid of settings", tuneGMM},
+		{"tune digits", "tune the drift of a map of images to a reward, a grid of settings", tuneDigits},
 		{"diagnose gmm", "look at a map of a mixture and say what is wrong with it", diagnoseGMM},
 		{"diagnose digits", "look at a map of images and say what is wrong with it", diagnoseDigits},
 		{"bench", "measure the speed of a training step or of a steered run", bench},

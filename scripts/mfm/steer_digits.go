@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"strconv"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/gomlx/compute"
@@ -29,7 +26,7 @@ func steerDigits(ctx context.Context, s *shell, args []string) error {
 	}
 	return runSteer(ctx, s, f, func() (compute.Backend, gridProblem[experiment.DigitsSteeringRow], error) {
 		var none gridProblem[experiment.DigitsSteeringRow]
-		raw, err := f.digitsReward(*judge)
+		raw, err := imageRewardJSON(*f.reward, *judge)
 		if err != nil {
 			return nil, none, invalid{err}
 		}
@@ -51,21 +48,6 @@ func steerDigits(ctx context.Context, s *shell, args []string) error {
 		}
 		return b, gridProblem[experiment.DigitsSteeringRow]{steering.Problem, steering.Check, steering.Run}, nil
 	}, printDigitsSteering)
-}
-
-// digitsReward returns the reward that the flag names, by the classifier in the folder judge.
-func (f *steerFlags) digitsReward(judge string) (json.RawMessage, error) {
-	if *f.reward == "paper" {
-		return experiment.DigitsReward(judge), nil
-	}
-	if text, is := strings.CutPrefix(*f.reward, "class:"); is {
-		class, err := strconv.Atoi(text)
-		if err != nil {
-			return nil, fmt.Errorf("reward %q: want class:K with a number K", *f.reward)
-		}
-		return experiment.ClassReward(judge, class), nil
-	}
-	return f.rewardJSON()
 }
 
 func printDigitsSteering(s *shell, rows []experiment.DigitsSteeringRow) error {

@@ -2,35 +2,40 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
-	"text/tabwriter"
+
+	"github.com/gomlx/compute"
 
 	"github.com/gomfm/gomfm/mfm/experiment"
 	"github.com/gomfm/gomfm/mfm/progress"
-	"github.com/gomfm/gomfm/mfm/reward"
 )
 
-// tuneGMM tunes drifts of a mixture's map, a grid of settings, and judges them.
-func tuneGMM(ctx context.Context, s *shell, args []string) error {
-	f := newFlags("tune gmm").withBackend().withJSON()
-	checkpoint := f.String("checkpoint", "", "`folder` of the run whose map's drift is tuned (required)")
-	rewardText := f.String("reward", "paper", "`name` paper, a linear-Gaussian reward as JSON, or a file with one")
-	methods := f.String("method", "mfm-ft", "`names`, separated by commas: mfm-ft, plug-in-mfm-g, plug-in-mfm-gf, reward-weighted, adjoint")
-	networks := f.String("network", "adapter", "`names` of what is tuned, separated by commas: adapter, copy, low-rank")
-	draws := f.String("n", "8", "`numbers` of draws for a state, separated by commas")
-	lambdas := f.String("lambda", "1", "`factors` of the reward, separated by commas")
-	seeds := f.String("seeds", "1", "`number` of seeds, from 0")
-	samples := f.Int("samples", 4096, "`number` of samples that judge")
-	evalSteps := f.Int("sampler-steps", 250, "`number` of steps of the samplers that draw them")
-	out := f.String("out", "", "`folder` of the results, one file for each run of the grid, which is never run again, and of the runs themselves (required)")
-	stored := f.String("stored", "", "`file` that mfm steer merge has printed: what is in it is not run again either")
-	shardText := f.String("shard", "", "`i/n`: of the grid's runs only each n-th, from the i-th of 0 to n-1")
-	var values settings
-	values.add(f,
+// tuneFlags are the flags for a grid of tuned drifts.
+type tuneFlags struct {
+	*flags
+	checkpoint, reward, methods, networks, draws, lambdas, seeds, out, stored, shard *string
+	samples, steps                                                                   *int
+	settings                                                                         settings
+}
+
+// newTuneFlags returns the flags with the defaults of a configuration, and those of the samples that judge.
+func newTuneFlags(command, rewards string, c experiment.TuneConfig, samples, steps int) *tuneFlags {
+	f := &tuneFlags{flags: newFlags(command).withBackend().withJSON()}
+	f.checkpoint = f.String("checkpoint", "", "`folder` of the run whose map's drift is tuned (required)")
+	f.reward = f.String("reward", "paper", rewards)
+	f.methods = f.String("method", c.Method, "`names`, separated by commas: mfm-ft, plug-in-mfm-g, plug-in-mfm-gf, reward-weighted, adjoint")
+	f.networks = f.String("network", c.Network, "`names` of what is tuned, separated by commas: adapter, copy, low-rank")
+	f.draws = f.String("n", strconv.Itoa(c.N), "`numbers` of draws for a state, separated by commas")
+	f.lambdas = f.String("lambda", fmt.Sprint(c.Tune.Lambda), "`factors` of the reward, separated by commas")
+	f.seeds = f.String("seeds", "1", "`number` of seeds, from 0")
+	f.samples = f.Int("samples", samples, "`number` of samples that judge")
+	f.steps = f.Int("sampler-steps", steps, "`number` of steps of the samplers that draw them")
+	f.out = f.String("out", "", "`folder` of the results, one file for each run of the grid, which is never run again, and of the runs themselves (required)")
+	f.stored = f.String("stored", "", "`file` that mfm steer merge has printed: what is in it is not run again either")
+	f.shard = f.String("shard", "", "`i/n`: of the grid's runs only each n-th, from the i-th of 0 to n-1")
+	f.settings.add(f.flags,
 		option{name: "steps", path: "tune.steps", usage: "`number` of training steps"},
 		option{name: "batch", path: "tune.batch", usage: "rows a step, a `number`"},
 		option{name: "rate", path: "tune.optimizer.rate", usage: "learning `rate`"},
@@ -41,47 +46,71 @@ func tuneGMM(ctx context.Context, s *shell, args []string) error {
 		if !found || path == "" {
 			return fmt.Errorf("want path=value")
 		}
-		values = append(values, setting{"set", path, value})
+		f.settings = append(f.settings, setting{"set", path, value})
 		return nil
 	})
-	if _, err := f.parse(s, args); err != nil {
-		return err
-	}
-	for name, value := range map[string]string{"checkpoint": *checkpoint, "out": *out} {
-		if value == "" {
-			return invalidf("--%s is missing: name a folder", name)
+	return f
+}
+
+// check returns an error for a folder that is missing.
+func (f *tuneFlags) check() error {
+	for _, v := range []struct{ name, value string }{{"checkpoint", *f.checkpoint}, {"out", *f.out}} {
+		if v.value == "" {
+			return invalidf("--%s is missing: name a folder", v.name)
 		}
 	}
-	r, err := linearReward(*rewardText)
+	return nil
+}
+
+// configs returns the configurations of the grid, each made by defaults and changed as the flags say.
+func (f *tuneFlags) configs(defaults func(method string) experiment.TuneConfig) ([]experiment.TuneConfig, error) {
+	count, err := strconv.Atoi(*f.seeds)
+	if err != nil || count < 1 {
+		return nil, fmt.Errorf("seeds %q: give a positive number", *f.seeds)
+	}
+	var configs []experiment.TuneConfig
+	for _, method := range strings.Split(*f.methods, ",") {
+		for _, network := range strings.Split(*f.networks, ",") {
+			for i, n := range strings.Split(*f.draws, ",") {
+				if i > 0 && (method == "reward-weighted" || method == "adjoint") { // which draw nothing
+					continue
+				}
+				for _, lambda := range strings.Split(*f.lambdas, ",") {
+					for seed := range count {
+						c := defaults(method)
+						if err := f.settings.apply(&c); err != nil {
+							return nil, err
+						}
+						c.Method, c.Network, c.Tune.Seed = method, network, int64(seed)
+						if c.N, err = strconv.Atoi(n); err != nil {
+							return nil, fmt.Errorf("n %q: give numbers separated by commas", *f.draws)
+						}
+						if c.Tune.Lambda, err = strconv.ParseFloat(lambda, 64); err != nil {
+							return nil, fmt.Errorf("lambda %q: give numbers separated by commas", *f.lambdas)
+						}
+						configs = append(configs, c)
+					}
+				}
+			}
+		}
+	}
+	return configs, nil
+}
+
+// eval returns how a tuned drift of a configuration is judged.
+func (f *tuneFlags) eval(c experiment.TuneConfig) experiment.EvalConfig {
+	return experiment.EvalConfig{Samples: *f.samples, Steps: *f.steps, Seed: c.Tune.Seed}
+}
+
+// runTuning runs a grid and prints its rows.
+func runTuning[C, R any](ctx context.Context, s *shell, f *tuneFlags, b compute.Backend, cells []C, run func(ctx context.Context, c C, o experiment.RunOptions) (R, error), print func(s *shell, rows []R) error) error {
+	shard, shards, err := experiment.ParseShard(*f.shard)
 	if err != nil {
 		return invalid{err}
 	}
-	shard, shards, err := experiment.ParseShard(*shardText)
-	if err != nil {
-		return invalid{err}
-	}
-	cells, err := tuneCells(values, *methods, *networks, *draws, *lambdas, *seeds)
-	if err != nil {
-		return invalid{err}
-	}
-	for i := range cells {
-		cells[i].Eval = experiment.EvalConfig{Samples: *samples, Steps: *evalSteps, Seed: cells[i].Config.Tune.Seed}
-		t, err := experiment.NewGMMTuning(*checkpoint, r, cells[i].Config)
-		if err != nil {
-			return invalid{err}
-		}
-		if cells[i].Problem, err = t.Problem(); err != nil {
-			return err
-		}
-	}
-	b, err := f.open(s)
-	if err != nil {
-		return err
-	}
-	defer b.Finalize()
-	o := experiment.Cells{Dir: *out, Stored: *stored, Shard: shard, Shards: shards, Done: func(i, n int) { fmt.Fprintf(s.stderr, "%d of %d\n", i, n) }}
-	rows, err := experiment.RunCells(ctx, o, cells, func(ctx context.Context, c experiment.TuneCell) (experiment.TuneRow, error) {
-		return experiment.RunTuneCell(ctx, b, *checkpoint, r, c, *out, experiment.RunOptions{Sink: progress.Auto(s.stderr), Problem: s.warn})
+	o := experiment.Cells{Dir: *f.out, Stored: *f.stored, Shard: shard, Shards: shards, Done: func(i, n int) { fmt.Fprintf(s.stderr, "%d of %d\n", i, n) }}
+	rows, err := experiment.RunCells(ctx, o, cells, func(ctx context.Context, c C) (R, error) {
+		return run(ctx, c, experiment.RunOptions{Sink: progress.Auto(s.stderr), Problem: s.warn})
 	})
 	if err != nil {
 		return err
@@ -89,68 +118,5 @@ func tuneGMM(ctx context.Context, s *shell, args []string) error {
 	if *f.json {
 		return writeJSON(s.stdout, rows)
 	}
-	return printTuning(s, rows)
-}
-
-// linearReward returns the paper's reward, or that of a JSON object or file.
-func linearReward(text string) (reward.LinearGaussian, error) {
-	if text == "paper" {
-		return experiment.PaperReward(), nil
-	}
-	raw := json.RawMessage(text)
-	if !strings.HasPrefix(strings.TrimSpace(text), "{") {
-		file, err := os.ReadFile(text)
-		if err != nil {
-			return reward.LinearGaussian{}, fmt.Errorf("reward %q is no name of one, no JSON object, and no file: %w", text, err)
-		}
-		raw = file
-	}
-	return reward.ParseLinearGaussian(raw)
-}
-
-// tuneCells returns the grid.
-func tuneCells(values settings, methods, networks, draws, lambdas, seeds string) ([]experiment.TuneCell, error) {
-	count, err := strconv.Atoi(seeds)
-	if err != nil || count < 1 {
-		return nil, fmt.Errorf("seeds %q: give a positive number", seeds)
-	}
-	var cells []experiment.TuneCell
-	for _, method := range strings.Split(methods, ",") {
-		for _, network := range strings.Split(networks, ",") {
-			for i, n := range strings.Split(draws, ",") {
-				if i > 0 && (method == "reward-weighted" || method == "adjoint") { // which draw nothing
-					continue
-				}
-				for _, lambda := range strings.Split(lambdas, ",") {
-					for seed := range count {
-						c := experiment.TuneCell{Config: experiment.DefaultTuneConfig()}
-						if method == "adjoint" {
-							c.Config.Tune.States.Own, c.Config.Tune.Batch = 1, 51*40 // whole paths
-						}
-						if err := values.apply(&c.Config); err != nil {
-							return nil, err
-						}
-						c.Config.Method, c.Config.Network, c.Config.Tune.Seed = method, network, int64(seed)
-						if c.Config.N, err = strconv.Atoi(n); err != nil {
-							return nil, fmt.Errorf("n %q: give numbers separated by commas", draws)
-						}
-						if c.Config.Tune.Lambda, err = strconv.ParseFloat(lambda, 64); err != nil {
-							return nil, fmt.Errorf("lambda %q: give numbers separated by commas", lambdas)
-						}
-						cells = append(cells, c)
-					}
-				}
-			}
-		}
-	}
-	return cells, nil
-}
-
-func printTuning(s *shell, rows []experiment.TuneRow) error {
-	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "method\tnetwork\tn\tλ\tseed\tODE: sw2\tfloor\tSDE: sw2\tdrift error\tbase's\treward\tbest\tKL\tbest\tseconds\t")
-	for _, r := range rows {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%g\t%d\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t%.3f\t%.3f\t%.3f\t%.3f\t%.0f\t\n", r.Method, r.Network, r.N, r.Lambda, r.Seed, r.ODE.SW2, r.ODE.Floor, r.SDE.SW2, r.DriftError, r.BaseError, r.Reward, r.RewardBest, r.KL, r.KLBest, r.Seconds)
-	}
-	return w.Flush()
+	return print(s, rows)
 }

@@ -32,7 +32,7 @@ func TestTuneGMM(t *testing.T) {
 	out := t.TempDir()
 	run := func() (rows []experiment.TuneRow) {
 		t.Helper()
-		code, stdout, stderr := invoke(t.Context(), "tune", "gmm", "--checkpoint", smallMap, "--method", "mfm-ft,reward-weighted", "--n", "1,2", "--steps", "3", "--batch", "64", "--samples", "64", "--sampler-steps", "4",
+		code, stdout, stderr := invoke(t.Context(), "tune", "gmm", "--checkpoint", smallMap, "--method", "mfm-ft,reward-weighted", "--n", "1,2", "--steps", "3", "--batch", "64", "--samples", "64", "--sampler-steps", "16",
 			"--set", "adapter.width=8", "--json", "--out", out)
 		if code != 0 {
 			t.Fatalf("exit code %d: %s", code, stderr)

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/gomfm/gomfm/mfm/experiment"
+)
+
+// tuneDigits tunes drifts of a map of images, a grid of settings, and judges them.
+func tuneDigits(ctx context.Context, s *shell, args []string) error {
+	f := newTuneFlags("tune digits", "`name` paper or class:K, a JSON object, or a file with one: see mfm info", experiment.DefaultDigitsTuneConfig(), 1024, 50)
+	folder := f.String("data", "", "`folder` of IDX files, the images that the map was trained on (default: those that the run names)")
+	judge := f.String("judge", "", "`folder` of the run of a classifier of clean images, which a reward by name is made of (required)")
+	second := f.String("second", "", "`folder` of the run of another one, that only judges (required)")
+	if _, err := f.parse(s, args); err != nil {
+		return err
+	}
+	if err := f.check(); err != nil {
+		return err
+	}
+	for _, v := range []struct{ name, value string }{{"judge", *judge}, {"second", *second}} {
+		if v.value == "" {
+			return invalidf("--%s is missing: name the folder of a run", v.name)
+		}
+	}
+	raw, err := imageRewardJSON(*f.reward, *judge)
+	if err != nil {
+		return invalid{err}
+	}
+	images, _, err := experiment.RunImages(*f.checkpoint)
+	if *folder != "" {
+		images, _, err = experiment.LoadImages(*folder)
+	}
+	if err != nil {
+		return invalid{err}
+	}
+	configs, err := f.configs(func(string) experiment.TuneConfig { return experiment.DefaultDigitsTuneConfig() })
+	if err != nil {
+		return invalid{err}
+	}
+	b, err := f.open(s)
+	if err != nil {
+		return err
+	}
+	defer b.Finalize()
+	of := experiment.DigitsSteeringConfig{Map: *f.checkpoint, Reward: raw, Judge: *judge, Second: *second}
+	var cells []experiment.DigitsTuneCell
+	for i, c := range configs {
+		if err := c.Validate(); err != nil {
+			return invalid{err}
+		}
+		cells = append(cells, experiment.DigitsTuneCell{Config: c, Eval: f.eval(c)})
+		if i > 0 { // the problem is that of the first
+			cells[i].Problem = cells[0].Problem
+			continue
+		}
+		t, err := experiment.NewDigitsTuning(b, of, images, c)
+		if err != nil {
+			return invalid{err}
+		}
+		cells[i].Problem = t.Problem
+	}
+	return runTuning(ctx, s, f, b, cells, func(ctx context.Context, c experiment.DigitsTuneCell, o experiment.RunOptions) (experiment.DigitsTuneRow, error) {
+		return experiment.RunDigitsTuneCell(ctx, b, of, images, c, *f.out, o)
+	}, printDigitsTuning)
+}
+
+// imageRewardJSON returns the reward that a name, a JSON object or a file says, by the classifier in the folder judge.
+func imageRewardJSON(text, judge string) (json.RawMessage, error) {
+	if text == "paper" {
+		return experiment.DigitsReward(judge), nil
+	}
+	if class, is := strings.CutPrefix(text, "class:"); is {
+		k, err := strconv.Atoi(class)
+		if err != nil {
+			return nil, fmt.Errorf("reward %q: want class:K with a number K", text)
+		}
+		return experiment.ClassReward(judge, k), nil
+	}
+	if strings.HasPrefix(strings.TrimSpace(text), "{") {
+		return json.RawMessage(text), nil
+	}
+	raw, err := os.ReadFile(text)
+	if err != nil {
+		return nil, fmt.Errorf("reward %q is no name of one, no JSON object, and no file: %w", text, err)
+	}
+	return raw, nil
+}
+
+func printDigitsTuning(s *shell, rows []experiment.DigitsTuneRow) error {
+	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "method\tnetwork\tn\tλ\tseed\tsteps\tl2\tfloor\tsecond judge\treward\ttarget's\tdistance\tfloor\tdiversity\tconfident\tseconds\t")
+	for _, r := range rows {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%g\t%d\t%d\t%.4f\t%.4f\t%.4f\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t%.0f\t\n", r.Method, r.Network, r.N, r.Lambda, r.Seed, r.TuneSteps, r.L2, r.L2Floor, r.L2Second, r.Reward, r.RewardTarget, r.Distance, r.DistFloor, r.Diversity, r.Confident, r.Train)
+		if r.Collapse != "" {
+			fmt.Fprintf(s.stderr, "λ = %g, seed %d: %s\n", r.Lambda, r.Seed, r.Collapse)
+		}
+	}
+	return w.Flush()
+}
