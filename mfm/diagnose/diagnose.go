@@ -224,9 +224,7 @@ func (s Subject) look(c Config, rngState, t, data *Node) []*Node {
 	rng := &mfm.RNG{State: rngState}
 	scope := s.Store.Scope(s.Scope)
 	time, x := s.contexts(rng, t, data)
-	many := append([]int{c.Contexts * c.Draws}, x.Shape().Dimensions[1:]...)
-	wide := append([]int{c.Contexts, c.Draws}, x.Shape().Dimensions[1:]...)
-	each := Reshape(BroadcastToDims(InsertAxes(x, 1), wide...), many...)
+	each := batch.Repeat(x, c.Draws)
 	grouped := func(samples *Node) (mean, variance *Node) {
 		g := Reshape(samples, c.Contexts, c.Draws, -1)
 		m := ReduceAndKeep(g, ReduceMean, 1)

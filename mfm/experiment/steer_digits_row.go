@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/gomfm/gomfm/mfm/metric"
+	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomlx/compute"
 	"gonum.org/v1/gonum/floats"
 )
@@ -52,11 +53,11 @@ func (s *DigitsSteering) judge(row *DigitsSteeringRow, samples []float32, lambda
 		return err
 	}
 	for _, r := range rewards {
-		if r < leastReward {
+		if r < reward.Least {
 			row.Lost++
 		}
 	}
-	row.Reward, row.RewardSE = meanSE(slices.DeleteFunc(rewards, func(r float64) bool { return r < leastReward }))
+	row.Reward, row.RewardSE = meanSE(slices.DeleteFunc(rewards, func(r float64) bool { return r < reward.Least }))
 	row.RewardTarget = floats.Dot(weights, s.rewards)
 	for i, judge := range s.judges {
 		probabilities, features, err := judge.Evaluate(samples, 1)

@@ -15,10 +15,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// leastReward is below every reward that counts, see [reward.Usable].
-const leastReward = -1e29
-
-// rewardsOf returns r of samples, flat, each of the given shape: below leastReward where one has no weight.
+// rewardsOf returns r of samples, flat, each of the given shape: below reward.Least where one has no weight.
 func rewardsOf(b compute.Backend, store *model.Store, r reward.Reward, samples []float32, shape []int) ([]float64, error) {
 	exec, err := model.NewExec(b, store, func(_ *model.Scope, x *Node) *Node {
 		usable, _ := reward.Usable(r(x))
@@ -56,7 +53,7 @@ func rewardsOf(b compute.Backend, store *model.Store, r reward.Reward, samples [
 func tilt(rewards []float64, lambda, least float64) ([]float64, error) {
 	w := make([]float64, len(rewards))
 	for i, r := range rewards {
-		if w[i] = lambda * r; r < leastReward {
+		if w[i] = lambda * r; r < reward.Least {
 			w[i] = math.Inf(-1)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"gonum.org/v1/gonum/stat"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -91,12 +92,11 @@ func (s *Steering) estimates(b compute.Backend, t float64, states *tensors.Tenso
 	exec, err := model.NewExec(b, s.Store, func(_ *model.Scope, x, rngState *Node) []*Node {
 		g := x.Graph()
 		rng := &mfm.RNG{State: rngState}
-		dims := x.Shape().Dimensions
-		many := Reshape(BroadcastToDims(InsertAxes(x, 1), dims[0], perCall, dims[1]), -1, dims[1])
+		many := batch.Repeat(x, perCall)
 		at := BroadcastToDims(Scalar(g, x.DType(), t), many.Shape().Dim(0))
 		p := steer.Problem{Model: s.Model, Reward: s.Reward, Lambda: ScalarOne(g, x.DType())}
 		e := steer.MFMGF{Draws: steer.Draws{N: n, LeaveOneOut: c.LeaveOneOut}, Baseline: steer.MeanBaseline}
-		return []*Node{Reshape(e.Estimate(p, rng, steer.NewLedger(g), at, many, nil, false).Value, dims[0], perCall), rng.State}
+		return []*Node{Reshape(e.Estimate(p, rng, steer.NewLedger(g), at, many, nil, false).Value, c.States, perCall), rng.State}
 	})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the estimates: %w", err)

@@ -32,6 +32,9 @@ func Sum(rewards ...Reward) Reward {
 // noWeight is the reward that stands for -Inf where a finite number is needed: e^{noWeight} is zero in float32 beside any reward of use, and sums of it stay finite.
 const noWeight = -1e30
 
+// Least is below every reward that gives a sample weight, and above what [Usable] puts in the place of one that gives none.
+const Least = -1e29
+
 // Usable returns r, [n], with -Inf, NaN and +Inf replaced by -1e30, which gives a sample no weight but keeps softmax and log-sum-exp finite, and 1 where r was NaN or +Inf, 0
 // elsewhere. No gradient comes through a replaced value.
 func Usable(r *Node) (usable, bad *Node) {

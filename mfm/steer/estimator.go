@@ -7,6 +7,7 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/reward"
 )
 
@@ -101,9 +102,9 @@ func (d Draws) Draw(p Problem, rng *mfm.RNG, ledger *Ledger, t, x *Node) (sample
 	eps := d.noise(rng, x)
 	common := Slice(t, AxisRange(0, 1))
 	if p.Varied {
-		common = repeat(t, d.N)
+		common = batch.Repeat(t, d.N)
 	}
-	samples = mfm.Unrolled(x.Graph(), func() *Node { return p.Model.Posterior(rng, eps, common, repeat(x, d.N)) })
+	samples = mfm.Unrolled(x.Graph(), func() *Node { return p.Model.Posterior(rng, eps, common, batch.Repeat(x, d.N)) })
 	ledger.Network(rows*p.Model.PosteriorNFE, 0)
 	rewards, bad = rewardOf(p, ledger, samples)
 	return samples, Reshape(rewards, -1, d.N), ReduceSum(Reshape(bad, -1, d.N), 1)
@@ -123,13 +124,10 @@ func (e *Estimate) summary(samples, rewards, bad *Node) {
 	flat := Reshape(samples, n, draws, -1)
 	deviation := Sub(flat, ReduceAndKeep(flat, ReduceMean, 1))
 	e.Spread = Sqrt(ReduceMean(Square(deviation), 1, 2))
-	has := ConvertDType(GreaterThan(rewards, Scalar(rewards.Graph(), rewards.DType(), lost)), rewards.DType())
-	e.Reward = Div(ReduceSum(Mul(MaxScalar(rewards, lost), has), 1), MaxScalar(ReduceSum(has, 1), 1))
+	has := ConvertDType(GreaterThan(rewards, Scalar(rewards.Graph(), rewards.DType(), reward.Least)), rewards.DType())
+	e.Reward = Div(ReduceSum(Mul(MaxScalar(rewards, reward.Least), has), 1), MaxScalar(ReduceSum(has, 1), 1))
 	e.Bad = bad
 }
-
-// lost is the reward below which a sample is taken for one without weight, see [reward.Usable].
-const lost = -1e29
 
 // weights returns e^{λ r} of draws [n, N], normalised over a state's draws.
 func weights(rewards *Node) *Node { return Softmax(rewards, 1) }
@@ -139,38 +137,21 @@ func (d Draws) value(rewards *Node) *Node {
 	if d.LeaveOneOut {
 		return jackknifed(rewards)
 	}
-	return value(rewards)
-}
-
-// value returns log (1/N) Σ_i e^{λ r_i}, [n], of draws [n, N].
-func value(rewards *Node) *Node {
-	most := StopGradient(ReduceAndKeep(rewards, ReduceMax, 1))
-	return Add(Reshape(most, -1), Log(ReduceMean(Exp(Sub(rewards, most)), 1)))
+	return batch.LogMeanExp(rewards)
 }
 
 // jackknifed returns the value with its bias of order 1/N taken off: N V - (N-1) mean_i V_{-i}, V_{-i} that of all draws but the i-th.
 func jackknifed(rewards *Node) *Node {
 	n := rewards.Shape().Dim(1)
 	if n == 1 {
-		return value(rewards)
+		return batch.LogMeanExp(rewards)
 	}
 	// Σ_{j≠i} e^{r_j} = (1 - w_i) Σ_j e^{r_j}; 1 - w_i is held off zero where one draw has all the weight.
 	others := MaxScalar(OneMinus(weights(rewards)), leastWeight)
-	whole := value(rewards)
+	whole := batch.LogMeanExp(rewards)
 	without := AddScalar(Add(InsertAxes(whole, -1), Log(others)), logRatio(n))
 	return Sub(MulScalar(whole, float64(n)), MulScalar(ReduceMean(without, 1), float64(n-1)))
 }
 
 // leastWeight bounds the weight that is left when one draw is left out, which float32 does not resolve below.
 const leastWeight = 1e-6
-
-// repeat returns x, [n, ...], with every row N times, one after the other.
-func repeat(x *Node, n int) *Node {
-	if n == 1 {
-		return x
-	}
-	dims := append([]int(nil), x.Shape().Dimensions...)
-	wide := append([]int{dims[0], n}, dims[1:]...)
-	dims[0] *= n
-	return Reshape(BroadcastToDims(InsertAxes(x, 1), wide...), dims...)
-}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/internal/batch"
 )
 
 // Each kind of resampling gives every particle N w_i offspring in expectation, systematic and stratified ones never far from it; sets do not mix, and what has no weight has no offspring.
@@ -67,7 +68,9 @@ func TestResampling(t *testing.T) {
 // The jackknife's weights are those of its definition.
 func TestJackknife(t *testing.T) {
 	rewards := []float32{0.3, -1, 2, 0.1}
-	exec, err := NewExec(backendtest.New(t), func(r *Node) []*Node { return []*Node{jackknifed(r), jackknifedWeights(weights(r)), value(r)} })
+	exec, err := NewExec(backendtest.New(t), func(r *Node) []*Node {
+		return []*Node{jackknifed(r), jackknifedWeights(weights(r)), batch.LogMeanExp(r)}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func (c Config) along(ip mfm.Interpolant, e Estimator) program {
 		if c.Dynamics == SDE {
 			s.x = Add(s.x, Mul(r[5], s.rng.Normal(s.x.Shape())))
 		}
-		s.series = withRow(s.series, i, figures)
+		s.series = batch.SetRow(s.series, i, figures)
 		return s.nodes()
 	}
 	heun := func(p Problem, i *Node, nodes []*Node) []*Node {
@@ -82,7 +82,7 @@ func (c Config) along(ip mfm.Interpolant, e Estimator) program {
 		ahead.x = Add(s.x, move)
 		again, _ := c.move(p, e, ahead, second)
 		s.x = Add(s.x, MulScalar(Add(move, again), 0.5))
-		s.series = withRow(s.series, i, figures)
+		s.series = batch.SetRow(s.series, i, figures)
 		return s.nodes()
 	}
 	run := program{steps: len(steps), step: euler}
@@ -103,7 +103,7 @@ func (c Config) along(ip mfm.Interpolant, e Estimator) program {
 	return run
 }
 
-// move returns what a step without noise adds to the particles, and the step's row of the series, [1, columns]. It moves on the state's ledger and random numbers.
+// move returns what a step without noise adds to the particles, and the step's row of the series, [columns]. It moves on the state's ledger and random numbers.
 func (c Config) move(p Problem, e Estimator, s state, r []*Node) (move, figures *Node) {
 	n := s.x.Shape().Dim(0)
 	t, at := batch.Every(r[0], s.x), batch.Every(r[1], s.x)
@@ -111,14 +111,14 @@ func (c Config) move(p Problem, e Estimator, s state, r []*Node) (move, figures 
 	s.ledger.Network(n, 0)
 	base := Add(Mul(r[2], b), Mul(r[3], s.x))
 	if e == nil {
-		return base, Zeros(b.Graph(), shapes.Make(dtypes.Float32, 1, columns))
+		return base, Zeros(b.Graph(), shapes.Make(dtypes.Float32, columns))
 	}
 	estimate := e.Estimate(p, s.rng, s.ledger, at, s.x, b, true)
 	steering := c.renormalized(Mul(r[4], estimate.Gradient), base)
 	return Add(base, steering), estimate.row(base, steering)
 }
 
-// row returns the means over the particles, float32 [1, columns].
+// row returns the means over the particles, float32 [columns].
 func (e Estimate) row(base, steering *Node) *Node {
 	rms := func(x *Node) *Node { return Sqrt(ReduceAllMean(Square(x))) }
 	values := make([]*Node, columns)
@@ -129,13 +129,7 @@ func (e Estimate) row(base, steering *Node) *Node {
 		}
 	}
 	values[ratioColumn] = Div(rms(steering), MaxScalar(rms(base), 1e-20))
-	return ConvertDType(InsertAxes(Stack(values, 0), 0), dtypes.Float32)
-}
-
-// withRow returns a table, [rows, columns], with row i replaced by one of [1, columns].
-func withRow(table, i, row *Node) *Node {
-	here := Equal(Iota(table.Graph(), shapes.Make(dtypes.Int32, table.Shape().Dim(0), 1), 0), ConvertDType(i, dtypes.Int32))
-	return Where(BroadcastToDims(here, table.Shape().Dimensions...), BroadcastToDims(row, table.Shape().Dimensions...), table)
+	return ConvertDType(Stack(values, 0), dtypes.Float32)
 }
 
 // scalarsOf returns the numbers of a step as scalars.

@@ -90,12 +90,12 @@ func (m Search) program(ip mfm.Interpolant) program {
 			r := batch.Of(ConstAsDType(s.x.Graph(), s.x.DType(), table), i)
 			p.Lambda = r[4]
 			samples, rewards, bad := Draws{N: m.N}.Draw(p, s.rng, s.ledger, batch.Every(r[0], s.x), s.x)
-			e := Estimate{Value: value(rewards)}
+			e := Estimate{Value: batch.LogMeanExp(rewards)}
 			e.summary(samples, rewards, bad)
 			best, chosen := m.choose(s.rng, samples, rewards)
 			moved := Add(Mul(r[1], best), Mul(r[2], s.x))
 			s.x = Add(moved, Mul(r[3], s.rng.Normal(s.x.Shape())))
-			s.series = withRow(s.series, i, e.row(s.x, ZerosLike(s.x)))
+			s.series = batch.SetRow(s.series, i, e.row(s.x, ZerosLike(s.x)))
 			return append(s.nodes(), chosen)
 		},
 		end: func(_ Problem, nodes []*Node) Outcome {

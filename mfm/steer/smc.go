@@ -111,7 +111,7 @@ func (m SMC) program(ip mfm.Interpolant) program {
 			p.Lambda = lambda(s.x)
 			r, _ := rewardOf(p, s.ledger, s.x)
 			logW := Add(s.logW, Sub(r, s.logPsi))
-			return Outcome{X: s.x, LogWeights: logW, LogZ: Add(s.logZ, Reshape(value(InsertAxes(logW, 0)))), Series: s.series, Rng: s.rng, Ledger: s.ledger}
+			return Outcome{X: s.x, LogWeights: logW, LogZ: Add(s.logZ, Reshape(batch.LogMeanExp(InsertAxes(logW, 0)))), Series: s.series, Rng: s.rng, Ledger: s.ledger}
 		},
 	}
 }
@@ -122,7 +122,7 @@ func (m SMC) step(p Problem, s smcState, i *Node, r []*Node) smcState {
 	t, at := batch.Every(r[0], s.x), batch.Every(r[1], s.x)
 	b := p.Model.Drift(t, s.x, nil)
 	s.ledger.Network(n, 0)
-	gradient, figures := ZerosLike(s.x), Zeros(s.x.Graph(), shapes.Make(dtypes.Float32, 1, columns))
+	gradient, figures := ZerosLike(s.x), Zeros(s.x.Graph(), shapes.Make(dtypes.Float32, columns))
 	if m.Twist != nil {
 		e := m.Twist.Estimate(p, s.rng, s.ledger, at, s.x, b, true)
 		gradient = e.Gradient
@@ -134,7 +134,7 @@ func (m SMC) step(p Problem, s smcState, i *Node, r []*Node) smcState {
 	size := Inverse(ReduceAllSum(Square(w)))
 	few := LessThan(size, Scalar(size.Graph(), size.DType(), m.Threshold*float64(n)))
 	ancestors := Where(few, m.Resampling.ancestors(s.rng, InsertAxes(s.logW, 0), n), Iota(s.x.Graph(), shapes.Make(dtypes.Int32, 1, n), 1))
-	s.logZ = Add(s.logZ, Where(few, Reshape(value(InsertAxes(s.logW, 0))), ScalarZero(size.Graph(), size.DType())))
+	s.logZ = Add(s.logZ, Where(few, Reshape(batch.LogMeanExp(InsertAxes(s.logW, 0))), ScalarZero(size.Graph(), size.DType())))
 	s.logW = Where(few, ZerosLike(s.logW), s.logW)
 	s.x, b, gradient, s.logPsi = pick(s.x, ancestors, n), pick(b, ancestors, n), pick(gradient, ancestors, n), pick(s.logPsi, ancestors, n)
 
@@ -146,6 +146,6 @@ func (m SMC) step(p Problem, s smcState, i *Node, r []*Node) smcState {
 	dot := func(a, b *Node) *Node { return ReduceSum(Reshape(Mul(a, b), n, -1), 1) }
 	s.logW = Sub(s.logW, Div(Add(MulScalar(dot(delta, delta), 0.5), Mul(sigma, dot(delta, xi))), Square(sigma)))
 	s.x = Add(Add(s.x, Add(Mul(r[2], b), Mul(r[3], s.x))), Add(delta, Mul(r[5], xi)))
-	s.series = withRow(s.series, OnePlus(i), figures)
+	s.series = batch.SetRow(s.series, OnePlus(i), figures)
 	return s
 }

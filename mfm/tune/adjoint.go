@@ -47,10 +47,10 @@ func (AdjointMatching) Regress(p Problem, _ *mfm.RNG, s States) Regressand {
 		k := Sub(Const(i.Graph(), int32(steps-1)), i) // backwards
 		row := batch.Of(rows, k)
 		a := state[0]
-		x := Identity(rowAt(paths.X, k))
+		x := Identity(batch.Row(paths.X, k))
 		drift := Sub(MulScalar(p.Model.Drift(batch.Every(row[0], x), x, nil), 2), Mul(row[2], x))
 		a = Add(a, Mul(row[1], Gradient(ReduceAllSum(Mul(drift, StopGradient(a))), x)[0]))
-		return []*Node{StopGradient(a), setRow(state[1], k, a)}
+		return []*Node{StopGradient(a), batch.SetRow(state[1], k, a)}
 	})
 	g := Reshape(state[1], s.X.Shape().Dimensions...)
 	half := p.Noise.Half(p.Model.Interpolant, s.T)

@@ -9,6 +9,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/metric"
 )
 
 // Budget bounds how far a tuned drift goes from its base, by the divergence of its paths ([PathResult].KL).
@@ -52,6 +53,7 @@ type Look struct {
 	KLSE     float64 `json:"kl_se"`
 	Reward   float64 `json:"reward"` // mean over the paths' ends
 	RewardSE float64 `json:"reward_se"`
+	Lost     int     `json:"lost,omitempty"` // paths that end where the reward is -Inf or no number
 	// Spread is the samples' root mean square deviation, per element: rewards that rise while it falls are a collapse.
 	Spread float64 `json:"spread"`
 }
@@ -114,25 +116,13 @@ func (t *Tuner) Look(ctx context.Context, c PathConfig, seed int64) (Look, error
 	if t.config.LambdaWarmup > 0 {
 		lambda *= math.Min(float64(t.Done())/float64(t.config.LambdaWarmup), 1)
 	}
-	look := Look{Step: t.Done(), Lambda: math.Min(lambda, float64(tensors.ToScalar[float32](most))), KL: paths.KL, KLSE: paths.KLSE, Spread: spread(paths.Samples, c.Paths)}
+	look := Look{Step: t.Done(), Lambda: math.Min(lambda, float64(tensors.ToScalar[float32](most))), KL: paths.KL, KLSE: paths.KLSE, Lost: paths.Lost}
+	size := len(paths.Samples) / c.Paths
+	if look.Spread, err = metric.Spread(mfm.Rows(paths.Samples, size)); err != nil {
+		return Look{}, fmt.Errorf("spread of the samples: %w", err)
+	}
 	look.Reward, look.RewardSE = paths.Reward()
 	return look, nil
-}
-
-// spread returns the root mean square deviation of n samples, flat, per element.
-func spread(flat []float32, n int) float64 {
-	dim := len(flat) / n
-	total := 0.0
-	for j := range dim {
-		var sum, square float64
-		for i := range n {
-			v := float64(flat[i*dim+j])
-			sum, square = sum+v, square+v*v
-		}
-		mean := sum / float64(n)
-		total += square/float64(n) - mean*mean
-	}
-	return math.Sqrt(math.Max(total/float64(dim), 0))
 }
 
 // Collapse says in words whether what was seen of a drift while it was tuned looks like a collapse: the spread of its samples has fallen below half of the widest that was seen, and the reward has not fallen. A target that is truly so narrow

@@ -20,9 +20,6 @@ import (
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// lostReward is below every reward that counts, see [reward.Usable].
-const lostReward = -1e29
-
 const (
 	float32Type = dtypes.Float32
 	int32Type   = dtypes.Int32
@@ -119,7 +116,7 @@ func DrawPaths(ctx context.Context, b compute.Backend, store *model.Store, base 
 		}
 	}
 	for _, r := range columns[0] {
-		if r > lostReward {
+		if r > reward.Least {
 			result.Rewards = append(result.Rewards, r)
 		} else {
 			result.Lost++

@@ -66,7 +66,7 @@ func (m MetaTuning) Regress(p Problem, rng *mfm.RNG, s States) Regressand {
 	c := p.offset(rewards)
 	if m.Reference > 0 {
 		_, others, _ := steer.Draws{N: m.Reference}.Draw(p.Problem, rng, ledger, s.T, StopGradient(s.X))
-		reference := InsertAxes(logMeanExp(others), -1)
+		reference := InsertAxes(batch.LogMeanExp(others), -1)
 		c = AddScalar(c, math.Log(m.Floor))
 		top := Max(reference, c)
 		c = StopGradient(Add(top, Log(Add(Exp(Sub(reference, top)), Exp(Sub(c, top))))))
@@ -77,7 +77,7 @@ func (m MetaTuning) Regress(p Problem, rng *mfm.RNG, s States) Regressand {
 	return Regressand{
 		Weight:    StopGradient(w),
 		Vector:    StopGradient(Mul(batch.Like(half, gradient), gradient)),
-		LogWeight: StopGradient(logMeanExp(rewards)),
+		LogWeight: StopGradient(batch.LogMeanExp(rewards)),
 		Bad:       StopGradient(bad),
 	}
 }
@@ -87,19 +87,13 @@ func (p Problem) offset(rewards *Node) *Node {
 	if p.Offset != nil && p.Offset.Rank() == 1 {
 		return batch.Like(p.Offset, rewards)
 	}
-	c := Reshape(logMeanExp(Reshape(rewards, 1, -1))) // of this batch, where none is known
+	c := Reshape(batch.LogMeanExp(Reshape(rewards, 1, -1))) // of this batch, where none is known
 	if p.Offset != nil {
 		known := GreaterThan(p.Offset, Scalar(c.Graph(), p.Offset.DType(), unknownOffset))
 		c = Where(known, ConvertDType(p.Offset, c.DType()), c)
 	}
 	c = Max(c, AddScalar(ReduceAllMax(rewards), -most))
 	return StopGradient(c)
-}
-
-// logMeanExp returns log (1/N) Σ_i e^{r_i}, [n], of [n, N].
-func logMeanExp(r *Node) *Node {
-	top := StopGradient(ReduceAndKeep(r, ReduceMax, 1))
-	return Add(Reshape(top, -1), Log(ReduceMean(Exp(Sub(r, top)), 1)))
 }
 
 // PlugIn regresses the correction on (σ_t²/2) ∇V̂_t of an estimator of steering: with [steer.MFMG] the gradient of the logarithm of a mean, with [steer.MFMGF] self-normalised weights. Both are ratios of means, and so biased by

@@ -2,7 +2,6 @@ package tune
 
 import (
 	"fmt"
-	"math"
 
 	. "github.com/gomlx/gomlx/core/graph"
 
@@ -47,14 +46,6 @@ func (n Noise) Half(ip mfm.Interpolant, t *Node) *Node {
 	}
 	alpha, beta, dAlpha, dBeta := ip.Graph(MaxScalar(t, n.Start))
 	return Div(Mul(alpha, Sub(Mul(dBeta, alpha), Mul(dAlpha, beta))), beta)
-}
-
-// At is Half for one time on the host.
-func (n Noise) At(ip mfm.Interpolant, t float64) float64 {
-	if n.Constant > 0 {
-		return n.Constant
-	}
-	return mfm.HalfSquaredNoise(ip, math.Max(t, n.Start))
 }
 
 // States are the rows at which a step regresses.

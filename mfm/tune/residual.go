@@ -60,9 +60,9 @@ func Residuals(ctx context.Context, b compute.Backend, store *model.Store, m ste
 	rows := max(1, min(draws, (1<<18)/(len(points)*max(1, method.NFE(m)))))
 	exec, err := model.NewExec(b, store, func(_ *model.Scope, rngState, t, x, d, value *Node) []*Node {
 		rng := &mfm.RNG{State: rngState}
-		s := States{T: repeated(t, rows), X: repeated(x, rows)}
+		s := States{T: batch.Repeat(t, rows), X: batch.Repeat(x, rows)}
 		s.Base = m.Drift(s.T, s.X, nil)
-		p := Problem{Problem: steer.Problem{Model: m, Reward: r, Lambda: Scalar(x.Graph(), x.DType(), lambda)}, Noise: noise, Offset: repeated(value, rows)}
+		p := Problem{Problem: steer.Problem{Model: m, Reward: r, Lambda: Scalar(x.Graph(), x.DType(), lambda)}, Noise: noise, Offset: batch.Repeat(value, rows)}
 		if method.Needs().Data {
 			s.Data = m.Posterior(rng, rng.Normal(s.X.Shape()), s.T, s.X)
 			alpha, beta, dAlpha, dBeta := m.Interpolant.Graph(batch.Like(s.T, s.X))
@@ -73,7 +73,7 @@ func Residuals(ctx context.Context, b compute.Backend, store *model.Store, m ste
 		wide := func(v *Node, last ...int) *Node {
 			return ConvertDType(Reshape(v, append([]int{len(points), rows}, last...)...), dtypes.Float64)
 		}
-		residual := wide(got.residual(repeated(d, rows)), dim)
+		residual := wide(got.residual(batch.Repeat(d, rows)), dim)
 		weight := OnesLike(wide(s.T))
 		if got.Weight != nil {
 			weight = wide(got.Weight)
@@ -124,14 +124,6 @@ func Residuals(ctx context.Context, b compute.Backend, store *model.Store, m ste
 		results[i] = r
 	}
 	return results, nil
-}
-
-// repeated returns x with each row n times, one after the other.
-func repeated(x *Node, n int) *Node {
-	dims := append([]int(nil), x.Shape().Dimensions...)
-	wide := append([]int{dims[0], n}, dims[1:]...)
-	dims[0] *= n
-	return Reshape(BroadcastToDims(InsertAxes(x, 1), wide...), dims...)
 }
 
 // pointTensors returns times [points], states and corrections [points, dim], and values [points].

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
@@ -108,7 +107,7 @@ func follow(rng *mfm.RNG, ip mfm.Interpolant, b mfm.Drift, times []float64, nois
 		next = Add(next, Mul(row[4], r.Normal(x.Shape())))
 		out := []*Node{next, r.State, sum}
 		if keep {
-			out = append(out, setRow(state[3], i, x))
+			out = append(out, batch.SetRow(state[3], i, x))
 		}
 		return out
 	})
@@ -118,20 +117,6 @@ func follow(rng *mfm.RNG, ip mfm.Interpolant, b mfm.Drift, times []float64, nois
 		p.X = state[3]
 	}
 	return p, state[2]
-}
-
-// rowAt returns row k, an int32 scalar, of a table [steps, ...].
-func rowAt(table, k *Node) *Node { return Squeeze(Gather(table, Reshape(k, 1, 1)), 0) }
-
-// setRow returns the table with row k, an int32 scalar, replaced.
-func setRow(table, k, row *Node) *Node {
-	dims := make([]int, table.Rank())
-	for i := range dims {
-		dims[i] = 1
-	}
-	dims[0] = table.Shape().Dim(0)
-	here := Equal(Iota(table.Graph(), shapes.Make(dtypes.Int32, dims...), 0), ConvertDType(k, dtypes.Int32))
-	return Where(BroadcastToDims(here, table.Shape().Dimensions...), BroadcastToDims(InsertAxes(row, 0), table.Shape().Dimensions...), table)
 }
 
 // interpolants draws n states of data.

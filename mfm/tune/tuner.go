@@ -11,6 +11,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
@@ -209,7 +210,7 @@ func (t *Tuner) lambda(store *model.Store, step *Node) *Node {
 
 // nextOffset returns the running offset, [2], after a batch of log-weights: an average of the logarithms of the batches' mean weights, which follows down as fast as up.
 func (t *Tuner) nextOffset(c, logWeight *Node) *Node {
-	mean := Reshape(logMeanExp(InsertAxes(logWeight, 0)))
+	mean := Reshape(batch.LogMeanExp(InsertAxes(logWeight, 0)))
 	was, seen := Reshape(Slice(c, AxisElem(0))), Reshape(Slice(c, AxisElem(1)))
 	share := MaxScalar(Inverse(OnePlus(seen)), t.config.OffsetRate)
 	next := Add(was, Mul(share, Sub(mean, was)))
@@ -242,7 +243,7 @@ func (t *Tuner) replayed(own States, rng *mfm.RNG, rows int) States {
 	n := count.NodeValue(g)
 	turn := Sub(n, MulScalar(Floor(DivScalar(n, float64(slots))), float64(slots)))
 	slot := ConvertDType(turn, int32Type)
-	x, at := setRow(xs.NodeValue(g), slot, own.X), setRow(ts.NodeValue(g), slot, own.T)
+	x, at := batch.SetRow(xs.NodeValue(g), slot, own.X), batch.SetRow(ts.NodeValue(g), slot, own.T)
 	xs.SetNodeValue(x)
 	ts.SetNodeValue(at)
 	n = OnePlus(n)

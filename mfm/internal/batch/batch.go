@@ -4,6 +4,9 @@ package batch
 import (
 	"slices"
 
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
@@ -39,3 +42,42 @@ func Scalars(v *Node) []*Node {
 
 // Of returns row i, an int32 scalar, of a table, [rows, columns], as scalars.
 func Of(table, i *Node) []*Node { return Scalars(Reshape(Gather(table, InsertAxes(i, 0)), -1)) }
+
+// Repeat returns x, [n, ...], with every row times times, one after the other, [n·times, ...].
+func Repeat(x *Node, times int) *Node {
+	if times == 1 {
+		return x
+	}
+	dims := slices.Clone(x.Shape().Dimensions)
+	wide := append([]int{dims[0], times}, dims[1:]...)
+	dims[0] *= times
+	return Reshape(BroadcastToDims(InsertAxes(x, 1), wide...), dims...)
+}
+
+// LogMeanExp returns log (1/N) Σ_i e^{r_i}, [n], of r [n, N].
+func LogMeanExp(r *Node) *Node {
+	top := StopGradient(ReduceAndKeep(r, ReduceMax, 1))
+	return Add(Reshape(top, -1), Log(ReduceMean(Exp(Sub(r, top)), 1)))
+}
+
+// Row returns row k, an int32 scalar, of a table, [rows, ...].
+func Row(table, k *Node) *Node { return Squeeze(Gather(table, Reshape(k, 1, 1)), 0) }
+
+// SetRow returns the table, [rows, ...], with row k, an int32 scalar, replaced: in place on a backend that has such an update, otherwise by choosing for each row.
+func SetRow(table, k, row *Node) *Node {
+	g, dims := table.Graph(), table.Shape().Dimensions
+	if g.Backend().Capabilities().Operations[compute.OpTypeDynamicUpdateSlice] {
+		at := []*Node{ConvertDType(k, dtypes.Int32)}
+		for range dims[1:] {
+			at = append(at, Const(g, int32(0)))
+		}
+		return DynamicUpdateSlice(table, InsertAxes(row, 0), at)
+	}
+	ones := make([]int, len(dims))
+	for i := range ones {
+		ones[i] = 1
+	}
+	ones[0] = dims[0]
+	here := Equal(Iota(g, shapes.Make(dtypes.Int32, ones...), 0), ConvertDType(k, dtypes.Int32))
+	return Where(BroadcastToDims(here, dims...), BroadcastToDims(InsertAxes(row, 0), dims...), table)
+}
