@@ -19,6 +19,24 @@ func HalfSquaredNoise(ip Interpolant, t float64) float64 {
 	return alpha * (dBeta*alpha - dAlpha*beta) / beta
 }
 
+// SDEStep are the numbers of one step of the SDE of [HalfSquaredNoise] by the method of Euler and Maruyama: x moves by Drift b_t(x) + State x + Noise ξ.
+type SDEStep struct{ T, Length, Drift, State, Noise float64 }
+
+// SDESteps returns the steps between times, 0, t_0, ..., 1. The first and the last follow the ODE, as [IntegrateSDE] says.
+func SDESteps(ip Interpolant, times []float64) []SDEStep {
+	var steps []SDEStep
+	for k := 1; k < len(times); k++ {
+		t, h := times[k-1], times[k]-times[k-1]
+		step := SDEStep{T: t, Length: h, Drift: h}
+		if k > 1 && k < len(times)-1 {
+			_, beta, _, dBeta := ip.At(t)
+			step = SDEStep{T: t, Length: h, Drift: 2 * h, State: -h * dBeta / beta, Noise: math.Sqrt(2 * h * HalfSquaredNoise(ip, t))}
+		}
+		steps = append(steps, step)
+	}
+	return steps
+}
+
 // IntegrateSDE carries x, [batch, ...], along the SDE of [HalfSquaredNoise] from the first of times to the last by the method of Euler and Maruyama, in one
 // compiled loop, one evaluation of b a step. b is the drift of an interpolant between noise and any law: the data's, or a posterior's with
 // [ConditionalField]. A guided b + (σ²/2) ∇V gives the SDE of the tilted law.
@@ -27,14 +45,8 @@ func HalfSquaredNoise(ip Interpolant, t float64) float64 {
 // 0.01 or so, below which nothing is random; and noise that the last step added would stay in the sample.
 func IntegrateSDE(rng *RNG, ip Interpolant, times []float64, b Field, x *Node) *Node {
 	var table [][]float64
-	for k := 1; k < len(times); k++ {
-		t, h := times[k-1], times[k]-times[k-1]
-		row := []float64{t, h, 0, 0} // t, then the factors of b, x and noise
-		if k > 1 && k < len(times)-1 {
-			_, beta, _, dBeta := ip.At(t)
-			row = []float64{t, 2 * h, -h * dBeta / beta, math.Sqrt(2 * h * HalfSquaredNoise(ip, t))}
-		}
-		table = append(table, row)
+	for _, step := range SDESteps(ip, times) {
+		table = append(table, []float64{step.T, step.Drift, step.State, step.Noise})
 	}
 	return march(rng, table, x, func(row []*Node, x *Node) *Node {
 		moved := Add(Mul(row[1], b(batch.Every(row[0], x), x)), Mul(row[2], x))

@@ -46,8 +46,25 @@ func DefaultNavigation() Navigation {
 	}}
 }
 
+// Validate returns an error for places that are not in the plane, and for widths and heights that are not positive.
+func (n Navigation) Validate() error {
+	positive := func(v float64) bool { return v > 0 && !math.IsInf(v, 0) }
+	if len(n.Goal) != 2 || !positive(n.GoalWidth) || !positive(n.Spread) {
+		return fmt.Errorf("navigation from a law of spread %g to a goal at %v of width %g: the goal must have two coordinates, the others be positive", n.Spread, n.Goal, n.GoalWidth)
+	}
+	for i, o := range n.Obstacles {
+		if len(o.Center) != 2 || !positive(o.Width) || !positive(o.Height) {
+			return fmt.Errorf("navigation: obstacle %d at %v of width %g and height %g: it must have two coordinates, the others be positive", i+1, o.Center, o.Width, o.Height)
+		}
+	}
+	return nil
+}
+
 // Law returns the law without the reward.
 func (n Navigation) Law() (*gmm.Mixture, error) {
+	if err := n.Validate(); err != nil {
+		return nil, err
+	}
 	v := n.Spread * n.Spread
 	return gmm.New([]float64{1}, [][]float64{{0, 0}}, [][][]float64{{{v, 0}, {0, v}}})
 }

@@ -3,6 +3,7 @@ package experiment
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/gomfm/gomfm/mfm"
@@ -67,6 +68,20 @@ func TestNavigationSamples(t *testing.T) {
 		want := gradient[j] * (1 - at) * (1 - at) / at // E*[X_1] - E[X_1], the latter being zero at x = 0
 		if se := math.Sqrt((square - mean*mean) / float64(len(samples))); math.Abs(mean-want) > 4*se+1e-3 {
 			t.Errorf("element %d: mean %.4f ± %.4f, want %.4f", j, mean, se, want)
+		}
+	}
+}
+
+func TestNavigationRefused(t *testing.T) {
+	for name, change := range map[string]func(n *Navigation){
+		"goal":     func(n *Navigation) { n.Goal = []float64{1} },
+		"spread":   func(n *Navigation) { n.Spread = -1 },
+		"obstacle": func(n *Navigation) { n.Obstacles = []Obstacle{{Center: []float64{0, 0}, Width: 1, Height: -2}} },
+	} {
+		n := DefaultNavigation()
+		change(&n)
+		if _, err := n.Model(); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: error %v", name, err)
 		}
 	}
 }

@@ -148,13 +148,22 @@ func sweepOne(ctx context.Context, b compute.Backend, config GMMConfig, v Varian
 
 // onlyNonFinite says whether err is a value that was not finite, with nothing joined to it such as a checkpoint that could not be written.
 func onlyNonFinite(err error) bool {
-	switch e := err.(type) {
-	case *mfm.NonFiniteError:
+	return only(err, func(err error) bool { _, is := err.(*mfm.NonFiniteError); return is })
+}
+
+// only reports whether all that an error consists of is of a kind.
+func only(err error, kind func(error) bool) bool {
+	if err == nil {
+		return false
+	}
+	if kind(err) {
 		return true
+	}
+	switch e := err.(type) {
 	case interface{ Unwrap() error }:
-		return onlyNonFinite(e.Unwrap())
+		return only(e.Unwrap(), kind)
 	case interface{ Unwrap() []error }:
-		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !onlyNonFinite(err) })
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !only(err, kind) })
 	}
 	return false
 }

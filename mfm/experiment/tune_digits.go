@@ -3,10 +3,8 @@ package experiment
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 
 	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -60,15 +58,8 @@ func NewDigitsTuning(b compute.Backend, c DigitsSteeringConfig, images *data.Ima
 		return nil, err
 	}
 	t.base = tune.MapBase(s.Digits.Map, t.weights, mfm.DefaultSamplerConfig())
-	switch config.Network {
-	case "copy":
-		t.network = tune.Copy{Map: s.Digits.Map, Weights: t.weights}
-	case "low-rank":
-		t.network = tune.LowRank{Map: s.Digits.Map, Weights: t.weights, Rank: config.Rank, Seed: config.Tune.Seed}
-	default:
-		return nil, fmt.Errorf("network %q is not for images: use copy or low-rank", config.Network)
-	}
-	return t, nil
+	t.network, err = config.mapNetwork(s.Digits.Map, t.weights)
+	return t, err
 }
 
 // digitsTuneManifest is the configuration that a run's manifest has; Problem tells map, reward and judges.
@@ -127,15 +118,14 @@ func RunDigitsTuneCell(ctx context.Context, b compute.Backend, of DigitsSteering
 	if err != nil {
 		return DigitsTuneRow{}, err
 	}
-	if folder != "" {
-		name, err := CellName(c)
-		if err != nil {
-			return DigitsTuneRow{}, err
-		}
-		o.Dir = filepath.Join(folder, "run-"+name)
+	if err := c.Eval.Validate(c.Config); err != nil {
+		return DigitsTuneRow{}, err
+	}
+	if o, err = o.keep(folder, c); err != nil {
+		return DigitsTuneRow{}, err
 	}
 	result, err := t.Train(ctx, b, o)
-	if onlyNonFinite(err) || errors.Is(err, tune.ErrDiverged) {
+	if diverged(err) {
 		row := DigitsTuneRow{Network: c.Config.Network, Lambda: c.Config.Tune.Lambda}
 		row.DigitsSteeringRow = DigitsSteeringRow{Method: c.Config.Method, N: c.Config.N, Seed: c.Config.Tune.Seed, Diverged: true}
 		return row, nil
@@ -155,7 +145,7 @@ func (t *DigitsTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneR
 	if err != nil {
 		return row, err
 	}
-	row.TuneNFE = float64(r.Steps) * float64(config.Batch) * float64(method.NFE(r.Model)+3)
+	row.TuneNFE = t.Config.nfe(method, r.Model, r.Steps)
 	sampler, err := mfm.NewTeacherSampler(b, r.Store, r.Model.Interpolant, r.Drift, t.Digits.Shape(), mfm.SamplerConfig{Method: mfm.ODEMethod, Solver: mfm.Euler, Grid: mfm.Grid{Steps: c.Steps, Power: 1}, Chunk: 256})
 	if err != nil {
 		return row, err

@@ -31,6 +31,20 @@ func DefaultDistillConfig() DistillConfig {
 // Distill trains a meta flow map with the tuned drift as its teacher, so that one step draws from the posteriors of the tilted law. All that it is shown of that law are samples of the tuned flow and its drift. The experiment that it returns has the
 // exact target as its mixture, against which [GMM.Evaluate] judges.
 func (t *GMMTuning) Distill(ctx context.Context, b compute.Backend, r *TuneResult, c DistillConfig, o RunOptions) (*GMM, Drawer, error) {
+	if c.Map.Interpolant != t.Base.Config.Interpolant {
+		return nil, nil, fmt.Errorf("the map to distill into has the interpolant %s, the tuned drift %s: use the same", c.Map.Interpolant, t.Base.Config.Interpolant)
+	}
+	if c.Samples < 2 || c.SamplerSteps < 1 {
+		return nil, nil, fmt.Errorf("%d samples in %d steps to distill from: want at least 2, in 1", c.Samples, c.SamplerSteps)
+	}
+	teacherHash, err := hashTensors(r.weights)
+	if err != nil {
+		return nil, nil, err
+	}
+	baseHash, err := hashTensors(t.weights)
+	if err != nil {
+		return nil, nil, err
+	}
 	flat, err := t.odeSamples(ctx, b, r, EvalConfig{Samples: c.Samples, Steps: c.SamplerSteps, Seed: c.Map.Train.Seed})
 	if err != nil {
 		return nil, nil, err
@@ -64,7 +78,12 @@ func (t *GMMTuning) Distill(ctx context.Context, b compute.Backend, r *TuneResul
 	if teacher, err = tune.Restore(trainer.Store(), path.Join(mfm.DataScope, "tuned"), t.network, r.weights, base.Drift); err != nil {
 		return nil, nil, err
 	}
-	if err := Run(ctx, trainer, "distilled-gmm", c, o); err != nil {
+	made := struct {
+		Base    string `json:"base"`    // hashes of the weights of the teacher's base,
+		Teacher string `json:"teacher"` // and of what was tuned on it
+		DistillConfig
+	}{baseHash, teacherHash, c}
+	if err := Run(ctx, trainer, "distilled-gmm", made, o); err != nil {
 		return nil, nil, err
 	}
 	store, err := trained(trainer)

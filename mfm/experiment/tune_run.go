@@ -12,6 +12,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/steer"
 	"github.com/gomfm/gomfm/mfm/tune"
 )
@@ -41,6 +42,12 @@ func (c TuneConfig) run(ctx context.Context, tuner *tune.Tuner, kind string, mad
 		if err := readLooks(o.Dir, &result.Looks); err != nil {
 			return nil, err
 		}
+		if done, err := c.spent(o.Dir, result); done || err != nil {
+			if err == nil {
+				err = result.open(o.Dir, c.Tune.Steps, base, network)
+			}
+			return result, err
+		}
 	}
 	observe := o.Observe
 	var unwritten error
@@ -66,7 +73,7 @@ func (c TuneConfig) run(ctx context.Context, tuner *tune.Tuner, kind string, mad
 			result.Seconds = log[len(log)-1].Seconds
 		}
 	}
-	if errors.Is(err, tune.ErrBudget) {
+	if only(err, func(err error) bool { return err == tune.ErrBudget }) {
 		result.Stopped, err = true, nil
 		if o.Dir != "" {
 			err = exportWeights(tuner.Trainer, o)
@@ -84,6 +91,33 @@ func (c TuneConfig) run(ctx context.Context, tuner *tune.Tuner, kind string, mad
 		return nil, err
 	}
 	return result, result.restore(base, network, weights)
+}
+
+// spent reports whether the run in dir has come to its end because its budget was spent: it would otherwise go on from there, beyond the bound.
+func (c TuneConfig) spent(dir string, r *TuneResult) (bool, error) {
+	if !c.Budget.Stop || c.Budget.KL == 0 || len(r.Looks) == 0 || r.Looks[len(r.Looks)-1].KL <= c.Budget.KL {
+		return false, nil
+	}
+	_, err := os.Stat(filepath.Join(dir, weightsFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// open fills in the finished run in dir.
+func (r *TuneResult) open(dir string, total int64, base tune.Base, network tune.Network) error {
+	weights, _, err := checkpoint.ReadWeights(filepath.Join(dir, weightsFile))
+	if err != nil {
+		return fmt.Errorf("run %s: %w", dir, err)
+	}
+	log, err := ReadLog(dir)
+	if err != nil {
+		return err
+	}
+	last := log[len(log)-1]
+	r.Steps, r.Seconds, r.Stopped = last.Step, last.Seconds, last.Step < total
+	return r.restore(base, network, weights)
 }
 
 // restore fills in what the weights of the tuned network make of the base.
@@ -117,17 +151,6 @@ func cutLooks(looks []tune.Look, step int64) []tune.Look {
 		looks = looks[:len(looks)-1]
 	}
 	return looks
-}
-
-// readEnd fills in what the log of the run in dir says of its end.
-func (r *TuneResult) readEnd(dir string, total int64) error {
-	log, err := ReadLog(dir)
-	if err != nil {
-		return err
-	}
-	last := log[len(log)-1]
-	r.Steps, r.Seconds, r.Stopped = last.Step, last.Seconds, last.Step < total
-	return nil
 }
 
 // weightsOf returns the weights that a store has in [mfm.WeightsScope], by their path below it.

@@ -84,6 +84,33 @@ func TestGMMTuning(t *testing.T) {
 	}
 }
 
+// A training that its budget has ended is at its end when it is called again, with what it was.
+func TestBudgetIsFinal(t *testing.T) {
+	b := backendtest.New(t)
+	backendtest.NeedLoops(t, b)
+	config := quickTuning()
+	config.Budget.KL, config.Budget.Stop, config.Budget.Every = 0.02, true, 50
+	g, err := experiment.NewGMMTuning(smallMap, experiment.PaperReward(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	var steps [2]int64
+	for i := range steps {
+		r, err := g.Train(t.Context(), b, experiment.RunOptions{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !r.Stopped || r.Steps >= 300 || r.Looks[len(r.Looks)-1].KL <= config.Budget.KL || r.Drift == nil {
+			t.Fatalf("call %d: stopped %v after %d steps, looks %+v", i+1, r.Stopped, r.Steps, r.Looks)
+		}
+		steps[i] = r.Steps
+	}
+	if steps[0] != steps[1] {
+		t.Errorf("ended after %d steps, called again after %d", steps[0], steps[1])
+	}
+}
+
 // A cell's row encodes and decodes, and every method that a configuration can name makes one.
 func TestTuneCells(t *testing.T) {
 	b := backendtest.New(t)

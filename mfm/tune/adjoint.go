@@ -32,7 +32,7 @@ func (AdjointMatching) Validate() error { return nil }
 func (AdjointMatching) Regress(p Problem, _ *mfm.RNG, s States) Regressand {
 	paths := s.Paths
 	end := Identity(StopGradient(paths.End))
-	r, bad := reward.Usable(Mul(p.Lambda, p.Reward(end)))
+	r, _ := reward.Usable(Mul(p.Lambda, p.Reward(end)))
 	a := Gradient(ReduceAllSum(r), end)[0]
 	steps := len(paths.Times) - 1
 	table := make([][]float64, steps)
@@ -54,7 +54,5 @@ func (AdjointMatching) Regress(p Problem, _ *mfm.RNG, s States) Regressand {
 	})
 	g := Reshape(state[1], s.X.Shape().Dimensions...)
 	half := p.Noise.Half(p.Model.Interpolant, s.T)
-	n := paths.End.Shape().Dim(0)
-	every := BroadcastToDims(InsertAxes(bad, 0), steps, n)
-	return Regressand{Vector: StopGradient(Mul(batch.Like(half, g), g)), Bad: Reshape(every, steps*n)}
+	return Regressand{Vector: StopGradient(Mul(batch.Like(half, g), g))}
 }

@@ -98,13 +98,21 @@ func (t *Tuner) hold(look Look, budget float64) error {
 
 // Look draws paths of the drift as it is, with the last moving average of its weights, or the weights where none is kept. seed makes the noise of looks at different steps different.
 func (t *Tuner) Look(ctx context.Context, c PathConfig, seed int64) (Look, error) {
-	c.Seed += seed
-	scope := mfm.WeightsScope
-	if n := len(t.config.EMA); n > 0 {
-		scope = mfm.AverageScope(n - 1)
+	if t.looks == nil || t.looks.config != c { // compiled once for all looks
+		scope := mfm.WeightsScope
+		if n := len(t.config.EMA); n > 0 {
+			scope = mfm.AverageScope(n - 1)
+		}
+		drawer, err := newPathDrawer(t.backend, t.Store(), t.model, TunedDrift(t.network, t.Store().Scope(scope), t.model.Drift), t.reward, t.shape, c)
+		if err != nil {
+			return Look{}, err
+		}
+		if t.looks != nil {
+			t.looks.exec.Finalize()
+		}
+		t.looks = drawer
 	}
-	tuned := TunedDrift(t.network, t.Store().Scope(scope), t.model.Drift)
-	paths, err := DrawPaths(ctx, t.backend, t.Store(), t.model, tuned, t.reward, t.shape, c)
+	paths, err := t.looks.draw(ctx, c.Seed+seed)
 	if err != nil {
 		return Look{}, err
 	}

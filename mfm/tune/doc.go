@@ -1,4 +1,4 @@
-// Package tune fine-tunes the drift of a base law toward the law p₁(x) e^{λ r(x)}/Z of a reward r, so that afterwards the ordinary samplers draw from it at one evaluation a step (MFM-FT, arXiv 2601.14430).
+// Package tune fine-tunes the drift of a base law toward the law p₁(x) e^{λ r(x)}/Z of a reward r, so that afterwards the ordinary samplers draw from it without draws or gradients (MFM-FT, arXiv 2601.14430).
 //
 // The tuned drift is b̂ = b + D. Its optimum is b* = b + (σ_t²/2) ∇V_t with V_t(x) = log E[e^{λ r(I_1)} | I_t = x], a ratio of expectations. Multiplied by its denominator it is a condition without a ratio,
 //

@@ -65,11 +65,23 @@ var ErrDiverged = errors.New("paths are not finite")
 
 // DrawPaths draws paths of the SDE of a tuned drift; where one is not finite it returns [ErrDiverged]. base is the model that it was tuned from, both with weights in store; shape is that of one sample.
 func DrawPaths(ctx context.Context, b compute.Backend, store *model.Store, base steer.Model, tuned mfm.Drift, r reward.Reward, shape []int, c PathConfig) (*PathResult, error) {
-	if err := c.Validate(); err != nil {
+	d, err := newPathDrawer(b, store, base, tuned, r, shape, c)
+	if err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("drawing paths: %w", context.Cause(ctx))
+	defer d.exec.Finalize()
+	return d.draw(ctx, c.Seed)
+}
+
+// pathDrawer draws paths again and again with one compiled graph: of the weights that the store has by then.
+type pathDrawer struct {
+	config PathConfig
+	exec   *model.Exec
+}
+
+func newPathDrawer(b compute.Backend, store *model.Store, base steer.Model, tuned mfm.Drift, r reward.Reward, shape []int, c PathConfig) (*pathDrawer, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
 	}
 	exec, err := model.NewExec(b, store, func(_ *model.Scope, rngState *Node) []*Node {
 		rng := &mfm.RNG{State: rngState}
@@ -77,8 +89,10 @@ func DrawPaths(ctx context.Context, b compute.Backend, store *model.Store, base 
 		paths, kl := follow(rng, base.Interpolant, tuned, pathTimes(c.Start, c.Steps), noise, false, func(row []*Node, x, drift *Node) *Node {
 			d := Sub(drift, base.Drift(batch.Every(row[0], x), x, nil))
 			square := ReduceSum(Square(Reshape(d, c.Paths, -1)), 1)
-			noisy := ConvertDType(GreaterThan(row[4], ZerosLike(row[4])), x.DType())
-			return Mul(noisy, Mul(Div(row[1], row[5]), square))
+			// A step's law is moved by 2 h D, of noise √(σ² h): h |D|²/(σ²/2). The last one has no noise, and is the base's as it is.
+			noisy := GreaterThan(row[4], ZerosLike(row[4]))
+			share := Div(Square(MulScalar(row[1], 2)), MulScalar(Square(Where(noisy, row[4], OnesLike(row[4]))), 2))
+			return Mul(Where(noisy, share, ZerosLike(share)), square)
 		})
 		usable, _ := reward.Usable(r(paths.End))
 		return []*Node{paths.End, usable, kl}
@@ -86,12 +100,19 @@ func DrawPaths(ctx context.Context, b compute.Backend, store *model.Store, base 
 	if err != nil {
 		return nil, fmt.Errorf("preparing paths: %w", err)
 	}
-	defer exec.Finalize()
-	state, err := RNGStateFromSeed(c.Seed)
-	if err != nil {
-		return nil, fmt.Errorf("seed %d: %w", c.Seed, err)
+	return &pathDrawer{c, exec}, nil
+}
+
+func (d *pathDrawer) draw(ctx context.Context, seed int64) (*PathResult, error) {
+	c := d.config
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("drawing paths: %w", context.Cause(ctx))
 	}
-	out, err := exec.Call(state)
+	state, err := RNGStateFromSeed(seed)
+	if err != nil {
+		return nil, fmt.Errorf("seed %d: %w", seed, err)
+	}
+	out, err := d.exec.Call(state)
 	if err != nil {
 		return nil, fmt.Errorf("drawing paths: %w", err)
 	}

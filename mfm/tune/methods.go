@@ -62,7 +62,7 @@ func (m MetaTuning) Regress(p Problem, rng *mfm.RNG, s States) Regressand {
 	p.Varied = true
 	ledger := steer.NewLedger(s.X.Graph())
 	x := Identity(s.X)
-	_, rewards, bad := m.Draw(p.Problem, rng, ledger, s.T, x)
+	_, rewards, _ := m.Draw(p.Problem, rng, ledger, s.T, x)
 	c := p.offset(rewards)
 	if m.Reference > 0 {
 		_, others, _ := steer.Draws{N: m.Reference}.Draw(p.Problem, rng, ledger, s.T, StopGradient(s.X))
@@ -78,7 +78,6 @@ func (m MetaTuning) Regress(p Problem, rng *mfm.RNG, s States) Regressand {
 		Weight:    StopGradient(w),
 		Vector:    StopGradient(Mul(batch.Like(half, gradient), gradient)),
 		LogWeight: StopGradient(batch.LogMeanExp(rewards)),
-		Bad:       StopGradient(bad),
 	}
 }
 
@@ -125,7 +124,7 @@ func (m PlugIn) Regress(p Problem, rng *mfm.RNG, s States) Regressand {
 	p.Varied = true
 	e := m.Estimate(p.Problem, rng, steer.NewLedger(s.X.Graph()), s.T, s.X, s.Base, true)
 	half := p.Noise.Half(p.Model.Interpolant, s.T)
-	return Regressand{Vector: StopGradient(Mul(batch.Like(half, e.Gradient), e.Gradient)), Bad: e.Bad}
+	return Regressand{Vector: StopGradient(Mul(batch.Like(half, e.Gradient), e.Gradient))}
 }
 
 // RewardWeighted is reward-weighted flow matching on samples of the data: w = e^{λ r(x₁) - c} and g = w (dI_t/dt - b). Its fixed point is that of MFM-FT under Doob's schedule, without a map and without a gradient of
@@ -146,9 +145,9 @@ func (RewardWeighted) Validate() error { return nil }
 
 // Regress builds the regressand; see [Method].
 func (RewardWeighted) Regress(p Problem, _ *mfm.RNG, s States) Regressand {
-	r, bad := reward.Usable(Mul(p.Lambda, p.Reward(s.Data)))
-	r, bad = StopGradient(r), StopGradient(bad)
+	r, _ := reward.Usable(Mul(p.Lambda, p.Reward(s.Data)))
+	r = StopGradient(r)
 	w := Exp(Sub(r, p.offset(r)))
 	v := Sub(s.Velocity, s.Base)
-	return Regressand{Weight: w, Vector: StopGradient(Mul(batch.Like(w, v), v)), LogWeight: r, Bad: bad}
+	return Regressand{Weight: w, Vector: StopGradient(Mul(batch.Like(w, v), v)), LogWeight: r}
 }

@@ -73,7 +73,7 @@ func (c Copy) Drift(weights *model.Scope, t, x *Node, _ mfm.Drift) *Node {
 }
 
 // Initial returns the base's weights.
-func (c Copy) Initial() map[string]*tensors.Tensor { return clones(c.Weights) }
+func (c Copy) Initial() map[string]*tensors.Tensor { return c.Weights }
 
 // Fixed returns nil.
 func (Copy) Fixed() map[string]*tensors.Tensor { return nil }
@@ -148,21 +148,8 @@ func deltaName(weight string) string {
 // Fixed returns the base's weights.
 func (l LowRank) Fixed() map[string]*tensors.Tensor {
 	out := make(map[string]*tensors.Tensor)
-	for name, w := range clones(l.Weights) {
+	for name, w := range l.Weights {
 		out[path.Join("/", lowRankScope, name)] = w
-	}
-	return out
-}
-
-// clones returns copies of tensors, since a trainer's are donated to its steps.
-func clones(weights map[string]*tensors.Tensor) map[string]*tensors.Tensor {
-	out := make(map[string]*tensors.Tensor, len(weights))
-	for name, w := range weights {
-		c, err := w.LocalClone()
-		if err != nil {
-			panic(fmt.Errorf("copying the weights %s: %w", name, err))
-		}
-		out[name] = c
 	}
 	return out
 }
@@ -170,7 +157,7 @@ func clones(weights map[string]*tensors.Tensor) map[string]*tensors.Tensor {
 // Restore puts the tuned weights of a network, by their path below scope, and its fixed ones into a store, and returns the tuned drift of them. base is the base's drift with its weights in that store. scope is [mfm.WeightsScope], or
 // for a store that trains something else one below [mfm.DataScope], where they are not trained.
 func Restore(store *model.Store, scope string, n Network, weights map[string]*tensors.Tensor, base mfm.Drift) (mfm.Drift, error) {
-	if err := put(store, scope, clones(weights), scope == mfm.WeightsScope); err != nil {
+	if err := put(store, scope, weights, scope == mfm.WeightsScope); err != nil {
 		return nil, fmt.Errorf("tuned weights: %w", err)
 	}
 	if err := put(store, mfm.DataScope, n.Fixed(), false); err != nil {
@@ -179,10 +166,14 @@ func Restore(store *model.Store, scope string, n Network, weights map[string]*te
 	return TunedDrift(n, store.Scope(scope), base), nil
 }
 
-// put makes variables of a store below scope.
+// put makes variables of a store below scope, with copies of the values, since a trainer donates its own to its steps.
 func put(store *model.Store, scope string, values map[string]*tensors.Tensor, trainable bool) error {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		v, err := store.CreateVariable(path.Join(scope, name), values[name])
+		value, err := values[name].LocalClone()
+		if err != nil {
+			return fmt.Errorf("copying %s: %w", name, err)
+		}
+		v, err := store.CreateVariable(path.Join(scope, name), value)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}

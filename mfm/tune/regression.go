@@ -64,7 +64,6 @@ type Regressand struct {
 	Vector *Node // g, of the states' shape
 	// LogWeight is log w + c, [n], from which the running offset is taken; nil where the method has no use for one.
 	LogWeight *Node
-	Bad       *Node // rewards that were NaN or +Inf, [n]; nil: none
 }
 
 // Method says what the correction is regressed on.

@@ -57,6 +57,11 @@ func Residuals(ctx context.Context, b compute.Backend, store *model.Store, m ste
 		return nil, fmt.Errorf("%v: %d draws at %d points: want at least 2 at one", method, draws, len(points))
 	}
 	dim := len(points[0].X)
+	for i, p := range points {
+		if len(p.X) != dim || len(p.Correction) != dim || dim == 0 || !(p.T > 0 && p.T < 1) {
+			return nil, fmt.Errorf("%v: point %d at t = %g has %d elements and a correction of %d: want t within (0, 1) and %d of each, as the first has", method, i, p.T, len(p.X), len(p.Correction), dim)
+		}
+	}
 	rows := max(1, min(draws, (1<<18)/(len(points)*max(1, method.NFE(m)))))
 	exec, err := model.NewExec(b, store, func(_ *model.Scope, rngState, t, x, d, value *Node) []*Node {
 		rng := &mfm.RNG{State: rngState}

@@ -75,28 +75,23 @@ func checkPath(start float64, steps int) error {
 	return nil
 }
 
-// follow draws n paths of the SDE with drift b: noise goes to t_0 by the ODE, and the last step adds none. move is told of each step and may return numbers [n] to be summed along it; nil for none.
+// follow draws n paths of the SDE with drift b along times from t_0 to 1: noise goes to t_0 by the ODE, and the last step adds none. move is told of each step but the first and may return numbers [n] to be summed along it; nil for none.
 func follow(rng *mfm.RNG, ip mfm.Interpolant, b mfm.Drift, times []float64, noise *Node, keep bool, move func(row []*Node, x, drift *Node) *Node) (Paths, *Node) {
-	steps := len(times) - 1
-	n := noise.Shape().Dim(0)
-	first := Scalar(noise.Graph(), noise.DType(), times[0])
-	x := Add(noise, Mul(first, b(batch.Every(ScalarZero(noise.Graph(), noise.DType()), noise), noise, nil)))
-	table := make([][]float64, steps)
-	for k := range table {
-		t, h := times[k], times[k+1]-times[k]
-		_, beta, _, dBeta := ip.At(t)
-		half := mfm.HalfSquaredNoise(ip, t)
-		table[k] = []float64{t, h, 2 * h, -h * dBeta / beta, math.Sqrt(2 * h * half), half}
-		if k == steps-1 {
-			table[k] = []float64{t, h, h, 0, 0, half}
-		}
+	g, dtype := noise.Graph(), noise.DType()
+	steps := mfm.SDESteps(ip, append([]float64{0}, times...))
+	start := batch.Every(ScalarZero(g, dtype), noise)
+	x := Add(noise, MulScalar(b(start, noise, nil), steps[0].Drift))
+	steps = steps[1:]
+	table := make([][]float64, len(steps))
+	for k, s := range steps {
+		table[k] = []float64{s.T, s.Length, s.Drift, s.State, s.Noise}
 	}
-	rows := ConstAsDType(noise.Graph(), noise.DType(), table)
-	state := []*Node{x, rng.State, Zeros(noise.Graph(), shapes.Make(noise.DType(), n))}
+	rows := ConstAsDType(g, dtype, table)
+	state := []*Node{x, rng.State, Zeros(g, shapes.Make(dtype, noise.Shape().Dim(0)))}
 	if keep {
-		state = append(state, Zeros(noise.Graph(), shapes.Make(noise.DType(), append([]int{steps}, noise.Shape().Dimensions...)...)))
+		state = append(state, Zeros(g, shapes.Make(dtype, append([]int{len(steps)}, noise.Shape().Dimensions...)...)))
 	}
-	state = mfm.Loop(steps, state, func(i *Node, state []*Node) []*Node {
+	state = mfm.Loop(len(steps), state, func(i *Node, state []*Node) []*Node {
 		x, r, sum := state[0], &mfm.RNG{State: state[1]}, state[2]
 		row := batch.Of(rows, i)
 		drift := b(batch.Every(row[0], x), x, nil)

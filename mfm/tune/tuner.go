@@ -38,7 +38,7 @@ func ModelBase(m steer.Model) Base {
 // In puts the base's weights into a store and returns the model of them.
 func (b Base) In(store *model.Store) (steer.Model, error) {
 	scope := path.Join(mfm.DataScope, baseScope)
-	if err := put(store, scope, clones(b.Weights), false); err != nil {
+	if err := put(store, scope, b.Weights, false); err != nil {
 		return steer.Model{}, fmt.Errorf("base weights: %w", err)
 	}
 	return b.Model(store.Scope(scope))
@@ -58,10 +58,10 @@ type Config struct {
 	OffsetRate float64 `json:"offset_rate"`
 }
 
-// DefaultConfig is λ = 1 for 4,000 steps on 2,048 interpolants each, Doob's schedule from t_0 = 0.01.
+// DefaultConfig is λ = 1 for 4,000 steps on 2,048 interpolants each, Doob's schedule from t_0 = 0.01. Gradients are not clipped: clipping takes most off the batches of the largest weights, which is a bias.
 func DefaultConfig() Config {
 	c := Config{RunConfig: mfm.DefaultTrainConfig().RunConfig, Lambda: 1, Noise: Noise{Start: 0.01}, States: DefaultLaw(), Girsanov: true, OffsetRate: 0.01}
-	c.Steps, c.Batch = 4000, 2048
+	c.Steps, c.Batch, c.Optimizer.Clip = 4000, 2048, 0
 	return c
 }
 
@@ -113,6 +113,7 @@ type Tuner struct {
 	network Network
 	shape   []int
 	backend compute.Backend
+	looks   *pathDrawer // nil before the first look
 }
 
 // New returns a tuner at step zero. shape is that of one sample. source draws the data of the interpolants, which the base's own samples may stand for; it may be nil where no row of the law needs it. made is the whole configuration, by

@@ -386,3 +386,26 @@ func TestNotFinite(t *testing.T) {
 		}
 	}
 }
+
+// A collapse is reported where the spread falls by more than half while the reward does not fall, and nowhere else.
+func TestCollapse(t *testing.T) {
+	looks := func(spreads, rewards []float64) (out []tune.Look) {
+		for i := range spreads {
+			out = append(out, tune.Look{Step: int64(100 * (i + 1)), Spread: spreads[i], Reward: rewards[i], RewardSE: 0.05})
+		}
+		return out
+	}
+	for name, c := range map[string]struct {
+		looks    []tune.Look
+		collapse bool
+	}{
+		"collapsed": {looks([]float64{2, 1.8, 0.7, 0.4}, []float64{-3, -1, -0.2, -0.1}), true},
+		"healthy":   {looks([]float64{2, 1.9, 1.8, 1.85}, []float64{-3, -1, -0.6, -0.5}), false},
+		"failing":   {looks([]float64{2, 1, 0.5, 0.3}, []float64{-1, -2, -5, -9}), false},
+		"too few":   {looks([]float64{2, 0.1}, []float64{-3, -1}), false},
+	} {
+		if text := tune.Collapse(c.looks); (text != "") != c.collapse {
+			t.Errorf("%s: %q", name, text)
+		}
+	}
+}
