@@ -48,6 +48,18 @@ func (s *settings) add(f *flags, options ...option) {
 	}
 }
 
+// addSet adds the flag --set, for any value.
+func (s *settings) addSet(f *flags, example string) {
+	f.Func("set", "any value of the configuration, as `path=value`, such as "+example+"; may be given several times", func(text string) error {
+		path, value, found := strings.Cut(text, "=")
+		if !found || path == "" {
+			return fmt.Errorf("want path=value")
+		}
+		*s = append(*s, setting{"set", path, value})
+		return nil
+	})
+}
+
 // apply sets the values in config, a pointer.
 func (s settings) apply(config any) error {
 	for _, v := range s {
@@ -72,14 +84,7 @@ func (f *flags) withConfig(command string, options ...option) *configFlags {
 	c.preset = f.String("preset", experiment.Presets()[0], "scale to start from: "+strings.Join(experiment.Presets(), " or "))
 	c.file = f.String("config", "", "JSON `file` with values that replace the preset's")
 	c.settings.add(f, options...)
-	f.Func("set", "any value of the configuration, as `path=value`, such as train.optimizer.clip=0.5; may be given several times", func(text string) error {
-		path, value, found := strings.Cut(text, "=")
-		if !found || path == "" {
-			return fmt.Errorf("want path=value")
-		}
-		c.settings = append(c.settings, setting{"set", path, value})
-		return nil
-	})
+	c.settings.addSet(f, "train.optimizer.clip=0.5")
 	return c
 }
 

@@ -154,9 +154,8 @@ type gridProblem[R any] struct {
 	run   func(context.Context, compute.Backend, experiment.SteerCell) (R, error)
 }
 
-// rewardJSON returns the reward that the flag gives as JSON: the object itself, or what is in the file of that name.
-func (f *steerFlags) rewardJSON() (json.RawMessage, error) {
-	text := *f.reward
+// rewardJSON returns the reward that a flag's text gives as JSON: the object itself, or what is in the file of that name.
+func rewardJSON(text string) (json.RawMessage, error) {
 	if strings.HasPrefix(strings.TrimSpace(text), "{") {
 		return json.RawMessage(text), nil
 	}

@@ -43,7 +43,7 @@ func (f *steerFlags) steering(checkpoint, mixture string) (*experiment.Steering,
 	if *f.reward == "paper" {
 		return experiment.NewSteering(checkpoint, law, experiment.PaperReward())
 	}
-	raw, err := f.rewardJSON()
+	raw, err := rewardJSON(*f.reward)
 	if err != nil {
 		return nil, err
 	}

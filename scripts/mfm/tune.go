@@ -41,14 +41,7 @@ func newTuneFlags(command, rewards string, c experiment.TuneConfig, samples, ste
 		option{name: "rate", path: "tune.optimizer.rate", usage: "learning `rate`"},
 		option{name: "kl", path: "budget.kl", usage: "`nats` that the tuned paths may be from the base's, 0 for any number"},
 	)
-	f.Func("set", "any value of the configuration, as `path=value`, such as tune.states.own=0.5; may be given several times", func(text string) error {
-		path, value, found := strings.Cut(text, "=")
-		if !found || path == "" {
-			return fmt.Errorf("want path=value")
-		}
-		f.settings = append(f.settings, setting{"set", path, value})
-		return nil
-	})
+	f.settings.addSet(f.flags, "tune.states.own=0.5")
 	return f
 }
 

@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -52,7 +52,7 @@ func tuneDigits(ctx context.Context, s *shell, args []string) error {
 	of := experiment.DigitsSteeringConfig{Map: *f.checkpoint, Reward: raw, Judge: *judge, Second: *second}
 	var cells []experiment.DigitsTuneCell
 	for i, c := range configs {
-		if err := c.Validate(); err != nil {
+		if err := errors.Join(c.Validate(), f.eval(c).Validate(c)); err != nil {
 			return invalid{err}
 		}
 		cells = append(cells, experiment.DigitsTuneCell{Config: c, Eval: f.eval(c)})
@@ -83,14 +83,7 @@ func imageRewardJSON(text, judge string) (json.RawMessage, error) {
 		}
 		return experiment.ClassReward(judge, k), nil
 	}
-	if strings.HasPrefix(strings.TrimSpace(text), "{") {
-		return json.RawMessage(text), nil
-	}
-	raw, err := os.ReadFile(text)
-	if err != nil {
-		return nil, fmt.Errorf("reward %q is no name of one, no JSON object, and no file: %w", text, err)
-	}
-	return raw, nil
+	return rewardJSON(text)
 }
 
 func printDigitsTuning(s *shell, rows []experiment.DigitsTuneRow) error {

@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/gomfm/gomfm/mfm/experiment"
@@ -45,6 +42,9 @@ func tuneGMM(ctx context.Context, s *shell, args []string) error {
 		if err != nil {
 			return err
 		}
+		if err := f.eval(c).Validate(c); err != nil {
+			return invalid{err}
+		}
 		cells = append(cells, experiment.TuneCell{Problem: problem, Config: c, Eval: f.eval(c)})
 	}
 	b, err := f.open(s)
@@ -62,13 +62,9 @@ func linearReward(text string) (reward.LinearGaussian, error) {
 	if text == "paper" {
 		return experiment.PaperReward(), nil
 	}
-	raw := json.RawMessage(text)
-	if !strings.HasPrefix(strings.TrimSpace(text), "{") {
-		file, err := os.ReadFile(text)
-		if err != nil {
-			return reward.LinearGaussian{}, fmt.Errorf("reward %q is no name of one, no JSON object, and no file: %w", text, err)
-		}
-		raw = file
+	raw, err := rewardJSON(text)
+	if err != nil {
+		return reward.LinearGaussian{}, err
 	}
 	return reward.ParseLinearGaussian(raw)
 }

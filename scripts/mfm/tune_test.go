@@ -62,6 +62,7 @@ func TestTuneRefuses(t *testing.T) {
 		"luck":         {"gmm", "--out", dir, "--checkpoint", smallMap, "--method", "luck"},
 		"numbers":      {"gmm", "--out", dir, "--checkpoint", smallMap, "--n", "many"},
 		"lambda":       {"gmm", "--out", dir, "--checkpoint", smallMap, "--lambda", "-1"},
+		"judging":      {"gmm", "--out", dir, "--checkpoint", smallMap, "--sampler-steps", "4"},
 		"network":      {"gmm", "--out", dir, "--checkpoint", smallMap, "--network", "all"},
 		"own to 1":     {"gmm", "--out", dir, "--checkpoint", smallMap, "--method", "adjoint", "--set", "tune.states.own=0"},
 	} {
