@@ -209,8 +209,8 @@ func (t *Trainer) buildStep(root *model.Scope, g *Graph) *Node {
 	o := t.config.Optimizer
 	rate, factor, bias := o.rate(n, t.config.Steps), o.clip(norm), o.biasCorrection(n)
 	keep := func(v *model.Variable, next *Node) { v.SetNodeValue(Where(ok, next, v.NodeValue(g))) }
-	for v, old := range before { // what the objective has changed of its own
-		if next := v.NodeValue(g); next != old {
+	for v := range t.store.Scope(StateScope).IterVariables() { // what the objective has changed of its own, in an order that every build of the graph has
+		if next, old := v.NodeValue(g), before[v]; old != nil && next != old {
 			v.SetNodeValue(Where(ok, next, old))
 		}
 	}
