@@ -7,6 +7,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	. "github.com/gomlx/gomlx/support/exceptions"
 
+	"github.com/gomfm/gomfm/mfm/ad"
 	"github.com/gomfm/gomfm/mfm/backend"
 )
 
@@ -145,7 +146,7 @@ func (r *recording) replay(g *Graph, parameters []*Node) []*Node {
 		for k, in := range x.Inputs() {
 			inputs[k] = at(in)
 		}
-		here[x] = x.CloneWithInputs(inputs...)
+		here[x] = ad.Canonical(x, inputs...)
 	}
 	next := []*Node{Add(parameters[0], Const(g, int32(1)))}
 	for _, x := range r.results {

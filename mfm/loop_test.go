@@ -7,6 +7,7 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
@@ -116,4 +117,22 @@ func TestLoopCaptures(t *testing.T) {
 		}, points(x))
 		near(t, name, got[0], got[1], 0)
 	}
+}
+
+// Convolutions and their gradients are built in another form in a body, with the same values.
+func TestLoopConvolution(t *testing.T) {
+	got := evaluateOn(t, backendtest.New(t), dtypes.Float64, func(in []*Node) []*Node {
+		wave := func(dims ...int) *Node {
+			return Sin(Square(IotaFull(in[0].Graph(), shapes.Make(dtypes.Float64, dims...))))
+		}
+		kernel, x := wave(3, 3, 2, 4), Add(wave(2, 6, 6, 2), in[0])
+		body := func(_ *Node, state []*Node) []*Node {
+			y := Convolve(state[0], kernel).PadSame().Strides(2).Done()
+			return []*Node{Gradient(ReduceAllSum(Sin(y)), state[0])[0]}
+		}
+		looped := mfm.Loop(3, []*Node{x}, body)
+		unrolled := mfm.Unrolled(x.Graph(), func() []*Node { return mfm.Loop(3, []*Node{x}, body) })
+		return []*Node{looped[0], unrolled[0]}
+	}, tensors.FromValue(0.25))
+	near(t, "gradient of a strided convolution", got[0], got[1], 1e-12)
 }

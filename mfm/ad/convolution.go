@@ -124,3 +124,39 @@ func moveGroups(x *Node, groups, from, to int) *Node {
 	dims[to] *= groups
 	return Reshape(TransposeAllAxes(x, order...), dims...)
 }
+
+// Canonical returns n with other inputs, as [Node.CloneWithInputs] does, and a convolution among them in the one form that XLA's fast CPU code takes: axes [batch, spatial, channels], kernels
+// [spatial, in, out], zeros between the elements of a dilated input put there beforehand. XLA brings convolutions into this form itself, but not those in the body of a While, where a gradient's would run
+// six times slower.
+func Canonical(n *Node, inputs ...*Node) *Node {
+	if n.Type() != NodeTypeConvGeneral {
+		return n.CloneWithInputs(inputs...)
+	}
+	c := convolutionOf(n)
+	a := c.axes
+	order := func(first []int, spatial []int, last ...int) []int { return slices.Concat(first, spatial, last) }
+	x := TransposeAllAxes(inputs[0], order([]int{a.InputBatch}, a.InputSpatial, a.InputChannels)...)
+	k := TransposeAllAxes(inputs[1], order(nil, a.KernelSpatial, a.KernelInputChannels, a.KernelOutputChannels)...)
+
+	rank := n.Rank() - 2
+	between := make([]PadAxis, n.Rank())
+	spatial, kernelSpatial := make([]int, rank), make([]int, rank)
+	for i := range rank {
+		between[i+1].Interior = c.inputDilations[i] - 1
+		spatial[i], kernelSpatial[i] = i+1, i
+	}
+	if slices.ContainsFunc(between, func(p PadAxis) bool { return p.Interior > 0 }) {
+		x = Pad(x, ScalarZero(x.Graph(), x.DType()), between...)
+	}
+	y := ConvGeneral(x, k, ConvolveAxesConfig{
+		InputBatch: 0, InputChannels: rank + 1, InputSpatial: spatial,
+		KernelInputChannels: rank, KernelOutputChannels: rank + 1, KernelSpatial: kernelSpatial,
+		OutputBatch: 0, OutputChannels: rank + 1, OutputSpatial: spatial,
+	}, c.strides, c.paddings, nil, c.kernelDilations, c.channelGroups, c.batchGroups)
+
+	back := make([]int, n.Rank()) // from where each axis of n's output comes
+	for from, axis := range order([]int{a.OutputBatch}, a.OutputSpatial, a.OutputChannels) {
+		back[axis] = from
+	}
+	return TransposeAllAxes(y, back...)
+}

@@ -77,6 +77,7 @@ func (n Navigation) Model() (steer.Model, error) {
 	}
 	ip := mfm.Linear{}
 	m := steer.FromMixture(law, ip)
+	m.Detached = false
 	m.Posterior = func(_ *mfm.RNG, eps, t, x *Node) *Node {
 		t = batch.Every(t, x)
 		return law.ConditionalFlowMapGraph(ip, ZerosLike(t), OnesLike(t), eps, t, x)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/gomlx/compute"
@@ -110,6 +111,9 @@ func (s *Steering) open(dir string, r any) (err error) {
 
 // Check returns an error that says why a cell cannot be run.
 func (s *Steering) Check(c SteerCell) error {
+	if s.Model.Detached && strings.HasSuffix(c.Method, "mfm-g") {
+		return fmt.Errorf("method %s: it takes gradients through posterior samples, which a mixture draws from its closed form without: give the checkpoint of a map, or take mfm-gf", c.Method)
+	}
 	if s.linear == nil {
 		return c.check(nil)
 	}

@@ -51,6 +51,7 @@ func gaussian(t testing.TB, ip mfm.Interpolant) (*gmm.Mixture, steer.Model) {
 		t.Fatal(err)
 	}
 	m := steer.FromMixture(law, ip)
+	m.Detached = false
 	m.Posterior = func(_ *mfm.RNG, eps, t, x *Node) *Node {
 		t = batch.Every(t, x)
 		return law.ConditionalFlowMapGraph(ip, ZerosLike(t), OnesLike(t), eps, t, x)

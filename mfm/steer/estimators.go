@@ -22,6 +22,9 @@ func (MFMG) String() string { return "mfm-g" }
 
 // Estimate builds the estimate; see [Estimator].
 func (m MFMG) Estimate(p Problem, rng *mfm.RNG, ledger *Ledger, t, x, _ *Node, gradient bool) Estimate {
+	if gradient {
+		p.Model.MustReparameterize(m.String())
+	}
 	x = Identity(x)
 	samples, rewards, bad := m.Draw(p, rng, ledger, t, x)
 	e := Estimate{Value: m.value(rewards)}

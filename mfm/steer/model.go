@@ -10,6 +10,7 @@ import (
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
+	. "github.com/gomlx/gomlx/support/exceptions"
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
@@ -26,6 +27,15 @@ type Model struct {
 	Posterior func(rng *mfm.RNG, eps, t, x *Node) *Node
 	// PosteriorNFE is the number of evaluations of the network for a posterior sample.
 	PosteriorNFE int
+	// Detached says that posterior samples have no gradient in x, without which MFM-G and MFM-FT would steer nowhere: they panic.
+	Detached bool
+}
+
+// MustReparameterize panics with the method's name for a model whose posterior samples have no gradient in x.
+func (m Model) MustReparameterize(method string) {
+	if m.Detached {
+		Panicf("%s takes gradients through posterior samples, which this model draws from a closed form without: use a map, steer.FromTeacher, or mfm-gf", method)
+	}
 }
 
 // FromMap returns the model of a map with the weights in scope. draws says how posterior samples are drawn: in one step, several, or by the ODE of the map's diagonal.
@@ -50,12 +60,13 @@ func FromMap(m *mfm.Map, scope *model.Scope, draws mfm.SamplerConfig) (Model, er
 	}, nil
 }
 
-// FromMixture returns the exact model of a mixture. Its posterior samples are drawn from the closed form: they have no gradient in x, so MFM-G has no use for them.
+// FromMixture returns the exact model of a mixture. Its posterior samples are drawn from the closed form: they are Detached.
 func FromMixture(law *gmm.Mixture, ip mfm.Interpolant) Model {
 	return Model{
 		Interpolant:  ip,
 		Drift:        func(t, x, _ *Node) *Node { return law.DriftGraph(ip, t, x) },
 		PosteriorNFE: 1,
+		Detached:     true,
 		Posterior: func(rng *mfm.RNG, _, t, x *Node) (samples *Node) {
 			rng.State, samples = law.PosteriorGraph(ip, batch.Every(t, x), x).Sample(rng.State, x.Shape().Dim(0))
 			return StopGradient(samples)

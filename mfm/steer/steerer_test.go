@@ -1,9 +1,11 @@
 package steer_test
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	. "github.com/gomlx/gomlx/core/graph"
@@ -89,6 +91,15 @@ func TestLedger(t *testing.T) {
 		if got.Counts.NFE() != c.want*n {
 			t.Errorf("%s: %+v, %d evaluations for %d samples, want %d each", name, got.Counts, got.Counts.NFE(), n, c.want)
 		}
+	}
+}
+
+// Posterior samples without a gradient in x would leave MFM-G unsteered: it says so instead.
+func TestDetachedDraws(t *testing.T) {
+	m := steer.Guided{Config: config(steer.ODE, 3), Estimator: steer.MFMG{Draws: steer.Draws{N: 2}}}
+	s := newSteerer(t, steer.FromMixture(gmm.Paper(), mfm.Linear{}), measured().Reward(), m)
+	if _, err := s.Sample(context.Background(), 1, 4, nil); err == nil || !strings.Contains(err.Error(), "gradient") {
+		t.Errorf("the error is %v", err)
 	}
 }
 

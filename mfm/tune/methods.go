@@ -59,6 +59,7 @@ func (m MetaTuning) Validate() error {
 
 // Regress builds the regressand; see [Method].
 func (m MetaTuning) Regress(p Problem, rng *mfm.RNG, s States) Regressand {
+	p.Model.MustReparameterize(m.String())
 	p.Varied = true
 	ledger := steer.NewLedger(s.X.Graph())
 	x := Identity(s.X)

@@ -30,7 +30,7 @@ func MapBase(m *mfm.Map, weights map[string]*tensors.Tensor, draws mfm.SamplerCo
 	return Base{func(scope *model.Scope) (steer.Model, error) { return steer.FromMap(m, scope, draws) }, weights}
 }
 
-// ModelBase is a model without weights, such as [steer.FromTeacher] of a closed form. MFM-FT and the plug-in of MFM-G take gradients through its posterior samples, which those of [steer.FromMixture] have not.
+// ModelBase is a model without weights, such as [steer.FromTeacher] of a closed form. MFM-FT and the plug-in of MFM-G take gradients through its posterior samples, and refuse those of [steer.FromMixture], which have none.
 func ModelBase(m steer.Model) Base {
 	return Base{Model: func(*model.Scope) (steer.Model, error) { return m, nil }}
 }
