@@ -3,6 +3,7 @@ package experiment
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/ml/model"
@@ -20,14 +21,31 @@ const (
 
 // Train trains the experiment's map; see [Run].
 func (e *GMM) Train(ctx context.Context, b compute.Backend, o RunOptions) (*model.Store, error) {
-	t, err := mfm.NewTrainer(b, e.Map, e.Source(), e.Teacher(), e.Config.Train)
+	return e.trainFrom(ctx, b, e.Teacher(), KindGMM, e.Config, o)
+}
+
+// trainFrom trains with another teacher; kind and made are what the run's manifest has.
+func (e *GMM) trainFrom(ctx context.Context, b compute.Backend, teacher mfm.Drift, kind string, made any, o RunOptions) (*model.Store, error) {
+	t, err := mfm.NewTrainer(b, e.Map, e.Source(), teacher, e.Config.Train)
 	if err != nil {
 		return nil, err
 	}
-	if err := Run(ctx, t, KindGMM, e.Config, o); err != nil {
+	if err := Run(ctx, t, kind, made, o); err != nil {
 		return nil, err
 	}
 	return trained(t)
+}
+
+// trainAndDraw trains and returns the map's one-step posterior samples, and the seconds that the training took.
+func (e *GMM) trainAndDraw(ctx context.Context, b compute.Backend, o RunOptions) (draw Drawer, seconds float64, err error) {
+	began := time.Now()
+	store, err := e.Train(ctx, b, o)
+	if err != nil {
+		return nil, 0, err
+	}
+	seconds = time.Since(began).Seconds()
+	draw, err = e.Drawer(b, store, mfm.WeightsScope, mfm.DefaultSamplerConfig())
+	return draw, seconds, err
 }
 
 // OpenGMM returns the experiment of the run in dir, and a store with its map's weights in [mfm.WeightsScope].

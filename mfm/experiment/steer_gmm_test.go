@@ -87,7 +87,9 @@ func TestSteeringProblems(t *testing.T) {
 	for name, change := range map[string]func(c *experiment.SteerCell){
 		"method": func(c *experiment.SteerCell) { c.Method = "luck" },
 		"detach": func(c *experiment.SteerCell) { c.Method = "mfm-g" },
-		"twist":  func(c *experiment.SteerCell) { c.Method, c.Particles, c.Config.Dynamics = "smc-mfm-g", c.Samples, steer.SDE },
+		"twist": func(c *experiment.SteerCell) {
+			c.Method, c.Particles, c.Config.Dynamics = "smc-mfm-g", c.Samples, steer.SDE
+		},
 		"lambda": func(c *experiment.SteerCell) { c.Config.Lambda = 0 },
 		"n":      func(c *experiment.SteerCell) { c.N = 0 },
 		"sets":   func(c *experiment.SteerCell) { c.Method, c.Particles, c.Config.Dynamics = "smc-dps", 1000, steer.SDE },

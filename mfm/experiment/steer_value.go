@@ -26,6 +26,8 @@ type ValueRow struct {
 	BiasSE    float64 `json:"bias_se"`   // its standard error
 	Spread    float64 `json:"spread"`    // root mean square deviation of a state's estimates
 	Value     float64 `json:"value"`     // mean of V_t over the states
+	// StateError is the root mean square over states of the bias at each, without what its standard error adds.
+	StateError float64 `json:"state_error"`
 }
 
 // ValueConfig says at how many states a value is estimated, and how often.
@@ -71,14 +73,15 @@ func (s *Steering) Values(b compute.Backend, t float64, ns []int, c ValueConfig)
 			return nil, err
 		}
 		row := ValueRow{T: t, N: n, States: c.States, Estimates: len(estimates[0]), Value: stat.Mean(exact, nil)}
-		var variance, varianceOfBias float64
+		var variance, varianceOfBias, square float64
 		for i, v := range exact {
 			mean, sd := stat.MeanStdDev(estimates[i], nil)
 			row.Bias += (mean - v) / float64(c.States)
 			variance += sd * sd / float64(c.States)
+			square += ((mean-v)*(mean-v) - sd*sd/float64(len(estimates[i]))) / float64(c.States)
 			varianceOfBias += sd * sd / float64(len(estimates[i])) / float64(c.States*c.States)
 		}
-		row.Spread, row.BiasSE = math.Sqrt(variance), math.Sqrt(varianceOfBias)
+		row.Spread, row.BiasSE, row.StateError = math.Sqrt(variance), math.Sqrt(varianceOfBias), math.Sqrt(max(square, 0))
 		rows = append(rows, row)
 	}
 	return rows, nil

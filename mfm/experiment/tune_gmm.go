@@ -7,6 +7,7 @@ import (
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
@@ -45,12 +46,22 @@ func NewGMMTuning(dir string, r reward.LinearGaussian, config TuneConfig) (*GMMT
 	if err != nil {
 		return nil, err
 	}
+	t, err := newGMMTuning(e, store, r, config)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", dir, err)
+	}
+	return t, nil
+}
+
+// newGMMTuning returns the tuning of a map with the weights that store has.
+func newGMMTuning(e *GMM, store *model.Store, r reward.LinearGaussian, config TuneConfig) (*GMMTuning, error) {
 	if n := len(r.A[0]); n != e.Config.Mixture.Dim() {
 		return nil, fmt.Errorf("the reward is for %d elements, samples of the mixture have %d", n, e.Config.Mixture.Dim())
 	}
 	t := &GMMTuning{Config: config, Base: e, reward: r}
+	var err error
 	if t.weights, err = weightsOf(store); err != nil {
-		return nil, fmt.Errorf("run %s: %w", dir, err)
+		return nil, err
 	}
 	lambda := config.Tune.Lambda
 	if !(lambda > 0) {

@@ -15,6 +15,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/gomfm/gomfm/mfm/experiment"
 )
 
 func main() {
@@ -44,6 +46,12 @@ func commands() []command {
 		{"steer merge", "put the results of shards, of steer or tune, together", steerMerge},
 		{"tune gmm", "tune the drift of a mixture's map to a reward, a grid of settings", tuneGMM},
 		{"tune digits", "tune the drift of a map of images to a reward, a grid of settings", tuneDigits},
+		{"stress diversity", "stress test: posteriors of random mixtures, by modes, dimension and shape", stress("diversity", experiment.DiversityGrid)},
+		{"stress base", "stress test: what an error of the base drift does to all that is made of it", stress("base", experiment.BaseGrid)},
+		{"stress manifold", "stress test: maps of laws that are thin about a curve, by parametrization", stress("manifold", experiment.ManifoldGrid)},
+		{"stress precision", "stress test: closed forms of such laws in float32, toward t = 1", stress("precision", experiment.PrecisionGrid)},
+		{"stress times", "stress test: samples of such laws by their exact drift, by grid of times", stress("times", experiment.TimesGrid)},
+		{"stress losses", "stress test: every loss for the same time, on mixtures and on digits", stressLosses},
 		{"diagnose gmm", "look at a map of a mixture and say what is wrong with it", diagnoseGMM},
 		{"diagnose digits", "look at a map of images and say what is wrong with it", diagnoseDigits},
 		{"bench", "measure the speed of a training step or of a steered run", bench},

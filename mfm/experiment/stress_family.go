@@ -1,0 +1,133 @@
+package experiment
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/gomfm/gomfm/mfm/gmm"
+)
+
+// FamilyKind says how wide a family's components are, in units of δ, the mean distance from a mean to the nearest other one.
+type FamilyKind string
+
+// The kinds of families.
+const (
+	Separated   FamilyKind = "separated"   // round, of deviation δ/8: hardly any mass between the modes
+	Overlapping FamilyKind = "overlapping" // round, of deviation δ/2: modes that are no longer apart
+	Anisotropic FamilyKind = "anisotropic" // of deviations from δ/30 to δ/3 along random axes
+)
+
+// FamilyKinds lists all kinds.
+func FamilyKinds() []FamilyKind { return []FamilyKind{Separated, Overlapping, Anisotropic} }
+
+// Family is a random mixture: means normal with deviation 2, weights from 1 to 4 to 1, components as Kind says. The same family is the same mixture.
+type Family struct {
+	Kind  FamilyKind `json:"kind"`
+	Modes int        `json:"modes"`
+	Dim   int        `json:"dim"`
+	Seed  uint64     `json:"seed"`
+}
+
+// Validate returns an error for an unknown kind, for modes outside [1, 4096] and for a dimension outside [1, 256].
+func (f Family) Validate() error {
+	if f.Kind != Separated && f.Kind != Overlapping && f.Kind != Anisotropic {
+		return fmt.Errorf("family %q is unknown: use %s, %s or %s", f.Kind, Separated, Overlapping, Anisotropic)
+	}
+	if f.Modes < 1 || f.Modes > 4096 {
+		return fmt.Errorf("modes = %d of a family: must lie in [1, 4096]", f.Modes)
+	}
+	if f.Dim < 1 || f.Dim > 256 {
+		return fmt.Errorf("dim = %d of a family: must lie in [1, 256]", f.Dim)
+	}
+	return nil
+}
+
+// String returns, for example, "anisotropic-16x8", modes by dimension.
+func (f Family) String() string { return fmt.Sprintf("%s-%dx%d", f.Kind, f.Modes, f.Dim) }
+
+// Mixture returns the mixture, or Validate's error.
+func (f Family) Mixture() (*gmm.Mixture, error) {
+	if err := f.Validate(); err != nil {
+		return nil, err
+	}
+	rng := rand.New(rand.NewPCG(f.Seed, uint64(f.Modes)<<16|uint64(f.Dim)))
+	weights, means := make([]float64, f.Modes), make([][]float64, f.Modes)
+	for k := range means {
+		weights[k] = 1 + 3*rng.Float64()
+		means[k] = make([]float64, f.Dim)
+		for i := range means[k] {
+			means[k][i] = 2 * rng.NormFloat64()
+		}
+	}
+	delta := nearest(means)
+	covariances := make([][][]float64, f.Modes)
+	for k := range covariances {
+		deviations := make([]float64, f.Dim)
+		for i := range deviations {
+			switch f.Kind {
+			case Separated:
+				deviations[i] = delta / 8
+			case Overlapping:
+				deviations[i] = delta / 2
+			case Anisotropic:
+				deviations[i] = delta / 30 * math.Pow(10, rng.Float64())
+			}
+		}
+		covariances[k] = ellipsoid(deviations, f.Kind == Anisotropic, rng)
+	}
+	return gmm.New(weights, means, covariances)
+}
+
+// nearest returns the mean distance of a point to the nearest other one, 4 for a single point.
+func nearest(points [][]float64) float64 {
+	if len(points) == 1 {
+		return 4
+	}
+	sum := 0.0
+	for i, a := range points {
+		least := math.Inf(1)
+		for j, b := range points {
+			if i == j {
+				continue
+			}
+			d := 0.0
+			for k := range a {
+				d += (a[k] - b[k]) * (a[k] - b[k])
+			}
+			least = min(least, d)
+		}
+		sum += math.Sqrt(least)
+	}
+	return sum / float64(len(points))
+}
+
+// ellipsoid returns the covariance of the given deviations along the coordinate axes, or along random ones.
+func ellipsoid(deviations []float64, turned bool, rng *rand.Rand) [][]float64 {
+	d := len(deviations)
+	axes := mat.NewDense(d, d, nil)
+	for i := range d {
+		axes.Set(i, i, 1)
+	}
+	if turned {
+		normal := mat.NewDense(d, d, nil)
+		normal.Apply(func(_, _ int, _ float64) float64 { return rng.NormFloat64() }, normal)
+		var qr mat.QR
+		qr.Factorize(normal)
+		qr.QTo(axes)
+	}
+	scaled := mat.NewDense(d, d, nil)
+	scaled.Apply(func(_, j int, v float64) float64 { return v * deviations[j] }, axes)
+	var c mat.Dense
+	c.Mul(scaled, scaled.T())
+	out := make([][]float64, d)
+	for i := range out {
+		out[i] = make([]float64, d)
+		for j := range out[i] {
+			out[i][j] = (c.At(i, j) + c.At(j, i)) / 2
+		}
+	}
+	return out
+}

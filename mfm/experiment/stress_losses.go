@@ -1,0 +1,241 @@
+package experiment
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/gomlx/compute"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/metric"
+)
+
+// LossCell is a training by one loss on a family of mixtures, or on digits, for as long as all others: all that a [LossRow] depends on.
+type LossCell struct {
+	Family *Family `json:"family,omitempty"` // nil: digits
+	Variant
+	Width int   `json:"width,omitempty"` // of the MLP
+	Depth int   `json:"depth,omitempty"`
+	Steps int64 `json:"steps"`
+	Seed  int64 `json:"seed"`
+	// Eval judges mixtures, Images so many digits.
+	Eval   EvaluateConfig `json:"eval"`
+	Images int            `json:"images,omitempty"`
+}
+
+// LossRow is what a loss gives in equal time.
+type LossRow struct {
+	Test         string  `json:"test"` // losses
+	On           string  `json:"on"`   // the family, or digits
+	Loss         string  `json:"loss"`
+	Distillation string  `json:"distillation"`
+	Seed         int64   `json:"seed"`
+	Steps        int64   `json:"steps"`
+	Seconds      float64 `json:"seconds"`  // of the training
+	Diverged     bool    `json:"diverged"` // a value was not finite, or the mean excess is above one
+	// MeanExcess and WorstExcess are those of the posteriors of a mixture over t.
+	MeanExcess  float64 `json:"mean_excess,omitempty"`
+	WorstExcess float64 `json:"worst_excess,omitempty"`
+	// Distance is the FID-style distance of one-step digits to the held-out ones in the classifier's features, Confident the share of them that it is sure of.
+	Distance  float64 `json:"distance,omitempty"`
+	Confident float64 `json:"confident,omitempty"`
+}
+
+// LossBench runs cells; what is nil is needed for those on digits alone.
+type LossBench struct {
+	Images, HeldOut *data.Images
+	Judge           *Classifier
+
+	digits *Digits // with the prior, fitted once
+}
+
+// LossBudget says for which laws all losses are trained, and for how many seconds each.
+type LossBudget struct {
+	Families []Family `json:"families"`
+	Mixture  float64  `json:"mixture"` // seconds on a family
+	Digits   float64  `json:"digits"`  // seconds on digits; 0: none
+	Seeds    int      `json:"seeds"`
+}
+
+// DefaultLossBudget is a minute on a family and three on digits, five seeds.
+func DefaultLossBudget() LossBudget {
+	return LossBudget{Families: []Family{{Separated, 16, 2, 1}, {Overlapping, 16, 8, 1}, {Anisotropic, 4, 32, 1}}, Mixture: 60, Digits: 180, Seeds: 5}
+}
+
+// Grid returns the cells of a budget, with as many steps as rates, steps a second, allow each loss. See [LossBench.Rates].
+func (l LossBudget) Grid(rates map[string]float64) ([]LossCell, error) {
+	var cells []LossCell
+	for _, c := range l.cells() {
+		rate, budget := rates[c.name()], l.Mixture
+		if c.Family == nil {
+			budget = l.Digits
+		}
+		if !(rate > 0) || math.IsInf(rate, 0) {
+			return nil, fmt.Errorf("rate of %s is %g steps a second: measure it again", c.name(), rate)
+		}
+		c.Steps = max(1, int64(rate*budget))
+		for seed := range l.Seeds {
+			c.Seed = int64(seed)
+			cells = append(cells, c)
+		}
+	}
+	return cells, nil
+}
+
+// cells returns one of each loss on each law, without steps.
+func (l LossBudget) cells() []LossCell {
+	var cells []LossCell
+	eval := EvaluateConfig{Times: []float64{0.05, 0.2, 0.4, 0.6, 0.8, 0.95}, Contexts: 6, Samples: 4096, Projections: 128, Seed: 123}
+	for i := range l.Families {
+		for _, v := range Variants() {
+			cells = append(cells, LossCell{Family: &l.Families[i], Variant: v, Width: 128, Depth: 4, Eval: eval})
+		}
+	}
+	for _, v := range Variants() {
+		if l.Digits > 0 && v != (Variant{mfm.Lagrangian, mfm.Teacher}) { // which a data set as a teacher has not
+			cells = append(cells, LossCell{Variant: v, Images: 2000})
+		}
+	}
+	return cells
+}
+
+// on returns the family's name, or digits.
+func (c LossCell) on() string {
+	if c.Family == nil {
+		return "digits"
+	}
+	return c.Family.String()
+}
+
+// name is that of a loss on a law.
+func (c LossCell) name() string { return fmt.Sprintf("%s %v", c.on(), c.Variant) }
+
+// Rates measures the steps a second of each loss on each law of a budget: the fastest of three windows, which the laws and losses take in turn, so that other work on the machine slows none alone.
+func (l *LossBench) Rates(ctx context.Context, b compute.Backend, of LossBudget) (map[string]float64, error) {
+	rates := map[string]float64{}
+	for range 3 {
+		for _, c := range of.cells() {
+			c.Steps = 120
+			if c.Family == nil {
+				c.Steps = 24
+			}
+			var began time.Time
+			o := RunOptions{Observe: func(m mfm.Metrics) error {
+				if m.Step == c.Steps/3 { // compiled and warm
+					began = time.Now()
+				}
+				return nil
+			}}
+			if err := l.train(ctx, b, c, o, nil); err != nil {
+				return nil, fmt.Errorf("rate of %s: %w", c.name(), err)
+			}
+			rates[c.name()] = max(rates[c.name()], float64(c.Steps-c.Steps/3)/time.Since(began).Seconds())
+		}
+	}
+	return rates, nil
+}
+
+// Run trains and judges.
+func (l *LossBench) Run(ctx context.Context, b compute.Backend, c LossCell, o RunOptions) (LossRow, error) {
+	row := LossRow{Test: "losses", On: c.on(), Loss: string(c.Loss), Distillation: string(c.Distillation), Seed: c.Seed, Steps: c.Steps}
+	err := l.train(ctx, b, c, o, &row)
+	if row.Diverged = row.Diverged || onlyNonFinite(err); row.Diverged {
+		return row, nil
+	}
+	return row, err
+}
+
+// train trains and, where there is a row, judges.
+func (l *LossBench) train(ctx context.Context, b compute.Backend, c LossCell, o RunOptions, row *LossRow) error {
+	if c.Family == nil {
+		return l.trainDigits(ctx, b, c, o, row)
+	}
+	config := DefaultGMMConfig()
+	var err error
+	if config.Mixture, err = c.Family.Mixture(); err != nil {
+		return err
+	}
+	config.Network.Width, config.Network.Depth = c.Width, c.Depth
+	config.Train.Steps, config.Train.Seed = c.Steps, c.Seed
+	config.SetLoss(c.Loss, c.Distillation)
+	e, err := NewGMM(config)
+	if err != nil {
+		return err
+	}
+	draw, seconds, err := e.trainAndDraw(ctx, b, o)
+	if err != nil || row == nil {
+		return err
+	}
+	row.Seconds = seconds
+	posterior, err := e.Evaluate(ctx, draw, c.Eval)
+	for _, p := range posterior {
+		row.MeanExcess += p.Excess / float64(len(posterior))
+		row.WorstExcess = max(row.WorstExcess, p.Excess)
+	}
+	row.Diverged = row.MeanExcess > 1
+	return err
+}
+
+func (l *LossBench) trainDigits(ctx context.Context, b compute.Backend, c LossCell, o RunOptions, row *LossRow) error {
+	if l.Images == nil || l.HeldOut == nil || l.Judge == nil {
+		return fmt.Errorf("losses on digits need images and a judge")
+	}
+	config := DefaultDigitsConfig()
+	config.Train.Steps, config.Train.Seed = max(c.Steps, 1), c.Seed
+	config.Train.Loss.Consistency, config.Train.Loss.Distillation = c.Loss, c.Distillation
+	config.Train.Optimizer.Warmup = min(config.Train.Optimizer.Warmup, int(c.Steps/4))
+	e, err := newDigits(config, l.Images, func() (mfm.Parametrization, error) {
+		if l.digits != nil {
+			return l.digits.Map.Parametrization, nil
+		}
+		return config.parametrization(l.Images)
+	})
+	if err != nil {
+		return err
+	}
+	l.digits = e
+	began := time.Now()
+	store, err := e.Train(ctx, b, o)
+	if err != nil || row == nil {
+		return err
+	}
+	row.Seconds = time.Since(began).Seconds()
+	sampler, err := mfm.NewSampler(b, store, mfm.WeightsScope, e.Map, e.Shape(), mfm.DefaultSamplerConfig())
+	if err != nil {
+		return err
+	}
+	defer sampler.Finalize()
+	samples, err := sampler.Unconditional(ctx, c.Seed, c.Images, nil)
+	if err != nil {
+		return err
+	}
+	if row.Diverged = !finite(samples); row.Diverged {
+		return nil
+	}
+	probabilities, features, err := l.Judge.Evaluate(samples, 1)
+	if err != nil {
+		return err
+	}
+	for i, class := range likeliest(probabilities) {
+		if probabilities[i][class] > 0.9 {
+			row.Confident += 1 / float64(len(probabilities))
+		}
+	}
+	_, theirs, err := l.Judge.Evaluate(l.HeldOut.Float32(), 1)
+	if err != nil {
+		return err
+	}
+	own, err := metric.NewMoments(features, nil)
+	if err != nil {
+		return err
+	}
+	held, err := metric.NewMoments(theirs, nil)
+	if err != nil {
+		return err
+	}
+	row.Distance, err = metric.Frechet(own, held)
+	return err
+}
