@@ -139,7 +139,7 @@ func RunDigitsTuneCell(ctx context.Context, b compute.Backend, of DigitsSteering
 // Evaluate judges samples of the tuned drift by its ODE.
 func (t *DigitsTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneResult, c EvalConfig) (DigitsTuneRow, error) {
 	config := t.Config.Tune
-	row := DigitsTuneRow{Network: t.Config.Network, Lambda: config.Lambda, TuneSteps: r.Steps, Looks: r.Looks, Collapse: tune.Collapse(r.Looks), Stopped: r.Stopped, Train: r.Seconds}
+	row := DigitsTuneRow{Network: t.Config.Network, Lambda: config.Lambda, TuneSteps: r.Steps, Looks: r.Looks, Collapse: tune.Collapse(r.Looks, t.targetSpread(config.Lambda)), Stopped: r.Stopped, Train: r.Seconds}
 	row.DigitsSteeringRow = DigitsSteeringRow{Method: t.Config.Method, Dynamics: "ode", N: t.Config.N, NFE: float64(c.Steps), Seed: config.Seed, Samples: c.Samples, Steps: c.Steps}
 	method, err := t.Config.TuneMethod()
 	if err != nil {
@@ -166,6 +166,19 @@ func (t *DigitsTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneR
 	}
 	row.Diversity, err = t.withinClasses(samples, row.Target)
 	return row, err
+}
+
+// targetSpread returns the spread of the training images with the target's weights, 0 where too few of them count.
+func (t *DigitsTuning) targetSpread(lambda float64) float64 {
+	weights, err := t.DigitsSteering.weights(lambda)
+	if err != nil {
+		return 0
+	}
+	moments, err := metric.NewMoments(mfm.Rows(t.Digits.Data.Float32(), t.Digits.Data.Dim()), weights)
+	if err != nil {
+		return 0
+	}
+	return moments.Spread()
 }
 
 // withinClasses returns the spread of samples within their classes over that of the training images, weighted by shares of the classes; classes with fewer than ten samples count as nothing.

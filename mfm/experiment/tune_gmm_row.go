@@ -82,7 +82,7 @@ func (t *GMMTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneResu
 	row.Reward, _ = paths.Reward()
 	row.RewardBest = t.bestReward(rng)
 	row.KLBest = config.Lambda*row.RewardBest - t.LogZ
-	row.Collapsed = tune.Collapse(r.Looks) != ""
+	row.Collapsed = tune.Collapse(r.Looks, t.Target.Spread()) != ""
 	dim := t.Base.Config.Mixture.Dim()
 	ode, err := t.odeSamples(ctx, b, r, c)
 	if err != nil {

@@ -50,6 +50,11 @@ func NewMoments(samples [][]float64, weights []float64) (Moments, error) {
 	return m, nil
 }
 
+// Spread returns the root mean square deviation per dimension, as [Spread] of the samples does.
+func (m Moments) Spread() float64 {
+	return math.Sqrt(mat.Trace(m.Covariance) / float64(len(m.Mean)))
+}
+
 // Frechet returns the squared Fréchet distance of two Gaussians, |m_a - m_b|² + tr(A + B - 2 (A^½ B A^½)^½): the squared W2 between them, and the FID where the
 // features are a network's (Heusel et al., arXiv 1706.08500). Between n samples of a law with covariance I and the law itself it is dim (dim+5)/(4n) in the mean: a floor to be drawn beside it.
 func Frechet(a, b Moments) (float64, error) {

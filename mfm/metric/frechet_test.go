@@ -59,6 +59,9 @@ func TestWeightedMoments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if spread, err := metric.Spread(repeated); err != nil || math.Abs(want.Spread()-spread) > 1e-12 {
+		t.Errorf("spread %g, that of the samples is %g: %v", want.Spread(), spread, err)
+	}
 	n, m := float64(len(samples)), float64(len(repeated))
 	for i := range 3 {
 		if math.Abs(got.Mean[i]-want.Mean[i]) > 1e-12 {

@@ -133,9 +133,10 @@ func (t *Tuner) Look(ctx context.Context, c PathConfig, seed int64) (Look, error
 	return look, nil
 }
 
-// Collapse says in words whether what was seen of a drift while it was tuned looks like a collapse: the spread of its samples has fallen below half of the widest that was seen, and the reward has not fallen. A target that is truly so narrow
-// looks the same: compare with the spread of samples of the base weighted by e^{λ r}. It is empty where there is none, or too little was seen.
-func Collapse(looks []Look) string {
+// Collapse says in words whether what was seen of a drift while it was tuned looks like a collapse: the spread of its samples is below half of the target's, and the reward has not fallen. target is the spread of the tilted law,
+// as of samples of the data weighted by e^{λ r}; where that is not known, 0, the widest spread that was seen takes its place, and a target that is truly so narrow looks like a collapse. It is empty where there is none, or too
+// little was seen.
+func Collapse(looks []Look, target float64) string {
 	if len(looks) < 3 {
 		return ""
 	}
@@ -146,9 +147,16 @@ func Collapse(looks []Look) string {
 			widest = l
 		}
 	}
-	if last.Spread >= 0.5*widest.Spread || last.Reward < first.Reward-2*(last.RewardSE+first.RewardSE) {
+	if last.Reward < first.Reward-2*(last.RewardSE+first.RewardSE) {
 		return ""
 	}
-	return fmt.Sprintf("the samples' spread fell from %.3g at step %d to %.3g at step %d while the reward went from %.3g to %.3g: they gather where the reward is largest; use a smaller λ, a KL budget, or fewer steps",
-		widest.Spread, widest.Step, last.Spread, last.Step, widest.Reward, last.Reward)
+	const advice = "they gather where the reward is largest; use a smaller λ, a KL budget, or fewer steps"
+	switch {
+	case target > 0 && last.Spread < 0.5*target:
+		return fmt.Sprintf("the samples' spread is %.3g at step %d, that of the target %.3g, while the reward went from %.3g to %.3g: %s", last.Spread, last.Step, target, first.Reward, last.Reward, advice)
+	case target <= 0 && last.Spread < 0.5*widest.Spread:
+		return fmt.Sprintf("the samples' spread fell from %.3g at step %d to %.3g at step %d while the reward went from %.3g to %.3g: %s",
+			widest.Spread, widest.Step, last.Spread, last.Step, first.Reward, last.Reward, advice)
+	}
+	return ""
 }

@@ -397,14 +397,18 @@ func TestCollapse(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		looks    []tune.Look
+		target   float64
 		collapse bool
 	}{
-		"collapsed": {looks([]float64{2, 1.8, 0.7, 0.4}, []float64{-3, -1, -0.2, -0.1}), true},
-		"healthy":   {looks([]float64{2, 1.9, 1.8, 1.85}, []float64{-3, -1, -0.6, -0.5}), false},
-		"failing":   {looks([]float64{2, 1, 0.5, 0.3}, []float64{-1, -2, -5, -9}), false},
-		"too few":   {looks([]float64{2, 0.1}, []float64{-3, -1}), false},
+		"collapsed": {looks([]float64{2, 1.8, 0.7, 0.4}, []float64{-3, -1, -0.2, -0.1}), 0, true},
+		"healthy":   {looks([]float64{2, 1.9, 1.8, 1.85}, []float64{-3, -1, -0.6, -0.5}), 0, false},
+		"failing":   {looks([]float64{2, 1, 0.5, 0.3}, []float64{-1, -2, -5, -9}), 0, false},
+		"too few":   {looks([]float64{2, 0.1}, []float64{-3, -1}), 0, false},
+		"narrow":    {looks([]float64{2, 1.8, 0.7, 0.4}, []float64{-3, -1, -0.2, -0.1}), 0.5, false},
+		"narrower":  {looks([]float64{2, 1.8, 0.7, 0.4}, []float64{-3, -1, -0.2, -0.1}), 0.9, true},
+		"at once":   {looks([]float64{0.4, 0.4, 0.4, 0.4}, []float64{-0.1, -0.1, -0.1, -0.1}), 2, true},
 	} {
-		if text := tune.Collapse(c.looks); (text != "") != c.collapse {
+		if text := tune.Collapse(c.looks, c.target); (text != "") != c.collapse {
 			t.Errorf("%s: %q", name, text)
 		}
 	}
