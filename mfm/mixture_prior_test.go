@@ -257,3 +257,38 @@ func TestMixturePriorShowsWhereItLeads(t *testing.T) {
 		return d
 	}), 1e-5)
 }
+
+// The reweighted prior has the components' shares of the law times the weight, here e^{a·x}, of which each component's mean is a closed form.
+func TestReweighted(t *testing.T) {
+	p, law := priorAndLaw(t, 2)
+	a := []float64{0.3, -0.2, 0.5}
+	want := make([]float64, 2)
+	for k := range want {
+		m, c := law.Component(k)
+		e := floats.Dot(a, m)
+		for i := range a {
+			e += a[i] * floats.Dot(c[i], a) / 2
+		}
+		want[k] = law.Weights()[k] * math.Exp(e)
+	}
+	floats.Scale(1/floats.Sum(want), want)
+	samples := law.Sample(rand.New(rand.NewPCG(3, 4)), 50_000)
+	weights := make([]float64, len(samples))
+	for i, x := range samples {
+		weights[i] = math.Exp(floats.Dot(a, x))
+	}
+	got, err := p.Reweighted(samples, weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, w := range got.Law.Weights() {
+		if math.Abs(w-want[k]) > 0.01 {
+			t.Errorf("share %d is %.4f, want %.4f, before %.4f", k, w, want[k], law.Weights()[k])
+		}
+	}
+	for name, weights := range map[string][]float64{"none": nil, "zero": make([]float64, len(samples)), "negative": append([]float64{-1}, weights[1:]...)} {
+		if _, err := p.Reweighted(samples, weights); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

@@ -24,6 +24,7 @@ type DigitsSteeringRow struct {
 	L2Floor      float64   `json:"l2_floor"`        // root mean square of the same for as many draws from the target
 	L2Second     float64   `json:"l2_second_judge"` // by the second judge
 	Classes      []float64 `json:"classes"`
+	Second       []float64 `json:"classes_second,omitempty"` // by the second judge
 	Target       []float64 `json:"target"`
 	Reward       float64   `json:"reward"` // mean of r over the samples that have one
 	RewardSE     float64   `json:"reward_se"`
@@ -78,7 +79,7 @@ func (s *DigitsSteering) judge(row *DigitsSteeringRow, samples []float32, lambda
 			row.L2Floor = math.Sqrt((1 - floats.Dot(target, target)) / float64(len(probabilities)))
 			continue
 		}
-		row.L2Second = l2
+		row.Second, row.L2Second = shares, l2
 		for _, p := range probabilities {
 			if floats.Max(p) > 0.9 {
 				row.Confident += 1 / float64(len(probabilities))

@@ -19,7 +19,7 @@ type Manifold struct {
 	Width float64 `json:"width"`
 }
 
-// Law returns the mixture: 24 components along the circle, or four on the plane.
+// Law returns the mixture: 96 components along the circle, or four on the plane.
 func (m Manifold) Law() (*gmm.Mixture, error) {
 	if !(m.Width > 0 && m.Width <= 1) {
 		return nil, fmt.Errorf("width = %g of a manifold: must lie in (0, 1]", m.Width)
@@ -29,7 +29,7 @@ func (m Manifold) Law() (*gmm.Mixture, error) {
 	var covariances [][][]float64
 	switch m.Shape {
 	case "curve":
-		const n, radius = 24, 3.0
+		const n, radius = 96, 3.0
 		along := 2 * math.Pi * radius / n / 2
 		for k := range n {
 			sin, cos := math.Sincos(2 * math.Pi * float64(k) / n)

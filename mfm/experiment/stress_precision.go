@@ -27,7 +27,9 @@ type PrecisionRow struct {
 	Drift    float64 `json:"drift"`
 	Denoiser float64 `json:"denoiser"`
 	JVP      float64 `json:"jvp"`      // of the drift along a random direction and in t, as the Eulerian loss has it
-	Steering float64 `json:"steering"` // σ_t²/2 ∇V_t of a reward
+	Steering float64 `json:"steering"` // σ_t²/2 ∇V_t of a reward, by the difference of two scores
+	// ByDenoiser is the same by that of two denoisers, (β' - α' β/α) (D* - D), as MFM-GF has it.
+	ByDenoiser float64 `json:"by_denoiser"`
 }
 
 // PrecisionCell is a law and a time.
@@ -83,7 +85,8 @@ func (c PrecisionCell) Run(_ context.Context, b compute.Backend, _ RunOptions) (
 			drift := law.DriftGraph(ip, at, x)
 			half := mfm.HalfSquaredNoise(ip, float64(t))
 			jvp := ad.JVP([]*Node{drift}, []*Node{at, x}, []*Node{OnesLike(at), v})[0]
-			out := []*Node{law.ScoreGraph(ip, at, x), drift, law.DenoiserGraph(ip, at, x), jvp, MulScalar(Sub(target.ScoreGraph(ip, at, x), law.ScoreGraph(ip, at, x)), half)}
+			out := []*Node{law.ScoreGraph(ip, at, x), drift, law.DenoiserGraph(ip, at, x), jvp, MulScalar(Sub(target.ScoreGraph(ip, at, x), law.ScoreGraph(ip, at, x)), half),
+				MulScalar(Sub(target.DenoiserGraph(ip, at, x), law.DenoiserGraph(ip, at, x)), half*beta/(alpha*alpha))}
 			for k := range out {
 				out[k] = ConvertDType(out[k], dtypes.Float64)
 			}
@@ -98,7 +101,7 @@ func (c PrecisionCell) Run(_ context.Context, b compute.Backend, _ RunOptions) (
 			return row, fmt.Errorf("closed forms in %s: %w", dtype, err)
 		}
 	}
-	for k, to := range []*float64{&row.Score, &row.Drift, &row.Denoiser, &row.JVP, &row.Steering} {
+	for k, to := range []*float64{&row.Score, &row.Drift, &row.Denoiser, &row.JVP, &row.Steering, &row.ByDenoiser} {
 		got, errGot := tensors.CopyFlatData[float64](values[0][k])
 		want, errWant := tensors.CopyFlatData[float64](values[1][k])
 		if err := errors.Join(errGot, errWant); err != nil {

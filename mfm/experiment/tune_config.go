@@ -16,19 +16,22 @@ import (
 
 // TuneConfig is everything that a tuned drift depends on beside its base.
 type TuneConfig struct {
-	// Method is mfm-ft, plug-in-mfm-g (the ratio estimator), plug-in-mfm-gf (self-normalised weights), reward-weighted, adjoint or, of mixtures, plug-in-exact (the truth), with N draws a state.
+	// Method is mfm-ft, mfm-ft-gf (without gradients of reward and map), plug-in-mfm-g (the ratio estimator), plug-in-mfm-gf (self-normalised weights), reward-weighted, adjoint or, of mixtures, plug-in-exact (the truth), with N draws a state.
 	Method string `json:"method"`
 	N      int    `json:"n"`
 	// Reference and Floor are those of [tune.MetaTuning].
 	Reference int     `json:"reference"`
 	Floor     float64 `json:"floor"`
-	// Network is adapter (a small network on top of the base), copy (of the base's) or low-rank (updates of the base's matrices).
+	// Network is adapter (a small network on top of the base), copy (of the base's), low-rank (updates of the base's matrices) or, of images whose map has a mixture as its prior, tilted-copy (a copy on the prior with the target's weights).
 	Network string `json:"network"`
 	// Adapter is the adapter's network, Rank that of low-rank updates.
 	Adapter nn.MLPConfig `json:"adapter"`
 	Rank    int          `json:"rank"`
 	Tune    tune.Config  `json:"tune"`
-	Budget  tune.Budget  `json:"budget"`
+	// Tilted draws the data that states are made of by their weight e^{λ r}, so that training sees the states of the target. The fixed point of MFM-FT and of the plug-ins is the same for any states; not for reward-weighted
+	// regression, which weighs its data itself.
+	Tilted bool        `json:"tilted,omitempty"`
+	Budget tune.Budget `json:"budget"`
 }
 
 // DefaultTuneConfig is MFM-FT of an adapter of three layers of 128 units with eight draws a state, 8,000 steps.
@@ -46,6 +49,8 @@ func (c TuneConfig) TuneMethod() (tune.Method, error) {
 	switch c.Method {
 	case "mfm-ft":
 		return tune.MetaTuning{Draws: draws, Reference: c.Reference, Floor: c.Floor}, nil
+	case "mfm-ft-gf":
+		return tune.MetaTuning{Draws: draws, Reference: c.Reference, Floor: c.Floor, GradientFree: true}, nil
 	case "plug-in-mfm-g":
 		return tune.PlugIn{Estimator: steer.MFMG{Draws: draws}}, nil
 	case "plug-in-mfm-gf":
@@ -58,7 +63,7 @@ func (c TuneConfig) TuneMethod() (tune.Method, error) {
 	if c.Method == exactTuning {
 		return tune.PlugIn{Estimator: steer.Exact{Value: func(t, _ *Node) *Node { return t }}}, nil // what a mixture's tuning replaces by its own
 	}
-	return nil, fmt.Errorf("method %q is unknown: use mfm-ft, plug-in-mfm-g, plug-in-mfm-gf, reward-weighted or adjoint", c.Method)
+	return nil, fmt.Errorf("method %q is unknown: use mfm-ft, mfm-ft-gf, plug-in-mfm-g, plug-in-mfm-gf, reward-weighted or adjoint", c.Method)
 }
 
 // exactTuning is the method of a mixture that regresses on the closed form of σ²/2 ∇V: what is left of its error is the network's.
@@ -72,6 +77,9 @@ func (c TuneConfig) Validate() error {
 	}
 	if err := m.Validate(); err != nil {
 		return fmt.Errorf("%v: %w", m, err)
+	}
+	if c.Tilted && m.Needs().Data {
+		return fmt.Errorf("tilted with method %v: it weighs its data itself, use false", m)
 	}
 	if c.Network == "low-rank" && (c.Rank < 1 || c.Rank > 1<<14) {
 		return fmt.Errorf("rank = %d: must lie in [1, 16384]", c.Rank)

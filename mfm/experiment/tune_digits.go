@@ -58,8 +58,29 @@ func NewDigitsTuning(b compute.Backend, c DigitsSteeringConfig, images *data.Ima
 		return nil, err
 	}
 	t.base = tune.MapBase(s.Digits.Map, t.weights, mfm.DefaultSamplerConfig())
+	if config.Network == "tilted-copy" {
+		t.network, err = t.tiltedCopy()
+		return t, err
+	}
 	t.network, err = config.mapNetwork(s.Digits.Map, t.weights)
 	return t, err
+}
+
+// tiltedCopy is a copy of the map whose prior has the weights of the target: what a mixture can say of the tilt is there from the start, and the network is tuned to the rest.
+func (t *DigitsTuning) tiltedCopy() (tune.Network, error) {
+	prior, mixture := t.Digits.Map.Parametrization.(*mfm.MixturePrior)
+	if !mixture {
+		return nil, fmt.Errorf("network tilted-copy is of a map with a mixture as its prior, use copy")
+	}
+	weights, err := t.DigitsSteering.weights(t.Config.Tune.Lambda)
+	if err != nil {
+		return nil, err
+	}
+	tilted, err := prior.Reweighted(mfm.Rows(t.Digits.Data.Float32(), t.Digits.Data.Dim()), weights)
+	if err != nil {
+		return nil, err
+	}
+	return tune.Copy{Map: &mfm.Map{Interpolant: t.Digits.Map.Interpolant, Backbone: t.Digits.Map.Backbone, Parametrization: tilted}, Weights: t.weights}, nil
 }
 
 // digitsTuneManifest is the configuration that a run's manifest has; Problem tells map, reward and judges.
@@ -74,7 +95,7 @@ func (t *DigitsTuning) Train(ctx context.Context, b compute.Backend, o RunOption
 	if err != nil {
 		return nil, err
 	}
-	source, err := t.Digits.Source()
+	source, err := t.source()
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +109,28 @@ func (t *DigitsTuning) Train(ctx context.Context, b compute.Backend, o RunOption
 		return nil, err
 	}
 	return t.Config.run(ctx, tuner, KindTunedDigits, made, t.base, t.network, o)
+}
+
+// source draws the images that states are made of.
+func (t *DigitsTuning) source() (mfm.Source, error) {
+	if !t.Config.Tilted {
+		return t.Digits.Source()
+	}
+	weights, err := t.DigitsSteering.weights(t.Config.Tune.Lambda)
+	if err != nil {
+		return nil, err
+	}
+	// As many again, each as often as its weight says, but for what whole numbers leave over.
+	images, rng := t.Digits.Data, rand.New(rand.NewPCG(uint64(t.Config.Tune.Seed), 19))
+	pixels := images.Float32()
+	drawn := make([]float32, 0, len(pixels))
+	sum, offset, size := 0.0, rng.Float64(), images.Dim()
+	for i, w := range weights {
+		for sum += w * float64(images.N); sum > offset; offset++ {
+			drawn = append(drawn, pixels[i*size:(i+1)*size]...)
+		}
+	}
+	return mfm.DataSet(tensors.FromFlatDataAndDimensions(drawn, append([]int{len(drawn) / size}, t.Digits.Shape()...)...), nil)
 }
 
 // DigitsTuneRow is the quality of a tuned drift of images; Method is that of the tuning, NFE and Steps are the sampler's, one evaluation a step.

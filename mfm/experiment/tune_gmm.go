@@ -109,7 +109,11 @@ func (t *GMMTuning) Train(ctx context.Context, b compute.Backend, o RunOptions) 
 		return nil, err
 	}
 	made := tuneManifest{hash, t.reward, t.Config}
-	tuner, err := tune.New(b, t.base, t.reward.Reward(), t.network, method, t.Base.Source(), t.Base.Shape(), t.Config.Tune, made)
+	source := t.Base.Source()
+	if t.Config.Tilted {
+		source = (&GMM{Config: GMMConfig{Mixture: t.Target}}).Source()
+	}
+	tuner, err := tune.New(b, t.base, t.reward.Reward(), t.network, method, source, t.Base.Shape(), t.Config.Tune, made)
 	if err != nil {
 		return nil, err
 	}

@@ -14,3 +14,8 @@ func Squares(r Regressand, correction *Node) *Node { return r.squares(correction
 func OnPaths(p Problem, tuned mfm.Drift, rng *mfm.RNG, shape []int, rows, steps int, g *Graph) States {
 	return onPaths(p, tuned, rng, shapes.Make(float32Type, append([]int{rows}, shape...)...), rows, steps, g)
 }
+
+// Interpolants draws states of data.
+func (l Law) Interpolants(p Problem, source mfm.Source, g *Graph, rng *mfm.RNG, n int) States {
+	return l.interpolants(p, source, nil, g, rng, n)
+}

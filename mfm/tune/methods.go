@@ -30,16 +30,31 @@ type MetaTuning struct {
 	// what the reward wants, and the variance has no bound. 0 draws for one c.
 	Reference int     `json:"reference"`
 	Floor     float64 `json:"floor"`
+	// GradientFree takes E[∇_x w] by the covariance of weight and sample that it is for exact posteriors,
+	//
+	//	E[∇_x w] = (β_t/α_t²) E[w (X - D_t(x))],
+	//
+	// as MFM-GF does: no gradient of reward or map, and no variance from a reward that is steep at its edges and flat elsewhere, as a classifier's. With one draw D_t(x) is the base's denoiser, otherwise the mean of a state's
+	// other draws, so that what a map's draws are off in the mean cancels. Either way there is no bias at any N.
+	GradientFree bool `json:"gradient_free"`
 }
 
-// String returns "mfm-ft".
-func (MetaTuning) String() string { return "mfm-ft" }
+// String returns "mfm-ft", or "mfm-ft-gf" without gradients.
+func (m MetaTuning) String() string {
+	if m.GradientFree {
+		return "mfm-ft-gf"
+	}
+	return "mfm-ft"
+}
 
 // Needs returns none.
 func (MetaTuning) Needs() Needs { return Needs{} }
 
-// NFE returns N (3 k + 1) for a map of k evaluations a sample, with the reference draws' and the base drift's.
+// NFE returns N (3 k + 1) for a map of k evaluations a sample, N (k + 1) without gradients, with the reference draws' and the base drift's.
 func (m MetaTuning) NFE(p steer.Model) int {
+	if m.GradientFree {
+		return 1 + (m.N+m.Reference)*(p.PosteriorNFE+1)
+	}
 	return 1 + m.N*(3*p.PosteriorNFE+1) + m.Reference*(p.PosteriorNFE+1)
 }
 
@@ -47,6 +62,9 @@ func (m MetaTuning) NFE(p steer.Model) int {
 func (m MetaTuning) Validate() error {
 	if m.LeaveOneOut {
 		return fmt.Errorf("leave_one_out: MFM-FT has no bias to take off, use false")
+	}
+	if m.GradientFree && m.Antithetic {
+		return fmt.Errorf("antithetic draws without gradients: a state's other draws must not depend on the one that they are taken off, use false")
 	}
 	if m.Reference < 0 || m.Reference > 1<<16 {
 		return fmt.Errorf("reference = %d draws: must lie in [0, 65536]", m.Reference)
@@ -59,11 +77,13 @@ func (m MetaTuning) Validate() error {
 
 // Regress builds the regressand; see [Method].
 func (m MetaTuning) Regress(p Problem, rng *mfm.RNG, s States) Regressand {
-	p.Model.MustReparameterize(m.String())
+	if !m.GradientFree {
+		p.Model.MustReparameterize(m.String())
+	}
 	p.Varied = true
 	ledger := steer.NewLedger(s.X.Graph())
 	x := Identity(s.X)
-	_, rewards, _ := m.Draw(p.Problem, rng, ledger, s.T, x)
+	samples, rewards, _ := m.Draw(p.Problem, rng, ledger, s.T, x)
 	c := p.offset(rewards)
 	if m.Reference > 0 {
 		_, others, _ := steer.Draws{N: m.Reference}.Draw(p.Problem, rng, ledger, s.T, StopGradient(s.X))
@@ -72,14 +92,36 @@ func (m MetaTuning) Regress(p Problem, rng *mfm.RNG, s States) Regressand {
 		top := Max(reference, c)
 		c = StopGradient(Add(top, Log(Add(Exp(Sub(reference, top)), Exp(Sub(c, top))))))
 	}
-	w := ReduceMean(Exp(Sub(rewards, c)), 1)
-	gradient := Gradient(ReduceAllSum(w), x)[0]
-	half := p.Noise.Half(p.Model.Interpolant, s.T)
-	return Regressand{
-		Weight:    StopGradient(w),
-		Vector:    StopGradient(Mul(batch.Like(half, gradient), gradient)),
-		LogWeight: StopGradient(batch.LogMeanExp(rewards)),
+	each := Exp(Sub(rewards, c))
+	w := ReduceMean(each, 1)
+	var vector *Node
+	if m.GradientFree {
+		vector = m.covariance(p, s, each, samples)
+	} else {
+		gradient := Gradient(ReduceAllSum(w), x)[0]
+		vector = Mul(batch.Like(p.Noise.Half(p.Model.Interpolant, s.T), gradient), gradient)
 	}
+	return Regressand{Weight: StopGradient(w), Vector: StopGradient(vector), LogWeight: StopGradient(batch.LogMeanExp(rewards))}
+}
+
+// leastAlpha bounds α_t from below where the covariance is divided by its square: the posterior is narrower than α_t, and float32 does not resolve it there.
+const leastAlpha = 1e-3
+
+// covariance returns (σ_t²/2) (β_t/α_t²) mean_i w_i (X_i - D_t(x)) for weights [n, N].
+func (m MetaTuning) covariance(p Problem, s States, weights, samples *Node) *Node {
+	ip := p.Model.Interpolant
+	draws := Reshape(samples, append([]int{s.X.Shape().Dim(0), m.N}, s.X.Shape().Dimensions[1:]...)...)
+	var off *Node
+	if m.N == 1 {
+		off = Sub(draws, InsertAxes(mfm.Denoiser(ip, func(_, _, _ *Node) *Node { return s.Base }, s.T, s.X, nil), 1))
+	} else { // X_i less the mean of the others
+		n := float64(m.N)
+		off = MulScalar(Sub(draws, ReduceAndKeep(draws, ReduceMean, 1)), n/(n-1))
+	}
+	mean := ReduceMean(Mul(batch.Like(weights, off), off), 1)
+	alpha, beta, _, _ := ip.Graph(s.T)
+	factor := Div(Mul(p.Noise.Half(ip, s.T), beta), Square(MaxScalar(alpha, leastAlpha)))
+	return Mul(batch.Like(factor, mean), mean)
 }
 
 // offset returns c for a batch of rewards λ r, [n] or [n, N]: the problem's, or else the logarithm of the batch's mean weight; where it is one for all, raised if a weight would be larger than e^most.

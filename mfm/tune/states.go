@@ -12,8 +12,10 @@ import (
 	"github.com/gomfm/gomfm/mfm/internal/batch"
 )
 
-// Law is the law of the states (t, x) that training sees. Rows that are neither of own paths nor of the buffer are interpolants I_t of data, t uniform on [t_0, 1).
+// Law is the law of the states (t, x) that training sees. Rows that are neither of own paths nor of the buffer are interpolants I_t of data, t on [t_0, 1).
 type Law struct {
+	// Power is p in t = t_0 + (1 - t_0) U^p for those rows, U uniform: more than 1 has more of them near noise, where what is to become of a sample is decided. 0 is 1.
+	Power float64 `json:"power,omitempty"`
 	// Own is the share of rows on the current model's own paths, by its SDE: with all states of a path as rows, a path is Steps of them.
 	Own   float64 `json:"own"`
 	Steps int     `json:"steps"`
@@ -28,6 +30,8 @@ func DefaultLaw() Law { return Law{Steps: 40, Capacity: 1 << 16} }
 // Validate returns an error that names the first value that makes no sense.
 func (l Law) Validate() error {
 	switch {
+	case !(l.Power >= 0 && l.Power <= 100):
+		return fmt.Errorf("power = %g of the times: must lie in [0, 100]", l.Power)
 	case !(l.Own >= 0 && l.Replay >= 0 && l.Own+l.Replay <= 1):
 		return fmt.Errorf("own = %g, replay = %g: shares must not be negative, nor more than 1 together", l.Own, l.Replay)
 	case l.Replay > 0 && l.Own == 0:
@@ -115,10 +119,14 @@ func follow(rng *mfm.RNG, ip mfm.Interpolant, b mfm.Drift, times []float64, nois
 }
 
 // interpolants draws n states of data.
-func interpolants(p Problem, source mfm.Source, data *model.Scope, g *Graph, rng *mfm.RNG, n int) States {
+func (l Law) interpolants(p Problem, source mfm.Source, data *model.Scope, g *Graph, rng *mfm.RNG, n int) States {
 	ip := p.Model.Interpolant
 	x1, _ := source(data, g, rng, n)
-	t := AddScalar(MulScalar(rng.Uniform(shapes.Make(x1.DType(), n)), 1-p.Noise.Start), p.Noise.Start)
+	u := rng.Uniform(shapes.Make(x1.DType(), n))
+	if l.Power != 0 && l.Power != 1 {
+		u = Pow(u, Scalar(g, u.DType(), l.Power))
+	}
+	t := AddScalar(MulScalar(u, 1-p.Noise.Start), p.Noise.Start)
 	noise := rng.Normal(x1.Shape())
 	return States{T: t, X: mfm.StateAt(ip, t, noise, x1), Data: x1, Velocity: mfm.VelocityAt(ip, t, noise, x1)}
 }

@@ -103,6 +103,9 @@ func TestConditionsAtTheOptimum(t *testing.T) {
 			{tune.MetaTuning{Draws: steer.Draws{N: 4}}, true},
 			{tune.MetaTuning{Draws: steer.Draws{N: 2, Antithetic: true}}, true},
 			{tune.MetaTuning{Draws: steer.Draws{N: 1}, Reference: 8, Floor: 0.05}, true},
+			{tune.MetaTuning{Draws: steer.Draws{N: 1}, GradientFree: true}, true},
+			{tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true}, true},
+			{tune.MetaTuning{Draws: steer.Draws{N: 5}, GradientFree: true, Reference: 8, Floor: 0.05}, true},
 			{tune.RewardWeighted{}, true},
 			{tune.PlugIn{Estimator: exactValue(law, target, logZ)}, true},
 			{tune.PlugIn{Estimator: steer.MFMG{Draws: steer.Draws{N: 2}}}, false},
@@ -263,6 +266,35 @@ func TestAdjointAtTheOptimum(t *testing.T) {
 			if math.Abs(float64(v)) > 5*se+0.03 {
 				t.Errorf("step %d: E[(D - g) %s] = %.3f ± %.3f, want 0", k/2, name, v, se)
 			}
+		}
+	}
+}
+
+// Times of the states made of data are t_0 + (1 - t_0) U^p.
+func TestTimesOfStates(t *testing.T) {
+	law, m := gaussian(t)
+	const n, start = 1 << 16, 0.1
+	for power, want := range map[float64]float64{0: 1. / 2, 1: 1. / 2, 2: 1. / 3, 0.5: 2. / 3} {
+		exec := MustNewExec(backendtest.New(t), func(state *Node) *Node {
+			rng := &mfm.RNG{State: state}
+			source := func(_ *model.Scope, _ *Graph, rng *mfm.RNG, n int) (x, class *Node) {
+				rng.State, x = law.SampleGraph(rng.State, dtypes.Float32, n)
+				return x, nil
+			}
+			p := tune.Problem{Problem: steer.Problem{Model: m}, Noise: tune.Noise{Start: start}}
+			return ReduceAllMean(tune.Law{Power: power}.Interpolants(p, source, state.Graph(), rng, n).T)
+		})
+		state, err := RNGStateFromSeed(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Call1(state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = start + (1-start)*want
+		if got := float64(tensors.ToScalar[float32](out)); math.Abs(got-want) > 5*0.3/math.Sqrt(n) {
+			t.Errorf("power %g: the mean time is %.4f, want %.4f", power, got, want)
 		}
 	}
 }

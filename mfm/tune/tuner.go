@@ -224,7 +224,7 @@ func (t *Tuner) states(p Problem, tuned mfm.Drift, source mfm.Source, data *mode
 	rows, own, replay, _ := t.config.States.split(t.config.Batch) // checked by New
 	var all []States
 	if rows > 0 {
-		all = append(all, interpolants(p, source, data, g, rng, rows))
+		all = append(all, t.config.States.interpolants(p, source, data, g, rng, rows))
 	}
 	if own > 0 {
 		like := shapes.Make(float32Type, append([]int{own}, t.shape...)...)

@@ -336,6 +336,7 @@ func TestRefused(t *testing.T) {
 		"replay":      {once(), func(c *tune.Config) { c.States.Replay = 0.5 }},
 		"whole path":  {once(), func(c *tune.Config) { c.States.Own, c.Batch = 0.01, 64 }},
 		"accumulate":  {once(), func(c *tune.Config) { c.Accumulate = 2 }},
+		"antithetic":  {tune.MetaTuning{Draws: steer.Draws{N: 2, Antithetic: true}, GradientFree: true}, func(*tune.Config) {}},
 		"reference":   {tune.MetaTuning{Draws: steer.Draws{N: 1}, Reference: -1}, func(*tune.Config) {}},
 		"start":       {once(), func(c *tune.Config) { c.Noise.Start = 0 }},
 	} {

@@ -25,7 +25,7 @@ func newTuneFlags(command, rewards string, c experiment.TuneConfig, samples, ste
 	f := &tuneFlags{flags: newFlags(command).withBackend().withJSON()}
 	f.checkpoint = f.String("checkpoint", "", "`folder` of the run whose map's drift is tuned (required)")
 	f.reward = f.String("reward", "paper", rewards)
-	f.methods = f.String("method", c.Method, "`names`, separated by commas: mfm-ft, plug-in-mfm-g, plug-in-mfm-gf, reward-weighted, adjoint")
+	f.methods = f.String("method", c.Method, "`names`, separated by commas: mfm-ft, mfm-ft-gf, plug-in-mfm-g, plug-in-mfm-gf, reward-weighted, adjoint")
 	f.networks = f.String("network", c.Network, "`names` of what is tuned, separated by commas: adapter, copy, low-rank")
 	f.draws = f.String("n", strconv.Itoa(c.N), "`numbers` of draws for a state, separated by commas")
 	f.lambdas = f.String("lambda", fmt.Sprint(c.Tune.Lambda), "`factors` of the reward, separated by commas")
