@@ -1,5 +1,5 @@
 // Package diagnose looks at a trained meta flow map where it has no closed form to be compared with, and says in plain words what is wrong and what to try: posterior samples that have collapsed or spread too far, a map that has come apart from
-// the drift it was trained with, and steps that do not compose. Steered runs warn through steer.Series, tuned drifts through tune.Collapse.
+// the drift it was trained with, and steps that do not compose. What steered runs and tuned drifts show of themselves is added to the same report.
 package diagnose
 
 import (
@@ -18,6 +18,8 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/tune"
 )
 
 // Config says how closely a map is looked at. Start from DefaultConfig.
@@ -80,6 +82,8 @@ type Row struct {
 	Spread float64 `json:"spread"` // per element, in units of the data
 	// Diversity is the spread of one-step samples over that of the ODE's, its root mean square over the contexts.
 	Diversity float64 `json:"diversity"`
+	// Exact is the spread of one-step samples over that of the exact posteriors, where these are known; 0 otherwise.
+	Exact float64 `json:"exact,omitempty"`
 	// Mean is how far the mean of one-step samples is from the denoiser D_t(x) of the drift, per element, what the number of draws explains taken off in quadrature.
 	Mean float64 `json:"mean"`
 	// Drift is E|v_{t,t}(x; 0, .) - b_t(x)|² over the variance of the reference drift b, 0 where there is none.
@@ -96,7 +100,7 @@ func (r Row) finite() bool {
 			return false
 		}
 	}
-	return !bad(r.Spread) && r.Spread > 0 && !bad(r.Diversity) && !bad(r.Mean) && !bad(r.Drift)
+	return !bad(r.Spread) && r.Spread > 0 && !bad(r.Diversity) && !bad(r.Exact) && !bad(r.Mean) && !bad(r.Drift)
 }
 
 // worst returns the largest entry of Consistency, and where it is.
@@ -114,7 +118,7 @@ func (r Row) worst() (value, s, u float64) {
 
 // Finding is something that is wrong.
 type Finding struct {
-	// Name is not finite, collapse, overspread, mean, drift or consistency.
+	// Name is not finite, collapse, overspread, mean, drift, consistency, steering or tuning.
 	Name string `json:"name"`
 	// What was seen, and what to Try.
 	What string `json:"what"`
@@ -138,6 +142,8 @@ type Subject struct {
 	Data []float32
 	// Drift is what the map's extracted drift and posterior means are compared with: its teacher, or a flow that it was distilled from. nil: the map's own.
 	Drift mfm.Drift
+	// Exact returns the exact posterior's root mean square deviation per element given x_t, where it is known; nil otherwise.
+	Exact func(t float64, x []float64) float64
 }
 
 // Map looks at a map.
@@ -183,12 +189,24 @@ func Map(ctx context.Context, b compute.Backend, s Subject, c Config) (*Report, 
 		if err != nil {
 			return nil, fmt.Errorf("looking at t = %g: %w", t, err)
 		}
-		state = out[1]
+		state = out[2]
 		row := Row{T: t, Spread: math.Sqrt(float64(v[0])), Diversity: math.Sqrt(float64(v[1] / v[0]))}
 		sampling := float64(v[1]) / float64(c.Draws)
 		row.Mean = math.Sqrt(max(float64(v[2])-sampling, 0)) / row.Spread
 		if v[4] > 0 {
 			row.Drift = float64(v[3] / v[4])
+		}
+		if s.Exact != nil {
+			x, err := tensors.CopyFlatData[float32](out[1])
+			if err != nil {
+				return nil, fmt.Errorf("looking at t = %g: %w", t, err)
+			}
+			square := 0.0
+			for _, x := range mfm.Rows(x, elements) {
+				spread := s.Exact(t, x)
+				square += spread * spread / float64(c.Contexts)
+			}
+			row.Exact = math.Sqrt(float64(v[1]) / square)
 		}
 		for i := range c.Grid {
 			line := make([]float64, c.Grid)
@@ -219,7 +237,7 @@ func (s Subject) contexts(rng *mfm.RNG, t, data *Node) (time, x *Node) {
 	return time, mfm.StateAt(s.Map.Interpolant, batch.Every(time, data), rng.Normal(data.Shape()), data)
 }
 
-// look returns mean squares per element: of the ODE's deviation, of the one-step samples', of the means' distance, of the drifts' distance and of the reference drift's deviation.
+// look returns the contexts, and mean squares per element: of the ODE's deviation, of the one-step samples', of the means' distance, of the drifts' distance and of the reference drift's deviation.
 func (s Subject) look(c Config, rngState, t, data *Node) []*Node {
 	rng := &mfm.RNG{State: rngState}
 	scope := s.Store.Scope(s.Scope)
@@ -245,7 +263,7 @@ func (s Subject) look(c Config, rngState, t, data *Node) []*Node {
 	centred := Sub(b, ReduceAndKeep(b, ReduceMean, 0))
 	off := ReduceAllMean(Square(Sub(extracted(at, x, nil), b)))
 	figures := []*Node{ode, own, ReduceAllMean(Square(Sub(mean, denoised))), off, ReduceAllMean(Square(centred))}
-	return []*Node{ConvertDType(Stack(figures, 0), dtypes.Float32), rng.State}
+	return []*Node{ConvertDType(Stack(figures, 0), dtypes.Float32), ConvertDType(x, dtypes.Float32), rng.State}
 }
 
 // compose returns the mean square per element of X_{s,u} - X_{m,u}(X_{s,m}) with m in the middle, at states Ī_s of the contexts' own data.
@@ -281,13 +299,22 @@ func findings(rows []Row, l Limits) []Finding {
 			out = append(out, Finding{name, fmt.Sprintf("%s (t = %s)", text(*most), strings.Join(where, ", ")), try})
 		}
 	}
-	add("collapse", "train longer, use more data rows on the diagonal (diagonal_share), or a loss with a teacher; look whether the ODE's samples are spread", func(r Row) bool { return r.Diversity < 1-l.Diversity },
+	// Beside the exact posteriors where these are known, otherwise beside the ODE's samples, which share the drift's errors.
+	diversity := func(r Row) (ratio float64, of string) {
+		if r.Exact > 0 {
+			return r.Exact, "the exact posteriors'"
+		}
+		return r.Diversity, "the ODE's"
+	}
+	add("collapse", "train longer, use more data rows on the diagonal (diagonal_share), or a loss with a teacher; look whether the ODE's samples are spread", func(r Row) bool { v, _ := diversity(r); return v < 1-l.Diversity },
 		func(r Row) string {
-			return fmt.Sprintf("one-step samples have %.2f of the spread of the ODE's: the map does not listen to its noise", r.Diversity)
+			v, of := diversity(r)
+			return fmt.Sprintf("one-step samples have %.2f of the spread of %s: the map does not listen to its noise", v, of)
 		})
-	add("overspread", "train longer, or take several steps of the map", func(r Row) bool { return r.Diversity > 1+l.Diversity },
+	add("overspread", "train longer, or take several steps of the map", func(r Row) bool { v, _ := diversity(r); return v > 1+l.Diversity },
 		func(r Row) string {
-			return fmt.Sprintf("one-step samples have %.2f times the spread of the ODE's: the long step misses what the short ones know", r.Diversity)
+			v, of := diversity(r)
+			return fmt.Sprintf("one-step samples have %.2f times the spread of %s: the long step misses what the short ones know", v, of)
 		})
 	add("mean", "the consistency loss is not converged: train longer or give it more rows; where the drift is another model's, distil from that one", func(r Row) bool { return r.Mean > l.Mean },
 		func(r Row) string {
@@ -305,6 +332,20 @@ func findings(rows []Row, l Limits) []Finding {
 	return out
 }
 
+// AddSteering adds what the series of a steered run show, whose estimator draws n samples a state; see [steer.Series].
+func (r *Report) AddSteering(s steer.Series, t steer.Thresholds, n int) {
+	for _, w := range s.Warnings(t, n) {
+		r.Findings = append(r.Findings, Finding{"steering", w, "look at the run's series (steer.Series) from there on, and at methods without a gradient, such as mfm-gf"})
+	}
+}
+
+// AddTuning adds what looks at a drift that was tuned show, whose target has the given spread, 0 where that is not known; see [tune.Collapse].
+func (r *Report) AddTuning(looks []tune.Look, target float64) {
+	if text := tune.Collapse(looks, target); text != "" {
+		r.Findings = append(r.Findings, Finding{"tuning", text, "go back to the last checkpoint before the spread fell"})
+	}
+}
+
 // Has reports whether there is a finding of that name.
 func (r *Report) Has(name string) bool {
 	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Name == name })
@@ -313,10 +354,14 @@ func (r *Report) Has(name string) bool {
 // Text returns the report as text: a table, and the findings in words.
 func (r *Report) Text() string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "%6s %10s %10s %10s %10s %12s\n", "t", "spread", "diversity", "mean off", "drift off", "consistency")
+	fmt.Fprintf(&s, "%6s %10s %10s %10s %10s %10s %12s\n", "t", "spread", "diversity", "by exact", "mean off", "drift off", "consistency")
 	for _, row := range r.Rows {
 		worst, _, _ := row.worst()
-		fmt.Fprintf(&s, "%6g %10.4f %10.3f %10.3f %10.4f %12.3f\n", row.T, row.Spread, row.Diversity, row.Mean, row.Drift, worst)
+		exact := "-"
+		if row.Exact > 0 {
+			exact = fmt.Sprintf("%.3f", row.Exact)
+		}
+		fmt.Fprintf(&s, "%6g %10.4f %10.3f %10s %10.3f %10.4f %12.3f\n", row.T, row.Spread, row.Diversity, exact, row.Mean, row.Drift, worst)
 	}
 	if len(r.Findings) == 0 {
 		s.WriteString("Nothing is out of its limits.\n")

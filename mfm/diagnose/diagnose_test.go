@@ -15,6 +15,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/tune"
 )
 
 // subject is the exact map of a Gaussian, with something done to its network's output.
@@ -90,6 +92,48 @@ func TestFindings(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Where map and drift have collapsed alike, the exact posteriors show it, and nothing else does.
+func TestExact(t *testing.T) {
+	shrink := func(by float64) func(_ *model.Scope, in nn.Inputs) *Node {
+		return func(_ *model.Scope, in nn.Inputs) *Node { return MulScalar(in.Xbar, -by) }
+	}
+	for name, c := range map[string]struct {
+		by       float64
+		collapse bool
+	}{"exact": {0, false}, "shrunk": {0.7, true}} {
+		s := subject(t, shrink(c.by))
+		s.Drift = nil
+		law, err := gmm.New([]float64{1}, [][]float64{{0.4, -0.7}}, [][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Exact = func(at float64, x []float64) float64 { return law.Posterior(mfm.Linear{}, at, x).Spread() }
+		r := report(t, s)
+		if r.Has("collapse") != c.collapse {
+			t.Errorf("%s: collapse found is %t:\n%s", name, !c.collapse, r.Text())
+		}
+		s.Exact = nil
+		if r := report(t, s); r.Has("collapse") {
+			t.Errorf("%s: beside its own ODE the map has collapsed:\n%s", name, r.Text())
+		}
+	}
+}
+
+// What a steered run and a tuning show of themselves is in the report, with what to try.
+func TestAdded(t *testing.T) {
+	r := &diagnose.Report{}
+	r.AddSteering(steer.Series{Times: []float64{0, 0.5}, Ratio: []float64{1, 2}, Effective: []float64{4, 4}}, steer.DefaultThresholds(), 8)
+	r.AddTuning([]tune.Look{{Spread: 1}, {Spread: 1}, {Spread: 0.9}}, 1)
+	if len(r.Findings) > 0 {
+		t.Errorf("healthy runs have findings:\n%s", r.Text())
+	}
+	r.AddSteering(steer.Series{Times: []float64{0, 0.5}, Ratio: []float64{1, 200}, Effective: []float64{4, 4}}, steer.DefaultThresholds(), 8)
+	r.AddTuning([]tune.Look{{Spread: 1}, {Spread: 0.5}, {Spread: 0.1}}, 1)
+	if !r.Has("steering") || !r.Has("tuning") || strings.Count(r.Text(), "Try this: ") != 2 {
+		t.Errorf("an explosion and a collapse make this:\n%s", r.Text())
 	}
 }
 

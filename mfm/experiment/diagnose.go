@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,11 +14,24 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/figure"
+	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/tune"
 )
 
-// DiagnoseGMM looks at the map of the run in dir, beside the drift of its mixture.
-func DiagnoseGMM(ctx context.Context, b compute.Backend, dir string, c diagnose.Config) (*diagnose.Report, error) {
-	if err := c.Validate(); err != nil {
+// DiagnoseOptions say what is looked at beside the map itself.
+type DiagnoseOptions struct {
+	diagnose.Config
+	// Reward, as [reward.Parse] reads it, has a few samples steered to it by MFM-GF, and what the run warns of is in the report. nil: none.
+	Reward json.RawMessage
+	// Judge and Second are the classifiers' folders of steered images, see [DigitsSteeringConfig].
+	Judge, Second string
+	// Tuned is the folder of a drift that was tuned from this map, of which what was seen while it was tuned is in the report; empty: none.
+	Tuned string
+}
+
+// DiagnoseGMM looks at the map of the run in dir, beside the drift and the posteriors of its mixture.
+func DiagnoseGMM(ctx context.Context, b compute.Backend, dir string, o DiagnoseOptions) (*diagnose.Report, error) {
+	if err := o.Config.Validate(); err != nil {
 		return nil, err
 	}
 	e, store, err := OpenGMM(dir)
@@ -25,17 +39,50 @@ func DiagnoseGMM(ctx context.Context, b compute.Backend, dir string, c diagnose.
 		return nil, err
 	}
 	var flat []float32
-	for _, x := range e.Config.Mixture.Sample(rand.New(rand.NewPCG(uint64(c.Seed), 23)), c.Contexts) {
+	for _, x := range e.Config.Mixture.Sample(rand.New(rand.NewPCG(uint64(o.Seed), 23)), o.Contexts) {
 		for _, v := range x {
 			flat = append(flat, float32(v))
 		}
 	}
-	return diagnose.Map(ctx, b, diagnose.Subject{Map: e.Map, Store: store, Scope: mfm.WeightsScope, Shape: e.Shape(), Data: flat, Drift: e.Teacher()}, c)
+	exact := func(t float64, x []float64) float64 {
+		return e.Config.Mixture.Posterior(e.Map.Interpolant, t, x).Spread()
+	}
+	report, err := diagnose.Map(ctx, b, diagnose.Subject{Map: e.Map, Store: store, Scope: mfm.WeightsScope, Shape: e.Shape(), Data: flat, Drift: e.Teacher(), Exact: exact}, o.Config)
+	if err != nil {
+		return nil, err
+	}
+	if o.Reward != nil {
+		s, err := NewRewardSteering(dir, nil, o.Reward)
+		if err != nil {
+			return nil, err
+		}
+		c := lookedAt(100, 256)
+		_, run, err := s.Draw(ctx, b, c)
+		if err != nil {
+			return nil, err
+		}
+		report.AddSteering(run.Series, steer.DefaultThresholds(), c.N)
+	}
+	if o.Tuned != "" {
+		t, tuned, err := OpenGMMTuning(o.Tuned, dir)
+		if err != nil {
+			return nil, err
+		}
+		report.AddTuning(tuned.Looks, t.Target.Spread())
+	}
+	return report, nil
 }
 
-// DiagnoseDigits looks at the map of the run in dir, on the first of images, which should be held-out ones.
-func DiagnoseDigits(ctx context.Context, b compute.Backend, dir string, train, heldOut *data.Images, c diagnose.Config) (*diagnose.Report, error) {
-	if err := c.Validate(); err != nil {
+// lookedAt is the steered run that a report shows.
+func lookedAt(steps, samples int) SteerCell {
+	c := SteerCell{Method: "mfm-gf", N: 16, Samples: samples, Config: steer.DefaultConfig(), Baseline: steer.MeanBaseline}
+	c.Config.Steps = steps
+	return c
+}
+
+// DiagnoseDigits looks at the map of the run in dir, on the first of the held-out images.
+func DiagnoseDigits(ctx context.Context, b compute.Backend, dir string, train, heldOut *data.Images, o DiagnoseOptions) (*diagnose.Report, error) {
+	if err := o.Config.Validate(); err != nil {
 		return nil, err
 	}
 	e, store, err := OpenDigits(dir, train)
@@ -45,7 +92,33 @@ func DiagnoseDigits(ctx context.Context, b compute.Backend, dir string, train, h
 	if e.Config.Network.Classes > 0 {
 		return nil, fmt.Errorf("run %s: the map has classes: only one without is looked at", dir)
 	}
-	return diagnose.Map(ctx, b, diagnose.Subject{Map: e.Map, Store: store, Scope: mfm.WeightsScope, Shape: e.Shape(), Data: heldOut.Float32()}, c)
+	report, err := diagnose.Map(ctx, b, diagnose.Subject{Map: e.Map, Store: store, Scope: mfm.WeightsScope, Shape: e.Shape(), Data: heldOut.Float32()}, o.Config)
+	if err != nil {
+		return nil, err
+	}
+	if o.Reward != nil {
+		s, err := NewDigitsSteering(b, DigitsSteeringConfig{Map: dir, Reward: o.Reward, Judge: o.Judge, Second: o.Second}, train)
+		if err != nil {
+			return nil, err
+		}
+		c := lookedAt(25, 16)
+		_, run, err := s.Draw(ctx, b, c)
+		if err != nil {
+			return nil, err
+		}
+		report.AddSteering(run.Series, steer.DefaultThresholds(), c.N)
+	}
+	if o.Tuned != "" {
+		var looks []tune.Look
+		if err := readLooks(o.Tuned, &looks); err != nil {
+			return nil, err
+		}
+		if len(looks) == 0 {
+			return nil, fmt.Errorf("run %s: there are no looks at a tuned drift in it: name the folder of a tuning", o.Tuned)
+		}
+		report.AddTuning(looks, 0)
+	}
+	return report, nil
 }
 
 // WriteReport writes a report to a folder: report.json, report.txt, and its figures as PNG.

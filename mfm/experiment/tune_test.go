@@ -194,11 +194,21 @@ func TestDiagnoseGMM(t *testing.T) {
 	backendtest.NeedLoops(t, b)
 	c := diagnose.DefaultConfig()
 	c.Grid = 4
-	report, err := experiment.DiagnoseGMM(t.Context(), b, smallMap, c)
+	raw := json.RawMessage(`{"kind": "linear_gaussian", "a": [[1.2, -0.8]], "y": [-1], "sigma": 0.02}`)
+	report, err := experiment.DiagnoseGMM(t.Context(), b, smallMap, experiment.DiagnoseOptions{Config: c, Reward: raw})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(report.Findings) > 0 {
+	for _, r := range report.Rows {
+		if math.Abs(r.Exact-1) > 0.15 {
+			t.Errorf("at t = %g one-step samples have %.2f of the exact spread", r.T, r.Exact)
+		}
+	}
+	// Of sixteen draws for a reward this narrow hardly one counts near noise, which the steered run says.
+	if !report.Has("steering") {
+		t.Errorf("the steered run warns of nothing:\n%s", report.Text())
+	}
+	if len(report.Findings) > 1 {
 		t.Errorf("the shipped map has findings:\n%s", report.Text())
 	}
 	dir := t.TempDir()

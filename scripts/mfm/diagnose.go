@@ -14,14 +14,16 @@ import (
 // diagnoseFlags are the flags of a look at a map.
 type diagnoseFlags struct {
 	*flags
-	checkpoint, out *string
-	settings        settings
+	checkpoint, out, reward, tuned *string
+	settings                       settings
 }
 
 func newDiagnoseFlags(command string) *diagnoseFlags {
 	f := &diagnoseFlags{flags: newFlags(command).withBackend().withJSON()}
 	f.checkpoint = f.String("checkpoint", "", "`folder` of the run whose map is looked at (required)")
 	f.out = f.String("out", "", "`folder` for the report as JSON, text and figures (default: it is only printed)")
+	f.reward = f.String("reward", "", "`name` of a reward, as mfm steer takes it, to which some samples are steered (default: none)")
+	f.tuned = f.String("tuned", "", "`folder` of a drift that was tuned from the map (default: none)")
 	f.settings.add(f.flags,
 		option{name: "times", path: "times", usage: "`t` of the contexts, numbers in (0, 1) separated by commas", read: list},
 		option{name: "contexts", path: "contexts", usage: "`number` of contexts at each t"},
@@ -35,13 +37,22 @@ func newDiagnoseFlags(command string) *diagnoseFlags {
 func diagnoseGMM(ctx context.Context, s *shell, args []string) error {
 	f := newDiagnoseFlags("diagnose gmm")
 	return f.run(s, args, diagnose.DefaultConfig(), func(b compute.Backend, c diagnose.Config) (*diagnose.Report, error) {
-		return experiment.DiagnoseGMM(ctx, b, *f.checkpoint, c)
+		o := experiment.DiagnoseOptions{Config: c, Tuned: *f.tuned}
+		if *f.reward != "" {
+			var err error
+			if o.Reward, err = mixtureRewardJSON(*f.reward); err != nil {
+				return nil, invalid{err}
+			}
+		}
+		return experiment.DiagnoseGMM(ctx, b, *f.checkpoint, o)
 	})
 }
 
 func diagnoseDigits(ctx context.Context, s *shell, args []string) error {
 	f := newDiagnoseFlags("diagnose digits")
 	folder := f.String("data", "", "`folder` of IDX files, the images that the map was trained on (default: those that the run names)")
+	judge := f.String("judge", "", "`folder` of the run of a classifier of clean images, which a reward by name is made of (required with a reward)")
+	second := f.String("second", "", "`folder` of the run of another one (required with a reward)")
 	config := diagnose.DefaultConfig()
 	config.Contexts, config.Draws, config.Steps, config.Grid = 8, 16, 8, 4
 	return f.run(s, args, config, func(b compute.Backend, c diagnose.Config) (*diagnose.Report, error) {
@@ -52,7 +63,16 @@ func diagnoseDigits(ctx context.Context, s *shell, args []string) error {
 		if err != nil {
 			return nil, invalid{err}
 		}
-		return experiment.DiagnoseDigits(ctx, b, *f.checkpoint, train, heldOut, c)
+		o := experiment.DiagnoseOptions{Config: c, Tuned: *f.tuned, Judge: *judge, Second: *second}
+		if *f.reward != "" {
+			if *judge == "" || *second == "" {
+				return nil, invalidf("--judge and --second are missing: a reward on images needs both")
+			}
+			if o.Reward, err = imageRewardJSON(*f.reward, *judge); err != nil {
+				return nil, invalid{err}
+			}
+		}
+		return experiment.DiagnoseDigits(ctx, b, *f.checkpoint, train, heldOut, o)
 	})
 }
 

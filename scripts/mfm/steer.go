@@ -154,6 +154,15 @@ type gridProblem[R any] struct {
 	run   func(context.Context, compute.Backend, experiment.SteerCell) (R, error)
 }
 
+// mixtureRewardJSON is rewardJSON with the paper's reward of a mixture by name.
+func mixtureRewardJSON(text string) (json.RawMessage, error) {
+	if text != "paper" {
+		return rewardJSON(text)
+	}
+	r := experiment.PaperReward()
+	return json.Marshal(map[string]any{"kind": "linear_gaussian", "a": r.A, "y": r.Y, "sigma": r.Sigma})
+}
+
 // rewardJSON returns the reward that a flag's text gives as JSON: the object itself, or what is in the file of that name.
 func rewardJSON(text string) (json.RawMessage, error) {
 	if strings.HasPrefix(strings.TrimSpace(text), "{") {
