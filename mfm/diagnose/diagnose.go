@@ -354,7 +354,9 @@ func (r *Report) Has(name string) bool {
 // Text returns the report as text: a table, and the findings in words.
 func (r *Report) Text() string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "%6s %10s %10s %10s %10s %10s %12s\n", "t", "spread", "diversity", "by exact", "mean off", "drift off", "consistency")
+	if len(r.Rows) > 0 {
+		fmt.Fprintf(&s, "%6s %10s %10s %10s %10s %10s %12s\n", "t", "spread", "diversity", "by exact", "mean off", "drift off", "consistency")
+	}
 	for _, row := range r.Rows {
 		worst, _, _ := row.worst()
 		exact := "-"

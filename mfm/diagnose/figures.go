@@ -26,8 +26,18 @@ func (r *Report) lines(theme figure.Theme) *figure.Figure {
 	}
 	left, right := fig.Panel(0, 0), fig.Panel(0, 1)
 	room := 1.6 * r.Config.Limits.Diversity
-	left.Y = figure.Axis{Label: "spread of one-step samples over the ODE's", Range: [2]float64{min(1-room, 0.95*slices.Min(diversity)), max(1+room, 1.05*slices.Max(diversity))}}
-	left.Add(figure.Line{Name: "diversity", X: t, Y: diversity, Markers: true})
+	exact := figure.Line{Name: "over the exact posteriors'", Markers: true}
+	for _, row := range r.Rows {
+		if row.Exact > 0 {
+			exact.X, exact.Y = append(exact.X, row.T), append(exact.Y, row.Exact)
+		}
+	}
+	all := slices.Concat(diversity, exact.Y)
+	left.Y = figure.Axis{Label: "spread of one-step samples", Range: [2]float64{min(1-room, 0.95*slices.Min(all)), max(1+room, 1.05*slices.Max(all))}}
+	left.Add(figure.Line{Name: "over that of the ODE's", X: t, Y: diversity, Markers: true})
+	if len(exact.X) > 0 {
+		left.Add(exact)
+	}
 	left.Add(figure.HLine{Y: 1 - r.Config.Limits.Diversity, Label: "collapsed", Below: true}, figure.HLine{Y: 1 + r.Config.Limits.Diversity, Label: "spread too far"})
 	right.Y = figure.Axis{Label: "error, posterior spreads", Range: [2]float64{0, math.NaN()}}
 	right.Add(figure.Line{Name: "mean against the denoiser", X: t, Y: mean, Markers: true}, figure.Line{Name: "worst step against its halves", X: t, Y: consistency, Markers: true})
@@ -37,7 +47,7 @@ func (r *Report) lines(theme figure.Theme) *figure.Figure {
 			break
 		}
 	}
-	fig.Caption = "What a map says of itself, without a closed form."
+	fig.Caption = "What a map says of itself."
 	return fig
 }
 
