@@ -76,7 +76,7 @@ func (s *DigitsSteering) judge(row *DigitsSteeringRow, samples []float32, lambda
 		l2 := floats.Distance(shares, target, 2)
 		if i == 0 {
 			row.Classes, row.Target, row.L2 = shares, target, l2
-			row.L2Floor = math.Sqrt((1 - floats.Dot(target, target)) / float64(len(probabilities)))
+			row.L2Floor = math.Sqrt(max(1-floats.Dot(target, target), 0) / float64(len(probabilities))) // rounding may leave less than none
 			continue
 		}
 		row.Second, row.L2Second = shares, l2

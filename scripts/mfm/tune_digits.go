@@ -40,7 +40,11 @@ func tuneDigits(ctx context.Context, s *shell, args []string) error {
 	if err != nil {
 		return invalid{err}
 	}
-	configs, err := f.configs(func(string) experiment.TuneConfig { return experiment.DefaultDigitsTuneConfig() })
+	configs, err := f.configs(func(method string) experiment.TuneConfig {
+		c := experiment.DefaultDigitsTuneConfig()
+		c.Tilted = method != "reward-weighted" // which weighs its data itself
+		return c
+	})
 	if err != nil {
 		return invalid{err}
 	}
