@@ -48,11 +48,14 @@ func (e *GMM) trainAndDraw(ctx context.Context, b compute.Backend, o RunOptions)
 	return draw, seconds, err
 }
 
-// OpenGMM returns the experiment of the run in dir, and a store with its map's weights in [mfm.WeightsScope].
+// OpenGMM returns the experiment of the run in dir, a training or a distillation ([GMMTuning.Distill]), and a store with its map's weights in [mfm.WeightsScope].
 func OpenGMM(dir string) (*GMM, *model.Store, error) {
-	manifest, err := readManifest(dir, KindGMM)
+	manifest, err := readManifest(dir, KindGMM, KindDistilledGMM)
 	if err != nil {
 		return nil, nil, err
+	}
+	if manifest.Kind == KindDistilledGMM {
+		return openDistilled(dir, manifest)
 	}
 	var config GMMConfig
 	if err := decodeStrict(manifest.Config, &config); err != nil {

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gomlx/gomlx/ml/model"
@@ -194,7 +196,7 @@ func exportWeights(t *mfm.Trainer, o RunOptions) error {
 }
 
 // readManifest returns the manifest of the run in dir, of the given kind.
-func readManifest(dir, kind string) (Manifest, error) {
+func readManifest(dir string, kinds ...string) (Manifest, error) {
 	var m Manifest
 	raw, err := os.ReadFile(filepath.Join(dir, configFile))
 	if err != nil {
@@ -203,8 +205,8 @@ func readManifest(dir, kind string) (Manifest, error) {
 	if err := decodeStrict(raw, &m); err != nil {
 		return m, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
 	}
-	if m.Kind != kind {
-		return m, fmt.Errorf("run %s is of kind %q, want %q", dir, m.Kind, kind)
+	if !slices.Contains(kinds, m.Kind) {
+		return m, fmt.Errorf("run %s is of kind %q, want %q", dir, m.Kind, strings.Join(kinds, " or "))
 	}
 	return m, nil
 }

@@ -2,16 +2,35 @@ package experiment
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"path"
+	"path/filepath"
 
 	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/tune"
 )
+
+// KindDistilledGMM is the kind of a run that distilled a tuned drift into a map.
+const KindDistilledGMM = "distilled-gmm"
+
+// gaussianFile keeps the parametrization of such a run, which is fitted to samples.
+const gaussianFile = "gaussian.json"
+
+// distilledManifest is the configuration that such a run's manifest has.
+type distilledManifest struct {
+	Base    string       `json:"base"`    // hashes of the weights of the teacher's base,
+	Teacher string       `json:"teacher"` // and of what was tuned on it
+	Target  *gmm.Mixture `json:"target"`  // the law that the map should have: nothing of it is used in training
+	DistillConfig
+}
 
 // DistillConfig says how a tuned drift is distilled into a meta flow map of its own.
 type DistillConfig struct {
@@ -59,9 +78,15 @@ func (t *GMMTuning) Distill(ctx context.Context, b compute.Backend, r *TuneResul
 		return nil, nil, err
 	}
 	dim := t.Target.Dim()
-	if e.Map.Parametrization, err = mfm.FitGaussian(mfm.Rows(flat, dim)); err != nil {
+	g, err := keptGaussian(o.Dir)
+	if errors.Is(err, os.ErrNotExist) {
+		g, err = mfm.FitGaussian(mfm.Rows(flat, dim))
+	}
+	if err != nil {
 		return nil, nil, err
 	}
+	e.Map.Parametrization = g
+	o.claimed = func(dir string) error { return writeJSON(filepath.Join(dir, gaussianFile), g) }
 	source, err := mfm.DataSet(tensors.FromFlatDataAndDimensions(flat, c.Samples, dim), nil)
 	if err != nil {
 		return nil, nil, err
@@ -78,12 +103,8 @@ func (t *GMMTuning) Distill(ctx context.Context, b compute.Backend, r *TuneResul
 	if teacher, err = tune.Restore(trainer.Store(), path.Join(mfm.DataScope, "tuned"), t.network, r.weights, base.Drift); err != nil {
 		return nil, nil, err
 	}
-	made := struct {
-		Base    string `json:"base"`    // hashes of the weights of the teacher's base,
-		Teacher string `json:"teacher"` // and of what was tuned on it
-		DistillConfig
-	}{baseHash, teacherHash, c}
-	if err := Run(ctx, trainer, "distilled-gmm", made, o); err != nil {
+	made := distilledManifest{baseHash, teacherHash, t.Target, c}
+	if err := Run(ctx, trainer, KindDistilledGMM, made, o); err != nil {
 		return nil, nil, err
 	}
 	store, err := trained(trainer)
@@ -92,4 +113,39 @@ func (t *GMMTuning) Distill(ctx context.Context, b compute.Backend, r *TuneResul
 	}
 	draw, err := e.Drawer(b, store, mfm.WeightsScope, mfm.DefaultSamplerConfig())
 	return e, draw, err
+}
+
+// keptGaussian returns the parametrization that a run in dir keeps. Its error wraps [os.ErrNotExist] where there is none.
+func keptGaussian(dir string) (*mfm.Gaussian, error) {
+	if dir == "" {
+		return nil, os.ErrNotExist
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, gaussianFile))
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", dir, err)
+	}
+	g := new(mfm.Gaussian)
+	if err := decodeStrict(raw, g); err != nil {
+		return nil, fmt.Errorf("run %s: %s: %w", dir, gaussianFile, err)
+	}
+	return g, g.Validate()
+}
+
+// openDistilled is [OpenGMM] of a distillation: the experiment's mixture is the exact target.
+func openDistilled(dir string, m Manifest) (*GMM, *model.Store, error) {
+	var made distilledManifest
+	if err := decodeStrict(m.Config, &made); err != nil {
+		return nil, nil, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
+	}
+	config := made.Map
+	config.Mixture = made.Target
+	e, err := NewGMM(config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
+	}
+	if e.Map.Parametrization, err = keptGaussian(dir); err != nil {
+		return nil, nil, err
+	}
+	store := model.NewStore()
+	return e, store, loadWeights(store, dir)
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/experiment"
 	"github.com/gomfm/gomfm/mfm/figure"
@@ -71,13 +72,26 @@ func TestGMMTuning(t *testing.T) {
 	distil := experiment.DefaultDistillConfig()
 	distil.Samples, distil.SamplerSteps = 2048, 20
 	distil.Map.Network.Width, distil.Map.Network.Depth, distil.Map.Train.Steps, distil.Map.Train.Batch = 16, 2, 20, 64
-	e, draw, err := g.Distill(t.Context(), b, result, distil, experiment.RunOptions{})
+	own := t.TempDir()
+	e, draw, err := g.Distill(t.Context(), b, result, distil, experiment.RunOptions{Dir: own})
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := e.Evaluate(t.Context(), draw, experiment.EvaluateConfig{Times: []float64{0.5}, Contexts: 2, Samples: 256, Projections: 16, Seed: 1})
+	judge := experiment.EvaluateConfig{Times: []float64{0.5}, Contexts: 2, Samples: 256, Projections: 16, Seed: 1}
+	rows, err := e.Evaluate(t.Context(), draw, judge)
 	if err != nil {
 		t.Fatal(err)
+	}
+	// The run is a map like any other.
+	kept, weights, err := experiment.OpenGMM(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if draw, err = kept.Drawer(b, weights, mfm.WeightsScope, mfm.DefaultSamplerConfig()); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := kept.Evaluate(t.Context(), draw, judge); err != nil || found[0] != rows[0] {
+		t.Errorf("opened again: %+v, was %+v: %v", found, rows[0], err)
 	}
 	if !(rows[0].Excess < 3) || !(rows[0].Diversity > 0) {
 		t.Errorf("distilled: %+v", rows[0])

@@ -52,6 +52,7 @@ func commands() []command {
 		{"stress precision", "stress test: closed forms of such laws in float32, toward t = 1", stress("precision", experiment.PrecisionGrid)},
 		{"stress times", "stress test: samples of such laws by their exact drift, by grid of times", stress("times", experiment.TimesGrid)},
 		{"stress losses", "stress test: every loss for the same time, on mixtures and on digits", stressLosses},
+		{"tune distill", "distill a tuned drift of a mixture into a map of one step", tuneDistill},
 		{"diagnose gmm", "look at a map of a mixture and say what is wrong with it", diagnoseGMM},
 		{"diagnose digits", "look at a map of images and say what is wrong with it", diagnoseDigits},
 		{"bench", "measure the speed of a training step or of a steered run", bench},

@@ -49,8 +49,15 @@ func TestTuneGMM(t *testing.T) {
 	if again := run(); again[0].Seconds != rows[0].Seconds {
 		t.Error("a cell that was there was run again")
 	}
-	if runs, _ := filepath.Glob(filepath.Join(out, "run-*", "weights.safetensors")); len(runs) != 3 {
-		t.Errorf("%d tuned networks are kept, want 3", len(runs))
+	runs, _ := filepath.Glob(filepath.Join(out, "run-*", "weights.safetensors"))
+	if len(runs) != 3 {
+		t.Fatalf("%d tuned networks are kept, want 3", len(runs))
+	}
+	// What was tuned is distilled into a map, which is a checkpoint like any other.
+	distilled := filepath.Join(out, "distilled")
+	must(t, "tune", "distill", "--checkpoint", filepath.Dir(runs[0]), "--base", smallMap, "--out", distilled, "--samples", "512", "--sampler-steps", "8", "--steps", "3", "--batch", "32", "--set", "map.network.width=8", "--json")
+	if rows := decode[[]experiment.PosteriorRow](t, must(t, "eval", "gmm", "--checkpoint", distilled, "--times", "0.5", "--contexts", "2", "--samples", "64", "--json")); len(rows) != 1 || !(rows[0].SW2 > 0) {
+		t.Errorf("the distilled map is judged as %+v", rows)
 	}
 }
 
