@@ -41,9 +41,6 @@ func TestCanonical(t *testing.T) {
 					}
 				}
 				for _, n := range of {
-					if n.Type() != NodeTypeConvGeneral {
-						continue
-					}
 					before := len(x.Graph().Nodes())
 					out = append(out, n, Canonical(n, n.Inputs()...))
 					for _, made := range x.Graph().Nodes()[before:] {

@@ -126,8 +126,8 @@ func moveGroups(x *Node, groups, from, to int) *Node {
 }
 
 // Canonical returns n with other inputs, as [Node.CloneWithInputs] does, and a convolution among them in the one form that XLA's fast CPU code takes: axes [batch, spatial, channels], kernels
-// [spatial, in, out], zeros between the elements of a dilated input put there beforehand. XLA brings convolutions into this form itself, but not those in the body of a While, where a gradient's would run
-// six times slower.
+// [spatial, in, out], zeros between the elements of a dilated input put there beforehand. XLA brings convolutions into this form itself, but not those in the body of a While, where a gradient's would
+// be left to plain loops.
 func Canonical(n *Node, inputs ...*Node) *Node {
 	if n.Type() != NodeTypeConvGeneral {
 		return n.CloneWithInputs(inputs...)

@@ -335,7 +335,7 @@ func findings(rows []Row, l Limits) []Finding {
 // AddSteering adds what the series of a steered run show, whose estimator draws n samples a state; see [steer.Series].
 func (r *Report) AddSteering(s steer.Series, t steer.Thresholds, n int) {
 	for _, w := range s.Warnings(t, n) {
-		r.Findings = append(r.Findings, Finding{"steering", w, "look at the run's series (steer.Series) from there on, and at methods without a gradient, such as mfm-gf"})
+		r.Findings = append(r.Findings, Finding{"steering", w, "look at the run's series (steer.Series) from there on, with more steps, more draws or a smaller λ"})
 	}
 }
 

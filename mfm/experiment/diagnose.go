@@ -25,7 +25,7 @@ type DiagnoseOptions struct {
 	Reward json.RawMessage
 	// Judge and Second are the classifiers' folders of steered images, see [DigitsSteeringConfig].
 	Judge, Second string
-	// Tuned is the folder of a drift that was tuned from this map, of which what was seen while it was tuned is in the report; empty: none.
+	// Tuned is the folder of a drift that was tuned from this map, of which what was seen while it was tuned is in the report; empty: none. Of images, Reward must be what it was tuned to.
 	Tuned string
 }
 
@@ -47,7 +47,11 @@ func DiagnoseGMM(ctx context.Context, b compute.Backend, dir string, o DiagnoseO
 	exact := func(t float64, x []float64) float64 {
 		return e.Config.Mixture.Posterior(e.Map.Interpolant, t, x).Spread()
 	}
-	report, err := diagnose.Map(ctx, b, diagnose.Subject{Map: e.Map, Store: store, Scope: mfm.WeightsScope, Shape: e.Shape(), Data: flat, Drift: e.Teacher(), Exact: exact}, o.Config)
+	drift := e.Teacher()
+	if manifest, err := readManifest(dir, KindGMM, KindDistilledGMM); err != nil || manifest.Kind == KindDistilledGMM {
+		drift = nil // the mixture is the exact target then, not what the map was distilled from
+	}
+	report, err := diagnose.Map(ctx, b, diagnose.Subject{Map: e.Map, Store: store, Scope: mfm.WeightsScope, Shape: e.Shape(), Data: flat, Drift: drift, Exact: exact}, o.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -96,28 +100,41 @@ func DiagnoseDigits(ctx context.Context, b compute.Backend, dir string, train, h
 	if err != nil {
 		return nil, err
 	}
-	if o.Reward != nil {
-		s, err := NewDigitsSteering(b, DigitsSteeringConfig{Map: dir, Reward: o.Reward, Judge: o.Judge, Second: o.Second}, train)
-		if err != nil {
-			return nil, err
+	if o.Reward == nil {
+		if o.Tuned != "" {
+			return nil, fmt.Errorf("run %s: give the reward that it was tuned to, which says how far its samples should spread", o.Tuned)
 		}
-		c := lookedAt(25, 16)
-		_, run, err := s.Draw(ctx, b, c)
-		if err != nil {
-			return nil, err
-		}
-		report.AddSteering(run.Series, steer.DefaultThresholds(), c.N)
+		return report, nil
 	}
-	if o.Tuned != "" {
-		var looks []tune.Look
-		if err := readLooks(o.Tuned, &looks); err != nil {
-			return nil, err
-		}
-		if len(looks) == 0 {
-			return nil, fmt.Errorf("run %s: there are no looks at a tuned drift in it: name the folder of a tuning", o.Tuned)
-		}
-		report.AddTuning(looks, 0)
+	s, err := NewDigitsSteering(b, DigitsSteeringConfig{Map: dir, Reward: o.Reward, Judge: o.Judge, Second: o.Second}, train)
+	if err != nil {
+		return nil, err
 	}
+	c := lookedAt(25, 16)
+	_, run, err := s.Draw(ctx, b, c)
+	if err != nil {
+		return nil, err
+	}
+	report.AddSteering(run.Series, steer.DefaultThresholds(), c.N)
+	if o.Tuned == "" {
+		return report, nil
+	}
+	manifest, err := readManifest(o.Tuned, KindTunedDigits)
+	if err != nil {
+		return nil, err
+	}
+	var made digitsTuneManifest
+	if err := decodeStrict(manifest.Config, &made); err != nil {
+		return nil, fmt.Errorf("run %s: %s: %w", o.Tuned, configFile, err)
+	}
+	if made.Problem != s.Problem {
+		return nil, fmt.Errorf("run %s was tuned from another map, or to another reward", o.Tuned)
+	}
+	var looks []tune.Look
+	if err := readLooks(o.Tuned, &looks); err != nil {
+		return nil, err
+	}
+	report.AddTuning(looks, s.targetSpread(made.Tune.Lambda))
 	return report, nil
 }
 

@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -65,6 +66,9 @@ func (c EvaluateConfig) Validate() error {
 
 // Drawer draws n samples of the posterior p_{1|t}(.|x), [n][dim].
 type Drawer func(ctx context.Context, t float64, x []float64, n int) ([][]float64, error)
+
+// errNotFinite is the error of samples that are not.
+var errNotFinite = errors.New("samples are not finite: the map has diverged")
 
 // Evaluate returns a row for each time, of the posterior samples that draw gives.
 func (e *GMM) Evaluate(ctx context.Context, draw Drawer, config EvaluateConfig) ([]PosteriorRow, error) {
@@ -146,6 +150,9 @@ func (e *GMM) Drawer(b compute.Backend, store *model.Store, scope string, config
 		flat, err := sampler.Posterior(ctx, seed, t, context32, n, nil)
 		if err != nil {
 			return nil, err
+		}
+		if !finite(flat) {
+			return nil, errNotFinite
 		}
 		return mfm.Rows(flat, len(x)), nil
 	}, nil

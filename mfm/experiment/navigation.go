@@ -76,13 +76,10 @@ func (n Navigation) Model() (steer.Model, error) {
 		return steer.Model{}, err
 	}
 	ip := mfm.Linear{}
-	m := steer.FromMixture(law, ip)
-	m.Detached = false
-	m.Posterior = func(_ *mfm.RNG, eps, t, x *Node) *Node {
+	return steer.FromMixture(law, ip).WithPosterior(func(_ *mfm.RNG, eps, t, x *Node) *Node {
 		t = batch.Every(t, x)
 		return law.ConditionalFlowMapGraph(ip, ZerosLike(t), OnesLike(t), eps, t, x)
-	}
-	return m, nil
+	}), nil
 }
 
 // Reward returns r as a graph function.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/gmm"
 )
 
 // Kinds of runs, as their manifests say.
@@ -36,16 +37,36 @@ func (e *GMM) trainFrom(ctx context.Context, b compute.Backend, teacher mfm.Drif
 	return trained(t)
 }
 
-// trainAndDraw trains and returns the map's one-step posterior samples, and the seconds that the training took.
-func (e *GMM) trainAndDraw(ctx context.Context, b compute.Backend, o RunOptions) (draw Drawer, seconds float64, err error) {
+// trainAndJudge trains and evaluates the map's one-step posterior samples, of which watch is shown each set beside the exact posterior; nil: nobody. seconds are those of the training, of all sessions where the run keeps a log.
+func (e *GMM) trainAndJudge(ctx context.Context, b compute.Backend, o RunOptions, config EvaluateConfig, watch func(t float64, samples [][]float64, posterior *gmm.Mixture) error) (rows []PosteriorRow, seconds float64, err error) {
 	began := time.Now()
 	store, err := e.Train(ctx, b, o)
 	if err != nil {
 		return nil, 0, err
 	}
-	seconds = time.Since(began).Seconds()
-	draw, err = e.Drawer(b, store, mfm.WeightsScope, mfm.DefaultSamplerConfig())
-	return draw, seconds, err
+	seconds = trainingSeconds(o.Dir, began)
+	draw, err := e.Drawer(b, store, mfm.WeightsScope, mfm.DefaultSamplerConfig())
+	if err != nil {
+		return nil, seconds, err
+	}
+	rows, err = e.Evaluate(ctx, func(ctx context.Context, t float64, x []float64, n int) ([][]float64, error) {
+		samples, err := draw(ctx, t, x, n)
+		if err == nil && watch != nil {
+			err = watch(t, samples, e.Config.Mixture.Posterior(e.Map.Interpolant, t, x))
+		}
+		return samples, err
+	}, config)
+	return rows, seconds, err
+}
+
+// trainingSeconds returns the seconds of a run's training by its log, or since it began where nothing is kept.
+func trainingSeconds(dir string, began time.Time) float64 {
+	if dir != "" {
+		if log, err := ReadLog(dir); err == nil && len(log) > 0 {
+			return log[len(log)-1].Seconds
+		}
+	}
+	return time.Since(began).Seconds()
 }
 
 // OpenGMM returns the experiment of the run in dir, a training or a distillation ([GMMTuning.Distill]), and a store with its map's weights in [mfm.WeightsScope].

@@ -34,7 +34,7 @@ var ErrOtherRun = errors.New("another run")
 
 // Manifest is what a run's folder says about itself.
 type Manifest struct {
-	Kind    string          `json:"kind"`           // "gmm", "digits" or "classifier"
+	Kind    string          `json:"kind"`           // such as [KindGMM]
 	Command string          `json:"command"`        // that makes the run again
 	Data    string          `json:"data,omitempty"` // folder of the data; empty for what the package has
 	Init    string          `json:"init,omitempty"` // folder of the run whose weights this one began with; empty for random ones
@@ -195,7 +195,7 @@ func exportWeights(t *mfm.Trainer, o RunOptions) error {
 	return checkpoint.WriteWeights(filepath.Join(o.Dir, weightsFile), weights, metadata)
 }
 
-// readManifest returns the manifest of the run in dir, of the given kind.
+// readManifest returns the manifest of the run in dir, of one of the given kinds.
 func readManifest(dir string, kinds ...string) (Manifest, error) {
 	var m Manifest
 	raw, err := os.ReadFile(filepath.Join(dir, configFile))

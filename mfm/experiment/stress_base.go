@@ -36,6 +36,7 @@ func Perturbations() []Perturbation { return []Perturbation{WrongWeights, Shifte
 
 // BaseCell is a map whose base is wrong by a known amount, and what becomes of the error: all that a [BaseRow] depends on.
 type BaseCell struct {
+	Edition
 	Perturbation Perturbation `json:"perturbation"`
 	Size         float64      `json:"size"` // ε
 	// Distillation is teacher, where the wrong drift teaches on samples of the true law, or self, where the map learns drift and all from samples of the wrong law; [Noised] is the drift of none.
@@ -73,6 +74,8 @@ type BaseRow struct {
 	// Tuning is the root mean square error of the tuned drift, in units of b*'s deviation.
 	Tuning  float64 `json:"tuning"`
 	Seconds float64 `json:"seconds"` // of the map's training
+	// Diverged says what was not finite: nothing else is told then.
+	Diverged string `json:"diverged,omitempty"`
 }
 
 // BaseGrid is the grid of the stress test: every perturbation in growing sizes, and the true base, by teacher and by self-distillation.
@@ -80,7 +83,7 @@ func BaseGrid() []BaseCell {
 	var cells []BaseCell
 	for _, d := range []mfm.Distillation{mfm.Teacher, mfm.Self} {
 		add := func(p Perturbation, size float64) {
-			cells = append(cells, BaseCell{Perturbation: p, Size: size, Distillation: d, Width: 128, Depth: 4, Steps: 5000, TuneSteps: 2000, Draws: 32, ValueDraws: 1024, Samples: 4096, SamplerSteps: 250})
+			cells = append(cells, BaseCell{Edition: Edition{edition}, Perturbation: p, Size: size, Distillation: d, Width: 128, Depth: 4, Steps: 5000, TuneSteps: 2000, Draws: 32, ValueDraws: 1024, Samples: 4096, SamplerSteps: 250})
 		}
 		add(WrongWeights, 0)
 		for _, p := range Perturbations() {
@@ -97,6 +100,9 @@ func BaseGrid() []BaseCell {
 
 // Validate returns an error that names the first value that makes no sense.
 func (c BaseCell) Validate() error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	if !(c.Size >= 0 && c.Size <= 10) {
 		return fmt.Errorf("size = %g of a perturbation: must lie in [0, 10]", c.Size)
 	}
@@ -139,7 +145,7 @@ func (p Perturbation) law(size float64) (*gmm.Mixture, error) {
 	return gmm.New(weights, means, covariances)
 }
 
-// field returns the smooth random field ξ(t, x) of mean square 1 an element: sums of 32 waves of wavelengths about 2π in x and in t.
+// field returns the smooth random field ξ(t, x) of mean square 1 an element over all of space: sums of 32 waves of wavelengths about 2π in x and in t.
 func field() mfm.Drift {
 	const waves = 32
 	rng := rand.New(rand.NewPCG(3, 5))
@@ -150,9 +156,16 @@ func field() mfm.Drift {
 			frequencies[i][k] = rng.NormFloat64()
 		}
 	}
+	var square [2]float64
 	for k := range waves {
 		phases[k] = 2 * math.Pi * rng.Float64()
-		amplitudes[k] = []float64{rng.NormFloat64() * math.Sqrt(2.0/waves), rng.NormFloat64() * math.Sqrt(2.0/waves)}
+		amplitudes[k] = []float64{rng.NormFloat64(), rng.NormFloat64()}
+		for i, a := range amplitudes[k] {
+			square[i] += a * a / 2
+		}
+	}
+	for _, a := range amplitudes {
+		a[0], a[1] = a[0]/math.Sqrt(square[0]), a[1]/math.Sqrt(square[1])
 	}
 	return func(t, x, _ *Node) *Node {
 		g, dtype := x.Graph(), x.DType()
@@ -190,12 +203,20 @@ func (c BaseCell) Run(ctx context.Context, b compute.Backend, o RunOptions) (Bas
 	}
 	began := time.Now()
 	store, err := e.trainFrom(ctx, b, teacher, "stress-base", c, o)
-	if err != nil {
-		return row, err
+	none := row
+	if err == nil {
+		row.Seconds = trainingSeconds(o.Dir, began)
+		e.Config.Mixture = gmm.Paper() // what all is compared with
+		err = errors.Join(c.driftErrors(b, e, store, teacher, &row), c.samples(ctx, b, e, store, &row), c.steering(ctx, b, e, store, &row), c.tuning(ctx, b, e, store, &row))
 	}
-	row.Seconds = time.Since(began).Seconds()
-	e.Config.Mixture = gmm.Paper() // what all is compared with
-	return row, errors.Join(c.driftErrors(b, e, store, teacher, &row), c.samples(ctx, b, e, store, &row), c.steering(ctx, b, e, store, &row), c.tuning(ctx, b, e, store, &row))
+	if err == nil && !finite([]float32{float32(row.Map), float32(row.Posterior), float32(row.Samples), float32(row.Steering), float32(row.Value), float32(row.Tuning)}) {
+		err = errNotFinite
+	}
+	if onlyNonFinite(err) || diverged(err) {
+		none.Diverged = err.Error()
+		return none, nil
+	}
+	return row, err
 }
 
 // driftErrors fills in Base and Map.
@@ -276,6 +297,9 @@ func (c BaseCell) steering(ctx context.Context, b compute.Backend, e *GMM, store
 	steered, err := s.Run(ctx, b, cell)
 	if err != nil {
 		return err
+	}
+	if steered.Diverged {
+		return errNotFinite
 	}
 	row.Steering, row.SteeringFloor = steered.SW2, steered.Floor
 	for _, t := range []float64{0.3, 0.6, 0.9} {

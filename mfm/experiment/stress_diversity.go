@@ -4,14 +4,18 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 
 	"github.com/gomlx/compute"
+	"gonum.org/v1/gonum/mat"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/gmm"
 )
 
 // DiversityCell is a map trained on a mixture of a [Family] and the judgement of its posteriors: all that a [DiversityRow] depends on.
 type DiversityCell struct {
+	Edition
 	Family Family         `json:"family"`
 	Width  int            `json:"width"` // of the MLP
 	Depth  int            `json:"depth"`
@@ -32,12 +36,12 @@ type DiversityRow struct {
 	Diverged  bool           `json:"diverged,omitempty"`
 }
 
-// HitRow is how many of a posterior's modes so many draws hit, Σ_k 1 - (1 - w_k)^n for probabilities w_k of the modes, mean over contexts.
+// HitRow is how many of a posterior's modes so many draws hit, Σ_k 1 - (1 - w_k)^n, mean over contexts. w_k is the share of samples that hit mode k: nearest to it among all, and no farther than nearly all of its own are.
 type HitRow struct {
 	T     float64 `json:"t"`
 	Draws int     `json:"draws"`
-	Map   float64 `json:"map"`   // w_k the mean responsibilities of the map's samples
-	Exact float64 `json:"exact"` // w_k the posterior's own
+	Map   float64 `json:"map"`   // of the map's samples
+	Exact float64 `json:"exact"` // of as many exact ones
 }
 
 // hitDraws are the numbers of draws of a [HitRow].
@@ -50,7 +54,7 @@ func DiversityGrid() []DiversityCell {
 		for _, dim := range []int{2, 8, 32} {
 			for _, modes := range []int{1, 4, 16, 64} {
 				cells = append(cells, DiversityCell{
-					Family: Family{Kind: kind, Modes: modes, Dim: dim, Seed: 1}, Width: 128, Depth: 4, Steps: 5000,
+					Edition: Edition{edition}, Family: Family{Kind: kind, Modes: modes, Dim: dim, Seed: 1}, Width: 128, Depth: 4, Steps: 5000,
 					Eval: EvaluateConfig{Times: []float64{0.05, 0.2, 0.4, 0.6, 0.8, 0.95}, Contexts: 6, Samples: 4096, Projections: 128, Seed: 123},
 				})
 			}
@@ -72,38 +76,46 @@ func (c DiversityCell) config() (GMMConfig, error) {
 	return config, nil
 }
 
+// Validate returns an error that names the first value that makes no sense.
+func (c DiversityCell) Validate() error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	config, err := c.config()
+	if err != nil {
+		return err
+	}
+	if _, err := NewGMM(config); err != nil {
+		return err
+	}
+	return c.Eval.Validate()
+}
+
 // Run trains and judges.
 func (c DiversityCell) Run(ctx context.Context, b compute.Backend, o RunOptions) (DiversityRow, error) {
 	row := DiversityRow{Test: "diversity", Family: c.Family, Training: c.Seed, Steps: c.Steps}
-	config, err := c.config()
-	if err != nil {
+	if err := c.Validate(); err != nil {
 		return row, err
 	}
-	if err := c.Eval.Validate(); err != nil {
+	config, err := c.config()
+	if err != nil {
 		return row, err
 	}
 	e, err := NewGMM(config)
 	if err != nil {
 		return row, err
 	}
-	draw, seconds, err := e.trainAndDraw(ctx, b, o)
-	row.Seconds = seconds
+	hits, rng := map[float64][]HitRow{}, rand.New(rand.NewPCG(c.Eval.Seed, 47))
+	row.Posterior, row.Seconds, err = e.trainAndJudge(ctx, b, o, c.Eval, func(t float64, samples [][]float64, posterior *gmm.Mixture) error {
+		var err error
+		hits[t], err = addHits(hits[t], t, samples, posterior, c.Eval.Contexts, rng)
+		return err
+	})
 	if row.Diverged = onlyNonFinite(err); row.Diverged {
 		return row, nil
 	}
 	if err != nil {
-		return row, fmt.Errorf("%v: %w", c.Family, err)
-	}
-	hits := map[float64][]HitRow{}
-	counted := func(ctx context.Context, t float64, x []float64, n int) ([][]float64, error) {
-		samples, err := draw(ctx, t, x, n)
-		if err == nil {
-			hits[t] = e.addHits(hits[t], t, x, samples, c.Eval.Contexts)
-		}
-		return samples, err
-	}
-	if row.Posterior, err = e.Evaluate(ctx, counted, c.Eval); err != nil {
-		return row, err
+		return row, fmt.Errorf("%s: %w", c.Family.Name(), err)
 	}
 	for _, t := range c.Eval.Times {
 		row.Hits = append(row.Hits, hits[t]...)
@@ -112,24 +124,57 @@ func (c DiversityCell) Run(ctx context.Context, b compute.Backend, o RunOptions)
 }
 
 // addHits adds those of one of so many contexts.
-func (e *GMM) addHits(rows []HitRow, t float64, x []float64, samples [][]float64, contexts int) []HitRow {
+func addHits(rows []HitRow, t float64, samples [][]float64, posterior *gmm.Mixture, contexts int, rng *rand.Rand) ([]HitRow, error) {
 	if rows == nil {
 		for _, n := range hitDraws {
 			rows = append(rows, HitRow{T: t, Draws: n})
 		}
 	}
-	posterior := e.Config.Mixture.Posterior(e.Map.Interpolant, t, x)
-	own := make([]float64, posterior.Len())
-	for _, s := range samples {
-		for k, w := range posterior.PosteriorWeights(e.Map.Interpolant, 1, s) {
-			own[k] += w / float64(len(samples))
-		}
+	own, err := modeShares(samples, posterior)
+	if err != nil {
+		return nil, err
+	}
+	exact, err := modeShares(posterior.Sample(rng, len(samples)), posterior)
+	if err != nil {
+		return nil, err
 	}
 	for i := range rows {
 		rows[i].Map += hit(own, rows[i].Draws) / float64(contexts)
-		rows[i].Exact += hit(posterior.Weights(), rows[i].Draws) / float64(contexts)
+		rows[i].Exact += hit(exact, rows[i].Draws) / float64(contexts)
 	}
-	return rows
+	return rows, nil
+}
+
+// modeShares returns the share of samples that hit each component: of largest responsibility, and within four standard deviations of the squared Mahalanobis distance that its own samples have.
+func modeShares(samples [][]float64, law *gmm.Mixture) ([]float64, error) {
+	n, dim := law.Len(), law.Dim()
+	means, inverses := make([]*mat.VecDense, n), make([]*mat.Cholesky, n)
+	for k := range n {
+		mean, covariance := law.Component(k)
+		c := mat.NewSymDense(dim, nil)
+		for i, row := range covariance {
+			for j := i; j < dim; j++ {
+				c.SetSym(i, j, row[j])
+			}
+		}
+		means[k], inverses[k] = mat.NewVecDense(dim, mean), new(mat.Cholesky)
+		if !inverses[k].Factorize(c) {
+			return nil, fmt.Errorf("mode %d has a covariance without an inverse: modes that are points are hit by no sample", k)
+		}
+	}
+	most := float64(dim) + 4*math.Sqrt(2*float64(dim))
+	shares, off, solved := make([]float64, n), mat.NewVecDense(dim, nil), mat.NewVecDense(dim, nil)
+	for _, x := range samples {
+		k := argmax(law.PosteriorWeights(mfm.Linear{}, 1, x))
+		off.SubVec(mat.NewVecDense(dim, x), means[k])
+		if err := inverses[k].SolveVecTo(solved, off); err != nil {
+			return nil, fmt.Errorf("mode %d: %w", k, err)
+		}
+		if mat.Dot(off, solved) <= most {
+			shares[k] += 1 / float64(len(samples))
+		}
+	}
+	return shares, nil
 }
 
 // hit returns the expected number of modes of the given probabilities that n draws hit.

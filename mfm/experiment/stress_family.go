@@ -10,6 +10,21 @@ import (
 	"github.com/gomfm/gomfm/mfm/gmm"
 )
 
+// Edition is that of what a stress test's cell does not name: the defaults of configurations, losses and evaluation in this package. It is raised with them, so that rows of different ones are not taken for each other's.
+type Edition struct {
+	Defaults int `json:"defaults,omitempty"`
+}
+
+// edition is the present one.
+const edition = 0
+
+func (e Edition) check() error {
+	if e.Defaults != edition {
+		return fmt.Errorf("the cell is of edition %d of the defaults, this package has %d: print the grid again", e.Defaults, edition)
+	}
+	return nil
+}
+
 // FamilyKind says how wide a family's components are, in units of δ, the mean distance from a mean to the nearest other one.
 type FamilyKind string
 
@@ -45,8 +60,8 @@ func (f Family) Validate() error {
 	return nil
 }
 
-// String returns, for example, "anisotropic-16x8", modes by dimension.
-func (f Family) String() string { return fmt.Sprintf("%s-%dx%d", f.Kind, f.Modes, f.Dim) }
+// Name returns, for example, "anisotropic-16x8", modes by dimension.
+func (f Family) Name() string { return fmt.Sprintf("%s-%dx%d", f.Kind, f.Modes, f.Dim) }
 
 // Mixture returns the mixture, or Validate's error.
 func (f Family) Mixture() (*gmm.Mixture, error) {

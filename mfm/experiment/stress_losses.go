@@ -2,8 +2,10 @@ package experiment
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/gomlx/compute"
@@ -15,7 +17,10 @@ import (
 
 // LossCell is a training by one loss on a family of mixtures, or on digits, for as long as all others: all that a [LossRow] depends on.
 type LossCell struct {
+	Edition
 	Family *Family `json:"family,omitempty"` // nil: digits
+	// Problem is, of digits, [LossBench.Problem].
+	Problem string `json:"problem,omitempty"`
 	Variant
 	Width int   `json:"width,omitempty"` // of the MLP
 	Depth int   `json:"depth,omitempty"`
@@ -35,7 +40,7 @@ type LossRow struct {
 	Seed         int64   `json:"seed"`
 	Steps        int64   `json:"steps"`
 	Seconds      float64 `json:"seconds"`  // of the training
-	Diverged     bool    `json:"diverged"` // a value was not finite, or the mean excess is above one
+	Diverged     bool    `json:"diverged"` // a value was not finite: there is nothing to judge
 	// MeanExcess and WorstExcess are those of the posteriors of a mixture over t.
 	MeanExcess  float64 `json:"mean_excess,omitempty"`
 	WorstExcess float64 `json:"worst_excess,omitempty"`
@@ -52,6 +57,20 @@ type LossBench struct {
 	digits *Digits // with the prior, fitted once
 }
 
+// Problem returns a hash of images and judge, empty where there are none.
+func (l *LossBench) Problem() (string, error) {
+	if l.Images == nil || l.HeldOut == nil || l.Judge == nil {
+		return "", nil
+	}
+	sum := func(i *data.Images) [sha256.Size]byte {
+		return sha256.Sum256(append(slices.Clone(i.Pixels), i.Labels...))
+	}
+	return hashProblem(l.Judge.store, struct {
+		Judge           ClassifierConfig
+		Images, HeldOut [sha256.Size]byte
+	}{l.Judge.Config, sum(l.Images), sum(l.HeldOut)})
+}
+
 // LossBudget says for which laws all losses are trained, and for how many seconds each.
 type LossBudget struct {
 	Families []Family `json:"families"`
@@ -65,16 +84,32 @@ func DefaultLossBudget() LossBudget {
 	return LossBudget{Families: []Family{{Separated, 16, 2, 1}, {Overlapping, 16, 8, 1}, {Anisotropic, 4, 32, 1}}, Mixture: 60, Digits: 180, Seeds: 5}
 }
 
-// Grid returns the cells of a budget, with as many steps as rates, steps a second, allow each loss. See [LossBench.Rates].
-func (l LossBudget) Grid(rates map[string]float64) ([]LossCell, error) {
+// Validate returns an error that names the first value that makes no sense.
+func (l LossBudget) Validate() error {
+	if !(l.Mixture > 0 && l.Mixture <= 1e6) || !(l.Digits >= 0 && l.Digits <= 1e6) {
+		return fmt.Errorf("%g seconds on mixtures, %g on digits: must lie in (0, 1e6] and [0, 1e6]", l.Mixture, l.Digits)
+	}
+	if l.Seeds < 1 || l.Seeds > 1000 {
+		return fmt.Errorf("seeds = %d: must lie in [1, 1000]", l.Seeds)
+	}
+	for _, f := range l.Families {
+		if err := f.Validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Grid returns the cells of a budget, with as many steps as rates, steps a second, allow each loss. See [LossBench.Rates] and [LossBench.Problem].
+func (l LossBudget) Grid(rates map[string]float64, problem string) ([]LossCell, error) {
 	var cells []LossCell
 	for _, c := range l.cells() {
 		rate, budget := rates[c.name()], l.Mixture
 		if c.Family == nil {
-			budget = l.Digits
+			budget, c.Problem = l.Digits, problem
 		}
 		if !(rate > 0) || math.IsInf(rate, 0) {
-			return nil, fmt.Errorf("rate of %s is %g steps a second: measure it again", c.name(), rate)
+			return nil, fmt.Errorf("rate of %s is %g steps a second: delete the file of rates, and it is measured again", c.name(), rate)
 		}
 		c.Steps = max(1, int64(rate*budget))
 		for seed := range l.Seeds {
@@ -91,12 +126,12 @@ func (l LossBudget) cells() []LossCell {
 	eval := EvaluateConfig{Times: []float64{0.05, 0.2, 0.4, 0.6, 0.8, 0.95}, Contexts: 6, Samples: 4096, Projections: 128, Seed: 123}
 	for i := range l.Families {
 		for _, v := range Variants() {
-			cells = append(cells, LossCell{Family: &l.Families[i], Variant: v, Width: 128, Depth: 4, Eval: eval})
+			cells = append(cells, LossCell{Edition: Edition{edition}, Family: &l.Families[i], Variant: v, Width: 128, Depth: 4, Eval: eval})
 		}
 	}
 	for _, v := range Variants() {
 		if l.Digits > 0 && v != (Variant{mfm.Lagrangian, mfm.Teacher}) { // which a data set as a teacher has not
-			cells = append(cells, LossCell{Variant: v, Images: 2000})
+			cells = append(cells, LossCell{Edition: Edition{edition}, Variant: v, Images: 2000})
 		}
 	}
 	return cells
@@ -107,42 +142,70 @@ func (c LossCell) on() string {
 	if c.Family == nil {
 		return "digits"
 	}
-	return c.Family.String()
+	return c.Family.Name()
 }
 
 // name is that of a loss on a law.
 func (c LossCell) name() string { return fmt.Sprintf("%s %v", c.on(), c.Variant) }
 
-// Rates measures the steps a second of each loss on each law of a budget: the fastest of three windows, which the laws and losses take in turn, so that other work on the machine slows none alone.
-func (l *LossBench) Rates(ctx context.Context, b compute.Backend, of LossBudget) (map[string]float64, error) {
-	rates := map[string]float64{}
+// Rates adds to rates the steps a second of each loss on each law of a budget that it lacks: the fastest of three windows, which the laws and losses take in turn, so that other work on the machine slows none alone.
+func (l *LossBench) Rates(ctx context.Context, b compute.Backend, of LossBudget, rates map[string]float64) error {
+	missing := slices.DeleteFunc(of.cells(), func(c LossCell) bool { return rates[c.name()] > 0 })
 	for range 3 {
-		for _, c := range of.cells() {
+		for _, c := range missing {
 			c.Steps = 120
 			if c.Family == nil {
 				c.Steps = 24
 			}
 			var began time.Time
 			o := RunOptions{Observe: func(m mfm.Metrics) error {
-				if m.Step == c.Steps/3 { // compiled and warm
+				switch m.Step {
+				case c.Steps / 3: // compiled and warm
 					began = time.Now()
+				case c.Steps:
+					rates[c.name()] = max(rates[c.name()], float64(c.Steps-c.Steps/3)/time.Since(began).Seconds())
 				}
 				return nil
 			}}
 			if err := l.train(ctx, b, c, o, nil); err != nil {
-				return nil, fmt.Errorf("rate of %s: %w", c.name(), err)
+				return fmt.Errorf("rate of %s: %w", c.name(), err)
 			}
-			rates[c.name()] = max(rates[c.name()], float64(c.Steps-c.Steps/3)/time.Since(began).Seconds())
 		}
 	}
-	return rates, nil
+	return nil
+}
+
+// Validate returns an error that names the first value that makes no sense.
+func (c LossCell) Validate() error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	if c.Steps < 1 {
+		return fmt.Errorf("steps = %d: must be positive", c.Steps)
+	}
+	if !slices.Contains(Variants(), c.Variant) {
+		return fmt.Errorf("loss %v is unknown: use one of %v", c.Variant, Variants())
+	}
+	if c.Family == nil {
+		if c.Images < 2 {
+			return fmt.Errorf("images = %d to judge: must be at least 2", c.Images)
+		}
+		return nil
+	}
+	if err := c.Family.Validate(); err != nil {
+		return err
+	}
+	return c.Eval.Validate()
 }
 
 // Run trains and judges.
 func (l *LossBench) Run(ctx context.Context, b compute.Backend, c LossCell, o RunOptions) (LossRow, error) {
 	row := LossRow{Test: "losses", On: c.on(), Loss: string(c.Loss), Distillation: string(c.Distillation), Seed: c.Seed, Steps: c.Steps}
+	if err := c.Validate(); err != nil {
+		return row, err
+	}
 	err := l.train(ctx, b, c, o, &row)
-	if row.Diverged = row.Diverged || onlyNonFinite(err); row.Diverged {
+	if row.Diverged = onlyNonFinite(err); row.Diverged {
 		return row, nil
 	}
 	return row, err
@@ -165,17 +228,16 @@ func (l *LossBench) train(ctx context.Context, b compute.Backend, c LossCell, o 
 	if err != nil {
 		return err
 	}
-	draw, seconds, err := e.trainAndDraw(ctx, b, o)
-	if err != nil || row == nil {
+	if row == nil {
+		_, err := e.Train(ctx, b, o)
 		return err
 	}
+	posterior, seconds, err := e.trainAndJudge(ctx, b, o, c.Eval, nil)
 	row.Seconds = seconds
-	posterior, err := e.Evaluate(ctx, draw, c.Eval)
 	for _, p := range posterior {
 		row.MeanExcess += p.Excess / float64(len(posterior))
 		row.WorstExcess = max(row.WorstExcess, p.Excess)
 	}
-	row.Diverged = row.MeanExcess > 1
 	return err
 }
 
@@ -202,7 +264,7 @@ func (l *LossBench) trainDigits(ctx context.Context, b compute.Backend, c LossCe
 	if err != nil || row == nil {
 		return err
 	}
-	row.Seconds = time.Since(began).Seconds()
+	row.Seconds = trainingSeconds(o.Dir, began)
 	sampler, err := mfm.NewSampler(b, store, mfm.WeightsScope, e.Map, e.Shape(), mfm.DefaultSamplerConfig())
 	if err != nil {
 		return err
@@ -212,8 +274,8 @@ func (l *LossBench) trainDigits(ctx context.Context, b compute.Backend, c LossCe
 	if err != nil {
 		return err
 	}
-	if row.Diverged = !finite(samples); row.Diverged {
-		return nil
+	if !finite(samples) {
+		return errNotFinite
 	}
 	probabilities, features, err := l.Judge.Evaluate(samples, 1)
 	if err != nil {

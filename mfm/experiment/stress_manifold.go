@@ -83,6 +83,7 @@ func spanned(axes [][]float64, deviations []float64) [][]float64 {
 
 // ManifoldCell is a map trained on a thin law in one parametrization, and its judgement.
 type ManifoldCell struct {
+	Edition
 	Manifold
 	Parametrization string         `json:"parametrization"`
 	NetWidth        int            `json:"net_width"`
@@ -112,7 +113,7 @@ func ManifoldGrid() []ManifoldCell {
 	for _, width := range []float64{0.3, 0.1, 0.03, 0.01} {
 		for _, p := range []string{"gaussian", "unfused", "plain", "anchored"} {
 			cells = append(cells, ManifoldCell{
-				Manifold: Manifold{"curve", width}, Parametrization: p, NetWidth: 128, Depth: 4, Steps: 5000,
+				Edition: Edition{edition}, Manifold: Manifold{"curve", width}, Parametrization: p, NetWidth: 128, Depth: 4, Steps: 5000,
 				Eval: EvaluateConfig{Times: []float64{0.05, 0.2, 0.4, 0.6, 0.8, 0.95}, Contexts: 6, Samples: 4096, Projections: 128, Seed: 123},
 			})
 		}
@@ -120,44 +121,58 @@ func ManifoldGrid() []ManifoldCell {
 	return cells
 }
 
-// Run trains and judges.
-func (c ManifoldCell) Run(ctx context.Context, b compute.Backend, o RunOptions) (ManifoldRow, error) {
-	row := ManifoldRow{Test: "manifold", Manifold: c.Manifold, Parametrization: c.Parametrization, Seed: c.Seed}
+// config returns the configuration of the training.
+func (c ManifoldCell) config() (GMMConfig, error) {
 	config := DefaultGMMConfig()
-	var err error
-	if config.Mixture, err = c.Law(); err != nil {
-		return row, err
-	}
-	if err := c.Eval.Validate(); err != nil {
-		return row, err
-	}
 	config.Parametrization = c.Parametrization
 	config.Network.Width, config.Network.Depth = c.NetWidth, c.Depth
 	config.Train.Steps, config.Train.Seed = c.Steps, c.Seed
 	config.SetLoss(mfm.Semigroup, mfm.Teacher)
-	e, err := NewGMM(config)
+	var err error
+	config.Mixture, err = c.Law()
+	return config, err
+}
+
+// Validate returns an error that names the first value that makes no sense.
+func (c ManifoldCell) Validate() error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	config, err := c.config()
+	if err != nil {
+		return err
+	}
+	if _, err := NewGMM(config); err != nil {
+		return err
+	}
+	return c.Eval.Validate()
+}
+
+// Run trains and judges.
+func (c ManifoldCell) Run(ctx context.Context, b compute.Backend, o RunOptions) (ManifoldRow, error) {
+	row := ManifoldRow{Test: "manifold", Manifold: c.Manifold, Parametrization: c.Parametrization, Seed: c.Seed}
+	if err := c.Validate(); err != nil {
+		return row, err
+	}
+	config, err := c.config()
 	if err != nil {
 		return row, err
 	}
-	draw, seconds, err := e.trainAndDraw(ctx, b, o)
-	row.Seconds = seconds
-	if row.Diverged = onlyNonFinite(err); row.Diverged {
-		return row, nil
-	}
+	e, err := NewGMM(config)
 	if err != nil {
 		return row, err
 	}
 	rng := rand.New(rand.NewPCG(uint64(c.Seed), 43))
 	own, exact := map[float64][]float64{}, map[float64][]float64{}
-	watched := func(ctx context.Context, t float64, x []float64, n int) ([][]float64, error) {
-		samples, err := draw(ctx, t, x, n)
-		if err == nil {
-			own[t] = append(own[t], c.squares(samples))
-			exact[t] = append(exact[t], c.squares(config.Mixture.Posterior(e.Map.Interpolant, t, x).Sample(rng, n)))
-		}
-		return samples, err
+	row.Posterior, row.Seconds, err = e.trainAndJudge(ctx, b, o, c.Eval, func(t float64, samples [][]float64, posterior *gmm.Mixture) error {
+		own[t] = append(own[t], c.squares(samples))
+		exact[t] = append(exact[t], c.squares(posterior.Sample(rng, len(samples))))
+		return nil
+	})
+	if row.Diverged = onlyNonFinite(err); row.Diverged {
+		return row, nil
 	}
-	if row.Posterior, err = e.Evaluate(ctx, watched, c.Eval); err != nil {
+	if err != nil {
 		return row, err
 	}
 	for _, t := range c.Eval.Times {

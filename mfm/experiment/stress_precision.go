@@ -34,6 +34,7 @@ type PrecisionRow struct {
 
 // PrecisionCell is a law and a time.
 type PrecisionCell struct {
+	Edition
 	Manifold
 	OneMinusT float64 `json:"one_minus_t"`
 }
@@ -44,22 +45,34 @@ func PrecisionGrid() []PrecisionCell {
 	for _, shape := range []string{"curve", "plane"} {
 		for _, width := range []float64{0.3, 0.1, 0.03, 0.01, 0.003, 0.001} {
 			for _, s := range []float64{0.5, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4} {
-				cells = append(cells, PrecisionCell{Manifold{shape, width}, s})
+				cells = append(cells, PrecisionCell{Edition{edition}, Manifold{shape, width}, s})
 			}
 		}
 	}
 	return cells
 }
 
+// Validate returns an error that names the first value that makes no sense.
+func (c PrecisionCell) Validate() error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	if !(c.OneMinusT > 0 && c.OneMinusT <= 1) {
+		return fmt.Errorf("1 - t = %g: must lie in (0, 1]", c.OneMinusT)
+	}
+	_, err := c.Law()
+	return err
+}
+
 // Run compares.
 func (c PrecisionCell) Run(_ context.Context, b compute.Backend, _ RunOptions) (PrecisionRow, error) {
 	row := PrecisionRow{Test: "precision", Manifold: c.Manifold, T: 1 - c.OneMinusT}
+	if err := c.Validate(); err != nil {
+		return row, err
+	}
 	law, err := c.Law()
 	if err != nil {
 		return row, err
-	}
-	if !(c.OneMinusT > 0 && c.OneMinusT <= 1) {
-		return row, fmt.Errorf("1 - t = %g: must lie in (0, 1]", c.OneMinusT)
 	}
 	r := reward.LinearGaussian{A: [][]float64{make([]float64, law.Dim())}, Y: []float64{-1}, Sigma: 0.3}
 	r.A[0][0], r.A[0][1] = 1.2, -0.8
@@ -155,9 +168,24 @@ func TimesGrid() []TimesCell {
 	return cells
 }
 
+// Validate returns an error that names the first value that makes no sense.
+func (c TimesCell) Validate() error {
+	if c.Samples < 2 || c.Samples > 1<<20 {
+		return fmt.Errorf("samples = %d: must lie in [2, 2^20]", c.Samples)
+	}
+	if err := (mfm.Grid{Steps: c.Steps, Power: c.Power}).Validate(); err != nil {
+		return err
+	}
+	_, err := c.Law()
+	return err
+}
+
 // Run samples by Euler's steps of the exact drift.
 func (c TimesCell) Run(ctx context.Context, b compute.Backend, _ RunOptions) (TimesRow, error) {
 	row := TimesRow{Test: "times", TimesCell: c}
+	if err := c.Validate(); err != nil {
+		return row, err
+	}
 	law, err := c.Law()
 	if err != nil {
 		return row, err

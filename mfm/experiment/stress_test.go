@@ -134,7 +134,7 @@ func TestLossBudget(t *testing.T) {
 	for i, v := range experiment.Variants() {
 		rates["separated-2x2 "+v.String()], rates["digits "+v.String()] = float64(i+1), float64(i+1)/4
 	}
-	cells, err := budget.Grid(rates)
+	cells, err := budget.Grid(rates, "images")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,11 +144,11 @@ func TestLossBudget(t *testing.T) {
 	if c := cells[3]; c.Steps != 20 || c.Seed != 1 || c.Variant != experiment.Variants()[1] {
 		t.Errorf("the fourth cell is %+v", c)
 	}
-	if c := cells[14]; c.Family != nil || c.Steps != 5 {
+	if c := cells[14]; c.Family != nil || c.Steps != 5 || c.Problem != "images" {
 		t.Errorf("the first cell of digits is %+v", c)
 	}
 	delete(rates, "digits meanflow-self")
-	if _, err := budget.Grid(rates); err == nil {
+	if _, err := budget.Grid(rates, ""); err == nil {
 		t.Error("a rate that is not there is taken")
 	}
 }
@@ -163,8 +163,9 @@ func TestStressCells(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(diversity.Posterior) != 1 || len(diversity.Hits) != 5 || math.Abs(diversity.Hits[0].Map-1) > 1e-9 || math.Abs(diversity.Hits[0].Exact-1) > 1e-9 || diversity.Hits[4].Exact > 3 {
-		t.Errorf("diversity: %+v", diversity)
+	// One exact draw hits one mode, nearly always; of an untrained map's, spread between the modes, few hit any.
+	if h := diversity.Hits; len(diversity.Posterior) != 1 || len(h) != 5 || h[0].Exact < 0.9 || h[0].Exact > 1 || h[0].Map > 0.5*h[0].Exact || h[4].Exact < h[0].Exact {
+		t.Errorf("diversity: %+v, %+v", diversity.Posterior, h)
 	}
 
 	thin, err := experiment.ManifoldCell{Manifold: experiment.Manifold{Shape: "curve", Width: 0.1}, Parametrization: "gaussian", NetWidth: 8, Depth: 1, Steps: 3, Eval: eval}.Run(ctx, b, experiment.RunOptions{})
@@ -187,7 +188,7 @@ func TestStressCells(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if loss.On != "separated-3x2" || !(loss.MeanExcess > 0) {
+	if loss.On != "separated-3x2" || loss.Diverged || !(loss.MeanExcess > 0) {
 		t.Errorf("losses: %+v", loss)
 	}
 	if _, err := (&experiment.LossBench{}).Run(ctx, b, experiment.LossCell{Variant: experiment.Variants()[0], Steps: 1}, experiment.RunOptions{}); err == nil {

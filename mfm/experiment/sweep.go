@@ -146,9 +146,9 @@ func sweepOne(ctx context.Context, b compute.Backend, config GMMConfig, v Varian
 	return rows, run, nil
 }
 
-// onlyNonFinite says whether err is a value that was not finite, with nothing joined to it such as a checkpoint that could not be written.
+// onlyNonFinite says whether err is of values that were not finite, in training or among samples, with nothing joined to it such as a checkpoint that could not be written.
 func onlyNonFinite(err error) bool {
-	return only(err, func(err error) bool { _, is := err.(*mfm.NonFiniteError); return is })
+	return only(err, func(err error) bool { _, is := err.(*mfm.NonFiniteError); return is || err == errNotFinite })
 }
 
 // only reports whether all that an error consists of is of a kind.

@@ -101,7 +101,7 @@ func (c TuneConfig) mapNetwork(m *mfm.Map, weights map[string]*tensors.Tensor) (
 	case "low-rank":
 		return tune.LowRank{Map: m, Weights: weights, Rank: c.Rank, Seed: c.Tune.Seed}, nil
 	}
-	return nil, fmt.Errorf("network %q is not for this map: use copy, low-rank or, of a mixture, adapter", c.Network)
+	return nil, fmt.Errorf("network %q is not for this map: use copy, low-rank or, of a mixture, adapter, of images tilted-copy", c.Network)
 }
 
 // EvalConfig says on how many samples a tuned drift is judged, drawn in so many steps.

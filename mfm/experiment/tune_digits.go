@@ -20,11 +20,11 @@ import (
 // KindTunedDigits is the kind of a run that tuned the drift of a map of images.
 const KindTunedDigits = "tuned-digits"
 
-// DefaultDigitsTuneConfig is MFM-FT without gradients, of a copy of the network on the tilted prior, 3,000 steps of 64 images of the target, more of them near noise; looked at on 64 paths of 30 steps. A classifier is nearly a step
+// DefaultDigitsTuneConfig is MFM-FT without gradients, of a copy of the network on the tilted prior with two draws a state, 3,000 steps of 64 images of the target, more of them near noise; looked at on 64 paths of 30 steps. A classifier is nearly a step
 // function, of which gradients at single draws say little.
 func DefaultDigitsTuneConfig() TuneConfig {
 	c := DefaultTuneConfig()
-	c.Method, c.Network, c.N, c.Tilted = "mfm-ft-gf", "tilted-copy", 1, true
+	c.Method, c.Network, c.N, c.Tilted = "mfm-ft-gf", "tilted-copy", 2, true
 	c.Tune.Steps, c.Tune.Batch, c.Tune.EMA = 3000, 64, []float64{0.99}
 	c.Tune.Optimizer.Method, c.Tune.Optimizer.Rate = "muon", 1e-3
 	c.Tune.Girsanov = false // a copy's drift is not held to the base's toward t = 1, where its weight has no bound
@@ -74,6 +74,9 @@ func (t *DigitsTuning) tiltedCopy() (tune.Network, error) {
 	prior, mixture := t.Digits.Map.Parametrization.(*mfm.MixturePrior)
 	if !mixture {
 		return nil, fmt.Errorf("network tilted-copy is of a map with a mixture as its prior, use copy")
+	}
+	if t.Config.Budget.KL > 0 {
+		return nil, fmt.Errorf("network tilted-copy with a KL budget: its prior has the whole λ from the start, use copy")
 	}
 	weights, err := t.DigitsSteering.weights(t.Config.Tune.Lambda)
 	if err != nil {
@@ -215,12 +218,12 @@ func (t *DigitsTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneR
 }
 
 // targetSpread returns the spread of the training images with the target's weights, 0 where too few of them count.
-func (t *DigitsTuning) targetSpread(lambda float64) float64 {
-	weights, err := t.DigitsSteering.weights(lambda)
+func (s *DigitsSteering) targetSpread(lambda float64) float64 {
+	weights, err := s.weights(lambda)
 	if err != nil {
 		return 0
 	}
-	moments, err := metric.NewMoments(mfm.Rows(t.Digits.Data.Float32(), t.Digits.Data.Dim()), weights)
+	moments, err := metric.NewMoments(mfm.Rows(s.Digits.Data.Float32(), s.Digits.Data.Dim()), weights)
 	if err != nil {
 		return 0
 	}

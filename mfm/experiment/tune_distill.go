@@ -53,6 +53,9 @@ func (t *GMMTuning) Distill(ctx context.Context, b compute.Backend, r *TuneResul
 	if c.Map.Interpolant != t.Base.Config.Interpolant {
 		return nil, nil, fmt.Errorf("the map to distill into has the interpolant %s, the tuned drift %s: use the same", c.Map.Interpolant, t.Base.Config.Interpolant)
 	}
+	if c.Map.Parametrization != "gaussian" {
+		return nil, nil, fmt.Errorf("the map to distill into has the parametrization %s: it is gaussian, fitted to the samples", c.Map.Parametrization)
+	}
 	if c.Samples < 2 || c.SamplerSteps < 1 {
 		return nil, nil, fmt.Errorf("%d samples in %d steps to distill from: want at least 2, in 1", c.Samples, c.SamplerSteps)
 	}

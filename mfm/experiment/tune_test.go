@@ -148,6 +148,11 @@ func TestTuneCells(t *testing.T) {
 			t.Errorf("%s: row %s", method, raw)
 		}
 	}
+	tilted := quickTuning()
+	tilted.Method, tilted.Tilted, tilted.Tune.Steps, tilted.Tune.Batch = "mfm-ft-gf", true, 3, 80
+	if row, err := experiment.RunTuneCell(t.Context(), b, smallMap, experiment.PaperReward(), experiment.TuneCell{Config: tilted, Eval: experiment.EvalConfig{Samples: 256, Steps: 20}}, "", experiment.RunOptions{}); err != nil || !(row.ODE.SW2 > 0) {
+		t.Errorf("on states of the target: %+v: %v", row, err)
+	}
 	bad := quickTuning()
 	bad.Method = "mfm"
 	if _, err := experiment.NewGMMTuning(smallMap, experiment.PaperReward(), bad); err == nil || !strings.Contains(err.Error(), "use mfm-ft") {

@@ -50,13 +50,10 @@ func gaussian(t testing.TB, ip mfm.Interpolant) (*gmm.Mixture, steer.Model) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := steer.FromMixture(law, ip)
-	m.Detached = false
-	m.Posterior = func(_ *mfm.RNG, eps, t, x *Node) *Node {
+	return law, steer.FromMixture(law, ip).WithPosterior(func(_ *mfm.RNG, eps, t, x *Node) *Node {
 		t = batch.Every(t, x)
 		return law.ConditionalFlowMapGraph(ip, ZerosLike(t), OnesLike(t), eps, t, x)
-	}
-	return law, m
+	})
 }
 
 // With many draws every estimator gives the exact value and gradient: the mean of many estimates is within its standard error, but for the bias of order 1/N, which is half the estimate's variance.

@@ -31,6 +31,12 @@ type Model struct {
 	Detached bool
 }
 
+// WithPosterior returns the model with other posterior samples, through which gradients in x go, of the same cost.
+func (m Model) WithPosterior(draw func(rng *mfm.RNG, eps, t, x *Node) *Node) Model {
+	m.Posterior, m.Detached = draw, false
+	return m
+}
+
 // MustReparameterize panics with the method's name for a model whose posterior samples have no gradient in x.
 func (m Model) MustReparameterize(method string) {
 	if m.Detached {

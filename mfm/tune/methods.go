@@ -35,7 +35,7 @@ type MetaTuning struct {
 	//	E[∇_x w] = (β_t/α_t²) E[w (X - D_t(x))],
 	//
 	// as MFM-GF does: no gradient of reward or map, and no variance from a reward that is steep at its edges and flat elsewhere, as a classifier's. With one draw D_t(x) is the base's denoiser, otherwise the mean of a state's
-	// other draws, so that what a map's draws are off in the mean cancels. Either way there is no bias at any N.
+	// other draws. Neither is biased where the draws are the posterior's; what a map's draws are off in the mean is a bias with one draw, and cancels with more, whose scatter is smaller, too.
 	GradientFree bool `json:"gradient_free"`
 }
 
@@ -104,7 +104,7 @@ func (m MetaTuning) Regress(p Problem, rng *mfm.RNG, s States) Regressand {
 	return Regressand{Weight: StopGradient(w), Vector: StopGradient(vector), LogWeight: StopGradient(batch.LogMeanExp(rewards))}
 }
 
-// leastAlpha bounds α_t from below where the covariance is divided by its square: the posterior is narrower than α_t, and float32 does not resolve it there.
+// leastAlpha bounds α_t from below where the covariance is divided by its square, and so the variance of single draws toward t = 1, at the price of a bias beyond t = 0.999 (linear schedule).
 const leastAlpha = 1e-3
 
 // covariance returns (σ_t²/2) (β_t/α_t²) mean_i w_i (X_i - D_t(x)) for weights [n, N].

@@ -28,13 +28,10 @@ func gaussian(t testing.TB) (*gmm.Mixture, steer.Model) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := steer.FromMixture(law, ip)
-	m.Detached = false
-	m.Posterior = func(_ *mfm.RNG, eps, t, x *Node) *Node {
+	return law, steer.FromMixture(law, ip).WithPosterior(func(_ *mfm.RNG, eps, t, x *Node) *Node {
 		t = batch.Every(t, x)
 		return law.ConditionalFlowMapGraph(ip, ZerosLike(t), OnesLike(t), eps, t, x)
-	}
-	return law, m
+	})
 }
 
 // measured is a measurement of 1.2 x₁ - 0.8 x₂ with deviation sigma.
@@ -295,6 +292,24 @@ func TestTimesOfStates(t *testing.T) {
 		want = start + (1-start)*want
 		if got := float64(tensors.ToScalar[float32](out)); math.Abs(got-want) > 5*0.3/math.Sqrt(n) {
 			t.Errorf("power %g: the mean time is %.4f, want %.4f", power, got, want)
+		}
+	}
+}
+
+// What a map's draws are off in the mean is no part of the tilt: with two draws and no reward there is nothing to correct, with one there is what they are off.
+func TestDrawsOffInTheMean(t *testing.T) {
+	law, m := gaussian(t)
+	exact := m.Posterior
+	m = m.WithPosterior(func(rng *mfm.RNG, eps, t, x *Node) *Node { return AddScalar(exact(rng, eps, t, x), 0.5) })
+	nothing := func(x *Node) *Node { return MulScalar(ReduceSum(x, 1), 0) }
+	ps := points(law, law, 0, []float64{0.3}, 2) // the tilted law is the law
+	for n, want := range map[int]float64{1: 0.5 / 0.7, 2: 0} {
+		for _, r := range residuals(t, m, nothing, 1, tune.MetaTuning{Draws: steer.Draws{N: n}, GradientFree: true}, ps, 1<<14) {
+			for i, v := range r.Mean {
+				if math.Abs(math.Abs(v)-want) > 0.05 {
+					t.Errorf("N = %d: element %d of the residual is %.3f, want %.3f", n, i, v, want)
+				}
+			}
 		}
 	}
 }

@@ -19,6 +19,7 @@ type stressFlags struct {
 	*flags
 	grid                      *bool
 	cells, out, stored, shard *string
+	only, of                  int // shard of shards
 }
 
 func newStressFlags(test string) *stressFlags {
@@ -39,6 +40,9 @@ func parseStress[C any](s *shell, f *stressFlags, args []string) (cells []C, err
 	if *f.out == "" && !*f.grid {
 		return nil, invalidf("--out is missing: name a folder")
 	}
+	if f.only, f.of, err = experiment.ParseShard(*f.shard); err != nil {
+		return nil, invalid{err}
+	}
 	if *f.cells == "" {
 		return nil, nil
 	}
@@ -57,11 +61,7 @@ func parseStress[C any](s *shell, f *stressFlags, args []string) (cells []C, err
 
 // runStress runs cells on an open backend and prints their rows as JSON.
 func runStress[C, R any](ctx context.Context, s *shell, f *stressFlags, cells []C, run func(ctx context.Context, c C, o experiment.RunOptions) (R, error)) error {
-	shard, shards, err := experiment.ParseShard(*f.shard)
-	if err != nil {
-		return invalid{err}
-	}
-	o := experiment.Cells{Dir: *f.out, Stored: *f.stored, Shard: shard, Shards: shards, Done: func(i, n int) { fmt.Fprintf(s.stderr, "%d of %d\n", i, n) }}
+	o := experiment.Cells{Dir: *f.out, Stored: *f.stored, Shard: f.only, Shards: f.of, Done: func(i, n int) { fmt.Fprintf(s.stderr, "%d of %d\n", i, n) }}
 	rows, err := experiment.RunCells(ctx, o, cells, func(ctx context.Context, c C) (R, error) {
 		name, err := experiment.CellName(c)
 		if err != nil {
@@ -76,8 +76,19 @@ func runStress[C, R any](ctx context.Context, s *shell, f *stressFlags, cells []
 	return writeJSON(s.stdout, rows)
 }
 
+// checkCells returns the first cell's error.
+func checkCells[C interface{ Validate() error }](cells []C) error {
+	for i, c := range cells {
+		if err := c.Validate(); err != nil {
+			return invalid{fmt.Errorf("cell %d: %w", i+1, err)}
+		}
+	}
+	return nil
+}
+
 // stress returns the command of a test whose cells run by themselves.
 func stress[C interface {
+	Validate() error
 	Run(ctx context.Context, b compute.Backend, o experiment.RunOptions) (R, error)
 }, R any](test string, grid func() []C) func(ctx context.Context, s *shell, args []string) error {
 	return func(ctx context.Context, s *shell, args []string) error {
@@ -91,6 +102,9 @@ func stress[C interface {
 		}
 		if *f.grid {
 			return printCells(s, cells)
+		}
+		if err := checkCells(cells); err != nil {
+			return err
 		}
 		b, err := f.open(s)
 		if err != nil {
@@ -132,6 +146,12 @@ func stressLosses(ctx context.Context, s *shell, args []string) error {
 	if err := set.apply(&budget); err != nil {
 		return invalid{err}
 	}
+	if err := errors.Join(budget.Validate(), checkCells(cells)); err != nil {
+		return invalid{err}
+	}
+	if cells == nil && budget.Digits > 0 && (*checkpoint == "" || *judge == "") {
+		return invalidf("--checkpoint and --judge are missing: name folders of runs, or give --digits 0")
+	}
 	b, err := f.open(s)
 	if err != nil {
 		return err
@@ -145,15 +165,17 @@ func stressLosses(ctx context.Context, s *shell, args []string) error {
 		if bench.Judge, err = experiment.OpenClassifier(b, *judge, []int{bench.Images.Height, bench.Images.Width, bench.Images.Channels}); err != nil {
 			return invalid{err}
 		}
-	} else if cells == nil && budget.Digits > 0 {
-		return invalidf("--checkpoint and --judge are missing: name folders of runs, or give --digits 0")
 	}
 	if cells == nil {
 		rates, err := lossRates(ctx, s, b, bench, budget, *f.out)
 		if err != nil {
 			return err
 		}
-		if cells, err = budget.Grid(rates); err != nil {
+		problem, err := bench.Problem()
+		if err != nil {
+			return err
+		}
+		if cells, err = budget.Grid(rates, problem); err != nil {
 			return err
 		}
 	}
@@ -165,22 +187,20 @@ func stressLosses(ctx context.Context, s *shell, args []string) error {
 	})
 }
 
-// lossRates returns the rates that are kept in the folder, or measures them and keeps them there: the cells, and what is done of them, depend on them.
+// lossRates returns the rates that are kept in the folder, with those that are missing measured and kept there, too: the cells, and what is done of them, depend on them.
 func lossRates(ctx context.Context, s *shell, b compute.Backend, bench *experiment.LossBench, budget experiment.LossBudget, dir string) (map[string]float64, error) {
 	path := filepath.Join(dir, ratesFile)
 	rates := map[string]float64{}
 	raw, err := os.ReadFile(path)
 	if err == nil {
-		if err := experiment.Merge(&rates, raw); err != nil {
-			return nil, invalid{fmt.Errorf("%s: %w: delete it to measure again", path, err)}
-		}
-		return rates, nil
+		err = experiment.Merge(&rates, raw)
 	}
-	if !errors.Is(err, os.ErrNotExist) {
-		return nil, invalid{err}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, invalid{fmt.Errorf("%s: %w: delete it to measure again", path, err)}
 	}
-	fmt.Fprintln(s.stderr, "measuring the rate of each loss")
-	if rates, err = bench.Rates(ctx, b, budget); err != nil || dir == "" {
+	known := len(rates)
+	fmt.Fprintln(s.stderr, "measuring the rates of the losses that are not known")
+	if err := bench.Rates(ctx, b, budget, rates); err != nil || dir == "" || len(rates) == known {
 		return rates, err
 	}
 	if raw, err = json.MarshalIndent(rates, "", " "); err != nil {

@@ -21,12 +21,12 @@ type tuneFlags struct {
 }
 
 // newTuneFlags returns the flags with the defaults of a configuration, and those of the samples that judge.
-func newTuneFlags(command, rewards string, c experiment.TuneConfig, samples, steps int) *tuneFlags {
+func newTuneFlags(command, rewards, networks string, c experiment.TuneConfig, samples, steps int) *tuneFlags {
 	f := &tuneFlags{flags: newFlags(command).withBackend().withJSON()}
 	f.checkpoint = f.String("checkpoint", "", "`folder` of the run whose map's drift is tuned (required)")
 	f.reward = f.String("reward", "paper", rewards)
 	f.methods = f.String("method", c.Method, "`names`, separated by commas: mfm-ft, mfm-ft-gf, plug-in-mfm-g, plug-in-mfm-gf, reward-weighted, adjoint")
-	f.networks = f.String("network", c.Network, "`names` of what is tuned, separated by commas: adapter, copy, low-rank")
+	f.networks = f.String("network", c.Network, "`names` of what is tuned, separated by commas: "+networks)
 	f.draws = f.String("n", strconv.Itoa(c.N), "`numbers` of draws for a state, separated by commas")
 	f.lambdas = f.String("lambda", fmt.Sprint(c.Tune.Lambda), "`factors` of the reward, separated by commas")
 	f.seeds = f.String("seeds", "1", "`number` of seeds, from 0")

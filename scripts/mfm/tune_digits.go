@@ -14,7 +14,7 @@ import (
 
 // tuneDigits tunes drifts of a map of images, a grid of settings, and judges them.
 func tuneDigits(ctx context.Context, s *shell, args []string) error {
-	f := newTuneFlags("tune digits", "`name` paper or class:K, a JSON object, or a file with one: see mfm info", experiment.DefaultDigitsTuneConfig(), 1024, 50)
+	f := newTuneFlags("tune digits", "`name` paper or class:K, a JSON object, or a file with one: see mfm info", "copy, low-rank, tilted-copy (of a map with a mixture as its prior)", experiment.DefaultDigitsTuneConfig(), 1024, 50)
 	folder := f.String("data", "", "`folder` of IDX files, the images that the map was trained on (default: those that the run names)")
 	judge := f.String("judge", "", "`folder` of the run of a classifier of clean images, which a reward by name is made of (required)")
 	second := f.String("second", "", "`folder` of the run of another one, that only judges (required)")
@@ -43,6 +43,9 @@ func tuneDigits(ctx context.Context, s *shell, args []string) error {
 	configs, err := f.configs(func(method string) experiment.TuneConfig {
 		c := experiment.DefaultDigitsTuneConfig()
 		c.Tilted = method != "reward-weighted" // which weighs its data itself
+		if method == "adjoint" {
+			c.Tune.States.Own, c.Tune.Batch = 1, 2*c.Tune.States.Steps // whole paths
+		}
 		return c
 	})
 	if err != nil {

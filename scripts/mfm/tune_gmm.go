@@ -11,7 +11,7 @@ import (
 
 // tuneGMM tunes drifts of a mixture's map, a grid of settings, and judges them.
 func tuneGMM(ctx context.Context, s *shell, args []string) error {
-	f := newTuneFlags("tune gmm", "`name` paper, a linear-Gaussian reward as JSON, or a file with one", experiment.DefaultTuneConfig(), 4096, 250)
+	f := newTuneFlags("tune gmm", "`name` paper, a linear-Gaussian reward as JSON, or a file with one", "adapter, copy, low-rank", experiment.DefaultTuneConfig(), 4096, 250)
 	if _, err := f.parse(s, args); err != nil {
 		return err
 	}
