@@ -206,7 +206,7 @@ func readManifest(dir string, kinds ...string) (Manifest, error) {
 		return m, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
 	}
 	if !slices.Contains(kinds, m.Kind) {
-		return m, fmt.Errorf("run %s is of kind %q, want %q", dir, m.Kind, strings.Join(kinds, " or "))
+		return m, fmt.Errorf("run %s is of kind %q, want \"%s\"", dir, m.Kind, strings.Join(kinds, "\" or \""))
 	}
 	return m, nil
 }

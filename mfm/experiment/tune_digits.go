@@ -132,8 +132,10 @@ func (t *DigitsTuning) source() (mfm.Source, error) {
 	drawn := make([]float32, 0, len(pixels))
 	sum, offset, size := 0.0, rng.Float64(), images.Dim()
 	for i, w := range weights {
-		for sum += w * float64(images.N); sum > offset; offset++ {
+		sum += w * float64(images.N)
+		for sum > offset {
 			drawn = append(drawn, pixels[i*size:(i+1)*size]...)
+			offset++
 		}
 	}
 	return mfm.DataSet(tensors.FromFlatDataAndDimensions(drawn, append([]int{len(drawn) / size}, t.Digits.Shape()...)...), nil)
