@@ -48,8 +48,8 @@ func DiagnoseGMM(ctx context.Context, b compute.Backend, dir string, o DiagnoseO
 		return e.Config.Mixture.Posterior(e.Map.Interpolant, t, x).Spread()
 	}
 	drift := e.Teacher()
-	if manifest, err := readManifest(dir, KindGMM, KindDistilledGMM); err != nil || manifest.Kind == KindDistilledGMM {
-		drift = nil // the mixture is the exact target then, not what the map was distilled from
+	if e.distilled {
+		drift = nil // its own: it was not distilled from the exact target's
 	}
 	report, err := diagnose.Map(ctx, b, diagnose.Subject{Map: e.Map, Store: store, Scope: mfm.WeightsScope, Shape: e.Shape(), Data: flat, Drift: drift, Exact: exact}, o.Config)
 	if err != nil {

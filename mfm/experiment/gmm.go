@@ -39,6 +39,8 @@ func DefaultGMMConfig() GMMConfig {
 type GMM struct {
 	Config GMMConfig
 	Map    *mfm.Map
+
+	distilled bool // from a tuned drift: the mixture is the law that was aimed at, not what the map learned from
 }
 
 // NewGMM returns the experiment that config describes, or an error that names the first value that makes no sense.

@@ -185,14 +185,11 @@ func (c BaseCell) Run(ctx context.Context, b compute.Backend, o RunOptions) (Bas
 	if err != nil {
 		return row, err
 	}
-	config := DefaultGMMConfig()
-	config.Network.Width, config.Network.Depth = c.Width, c.Depth
-	config.Train.Steps, config.Train.Seed = c.Steps, c.Seed
-	config.SetLoss(mfm.Semigroup, c.Distillation)
+	data := gmm.Paper()
 	if c.Distillation == mfm.Self {
-		config.Mixture = law
+		data = law
 	}
-	e, err := NewGMM(config)
+	e, err := NewGMM(stressMap(data, Variant{mfm.Semigroup, c.Distillation}, c.Width, c.Depth, c.Steps, c.Seed))
 	if err != nil {
 		return row, err
 	}

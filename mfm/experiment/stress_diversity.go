@@ -65,15 +65,8 @@ func DiversityGrid() []DiversityCell {
 
 // config returns the configuration of the training.
 func (c DiversityCell) config() (GMMConfig, error) {
-	config := DefaultGMMConfig()
-	var err error
-	if config.Mixture, err = c.Family.Mixture(); err != nil {
-		return config, err
-	}
-	config.Network.Width, config.Network.Depth = c.Width, c.Depth
-	config.Train.Steps, config.Train.Seed = c.Steps, c.Seed
-	config.SetLoss(mfm.Semigroup, mfm.Teacher)
-	return config, nil
+	law, err := c.Family.Mixture()
+	return stressMap(law, Variant{mfm.Semigroup, mfm.Teacher}, c.Width, c.Depth, c.Steps, c.Seed), err
 }
 
 // Validate returns an error that names the first value that makes no sense.
@@ -85,10 +78,7 @@ func (c DiversityCell) Validate() error {
 	if err != nil {
 		return err
 	}
-	if _, err := NewGMM(config); err != nil {
-		return err
-	}
-	return c.Eval.Validate()
+	return checkMap(config, c.Eval)
 }
 
 // Run trains and judges.

@@ -25,6 +25,24 @@ func (e Edition) check() error {
 	return nil
 }
 
+// stressMap returns the configuration of a stress test's map: an MLP, and the loss with the options that serve it.
+func stressMap(law *gmm.Mixture, v Variant, width, depth int, steps, seed int64) GMMConfig {
+	config := DefaultGMMConfig()
+	config.Mixture = law
+	config.Network.Width, config.Network.Depth = width, depth
+	config.Train.Steps, config.Train.Seed = steps, seed
+	config.SetLoss(v.Loss, v.Distillation)
+	return config
+}
+
+// checkMap returns an error for a map that cannot be made, or cannot be judged so.
+func checkMap(config GMMConfig, eval EvaluateConfig) error {
+	if _, err := NewGMM(config); err != nil {
+		return err
+	}
+	return eval.Validate()
+}
+
 // FamilyKind says how wide a family's components are, in units of δ, the mean distance from a mean to the nearest other one.
 type FamilyKind string
 

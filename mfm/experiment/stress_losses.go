@@ -216,15 +216,11 @@ func (l *LossBench) train(ctx context.Context, b compute.Backend, c LossCell, o 
 	if c.Family == nil {
 		return l.trainDigits(ctx, b, c, o, row)
 	}
-	config := DefaultGMMConfig()
-	var err error
-	if config.Mixture, err = c.Family.Mixture(); err != nil {
+	law, err := c.Family.Mixture()
+	if err != nil {
 		return err
 	}
-	config.Network.Width, config.Network.Depth = c.Width, c.Depth
-	config.Train.Steps, config.Train.Seed = c.Steps, c.Seed
-	config.SetLoss(c.Loss, c.Distillation)
-	e, err := NewGMM(config)
+	e, err := NewGMM(stressMap(law, c.Variant, c.Width, c.Depth, c.Steps, c.Seed))
 	if err != nil {
 		return err
 	}

@@ -123,13 +123,9 @@ func ManifoldGrid() []ManifoldCell {
 
 // config returns the configuration of the training.
 func (c ManifoldCell) config() (GMMConfig, error) {
-	config := DefaultGMMConfig()
+	law, err := c.Law()
+	config := stressMap(law, Variant{mfm.Semigroup, mfm.Teacher}, c.NetWidth, c.Depth, c.Steps, c.Seed)
 	config.Parametrization = c.Parametrization
-	config.Network.Width, config.Network.Depth = c.NetWidth, c.Depth
-	config.Train.Steps, config.Train.Seed = c.Steps, c.Seed
-	config.SetLoss(mfm.Semigroup, mfm.Teacher)
-	var err error
-	config.Mixture, err = c.Law()
 	return config, err
 }
 
@@ -142,10 +138,7 @@ func (c ManifoldCell) Validate() error {
 	if err != nil {
 		return err
 	}
-	if _, err := NewGMM(config); err != nil {
-		return err
-	}
-	return c.Eval.Validate()
+	return checkMap(config, c.Eval)
 }
 
 // Run trains and judges.

@@ -146,6 +146,7 @@ func openDistilled(dir string, m Manifest) (*GMM, *model.Store, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
 	}
+	e.distilled = true
 	if e.Map.Parametrization, err = keptGaussian(dir); err != nil {
 		return nil, nil, err
 	}
