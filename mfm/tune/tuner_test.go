@@ -20,6 +20,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
 	"github.com/gomfm/gomfm/mfm/tune"
 )
@@ -81,6 +82,46 @@ func TestTuningReachesTheOptimum(t *testing.T) {
 		}
 		if after := driftError(t, tuner, m, best, target); after > allowed*before {
 			t.Errorf("%v: E|b̂ - b*|² is %.4f of what it was", method, after/before)
+		}
+	}
+}
+
+// A constant of the reward moves the running offset and nothing else, at rewards that neither a float32's exponential nor a fixed offset would hold: λ r + 800 and, in the tail of the data, λ r of some -3,000.
+func TestRunningOffset(t *testing.T) {
+	b := backendtest.New(t)
+	law, m := gaussian(t)
+	plain := measured(0.8).Reward()
+	const shift, steps = 8, 30
+	raised := func(x *Node) *Node { return AddScalar(plain(x), shift) }
+	for _, lambda := range []float64{50, 100} {
+		var tuned [2]map[string]*tensors.Tensor
+		for i, r := range []reward.Reward{plain, raised} {
+			c := quick(steps)
+			c.Lambda = lambda
+			tuner, err := tune.New(b, tune.ModelBase(m), r, adapter(16), once(), samplesOf(law), []int{2}, c, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := tuner.Run(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			tuned[i] = clones(t, tuner)
+		}
+		for name, v := range tuned[0] {
+			if v.DType() != dtypes.Float32 {
+				continue
+			}
+			is, raised := tensors.MustCopyFlatData[float32](v), tensors.MustCopyFlatData[float32](tuned[1][name])
+			want := float32(0)
+			if strings.HasSuffix(name, "offset") {
+				is, raised, want = is[:1], raised[:1], float32(lambda*shift)
+			}
+			for k := range is {
+				// Rewards of some thousands have an ulp of 2e-4, and weights that ulp's relative error.
+				if d := raised[k] - is[k] - want; !(math.Abs(float64(d)) < 2e-3) {
+					t.Fatalf("λ = %g: %s[%d] is %g, with the constant %g, want %g more", lambda, name, k, is[k], raised[k], want)
+				}
+			}
 		}
 	}
 }
