@@ -1,12 +1,14 @@
 package experiment
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"hash"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/gomlx/gomlx/ml/model"
 
@@ -18,7 +20,7 @@ import (
 type SteerCell struct {
 	// Problem is [Steering].Problem, which tells law, map and reward.
 	Problem string `json:"problem"`
-	// Method is unsteered, exact, mfm-g, mfm-gf, dps, best-of-n, smc-dps, smc-mfm-g, smc-mfm-gf, search-greedy-renoise, search-greedy-ddpm, search-softmax-renoise or search-softmax-ddpm.
+	// Method is unsteered, exact, mfm-g, mfm-gf, dps, best-of-n, smc-dps, smc-mfm-g, smc-mfm-gf, smc-exact, search-greedy-renoise, search-greedy-ddpm, search-softmax-renoise or search-softmax-ddpm.
 	Method string `json:"method"`
 	// N is the number of draws of an estimator or a search, or of samples to choose from.
 	N int `json:"n"`
@@ -26,17 +28,56 @@ type SteerCell struct {
 	Particles int `json:"particles,omitempty"`
 	// Baseline of mfm-gf: mean or denoiser.
 	Baseline steer.Baseline `json:"baseline,omitempty"`
-	// Antithetic and LeaveOneOut are options of an estimator's draws, see [steer.Draws].
-	Antithetic  bool         `json:"antithetic,omitempty"`
-	LeaveOneOut bool         `json:"leave_one_out,omitempty"`
-	Samples     int          `json:"samples"`
-	Seed        int64        `json:"seed"`
-	Config      steer.Config `json:"config"`
+	// Antithetic, LeaveOneOut and Shared are options of an estimator's draws, see [steer.Draws].
+	Antithetic  bool `json:"antithetic,omitempty"`
+	LeaveOneOut bool `json:"leave_one_out,omitempty"`
+	Shared      bool `json:"shared,omitempty"`
+	// Resampling and Threshold of a filter, see [steer.SMC]: systematic and 0.5 where they are not set.
+	Resampling steer.Resampling `json:"resampling,omitempty"`
+	Threshold  *float64         `json:"threshold,omitempty"`
+	Samples    int              `json:"samples"`
+	Seed       int64            `json:"seed"`
+	Config     steer.Config     `json:"config"`
+}
+
+// RunSettings is what a row tells of its cell beside what it is named by.
+type RunSettings struct {
+	Samples   int `json:"samples"`
+	Steps     int `json:"steps"`
+	Particles int `json:"particles,omitempty"` // of a filter's set, or of a search
+	// Unusual are the other settings that are not the defaults, as "name=value", separated by spaces.
+	Unusual string `json:"unusual,omitempty"`
+}
+
+// settings returns what a row tells of the cell.
+func (c SteerCell) settings() RunSettings {
+	out := RunSettings{Samples: c.Samples, Steps: c.Config.Steps, Particles: c.Particles}
+	var unusual []string
+	value := func(of any) map[string]any {
+		var m map[string]any
+		raw, _ := json.Marshal(of) // numbers and strings always encode
+		_ = json.Unmarshal(raw, &m)
+		return m
+	}
+	usual := value(steer.DefaultConfig())
+	for name, v := range value(c.Config) {
+		if v != usual[name] && name != "steps" && name != "dynamics" {
+			unusual = append(unusual, fmt.Sprintf("%s=%v", name, v))
+		}
+	}
+	for name, v := range value(c) {
+		if slices.Contains([]string{"antithetic", "leave_one_out", "shared", "resampling", "threshold"}, name) || name == "baseline" && v != string(steer.MeanBaseline) {
+			unusual = append(unusual, fmt.Sprintf("%s=%v", name, v))
+		}
+	}
+	slices.Sort(unusual)
+	out.Unusual = strings.Join(unusual, " ")
+	return out
 }
 
 // SteerMethod returns the method that a cell names. exact is the oracle's value, nil where there is none.
 func (c SteerCell) SteerMethod(exact *steer.Exact) (steer.Method, error) {
-	draws := steer.Draws{N: c.N, Antithetic: c.Antithetic, LeaveOneOut: c.LeaveOneOut}
+	draws := steer.Draws{N: c.N, Antithetic: c.Antithetic, Shared: c.Shared, LeaveOneOut: c.LeaveOneOut}
 	baseline := c.Baseline
 	if baseline == "" {
 		baseline = steer.MeanBaseline
@@ -50,7 +91,11 @@ func (c SteerCell) SteerMethod(exact *steer.Exact) (steer.Method, error) {
 	}
 	for name, twist := range estimators {
 		if twist != nil && c.Method == "smc-"+name {
-			return steer.SMC{Config: c.Config, Particles: c.Particles, Twist: twist, Resampling: steer.Systematic, Threshold: 0.5}, nil
+			filter := steer.SMC{Config: c.Config, Particles: c.Particles, Twist: twist, Resampling: cmp.Or(c.Resampling, steer.Systematic), Threshold: 0.5}
+			if c.Threshold != nil {
+				filter.Threshold = *c.Threshold
+			}
+			return filter, nil
 		}
 	}
 	for _, selection := range []steer.Selection{steer.Greedy, steer.Pooled} {
@@ -63,7 +108,7 @@ func (c SteerCell) SteerMethod(exact *steer.Exact) (steer.Method, error) {
 	if c.Method == "best-of-n" {
 		return steer.BestOf{Config: c.Config, N: c.N}, nil
 	}
-	return nil, fmt.Errorf("method %q is unknown: use unsteered, exact, mfm-g, mfm-gf, dps, best-of-n, smc-dps, smc-mfm-g, smc-mfm-gf or search-greedy|softmax-renoise|ddpm", c.Method)
+	return nil, fmt.Errorf("method %q is unknown: use unsteered, exact, mfm-g, mfm-gf, dps, best-of-n, smc-dps, smc-mfm-g, smc-mfm-gf, smc-exact or search-greedy|softmax-renoise|ddpm", c.Method)
 }
 
 // check returns an error that says why the cell cannot be run.

@@ -114,14 +114,21 @@ func imageReward(b compute.Backend, store *model.Store, raw json.RawMessage, sha
 
 // name sets Problem: a hash of the map with its prior, the reward, the images and the judges, not of the folders' names.
 func (s *DigitsSteering) name(c DigitsSteeringConfig) error {
+	var canonical any
+	if err := json.Unmarshal(c.Reward, &canonical); err != nil {
+		return fmt.Errorf("reward: %w", err)
+	}
+	text, err := json.Marshal(canonical)
+	if err != nil {
+		return fmt.Errorf("reward: %w", err)
+	}
 	problem := struct {
 		Config DigitsConfig
 		Reward string
 		Prior  string
 		Judges [2]string
 		Images [sha256.Size]byte
-	}{Config: s.Digits.Config, Reward: string(c.Reward), Images: sha256.Sum256(append(slices.Clone(s.Digits.Data.Pixels), s.Digits.Data.Labels...))}
-	var err error
+	}{Config: s.Digits.Config, Reward: string(text), Images: sha256.Sum256(append(slices.Clone(s.Digits.Data.Pixels), s.Digits.Data.Labels...))}
 	for i, judge := range s.judges {
 		if problem.Judges[i], err = hashProblem(judge.store, judge.Config); err != nil {
 			return err
@@ -161,7 +168,7 @@ func (s *DigitsSteering) Check(c SteerCell) error {
 
 // Run draws a cell's images and judges them.
 func (s *DigitsSteering) Run(ctx context.Context, b compute.Backend, c SteerCell) (DigitsSteeringRow, error) {
-	row := DigitsSteeringRow{Method: c.Method, Dynamics: string(c.Config.Dynamics), N: c.N, Seed: c.Seed, Samples: c.Samples, Steps: c.Config.Steps}
+	row := DigitsSteeringRow{Method: c.Method, Dynamics: string(c.Config.Dynamics), N: c.N, Seed: c.Seed, RunSettings: c.settings()}
 	began := time.Now()
 	samples, got, err := s.Draw(ctx, b, c)
 	if err != nil {
@@ -170,7 +177,7 @@ func (s *DigitsSteering) Run(ctx context.Context, b compute.Backend, c SteerCell
 	row.Seconds = time.Since(began).Seconds()
 	row.NFE = float64(got.Counts.NFE()) / float64(c.Samples)
 	row.Warnings = warnings(got, c.N)
-	if row.Diverged = !finite(samples); row.Diverged {
+	if row.Diverged = !finite(got.Samples); row.Diverged {
 		return row, nil
 	}
 	if c.Seed == 0 {
@@ -181,8 +188,9 @@ func (s *DigitsSteering) Run(ctx context.Context, b compute.Backend, c SteerCell
 	return row, s.judge(&row, samples, c.Config.Lambda, rand.New(rand.NewPCG(uint64(c.Seed), 7)), b)
 }
 
+// finite says that all values are numbers, none of them so large that the run must have diverged.
 func finite(values []float32) bool {
-	return !slices.ContainsFunc(values, func(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) })
+	return !slices.ContainsFunc(values, func(v float32) bool { return !(math.Abs(float64(v)) <= 1e6) })
 }
 
 // Draw returns a cell's images, flat, those with weights drawn again by weight, and what the run says of itself.

@@ -13,13 +13,12 @@ import (
 
 // DigitsSteeringRow is the quality of steered images. Histograms are of the likeliest class; their target is that of the training images, each counted e^{λ r} times.
 type DigitsSteeringRow struct {
-	Method       string    `json:"method"`
-	Dynamics     string    `json:"dynamics"`
-	N            int       `json:"n"`
-	NFE          float64   `json:"nfe"` // for each sample
-	Seed         int64     `json:"seed"`
-	Samples      int       `json:"samples"`
-	Steps        int       `json:"steps"`
+	Method   string  `json:"method"`
+	Dynamics string  `json:"dynamics"`
+	N        int     `json:"n"`
+	NFE      float64 `json:"nfe"` // for each sample
+	Seed     int64   `json:"seed"`
+	RunSettings
 	L2           float64   `json:"l2"`              // of the histogram by the first judge from the target's
 	L2Floor      float64   `json:"l2_floor"`        // root mean square of the same for as many draws from the target
 	L2Second     float64   `json:"l2_second_judge"` // by the second judge
@@ -29,7 +28,7 @@ type DigitsSteeringRow struct {
 	Reward       float64   `json:"reward"` // mean of r over the samples that have one
 	RewardSE     float64   `json:"reward_se"`
 	Lost         int       `json:"lost,omitempty"`     // samples whose reward is -Inf or no number
-	Diverged     bool      `json:"diverged,omitempty"` // some samples are not finite: nothing else is told of them
+	Diverged     bool      `json:"diverged,omitempty"` // some samples are not finite, or beyond 10^6: nothing else is told of them
 	RewardTarget float64   `json:"reward_target"`      // the same of the target
 	Distance     float64   `json:"distance"`           // Fréchet's, squared, from the target in the second judge's features
 	DistFloor    float64   `json:"distance_floor"`     // of as many draws from the target

@@ -27,17 +27,18 @@ func PaperReward() reward.LinearGaussian {
 
 // SteeringRow is the quality of steered samples of a mixture, against the exact target.
 type SteeringRow struct {
-	Method   string    `json:"method"`
-	Model    string    `json:"model,omitempty"` // law: the mixture's own drift and posterior samples in the place of a map's
-	Dynamics string    `json:"dynamics"`
-	N        int       `json:"n"`
-	NFE      float64   `json:"nfe"` // for each sample
-	Seed     int64     `json:"seed"`
+	Method   string  `json:"method"`
+	Model    string  `json:"model,omitempty"` // law: the mixture's own drift and posterior samples in the place of a map's
+	Dynamics string  `json:"dynamics"`
+	N        int     `json:"n"`
+	NFE      float64 `json:"nfe"` // for each sample
+	Seed     int64   `json:"seed"`
+	RunSettings
 	SW2      float64   `json:"sw2"`                // sliced W2 to exact samples of the target
 	MMD      float64   `json:"mmd"`                // squared MMD to them, without bias
 	Floor    float64   `json:"floor"`              // sliced W2 between two sets of exact samples
 	Weights  []float64 `json:"weights"`            // of the target's components among the samples
-	Diverged bool      `json:"diverged,omitempty"` // some samples are not finite: nothing else is told of them
+	Diverged bool      `json:"diverged,omitempty"` // some samples are not finite, or beyond 10^6: nothing else is told of them
 	Seconds  float64   `json:"seconds"`            // of drawing, compiling included
 	Warnings []string  `json:"warnings,omitempty"`
 }
@@ -114,6 +115,9 @@ func (s *Steering) Check(c SteerCell) error {
 	if s.Model.Detached && strings.HasSuffix(c.Method, "mfm-g") {
 		return fmt.Errorf("method %s: it takes gradients through posterior samples, which a mixture draws from its closed form without: give the checkpoint of a map, or take mfm-gf", c.Method)
 	}
+	if s.Model.Detached && (c.Antithetic || c.Shared) {
+		return fmt.Errorf("method %s: antithetic or shared draws are functions of the noise, and a mixture's come from its closed form: give the checkpoint of a map, or take independent draws", c.Method)
+	}
 	if s.linear == nil {
 		return c.check(nil)
 	}
@@ -125,7 +129,7 @@ func (s *Steering) Check(c SteerCell) error {
 
 // Run draws a cell's samples and compares them with the target.
 func (s *Steering) Run(ctx context.Context, b compute.Backend, c SteerCell) (SteeringRow, error) {
-	row := SteeringRow{Method: c.Method, Model: s.model, Dynamics: string(c.Config.Dynamics), N: c.N, Seed: c.Seed}
+	row := SteeringRow{Method: c.Method, Model: s.model, Dynamics: string(c.Config.Dynamics), N: c.N, Seed: c.Seed, RunSettings: c.settings()}
 	target, err := s.targetOf(b, c.Config.Lambda)
 	if err != nil {
 		return row, err

@@ -53,6 +53,11 @@ func TestSteering(t *testing.T) {
 			t.Errorf("%+v: nearer to the target than it can be", row)
 		}
 	}
+	far := steerCell("dps", steer.SDE, 20)
+	far.Config.Lambda = 1e4
+	if row := run(far); !row.Diverged || row.SW2 != 0 || row.Unusual != "lambda=10000" || row.Samples != 1024 || row.Steps != 20 {
+		t.Errorf("%+v: want it to have diverged, and its settings", row)
+	}
 	if a, b := run(steerCell("mfm-gf", steer.SDE, 50)), run(steerCell("mfm-gf", steer.SDE, 50)); a.SW2 != b.SW2 || a.NFE != 50*(1+2*4) {
 		t.Errorf("two runs of one cell differ: %+v, %+v", a, b)
 	}
@@ -93,6 +98,11 @@ func TestSteeringProblems(t *testing.T) {
 		"lambda": func(c *experiment.SteerCell) { c.Config.Lambda = 0 },
 		"n":      func(c *experiment.SteerCell) { c.N = 0 },
 		"sets":   func(c *experiment.SteerCell) { c.Method, c.Particles, c.Config.Dynamics = "smc-dps", 1000, steer.SDE },
+		"anti":   func(c *experiment.SteerCell) { c.Antithetic = true },
+		"shared": func(c *experiment.SteerCell) { c.Shared = true },
+		"kind": func(c *experiment.SteerCell) {
+			c.Method, c.Particles, c.Config.Dynamics, c.Resampling = "smc-dps", c.Samples, steer.SDE, "luck"
+		},
 		"sample": func(c *experiment.SteerCell) { c.Samples = 1 },
 		"solver": func(c *experiment.SteerCell) { c.Config.Solver = mfm.Solver("leapfrog") },
 	} {

@@ -49,7 +49,7 @@ func rewardsOf(b compute.Backend, store *model.Store, r reward.Reward, samples [
 	return out, nil
 }
 
-// tilt returns the weights e^{λ r} of samples with the given rewards, which sum to one, and how many of them count, 1/Σ w². It returns an error where these are fewer than least: the samples then say nothing of the tilted law.
+// tilt returns the weights e^{λ r} of samples with the given rewards, which sum to one. It returns an error where fewer than least of them count, 1/Σ w²: the samples then say nothing of the tilted law.
 func tilt(rewards []float64, lambda, least float64) ([]float64, error) {
 	w := make([]float64, len(rewards))
 	for i, r := range rewards {

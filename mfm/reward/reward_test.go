@@ -186,6 +186,8 @@ func TestRewardsRefuse(t *testing.T) {
 		"key":            second(reward.Parse([]byte(`{"kind": "quadratic", "center": [0], "weight": [1], "wait": 1}`), nil)),
 		"no classifier":  second(reward.Parse([]byte(`{"kind": "log_probability", "classifier": "a", "class": 1}`), nil)),
 		"inside a sum":   second(reward.Parse([]byte(`{"kind": "sum", "of": [{"kind": "box"}]}`), nil)),
+		"empty sum":      second(reward.Parse([]byte(`{"kind": "sum"}`), nil)),
+		"no factor":      second(reward.Parse([]byte(`{"kind": "scaled", "of": {"kind": "quadratic", "center": [0], "weight": [1]}}`), nil)),
 		"no mixture":     second(reward.Parse([]byte(`{"kind": "log_mixture"}`), nil)),
 		"few weights":    second(reward.Parse([]byte(`{"kind": "class_mixture", "classifier": "a", "weights": [1]}`), linearClassifier)),
 		"class, weights": second(reward.Parse([]byte(`{"kind": "log_probability", "classifier": "a", "class": 1, "weights": [1]}`), linearClassifier)),

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/gomfm/gomfm/mfm/gmm"
@@ -12,11 +13,11 @@ import (
 // Classifiers returns the logits of the classifier called name, and how many classes it knows: what rewards of classes in JSON refer to.
 type Classifiers func(name string) (logits Logits, classes int, err error)
 
-// Kinds are the rewards that [Parse] knows, with an example of each.
+// kinds are the rewards that [Parse] knows, with an example of each.
 var kinds = map[string]string{
 	"linear_gaussian":   `{"kind": "linear_gaussian", "a": [[1.2, -0.8]], "y": [-1], "sigma": 0.2}`,
 	"quadratic":         `{"kind": "quadratic", "center": [0], "weight": [1]}`,
-	"box":               `{"kind": "box", "low": [0, 0], "high": [1, 2], "width": 0.1}`,
+	"box":               `{"kind": "box", "low": [0, null], "high": [1, 2], "width": 0.1}`,
 	"half_plane":        `{"kind": "half_plane", "a": [1, 1], "offset": 0, "width": 0.1}`,
 	"log_mixture":       `{"kind": "log_mixture", "mixture": {"weights": [1], "means": [[0, 0]], "covariances": [[[1, 0], [0, 1]]]}}`,
 	"class_mixture":     `{"kind": "class_mixture", "classifier": "NAME", "weights": [0, 1, 0, 1, 0, 2, 0, 2, 0, 4]}`,
@@ -105,7 +106,7 @@ func parseKind(kind string, raw []byte, classifiers Classifiers) (Reward, error)
 	case "quadratic":
 		return simple(&Quadratic{})
 	case "box":
-		return simple(&Box{})
+		return parseBox(raw)
 	case "half_plane":
 		return simple(&HalfPlane{})
 	case "log_mixture":
@@ -126,6 +127,9 @@ func parseKind(kind string, raw []byte, classifiers Classifiers) (Reward, error)
 		if err := decode(raw, &v); err != nil {
 			return nil, err
 		}
+		if len(v.Of) == 0 {
+			return nil, fmt.Errorf("\"of\" names no reward: give it a list of them")
+		}
 		var terms []Reward
 		for _, of := range v.Of {
 			r, err := Parse(of, classifiers)
@@ -137,20 +141,49 @@ func parseKind(kind string, raw []byte, classifiers Classifiers) (Reward, error)
 		return Sum(terms...), nil
 	case "scaled":
 		var v struct {
-			Factor float64         `json:"factor"`
+			Factor *float64        `json:"factor"`
 			Of     json.RawMessage `json:"of"`
 		}
 		if err := decode(raw, &v); err != nil {
 			return nil, err
 		}
+		if v.Factor == nil || v.Of == nil {
+			return nil, fmt.Errorf("give it a factor, and the reward \"of\" which")
+		}
 		r, err := Parse(v.Of, classifiers)
 		if err != nil {
 			return nil, err
 		}
-		return Scaled(r, v.Factor), nil
+		return Scaled(r, *v.Factor), nil
 	default:
 		return parseClasses(kind, raw, classifiers)
 	}
+}
+
+// parseBox reads a [Box], of which null leaves a side open.
+func parseBox(raw []byte) (Reward, error) {
+	var v struct {
+		Low   []*float64 `json:"low"`
+		High  []*float64 `json:"high"`
+		Width float64    `json:"width"`
+	}
+	if err := decode(raw, &v); err != nil {
+		return nil, err
+	}
+	bounds := func(values []*float64, open float64) []float64 {
+		out := make([]float64, len(values))
+		for i, v := range values {
+			if out[i] = open; v != nil {
+				out[i] = *v
+			}
+		}
+		return out
+	}
+	box := Box{Low: bounds(v.Low, math.Inf(-1)), High: bounds(v.High, math.Inf(1)), Width: v.Width}
+	if err := box.Validate(); err != nil {
+		return nil, err
+	}
+	return box.Reward(), nil
 }
 
 func parseClasses(kind string, raw []byte, classifiers Classifiers) (Reward, error) {

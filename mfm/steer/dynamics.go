@@ -44,7 +44,7 @@ type Config struct {
 	Solver   mfm.Solver `json:"solver"` // of the ODE: euler or heun
 	// Grid of the steps from noise at 0 to the sample at 1: the first ends at Start, the others are placed by its power.
 	mfm.Grid
-	// Start is t_0 in (0, 1). σ_t² grows as 1/t towards 0, where ∇V falls as t: up to t_0 their product is taken at t_0, which errs by t_0² in x. The SDE takes over there.
+	// Start is t_0, from 1e-6 to 0.5. σ_t² grows as 1/t towards 0, where ∇V falls as t: up to t_0 their product is taken at t_0, which errs by t_0² in x. The SDE takes over there.
 	Start float64 `json:"start"`
 	// Lambda is λ, the factor of the reward, and LambdaPower k in λ_t = λ t^k: 0 for none, the only one whose target is p₁ e^{λ r}/Z; more lets the reward in late.
 	Lambda      float64 `json:"lambda"`

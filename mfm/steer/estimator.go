@@ -33,8 +33,8 @@ type Estimate struct {
 
 // Estimator estimates the value V_t and its gradient.
 type Estimator interface {
-	// Estimate builds the estimate at states x, [n, ...], and times t, [n], of which no two differ unless p.Varied says so. drift is b_t(x), known already. The ledger is told what is
-	// evaluated beyond that. gradient says whether one is wanted.
+	// Estimate builds the estimate at states x, [n, ...], and times t, [n], of which no two differ unless p.Varied says so. drift is b_t(x), known already; in the first step of a run, where t is [Config].Start, it is b_0(x). The
+	// ledger is told what is evaluated beyond that. gradient says whether one is wanted.
 	Estimate(p Problem, rng *mfm.RNG, ledger *Ledger, t, x, drift *Node, gradient bool) Estimate
 	// DrawCount returns the number of posterior samples that it draws for a state, N.
 	DrawCount() int
@@ -93,10 +93,14 @@ func (d Draws) noise(rng *mfm.RNG, x *Node) *Node {
 	return Reshape(eps, dims...)
 }
 
-// Draw builds N posterior samples for each state of x, [n·N, ...], one state's after the other's, and their rewards λ r, [n, N], of which bad [n] were no numbers. The ledger is told. It panics for a model without posterior samples.
+// Draw builds N posterior samples for each state of x, [n·N, ...], one state's after the other's, and their rewards λ r, [n, N], of which bad [n] were no numbers. The ledger is told. It panics for a model without posterior samples, and
+// for antithetic or shared draws of one whose samples are not made of the noise.
 func (d Draws) Draw(p Problem, rng *mfm.RNG, ledger *Ledger, t, x *Node) (samples, rewards, bad *Node) {
 	if p.Model.Posterior == nil {
 		Panicf("this model has no posterior samples to draw: use the exact value, or a map")
+	}
+	if p.Model.Detached && (d.Antithetic || d.Shared) {
+		Panicf("antithetic or shared draws of a model whose posterior samples come from a closed form, not from the noise: use independent ones, or a map")
 	}
 	rows := x.Shape().Dim(0) * d.N
 	eps := d.noise(rng, x)

@@ -43,6 +43,32 @@ func TestExactValue(t *testing.T) {
 	}
 }
 
+// DPS has the reward of the posterior's mean, λ r(D_t(x)), and its gradient in x.
+func TestDPS(t *testing.T) {
+	law, r := gmm.Paper(), measured()
+	for _, ip := range []mfm.Interpolant{mfm.Linear{}, mfm.VariancePreserving{}} {
+		for _, at := range []float64{0.1, 0.5, 0.9} {
+			x := states(law, ip, at, 8)
+			values, gradients := estimates(t, steer.DPS{}, steer.FromMixture(law, ip), r.Reward(), at, x, 1)
+			value := func(x []float64) float64 { return r.At(law.Posterior(ip, at, x).Mean()) }
+			for i, p := range x {
+				if want := value(p); math.Abs(values[0][i]-want) > 1e-8*(1+math.Abs(want)) {
+					t.Errorf("%v, t = %g, x = %v: value %g, want %g", ip, at, p, values[0][i], want)
+				}
+				for j := range p {
+					const h = 1e-5
+					up, down := append([]float64(nil), p...), append([]float64(nil), p...)
+					up[j] += h
+					down[j] -= h
+					if want, got := (value(up)-value(down))/(2*h), gradients[0][2*i+j]; math.Abs(got-want) > 1e-5*(1+math.Abs(want)) {
+						t.Errorf("%v, t = %g, x = %v: gradient %g, want %g", ip, at, p, got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
 // gaussian is a law with an exact flow map: its posterior samples are functions of noise that MFM-G can differentiate.
 func gaussian(t testing.TB, ip mfm.Interpolant) (*gmm.Mixture, steer.Model) {
 	t.Helper()

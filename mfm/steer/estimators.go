@@ -137,14 +137,15 @@ func (DPS) Estimate(p Problem, _ *mfm.RNG, ledger *Ledger, t, x, drift *Node, gr
 		return Estimate{Value: v, Bad: bad}
 	}
 	x = Identity(x)
-	v, bad := rewardOf(p, ledger, mfm.Denoiser(p.Model.Interpolant, p.Model.Drift, t, x, nil)) // the same nodes as the drift's, which the compiler finds
+	v, bad := rewardOf(p, ledger, mfm.Denoiser(p.Model.Interpolant, p.Model.Drift, t, x, nil)) // another pass than the drift's, whose time is 0 in the first step; counted once, as by the paper
 	n := x.Shape().Dim(0)
 	ledger.Network(0, n)
 	ledger.Reward(0, n)
 	return Estimate{Value: StopGradient(v), Gradient: Gradient(ReduceAllSum(v), x)[0], Bad: StopGradient(bad)}
 }
 
-// Exact is the value in closed form, for a law and a reward that have one: what all other estimators aim at. Neither counts as an evaluation.
+// Exact is the value in closed form, for a law and a reward that have one: what all other estimators aim at. Neither counts as an evaluation. It is that of λ r for one λ, which whoever makes it puts into it: the λ of
+// [Config] does not reach it.
 type Exact struct {
 	Value    func(t, x *Node) *Node // V_t(x), [n]
 	Gradient func(t, x *Node) *Node // ∇V_t(x), of x's shape; nil: that of Value

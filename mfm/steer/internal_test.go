@@ -112,6 +112,43 @@ func TestJackknife(t *testing.T) {
 	}
 }
 
+// The table of steps has the schedule of λ and the cap in it, and a steering term gets the length that its renormalization says.
+func TestSteps(t *testing.T) {
+	c := DefaultConfig()
+	c.Steps, c.Lambda, c.LambdaPower, c.Cap = 10, 3, 2, 4
+	ip := mfm.Linear{}
+	for k, s := range c.steps(ip) {
+		at := max(c.Times()[k], c.Start)
+		if want := 3 * at * at; math.Abs(s.lambda-want) > 1e-12 {
+			t.Errorf("step %d: λ_t = %g, want %g", k, s.lambda, want)
+		}
+		if want := s.drift * min((1-at)/at, 4); math.Abs(s.steer-want) > 1e-12 {
+			t.Errorf("step %d: the steering's factor is %g, want %g", k, s.steer, want)
+		}
+	}
+	steering, base := [][]float64{{3, 4}, {0.3, 0.4}}, [][]float64{{0, 2}, {1, 0}}
+	for kind, want := range map[Renormalization][]float64{NoRenormalization: {5, 0.5}, RescaleLength: {1, 0.5}, ClipLength: {1, 0.5}} {
+		c := DefaultConfig()
+		c.Renormalization, c.Ratio = kind, 0.5
+		if kind == ClipLength { // the second is short enough
+			c.Ratio, want = 0.6, []float64{1.2, 0.5}
+		}
+		exec, err := NewExec(backendtest.New(t), func(steering, base *Node) *Node { return norm(c.renormalized(steering, base)) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Call1(steering, base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, got := range tensors.MustCopyFlatData[float64](out) {
+			if math.Abs(got-want[i]) > 1e-12 {
+				t.Errorf("%s: length %g, want %g", kind, got, want[i])
+			}
+		}
+	}
+}
+
 // Warnings are of what a series shows: a method that draws nothing is not told that its draws do not count.
 func TestWarnings(t *testing.T) {
 	s := Series{Times: []float64{0, 0.5}, Ratio: []float64{20, 1}, Effective: []float64{0, 0}, Bad: []float64{0, 0}}

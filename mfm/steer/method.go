@@ -12,7 +12,7 @@ import (
 type Method interface {
 	// Build carries noise, [n, ...], to n samples. p.Lambda is not set yet.
 	Build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outcome
-	// Config returns how particles move.
+	// Configuration returns how particles move.
 	Configuration() Config
 	// Rows returns the number of rows that the network sees at a time for one sample.
 	Rows() int
@@ -28,7 +28,7 @@ type Method interface {
 type Outcome struct {
 	X          *Node // samples, [n, ...]
 	LogWeights *Node // of the samples, [n]; nil: all alike
-	LogZ       *Node // estimate of log E[e^{λ r}], a scalar, unbiased before the logarithm; nil where the method has none
+	LogZ       *Node // estimate of log E[e^{λ r}], a scalar, unbiased before the logarithm; nil with LogWeights, and only with them
 	Series     *Node // float32 [steps, columns]
 	Rng        *mfm.RNG
 	Ledger     *Ledger
@@ -69,6 +69,9 @@ func (m Guided) Validate() error {
 			return err
 		}
 	}
+	if _, exact := m.Estimator.(Exact); exact && m.LambdaPower != 0 {
+		return fmt.Errorf("lambda_power = %g: the exact value is that of one λ, use 0", m.LambdaPower)
+	}
 	return m.Config.Validate()
 }
 
@@ -79,7 +82,7 @@ func (m Guided) Build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outc
 
 func (m Guided) program(ip mfm.Interpolant) program { return m.along(ip, m.Estimator) }
 
-// BestOf draws N unsteered samples for each one that it returns, that with the largest reward. Its law is not the tilted one: it has no parameter λ but N.
+// BestOf draws N unsteered samples for each one that it returns, that with the largest reward λ r. Its law is not the tilted one: it has no parameter λ but N.
 type BestOf struct {
 	Config
 	N int `json:"n"`
@@ -124,8 +127,9 @@ func (m BestOf) program(ip mfm.Interpolant) program {
 	}
 	run.end = func(p Problem, state []*Node) Outcome {
 		o := end(p, state)
-		p.Lambda = ScalarOne(o.X.Graph(), o.X.DType()) // the choice does not depend on it
-		r, _ := rewardOf(p, o.Ledger, o.X)
+		p.Lambda = Scalar(o.X.Graph(), o.X.DType(), m.Lambda) // of which the choice takes the sign
+		r, bad := rewardOf(p, o.Ledger, o.X)
+		o.Series = addBad(o.Series, bad)
 		// Candidates of sample i are rows i, n+i, 2n+i and so on.
 		n := o.X.Shape().Dim(0) / m.N
 		best := ArgMax(Transpose(Reshape(r, m.N, n), 0, 1), 1)

@@ -132,6 +132,18 @@ func (e Estimate) row(base, steering *Node) *Node {
 	return ConvertDType(Stack(values, 0), dtypes.Float32)
 }
 
+// addBad adds to the last step's row of a series what is bad among rewards at the end, [n].
+func addBad(series, bad *Node) *Node {
+	steps := series.Shape().Dim(0)
+	g, dtype := series.Graph(), series.DType()
+	at := make([][]float64, steps)
+	for i := range at {
+		at[i] = make([]float64, columns)
+	}
+	at[steps-1][badColumn] = 1
+	return Add(series, Mul(ConstAsDType(g, dtype, at), ConvertDType(ReduceAllMean(bad), dtype)))
+}
+
 // scalarsOf returns the numbers of a step as scalars.
 func scalarsOf(g *Graph, dtype dtypes.DType, s step) []*Node {
 	var out []*Node

@@ -33,9 +33,28 @@ func (r Resampling) ancestors(rng *mfm.RNG, logWeights *Node, to int) *Node {
 	default:
 		at = DivScalar(Add(strata, rng.Uniform(shapes.Make(dtype, sets, 1))), float64(to))
 	}
-	// The index is the number of cumulative weights at or below the uniform number.
-	below := LessOrEqual(InsertAxes(cumulative, 1), InsertAxes(at, -1)) // [sets, to, from]
-	return MinScalar(ReduceSum(ConvertDType(below, dtypes.Int32), 2), float64(from-1))
+	return MinScalar(countBelow(cumulative, at), float64(from-1))
+}
+
+// countBelow returns how many of rising numbers, [sets, from], are at or below each of others, [sets, to]: by bisection, since [sets, to, from] comparisons would be too many for large sets.
+func countBelow(rising, at *Node) *Node {
+	sets, from := rising.Shape().Dim(0), rising.Shape().Dim(1)
+	g := rising.Graph()
+	count := Zeros(g, shapes.Make(dtypes.Int32, at.Shape().Dimensions...))
+	set := MulScalar(Iota(g, count.Shape(), 0), float64(from))
+	flat := Reshape(rising, sets*from)
+	step := 1
+	for 2*step <= from {
+		step *= 2
+	}
+	for ; step > 0; step /= 2 { // the count, bit by bit from the highest
+		next := AddScalar(count, float64(step))
+		last := Add(set, MinScalar(AddScalar(next, -1), float64(from-1)))
+		below := LessOrEqual(Gather(flat, InsertAxes(last, -1)), at)
+		fits := LessOrEqual(next, Scalar(g, dtypes.Int32, from))
+		count = Where(LogicalAnd(below, fits), next, count)
+	}
+	return count
 }
 
 // cumulative returns the running sums over the last axis of w, [sets, n], each row scaled to end at 1 but for rounding.

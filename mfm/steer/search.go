@@ -92,8 +92,8 @@ func (m Search) program(ip mfm.Interpolant) program {
 			samples, rewards, bad := Draws{N: m.N}.Draw(p, s.rng, s.ledger, batch.Every(r[0], s.x), s.x)
 			e := Estimate{Value: batch.LogMeanExp(rewards)}
 			e.summary(samples, rewards, bad)
-			best, chosen := m.choose(s.rng, samples, rewards)
-			moved := Add(Mul(r[1], best), Mul(r[2], s.x))
+			best, from, chosen := m.choose(s.rng, samples, s.x, rewards)
+			moved := Add(Mul(r[1], best), Mul(r[2], from))
 			s.x = Add(moved, Mul(r[3], s.rng.Normal(s.x.Shape())))
 			s.series = batch.SetRow(s.series, i, e.row(s.x, ZerosLike(s.x)))
 			return append(s.nodes(), chosen)
@@ -131,12 +131,14 @@ func (m Search) table(ip mfm.Interpolant) [][]float64 {
 // sqrt1m returns √(1-ρ²).
 func sqrt1m(rho float64) float64 { return math.Sqrt((1 - rho) * (1 + rho)) }
 
-// choose returns a draw for each particle, [n·M, ...], and its reward, [n·M], from samples [n·M·N, ...] with rewards [n·M, N].
-func (m Search) choose(rng *mfm.RNG, samples, rewards *Node) (best, chosen *Node) {
-	indices, from := InsertAxes(ArgMax(rewards, 1), -1), m.N
-	if m.Selection == Pooled {
-		from = m.Particles * m.N
-		indices = Multinomial.ancestors(rng, Reshape(rewards, -1, from), m.Particles)
+// choose returns a draw for each particle, [n·M, ...], the state that it is a posterior sample of, and its reward, [n·M], from samples [n·M·N, ...] of states x with rewards [n·M, N].
+func (m Search) choose(rng *mfm.RNG, samples, x, rewards *Node) (best, from, chosen *Node) {
+	if m.Selection == Greedy {
+		indices := InsertAxes(ArgMax(rewards, 1), -1)
+		return pick(samples, indices, m.N), x, pick(Reshape(rewards, -1), indices, m.N)
 	}
-	return pick(samples, indices, from), pick(Reshape(rewards, -1), indices, from)
+	pool := m.Particles * m.N
+	indices := Multinomial.ancestors(rng, Reshape(rewards, -1, pool), m.Particles)
+	parents := Div(indices, Scalar(x.Graph(), indices.DType(), m.N)) // of whole numbers
+	return pick(samples, indices, pool), pick(x, parents, m.Particles), pick(Reshape(rewards, -1), indices, pool)
 }

@@ -60,6 +60,8 @@ func (m SMC) Validate() error {
 		return fmt.Errorf("dynamics %q with noise %g: particles are weighted along the SDE, use %s with noise", m.Dynamics, m.Noise, SDE)
 	case m.LambdaPower != 0:
 		return fmt.Errorf("lambda_power = %g: the weights aim at one reward, use 0", m.LambdaPower)
+	case m.Renormalization != NoRenormalization:
+		return fmt.Errorf("renormalization %q: particles are weighted for the steering as it is, use %s", m.Renormalization, NoRenormalization)
 	}
 	return Guided{Config: m.Config, Estimator: m.Twist}.Validate()
 }
@@ -109,12 +111,15 @@ func (m SMC) program(ip mfm.Interpolant) program {
 		end: func(p Problem, nodes []*Node) Outcome {
 			s := unpack(nodes)
 			p.Lambda = lambda(s.x)
-			r, _ := rewardOf(p, s.ledger, s.x)
+			r, bad := rewardOf(p, s.ledger, s.x)
 			logW := Add(s.logW, Sub(r, s.logPsi))
-			return Outcome{X: s.x, LogWeights: logW, LogZ: Add(s.logZ, Reshape(batch.LogMeanExp(InsertAxes(logW, 0)))), Series: s.series, Rng: s.rng, Ledger: s.ledger}
+			return Outcome{X: s.x, LogWeights: logW, LogZ: Add(s.logZ, Reshape(batch.LogMeanExp(InsertAxes(logW, 0)))), Series: addBad(s.series, bad), Rng: s.rng, Ledger: s.ledger}
 		},
 	}
 }
+
+// leastTwist bounds the logarithm of a twist, which may be any positive number: where all draws of a particle are without weight, the estimate's own would be a number beside which float32 keeps no other.
+const leastTwist = -1e4
 
 // step weighs the particles by the twist, resamples where few count, and moves them.
 func (m SMC) step(p Problem, s smcState, i *Node, r []*Node) smcState {
@@ -127,7 +132,8 @@ func (m SMC) step(p Problem, s smcState, i *Node, r []*Node) smcState {
 		e := m.Twist.Estimate(p, s.rng, s.ledger, at, s.x, b, true)
 		gradient = e.Gradient
 		figures = e.row(Add(Mul(r[2], b), Mul(r[3], s.x)), Mul(r[4], gradient))
-		s.logW, s.logPsi = Add(s.logW, Sub(e.Value, s.logPsi)), e.Value
+		value := MaxScalar(e.Value, leastTwist)
+		s.logW, s.logPsi = Add(s.logW, Sub(value, s.logPsi)), value
 	}
 	// Effective sample size (Σ w)²/Σ w².
 	w := Softmax(InsertAxes(s.logW, 0), 1)

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	. "github.com/gomlx/gomlx/core/graph"
+
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
@@ -54,6 +56,38 @@ func TestSMC(t *testing.T) {
 	}
 }
 
+// A reward that has no weight on one side of a line: particles all of whose draws are there count little, not by what rounding makes of them, and Ẑ has no bias.
+func TestSMCWithoutWeight(t *testing.T) {
+	backendtest.NeedLoops(t, backendtest.New(t))
+	ip := mfm.Linear{}
+	law, flow := gaussian(t, ip)
+	a, offset := []float64{1, -1}, 2.0
+	inside := func(x *Node) *Node { // 0 or -Inf
+		at := Sub(Slice(x, AxisRange(), AxisElem(0)), Slice(x, AxisRange(), AxisElem(1)))
+		return Log(ConvertDType(GreaterThan(Reshape(at, -1), Scalar(x.Graph(), x.DType(), offset)), x.DType()))
+	}
+	mean, variance := 0.0, 0.0
+	for i, m := range law.Mean() {
+		mean += a[i] * m
+		for j := range a {
+			variance += a[i] * a[j] * law.Covariance()[i][j]
+		}
+	}
+	want := math.Erfc((offset-mean)/math.Sqrt(2*variance)) / 2
+	const particles, sets = 32, 100
+	for _, threshold := range []float64{0, 0.5} { // resampling at each step would need more draws: what is kept is kept for lucky draws, and the weights get heavy tails
+		c := steer.SMC{Config: config(steer.SDE, 100), Particles: particles, Twist: steer.MFMGF{Draws: steer.Draws{N: 64}, Baseline: steer.MeanBaseline}, Resampling: steer.Systematic, Threshold: threshold}
+		got := sample(t, newSteerer(t, flow, inside, c), 1, particles*sets)
+		var z [][]float64
+		for _, l := range got.LogZ {
+			z = append(z, []float64{math.Exp(l) / want})
+		}
+		if mean, se := meanSE(z, 0); math.Abs(mean-1) > 4*se+0.02 || se > 0.3 {
+			t.Errorf("threshold %g: the mean of Ẑ/Z is %.3f ± %.3f, Z = %.3f", threshold, mean, se, want)
+		}
+	}
+}
+
 // With the exact value as its twist the weights are all alike, but for the error of the steps.
 func TestSMCWithTheExactTwist(t *testing.T) {
 	backendtest.NeedLoops(t, backendtest.New(t))
@@ -81,24 +115,28 @@ func TestBestOf(t *testing.T) {
 	const n, best = 2000, 5
 	s := newSteerer(t, steer.FromMixture(law, ip), r.Reward(), steer.BestOf{Config: config(steer.ODE, 100), N: best})
 	s.Batch = 4000
-	got := sample(t, s, 2, n)
-	var want [][]float64
-	rng := rand.New(rand.NewPCG(1, 1))
-	for range n {
-		top := math.Inf(-1)
-		for _, x := range law.Sample(rng, best) {
-			top = max(top, r.At(x))
+	worst := steer.BestOf{Config: config(steer.ODE, 100), N: best}
+	worst.Lambda = -1
+	bad := newSteerer(t, steer.FromMixture(law, ip), r.Reward(), worst)
+	bad.Batch = 4000
+	for sign, got := range map[float64]*steer.Result{1: sample(t, s, 2, n), -1: sample(t, bad, 2, n)} {
+		var want, rewards [][]float64
+		rng := rand.New(rand.NewPCG(1, 1))
+		for range n {
+			top := math.Inf(-1)
+			for _, x := range law.Sample(rng, best) {
+				top = max(top, sign*r.At(x))
+			}
+			want = append(want, []float64{top})
 		}
-		want = append(want, []float64{top})
-	}
-	var rewards [][]float64
-	for _, v := range got.Rewards {
-		rewards = append(rewards, []float64{v})
-	}
-	a, seA := meanSE(rewards, 0)
-	b, seB := meanSE(want, 0)
-	if math.Abs(a-b) > 4*math.Hypot(seA, seB)+0.02 {
-		t.Errorf("mean reward %.4f ± %.4f, want %.4f ± %.4f", a, seA, b, seB)
+		for _, v := range got.Rewards {
+			rewards = append(rewards, []float64{sign * v})
+		}
+		a, seA := meanSE(rewards, 0)
+		b, seB := meanSE(want, 0)
+		if math.Abs(a-b) > 4*math.Hypot(seA, seB)+0.02*math.Abs(b) {
+			t.Errorf("λ = %g: mean reward %.4f ± %.4f, want %.4f ± %.4f", sign, a, seA, b, seB)
+		}
 	}
 }
 
@@ -131,7 +169,15 @@ func TestSearch(t *testing.T) {
 			if limit := 1.6*floor + 3*se*math.Sqrt(8); d > limit {
 				t.Errorf("%v with one draw: sliced W2 %.4f to the data's law, want at most %.4f", m, d, limit)
 			}
-			m.Particles, m.N = 2, 4
+			m.Particles, m.N, m.Lambda = 2, 2, 0 // several, of which none is better
+			plain = sample(t, newSteerer(t, steer.FromMixture(law, ip), r.Reward(), m), 1, n)
+			if d, err = metric.SlicedW2(mfm.Rows(plain.Samples, 2), law.Sample(rng, n), projections); err != nil {
+				t.Fatal(err)
+			}
+			if limit := 1.6*floor + 3*se*math.Sqrt(8); d > limit {
+				t.Errorf("%v without a reward: sliced W2 %.4f to the data's law, want at most %.4f", m, d, limit)
+			}
+			m.N, m.Lambda = 4, 1
 			found := sample(t, newSteerer(t, steer.FromMixture(law, ip), r.Reward(), m), 1, n)
 			if a, b := mean(found.Rewards), mean(plain.Rewards); !(a > b/2) {
 				t.Errorf("%v: mean reward %.3f, of one draw %.3f", m, a, b)

@@ -21,7 +21,7 @@ import (
 // for one goroutine at a time.
 type Steerer struct {
 	// Batch is the largest number of rows that the network sees at a time, over which particles are spread in microbatches; 0 takes 2^17 elements of states, and 32,768 rows at most. Memory grows with
-	// it, not with the number of samples.
+	// it, not with the number of samples. What a method draws together is not spread: the particles of a set of [SMC] go through the network at once, each with all of its draws, whatever Batch is.
 	Batch int
 
 	backend compute.Backend
@@ -80,7 +80,7 @@ type Result struct {
 	LogWeights []float64 // of the samples, nil where all are alike
 	Rewards    []float64 // r of each sample, λ left out; NaN and +Inf as they came
 	LogZ       []float64 // estimates of log E[e^{λ r}], one for each set of particles; nil where the method has none
-	Counts     Counts    // of all samples together
+	Counts     Counts    // of all samples together; those of a last microbatch that is larger than what is wanted count by the share that is
 	Series     Series
 }
 
@@ -102,6 +102,9 @@ func (s *Steerer) build(_ *model.Scope, rngState, like *Node) []*Node {
 
 // nodes returns what the outcome has, in the order in which [Result] takes it.
 func (o Outcome) nodes() []*Node {
+	if (o.LogWeights == nil) != (o.LogZ == nil) {
+		Panicf("the method returns weights without a constant, or a constant without weights: give both or none")
+	}
 	out := []*Node{o.X, o.Series, o.Ledger.counts, o.Rng.State}
 	for _, x := range []*Node{o.LogWeights, o.LogZ} {
 		if x != nil {
@@ -208,6 +211,10 @@ func (r *Result) add(out []*tensors.Tensor, keep, elements int, series *[]float6
 	if err != nil {
 		return err
 	}
+	drawn := int64(len(rewards))
+	for i := range counts {
+		counts[i] = counts[i] * int64(keep) / drawn
+	}
 	r.Counts = r.Counts.Add(Counts{counts[0], counts[1], counts[2], counts[3]})
 	if len(out) > 5 {
 		logWeights, err := tensors.CopyFlatData[float32](out[5])
@@ -255,7 +262,8 @@ func (r *Result) Bad() (count, first int) {
 	return count, first
 }
 
-// Resampled returns samples that all count alike, as many as there are: those of weighted particles drawn again, by systematic resampling of all sets together after each was given the weight of its Ẑ; others as they are.
+// Resampled returns samples that all count alike, as many as there are: those of weighted particles drawn again, by systematic resampling of all sets together after each was given the weight of its Ẑ; others as they are. Where
+// the weights are no numbers, as those of a set in which a particle diverged, it returns the samples as they are.
 func (r *Result) Resampled(rng *rand.Rand) []float32 {
 	if r.LogWeights == nil {
 		return r.Samples
@@ -271,6 +279,9 @@ func (r *Result) Resampled(rng *rand.Rand) []float32 {
 			weights[set*each+i] = math.Exp(z - most + w - sum)
 			total += weights[set*each+i]
 		}
+	}
+	if !(total > 0) || math.IsInf(total, 1) {
+		return r.Samples
 	}
 	out := make([]float32, 0, len(r.Samples))
 	u, sum, i := rng.Float64(), weights[0], 0

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
@@ -49,7 +50,7 @@ func TestExactSteeringReachesTheTarget(t *testing.T) {
 	heun.Solver = mfm.Heun
 	quiet := config(steer.SDE, 400)
 	quiet.Noise = 0.3
-	for _, ip := range []mfm.Interpolant{mfm.Linear{}, mfm.Trigonometric{}} {
+	for _, ip := range []mfm.Interpolant{mfm.Linear{}, mfm.Trigonometric{}, mfm.VariancePreserving{}} {
 		for name, c := range map[string]steer.Config{"ODE": config(steer.ODE, 400), "SDE": config(steer.SDE, 800), "Heun": heun, "less noise": quiet} {
 			s := newSteerer(t, steer.FromMixture(law, ip), r.Reward(), steer.Guided{Config: c, Estimator: exact(t, law, ip, r)})
 			got := sample(t, s, 1, n)
@@ -103,6 +104,52 @@ func TestDetachedDraws(t *testing.T) {
 	}
 }
 
+// What would be ignored is refused: antithetic draws of a closed form, a renormalization of weighted particles, a schedule of λ for a value of one λ.
+func TestIgnoredSettings(t *testing.T) {
+	law, ip := gmm.Paper(), mfm.Linear{}
+	rescaled, late := config(steer.SDE, 4), config(steer.ODE, 4)
+	rescaled.Renormalization, late.LambdaPower = steer.RescaleLength, 1
+	for want, m := range map[string]steer.Method{
+		"antithetic":      steer.Guided{Config: config(steer.ODE, 4), Estimator: steer.MFMGF{Draws: steer.Draws{N: 2, Antithetic: true}, Baseline: steer.MeanBaseline}},
+		"shared":          steer.Guided{Config: config(steer.ODE, 4), Estimator: steer.MFMGF{Draws: steer.Draws{N: 2, Shared: true}, Baseline: steer.MeanBaseline}},
+		"renormalization": steer.SMC{Config: rescaled, Particles: 4, Twist: steer.DPS{}, Resampling: steer.Systematic},
+		"lambda_power":    steer.Guided{Config: late, Estimator: exact(t, law, ip, measured())},
+	} {
+		s, err := steer.New(backendtest.New(t), model.NewStore(), steer.FromMixture(law, ip), measured().Reward(), []int{2}, m)
+		if err == nil {
+			_, err = s.Sample(t.Context(), 1, 4, nil)
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: the error is %v", want, err)
+		}
+	}
+}
+
+// λ multiplies the reward: steered with λ = 2 samples are those of the target of 2 r.
+func TestLambda(t *testing.T) {
+	backendtest.NeedLoops(t, backendtest.New(t))
+	law, ip, r := gmm.Paper(), mfm.Linear{}, measured()
+	twice := r
+	twice.Sigma /= math.Sqrt2
+	const n = 2048
+	c := config(steer.SDE, 200)
+	c.Lambda = 2
+	s := newSteerer(t, steer.FromMixture(law, ip), r.Reward(), steer.Guided{Config: c, Estimator: steer.MFMGF{Draws: steer.Draws{N: 64}, Baseline: steer.MeanBaseline}})
+	got := mfm.Rows(sample(t, s, 1, n).Samples, 2)
+	projections := metric.Projections2D(64)
+	distance := func(r reward.LinearGaussian) float64 {
+		target, _ := tilt(t, law, r)
+		d, err := metric.SlicedW2(got, target.Sample(rand.New(rand.NewPCG(5, 5)), n), projections)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	if d, other := distance(twice), distance(r); !(d < 0.25 && other > 1.5*d) {
+		t.Errorf("sliced W2 %.3f to the target of 2 r, %.3f to that of r", d, other)
+	}
+}
+
 // Same seed, same samples; microbatches change which random numbers a sample gets, not how many samples there are or how much is counted.
 func TestSteererIsReproducible(t *testing.T) {
 	law, ip, r := gmm.Paper(), mfm.Linear{}, measured().Reward()
@@ -124,6 +171,9 @@ func TestSteererIsReproducible(t *testing.T) {
 		}
 		if len(c.Samples) != 2*n || !slices.Equal(seen, want) {
 			t.Errorf("%d numbers, progress %v, want %v", len(c.Samples), seen, want)
+		}
+		if each := a.Counts.NFE() / 10; c.Counts.NFE() != each*int64(n) {
+			t.Errorf("%d evaluations for %d samples, want %d each", c.Counts.NFE(), n, each)
 		}
 	}
 }

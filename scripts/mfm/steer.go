@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,9 +19,12 @@ import (
 type steerFlags struct {
 	*flags
 	reward, methods, dynamics, draws, seeds, baseline, out, stored, shard *string
-	antithetic, leaveOneOut                                               *bool
+	resampling                                                            *string
+	antithetic, leaveOneOut, shared                                       *bool
 	samples, particles                                                    *int
+	threshold                                                             *float64
 	steps                                                                 int // where no flag says how many
+	set                                                                   int // particles of a filter's set, where no flag says how many; 0: all samples
 	settings                                                              settings
 }
 
@@ -28,15 +32,18 @@ type steerFlags struct {
 func newSteerFlags(command string, samples, steps int) *steerFlags {
 	f := &steerFlags{flags: newFlags(command).withBackend().withJSON(), steps: steps}
 	f.reward = f.String("reward", "paper", "`name` paper or, of digits, class:K; or a JSON object, or a file with one: see mfm info")
-	f.methods = f.String("method", "mfm-g", "`names`, separated by commas: unsteered, exact, mfm-g, mfm-gf, dps, best-of-n, smc-dps, smc-mfm-g, smc-mfm-gf, search-greedy|softmax-renoise|ddpm")
+	f.methods = f.String("method", "mfm-g", "`names`, separated by commas: unsteered, exact, mfm-g, mfm-gf, dps, best-of-n, smc-dps, smc-mfm-g, smc-mfm-gf, smc-exact, search-greedy|softmax-renoise|ddpm")
 	f.dynamics = f.String("dynamics", "ode", "`names`, separated by commas: ode, sde")
 	f.draws = f.String("n", "1", "`numbers` of draws, or of samples to choose from, separated by commas")
 	f.seeds = f.String("seeds", "1", "`number` of seeds, from 0")
 	f.baseline = f.String("baseline", "mean", "of mfm-gf: `mean` or denoiser")
 	f.antithetic = f.Bool("antithetic", false, "draw noise in pairs of opposite sign")
 	f.leaveOneOut = f.Bool("leave-one-out", false, "take the estimate's bias of order 1/N off by the jackknife")
+	f.shared = f.Bool("shared", false, "give all particles the same noise of their draws")
+	f.resampling = f.String("resampling", "", "of a filter: `systematic` (default), stratified or multinomial")
+	f.threshold = f.Float64("threshold", 0.5, "`share` of a filter's particles below which the effective number of them brings on a resampling: 0 never, 1 at each step")
 	f.samples = f.Int("samples", samples, "`number` of samples a run")
-	f.particles = f.Int("particles", 0, "`number` of particles of a filter's set (default: all samples), or of a search")
+	f.particles = f.Int("particles", 0, "`number` of particles of a filter's set (default: all samples, of digits 64), or of a search (default 1)")
 	f.out = f.String("out", "", "`folder` of the results, one file for each run of the grid, which is never run again (required)")
 	f.stored = f.String("stored", "", "`file` that mfm steer merge has printed: what is in it is not run again either")
 	f.shard = f.String("shard", "", "`i/n`: of the grid's runs only each n-th, from the i-th of 0 to n-1")
@@ -68,7 +75,11 @@ func (f *steerFlags) cells() ([]experiment.SteerCell, error) {
 	}
 	var cells []experiment.SteerCell
 	for _, method := range strings.Split(*f.methods, ",") {
-		for _, dynamics := range strings.Split(*f.dynamics, ",") {
+		for i, dynamics := range strings.Split(*f.dynamics, ",") {
+			switch filter := strings.HasPrefix(method, "smc-"); {
+			case filter && dynamics != string(steer.SDE) && strings.Contains(*f.dynamics, string(steer.SDE)), strings.HasPrefix(method, "search-") && i > 0:
+				continue // a filter goes by the SDE, to a search dynamics are all one
+			}
 			for i, text := range strings.Split(*f.draws, ",") {
 				n, err := strconv.Atoi(text)
 				if err != nil {
@@ -84,14 +95,16 @@ func (f *steerFlags) cells() ([]experiment.SteerCell, error) {
 					c.Config.Dynamics = steer.Dynamics(dynamics)
 					switch {
 					case strings.HasPrefix(method, "smc-"):
-						if c.Particles = *f.particles; c.Particles == 0 {
-							c.Particles = c.Samples
+						c.Particles = cmp.Or(*f.particles, f.set, c.Samples)
+						c.Resampling = steer.Resampling(*f.resampling)
+						if *f.threshold != 0.5 {
+							c.Threshold = f.threshold
 						}
 					case strings.HasPrefix(method, "search-"):
 						c.Particles = max(*f.particles, 1)
 					}
 					if strings.HasSuffix(method, "mfm-g") || strings.HasSuffix(method, "mfm-gf") {
-						c.Antithetic, c.LeaveOneOut = *f.antithetic, *f.leaveOneOut
+						c.Antithetic, c.LeaveOneOut, c.Shared = *f.antithetic, *f.leaveOneOut, *f.shared
 					}
 					if strings.HasSuffix(method, "mfm-gf") {
 						c.Baseline = steer.Baseline(*f.baseline)

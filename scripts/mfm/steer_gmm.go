@@ -68,10 +68,22 @@ func steerMerge(_ context.Context, s *shell, args []string) error {
 	return err
 }
 
+// warn writes what a run says of itself to the error stream.
+func (s *shell) warnRow(method, dynamics string, n int, seed int64, warnings []string) {
+	for _, text := range warnings {
+		fmt.Fprintf(s.stderr, "%s, %s, n = %d, seed %d: %s\n", method, dynamics, n, seed, text)
+	}
+}
+
 func printSteering(s *shell, rows []experiment.SteeringRow) error {
 	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "method\tdynamics\tn\tNFE\tseed\tsw2\tfloor\tmmd\tweights\t")
 	for _, r := range rows {
+		s.warnRow(r.Method, r.Dynamics, r.N, r.Seed, r.Warnings)
+		if r.Diverged {
+			fmt.Fprintf(w, "%s\t%s\t%d\t%g\t%d\tdiverged\t\t\t\t\n", r.Method, r.Dynamics, r.N, r.NFE, r.Seed)
+			continue
+		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%g\t%d\t%.4f\t%.4f\t%.5f\t%.3f\t\n", r.Method, r.Dynamics, r.N, r.NFE, r.Seed, r.SW2, r.Floor, r.MMD, r.Weights)
 	}
 	return w.Flush()

@@ -59,6 +59,20 @@ func TestSteerGMM(t *testing.T) {
 	}
 }
 
+// A filter goes by the SDE alone, a search has no dynamics, and a table says what diverged.
+func TestSteerTable(t *testing.T) {
+	code, stdout, stderr := invoke(t.Context(), "steer", "gmm", "--method", "dps,smc-dps,search-greedy-renoise", "--dynamics", "ode,sde", "--n", "2", "--steps", "4", "--samples", "16", "--lambda", "10000", "--out", t.TempDir())
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	if lines := strings.Split(strings.TrimSpace(stdout), "\n"); len(lines) != 5 || strings.Count(stdout, "smc-dps") != 1 || !strings.Contains(stdout, "diverged") {
+		t.Errorf("want two rows of dps, one of smc-dps and one of the search, some diverged:\n%s", stdout)
+	}
+	if !strings.Contains(stderr, "seed 0: ") {
+		t.Errorf("nothing is said of the runs: %s", stderr)
+	}
+}
+
 func TestSteerRefuses(t *testing.T) {
 	dir := t.TempDir()
 	broken := filepath.Join(dir, "reward.json")
