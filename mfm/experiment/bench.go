@@ -26,7 +26,7 @@ type BenchRow struct {
 	Case            string  `json:"case"` // "mlp": the mixture, batch 1,024; "unet": digits, batch 64; "steer": see [SteerBench]
 	Loss            string  `json:"loss"` // of "steer" the method
 	StepsPerSecond  float64 `json:"steps_per_s"`
-	CompileSeconds  float64 `json:"compile_s"`         // until the first step is done
+	CompileSeconds  float64 `json:"compile_s"`         // until the first step is done; of "steer" what the first run takes longer than others
 	ForwardMS       float64 `json:"forward_ms"`        // the map's velocity, one evaluation of the network, on the whole batch; 0, as the two below, for "steer"
 	JVPMS           float64 `json:"jvp_ms"`            // the velocity and its derivative along (s, x̄), by package ad
 	DoubleReverseMS float64 `json:"double_reverse_ms"` // the same by reverse over reverse; 0 where the host library has no rule for it
