@@ -341,6 +341,9 @@ func (r *Report) AddSteering(s steer.Series, t steer.Thresholds, n int) {
 
 // AddTuning adds what looks at a drift that was tuned show, whose target has the given spread, 0 where that is not known; see [tune.Collapse].
 func (r *Report) AddTuning(looks []tune.Look, target float64) {
+	if len(looks) < tune.FewestLooks {
+		r.Findings = append(r.Findings, Finding{"unseen tuning", fmt.Sprintf("the drift was looked at %d times while it was tuned, which is too little to tell of a collapse", len(looks)), "tune with looks in shorter turns (budget.every)"})
+	}
 	if text := tune.Collapse(looks, target); text != "" {
 		r.Findings = append(r.Findings, Finding{"tuning", text, "go back to the last checkpoint before the spread fell"})
 	}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
-	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
 	"github.com/gomfm/gomfm/mfm/tune"
@@ -75,11 +74,7 @@ func (n Navigation) Model() (steer.Model, error) {
 	if err != nil {
 		return steer.Model{}, err
 	}
-	ip := mfm.Linear{}
-	return steer.FromMixture(law, ip).WithPosterior(func(_ *mfm.RNG, eps, t, x *Node) *Node {
-		t = batch.Every(t, x)
-		return law.ConditionalFlowMapGraph(ip, ZerosLike(t), OnesLike(t), eps, t, x)
-	}), nil
+	return steer.FromGaussian(law, mfm.Linear{}), nil
 }
 
 // Reward returns r as a graph function.

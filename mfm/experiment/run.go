@@ -88,11 +88,7 @@ func Run(ctx context.Context, t *mfm.Trainer, kind string, config any, o RunOpti
 		if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 			return fmt.Errorf("run: %w", err)
 		}
-		raw, err := json.Marshal(config)
-		if err != nil {
-			return fmt.Errorf("run: encoding the configuration: %w", err)
-		}
-		if err := claim(o.Dir, Manifest{Kind: kind, Command: o.Command, Data: o.Data, Init: o.Init, Config: raw}); err != nil {
+		if err := o.claim(kind, config); err != nil {
 			return err
 		}
 		if err := waitForFolder(ctx, o.Dir); err != nil {
@@ -134,6 +130,15 @@ func Run(ctx context.Context, t *mfm.Trainer, kind string, config any, o RunOpti
 		return err
 	}
 	return exportWeights(t, o)
+}
+
+// claim writes the manifest of a run with a configuration, or compares it with the one that is there.
+func (o RunOptions) claim(kind string, config any) error {
+	raw, err := json.Marshal(config)
+	if err != nil {
+		return fmt.Errorf("run: encoding the configuration: %w", err)
+	}
+	return claim(o.Dir, Manifest{Kind: kind, Command: o.Command, Data: o.Data, Init: o.Init, Config: raw})
 }
 
 // claim writes the manifest of a run into its folder. One that is there must be the same but for the command: [mfm.Fit] compares what training depends on, a run depends on

@@ -209,7 +209,7 @@ func (c BaseCell) Run(ctx context.Context, b compute.Backend, o RunOptions) (Bas
 	if err == nil && !finite([]float32{float32(row.Map), float32(row.Posterior), float32(row.Samples), float32(row.Steering), float32(row.Value), float32(row.Tuning)}) {
 		err = errNotFinite
 	}
-	if onlyNonFinite(err) || diverged(err) {
+	if diverged(err) {
 		none.Diverged = err.Error()
 		return none, nil
 	}

@@ -140,27 +140,20 @@ func nearest(points [][]float64) float64 {
 // ellipsoid returns the covariance of the given deviations along the coordinate axes, or along random ones.
 func ellipsoid(deviations []float64, turned bool, rng *rand.Rand) [][]float64 {
 	d := len(deviations)
-	axes := mat.NewDense(d, d, nil)
-	for i := range d {
-		axes.Set(i, i, 1)
+	axes := make([][]float64, d)
+	for i := range axes {
+		axes[i] = make([]float64, d)
+		axes[i][i] = 1
 	}
 	if turned {
-		normal := mat.NewDense(d, d, nil)
+		normal, turn := mat.NewDense(d, d, nil), new(mat.Dense)
 		normal.Apply(func(_, _ int, _ float64) float64 { return rng.NormFloat64() }, normal)
 		var qr mat.QR
 		qr.Factorize(normal)
-		qr.QTo(axes)
-	}
-	scaled := mat.NewDense(d, d, nil)
-	scaled.Apply(func(_, j int, v float64) float64 { return v * deviations[j] }, axes)
-	var c mat.Dense
-	c.Mul(scaled, scaled.T())
-	out := make([][]float64, d)
-	for i := range out {
-		out[i] = make([]float64, d)
-		for j := range out[i] {
-			out[i][j] = (c.At(i, j) + c.At(j, i)) / 2
+		qr.QTo(turn)
+		for i := range axes {
+			axes[i] = mat.Col(nil, i, turn)
 		}
 	}
-	return out
+	return spanned(axes, deviations)
 }

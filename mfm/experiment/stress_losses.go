@@ -204,6 +204,15 @@ func (l *LossBench) Run(ctx context.Context, b compute.Backend, c LossCell, o Ru
 	if err := c.Validate(); err != nil {
 		return row, err
 	}
+	if c.Family == nil {
+		problem, err := l.Problem()
+		if err == nil && problem != c.Problem {
+			err = fmt.Errorf("the cell is of other images, or of another judge: %q, here %q", c.Problem, problem)
+		}
+		if err != nil {
+			return row, err
+		}
+	}
 	err := l.train(ctx, b, c, o, &row)
 	if row.Diverged = onlyNonFinite(err); row.Diverged {
 		return row, nil

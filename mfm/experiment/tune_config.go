@@ -1,9 +1,9 @@
 package experiment
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -63,7 +63,7 @@ func (c TuneConfig) TuneMethod() (tune.Method, error) {
 	if c.Method == exactTuning {
 		return tune.PlugIn{Estimator: steer.Exact{Value: func(t, _ *Node) *Node { return t }}}, nil // what a mixture's tuning replaces by its own
 	}
-	return nil, fmt.Errorf("method %q is unknown: use mfm-ft, mfm-ft-gf, plug-in-mfm-g, plug-in-mfm-gf, reward-weighted or adjoint", c.Method)
+	return nil, fmt.Errorf("method %q is unknown: use mfm-ft, mfm-ft-gf, plug-in-mfm-g, plug-in-mfm-gf, reward-weighted, adjoint or, of mixtures, plug-in-exact", c.Method)
 }
 
 // exactTuning is the method of a mixture that regresses on the closed form of σ²/2 ∇V: what is left of its error is the network's.
@@ -80,6 +80,12 @@ func (c TuneConfig) Validate() error {
 	}
 	if c.Tilted && m.Needs().Data {
 		return fmt.Errorf("tilted with method %v: it weighs its data itself, use false", m)
+	}
+	if c.Method == "plug-in-mfm-gf" && c.N < 2 {
+		return fmt.Errorf("method %v with n = %d: with the mean of its draws taken off one draw is nothing, use at least 2", m, c.N)
+	}
+	if !slices.Contains([]string{"adapter", "copy", "low-rank", "tilted-copy"}, c.Network) {
+		return fmt.Errorf("network %q is unknown: use adapter, copy, low-rank or tilted-copy", c.Network)
 	}
 	if c.Network == "low-rank" && (c.Rank < 1 || c.Rank > 1<<14) {
 		return fmt.Errorf("rank = %d: must lie in [1, 16384]", c.Rank)
@@ -136,5 +142,5 @@ func (o RunOptions) keep(folder string, cell any) (RunOptions, error) {
 
 // diverged reports whether a tuning came to nothing but values that are not finite.
 func diverged(err error) bool {
-	return onlyNonFinite(err) || errors.Is(err, tune.ErrDiverged)
+	return only(err, func(err error) bool { return err == tune.ErrDiverged || onlyNonFinite(err) })
 }

@@ -22,6 +22,7 @@ const KindTunedDigits = "tuned-digits"
 
 // DefaultDigitsTuneConfig is MFM-FT without gradients, of a copy of the network on the tilted prior with two draws a state, 3,000 steps of 64 images of the target, more of them near noise; looked at on 64 paths of 30 steps. A classifier is nearly a step
 // function, of which gradients at single draws say little.
+// Muon's steps have a length of their own, so that a batch of large weights does not count by them, a bias as clipping is; states of the target and the tilted prior hold weights near one.
 func DefaultDigitsTuneConfig() TuneConfig {
 	c := DefaultTuneConfig()
 	c.Method, c.Network, c.N, c.Tilted = "mfm-ft-gf", "tilted-copy", 2, true
@@ -49,14 +50,14 @@ func NewDigitsTuning(b compute.Backend, c DigitsSteeringConfig, images *data.Ima
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	if config.Method == exactTuning {
-		return nil, fmt.Errorf("method %s: images have no value in closed form", config.Method)
-	}
 	s, err := NewDigitsSteering(b, c, images)
 	if err != nil {
 		return nil, err
 	}
 	t := &DigitsTuning{Config: config, DigitsSteering: s, raw: c.Reward}
+	if err := t.Check(config); err != nil {
+		return nil, err
+	}
 	if t.weights, err = weightsOf(s.Store); err != nil {
 		return nil, err
 	}
@@ -67,6 +68,18 @@ func NewDigitsTuning(b compute.Backend, c DigitsSteeringConfig, images *data.Ima
 	}
 	t.network, err = config.mapNetwork(s.Digits.Map, t.weights)
 	return t, err
+}
+
+// Check returns an error that says why a configuration cannot be tuned and judged from this map, to this reward.
+func (t *DigitsTuning) Check(config TuneConfig) error {
+	if config.Method == exactTuning {
+		return fmt.Errorf("method %s: images have no value in closed form", config.Method)
+	}
+	if config.Network == "adapter" {
+		return fmt.Errorf("network adapter is of points, use copy, low-rank or tilted-copy")
+	}
+	_, err := t.DigitsSteering.weights(config.Tune.Lambda)
+	return err
 }
 
 // tiltedCopy is a copy of the map whose prior has the weights of the target: what a mixture can say of the tilt is there from the start, and the network is tuned to the rest.
@@ -268,6 +281,9 @@ func (t *DigitsTuning) withinClasses(samples []float32, shares []float64) (float
 			return 0, err
 		}
 		ratio += share * a / b
+	}
+	if total == 0 {
+		return 0, fmt.Errorf("diversity: no class of the target has ten images to compare with")
 	}
 	return ratio / total, nil
 }

@@ -44,6 +44,9 @@ func (c TuneConfig) run(ctx context.Context, tuner *tune.Tuner, kind string, mad
 		}
 		if done, err := c.spent(o.Dir, result); done || err != nil {
 			if err == nil {
+				err = o.claim(kind, made)
+			}
+			if err == nil {
 				err = result.open(o.Dir, c.Tune.Steps, base, network)
 			}
 			return result, err

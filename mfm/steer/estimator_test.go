@@ -4,11 +4,8 @@ import (
 	"math"
 	"testing"
 
-	. "github.com/gomlx/gomlx/core/graph"
-
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
-	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -76,10 +73,7 @@ func gaussian(t testing.TB, ip mfm.Interpolant) (*gmm.Mixture, steer.Model) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return law, steer.FromMixture(law, ip).WithPosterior(func(_ *mfm.RNG, eps, t, x *Node) *Node {
-		t = batch.Every(t, x)
-		return law.ConditionalFlowMapGraph(ip, ZerosLike(t), OnesLike(t), eps, t, x)
-	})
+	return law, steer.FromGaussian(law, ip)
 }
 
 // With many draws every estimator gives the exact value and gradient: the mean of many estimates is within its standard error, but for the bias of order 1/N, which is half the estimate's variance.

@@ -80,6 +80,14 @@ func FromMixture(law *gmm.Mixture, ip mfm.Interpolant) Model {
 	}
 }
 
+// FromGaussian returns the exact model of a mixture of one component, whose flow map is a closed form: its posterior samples are functions of the noise, through which gradients go. Graphs of it panic for more components.
+func FromGaussian(law *gmm.Mixture, ip mfm.Interpolant) Model {
+	return FromMixture(law, ip).WithPosterior(func(_ *mfm.RNG, eps, t, x *Node) *Node {
+		t = batch.Every(t, x)
+		return law.ConditionalFlowMapGraph(ip, ZerosLike(t), OnesLike(t), eps, t, x)
+	})
+}
+
 // FromTeacher returns the model of a drift alone: its posterior samples come from the ODE of its conditional drift, in the given number of Heun's steps, through which gradients go.
 func FromTeacher(b mfm.Drift, ip mfm.Interpolant, steps int) Model {
 	grid := mfm.SamplerConfig{Method: mfm.ODEMethod, Solver: mfm.Heun, Grid: mfm.Grid{Steps: steps, Power: 1}}

@@ -48,7 +48,7 @@ var ErrBudget = errors.New("KL budget spent")
 // Look is what a tuned drift was like at a step.
 type Look struct {
 	Step     int64   `json:"step"`
-	Lambda   float64 `json:"lambda"` // the largest that the budget allowed; the configured one where it allowed more
+	Lambda   float64 `json:"lambda"` // that of the step: as configured, or the largest of its sign that the budget allowed
 	KL       float64 `json:"kl"`     // nats
 	KLSE     float64 `json:"kl_se"`
 	Reward   float64 `json:"reward"` // mean over the paths' ends
@@ -58,9 +58,12 @@ type Look struct {
 	Spread float64 `json:"spread"`
 }
 
-// Observer returns a function for [mfm.FitOptions].Observe that looks at the tuned drift as the budget says, tells see of it (nil: nobody), and holds λ or ends the training where the budget is spent. The noise of a look is that of its step, so an interrupted training
+// Observer returns a function for [mfm.FitOptions].Observe, which returns the error of a budget that Validate refuses, and otherwise looks at the tuned drift as the budget says, tells see of it (nil: nobody), and holds λ or ends the training where the budget is spent. The noise of a look is that of its step, so an interrupted training
 // goes on as if it had not been.
 func (t *Tuner) Observer(ctx context.Context, b Budget, see func(Look)) func(mfm.Metrics) error {
+	if err := b.Validate(); err != nil {
+		return func(mfm.Metrics) error { return err }
+	}
 	return func(m mfm.Metrics) error {
 		if m.Step%b.Every != 0 {
 			return nil
@@ -83,17 +86,39 @@ func (t *Tuner) Observer(ctx context.Context, b Budget, see func(Look)) func(mfm
 	}
 }
 
-// hold moves the largest λ by the square root of what the budget has left over, since KL grows as λ² at first, by no more than a fifth.
+// hold moves the largest λ by the square root of what the budget has left over, since KL grows as λ² at first, down by no more than a fifth and up by no more than a quarter. The running offset, a mean of weights e^{λ r}, goes with it.
 func (t *Tuner) hold(look Look, budget float64) error {
-	if look.KL <= budget && look.Lambda >= math.Abs(t.config.Lambda) {
+	lambda := math.Abs(look.Lambda)
+	if look.KL <= budget && lambda >= t.scheduled() {
 		return nil
 	}
-	factor := math.Sqrt(budget / math.Max(look.KL, 1e-9))
-	next := look.Lambda * math.Min(math.Max(factor, 0.8), 1.25)
-	if err := t.Store().GetVariable(lambdaVariable).SetValue(tensors.FromScalar(float32(next))); err != nil {
+	factor := math.Min(math.Max(math.Sqrt(budget/math.Max(look.KL, 1e-9)), 0.8), 1.25)
+	if err := t.Store().GetVariable(lambdaVariable).SetValue(tensors.FromScalar(float32(lambda * factor))); err != nil {
 		return fmt.Errorf("setting λ: %w", err)
 	}
+	offset := t.Store().GetVariable(offsetVariable)
+	value, err := offset.Value()
+	if err != nil {
+		return fmt.Errorf("reading the running offset: %w", err)
+	}
+	c, err := tensors.CopyFlatData[float32](value)
+	if err != nil {
+		return fmt.Errorf("reading the running offset: %w", err)
+	}
+	c[0] *= float32(math.Min(factor, t.scheduled()/math.Max(lambda, 1e-30)))
+	if err := offset.SetValue(tensors.FromValue(c)); err != nil {
+		return fmt.Errorf("setting the running offset: %w", err)
+	}
 	return nil
+}
+
+// scheduled returns |λ| as configured for the step, whatever a budget allows.
+func (t *Tuner) scheduled() float64 {
+	lambda := math.Abs(t.config.Lambda)
+	if t.config.LambdaWarmup > 0 {
+		lambda *= math.Min(float64(t.Done())/float64(t.config.LambdaWarmup), 1)
+	}
+	return lambda
 }
 
 // Look draws paths of the drift as it is, with the last moving average of its weights, or the weights where none is kept. seed makes the noise of looks at different steps different.
@@ -120,11 +145,8 @@ func (t *Tuner) Look(ctx context.Context, c PathConfig, seed int64) (Look, error
 	if err != nil {
 		return Look{}, fmt.Errorf("reading λ: %w", err)
 	}
-	lambda := math.Abs(t.config.Lambda)
-	if t.config.LambdaWarmup > 0 {
-		lambda *= math.Min(float64(t.Done())/float64(t.config.LambdaWarmup), 1)
-	}
-	look := Look{Step: t.Done(), Lambda: math.Min(lambda, float64(tensors.ToScalar[float32](most))), KL: paths.KL, KLSE: paths.KLSE, Lost: paths.Lost}
+	lambda := math.Copysign(math.Min(t.scheduled(), float64(tensors.ToScalar[float32](most))), t.config.Lambda)
+	look := Look{Step: t.Done(), Lambda: lambda, KL: paths.KL, KLSE: paths.KLSE, Lost: paths.Lost}
 	size := len(paths.Samples) / c.Paths
 	if look.Spread, err = metric.Spread(mfm.Rows(paths.Samples, size)); err != nil {
 		return Look{}, fmt.Errorf("spread of the samples: %w", err)
@@ -133,11 +155,14 @@ func (t *Tuner) Look(ctx context.Context, c PathConfig, seed int64) (Look, error
 	return look, nil
 }
 
-// Collapse says in words whether what was seen of a drift while it was tuned looks like a collapse: the spread of its samples is below half of the target's, and the reward has not fallen. target is the spread of the tilted law,
+// FewestLooks is how many looks [Collapse] needs to say anything.
+const FewestLooks = 3
+
+// Collapse says in words whether what was seen of a drift while it was tuned looks like a collapse: the spread of its samples is below half of the target's, and λ r has not fallen. target is the spread of the tilted law,
 // as of samples of the data weighted by e^{λ r}; where that is not known, 0, the widest spread that was seen takes its place, and a target that is truly so narrow looks like a collapse. It is empty where there is none, or too
 // little was seen.
 func Collapse(looks []Look, target float64) string {
-	if len(looks) < 3 {
+	if len(looks) < FewestLooks {
 		return ""
 	}
 	first, last := looks[0], looks[len(looks)-1]
@@ -147,7 +172,7 @@ func Collapse(looks []Look, target float64) string {
 			widest = l
 		}
 	}
-	if last.Reward < first.Reward-2*(last.RewardSE+first.RewardSE) {
+	if gain := (last.Reward - first.Reward) * math.Copysign(1, last.Lambda); gain < -2*(last.RewardSE+first.RewardSE) {
 		return ""
 	}
 	const advice = "they gather where the reward is largest; use a smaller λ, a KL budget, or fewer steps"

@@ -47,8 +47,8 @@ func (l Law) Validate() error {
 // split returns the numbers of rows of data, of own paths (a multiple of their steps) and of the buffer, that make up n.
 func (l Law) split(n int) (data, own, replay int, err error) {
 	if l.Own > 0 {
-		paths := int(math.Round(l.Own * float64(n) / float64(l.Steps)))
-		if own = paths * l.Steps; paths < 1 || own > n {
+		paths := min(int(math.Round(l.Own*float64(n)/float64(l.Steps))), n/l.Steps)
+		if own = paths * l.Steps; paths < 1 {
 			return 0, 0, 0, fmt.Errorf("own = %g of a batch of %d: that is no whole path of %d steps, use a larger batch or fewer steps", l.Own, n, l.Steps)
 		}
 	}

@@ -52,7 +52,7 @@ type Config struct {
 	LambdaWarmup int64   `json:"lambda_warmup"`
 	Noise        Noise   `json:"noise"`
 	States       Law     `json:"states"`
-	// Girsanov weighs a row's square by 1/min(σ_t²/2, 1), as the divergence of paths does where σ_t is small ([PathResult].KL); otherwise all rows weigh alike.
+	// Girsanov weighs a row's square by 1/min(σ_t²/2, 1), by 1,000 at most, as the divergence of paths does where σ_t is small ([PathResult].KL); otherwise all rows weigh alike.
 	Girsanov bool `json:"girsanov"`
 	// OffsetRate is the share of a batch in the running offset c, a moving average of the logarithm of the mean weight.
 	OffsetRate float64 `json:"offset_rate"`
@@ -104,7 +104,7 @@ const (
 	lambdaUnlimited = 1e30
 )
 
-// Tuner tunes a drift: a [mfm.Trainer], in whose metrics Diagonal is the mean square of w D - g and Consistency that of D, and what a budget needs.
+// Tuner tunes a drift: a [mfm.Trainer], in whose metrics Diagonal is the loss, the mean of the rows' squares weighted as [Config].Girsanov says, and Consistency the mean square of D, and what a budget needs.
 type Tuner struct {
 	*mfm.Trainer
 	config  Config
@@ -215,7 +215,7 @@ func (t *Tuner) nextOffset(c, logWeight *Node) *Node {
 	was, seen := Reshape(Slice(c, AxisElem(0))), Reshape(Slice(c, AxisElem(1)))
 	share := MaxScalar(Inverse(OnePlus(seen)), t.config.OffsetRate)
 	next := Add(was, Mul(share, Sub(mean, was)))
-	ok := IsFinite(next)
+	ok := LogicalAnd(IsFinite(next), GreaterThan(mean, Scalar(mean.Graph(), mean.DType(), reward.Least))) // of a batch without any weight there is nothing to learn
 	return Stack([]*Node{Where(ok, next, was), Where(ok, OnePlus(seen), seen)}, 0)
 }
 

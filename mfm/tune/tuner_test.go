@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
@@ -40,7 +41,7 @@ func samplesOf(law *gmm.Mixture) mfm.Source {
 
 func newTuner(t testing.TB, network tune.Network, method tune.Method, c tune.Config) *tune.Tuner {
 	t.Helper()
-	law, m := gaussian(t)
+	law, m := gaussian(t, mfm.Linear{})
 	tuner, err := tune.New(backendtest.New(t), tune.ModelBase(m), measured(0.8).Reward(), network, method, samplesOf(law), []int{2}, c, c)
 	if err != nil {
 		t.Fatal(err)
@@ -57,18 +58,29 @@ func quick(steps int64) tune.Config {
 
 func once() tune.MetaTuning { return tune.MetaTuning{Draws: steer.Draws{N: 1}} }
 
-// Every method brings the drift to b*: each from the same base, and the sampler then draws from the tilted law.
+// Every method brings the drift to b*, on states of the data or of the model's own paths.
 func TestTuningReachesTheOptimum(t *testing.T) {
 	b := backendtest.New(t)
 	backendtest.NeedLoops(t, b)
-	law, m := gaussian(t)
+	law, m := gaussian(t, mfm.Linear{})
 	r := measured(0.8)
 	target, _ := tilt(t, law, r, 1)
 	best := func(at, x, _ *Node) *Node { return target.DriftGraph(mfm.Linear{}, at, x) }
-	for _, method := range []tune.Method{once(), tune.RewardWeighted{}, tune.AdjointMatching{}, tune.PlugIn{Estimator: steer.MFMG{Draws: steer.Draws{N: 32}}}} {
-		c := quick(1200)
-		if method.Needs().Paths {
-			c.States.Own, c.Batch, c.States.Steps = 1, 40*16, 40
+	for _, l := range []struct {
+		method tune.Method
+		own    float64
+	}{
+		{once(), 0},
+		{once(), 0.5},
+		{tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true}, 0},
+		{tune.MetaTuning{Draws: steer.Draws{N: 1}, Reference: 8, Floor: 0.05}, 0},
+		{tune.RewardWeighted{}, 0},
+		{tune.AdjointMatching{}, 1},
+		{tune.PlugIn{Estimator: steer.MFMG{Draws: steer.Draws{N: 32}}}, 0},
+	} {
+		method, c := l.method, quick(1200)
+		if l.own > 0 {
+			c.States.Own, c.Batch, c.States.Steps = l.own, 40*16, 40
 		}
 		c.Optimizer.Rate = 3e-3
 		tuner := newTuner(t, adapter(64), method, c)
@@ -81,7 +93,7 @@ func TestTuningReachesTheOptimum(t *testing.T) {
 			allowed = 0.12 // paths of forty steps
 		}
 		if after := driftError(t, tuner, m, best, target); after > allowed*before {
-			t.Errorf("%v: E|b̂ - b*|² is %.4f of what it was", method, after/before)
+			t.Errorf("%+v, own paths %g: E|b̂ - b*|² is %.4f of what it was", method, l.own, after/before)
 		}
 	}
 }
@@ -89,7 +101,7 @@ func TestTuningReachesTheOptimum(t *testing.T) {
 // A constant of the reward moves the running offset and nothing else, at rewards that neither a float32's exponential nor a fixed offset would hold: λ r + 800 and, in the tail of the data, λ r of some -3,000.
 func TestRunningOffset(t *testing.T) {
 	b := backendtest.New(t)
-	law, m := gaussian(t)
+	law, m := gaussian(t, mfm.Linear{})
 	plain := measured(0.8).Reward()
 	const shift, steps = 8, 30
 	raised := func(x *Node) *Node { return AddScalar(plain(x), shift) }
@@ -123,6 +135,35 @@ func TestRunningOffset(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A batch none of whose draws has a weight leaves the running offset where it was.
+func TestBatchWithoutWeight(t *testing.T) {
+	law, m := gaussian(t, mfm.Linear{})
+	var scale *Node // 0 from the second step on: all rewards are -Inf then
+	nowhere := func(x *Node) *Node {
+		r := measured(0.8).Reward()(x)
+		return Where(BroadcastToShape(GreaterThan(scale, ZerosLike(scale)), shapes.Make(dtypes.Bool, r.Shape().Dimensions...)), r, AddScalar(MulScalar(r, 0), math.Inf(-1)))
+	}
+	c := quick(3)
+	tuner, err := tune.New(backendtest.New(t), tune.ModelBase(m), nowhere, adapter(8), once(), func(scope *model.Scope, g *Graph, rng *mfm.RNG, n int) (data, class *Node) {
+		seen := scope.Store().GetVariable(mfm.StateScope + "/offset").NodeValue(g)
+		scale = Reshape(OneMinus(Slice(seen, AxisElem(1))))
+		return samplesOf(law)(scope, g, rng, n)
+	}, []int{2}, c, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var offsets []float32
+	for range 3 {
+		if _, err := tuner.Step(); err != nil {
+			t.Fatal(err)
+		}
+		offsets = append(offsets, tensors.MustCopyFlatData[float32](clones(t, tuner)[mfm.StateScope+"/offset"])...)
+	}
+	if offsets[1] != 1 || offsets[2] != offsets[0] || offsets[3] != 1 || offsets[4] != offsets[0] {
+		t.Errorf("offsets and numbers of batches %v: want the first batch's to stay", offsets)
 	}
 }
 
@@ -366,7 +407,7 @@ func TestBudget(t *testing.T) {
 
 // What makes no sense is refused with its name.
 func TestRefused(t *testing.T) {
-	law, m := gaussian(t)
+	law, m := gaussian(t, mfm.Linear{})
 	for name, c := range map[string]struct {
 		method tune.Method
 		change func(c *tune.Config)
@@ -393,7 +434,7 @@ func TestRefused(t *testing.T) {
 // A step whose loss is not finite changes nothing, the offset and the buffer included.
 func TestNotFinite(t *testing.T) {
 	backendtest.NeedLoops(t, backendtest.New(t))
-	law, m := gaussian(t)
+	law, m := gaussian(t, mfm.Linear{})
 	c := quick(10)
 	c.States = tune.Law{Own: 0.25, Steps: 8, Replay: 0.25, Capacity: 200}
 	c.Noise.Start = 0.1
@@ -433,9 +474,15 @@ func TestNotFinite(t *testing.T) {
 func TestCollapse(t *testing.T) {
 	looks := func(spreads, rewards []float64) (out []tune.Look) {
 		for i := range spreads {
-			out = append(out, tune.Look{Step: int64(100 * (i + 1)), Spread: spreads[i], Reward: rewards[i], RewardSE: 0.05})
+			out = append(out, tune.Look{Step: int64(100 * (i + 1)), Lambda: 1, Spread: spreads[i], Reward: rewards[i], RewardSE: 0.05})
 		}
 		return out
+	}
+	against := func(looks []tune.Look) []tune.Look { // a reward that is to be small
+		for i := range looks {
+			looks[i].Lambda = -2
+		}
+		return looks
 	}
 	for name, c := range map[string]struct {
 		looks    []tune.Look
@@ -446,6 +493,8 @@ func TestCollapse(t *testing.T) {
 		"healthy":   {looks([]float64{2, 1.9, 1.8, 1.85}, []float64{-3, -1, -0.6, -0.5}), 0, false},
 		"failing":   {looks([]float64{2, 1, 0.5, 0.3}, []float64{-1, -2, -5, -9}), 0, false},
 		"too few":   {looks([]float64{2, 0.1}, []float64{-3, -1}), 0, false},
+		"negative":  {against(looks([]float64{2, 1, 0.5, 0.3}, []float64{-1, -2, -5, -9})), 0, true},
+		"worse":     {against(looks([]float64{2, 1, 0.5, 0.3}, []float64{-9, -5, -2, -1})), 0, false},
 		"narrow":    {looks([]float64{2, 1.8, 0.7, 0.4}, []float64{-3, -1, -0.2, -0.1}), 0.5, false},
 		"narrower":  {looks([]float64{2, 1.8, 0.7, 0.4}, []float64{-3, -1, -0.2, -0.1}), 0.9, true},
 		"at once":   {looks([]float64{0.4, 0.4, 0.4, 0.4}, []float64{-0.1, -0.1, -0.1, -0.1}), 2, true},

@@ -209,5 +209,11 @@ func lossRates(ctx context.Context, s *shell, b compute.Backend, bench *experime
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("writing the rates: %w", err)
 	}
-	return rates, os.WriteFile(path, append(raw, '\n'), 0o644)
+	if err := os.WriteFile(path+".new", append(raw, '\n'), 0o644); err != nil {
+		return nil, fmt.Errorf("writing the rates: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil { // the file is whole at every moment
+		return nil, fmt.Errorf("writing the rates: %w", err)
+	}
+	return rates, nil
 }

@@ -25,7 +25,7 @@ func newTuneFlags(command, rewards, networks string, c experiment.TuneConfig, sa
 	f := &tuneFlags{flags: newFlags(command).withBackend().withJSON()}
 	f.checkpoint = f.String("checkpoint", "", "`folder` of the run whose map's drift is tuned (required)")
 	f.reward = f.String("reward", "paper", rewards)
-	f.methods = f.String("method", c.Method, "`names`, separated by commas: mfm-ft, mfm-ft-gf, plug-in-mfm-g, plug-in-mfm-gf, reward-weighted, adjoint")
+	f.methods = f.String("method", c.Method, "`names`, separated by commas: mfm-ft, mfm-ft-gf, plug-in-mfm-g, plug-in-mfm-gf, reward-weighted, adjoint, of mixtures plug-in-exact")
 	f.networks = f.String("network", c.Network, "`names` of what is tuned, separated by commas: "+networks)
 	f.draws = f.String("n", strconv.Itoa(c.N), "`numbers` of draws for a state, separated by commas")
 	f.lambdas = f.String("lambda", fmt.Sprint(c.Tune.Lambda), "`factors` of the reward, separated by commas")
@@ -65,7 +65,7 @@ func (f *tuneFlags) configs(defaults func(method string) experiment.TuneConfig) 
 	for _, method := range strings.Split(*f.methods, ",") {
 		for _, network := range strings.Split(*f.networks, ",") {
 			for i, n := range strings.Split(*f.draws, ",") {
-				if i > 0 && (method == "reward-weighted" || method == "adjoint") { // which draw nothing
+				if i > 0 && (method == "reward-weighted" || method == "adjoint" || method == "plug-in-exact") { // which draw nothing
 					continue
 				}
 				for _, lambda := range strings.Split(*f.lambdas, ",") {

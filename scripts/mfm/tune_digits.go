@@ -58,20 +58,23 @@ func tuneDigits(ctx context.Context, s *shell, args []string) error {
 	defer b.Finalize()
 	of := experiment.DigitsSteeringConfig{Map: *f.checkpoint, Reward: raw, Judge: *judge, Second: *second}
 	var cells []experiment.DigitsTuneCell
+	var first *experiment.DigitsTuning
 	for i, c := range configs {
 		if err := errors.Join(c.Validate(), f.eval(c).Validate(c)); err != nil {
 			return invalid{err}
 		}
 		cells = append(cells, experiment.DigitsTuneCell{Config: c, Eval: f.eval(c)})
 		if i > 0 { // the problem is that of the first
-			cells[i].Problem = cells[0].Problem
+			if err := first.Check(c); err != nil {
+				return invalid{err}
+			}
+			cells[i].Problem = first.Problem
 			continue
 		}
-		t, err := experiment.NewDigitsTuning(b, of, images, c)
-		if err != nil {
+		if first, err = experiment.NewDigitsTuning(b, of, images, c); err != nil {
 			return invalid{err}
 		}
-		cells[i].Problem = t.Problem
+		cells[i].Problem = first.Problem
 	}
 	return runTuning(ctx, s, f, b, cells, func(ctx context.Context, c experiment.DigitsTuneCell, o experiment.RunOptions) (experiment.DigitsTuneRow, error) {
 		return experiment.RunDigitsTuneCell(ctx, b, of, images, c, *f.out, o)
@@ -97,7 +100,14 @@ func printDigitsTuning(s *shell, rows []experiment.DigitsTuneRow) error {
 	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "method\tnetwork\tn\tλ\tseed\tsteps\tl2\tfloor\tsecond judge\treward\ttarget's\tdistance\tfloor\tdiversity\tconfident\tseconds\t")
 	for _, r := range rows {
+		if r.Diverged {
+			fmt.Fprintf(w, "%s\t%s\t%d\t%g\t%d\t%d\tdiverged\t\t\t\t\t\t\t\t\t\t\n", r.Method, r.Network, r.N, r.Lambda, r.Seed, r.TuneSteps)
+			continue
+		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%g\t%d\t%d\t%.4f\t%.4f\t%.4f\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t%.0f\t\n", r.Method, r.Network, r.N, r.Lambda, r.Seed, r.TuneSteps, r.L2, r.L2Floor, r.L2Second, r.Reward, r.RewardTarget, r.Distance, r.DistFloor, r.Diversity, r.Confident, r.Train)
+		if r.Stopped {
+			fmt.Fprintf(s.stderr, "λ = %g, seed %d: the KL budget ended the training after %d steps\n", r.Lambda, r.Seed, r.TuneSteps)
+		}
 		if r.Collapse != "" {
 			fmt.Fprintf(s.stderr, "λ = %g, seed %d: %s\n", r.Lambda, r.Seed, r.Collapse)
 		}
