@@ -116,8 +116,16 @@ func (d Draws) Draw(p Problem, rng *mfm.RNG, ledger *Ledger, t, x *Node) (sample
 
 // rewardOf returns λ r of samples, [n], with what has no weight at a large negative number, and 1 for each that was no number.
 func rewardOf(p Problem, ledger *Ledger, samples *Node) (rewards, bad *Node) {
+	_, rewards, bad = rewardsOf(p, ledger, samples)
+	return rewards, bad
+}
+
+// rewardsOf is rewardOf with r as it came, λ left out.
+func rewardsOf(p Problem, ledger *Ledger, samples *Node) (plain, rewards, bad *Node) {
 	ledger.Reward(samples.Shape().Dim(0), 0)
-	return reward.Usable(Mul(p.Lambda, p.Reward(samples)))
+	plain = p.Reward(samples)
+	rewards, bad = reward.Usable(Mul(p.Lambda, plain))
+	return plain, rewards, bad
 }
 
 // summary fills in what the draws were like. rewards are [n, N], samples [n·N, ...].

@@ -3,6 +3,7 @@ package steer
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -43,6 +44,7 @@ type hosted struct {
 	reward  reward.Host
 	program program
 	phases  map[string]*hostedPhase
+	known   bool // the end returns the samples' rewards beside them
 }
 
 // hostedPhase is a part of a program as two graphs: the first returns the samples whose rewards the part asks for, the second is given the rewards and does the part. Samples of the model's
@@ -78,11 +80,14 @@ func (h *hosted) call(ctx context.Context, rng, like *tensors.Tensor) ([]*tensor
 	if err != nil {
 		return nil, err
 	}
+	if h.known {
+		return out, nil
+	}
 	rewards, err := h.ask(out[0])
 	if err != nil {
 		return nil, err
 	}
-	return append([]*tensors.Tensor{out[0], rewards}, out[1:]...), nil
+	return slices.Insert(out, 1, rewards), nil
 }
 
 func (h *hosted) started(p Problem, in []*Node) []*Node {
@@ -91,7 +96,13 @@ func (h *hosted) started(p Problem, in []*Node) []*Node {
 	return h.program.start(p, rng, NewLedger(noise.Graph()), noise)
 }
 
-func (h *hosted) ended(p Problem, state []*Node) []*Node { return h.program.end(p, state).nodes() }
+func (h *hosted) ended(p Problem, state []*Node) []*Node {
+	o := h.program.end(p, state)
+	if h.known = o.Rewards != nil; h.known {
+		return slices.Insert(o.nodes(), 1, o.Rewards)
+	}
+	return o.nodes()
+}
 
 // run does a part: it asks for its rewards, and goes on with them.
 func (h *hosted) run(name string, part func(p Problem, in []*Node) []*Node, in []any) (out []*tensors.Tensor, err error) {

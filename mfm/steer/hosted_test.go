@@ -55,7 +55,20 @@ func TestHostedRewards(t *testing.T) {
 		steer.Search{Config: config(steer.SDE, k), Particles: 2, N: 3, Selection: steer.Greedy, Transition: steer.Keep},
 		steer.Search{Config: config(steer.SDE, k), Particles: 2, N: 3, Selection: steer.Pooled, Transition: steer.Renoise},
 	} {
-		got := sample(t, newHosted(t, inGo, m), 3, n)
+		asked := 0
+		counting := func(samples []float32, shape []int) ([]float64, error) {
+			asked += shape[0]
+			return inGo(samples, shape)
+		}
+		got := sample(t, newHosted(t, counting, m), 3, n)
+		report := n // rewards that the run itself had no use for
+		switch m.(type) {
+		case steer.BestOf, steer.SMC:
+			report = 0
+		}
+		if extra := asked - int(got.Counts.Reward); extra != report {
+			t.Errorf("%v: %d rewards were asked for, %d are counted: want %d more", m, asked, got.Counts.Reward, report)
+		}
 		want := sample(t, newSteerer(t, steer.FromMixture(gmm.Paper(), mfm.Linear{}), measured().Reward(), m), 3, n)
 		for i, v := range want.Samples {
 			if math.Abs(float64(got.Samples[i]-v)) > 1e-3*(1+math.Abs(float64(v))) {

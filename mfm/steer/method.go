@@ -29,6 +29,7 @@ type Outcome struct {
 	X          *Node // samples, [n, ...]
 	LogWeights *Node // of the samples, [n]; nil: all alike
 	LogZ       *Node // estimate of log E[e^{λ r}], a scalar, unbiased before the logarithm; nil with LogWeights, and only with them
+	Rewards    *Node // r of the samples as it came, λ left out, [n]; nil where the method has not asked for it: whoever reports it asks then
 	Series     *Node // float32 [steps, columns]
 	Rng        *mfm.RNG
 	Ledger     *Ledger
@@ -128,12 +129,12 @@ func (m BestOf) program(ip mfm.Interpolant) program {
 	run.end = func(p Problem, state []*Node) Outcome {
 		o := end(p, state)
 		p.Lambda = Scalar(o.X.Graph(), o.X.DType(), m.Lambda) // of which the choice takes the sign
-		r, bad := rewardOf(p, o.Ledger, o.X)
+		plain, r, bad := rewardsOf(p, o.Ledger, o.X)
 		o.Series = addBad(o.Series, bad)
 		// Candidates of sample i are rows i, n+i, 2n+i and so on.
 		n := o.X.Shape().Dim(0) / m.N
 		best := ArgMax(Transpose(Reshape(r, m.N, n), 0, 1), 1)
-		o.X = chosen(o.X, best, n)
+		o.X, o.Rewards = chosen(o.X, best, n), chosen(plain, best, n)
 		return o
 	}
 	return run

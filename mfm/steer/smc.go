@@ -111,9 +111,9 @@ func (m SMC) program(ip mfm.Interpolant) program {
 		end: func(p Problem, nodes []*Node) Outcome {
 			s := unpack(nodes)
 			p.Lambda = lambda(s.x)
-			r, bad := rewardOf(p, s.ledger, s.x)
+			plain, r, bad := rewardsOf(p, s.ledger, s.x)
 			logW := Add(s.logW, Sub(r, s.logPsi))
-			return Outcome{X: s.x, LogWeights: logW, LogZ: Add(s.logZ, Reshape(batch.LogMeanExp(InsertAxes(logW, 0)))), Series: addBad(s.series, bad), Rng: s.rng, Ledger: s.ledger}
+			return Outcome{X: s.x, Rewards: plain, LogWeights: logW, LogZ: Add(s.logZ, Reshape(batch.LogMeanExp(InsertAxes(logW, 0)))), Series: addBad(s.series, bad), Rng: s.rng, Ledger: s.ledger}
 		},
 	}
 }

@@ -93,7 +93,10 @@ func (s *Steerer) build(_ *model.Scope, rngState, like *Node) []*Node {
 	if !o.X.Shape().Equal(noise.Shape()) {
 		Panicf("the method returns samples of shape %s for noise of shape %s", o.X.Shape(), noise.Shape())
 	}
-	rewards := s.reward(o.X) // of the samples that are returned: part of the report, not of the method
+	rewards := o.Rewards
+	if rewards == nil {
+		rewards = s.reward(o.X) // part of the report, not of the method
+	}
 	if rewards.Rank() != 1 || rewards.Shape().Dim(0) != n {
 		Panicf("the reward returns shape %s for %d samples, want [%[2]d]", rewards.Shape(), n)
 	}
