@@ -32,6 +32,9 @@ type GradientRow struct {
 	MeanSE    float64 `json:"mean_se"` // over the states' own means
 	// Length is the median over states of the root mean square length of an estimate, all directions together.
 	Length float64 `json:"length"`
+	// Difference is the same component of the gradient of the value of all draws, by a difference quotient with the same noise on both sides: a mean over states, and its standard error. It owes nothing to either formula.
+	Difference   float64 `json:"difference"`
+	DifferenceSE float64 `json:"difference_se"`
 }
 
 // GradientConfig says at what estimates of ∇V_t are looked.
@@ -99,12 +102,17 @@ func gradients(ctx context.Context, b compute.Backend, store *model.Store, m ste
 		if err != nil {
 			return nil, err
 		}
+		difference, differenceSE, err := at.difference(b, truth)
+		if err != nil {
+			return nil, err
+		}
 		for _, n := range c.Ns {
 			for _, e := range []steer.Estimator{steer.MFMG{Draws: steer.Draws{N: n}}, steer.MFMGF{Draws: steer.Draws{N: n}, Baseline: steer.MeanBaseline}} {
 				row, err := at.row(b, e, truth)
 				if err != nil {
 					return nil, err
 				}
+				row.Difference, row.DifferenceSE = difference, differenceSE
 				rows = append(rows, row)
 			}
 		}
@@ -124,13 +132,13 @@ type gradientsAt struct {
 	config GradientConfig
 }
 
-// each calls a graph for each state, Draws/gradientChunk times, and hands on what it returns. The graph is given the problem, times [copies] and the state, copies times.
-func (g *gradientsAt) each(b compute.Backend, copies int, build func(p steer.Problem, rng *mfm.RNG, t, x *Node) *Node, take func(state int, values []float32)) error {
-	exec, err := model.NewExec(b, g.store, func(_ *model.Scope, rngState, x *Node) []*Node {
+// each calls a graph for each state, Draws/gradientChunk times, and hands on what it returns. The graph is given the problem, times [copies], the state, copies times, and its direction, [size], one of those given.
+func (g *gradientsAt) each(b compute.Backend, copies int, directions [][]float64, build func(p steer.Problem, rng *mfm.RNG, t, x, direction *Node) *Node, take func(state int, values []float32)) error {
+	exec, err := model.NewExec(b, g.store, func(_ *model.Scope, rngState, x, direction *Node) []*Node {
 		rng := &mfm.RNG{State: rngState}
 		many := batch.Repeat(x, copies)
 		p := steer.Problem{Model: g.model, Reward: g.reward, Lambda: ScalarOne(x.Graph(), x.DType())}
-		out := build(p, rng, BroadcastToDims(Scalar(x.Graph(), x.DType(), g.t), copies), many)
+		out := build(p, rng, BroadcastToDims(Scalar(x.Graph(), x.DType(), g.t), copies), many, ConvertDType(direction, x.DType()))
 		return []*Node{out, rng.State}
 	})
 	if err != nil {
@@ -148,7 +156,7 @@ func (g *gradientsAt) each(b compute.Backend, copies int, build func(p steer.Pro
 				return fmt.Errorf("gradients at t = %g: %w", g.t, context.Cause(g.ctx))
 			}
 			x := tensors.FromFlatDataAndDimensions(slices.Clone(g.states[k*size:(k+1)*size]), append([]int{1}, g.shape...)...)
-			out, err := exec.Call(rngState, x)
+			out, err := exec.Call(rngState, x, directions[k])
 			if err != nil {
 				return fmt.Errorf("gradients at t = %g: %w", g.t, err)
 			}
@@ -171,7 +179,8 @@ func (g *gradientsAt) truth(b compute.Backend) ([][]float64, error) {
 	for k := range sums {
 		sums[k], most[k] = make([]float64, 1+2*size), math.Inf(-1)
 	}
-	err := g.each(b, 1, func(p steer.Problem, rng *mfm.RNG, t, x *Node) *Node {
+	none := slices.Repeat([][]float64{{0}}, g.config.States)
+	err := g.each(b, 1, none, func(p steer.Problem, rng *mfm.RNG, t, x, _ *Node) *Node {
 		samples, rewards, _ := steer.Draws{N: gradientChunk}.Draw(p, rng, steer.NewLedger(x.Graph()), t, x)
 		flat := Reshape(samples, gradientChunk, -1)
 		top := ReduceAllMax(rewards)
@@ -204,18 +213,54 @@ func (g *gradientsAt) truth(b compute.Backend) ([][]float64, error) {
 	return out, nil
 }
 
+// differenceStep is how far to either side of a state, in the metric of states, its value is looked at.
+const differenceStep = 0.3
+
+// difference returns the derivative of the value of all draws along the truth, in units of the truth's length: a mean over states, and its standard error.
+func (g *gradientsAt) difference(b compute.Backend, truth [][]float64) (mean, se float64, err error) {
+	var values [2][]float64 // log of the sums of e^r on either side
+	size := len(truth[0])
+	for side := range values {
+		aside := *g
+		aside.states = slices.Clone(g.states)
+		for k, v := range truth {
+			step := differenceStep * float64(2*side-1) / floats.Norm(v, 2)
+			for i, d := range v {
+				aside.states[k*size+i] += float32(step * d)
+			}
+		}
+		logs := make([][]float64, len(truth))
+		err := aside.each(b, 1, truth, func(p steer.Problem, rng *mfm.RNG, t, x, _ *Node) *Node {
+			_, rewards, _ := steer.Draws{N: gradientChunk}.Draw(p, rng, steer.NewLedger(x.Graph()), t, x)
+			return batch.LogMeanExp(rewards)
+		}, func(k int, values []float32) { logs[k] = append(logs[k], float64(values[0])) })
+		if err != nil {
+			return 0, 0, err
+		}
+		for _, l := range logs {
+			values[side] = append(values[side], floats.LogSumExp(l))
+		}
+	}
+	slopes := make([]float64, len(truth))
+	for k, v := range truth {
+		slopes[k] = (values[1][k] - values[0][k]) / (2 * differenceStep * floats.Norm(v, 2))
+	}
+	mean, se = meanSE(slopes)
+	return mean, se, nil
+}
+
 // row compares an estimator's estimates with the truth.
 func (g *gradientsAt) row(b compute.Backend, e steer.Estimator, truth [][]float64) (GradientRow, error) {
 	row := GradientRow{Method: e.String(), T: g.t, N: e.DrawCount(), States: g.config.States}
 	shares, squares := make([][]float64, row.States), make([]float64, row.States)
-	err := g.each(b, gradientChunk/row.N, func(p steer.Problem, rng *mfm.RNG, t, x *Node) *Node {
-		gradient := e.Estimate(p, rng, steer.NewLedger(x.Graph()), t, x, p.Model.Drift(t, x, nil), true).Gradient
-		return Reshape(gradient, gradientChunk/row.N, -1)
+	err := g.each(b, gradientChunk/row.N, truth, func(p steer.Problem, rng *mfm.RNG, t, x, direction *Node) *Node {
+		gradient := Reshape(e.Estimate(p, rng, steer.NewLedger(x.Graph()), t, x, p.Model.Drift(t, x, nil), true).Gradient, gradientChunk/row.N, -1)
+		along := ReduceSum(Mul(gradient, InsertAxes(direction, 0)), 1)
+		return Div(Stack([]*Node{along, ReduceSum(Square(gradient), 1)}, 1), ReduceAllSum(Square(direction)))
 	}, func(k int, values []float32) {
-		length := floats.Dot(truth[k], truth[k])
-		for _, v := range mfm.Rows(values, len(truth[k])) {
-			shares[k] = append(shares[k], floats.Dot(v, truth[k])/length)
-			squares[k] += floats.Dot(v, v) / length
+		for _, v := range mfm.Rows(values, 2) {
+			shares[k] = append(shares[k], v[0])
+			squares[k] += v[1]
 		}
 	})
 	if err != nil {

@@ -46,6 +46,9 @@ func TestGradients(t *testing.T) {
 		t.Fatalf("%d rows, want 8", len(rows))
 	}
 	for _, row := range rows {
+		if math.Abs(row.Difference-1) > 0.05+4*row.DifferenceSE {
+			t.Errorf("%+v: want a difference quotient of about 1", row)
+		}
 		if row.Estimates != c.Draws/row.N {
 			t.Errorf("%+v: want %d estimates", row, c.Draws/row.N)
 		}
