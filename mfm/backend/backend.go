@@ -76,13 +76,18 @@ func Describe(b compute.Backend) string {
 		return description
 	}
 	device, version := "cpu", ""
-	if strings.Contains(strings.ToLower(description), "cuda") {
+	if GPU(b) {
 		device = "cuda"
 	}
 	if m := regexp.MustCompile(`\bv[0-9]+\.[0-9]+\b`).FindString(description); m != "" {
 		version = ", PJRT plugin " + m
 	}
 	return fmt.Sprintf("xla:%s%s, %d device(s)", device, version, b.NumDevices())
+}
+
+// GPU reports whether b's device is a GPU, which wants more rows at a time than a CPU's cache holds.
+func GPU(b compute.Backend) bool {
+	return b.Name() == "xla" && strings.Contains(strings.ToLower(b.Description()), "cuda")
 }
 
 // Loops reports whether graph.While can be compiled: on XLA it can; the pure-Go backend, which calls itself "Go Backend", runs it wrongly or not at all.

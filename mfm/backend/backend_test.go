@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomlx/compute"
+
 	"github.com/gomfm/gomfm/mfm/backend"
 )
 
@@ -37,5 +39,30 @@ func TestDescribeHasNoPath(t *testing.T) {
 	}
 	if d := backend.Describe(b); d == "" || strings.Contains(d, "/") {
 		t.Errorf("description %q, want one without a path", d)
+	}
+}
+
+// named is a backend that says of itself what it is told to.
+type named struct {
+	compute.Backend
+	name, description string
+}
+
+func (n named) Name() string        { return n.name }
+func (n named) Description() string { return n.description }
+
+func TestGPU(t *testing.T) {
+	for _, c := range []struct {
+		named
+		want bool
+	}{
+		{named{name: "xla", description: `xla:cuda - PJRT "cuda" plugin (x.so) v0.115`}, true},
+		{named{name: "xla", description: `xla:/a/pjrt_c_api_cuda_plugin.so - PJRT "CUDA" plugin v0.115`}, true},
+		{named{name: "xla", description: `xla:cpu - PJRT "cpu" plugin (x.so) v0.115`}, false},
+		{named{name: "Go Backend", description: "no cuda here"}, false},
+	} {
+		if got := backend.GPU(c.named); got != c.want {
+			t.Errorf("GPU of %s, %q: %v, want %v", c.name, c.description, got, c.want)
+		}
 	}
 }

@@ -14,13 +14,14 @@ import (
 	"gonum.org/v1/gonum/floats"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/reward"
 )
 
 // Steerer draws samples of a tilted law on the host's side of the compiled graph: one compiled call for each microbatch of particles, from noise to samples, with no transfer in between (of [NewHosted], two a step). A Steerer is
 // for one goroutine at a time.
 type Steerer struct {
-	// Batch is the largest number of rows that the network sees at a time, over which particles are spread in microbatches; 0 takes 2^17 elements of states, and 32,768 rows at most. Memory grows with
+	// Batch is the largest number of rows that the network sees at a time, over which particles are spread in microbatches; 0 takes 2^17 elements of states, on a GPU 2^20, and 32,768 rows at most. Memory grows with
 	// it, not with the number of samples. What a method draws together is not spread: the particles of a set of [SMC] go through the network at once, each with all of its draws, whatever Batch is.
 	Batch int
 
@@ -124,7 +125,11 @@ func (s *Steerer) microbatch(n int) int {
 	}
 	limit := s.Batch
 	if limit == 0 {
-		limit = min((1<<17)/s.elements(), 1<<15)
+		elements := 1 << 17 // what a cache holds
+		if backend.GPU(s.backend) {
+			elements = 1 << 20
+		}
+		limit = min(elements/s.elements(), 1<<15)
 	}
 	limit = max(limit/s.method.Rows(), 1)
 	calls := (n + limit - 1) / limit
