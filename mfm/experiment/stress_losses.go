@@ -79,9 +79,9 @@ type LossBudget struct {
 	Seeds    int      `json:"seeds"`
 }
 
-// DefaultLossBudget is a minute on a family and three on digits, five seeds.
+// DefaultLossBudget is twenty seconds on a family and three minutes on digits, five seeds.
 func DefaultLossBudget() LossBudget {
-	return LossBudget{Families: []Family{{Separated, 16, 2, 1}, {Overlapping, 16, 8, 1}, {Anisotropic, 4, 32, 1}}, Mixture: 60, Digits: 180, Seeds: 5}
+	return LossBudget{Families: []Family{{Separated, 16, 2, 1}, {Overlapping, 16, 8, 1}, {Anisotropic, 4, 32, 1}}, Mixture: 20, Digits: 180, Seeds: 5}
 }
 
 // Validate returns an error that names the first value that makes no sense.
