@@ -14,7 +14,7 @@ SHOWN = {  # the stored numbers that a notebook shows in its quick preset
     "02_gmm_posterior": ["gmm_posterior.json", "gmm_sweep.json", "gmm_parametrization.json"],
     "03_mnist_posterior": ["mnist_posterior.json"],
     "04_gmm_steering": ["gmm_steering.json"],
-    "05_mnist_steering": ["mnist_steering.json", "mnist_best_of.json"],
+    "05_mnist_steering": ["mnist_steering.json", "mnist_best_of.json", "mnist_gradients.json"],
     "06_finetuning_gmm": ["finetuning_gmm.json", "finetuning_distilled.json"],
     "07_finetuning_variance": ["finetuning_variance.json"],
 }

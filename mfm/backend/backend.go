@@ -85,9 +85,10 @@ func Describe(b compute.Backend) string {
 	return fmt.Sprintf("xla:%s%s, %d device(s)", device, version, b.NumDevices())
 }
 
-// GPU reports whether b's device is a GPU, which wants more rows at a time than a CPU's cache holds.
+// GPU reports whether b's device is a GPU of CUDA's, which wants more rows at a time than a CPU's cache holds.
 func GPU(b compute.Backend) bool {
-	return b.Name() == "xla" && strings.Contains(strings.ToLower(b.Description()), "cuda")
+	// The description has the plugin's name or file, in whatever folder that is.
+	return b.Name() == "xla" && regexp.MustCompile(`(^xla:|/)[^/ )]*cuda[^/ )]*([ )]|$)`).MatchString(strings.ToLower(b.Description()))
 }
 
 // Loops reports whether graph.While can be compiled: on XLA it can; the pure-Go backend, which calls itself "Go Backend", runs it wrongly or not at all.

@@ -57,8 +57,9 @@ func TestGPU(t *testing.T) {
 		want bool
 	}{
 		{named{name: "xla", description: `xla:cuda - PJRT "cuda" plugin (x.so) v0.115`}, true},
-		{named{name: "xla", description: `xla:/a/pjrt_c_api_cuda_plugin.so - PJRT "CUDA" plugin v0.115`}, true},
+		{named{name: "xla", description: "xla:/a/pjrt_c_api_cuda_plugin.so - PJRT plugin (/a/pjrt_c_api_cuda_plugin.so) v0.115"}, true},
 		{named{name: "xla", description: `xla:cpu - PJRT "cpu" plugin (x.so) v0.115`}, false},
+		{named{name: "xla", description: "xla:/opt/cuda/pjrt_c_api_cpu_plugin.so - PJRT plugin (/opt/cuda/pjrt_c_api_cpu_plugin.so) v0.115"}, false},
 		{named{name: "Go Backend", description: "no cuda here"}, false},
 	} {
 		if got := backend.GPU(c.named); got != c.want {

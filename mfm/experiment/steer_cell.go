@@ -10,8 +10,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/ml/model"
 
+	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
@@ -45,13 +47,23 @@ type RunSettings struct {
 	Samples   int `json:"samples"`
 	Steps     int `json:"steps"`
 	Particles int `json:"particles,omitempty"` // of a filter's set, or of a search
+	// Device is cuda where the run was on a GPU. Its microbatches are larger there, so that the same seed gives other samples than on a CPU.
+	Device string `json:"device,omitempty"`
 	// Unusual are the other settings that are not the defaults, as "name=value", separated by spaces.
 	Unusual string `json:"unusual,omitempty"`
 }
 
-// settings returns what a row tells of the cell.
-func (c SteerCell) settings() RunSettings {
-	out := RunSettings{Samples: c.Samples, Steps: c.Config.Steps, Particles: c.Particles}
+// deviceOf is what a row says of the device.
+func deviceOf(b compute.Backend) string {
+	if backend.GPU(b) {
+		return "cuda"
+	}
+	return ""
+}
+
+// settings returns what a row tells of the cell, and of the device.
+func (c SteerCell) settings(b compute.Backend) RunSettings {
+	out := RunSettings{Samples: c.Samples, Steps: c.Config.Steps, Particles: c.Particles, Device: deviceOf(b)}
 	var unusual []string
 	value := func(of any) map[string]any {
 		var m map[string]any

@@ -168,7 +168,7 @@ func (s *DigitsSteering) Check(c SteerCell) error {
 
 // Run draws a cell's images and judges them.
 func (s *DigitsSteering) Run(ctx context.Context, b compute.Backend, c SteerCell) (DigitsSteeringRow, error) {
-	row := DigitsSteeringRow{Method: c.Method, Dynamics: string(c.Config.Dynamics), N: c.N, Seed: c.Seed, RunSettings: c.settings()}
+	row := DigitsSteeringRow{Method: c.Method, Dynamics: string(c.Config.Dynamics), N: c.N, Seed: c.Seed, RunSettings: c.settings(b)}
 	began := time.Now()
 	samples, got, err := s.Draw(ctx, b, c)
 	if err != nil {
@@ -190,7 +190,18 @@ func (s *DigitsSteering) Run(ctx context.Context, b compute.Backend, c SteerCell
 
 // finite says that all values are numbers, none of them so large that the run must have diverged.
 func finite(values []float32) bool {
-	return !slices.ContainsFunc(values, func(v float32) bool { return !(math.Abs(float64(v)) <= 1e6) })
+	return lost(values, 1) == 0
+}
+
+// lost returns how many of samples of a size, flat, have a value that is not.
+func lost(values []float32, size int) int {
+	n := 0
+	for sample := range slices.Chunk(values, size) {
+		if slices.ContainsFunc(sample, func(v float32) bool { return !(math.Abs(float64(v)) <= 1e6) }) {
+			n++
+		}
+	}
+	return n
 }
 
 // Draw returns a cell's images, flat, those with weights drawn again by weight, and what the run says of itself.

@@ -34,11 +34,12 @@ type SteeringRow struct {
 	NFE      float64 `json:"nfe"` // for each sample
 	Seed     int64   `json:"seed"`
 	RunSettings
-	SW2      float64   `json:"sw2"`                // sliced W2 to exact samples of the target
-	MMD      float64   `json:"mmd"`                // squared MMD to them, without bias
-	Floor    float64   `json:"floor"`              // sliced W2 between two sets of exact samples
-	Weights  []float64 `json:"weights"`            // of the target's components among the samples
+	SW2      float64   `json:"sw2,omitempty"`      // sliced W2 to exact samples of the target
+	MMD      float64   `json:"mmd,omitempty"`      // squared MMD to them, without bias
+	Floor    float64   `json:"floor,omitempty"`    // sliced W2 between two sets of exact samples
+	Weights  []float64 `json:"weights,omitempty"`  // of the target's components among the samples
 	Diverged bool      `json:"diverged,omitempty"` // some samples are not finite, or beyond 10^6: nothing else is told of them
+	Lost     int       `json:"lost,omitempty"`     // how many those are
 	Seconds  float64   `json:"seconds"`            // of drawing, compiling included
 	Warnings []string  `json:"warnings,omitempty"`
 }
@@ -129,7 +130,7 @@ func (s *Steering) Check(c SteerCell) error {
 
 // Run draws a cell's samples and compares them with the target.
 func (s *Steering) Run(ctx context.Context, b compute.Backend, c SteerCell) (SteeringRow, error) {
-	row := SteeringRow{Method: c.Method, Model: s.model, Dynamics: string(c.Config.Dynamics), N: c.N, Seed: c.Seed, RunSettings: c.settings()}
+	row := SteeringRow{Method: c.Method, Model: s.model, Dynamics: string(c.Config.Dynamics), N: c.N, Seed: c.Seed, RunSettings: c.settings(b)}
 	target, err := s.targetOf(b, c.Config.Lambda)
 	if err != nil {
 		return row, err
@@ -143,7 +144,8 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c SteerCell) (Ste
 	row.Seconds = time.Since(began).Seconds()
 	row.NFE = float64(got.Counts.NFE()) / float64(c.Samples)
 	row.Warnings = warnings(got, c.N)
-	if row.Diverged = !finite(got.Samples); row.Diverged {
+	if row.Lost = lost(got.Samples, s.Law.Dim()); row.Lost > 0 {
+		row.Diverged = true
 		return row, nil
 	}
 	return row, row.compare(samples, target, s.Model.Interpolant, rng)

@@ -204,7 +204,7 @@ func RunDigitsTuneCell(ctx context.Context, b compute.Backend, of DigitsSteering
 func (t *DigitsTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneResult, c EvalConfig) (DigitsTuneRow, error) {
 	config := t.Config.Tune
 	row := DigitsTuneRow{Network: t.Config.Network, Lambda: config.Lambda, TuneSteps: r.Steps, Looks: r.Looks, Collapse: tune.Collapse(r.Looks, t.targetSpread(config.Lambda)), Stopped: r.Stopped, Train: r.Seconds}
-	row.DigitsSteeringRow = DigitsSteeringRow{Method: t.Config.Method, Dynamics: "ode", N: t.Config.N, NFE: float64(c.Steps), Seed: config.Seed, RunSettings: RunSettings{Samples: c.Samples, Steps: c.Steps}}
+	row.DigitsSteeringRow = DigitsSteeringRow{Method: t.Config.Method, Dynamics: "ode", N: t.Config.N, NFE: float64(c.Steps), Seed: config.Seed, RunSettings: RunSettings{Samples: c.Samples, Steps: c.Steps, Device: deviceOf(b)}}
 	method, err := t.Config.TuneMethod()
 	if err != nil {
 		return row, err

@@ -38,7 +38,7 @@ func DefaultThresholds() Thresholds { return Thresholds{Ratio: 10, Effective: 1.
 // Warnings says in plain words what the series show of a run whose estimator draws n samples, at most one sentence for each kind.
 func (s Series) Warnings(t Thresholds, n int) []string {
 	var out []string
-	warn := func(values []float64, wrong func(v float64) bool, text string) {
+	warn := func(values []float64, wrong func(v float64) bool, text, advice string) {
 		count, first := 0, -1
 		for i, v := range values {
 			if wrong(v) {
@@ -48,13 +48,13 @@ func (s Series) Warnings(t Thresholds, n int) []string {
 			}
 		}
 		if count > 0 {
-			out = append(out, fmt.Sprintf("%s at %d of %d steps, first at t = %.3g (%.3g)", text, count, len(values), s.Times[first], values[first]))
+			out = append(out, fmt.Sprintf("%s at %d of %d steps, first at t = %.3g (%.3g): %s", text, count, len(values), s.Times[first], values[first], advice))
 		}
 	}
-	warn(s.Ratio, func(v float64) bool { return v > t.Ratio }, fmt.Sprintf("the steering is longer than %g times the base: more steps, a smaller λ, or clipping may help", t.Ratio))
+	warn(s.Ratio, func(v float64) bool { return v > t.Ratio }, fmt.Sprintf("the steering is longer than %g times the base", t.Ratio), "more steps, a smaller λ, or clipping may help")
 	if n > 1 {
-		warn(s.Effective, func(v float64) bool { return v > 0 && v < t.Effective }, fmt.Sprintf("fewer than %g of %d draws carry the weight: the estimate is that of its best draw, take more of them or a smaller λ", t.Effective, n))
+		warn(s.Effective, func(v float64) bool { return v > 0 && v < t.Effective }, fmt.Sprintf("fewer than %g of %d draws carry the weight", t.Effective, n), "the estimate is that of its best draw, take more of them or a smaller λ")
 	}
-	warn(s.Bad, func(v float64) bool { return v > 0 }, "rewards are NaN or +Inf and have no weight: mend the reward")
+	warn(s.Bad, func(v float64) bool { return v > 0 }, "rewards are NaN or +Inf and have no weight", "mend the reward")
 	return out
 }

@@ -19,7 +19,7 @@ import (
 //	w_{t'} = w_t  p(x'|x) ψ_{t'}(x') / (q(x'|x) ψ_t(x)),   q = p moved by the steering,
 //
 // with ψ_1 = e^{λ r}. The twist is Tweedie's with [DPS], or a map's posterior samples with [MFMG] or [MFMGF]: for a random estimate the same draw stands in numerator and denominator, so the product
-// telescopes, and samples and normalising constant are right for any number of particles in the sense of weighted means, and of Ẑ without bias.
+// telescopes: Ẑ, and Ẑ times a weighted mean of the particles, have no bias for any number of them; the weighted mean alone has one that falls as one over their number.
 type SMC struct {
 	Config
 	Particles int // of a set; each set is a run of its own
