@@ -150,3 +150,18 @@ func TestOnlyNonFinite(t *testing.T) {
 		}
 	}
 }
+
+// A sample is lost once, however many of its values are no numbers.
+func TestLost(t *testing.T) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(-1))
+	for _, c := range []struct {
+		values []float32
+		want   int
+	}{
+		{[]float32{1, -1e6, 0, 2}, 0}, {[]float32{nan, inf, 0, 2}, 1}, {[]float32{1.1e6, 0, 0, inf}, 2}, {nil, 0},
+	} {
+		if got := lost(c.values, 2); got != c.want {
+			t.Errorf("%v: %d lost, want %d", c.values, got, c.want)
+		}
+	}
+}

@@ -28,8 +28,8 @@ type GradientRow struct {
 	States    int     `json:"states"`
 	Estimates int     `json:"estimates"` // for each state
 	Median    float64 `json:"median"`    // over states and estimates
-	Mean      float64 `json:"mean"` // of mfm-gf near 1 by construction: the gradient is made of the same draws
-	MeanSE    float64 `json:"mean_se"` // over the states' own means
+	Mean      float64 `json:"mean"`      // of mfm-gf near 1 by construction: the gradient is made of the same draws
+	MeanSE    float64 `json:"mean_se"`   // over the states' own means
 	// Length is the median over states of the root mean square length of an estimate, all directions together.
 	Length float64 `json:"length"`
 	// Difference is the same component of the gradient of the value of all draws, by a difference quotient with the same noise on both sides: a mean over states, and its standard error. It is of the map's own value, to which MFM-G's estimates tend: what it is off 1 by is the map's posterior off the exact one, and the noise of the draws.

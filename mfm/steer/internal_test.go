@@ -152,8 +152,9 @@ func TestSteps(t *testing.T) {
 // Warnings are of what a series shows: a method that draws nothing is not told that its draws do not count.
 func TestWarnings(t *testing.T) {
 	s := Series{Times: []float64{0, 0.5}, Ratio: []float64{20, 1}, Effective: []float64{0, 0}, Bad: []float64{0, 0}}
-	if w := s.Warnings(DefaultThresholds(), 8); len(w) != 1 {
-		t.Errorf("%q, want one of the ratio", w)
+	const ratio = "the steering is longer than 10 times the base at 1 of 2 steps, first at t = 0 (20): more steps, a smaller λ, or clipping may help"
+	if w := s.Warnings(DefaultThresholds(), 8); len(w) != 1 || w[0] != ratio {
+		t.Errorf("%q, want one of the ratio, %q", w, ratio)
 	}
 	s.Effective = []float64{3, 1.2}
 	s.Bad[1] = 1
