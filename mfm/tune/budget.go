@@ -158,8 +158,8 @@ func (t *Tuner) Look(ctx context.Context, c PathConfig, seed int64) (Look, error
 // FewestLooks is how many looks [Collapse] needs to say anything.
 const FewestLooks = 3
 
-// Collapse says in words whether what was seen of a drift while it was tuned looks like a collapse: the spread of its samples is below half of the target's, and λ r has not fallen. target is the spread of the tilted law,
-// as of samples of the data weighted by e^{λ r}; where that is not known, 0, the widest spread that was seen takes its place, and a target that is truly so narrow looks like a collapse. It is empty where there is none, or too
+// Collapse says in words whether what was seen of a drift while it was tuned looks like a collapse: the spread of its samples is below three quarters of the target's, and λ r has not fallen. target is the spread of the tilted law,
+// as of samples of the data weighted by e^{λ r}; where that is not known, 0, half of the widest spread that was seen takes its place, and a target that is truly so narrow looks like a collapse. It is empty where there is none, or too
 // little was seen.
 func Collapse(looks []Look, target float64) string {
 	if len(looks) < FewestLooks {
@@ -177,7 +177,7 @@ func Collapse(looks []Look, target float64) string {
 	}
 	const advice = "they gather where the reward is largest; use a smaller λ, a KL budget, or fewer steps"
 	switch {
-	case target > 0 && last.Spread < 0.5*target:
+	case target > 0 && last.Spread < 0.75*target:
 		return fmt.Sprintf("the samples' spread is %.3g at step %d, that of the target %.3g, while the reward went from %.3g to %.3g: %s", last.Spread, last.Step, target, first.Reward, last.Reward, advice)
 	case target <= 0 && last.Spread < 0.5*widest.Spread:
 		return fmt.Sprintf("the samples' spread fell from %.3g at step %d to %.3g at step %d while the reward went from %.3g to %.3g: %s",

@@ -470,7 +470,7 @@ func TestNotFinite(t *testing.T) {
 	}
 }
 
-// A collapse is reported where the spread falls by more than half while the reward does not fall, and nowhere else.
+// A collapse is reported where the spread falls below three quarters of the target's, or by more than half where that is not known, while the reward does not fall, and nowhere else.
 func TestCollapse(t *testing.T) {
 	looks := func(spreads, rewards []float64) (out []tune.Look) {
 		for i := range spreads {
@@ -497,6 +497,7 @@ func TestCollapse(t *testing.T) {
 		"worse":     {against(looks([]float64{2, 1, 0.5, 0.3}, []float64{-9, -5, -2, -1})), 0, false},
 		"narrow":    {looks([]float64{2, 1.8, 0.7, 0.4}, []float64{-3, -1, -0.2, -0.1}), 0.5, false},
 		"narrower":  {looks([]float64{2, 1.8, 0.7, 0.4}, []float64{-3, -1, -0.2, -0.1}), 0.9, true},
+		"a quarter": {looks([]float64{2, 1.8, 0.7, 0.4}, []float64{-3, -1, -0.2, -0.1}), 0.54, true},
 		"at once":   {looks([]float64{0.4, 0.4, 0.4, 0.4}, []float64{-0.1, -0.1, -0.1, -0.1}), 2, true},
 	} {
 		if text := tune.Collapse(c.looks, c.target); (text != "") != c.collapse {
