@@ -6,7 +6,6 @@ import (
 
 	. "github.com/gomlx/gomlx/core/graph"
 	. "github.com/gomlx/gomlx/support/exceptions"
-	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 	"gonum.org/v1/gonum/stat"
 
@@ -60,41 +59,22 @@ func FitMixturePrior(samples [][]float64, rank, steps int, fit func(coordinates 
 	return p, p.Validate()
 }
 
-// Reweighted returns the prior with the mixture's weights those that samples, [n][dim], have in it when each counts as weights say, which are not negative and of a positive sum: that of a law p_1(x) w(x)/Z, as far as weights of
-// components make one of the other. Means and covariances stay.
+// Reweighted returns the prior with the mixture that samples, [n][dim], have when each counts as weights say, which are not negative and of a positive sum: near that of the law p_1(x) w(x)/Z; see [gmm.Mixture.Refit]. What is outside the
+// basis stays.
 func (p *MixturePrior) Reweighted(samples [][]float64, weights []float64) (*MixturePrior, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	if len(samples) == 0 || len(weights) != len(samples) || len(samples[0]) != len(p.Basis) {
-		return nil, fmt.Errorf("prior: %d weights for %d samples: there must be one for each, and samples of %d elements", len(weights), len(samples), len(p.Basis))
-	}
-	n := p.Law.Len()
-	shares, means, covariances := make([]float64, n), make([][]float64, n), make([][][]float64, n)
-	for i, z := range p.coordinates(samples) {
-		if !(weights[i] >= 0) || math.IsInf(weights[i], 0) {
-			return nil, fmt.Errorf("prior: weight %d is %v: must be finite and not negative", i, weights[i])
-		}
-		for k, share := range p.Law.PosteriorWeights(Linear{}, 1, z) {
-			shares[k] += weights[i] * share
-		}
-	}
-	total := floats.Sum(shares)
-	if !(total > 0) {
-		return nil, fmt.Errorf("prior: the weights are all zero")
-	}
-	for k := range n {
-		means[k], covariances[k] = p.Law.Component(k)
-		shares[k] = max(shares[k], leastShare*total)
+	if len(samples) > 0 && len(samples[0]) != len(p.Basis) {
+		return nil, fmt.Errorf("prior: samples of %d elements: want %d", len(samples[0]), len(p.Basis))
 	}
 	out := *p
 	var err error
-	out.Law, err = gmm.New(shares, means, covariances)
-	return &out, err
+	if out.Law, err = p.Law.Refit(p.coordinates(samples), weights); err != nil {
+		return nil, fmt.Errorf("prior: %w", err)
+	}
+	return &out, nil
 }
-
-// leastShare keeps a component that samples leave in the law.
-const leastShare = 1e-6
 
 // coordinates returns Bᵀ(x - m) of samples.
 func (p *MixturePrior) coordinates(samples [][]float64) [][]float64 {

@@ -258,20 +258,21 @@ func TestMixturePriorShowsWhereItLeads(t *testing.T) {
 	}), 1e-5)
 }
 
-// The reweighted prior has the components' shares of the law times the weight, here e^{a·x}, of which each component's mean is a closed form.
+// The reweighted prior has shares and means of the law times the weight, here e^{a·x}, which are closed forms; covariances stay as they are.
 func TestReweighted(t *testing.T) {
 	p, law := priorAndLaw(t, 2)
 	a := []float64{0.3, -0.2, 0.5}
-	want := make([]float64, 2)
-	for k := range want {
+	shares, means := make([]float64, 2), make([][]float64, 2)
+	for k := range shares {
 		m, c := law.Component(k)
 		e := floats.Dot(a, m)
 		for i := range a {
 			e += a[i] * floats.Dot(c[i], a) / 2
+			m[i] += floats.Dot(c[i], a)
 		}
-		want[k] = law.Weights()[k] * math.Exp(e)
+		shares[k], means[k] = law.Weights()[k]*math.Exp(e), m
 	}
-	floats.Scale(1/floats.Sum(want), want)
+	floats.Scale(1/floats.Sum(shares), shares)
 	samples := law.Sample(rand.New(rand.NewPCG(3, 4)), 50_000)
 	weights := make([]float64, len(samples))
 	for i, x := range samples {
@@ -282,8 +283,24 @@ func TestReweighted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for k, w := range got.Law.Weights() {
-		if math.Abs(w-want[k]) > 0.01 {
-			t.Errorf("share %d is %.4f, want %.4f, before %.4f", k, w, want[k], law.Weights()[k])
+		if math.Abs(w-shares[k]) > 0.01 {
+			t.Errorf("share %d is %.4f, want %.4f, before %.4f", k, w, shares[k], law.Weights()[k])
+		}
+		before, old := p.Law.Component(k)
+		mean, cov := got.Law.Component(k)
+		want := make([]float64, len(mean)) // in the basis, without the data's mean
+		for j := range want {
+			for i, row := range p.Basis {
+				want[j] += row[j] * (means[k][i] - p.Gaussian.Mean[i])
+			}
+			if math.Abs(mean[j]-want[j]) > 0.05 {
+				t.Errorf("mean %d has %.3f as element %d, want %.3f, before %.3f", k, mean[j], j, want[j], before[j])
+			}
+			for i := range want {
+				if math.Abs(cov[i][j]-old[i][j]) > 0.05 {
+					t.Errorf("covariance %d has %.3f at (%d, %d), want %.3f as before", k, cov[i][j], i, j, old[i][j])
+				}
+			}
 		}
 	}
 	for name, weights := range map[string][]float64{"none": nil, "zero": make([]float64, len(samples)), "negative": append([]float64{-1}, weights[1:]...)} {

@@ -22,7 +22,7 @@ type TuneConfig struct {
 	// Reference and Floor are those of [tune.MetaTuning].
 	Reference int     `json:"reference"`
 	Floor     float64 `json:"floor"`
-	// Network is adapter (a small network on top of the base), copy (of the base's), low-rank (updates of the base's matrices) or, of images whose map has a mixture as its prior, tilted-copy (a copy on the prior with the target's weights).
+	// Network is adapter (a small network on top of the base), copy (of the base's), low-rank (updates of the base's matrices) or, of images whose map has a mixture as its prior, tilted-copy (a copy on the prior refitted to the target).
 	Network string `json:"network"`
 	// Adapter is the adapter's network, Rank that of low-rank updates.
 	Adapter nn.MLPConfig `json:"adapter"`

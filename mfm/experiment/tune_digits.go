@@ -20,14 +20,15 @@ import (
 // KindTunedDigits is the kind of a run that tuned the drift of a map of images.
 const KindTunedDigits = "tuned-digits"
 
-// DefaultDigitsTuneConfig is MFM-FT without gradients, of a copy of the network on the tilted prior with two draws a state, 3,000 steps of 64 images of the target, more of them near noise; looked at on 64 paths of 30 steps. A classifier is nearly a step
+// DefaultDigitsTuneConfig is MFM-FT without gradients, of a copy of the network on the tilted prior with two draws a state, 1,000 steps of 64 images of the target, more of them near noise; looked at on 64 paths of 30 steps. A classifier is nearly a step
 // function, of which gradients at single draws say little.
-// Muon's steps have a length of their own, so that a batch of large weights does not count by them, a bias as clipping is; states of the target and the tilted prior hold weights near one.
+// Muon's steps have a length of their own, so that a batch of large weights does not count by them, a bias as clipping is; states of the target and the tilted prior hold weights near one. The tilted prior is near the target from the start, so
+// steps are small; a plain copy needs larger ones, and more.
 func DefaultDigitsTuneConfig() TuneConfig {
 	c := DefaultTuneConfig()
 	c.Method, c.Network, c.N, c.Tilted = "mfm-ft-gf", "tilted-copy", 2, true
-	c.Tune.Steps, c.Tune.Batch, c.Tune.EMA = 3000, 64, []float64{0.99}
-	c.Tune.Optimizer.Method, c.Tune.Optimizer.Rate = "muon", 1e-3
+	c.Tune.Steps, c.Tune.Batch, c.Tune.EMA = 1000, 64, []float64{0.995}
+	c.Tune.Optimizer.Method, c.Tune.Optimizer.Rate = "muon", 2e-4
 	c.Tune.Girsanov = false // a copy's drift is not held to the base's toward t = 1, where its weight has no bound
 	c.Tune.States.Power, c.Tune.States.Capacity = 2, 4096
 	c.Budget.Every, c.Budget.Paths = 500, tune.PathConfig{Paths: 64, Steps: 30, Start: 0.02}
@@ -82,7 +83,7 @@ func (t *DigitsTuning) Check(config TuneConfig) error {
 	return err
 }
 
-// tiltedCopy is a copy of the map whose prior has the weights of the target: what a mixture can say of the tilt is there from the start, and the network is tuned to the rest.
+// tiltedCopy is a copy of the map whose prior is that of the target, by one weighted step of expectation-maximisation: what a mixture can say of the tilt is there from the start, and the network is tuned to the rest.
 func (t *DigitsTuning) tiltedCopy() (tune.Network, error) {
 	prior, mixture := t.Digits.Map.Parametrization.(*mfm.MixturePrior)
 	if !mixture {

@@ -40,10 +40,11 @@ type DistillConfig struct {
 	Map          GMMConfig `json:"map"` // of which the mixture is not used
 }
 
-// DefaultDistillConfig is the map of [DefaultGMMConfig] with the Eulerian loss, from 65,536 samples.
+// DefaultDistillConfig is the map of [DefaultGMMConfig] with the Eulerian loss, 15,000 steps, from 65,536 samples.
 func DefaultDistillConfig() DistillConfig {
 	c := DistillConfig{Samples: 1 << 16, SamplerSteps: 250, Map: DefaultGMMConfig()}
 	c.Map.SetLoss(mfm.Eulerian, mfm.Teacher)
+	c.Map.Train.Steps = 15_000
 	return c
 }
 

@@ -49,6 +49,65 @@ func Fit(samples [][]float64, c FitConfig, rng *rand.Rand) (*Mixture, error) {
 	}
 }
 
+// Refit returns the mixture after one step of expectation-maximisation on samples, [n][dim], that count as weights say, which are not negative and of a positive sum: near the mixture of the law p(x) w(x)/Z, if samples are of p and m is near p.
+// They are worth no more than their effective number, (Σw)²/Σw². Against that each component's mean counts as one more sample of it and its covariance as dim more (the mode under a normal and inverse Wishart law), so that a component that
+// the weights leave stays as it is, with a share of 1e-6 at least.
+func (m *Mixture) Refit(samples [][]float64, weights []float64) (*Mixture, error) {
+	if len(samples) == 0 || len(weights) != len(samples) {
+		return nil, fmt.Errorf("refitting a mixture: %d weights for %d samples: there must be one for each", len(weights), len(samples))
+	}
+	x := mat.NewDense(len(samples), m.dim, nil)
+	for i, row := range samples {
+		if len(row) != m.dim {
+			return nil, fmt.Errorf("refitting a mixture: sample %d has %d elements, want %d", i, len(row), m.dim)
+		}
+		if w := weights[i]; !(w >= 0) || math.IsInf(w, 0) {
+			return nil, fmt.Errorf("refitting a mixture: weight %d is %v: must be finite and not negative", i, w)
+		}
+		x.SetRow(i, row)
+	}
+	largest := floats.Max(weights)
+	if !(largest > 0) {
+		return nil, fmt.Errorf("refitting a mixture: the weights are all zero")
+	}
+	relative := make([]float64, len(weights))
+	floats.ScaleTo(relative, 1/largest, weights)
+	sum := floats.Sum(relative)
+	floats.Scale(sum/floats.Dot(relative, relative), relative) // now their sum is the effective number
+	effective := floats.Sum(relative)
+	shares := m.expect(x)
+	masses, means, covariances := make([]float64, m.Len()), make([][]float64, m.Len()), make([][][]float64, m.Len())
+	inParallel(m.Len(), func(k int) {
+		floats.Mul(shares[k], relative)
+		mass := floats.Sum(shares[k])
+		old, cov := m.Component(k)
+		mean := append([]float64(nil), old...)
+		for i, w := range shares[k] {
+			floats.AddScaled(mean, w, x.RawRowView(i))
+		}
+		floats.Scale(1/(mass+1), mean)
+		deviations := mat.NewDense(m.dim, len(samples)+1, nil)
+		for j := range m.dim {
+			for i, w := range shares[k] {
+				deviations.Set(j, i, math.Sqrt(w)*(x.At(i, j)-mean[j]))
+			}
+			deviations.Set(j, len(samples), old[j]-mean[j])
+		}
+		sym := mat.NewSymDense(m.dim, nil)
+		sym.SymOuterK(1/(mass+float64(m.dim)), deviations)
+		for i := range m.dim {
+			for j := range i + 1 {
+				sym.SetSym(i, j, sym.At(i, j)+cov[i][j]*float64(m.dim)/(mass+float64(m.dim)))
+			}
+		}
+		masses[k], means[k], covariances[k] = max(mass, leastShare*effective), mean, rows(sym)
+	})
+	return New(masses, means, covariances)
+}
+
+// leastShare keeps a component that the weights leave in the law.
+const leastShare = 1e-6
+
 // kMeans returns the samples' shares of the clusters, [clusters][n], 0 or 1.
 func kMeans(x *mat.Dense, clusters, steps int, rng *rand.Rand) [][]float64 {
 	n, dim := x.Dims()

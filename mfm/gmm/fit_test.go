@@ -134,3 +134,38 @@ func TestFitOfPartsThatOverlap(t *testing.T) {
 		t.Errorf("likelihood %.4f, that of the law itself %.4f", last, want)
 	}
 }
+
+// One component refitted by hand: two samples of weight 3 and 1 have the effective number 16/10, the old mean counts as one more sample and the old variance as dim = 1 more.
+// A component far from all samples stays, but for its share.
+func TestRefit(t *testing.T) {
+	m, err := gmm.New([]float64{1, 1}, [][]float64{{0}, {1000}}, [][][]float64{{{4}}, {{9}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples := [][]float64{{2}, {6}}
+	got, err := m.Refit(samples, []float64{300, 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Weights 1.2 and 0.4: mean (1.2·2 + 0.4·6)/2.6, variance (1.2 (2-μ)² + 0.4 (6-μ)² + μ² + 4)/2.6.
+	mu := 4.8 / 2.6
+	variance := (1.2*(2-mu)*(2-mu) + 0.4*(6-mu)*(6-mu) + mu*mu + 4) / 2.6
+	mean, cov := got.Component(0)
+	far, farCov := got.Component(1)
+	for i, pair := range [][2]float64{{mean[0], mu}, {cov[0][0], variance}, {far[0], 1000}, {farCov[0][0], 9}, {got.Weights()[1], 1e-6}} {
+		if math.Abs(pair[0]-pair[1]) > 1e-9*max(1, pair[1]) {
+			t.Errorf("entry %d is %g, want %g", i, pair[0], pair[1])
+		}
+	}
+	for name, c := range map[string]struct {
+		samples [][]float64
+		weights []float64
+	}{
+		"no samples": {nil, nil}, "a weight too few": {samples, []float64{1}}, "another dimension": {[][]float64{{1, 2}, {3, 4}}, []float64{1, 1}},
+		"negative": {samples, []float64{1, -1}}, "not a number": {samples, []float64{1, math.NaN()}}, "infinite": {samples, []float64{1, math.Inf(1)}}, "all zero": {samples, []float64{0, 0}},
+	} {
+		if _, err := m.Refit(c.samples, c.weights); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

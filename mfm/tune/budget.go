@@ -155,8 +155,8 @@ func (t *Tuner) Look(ctx context.Context, c PathConfig, seed int64) (Look, error
 	return look, nil
 }
 
-// FewestLooks is how many looks [Collapse] needs to say anything.
-const FewestLooks = 3
+// FewestLooks is how many looks [Collapse] needs to say anything: an early one and the last.
+const FewestLooks = 2
 
 // Collapse says in words whether what was seen of a drift while it was tuned looks like a collapse: the spread of its samples is below three quarters of the target's, and λ r has not fallen. target is the spread of the tilted law,
 // as of samples of the data weighted by e^{λ r}; where that is not known, 0, half of the widest spread that was seen takes its place, and a target that is truly so narrow looks like a collapse. It is empty where there is none, or too
