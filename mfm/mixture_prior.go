@@ -59,18 +59,20 @@ func FitMixturePrior(samples [][]float64, rank, steps int, fit func(coordinates 
 	return p, p.Validate()
 }
 
-// Reweighted returns the prior with the mixture that samples, [n][dim], have when each counts as weights say, which are not negative and of a positive sum: near that of the law p_1(x) w(x)/Z; see [gmm.Mixture.Refit]. What is outside the
+// Refit returns the prior with its mixture a step nearer to that of the law p_1(x) w(x)/Z, p_1 being the law of samples, [n][dim], and weights their w, not negative and of a positive sum; see [gmm.Mixture.Refit]. What is outside the
 // basis stays.
-func (p *MixturePrior) Reweighted(samples [][]float64, weights []float64) (*MixturePrior, error) {
+func (p *MixturePrior) Refit(samples [][]float64, weights []float64) (*MixturePrior, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	if len(samples) > 0 && len(samples[0]) != len(p.Basis) {
-		return nil, fmt.Errorf("prior: samples of %d elements: want %d", len(samples[0]), len(p.Basis))
+	for i, x := range samples {
+		if len(x) != len(p.Basis) {
+			return nil, fmt.Errorf("prior: sample %d has %d elements, want %d", i, len(x), len(p.Basis))
+		}
 	}
 	out := *p
 	var err error
-	if out.Law, err = p.Law.Refit(p.coordinates(samples), weights); err != nil {
+	if out.Law, err = p.Law.Refit(p.coordinates(samples), weights, p.Rest); err != nil {
 		return nil, fmt.Errorf("prior: %w", err)
 	}
 	return &out, nil

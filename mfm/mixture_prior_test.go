@@ -258,8 +258,8 @@ func TestMixturePriorShowsWhereItLeads(t *testing.T) {
 	}), 1e-5)
 }
 
-// The reweighted prior has shares and means of the law times the weight, here e^{a·x}, which are closed forms; covariances stay as they are.
-func TestReweighted(t *testing.T) {
+// The refitted prior has shares and means of the law times the weight, here e^{a·x}, which are closed forms; covariances stay as they are, but for the floor.
+func TestPriorRefit(t *testing.T) {
 	p, law := priorAndLaw(t, 2)
 	a := []float64{0.3, -0.2, 0.5}
 	shares, means := make([]float64, 2), make([][]float64, 2)
@@ -278,7 +278,7 @@ func TestReweighted(t *testing.T) {
 	for i, x := range samples {
 		weights[i] = math.Exp(floats.Dot(a, x))
 	}
-	got, err := p.Reweighted(samples, weights)
+	got, err := p.Refit(samples, weights)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,14 +297,18 @@ func TestReweighted(t *testing.T) {
 				t.Errorf("mean %d has %.3f as element %d, want %.3f, before %.3f", k, mean[j], j, want[j], before[j])
 			}
 			for i := range want {
-				if math.Abs(cov[i][j]-old[i][j]) > 0.05 {
-					t.Errorf("covariance %d has %.3f at (%d, %d), want %.3f as before", k, cov[i][j], i, j, old[i][j])
+				want := old[i][j]
+				if i == j {
+					want += p.Rest
+				}
+				if math.Abs(cov[i][j]-want) > 0.05 {
+					t.Errorf("covariance %d has %.3f at (%d, %d), want %.3f", k, cov[i][j], i, j, want)
 				}
 			}
 		}
 	}
 	for name, weights := range map[string][]float64{"none": nil, "zero": make([]float64, len(samples)), "negative": append([]float64{-1}, weights[1:]...)} {
-		if _, err := p.Reweighted(samples, weights); err == nil {
+		if _, err := p.Refit(samples, weights); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

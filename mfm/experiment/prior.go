@@ -47,14 +47,7 @@ func (c PriorConfig) check(images *data.Images) error {
 // fit returns the prior with numbers rounded to float32, as they are kept. The same images give the same prior.
 func (c PriorConfig) fit(images *data.Images) (*mfm.MixturePrior, error) {
 	rng := rand.New(rand.NewPCG(0, 0))
-	rows := mfm.Rows(images.Float32(), images.Dim())
-	for range c.Moved {
-		rows = append(rows, mfm.Rows(images.Moved(rng, 1).Float32(), images.Dim())...)
-	}
-	if len(rows) > mostFitted {
-		rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
-		rows = rows[:mostFitted]
-	}
+	rows, _ := c.rows(images, rng)
 	p, err := mfm.FitMixturePrior(rows, c.Rank, c.Steps, func(z [][]float64, floor float64) (*gmm.Mixture, error) {
 		return gmm.Fit(z, gmm.FitConfig{Components: c.Components, Steps: c.Fit, Floor: floor}, rng)
 	})
@@ -62,6 +55,33 @@ func (c PriorConfig) fit(images *data.Images) (*mfm.MixturePrior, error) {
 		return nil, fmt.Errorf("prior: %w", err)
 	}
 	return priorOf(priorTensors(p), c.Steps)
+}
+
+// rows returns what the mixture is fitted to, and of each row the image that it is or was moved from.
+func (c PriorConfig) rows(images *data.Images, rng *rand.Rand) (rows [][]float64, of []int) {
+	rows = mfm.Rows(images.Float32(), images.Dim())
+	for range c.Moved {
+		rows = append(rows, mfm.Rows(images.Moved(rng, 1).Float32(), images.Dim())...)
+	}
+	of = make([]int, len(rows))
+	for i := range of {
+		of[i] = i % images.N
+	}
+	if len(rows) > mostFitted {
+		rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j], of[i], of[j] = rows[j], rows[i], of[j], of[i] })
+		rows, of = rows[:mostFitted], of[:mostFitted]
+	}
+	return rows, of
+}
+
+// refit returns the prior p, which was fitted to the images, a step nearer to that of the images counted as weights say.
+func (c PriorConfig) refit(p *mfm.MixturePrior, images *data.Images, weights []float64) (*mfm.MixturePrior, error) {
+	rows, of := c.rows(images, rand.New(rand.NewPCG(0, 0)))
+	counted := make([]float64, len(rows))
+	for i, image := range of {
+		counted[i] = weights[image]
+	}
+	return p.Refit(rows, counted)
 }
 
 // mostFitted bounds the images that a mixture is fitted to, a random part of more, and with them its time and memory.

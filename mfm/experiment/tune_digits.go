@@ -31,7 +31,7 @@ func DefaultDigitsTuneConfig() TuneConfig {
 	c.Tune.Optimizer.Method, c.Tune.Optimizer.Rate = "muon", 2e-4
 	c.Tune.Girsanov = false // a copy's drift is not held to the base's toward t = 1, where its weight has no bound
 	c.Tune.States.Power, c.Tune.States.Capacity = 2, 4096
-	c.Budget.Every, c.Budget.Paths = 500, tune.PathConfig{Paths: 64, Steps: 30, Start: 0.02}
+	c.Budget.Every, c.Budget.Paths = 250, tune.PathConfig{Paths: 64, Steps: 30, Start: 0.02}
 	return c
 }
 
@@ -83,7 +83,7 @@ func (t *DigitsTuning) Check(config TuneConfig) error {
 	return err
 }
 
-// tiltedCopy is a copy of the map whose prior is that of the target, by one weighted step of expectation-maximisation: what a mixture can say of the tilt is there from the start, and the network is tuned to the rest.
+// tiltedCopy is a copy of the map whose prior is refitted to the target, by one weighted step of expectation-maximisation: much of what a mixture can say of the tilt is there from the start, and the network is tuned to the rest.
 func (t *DigitsTuning) tiltedCopy() (tune.Network, error) {
 	prior, mixture := t.Digits.Map.Parametrization.(*mfm.MixturePrior)
 	if !mixture {
@@ -96,7 +96,7 @@ func (t *DigitsTuning) tiltedCopy() (tune.Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	tilted, err := prior.Reweighted(mfm.Rows(t.Digits.Data.Float32(), t.Digits.Data.Dim()), weights)
+	tilted, err := t.Digits.Config.Prior.refit(prior, t.Digits.Data, weights)
 	if err != nil {
 		return nil, err
 	}

@@ -49,60 +49,85 @@ func Fit(samples [][]float64, c FitConfig, rng *rand.Rand) (*Mixture, error) {
 	}
 }
 
-// Refit returns the mixture after one step of expectation-maximisation on samples, [n][dim], that count as weights say, which are not negative and of a positive sum: near the mixture of the law p(x) w(x)/Z, if samples are of p and m is near p.
-// They are worth no more than their effective number, (Σw)²/Σw². Against that each component's mean counts as one more sample of it and its covariance as dim more (the mode under a normal and inverse Wishart law), so that a component that
-// the weights leave stays as it is, with a share of 1e-6 at least.
-func (m *Mixture) Refit(samples [][]float64, weights []float64) (*Mixture, error) {
-	if len(samples) == 0 || len(weights) != len(samples) {
+// Refit returns the mixture after one step of expectation-maximisation on samples, [n][dim], that count as weights say, which are not negative and of a positive sum: a step toward the mixture of the law p(x) w(x)/Z, if samples are of p and
+// m was fitted to it, with floor added to the variances as in [Fit].
+//
+// Samples of unequal weights w are fewer than they seem: those of a component, of shares s, count as (Σ s w)²/Σ s w² altogether. Against them its mean counts as one more sample and its covariance as dim more, so that a component that the
+// weights leave stays as it is, with a share of 1e-6 at least.
+func (m *Mixture) Refit(samples [][]float64, weights []float64, floor float64) (*Mixture, error) {
+	if len(weights) != len(samples) {
 		return nil, fmt.Errorf("refitting a mixture: %d weights for %d samples: there must be one for each", len(weights), len(samples))
 	}
-	x := mat.NewDense(len(samples), m.dim, nil)
-	for i, row := range samples {
-		if len(row) != m.dim {
-			return nil, fmt.Errorf("refitting a mixture: sample %d has %d elements, want %d", i, len(row), m.dim)
+	if _, err := Points(samples); err != nil {
+		return nil, fmt.Errorf("refitting a mixture: %w", err)
+	}
+	if len(samples[0]) != m.dim {
+		return nil, fmt.Errorf("refitting a mixture: samples of %d elements: want %d", len(samples[0]), m.dim)
+	}
+	for k, c := range m.covs {
+		if floats.Min(c.variances) == 0 {
+			return nil, fmt.Errorf("refitting a mixture: component %d has no density", k)
 		}
-		if w := weights[i]; !(w >= 0) || math.IsInf(w, 0) {
+	}
+	for i, w := range weights {
+		if !(w >= 0) || math.IsInf(w, 0) {
 			return nil, fmt.Errorf("refitting a mixture: weight %d is %v: must be finite and not negative", i, w)
 		}
-		x.SetRow(i, row)
 	}
 	largest := floats.Max(weights)
-	if !(largest > 0) {
+	if largest == 0 {
 		return nil, fmt.Errorf("refitting a mixture: the weights are all zero")
 	}
+	if !(floor >= 0) || math.IsInf(floor, 0) {
+		return nil, fmt.Errorf("refitting a mixture: floor %g: must be finite and not negative", floor)
+	}
+	x := mat.NewDense(len(samples), m.dim, nil)
 	relative := make([]float64, len(weights))
-	floats.ScaleTo(relative, 1/largest, weights)
-	sum := floats.Sum(relative)
-	floats.Scale(sum/floats.Dot(relative, relative), relative) // now their sum is the effective number
-	effective := floats.Sum(relative)
-	shares := m.expect(x)
+	for i, row := range samples {
+		x.SetRow(i, row)
+		relative[i] = weights[i] / largest
+	}
+	shares, least := m.expect(x), leastShare*floats.Sum(relative)
 	masses, means, covariances := make([]float64, m.Len()), make([][]float64, m.Len()), make([][][]float64, m.Len())
 	inParallel(m.Len(), func(k int) {
 		floats.Mul(shares[k], relative)
-		mass := floats.Sum(shares[k])
-		old, cov := m.Component(k)
-		mean := append([]float64(nil), old...)
-		for i, w := range shares[k] {
-			floats.AddScaled(mean, w, x.RawRowView(i))
+		masses[k] = max(floats.Sum(shares[k]), least)
+		mean, cov := m.Component(k)
+		if squares := floats.Dot(shares[k], relative); squares > 0 {
+			floats.Scale(floats.Sum(shares[k])/squares, shares[k])
+			mean, cov = pooled(x, shares[k], floor, mean, cov)
 		}
-		floats.Scale(1/(mass+1), mean)
-		deviations := mat.NewDense(m.dim, len(samples)+1, nil)
-		for j := range m.dim {
-			for i, w := range shares[k] {
-				deviations.Set(j, i, math.Sqrt(w)*(x.At(i, j)-mean[j]))
-			}
-			deviations.Set(j, len(samples), old[j]-mean[j])
-		}
-		sym := mat.NewSymDense(m.dim, nil)
-		sym.SymOuterK(1/(mass+float64(m.dim)), deviations)
-		for i := range m.dim {
-			for j := range i + 1 {
-				sym.SetSym(i, j, sym.At(i, j)+cov[i][j]*float64(m.dim)/(mass+float64(m.dim)))
-			}
-		}
-		masses[k], means[k], covariances[k] = max(mass, leastShare*effective), mean, rows(sym)
+		means[k], covariances[k] = mean, cov
 	})
 	return New(masses, means, covariances)
+}
+
+// pooled returns mean and covariance of the samples, counts times each, with one more of the old mean, and dim more of the old covariance.
+func pooled(x *mat.Dense, counts []float64, floor float64, mean []float64, cov [][]float64) ([]float64, [][]float64) {
+	n, dim := x.Dims()
+	count := floats.Sum(counts)
+	updated := append([]float64(nil), mean...)
+	for i, c := range counts {
+		floats.AddScaled(updated, c, x.RawRowView(i))
+	}
+	floats.Scale(1/(count+1), updated)
+	deviations := mat.NewDense(dim, n+1, nil)
+	for j := range dim {
+		for i, c := range counts {
+			deviations.Set(j, i, math.Sqrt(c)*(x.At(i, j)-updated[j]))
+		}
+		deviations.Set(j, n, mean[j]-updated[j])
+	}
+	all := count + float64(dim)
+	sym := mat.NewSymDense(dim, nil)
+	sym.SymOuterK(1/all, deviations)
+	for i := range dim {
+		for j := range i + 1 {
+			sym.SetSym(i, j, sym.At(i, j)+cov[i][j]*float64(dim)/all)
+		}
+		sym.SetSym(i, i, sym.At(i, i)+floor*count/all)
+	}
+	return updated, rows(sym)
 }
 
 // leastShare keeps a component that the weights leave in the law.

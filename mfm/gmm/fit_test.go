@@ -135,21 +135,21 @@ func TestFitOfPartsThatOverlap(t *testing.T) {
 	}
 }
 
-// One component refitted by hand: two samples of weight 3 and 1 have the effective number 16/10, the old mean counts as one more sample and the old variance as dim = 1 more.
-// A component far from all samples stays, but for its share.
+// One component refitted by hand: two samples of weight 3 and 1 count as 16/10, the old mean as one more sample and the old variance as dim = 1 more. A component far from all samples stays, but for its share.
 func TestRefit(t *testing.T) {
 	m, err := gmm.New([]float64{1, 1}, [][]float64{{0}, {1000}}, [][][]float64{{{4}}, {{9}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	samples := [][]float64{{2}, {6}}
-	got, err := m.Refit(samples, []float64{300, 100})
+	const floor = 0.25
+	got, err := m.Refit(samples, []float64{300, 100}, floor)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Weights 1.2 and 0.4: mean (1.2·2 + 0.4·6)/2.6, variance (1.2 (2-μ)² + 0.4 (6-μ)² + μ² + 4)/2.6.
+	// Counts 1.2 and 0.4: mean (1.2·2 + 0.4·6)/2.6, variance (1.2 (2-μ)² + 0.4 (6-μ)² + 1.6 floor + μ² + 4)/2.6.
 	mu := 4.8 / 2.6
-	variance := (1.2*(2-mu)*(2-mu) + 0.4*(6-mu)*(6-mu) + mu*mu + 4) / 2.6
+	variance := (1.2*(2-mu)*(2-mu) + 0.4*(6-mu)*(6-mu) + 1.6*floor + mu*mu + 4) / 2.6
 	mean, cov := got.Component(0)
 	far, farCov := got.Component(1)
 	for i, pair := range [][2]float64{{mean[0], mu}, {cov[0][0], variance}, {far[0], 1000}, {farCov[0][0], 9}, {got.Weights()[1], 1e-6}} {
@@ -160,12 +160,40 @@ func TestRefit(t *testing.T) {
 	for name, c := range map[string]struct {
 		samples [][]float64
 		weights []float64
+		floor   float64
 	}{
-		"no samples": {nil, nil}, "a weight too few": {samples, []float64{1}}, "another dimension": {[][]float64{{1, 2}, {3, 4}}, []float64{1, 1}},
-		"negative": {samples, []float64{1, -1}}, "not a number": {samples, []float64{1, math.NaN()}}, "infinite": {samples, []float64{1, math.Inf(1)}}, "all zero": {samples, []float64{0, 0}},
+		"no samples": {nil, nil, 0}, "a weight too few": {samples, []float64{1}, 0}, "another dimension": {[][]float64{{1, 2}, {3, 4}}, []float64{1, 1}, 0},
+		"negative": {samples, []float64{1, -1}, 0}, "not a number": {samples, []float64{1, math.NaN()}, 0}, "infinite": {samples, []float64{1, math.Inf(1)}, 0},
+		"all zero": {samples, []float64{0, 0}, 0}, "a sample that is no number": {[][]float64{{2}, {math.NaN()}}, []float64{1, 1}, 0}, "negative floor": {samples, []float64{1, 1}, -1},
 	} {
-		if _, err := m.Refit(c.samples, c.weights); err == nil {
+		if _, err := m.Refit(c.samples, c.weights, c.floor); err == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+// A component is moved by its own samples alone, with their own number: one heavy sample among light ones counts once, and equal weights, of whatever size, are all of the samples.
+func TestRefitCountsByComponent(t *testing.T) {
+	m, err := gmm.New([]float64{1, 1}, [][]float64{{-100}, {100}}, [][][]float64{{{1}}, {{1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var samples [][]float64
+	var weights []float64
+	for range 50 {
+		samples, weights = append(samples, []float64{-100}, []float64{101}), append(weights, 1, 1e-3)
+	}
+	samples, weights = append(samples, []float64{-90}), append(weights, 1e6)
+	got, err := m.Refit(samples, weights, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, _ := got.Component(0)
+	right, _ := got.Component(1)
+	if want := -95.0; math.Abs(left[0]-want) > 0.01 { // one heavy sample and the old mean
+		t.Errorf("left mean %g, want %g", left[0], want)
+	}
+	if want := 100 + 50./51; math.Abs(right[0]-want) > 1e-9 { // fifty samples and the old mean
+		t.Errorf("right mean %g, want %g", right[0], want)
 	}
 }

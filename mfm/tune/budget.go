@@ -155,7 +155,7 @@ func (t *Tuner) Look(ctx context.Context, c PathConfig, seed int64) (Look, error
 	return look, nil
 }
 
-// FewestLooks is how many looks [Collapse] needs to say anything: an early one and the last.
+// FewestLooks is how many looks [Collapse] needs to say anything, the last one and one before it.
 const FewestLooks = 2
 
 // Collapse says in words whether what was seen of a drift while it was tuned looks like a collapse: the spread of its samples is below three quarters of the target's, and λ r has not fallen. target is the spread of the tilted law,
