@@ -91,43 +91,27 @@ func (m *Mixture) Refit(samples [][]float64, weights []float64, floor float64) (
 	masses, means, covariances := make([]float64, m.Len()), make([][]float64, m.Len()), make([][][]float64, m.Len())
 	inParallel(m.Len(), func(k int) {
 		floats.Mul(shares[k], relative)
-		masses[k] = max(floats.Sum(shares[k]), least)
-		mean, cov := m.Component(k)
-		if squares := floats.Dot(shares[k], relative); squares > 0 {
-			floats.Scale(floats.Sum(shares[k])/squares, shares[k])
-			mean, cov = pooled(x, shares[k], floor, mean, cov)
+		mass := floats.Sum(shares[k])
+		masses[k] = max(mass, least)
+		means[k], covariances[k] = m.Component(k)
+		squares := floats.Dot(shares[k], relative)
+		if squares == 0 {
+			return
 		}
-		means[k], covariances[k] = mean, cov
+		count, dim := mass*(mass/squares), float64(m.dim)
+		mean, sym := moments(x, shares[k])
+		floats.Sub(mean, means[k])
+		sym.SymRankOne(sym, 1/(count+1), mat.NewVecDense(m.dim, mean))
+		for i, row := range covariances[k] {
+			for j := range i + 1 {
+				sym.SetSym(i, j, (count*sym.At(i, j)+dim*row[j])/(count+dim))
+			}
+			sym.SetSym(i, i, sym.At(i, i)+count*floor/(count+dim))
+		}
+		floats.AddScaled(means[k], count/(count+1), mean)
+		covariances[k] = rows(sym)
 	})
 	return New(masses, means, covariances)
-}
-
-// pooled returns mean and covariance of the samples, counts times each, with one more of the old mean, and dim more of the old covariance.
-func pooled(x *mat.Dense, counts []float64, floor float64, mean []float64, cov [][]float64) ([]float64, [][]float64) {
-	n, dim := x.Dims()
-	count := floats.Sum(counts)
-	updated := append([]float64(nil), mean...)
-	for i, c := range counts {
-		floats.AddScaled(updated, c, x.RawRowView(i))
-	}
-	floats.Scale(1/(count+1), updated)
-	deviations := mat.NewDense(dim, n+1, nil)
-	for j := range dim {
-		for i, c := range counts {
-			deviations.Set(j, i, math.Sqrt(c)*(x.At(i, j)-updated[j]))
-		}
-		deviations.Set(j, n, mean[j]-updated[j])
-	}
-	all := count + float64(dim)
-	sym := mat.NewSymDense(dim, nil)
-	sym.SymOuterK(1/all, deviations)
-	for i := range dim {
-		for j := range i + 1 {
-			sym.SetSym(i, j, sym.At(i, j)+cov[i][j]*float64(dim)/all)
-		}
-		sym.SetSym(i, i, sym.At(i, i)+floor*count/all)
-	}
-	return updated, rows(sym)
 }
 
 // leastShare keeps a component that the weights leave in the law.
@@ -194,7 +178,7 @@ func kMeans(x *mat.Dense, clusters, steps int, rng *rand.Rand) [][]float64 {
 
 // maximize returns the mixture that is likeliest where the samples' shares of the components are given, [components][n], its variances floor larger.
 func maximize(x *mat.Dense, shares [][]float64, floor float64) (*Mixture, error) {
-	n, dim := x.Dims()
+	_, dim := x.Dims()
 	var weights []float64
 	var kept [][]float64
 	for _, share := range shares {
@@ -204,25 +188,33 @@ func maximize(x *mat.Dense, shares [][]float64, floor float64) (*Mixture, error)
 	}
 	means, covariances := make([][]float64, len(kept)), make([][][]float64, len(kept))
 	inParallel(len(kept), func(k int) {
-		mean := make([]float64, dim)
-		for i, w := range kept[k] {
-			floats.AddScaled(mean, w/weights[k], x.RawRowView(i))
-		}
-		deviations := mat.NewDense(dim, n, nil)
-		for i, w := range kept[k] {
-			root := math.Sqrt(w / weights[k])
-			for j, v := range x.RawRowView(i) {
-				deviations.Set(j, i, root*(v-mean[j]))
-			}
-		}
-		sym := mat.NewSymDense(dim, nil)
-		sym.SymOuterK(1, deviations)
+		mean, sym := moments(x, kept[k])
 		for j := range dim {
 			sym.SetSym(j, j, sym.At(j, j)+floor)
 		}
 		means[k], covariances[k] = mean, rows(sym)
 	})
 	return New(weights, means, covariances)
+}
+
+// moments returns mean and covariance of the samples, as often each as shares say.
+func moments(x *mat.Dense, shares []float64) ([]float64, *mat.SymDense) {
+	n, dim := x.Dims()
+	total := floats.Sum(shares)
+	mean := make([]float64, dim)
+	for i, w := range shares {
+		floats.AddScaled(mean, w/total, x.RawRowView(i))
+	}
+	deviations := mat.NewDense(dim, n, nil)
+	for i, w := range shares {
+		root := math.Sqrt(w / total)
+		for j, v := range x.RawRowView(i) {
+			deviations.Set(j, i, root*(v-mean[j]))
+		}
+	}
+	sym := mat.NewSymDense(dim, nil)
+	sym.SymOuterK(1, deviations)
+	return mean, sym
 }
 
 // expect returns the posterior probabilities of the components for each sample, [components][n].
