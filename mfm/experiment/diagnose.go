@@ -134,7 +134,11 @@ func DiagnoseDigits(ctx context.Context, b compute.Backend, dir string, train, h
 	if err := readLooks(o.Tuned, &looks); err != nil {
 		return nil, err
 	}
-	report.AddTuning(looks, s.targetSpread(made.Tune.Lambda))
+	spread, err := s.targetSpread(made.Tune.Lambda)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", o.Tuned, err)
+	}
+	report.AddTuning(looks, spread)
 	return report, nil
 }
 

@@ -169,3 +169,22 @@ func TestClasses(t *testing.T) {
 		t.Error("a context that has ended does not stop it")
 	}
 }
+
+// Features of one number have a closed form of the distance, and samples that are the held-out images have none.
+func TestLossDistances(t *testing.T) {
+	bench := &LossBench{Images: pixelImages(nil, 0, 255, 0, 255), HeldOut: pixelImages(nil, 0, 0, 0, 255), Judge: fixedClassifier(t, false, 0.15, 0.95)}
+	var row LossRow
+	if err := bench.distances(bench.HeldOut.Float32(), &row); err != nil {
+		t.Fatal(err)
+	}
+	near(t, "distance of the held-out images", row.Distance, 0, 1e-9)
+	near(t, "share of confident ones", row.Confident, 0.25, 1e-12) // of dark ones it is 0.85 sure
+	// The held-out ones have mean -1/2 and variance 1, these mean 0 and variance 4/3.
+	near(t, "distance of the training images", row.DistanceFloor, 0.25+math.Pow(math.Sqrt(4./3)-1, 2), 1e-6)
+	row = LossRow{}
+	if err := bench.distances(bench.Images.Float32()[:2*4], &row); err != nil {
+		t.Fatal(err)
+	}
+	near(t, "distance of a dark and a bright image", row.Distance, 0.25+math.Pow(math.Sqrt2-1, 2), 1e-6)
+	near(t, "distance of two training images, both dark", row.DistanceFloor, 0.25+1, 1e-6)
+}

@@ -72,6 +72,11 @@ var errNotFinite = errors.New("samples are not finite: the map has diverged")
 
 // Evaluate returns a row for each time, of the posterior samples that draw gives.
 func (e *GMM) Evaluate(ctx context.Context, draw Drawer, config EvaluateConfig) ([]PosteriorRow, error) {
+	return e.evaluate(ctx, draw, config, nil)
+}
+
+// evaluate shows each context's own row, samples and posterior to each, where that is not nil.
+func (e *GMM) evaluate(ctx context.Context, draw Drawer, config EvaluateConfig, each func(one PosteriorRow, samples [][]float64, posterior *gmm.Mixture) error) ([]PosteriorRow, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
@@ -94,9 +99,19 @@ func (e *GMM) Evaluate(ctx context.Context, draw Drawer, config EvaluateConfig) 
 			if posterior.Spread() > 0 {
 				wide++
 			}
-			if err := row.add(samples, posterior, rng, projections); err != nil {
+			one := PosteriorRow{T: t}
+			if err := one.judge(samples, posterior, rng, projections); err != nil {
 				return nil, fmt.Errorf("evaluating at t = %g: %w", t, err)
 			}
+			if each != nil {
+				if err := each(one, samples, posterior); err != nil {
+					return nil, fmt.Errorf("evaluating at t = %g: %w", t, err)
+				}
+			}
+			row.Diversity += one.Diversity
+			row.SW2 += one.SW2 * one.SW2
+			row.Floor += one.Floor * one.Floor
+			row.Spread += one.Spread * one.Spread
 		}
 		n := float64(config.Contexts)
 		row.SW2, row.Floor, row.Spread = math.Sqrt(row.SW2/n), math.Sqrt(row.Floor/n), math.Sqrt(row.Spread/n)
@@ -109,29 +124,20 @@ func (e *GMM) Evaluate(ctx context.Context, draw Drawer, config EvaluateConfig) 
 	return rows, nil
 }
 
-// add adds the squares for one context.
-func (r *PosteriorRow) add(samples [][]float64, posterior *gmm.Mixture, rng *rand.Rand, projections [][]float64) error {
+// judge fills in the row of one context.
+func (r *PosteriorRow) judge(samples [][]float64, posterior *gmm.Mixture, rng *rand.Rand, projections [][]float64) (err error) {
 	exact, again := posterior.Sample(rng, len(samples)), posterior.Sample(rng, len(samples))
-	sw2, err := metric.SlicedW2(samples, exact, projections)
-	if err != nil {
+	if r.SW2, err = metric.SlicedW2(samples, exact, projections); err != nil {
 		return err
 	}
-	floor, err := metric.SlicedW2(again, exact, projections)
-	if err != nil {
+	if r.Floor, err = metric.SlicedW2(again, exact, projections); err != nil {
 		return err
 	}
-	spread := posterior.Spread()
-	if spread > 0 {
-		diversity, err := metric.Diversity(samples, spread)
-		if err != nil {
-			return err
-		}
-		r.Diversity += diversity
+	if r.Spread = posterior.Spread(); r.Spread > 0 {
+		r.Excess = metric.Excess(r.SW2, r.Floor, r.Spread)
+		r.Diversity, err = metric.Diversity(samples, r.Spread)
 	}
-	r.SW2 += sw2 * sw2
-	r.Floor += floor * floor
-	r.Spread += spread * spread
-	return nil
+	return err
 }
 
 // Drawer returns the posterior sampler of the map with the weights in scope, drawn as config says.

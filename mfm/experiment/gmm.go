@@ -124,13 +124,17 @@ func (e *GMM) Context(rng *rand.Rand, t float64) []float64 {
 // SetLoss chooses a loss with options that serve it on the paper's mixture: the two that follow the map's own drift get more rows of data, and the Eulerian one, whose
 // target holds the product of that drift and its derivative, long steps that come late and large errors that weigh less. They were found by hand; notebook 02_gmm_posterior has what the chosen ones give.
 func (c *GMMConfig) SetLoss(loss mfm.Consistency, distillation mfm.Distillation) {
-	l, d := &c.Train.Loss, mfm.DefaultLoss()
+	setLoss(&c.Train, loss, distillation)
+}
+
+func setLoss(c *mfm.TrainConfig, loss mfm.Consistency, distillation mfm.Distillation) {
+	l, d := &c.Loss, mfm.DefaultLoss()
 	l.Consistency, l.Distillation = loss, distillation
 	l.DiagonalShare, l.AdaptivePower, l.GapWarmup = d.DiagonalShare, d.AdaptivePower, d.GapWarmup
 	if distillation == mfm.Self && (loss == mfm.Lagrangian || loss == mfm.Eulerian) {
 		l.DiagonalShare = 0.75
 	}
 	if distillation == mfm.Self && loss == mfm.Eulerian {
-		l.AdaptivePower, l.GapWarmup = 0.5, int(c.Train.Steps/2)
+		l.AdaptivePower, l.GapWarmup = 0.5, int(c.Steps/2)
 	}
 }

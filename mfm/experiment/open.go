@@ -38,7 +38,7 @@ func (e *GMM) trainFrom(ctx context.Context, b compute.Backend, teacher mfm.Drif
 }
 
 // trainAndJudge trains and evaluates the map's one-step posterior samples, of which watch is shown each set beside the exact posterior; nil: nobody. seconds are those of the training, of all sessions where the run keeps a log.
-func (e *GMM) trainAndJudge(ctx context.Context, b compute.Backend, o RunOptions, config EvaluateConfig, watch func(t float64, samples [][]float64, posterior *gmm.Mixture) error) (rows []PosteriorRow, seconds float64, err error) {
+func (e *GMM) trainAndJudge(ctx context.Context, b compute.Backend, o RunOptions, config EvaluateConfig, watch func(one PosteriorRow, samples [][]float64, posterior *gmm.Mixture) error) (rows []PosteriorRow, seconds float64, err error) {
 	began := time.Now()
 	store, err := e.Train(ctx, b, o)
 	if err != nil {
@@ -49,13 +49,7 @@ func (e *GMM) trainAndJudge(ctx context.Context, b compute.Backend, o RunOptions
 	if err != nil {
 		return nil, seconds, err
 	}
-	rows, err = e.Evaluate(ctx, func(ctx context.Context, t float64, x []float64, n int) ([][]float64, error) {
-		samples, err := draw(ctx, t, x, n)
-		if err == nil && watch != nil {
-			err = watch(t, samples, e.Config.Mixture.Posterior(e.Map.Interpolant, t, x))
-		}
-		return samples, err
-	}, config)
+	rows, err = e.evaluate(ctx, draw, config, watch)
 	return rows, seconds, err
 }
 

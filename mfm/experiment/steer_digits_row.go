@@ -33,7 +33,7 @@ type DigitsSteeringRow struct {
 	Distance     float64   `json:"distance"`           // Fréchet's, squared, from the target in the second judge's features
 	DistFloor    float64   `json:"distance_floor"`     // of as many draws from the target
 	Confident    float64   `json:"confident"`          // share with a class of probability above 0.9 by the second judge
-	Seconds      float64   `json:"seconds"`
+	Seconds      float64   `json:"seconds,omitempty"`  // of sampling
 	Warnings     []string  `json:"warnings,omitempty"`
 	// Images are the first samples of seed 0, at most 20, side by side: a PNG.
 	Images []byte `json:"images,omitempty"`

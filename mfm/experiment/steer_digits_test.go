@@ -15,13 +15,13 @@ import (
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// digitsRuns trains what steering of images needs, a map and two classifiers of blots, for a few steps, and returns the folders.
-func digitsRuns(t *testing.T) experiment.DigitsSteeringConfig {
+// digitsRuns trains what steering of images needs, a map of the given parametrization and two classifiers of blots, for a few steps, and returns the folders.
+func digitsRuns(t *testing.T, parametrization string) experiment.DigitsSteeringConfig {
 	t.Helper()
 	b, dir := backendtest.New(t), t.TempDir()
 	c := experiment.DigitsSteeringConfig{Map: filepath.Join(dir, "map"), Judge: filepath.Join(dir, "judge"), Second: filepath.Join(dir, "second")}
 	config := mixtureConfig()
-	config.Parametrization = "gaussian"
+	config.Parametrization = parametrization
 	e, err := experiment.NewDigits(config, blots(1))
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func TestDigitsSteering(t *testing.T) {
 		t.Skip("trains a map and two classifiers")
 	}
 	b := backendtest.New(t)
-	c := digitsRuns(t)
+	c := digitsRuns(t, "gaussian")
 	s, err := experiment.NewDigitsSteering(b, c, blots(1))
 	if err != nil {
 		t.Fatal(err)

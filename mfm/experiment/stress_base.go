@@ -45,7 +45,9 @@ type BaseCell struct {
 	Depth        int              `json:"depth"`
 	Steps        int64            `json:"steps"`
 	TuneSteps    int64            `json:"tune_steps"`
-	Draws        int              `json:"draws"`       // N of the steering, by MFM-GF, and of the tuning
+	Draws        int              `json:"draws"`       // N of the steering, by MFM-GF
+	TuneMethod   string           `json:"tune_method"` // as in [TuneConfig]
+	TuneDraws    int              `json:"tune_draws"`  // N of the tuning
 	ValueDraws   int              `json:"value_draws"` // N of the value's estimates, of which there are eight a state
 	Samples      int              `json:"samples"`
 	SamplerSteps int              `json:"sampler_steps"`
@@ -69,8 +71,9 @@ type BaseRow struct {
 	Floor         float64 `json:"floor"`
 	Steering      float64 `json:"steering"`
 	SteeringFloor float64 `json:"steering_floor"`
-	// Value is the root mean square error of the value estimated from many draws, over states that the tilted law visits.
-	Value float64 `json:"value"`
+	// Value is the root mean square error of the value estimated from many draws, over states that the tilted law visits; ValueBias its mean, positive where the estimate is too high.
+	Value     float64 `json:"value"`
+	ValueBias float64 `json:"value_bias"`
 	// Tuning is the root mean square error of the tuned drift, in units of b*'s deviation.
 	Tuning  float64 `json:"tuning"`
 	Seconds float64 `json:"seconds"` // of the map's training
@@ -78,20 +81,22 @@ type BaseRow struct {
 	Diverged string `json:"diverged,omitempty"`
 }
 
-// BaseGrid is the grid of the stress test: every perturbation in growing sizes, and the true base, by teacher and by self-distillation.
+// BaseGrid is the grid of the stress test: every perturbation in growing sizes, and the true base, by teacher and by self-distillation, three seeds each.
 func BaseGrid() []BaseCell {
 	var cells []BaseCell
-	for _, d := range []mfm.Distillation{mfm.Teacher, mfm.Self} {
-		add := func(p Perturbation, size float64) {
-			cells = append(cells, BaseCell{Edition: Edition{edition}, Perturbation: p, Size: size, Distillation: d, Width: 128, Depth: 4, Steps: 5000, TuneSteps: 2000, Draws: 32, ValueDraws: 1024, Samples: 4096, SamplerSteps: 250})
-		}
-		add(WrongWeights, 0)
-		for _, p := range Perturbations() {
-			if p == Noised && d == mfm.Self {
-				continue
+	for seed := range int64(3) {
+		for _, d := range []mfm.Distillation{mfm.Teacher, mfm.Self} {
+			add := func(p Perturbation, size float64) {
+				cells = append(cells, BaseCell{Edition: Edition{edition}, Perturbation: p, Size: size, Distillation: d, Width: 128, Depth: 4, Steps: 5000, TuneSteps: 2000, Draws: 32, TuneMethod: "mfm-ft-gf", TuneDraws: 8, ValueDraws: 1024, Samples: 4096, SamplerSteps: 250, Seed: seed})
 			}
-			for _, size := range []float64{0.05, 0.1, 0.2, 0.4, 0.8} {
-				add(p, size)
+			add(WrongWeights, 0)
+			for _, p := range Perturbations() {
+				if p == Noised && d == mfm.Self {
+					continue
+				}
+				for _, size := range []float64{0.05, 0.1, 0.2, 0.4, 0.8} {
+					add(p, size)
+				}
 			}
 		}
 	}
@@ -112,8 +117,8 @@ func (c BaseCell) Validate() error {
 	if c.Perturbation == Noised && c.Distillation == mfm.Self {
 		return fmt.Errorf("perturbation %s is the drift of no law: a map cannot learn it from samples, use teacher", Noised)
 	}
-	if c.Samples < 2 || c.SamplerSteps < 3 || c.Draws < 1 || c.ValueDraws < 1 || c.TuneSteps < 1 {
-		return fmt.Errorf("%d samples in %d steps, %d and %d draws, %d steps of tuning: want at least 2, 3, 1, 1 and 1", c.Samples, c.SamplerSteps, c.Draws, c.ValueDraws, c.TuneSteps)
+	if c.Samples < 2 || c.SamplerSteps < 3 || c.Draws < 1 || c.TuneDraws < 1 || c.ValueDraws < 1 || c.TuneSteps < 1 {
+		return fmt.Errorf("%d samples in %d steps, %d, %d and %d draws, %d steps of tuning: want at least 2, 3, 1, 1, 1 and 1", c.Samples, c.SamplerSteps, c.Draws, c.TuneDraws, c.ValueDraws, c.TuneSteps)
 	}
 	_, err := c.Perturbation.law(c.Size)
 	return err
@@ -305,6 +310,7 @@ func (c BaseCell) steering(ctx context.Context, b compute.Backend, e *GMM, store
 			return err
 		}
 		row.Value += v[0].StateError * v[0].StateError / 3
+		row.ValueBias += v[0].Bias / 3
 	}
 	row.Value = math.Sqrt(row.Value)
 	return nil
@@ -313,7 +319,7 @@ func (c BaseCell) steering(ctx context.Context, b compute.Backend, e *GMM, store
 // tuning fills in Tuning.
 func (c BaseCell) tuning(ctx context.Context, b compute.Backend, e *GMM, store *model.Store, row *BaseRow) error {
 	config := DefaultTuneConfig()
-	config.N, config.Tune.Steps, config.Tune.Seed = c.Draws, c.TuneSteps, c.Seed
+	config.Method, config.N, config.Tune.Steps, config.Tune.Seed = c.TuneMethod, c.TuneDraws, c.TuneSteps, c.Seed
 	config.Budget.Every = c.TuneSteps
 	t, err := newGMMTuning(e, store, PaperReward(), config)
 	if err != nil {

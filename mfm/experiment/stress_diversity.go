@@ -11,6 +11,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/metric"
 )
 
 // DiversityCell is a map trained on a mixture of a [Family] and the judgement of its posteriors: all that a [DiversityRow] depends on.
@@ -31,12 +32,24 @@ type DiversityRow struct {
 	Training  int64          `json:"training_seed"`
 	Steps     int64          `json:"steps"`
 	Posterior []PosteriorRow `json:"posterior"` // by t
+	Contexts  []ContextRow   `json:"contexts"`  // by t and x
 	Hits      []HitRow       `json:"hits"`      // by t and number of draws
 	Seconds   float64        `json:"seconds"`   // of training
 	Diverged  bool           `json:"diverged,omitempty"`
 }
 
-// HitRow is how many of a posterior's modes so many draws hit, Σ_k 1 - (1 - w_k)^n, mean over contexts. w_k is the share of samples that hit mode k: nearest to it among all, and no farther than nearly all of its own are.
+// ContextRow is the quality of a map's posterior samples at one t and one context x_t, by itself.
+type ContextRow struct {
+	T         float64 `json:"t"`
+	Excess    float64 `json:"excess"`    // as in [PosteriorRow]
+	Diversity float64 `json:"diversity"` // spread over the posterior's
+	// Variation is the total variation between the masses of samples and of the posterior by the mode of largest responsibility, however far away that is: what a collapse on some modes would show. Floor is that of as many exact samples.
+	Variation float64 `json:"variation"`
+	Floor     float64 `json:"variation_floor"`
+}
+
+// HitRow is how many of a posterior's modes so many draws hit, Σ_k 1 - (1 - w_k)^n, mean over contexts. w_k is the share of samples of which mode k has the largest responsibility and whose squared Mahalanobis distance to it is at most
+// dim + 4√(2 dim), which of its own samples nearly all keep. More than exact draws hit are modes that the posterior hardly has.
 type HitRow struct {
 	T     float64 `json:"t"`
 	Draws int     `json:"draws"`
@@ -96,9 +109,26 @@ func (c DiversityCell) Run(ctx context.Context, b compute.Backend, o RunOptions)
 		return row, err
 	}
 	hits, rng := map[float64][]HitRow{}, rand.New(rand.NewPCG(c.Eval.Seed, 47))
-	row.Posterior, row.Seconds, err = e.trainAndJudge(ctx, b, o, c.Eval, func(t float64, samples [][]float64, posterior *gmm.Mixture) error {
-		var err error
-		hits[t], err = addHits(hits[t], t, samples, posterior, c.Eval.Contexts, rng)
+	row.Posterior, row.Seconds, err = e.trainAndJudge(ctx, b, o, c.Eval, func(one PosteriorRow, samples [][]float64, posterior *gmm.Mixture) error {
+		own, err := modeShares(samples, posterior)
+		if err != nil {
+			return err
+		}
+		exact, err := modeShares(posterior.Sample(rng, len(samples)), posterior)
+		if err != nil {
+			return err
+		}
+		hits[one.T] = addHits(hits[one.T], one.T, own.hit, exact.hit, c.Eval.Contexts)
+		at := ContextRow{T: one.T, Excess: one.Excess, Diversity: one.Diversity}
+		if at.Variation, err = metric.TotalVariation(own.nearest, exact.nearest); err != nil {
+			return err
+		}
+		again, err := modeShares(posterior.Sample(rng, len(samples)), posterior)
+		if err != nil {
+			return err
+		}
+		at.Floor, err = metric.TotalVariation(again.nearest, exact.nearest)
+		row.Contexts = append(row.Contexts, at)
 		return err
 	})
 	if row.Diverged = onlyNonFinite(err); row.Diverged {
@@ -113,30 +143,25 @@ func (c DiversityCell) Run(ctx context.Context, b compute.Backend, o RunOptions)
 	return row, nil
 }
 
-// addHits adds those of one of so many contexts.
-func addHits(rows []HitRow, t float64, samples [][]float64, posterior *gmm.Mixture, contexts int, rng *rand.Rand) ([]HitRow, error) {
+// addHits adds those of one of so many contexts, from the shares of samples and of exact ones that hit each mode.
+func addHits(rows []HitRow, t float64, own, exact []float64, contexts int) []HitRow {
 	if rows == nil {
 		for _, n := range hitDraws {
 			rows = append(rows, HitRow{T: t, Draws: n})
 		}
 	}
-	own, err := modeShares(samples, posterior)
-	if err != nil {
-		return nil, err
-	}
-	exact, err := modeShares(posterior.Sample(rng, len(samples)), posterior)
-	if err != nil {
-		return nil, err
-	}
 	for i := range rows {
 		rows[i].Map += hit(own, rows[i].Draws) / float64(contexts)
 		rows[i].Exact += hit(exact, rows[i].Draws) / float64(contexts)
 	}
-	return rows, nil
+	return rows
 }
 
-// modeShares returns the share of samples that hit each component: of largest responsibility, and within four standard deviations of the squared Mahalanobis distance that its own samples have.
-func modeShares(samples [][]float64, law *gmm.Mixture) ([]float64, error) {
+// shares are those of samples by mode: of which it has the largest responsibility, and of which it is hit, too, see [HitRow].
+type shares struct{ nearest, hit []float64 }
+
+// modeShares returns the shares of samples by component.
+func modeShares(samples [][]float64, law *gmm.Mixture) (shares, error) {
 	n, dim := law.Len(), law.Dim()
 	means, inverses := make([]*mat.VecDense, n), make([]*mat.Cholesky, n)
 	for k := range n {
@@ -149,22 +174,23 @@ func modeShares(samples [][]float64, law *gmm.Mixture) ([]float64, error) {
 		}
 		means[k], inverses[k] = mat.NewVecDense(dim, mean), new(mat.Cholesky)
 		if !inverses[k].Factorize(c) {
-			return nil, fmt.Errorf("mode %d has a covariance without an inverse: modes that are points are hit by no sample", k)
+			return shares{}, fmt.Errorf("mode %d has a covariance without an inverse: modes that are points are hit by no sample", k)
 		}
 	}
 	most := float64(dim) + 4*math.Sqrt(2*float64(dim))
-	shares, off, solved := make([]float64, n), mat.NewVecDense(dim, nil), mat.NewVecDense(dim, nil)
+	out, off, solved := shares{make([]float64, n), make([]float64, n)}, mat.NewVecDense(dim, nil), mat.NewVecDense(dim, nil)
 	for _, x := range samples {
 		k := argmax(law.PosteriorWeights(mfm.Linear{}, 1, x))
 		off.SubVec(mat.NewVecDense(dim, x), means[k])
 		if err := inverses[k].SolveVecTo(solved, off); err != nil {
-			return nil, fmt.Errorf("mode %d: %w", k, err)
+			return shares{}, fmt.Errorf("mode %d: %w", k, err)
 		}
+		out.nearest[k] += 1 / float64(len(samples))
 		if mat.Dot(off, solved) <= most {
-			shares[k] += 1 / float64(len(samples))
+			out.hit[k] += 1 / float64(len(samples))
 		}
 	}
-	return shares, nil
+	return out, nil
 }
 
 // hit returns the expected number of modes of the given probabilities that n draws hit.

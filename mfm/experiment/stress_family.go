@@ -43,7 +43,7 @@ func checkMap(config GMMConfig, eval EvaluateConfig) error {
 	return eval.Validate()
 }
 
-// FamilyKind says how wide a family's components are, in units of δ, the mean distance from a mean to the nearest other one.
+// FamilyKind says how wide a family's components are, in units of δ, the mean distance from a mean to the nearest other one, 4 for a single component.
 type FamilyKind string
 
 // The kinds of families.
@@ -56,7 +56,7 @@ const (
 // FamilyKinds lists all kinds.
 func FamilyKinds() []FamilyKind { return []FamilyKind{Separated, Overlapping, Anisotropic} }
 
-// Family is a random mixture: means normal with deviation 2, weights from 1 to 4 to 1, components as Kind says. The same family is the same mixture.
+// Family is a random mixture: means normal with deviation 2, weights whose ratios are at most 4, components as Kind says. The same family is the same mixture.
 type Family struct {
 	Kind  FamilyKind `json:"kind"`
 	Modes int        `json:"modes"`

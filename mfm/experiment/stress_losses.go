@@ -26,12 +26,12 @@ type LossCell struct {
 	Depth int   `json:"depth,omitempty"`
 	Steps int64 `json:"steps"`
 	Seed  int64 `json:"seed"`
-	// Eval judges mixtures, Images so many digits.
+	// Eval judges the posteriors, of digits by their classes; Images is how many digits are drawn at t = 0.
 	Eval   EvaluateConfig `json:"eval"`
 	Images int            `json:"images,omitempty"`
 }
 
-// LossRow is what a loss gives in equal time.
+// LossRow is what a loss gives with the steps of equal time.
 type LossRow struct {
 	Test         string  `json:"test"` // losses
 	On           string  `json:"on"`   // the family, or digits
@@ -39,42 +39,50 @@ type LossRow struct {
 	Distillation string  `json:"distillation"`
 	Seed         int64   `json:"seed"`
 	Steps        int64   `json:"steps"`
-	Seconds      float64 `json:"seconds"`  // of the training
+	Seconds      float64 `json:"seconds"`  // that the training took, beside whatever else ran
 	Diverged     bool    `json:"diverged"` // a value was not finite: there is nothing to judge
 	// MeanExcess and WorstExcess are those of the posteriors of a mixture over t.
 	MeanExcess  float64 `json:"mean_excess,omitempty"`
 	WorstExcess float64 `json:"worst_excess,omitempty"`
-	// Distance is the FID-style distance of one-step digits to the held-out ones in the classifier's features, Confident the share of them that it is sure of.
-	Distance  float64 `json:"distance,omitempty"`
-	Confident float64 `json:"confident,omitempty"`
+	// Distance is the FID-style distance of one-step digits to the held-out ones in the classifier's features, DistanceFloor that of as many training images, Confident the share of those digits that have a class of probability above 0.9.
+	Distance      float64 `json:"distance,omitempty"`
+	DistanceFloor float64 `json:"distance_floor,omitempty"`
+	Confident     float64 `json:"confident,omitempty"`
+	// Classes compares the classes of digits' posterior samples with p(class | x_t), by t.
+	Classes []ClassRow `json:"classes,omitempty"`
 }
 
-// LossBench runs cells; what is nil is needed for those on digits alone.
+// LossBench runs cells. Its fields are needed for digits alone, and may be nil otherwise: the images of the training, others to compare with, a classifier of clean images and one of noised ones.
 type LossBench struct {
 	Images, HeldOut *data.Images
-	Judge           *Classifier
+	Judge, Noised   *Classifier
 
 	digits *Digits // with the prior, fitted once
 }
 
-// Problem returns a hash of images and judge, empty where there are none.
+// Problem returns a hash of images and judges, empty where there are none.
 func (l *LossBench) Problem() (string, error) {
-	if l.Images == nil || l.HeldOut == nil || l.Judge == nil {
+	if l.Images == nil || l.HeldOut == nil || l.Judge == nil || l.Noised == nil {
 		return "", nil
 	}
 	sum := func(i *data.Images) [sha256.Size]byte {
 		return sha256.Sum256(append(slices.Clone(i.Pixels), i.Labels...))
 	}
-	return hashProblem(l.Judge.store, struct {
-		Judge           ClassifierConfig
+	judge, err := hashProblem(l.Judge.store, l.Judge.Config)
+	if err != nil {
+		return "", err
+	}
+	return hashProblem(l.Noised.store, struct {
+		Judge           string
+		Noised          ClassifierConfig
 		Images, HeldOut [sha256.Size]byte
-	}{l.Judge.Config, sum(l.Images), sum(l.HeldOut)})
+	}{judge, l.Noised.Config, sum(l.Images), sum(l.HeldOut)})
 }
 
 // LossBudget says for which laws all losses are trained, and for how many seconds each.
 type LossBudget struct {
 	Families []Family `json:"families"`
-	Mixture  float64  `json:"mixture"` // seconds on a family
+	Mixture  float64  `json:"mixture"` // seconds on a family; 0: none
 	Digits   float64  `json:"digits"`  // seconds on digits; 0: none
 	Seeds    int      `json:"seeds"`
 }
@@ -86,8 +94,8 @@ func DefaultLossBudget() LossBudget {
 
 // Validate returns an error that names the first value that makes no sense.
 func (l LossBudget) Validate() error {
-	if !(l.Mixture > 0 && l.Mixture <= 1e6) || !(l.Digits >= 0 && l.Digits <= 1e6) {
-		return fmt.Errorf("%g seconds on mixtures, %g on digits: must lie in (0, 1e6] and [0, 1e6]", l.Mixture, l.Digits)
+	if !(l.Mixture >= 0 && l.Mixture <= 1e6) || !(l.Digits >= 0 && l.Digits <= 1e6) || l.Mixture+l.Digits == 0 {
+		return fmt.Errorf("%g seconds on mixtures, %g on digits: must lie in [0, 1e6], and one be positive", l.Mixture, l.Digits)
 	}
 	if l.Seeds < 1 || l.Seeds > 1000 {
 		return fmt.Errorf("seeds = %d: must lie in [1, 1000]", l.Seeds)
@@ -108,6 +116,9 @@ func (l LossBudget) Grid(rates map[string]float64, problem string) ([]LossCell, 
 		if c.Family == nil {
 			budget, c.Problem = l.Digits, problem
 		}
+		if rate == 0 {
+			return nil, fmt.Errorf("rate of %s is not known: it has to be measured first", c.name())
+		}
 		if !(rate > 0) || math.IsInf(rate, 0) {
 			return nil, fmt.Errorf("rate of %s is %g steps a second: delete the file of rates, and it is measured again", c.name(), rate)
 		}
@@ -126,12 +137,15 @@ func (l LossBudget) cells() []LossCell {
 	eval := EvaluateConfig{Times: []float64{0.05, 0.2, 0.4, 0.6, 0.8, 0.95}, Contexts: 6, Samples: 4096, Projections: 128, Seed: 123}
 	for i := range l.Families {
 		for _, v := range Variants() {
+			if l.Mixture == 0 {
+				continue
+			}
 			cells = append(cells, LossCell{Edition: Edition{edition}, Family: &l.Families[i], Variant: v, Width: 128, Depth: 4, Eval: eval})
 		}
 	}
 	for _, v := range Variants() {
 		if l.Digits > 0 && v != (Variant{mfm.Lagrangian, mfm.Teacher}) { // which a data set as a teacher has not
-			cells = append(cells, LossCell{Edition: Edition{edition}, Variant: v, Images: 2000})
+			cells = append(cells, LossCell{Edition: Edition{edition}, Variant: v, Eval: EvaluateConfig{Times: []float64{0.2, 0.3, 0.4}, Contexts: 100, Samples: 64, Seed: 1}, Images: 2000})
 		}
 	}
 	return cells
@@ -190,7 +204,9 @@ func (c LossCell) Validate() error {
 		if c.Images < 2 {
 			return fmt.Errorf("images = %d to judge: must be at least 2", c.Images)
 		}
-		return nil
+		eval := c.Eval
+		eval.Projections = 1 // which are of mixtures alone
+		return eval.Validate()
 	}
 	if err := c.Family.Validate(); err != nil {
 		return err
@@ -247,13 +263,13 @@ func (l *LossBench) train(ctx context.Context, b compute.Backend, c LossCell, o 
 }
 
 func (l *LossBench) trainDigits(ctx context.Context, b compute.Backend, c LossCell, o RunOptions, row *LossRow) error {
-	if l.Images == nil || l.HeldOut == nil || l.Judge == nil {
-		return fmt.Errorf("losses on digits need images and a judge")
+	if l.Images == nil || l.HeldOut == nil || l.Judge == nil || l.Noised == nil {
+		return fmt.Errorf("losses on digits need images and two judges")
 	}
 	config := DefaultDigitsConfig()
-	config.Train.Steps, config.Train.Seed = max(c.Steps, 1), c.Seed
-	config.Train.Loss.Consistency, config.Train.Loss.Distillation = c.Loss, c.Distillation
+	config.Train.Steps, config.Train.Seed = c.Steps, c.Seed
 	config.Train.Optimizer.Warmup = min(config.Train.Optimizer.Warmup, int(c.Steps/4))
+	setLoss(&config.Train, c.Loss, c.Distillation)
 	e, err := newDigits(config, l.Images, func() (mfm.Parametrization, error) {
 		if l.digits != nil {
 			return l.digits.Map.Parametrization, nil
@@ -282,7 +298,30 @@ func (l *LossBench) trainDigits(ctx context.Context, b compute.Backend, c LossCe
 	if !finite(samples) {
 		return errNotFinite
 	}
-	probabilities, features, err := l.Judge.Evaluate(samples, 1)
+	if err := l.distances(samples, row); err != nil {
+		return err
+	}
+	for _, t := range c.Eval.Times {
+		classes, err := e.Classes(ctx, sampler, l.Judge, l.Noised, l.HeldOut, t, c.Eval.Contexts, c.Eval.Samples, int64(c.Eval.Seed))
+		if err != nil {
+			return err
+		}
+		row.Classes = append(row.Classes, classes)
+	}
+	return nil
+}
+
+// distances fills in what the judge sees of samples at t = 0.
+func (l *LossBench) distances(samples []float32, row *LossRow) error {
+	moments := func(images []float32) (metric.Moments, [][]float64, error) {
+		probabilities, features, err := l.Judge.Evaluate(images, 1)
+		if err != nil {
+			return metric.Moments{}, nil, err
+		}
+		m, err := metric.NewMoments(features, nil)
+		return m, probabilities, err
+	}
+	own, probabilities, err := moments(samples)
 	if err != nil {
 		return err
 	}
@@ -291,18 +330,24 @@ func (l *LossBench) trainDigits(ctx context.Context, b compute.Backend, c LossCe
 			row.Confident += 1 / float64(len(probabilities))
 		}
 	}
-	_, theirs, err := l.Judge.Evaluate(l.HeldOut.Float32(), 1)
+	held, _, err := moments(l.HeldOut.Float32())
 	if err != nil {
 		return err
 	}
-	own, err := metric.NewMoments(features, nil)
+	if row.Distance, err = metric.Frechet(own, held); err != nil {
+		return err
+	}
+	// As many training images, at equal distances through them.
+	size, n, pixels := l.Images.Dim(), min(len(probabilities), l.Images.N), l.Images.Float32()
+	some := make([]float32, 0, n*size)
+	for i := range n {
+		from := i * l.Images.N / n * size
+		some = append(some, pixels[from:from+size]...)
+	}
+	real, _, err := moments(some)
 	if err != nil {
 		return err
 	}
-	held, err := metric.NewMoments(theirs, nil)
-	if err != nil {
-		return err
-	}
-	row.Distance, err = metric.Frechet(own, held)
+	row.DistanceFloor, err = metric.Frechet(real, held)
 	return err
 }

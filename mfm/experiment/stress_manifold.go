@@ -19,7 +19,7 @@ type Manifold struct {
 	Width float64 `json:"width"`
 }
 
-// Law returns the mixture: 96 components along the circle, or four on the plane.
+// Law returns the mixture: 96 components along the circle, which are straight and so leave it by 0.003 in the root mean square, or four on the plane.
 func (m Manifold) Law() (*gmm.Mixture, error) {
 	if !(m.Width > 0 && m.Width <= 1) {
 		return nil, fmt.Errorf("width = %g of a manifold: must lie in (0, 1]", m.Width)
@@ -157,9 +157,9 @@ func (c ManifoldCell) Run(ctx context.Context, b compute.Backend, o RunOptions) 
 	}
 	rng := rand.New(rand.NewPCG(uint64(c.Seed), 43))
 	own, exact := map[float64][]float64{}, map[float64][]float64{}
-	row.Posterior, row.Seconds, err = e.trainAndJudge(ctx, b, o, c.Eval, func(t float64, samples [][]float64, posterior *gmm.Mixture) error {
-		own[t] = append(own[t], c.squares(samples))
-		exact[t] = append(exact[t], c.squares(posterior.Sample(rng, len(samples))))
+	row.Posterior, row.Seconds, err = e.trainAndJudge(ctx, b, o, c.Eval, func(one PosteriorRow, samples [][]float64, posterior *gmm.Mixture) error {
+		own[one.T] = append(own[one.T], c.squares(samples))
+		exact[one.T] = append(exact[one.T], c.squares(posterior.Sample(rng, len(samples))))
 		return nil
 	})
 	if row.Diverged = onlyNonFinite(err); row.Diverged {

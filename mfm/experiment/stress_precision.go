@@ -11,14 +11,15 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
-	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/ad"
+	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// PrecisionRow says what float32 makes of a closed form at time t: the root mean square of its error beside float64, in units of that of the value itself, over states that the law visits.
+// PrecisionRow says what float32 makes of a closed form at time t: the root mean square of its error beside float64, in units of that of the value itself, over states that the tilted law visits.
 type PrecisionRow struct {
 	Test string `json:"test"` // precision
 	Manifold
@@ -26,10 +27,12 @@ type PrecisionRow struct {
 	Score    float64 `json:"score"`
 	Drift    float64 `json:"drift"`
 	Denoiser float64 `json:"denoiser"`
-	JVP      float64 `json:"jvp"`      // of the drift along a random direction and in t, as the Eulerian loss has it
+	JVP      float64 `json:"jvp"`      // of the drift along a random direction and in t, of the kind that the Eulerian loss has
 	Steering float64 `json:"steering"` // σ_t²/2 ∇V_t of a reward, by the difference of two scores
-	// ByDenoiser is the same by that of two denoisers, (β' - α' β/α) (D* - D), as MFM-GF has it.
+	// ByDenoiser is the same by that of two denoisers, (β' - α' β/α) (D* - D), each of which is right to the last digit.
 	ByDenoiser float64 `json:"by_denoiser"`
+	// ByDraws is what MFM-GF makes of 32 exact posterior draws, which is a difference of two means, too, but of the draws' deviations; beside float64 of the same draws.
+	ByDraws float64 `json:"by_draws"`
 }
 
 // PrecisionCell is a law and a time.
@@ -122,7 +125,54 @@ func (c PrecisionCell) Run(_ context.Context, b compute.Backend, _ RunOptions) (
 		}
 		*to = relativeError(got, want)
 	}
-	return row, nil
+	row.ByDraws, err = errorByDraws(b, law, r.Reward(), t, states[:512*law.Dim()])
+	return row, err
+}
+
+// errorByDraws returns the relative error of MFM-GF's gradient in float32, of posterior draws at states, flat, that are the same for both.
+func errorByDraws(b compute.Backend, law *gmm.Mixture, r reward.Reward, t float32, states []float32) (float64, error) {
+	const draws = 32
+	ip, dim := mfm.Linear{}, law.Dim()
+	n, rng := len(states)/dim, rand.New(rand.NewPCG(1, 49))
+	samples := make([]float32, 0, n*draws*dim)
+	for i := range n {
+		x := make([]float64, dim)
+		for k := range x {
+			x[k] = float64(states[i*dim+k])
+		}
+		for _, y := range law.Posterior(ip, float64(t), x).Sample(rng, draws) {
+			for _, v := range y {
+				samples = append(samples, float32(v))
+			}
+		}
+	}
+	state, err := RNGStateFromSeed(1) // of noise that these draws are not made of
+	if err != nil {
+		return 0, fmt.Errorf("preparing draws: %w", err)
+	}
+	estimator := steer.MFMGF{Draws: steer.Draws{N: draws}, Baseline: steer.MeanBaseline}
+	var values [2][]float64
+	for i, dtype := range []dtypes.DType{dtypes.Float32, dtypes.Float64} {
+		exec, err := NewExec(b, func(state, x, samples *Node) *Node {
+			x, samples = ConvertDType(x, dtype), ConvertDType(samples, dtype)
+			g := x.Graph()
+			p := steer.Problem{Model: steer.Model{Interpolant: ip, Posterior: func(_ *mfm.RNG, _, _, _ *Node) *Node { return samples }}, Reward: r, Lambda: ScalarOne(g, dtype)}
+			at := BroadcastToDims(Scalar(g, dtype, float64(t)), n)
+			return ConvertDType(estimator.Estimate(p, &mfm.RNG{State: state}, steer.NewLedger(g), at, x, nil, true).Gradient, dtypes.Float64)
+		})
+		if err != nil {
+			return 0, fmt.Errorf("preparing MFM-GF in %s: %w", dtype, err)
+		}
+		out, err := exec.Call(state, tensors.FromFlatDataAndDimensions(states, n, dim), tensors.FromFlatDataAndDimensions(samples, n*draws, dim))
+		exec.Finalize()
+		if err != nil {
+			return 0, fmt.Errorf("MFM-GF in %s: %w", dtype, err)
+		}
+		if values[i], err = tensors.CopyFlatData[float64](out[0]); err != nil {
+			return 0, fmt.Errorf("reading MFM-GF: %w", err)
+		}
+	}
+	return relativeError(values[0], values[1]), nil
 }
 
 // relativeError returns the root mean square of got - want in units of that of want, +Inf held at 1e30 where a value is not finite, so that JSON has it.
@@ -137,71 +187,4 @@ func relativeError(got, want []float64) float64 {
 		return 1e30
 	}
 	return e
-}
-
-// TimesCell is the flow of a thin law by its exact drift, on one grid of times.
-type TimesCell struct {
-	Manifold
-	Power   float64 `json:"power"` // of the times, see [mfm.Grid]
-	Steps   int     `json:"steps"`
-	Samples int     `json:"samples"`
-}
-
-// TimesRow says how far samples by the exact drift are from a thin law.
-type TimesRow struct {
-	Test string `json:"test"` // times
-	TimesCell
-	Across float64 `json:"across"` // root mean square distance from the manifold
-	Exact  float64 `json:"exact"`  // that of exact samples
-}
-
-// TimesGrid is uniform times and finer ones, near noise and near the data.
-func TimesGrid() []TimesCell {
-	var cells []TimesCell
-	for _, width := range []float64{0.3, 0.1, 0.03, 0.01, 0.003} {
-		for _, power := range []float64{0.5, 1, 2} {
-			for _, steps := range []int{30, 100, 300, 1000} {
-				cells = append(cells, TimesCell{Manifold{"curve", width}, power, steps, 4096})
-			}
-		}
-	}
-	return cells
-}
-
-// Validate returns an error that names the first value that makes no sense.
-func (c TimesCell) Validate() error {
-	if c.Samples < 2 || c.Samples > 1<<20 {
-		return fmt.Errorf("samples = %d: must lie in [2, 2^20]", c.Samples)
-	}
-	if err := (mfm.Grid{Steps: c.Steps, Power: c.Power}).Validate(); err != nil {
-		return err
-	}
-	_, err := c.Law()
-	return err
-}
-
-// Run samples by Euler's steps of the exact drift.
-func (c TimesCell) Run(ctx context.Context, b compute.Backend, _ RunOptions) (TimesRow, error) {
-	row := TimesRow{Test: "times", TimesCell: c}
-	if err := c.Validate(); err != nil {
-		return row, err
-	}
-	law, err := c.Law()
-	if err != nil {
-		return row, err
-	}
-	ip := mfm.Linear{}
-	sampler, err := mfm.NewTeacherSampler(b, model.NewStore(), ip, func(t, x, _ *Node) *Node { return law.DriftGraph(ip, t, x) }, []int{law.Dim()},
-		mfm.SamplerConfig{Method: mfm.ODEMethod, Solver: mfm.Euler, Grid: mfm.Grid{Steps: c.Steps, Power: c.Power}, Chunk: c.Samples})
-	if err != nil {
-		return row, err
-	}
-	defer sampler.Finalize()
-	flat, err := sampler.Unconditional(ctx, 1, c.Samples, nil)
-	if err != nil {
-		return row, err
-	}
-	row.Across = math.Sqrt(c.squares(mfm.Rows(flat, law.Dim())))
-	row.Exact = math.Sqrt(c.squares(law.Sample(rand.New(rand.NewPCG(1, 45)), c.Samples)))
-	return row, nil
 }

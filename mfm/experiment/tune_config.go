@@ -117,10 +117,18 @@ type EvalConfig struct {
 	Seed    int64 `json:"seed"`
 }
 
-// Validate returns an error for numbers of samples and steps that cannot be drawn by ODE or SDE from the start of the given configuration.
+// Validate returns an error for numbers of samples and steps that cannot be drawn by ODE and SDE from the start of the given configuration.
 func (c EvalConfig) Validate(of TuneConfig) error {
 	if err := (tune.PathConfig{Paths: c.Samples, Steps: c.Steps, Start: of.Tune.Noise.Start}).Validate(); err != nil {
 		return fmt.Errorf("judging: %w", err)
+	}
+	return nil
+}
+
+// validateODE returns an error for numbers of samples and steps that cannot be drawn by the ODE alone, or of which nothing can be told.
+func (c EvalConfig) validateODE() error {
+	if c.Samples < 2 || c.Samples > 1<<20 || c.Steps < 1 || c.Steps > 100_000 {
+		return fmt.Errorf("judging: samples = %d, steps = %d: must lie in [2, 2^20] and [1, 100000]", c.Samples, c.Steps)
 	}
 	return nil
 }

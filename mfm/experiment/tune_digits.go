@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"time"
 
 	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -22,14 +23,15 @@ const KindTunedDigits = "tuned-digits"
 
 // DefaultDigitsTuneConfig is MFM-FT without gradients, of a copy of the network on the tilted prior with two draws a state, 1,000 steps of 64 images of the target, more of them near noise; looked at on 64 paths of 30 steps. A classifier is nearly a step
 // function, of which gradients at single draws say little.
-// Muon's steps have a length of their own, so that a batch of large weights does not count by them, a bias as clipping is; states of the target and the tilted prior hold weights near one. The tilted prior is near the target from the start, so
-// steps are small; a plain copy needs larger ones, and more.
+//
+// Muon makes all steps of about one length, so that a batch of large weights counts no more than another. Like clipping this is a bias; it is small here, since states of the target and the tilted prior keep weights near one. The tilted prior
+// is near the target from the start, so steps are small; a plain copy needs larger ones, and more.
 func DefaultDigitsTuneConfig() TuneConfig {
 	c := DefaultTuneConfig()
 	c.Method, c.Network, c.N, c.Tilted = "mfm-ft-gf", "tilted-copy", 2, true
 	c.Tune.Steps, c.Tune.Batch, c.Tune.EMA = 1000, 64, []float64{0.995}
 	c.Tune.Optimizer.Method, c.Tune.Optimizer.Rate = "muon", 2e-4
-	c.Tune.Girsanov = false // a copy's drift is not held to the base's toward t = 1, where its weight has no bound
+	c.Tune.Girsanov = false // a copy's drift is not held to the base's toward t = 1, where rows would weigh up to 1,000
 	c.Tune.States.Power, c.Tune.States.Capacity = 2, 4096
 	c.Budget.Every, c.Budget.Paths = 250, tune.PathConfig{Paths: 64, Steps: 30, Start: 0.02}
 	return c
@@ -46,7 +48,8 @@ type DigitsTuning struct {
 	network tune.Network
 }
 
-// NewDigitsTuning opens map, reward and judges as [NewDigitsSteering] does.
+// NewDigitsTuning opens map, reward and judges as [NewDigitsSteering] does, shows them the images that the map was trained on, and builds the network that is tuned. It returns an error for a configuration that [TuneConfig.Validate] or
+// [DigitsTuning.Check] refuses, and for runs that cannot be read or are of images of another shape.
 func NewDigitsTuning(b compute.Backend, c DigitsSteeringConfig, images *data.Images, config TuneConfig) (*DigitsTuning, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -79,19 +82,22 @@ func (t *DigitsTuning) Check(config TuneConfig) error {
 	if config.Network == "adapter" {
 		return fmt.Errorf("network adapter is of points, use copy, low-rank or tilted-copy")
 	}
+	if config.Network == "tilted-copy" {
+		if _, mixture := t.Digits.Map.Parametrization.(*mfm.MixturePrior); !mixture {
+			return fmt.Errorf("network tilted-copy is of a map with a mixture as its prior, use copy")
+		}
+		if config.Budget.KL > 0 {
+			return fmt.Errorf("network tilted-copy with a KL budget: its prior has the whole λ from the start, use copy")
+		}
+	}
 	_, err := t.DigitsSteering.weights(config.Tune.Lambda)
 	return err
 }
 
-// tiltedCopy is a copy of the map whose prior is refitted to the target, by one weighted step of expectation-maximisation: much of what a mixture can say of the tilt is there from the start, and the network is tuned to the rest.
+// tiltedCopy is a copy of the map, which must have a mixture as its prior, with that refitted to the target by one weighted step of expectation-maximisation: much of what a mixture can say of the tilt is there from the start, and the network
+// is tuned to the rest.
 func (t *DigitsTuning) tiltedCopy() (tune.Network, error) {
-	prior, mixture := t.Digits.Map.Parametrization.(*mfm.MixturePrior)
-	if !mixture {
-		return nil, fmt.Errorf("network tilted-copy is of a map with a mixture as its prior, use copy")
-	}
-	if t.Config.Budget.KL > 0 {
-		return nil, fmt.Errorf("network tilted-copy with a KL budget: its prior has the whole λ from the start, use copy")
-	}
+	prior := t.Digits.Map.Parametrization.(*mfm.MixturePrior) // as Check says
 	weights, err := t.DigitsSteering.weights(t.Config.Tune.Lambda)
 	if err != nil {
 		return nil, err
@@ -109,7 +115,8 @@ type digitsTuneManifest struct {
 	TuneConfig
 }
 
-// Train tunes; see [Run].
+// Train tunes; see [Run]. It returns the tuned drift, of samples of the images' shape, with what was seen of it; a budget that ended the training is no error. A step or a look that is not finite is [mfm.NonFiniteError] or [tune.ErrDiverged],
+// wrapped; a folder of another run is [ErrOtherRun].
 func (t *DigitsTuning) Train(ctx context.Context, b compute.Backend, o RunOptions) (*TuneResult, error) {
 	method, err := t.Config.TuneMethod()
 	if err != nil {
@@ -160,14 +167,16 @@ type DigitsTuneRow struct {
 	DigitsSteeringRow
 	Network   string  `json:"network"`
 	Lambda    float64 `json:"lambda"`
-	TuneSteps int64   `json:"tune_steps"`
-	TuneNFE   float64 `json:"tune_nfe"` // of the whole training, three for each row of the tuned network
-	// Diversity is the spread of samples about the mean of their class over that of the training images, a mean over the classes weighted by the target's shares.
-	Diversity float64     `json:"diversity"`
-	Looks     []tune.Look `json:"looks"`
-	Collapse  string      `json:"collapse,omitempty"` // what [tune.Collapse] says
-	Stopped   bool        `json:"stopped,omitempty"`
-	Train     float64     `json:"train_seconds"`
+	TuneSteps int64   `json:"tune_steps"` // done; of a training that diverged, asked for
+	TuneNFE   float64 `json:"tune_nfe"`   // of the whole training, three for each row of the tuned network
+	// Diversity is the spread of samples about the mean of their class over that of all training images of the class, without the target's weights; classes as the first judge sees them, the reward's own classifier where it has one. It is a
+	// mean weighted by the target's shares, over the classes with at least 1 % of it and ten images. A class with fewer than ten samples counts as 0.
+	Diversity    float64     `json:"diversity"`
+	Looks        []tune.Look `json:"looks"`
+	SpreadTarget float64     `json:"spread_target,omitempty"` // of the training images with the target's weights, as the looks' spread
+	Collapse     string      `json:"collapse,omitempty"`      // what [tune.Collapse] says of these
+	Stopped      bool        `json:"stopped,omitempty"`
+	Train        float64     `json:"train_seconds"`
 }
 
 // DigitsTuneCell is a tuned drift of images with its judgement.
@@ -177,13 +186,22 @@ type DigitsTuneCell struct {
 	Eval    EvalConfig `json:"eval"`
 }
 
-// RunDigitsTuneCell tunes and judges, as [RunTuneCell] does for mixtures.
+// Validate returns an error that names the first setting that makes no sense for any map.
+func (c DigitsTuneCell) Validate() error {
+	if err := c.Config.Validate(); err != nil {
+		return err
+	}
+	return c.Eval.validateODE()
+}
+
+// RunDigitsTuneCell tunes and judges; a training that ends at values that are not finite is a row, too. Where folder is not empty the training is kept below it, and goes on if it was interrupted. It returns the errors of
+// [DigitsTuneCell.Validate], [NewDigitsTuning], [DigitsTuning.Train] and [DigitsTuning.Evaluate].
 func RunDigitsTuneCell(ctx context.Context, b compute.Backend, of DigitsSteeringConfig, images *data.Images, c DigitsTuneCell, folder string, o RunOptions) (DigitsTuneRow, error) {
-	t, err := NewDigitsTuning(b, of, images, c.Config)
-	if err != nil {
+	if err := c.Validate(); err != nil {
 		return DigitsTuneRow{}, err
 	}
-	if err := c.Eval.Validate(c.Config); err != nil {
+	t, err := NewDigitsTuning(b, of, images, c.Config)
+	if err != nil {
 		return DigitsTuneRow{}, err
 	}
 	if o, err = o.keep(folder, c); err != nil {
@@ -191,9 +209,7 @@ func RunDigitsTuneCell(ctx context.Context, b compute.Backend, of DigitsSteering
 	}
 	result, err := t.Train(ctx, b, o)
 	if diverged(err) {
-		row := DigitsTuneRow{Network: c.Config.Network, Lambda: c.Config.Tune.Lambda}
-		row.DigitsSteeringRow = DigitsSteeringRow{Method: c.Config.Method, N: c.Config.N, Seed: c.Config.Tune.Seed, Diverged: true}
-		return row, nil
+		return c.diverged(), nil
 	}
 	if err != nil {
 		return DigitsTuneRow{}, err
@@ -201,10 +217,25 @@ func RunDigitsTuneCell(ctx context.Context, b compute.Backend, of DigitsSteering
 	return t.Evaluate(ctx, b, result, c.Eval)
 }
 
-// Evaluate judges samples of the tuned drift by its ODE.
+// diverged returns the row of a training that came to nothing but values that are not finite.
+func (c DigitsTuneCell) diverged() DigitsTuneRow {
+	row := DigitsTuneRow{Network: c.Config.Network, Lambda: c.Config.Tune.Lambda, TuneSteps: c.Config.Tune.Steps}
+	row.DigitsSteeringRow = DigitsSteeringRow{Method: c.Config.Method, Dynamics: "ode", N: c.Config.N, Seed: c.Config.Tune.Seed, RunSettings: RunSettings{Samples: c.Eval.Samples, Steps: c.Eval.Steps}, Diverged: true}
+	return row
+}
+
+// Evaluate judges c.Samples samples, of the images' shape, that c.Steps Euler steps of the tuned drift's ODE draw, one evaluation each. Samples that are not finite make a row that says Diverged and nothing else of them. It returns an error
+// for numbers of samples and steps below 2 and 1, where too few training images have a weight in the target or ten of one class, and where sampler or judges fail.
 func (t *DigitsTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneResult, c EvalConfig) (DigitsTuneRow, error) {
+	if err := c.validateODE(); err != nil {
+		return DigitsTuneRow{}, err
+	}
 	config := t.Config.Tune
-	row := DigitsTuneRow{Network: t.Config.Network, Lambda: config.Lambda, TuneSteps: r.Steps, Looks: r.Looks, Collapse: tune.Collapse(r.Looks, t.targetSpread(config.Lambda)), Stopped: r.Stopped, Train: r.Seconds}
+	spread, err := t.targetSpread(config.Lambda)
+	if err != nil {
+		return DigitsTuneRow{}, err
+	}
+	row := DigitsTuneRow{Network: t.Config.Network, Lambda: config.Lambda, TuneSteps: r.Steps, Looks: r.Looks, SpreadTarget: spread, Collapse: tune.Collapse(r.Looks, spread), Stopped: r.Stopped, Train: r.Seconds}
 	row.DigitsSteeringRow = DigitsSteeringRow{Method: t.Config.Method, Dynamics: "ode", N: t.Config.N, NFE: float64(c.Steps), Seed: config.Seed, RunSettings: RunSettings{Samples: c.Samples, Steps: c.Steps, Device: deviceOf(b)}}
 	method, err := t.Config.TuneMethod()
 	if err != nil {
@@ -216,10 +247,12 @@ func (t *DigitsTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneR
 		return row, err
 	}
 	defer sampler.Finalize()
+	began := time.Now()
 	samples, err := sampler.Unconditional(ctx, c.Seed, c.Samples, nil)
 	if err != nil {
 		return row, err
 	}
+	row.Seconds = time.Since(began).Seconds()
 	if row.Diverged = !finite(samples); row.Diverged {
 		return row, nil
 	}
@@ -233,20 +266,20 @@ func (t *DigitsTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneR
 	return row, err
 }
 
-// targetSpread returns the spread of the training images with the target's weights, 0 where too few of them count.
-func (s *DigitsSteering) targetSpread(lambda float64) float64 {
+// targetSpread returns the spread of the training images with the target's weights.
+func (s *DigitsSteering) targetSpread(lambda float64) (float64, error) {
 	weights, err := s.weights(lambda)
 	if err != nil {
-		return 0
+		return 0, err
 	}
 	moments, err := metric.NewMoments(mfm.Rows(s.Digits.Data.Float32(), s.Digits.Data.Dim()), weights)
 	if err != nil {
-		return 0
+		return 0, fmt.Errorf("spread of the target: %w", err)
 	}
-	return moments.Spread()
+	return moments.Spread(), nil
 }
 
-// withinClasses returns the spread of samples within their classes over that of the training images, weighted by shares of the classes; classes with fewer than ten samples count as nothing.
+// withinClasses returns the diversity of samples, flat, whose target has the given shares of the classes; see [DigitsTuneRow].
 func (t *DigitsTuning) withinClasses(samples []float32, shares []float64) (float64, error) {
 	probabilities, _, err := t.judges[0].Evaluate(samples, 1)
 	if err != nil {

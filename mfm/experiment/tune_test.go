@@ -215,6 +215,60 @@ func TestDigitsTuning(t *testing.T) {
 	}
 }
 
+// blotsTuning is a tuning of a map of blots in two steps.
+func blotsTuning(network string) experiment.TuneConfig {
+	c := experiment.DefaultDigitsTuneConfig()
+	c.Network, c.Tune.Steps, c.Tune.Batch, c.Budget.Every = network, 2, 4, 2
+	c.Budget.Paths.Paths, c.Budget.Paths.Steps = 4, 12
+	return c
+}
+
+// A cell of images needs two samples and a step of the ODE to be judged, whatever an SDE would need; and what cannot be tuned is refused before anything is trained.
+func TestTuneBlots(t *testing.T) {
+	b := backendtest.New(t)
+	backendtest.NeedLoops(t, b)
+	of, images := digitsRuns(t, "mixture"), blots(1)
+	cell := experiment.DigitsTuneCell{Config: blotsTuning("tilted-copy"), Eval: experiment.EvalConfig{Samples: 40, Steps: 1}}
+	row, err := experiment.RunDigitsTuneCell(t.Context(), b, of, images, cell, "", experiment.RunOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if row.TuneSteps != 2 || row.NFE != 1 || row.Samples != 40 || !(row.Seconds > 0 && row.Train > 0 && row.SpreadTarget > 0) || len(row.Looks) != 1 || !(row.Diversity > 0) {
+		row.Images = nil
+		t.Errorf("row %+v", row)
+	}
+	for want, spoil := range map[string]func(c *experiment.DigitsTuneCell){
+		"samples = 1":      func(c *experiment.DigitsTuneCell) { c.Eval.Samples = 1 },
+		"steps = 0":        func(c *experiment.DigitsTuneCell) { c.Eval.Steps = 0 },
+		"has the whole λ":  func(c *experiment.DigitsTuneCell) { c.Config.Budget.KL = 0.1 },
+		"adapter":          func(c *experiment.DigitsTuneCell) { c.Config.Network = "adapter" },
+		"closed form":      func(c *experiment.DigitsTuneCell) { c.Config.Method = "plug-in-exact" },
+		"take a smaller λ": func(c *experiment.DigitsTuneCell) { c.Config.Tune.Lambda = 1e5 },
+	} {
+		broken := cell
+		spoil(&broken)
+		if _, err := experiment.RunDigitsTuneCell(t.Context(), b, of, images, broken, "", experiment.RunOptions{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want an error with %q, got %v", want, err)
+		}
+	}
+}
+
+// A map without a mixture has no prior to tilt, which its check says of a configuration that a grid comes to later.
+func TestTunePlainMap(t *testing.T) {
+	b := backendtest.New(t)
+	backendtest.NeedLoops(t, b)
+	g, err := experiment.NewDigitsTuning(b, digitsRuns(t, "gaussian"), blots(1), blotsTuning("copy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Check(blotsTuning("low-rank")); err != nil {
+		t.Error(err)
+	}
+	if err := g.Check(blotsTuning("tilted-copy")); err == nil || !strings.Contains(err.Error(), "a mixture as its prior") {
+		t.Errorf("a tilted copy of a map without a mixture: error %v", err)
+	}
+}
+
 // The shipped map of a mixture is healthy, and its report lies in a folder as text, JSON and figures.
 func TestDiagnoseGMM(t *testing.T) {
 	b := backendtest.New(t)

@@ -49,11 +49,16 @@ func Fit(samples [][]float64, c FitConfig, rng *rand.Rand) (*Mixture, error) {
 	}
 }
 
-// Refit returns the mixture after one step of expectation-maximisation on samples, [n][dim], that count as weights say, which are not negative and of a positive sum: a step toward the mixture of the law p(x) w(x)/Z, if samples are of p and
-// m was fitted to it, with floor added to the variances as in [Fit].
+// Refit returns the mixture after one step of expectation-maximisation on samples, [n][dim], that count as weights w, [n], say: a step toward the mixture of the law p(x) w(x)/Z, if samples are of p and m was fitted to it, with floor added
+// to the variances as in [Fit].
 //
-// Samples of unequal weights w are fewer than they seem: those of a component, of shares s, count as (Σ s w)²/Σ s w² altogether. Against them its mean counts as one more sample and its covariance as dim more, so that a component that the
-// weights leave stays as it is, with a share of 1e-6 at least.
+// Samples of unequal weights are fewer than they seem. With s the samples' posterior shares of a component (π, m, C), a = s w, N = (Σ a)²/Σ a w of them count for it altogether; m̂ and Ŝ are mean and covariance of the samples counted a times,
+// δ = m̂ - m. Against them the component's mean counts as one more sample, its covariance as dim more:
+//
+//	π ∝ max(Σ a, 10⁻⁶ Σ w),   m ← m + N/(N+1) δ,   C ← (N (Ŝ + floor I) + N/(N+1) δδᵀ + dim C)/(N + dim),
+//
+// so that a component that the weights leave stays as it is. Refit returns an error for weights that are negative, not finite, all zero or not one a sample, for samples of another dimension or not finite, for no samples, for a floor that is
+// negative or not finite, and where a component of m has no density.
 func (m *Mixture) Refit(samples [][]float64, weights []float64, floor float64) (*Mixture, error) {
 	if len(weights) != len(samples) {
 		return nil, fmt.Errorf("refitting a mixture: %d weights for %d samples: there must be one for each", len(weights), len(samples))

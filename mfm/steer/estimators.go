@@ -87,13 +87,15 @@ func (m MFMGF) combine(p Problem, samples, rewards, bad, t, x, drift *Node, grad
 	if m.LeaveOneOut {
 		w = jackknifedWeights(w)
 	}
-	base := ReduceMean(draws, 1)
+	mean := func(w, draws *Node) *Node { return ReduceSum(Mul(draws, batch.Like(w, draws)), 1) }
+	var shift *Node
 	if m.Baseline == DenoiserBaseline {
-		base = denoiser(p.Model.Interpolant, drift, t, x)
+		shift = Sub(mean(w, draws), denoiser(p.Model.Interpolant, drift, t, x))
+	} else { // Σ_i (w_i - 1/N)(X_i - mean): near t = 1 both are small, and float32 keeps their product, of which a difference of two means has nothing left
+		shift = mean(AddScalar(w, -1/float64(m.N)), Sub(draws, ReduceAndKeep(draws, ReduceMean, 1)))
 	}
-	tilted := ReduceSum(Mul(draws, batch.Like(w, draws)), 1)
 	alpha, beta, _, _ := p.Model.Interpolant.Graph(batch.Like(t, x))
-	e.Gradient = Mul(Div(beta, Square(alpha)), Sub(tilted, base))
+	e.Gradient = Mul(Div(beta, Square(alpha)), shift)
 	return e
 }
 

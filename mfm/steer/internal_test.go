@@ -2,8 +2,12 @@ package steer
 
 import (
 	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
@@ -160,5 +164,56 @@ func TestWarnings(t *testing.T) {
 	s.Bad[1] = 1
 	if w := s.Warnings(DefaultThresholds(), 8); len(w) != 3 {
 		t.Errorf("%q, want three", w)
+	}
+}
+
+// Toward t = 1 draws and their weights are nearly equal, and the gradient is the small rest: of the order of (1-t)² beside 1, more than float32 holds, but the draws' deviations from their mean keep it.
+func TestGradientFreeNearTheData(t *testing.T) {
+	const states, draws, dim = 64, 32, 2
+	m := MFMGF{Draws: Draws{N: draws}, Baseline: MeanBaseline}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for s, tolerance := range map[float64]float64{1e-3: 1e-4, 1e-4: 1e-3} {
+		at := float32(1 - s)
+		samples, rewards := make([]float32, states*draws*dim), make([]float32, states*draws)
+		want := make([]float64, states*dim)
+		for i := range states {
+			center := [dim]float64{3 * rng.NormFloat64(), 3 * rng.NormFloat64()}
+			total, weights, mean := 0.0, make([]float64, draws), [dim]float64{}
+			for j := range draws {
+				k := i*draws + j
+				for a := range dim {
+					samples[k*dim+a] = float32(center[a] + s*rng.NormFloat64())
+					mean[a] += float64(samples[k*dim+a]) / draws
+				}
+				rewards[k] = float32(1.2*float64(samples[k*dim]) - 0.8*float64(samples[k*dim+1]))
+				weights[j] = math.Exp(float64(rewards[k]))
+				total += weights[j]
+			}
+			scale := float64(at) / math.Pow(1-float64(at), 2)
+			for j := range draws {
+				for a := range dim {
+					want[i*dim+a] += scale * weights[j] / total * (float64(samples[(i*draws+j)*dim+a]) - mean[a])
+				}
+			}
+		}
+		exec, err := NewExec(backendtest.New(t), func(samples, rewards, at *Node) *Node {
+			x := Zeros(samples.Graph(), shapes.Make(dtypes.Float32, states, dim))
+			return m.combine(Problem{Model: Model{Interpolant: mfm.Linear{}}}, samples, rewards, ZerosLike(at), at, x, nil, true).Gradient
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Call(tensors.FromFlatDataAndDimensions(samples, states*draws, dim), tensors.FromFlatDataAndDimensions(rewards, states, draws), slices.Repeat([]float32{at}, states))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var off, size float64
+		for i, v := range tensors.MustCopyFlatData[float32](out[0]) {
+			off += math.Pow(float64(v)-want[i], 2)
+			size += want[i] * want[i]
+		}
+		if e := math.Sqrt(off / size); !(e < tolerance) {
+			t.Errorf("at 1 - t = %g the gradient is off by %.2g of its length, want less than %g", s, e, tolerance)
+		}
 	}
 }

@@ -155,6 +155,20 @@ func (t *Tuner) Look(ctx context.Context, c PathConfig, seed int64) (Look, error
 	return look, nil
 }
 
+// LateKL returns the mean divergence over the looks from half of the training on, that is of half of the last one's step, in nats, and its standard error, by those of the looks, whose noise is each its own. Without looks both are 0.
+func LateKL(looks []Look) (mean, se float64) {
+	n := 0.0
+	for _, l := range looks {
+		if 2*l.Step >= looks[len(looks)-1].Step {
+			mean, se, n = mean+l.KL, math.Hypot(se, l.KLSE), n+1
+		}
+	}
+	if n == 0 {
+		return 0, 0
+	}
+	return mean / n, se / n
+}
+
 // FewestLooks is how many looks [Collapse] needs to say anything, the last one and one before it.
 const FewestLooks = 2
 

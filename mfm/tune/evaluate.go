@@ -46,11 +46,12 @@ type PathResult struct {
 	Samples []float32 // at their ends, [paths, shape], flat
 	Rewards []float64 // r there, of those that have one
 	Lost    int       // paths whose reward is -Inf, NaN or +Inf
-	// KL is the divergence of the law of paths from the base's, in nats, by Girsanov's theorem,
+	// KL is the divergence of the law of paths from the base's, in nats, by Girsanov's theorem, with the correction D = b̂ - b,
 	//
-	//	KL = E ∫ |D_t|²/(σ_t²/2) dt,
+	//	KL = E ∫ |D|²/(σ_t²/2) dt,
 	//
-	// which bounds that of the samples' law; at the optimum it is E[λ r] - log E_base[e^{λ r}]. KLSE is its standard error.
+	// which bounds that of the samples' law; at the optimum it is E[λ r] - log E_base[e^{λ r}]. The integral is a sum over the steps but the last, which has no noise. Where D does not vanish as σ_t does toward t = 1, as that of a copy, it is of
+	// the grid: it grows with the number of steps. KLSE is its standard error.
 	KL, KLSE float64
 }
 

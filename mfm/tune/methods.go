@@ -32,9 +32,9 @@ type MetaTuning struct {
 	Floor     float64 `json:"floor"`
 	// GradientFree takes E[∇_x w] by the covariance of weight and sample that it is for exact posteriors,
 	//
-	//	E[∇_x w] = (β_t/α_t²) E[w (X - D_t(x))],
+	//	E[∇_x w] = (β_t/α_t²) E[w (X - D̂_t(x))],   D̂_t(x) = E[I_1 | I_t = x],
 	//
-	// as MFM-GF does: no gradient of reward or map, and no variance from a reward that is steep at its edges and flat elsewhere, as a classifier's. With one draw D_t(x) is the base's denoiser, otherwise the mean of a state's
+	// as MFM-GF does: no gradient of reward or map, and no variance from a reward that is steep at its edges and flat elsewhere, as a classifier's. With one draw D̂_t(x) is the base's denoiser, otherwise the mean of a state's
 	// other draws. Neither is biased where the draws are the posterior's; what a map's draws are off in the mean is a bias with one draw, and cancels with more, whose scatter is smaller, too.
 	GradientFree bool `json:"gradient_free"`
 }
@@ -107,7 +107,7 @@ func (m MetaTuning) Regress(p Problem, rng *mfm.RNG, s States) Regressand {
 // leastAlpha bounds α_t from below where the covariance is divided by its square, and so the variance of single draws toward t = 1, at the price of a bias beyond t = 0.999 (linear schedule).
 const leastAlpha = 1e-3
 
-// covariance returns (σ_t²/2) (β_t/α_t²) mean_i w_i (X_i - D_t(x)) for weights [n, N].
+// covariance returns (σ_t²/2) (β_t/α_t²) mean_i w_i (X_i - D̂_t(x)), of the states' shape, for weights [n, N] and samples [n N, ...].
 func (m MetaTuning) covariance(p Problem, s States, weights, samples *Node) *Node {
 	ip := p.Model.Interpolant
 	draws := Reshape(samples, append([]int{s.X.Shape().Dim(0), m.N}, s.X.Shape().Dimensions[1:]...)...)

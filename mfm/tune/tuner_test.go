@@ -470,6 +470,24 @@ func TestNotFinite(t *testing.T) {
 	}
 }
 
+// The late divergence is a mean over the looks from half of the training on, however many steps it has made, and its error that of independent looks.
+func TestLateKL(t *testing.T) {
+	look := func(step int64, kl, se float64) tune.Look { return tune.Look{Step: step, KL: kl, KLSE: se} }
+	for name, c := range map[string]struct {
+		looks    []tune.Look
+		mean, se float64
+	}{
+		"none":        {nil, 0, 0},
+		"one":         {[]tune.Look{look(60, 2, 0.3)}, 2, 0.3},
+		"second half": {[]tune.Look{look(250, 9, 9), look(500, 1, 0.3), look(750, 2, 0.4), look(1000, 6, 1.2)}, 3, 1.3 / 3},
+		"ended early": {[]tune.Look{look(40, 9, 9), look(100, 1, 3), look(160, 2, 4)}, 1.5, 2.5},
+	} {
+		if mean, se := tune.LateKL(c.looks); math.Abs(mean-c.mean) > 1e-12 || math.Abs(se-c.se) > 1e-12 {
+			t.Errorf("%s: %g ± %g, want %g ± %g", name, mean, se, c.mean, c.se)
+		}
+	}
+}
+
 // A collapse is reported where the spread falls below three quarters of the target's, or by more than half where that is not known, while the reward does not fall, and nowhere else.
 func TestCollapse(t *testing.T) {
 	looks := func(spreads, rewards []float64) (out []tune.Look) {

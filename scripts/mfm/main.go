@@ -43,7 +43,7 @@ func commands() []command {
 		{"eval digits", "judge a map of images by two classifiers", evalDigits},
 		{"steer gmm", "draw from a mixture tilted by a reward, a grid of settings", steerGMM},
 		{"steer digits", "draw images tilted by a reward, a grid of settings", steerDigits},
-		{"steer merge", "put the results of shards, of steer or tune, together", steerMerge},
+		{"steer merge", "put the results of shards, of steer, tune or stress, together", steerMerge},
 		{"tune gmm", "tune the drift of a mixture's map to a reward, a grid of settings", tuneGMM},
 		{"tune digits", "tune the drift of a map of images to a reward, a grid of settings", tuneDigits},
 		{"stress diversity", "stress test: posteriors of random mixtures, by modes, dimension and shape", stress("diversity", experiment.DiversityGrid)},

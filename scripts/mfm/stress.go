@@ -124,7 +124,7 @@ func printCells(s *shell, cells any) error {
 	return err
 }
 
-// ratesFile keeps the steps a second that each loss was measured at, from which its steps follow, beside the results.
+// ratesFile keeps the steps a second that each loss was measured at, from which its steps follow, beside the results where no other file is named.
 const ratesFile = "rates.json"
 
 // stressLosses compares losses in equal time.
@@ -133,12 +133,14 @@ func stressLosses(ctx context.Context, s *shell, args []string) error {
 	budget := experiment.DefaultLossBudget()
 	var set settings
 	set.add(f.flags,
-		option{name: "mixture", path: "mixture", usage: "`seconds` of a training on a family of mixtures"},
+		option{name: "mixture", path: "mixture", usage: "`seconds` of a training on a family of mixtures, 0 for none"},
 		option{name: "digits", path: "digits", usage: "`seconds` of one on digits, 0 for none"},
 		option{name: "seeds", path: "seeds", usage: "`number` of seeds"},
 	)
 	checkpoint := f.String("checkpoint", "", "`folder` of a run on the images that digits are trained on (required for digits)")
 	judge := f.String("judge", "", "`folder` of the run of the classifier that judges digits (required for digits)")
+	noised := f.String("noised", "", "`folder` of the run of a classifier of noised digits (required for digits)")
+	rates := f.String("rates", "", "`file` of steps a second of each loss, which give its steps; what it lacks is measured, on a machine that should do nothing else, and added (default: rates.json in --out)")
 	cells, err := parseStress[experiment.LossCell](s, f, args)
 	if err != nil {
 		return err
@@ -149,8 +151,14 @@ func stressLosses(ctx context.Context, s *shell, args []string) error {
 	if err := errors.Join(budget.Validate(), checkCells(cells)); err != nil {
 		return invalid{err}
 	}
-	if cells == nil && budget.Digits > 0 && (*checkpoint == "" || *judge == "") {
-		return invalidf("--checkpoint and --judge are missing: name folders of runs, or give --digits 0")
+	if (*checkpoint == "") != (*judge == "") || (*judge == "") != (*noised == "") || cells == nil && budget.Digits > 0 && *checkpoint == "" {
+		return invalidf("of --checkpoint, --judge and --noised one is missing: name folders of runs, or give --digits 0 and none of them")
+	}
+	if *rates == "" {
+		if *f.out == "" && cells == nil {
+			return invalidf("--rates is missing: name a file of rates, or --out")
+		}
+		*rates = filepath.Join(*f.out, ratesFile)
 	}
 	b, err := f.open(s)
 	if err != nil {
@@ -158,16 +166,19 @@ func stressLosses(ctx context.Context, s *shell, args []string) error {
 	}
 	defer b.Finalize()
 	bench := &experiment.LossBench{}
-	if *checkpoint != "" && *judge != "" {
+	if *checkpoint != "" {
 		if bench.Images, bench.HeldOut, err = experiment.RunImages(*checkpoint); err != nil {
 			return invalid{err}
 		}
 		if bench.Judge, err = experiment.OpenClassifier(b, *judge, []int{bench.Images.Height, bench.Images.Width, bench.Images.Channels}); err != nil {
 			return invalid{err}
 		}
+		if bench.Noised, err = experiment.OpenClassifier(b, *noised, []int{bench.Images.Height, bench.Images.Width, bench.Images.Channels}); err != nil {
+			return invalid{err}
+		}
 	}
 	if cells == nil {
-		rates, err := lossRates(ctx, s, b, bench, budget, *f.out)
+		rates, err := lossRates(ctx, s, b, bench, budget, *rates, *f.grid)
 		if err != nil {
 			return err
 		}
@@ -187,9 +198,8 @@ func stressLosses(ctx context.Context, s *shell, args []string) error {
 	})
 }
 
-// lossRates returns the rates that are kept in the folder, with those that are missing measured and kept there, too: the cells, and what is done of them, depend on them.
-func lossRates(ctx context.Context, s *shell, b compute.Backend, bench *experiment.LossBench, budget experiment.LossBudget, dir string) (map[string]float64, error) {
-	path := filepath.Join(dir, ratesFile)
+// lossRates returns the rates in the file, and, unless they are only to be read, measures those that are missing and adds them: the cells, and what is done of them, depend on them.
+func lossRates(ctx context.Context, s *shell, b compute.Backend, bench *experiment.LossBench, budget experiment.LossBudget, path string, only bool) (map[string]float64, error) {
 	rates := map[string]float64{}
 	raw, err := os.ReadFile(path)
 	if err == nil {
@@ -198,15 +208,18 @@ func lossRates(ctx context.Context, s *shell, b compute.Backend, bench *experime
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, invalid{fmt.Errorf("%s: %w: delete it to measure again", path, err)}
 	}
+	if only {
+		return rates, nil
+	}
 	known := len(rates)
 	fmt.Fprintln(s.stderr, "measuring the rates of the losses that are not known")
-	if err := bench.Rates(ctx, b, budget, rates); err != nil || dir == "" || len(rates) == known {
+	if err := bench.Rates(ctx, b, budget, rates); err != nil || len(rates) == known {
 		return rates, err
 	}
 	if raw, err = json.MarshalIndent(rates, "", " "); err != nil {
 		return nil, fmt.Errorf("writing the rates: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("writing the rates: %w", err)
 	}
 	if err := os.WriteFile(path+".new", append(raw, '\n'), 0o644); err != nil {

@@ -42,6 +42,8 @@ func TestStress(t *testing.T) {
 		"unknown key": {"manifold", "--out", out, "--cells", write(t, dir, "bad.json", `[{"luck": 1}]`)},
 		"no cells":    {"precision", "--out", out, "--cells", write(t, dir, "empty.json", `[]`)},
 		"--judge":     {"losses", "--out", out},
+		"--rates":     {"losses", "--digits", "0", "--grid"},
+		"not known":   {"losses", "--digits", "0", "--grid", "--out", out},
 		"shape":       {"times", "--out", out, "--cells", write(t, dir, "knot.json", `[{"shape": "knot", "width": 0.1, "power": 1, "steps": 4, "samples": 8}]`)},
 	} {
 		if code, _, stderr := invoke(t.Context(), append([]string{"stress"}, args...)...); code == 0 || !strings.Contains(stderr, want) {

@@ -237,6 +237,7 @@ func TestDigits(t *testing.T) {
 	}
 	t.Run("eval", func(t *testing.T) { judged(t, out, dir) })
 	t.Run("steer", func(t *testing.T) { steered(t, out, dir) })
+	t.Run("tune", func(t *testing.T) { tunedDigits(t, out, dir) })
 	t.Run("classes", func(t *testing.T) { withClasses(t, config, dir) })
 }
 

@@ -3,13 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/gomfm/gomfm/mfm/tune"
 )
 
 // tuneDigits tunes drifts of a map of images, a grid of settings, and judges them.
@@ -60,10 +60,10 @@ func tuneDigits(ctx context.Context, s *shell, args []string) error {
 	var cells []experiment.DigitsTuneCell
 	var first *experiment.DigitsTuning
 	for i, c := range configs {
-		if err := errors.Join(c.Validate(), f.eval(c).Validate(c)); err != nil {
+		cells = append(cells, experiment.DigitsTuneCell{Config: c, Eval: f.eval(c)})
+		if err := cells[i].Validate(); err != nil {
 			return invalid{err}
 		}
-		cells = append(cells, experiment.DigitsTuneCell{Config: c, Eval: f.eval(c)})
 		if i > 0 { // the problem is that of the first
 			if err := first.Check(c); err != nil {
 				return invalid{err}
@@ -98,18 +98,24 @@ func imageRewardJSON(text, judge string) (json.RawMessage, error) {
 
 func printDigitsTuning(s *shell, rows []experiment.DigitsTuneRow) error {
 	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "method\tnetwork\tn\tλ\tseed\tsteps\tl2\tfloor\tsecond judge\treward\ttarget's\tdistance\tfloor\tdiversity\tconfident\tseconds\t")
+	fmt.Fprintln(w, "method\tnetwork\tn\tλ\tseed\tsteps\tevaluations\tl2\tl2 floor\tsecond judge\treward\ttarget's\tdistance\tdistance floor\tdiversity\tconfident\tKL\t± SE\tseconds\t")
 	for _, r := range rows {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%g\t%d\t%d\t", r.Method, r.Network, r.N, r.Lambda, r.Seed, r.TuneSteps)
 		if r.Diverged {
-			fmt.Fprintf(w, "%s\t%s\t%d\t%g\t%d\t%d\tdiverged\t\t\t\t\t\t\t\t\t\t\n", r.Method, r.Network, r.N, r.Lambda, r.Seed, r.TuneSteps)
+			fmt.Fprintf(w, "diverged%s\n", strings.Repeat("\t", 13))
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%g\t%d\t%d\t%.4f\t%.4f\t%.4f\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t%.0f\t\n", r.Method, r.Network, r.N, r.Lambda, r.Seed, r.TuneSteps, r.L2, r.L2Floor, r.L2Second, r.Reward, r.RewardTarget, r.Distance, r.DistFloor, r.Diversity, r.Confident, r.Train)
+		kl, se := "", ""
+		if len(r.Looks) > 0 {
+			mean, of := tune.LateKL(r.Looks)
+			kl, se = fmt.Sprintf("%.2f", mean), fmt.Sprintf("%.2f", of)
+		}
+		fmt.Fprintf(w, "%.0f\t%.4f\t%.4f\t%.4f\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t%s\t%s\t%.0f\t\n", r.TuneNFE, r.L2, r.L2Floor, r.L2Second, r.Reward, r.RewardTarget, r.Distance, r.DistFloor, r.Diversity, r.Confident, kl, se, r.Train)
 		if r.Stopped {
-			fmt.Fprintf(s.stderr, "λ = %g, seed %d: the KL budget ended the training after %d steps\n", r.Lambda, r.Seed, r.TuneSteps)
+			fmt.Fprintf(s.stderr, "%s of a %s, n = %d, λ = %g, seed %d: the KL budget ended the training after %d steps\n", r.Method, r.Network, r.N, r.Lambda, r.Seed, r.TuneSteps)
 		}
 		if r.Collapse != "" {
-			fmt.Fprintf(s.stderr, "λ = %g, seed %d: %s\n", r.Lambda, r.Seed, r.Collapse)
+			fmt.Fprintf(s.stderr, "%s of a %s, n = %d, λ = %g, seed %d: %s\n", r.Method, r.Network, r.N, r.Lambda, r.Seed, r.Collapse)
 		}
 	}
 	return w.Flush()

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/gomfm/gomfm/mfm/tune"
 )
 
 const smallMap = "../../data/weights/gmm-small"
@@ -58,6 +62,74 @@ func TestTuneGMM(t *testing.T) {
 	must(t, "tune", "distill", "--checkpoint", filepath.Dir(runs[0]), "--base", smallMap, "--out", distilled, "--samples", "512", "--sampler-steps", "8", "--steps", "3", "--batch", "32", "--set", "map.network.width=8", "--json")
 	if rows := decode[[]experiment.PosteriorRow](t, must(t, "eval", "gmm", "--checkpoint", distilled, "--times", "0.5", "--contexts", "2", "--samples", "64", "--json")); len(rows) != 1 || !(rows[0].SW2 > 0) {
 		t.Errorf("the distilled map is judged as %+v", rows)
+	}
+}
+
+// tunedDigits tunes the map of run, which has no mixture, to bright images by the classifier that judged has trained in dir.
+func tunedDigits(t *testing.T, run, dir string) {
+	needLoops(t)
+	judge, out := filepath.Join(dir, "judge"), filepath.Join(dir, "tuned")
+	args := []string{"tune", "digits", "--checkpoint", run, "--judge", judge, "--second", judge, "--data", dir, "--reward", "class:1", "--network", "copy", "--method", "mfm-ft-gf,reward-weighted", "--steps", "2", "--batch", "4",
+		"--samples", "24", "--sampler-steps", "2", "--set", "budget.every=1", "--set", "budget.paths.paths=4", "--set", "budget.paths.steps=12", "--out", out}
+	rows := decode[[]experiment.DigitsTuneRow](t, must(t, append(slices.Clone(args), "--json")...))
+	if len(rows) != 2 || rows[0].Method != "mfm-ft-gf" || rows[1].Method != "reward-weighted" || rows[0].NFE != 2 || rows[0].TuneSteps != 2 || rows[0].TuneNFE != 2*4*8 || len(rows[1].Looks) != 2 || len(rows[0].Classes) != 10 || !(rows[0].SpreadTarget > 0) {
+		for i := range rows {
+			rows[i].Images = nil
+		}
+		t.Fatalf("rows %+v", rows)
+	}
+	table := must(t, args...) // of what is there
+	if strings.Count(table, "\n") != 3 || !strings.Contains(table, "distance floor") || !strings.Contains(table, "reward-weighted") {
+		t.Errorf("table %q", table)
+	}
+	other := filepath.Join(dir, "refused")
+	for want, more := range map[string][]string{
+		"--judge":               {"--judge", ""},
+		"--second":              {"--second", ""},
+		"class:K":               {"--reward", "class:bright"},
+		"steps = 0":             {"--sampler-steps", "0"},
+		"samples = 1":           {"--samples", "1"},
+		"adapter is of points":  {"--network", "adapter"},
+		"mixture as its prior":  {"--network", "copy,tilted-copy"},
+		"tilted with method":    {"--set", "tilted=true"},
+		"of 40 samples":         {"--lambda", "1,1e6"},
+		"use at least 2":        {"--method", "plug-in-mfm-gf", "--n", "1"},
+		"images have no value":  {"--method", "plug-in-exact"},
+		"lambda \"much\"":       {"--lambda", "much"},
+		"shard \"2/2\"":         {"--shard", "2/2"},
+		"method \"luck\" is un": {"--method", "luck"},
+	} {
+		code, _, stderr := invoke(t.Context(), append(append(slices.Clone(args), "--out", other), more...)...)
+		if code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit code %d, %q; want 2 and %q", more, code, stderr, want)
+		}
+	}
+	if files, _ := filepath.Glob(filepath.Join(other, "*")); len(files) > 0 {
+		t.Errorf("what was refused has left %v", files)
+	}
+}
+
+// The table of tuned digits has as many cells under its header for a training that diverged as for another, and says which was stopped.
+func TestPrintDigitsTuning(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	row := experiment.DigitsTuneRow{Network: "copy", Lambda: 1, TuneSteps: 1000, TuneNFE: 512000, Looks: []tune.Look{{Step: 500, KL: 2, KLSE: 0.3}, {Step: 1000, KL: 3, KLSE: 0.4}}, Stopped: true, Collapse: "they gather"}
+	row.Method, row.N, row.L2 = "mfm-ft", 2, 0.1234
+	failed := experiment.DigitsTuneRow{Network: "low-rank", Lambda: 5}
+	failed.Method, failed.Diverged = "adjoint", true
+	if err := printDigitsTuning(&shell{stdout: &stdout, stderr: &stderr}, []experiment.DigitsTuneRow{row, failed}); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(stdout.String(), "\n"), "\n")
+	if len(lines) != 3 || len(lines[0]) == 0 || utf8.RuneCountInString(lines[1]) != utf8.RuneCountInString(lines[0]) || utf8.RuneCountInString(lines[2]) != utf8.RuneCountInString(lines[0]) {
+		t.Errorf("table\n%s: its lines are not of one length", stdout.String())
+	}
+	for _, want := range []string{"512000", "0.1234", "2.50", "0.25", "diverged", "l2 floor", "distance floor"} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("table\n%s: lacks %s", stdout.String(), want)
+		}
+	}
+	if !strings.Contains(stderr.String(), "mfm-ft of a copy, n = 2, λ = 1, seed 0: the KL budget ended") || !strings.Contains(stderr.String(), "they gather") {
+		t.Errorf("told besides: %q", stderr.String())
 	}
 }
 
