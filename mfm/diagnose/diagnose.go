@@ -118,7 +118,7 @@ func (r Row) worst() (value, s, u float64) {
 
 // Finding is something that is wrong.
 type Finding struct {
-	// Name is not finite, collapse, overspread, mean, drift, consistency, steering or tuning.
+	// Name is not finite, collapse, overspread, mean, drift, consistency, steering, unseen tuning, tuning or overshoot.
 	Name string `json:"name"`
 	// What was seen, and what to Try.
 	What string `json:"what"`
@@ -339,13 +339,16 @@ func (r *Report) AddSteering(s steer.Series, t steer.Thresholds, n int) {
 	}
 }
 
-// AddTuning adds what looks at a drift that was tuned show, whose target has the given spread, 0 where that is not known; see [tune.Collapse].
-func (r *Report) AddTuning(looks []tune.Look, target float64) {
+// AddTuning adds what looks at a drift that was tuned show beside what is known of its target; see [tune.Collapse] and [tune.Overshoot].
+func (r *Report) AddTuning(looks []tune.Look, target tune.Target) {
 	if len(looks) < tune.FewestLooks {
 		r.Findings = append(r.Findings, Finding{"unseen tuning", fmt.Sprintf("the drift was looked at %d times while it was tuned, which is too little to tell of a collapse", len(looks)), "tune with looks in shorter turns (budget.every)"})
 	}
 	if text := tune.Collapse(looks, target); text != "" {
 		r.Findings = append(r.Findings, Finding{"tuning", text, "go back to the last checkpoint before the spread fell"})
+	}
+	if text := tune.Overshoot(looks, target); text != "" {
+		r.Findings = append(r.Findings, Finding{"overshoot", text, "go back to the last checkpoint before the divergence passed that of the tilted law"})
 	}
 }
 

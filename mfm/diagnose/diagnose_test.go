@@ -126,18 +126,18 @@ func TestExact(t *testing.T) {
 func TestAdded(t *testing.T) {
 	r := &diagnose.Report{}
 	r.AddSteering(steer.Series{Times: []float64{0, 0.5}, Ratio: []float64{1, 2}, Effective: []float64{4, 4}}, steer.DefaultThresholds(), 8)
-	r.AddTuning([]tune.Look{{Spread: 1}, {Spread: 1}, {Spread: 0.9}}, 1)
+	r.AddTuning([]tune.Look{{Spread: 1}, {Spread: 1}, {Spread: 0.9}}, tune.Target{Spread: 1, KL: 2})
 	if len(r.Findings) > 0 {
 		t.Errorf("healthy runs have findings:\n%s", r.Text())
 	}
 	r.AddSteering(steer.Series{Times: []float64{0, 0.5}, Ratio: []float64{1, 200}, Effective: []float64{4, 4}}, steer.DefaultThresholds(), 8)
-	r.AddTuning([]tune.Look{{Spread: 1}, {Spread: 0.5}, {Spread: 0.1}}, 1)
+	r.AddTuning([]tune.Look{{Spread: 1}, {Spread: 0.5, KL: 9}, {Spread: 0.1, KL: 9}}, tune.Target{Spread: 1, KL: 2})
 	few := &diagnose.Report{}
-	few.AddTuning([]tune.Look{{Spread: 0.1}}, 1)
-	if !few.Has("unseen tuning") || few.Has("tuning") {
+	few.AddTuning([]tune.Look{{Spread: 0.1, KL: 9}}, tune.Target{Spread: 1, KL: 2})
+	if !few.Has("unseen tuning") || few.Has("tuning") || few.Has("overshoot") {
 		t.Errorf("a tuning that was looked at once makes this:\n%s", few.Text())
 	}
-	if !r.Has("steering") || !r.Has("tuning") || strings.Count(r.Text(), "Try this: ") != 2 {
+	if !r.Has("steering") || !r.Has("tuning") || !r.Has("overshoot") || strings.Count(r.Text(), "Try this: ") != 3 {
 		t.Errorf("an explosion and a collapse make this:\n%s", r.Text())
 	}
 }

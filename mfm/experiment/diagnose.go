@@ -72,7 +72,7 @@ func DiagnoseGMM(ctx context.Context, b compute.Backend, dir string, o DiagnoseO
 		if err != nil {
 			return nil, err
 		}
-		report.AddTuning(tuned.Looks, t.Target.Spread())
+		report.AddTuning(tuned.Looks, t.Known())
 	}
 	return report, nil
 }
@@ -134,11 +134,11 @@ func DiagnoseDigits(ctx context.Context, b compute.Backend, dir string, train, h
 	if err := readLooks(o.Tuned, &looks); err != nil {
 		return nil, err
 	}
-	spread, err := s.targetSpread(made.Tune.Lambda)
+	target, err := s.target(made.Tune.Lambda)
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", o.Tuned, err)
 	}
-	report.AddTuning(looks, spread)
+	report.AddTuning(looks, target)
 	return report, nil
 }
 

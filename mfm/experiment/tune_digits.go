@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"time"
 
 	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+	"gonum.org/v1/gonum/floats"
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
@@ -174,7 +176,9 @@ type DigitsTuneRow struct {
 	Diversity    float64     `json:"diversity"`
 	Looks        []tune.Look `json:"looks"`
 	SpreadTarget float64     `json:"spread_target,omitempty"` // of the training images with the target's weights, as the looks' spread
+	KLTarget     float64     `json:"kl_target,omitempty"`     // divergence of the same images from all alike, in nats, as the looks'
 	Collapse     string      `json:"collapse,omitempty"`      // what [tune.Collapse] says of these
+	Overshoot    string      `json:"overshoot,omitempty"`     // and [tune.Overshoot]
 	Stopped      bool        `json:"stopped,omitempty"`
 	Train        float64     `json:"train_seconds"`
 }
@@ -231,11 +235,11 @@ func (t *DigitsTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneR
 		return DigitsTuneRow{}, err
 	}
 	config := t.Config.Tune
-	spread, err := t.targetSpread(config.Lambda)
+	target, err := t.target(config.Lambda)
 	if err != nil {
 		return DigitsTuneRow{}, err
 	}
-	row := DigitsTuneRow{Network: t.Config.Network, Lambda: config.Lambda, TuneSteps: r.Steps, Looks: r.Looks, SpreadTarget: spread, Collapse: tune.Collapse(r.Looks, spread), Stopped: r.Stopped, Train: r.Seconds}
+	row := DigitsTuneRow{Network: t.Config.Network, Lambda: config.Lambda, TuneSteps: r.Steps, Looks: r.Looks, SpreadTarget: target.Spread, KLTarget: target.KL, Collapse: tune.Collapse(r.Looks, target), Overshoot: tune.Overshoot(r.Looks, target), Stopped: r.Stopped, Train: r.Seconds}
 	row.DigitsSteeringRow = DigitsSteeringRow{Method: t.Config.Method, Dynamics: "ode", N: t.Config.N, NFE: float64(c.Steps), Seed: config.Seed, RunSettings: RunSettings{Samples: c.Samples, Steps: c.Steps, Device: deviceOf(b)}}
 	method, err := t.Config.TuneMethod()
 	if err != nil {
@@ -266,17 +270,24 @@ func (t *DigitsTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneR
 	return row, err
 }
 
-// targetSpread returns the spread of the training images with the target's weights.
-func (s *DigitsSteering) targetSpread(lambda float64) (float64, error) {
+// target returns what is known of the tilted law by the training images with its weights: their spread, and their divergence from all alike, Σ w log(n w). Of the copies that are tuned the slack is 5: those that
+// come near it are up to three times as far from the base on the looks' grid.
+func (s *DigitsSteering) target(lambda float64) (tune.Target, error) {
 	weights, err := s.weights(lambda)
 	if err != nil {
-		return 0, err
+		return tune.Target{}, err
 	}
 	moments, err := metric.NewMoments(mfm.Rows(s.Digits.Data.Float32(), s.Digits.Data.Dim()), weights)
 	if err != nil {
-		return 0, fmt.Errorf("spread of the target: %w", err)
+		return tune.Target{}, fmt.Errorf("spread of the target: %w", err)
 	}
-	return moments.Spread(), nil
+	kl, mean := 0.0, floats.Sum(weights)/float64(len(weights))
+	for _, w := range weights {
+		if w > 0 {
+			kl += w / mean * math.Log(w/mean) / float64(len(weights))
+		}
+	}
+	return tune.Target{Spread: moments.Spread(), KL: kl, Slack: 5}, nil
 }
 
 // withinClasses returns the diversity of samples, flat, whose target has the given shares of the classes; see [DigitsTuneRow].

@@ -72,8 +72,8 @@ func TestWithinClasses(t *testing.T) {
 	}
 }
 
-// The target's spread is that of the images, each as often as its weight says; with too few of them it is an error.
-func TestTargetSpread(t *testing.T) {
+// The target's spread is that of the images, each as often as its weight says, and its divergence that of those weights; with too few of them it is an error.
+func TestTargetOfImages(t *testing.T) {
 	images := shades()
 	rewards := make([]float64, images.N)
 	s := &DigitsSteering{Digits: &Digits{Data: images}, rewards: rewards}
@@ -82,11 +82,12 @@ func TestTargetSpread(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := s.targetSpread(1)
+	got, err := s.target(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	near(t, "spread of all images", got, want, 1e-9)
+	near(t, "spread of all images", got.Spread, want, 1e-9)
+	near(t, "their divergence from themselves", got.KL, 0, 1e-12)
 	var bright [][]float64
 	for i := range rewards {
 		if rewards[i] = -1000; i%2 == 1 {
@@ -96,14 +97,15 @@ func TestTargetSpread(t *testing.T) {
 	if want, err = metric.Spread(bright); err != nil {
 		t.Fatal(err)
 	}
-	if got, err = s.targetSpread(1); err != nil {
+	if got, err = s.target(1); err != nil {
 		t.Fatal(err)
 	}
-	near(t, "spread of bright images", got, want*math.Sqrt(23./24*48/47), 1e-9) // corrected as a mean over 48
+	near(t, "divergence of half of the images from all", got.KL, math.Ln2, 1e-9)
+	near(t, "spread of bright images", got.Spread, want*math.Sqrt(23./24*48/47), 1e-9) // corrected as a mean over 48
 	for i := range rewards {
 		rewards[i] = float64(-100 * i)
 	}
-	if _, err := s.targetSpread(1); err == nil || !strings.Contains(err.Error(), "too few") {
+	if _, err := s.target(1); err == nil || !strings.Contains(err.Error(), "too few") {
 		t.Errorf("a target of one image: error %v", err)
 	}
 }

@@ -48,6 +48,7 @@ type TuneRow struct {
 	Seconds    float64     `json:"seconds"` // of training, compiling included
 	Stopped    bool        `json:"stopped,omitempty"`
 	Collapsed  bool        `json:"collapsed,omitempty"` // see [tune.Collapse]
+	Overshot   bool        `json:"overshot,omitempty"`  // see [tune.Overshoot]
 	Diverged   string      `json:"diverged,omitempty"`  // why there is nothing to judge
 }
 
@@ -82,7 +83,7 @@ func (t *GMMTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneResu
 	row.Reward, _ = paths.Reward()
 	row.RewardBest = t.bestReward(rng)
 	row.KLBest = config.Lambda*row.RewardBest - t.LogZ
-	row.Collapsed = tune.Collapse(r.Looks, t.Target.Spread()) != ""
+	row.Collapsed, row.Overshot = tune.Collapse(r.Looks, t.Known()) != "", tune.Overshoot(r.Looks, t.Known()) != ""
 	dim := t.Base.Config.Mixture.Dim()
 	ode, err := t.odeSamples(ctx, b, r, c)
 	if err != nil {
@@ -160,6 +161,11 @@ func (t *GMMTuning) odeSamples(ctx context.Context, b compute.Backend, r *TuneRe
 	}
 	defer sampler.Finalize()
 	return sampler.Unconditional(ctx, c.Seed, c.Samples, nil)
+}
+
+// Known returns what the monitors of a tuning are to know of the tilted law: its spread, and its divergence from the base's law, for which the mean reward is taken over 131,072 samples.
+func (t *GMMTuning) Known() tune.Target {
+	return tune.Target{Spread: t.Target.Spread(), KL: t.Config.Tune.Lambda*t.bestReward(rand.New(rand.NewPCG(1, 51))) - t.LogZ}
 }
 
 // bestReward returns the mean reward over samples of the target.

@@ -1,6 +1,7 @@
 package tune
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -169,13 +170,41 @@ func LateKL(looks []Look) (mean, se float64) {
 	return mean / n, se / n
 }
 
-// FewestLooks is how many looks [Collapse] needs to say anything, the last one and one before it.
+// FewestLooks is how many looks [Collapse] and [Overshoot] need to say anything, the last one and one before it.
 const FewestLooks = 2
 
-// Collapse says in words whether what was seen of a drift while it was tuned looks like a collapse: the spread of its samples is below three quarters of the target's, and λ r has not fallen. target is the spread of the tilted law,
-// as of samples of the data weighted by e^{λ r}; where that is not known, 0, half of the widest spread that was seen takes its place, and a target that is truly so narrow looks like a collapse. It is empty where there is none, or too
-// little was seen.
-func Collapse(looks []Look, target float64) string {
+// Target is what is known of the tilted law that a drift is tuned to; 0 where something is not.
+type Target struct {
+	Spread float64 // root mean square deviation of its samples, per element, as of samples of the data weighted by e^{λ r}
+	KL     float64 // its divergence from the base's law, E*[λ r] - log Z, in nats, which the optimal drift's paths have, too
+	// Slack is how many times KL a drift may be away from the base before [Overshoot] speaks; 0 is 1.25. A correction that does not vanish at t = 1 needs more: the looks' grid, on which its divergence is taken, says little of it there.
+	Slack float64
+}
+
+// Overshoot says in words whether a drift went past its target: in more than half of the looks from half of the training on its divergence from the base is beyond its error, thrice the standard one, above Slack times the target's. So it
+// tells of a drift that is driven to where the reward is largest, or anywhere else, though its samples' spread may be kept. It is empty where there is none, where the target's divergence is not known, or too little was seen; see [FewestLooks].
+func Overshoot(looks []Look, target Target) string {
+	if len(looks) < FewestLooks || !(target.KL > 0) {
+		return ""
+	}
+	late, beyond, last := 0, 0, Look{}
+	for _, l := range looks {
+		if 2*l.Step < looks[len(looks)-1].Step {
+			continue
+		}
+		if late++; l.KL-3*l.KLSE > cmp.Or(target.Slack, 1.25)*target.KL {
+			beyond, last = beyond+1, l
+		}
+	}
+	if 2*beyond <= late {
+		return ""
+	}
+	return fmt.Sprintf("the drift's divergence from the base is %.3g ± %.2g nats at step %d, that of the tilted law %.3g: it went past its target; use more draws, an estimate with less bias, a smaller rate or a KL budget", last.KL, last.KLSE, last.Step, target.KL)
+}
+
+// Collapse says in words whether what was seen of a drift while it was tuned looks like a collapse: the spread of its samples is below three quarters of the target's, and λ r has not fallen. Where the
+// target's spread is not known, half of the widest spread that was seen takes its place, and a target that is truly so narrow looks like a collapse. It is empty where there is none, or too little was seen.
+func Collapse(looks []Look, target Target) string {
 	if len(looks) < FewestLooks {
 		return ""
 	}
@@ -191,9 +220,9 @@ func Collapse(looks []Look, target float64) string {
 	}
 	const advice = "they gather where the reward is largest; use a smaller λ, a KL budget, or fewer steps"
 	switch {
-	case target > 0 && last.Spread < 0.75*target:
-		return fmt.Sprintf("the samples' spread is %.3g at step %d, that of the target %.3g, while the reward went from %.3g to %.3g: %s", last.Spread, last.Step, target, first.Reward, last.Reward, advice)
-	case target <= 0 && last.Spread < 0.5*widest.Spread:
+	case target.Spread > 0 && last.Spread < 0.75*target.Spread:
+		return fmt.Sprintf("the samples' spread is %.3g at step %d, that of the target %.3g, while the reward went from %.3g to %.3g: %s", last.Spread, last.Step, target.Spread, first.Reward, last.Reward, advice)
+	case target.Spread <= 0 && last.Spread < 0.5*widest.Spread:
 		return fmt.Sprintf("the samples' spread fell from %.3g at step %d to %.3g at step %d while the reward went from %.3g to %.3g: %s",
 			widest.Spread, widest.Step, last.Spread, last.Step, first.Reward, last.Reward, advice)
 	}

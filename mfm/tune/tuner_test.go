@@ -519,7 +519,35 @@ func TestCollapse(t *testing.T) {
 		"a quarter": {looks([]float64{2, 1.8, 0.7, 0.4}, []float64{-3, -1, -0.2, -0.1}), 0.54, true},
 		"at once":   {looks([]float64{0.4, 0.4, 0.4, 0.4}, []float64{-0.1, -0.1, -0.1, -0.1}), 2, true},
 	} {
-		if text := tune.Collapse(c.looks, c.target); (text != "") != c.collapse {
+		if text := tune.Collapse(c.looks, tune.Target{Spread: c.target}); (text != "") != c.collapse {
+			t.Errorf("%s: %q", name, text)
+		}
+	}
+}
+
+// A drift that is farther from the base than the tilted law, and more than by error or slack, is told of, and no other one.
+func TestOvershoot(t *testing.T) {
+	looks := func(se float64, kl ...float64) (out []tune.Look) {
+		for i, v := range kl {
+			out = append(out, tune.Look{Step: int64(i + 1), KL: v, KLSE: se})
+		}
+		return out
+	}
+	for name, c := range map[string]struct {
+		looks  []tune.Look
+		target tune.Target
+		told   bool
+	}{
+		"far":       {looks(0.1, 1, 2.5, 2.9, 3), tune.Target{KL: 2}, true},
+		"near":      {looks(0.1, 1, 2, 2.4, 2.5), tune.Target{KL: 2}, false},
+		"slack":     {looks(0.1, 1, 5, 5, 5), tune.Target{KL: 2, Slack: 3}, false},
+		"too far":   {looks(0.1, 1, 7, 7, 7), tune.Target{KL: 2, Slack: 3}, true},
+		"early":     {looks(0.1, 90, 2, 2, 2), tune.Target{KL: 2}, false},
+		"uncertain": {looks(0.5, 1, 2.5, 2.9, 3), tune.Target{KL: 2}, false},
+		"unknown":   {looks(0.1, 1, 5, 7, 7), tune.Target{}, false},
+		"too few":   {looks(0.1, 70), tune.Target{KL: 2}, false},
+	} {
+		if text := tune.Overshoot(c.looks, c.target); (text != "") != c.told {
 			t.Errorf("%s: %q", name, text)
 		}
 	}
