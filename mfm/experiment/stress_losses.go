@@ -108,7 +108,7 @@ func (l LossBudget) Validate() error {
 	return nil
 }
 
-// Grid returns the cells of a budget, with as many steps as rates, steps a second, allow each loss. See [LossBench.Rates] and [LossBench.Problem].
+// Grid returns the cells of a budget, with as many steps as rates, steps a second, allow each loss; of digits also a single step, which is the map as it was before. See [LossBench.Rates] and [LossBench.Problem].
 func (l LossBudget) Grid(rates map[string]float64, problem string) ([]LossCell, error) {
 	var cells []LossCell
 	for _, c := range l.cells() {
@@ -126,6 +126,12 @@ func (l LossBudget) Grid(rates map[string]float64, problem string) ([]LossCell, 
 		for seed := range l.Seeds {
 			c.Seed = int64(seed)
 			cells = append(cells, c)
+		}
+		if c.Family == nil && c.Variant == (Variant{mfm.Semigroup, mfm.Teacher}) {
+			for seed := range l.Seeds {
+				c.Steps, c.Seed = 1, int64(seed)
+				cells = append(cells, c)
+			}
 		}
 	}
 	return cells, nil

@@ -142,7 +142,7 @@ func TestLossBudget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := 2 * (7 + 6); len(cells) != want {
+	if want := 2 * (7 + 6 + 1); len(cells) != want {
 		t.Fatalf("%d cells, want %d", len(cells), want)
 	}
 	if c := cells[3]; c.Steps != 20 || c.Seed != 1 || c.Variant != experiment.Variants()[1] {
