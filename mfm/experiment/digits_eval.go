@@ -174,13 +174,20 @@ func (e *Digits) Classes(ctx context.Context, sampler *mfm.Sampler, judge, noise
 // Contexts returns x_t for the first n images, drawn at equal distances through them, flat.
 func (e *Digits) Contexts(images *data.Images, t float64, n int, rng *rand.Rand) []float32 {
 	alpha, beta, _, _ := e.Map.Interpolant.At(t)
+	x := spaced(images, n)
+	for i, p := range x {
+		x[i] = float32(alpha*rng.NormFloat64() + beta*float64(p))
+	}
+	return x
+}
+
+// spaced returns n images, drawn at equal distances through them, flat.
+func spaced(images *data.Images, n int) []float32 {
 	size, pixels := images.Dim(), images.Float32()
 	x := make([]float32, 0, n*size)
 	for i := range n {
 		from := i * images.N / n * size
-		for _, p := range pixels[from : from+size] {
-			x = append(x, float32(alpha*rng.NormFloat64()+beta*float64(p)))
-		}
+		x = append(x, pixels[from:from+size]...)
 	}
 	return x
 }

@@ -127,6 +127,7 @@ func (c *GMMConfig) SetLoss(loss mfm.Consistency, distillation mfm.Distillation)
 	setLoss(&c.Train, loss, distillation)
 }
 
+// setLoss is SetLoss for any training, whose number of steps it reads.
 func setLoss(c *mfm.TrainConfig, loss mfm.Consistency, distillation mfm.Distillation) {
 	l, d := &c.Loss, mfm.DefaultLoss()
 	l.Consistency, l.Distillation = loss, distillation

@@ -120,6 +120,9 @@ func (c BaseCell) Validate() error {
 	if c.Samples < 2 || c.SamplerSteps < 3 || c.Draws < 1 || c.TuneDraws < 1 || c.ValueDraws < 1 || c.TuneSteps < 1 {
 		return fmt.Errorf("%d samples in %d steps, %d, %d and %d draws, %d steps of tuning: want at least 2, 3, 1, 1, 1 and 1", c.Samples, c.SamplerSteps, c.Draws, c.TuneDraws, c.ValueDraws, c.TuneSteps)
 	}
+	if err := c.tuneConfig().Validate(); err != nil {
+		return err
+	}
 	_, err := c.Perturbation.law(c.Size)
 	return err
 }
@@ -316,12 +319,17 @@ func (c BaseCell) steering(ctx context.Context, b compute.Backend, e *GMM, store
 	return nil
 }
 
-// tuning fills in Tuning.
-func (c BaseCell) tuning(ctx context.Context, b compute.Backend, e *GMM, store *model.Store, row *BaseRow) error {
+// tuneConfig returns the configuration of the tuning, which is looked at once.
+func (c BaseCell) tuneConfig() TuneConfig {
 	config := DefaultTuneConfig()
 	config.Method, config.N, config.Tune.Steps, config.Tune.Seed = c.TuneMethod, c.TuneDraws, c.TuneSteps, c.Seed
 	config.Budget.Every = c.TuneSteps
-	t, err := newGMMTuning(e, store, PaperReward(), config)
+	return config
+}
+
+// tuning fills in Tuning.
+func (c BaseCell) tuning(ctx context.Context, b compute.Backend, e *GMM, store *model.Store, row *BaseRow) error {
+	t, err := newGMMTuning(e, store, PaperReward(), c.tuneConfig())
 	if err != nil {
 		return err
 	}

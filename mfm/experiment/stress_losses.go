@@ -108,7 +108,7 @@ func (l LossBudget) Validate() error {
 	return nil
 }
 
-// Grid returns the cells of a budget, with as many steps as rates, steps a second, allow each loss; of digits also a single step, which is the map as it was before. See [LossBench.Rates] and [LossBench.Problem].
+// Grid returns the cells of a budget, with as many steps as rates, steps a second, allow each loss; of digits also a single step, which leaves the map nearly as it was. See [LossBench.Rates] and [LossBench.Problem].
 func (l LossBudget) Grid(rates map[string]float64, problem string) ([]LossCell, error) {
 	var cells []LossCell
 	for _, c := range l.cells() {
@@ -140,12 +140,12 @@ func (l LossBudget) Grid(rates map[string]float64, problem string) ([]LossCell, 
 // cells returns one of each loss on each law, without steps.
 func (l LossBudget) cells() []LossCell {
 	var cells []LossCell
+	if l.Mixture == 0 {
+		l.Families = nil
+	}
 	eval := EvaluateConfig{Times: []float64{0.05, 0.2, 0.4, 0.6, 0.8, 0.95}, Contexts: 6, Samples: 4096, Projections: 128, Seed: 123}
 	for i := range l.Families {
 		for _, v := range Variants() {
-			if l.Mixture == 0 {
-				continue
-			}
 			cells = append(cells, LossCell{Edition: Edition{edition}, Family: &l.Families[i], Variant: v, Width: 128, Depth: 4, Eval: eval})
 		}
 	}
@@ -343,14 +343,7 @@ func (l *LossBench) distances(samples []float32, row *LossRow) error {
 	if row.Distance, err = metric.Frechet(own, held); err != nil {
 		return err
 	}
-	// As many training images, at equal distances through them.
-	size, n, pixels := l.Images.Dim(), min(len(probabilities), l.Images.N), l.Images.Float32()
-	some := make([]float32, 0, n*size)
-	for i := range n {
-		from := i * l.Images.N / n * size
-		some = append(some, pixels[from:from+size]...)
-	}
-	real, _, err := moments(some)
+	real, _, err := moments(spaced(l.Images, min(len(probabilities), l.Images.N)))
 	if err != nil {
 		return err
 	}

@@ -238,7 +238,7 @@ func TestBaseCell(t *testing.T) {
 	if row := run(experiment.Noised, 0.2, mfm.Teacher); math.Abs(row.Base-want) > 0.1*want {
 		t.Errorf("noise of size 0.2 is off by %.4f, want about %.4f", row.Base, want)
 	}
-	for _, c := range []experiment.BaseCell{{}, {Perturbation: "luck", Distillation: mfm.Self}, {Perturbation: experiment.Noised, Distillation: mfm.Self, Samples: 2, SamplerSteps: 3, Draws: 1, TuneDraws: 1, ValueDraws: 1, TuneSteps: 1}} {
+	for _, c := range []experiment.BaseCell{{}, {Perturbation: "luck", Distillation: mfm.Self}, {Perturbation: experiment.Noised, Distillation: mfm.Self, Samples: 2, SamplerSteps: 3, Draws: 1, TuneMethod: "mfm-ft", TuneDraws: 1, ValueDraws: 1, TuneSteps: 1}, {Perturbation: experiment.Shifted, Distillation: mfm.Self, Samples: 2, SamplerSteps: 3, Draws: 1, TuneMethod: "luck", TuneDraws: 1, ValueDraws: 1, TuneSteps: 1}} {
 		if err := c.Validate(); err == nil {
 			t.Errorf("%+v: no error", c)
 		}

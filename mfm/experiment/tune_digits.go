@@ -270,8 +270,8 @@ func (t *DigitsTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneR
 	return row, err
 }
 
-// target returns what is known of the tilted law by the training images with its weights: their spread, and their divergence from all alike, Σ w log(n w). Of the copies that are tuned the slack is 5: those that
-// come near it are up to three times as far from the base on the looks' grid.
+// target returns what is known of the tilted law by the training images with its weights: their spread, and their divergence from all alike, Σ w log(n w). The slack is 5, for copies: those that
+// come near the target are up to three times as far from the base on the looks' grid.
 func (s *DigitsSteering) target(lambda float64) (tune.Target, error) {
 	weights, err := s.weights(lambda)
 	if err != nil {

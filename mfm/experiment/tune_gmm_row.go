@@ -83,7 +83,8 @@ func (t *GMMTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneResu
 	row.Reward, _ = paths.Reward()
 	row.RewardBest = t.bestReward(rng)
 	row.KLBest = config.Lambda*row.RewardBest - t.LogZ
-	row.Collapsed, row.Overshot = tune.Collapse(r.Looks, t.Known()) != "", tune.Overshoot(r.Looks, t.Known()) != ""
+	known := tune.Target{Spread: t.Target.Spread(), KL: row.KLBest}
+	row.Collapsed, row.Overshot = tune.Collapse(r.Looks, known) != "", tune.Overshoot(r.Looks, known) != ""
 	dim := t.Base.Config.Mixture.Dim()
 	ode, err := t.odeSamples(ctx, b, r, c)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/gomlx/gomlx/core/tensors"
 
@@ -158,16 +159,19 @@ func (t *Tuner) Look(ctx context.Context, c PathConfig, seed int64) (Look, error
 
 // LateKL returns the mean divergence over the looks from half of the training on, that is of half of the last one's step, in nats, and its standard error, by those of the looks, whose noise is each its own. Without looks both are 0.
 func LateKL(looks []Look) (mean, se float64) {
-	n := 0.0
-	for _, l := range looks {
-		if 2*l.Step >= looks[len(looks)-1].Step {
-			mean, se, n = mean+l.KL, math.Hypot(se, l.KLSE), n+1
-		}
-	}
-	if n == 0 {
+	if len(looks) == 0 {
 		return 0, 0
 	}
-	return mean / n, se / n
+	looks = late(looks)
+	for _, l := range looks {
+		mean, se = mean+l.KL, math.Hypot(se, l.KLSE)
+	}
+	return mean / float64(len(looks)), se / float64(len(looks))
+}
+
+// late returns the looks from half of the last one's step on.
+func late(looks []Look) []Look {
+	return looks[slices.IndexFunc(looks, func(l Look) bool { return 2*l.Step >= looks[len(looks)-1].Step }):]
 }
 
 // FewestLooks is how many looks [Collapse] and [Overshoot] need to say anything, the last one and one before it.
@@ -187,16 +191,14 @@ func Overshoot(looks []Look, target Target) string {
 	if len(looks) < FewestLooks || !(target.KL > 0) {
 		return ""
 	}
-	late, beyond, last := 0, 0, Look{}
+	looks = late(looks)
+	beyond, last := 0, Look{}
 	for _, l := range looks {
-		if 2*l.Step < looks[len(looks)-1].Step {
-			continue
-		}
-		if late++; l.KL-3*l.KLSE > cmp.Or(target.Slack, 1.25)*target.KL {
+		if l.KL-3*l.KLSE > cmp.Or(target.Slack, 1.25)*target.KL {
 			beyond, last = beyond+1, l
 		}
 	}
-	if 2*beyond <= late {
+	if 2*beyond <= len(looks) {
 		return ""
 	}
 	return fmt.Sprintf("the drift's divergence from the base is %.3g ± %.2g nats at step %d, that of the tilted law %.3g: it went past its target; use more draws, an estimate with less bias, a smaller rate or a KL budget", last.KL, last.KLSE, last.Step, target.KL)

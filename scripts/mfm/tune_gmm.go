@@ -74,9 +74,6 @@ func printTuning(s *shell, rows []experiment.TuneRow) error {
 	fmt.Fprintln(w, "method\tnetwork\tn\tλ\tseed\tODE: sw2\tfloor\tSDE: sw2\tdrift error\tbase's\treward\tbest\tKL\tbest\tseconds\t")
 	for _, r := range rows {
 		if r.Diverged != "" {
-			if r.Overshot {
-				fmt.Fprintf(s.stderr, "%s, n = %d, λ = %g, seed %d: the drift went past its target: its KL is %.3g nats, the optimum's %.3g\n", r.Method, r.N, r.Lambda, r.Seed, r.KL, r.KLBest)
-			}
 			fmt.Fprintf(w, "%s\t%s\t%d\t%g\t%d\tdiverged\t\t\t\t\t\t\t\t\t\t\n", r.Method, r.Network, r.N, r.Lambda, r.Seed)
 			fmt.Fprintf(s.stderr, "%s, n = %d, λ = %g, seed %d: %s\n", r.Method, r.N, r.Lambda, r.Seed, r.Diverged)
 			continue
