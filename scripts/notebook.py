@@ -162,7 +162,7 @@ def execute(file, preset, html, timeout):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("notebooks", nargs="+", help="names of files in notebooks/")
-    parser.add_argument("--preset", choices=["quick", "full"], default="quick")
+    parser.add_argument("--preset", choices=["quick", "full", "paper"], default="quick")
     parser.add_argument("--html", type=pathlib.Path, help="the folder to write NAME.html to")
     parser.add_argument("--timeout", type=float, help="seconds that one cell may take")
     parser.add_argument("--report", type=pathlib.Path, help="the file to write the last line to, instead of printing it")

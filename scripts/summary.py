@@ -17,6 +17,7 @@ SHOWN = {  # the stored numbers that a notebook shows in its quick preset
     "05_mnist_steering": ["mnist_steering.json", "mnist_best_of.json", "mnist_gradients.json"],
     "06_finetuning_gmm": ["finetuning_gmm.json", "finetuning_distilled.json"],
     "07_finetuning_variance": ["finetuning_variance.json"],
+    "08_finetuning_mnist": ["finetuning_mnist.json"],
 }
 KEYS = ("seed", "t", "step", "steps", "n")  # numbers that say which measurement it is, not what was measured
 HIDDEN = ("cell", "images")  # texts that nobody reads
@@ -93,7 +94,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=pathlib.Path, help="where the notebooks wrote to")
     parser.add_argument("notebooks", nargs="+", help="their names")
-    parser.add_argument("--preset", choices=["quick", "full"], default="quick")
+    parser.add_argument("--preset", choices=["quick", "full", "paper"], default="quick")
     parser.add_argument("--newer", type=pathlib.Path, help="a file made before the run: what is older was not measured by it")
     args = parser.parse_args()
     began = args.newer.stat().st_mtime if args.newer else 0

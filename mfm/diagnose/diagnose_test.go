@@ -126,15 +126,19 @@ func TestExact(t *testing.T) {
 func TestAdded(t *testing.T) {
 	r := &diagnose.Report{}
 	r.AddSteering(steer.Series{Times: []float64{0, 0.5}, Ratio: []float64{1, 2}, Effective: []float64{4, 4}}, steer.DefaultThresholds(), 8)
-	r.AddTuning([]tune.Look{{Spread: 1}, {Spread: 1}, {Spread: 0.9}}, tune.Target{Spread: 1, KL: 2})
+	r.AddTuning([]tune.Look{{Spread: 1}, {Spread: 1, KL: 2}, {Spread: 0.9, KL: 2}}, tune.Target{Spread: 1, KL: 2})
 	if len(r.Findings) > 0 {
 		t.Errorf("healthy runs have findings:\n%s", r.Text())
 	}
 	r.AddSteering(steer.Series{Times: []float64{0, 0.5}, Ratio: []float64{1, 200}, Effective: []float64{4, 4}}, steer.DefaultThresholds(), 8)
 	r.AddTuning([]tune.Look{{Spread: 1}, {Spread: 0.5, KL: 9}, {Spread: 0.1, KL: 9}}, tune.Target{Spread: 1, KL: 2})
+	slow := &diagnose.Report{}
+	if slow.AddTuning([]tune.Look{{Spread: 1}, {Spread: 1, KL: 0.3}, {Spread: 1, KL: 0.4}}, tune.Target{Spread: 1, KL: 2}); !slow.Has("behind") || len(slow.Findings) != 1 {
+		t.Errorf("a tuning that has hardly begun makes this:\n%s", slow.Text())
+	}
 	few := &diagnose.Report{}
 	few.AddTuning([]tune.Look{{Spread: 0.1, KL: 9}}, tune.Target{Spread: 1, KL: 2})
-	if !few.Has("unseen tuning") || few.Has("tuning") || few.Has("overshoot") {
+	if !few.Has("unseen tuning") || len(few.Findings) != 1 {
 		t.Errorf("a tuning that was looked at once makes this:\n%s", few.Text())
 	}
 	if !r.Has("steering") || !r.Has("tuning") || !r.Has("overshoot") || strings.Count(r.Text(), "Try this: ") != 3 {

@@ -29,6 +29,38 @@ type DiagnoseOptions struct {
 	Tuned string
 }
 
+// Diagnose looks at the map of the run in dir, of a mixture or of images, which are those that the run names, as [DiagnoseGMM] or [DiagnoseDigits] does. Options without times have the defaults of the run's kind,
+// [diagnose.DefaultConfig] or [DigitsDiagnosis].
+func Diagnose(ctx context.Context, b compute.Backend, dir string, o DiagnoseOptions) (*diagnose.Report, error) {
+	manifest, err := readManifest(dir, KindGMM, KindDistilledGMM, KindDigits)
+	if err != nil {
+		return nil, err
+	}
+	images := manifest.Kind == KindDigits
+	switch {
+	case len(o.Times) > 0:
+	case images:
+		o.Config = DigitsDiagnosis()
+	default:
+		o.Config = diagnose.DefaultConfig()
+	}
+	if !images {
+		return DiagnoseGMM(ctx, b, dir, o)
+	}
+	train, heldOut, err := RunImages(dir)
+	if err != nil {
+		return nil, err
+	}
+	return DiagnoseDigits(ctx, b, dir, train, heldOut, o)
+}
+
+// DigitsDiagnosis is the default of a look at a map of images, whose network is large: 8 contexts with 16 draws each, in 8 steps of the ODE, and residuals on a grid of 4.
+func DigitsDiagnosis() diagnose.Config {
+	c := diagnose.DefaultConfig()
+	c.Contexts, c.Draws, c.Steps, c.Grid = 8, 16, 8, 4
+	return c
+}
+
 // DiagnoseGMM looks at the map of the run in dir, beside the drift and the posteriors of its mixture.
 func DiagnoseGMM(ctx context.Context, b compute.Backend, dir string, o DiagnoseOptions) (*diagnose.Report, error) {
 	if err := o.Config.Validate(); err != nil {
@@ -84,7 +116,7 @@ func lookedAt(steps, samples int) SteerCell {
 	return c
 }
 
-// DiagnoseDigits looks at the map of the run in dir, on the first of the held-out images.
+// DiagnoseDigits looks at the map of the run in dir, on the first of the held-out images. There is no drift beside it: that of the training images as points, which it learned from, is none that it should have.
 func DiagnoseDigits(ctx context.Context, b compute.Backend, dir string, train, heldOut *data.Images, o DiagnoseOptions) (*diagnose.Report, error) {
 	if err := o.Config.Validate(); err != nil {
 		return nil, err

@@ -66,6 +66,7 @@ type RunOptions struct {
 	Now     func() time.Time        // nil: time.Now
 
 	claimed func(dir string) error // called once the folder is this run's
+	resumed func() error           // called once the newest checkpoint is restored; its error ends the run before its first step
 }
 
 // Run trains, with everything in one folder: configuration, log, checkpoints, and at the end the averaged weights. It goes on where an interrupted run
@@ -109,6 +110,9 @@ func Run(ctx context.Context, t *mfm.Trainer, kind string, config any, o RunOpti
 		log.cut(t.Done() + 1)
 		if o.Sink != nil && t.Done() < total {
 			o.Sink.Update(progress.Report{Step: t.Done(), Total: total})
+		}
+		if o.resumed != nil {
+			return o.resumed()
 		}
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/ml/model"
 
+	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/steer"
@@ -34,6 +35,9 @@ type SteerCell struct {
 	Antithetic  bool `json:"antithetic,omitempty"`
 	LeaveOneOut bool `json:"leave_one_out,omitempty"`
 	Shared      bool `json:"shared,omitempty"`
+	// Posterior and PosteriorSteps say how a map draws the posterior samples of an estimate: map, in one step where nothing else is said, or ode, in Heun's steps of its diagonal, as many as PosteriorSteps.
+	Posterior      mfm.Method `json:"posterior,omitempty"`
+	PosteriorSteps int        `json:"posterior_steps,omitempty"`
 	// Resampling and Threshold of a filter, see [steer.SMC]: systematic and 0.5 where they are not set.
 	Resampling steer.Resampling `json:"resampling,omitempty"`
 	Threshold  *float64         `json:"threshold,omitempty"`
@@ -78,13 +82,26 @@ func (c SteerCell) settings(b compute.Backend) RunSettings {
 		}
 	}
 	for name, v := range value(c) {
-		if slices.Contains([]string{"antithetic", "leave_one_out", "shared", "resampling", "threshold"}, name) || name == "baseline" && v != string(steer.MeanBaseline) {
+		if slices.Contains([]string{"antithetic", "leave_one_out", "shared", "posterior", "posterior_steps", "resampling", "threshold"}, name) || name == "baseline" && v != string(steer.MeanBaseline) {
 			unusual = append(unusual, fmt.Sprintf("%s=%v", name, v))
 		}
 	}
 	slices.Sort(unusual)
 	out.Unusual = strings.Join(unusual, " ")
 	return out
+}
+
+// drawModel returns the model of a map whose posterior samples are drawn as the cell says; usual is that of one step.
+func (c SteerCell) drawModel(usual steer.Model, m *mfm.Map, scope *model.Scope) (steer.Model, error) {
+	if c.Posterior == "" && c.PosteriorSteps == 0 {
+		return usual, nil
+	}
+	if m == nil {
+		return steer.Model{}, fmt.Errorf("posterior samples by %q in %d steps: those of a mixture come from its closed form, give the checkpoint of a map", c.Posterior, c.PosteriorSteps)
+	}
+	draws := mfm.DefaultSamplerConfig()
+	draws.Method, draws.Steps = cmp.Or(c.Posterior, mfm.MapMethod), cmp.Or(c.PosteriorSteps, 1)
+	return steer.FromMap(m, scope, draws)
 }
 
 // SteerMethod returns the method that a cell names. exact is the oracle's value, nil where there is none.

@@ -163,7 +163,15 @@ func (s *DigitsSteering) Check(c SteerCell) error {
 	if _, err := s.weights(c.Config.Lambda); err != nil {
 		return err
 	}
+	if _, err := s.drawModel(c); err != nil {
+		return fmt.Errorf("method %s: %w", c.Method, err)
+	}
 	return c.check(nil)
+}
+
+// drawModel is [SteerCell.drawModel] of the map.
+func (s *DigitsSteering) drawModel(c SteerCell) (steer.Model, error) {
+	return c.drawModel(s.Model, s.Digits.Map, s.Store.Scope(mfm.WeightsScope))
 }
 
 // Run draws a cell's images and judges them.
@@ -206,7 +214,11 @@ func lost(values []float32, size int) int {
 
 // Draw returns a cell's images, flat, those with weights drawn again by weight, and what the run says of itself.
 func (s *DigitsSteering) Draw(ctx context.Context, b compute.Backend, c SteerCell) ([]float32, *steer.Result, error) {
-	got, err := drawCell(ctx, b, s.Store, s.Model, s.Reward, s.Digits.Shape(), c, nil)
+	m, err := s.drawModel(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	got, err := drawCell(ctx, b, s.Store, m, s.Reward, s.Digits.Shape(), c, nil)
 	if err != nil {
 		return nil, nil, err
 	}

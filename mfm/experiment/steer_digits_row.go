@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/reward"
@@ -37,6 +38,20 @@ type DigitsSteeringRow struct {
 	Warnings     []string  `json:"warnings,omitempty"`
 	// Images are the first samples of seed 0, at most 20, side by side: a PNG.
 	Images []byte `json:"images,omitempty"`
+}
+
+// L2SE returns the standard error of L2 that the scatter of as many independent samples makes, to first order: with d the classes' shares p less the target's, √((Σ_k p_k d_k² - (Σ_k p_k d_k)²)/n)/|d|. It is NaN of a filter, whose
+// particles share ancestors.
+func (r DigitsSteeringRow) L2SE() float64 {
+	if strings.HasPrefix(r.Method, "smc-") {
+		return math.NaN()
+	}
+	var first, second float64
+	for k, p := range r.Classes {
+		d := p - r.Target[k]
+		first, second = first+p*d, second+p*d*d
+	}
+	return math.Sqrt(max(second-first*first, 0)/float64(r.Samples)) / r.L2
 }
 
 // shownImages is how many samples a row keeps.

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"image/png"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/stat"
 
 	"github.com/gomfm/gomfm/mfm/experiment"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
@@ -214,5 +218,35 @@ func TestDigitsSteering(t *testing.T) {
 		if _, err := experiment.NewDigitsSteering(b, broken, blots(1)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want an error with %q, got %v", want, err)
 		}
+	}
+}
+
+// The standard error of L2 is what histograms of independent samples scatter by.
+func TestL2SE(t *testing.T) {
+	const n, repeats = 1000, 4000
+	shares, target := []float64{0.5, 0.3, 0.2}, []float64{0.2, 0.3, 0.5}
+	row := func(p []float64) experiment.DigitsSteeringRow {
+		r := experiment.DigitsSteeringRow{Method: "mfm-g", Classes: p, Target: target, L2: floats.Distance(p, target, 2)}
+		r.Samples = n
+		return r
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	l2 := make([]float64, repeats)
+	for i := range l2 {
+		counts := make([]float64, 3)
+		for range n {
+			u, k := rng.Float64(), 0
+			for ; k < 2 && u >= shares[k]; k++ {
+				u -= shares[k]
+			}
+			counts[k] += 1.0 / n
+		}
+		l2[i] = row(counts).L2
+	}
+	if want, got := stat.StdDev(l2, nil), row(shares).L2SE(); math.Abs(got/want-1) > 0.05 {
+		t.Errorf("standard error %.5f, that of %d histograms is %.5f", got, repeats, want)
+	}
+	if r := (experiment.DigitsSteeringRow{Method: "smc-dps"}); !math.IsNaN(r.L2SE()) {
+		t.Error("a filter's particles have one")
 	}
 }

@@ -54,6 +54,7 @@ type Steering struct {
 	Problem string
 
 	model  string                 // of the rows
+	mapped *mfm.Map               // nil: a mixture itself
 	linear *reward.LinearGaussian // the reward, where it is one
 	pool   *rewardedPool          // otherwise; made when it is needed
 }
@@ -98,7 +99,7 @@ func (s *Steering) open(dir string, r any) (err error) {
 		if err != nil {
 			return err
 		}
-		config, s.Law, s.Store = &e.Config, e.Config.Mixture, store
+		config, s.Law, s.Store, s.mapped = &e.Config, e.Config.Mixture, store, e.Map
 		if s.Model, err = steer.FromMap(e.Map, store.Scope(mfm.WeightsScope), mfm.DefaultSamplerConfig()); err != nil {
 			return err
 		}
@@ -118,6 +119,9 @@ func (s *Steering) Check(c SteerCell) error {
 	}
 	if s.Model.Detached && (c.Antithetic || c.Shared) {
 		return fmt.Errorf("method %s: antithetic or shared draws are functions of the noise, and a mixture's come from its closed form: give the checkpoint of a map, or take independent draws", c.Method)
+	}
+	if _, err := c.drawModel(s.Model, s.mapped, s.Store.Scope(mfm.WeightsScope)); err != nil {
+		return fmt.Errorf("method %s: %w", c.Method, err)
 	}
 	if s.linear == nil {
 		return c.check(nil)
@@ -161,7 +165,11 @@ func (s *Steering) draw(ctx context.Context, b compute.Backend, c SteerCell, rng
 	if err != nil {
 		return nil, nil, err
 	}
-	got, err := drawCell(ctx, b, s.Store, s.Model, s.Reward, []int{s.Law.Dim()}, c, target.exact)
+	m, err := c.drawModel(s.Model, s.mapped, s.Store.Scope(mfm.WeightsScope))
+	if err != nil {
+		return nil, nil, err
+	}
+	got, err := drawCell(ctx, b, s.Store, m, s.Reward, []int{s.Law.Dim()}, c, target.exact)
 	if err != nil {
 		return nil, nil, err
 	}

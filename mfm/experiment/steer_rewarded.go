@@ -18,7 +18,7 @@ import (
 // rewardsOf returns r of samples, flat, each of the given shape: below reward.Least where one has no weight.
 func rewardsOf(b compute.Backend, store *model.Store, r reward.Reward, samples []float32, shape []int) ([]float64, error) {
 	exec, err := model.NewExec(b, store, func(_ *model.Scope, x *Node) *Node {
-		usable, _ := reward.Usable(r(x))
+		_, usable, _ := r.Weighed(nil, x)
 		return usable
 	})
 	if err != nil {

@@ -47,22 +47,22 @@ func (s *Steering) Values(b compute.Backend, t float64, ns []int, c ValueConfig)
 	if !(t >= 0 && t < 1) || c.States < 2 {
 		return nil, fmt.Errorf("values at t = %g of %d states: t must lie in [0, 1), and there must be at least 2 states", t, c.States)
 	}
-	target, logZ, err := s.closedForm(1)
+	target, _, err := s.closedForm(1)
 	if err != nil {
 		return nil, err
 	}
 	rng := rand.New(rand.NewPCG(c.Seed, 9))
 	alpha, beta, _, _ := s.Model.Interpolant.At(t)
-	var flat []float32
-	exact := make([]float64, c.States)
-	for i, x := range target.Sample(rng, c.States) {
+	states := target.Sample(rng, c.States)
+	for _, x := range states {
 		for j := range x {
 			x[j] = alpha*rng.NormFloat64() + beta*x[j]
-			flat = append(flat, float32(x[j]))
 		}
-		exact[i] = logZ + target.LogMarginal(s.Model.Interpolant, t, x) - s.Law.LogMarginal(s.Model.Interpolant, t, x)
 	}
-	states := tensors.FromFlatDataAndDimensions(flat, c.States, s.Law.Dim())
+	exact, err := s.exactValues(t, states)
+	if err != nil {
+		return nil, err
+	}
 	var rows []ValueRow
 	for _, n := range ns {
 		if n < 1 || c.Draws < 2*n {
@@ -87,8 +87,59 @@ func (s *Steering) Values(b compute.Backend, t float64, ns []int, c ValueConfig)
 	return rows, nil
 }
 
+// exactValues returns V_t of states, [n][dim], at time t.
+func (s *Steering) exactValues(t float64, states [][]float64) ([]float64, error) {
+	target, logZ, err := s.closedForm(1)
+	if err != nil {
+		return nil, err
+	}
+	exact := make([]float64, len(states))
+	for i, x := range states {
+		exact[i] = logZ + target.LogMarginal(s.Model.Interpolant, t, x) - s.Law.LogMarginal(s.Model.Interpolant, t, x)
+	}
+	return exact, nil
+}
+
+// ValueAt compares estimates of V_t from n draws each with the exact value at given states, [any][dim], at a time t in [0, 1): the exact value of each, the mean of its c.Draws/n estimates less that, and their standard deviation, in
+// nats. The reward must be linear-Gaussian, λ is 1; c.States is not read.
+func (s *Steering) ValueAt(b compute.Backend, t float64, states [][]float64, n int, c ValueConfig) (exact, bias, spread []float64, err error) {
+	switch c.States = len(states); {
+	case s.linear == nil:
+		return nil, nil, nil, fmt.Errorf("the value of this reward is no closed form to compare with")
+	case !(t >= 0 && t < 1) || len(states) == 0:
+		return nil, nil, nil, fmt.Errorf("values at t = %g of %d states: t must lie in [0, 1), and there must be a state", t, len(states))
+	case n < 1 || c.Draws < 2*n:
+		return nil, nil, nil, fmt.Errorf("values from n = %d of %d draws: want at least two estimates", n, c.Draws)
+	}
+	for _, x := range states {
+		if len(x) != s.Law.Dim() {
+			return nil, nil, nil, fmt.Errorf("values at a state of %d elements: the mixture has %d", len(x), s.Law.Dim())
+		}
+	}
+	if exact, err = s.exactValues(t, states); err != nil {
+		return nil, nil, nil, err
+	}
+	estimates, err := s.estimates(b, t, states, n, c)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	bias, spread = make([]float64, len(states)), make([]float64, len(states))
+	for i, v := range exact {
+		bias[i], spread[i] = stat.MeanStdDev(estimates[i], nil)
+		bias[i] -= v
+	}
+	return exact, bias, spread, nil
+}
+
 // estimates returns those of each state, [states][estimates].
-func (s *Steering) estimates(b compute.Backend, t float64, states *tensors.Tensor, n int, c ValueConfig) ([][]float64, error) {
+func (s *Steering) estimates(b compute.Backend, t float64, points [][]float64, n int, c ValueConfig) ([][]float64, error) {
+	var coordinates []float32
+	for _, x := range points {
+		for _, v := range x {
+			coordinates = append(coordinates, float32(v))
+		}
+	}
+	states := tensors.FromFlatDataAndDimensions(coordinates, c.States, s.Law.Dim())
 	const rows = 1 << 20 // posterior samples of a call
 	each := c.Draws / n
 	perCall := max(1, min(each, rows/(n*c.States)))

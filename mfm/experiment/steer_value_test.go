@@ -49,6 +49,19 @@ func TestValues(t *testing.T) {
 			t.Errorf("value %g, want %g", r.Value, value(sigma))
 		}
 	}
+	exact, bias, spread, err := s.ValueAt(b, 0, [][]float64{{-1, 2}, {3, 0}}, 8, experiment.ValueConfig{Draws: 1 << 16, Seed: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range exact {
+		want := -relative / 2 / 8
+		if se := spread[i] / math.Sqrt(1<<13); math.Abs(exact[i]-value(sigma)) > 1e-9 || math.Abs(bias[i]-want) > 4*se+2./64 || math.Abs(spread[i]/math.Sqrt(relative/8)-1) > 0.15 {
+			t.Errorf("state %d: value %g, bias %.5f ± %.5f, spread %.4f; want %g, %.5f, %.4f", i, exact[i], bias[i], se, spread[i], value(sigma), want, math.Sqrt(relative/8))
+		}
+	}
+	if _, _, _, err := s.ValueAt(b, 0, [][]float64{{1}}, 8, experiment.ValueConfig{Draws: 16}); err == nil {
+		t.Error("a state of one element: no error")
+	}
 	loo, err := s.Values(b, 0, []int{8}, experiment.ValueConfig{States: 16, Draws: 1 << 14, Seed: 1, LeaveOneOut: true})
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ const KindTunedDigits = "tuned-digits"
 // DefaultDigitsTuneConfig is MFM-FT without gradients, of a copy of the network on the tilted prior with two draws a state, 1,000 steps of 64 images of the target, more of them near noise; looked at on 64 paths of 30 steps. A classifier is nearly a step
 // function, of which gradients at single draws say little.
 //
-// Muon makes all steps of about one length, so that a batch of large weights counts no more than another. Like clipping this is a bias; it is small here, since states of the target and the tilted prior keep weights near one. The tilted prior
+// Muon makes all steps of about one length, so that a batch of large weights counts no more than another. Like clipping this is a bias, whose size on images is not known; states of the target and the tilted prior keep weights near one. The tilted prior
 // is near the target from the start, so steps are small; a plain copy needs larger ones, and more.
 func DefaultDigitsTuneConfig() TuneConfig {
 	c := DefaultTuneConfig()
@@ -179,6 +179,7 @@ type DigitsTuneRow struct {
 	KLTarget     float64     `json:"kl_target,omitempty"`     // divergence of the same images from all alike, in nats, as the looks'
 	Collapse     string      `json:"collapse,omitempty"`      // what [tune.Collapse] says of these
 	Overshoot    string      `json:"overshoot,omitempty"`     // and [tune.Overshoot]
+	Behind       string      `json:"behind,omitempty"`        // and [tune.Behind]
 	Stopped      bool        `json:"stopped,omitempty"`
 	Train        float64     `json:"train_seconds"`
 }
@@ -239,7 +240,7 @@ func (t *DigitsTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneR
 	if err != nil {
 		return DigitsTuneRow{}, err
 	}
-	row := DigitsTuneRow{Network: t.Config.Network, Lambda: config.Lambda, TuneSteps: r.Steps, Looks: r.Looks, SpreadTarget: target.Spread, KLTarget: target.KL, Collapse: tune.Collapse(r.Looks, target), Overshoot: tune.Overshoot(r.Looks, target), Stopped: r.Stopped, Train: r.Seconds}
+	row := DigitsTuneRow{Network: t.Config.Network, Lambda: config.Lambda, TuneSteps: r.Steps, Looks: r.Looks, SpreadTarget: target.Spread, KLTarget: target.KL, Collapse: tune.Collapse(r.Looks, target), Overshoot: tune.Overshoot(r.Looks, target), Behind: tune.Behind(r.Looks, target), Stopped: r.Stopped, Train: r.Seconds}
 	row.DigitsSteeringRow = DigitsSteeringRow{Method: t.Config.Method, Dynamics: "ode", N: t.Config.N, NFE: float64(c.Steps), Seed: config.Seed, RunSettings: RunSettings{Samples: c.Samples, Steps: c.Steps, Device: deviceOf(b)}}
 	method, err := t.Config.TuneMethod()
 	if err != nil {

@@ -49,6 +49,8 @@ type TuneRow struct {
 	Stopped    bool        `json:"stopped,omitempty"`
 	Collapsed  bool        `json:"collapsed,omitempty"` // see [tune.Collapse]
 	Overshot   bool        `json:"overshot,omitempty"`  // see [tune.Overshoot]
+	Behind     bool        `json:"behind,omitempty"`    // see [tune.Behind]
+	Looks      int         `json:"looks"`               // that these three judge by
 	Diverged   string      `json:"diverged,omitempty"`  // why there is nothing to judge
 }
 
@@ -84,7 +86,8 @@ func (t *GMMTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneResu
 	row.RewardBest = t.bestReward(rng)
 	row.KLBest = config.Lambda*row.RewardBest - t.LogZ
 	known := tune.Target{Spread: t.Target.Spread(), KL: row.KLBest}
-	row.Collapsed, row.Overshot = tune.Collapse(r.Looks, known) != "", tune.Overshoot(r.Looks, known) != ""
+	row.Looks = len(r.Looks)
+	row.Collapsed, row.Overshot, row.Behind = tune.Collapse(r.Looks, known) != "", tune.Overshoot(r.Looks, known) != "", tune.Behind(r.Looks, known) != ""
 	dim := t.Base.Config.Mixture.Dim()
 	ode, err := t.odeSamples(ctx, b, r, c)
 	if err != nil {

@@ -68,6 +68,12 @@ func (c TuneConfig) run(ctx context.Context, tuner *tune.Tuner, kind string, mad
 		}
 		return errors.Join(look(m), unwritten)
 	}
+	o.resumed = func() error { // where a run was killed between the checkpoint of its last step and its weights
+		if c.overspent(result.Looks) && result.Looks[len(result.Looks)-1].Step == tuner.Done() {
+			return tune.ErrBudget
+		}
+		return nil
+	}
 	began := time.Now()
 	err := Run(ctx, tuner.Trainer, kind, made, o)
 	result.Seconds, result.Steps = time.Since(began).Seconds(), tuner.Done()
@@ -96,9 +102,14 @@ func (c TuneConfig) run(ctx context.Context, tuner *tune.Tuner, kind string, mad
 	return result, result.restore(base, network, weights)
 }
 
+// overspent reports whether the last look is beyond a budget that ends the run.
+func (c TuneConfig) overspent(looks []tune.Look) bool {
+	return c.Budget.Stop && c.Budget.KL > 0 && len(looks) > 0 && looks[len(looks)-1].KL > c.Budget.KL
+}
+
 // spent reports whether the run in dir has come to its end because its budget was spent: it would otherwise go on from there, beyond the bound.
 func (c TuneConfig) spent(dir string, r *TuneResult) (bool, error) {
-	if !c.Budget.Stop || c.Budget.KL == 0 || len(r.Looks) == 0 || r.Looks[len(r.Looks)-1].KL <= c.Budget.KL {
+	if !c.overspent(r.Looks) {
 		return false, nil
 	}
 	_, err := os.Stat(filepath.Join(dir, weightsFile))

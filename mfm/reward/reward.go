@@ -5,6 +5,8 @@
 package reward
 
 import (
+	"slices"
+
 	. "github.com/gomlx/gomlx/core/graph"
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
@@ -35,8 +37,28 @@ const noWeight = -1e30
 // Least is below every reward that gives a sample weight, and above what [Usable] puts in the place of one that gives none.
 const Least = -1e29
 
+// Weighed builds λ r(x) for samples x, [n, ...], as it weighs them; lambda is a scalar of r's type, nil for 1. plain is r as it came, [n]. usable is λ r, [n], and -1e30, which is below [Least], for a sample that has no
+// weight: where r is -Inf, whatever the sign of λ, and where r or λ r is NaN or +Inf, of which bad tells, see [Usable]. No gradient comes through a sample without weight, even if that of r there is infinite or NaN.
+func (r Reward) Weighed(lambda, x *Node) (plain, usable, bad *Node) {
+	var weightless *Node // known once r is
+	x = IdentityWithCustomGradient(x, func(_, v *Node) *Node {
+		return Where(BroadcastToShape(weightless, v.Shape()), ZerosLike(v), v)
+	})
+	plain = r(x)
+	usable, bad = Usable(plain)
+	if lambda != nil {
+		scaled, over := Usable(Mul(lambda, usable))
+		none := LessThan(usable, Scalar(x.Graph(), usable.DType(), Least))
+		usable = Where(none, usable, scaled)
+		bad = Where(none, bad, over)
+	}
+	weightless = LessThan(usable, Scalar(x.Graph(), usable.DType(), Least))
+	weightless = Reshape(weightless, append([]int{x.Shape().Dim(0)}, slices.Repeat([]int{1}, x.Rank()-1)...)...)
+	return plain, usable, bad
+}
+
 // Usable returns r, [n], with -Inf, NaN and +Inf replaced by -1e30, which gives a sample no weight but keeps softmax and log-sum-exp finite, and 1 where r was NaN or +Inf, 0
-// elsewhere. No gradient comes through a replaced value.
+// elsewhere. Gradients of r that are infinite or NaN where it is replaced stay NaN: where gradients are taken use [Reward.Weighed].
 func Usable(r *Node) (usable, bad *Node) {
 	finite := IsFinite(r)
 	minusInf := LessThan(r, Scalar(r.Graph(), r.DType(), -3e38))

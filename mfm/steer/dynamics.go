@@ -51,6 +51,8 @@ type Config struct {
 	LambdaPower float64 `json:"lambda_power"`
 	// Noise is ς²/σ² of the SDE, 1 by default. 0 is the ODE.
 	Noise float64 `json:"noise"`
+	// NoiseSchedule is what Noise is multiplied by at a time in (0, 1), nil for 1 everywhere: any schedule of ς_t, each with the same marginals. It must be finite and not negative, and is not part of the JSON.
+	NoiseSchedule func(t float64) float64 `json:"-"`
 	// Cap bounds σ_t²/2 wherever it stands, 0 for none. It is a bias, which the paper's code has at 25: below t = 1/26, for the linear schedule, the steering is weaker than the value asks.
 	Cap float64 `json:"cap"`
 	// Renormalization of the steering, and the ratio that it takes.
@@ -90,6 +92,13 @@ func (c Config) Validate() error {
 	}{{"start", c.Start, 1e-6, 0.5}, {"lambda", c.Lambda, -1e6, 1e6}, {"lambda_power", c.LambdaPower, 0, 100}, {"noise", c.Noise, 0, 100}, {"cap", c.Cap, 0, math.MaxFloat64}, {"ratio", c.Ratio, 1e-6, 1e6}} {
 		if !(v.value >= v.from && v.value <= v.to) {
 			return fmt.Errorf("%s = %g: must lie in [%g, %g]", v.name, v.value, v.from, v.to)
+		}
+	}
+	if c.Dynamics == SDE && c.NoiseSchedule != nil {
+		for _, t := range c.Times()[1:c.Steps] {
+			if v := c.NoiseSchedule(t); !(v >= 0 && v <= math.MaxFloat64) {
+				return fmt.Errorf("noise schedule at t = %g is %g: must be finite and not negative", t, v)
+			}
 		}
 	}
 	return nil
@@ -135,6 +144,9 @@ func (c Config) steps(ip mfm.Interpolant) []step {
 			_, beta, _, dBeta := ip.At(t)
 			own := mfm.HalfSquaredNoise(ip, t)
 			noise := c.Noise * w
+			if c.NoiseSchedule != nil {
+				noise *= c.NoiseSchedule(t)
+			}
 			s.drift += h * noise / own
 			s.state = -h * noise / own * dBeta / beta
 			s.steer += h * noise

@@ -123,9 +123,7 @@ func rewardOf(p Problem, ledger *Ledger, samples *Node) (rewards, bad *Node) {
 // rewardsOf is rewardOf with r as it came, λ left out.
 func rewardsOf(p Problem, ledger *Ledger, samples *Node) (plain, rewards, bad *Node) {
 	ledger.Reward(samples.Shape().Dim(0), 0)
-	plain = p.Reward(samples)
-	rewards, bad = reward.Usable(Mul(p.Lambda, plain))
-	return plain, rewards, bad
+	return p.Reward.Weighed(p.Lambda, samples)
 }
 
 // summary fills in what the draws were like. rewards are [n, N], samples [n·N, ...].
@@ -159,10 +157,10 @@ func jackknifed(rewards *Node) *Node {
 		return batch.LogMeanExp(rewards)
 	}
 	// Σ_{j≠i} e^{r_j} = (1 - w_i) Σ_j e^{r_j}; 1 - w_i is held off zero where one draw has all the weight.
+	// V_{-i} - V = log((1 - w_i) N/(N-1)): N V is not formed, beside which float32 would lose the difference.
 	others := MaxScalar(OneMinus(weights(rewards)), leastWeight)
-	whole := batch.LogMeanExp(rewards)
-	without := AddScalar(Add(InsertAxes(whole, -1), Log(others)), logRatio(n))
-	return Sub(MulScalar(whole, float64(n)), MulScalar(ReduceMean(without, 1), float64(n-1)))
+	shift := ReduceMean(AddScalar(Log(others), logRatio(n)), 1)
+	return Sub(batch.LogMeanExp(rewards), MulScalar(shift, float64(n-1)))
 }
 
 // leastWeight bounds the weight that is left when one draw is left out, which float32 does not resolve below.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gomlx/compute/dtypes"
@@ -116,6 +117,34 @@ func TestJackknife(t *testing.T) {
 	}
 }
 
+// Rewards may be of any size: what the jackknife takes off is formed without multiples of the value, of which float32 would keep nothing.
+func TestJackknifeOfLargeRewards(t *testing.T) {
+	const n, offset = 512, -1 << 20 // a power of two, which float32 adds to halves without rounding
+	rewards, exact := make([]float32, n), make([]float64, n)
+	total := 0.0
+	for i := range rewards {
+		exact[i] = float64(i%16) / 2
+		rewards[i] = float32(exact[i] + offset)
+		total += math.Exp(exact[i])
+	}
+	plain := math.Log(total / n)
+	want := n * plain
+	for _, r := range exact {
+		want -= (n - 1.0) / n * math.Log((total-math.Exp(r))/(n-1))
+	}
+	exec, err := NewExec(backendtest.New(t), func(r *Node) *Node { return jackknifed(r) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Call1([][]float32{rewards})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := float64(tensors.MustCopyFlatData[float32](out)[0]) - offset; math.Abs(got-want) > 0.07 { // float32's spacing there is 1/16
+		t.Errorf("jackknifed value %g beyond the offset, want %g", got, want)
+	}
+}
+
 // The table of steps has the schedule of λ and the cap in it, and a steering term gets the length that its renormalization says.
 func TestSteps(t *testing.T) {
 	c := DefaultConfig()
@@ -164,6 +193,24 @@ func TestWarnings(t *testing.T) {
 	s.Bad[1] = 1
 	if w := s.Warnings(DefaultThresholds(), 8); len(w) != 3 {
 		t.Errorf("%q, want three", w)
+	}
+	healthy := Series{
+		Times: []float64{0, 0.1, 0.3, 0.6, 0.9}, Ratio: []float64{1, 1, 1, 1, 1}, Effective: []float64{3, 3, 3, 3, 3}, Spread: []float64{2, 2, 1, 0.3, 0.01},
+		Reward: []float64{-50, -30, -31, -5, -1}, Bad: make([]float64, 5), Particles: []float64{0, 0.5, 0.4, 0.5, 0.9},
+	}
+	if w := healthy.Warnings(DefaultThresholds(), 8); len(w) != 0 {
+		t.Errorf("a run in order is warned of: %q", w)
+	}
+	for want, sick := range map[string]func(s *Series){
+		"a state's draws spread by less than 0.02 of what they did at first at 1 of 5 steps, first at t = 0.3 (0.03)": func(s *Series) { s.Spread = []float64{2, 2, 0.03, 0.01, 0.01} },
+		"the draws' mean reward is more than 3 nats below what it was at 1 of 5 steps, first at t = 0.6 (-40)":        func(s *Series) { s.Reward = []float64{-50, -30, -31, -40, -35} },
+		"less than 0.05 of the particles carry the weight at 1 of 5 steps, first at t = 0.3 (0.01)":                   func(s *Series) { s.Particles = []float64{0, 0.5, 0.01, 0.5, 0.9} },
+	} {
+		s := healthy
+		sick(&s)
+		if w := s.Warnings(DefaultThresholds(), 8); len(w) != 1 || !strings.HasPrefix(w[0], want+": ") {
+			t.Errorf("%q, want one that begins with %q", w, want)
+		}
 	}
 }
 

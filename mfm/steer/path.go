@@ -17,6 +17,7 @@ const (
 	rewardColumn           // of its draws
 	valueColumn            // the estimate of V
 	badColumn              // rewards that were no numbers, a particle
+	particlesColumn        // effective sample size of a filter's set, as a share
 	columns
 )
 
@@ -122,7 +123,7 @@ func (c Config) move(p Problem, e Estimator, s state, r []*Node) (move, figures 
 func (e Estimate) row(base, steering *Node) *Node {
 	rms := func(x *Node) *Node { return Sqrt(ReduceAllMean(Square(x))) }
 	values := make([]*Node, columns)
-	for i, v := range []*Node{effectiveColumn: e.Effective, spreadColumn: e.Spread, rewardColumn: e.Reward, valueColumn: e.Value, badColumn: e.Bad} {
+	for i, v := range []*Node{effectiveColumn: e.Effective, spreadColumn: e.Spread, rewardColumn: e.Reward, valueColumn: e.Value, badColumn: e.Bad, particlesColumn: nil} {
 		values[i] = ScalarZero(base.Graph(), base.DType())
 		if v != nil {
 			values[i] = ReduceAllMean(v)

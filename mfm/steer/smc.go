@@ -152,6 +152,9 @@ func (m SMC) step(p Problem, s smcState, i *Node, r []*Node) smcState {
 	dot := func(a, b *Node) *Node { return ReduceSum(Reshape(Mul(a, b), n, -1), 1) }
 	s.logW = Sub(s.logW, Div(Add(MulScalar(dot(delta, delta), 0.5), Mul(sigma, dot(delta, xi))), Square(sigma)))
 	s.x = Add(Add(s.x, Add(Mul(r[2], b), Mul(r[3], s.x))), Add(delta, Mul(r[5], xi)))
+	share := make([]float64, columns)
+	share[particlesColumn] = 1 / float64(n)
+	figures = Add(figures, Mul(ConstAsDType(figures.Graph(), figures.DType(), share), ConvertDType(size, figures.DType())))
 	s.series = batch.SetRow(s.series, OnePlus(i), figures)
 	return s
 }

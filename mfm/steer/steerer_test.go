@@ -50,8 +50,10 @@ func TestExactSteeringReachesTheTarget(t *testing.T) {
 	heun.Solver = mfm.Heun
 	quiet := config(steer.SDE, 400)
 	quiet.Noise = 0.3
+	fading := config(steer.SDE, 400)
+	fading.NoiseSchedule = func(t float64) float64 { return 2 * (1 - t) }
 	for _, ip := range []mfm.Interpolant{mfm.Linear{}, mfm.Trigonometric{}, mfm.VariancePreserving{}} {
-		for name, c := range map[string]steer.Config{"ODE": config(steer.ODE, 400), "SDE": config(steer.SDE, 800), "Heun": heun, "less noise": quiet} {
+		for name, c := range map[string]steer.Config{"ODE": config(steer.ODE, 400), "SDE": config(steer.SDE, 800), "Heun": heun, "less noise": quiet, "fading noise": fading} {
 			s := newSteerer(t, steer.FromMixture(law, ip), r.Reward(), steer.Guided{Config: c, Estimator: exact(t, law, ip, r)})
 			got := sample(t, s, 1, n)
 			d, err := metric.SlicedW2(mfm.Rows(got.Samples, 2), target.Sample(rand.New(rand.NewPCG(5, 5)), n), projections)
@@ -181,19 +183,32 @@ func TestSteererIsReproducible(t *testing.T) {
 // A reward that is no number at some samples is reported, and gives the others their weight.
 func TestBadRewards(t *testing.T) {
 	law, ip := gmm.Paper(), mfm.Linear{}
-	holes := func(x *Node) *Node { return Log(Slice(x, AxisRange(), AxisElem(0))) } // NaN to the left
+	// NaN to the left; at 0, where rectified draws stand, its derivative is infinite too.
+	holes := func(x *Node) *Node {
+		first := Slice(x, AxisRange(), AxisElem(0))
+		return Add(Log(first), Log(MaxScalar(first, 0)))
+	}
 	first := func(x *Node) *Node { return Reshape(holes(x), -1) }
-	m := steer.Guided{Config: config(steer.ODE, steps(t, 30)), Estimator: steer.MFMGF{Draws: steer.Draws{N: 8}, Baseline: steer.MeanBaseline}}
-	got := sample(t, newSteerer(t, steer.FromMixture(law, ip), reward.Reward(first), m), 1, 200)
-	for i, v := range got.Samples {
-		if math.IsNaN(float64(v)) {
-			t.Fatalf("sample %d is NaN", i/2)
+	_, flow := gaussian(t, ip)
+	for _, c := range []struct {
+		e steer.Estimator
+		m steer.Model
+	}{
+		{steer.MFMGF{Draws: steer.Draws{N: 8}, Baseline: steer.MeanBaseline}, steer.FromMixture(law, ip)},
+		{steer.MFMG{Draws: steer.Draws{N: 8}}, flow},
+		{steer.DPS{}, steer.FromMixture(law, ip)},
+	} {
+		got := sample(t, newSteerer(t, c.m, reward.Reward(first), steer.Guided{Config: config(steer.ODE, steps(t, 30)), Estimator: c.e}), 1, 200)
+		for i, v := range got.Samples {
+			if math.IsNaN(float64(v)) {
+				t.Fatalf("%v: sample %d is NaN", c.e, i/2)
+			}
 		}
-	}
-	if slices.Max(got.Series.Bad) <= 0 {
-		t.Error("no bad reward is reported")
-	}
-	if w := got.Series.Warnings(steer.DefaultThresholds(), 8); !slices.ContainsFunc(w, func(s string) bool { return len(s) > 0 && s[:7] == "rewards" }) {
-		t.Errorf("warnings %q do not tell of them", w)
+		if slices.Max(got.Series.Bad) <= 0 {
+			t.Errorf("%v: no bad reward is reported", c.e)
+		}
+		if w := got.Series.Warnings(steer.DefaultThresholds(), 8); !slices.ContainsFunc(w, func(s string) bool { return len(s) > 0 && s[:7] == "rewards" }) {
+			t.Errorf("%v: warnings %q do not tell of them", c.e, w)
+		}
 	}
 }

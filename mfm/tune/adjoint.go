@@ -5,7 +5,6 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
-	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -32,7 +31,7 @@ func (AdjointMatching) Validate() error { return nil }
 func (AdjointMatching) Regress(p Problem, _ *mfm.RNG, s States) Regressand {
 	paths := s.Paths
 	end := Identity(StopGradient(paths.End))
-	r, _ := reward.Usable(Mul(p.Lambda, p.Reward(end)))
+	_, r, _ := p.Reward.Weighed(p.Lambda, end)
 	a := Gradient(ReduceAllSum(r), end)[0]
 	steps := len(paths.Times) - 1
 	table := make([][]float64, steps)

@@ -174,7 +174,7 @@ func late(looks []Look) []Look {
 	return looks[slices.IndexFunc(looks, func(l Look) bool { return 2*l.Step >= looks[len(looks)-1].Step }):]
 }
 
-// FewestLooks is how many looks [Collapse] and [Overshoot] need to say anything, the last one and one before it.
+// FewestLooks is how many looks [Collapse], [Overshoot] and [Behind] need to say anything, the last one and one before it.
 const FewestLooks = 2
 
 // Target is what is known of the tilted law that a drift is tuned to; 0 where something is not.
@@ -202,6 +202,18 @@ func Overshoot(looks []Look, target Target) string {
 		return ""
 	}
 	return fmt.Sprintf("the drift's divergence from the base is %.3g ± %.2g nats at step %d, that of the tilted law %.3g: it went past its target; use more draws, an estimate with less bias, a smaller rate or a KL budget", last.KL, last.KLSE, last.Step, target.KL)
+}
+
+// Behind says in words whether a drift has not come to its target: its divergence from the base, the mean of the looks from half of the training on ([LateKL]), is with thrice its standard error below half of the target's. So it tells of a
+// training that is too short, or has too few draws with a weight to learn from, and of one that a KL budget holds back. It is empty where there is none, where the target's divergence is not known, or too little was seen; see [FewestLooks].
+func Behind(looks []Look, target Target) string {
+	if len(looks) < FewestLooks || !(target.KL > 0) {
+		return ""
+	}
+	if mean, se := LateKL(looks); mean+3*se < target.KL/2 {
+		return fmt.Sprintf("the drift's divergence from the base is %.3g ± %.2g nats, that of the tilted law %.3g: it has not come to its target; use more steps, more draws, states that have a weight, or a λ that grows", mean, se, target.KL)
+	}
+	return ""
 }
 
 // Collapse says in words whether what was seen of a drift while it was tuned looks like a collapse: the spread of its samples is below three quarters of the target's, and λ r has not fallen. Where the

@@ -95,7 +95,7 @@ func newPathDrawer(b compute.Backend, store *model.Store, base steer.Model, tune
 			share := Div(Square(MulScalar(row[1], 2)), MulScalar(Square(Where(noisy, row[4], OnesLike(row[4]))), 2))
 			return Mul(Where(noisy, share, ZerosLike(share)), square)
 		})
-		usable, _ := reward.Usable(r(paths.End))
+		_, usable, _ := r.Weighed(nil, paths.End)
 		return []*Node{paths.End, usable, kl}
 	})
 	if err != nil {

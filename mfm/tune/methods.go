@@ -8,7 +8,6 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
-	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -188,7 +187,7 @@ func (RewardWeighted) Validate() error { return nil }
 
 // Regress builds the regressand; see [Method].
 func (RewardWeighted) Regress(p Problem, _ *mfm.RNG, s States) Regressand {
-	r, _ := reward.Usable(Mul(p.Lambda, p.Reward(s.Data)))
+	_, r, _ := p.Reward.Weighed(p.Lambda, s.Data)
 	r = StopGradient(r)
 	w := Exp(Sub(r, p.offset(r)))
 	v := Sub(s.Velocity, s.Base)

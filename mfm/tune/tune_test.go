@@ -6,9 +6,11 @@ import (
 	"testing"
 
 	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
+	"gonum.org/v1/gonum/stat"
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
@@ -68,14 +70,19 @@ func points(law, target *gmm.Mixture, ip mfm.Interpolant, logZ float64, times []
 
 func residuals(t testing.TB, m steer.Model, r reward.Reward, lambda float64, method tune.Method, points []tune.Point, draws int) []tune.Residual {
 	t.Helper()
-	got, err := tune.Residuals(t.Context(), backendtest.New(t), model.NewStore(), m, r, lambda, tune.Noise{Start: 0.01}, method, points, draws, 3)
+	return residualsOf(t, m, r, lambda, tune.Noise{Start: 0.01}, method, points, draws)
+}
+
+func residualsOf(t testing.TB, m steer.Model, r reward.Reward, lambda float64, noise tune.Noise, method tune.Method, points []tune.Point, draws int) []tune.Residual {
+	t.Helper()
+	got, err := tune.Residuals(t.Context(), backendtest.New(t), model.NewStore(), m, r, lambda, noise, method, points, draws, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return got
 }
 
-// One draw is enough: at b* the condition of MFM-FT holds in the mean, whatever N, λ and the offset, and so does that of reward-weighted regression. Those with a ratio do not hold.
+// One draw is enough: at b* the condition of MFM-FT holds in the mean, whatever N and λ, and so does that of reward-weighted regression. Those with a ratio do not hold.
 func TestConditionsAtTheOptimum(t *testing.T) {
 	r := measured(0.8)
 	draws := 1 << 17
@@ -137,6 +144,117 @@ func TestConditionsAtTheOptimum(t *testing.T) {
 				{tune.PlugIn{Estimator: exact}, true},
 			}
 		})
+	}
+}
+
+// The offset is any number that does not depend on the draws: it scales the condition and moves nothing.
+func TestOffsetMovesNothing(t *testing.T) {
+	law, m := gaussian(t, mfm.Linear{})
+	r := measured(0.8)
+	target, logZ := tilt(t, law, r, 1)
+	for _, shift := range []float64{-3, 2} {
+		ps := points(law, target, mfm.Linear{}, logZ, []float64{0.05, 0.4, 0.9}, 2)
+		for i := range ps {
+			ps[i].Value += shift
+		}
+		for _, method := range []tune.Method{tune.MetaTuning{Draws: steer.Draws{N: 1}}, tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true}} {
+			for i, res := range residuals(t, m, r.Reward(), 1, method, ps, 1<<16) {
+				if _, z := res.Bias(); z > 5 {
+					t.Errorf("%+v, offset %g from the value, t = %g: the residual is %.1f standard errors from zero", method, shift, ps[i].T, z)
+				}
+			}
+		}
+	}
+}
+
+// With a constant σ²/2 the fixed point is b + (σ²/2) ∇V, and no longer b*.
+func TestConstantNoise(t *testing.T) {
+	ip := mfm.Linear{}
+	law, m := gaussian(t, ip)
+	r := measured(0.8)
+	target, logZ := tilt(t, law, r, 1)
+	const half = 1.7
+	doob := points(law, target, ip, logZ, []float64{0.1, 0.4, 0.8}, 2)
+	constant := make([]tune.Point, len(doob))
+	for i, p := range doob {
+		constant[i] = p
+		constant[i].Correction = nil
+		for _, d := range p.Correction {
+			constant[i].Correction = append(constant[i].Correction, d*half/mfm.HalfSquaredNoise(ip, p.T))
+		}
+	}
+	exact := steer.FromTilt(law, target, logZ, ip)
+	for _, method := range []tune.Method{tune.MetaTuning{Draws: steer.Draws{N: 1}}, tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true}, tune.PlugIn{Estimator: exact}} {
+		largest := func(ps []tune.Point) (length, z float64) {
+			for _, res := range residualsOf(t, m, r.Reward(), 1, tune.Noise{Constant: half, Start: 0.01}, method, ps, 1<<16) {
+				l, s := res.Bias()
+				length = max(length, l)
+				if res.Variance > 1e-12 {
+					z = max(z, s)
+				}
+			}
+			return length, z
+		}
+		if length, z := largest(constant); z > 5 || z == 0 && length > 1e-4 {
+			t.Errorf("%+v at b + σ²/2 ∇V: a residual of %g, %.1f standard errors", method, length, z)
+		}
+		if length, z := largest(doob); length < 0.1 || z > 0 && z < 8 {
+			t.Errorf("%+v at b*: a residual of %g, %.1f standard errors, want another fixed point", method, length, z)
+		}
+	}
+}
+
+// The minimum of E|w D - g|² is E[w g]/E[w²], that of the loss E[g]/E[w]: the latter alone is the correction.
+func TestMinimumOfTheNaiveSquare(t *testing.T) {
+	law, m := gaussian(t, mfm.Linear{})
+	r := measured(0.8)
+	target, logZ := tilt(t, law, r, 1)
+	p := points(law, target, mfm.Linear{}, logZ, []float64{0.4}, 1)[0]
+	const rows, batches = 1 << 13, 32
+	exec, err := NewExec(backendtest.New(t), func(state *Node) []*Node {
+		g := state.Graph()
+		s := tune.States{T: MulScalar(Ones(g, shapes.Make(dtypes.Float32, rows)), p.T), X: BroadcastToDims(ConstAsDType(g, dtypes.Float32, [][]float64{p.X}), rows, 2)}
+		s.Base = m.Drift(s.T, s.X, nil)
+		problem := tune.Problem{Problem: steer.Problem{Model: m, Reward: r.Reward(), Lambda: Scalar(g, dtypes.Float32, 1)}, Noise: tune.Noise{Start: 0.01}, Offset: MulScalar(OnesLike(s.T), p.Value)}
+		rng := &mfm.RNG{State: state}
+		got := tune.MetaTuning{Draws: steer.Draws{N: 1}}.Regress(problem, rng, s)
+		w := InsertAxes(got.Weight, -1)
+		right := Div(ReduceSum(got.Vector, 0), ReduceSum(w, 0))
+		naive := Div(ReduceSum(Mul(w, got.Vector), 0), ReduceSum(Square(w), 0))
+		return []*Node{right, naive, rng.State}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exec.Finalize()
+	state, err := RNGStateFromSeed(5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var minima [2][2][]float64 // right and naive, by axis, of each batch
+	for range batches {
+		out := exec.MustCall(state)
+		for i := range minima {
+			for j, v := range tensors.MustCopyFlatData[float32](out[i]) {
+				minima[i][j] = append(minima[i][j], float64(v))
+			}
+		}
+		state = out[2]
+	}
+	naive := 0.0
+	for j, want := range p.Correction {
+		for i := range minima {
+			mean, sd := stat.MeanStdDev(minima[i][j], nil)
+			z := math.Abs(mean-want) / (sd / math.Sqrt(batches))
+			if i == 1 {
+				naive = max(naive, z)
+			} else if z > 5 {
+				t.Errorf("axis %d: the loss has its minimum at %.4f, %.1f standard errors from the correction %.4f", j, mean, z, want)
+			}
+		}
+	}
+	if naive < 20 {
+		t.Errorf("the naive square has its minimum within %.1f standard errors of the correction", naive)
 	}
 }
 

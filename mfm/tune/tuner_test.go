@@ -240,6 +240,47 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// So does one whose λ a budget holds, if it is interrupted between two looks or right after one.
+func TestResumeUnderABudget(t *testing.T) {
+	b := backendtest.New(t)
+	backendtest.NeedLoops(t, b)
+	c := quick(10)
+	c.Lambda, c.Optimizer.Rate = 4, 1e-2
+	budget := tune.DefaultBudget()
+	budget.KL, budget.Every, budget.Paths.Paths, budget.Paths.Steps = 1e-5, 3, 64, 20
+	enough := errors.New("enough")
+	run := func(tuner *tune.Tuner, until int64) map[string]*tensors.Tensor {
+		observe := tuner.Observer(t.Context(), budget, nil)
+		err := tuner.Run(t.Context(), func(m mfm.Metrics) error {
+			if err := observe(m); err != nil || m.Step < until {
+				return err
+			}
+			return enough
+		})
+		if err != nil && !errors.Is(err, enough) {
+			t.Fatal(err)
+		}
+		return clones(t, tuner)
+	}
+	want := run(newTuner(t, adapter(8), once(), c), 11)
+	lambda := mfm.StateScope + "/lambda"
+	if held := tensors.ToScalar[float32](want[lambda]); !(held > 0 && held < 4) {
+		t.Errorf("λ = %g at the end, want it held below 4", held)
+	}
+	for _, until := range []int64{5, 6} {
+		again := newTuner(t, adapter(8), once(), c)
+		if err := again.Restore(run(newTuner(t, adapter(8), once(), c), until)); err != nil {
+			t.Fatal(err)
+		}
+		got := run(again, 11)
+		for name := range want {
+			if !bytes.Equal(raw(want[name]), raw(got[name])) {
+				t.Errorf("interrupted at step %d: %s differs", until, name)
+			}
+		}
+	}
+}
+
 func clones(t testing.TB, tuner *tune.Tuner) map[string]*tensors.Tensor {
 	t.Helper()
 	state, err := tuner.State()
@@ -520,6 +561,31 @@ func TestCollapse(t *testing.T) {
 		"at once":   {looks([]float64{0.4, 0.4, 0.4, 0.4}, []float64{-0.1, -0.1, -0.1, -0.1}), 2, true},
 	} {
 		if text := tune.Collapse(c.looks, tune.Target{Spread: c.target}); (text != "") != c.collapse {
+			t.Errorf("%s: %q", name, text)
+		}
+	}
+}
+
+// A drift that has not come half of the way to the tilted law, by more than error, is told of, and no other one.
+func TestBehind(t *testing.T) {
+	for name, c := range map[string]struct {
+		kl     []float64
+		se     float64
+		target tune.Target
+		told   bool
+	}{
+		"behind":    {[]float64{0.1, 0.3, 0.5, 0.6}, 0.1, tune.Target{KL: 2}, true},
+		"there":     {[]float64{0.1, 1.2, 1.9, 2}, 0.1, tune.Target{KL: 2}, false},
+		"early":     {[]float64{0.1, 0.2, 2, 2, 2}, 0.1, tune.Target{KL: 2}, false},
+		"uncertain": {[]float64{0.1, 0.7, 0.8, 0.7}, 0.3, tune.Target{KL: 2}, false},
+		"unknown":   {[]float64{0.1, 0.3, 0.5}, 0.1, tune.Target{}, false},
+		"too few":   {[]float64{0.1}, 0.1, tune.Target{KL: 2}, false},
+	} {
+		var looks []tune.Look
+		for i, v := range c.kl {
+			looks = append(looks, tune.Look{Step: int64(i + 1), KL: v, KLSE: c.se})
+		}
+		if text := tune.Behind(looks, c.target); (text != "") != c.told {
 			t.Errorf("%s: %q", name, text)
 		}
 	}

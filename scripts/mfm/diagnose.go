@@ -53,9 +53,7 @@ func diagnoseDigits(ctx context.Context, s *shell, args []string) error {
 	folder := f.String("data", "", "`folder` of IDX files, the images that the map was trained on (default: those that the run names)")
 	judge := f.String("judge", "", "`folder` of the run of a classifier of clean images, which a reward by name is made of (required with a reward)")
 	second := f.String("second", "", "`folder` of the run of another one (required with a reward)")
-	config := diagnose.DefaultConfig()
-	config.Contexts, config.Draws, config.Steps, config.Grid = 8, 16, 8, 4
-	return f.run(s, args, config, func(b compute.Backend, c diagnose.Config) (*diagnose.Report, error) {
+	return f.run(s, args, experiment.DigitsDiagnosis(), func(b compute.Backend, c diagnose.Config) (*diagnose.Report, error) {
 		train, heldOut, err := experiment.RunImages(*f.checkpoint)
 		if *folder != "" {
 			train, heldOut, err = experiment.LoadImages(*folder)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gomlx/compute"
 
+	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
@@ -19,9 +20,9 @@ import (
 type steerFlags struct {
 	*flags
 	reward, methods, dynamics, draws, seeds, baseline, out, stored, shard *string
-	resampling                                                            *string
+	resampling, posterior                                                 *string
 	antithetic, leaveOneOut, shared                                       *bool
-	samples, particles                                                    *int
+	samples, particles, posteriorSteps                                    *int
 	threshold                                                             *float64
 	steps                                                                 int // where no flag says how many
 	set                                                                   int // particles of a filter's set, where no flag says how many; 0: all samples
@@ -40,6 +41,8 @@ func newSteerFlags(command string, samples, steps int) *steerFlags {
 	f.antithetic = f.Bool("antithetic", false, "draw noise in pairs of opposite sign")
 	f.leaveOneOut = f.Bool("leave-one-out", false, "take the estimate's bias of order 1/N off by the jackknife")
 	f.shared = f.Bool("shared", false, "give all particles the same noise of their draws")
+	f.posterior = f.String("posterior", "", "how a map draws an estimate's posterior samples: `map` (default) or ode")
+	f.posteriorSteps = f.Int("posterior-steps", 0, "`number` of steps in which it does (default: 1)")
 	f.resampling = f.String("resampling", "", "of a filter: `systematic` (default), stratified or multinomial")
 	f.threshold = f.Float64("threshold", 0.5, "`share` of a filter's particles below which the effective number of them brings on a resampling: 0 never, 1 at each step")
 	f.samples = f.Int("samples", samples, "`number` of samples a run")
@@ -105,6 +108,7 @@ func (f *steerFlags) cells() ([]experiment.SteerCell, error) {
 					}
 					if strings.HasSuffix(method, "mfm-g") || strings.HasSuffix(method, "mfm-gf") {
 						c.Antithetic, c.LeaveOneOut, c.Shared = *f.antithetic, *f.leaveOneOut, *f.shared
+						c.Posterior, c.PosteriorSteps = mfm.Method(*f.posterior), *f.posteriorSteps
 					}
 					if strings.HasSuffix(method, "mfm-gf") {
 						c.Baseline = steer.Baseline(*f.baseline)
