@@ -36,8 +36,10 @@ type BaseCurve struct {
 	Plain float64
 	// Beyond is what the error is beyond Plain, √(Error² - Plain²) as if the two were independent; NaN where it does not stand out, being less than Plain.
 	Beyond []float64
-	// Slope is that of log Beyond by log Base, by least squares over the points that stand out, and SlopeSE its standard error by what they scatter about the line; NaN for fewer than three points.
-	// At 1 an error is passed on in proportion.
+	// BeyondSE is its standard error by those of Error and Plain over seeds, 0 of a single seed.
+	BeyondSE []float64
+	// Slope is that of log Beyond by log Base, by least squares over the points that stand out; NaN for fewer than two. At 1 an error is passed on in proportion. SlopeSE is its standard error: the larger of what the points' own make and
+	// what they scatter by about the line, which two points do not.
 	Slope, SlopeSE float64
 }
 
@@ -64,9 +66,10 @@ func NewBaseCurve(rows []BaseRow, p Perturbation, d mfm.Distillation, m BaseMeas
 		root := math.Sqrt(mean)
 		return root, se / (2 * root)
 	}
-	c := BaseCurve{Slope: math.NaN(), SlopeSE: math.NaN()}
-	c.Plain, _ = rms(plain, m.Of)
-	var x, y []float64
+	c := BaseCurve{Slope: math.NaN()}
+	var plainSE float64
+	c.Plain, plainSE = rms(plain, m.Of)
+	var x, y, own []float64 // own are the relative errors of Beyond
 	sizes := make([]float64, 0, len(bySize))
 	for size := range bySize {
 		sizes = append(sizes, size)
@@ -75,21 +78,27 @@ func NewBaseCurve(rows []BaseRow, p Perturbation, d mfm.Distillation, m BaseMeas
 	for _, size := range sizes {
 		base, _ := rms(bySize[size], func(r BaseRow) float64 { return r.Base })
 		e, se := rms(bySize[size], m.Of)
-		beyond := math.NaN()
+		beyond, beyondSE := math.NaN(), math.NaN()
 		if e*e >= 2*c.Plain*c.Plain {
 			beyond = math.Sqrt(e*e - c.Plain*c.Plain)
-			x, y = append(x, math.Log(base)), append(y, math.Log(beyond))
+			beyondSE = math.Hypot(e*se, c.Plain*plainSE) / beyond
+			x, y, own = append(x, math.Log(base)), append(y, math.Log(beyond)), append(own, beyondSE/beyond)
 		}
-		c.Base, c.Error, c.SE, c.Beyond = append(c.Base, base), append(c.Error, e), append(c.SE, se), append(c.Beyond, beyond)
+		c.Base, c.Error, c.SE = append(c.Base, base), append(c.Error, e), append(c.SE, se)
+		c.Beyond, c.BeyondSE = append(c.Beyond, beyond), append(c.BeyondSE, beyondSE)
 	}
-	if n := len(x); n >= 3 {
+	if n := len(x); n >= 2 {
 		var at float64
 		at, c.Slope = stat.LinearRegression(x, y, nil, false)
+		center, square := stat.Mean(x, nil), stat.Variance(x, nil)*float64(n-1)
 		residual := 0.0
 		for i := range x {
 			residual += math.Pow(y[i]-at-c.Slope*x[i], 2)
+			c.SlopeSE = math.Hypot(c.SlopeSE, own[i]*(x[i]-center)/square)
 		}
-		c.SlopeSE = math.Sqrt(residual / float64(n-2) / (stat.Variance(x, nil) * float64(n-1)))
+		if n > 2 {
+			c.SlopeSE = max(c.SlopeSE, math.Sqrt(residual/float64(n-2)/square))
+		}
 	}
 	return c
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/gomfm/gomfm/mfm"
@@ -36,12 +37,17 @@ func TestBaseCurve(t *testing.T) {
 		if math.Abs(c.Error[i]-want) > 1e-12 || math.Abs(c.SE[i]-0.2*extra/(2*want)) > 1e-12 {
 			t.Errorf("at %g the error is %g ± %g, want %g ± %g", base, c.Error[i], c.SE[i], want, 0.2*extra/(2*want))
 		}
-		if stands := extra >= plain*plain; stands != !math.IsNaN(c.Beyond[i]) || stands && math.Abs(c.Beyond[i]-math.Sqrt(extra)) > 1e-12 {
+		if stands := extra >= plain*plain; stands != !math.IsNaN(c.Beyond[i]) || stands && math.Abs(c.Beyond[i]-math.Sqrt(extra)) > 1e-12 || stands && math.Abs(c.BeyondSE[i]-0.1*math.Sqrt(extra)) > 1e-12 {
 			t.Errorf("at %g it is %g beyond, of %g", base, c.Beyond[i], math.Sqrt(extra))
 		}
 	}
-	if math.Abs(c.Slope-power) > 1e-9 || c.SlopeSE > 1e-7 {
-		t.Errorf("slope %g ± %g, want %g", c.Slope, c.SlopeSE, power)
+	// Three points at equal distances in log, each known to a tenth.
+	if want := 0.1 / (math.Ln2 * math.Sqrt2); math.Abs(c.Slope-power) > 1e-9 || math.Abs(c.SlopeSE-want) > 1e-9 {
+		t.Errorf("slope %g ± %g, want %g ± %g", c.Slope, c.SlopeSE, power, want)
+	}
+	two := slices.DeleteFunc(slices.Clone(rows), func(r experiment.BaseRow) bool { return r.Size == 1.6 })
+	if c, want := experiment.NewBaseCurve(two, experiment.Shifted, mfm.Teacher, value), 0.1*math.Sqrt2/math.Ln2; math.Abs(c.Slope-power) > 1e-9 || math.Abs(c.SlopeSE-want) > 1e-9 {
+		t.Errorf("slope of two points %g ± %g, want %g ± %g", c.Slope, c.SlopeSE, power, want)
 	}
 	// One point off the line by a factor e of three: y = (0, 1, 0) beside it, at equal distances in log.
 	for i := range rows {
