@@ -30,13 +30,13 @@ type DiagnoseOptions struct {
 }
 
 // Diagnose looks at the map of the run in dir, of a mixture or of images, which are those that the run names, as [DiagnoseGMM] or [DiagnoseDigits] does. Options without times have the defaults of the run's kind,
-// [diagnose.DefaultConfig] or [DigitsDiagnosis].
+// [diagnose.DefaultConfig] or [DigitsDiagnosis], but for the seed.
 func Diagnose(ctx context.Context, b compute.Backend, dir string, o DiagnoseOptions) (*diagnose.Report, error) {
 	manifest, err := readManifest(dir, KindGMM, KindDistilledGMM, KindDigits)
 	if err != nil {
 		return nil, err
 	}
-	images := manifest.Kind == KindDigits
+	images, seed := manifest.Kind == KindDigits, o.Seed
 	switch {
 	case len(o.Times) > 0:
 	case images:
@@ -44,6 +44,7 @@ func Diagnose(ctx context.Context, b compute.Backend, dir string, o DiagnoseOpti
 	default:
 		o.Config = diagnose.DefaultConfig()
 	}
+	o.Seed = seed
 	if !images {
 		return DiagnoseGMM(ctx, b, dir, o)
 	}

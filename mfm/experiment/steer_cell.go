@@ -35,7 +35,7 @@ type SteerCell struct {
 	Antithetic  bool `json:"antithetic,omitempty"`
 	LeaveOneOut bool `json:"leave_one_out,omitempty"`
 	Shared      bool `json:"shared,omitempty"`
-	// Posterior and PosteriorSteps say how a map draws the posterior samples of an estimate: map, in one step where nothing else is said, or ode, in Heun's steps of its diagonal, as many as PosteriorSteps.
+	// Posterior and PosteriorSteps say how a map draws the posterior samples of an estimate: map, in one step where nothing else is said, or ode, in Heun's steps of its diagonal, as many as PosteriorSteps, at least 2.
 	Posterior      mfm.Method `json:"posterior,omitempty"`
 	PosteriorSteps int        `json:"posterior_steps,omitempty"`
 	// Resampling and Threshold of a filter, see [steer.SMC]: systematic and 0.5 where they are not set.
@@ -142,6 +142,9 @@ func (c SteerCell) SteerMethod(exact *steer.Exact) (steer.Method, error) {
 
 // check returns an error that says why the cell cannot be run.
 func (c SteerCell) check(exact *steer.Exact) error {
+	if c.Config.NoiseSchedule != nil {
+		return fmt.Errorf("method %s: a cell is named by its JSON, in which a noise schedule is not: use package steer for one", c.Method)
+	}
 	m, err := c.SteerMethod(exact)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package experiment_test
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/gomfm/gomfm/mfm"
@@ -124,4 +125,56 @@ func newPoints(t *testing.T) *gmm.Mixture {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// Posterior samples may be drawn in several steps of the map or by its ODE, which costs as much more; of a mixture itself they come from the closed form alone.
+func TestPosteriorOfACell(t *testing.T) {
+	b := backendtest.New(t)
+	s, err := experiment.NewSteering(smallMap, nil, experiment.PaperReward())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const steps, n = 4, 2
+	for _, of := range []struct {
+		posterior mfm.Method
+		steps     int
+		nfe       float64 // of a posterior sample
+		unusual   string
+	}{{"", 0, 1, ""}, {"", 3, 3, "posterior_steps=3"}, {mfm.ODEMethod, 2, 3, "posterior=ode posterior_steps=2"}} { // the last of Heun's steps is Euler's
+		c := steerCell("mfm-gf", steer.ODE, steps)
+		c.N, c.Samples, c.Posterior, c.PosteriorSteps = n, 64, of.posterior, of.steps
+		if err := s.Check(c); err != nil {
+			t.Fatal(err)
+		}
+		row, err := s.Run(t.Context(), b, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := steps + steps*n*(of.nfe+1); row.NFE != want || row.Unusual != of.unusual {
+			t.Errorf("%+v: %g evaluations, settings %q; want %g", of, row.NFE, row.Unusual, want)
+		}
+	}
+	law, err := experiment.NewSteering("", gmm.Paper(), experiment.PaperReward())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := steerCell("mfm-gf", steer.ODE, steps)
+	c.PosteriorSteps = 3
+	if err := law.Check(c); err == nil || !strings.Contains(err.Error(), "closed form") {
+		t.Errorf("several steps of a mixture's closed form: error %v", err)
+	}
+	c.Posterior, c.PosteriorSteps = mfm.ODEMethod, 0
+	if err := s.Check(c); err == nil || !strings.Contains(err.Error(), "denoiser") {
+		t.Errorf("posterior samples by one step of the ODE: error %v", err)
+	}
+	c.Posterior = ""
+	c.Config.NoiseSchedule = func(float64) float64 { return 1 }
+	if err := s.Check(c); err == nil || !strings.Contains(err.Error(), "noise schedule") {
+		t.Errorf("a noise schedule, which the cell's name lacks: error %v", err)
+	}
+	c.Config.NoiseSchedule = nil
+	c.Posterior, c.PosteriorSteps = mfm.SDEMethod, 3
+	if err := s.Check(c); err == nil || !strings.Contains(err.Error(), "sde") {
+		t.Errorf("posterior samples by an SDE: error %v", err)
+	}
 }

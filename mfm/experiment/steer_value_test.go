@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
@@ -49,14 +50,25 @@ func TestValues(t *testing.T) {
 			t.Errorf("value %g, want %g", r.Value, value(sigma))
 		}
 	}
-	exact, bias, spread, err := s.ValueAt(b, 0, [][]float64{{-1, 2}, {3, 0}}, 8, experiment.ValueConfig{Draws: 1 << 16, Seed: 2})
+	// At t > 0 each state has a posterior, and so a value, bias and spread, of its own.
+	const at, n = 0.3, 16
+	states := [][]float64{{-1, 2}, {0.4, 0}}
+	exact, bias, spread, err := s.ValueAt(b, at, states, n, experiment.ValueConfig{Draws: 1 << 18, Seed: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range exact {
-		want := -relative / 2 / 8
-		if se := spread[i] / math.Sqrt(1<<13); math.Abs(exact[i]-value(sigma)) > 1e-9 || math.Abs(bias[i]-want) > 4*se+2./64 || math.Abs(spread[i]/math.Sqrt(relative/8)-1) > 0.15 {
-			t.Errorf("state %d: value %g, bias %.5f ± %.5f, spread %.4f; want %g, %.5f, %.4f", i, exact[i], bias[i], se, spread[i], value(sigma), want, math.Sqrt(relative/8))
+	for i, x := range states {
+		value := func(sigma float64) float64 {
+			_, logZ, err := law.Posterior(mfm.Linear{}, at, x).Tilt([][]float64{{1, 0}}, []float64{1}, sigma)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return logZ
+		}
+		relative := math.Exp(value(sigma/math.Sqrt2)-2*value(sigma)) - 1
+		want := -relative / 2 / n
+		if se := spread[i] / math.Sqrt(1<<18/n); math.Abs(exact[i]-value(sigma)) > 1e-9 || math.Abs(bias[i]-want) > 4*se+0.3*math.Abs(want) || math.Abs(spread[i]/math.Sqrt(relative/n)-1) > 0.15 {
+			t.Errorf("state %d: value %g, bias %.5f ± %.5f, spread %.4f; want %g, %.5f, %.4f", i, exact[i], bias[i], se, spread[i], value(sigma), want, math.Sqrt(relative/n))
 		}
 	}
 	if _, _, _, err := s.ValueAt(b, 0, [][]float64{{1}}, 8, experiment.ValueConfig{Draws: 16}); err == nil {

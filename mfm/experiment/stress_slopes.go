@@ -38,8 +38,8 @@ type BaseCurve struct {
 	Beyond []float64
 	// BeyondSE is its standard error by those of Error and Plain over seeds, 0 of a single seed.
 	BeyondSE []float64
-	// Slope is that of log Beyond by log Base, by least squares over the points that stand out; NaN for fewer than two. At 1 an error is passed on in proportion. SlopeSE is its standard error: the larger of what the points' own make and
-	// what they scatter by about the line, which two points do not.
+	// Slope is that of log Beyond by log Base, by least squares over the points that stand out; NaN for fewer than two. At 1 an error is passed on in proportion. SlopeSE is its standard error: the larger of what those of
+	// Error and Plain make and what the points scatter by about the line, which two points do not; NaN where there is neither.
 	Slope, SlopeSE float64
 }
 
@@ -66,10 +66,10 @@ func NewBaseCurve(rows []BaseRow, p Perturbation, d mfm.Distillation, m BaseMeas
 		root := math.Sqrt(mean)
 		return root, se / (2 * root)
 	}
-	c := BaseCurve{Slope: math.NaN()}
+	c := BaseCurve{Slope: math.NaN(), SlopeSE: math.NaN()}
 	var plainSE float64
 	c.Plain, plainSE = rms(plain, m.Of)
-	var x, y, own []float64 // own are the relative errors of Beyond
+	var x, y, own, shared []float64 // relative errors of Beyond: by each point's own error, and by that of Plain, which they share
 	sizes := make([]float64, 0, len(bySize))
 	for size := range bySize {
 		sizes = append(sizes, size)
@@ -82,7 +82,8 @@ func NewBaseCurve(rows []BaseRow, p Perturbation, d mfm.Distillation, m BaseMeas
 		if e*e >= 2*c.Plain*c.Plain {
 			beyond = math.Sqrt(e*e - c.Plain*c.Plain)
 			beyondSE = math.Hypot(e*se, c.Plain*plainSE) / beyond
-			x, y, own = append(x, math.Log(base)), append(y, math.Log(beyond)), append(own, beyondSE/beyond)
+			x, y = append(x, math.Log(base)), append(y, math.Log(beyond))
+			own, shared = append(own, e*se/(beyond*beyond)), append(shared, c.Plain*plainSE/(beyond*beyond))
 		}
 		c.Base, c.Error, c.SE = append(c.Base, base), append(c.Error, e), append(c.SE, se)
 		c.Beyond, c.BeyondSE = append(c.Beyond, beyond), append(c.BeyondSE, beyondSE)
@@ -91,13 +92,18 @@ func NewBaseCurve(rows []BaseRow, p Perturbation, d mfm.Distillation, m BaseMeas
 		var at float64
 		at, c.Slope = stat.LinearRegression(x, y, nil, false)
 		center, square := stat.Mean(x, nil), stat.Variance(x, nil)*float64(n-1)
-		residual := 0.0
+		var residual, common float64
+		c.SlopeSE = 0
 		for i := range x {
 			residual += math.Pow(y[i]-at-c.Slope*x[i], 2)
 			c.SlopeSE = math.Hypot(c.SlopeSE, own[i]*(x[i]-center)/square)
+			common += shared[i] * (x[i] - center) / square
 		}
+		c.SlopeSE = math.Hypot(c.SlopeSE, common)
 		if n > 2 {
 			c.SlopeSE = max(c.SlopeSE, math.Sqrt(residual/float64(n-2)/square))
+		} else if c.SlopeSE == 0 {
+			c.SlopeSE = math.NaN()
 		}
 	}
 	return c

@@ -18,7 +18,7 @@ func TestBaseCurve(t *testing.T) {
 	value := experiment.BaseMeasures()[3]
 	var rows []experiment.BaseRow
 	for seed := range int64(2) {
-		rows = append(rows, experiment.BaseRow{Perturbation: experiment.WrongWeights, Distillation: mfm.Teacher, Seed: seed, Value: plain})
+		rows = append(rows, experiment.BaseRow{Perturbation: experiment.WrongWeights, Distillation: mfm.Teacher, Seed: seed, Value: plain * math.Sqrt(1+0.1*float64(2*seed-1))})
 		for _, size := range []float64{0.05, 0.8, 0.2, 0.4, 1.6} {
 			base := size / 2
 			v := math.Sqrt(plain*plain + math.Pow(2*math.Pow(base, power), 2)*(1+0.2*float64(2*seed-1))) // the seeds scatter by a fifth of the square about it
@@ -37,16 +37,17 @@ func TestBaseCurve(t *testing.T) {
 		if math.Abs(c.Error[i]-want) > 1e-12 || math.Abs(c.SE[i]-0.2*extra/(2*want)) > 1e-12 {
 			t.Errorf("at %g the error is %g ± %g, want %g ± %g", base, c.Error[i], c.SE[i], want, 0.2*extra/(2*want))
 		}
-		if stands := extra >= plain*plain; stands != !math.IsNaN(c.Beyond[i]) || stands && math.Abs(c.Beyond[i]-math.Sqrt(extra)) > 1e-12 || stands && math.Abs(c.BeyondSE[i]-0.1*math.Sqrt(extra)) > 1e-12 {
+		if stands := extra >= plain*plain; stands != !math.IsNaN(c.Beyond[i]) || stands && math.Abs(c.Beyond[i]-math.Sqrt(extra)) > 1e-12 || stands && math.Abs(c.BeyondSE[i]-math.Hypot(0.1*extra, 0.05*plain*plain)/math.Sqrt(extra)) > 1e-12 {
 			t.Errorf("at %g it is %g beyond, of %g", base, c.Beyond[i], math.Sqrt(extra))
 		}
 	}
-	// Three points at equal distances in log, each known to a tenth.
-	if want := 0.1 / (math.Ln2 * math.Sqrt2); math.Abs(c.Slope-power) > 1e-9 || math.Abs(c.SlopeSE-want) > 1e-9 {
+	// Points at equal distances in log, each known to a tenth by its own error. That of plain, a tenth of its square, they share: it moves them by less the larger they are.
+	moved := func(base float64) float64 { return 0.1 * plain * plain / 2 / math.Pow(2*math.Pow(base, power), 2) }
+	if want := math.Hypot(0.1/math.Sqrt2, (moved(0.8)-moved(0.2))/2) / math.Ln2; math.Abs(c.Slope-power) > 1e-9 || math.Abs(c.SlopeSE-want) > 1e-9 {
 		t.Errorf("slope %g ± %g, want %g ± %g", c.Slope, c.SlopeSE, power, want)
 	}
 	two := slices.DeleteFunc(slices.Clone(rows), func(r experiment.BaseRow) bool { return r.Size == 1.6 })
-	if c, want := experiment.NewBaseCurve(two, experiment.Shifted, mfm.Teacher, value), 0.1*math.Sqrt2/math.Ln2; math.Abs(c.Slope-power) > 1e-9 || math.Abs(c.SlopeSE-want) > 1e-9 {
+	if c, want := experiment.NewBaseCurve(two, experiment.Shifted, mfm.Teacher, value), math.Hypot(0.1*math.Sqrt2, moved(0.4)-moved(0.2))/math.Ln2; math.Abs(c.Slope-power) > 1e-9 || math.Abs(c.SlopeSE-want) > 1e-9 {
 		t.Errorf("slope of two points %g ± %g, want %g ± %g", c.Slope, c.SlopeSE, power, want)
 	}
 	// One point off the line by a factor e of three: y = (0, 1, 0) beside it, at equal distances in log.

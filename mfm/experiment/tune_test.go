@@ -6,7 +6,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -288,7 +287,7 @@ func TestDiagnose(t *testing.T) {
 	if len(report.Rows) != 1 || report.Rows[0].Drift != 0 || report.Has("drift") || report.Rows[0].Diversity < 0.7 || report.Rows[0].Diversity > 1.3 {
 		t.Errorf("digits:\n%s", report.Text())
 	}
-	if !strings.Contains(strings.Split(report.Text(), "\n")[1], " - ") {
+	if fields := strings.Fields(strings.Split(report.Text(), "\n")[1]); len(fields) != 7 || fields[5] != "-" {
 		t.Errorf("a drift that there is none of stands in the report:\n%s", report.Text())
 	}
 	if report, err = experiment.Diagnose(t.Context(), b, smallMap, experiment.DiagnoseOptions{}); err != nil || len(report.Rows) != len(diagnose.DefaultConfig().Times) || !(report.Rows[0].Drift > 0) {
@@ -347,7 +346,7 @@ func TestDiagnoseGMM(t *testing.T) {
 	if !report.Has("steering") {
 		t.Errorf("the steered run warns of nothing:\n%s", report.Text())
 	}
-	if slices.ContainsFunc(report.Findings, func(f diagnose.Finding) bool { return f.Name != "steering" }) {
+	if len(report.Findings) > 1 {
 		t.Errorf("the shipped map has findings:\n%s", report.Text())
 	}
 	dir := t.TempDir()

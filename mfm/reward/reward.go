@@ -1,7 +1,7 @@
 // Package reward has the functions r by which generation is steered to the law p₁(x) e^{r(x)}/Z: graph functions of samples.
 //
 // A reward of -Inf says that a sample has no weight, as an indicator does. NaN and +Inf are mistakes: who uses a reward gives such a sample no weight either, and reports it
-// ([Usable]).
+// ([Reward.Weighed]).
 package reward
 
 import (

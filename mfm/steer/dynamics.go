@@ -51,7 +51,7 @@ type Config struct {
 	LambdaPower float64 `json:"lambda_power"`
 	// Noise is ς²/σ² of the SDE, 1 by default. 0 is the ODE.
 	Noise float64 `json:"noise"`
-	// NoiseSchedule is what Noise is multiplied by at a time in (0, 1), nil for 1 everywhere: any schedule of ς_t, each with the same marginals. It must be finite and not negative, and is not part of the JSON.
+	// NoiseSchedule is what Noise is multiplied by at a time in (0, 1), nil for 1 everywhere: any schedule of ς_t², each with the same marginals. It must be finite and not negative, of [SMC] positive, and is not part of the JSON.
 	NoiseSchedule func(t float64) float64 `json:"-"`
 	// Cap bounds σ_t²/2 wherever it stands, 0 for none. It is a bias, which the paper's code has at 25: below t = 1/26, for the linear schedule, the steering is weaker than the value asks.
 	Cap float64 `json:"cap"`
@@ -95,7 +95,7 @@ func (c Config) Validate() error {
 		}
 	}
 	if c.Dynamics == SDE && c.NoiseSchedule != nil {
-		for _, t := range c.Times()[1:c.Steps] {
+		for _, t := range c.scheduled() {
 			if v := c.NoiseSchedule(t); !(v >= 0 && v <= math.MaxFloat64) {
 				return fmt.Errorf("noise schedule at t = %g is %g: must be finite and not negative", t, v)
 			}
@@ -109,6 +109,9 @@ func (c Config) Times() []float64 {
 	rest := mfm.Grid{Steps: c.Steps - 1, Power: c.Power}
 	return append([]float64{0}, rest.Times(c.Start, 1)...)
 }
+
+// scheduled returns the times at which the steps of the SDE that have noise begin.
+func (c Config) scheduled() []float64 { return c.Times()[1 : c.Steps-1] }
 
 // steering returns σ_t²/2, capped.
 func (c Config) steering(ip mfm.Interpolant, t float64) float64 {

@@ -27,7 +27,8 @@ type Estimate struct {
 	// What the estimator's draws were like, [n] each; nil where it has none.
 	Effective *Node // e to the entropy of the draws' weights: how many count
 	Spread    *Node // root mean square deviation of the draws, per element
-	Reward    *Node // mean of λ r over the draws that have one
+	Reward    *Node // mean of λ r over the draws that have one, 0 where none has
+	Rewarded  *Node // 1 where a draw has one, 0 elsewhere
 	Bad       *Node // number of rewards that were NaN or +Inf
 }
 
@@ -135,6 +136,7 @@ func (e *Estimate) summary(samples, rewards, bad *Node) {
 	deviation := Sub(flat, ReduceAndKeep(flat, ReduceMean, 1))
 	e.Spread = Sqrt(ReduceMean(Square(deviation), 1, 2))
 	has := ConvertDType(GreaterThan(rewards, Scalar(rewards.Graph(), rewards.DType(), reward.Least)), rewards.DType())
+	e.Rewarded = ReduceMax(has, 1)
 	e.Reward = Div(ReduceSum(Mul(MaxScalar(rewards, reward.Least), has), 1), MaxScalar(ReduceSum(has, 1), 1))
 	e.Bad = bad
 }

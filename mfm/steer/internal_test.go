@@ -201,10 +201,23 @@ func TestWarnings(t *testing.T) {
 	if w := healthy.Warnings(DefaultThresholds(), 8); len(w) != 0 {
 		t.Errorf("a run in order is warned of: %q", w)
 	}
+	for name, change := range map[string]func(s *Series){
+		"a λ that grows makes its own fall": func(s *Series) {
+			s.Reward, s.Lambda = []float64{-0.1, -1, -3, -6, -9}, []float64{0.01, 0.1, 0.3, 0.6, 0.9}
+		},
+		"no draw has a reward yet": func(s *Series) { s.Reward = []float64{0, 0, -31, -5, -1} },
+	} {
+		s := healthy
+		change(&s)
+		if w := s.Warnings(DefaultThresholds(), 8); len(w) != 0 {
+			t.Errorf("%s: %q", name, w)
+		}
+	}
 	for want, sick := range map[string]func(s *Series){
-		"a state's draws spread by less than 0.02 of what they did at first at 1 of 5 steps, first at t = 0.3 (0.03)": func(s *Series) { s.Spread = []float64{2, 2, 0.03, 0.01, 0.01} },
-		"the draws' mean reward is more than 3 nats below what it was at 1 of 5 steps, first at t = 0.6 (-40)":        func(s *Series) { s.Reward = []float64{-50, -30, -31, -40, -35} },
-		"less than 0.05 of the particles carry the weight at 1 of 5 steps, first at t = 0.3 (0.01)":                   func(s *Series) { s.Particles = []float64{0, 0.5, 0.01, 0.5, 0.9} },
+		"a state's draws spread by no more than 0.02 of what they did at first at 1 of 5 steps, first at t = 0.3 (0.03)": func(s *Series) { s.Spread = []float64{2, 2, 0.03, 0.01, 0.01} },
+		"the draws' mean reward is more than 3 nats below what it was at 1 of 5 steps, first at t = 0.6 (-40)":           func(s *Series) { s.Reward = []float64{-50, -30, -31, -40, -35} },
+		"less than 0.05 of the particles carry the weight at 1 of 5 steps, first at t = 0.3 (0.01)":                      func(s *Series) { s.Particles = []float64{0, 0.5, 0.01, 0.5, 0.9} },
+		"a state's draws spread by no more than 0.02 of what they did at first at 2 of 5 steps, first at t = 0.1 (0)":    func(s *Series) { s.Spread = make([]float64, 5) },
 	} {
 		s := healthy
 		sick(&s)

@@ -45,6 +45,3 @@ func (l *Ledger) add(n ...int) {
 	}
 	l.counts = Add(l.counts, Const(l.counts.Graph(), more))
 }
-
-// Node returns the counts so far, int64 [4] in the order of [Counts].
-func (l *Ledger) Node() *Node { return l.counts }

@@ -44,13 +44,16 @@ func (m Model) MustReparameterize(method string) {
 	}
 }
 
-// FromMap returns the model of a map with the weights in scope. draws says how posterior samples are drawn: in one step, several, or by the ODE of the map's diagonal.
+// FromMap returns the model of a map with the weights in scope. draws says how posterior samples are drawn: in one step, several, or by the ODE of the map's diagonal in two or more. It returns an error for other ways.
 func FromMap(m *mfm.Map, scope *model.Scope, draws mfm.SamplerConfig) (Model, error) {
 	if err := draws.Validate(); err != nil {
 		return Model{}, fmt.Errorf("posterior draws: %w", err)
 	}
 	if draws.Method != mfm.MapMethod && draws.Method != mfm.ODEMethod {
 		return Model{}, fmt.Errorf("posterior draws: method %q: use map or ode", draws.Method)
+	}
+	if draws.Method == mfm.ODEMethod && draws.Steps < 2 {
+		return Model{}, fmt.Errorf("posterior draws: the ode in %d step gives the denoiser, whatever the noise: use 2 or more", draws.Steps)
 	}
 	times := draws.Times(0, 1)
 	return Model{

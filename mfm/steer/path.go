@@ -129,6 +129,9 @@ func (e Estimate) row(base, steering *Node) *Node {
 			values[i] = ReduceAllMean(v)
 		}
 	}
+	if e.Rewarded != nil {
+		values[rewardColumn] = Div(ReduceAllSum(e.Reward), MaxScalar(ReduceAllSum(e.Rewarded), 1))
+	}
 	values[ratioColumn] = Div(rms(steering), MaxScalar(rms(base), 1e-20))
 	return ConvertDType(Stack(values, 0), dtypes.Float32)
 }

@@ -63,7 +63,15 @@ func (m SMC) Validate() error {
 	case m.Renormalization != NoRenormalization:
 		return fmt.Errorf("renormalization %q: particles are weighted for the steering as it is, use %s", m.Renormalization, NoRenormalization)
 	}
-	return Guided{Config: m.Config, Estimator: m.Twist}.Validate()
+	if err := (Guided{Config: m.Config, Estimator: m.Twist}).Validate(); err != nil || m.NoiseSchedule == nil {
+		return err
+	}
+	for _, t := range m.scheduled() {
+		if v := m.NoiseSchedule(t); v == 0 {
+			return fmt.Errorf("noise schedule at t = %g is 0: particles are weighted by the noise that they take, use more", t)
+		}
+	}
+	return nil
 }
 
 // smcState is what goes from step to step beside the particles: logarithms of weights w and of ψ at the particles, [n], and log Ẑ so far.
@@ -113,6 +121,7 @@ func (m SMC) program(ip mfm.Interpolant) program {
 			p.Lambda = lambda(s.x)
 			plain, r, bad := rewardsOf(p, s.ledger, s.x)
 			logW := Add(s.logW, Sub(r, s.logPsi))
+			s.series = lowerShare(s.series, MulScalar(effective(logW), 1/float64(m.Particles)))
 			return Outcome{X: s.x, Rewards: plain, LogWeights: logW, LogZ: Add(s.logZ, Reshape(batch.LogMeanExp(InsertAxes(logW, 0)))), Series: addBad(s.series, bad), Rng: s.rng, Ledger: s.ledger}
 		},
 	}
@@ -120,6 +129,21 @@ func (m SMC) program(ip mfm.Interpolant) program {
 
 // leastTwist bounds the logarithm of a twist, which may be any positive number: where all draws of a particle are without weight, the estimate's own would be a number beside which float32 keeps no other.
 const leastTwist = -1e4
+
+// effective returns the effective sample size (Σ w)²/Σ w², a scalar.
+func effective(logW *Node) *Node {
+	return Inverse(ReduceAllSum(Square(Softmax(InsertAxes(logW, 0), 1))))
+}
+
+// lowerShare puts the share of a set's particles that count at the end into the last row of its series, where it is the smaller one.
+func lowerShare(series, share *Node) *Node {
+	last := Const(series.Graph(), int32(series.Shape().Dim(0)-1))
+	row := batch.Row(series, last)
+	here := make([]bool, columns)
+	here[particlesColumn] = true
+	lower := Min(row, BroadcastToShape(ConvertDType(share, row.DType()), row.Shape()))
+	return batch.SetRow(series, last, Where(Const(series.Graph(), here), lower, row))
+}
 
 // step weighs the particles by the twist, resamples where few count, and moves them.
 func (m SMC) step(p Problem, s smcState, i *Node, r []*Node) smcState {
@@ -135,9 +159,7 @@ func (m SMC) step(p Problem, s smcState, i *Node, r []*Node) smcState {
 		value := MaxScalar(e.Value, leastTwist)
 		s.logW, s.logPsi = Add(s.logW, Sub(value, s.logPsi)), value
 	}
-	// Effective sample size (Σ w)²/Σ w².
-	w := Softmax(InsertAxes(s.logW, 0), 1)
-	size := Inverse(ReduceAllSum(Square(w)))
+	size := effective(s.logW)
 	few := LessThan(size, Scalar(size.Graph(), size.DType(), m.Threshold*float64(n)))
 	ancestors := Where(few, m.Resampling.ancestors(s.rng, InsertAxes(s.logW, 0), n), Iota(s.x.Graph(), shapes.Make(dtypes.Int32, 1, n), 1))
 	s.logZ = Add(s.logZ, Where(few, Reshape(batch.LogMeanExp(InsertAxes(s.logW, 0))), ScalarZero(size.Graph(), size.DType())))

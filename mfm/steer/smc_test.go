@@ -3,6 +3,8 @@ package steer_test
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	. "github.com/gomlx/gomlx/core/graph"
@@ -84,6 +86,33 @@ func TestSMCWithoutWeight(t *testing.T) {
 		}
 		if mean, se := meanSE(z, 0); math.Abs(mean-1) > 4*se+0.02 || se > 0.3 {
 			t.Errorf("threshold %g: the mean of Ẑ/Z is %.3f ± %.3f, Z = %.3f", threshold, mean, se, want)
+		}
+	}
+}
+
+// Without a twist particles are weighted at the end alone, and the series say how few count then; with the exact one nearly all do.
+func TestParticlesThatCount(t *testing.T) {
+	backendtest.NeedLoops(t, backendtest.New(t))
+	ip, r := mfm.Linear{}, measured()
+	r.Sigma = 0.05
+	law, flow := gaussian(t, ip)
+	for _, c := range []struct {
+		twist steer.Estimator
+		few   bool
+	}{{nil, true}, {exact(t, law, ip, r), false}} {
+		m := steer.SMC{Config: config(steer.SDE, 400), Particles: 512, Twist: c.twist, Resampling: steer.Systematic}
+		got := sample(t, newSteerer(t, flow, r.Reward(), m), 1, 512)
+		sum, squares := 0.0, 0.0
+		for _, w := range got.LogWeights {
+			sum, squares = sum+math.Exp(w), squares+math.Exp(2*w)
+		}
+		shares := got.Series.Particles
+		if last, want := shares[len(shares)-1], min(sum*sum/squares/512, 1); math.Abs(last-want) > 0.02*want && c.few {
+			t.Errorf("%v: in the last step %g of the particles count, want %g", m, last, want)
+		}
+		warned := slices.ContainsFunc(got.Series.Warnings(steer.DefaultThresholds(), 1), func(w string) bool { return strings.Contains(w, "particles carry the weight") })
+		if warned != c.few {
+			t.Errorf("%v: warned of few particles: %v; shares %v", m, warned, shares[len(shares)-5:])
 		}
 	}
 }

@@ -127,6 +127,24 @@ func TestIgnoredSettings(t *testing.T) {
 	}
 }
 
+// A schedule of the noise must be a finite number that is not negative, of a filter positive.
+func TestNoiseScheduleRefused(t *testing.T) {
+	for v, ok := range map[float64][2]bool{1: {true, true}, 0: {true, false}, -1: {}, math.Inf(1): {}} {
+		c := config(steer.SDE, 10)
+		c.NoiseSchedule = func(t float64) float64 {
+			if t > 0.5 {
+				return v
+			}
+			return 1
+		}
+		for i, m := range []steer.Method{steer.Guided{Config: c}, steer.SMC{Config: c, Particles: 4, Resampling: steer.Systematic}} {
+			if err := m.Validate(); (err == nil) != ok[i] || err != nil && !strings.Contains(err.Error(), "noise schedule") {
+				t.Errorf("%v with a noise of %g: error %v", m, v, err)
+			}
+		}
+	}
+}
+
 // λ multiplies the reward: steered with λ = 2 samples are those of the target of 2 r.
 func TestLambda(t *testing.T) {
 	backendtest.NeedLoops(t, backendtest.New(t))

@@ -205,7 +205,8 @@ func Overshoot(looks []Look, target Target) string {
 }
 
 // Behind says in words whether a drift has not come to its target: its divergence from the base, the mean of the looks from half of the training on ([LateKL]), is with thrice its standard error below half of the target's. So it tells of a
-// training that is too short, or has too few draws with a weight to learn from, and of one that a KL budget holds back. It is empty where there is none, where the target's divergence is not known, or too little was seen; see [FewestLooks].
+// training that is too short, or has too few draws with a weight to learn from, and of one that a KL budget holds back. A correction that does not vanish at t = 1, as a copy's, has a divergence
+// on the looks' grid that is too large, which may hide it. It is empty where there is none, where the target's divergence is not known, or too little was seen; see [FewestLooks].
 func Behind(looks []Look, target Target) string {
 	if len(looks) < FewestLooks || !(target.KL > 0) {
 		return ""

@@ -108,7 +108,9 @@ func (f *steerFlags) cells() ([]experiment.SteerCell, error) {
 					}
 					if strings.HasSuffix(method, "mfm-g") || strings.HasSuffix(method, "mfm-gf") {
 						c.Antithetic, c.LeaveOneOut, c.Shared = *f.antithetic, *f.leaveOneOut, *f.shared
-						c.Posterior, c.PosteriorSteps = mfm.Method(*f.posterior), *f.posteriorSteps
+						if *f.posteriorSteps > 1 || *f.posterior != "" && *f.posterior != string(mfm.MapMethod) { // otherwise it is one step of the map, which needs no name
+							c.Posterior, c.PosteriorSteps = mfm.Method(*f.posterior), *f.posteriorSteps
+						}
 					}
 					if strings.HasSuffix(method, "mfm-gf") {
 						c.Baseline = steer.Baseline(*f.baseline)
