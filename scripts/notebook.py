@@ -167,8 +167,6 @@ def main():
     parser.add_argument("--timeout", type=float, help="seconds that one cell may take")
     parser.add_argument("--report", type=pathlib.Path, help="the file to write the last line to, instead of printing it")
     args = parser.parse_args()
-    if args.preset == "paper" and args.notebooks != ["05_mnist_steering.ipynb"]:
-        parser.error("the preset paper is for 05_mnist_steering.ipynb alone")
     memory = Memory()
     memory.start()
     done = [execute(NOTEBOOKS / name, args.preset, args.html, args.timeout) for name in args.notebooks]

@@ -40,8 +40,8 @@ type DigitsSteeringRow struct {
 	Images []byte `json:"images,omitempty"`
 }
 
-// L2SE returns the standard error of L2 that the scatter of as many independent samples makes, to first order: with d the classes' shares p less the target's, √((Σ_k p_k d_k² - (Σ_k p_k d_k)²)/n)/|d|. It is small-sample
-// theory: where L2 is near its floor it says too much. It is NaN of a filter, whose particles share ancestors, and of draws that particles share.
+// L2SE returns the standard error of L2 that the scatter of as many independent samples makes, to first order: with d the classes' shares p less the target's, √((Σ_k p_k d_k² - (Σ_k p_k d_k)²)/n)/|d|. It is the
+// delta method's, which does not hold where L2 is near its floor. It is NaN of a filter, whose particles share ancestors, and of draws that particles share.
 func (r DigitsSteeringRow) L2SE() float64 {
 	if strings.HasPrefix(r.Method, "smc-") || strings.Contains(r.Unusual, "shared=true") {
 		return math.NaN()

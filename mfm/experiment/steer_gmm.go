@@ -112,6 +112,11 @@ func (s *Steering) open(dir string, r any) (err error) {
 	return err
 }
 
+// drawModel is [SteerCell.drawModel] of the map, where there is one.
+func (s *Steering) drawModel(c SteerCell) (steer.Model, error) {
+	return c.drawModel(s.Model, s.mapped, s.Store.Scope(mfm.WeightsScope))
+}
+
 // Check returns an error that says why a cell cannot be run.
 func (s *Steering) Check(c SteerCell) error {
 	if s.Model.Detached && strings.HasSuffix(c.Method, "mfm-g") {
@@ -120,7 +125,7 @@ func (s *Steering) Check(c SteerCell) error {
 	if s.Model.Detached && (c.Antithetic || c.Shared) {
 		return fmt.Errorf("method %s: antithetic or shared draws are functions of the noise, and a mixture's come from its closed form: give the checkpoint of a map, or take independent draws", c.Method)
 	}
-	if _, err := c.drawModel(s.Model, s.mapped, s.Store.Scope(mfm.WeightsScope)); err != nil {
+	if _, err := s.drawModel(c); err != nil {
 		return fmt.Errorf("method %s: %w", c.Method, err)
 	}
 	if s.linear == nil {
@@ -165,7 +170,7 @@ func (s *Steering) draw(ctx context.Context, b compute.Backend, c SteerCell, rng
 	if err != nil {
 		return nil, nil, err
 	}
-	m, err := c.drawModel(s.Model, s.mapped, s.Store.Scope(mfm.WeightsScope))
+	m, err := s.drawModel(c)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -114,7 +114,7 @@ func printDigitsTuning(s *shell, rows []experiment.DigitsTuneRow) error {
 		if r.Stopped {
 			fmt.Fprintf(s.stderr, "%s of a %s, n = %d, λ = %g, seed %d: the KL budget ended the training after %d steps\n", r.Method, r.Network, r.N, r.Lambda, r.Seed, r.TuneSteps)
 		}
-		for _, text := range []string{r.Collapse, r.Overshoot} {
+		for _, text := range []string{r.Collapse, r.Overshoot, r.Behind} {
 			if text != "" {
 				fmt.Fprintf(s.stderr, "%s of a %s, n = %d, λ = %g, seed %d: %s\n", r.Method, r.Network, r.N, r.Lambda, r.Seed, text)
 			}

@@ -87,6 +87,9 @@ func printTuning(s *shell, rows []experiment.TuneRow) error {
 		if r.Overshot {
 			fmt.Fprintf(s.stderr, "%s, n = %d, λ = %g, seed %d: the drift went past its target: its KL is %.3g nats, the optimum's %.3g\n", r.Method, r.N, r.Lambda, r.Seed, r.KL, r.KLBest)
 		}
+		if r.Behind {
+			fmt.Fprintf(s.stderr, "%s, n = %d, λ = %g, seed %d: the drift has not come to its target: its KL is %.3g nats, the optimum's %.3g\n", r.Method, r.N, r.Lambda, r.Seed, r.KL, r.KLBest)
+		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%g\t%d\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t%.3f\t%.3f\t%.3f\t%.3f\t%.0f\t\n", r.Method, r.Network, r.N, r.Lambda, r.Seed, r.ODE.SW2, r.ODE.Floor, r.SDE.SW2, r.DriftError, r.BaseError, r.Reward, r.RewardBest, r.KL, r.KLBest, r.Seconds)
 	}
 	return w.Flush()
