@@ -33,3 +33,7 @@ require (
 	k8s.io/klog/v2 v2.140.0 // indirect
 	rsc.io/pdf v0.1.1 // indirect
 )
+
+// GoMLX needs this module only under its build tag onnx, which nothing here sets. Some module proxies
+// lack the metadata of v0.1.0, without which "go mod download" fails.
+replace github.com/gomlx/compute-onnx v0.1.0 => github.com/gomlx/compute-onnx v0.0.0-20260730095030-43334863f719

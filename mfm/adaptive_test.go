@@ -10,14 +10,17 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
 // A map whose error is d = θ (1+s) (1, 2) in every row has the loss mean(w |d|²/2) and, the weight w = 1/(|d|²+c)^p being a constant, the derivative
 // mean(w |d|²)/θ.
 func TestAdaptiveWeight(t *testing.T) {
 	const rows, theta = 16, 0.7
-	law := tilted(t)
+	law := mfmtest.Tilted(t)
 	type problem struct {
 		loss         mfm.Loss
 		power, floor float64
@@ -35,14 +38,14 @@ func TestAdaptiveWeight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exec := MustNewExec(interpreter(t), func(state, theta, data *Node) (out []*Node) {
-		ip := mfm.Linear{}
+	exec := MustNewExec(mfmtest.Interpreter(t), func(state, theta, data *Node) (out []*Node) {
+		ip := interpolant.Linear{}
 		for _, p := range problems {
 			var s *Node
 			backbone := func(scope *model.Scope, in nn.Inputs) *Node {
 				exact := ZerosLike(in.Xbar) // the zero map is a semigroup
 				if p.loss.Consistency == mfm.DiagonalOnly {
-					exact = mfm.ConditionalDrift(ip, driftOf(law, ip), in.S, in.Xbar, in.T, in.X, nil)
+					exact = interpolant.ConditionalDrift(ip, mfmtest.DriftOf(law, ip), in.S, in.Xbar, in.T, in.X, nil)
 				}
 				if scope.Scope() != "/online" {
 					return exact
@@ -52,13 +55,13 @@ func TestAdaptiveWeight(t *testing.T) {
 			}
 			m := &mfm.Map{Interpolant: ip, Backbone: backbone, Parametrization: mfm.Plain{}}
 			store := model.NewStore()
-			terms := p.loss.Build(m, store.Scope("/online"), store.Scope("/target"), driftOf(law, ip), &mfm.RNG{State: state}, mfm.Batch{Data: data})
+			terms := p.loss.Build(m, store.Scope("/online"), store.Scope("/target"), mfmtest.DriftOf(law, ip), &solver.RNG{State: state}, mfm.Batch{Data: data})
 			out = append(out, terms.Total, Gradient(terms.Total, theta)[0], Add(terms.Diagonal, terms.Consistency), s)
 		}
 		return out
 	})
 	defer exec.Finalize()
-	out, err := exec.Call(state, theta, points(law.Sample(newRNG(1), rows)))
+	out, err := exec.Call(state, theta, mfmtest.Points(law.Sample(mfmtest.NewRNG(1), rows)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +73,6 @@ func TestAdaptiveWeight(t *testing.T) {
 			total, derivative, square = total+w*d/2/rows, derivative+w*d/theta/rows, square+d/2/rows
 		}
 		got := []float64{tensors.ToScalar[float64](out[4*i]), tensors.ToScalar[float64](out[4*i+1]), tensors.ToScalar[float64](out[4*i+2])}
-		near(t, fmt.Sprintf("%s, p = %g, c = %g: total, derivative, mean square", p.loss.Consistency, p.power, p.floor), got, []float64{total, derivative, square}, 1e-10)
+		mfmtest.Near(t, fmt.Sprintf("%s, p = %g, c = %g: total, derivative, mean square", p.loss.Consistency, p.power, p.floor), got, []float64{total, derivative, square}, 1e-10)
 	}
 }

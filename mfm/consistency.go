@@ -5,14 +5,16 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/ad"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // drift returns the regression target of the diagonal at r: dĪ_s/ds, or the teacher's b̄_s(x̄; t, x).
 func (p *problem) drift(r rows) *Node {
 	w := r.velocity
 	if p.Distillation == Teacher {
-		w = ConditionalDrift(p.m.Interpolant, p.teacher, r.S, r.Xbar, r.T, r.X, r.Class)
+		w = interpolant.ConditionalDrift(p.m.Interpolant, p.teacher, r.S, r.Xbar, r.T, r.X, r.Class)
 	}
 	return StopGradient(p.guide(r, w))
 }
@@ -27,12 +29,12 @@ func (p *problem) ownDrift(in nn.Inputs) *Node {
 	return StopGradient(p.m.Velocity(p.target, in))
 }
 
-func (p *problem) diagonalOnly() Terms {
+func (p *problem) diagonalOnly() train.Terms {
 	return p.terms(p.squares(p.m.Velocity(p.online, p.diagonal.Inputs), p.drift(p.diagonal), p.diagonal.S, p.diagonal.T), nil)
 }
 
 // semigroup regresses v_{s,u} on the frozen map's two shorter steps. The rows of both losses share the one pass that carries a gradient.
-func (p *problem) semigroup() Terms {
+func (p *problem) semigroup() train.Terms {
 	if p.off.empty() {
 		return p.diagonalOnly()
 	}
@@ -59,14 +61,14 @@ func (p *problem) semigroup() Terms {
 	return p.terms(takeRows(squares, 0, nd), takeRows(squares, nd, squares.Shape().Dim(0)))
 }
 
-func (p *problem) meanFlow() Terms {
+func (p *problem) meanFlow() train.Terms {
 	if p.off.empty() {
 		return p.diagonalOnly()
 	}
 	return p.transport(p.drift(p.off))
 }
 
-func (p *problem) eulerian() Terms {
+func (p *problem) eulerian() train.Terms {
 	if p.off.empty() {
 		return p.diagonalOnly()
 	}
@@ -75,7 +77,7 @@ func (p *problem) eulerian() Terms {
 
 // transport regresses v_{s,u} on b + (u-s) dv_{s,u}/ds along the drift b. X_{s,u} does not change along its own flow, and
 // this is that identity solved for v.
-func (p *problem) transport(b *Node) Terms {
+func (p *problem) transport(b *Node) train.Terms {
 	in := p.off.Inputs
 	v := p.m.Velocity(p.online, in)
 	frozen := v
@@ -88,7 +90,7 @@ func (p *problem) transport(b *Node) Terms {
 }
 
 // lagrangian regresses ∂_u X_{s,u} on the frozen drift at the point that the frozen map reaches.
-func (p *problem) lagrangian() Terms {
+func (p *problem) lagrangian() train.Terms {
 	if p.off.empty() {
 		return p.diagonalOnly()
 	}
@@ -122,7 +124,7 @@ func (p *problem) squares(v, target, s, t *Node) *Node {
 }
 
 // terms weighs the rows' squares, [batch] each or nil, and combines the two losses by their shares.
-func (p *problem) terms(diagonal, off *Node) Terms {
+func (p *problem) terms(diagonal, off *Node) train.Terms {
 	weighted := func(squares *Node) *Node {
 		if p.AdaptivePower == 0 {
 			return ReduceAllMean(squares)
@@ -131,9 +133,9 @@ func (p *problem) terms(diagonal, off *Node) Terms {
 		return ReduceAllMean(Mul(weight, squares))
 	}
 	if off == nil {
-		return Terms{Total: weighted(diagonal), Diagonal: ReduceAllMean(diagonal), Consistency: ScalarZero(diagonal.Graph(), diagonal.DType())}
+		return train.Terms{Total: weighted(diagonal), Diagonal: ReduceAllMean(diagonal), Consistency: ScalarZero(diagonal.Graph(), diagonal.DType())}
 	}
-	t := Terms{Total: MulScalar(weighted(off), 1-p.DiagonalShare), Consistency: ReduceAllMean(off), Diagonal: ScalarZero(off.Graph(), off.DType())}
+	t := train.Terms{Total: MulScalar(weighted(off), 1-p.DiagonalShare), Consistency: ReduceAllMean(off), Diagonal: ScalarZero(off.Graph(), off.DType())}
 	if p.share != nil {
 		t.Total = Mul(t.Total, p.share)
 	}

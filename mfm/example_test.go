@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 
-	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Four points on a line train a map from the data alone. A context late on the way, x_0.9 = 2.7, leaves one of them.
@@ -19,7 +20,7 @@ func ExampleFit() {
 		fmt.Println(err)
 		return
 	}
-	source, err := mfm.DataSet(tensors.FromValue([][]float32{{-3}, {-1}, {1}, {3}}), nil)
+	source, err := train.DataSet(tensors.FromValue([][]float32{{-3}, {-1}, {1}, {3}}), nil)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -27,7 +28,7 @@ func ExampleFit() {
 	network := nn.DefaultMLP()
 	network.Width, network.Depth = 16, 2
 	m := &mfm.Map{
-		Interpolant:     mfm.Linear{},
+		Interpolant:     interpolant.Linear{},
 		Backbone:        nn.MLP(network),
 		Parametrization: &mfm.Gaussian{Variance: []float64{5}},
 	}
@@ -40,11 +41,11 @@ func ExampleFit() {
 		return
 	}
 	// With FitOptions.Dir the training keeps checkpoints, and goes on from them.
-	if err := mfm.Fit(context.Background(), trainer, mfm.FitOptions{}); err != nil {
+	if err := train.Run(context.Background(), trainer, train.Options{}); err != nil {
 		fmt.Println(err)
 		return
 	}
-	sampler, err := mfm.NewSampler(b, trainer.Store(), mfm.WeightsScope, m, []int{1}, mfm.DefaultSamplerConfig())
+	sampler, err := mfm.NewSampler(b, trainer.Store(), train.WeightsScope, m, []int{1}, mfm.DefaultSamplerConfig())
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -69,14 +70,14 @@ func ExampleFrozen() {
 		fmt.Println(err)
 		return
 	}
-	source, err := mfm.DataSet(tensors.FromValue([][]float32{{-3}, {-1}, {1}, {3}}), nil)
+	source, err := train.DataSet(tensors.FromValue([][]float32{{-3}, {-1}, {1}, {3}}), nil)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	network := nn.DefaultMLP()
 	network.Width, network.Depth = 16, 2
-	m := &mfm.Map{Interpolant: mfm.Linear{}, Backbone: nn.MLP(network), Parametrization: &mfm.Gaussian{Variance: []float64{5}}}
+	m := &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: nn.MLP(network), Parametrization: &mfm.Gaussian{Variance: []float64{5}}}
 	config := mfm.DefaultTrainConfig()
 	config.Loss.Consistency = mfm.DiagonalOnly
 	config.Steps, config.Batch = 20, 64
@@ -89,7 +90,7 @@ func ExampleFrozen() {
 		fmt.Println(err)
 		return
 	}
-	weights, err := flow.Weights(mfm.AverageScope(0))
+	weights, err := flow.Weights(train.AverageScope(0))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -107,28 +108,4 @@ func ExampleFrozen() {
 	}
 	fmt.Println(pupil.Run(context.Background(), nil), pupil.Done())
 	// Output: <nil> 20
-}
-
-// A schedule of one's own is a type with two methods.
-type parabola struct{}
-
-func (parabola) At(t float64) (alpha, beta, dAlpha, dBeta float64) {
-	return (1 - t) * (1 + t), t, -2 * t, 1
-}
-
-func (parabola) Graph(t *Node) (alpha, beta, dAlpha, dBeta *Node) {
-	return Mul(OneMinus(t), OnePlus(t)), t, MulScalar(t, -2), OnesLike(t)
-}
-
-func ExampleInterpolant() {
-	b, err := backend.New("go")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	// Noise 1 and data 1 at t = 1/2.
-	x, err := CallOnce(b, func(t, noise, data *Node) *Node { return mfm.StateAt(parabola{}, t, noise, data) },
-		[]float32{0.5}, [][]float32{{1}}, [][]float32{{1}})
-	fmt.Println(x, err)
-	// Output: [1][1]float32{{1.25}} <nil>
 }

@@ -5,17 +5,19 @@ import (
 	"path"
 	"strings"
 
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/train"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// Frozen returns the drift of the map m with fixed weights, as [Trainer.Weights] and [StateWeights] return them: a trained flow, or a copy of a map at one of its
+// Frozen returns the drift of the map m with fixed weights, as [train.Trainer.Weights] and [train.FinalWeights] return them: a trained flow, or a copy of a map at one of its
 // checkpoints, as the teacher of another map or for [NewTeacherSampler]. The weights are copied, so training may go on. In a store they lie below the scope of its data, under
 // name, which tells several frozen maps in one store apart; they are not trained and are no part of a training's state. The drift panics
 // where a weight is missing, or the store has another frozen map of that name.
-func Frozen(m *Map, name string, weights map[string]*tensors.Tensor) (Drift, error) {
+func Frozen(m *Map, name string, weights map[string]*tensors.Tensor) (interpolant.Drift, error) {
 	if len(weights) == 0 {
 		return nil, fmt.Errorf("frozen map %q has no weights", name)
 	}
@@ -28,11 +30,11 @@ func Frozen(m *Map, name string, weights map[string]*tensors.Tensor) (Drift, err
 		if err != nil {
 			return nil, fmt.Errorf("frozen map %q: copying %s: %w", name, p, err)
 		}
-		copies[path.Join(DataScope, name, p)] = c
+		copies[path.Join(train.DataScope, name, p)] = c
 	}
 	return func(t, x, class *Node) *Node {
 		store := model.GetStore(t)
-		scope := store.Scope(path.Join(DataScope, name))
+		scope := store.Scope(path.Join(train.DataScope, name))
 		for p, value := range copies {
 			v := store.VariableWithValue(p, value).SetTrainable(false)
 			if there, err := v.Value(); err != nil || there != value {

@@ -13,15 +13,18 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // A flow that was trained with its diagonal alone teaches a map; its weights stay as they were given, though both trainings go on.
 func TestFrozenTeaches(t *testing.T) {
 	b := backendtest.New(t)
-	config := smallConfig()
+	config := mfmtest.SmallConfig()
 	config.Loss.Consistency = mfm.DiagonalOnly
-	flow := newSmallTrainer(t, config)
-	steps := func(trainer *mfm.Trainer, n int) {
+	flow := mfmtest.NewSmallTrainer(t, config)
+	steps := func(trainer *train.Trainer, n int) {
 		t.Helper()
 		for range n {
 			if _, err := trainer.Step(); err != nil {
@@ -30,15 +33,15 @@ func TestFrozenTeaches(t *testing.T) {
 		}
 	}
 	steps(flow, 3)
-	weights, err := flow.Weights(mfm.WeightsScope)
+	weights, err := flow.Weights(train.WeightsScope)
 	if err != nil {
 		t.Fatal(err)
 	}
-	teacher, err := mfm.Frozen(smallMap(), "flow", weights)
+	teacher, err := mfm.Frozen(mfmtest.SmallMap(), "flow", weights)
 	if err != nil {
 		t.Fatal(err)
 	}
-	drift := func(store *model.Store, b0 mfm.Drift) string {
+	drift := func(store *model.Store, b0 interpolant.Drift) string {
 		t.Helper()
 		exec, err := model.NewExec(b, store, func(_ *model.Scope, t, x *Node) *Node { return b0(t, x, nil) })
 		if err != nil {
@@ -50,12 +53,12 @@ func TestFrozenTeaches(t *testing.T) {
 		}
 		return fmt.Sprint(tensors.MustCopyFlatData[float32](out))
 	}
-	want := drift(flow.Store(), smallMap().DriftIn(flow.Store().Scope(mfm.WeightsScope)))
+	want := drift(flow.Store(), mfmtest.SmallMap().DriftIn(flow.Store().Scope(train.WeightsScope)))
 	steps(flow, 2) // donates the buffers that the weights were in
 
-	config = smallConfig()
+	config = mfmtest.SmallConfig()
 	config.Loss.Distillation, config.Seed = mfm.Teacher, 6
-	pupil, err := mfm.NewTrainer(b, smallMap(), normalSource, teacher, config)
+	pupil, err := mfm.NewTrainer(b, mfmtest.SmallMap(), mfmtest.NormalSource, teacher, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,14 +71,14 @@ func TestFrozenTeaches(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path := range state {
-		if path[:len(mfm.DataScope)] == mfm.DataScope {
+		if path[:len(train.DataScope)] == train.DataScope {
 			t.Errorf("the teacher's %s is a part of the training's state", path)
 		}
 	}
-	if weights, err = flow.Weights(mfm.WeightsScope); err != nil { // the first are gone with the steps after them
+	if weights, err = flow.Weights(train.WeightsScope); err != nil { // the first are gone with the steps after them
 		t.Fatal(err)
 	}
-	other, err := mfm.Frozen(smallMap(), "flow", weights)
+	other, err := mfm.Frozen(mfmtest.SmallMap(), "flow", weights)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +90,7 @@ func TestFrozenTeaches(t *testing.T) {
 		t.Error("no error for a second frozen map of the same name")
 	}
 	delete(weights, slices.Max(slices.Collect(maps.Keys(weights))))
-	lacking, err := mfm.Frozen(smallMap(), "lacking", weights)
+	lacking, err := mfm.Frozen(mfmtest.SmallMap(), "lacking", weights)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +102,7 @@ func TestFrozenTeaches(t *testing.T) {
 		t.Errorf("error %v for a frozen map that lacks a weight", err)
 	}
 	for name, weights := range map[string]map[string]*tensors.Tensor{"none": nil, "../weights": weights, "": weights} {
-		if _, err := mfm.Frozen(smallMap(), name, weights); err == nil {
+		if _, err := mfm.Frozen(mfmtest.SmallMap(), name, weights); err == nil {
 			t.Errorf("no error for a frozen map %q with %d weights", name, len(weights))
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 
 	. "github.com/gomlx/gomlx/core/graph"
 	. "github.com/gomlx/gomlx/support/exceptions"
@@ -29,7 +30,7 @@ import (
 //
 // Beside these F is shown the Gaussian law's mean of the data given both x̄ and x, (μ + c β_s/ν_s r - m)/√V, and a time 1 - √(c*/V) for
 // how much is left, c* = α_s² c/ν_s. On the diagonal F is a function of these two alone, the same for every context (GLASS, see
-// [ConditionalDrift]), which it need not learn for each anew.
+// [interpolant.ConditionalDrift]), which it need not learn for each anew.
 type Gaussian struct {
 	// Mean of the data: empty for zero, one number for all elements, or one for each element of a sample.
 	Mean []float64 `json:"mean,omitempty"`
@@ -127,7 +128,7 @@ func (g *Gaussian) Validate() error {
 func (g *Gaussian) String() string { return "gaussian" }
 
 // Velocity returns the average velocity; see [Gaussian].
-func (g *Gaussian) Velocity(ip Interpolant, f Network, in nn.Inputs) *Node {
+func (g *Gaussian) Velocity(ip interpolant.Schedule, f Network, in nn.Inputs) *Node {
 	l := g.law(ip, in)
 	raw := l.inputs(in)
 	if !g.NoFusion {
@@ -146,14 +147,14 @@ type gaussianLaw struct {
 	slopeAlpha, slopeBeta              *Node
 }
 
-func (g *Gaussian) law(ip Interpolant, in nn.Inputs) (l gaussianLaw) {
+func (g *Gaussian) law(ip interpolant.Schedule, in nn.Inputs) (l gaussianLaw) {
 	xbar, x := g.rotate(in.Xbar), g.rotate(in.X)
 	l.mean, l.variance = g.moments(x)
 	s, u, t := batch.Like(in.S, x), batch.Like(in.U, x), batch.Like(in.T, x)
 	l.alphaS, l.betaS, l.dAlphaS, l.dBetaS = ip.Graph(s)
 	l.alphaU, l.betaU, _, _ = ip.Graph(u)
 	_, betaT, _, _ := ip.Graph(t)
-	l.slopeAlpha, l.slopeBeta = MeanSlopes(ip, s, u)
+	l.slopeAlpha, l.slopeBeta = interpolant.MeanSlopes(ip, s, u)
 
 	l.d, l.c = g.posterior(ip, t, l.variance)
 	l.nuS = Add(Square(l.alphaS), Mul(l.c, Square(l.betaS)))
@@ -175,7 +176,7 @@ func (l gaussianLaw) fused() *Node { return Add(l.mu, Mul(l.r, Div(Mul(l.c, l.be
 
 // scale returns σ_s.
 func (l gaussianLaw) scale() *Node {
-	return Mul(wronskian(l.alphaS, l.betaS, l.dAlphaS, l.dBetaS), Sqrt(Div(l.c, l.nuS)))
+	return Mul(interpolant.Wronskian(l.alphaS, l.betaS, l.dAlphaS, l.dBetaS), Sqrt(Div(l.c, l.nuS)))
 }
 
 // inputs returns those of F but for what x̄ and x say together.
@@ -186,7 +187,7 @@ func (l gaussianLaw) inputs(in nn.Inputs) nn.Inputs {
 
 // fusedTime returns 1 - √(c*/V̄), c* = α_s² c/ν_s being the variance of the data given x̄ and x under the Gaussian law of
 // variance V̄, the mean of V: 0 where they say nothing, 1 where they say all. s and t are [batch].
-func (g *Gaussian) fusedTime(ip Interpolant, s, t *Node) *Node {
+func (g *Gaussian) fusedTime(ip interpolant.Schedule, s, t *Node) *Node {
 	alpha, beta, _, _ := ip.Graph(s)
 	v := Scalar(s.Graph(), s.DType(), stat.Mean(g.Variance, nil))
 	_, c := g.posterior(ip, t, v)
@@ -196,19 +197,19 @@ func (g *Gaussian) fusedTime(ip Interpolant, s, t *Node) *Node {
 
 // Whiten divides err by σ_s along the axes of the basis, σ_s² held at 0.02 from below: smaller targets are not worth the noise
 // that a larger weight brings.
-func (g *Gaussian) Whiten(ip Interpolant, s, t, err *Node) *Node {
+func (g *Gaussian) Whiten(ip interpolant.Schedule, s, t, err *Node) *Node {
 	err = g.rotate(err)
 	_, variance := g.moments(err)
 	s, t = batch.Like(s, err), batch.Like(t, err)
 	alphaS, betaS, dAlphaS, dBetaS := ip.Graph(s)
 	_, c := g.posterior(ip, t, variance)
 	share := Div(c, Add(Square(alphaS), Mul(c, Square(betaS))))
-	square := Mul(Square(wronskian(alphaS, betaS, dAlphaS, dBetaS)), share)
+	square := Mul(Square(interpolant.Wronskian(alphaS, betaS, dAlphaS, dBetaS)), share)
 	return Div(err, Sqrt(MaxScalar(square, 0.02)))
 }
 
 // posterior returns d = α_t² + β_t² V and the posterior's variance c = α_t² V/d.
-func (g *Gaussian) posterior(ip Interpolant, t, variance *Node) (d, c *Node) {
+func (g *Gaussian) posterior(ip interpolant.Schedule, t, variance *Node) (d, c *Node) {
 	alpha, beta, _, _ := ip.Graph(t)
 	d = Add(Square(alpha), Mul(Square(beta), variance))
 	return d, AddScalar(Div(Mul(Square(alpha), variance), d), posteriorFloor)

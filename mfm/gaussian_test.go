@@ -11,26 +11,28 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
 // Without a network the map is that of Gaussian data, off the diagonal and on it, for every schedule.
 func TestGaussianIsExact(t *testing.T) {
-	law := newMixture(t, []float64{1}, [][]float64{{0.7, -0.4, 0.1}}, [][][]float64{{{1.3, 0.5, 0.2}, {0.5, 0.6, -0.1}, {0.2, -0.1, 0.9}}})
-	for _, ip := range everySchedule() {
+	law := mfmtest.NewMixture(t, []float64{1}, [][]float64{{0.7, -0.4, 0.1}}, [][][]float64{{{1.3, 0.5, 0.2}, {0.5, 0.6, -0.1}, {0.2, -0.1, 0.9}}})
+	for _, ip := range mfmtest.EverySchedule() {
 		const n = 64
-		c := situationsOf(law, ip, n)
+		c := mfmtest.SituationsOf(law, ip, n)
 		for i := range n / 4 {
-			c.u[i] = c.s[i]
+			c.U[i] = c.S[i]
 		}
-		c.s[n-1], c.u[n-1], c.t[n-1] = 0, 1, 0
-		c.s[n-2], c.u[n-2], c.t[n-2] = 0, 0, 0
-		m := exactMap(t, law, ip)
-		got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
-			return []*Node{m.Velocity(weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]})}
-		}, c.inputs()...)
-		want := flatten(n, func(i int) []float64 {
-			v, err := law.ConditionalAverageVelocity(ip, c.s[i], c.u[i], c.xbar[i], c.t[i], c.x[i])
+		c.S[n-1], c.U[n-1], c.T[n-1] = 0, 1, 0
+		c.S[n-2], c.U[n-2], c.T[n-2] = 0, 0, 0
+		m := mfmtest.ExactMap(t, law, ip)
+		got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+			return []*Node{m.Velocity(mfmtest.Weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]})}
+		}, c.Inputs()...)
+		want := mfmtest.Flatten(n, func(i int) []float64 {
+			v, err := law.ConditionalAverageVelocity(ip, c.S[i], c.U[i], c.Xbar[i], c.T[i], c.X[i])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -43,32 +45,32 @@ func TestGaussianIsExact(t *testing.T) {
 		case strings.Contains(name, "general"):
 			tolerance = 2e-6 // mean slopes by quotients
 		}
-		near(t, fmt.Sprint(ip), got[0], want, tolerance)
+		mfmtest.Near(t, fmt.Sprint(ip), got[0], want, tolerance)
 	}
 }
 
 // X_{w,u}(X_{s,w}) = X_{s,u}, at the last bit of the context's time too.
 func TestGaussianSemigroup(t *testing.T) {
-	law := tilted(t)
-	for _, ip := range append(builtIn(), late{}) {
+	law := mfmtest.Tilted(t)
+	for _, ip := range append(mfmtest.BuiltIn(), mfmtest.Late{}) {
 		const n = 64
-		c := situationsOf(law, ip, n)
-		c.t[0], c.t[1], c.u[2], c.s[3] = 0, 1, 1, 0
-		m := exactMap(t, law, ip)
-		got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+		c := mfmtest.SituationsOf(law, ip, n)
+		c.T[0], c.T[1], c.U[2], c.S[3] = 0, 1, 1, 0
+		m := mfmtest.ExactMap(t, law, ip)
+		got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
 			between := Add(in[0], MulScalar(Sub(in[1], in[0]), 0.3))
 			flow := func(s, u, xbar *Node) *Node {
-				return m.Flow(weightless(), nn.Inputs{S: s, U: u, T: in[2], Xbar: xbar, X: in[4]})
+				return m.Flow(mfmtest.Weightless(), nn.Inputs{S: s, U: u, T: in[2], Xbar: xbar, X: in[4]})
 			}
 			return []*Node{flow(between, in[1], flow(in[0], between, in[3])), flow(in[0], in[1], in[3])}
-		}, c.inputs()...)
+		}, c.Inputs()...)
 		tolerance := 1e-10
-		if ip == (mfm.VariancePreserving{}) {
+		if ip == (interpolant.VariancePreserving{}) {
 			tolerance = 2e-6 // held at u = 1
-		} else if ip == (late{}) {
+		} else if ip == (mfmtest.Late{}) {
 			tolerance = 1e-6 // mean slopes by quotients
 		}
-		near(t, fmt.Sprint(ip), got[0], got[1], tolerance)
+		mfmtest.Near(t, fmt.Sprint(ip), got[0], got[1], tolerance)
 	}
 }
 
@@ -86,11 +88,11 @@ func TestGaussianMoments(t *testing.T) {
 	}
 	velocity := func(p mfm.Parametrization, in []*Node, dims ...int) *Node {
 		xbar, x := Reshape(in[3], dims...), Reshape(in[4], dims...)
-		m := &mfm.Map{Interpolant: mfm.Linear{}, Backbone: zeros, Parametrization: p}
-		return Reshape(m.Velocity(weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: xbar, X: x}), dims[0], 4)
+		m := &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: mfmtest.ZeroBackbone, Parametrization: p}
+		return Reshape(m.Velocity(mfmtest.Weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: xbar, X: x}), dims[0], 4)
 	}
-	c := situationsOf(newMixture(t, []float64{1}, [][]float64{mean}, [][][]float64{covariance}), mfm.Linear{}, 16)
-	got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+	c := mfmtest.SituationsOf(mfmtest.NewMixture(t, []float64{1}, [][]float64{mean}, [][][]float64{covariance}), interpolant.Linear{}, 16)
+	got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
 		return []*Node{
 			velocity(full, in, 16, 4),
 			velocity(&mfm.Gaussian{Mean: mean, Variance: variance}, in, 16, 4),
@@ -99,75 +101,75 @@ func TestGaussianMoments(t *testing.T) {
 			velocity(&mfm.Gaussian{Mean: make([]float64, 4), Variance: []float64{0.4, 0.4, 0.4, 0.4}}, in, 16, 4),
 			velocity(&mfm.Gaussian{Mean: []float64{0}, Variance: []float64{0.4}}, in, 16, 4),
 		}
-	}, c.inputs()...)
-	near(t, "axes", got[1], got[0], 1e-12)
-	near(t, "axes of an image", got[2], got[0], 1e-12)
-	near(t, "one for all", got[4], got[3], 1e-12)
-	near(t, "one mean for all", got[5], got[3], 1e-12)
+	}, c.Inputs()...)
+	mfmtest.Near(t, "axes", got[1], got[0], 1e-12)
+	mfmtest.Near(t, "axes of an image", got[2], got[0], 1e-12)
+	mfmtest.Near(t, "one for all", got[4], got[3], 1e-12)
+	mfmtest.Near(t, "one mean for all", got[5], got[3], 1e-12)
 }
 
 // Under the Gaussian law the network's inputs have unit covariance, and so has the whitened error of the best velocity on the
 // diagonal: what is left for F to learn is of unit size.
 func TestGaussianWhitens(t *testing.T) {
-	law := tilted(t)
-	for _, ip := range builtIn() {
+	law := mfmtest.Tilted(t)
+	for _, ip := range mfmtest.BuiltIn() {
 		const n = 20000
-		rng := newRNG(11)
+		rng := mfmtest.NewRNG(11)
 		data := law.Sample(rng, n)
 		noise, context := make([][]float64, n), make([][]float64, n)
 		for i := range data {
 			noise[i] = []float64{rng.NormFloat64(), rng.NormFloat64()}
 			context[i] = []float64{rng.NormFloat64(), rng.NormFloat64()}
 		}
-		m := exactMap(t, law, ip)
+		m := mfmtest.ExactMap(t, law, ip)
 		var seen nn.Inputs
 		m.Backbone = func(_ *model.Scope, in nn.Inputs) *Node {
 			seen = in
 			return ZerosLike(in.Xbar)
 		}
-		got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+		got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
 			one := OnesLike(Squeeze(Slice(in[0], AxisRange(), AxisElem(0)), -1))
 			s, at := MulScalar(one, 0.6), MulScalar(one, 0.3)
-			x := mfm.StateAt(ip, at, in[2], in[0])
-			xbar := mfm.StateAt(ip, s, in[1], in[0])
-			v := m.Velocity(weightless(), nn.Inputs{S: s, U: s, T: at, Xbar: xbar, X: x})
-			return []*Node{seen.Xbar, seen.X, m.Parametrization.Whiten(ip, s, at, Sub(mfm.VelocityAt(ip, s, in[1], in[0]), v))}
-		}, points(data), points(noise), points(context))
+			x := interpolant.StateAt(ip, at, in[2], in[0])
+			xbar := interpolant.StateAt(ip, s, in[1], in[0])
+			v := m.Velocity(mfmtest.Weightless(), nn.Inputs{S: s, U: s, T: at, Xbar: xbar, X: x})
+			return []*Node{seen.Xbar, seen.X, m.Parametrization.Whiten(ip, s, at, Sub(interpolant.VelocityAt(ip, s, in[1], in[0]), v))}
+		}, mfmtest.Points(data), mfmtest.Points(noise), mfmtest.Points(context))
 		for i, name := range []string{"state", "context", "error"} {
-			hasMoments(t, fmt.Sprintf("%v: %s", ip, name), rowsOf(got[i], 2), []float64{0, 0}, [][]float64{{1, 0}, {0, 1}}, 0)
+			mfmtest.HasMoments(t, fmt.Sprintf("%v: %s", ip, name), mfmtest.RowsOf(got[i], 2), []float64{0, 0}, [][]float64{{1, 0}, {0, 1}}, 0)
 		}
 	}
 }
 
 // The network's output enters with the scale that Whiten divides by.
 func TestGaussianScale(t *testing.T) {
-	law := tilted(t)
-	for _, ip := range builtIn() {
+	law := mfmtest.Tilted(t)
+	for _, ip := range mfmtest.BuiltIn() {
 		const n = 32
-		c := situationsOf(law, ip, n)
-		m, perturbed := exactMap(t, law, ip), exactMap(t, law, ip)
+		c := mfmtest.SituationsOf(law, ip, n)
+		m, perturbed := mfmtest.ExactMap(t, law, ip), mfmtest.ExactMap(t, law, ip)
 		perturbed.Backbone = func(_ *model.Scope, in nn.Inputs) *Node { return OnesLike(in.Xbar) }
-		got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+		got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
 			half := MulScalar(OnesLike(in[0]), 0.5) // where no error is held
 			inputs := nn.Inputs{S: in[0], U: in[1], T: half, Xbar: in[3], X: in[4]}
-			share := Sub(perturbed.Velocity(weightless(), inputs), m.Velocity(weightless(), inputs))
+			share := Sub(perturbed.Velocity(mfmtest.Weightless(), inputs), m.Velocity(mfmtest.Weightless(), inputs))
 			return []*Node{ReduceSum(Square(m.Parametrization.Whiten(ip, in[0], half, share)), -1)}
-		}, c.inputs()...)
+		}, c.Inputs()...)
 		want := make([]float64, n)
 		for i := range want {
 			want[i] = 2
 		}
-		near(t, fmt.Sprint(ip), got[0], want, 1e-6)
+		mfmtest.Near(t, fmt.Sprint(ip), got[0], want, 1e-6)
 	}
 }
 
 func TestFitGaussian(t *testing.T) {
-	law := tilted(t)
-	g, err := mfm.FitGaussian(law.Sample(newRNG(1), 20000))
+	law := mfmtest.Tilted(t)
+	g, err := mfm.FitGaussian(law.Sample(mfmtest.NewRNG(1), 20000))
 	if err != nil {
 		t.Fatal(err)
 	}
-	near(t, "mean", g.Mean, law.Mean(), 0.03)
+	mfmtest.Near(t, "mean", g.Mean, law.Mean(), 0.03)
 	var covariance []float64
 	for i := range 2 {
 		for j := range 2 {
@@ -178,7 +180,7 @@ func TestFitGaussian(t *testing.T) {
 			covariance = append(covariance, sum)
 		}
 	}
-	near(t, "covariance", covariance, flatten(2, func(i int) []float64 { return law.Covariance()[i] }), 0.03)
+	mfmtest.Near(t, "covariance", covariance, mfmtest.Flatten(2, func(i int) []float64 { return law.Covariance()[i] }), 0.03)
 }
 
 func TestGaussianRefuses(t *testing.T) {
@@ -214,52 +216,52 @@ func TestGaussianRefuses(t *testing.T) {
 
 // The anchored parametrization knows the data at t = 1, and is plain at t = 0.
 func TestAnchored(t *testing.T) {
-	c := situationsOf(tilted(t), mfm.Linear{}, 8)
+	c := mfmtest.SituationsOf(mfmtest.Tilted(t), interpolant.Linear{}, 8)
 	backbone := func(_ *model.Scope, in nn.Inputs) *Node { return MulScalar(in.Xbar, 0.7) }
-	m := &mfm.Map{Interpolant: mfm.Linear{}, Backbone: backbone, Parametrization: mfm.Anchored{}}
-	plain := &mfm.Map{Interpolant: mfm.Linear{}, Backbone: backbone, Parametrization: mfm.Plain{}}
-	got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+	m := &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: backbone, Parametrization: mfm.Anchored{}}
+	plain := &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: backbone, Parametrization: mfm.Plain{}}
+	got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
 		zero, one := ZerosLike(in[0]), OnesLike(in[0])
 		start := nn.Inputs{S: in[0], U: in[1], T: zero, Xbar: in[3], X: in[4]}
 		return []*Node{
-			m.Flow(weightless(), nn.Inputs{S: in[0], U: one, T: one, Xbar: in[3], X: in[4]}),
-			Sub(m.Velocity(weightless(), start), plain.Velocity(weightless(), start)),
+			m.Flow(mfmtest.Weightless(), nn.Inputs{S: in[0], U: one, T: one, Xbar: in[3], X: in[4]}),
+			Sub(m.Velocity(mfmtest.Weightless(), start), plain.Velocity(mfmtest.Weightless(), start)),
 		}
-	}, c.inputs()...)
-	near(t, "at t = 1", got[0], flatten(8, func(i int) []float64 { return c.x[i] }), 1e-12)
-	near(t, "at t = 0", got[1], make([]float64, 16), 1e-12)
+	}, c.Inputs()...)
+	mfmtest.Near(t, "at t = 1", got[0], mfmtest.Flatten(8, func(i int) []float64 { return c.X[i] }), 1e-12)
+	mfmtest.Near(t, "at t = 0", got[1], make([]float64, 16), 1e-12)
 }
 
 // What both looks say together is the Gaussian law's posterior mean given both, and its time goes from 0, where they say nothing, to 1.
 func TestGaussianFuses(t *testing.T) {
 	mean, variance := []float64{0.7, -0.4}, []float64{1.3, 1.3}
-	law := newMixture(t, []float64{1}, [][]float64{mean}, [][][]float64{{{1.3, 0}, {0, 1.3}}})
-	for _, ip := range builtIn() {
+	law := mfmtest.NewMixture(t, []float64{1}, [][]float64{mean}, [][][]float64{{{1.3, 0}, {0, 1.3}}})
+	for _, ip := range mfmtest.BuiltIn() {
 		const n = 64
-		c := situationsOf(law, ip, n)
-		c.s[0], c.t[0] = 0, 0
-		c.s[1], c.t[1] = 1, 0.5
-		c.s[2], c.t[2] = 0.5, 1
+		c := mfmtest.SituationsOf(law, ip, n)
+		c.S[0], c.T[0] = 0, 0
+		c.S[1], c.T[1] = 1, 0.5
+		c.S[2], c.T[2] = 0.5, 1
 		var seen nn.Inputs
 		m := &mfm.Map{Interpolant: ip, Parametrization: &mfm.Gaussian{Mean: mean, Variance: variance}}
 		m.Backbone = func(_ *model.Scope, in nn.Inputs) *Node {
 			seen = in
 			return ZerosLike(in.Xbar)
 		}
-		got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
-			m.Velocity(weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]})
+		got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+			m.Velocity(mfmtest.Weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]})
 			return []*Node{seen.Fused, seen.FusedT}
-		}, c.inputs()...)
-		states := flatten(n, func(i int) []float64 {
-			d := law.ConditionalDenoiser(ip, c.s[i], c.xbar[i], c.t[i], c.x[i])
+		}, c.Inputs()...)
+		states := mfmtest.Flatten(n, func(i int) []float64 {
+			d := law.ConditionalDenoiser(ip, c.S[i], c.Xbar[i], c.T[i], c.X[i])
 			return []float64{(d[0] - mean[0]) / math.Sqrt(1.3), (d[1] - mean[1]) / math.Sqrt(1.3)}
 		})
-		near(t, fmt.Sprintf("%v: state", ip), got[0], states, 1e-6) // of the variance's floor
-		times := flatten(n, func(i int) []float64 {
-			_, left := law.Posterior(ip, c.t[i], c.x[i]).Posterior(ip, c.s[i], c.xbar[i]).Component(0)
+		mfmtest.Near(t, fmt.Sprintf("%v: state", ip), got[0], states, 1e-6) // of the variance's floor
+		times := mfmtest.Flatten(n, func(i int) []float64 {
+			_, left := law.Posterior(ip, c.T[i], c.X[i]).Posterior(ip, c.S[i], c.Xbar[i]).Component(0)
 			return []float64{1 - math.Sqrt(left[0][0]/1.3)}
 		})
-		near(t, fmt.Sprintf("%v: time", ip), got[1], times, 2e-4) // the floor's square root
-		near(t, "ends of the time", got[1][:3], []float64{0, 1, 1}, 1e-3)
+		mfmtest.Near(t, fmt.Sprintf("%v: time", ip), got[1], times, 2e-4) // the floor's square root
+		mfmtest.Near(t, "ends of the time", got[1][:3], []float64{0, 1, 1}, 1e-3)
 	}
 }

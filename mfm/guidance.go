@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/solver"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
@@ -61,7 +63,7 @@ func (g Guidance) scale() float64 {
 func (g Guidance) active() bool { return g.Mix > 0 || g.scale() != 1 }
 
 // dropClass replaces a share of the labels by "none". It panics where there should be labels and are none.
-func (g Guidance) dropClass(rng *RNG, class *Node) *Node {
+func (g Guidance) dropClass(rng *solver.RNG, class *Node) *Node {
 	if g.Classes > 0 && class == nil {
 		panic(fmt.Errorf("guidance with %d classes: the data have no labels", g.Classes))
 	}
@@ -94,7 +96,7 @@ func (p *problem) guide(r rows, w *Node) *Node {
 
 // ClassifierFree returns the guided drift b_∅ + scale (b_c - b_∅) of Ho and Salimans (arXiv 2207.12598), where label classes stands
 // for no class. It evaluates b twice.
-func ClassifierFree(b Drift, scale float64, classes int) Drift {
+func ClassifierFree(b interpolant.Drift, scale float64, classes int) interpolant.Drift {
 	return func(t, x, class *Node) *Node {
 		without := b(t, x, noClass(class, classes))
 		return Add(without, MulScalar(Sub(b(t, x, class), without), scale))

@@ -14,7 +14,9 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
 // The map says F = δ for every class and F = -δ_0 for none, beside the drift w of standard normal data, which is the teacher's. Guidance of scale g = ω/(1-κ) is
@@ -33,20 +35,20 @@ func TestGuidanceHasItsFixedPoint(t *testing.T) {
 			skipSlowCompiles(t, b, c != mfm.Lagrangian)
 			loss := mfm.DefaultLoss()
 			loss.Consistency, loss.Distillation, loss.DiagonalShare = c, mfm.Teacher, 0
-			loss.Laws.ContextZero, loss.GapWarmup = 1, 1 // the step below is 0, at which u = s
+			loss.Times.ContextZero, loss.GapWarmup = 1, 1 // the step below is 0, at which u = s
 			loss.Guidance = mfm.Guidance{Classes: 3, Dropout: dropout, Scale: scale, Mix: mix}
 			if c == mfm.DiagonalOnly {
 				loss.DiagonalShare = 1
 			}
 			exec, err := NewExec(b, func(state, delta *Node) *Node {
-				rng := &mfm.RNG{State: state}
+				rng := &solver.RNG{State: state}
 				backbone := func(_ *model.Scope, in nn.Inputs) *Node {
 					dropped := Equal(in.Class, MulScalar(OnesLike(in.Class), 3))
 					f := Where(dropped, MulScalar(OnesLike(in.S), -none), Mul(OnesLike(in.S), delta))
 					return BroadcastToShape(InsertAxes(f, -1), in.Xbar.Shape())
 				}
-				m := &mfm.Map{Interpolant: mfm.Linear{}, Backbone: backbone, Parametrization: &mfm.Gaussian{Variance: []float64{1}}}
-				teacher := func(t, x, _ *Node) *Node { return law.DriftGraph(mfm.Linear{}, t, x) }
+				m := &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: backbone, Parametrization: &mfm.Gaussian{Variance: []float64{1}}}
+				teacher := func(t, x, _ *Node) *Node { return law.DriftGraph(interpolant.Linear{}, t, x) }
 				var x *Node
 				rng.State, x = law.SampleGraph(rng.State, dtypes.Float64, rows)
 				class := rng.Below(3, rows)

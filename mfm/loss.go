@@ -8,7 +8,10 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/solver"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Consistency names the loss that ties the map's long steps to its diagonal.
@@ -54,14 +57,14 @@ type Loss struct {
 	DiagonalSteps int `json:"diagonal_steps"`
 	GapWarmup     int `json:"gap_warmup"`
 	// Laws of the times.
-	Laws Laws `json:"laws"`
+	Times TimeSampling `json:"laws"`
 	// Guidance trains the guided drift; only for maps with classes.
 	Guidance Guidance `json:"guidance"`
 }
 
 // DefaultLoss is the semigroup loss from data alone on half the batch, with plain least squares.
 func DefaultLoss() Loss {
-	return Loss{Consistency: Semigroup, Distillation: Self, DiagonalShare: 0.5, AdaptiveFloor: 0.01, Laws: DefaultLaws()}
+	return Loss{Consistency: Semigroup, Distillation: Self, DiagonalShare: 0.5, AdaptiveFloor: 0.01, Times: DefaultTimeSampling()}
 }
 
 // Validate returns an error that names the first option that makes no sense.
@@ -87,7 +90,7 @@ func (l Loss) Validate() error {
 	if err := l.Guidance.Validate(); err != nil {
 		return err
 	}
-	return l.Laws.Validate()
+	return l.Times.Validate()
 }
 
 // Batch is what a loss is evaluated on.
@@ -97,15 +100,10 @@ type Batch struct {
 	Step  *Node // training step, from 1, for warm-ups: a scalar of Data's dtype, or nil for none
 }
 
-// Terms are the values of a loss, scalars. Total is what is minimised; the other two are unweighted mean squares of whitened errors.
-type Terms struct {
-	Total, Diagonal, Consistency *Node
-}
-
 // Build returns the loss of map m with weights in scope online. Targets are computed with the weights in scope target: the
 // same scope, as in the paper, or that of a moving average or frozen copy; no gradient passes through them. teacher is used by
 // [Teacher] only. It panics on options that [Loss.Validate] refuses and on a missing teacher.
-func (l Loss) Build(m *Map, online, target *model.Scope, teacher Drift, rng *RNG, batch Batch) Terms {
+func (l Loss) Build(m *Map, online, target *model.Scope, teacher interpolant.Drift, rng *solver.RNG, batch Batch) train.Terms {
 	p := l.newProblem(m, online, target, teacher, rng, batch)
 	switch l.Consistency {
 	case DiagonalOnly:
@@ -126,8 +124,8 @@ type problem struct {
 	Loss
 	m              *Map
 	online, target *model.Scope
-	teacher        Drift
-	rng            *RNG
+	teacher        interpolant.Drift
+	rng            *solver.RNG
 	diagonal, off  rows
 	elements       float64 // of a sample
 	share          *Node   // 0 while the consistency loss waits, 1 after, nil for 1
@@ -141,7 +139,7 @@ type rows struct {
 
 func (r rows) empty() bool { return r.S == nil }
 
-func (l Loss) newProblem(m *Map, online, target *model.Scope, teacher Drift, rng *RNG, batch Batch) *problem {
+func (l Loss) newProblem(m *Map, online, target *model.Scope, teacher interpolant.Drift, rng *solver.RNG, batch Batch) *problem {
 	if err := l.Validate(); err != nil {
 		panic(err)
 	}
@@ -159,8 +157,8 @@ func (l Loss) newProblem(m *Map, online, target *model.Scope, teacher Drift, rng
 		}
 	}
 	times := shapes.Make(batch.Data.DType(), n)
-	t := l.Laws.context(rng, times)
-	x := StateAt(m.Interpolant, t, rng.Normal(batch.Data.Shape()), batch.Data)
+	t := l.Times.context(rng, times)
+	x := interpolant.StateAt(m.Interpolant, t, rng.Normal(batch.Data.Shape()), batch.Data)
 	class := l.Guidance.dropClass(rng, batch.Class)
 	whole := rows{Inputs: nn.Inputs{T: t, X: x, Class: class}}
 	if nd > 0 {
@@ -189,15 +187,15 @@ func (l Loss) newProblem(m *Map, online, target *model.Scope, teacher Drift, rng
 // draw adds times and states to contexts: on the diagonal where gap is nil, a pair (s, u) otherwise.
 func (p *problem) draw(r rows, data, gap *Node) rows {
 	if gap == nil {
-		r.S = p.Laws.start(p.rng, r.T.Shape())
+		r.S = p.Times.start(p.rng, r.T.Shape())
 		r.U = r.S
 	} else {
-		r.S, r.U = p.Laws.pair(p.rng, r.T.Shape(), gap)
+		r.S, r.U = p.Times.pair(p.rng, r.T.Shape(), gap)
 	}
 	noise := p.rng.Normal(data.Shape())
 	// Cut s, u and x̄ loose from one another: forward mode moves each on its own.
-	r.Xbar = StopGradient(StateAt(p.m.Interpolant, r.S, noise, data))
-	r.velocity = VelocityAt(p.m.Interpolant, r.S, noise, data)
+	r.Xbar = StopGradient(interpolant.StateAt(p.m.Interpolant, r.S, noise, data))
+	r.velocity = interpolant.VelocityAt(p.m.Interpolant, r.S, noise, data)
 	r.S, r.U = StopGradient(r.S), StopGradient(r.U)
 	return r
 }

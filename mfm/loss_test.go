@@ -16,7 +16,9 @@ import (
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
 var (
@@ -34,7 +36,7 @@ const lossHidden = 6
 
 // newLossProblem takes (seed state, online last layer, target last layer) to (total, diagonal, consistency, gradient in the online
 // last layer). With shared, target is ignored and the online weights are used for both.
-func newLossProblem(t *testing.T, b compute.Backend, ip mfm.Interpolant, loss mfm.Loss, rows int, shared bool) lossProblem {
+func newLossProblem(t *testing.T, b compute.Backend, ip interpolant.Schedule, loss mfm.Loss, rows int, shared bool) lossProblem {
 	t.Helper()
 	data, err := gmm.New([]float64{1}, [][]float64{lossMean}, [][][]float64{lossCovariance})
 	if err != nil {
@@ -57,7 +59,7 @@ func newLossProblem(t *testing.T, b compute.Backend, ip mfm.Interpolant, loss mf
 			return Dot(Tanh(Dot(h, w).Product()), last[scope.Scope()]).Product()
 		}
 		m := &mfm.Map{Interpolant: ip, Backbone: backbone, Parametrization: gaussian}
-		rng := &mfm.RNG{State: rngState}
+		rng := &solver.RNG{State: rngState}
 		var x *Node
 		rng.State, x = data.SampleGraph(rng.State, dtypes.Float64, rows)
 		teacher := func(t, x, _ *Node) *Node { return data.DriftGraph(ip, t, x) }
@@ -121,7 +123,7 @@ func lossName(l mfm.Loss) string {
 	return name
 }
 
-var schedules = []mfm.Interpolant{mfm.Linear{}, mfm.Trigonometric{}, mfm.VariancePreserving{}}
+var schedules = []interpolant.Schedule{interpolant.Linear{}, interpolant.Trigonometric{}, interpolant.VariancePreserving{}}
 
 // regressesOnData reports whether a loss has the noise of the data in its target, so that only its expected gradient is zero.
 func regressesOnData(l mfm.Loss) bool {
@@ -220,7 +222,7 @@ func TestLossGradientsAgainstFiniteDifferences(t *testing.T) {
 			plain := loss
 			plain.AdaptivePower = 0
 			at := perturbation(0.3)
-			frozen := newLossProblem(t, b, mfm.Linear{}, plain, 64, false)
+			frozen := newLossProblem(t, b, interpolant.Linear{}, plain, 64, false)
 			gradient := frozen.at(t, 3, at, at).gradient
 			for i := range at {
 				moved := append([]float64(nil), at...)
@@ -233,7 +235,7 @@ func TestLossGradientsAgainstFiniteDifferences(t *testing.T) {
 				}
 			}
 			// One scope for both is the same loss and the same gradient: no gradient passes through a target.
-			shared := newLossProblem(t, b, mfm.Linear{}, plain, 64, true).at(t, 3, at, at)
+			shared := newLossProblem(t, b, interpolant.Linear{}, plain, 64, true).at(t, 3, at, at)
 			for i := range at {
 				if math.Abs(shared.gradient[i]-gradient[i]) > 1e-10*(1+math.Abs(gradient[i])) {
 					t.Errorf("gradient[%d] = %g with targets from the same weights, %g with a frozen copy", i, shared.gradient[i], gradient[i])

@@ -5,7 +5,9 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
 // Map is a meta flow map (arXiv 2601.14430): one network that for every context (t, x) is the flow map X_{s,u}(.; t, x) of
@@ -17,7 +19,7 @@ import (
 // each method is given, so that a map, its moving averages and frozen copies are one Map and several scopes.
 // The methods build graphs and panic as graph functions do.
 type Map struct {
-	Interpolant     Interpolant
+	Interpolant     interpolant.Schedule
 	Backbone        nn.Backbone
 	Parametrization Parametrization
 }
@@ -46,42 +48,24 @@ func (m *Map) Drift(scope *model.Scope, t, x, class *Node) *Node {
 }
 
 // DriftIn returns the drift with the weights in scope bound, as a teacher or a sampler takes it.
-func (m *Map) DriftIn(scope *model.Scope) Drift {
+func (m *Map) DriftIn(scope *model.Scope) interpolant.Drift {
 	return func(t, x, class *Node) *Node { return m.Drift(scope, t, x, class) }
 }
 
 // Denoiser returns D_t(x) = E[I_1 | I_t = x], from the map's own drift.
 func (m *Map) Denoiser(scope *model.Scope, t, x, class *Node) *Node {
-	return Denoiser(m.Interpolant, m.DriftIn(scope), t, x, class)
+	return interpolant.Denoiser(m.Interpolant, m.DriftIn(scope), t, x, class)
 }
 
 // Score returns ∇ log p_t(x), from the map's own drift.
 func (m *Map) Score(scope *model.Scope, t, x, class *Node) *Node {
-	return Score(m.Interpolant, m.DriftIn(scope), t, x, class)
+	return interpolant.Score(m.Interpolant, m.DriftIn(scope), t, x, class)
 }
 
-// Denoiser returns D_t(x) = (α b - α' x)/(α β' - α' β) for the drift b.
-func Denoiser(ip Interpolant, b Drift, t, x, class *Node) *Node {
-	alpha, beta, dAlpha, dBeta := ip.Graph(batch.Like(t, x))
-	return Div(Sub(Mul(alpha, b(t, x, class)), Mul(dAlpha, x)), wronskian(alpha, beta, dAlpha, dBeta))
-}
-
-// Score returns ∇ log p_t(x) = (β b - β' x)/(α (α β' - α' β)) for the drift b. α is held at 1e-3 near t = 1, where the
-// score of singular data is infinite.
-func Score(ip Interpolant, b Drift, t, x, class *Node) *Node {
-	alpha, beta, dAlpha, dBeta := ip.Graph(batch.Like(t, x))
-	w := wronskian(alpha, beta, dAlpha, dBeta)
-	return Div(Sub(Mul(beta, b(t, x, class)), Mul(dBeta, x)), Mul(MaxScalar(alpha, 1e-3), w))
-}
-
-// StateAt returns I_t = α_t noise + β_t data for times [batch] and states [batch, ...].
-func StateAt(ip Interpolant, t, noise, data *Node) *Node {
-	alpha, beta, _, _ := ip.Graph(batch.Like(t, data))
-	return Add(Mul(alpha, noise), Mul(beta, data))
-}
-
-// VelocityAt returns dI_t/dt = α'_t noise + β'_t data.
-func VelocityAt(ip Interpolant, t, noise, data *Node) *Node {
-	_, _, dAlpha, dBeta := ip.Graph(batch.Like(t, data))
-	return Add(Mul(dAlpha, noise), Mul(dBeta, data))
+// Field returns the map's diagonal v_{s,s}(.; t, x) as a field in s: the ODE whose flow the map learns. t is [batch], x [batch, ...], class int32
+// [batch] or nil.
+func (m *Map) Field(scope *model.Scope, t, x, class *Node) solver.Field {
+	return func(s, xbar *Node) *Node {
+		return m.Velocity(scope, nn.Inputs{S: s, U: s, T: t, Xbar: xbar, X: x, Class: class})
+	}
 }

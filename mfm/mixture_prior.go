@@ -11,6 +11,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
@@ -18,7 +19,7 @@ import (
 //
 //	I_1 = m + B z + w    z from a mixture in the span of B, w ~ N(0, V_w) in its complement.
 //
-// The complement's share of the velocity is that of [Gaussian]. The mixture's conditional drift is a closed form (GLASS, see [ConditionalDrift]), the flow map of that is not; it is integrated from s to u inside
+// The complement's share of the velocity is that of [Gaussian]. The mixture's conditional drift is a closed form (GLASS, see [interpolant.ConditionalDrift]), the flow map of that is not; it is integrated from s to u inside
 // the graph, in a few steps of the midpoint rule in rank dimensions. With p_{s,u} for the sum of both,
 //
 //	v_{s,u} = p_{s,u} + σ_s F
@@ -128,7 +129,7 @@ func (p *MixturePrior) Validate() error {
 func (p *MixturePrior) String() string { return "mixture" }
 
 // Velocity returns the average velocity; see [MixturePrior]. It panics with Validate's error.
-func (p *MixturePrior) Velocity(ip Interpolant, f Network, in nn.Inputs) *Node {
+func (p *MixturePrior) Velocity(ip interpolant.Schedule, f Network, in nn.Inputs) *Node {
 	if err := p.Validate(); err != nil {
 		panic(err)
 	}
@@ -142,7 +143,7 @@ func (p *MixturePrior) Velocity(ip Interpolant, f Network, in nn.Inputs) *Node {
 }
 
 // flow returns p_{s,u} for data and states without their means, and the data's mean given the point that it leads to.
-func (p *MixturePrior) flow(ip Interpolant, in nn.Inputs) (velocity, mean *Node) {
+func (p *MixturePrior) flow(ip interpolant.Schedule, in nn.Inputs) (velocity, mean *Node) {
 	rest := &Gaussian{Variance: []float64{p.Rest}}
 	outside := rest.law(ip, in).velocity()
 	inside, meanInside := p.inside(ip, in)
@@ -163,7 +164,7 @@ func (p *MixturePrior) flow(ip Interpolant, in nn.Inputs) (velocity, mean *Node)
 //
 // D being the mixture's mean of the data given x̄ and x. Towards t = 1, where steps in s would leave noise standing, this is nearly constant: every component's posterior has that same variance there. The
 // midpoint rule takes equal steps of φ, and does not look at φ = π/2, s = 1.
-func (p *MixturePrior) inside(ip Interpolant, in nn.Inputs) (velocity, mean *Node) {
+func (p *MixturePrior) inside(ip interpolant.Schedule, in nn.Inputs) (velocity, mean *Node) {
 	diagonal := in.S == in.U
 	in.Xbar, in.X = p.project(in.Xbar), p.project(in.X)
 	in = in.PerRow()
@@ -171,14 +172,14 @@ func (p *MixturePrior) inside(ip Interpolant, in nn.Inputs) (velocity, mean *Nod
 	reference := (&Gaussian{Variance: []float64{p.spanVariance()}}).law(ip, in)
 	c, mu := reference.c, reference.mu
 	denoiser := func(s, xbar *Node) *Node {
-		t, look := EffectiveLook(ip, s, xbar, in.T, in.X)
+		t, look := interpolant.EffectiveObservation(ip, s, xbar, in.T, in.X)
 		return law.Denoiser(ip, t, look)
 	}
 	root := Sqrt(c)
 	rootS, rootU := Sqrt(reference.nuS), Sqrt(reference.nuU)
 	cos, sin := Div(reference.alphaS, rootS), Div(Mul(root, reference.betaS), rootS)
 	slope := func(cos, sin, y *Node) *Node {
-		s := EffectiveTime(ip, Mul(cos, root), sin)
+		s := interpolant.EffectiveTime(ip, Mul(cos, root), sin)
 		alpha, beta, _, _ := ip.Graph(s)
 		xbar := Add(Mul(beta, mu), Mul(Sqrt(Add(Square(alpha), Mul(c, Square(beta)))), y))
 		deviation := Div(Sub(denoiser(Reshape(s, -1), xbar), mu), root)
@@ -254,6 +255,6 @@ func (p *MixturePrior) lift(z, like *Node) *Node {
 }
 
 // Whiten divides err by σ_s, see [Gaussian.Whiten].
-func (p *MixturePrior) Whiten(ip Interpolant, s, t, err *Node) *Node {
+func (p *MixturePrior) Whiten(ip interpolant.Schedule, s, t, err *Node) *Node {
 	return p.Gaussian.Whiten(ip, s, t, err)
 }

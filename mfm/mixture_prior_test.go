@@ -15,6 +15,8 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/ad"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
@@ -25,7 +27,7 @@ func priorAndLaw(t *testing.T, components int) (*mfm.MixturePrior, *gmm.Mixture)
 	basis := [][]float64{{root, 0}, {root, 0}, {0, 1}}
 	mean := []float64{0.3, -0.2, 0.5}
 	const rest = 0.2
-	law := newMixture(t, []float64{0.3, 0.7}[:components], [][]float64{{-1.5, 0.5}, {1, -1}}[:components], [][][]float64{{{0.4, 0.1}, {0.1, 0.3}}, {{0.5, 0}, {0, 0.9}}}[:components])
+	law := mfmtest.NewMixture(t, []float64{0.3, 0.7}[:components], [][]float64{{-1.5, 0.5}, {1, -1}}[:components], [][][]float64{{{0.4, 0.1}, {0.1, 0.3}}, {{0.5, 0}, {0, 0.9}}}[:components])
 	var means [][]float64
 	var covariances [][][]float64
 	for k := range law.Len() {
@@ -48,12 +50,12 @@ func priorAndLaw(t *testing.T, components int) (*mfm.MixturePrior, *gmm.Mixture)
 		}
 		means, covariances = append(means, lifted), append(covariances, full)
 	}
-	whole := newMixture(t, law.Weights(), means, covariances)
+	whole := mfmtest.NewMixture(t, law.Weights(), means, covariances)
 	return &mfm.MixturePrior{Gaussian: &mfm.Gaussian{Mean: mean, Variance: []float64{0.7}}, Basis: basis, Law: law, Rest: rest, Steps: 2}, whole
 }
 
 // priorMap is a map without a network, which keeps what a network would have been shown.
-func priorMap(ip mfm.Interpolant, p *mfm.MixturePrior, seen *nn.Inputs) *mfm.Map {
+func priorMap(ip interpolant.Schedule, p *mfm.MixturePrior, seen *nn.Inputs) *mfm.Map {
 	return &mfm.Map{Interpolant: ip, Parametrization: p, Backbone: func(_ *model.Scope, in nn.Inputs) *Node {
 		*seen = in
 		return ZerosLike(in.Xbar)
@@ -63,26 +65,26 @@ func priorMap(ip mfm.Interpolant, p *mfm.MixturePrior, seen *nn.Inputs) *mfm.Map
 // Without a network the velocity on the diagonal is the law's conditional drift, and the network is shown the law's mean of the data.
 func TestMixturePriorOnTheDiagonal(t *testing.T) {
 	p, law := priorAndLaw(t, 2)
-	for _, ip := range everySchedule() {
+	for _, ip := range mfmtest.EverySchedule() {
 		const n = 32
-		c := situationsOf(law, ip, n)
-		c.s[0], c.t[0] = 0, 0
-		c.s[1], c.t[1] = 0, 0.5
+		c := mfmtest.SituationsOf(law, ip, n)
+		c.S[0], c.T[0] = 0, 0
+		c.S[1], c.T[1] = 0, 0.5
 		var seen nn.Inputs
 		m := priorMap(ip, p, &seen)
-		got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
-			v := m.Velocity(weightless(), nn.Inputs{S: in[0], U: in[0], T: in[2], Xbar: in[3], X: in[4]})
+		got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+			v := m.Velocity(mfmtest.Weightless(), nn.Inputs{S: in[0], U: in[0], T: in[2], Xbar: in[3], X: in[4]})
 			return []*Node{v, seen.Fused}
-		}, c.inputs()...)
-		near(t, fmt.Sprint(ip), got[0], flatten(n, func(i int) []float64 { return law.ConditionalDrift(ip, c.s[i], c.xbar[i], c.t[i], c.x[i]) }), 1e-5)
-		means := flatten(n, func(i int) []float64 {
-			d := law.ConditionalDenoiser(ip, c.s[i], c.xbar[i], c.t[i], c.x[i])
+		}, c.Inputs()...)
+		mfmtest.Near(t, fmt.Sprint(ip), got[0], mfmtest.Flatten(n, func(i int) []float64 { return law.ConditionalDrift(ip, c.S[i], c.Xbar[i], c.T[i], c.X[i]) }), 1e-5)
+		means := mfmtest.Flatten(n, func(i int) []float64 {
+			d := law.ConditionalDenoiser(ip, c.S[i], c.Xbar[i], c.T[i], c.X[i])
 			for j := range d {
 				d[j] = (d[j] - p.Gaussian.Mean[j]) / math.Sqrt(0.7)
 			}
 			return d
 		})
-		near(t, fmt.Sprintf("%v: mean", ip), got[1], means, 1e-5)
+		mfmtest.Near(t, fmt.Sprintf("%v: mean", ip), got[1], means, 1e-5)
 	}
 }
 
@@ -90,9 +92,9 @@ func TestMixturePriorOnTheDiagonal(t *testing.T) {
 func TestMixturePriorConverges(t *testing.T) {
 	p, law := priorAndLaw(t, 1)
 	const n = 32
-	c := situationsOf(law, mfm.Linear{}, n)
-	want := flatten(n, func(i int) []float64 {
-		v, err := law.ConditionalAverageVelocity(mfm.Linear{}, c.s[i], c.u[i], c.xbar[i], c.t[i], c.x[i])
+	c := mfmtest.SituationsOf(law, interpolant.Linear{}, n)
+	want := mfmtest.Flatten(n, func(i int) []float64 {
+		v, err := law.ConditionalAverageVelocity(interpolant.Linear{}, c.S[i], c.U[i], c.Xbar[i], c.T[i], c.X[i])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,9 +104,9 @@ func TestMixturePriorConverges(t *testing.T) {
 	for i, steps := range []int{8, 16} {
 		p.Steps = steps
 		var seen nn.Inputs
-		got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
-			return []*Node{priorMap(mfm.Linear{}, p, &seen).Velocity(weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]})}
-		}, c.inputs()...)
+		got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+			return []*Node{priorMap(interpolant.Linear{}, p, &seen).Velocity(mfmtest.Weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]})}
+		}, c.Inputs()...)
 		errors[i] = floats.Distance(got[0], want, 2) / floats.Norm(want, 2)
 	}
 	if ratio := errors[0] / errors[1]; ratio < 3 || ratio > 5 || errors[1] > 2e-3 {
@@ -116,14 +118,14 @@ func TestMixturePriorConverges(t *testing.T) {
 func TestMixturePriorOnGraphs(t *testing.T) {
 	p, law := priorAndLaw(t, 2)
 	const n = 8
-	c := situationsOf(law, mfm.Linear{}, n)
+	c := mfmtest.SituationsOf(law, interpolant.Linear{}, n)
 	var seen nn.Inputs
-	m := priorMap(mfm.Linear{}, p, &seen)
-	got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+	m := priorMap(interpolant.Linear{}, p, &seen)
+	got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
 		one := func(x *Node) *Node { return Slice(x, AxisElem(0)) }
 		every := func(x *Node) *Node { return BroadcastToDims(one(x), n) }
 		velocity := func(s, u, t, xbar, x *Node) *Node {
-			return m.Velocity(weightless(), nn.Inputs{S: s, U: u, T: t, Xbar: xbar, X: x})
+			return m.Velocity(mfmtest.Weightless(), nn.Inputs{S: s, U: u, T: t, Xbar: xbar, X: x})
 		}
 		image := func(x *Node) *Node { return Reshape(x, n, 3, 1, 1) }
 		const h = 1e-5
@@ -139,16 +141,16 @@ func TestMixturePriorOnGraphs(t *testing.T) {
 			ad.JVP([]*Node{v}, []*Node{in[0], in[3]}, []*Node{ds, dx})[0],
 			DivScalar(Sub(moved(h), moved(-h)), 2*h),
 		}
-	}, c.inputs()...)
-	near(t, "common times", got[0], got[1], 1e-12)
-	near(t, "an image", got[2], got[3], 1e-12)
-	near(t, "forward mode", got[4], got[5], 1e-7)
+	}, c.Inputs()...)
+	mfmtest.Near(t, "common times", got[0], got[1], 1e-12)
+	mfmtest.Near(t, "an image", got[2], got[3], 1e-12)
+	mfmtest.Near(t, "forward mode", got[4], got[5], 1e-7)
 }
 
 // From samples of a law that lies in a plane, up to a little noise, the fit finds the plane, what is outside it, and the law.
 func TestFitMixturePrior(t *testing.T) {
 	p, law := priorAndLaw(t, 2)
-	samples := law.Sample(newRNG(3), 4000)
+	samples := law.Sample(mfmtest.NewRNG(3), 4000)
 	fit, err := mfm.FitMixturePrior(samples, 2, 4, func(z [][]float64, floor float64) (*gmm.Mixture, error) {
 		return gmm.Fit(z, gmm.FitConfig{Components: 2, Steps: 30, Floor: 1e-6}, rand.New(rand.NewPCG(1, 1)))
 	})
@@ -159,12 +161,14 @@ func TestFitMixturePrior(t *testing.T) {
 		t.Errorf("variance of the rest is %g, want %g", fit.Rest, p.Rest)
 	}
 	// Drifts do not depend on which basis of the plane was found.
-	c := situationsOf(law, mfm.Linear{}, 64)
+	c := mfmtest.SituationsOf(law, interpolant.Linear{}, 64)
 	var seen nn.Inputs
-	got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
-		return []*Node{priorMap(mfm.Linear{}, fit, &seen).Velocity(weightless(), nn.Inputs{S: in[0], U: in[0], T: in[2], Xbar: in[3], X: in[4]})}
-	}, c.inputs()...)
-	want := flatten(64, func(i int) []float64 { return law.ConditionalDrift(mfm.Linear{}, c.s[i], c.xbar[i], c.t[i], c.x[i]) })
+	got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+		return []*Node{priorMap(interpolant.Linear{}, fit, &seen).Velocity(mfmtest.Weightless(), nn.Inputs{S: in[0], U: in[0], T: in[2], Xbar: in[3], X: in[4]})}
+	}, c.Inputs()...)
+	want := mfmtest.Flatten(64, func(i int) []float64 {
+		return law.ConditionalDrift(interpolant.Linear{}, c.S[i], c.Xbar[i], c.T[i], c.X[i])
+	})
 	if e := floats.Distance(got[0], want, 2) / floats.Norm(want, 2); e > 0.05 {
 		t.Errorf("drift of the fitted prior is off by %.3f of its size", e)
 	}
@@ -202,7 +206,7 @@ func TestMixturePriorWhereThePosteriorIsNarrow(t *testing.T) {
 	for _, at := range []float64{0.5, 0.9, 0.99, 0.999} {
 		for _, components := range []int{1, 2} {
 			p, law := priorAndLaw(t, components)
-			rng := newRNG(5)
+			rng := mfmtest.NewRNG(5)
 			var eps, x [][]float64
 			for _, z := range law.Sample(rng, n) {
 				e, c := make([]float64, 3), make([]float64, 3)
@@ -215,14 +219,14 @@ func TestMixturePriorWhereThePosteriorIsNarrow(t *testing.T) {
 				p := *p
 				p.Steps = steps
 				var seen nn.Inputs
-				return evaluate(t, dtype, func(in []*Node) []*Node {
-					return []*Node{priorMap(mfm.Linear{}, &p, &seen).Posterior(weightless(), in[0], at1(in[0], at), in[1], nil)}
-				}, points(eps), points(x))[0]
+				return mfmtest.Evaluate(t, dtype, func(in []*Node) []*Node {
+					return []*Node{priorMap(interpolant.Linear{}, &p, &seen).Posterior(mfmtest.Weightless(), in[0], at1(in[0], at), in[1], nil)}
+				}, mfmtest.Points(eps), mfmtest.Points(x))[0]
 			}
 			want := samples(dtypes.Float64, 400)
 			if components == 1 {
-				want = flatten(n, func(i int) []float64 {
-					v, err := law.ConditionalFlowMap(mfm.Linear{}, 0, 1, eps[i], at, x[i])
+				want = mfmtest.Flatten(n, func(i int) []float64 {
+					v, err := law.ConditionalFlowMap(interpolant.Linear{}, 0, 1, eps[i], at, x[i])
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -242,15 +246,15 @@ func TestMixturePriorWhereThePosteriorIsNarrow(t *testing.T) {
 func TestMixturePriorShowsWhereItLeads(t *testing.T) {
 	p, law := priorAndLaw(t, 2)
 	const n = 32
-	c := situationsOf(law, mfm.Linear{}, n)
+	c := mfmtest.SituationsOf(law, interpolant.Linear{}, n)
 	var seen nn.Inputs
-	got := evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
-		x := priorMap(mfm.Linear{}, p, &seen).Flow(weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]})
+	got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+		x := priorMap(interpolant.Linear{}, p, &seen).Flow(mfmtest.Weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]})
 		return []*Node{seen.Fused, x}
-	}, c.inputs()...)
-	ends := rowsOf(got[1], 3)
-	near(t, "mean", got[0], flatten(n, func(i int) []float64 {
-		d := law.ConditionalDenoiser(mfm.Linear{}, c.u[i], ends[i], c.t[i], c.x[i])
+	}, c.Inputs()...)
+	ends := mfmtest.RowsOf(got[1], 3)
+	mfmtest.Near(t, "mean", got[0], mfmtest.Flatten(n, func(i int) []float64 {
+		d := law.ConditionalDenoiser(interpolant.Linear{}, c.U[i], ends[i], c.T[i], c.X[i])
 		for j := range d {
 			d[j] = (d[j] - p.Gaussian.Mean[j]) / math.Sqrt(0.7)
 		}

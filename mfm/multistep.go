@@ -6,6 +6,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
 // PosteriorSteps returns a sample of p_{1|t}(.|x) by several steps of the map along times 0 = s_0 < ... < s_K = 1,
@@ -19,7 +20,7 @@ func (m *Map) PosteriorSteps(scope *model.Scope, times []float64, eps, t, x, cla
 	for k := 1; k < len(times); k++ {
 		table = append(table, []float64{times[k-1], times[k]})
 	}
-	return march(nil, table, eps, func(row []*Node, xbar *Node) *Node {
+	return solver.Scan(nil, table, eps, func(row []*Node, xbar *Node) *Node {
 		in := nn.Inputs{S: batch.Every(row[0], t), U: batch.Every(row[1], t), T: t, Xbar: xbar, X: x, Class: class}
 		return m.Flow(scope, in)
 	})
@@ -31,7 +32,7 @@ func (m *Map) PosteriorSteps(scope *model.Scope, times []float64, eps, t, x, cla
 //
 // with fresh noise ε_k, and returns x̂_{K-1}: the multistep sampling of consistency models (arXiv 2303.01469), in one compiled loop. The exact
 // map keeps the law in every step; of a learned one each step forgets part of the errors made before.
-func (m *Map) PosteriorRefined(scope *model.Scope, rng *RNG, times []float64, eps, t, x, class *Node) *Node {
+func (m *Map) PosteriorRefined(scope *model.Scope, rng *solver.RNG, times []float64, eps, t, x, class *Node) *Node {
 	var table [][]float64
 	for k := 1; k < len(times); k++ {
 		alpha, beta, _, _ := m.Interpolant.At(times[k])
@@ -40,7 +41,7 @@ func (m *Map) PosteriorRefined(scope *model.Scope, rng *RNG, times []float64, ep
 		}
 		table = append(table, []float64{times[k-1], alpha, beta})
 	}
-	return march(rng, table, eps, func(row []*Node, xbar *Node) *Node {
+	return solver.Scan(rng, table, eps, func(row []*Node, xbar *Node) *Node {
 		in := nn.Inputs{S: batch.Every(row[0], t), U: OnesLike(t), T: t, Xbar: xbar, X: x, Class: class}
 		return Add(Mul(row[1], rng.Normal(x.Shape())), Mul(row[2], m.Flow(scope, in)))
 	})

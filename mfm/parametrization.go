@@ -5,6 +5,7 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
@@ -15,20 +16,20 @@ type Network func(in nn.Inputs) *Node
 // the part is that F has to learn.
 type Parametrization interface {
 	// Velocity returns v_{s,u}(x̄; t, x), of x̄'s shape, by calling f once.
-	Velocity(ip Interpolant, f Network, in nn.Inputs) *Node
+	Velocity(ip interpolant.Schedule, f Network, in nn.Inputs) *Node
 	// Whiten divides an error in the velocity at inner time s, for a context at time t, by the size of F's share there, so
 	// that losses are of order one at all times. s and t are [batch], err [batch, ...].
-	Whiten(ip Interpolant, s, t, err *Node) *Node
+	Whiten(ip interpolant.Schedule, s, t, err *Node) *Node
 }
 
 // Plain is the parametrization v_{s,u} = F, so X_{s,u}(x̄) = x̄ + (u-s) F.
 type Plain struct{}
 
 // Velocity returns the network's output.
-func (Plain) Velocity(_ Interpolant, f Network, in nn.Inputs) *Node { return f(in) }
+func (Plain) Velocity(_ interpolant.Schedule, f Network, in nn.Inputs) *Node { return f(in) }
 
 // Whiten returns err.
-func (Plain) Whiten(_ Interpolant, _, _, err *Node) *Node { return err }
+func (Plain) Whiten(_ interpolant.Schedule, _, _, err *Node) *Node { return err }
 
 // String returns "plain".
 func (Plain) String() string { return "plain" }
@@ -40,9 +41,9 @@ func (Plain) String() string { return "plain" }
 // exact without a network at t = 1, plain at t = 0. It depends on s alone, so F diverges like 1/(1-s); 1-s is held at 1e-3.
 type Anchored struct{}
 
-// Velocity returns the average velocity; see [Anchored]. It panics for schedules other than [Linear].
-func (Anchored) Velocity(ip Interpolant, f Network, in nn.Inputs) *Node {
-	if _, linear := ip.(Linear); !linear {
+// Velocity returns the average velocity; see [Anchored]. It panics for schedules other than [interpolant.Linear].
+func (Anchored) Velocity(ip interpolant.Schedule, f Network, in nn.Inputs) *Node {
+	if _, linear := ip.(interpolant.Linear); !linear {
 		Panicf("the anchored parametrization is for the linear schedule, not for %v", ip)
 	}
 	s, t := batch.Like(in.S, in.Xbar), batch.Like(in.T, in.Xbar)
@@ -51,7 +52,7 @@ func (Anchored) Velocity(ip Interpolant, f Network, in nn.Inputs) *Node {
 }
 
 // Whiten returns err.
-func (Anchored) Whiten(_ Interpolant, _, _, err *Node) *Node { return err }
+func (Anchored) Whiten(_ interpolant.Schedule, _, _, err *Node) *Node { return err }
 
 // String returns "anchored".
 func (Anchored) String() string { return "anchored" }

@@ -8,7 +8,9 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
 // Sampler draws samples and evaluates fields on the host's side of the compiled graphs. Each method compiles once for each number of rows a call;
@@ -18,17 +20,17 @@ import (
 type Sampler struct {
 	backend     compute.Backend
 	store       *model.Store
-	interpolant Interpolant
+	interpolant interpolant.Schedule
 	m           *Map         // nil for a teacher
 	weights     *model.Scope // of m
-	drift       Drift
+	drift       interpolant.Drift
 	shape       []int
 	config      SamplerConfig
 	graphs      map[string]*model.Exec
 }
 
-// NewSampler returns a sampler of the map m with the weights that the store has in scope: [WeightsScope], or that of a moving average
-// ([AverageScope]). shape is that of one sample, such as [2] or [28, 28, 1]. It returns an error for a configuration that [SamplerConfig.Validate]
+// NewSampler returns a sampler of the map m with the weights that the store has in scope: [train.WeightsScope], or that of a moving average
+// ([train.AverageScope]). shape is that of one sample, such as [2] or [28, 28, 1]. It returns an error for a configuration that [SamplerConfig.Validate]
 // refuses.
 func NewSampler(b compute.Backend, store *model.Store, scope string, m *Map, shape []int, config SamplerConfig) (*Sampler, error) {
 	s := &Sampler{interpolant: m.Interpolant, m: m, weights: store.Scope(scope)}
@@ -36,9 +38,9 @@ func NewSampler(b compute.Backend, store *model.Store, scope string, m *Map, sha
 	return s.with(b, store, shape, config)
 }
 
-// NewTeacherSampler returns a sampler that draws from the drift b alone, by [ConditionalDrift]: of an analytic law, a trained flow, or a map
+// NewTeacherSampler returns a sampler that draws from the drift b alone, by [interpolant.ConditionalDrift]: of an analytic law, a trained flow, or a map
 // with guidance ([Map.DriftIn], [ClassifierFree]). store holds the variables that b uses, if any. Methods are [ODEMethod] and [SDEMethod].
-func NewTeacherSampler(b compute.Backend, store *model.Store, ip Interpolant, teacher Drift, shape []int, config SamplerConfig) (*Sampler, error) {
+func NewTeacherSampler(b compute.Backend, store *model.Store, ip interpolant.Schedule, teacher interpolant.Drift, shape []int, config SamplerConfig) (*Sampler, error) {
 	if config.Method == MapMethod || config.Method == RefineMethod {
 		return nil, fmt.Errorf("method %q needs a map, a teacher is a drift: use ode or sde", config.Method)
 	}
@@ -99,7 +101,7 @@ func (s *Sampler) Unconditional(ctx context.Context, seed int64, n int, class []
 }
 
 // Transition returns n samples of p(x_{t'} | x_t = x) for every context, [contexts, n, shape], where 0 <= t < to <= 1, in float32 too, and rho in [0, 1) is the
-// correlation of the noises in x_t and x_{t'}: 0, or [DDPMCorrelation]. See [Transition]. With to = 1 it is [Sampler.Posterior]; otherwise the
+// correlation of the noises in x_t and x_{t'}: 0, or [interpolant.DDPMCorrelation]. See [interpolant.Transition]. With to = 1 it is [Sampler.Posterior]; otherwise the
 // method must be [ODEMethod] or [SDEMethod]. Other arguments and errors are those of [Sampler.Posterior].
 func (s *Sampler) Transition(ctx context.Context, seed int64, t, to, rho float64, x []float32, n int, class []int32) ([]float32, error) {
 	switch {
@@ -123,15 +125,15 @@ func (s *Sampler) Transition(ctx context.Context, seed int64, t, to, rho float64
 
 // Drift returns b_t(x) at points x, [points, shape]. class is nil or has one label a point. Errors are those of [Sampler.Posterior].
 func (s *Sampler) Drift(ctx context.Context, t float64, x []float32, class []int32) ([]float32, error) {
-	return s.evaluate(ctx, "drift", func(_ *RNG, times, states []*Node, class *Node) *Node {
+	return s.evaluate(ctx, "drift", func(_ *solver.RNG, times, states []*Node, class *Node) *Node {
 		return s.drift(times[0], states[0], class)
 	}, []float64{t}, [][]float32{x}, class)
 }
 
 // Denoiser returns D_t(x) = E[I_1 | I_t = x], by way of the drift, at points x, [points, shape]. Arguments and errors are those of [Sampler.Drift].
 func (s *Sampler) Denoiser(ctx context.Context, t float64, x []float32, class []int32) ([]float32, error) {
-	return s.evaluate(ctx, "denoiser", func(_ *RNG, times, states []*Node, class *Node) *Node {
-		return Denoiser(s.interpolant, s.drift, times[0], states[0], class)
+	return s.evaluate(ctx, "denoiser", func(_ *solver.RNG, times, states []*Node, class *Node) *Node {
+		return interpolant.Denoiser(s.interpolant, s.drift, times[0], states[0], class)
 	}, []float64{t}, [][]float32{x}, class)
 }
 
@@ -144,7 +146,7 @@ func (s *Sampler) Velocity(ctx context.Context, from, to float64, xbar []float32
 	if s.m == nil && from != to {
 		return nil, fmt.Errorf("evaluating the velocity from %g to %g: a teacher knows it at equal times only", from, to)
 	}
-	return s.evaluate(ctx, "velocity", func(_ *RNG, times, states []*Node, class *Node) *Node {
+	return s.evaluate(ctx, "velocity", func(_ *solver.RNG, times, states []*Node, class *Node) *Node {
 		in := nn.Inputs{S: times[0], U: times[1], T: times[2], Xbar: states[0], X: states[1], Class: class}
 		if s.m == nil {
 			return s.field(in.T, in.X, class)(in.S, in.Xbar)
@@ -154,7 +156,7 @@ func (s *Sampler) Velocity(ctx context.Context, from, to float64, xbar []float32
 }
 
 // posterior draws one sample for each row of contexts.
-func (s *Sampler) posterior(rng *RNG, times, states []*Node, class *Node) *Node {
+func (s *Sampler) posterior(rng *solver.RNG, times, states []*Node, class *Node) *Node {
 	t, x, grid := times[0], states[0], s.config.times()
 	noise := rng.Normal(x.Shape())
 	common := Slice(t, AxisRange(0, 1))
@@ -169,25 +171,25 @@ func (s *Sampler) posterior(rng *RNG, times, states []*Node, class *Node) *Node 
 }
 
 // transition draws one sample of x_{t'} for each row of contexts.
-func (s *Sampler) transition(rng *RNG, times, states []*Node, class *Node) *Node {
-	tr := Transition{Interpolant: s.interpolant, To: times[1], Rho: times[2]}
+func (s *Sampler) transition(rng *solver.RNG, times, states []*Node, class *Node) *Node {
+	tr := interpolant.Transition{Interpolant: s.interpolant, To: times[1], Rho: times[2]}
 	return s.integrate(rng, tr.Field(s.drift, times[0], states[0], class), rng.Normal(states[0].Shape()))
 }
 
 // integrate carries noise along a field by the configured method.
-func (s *Sampler) integrate(rng *RNG, f Field, noise *Node) *Node {
+func (s *Sampler) integrate(rng *solver.RNG, f solver.Field, noise *Node) *Node {
 	if s.config.Method == SDEMethod {
-		return IntegrateSDE(rng, s.interpolant, s.config.times(), f, noise)
+		return solver.IntegrateSDE(rng, s.interpolant, s.config.times(), f, noise)
 	}
-	return Integrate(rng, s.config.Solver, s.config.times(), f, noise)
+	return solver.Integrate(rng, s.config.Solver, s.config.times(), f, noise)
 }
 
 // field returns the drift of the posterior's ODE.
-func (s *Sampler) field(t, x, class *Node) Field {
+func (s *Sampler) field(t, x, class *Node) solver.Field {
 	if s.m != nil {
 		return s.m.Field(s.weights, t, x, class)
 	}
-	return ConditionalField(s.interpolant, s.drift, t, x, class)
+	return interpolant.ConditionalField(s.interpolant, s.drift, t, x, class)
 }
 
 // Rows splits flat samples of dim elements each into rows, [samples][dim], in float64 as metrics and oracles take them.

@@ -2,6 +2,8 @@ package mfm
 
 import (
 	"fmt"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"slices"
 )
 
@@ -12,18 +14,18 @@ type Method string
 const (
 	MapMethod    Method = "map"    // steps of the flow map: [Map.PosteriorSteps]; with one step [Map.Posterior]
 	RefineMethod Method = "refine" // steps of the flow map to the end, fresh noise between them: [Map.PosteriorRefined]
-	ODEMethod    Method = "ode"    // the ODE of the map's diagonal, or of a teacher's conditional drift: [Integrate]
-	SDEMethod    Method = "sde"    // the SDE with the same drift: [IntegrateSDE]
+	ODEMethod    Method = "ode"    // the ODE of the map's diagonal, or of a teacher's conditional drift: [solver.Integrate]
+	SDEMethod    Method = "sde"    // the SDE with the same drift: [solver.IntegrateSDE]
 )
 
 // SamplerConfig says how samples are drawn. The zero value is not usable: start from [DefaultSamplerConfig].
 type SamplerConfig struct {
 	Method Method `json:"method"`
 	// Solver of the ODE; the other methods do not use it.
-	Solver Solver `json:"solver"`
+	Solver solver.Method `json:"solver"`
 	// Grid of the steps, from noise at 0 to the sample at 1. In a backend without loops each step is compiled on its own, so that many
 	// take long to compile.
-	Grid
+	interpolant.Grid
 	// Start is t_0, where the SDE takes over from its first step, which is one of the ODE: below it the noise grows as 1/t. Steps longer than t are
 	// wrong there, but what they do is forgotten on the way; 30 uniform steps leave Gaussian data with 1% too much variance.
 	Start float64 `json:"start"`
@@ -35,7 +37,7 @@ type SamplerConfig struct {
 
 // DefaultSamplerConfig is one step of the map. Its other values are in use once the method or the number of steps is changed.
 func DefaultSamplerConfig() SamplerConfig {
-	return SamplerConfig{Method: MapMethod, Solver: Heun, Grid: Grid{Steps: 1, Power: 1}, Start: 0.01}
+	return SamplerConfig{Method: MapMethod, Solver: solver.Heun, Grid: interpolant.Grid{Steps: 1, Power: 1}, Start: 0.01}
 }
 
 // Validate returns an error that names the first value that makes no sense.
@@ -43,7 +45,7 @@ func (c SamplerConfig) Validate() error {
 	if !slices.Contains([]Method{MapMethod, RefineMethod, ODEMethod, SDEMethod}, c.Method) {
 		return fmt.Errorf("method %q is unknown: use map, refine, ode or sde", c.Method)
 	}
-	if c.Method == ODEMethod && c.Solver != Euler && c.Solver != Heun {
+	if c.Method == ODEMethod && c.Solver != solver.Euler && c.Solver != solver.Heun {
 		return fmt.Errorf("solver %q is unknown: use euler or heun", c.Solver)
 	}
 	if err := c.Grid.Validate(); err != nil {
@@ -67,7 +69,7 @@ func (c SamplerConfig) Validate() error {
 // NFE returns the number of evaluations of the map or teacher for one sample.
 func (c SamplerConfig) NFE() int {
 	if c.Method == ODEMethod {
-		return c.Solver.evaluations(c.Steps)
+		return c.Solver.Evaluations(c.Steps)
 	}
 	return c.Steps
 }
@@ -77,7 +79,7 @@ func (c SamplerConfig) times() []float64 {
 	if c.Method != SDEMethod {
 		return c.Times(0, 1)
 	}
-	rest := Grid{Steps: c.Steps - 1, Power: c.Power}
+	rest := interpolant.Grid{Steps: c.Steps - 1, Power: c.Power}
 	return append([]float64{0}, rest.Times(c.Start, 1)...)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/solver"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
@@ -16,7 +17,7 @@ import (
 
 // rowGraph is what a sampler compiles: for times [rows] each, states [rows, shape] each and classes, int32 [rows] or nil, it returns
 // a node of the states' shape.
-type rowGraph func(rng *RNG, times, states []*Node, class *Node) *Node
+type rowGraph func(rng *solver.RNG, times, states []*Node, class *Node) *Node
 
 // request is a call of a rowGraph from the host.
 type request struct {
@@ -155,7 +156,7 @@ func (s *Sampler) graph(name string, build rowGraph) (*model.Exec, error) {
 		return exec, nil
 	}
 	exec, err := model.NewExec(s.backend, s.store, func(_ *model.Scope, inputs []*Node) []*Node {
-		rng, times, states := &RNG{State: inputs[0]}, batch.Scalars(inputs[1]), inputs[2:]
+		rng, times, states := &solver.RNG{State: inputs[0]}, batch.Scalars(inputs[1]), inputs[2:]
 		var class *Node
 		if s.config.Classes > 0 {
 			class, states = states[0], states[1:]

@@ -20,19 +20,23 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/solver"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Many contexts are answered in order, whatever the size of a chunk, and what they have in common is compiled once.
 func TestSamplerChunks(t *testing.T) {
-	law, ctx := tilted(t), context.Background()
-	ip := mfm.Linear{}
+	law, ctx := mfmtest.Tilted(t), context.Background()
+	ip := interpolant.Linear{}
 	built := 0
-	m := exactMap(t, law, ip)
+	m := mfmtest.ExactMap(t, law, ip)
 	m.Backbone = func(_ *model.Scope, in nn.Inputs) *Node { built++; return ZerosLike(in.Xbar) }
 	config := mfm.DefaultSamplerConfig()
 	config.Chunk = 700
-	s, err := mfm.NewSampler(backendtest.New(t), model.NewStore(), mfm.WeightsScope, m, []int{2}, config)
+	s, err := mfm.NewSampler(backendtest.New(t), model.NewStore(), train.WeightsScope, m, []int{2}, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +54,7 @@ func TestSamplerChunks(t *testing.T) {
 		rows := mfm.Rows(got, 2)
 		for k := range 3 {
 			posterior := law.Posterior(ip, at, []float64{float64(x[2*k]), float64(x[2*k+1])})
-			hasMoments(t, fmt.Sprintf("context %d at t = %g", k, at), rows[k*n:(k+1)*n], posterior.Mean(), posterior.Covariance(), 0)
+			mfmtest.HasMoments(t, fmt.Sprintf("context %d at t = %g", k, at), rows[k*n:(k+1)*n], posterior.Mean(), posterior.Covariance(), 0)
 		}
 		if rows[0][0] == rows[600][0] {
 			t.Error("the second chunk repeats the first's noise")
@@ -66,7 +70,7 @@ func TestSamplerSeed(t *testing.T) {
 	for _, c := range []mfm.SamplerConfig{
 		mfm.DefaultSamplerConfig(), configured(mfm.RefineMethod, "", 3, 1), configured(mfm.SDEMethod, "", 8, 1),
 	} {
-		s := mapSampler(t, mfm.Linear{}, c)
+		s := mapSampler(t, interpolant.Linear{}, c)
 		draw := func(seed int64) []float32 {
 			x, err := s.Unconditional(ctx, seed, 5, nil)
 			if err != nil {
@@ -97,14 +101,14 @@ func TestSamplerNFE(t *testing.T) {
 		{mfm.DefaultSamplerConfig(), 1},
 		{configured(mfm.MapMethod, "", 4, 1), 4},
 		{configured(mfm.RefineMethod, "", 5, 1), 5},
-		{configured(mfm.ODEMethod, mfm.Euler, 6, 1), 6},
-		{configured(mfm.ODEMethod, mfm.Heun, 6, 1), 11},
+		{configured(mfm.ODEMethod, solver.Euler, 6, 1), 6},
+		{configured(mfm.ODEMethod, solver.Heun, 6, 1), 11},
 		{configured(mfm.SDEMethod, "", 7, 1), 7},
 	} {
 		passes := 0
-		m := exactMap(t, tilted(t), mfm.Linear{})
+		m := mfmtest.ExactMap(t, mfmtest.Tilted(t), interpolant.Linear{})
 		m.Backbone = func(_ *model.Scope, in nn.Inputs) *Node { passes++; return ZerosLike(in.Xbar) }
-		s, err := mfm.NewSampler(b, model.NewStore(), mfm.WeightsScope, m, []int{2}, c.config)
+		s, err := mfm.NewSampler(b, model.NewStore(), train.WeightsScope, m, []int{2}, c.config)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,19 +130,19 @@ func TestSamplersUnrolled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := exactMap(t, tilted(t), mfm.Linear{})
+	m := mfmtest.ExactMap(t, mfmtest.Tilted(t), interpolant.Linear{})
 	m.Backbone = learned
-	times := mfm.Grid{Steps: 5, Power: 1.5}.Times(0, 1)
+	times := interpolant.Grid{Steps: 5, Power: 1.5}.Times(0, 1)
 	run := func(b compute.Backend) (flat [3][]float32) {
 		store := learnedStore(t)
-		weights := store.Scope(mfm.WeightsScope)
+		weights := store.Scope(train.WeightsScope)
 		for i, build := range []func(eps, at, x *Node) *Node{
 			func(eps, at, x *Node) *Node { return m.PosteriorSteps(weights, times, eps, at, x, nil) },
 			func(eps, at, x *Node) *Node {
-				return mfm.Integrate(nil, mfm.Heun, times, m.Field(weights, at, x, nil), eps)
+				return solver.Integrate(nil, solver.Heun, times, m.Field(weights, at, x, nil), eps)
 			},
 			func(eps, at, x *Node) *Node {
-				return mfm.Integrate(nil, mfm.Euler, times, mfm.ConditionalField(m.Interpolant, m.DriftIn(weights), at, x, nil), eps)
+				return solver.Integrate(nil, solver.Euler, times, interpolant.ConditionalField(m.Interpolant, m.DriftIn(weights), at, x, nil), eps)
 			},
 		} {
 			out, err := model.CallOnce(b, store, func(_ *model.Scope, eps, at, x *Node) *Node { return build(eps, at, x) },
@@ -152,8 +156,8 @@ func TestSamplersUnrolled(t *testing.T) {
 	}
 	got, want := run(compiled), run(unrolled)
 	for i, name := range []string{"map", "heun", "GLASS"} {
-		near(t, name, flatten(len(got[i]), func(k int) []float64 { return []float64{float64(got[i][k])} }),
-			flatten(len(want[i]), func(k int) []float64 { return []float64{float64(want[i][k])} }), 1e-5)
+		mfmtest.Near(t, name, mfmtest.Flatten(len(got[i]), func(k int) []float64 { return []float64{float64(got[i][k])} }),
+			mfmtest.Flatten(len(want[i]), func(k int) []float64 { return []float64{float64(want[i][k])} }), 1e-5)
 	}
 }
 
@@ -169,7 +173,7 @@ func learned(scope *model.Scope, in nn.Inputs) *Node {
 func learnedStore(t testing.TB) *model.Store {
 	t.Helper()
 	store := model.NewStore()
-	for k, scope := range []string{mfm.WeightsScope, mfm.AverageScope(0)} {
+	for k, scope := range []string{train.WeightsScope, train.AverageScope(0)} {
 		w := make([]float32, 8)
 		for i := range w {
 			w[i] = float32(math.Sin(float64(i + k)))
@@ -188,7 +192,7 @@ func learnedStore(t testing.TB) *model.Store {
 // The weights are those of the scope named, and are missed where they are not.
 func TestSamplerScope(t *testing.T) {
 	ctx, b, store := context.Background(), backendtest.New(t), learnedStore(t)
-	m := exactMap(t, tilted(t), mfm.Linear{})
+	m := mfmtest.ExactMap(t, mfmtest.Tilted(t), interpolant.Linear{})
 	m.Backbone = learned
 	draw := func(scope string) ([]float32, error) {
 		s, err := mfm.NewSampler(b, store, scope, m, []int{2}, configured(mfm.MapMethod, "", 2, 1))
@@ -198,11 +202,11 @@ func TestSamplerScope(t *testing.T) {
 		defer s.Finalize()
 		return s.Unconditional(ctx, 1, 4, nil)
 	}
-	weights, err := draw(mfm.WeightsScope)
+	weights, err := draw(train.WeightsScope)
 	if err != nil {
 		t.Fatal(err)
 	}
-	average, err := draw(mfm.AverageScope(0))
+	average, err := draw(train.AverageScope(0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,14 +225,14 @@ func TestSamplerScope(t *testing.T) {
 // Every row has the label of its context, and none where none is given.
 func TestSamplerClasses(t *testing.T) {
 	ctx := context.Background()
-	m := &mfm.Map{Interpolant: mfm.Linear{}, Parametrization: mfm.Plain{}}
+	m := &mfm.Map{Interpolant: interpolant.Linear{}, Parametrization: mfm.Plain{}}
 	m.Backbone = func(_ *model.Scope, in nn.Inputs) *Node { // so that x̄ + v is the label
 		label := ConvertDType(InsertAxes(in.Class, -1), in.Xbar.DType())
 		return Sub(Add(label, ZerosLike(in.Xbar)), in.Xbar)
 	}
 	config := mfm.DefaultSamplerConfig()
 	config.Classes, config.Chunk = 10, 3
-	s, err := mfm.NewSampler(backendtest.New(t), model.NewStore(), mfm.WeightsScope, m, []int{1}, config)
+	s, err := mfm.NewSampler(backendtest.New(t), model.NewStore(), train.WeightsScope, m, []int{1}, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +262,7 @@ func TestSamplerClasses(t *testing.T) {
 
 func TestSamplerRefuses(t *testing.T) {
 	ctx := context.Background()
-	s := mapSampler(t, mfm.Linear{}, mfm.DefaultSamplerConfig())
+	s := mapSampler(t, interpolant.Linear{}, mfm.DefaultSamplerConfig())
 	x := []float32{1, 2}
 	first := func(_ []float32, err error) error { return err }
 	for name, c := range map[string]struct {
@@ -285,16 +289,16 @@ func TestSamplerRefuses(t *testing.T) {
 		}
 	}
 
-	b, m := backendtest.New(t), exactMap(t, tilted(t), mfm.Linear{})
+	b, m := backendtest.New(t), mfmtest.ExactMap(t, mfmtest.Tilted(t), interpolant.Linear{})
 	for _, shape := range [][]int{nil, {0}, {2, -1}} {
 		if _, err := mfm.NewSampler(b, model.NewStore(), "/", m, shape, mfm.DefaultSamplerConfig()); err == nil {
 			t.Errorf("shape %v is taken", shape)
 		}
 	}
-	if _, err := mfm.NewTeacherSampler(b, model.NewStore(), mfm.Linear{}, driftOf(tilted(t), mfm.Linear{}), []int{2}, mfm.DefaultSamplerConfig()); err == nil {
+	if _, err := mfm.NewTeacherSampler(b, model.NewStore(), interpolant.Linear{}, mfmtest.DriftOf(mfmtest.Tilted(t), interpolant.Linear{}), []int{2}, mfm.DefaultSamplerConfig()); err == nil {
 		t.Error("a teacher is taken for a map")
 	}
-	broken := &mfm.Map{Interpolant: mfm.Linear{}, Parametrization: mfm.Plain{}, Backbone: func(*model.Scope, nn.Inputs) *Node { panic("no network") }}
+	broken := &mfm.Map{Interpolant: interpolant.Linear{}, Parametrization: mfm.Plain{}, Backbone: func(*model.Scope, nn.Inputs) *Node { panic("no network") }}
 	s, err := mfm.NewSampler(b, model.NewStore(), "/", broken, []int{2}, mfm.DefaultSamplerConfig())
 	if err != nil {
 		t.Fatal(err)
@@ -307,7 +311,7 @@ func TestSamplerRefuses(t *testing.T) {
 func TestSamplerCancel(t *testing.T) {
 	config := mfm.DefaultSamplerConfig()
 	config.Chunk = 10
-	s := mapSampler(t, mfm.Linear{}, config)
+	s := mapSampler(t, interpolant.Linear{}, config)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	reason := errors.New("enough")
 	cancel(reason)
@@ -339,7 +343,7 @@ func TestSamplerConfig(t *testing.T) {
 			t.Errorf("%s: got error %v, want one with %q", name, err, c.want)
 		}
 	}
-	text, err := json.Marshal(configured(mfm.ODEMethod, mfm.Euler, 7, 2))
+	text, err := json.Marshal(configured(mfm.ODEMethod, solver.Euler, 7, 2))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -347,7 +351,7 @@ func TestSamplerConfig(t *testing.T) {
 	if err := json.Unmarshal(text, &back); err != nil {
 		t.Fatal(err)
 	}
-	if back != configured(mfm.ODEMethod, mfm.Euler, 7, 2) || !strings.Contains(string(text), `"steps":7`) {
+	if back != configured(mfm.ODEMethod, solver.Euler, 7, 2) || !strings.Contains(string(text), `"steps":7`) {
 		t.Errorf("JSON %s reads as %+v", text, back)
 	}
 }

@@ -14,18 +14,22 @@ import (
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/solver"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
-func configured(method mfm.Method, solver mfm.Solver, steps int, power float64) mfm.SamplerConfig {
+func configured(method mfm.Method, solver solver.Method, steps int, power float64) mfm.SamplerConfig {
 	c := mfm.DefaultSamplerConfig()
 	c.Method, c.Solver, c.Steps, c.Power = method, solver, steps, power
 	return c
 }
 
-func mapSampler(t testing.TB, ip mfm.Interpolant, config mfm.SamplerConfig) *mfm.Sampler {
+func mapSampler(t testing.TB, ip interpolant.Schedule, config mfm.SamplerConfig) *mfm.Sampler {
 	t.Helper()
-	s, err := mfm.NewSampler(backendtest.New(t), model.NewStore(), mfm.WeightsScope, exactMap(t, tilted(t), ip), []int{2}, config)
+	s, err := mfm.NewSampler(backendtest.New(t), model.NewStore(), train.WeightsScope, mfmtest.ExactMap(t, mfmtest.Tilted(t), ip), []int{2}, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,9 +37,9 @@ func mapSampler(t testing.TB, ip mfm.Interpolant, config mfm.SamplerConfig) *mfm
 	return s
 }
 
-func teacherSampler(t testing.TB, ip mfm.Interpolant, law *gmm.Mixture, config mfm.SamplerConfig) *mfm.Sampler {
+func teacherSampler(t testing.TB, ip interpolant.Schedule, law *gmm.Mixture, config mfm.SamplerConfig) *mfm.Sampler {
 	t.Helper()
-	s, err := mfm.NewTeacherSampler(backendtest.New(t), model.NewStore(), ip, driftOf(law, ip), []int{2}, config)
+	s, err := mfm.NewTeacherSampler(backendtest.New(t), model.NewStore(), ip, mfmtest.DriftOf(law, ip), []int{2}, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,19 +49,19 @@ func teacherSampler(t testing.TB, ip mfm.Interpolant, law *gmm.Mixture, config m
 
 // Every method lands on the posterior, and on the data's law, of Gaussian data; the map's in one step. bias is what the method's steps leave over.
 func TestSamplersOnGaussian(t *testing.T) {
-	law, ctx := tilted(t), context.Background()
+	law, ctx := mfmtest.Tilted(t), context.Background()
 	const n = 6000
 	x := []float32{0.9, -1.1}
-	for _, ip := range append(builtIn(), late{}) {
+	for _, ip := range append(mfmtest.BuiltIn(), mfmtest.Late{}) {
 		samplers := map[string]*mfm.Sampler{
 			"one step": mapSampler(t, ip, mfm.DefaultSamplerConfig()),
 		}
-		if ip == (mfm.Linear{}) {
+		if ip == (interpolant.Linear{}) {
 			samplers["map"] = mapSampler(t, ip, configured(mfm.MapMethod, "", 5, 1))
 			samplers["refine"] = mapSampler(t, ip, configured(mfm.RefineMethod, "", 4, 1))
-			samplers["euler"] = mapSampler(t, ip, configured(mfm.ODEMethod, mfm.Euler, 100, 1))
-			samplers["heun"] = mapSampler(t, ip, configured(mfm.ODEMethod, mfm.Heun, 24, 1))
-			samplers["GLASS"] = teacherSampler(t, ip, law, configured(mfm.ODEMethod, mfm.Heun, 24, 1))
+			samplers["euler"] = mapSampler(t, ip, configured(mfm.ODEMethod, solver.Euler, 100, 1))
+			samplers["heun"] = mapSampler(t, ip, configured(mfm.ODEMethod, solver.Heun, 24, 1))
+			samplers["GLASS"] = teacherSampler(t, ip, law, configured(mfm.ODEMethod, solver.Heun, 24, 1))
 			samplers["sde"] = mapSampler(t, ip, configured(mfm.SDEMethod, "", 100, 1))
 			samplers["GLASS sde"] = teacherSampler(t, ip, law, configured(mfm.SDEMethod, "", 100, 1))
 		}
@@ -69,13 +73,13 @@ func TestSamplersOnGaussian(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				hasMoments(t, fmt.Sprintf("%v, %s, t = %g", ip, name, at), mfm.Rows(got, 2), posterior.Mean(), posterior.Covariance(), bias[name])
+				mfmtest.HasMoments(t, fmt.Sprintf("%v, %s, t = %g", ip, name, at), mfm.Rows(got, 2), posterior.Mean(), posterior.Covariance(), bias[name])
 			}
 			got, err := s.Unconditional(ctx, 2, n, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			hasMoments(t, fmt.Sprintf("%v, %s, unconditional", ip, name), mfm.Rows(got, 2), law.Mean(), law.Covariance(), bias[name])
+			mfmtest.HasMoments(t, fmt.Sprintf("%v, %s, unconditional", ip, name), mfm.Rows(got, 2), law.Mean(), law.Covariance(), bias[name])
 		}
 	}
 }
@@ -84,9 +88,9 @@ func TestSamplersOnGaussian(t *testing.T) {
 func TestSamplersOnMixture(t *testing.T) {
 	law, ctx := gmm.Paper(), context.Background()
 	const n = 4000
-	ip := mfm.Linear{}
+	ip := interpolant.Linear{}
 	for name, s := range map[string]*mfm.Sampler{
-		"ode": teacherSampler(t, ip, law, configured(mfm.ODEMethod, mfm.Heun, 40, 1)),
+		"ode": teacherSampler(t, ip, law, configured(mfm.ODEMethod, solver.Heun, 40, 1)),
 		"sde": teacherSampler(t, ip, law, configured(mfm.SDEMethod, "", 150, 1)),
 	} {
 		x := []float64{0.3, 0.4}
@@ -105,31 +109,31 @@ func TestSamplersOnMixture(t *testing.T) {
 					t.Errorf("%s at t = %g: mode %d has a share of %.3f ± %.3f, want %.3f", name, at, k, counts[k]/n, se, w)
 				}
 			}
-			hasMoments(t, fmt.Sprintf("%s at t = %g", name, at), mfm.Rows(got, 2), target.Mean(), target.Covariance(), 0.03)
+			mfmtest.HasMoments(t, fmt.Sprintf("%s at t = %g", name, at), mfm.Rows(got, 2), target.Mean(), target.Covariance(), 0.03)
 		}
 	}
 }
 
 // Steps from t to t' have the moments of p(x_{t'} | x_t), with fresh noise and as in DDPM.
 func TestSamplerTransition(t *testing.T) {
-	law, ctx := tilted(t), context.Background()
+	law, ctx := mfmtest.Tilted(t), context.Background()
 	const n = 6000
-	ip := mfm.Linear{}
+	ip := interpolant.Linear{}
 	x := []float32{0.9, -1.1}
 	for name, s := range map[string]*mfm.Sampler{
-		"map":     mapSampler(t, ip, configured(mfm.ODEMethod, mfm.Heun, 24, 1)),
+		"map":     mapSampler(t, ip, configured(mfm.ODEMethod, solver.Heun, 24, 1)),
 		"teacher": teacherSampler(t, ip, law, configured(mfm.SDEMethod, "", 80, 1)),
 	} {
 		for _, c := range [][3]float64{
-			{0.3, 0.6, 0}, {0.3, 0.6, mfm.DDPMCorrelation(ip, 0.3, 0.6)}, {0.5, 0.52, mfm.DDPMCorrelation(ip, 0.5, 0.52)},
+			{0.3, 0.6, 0}, {0.3, 0.6, interpolant.DDPMCorrelation(ip, 0.3, 0.6)}, {0.5, 0.52, interpolant.DDPMCorrelation(ip, 0.5, 0.52)},
 			{0, 0.5, 0}, {0.3, 0.999, 0}, {0.5, 1, 0.2},
 		} {
 			got, err := s.Transition(ctx, 3, c[0], c[1], c[2], x, n, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := conditionalLaw(t, law, ip, c[0], c[1], c[2], []float64{float64(x[0]), float64(x[1])})
-			hasMoments(t, fmt.Sprintf("%s, %v", name, c), mfm.Rows(got, 2), want.Mean(), want.Covariance(), 0.03)
+			want := mfmtest.ConditionalLaw(t, law, ip, c[0], c[1], c[2], []float64{float64(x[0]), float64(x[1])})
+			mfmtest.HasMoments(t, fmt.Sprintf("%s, %v", name, c), mfm.Rows(got, 2), want.Mean(), want.Covariance(), 0.03)
 		}
 	}
 }
@@ -137,7 +141,7 @@ func TestSamplerTransition(t *testing.T) {
 // To the end of time it is the posterior, by any method.
 func TestSamplerTransitionToData(t *testing.T) {
 	ctx, x := context.Background(), []float32{0.9, -1.1}
-	s := mapSampler(t, mfm.Linear{}, mfm.DefaultSamplerConfig())
+	s := mapSampler(t, interpolant.Linear{}, mfm.DefaultSamplerConfig())
 	got, err := s.Transition(ctx, 3, 0.4, 1, 0.2, x, 3, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +154,7 @@ func TestSamplerTransitionToData(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	// Times that are both 1 in float32: the posterior there is the context.
-	s = teacherSampler(t, mfm.Linear{}, tilted(t), configured(mfm.ODEMethod, mfm.Heun, 4, 1))
+	s = teacherSampler(t, interpolant.Linear{}, mfmtest.Tilted(t), configured(mfm.ODEMethod, solver.Heun, 4, 1))
 	if got, err = s.Transition(ctx, 3, 1-2e-9, 1-1e-9, 0, x, 1, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -163,9 +167,9 @@ func TestSamplerTransitionToData(t *testing.T) {
 
 // Values at points: those of the exact map and of a teacher are the closed forms.
 func TestSamplerEvaluates(t *testing.T) {
-	ctx, law, ip := context.Background(), tilted(t), mfm.Trigonometric{}
+	ctx, law, ip := context.Background(), mfmtest.Tilted(t), interpolant.Trigonometric{}
 	x, xbar := []float32{0.9, -1.1, 0.2, 0.4}, []float32{-0.3, 0.8, 1, 0}
-	config := configured(mfm.ODEMethod, mfm.Heun, 4, 1)
+	config := configured(mfm.ODEMethod, solver.Heun, 4, 1)
 	at := func(values []float32, i int) []float64 {
 		return []float64{float64(values[2*i]), float64(values[2*i+1])}
 	}
@@ -174,7 +178,7 @@ func TestSamplerEvaluates(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		near(t, name, flatten(2, func(i int) []float64 { return at(got, i) }), flatten(2, want), 1e-5)
+		mfmtest.Near(t, name, mfmtest.Flatten(2, func(i int) []float64 { return at(got, i) }), mfmtest.Flatten(2, want), 1e-5)
 	}
 	for name, s := range map[string]*mfm.Sampler{"map": mapSampler(t, ip, config), "teacher": teacherSampler(t, ip, law, config)} {
 		got, err := s.Drift(ctx, 0.4, x, nil)
@@ -208,11 +212,11 @@ func ExampleSampler() {
 		return
 	}
 	m := &mfm.Map{
-		Interpolant:     mfm.Linear{},
+		Interpolant:     interpolant.Linear{},
 		Backbone:        func(_ *model.Scope, in nn.Inputs) *Node { return ZerosLike(in.Xbar) },
 		Parametrization: &mfm.Gaussian{Mean: []float64{1}, Variance: []float64{0.25}},
 	}
-	s, err := mfm.NewSampler(b, model.NewStore(), mfm.WeightsScope, m, []int{1}, mfm.DefaultSamplerConfig())
+	s, err := mfm.NewSampler(b, model.NewStore(), train.WeightsScope, m, []int{1}, mfm.DefaultSamplerConfig())
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -16,7 +16,9 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
 // Config says how closely a map is looked at. Start from DefaultConfig.
@@ -122,7 +124,7 @@ type Subject struct {
 	// Data has samples of the law, flat, of which contexts are made.
 	Data []float32
 	// Drift is what the map's extracted drift and posterior means are compared with: its teacher, or a flow that it was distilled from. nil: the map's own.
-	Drift mfm.Drift
+	Drift interpolant.Drift
 	// Exact returns the exact posterior's root mean square deviation per element given x_t, where it is known; nil otherwise.
 	Exact func(t float64, x []float64) float64
 }
@@ -213,14 +215,14 @@ func Map(ctx context.Context, b compute.Backend, s Subject, c Config) (*Report, 
 }
 
 // contexts returns x_t of the data, [contexts, ...], and the time [1].
-func (s Subject) contexts(rng *mfm.RNG, t, data *Node) (time, x *Node) {
+func (s Subject) contexts(rng *solver.RNG, t, data *Node) (time, x *Node) {
 	time = Reshape(t, 1)
-	return time, mfm.StateAt(s.Map.Interpolant, batch.Every(time, data), rng.Normal(data.Shape()), data)
+	return time, interpolant.StateAt(s.Map.Interpolant, batch.Every(time, data), rng.Normal(data.Shape()), data)
 }
 
 // look returns the contexts, and mean squares per element: of the ODE's deviation, of the one-step samples', of the means' distance, of the drifts' distance and of the reference drift's deviation.
 func (s Subject) look(c Config, rngState, t, data *Node) []*Node {
-	rng := &mfm.RNG{State: rngState}
+	rng := &solver.RNG{State: rngState}
 	scope := s.Store.Scope(s.Scope)
 	time, x := s.contexts(rng, t, data)
 	each := batch.Repeat(x, c.Draws)
@@ -231,7 +233,7 @@ func (s Subject) look(c Config, rngState, t, data *Node) []*Node {
 	}
 	mean, own := grouped(s.Map.Posterior(scope, rng.Normal(each.Shape()), time, each, nil))
 	field := s.Map.Field(scope, batch.Every(time, each), each, nil)
-	_, ode := grouped(mfm.Integrate(nil, mfm.Heun, mfm.Grid{Steps: c.Steps, Power: 1}.Times(0, 1), field, rng.Normal(each.Shape())))
+	_, ode := grouped(solver.Integrate(nil, solver.Heun, interpolant.Grid{Steps: c.Steps, Power: 1}.Times(0, 1), field, rng.Normal(each.Shape())))
 
 	extracted := s.Map.DriftIn(scope)
 	reference := extracted
@@ -239,7 +241,7 @@ func (s Subject) look(c Config, rngState, t, data *Node) []*Node {
 		reference = s.Drift
 	}
 	at := batch.Every(time, x)
-	denoised := Reshape(mfm.Denoiser(s.Map.Interpolant, reference, at, x, nil), c.Contexts, -1)
+	denoised := Reshape(interpolant.Denoiser(s.Map.Interpolant, reference, at, x, nil), c.Contexts, -1)
 	b := reference(at, x, nil)
 	centred := Sub(b, ReduceAndKeep(b, ReduceMean, 0))
 	off := ReduceAllMean(Square(Sub(extracted(at, x, nil), b)))
@@ -249,12 +251,12 @@ func (s Subject) look(c Config, rngState, t, data *Node) []*Node {
 
 // compose returns the mean square per element of X_{s,u} - X_{m,u}(X_{s,m}) with m in the middle, at states Ī_s of the contexts' own data.
 func (s Subject) compose(rngState, t, ends, data *Node) []*Node {
-	rng := &mfm.RNG{State: rngState}
+	rng := &solver.RNG{State: rngState}
 	scope := s.Store.Scope(s.Scope)
 	time, x := s.contexts(rng, t, data)
 	from, to := Slice(ends, AxisRange(0, 1)), Slice(ends, AxisRange(1, 2))
 	between := MulScalar(Add(from, to), 0.5)
-	xbar := mfm.StateAt(s.Map.Interpolant, batch.Every(from, data), rng.Normal(data.Shape()), data)
+	xbar := interpolant.StateAt(s.Map.Interpolant, batch.Every(from, data), rng.Normal(data.Shape()), data)
 	step := func(s0, u, xbar *Node) *Node {
 		return s.Map.Flow(scope, nn.Inputs{S: s0, U: u, T: time, Xbar: xbar, X: x})
 	}

@@ -14,8 +14,10 @@ import (
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/train"
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
@@ -31,9 +33,9 @@ func subject(t testing.TB, backbone nn.Backbone) diagnose.Subject {
 		t.Fatal(err)
 	}
 	s := diagnose.Subject{
-		Map:   &mfm.Map{Interpolant: mfm.Linear{}, Backbone: backbone, Parametrization: g},
-		Store: model.NewStore(), Scope: mfm.WeightsScope, Shape: []int{2},
-		Drift: func(at, x, _ *Node) *Node { return law.DriftGraph(mfm.Linear{}, at, x) },
+		Map:   &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: backbone, Parametrization: g},
+		Store: model.NewStore(), Scope: train.WeightsScope, Shape: []int{2},
+		Drift: func(at, x, _ *Node) *Node { return law.DriftGraph(interpolant.Linear{}, at, x) },
 	}
 	for _, x := range law.Sample(rand.New(rand.NewPCG(1, 2)), 256) {
 		s.Data = append(s.Data, float32(x[0]), float32(x[1]))
@@ -110,7 +112,7 @@ func TestExact(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Exact = func(at float64, x []float64) float64 { return law.Posterior(mfm.Linear{}, at, x).Spread() }
+		s.Exact = func(at float64, x []float64) float64 { return law.Posterior(interpolant.Linear{}, at, x).Spread() }
 		r := report(t, s)
 		if r.Has("collapse") != c.collapse {
 			t.Errorf("%s: collapse found is %t:\n%s", name, !c.collapse, r.Text())

@@ -19,6 +19,7 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/ad"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // BenchRow is the speed of one training step and of the passes it is made of, or of a steered run. Times depend on the machine.
@@ -37,7 +38,7 @@ type BenchRow struct {
 func Bench(ctx context.Context, b compute.Backend, name string, loss mfm.Consistency, duration time.Duration) (BenchRow, error) {
 	row := BenchRow{Case: name, Loss: string(loss)}
 	var m *mfm.Map
-	var source mfm.Source
+	var source train.Source
 	var shape []int
 	config := mfm.DefaultTrainConfig()
 	config.Loss.Consistency, config.Steps = loss, 1_000_000
@@ -80,7 +81,7 @@ func Bench(ctx context.Context, b compute.Backend, name string, loss mfm.Consist
 	return row, nil
 }
 
-func (r *BenchRow) timeSteps(ctx context.Context, t *mfm.Trainer, duration time.Duration) error {
+func (r *BenchRow) timeSteps(ctx context.Context, t *train.Trainer, duration time.Duration) error {
 	start := time.Now()
 	if _, err := t.Step(); err != nil {
 		return err
@@ -109,7 +110,7 @@ func (r *BenchRow) timeSteps(ctx context.Context, t *mfm.Trainer, duration time.
 func (r *BenchRow) timePasses(b compute.Backend, store *model.Store, m *mfm.Map, dims []int, duration time.Duration) error {
 	state := shapes.Make(dtypes.Float32, dims...)
 	network := func(s, xbar *Node) *Node {
-		scope := model.GetStore(s).Scope(mfm.WeightsScope)
+		scope := model.GetStore(s).Scope(train.WeightsScope)
 		return m.Velocity(scope, nn.Inputs{S: s, U: OnesLike(s), T: MulScalar(s, 0.5), Xbar: xbar, X: MulScalar(xbar, 0.5)})
 	}
 	derivative := func(jvp func(outputs, inputs, tangents []*Node) []*Node) func(s, xbar *Node) []*Node {

@@ -11,6 +11,7 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // SteerBench is a steered run that [BenchSteering] times: of particles in the plane, by a map of three layers of 32 that is not trained.
@@ -58,7 +59,7 @@ func BenchSteering(ctx context.Context, b compute.Backend, c SteerBench, duratio
 	if err := store.SetRNGStateFromSeed(1); err != nil {
 		return row, err
 	}
-	from, err := steer.FromMap(e.Map, store.Scope(mfm.WeightsScope), mfm.DefaultSamplerConfig())
+	from, err := steer.FromMap(e.Map, store.Scope(train.WeightsScope), mfm.DefaultSamplerConfig())
 	if err != nil {
 		return row, err
 	}

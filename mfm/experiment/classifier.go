@@ -14,8 +14,11 @@ import (
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // ClassifierConfig is everything that a classifier of images depends on, but for the images.
@@ -24,13 +27,13 @@ type ClassifierConfig struct {
 	// Noised trains p(class | x_t, t) on x_t = α_t noise + β_t image with t uniform on [0, 1]; otherwise p(class | image).
 	Noised bool `json:"noised"`
 	// Shift is the largest shift, in pixels along each axis, by which images are moved at random while training.
-	Shift int           `json:"shift"`
-	Train mfm.RunConfig `json:"train"`
+	Shift int          `json:"shift"`
+	Train train.Config `json:"train"`
 }
 
 // DefaultClassifierConfig is a small convolutional network, trained in three to five minutes on two CPU cores, one of noised images in twelve (data/weights/classifier*/log.json).
 func DefaultClassifierConfig(noised bool) ClassifierConfig {
-	c := ClassifierConfig{Network: nn.DefaultClassifier(), Noised: noised, Shift: 2, Train: mfm.DefaultTrainConfig().RunConfig}
+	c := ClassifierConfig{Network: nn.DefaultClassifier(), Noised: noised, Shift: 2, Train: mfm.DefaultTrainConfig().Config}
 	c.Train.Batch, c.Train.Steps = 128, 1500
 	c.Train.Optimizer.Method, c.Train.Optimizer.Rate = "adam", 2e-3
 	c.Train.EMA = []float64{0.995}
@@ -82,11 +85,11 @@ func TrainClassifier(ctx context.Context, b compute.Backend, config ClassifierCo
 	if err := config.CheckLabels(images); err != nil {
 		return nil, fmt.Errorf("training a classifier: %w", err)
 	}
-	source, err := mfm.DataSet(tensors.FromFlatDataAndDimensions(images.Float32(), images.N, images.Height, images.Width, images.Channels), classes(images))
+	source, err := train.DataSet(tensors.FromFlatDataAndDimensions(images.Float32(), images.N, images.Height, images.Width, images.Channels), classes(images))
 	if err != nil {
 		return nil, err
 	}
-	trainer, err := mfm.NewObjectiveTrainer(b, config.objective(source), config.Train, config)
+	trainer, err := train.New(b, config.objective(source), config.Train, config)
 	if err != nil {
 		return nil, err
 	}
@@ -118,24 +121,24 @@ func OpenClassifier(b compute.Backend, dir string, shape []int) (*Classifier, er
 }
 
 // objective is the mean cross-entropy of a batch.
-func (c ClassifierConfig) objective(source mfm.Source) mfm.Objective {
-	return func(weights, data *model.Scope, rng *mfm.RNG, step *Node) mfm.Terms {
+func (c ClassifierConfig) objective(source train.Source) train.Objective {
+	return func(weights, data *model.Scope, rng *solver.RNG, step *Node) train.Terms {
 		x, class := source(data, step.Graph(), rng, c.Train.Batch)
 		x = shiftImages(rng, x, c.Shift)
 		var t *Node
 		if c.Noised {
 			t = rng.Uniform(shapes.Make(x.DType(), c.Train.Batch))
-			x = mfm.StateAt(mfm.Linear{}, t, rng.Normal(x.Shape()), x)
+			x = interpolant.StateAt(interpolant.Linear{}, t, rng.Normal(x.Shape()), x)
 		}
 		logits := LogSoftmax(nn.Classifier(c.Network)(weights.ResetVisited(), x, t), -1)
 		likelihood := ReduceSum(Mul(logits, OneHot(class, c.Network.Classes, x.DType())), -1)
 		loss := Neg(ReduceAllMean(likelihood))
-		return mfm.Terms{Total: loss, Diagonal: loss, Consistency: ZerosLike(loss)}
+		return train.Terms{Total: loss, Diagonal: loss, Consistency: ZerosLike(loss)}
 	}
 }
 
 // shiftImages moves the whole batch, [n, height, width, channels], by up to most pixels along each axis; the background, -1, comes in at the edges.
-func shiftImages(rng *mfm.RNG, x *Node, most int) *Node {
+func shiftImages(rng *solver.RNG, x *Node, most int) *Node {
 	if most == 0 {
 		return x
 	}
@@ -146,7 +149,7 @@ func shiftImages(rng *mfm.RNG, x *Node, most int) *Node {
 }
 
 // shiftMatrix returns a matrix [n, n] with a one where the row is the column plus a random whole number in [-most, most].
-func shiftMatrix(rng *mfm.RNG, dtype dtypes.DType, n, most int) *Node {
+func shiftMatrix(rng *solver.RNG, dtype dtypes.DType, n, most int) *Node {
 	shift := AddScalar(rng.Below(2*most+1), -float64(most))
 	g, square := shift.Graph(), shapes.Make(dtypes.Int32, n, n)
 	return ConvertDType(Equal(Iota(g, square, 0), Add(Iota(g, square, 1), shift)), dtype)
@@ -157,7 +160,7 @@ func newClassifier(b compute.Backend, config ClassifierConfig, store *model.Stor
 		if !config.Noised {
 			t = nil
 		}
-		logits, features := nn.ClassifierFeatures(config.Network)(root.Store().Scope(mfm.WeightsScope), x, t)
+		logits, features := nn.ClassifierFeatures(config.Network)(root.Store().Scope(train.WeightsScope), x, t)
 		return []*Node{Softmax(logits, -1), features}
 	})
 	if err != nil {
@@ -211,7 +214,7 @@ func (c *Classifier) Logits(store *model.Store, name string) (reward.Logits, err
 	}
 	scope := model.JoinPath(model.RootScopePath, "classifier", name)
 	for v := range c.store.IterVariables() {
-		path, weight := strings.CutPrefix(v.Path(), mfm.WeightsScope)
+		path, weight := strings.CutPrefix(v.Path(), train.WeightsScope)
 		if !weight {
 			continue
 		}

@@ -56,7 +56,7 @@ func TestMerge(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := experiment.DefaultGMMConfig()
-	want.Interpolant, want.Train.Loss.Laws.WholeGap, want.Train.EMA, want.Train.Seed = "vp", 0.25, []float64{0.9, 0.99}, -3
+	want.Interpolant, want.Train.Loss.Times.WholeGap, want.Train.EMA, want.Train.Seed = "vp", 0.25, []float64{0.9, 0.99}, -3
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("merged into %+v, want %+v", c, want)
 	}

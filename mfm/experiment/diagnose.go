@@ -11,10 +11,10 @@ import (
 	"github.com/gomlx/compute"
 
 	"github.com/gomfm/gomfm/data"
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/figure"
 	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/train"
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
@@ -48,11 +48,11 @@ func Diagnose(ctx context.Context, b compute.Backend, dir string, o DiagnoseOpti
 	if !images {
 		return DiagnoseGMM(ctx, b, dir, o)
 	}
-	train, heldOut, err := RunImages(dir)
+	training, heldOut, err := RunImages(dir)
 	if err != nil {
 		return nil, err
 	}
-	return DiagnoseDigits(ctx, b, dir, train, heldOut, o)
+	return DiagnoseDigits(ctx, b, dir, training, heldOut, o)
 }
 
 // DigitsDiagnosis is the default of a look at a map of images, whose network is large: 8 contexts with 16 draws each, in 8 steps of the ODE, and residuals on a grid of 4.
@@ -84,7 +84,7 @@ func DiagnoseGMM(ctx context.Context, b compute.Backend, dir string, o DiagnoseO
 	if e.distilled {
 		drift = nil // its own: it was not distilled from the exact target's
 	}
-	report, err := diagnose.Map(ctx, b, diagnose.Subject{Map: e.Map, Store: store, Scope: mfm.WeightsScope, Shape: e.Shape(), Data: flat, Drift: drift, Exact: exact}, o.Config)
+	report, err := diagnose.Map(ctx, b, diagnose.Subject{Map: e.Map, Store: store, Scope: train.WeightsScope, Shape: e.Shape(), Data: flat, Drift: drift, Exact: exact}, o.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -118,18 +118,18 @@ func lookedAt(steps, samples int) SteerCell {
 }
 
 // DiagnoseDigits looks at the map of the run in dir, on the first of the held-out images. There is no drift beside it: that of the training images as points, which it learned from, is none that it should have.
-func DiagnoseDigits(ctx context.Context, b compute.Backend, dir string, train, heldOut *data.Images, o DiagnoseOptions) (*diagnose.Report, error) {
+func DiagnoseDigits(ctx context.Context, b compute.Backend, dir string, training, heldOut *data.Images, o DiagnoseOptions) (*diagnose.Report, error) {
 	if err := o.Config.Validate(); err != nil {
 		return nil, err
 	}
-	e, store, err := OpenDigits(dir, train)
+	e, store, err := OpenDigits(dir, training)
 	if err != nil {
 		return nil, err
 	}
 	if e.Config.Network.Classes > 0 {
 		return nil, fmt.Errorf("run %s: the map has classes: only one without is looked at", dir)
 	}
-	report, err := diagnose.Map(ctx, b, diagnose.Subject{Map: e.Map, Store: store, Scope: mfm.WeightsScope, Shape: e.Shape(), Data: heldOut.Float32()}, o.Config)
+	report, err := diagnose.Map(ctx, b, diagnose.Subject{Map: e.Map, Store: store, Scope: train.WeightsScope, Shape: e.Shape(), Data: heldOut.Float32()}, o.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +139,7 @@ func DiagnoseDigits(ctx context.Context, b compute.Backend, dir string, train, h
 		}
 		return report, nil
 	}
-	s, err := NewDigitsSteering(b, DigitsSteeringConfig{Map: dir, Reward: o.Reward, Judge: o.Judge, Second: o.Second}, train)
+	s, err := NewDigitsSteering(b, DigitsSteeringConfig{Map: dir, Reward: o.Reward, Judge: o.Judge, Second: o.Second}, training)
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,9 @@ import (
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Digits is an experiment on images: the data and the map that learns their posteriors. Pixels lie in [-1, 1].
@@ -32,7 +34,7 @@ func newDigits(config DigitsConfig, images *data.Images, parametrization func() 
 	if config.Parametrization != "mixture" {
 		config.Prior = nil // of which nothing depends
 	}
-	ip, err := mfm.InterpolantByName(config.Interpolant)
+	ip, err := interpolant.ByName(config.Interpolant)
 	if err != nil {
 		return nil, err
 	}
@@ -52,11 +54,11 @@ func newDigits(config DigitsConfig, images *data.Images, parametrization func() 
 func (e *Digits) Shape() []int { return []int{e.Data.Height, e.Data.Width, e.Data.Channels} }
 
 // Source draws images inside the training step, with their classes where the network has classes.
-func (e *Digits) Source() (mfm.Source, error) {
+func (e *Digits) Source() (train.Source, error) {
 	if e.Config.Network.Classes == 0 {
-		return mfm.DataSet(e.pixels, nil)
+		return train.DataSet(e.pixels, nil)
 	}
-	return mfm.DataSet(e.pixels, classes(e.Data))
+	return train.DataSet(e.pixels, classes(e.Data))
 }
 
 // Empirical returns the empirical law, the training images as a mixture of points, whose posteriors are exact.
@@ -65,10 +67,10 @@ func (e *Digits) Empirical() (*gmm.Mixture, error) {
 }
 
 // Teacher is the drift of the empirical law, the data set as a mixture of points: the exact posterior mean is a softmax over the images.
-func (e *Digits) Teacher() mfm.Drift {
+func (e *Digits) Teacher() interpolant.Drift {
 	return func(t, x, _ *Node) *Node {
 		g := t.Graph()
-		points := mfm.DeviceValue(model.GetStore(g).Scope(mfm.DataScope), g, "samples", e.pixels)
+		points := train.DeviceValue(model.GetStore(g).Scope(train.DataScope), g, "samples", e.pixels)
 		flat := Reshape(x, x.Shape().Dim(0), -1)
 		b := gmm.PointsDrift(e.Map.Interpolant, Reshape(points, points.Shape().Dim(0), -1), t, flat)
 		return Reshape(b, x.Shape().Dimensions...)

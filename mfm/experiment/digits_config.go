@@ -5,6 +5,7 @@ import (
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
@@ -29,13 +30,13 @@ func DefaultDigitsConfig() DigitsConfig {
 	c.Train.Optimizer.Method, c.Train.Optimizer.Rate, c.Train.Optimizer.Warmup = "muon", 5e-3, 200
 	c.Train.EMA = []float64{0.999}
 	c.Train.Loss.Distillation = mfm.Teacher
-	c.Train.Loss.Laws = mfm.Laws{ContextPower: 2, ContextZero: 0.2, StartPower: 1, WholeGap: 0.2}
+	c.Train.Loss.Times = mfm.TimeSampling{ContextPower: 2, ContextZero: 0.2, StartPower: 1, WholeGap: 0.2}
 	return c
 }
 
 // Check returns an error that names the first value that makes no sense, on its own or for these images.
 func (c DigitsConfig) Check(images *data.Images) error {
-	if _, err := mfm.InterpolantByName(c.Interpolant); err != nil {
+	if _, err := interpolant.ByName(c.Interpolant); err != nil {
 		return err
 	}
 	if err := c.Train.Validate(); err != nil {

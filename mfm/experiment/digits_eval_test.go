@@ -14,7 +14,9 @@ import (
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // pixelImages are images of 2x2 pixels, all four of the given value.
@@ -56,8 +58,8 @@ func coin(t *testing.T) (*Digits, *mfm.Sampler) {
 		side := Sign(Slice(in.Xbar, AxisRange(), AxisElem(0), AxisElem(0)))
 		return Sub(Mul(OnesLike(in.Xbar), side), in.Xbar) // X_{0,1}(x̄) = x̄ + v
 	}
-	m := &mfm.Map{Interpolant: mfm.Linear{}, Backbone: flip, Parametrization: mfm.Plain{}}
-	sampler, err := mfm.NewSampler(backendtest.New(t), model.NewStore(), mfm.WeightsScope, m, e.Shape(), mfm.DefaultSamplerConfig())
+	m := &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: flip, Parametrization: mfm.Plain{}}
+	sampler, err := mfm.NewSampler(backendtest.New(t), model.NewStore(), train.WeightsScope, m, e.Shape(), mfm.DefaultSamplerConfig())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
 // fourImages are images of 2x2 pixels.
@@ -56,7 +57,7 @@ func TestDigitsTeacher(t *testing.T) {
 	}
 	rows := mfm.Rows(x, 4)
 	for i, got := range mfm.Rows(tensors.MustCopyFlatData[float32](out), 4) {
-		want := points.Drift(mfm.Linear{}, float64(times[i]), rows[i])
+		want := points.Drift(interpolant.Linear{}, float64(times[i]), rows[i])
 		for j := range want {
 			if math.Abs(got[j]-want[j]) > 1e-4*(1+math.Abs(want[j])) { // float32 through a softmax of distances over α²
 				t.Errorf("drift %d at t = %g is %v, want %v", i, times[i], got, want)

@@ -7,6 +7,7 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Trains a small map on the paper's mixture and measures its one-step samples against the exact posteriors.
@@ -31,7 +32,7 @@ func ExampleGMM_Evaluate() {
 		fmt.Println(err)
 		return
 	}
-	draw, err := e.Drawer(b, store, mfm.WeightsScope, mfm.DefaultSamplerConfig())
+	draw, err := e.Drawer(b, store, train.WeightsScope, mfm.DefaultSamplerConfig())
 	if err != nil {
 		fmt.Println(err)
 		return

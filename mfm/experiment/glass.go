@@ -10,13 +10,13 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 	"gonum.org/v1/gonum/floats"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
-// GLASSDistance returns how far [mfm.ConditionalDrift], computed on the device in float32 or float64 from the mixture's unconditional drift, is from the closed
+// GLASSDistance returns how far [interpolant.ConditionalDrift], computed on the device in float32 or float64 from the mixture's unconditional drift, is from the closed
 // form of the posterior's own drift in float64: the largest difference over n random (s, x̄, t, x), relative to the largest drift. s and t are uniform on [0, 1).
-func GLASSDistance(b compute.Backend, m *gmm.Mixture, ip mfm.Interpolant, dtype dtypes.DType, n int, rng *rand.Rand) (float64, error) {
+func GLASSDistance(b compute.Backend, m *gmm.Mixture, ip interpolant.Schedule, dtype dtypes.DType, n int, rng *rand.Rand) (float64, error) {
 	if dtype != dtypes.Float32 && dtype != dtypes.Float64 {
 		return 0, fmt.Errorf("GLASS in %s: use float32 or float64", dtype)
 	}
@@ -49,7 +49,7 @@ func GLASSDistance(b compute.Backend, m *gmm.Mixture, ip mfm.Interpolant, dtype 
 	out, err := CallOnce(b, func(s, xbar, t, x *Node) *Node {
 		drift := func(t, x, _ *Node) *Node { return m.DriftGraph(ip, t, x) }
 		as := func(x *Node) *Node { return ConvertDType(x, dtype) }
-		return ConvertDType(mfm.ConditionalDrift(ip, drift, as(s), as(xbar), as(t), as(x), nil), dtypes.Float64)
+		return ConvertDType(interpolant.ConditionalDrift(ip, drift, as(s), as(xbar), as(t), as(x), nil), dtypes.Float64)
 	}, s, xbar, t, x)
 	if err != nil {
 		return 0, fmt.Errorf("GLASS in %s: %w", dtype, err)

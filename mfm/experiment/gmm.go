@@ -12,7 +12,10 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/solver"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // GMMConfig is everything that a map of a Gaussian mixture depends on.
@@ -48,7 +51,7 @@ func NewGMM(config GMMConfig) (*GMM, error) {
 	if config.Mixture == nil {
 		return nil, fmt.Errorf("mixture is missing: give weights, means and covariances")
 	}
-	ip, err := mfm.InterpolantByName(config.Interpolant)
+	ip, err := interpolant.ByName(config.Interpolant)
 	if err != nil {
 		return nil, err
 	}
@@ -99,15 +102,15 @@ func mixtureParametrization(config GMMConfig) (mfm.Parametrization, error) {
 func (e *GMM) Shape() []int { return []int{e.Config.Mixture.Dim()} }
 
 // Source draws from the mixture inside the training step.
-func (e *GMM) Source() mfm.Source {
-	return func(_ *model.Scope, _ *Graph, rng *mfm.RNG, n int) (data, class *Node) {
+func (e *GMM) Source() train.Source {
+	return func(_ *model.Scope, _ *Graph, rng *solver.RNG, n int) (data, class *Node) {
 		rng.State, data = e.Config.Mixture.SampleGraph(rng.State, dtypes.Float32, n)
 		return data, nil
 	}
 }
 
 // Teacher is the mixture's own drift b_t(x).
-func (e *GMM) Teacher() mfm.Drift {
+func (e *GMM) Teacher() interpolant.Drift {
 	return func(t, x, _ *Node) *Node { return e.Config.Mixture.DriftGraph(e.Map.Interpolant, t, x) }
 }
 

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // ErrInit is the error, wrapped, of a run that cannot give another one its weights.
@@ -20,12 +20,12 @@ func CheckInit(dir, kind string, config any) error {
 }
 
 // initialize gives a trainer at step zero the weights of the run in dir. Moments and averages start anew.
-func initialize(t *mfm.Trainer, kind string, config any, dir string) error {
+func initialize(t *train.Trainer, kind string, config any, dir string) error {
 	weights, err := initialWeights(dir, kind, config)
 	if err != nil {
 		return err
 	}
-	return mfm.SetWeights(t.Store(), weights)
+	return train.SetWeights(t.Store(), weights)
 }
 
 func initialWeights(dir, kind string, config any) (checkpoint.Tensors, error) {

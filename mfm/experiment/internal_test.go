@@ -14,6 +14,8 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/solver"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 func TestMedianNearest(t *testing.T) {
@@ -82,7 +84,7 @@ func TestShiftImages(t *testing.T) {
 	}
 	pixels[2*side+2] = 1 // a dot in the middle, which a shift by two keeps inside
 	exec, err := NewExec(backendtest.New(t), func(state, x *Node) []*Node {
-		rng := &mfm.RNG{State: state}
+		rng := &solver.RNG{State: state}
 		y := shiftImages(rng, x, most)
 		return []*Node{y, rng.State}
 	})
@@ -120,7 +122,7 @@ func TestLogThins(t *testing.T) {
 	l := newLog(total, func() time.Time { now = now.Add(time.Second); return now })
 	l.cut(1)
 	for step := int64(1); step <= total; step++ {
-		l.add(mfm.Metrics{Step: step, Loss: float64(step)})
+		l.add(train.Metrics{Step: step, Loss: float64(step)})
 	}
 	last := l.entries[len(l.entries)-1]
 	if len(l.entries) != 602 || last.Step != total || last.Loss != total {
@@ -130,14 +132,14 @@ func TestLogThins(t *testing.T) {
 		t.Errorf("the tenth entry is %+v", e)
 	}
 	l.cut(20)
-	if l.add(mfm.Metrics{Step: 20, Loss: 1}); len(l.entries) != 10 || l.entries[9].Seconds != 10 {
+	if l.add(train.Metrics{Step: 20, Loss: 1}); len(l.entries) != 10 || l.entries[9].Seconds != 10 {
 		t.Errorf("gone on from step 19, the log is %+v", l.entries)
 	}
 }
 
 // A divergence is passed over in a sweep; with a checkpoint that could not be written joined to it, it is not.
 func TestOnlyNonFinite(t *testing.T) {
-	diverged, full := &mfm.NonFiniteError{Step: 3, Tensor: "x"}, errors.New("disk is full")
+	diverged, full := &train.NonFiniteError{Step: 3, Tensor: "x"}, errors.New("disk is full")
 	for _, c := range []struct {
 		err  error
 		want bool

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // runLog thins the figures of all steps to about five hundred entries, each the mean over a window of steps. A checkpoint inside a window keeps what the window has so far, so
@@ -83,7 +83,7 @@ func (l *runLog) cut(step int64) {
 	l.start = l.now()
 }
 
-func (l *runLog) add(m mfm.Metrics) {
+func (l *runLog) add(m train.Metrics) {
 	w := &l.window
 	w.Loss += m.Loss
 	w.Diagonal += m.Diagonal

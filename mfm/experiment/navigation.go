@@ -12,8 +12,8 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 	"gonum.org/v1/gonum/floats"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
 	"github.com/gomfm/gomfm/mfm/tune"
@@ -74,7 +74,7 @@ func (n Navigation) Model() (steer.Model, error) {
 	if err != nil {
 		return steer.Model{}, err
 	}
-	return steer.FromGaussian(law, mfm.Linear{}), nil
+	return steer.FromGaussian(law, interpolant.Linear{}), nil
 }
 
 // Reward returns r as a graph function.
@@ -104,7 +104,7 @@ func (n Navigation) obstacles(x, y float64) float64 {
 
 // tilted returns the Gaussian that the posterior and the goal make together, without the obstacles: means, variance per element, and the logarithm of the integral of e^{λ r}.
 func (n Navigation) tilted(t float64, x []float64, lambda float64) (mean []float64, variance, log float64, posterior []float64) {
-	alpha, beta, _, _ := mfm.Linear{}.At(t)
+	alpha, beta, _, _ := interpolant.Linear{}.At(t)
 	v := n.Spread * n.Spread
 	d := alpha*alpha + beta*beta*v
 	c, goal := alpha*alpha*v/d, n.GoalWidth*n.GoalWidth/lambda
@@ -134,7 +134,7 @@ func (n Navigation) value(t float64, x []float64, lambda float64, nodes int) (va
 		px, py := q.at(k)
 		sum, sx, sy = sum+w, sx+w*px, sy+w*py
 	}
-	alpha, beta, _, _ := mfm.Linear{}.At(t)
+	alpha, beta, _, _ := interpolant.Linear{}.At(t)
 	k := beta / (alpha * alpha)
 	return log + q.log + math.Log(sum*q.width*q.height/(2*math.Pi*variance)), []float64{k * (sx/sum - posterior[0]), k * (sy/sum - posterior[1])}
 }
@@ -214,8 +214,8 @@ func (n Navigation) Sample(rng *rand.Rand, lambda float64, count int) [][]float6
 
 // Points returns states of the tilted law at time t with the optimal correction and the value there.
 func (n Navigation) Points(rng *rand.Rand, t, lambda float64, count int) []tune.Point {
-	alpha, beta, _, _ := mfm.Linear{}.At(t)
-	half := mfm.HalfSquaredNoise(mfm.Linear{}, t)
+	alpha, beta, _, _ := interpolant.Linear{}.At(t)
+	half := interpolant.HalfSquaredNoise(interpolant.Linear{}, t)
 	var out []tune.Point
 	for _, z := range n.Sample(rng, lambda, count) {
 		p := tune.Point{T: t}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
 // The value by quadrature is that of the closed form without obstacles, does not change with the nodes, and has the gradient that differences give.
@@ -41,7 +41,7 @@ func TestNavigationValue(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				_, want, err := law.Posterior(mfm.Linear{}, at, x).Tilt([][]float64{{1, 0}, {0, 1}}, bare.Goal, bare.GoalWidth/math.Sqrt(lambda))
+				_, want, err := law.Posterior(interpolant.Linear{}, at, x).Tilt([][]float64{{1, 0}, {0, 1}}, bare.Goal, bare.GoalWidth/math.Sqrt(lambda))
 				if err != nil {
 					t.Fatal(err)
 				}

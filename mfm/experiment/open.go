@@ -11,6 +11,8 @@ import (
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Kinds of runs, as their manifests say.
@@ -26,7 +28,7 @@ func (e *GMM) Train(ctx context.Context, b compute.Backend, o RunOptions) (*mode
 }
 
 // trainFrom trains with another teacher; kind and made are what the run's manifest has.
-func (e *GMM) trainFrom(ctx context.Context, b compute.Backend, teacher mfm.Drift, kind string, made any, o RunOptions) (*model.Store, error) {
+func (e *GMM) trainFrom(ctx context.Context, b compute.Backend, teacher interpolant.Drift, kind string, made any, o RunOptions) (*model.Store, error) {
 	t, err := mfm.NewTrainer(b, e.Map, e.Source(), teacher, e.Config.Train)
 	if err != nil {
 		return nil, err
@@ -45,7 +47,7 @@ func (e *GMM) trainAndJudge(ctx context.Context, b compute.Backend, o RunOptions
 		return nil, 0, err
 	}
 	seconds = trainingSeconds(o.Dir, began)
-	draw, err := e.Drawer(b, store, mfm.WeightsScope, mfm.DefaultSamplerConfig())
+	draw, err := e.Drawer(b, store, train.WeightsScope, mfm.DefaultSamplerConfig())
 	if err != nil {
 		return nil, seconds, err
 	}
@@ -63,7 +65,7 @@ func trainingSeconds(dir string, began time.Time) float64 {
 	return time.Since(began).Seconds()
 }
 
-// OpenGMM returns the experiment of the run in dir, a training or a distillation ([GMMTuning.Distill]), and a store with its map's weights in [mfm.WeightsScope].
+// OpenGMM returns the experiment of the run in dir, a training or a distillation ([GMMTuning.Distill]), and a store with its map's weights in [train.WeightsScope].
 func OpenGMM(dir string) (*GMM, *model.Store, error) {
 	manifest, err := readManifest(dir, KindGMM, KindDistilledGMM)
 	if err != nil {
@@ -105,7 +107,7 @@ func (e *Digits) Train(ctx context.Context, b compute.Backend, o RunOptions) (*m
 }
 
 // OpenDigits returns the experiment of the run in dir, on the images that it was trained on, and a store with its map's weights in
-// [mfm.WeightsScope].
+// [train.WeightsScope].
 func OpenDigits(dir string, images *data.Images) (*Digits, *model.Store, error) {
 	manifest, err := readManifest(dir, KindDigits)
 	if err != nil {
@@ -128,16 +130,16 @@ func OpenDigits(dir string, images *data.Images) (*Digits, *model.Store, error) 
 	return e, store, loadWeights(store, dir)
 }
 
-// trained returns a store with the weights to use in [mfm.WeightsScope].
-func trained(t *mfm.Trainer) (*model.Store, error) {
+// trained returns a store with the weights to use in [train.WeightsScope].
+func trained(t *train.Trainer) (*model.Store, error) {
 	state, err := t.State()
 	if err != nil {
 		return nil, err
 	}
-	weights, err := mfm.StateWeights(state)
+	weights, err := train.FinalWeights(state)
 	if err != nil {
 		return nil, err
 	}
 	store := model.NewStore()
-	return store, mfm.SetWeights(store, weights)
+	return store, train.SetWeights(store, weights)
 }

@@ -16,9 +16,9 @@ import (
 
 	"github.com/gomlx/gomlx/ml/model"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/progress"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Files of a run's folder, beside its checkpoints.
@@ -54,16 +54,16 @@ type LogEntry struct {
 
 // RunOptions say what a training run keeps and shows.
 type RunOptions struct {
-	Dir     string                  // folder of the run; empty: nothing is kept
-	Command string                  // for the manifest
-	Data    string                  // for the manifest
-	Init    string                  // folder of a finished run with the same network whose weights to begin with; empty: random ones
-	Every   int64                   // steps between checkpoints; 0: twenty in the run
-	Keep    int                     // newest checkpoints that stay; 0: two
-	Sink    progress.Sink           // nil: nothing is shown
-	Observe func(mfm.Metrics) error // of each step, before its checkpoint; nil: nothing
-	Problem func(error)             // told of each damaged checkpoint; nil: nobody
-	Now     func() time.Time        // nil: time.Now
+	Dir     string                    // folder of the run; empty: nothing is kept
+	Command string                    // for the manifest
+	Data    string                    // for the manifest
+	Init    string                    // folder of a finished run with the same network whose weights to begin with; empty: random ones
+	Every   int64                     // steps between checkpoints; 0: twenty in the run
+	Keep    int                       // newest checkpoints that stay; 0: two
+	Sink    progress.Sink             // nil: nothing is shown
+	Observe func(train.Metrics) error // of each step, before its checkpoint; nil: nothing
+	Problem func(error)               // told of each damaged checkpoint; nil: nobody
+	Now     func() time.Time          // nil: time.Now
 
 	claimed func(dir string) error // called once the folder is this run's
 	resumed func() error           // called once the newest checkpoint is restored; its error ends the run before its first step
@@ -71,7 +71,7 @@ type RunOptions struct {
 
 // Run trains, with everything in one folder: configuration, log, checkpoints, and at the end the averaged weights. It goes on where an interrupted run
 // with the same folder stopped, and ends as if it had never been interrupted; only the log's seconds differ.
-func Run(ctx context.Context, t *mfm.Trainer, kind string, config any, o RunOptions) error {
+func Run(ctx context.Context, t *train.Trainer, kind string, config any, o RunOptions) error {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -117,7 +117,7 @@ func Run(ctx context.Context, t *mfm.Trainer, kind string, config any, o RunOpti
 		return nil
 	}
 	saving := func() error { return log.write(o.Dir, t.Done(), keep) }
-	err := mfm.Fit(ctx, t, mfm.FitOptions{Dir: o.Dir, Every: o.Every, Keep: keep, Begin: begin, Saving: saving, Problem: o.Problem, Observe: func(m mfm.Metrics) error {
+	err := train.Run(ctx, t, train.Options{Dir: o.Dir, Every: o.Every, Keep: keep, Begin: begin, Saving: saving, Problem: o.Problem, Observe: func(m train.Metrics) error {
 		log.add(m)
 		if o.Sink != nil {
 			o.Sink.Update(progress.Report{Step: m.Step, Total: total, Loss: log.recent()})
@@ -145,7 +145,7 @@ func (o RunOptions) claim(kind string, config any) error {
 	return claim(o.Dir, Manifest{Kind: kind, Command: o.Command, Data: o.Data, Init: o.Init, Config: raw})
 }
 
-// claim writes the manifest of a run into its folder. One that is there must be the same but for the command: [mfm.Fit] compares what training depends on, a run depends on
+// claim writes the manifest of a run into its folder. One that is there must be the same but for the command: [train.Run] compares what training depends on, a run depends on
 // the law, the network and the data as well.
 func claim(dir string, m Manifest) error {
 	path := filepath.Join(dir, configFile)
@@ -191,12 +191,12 @@ func waitForFolder(ctx context.Context, dir string) error {
 }
 
 // exportWeights writes the weights that a reader of the run wants: the last moving average, or the weights where there is none.
-func exportWeights(t *mfm.Trainer, o RunOptions) error {
+func exportWeights(t *train.Trainer, o RunOptions) error {
 	state, err := t.State()
 	if err != nil {
 		return err
 	}
-	weights, err := mfm.StateWeights(state)
+	weights, err := train.FinalWeights(state)
 	if err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func readManifest(dir string, kinds ...string) (Manifest, error) {
 	return m, nil
 }
 
-// loadWeights puts the weights of the run in dir into store, in [mfm.WeightsScope]: those of its end, or of its newest sound checkpoint while it is not at
+// loadWeights puts the weights of the run in dir into store, in [train.WeightsScope]: those of its end, or of its newest sound checkpoint while it is not at
 // its end.
 func loadWeights(store *model.Store, dir string) error {
 	weights, _, err := checkpoint.ReadWeights(filepath.Join(dir, weightsFile))
@@ -230,7 +230,7 @@ func loadWeights(store *model.Store, dir string) error {
 	if err != nil {
 		return fmt.Errorf("run %s: %w", dir, err)
 	}
-	return mfm.SetWeights(store, weights)
+	return train.SetWeights(store, weights)
 }
 
 func averagedWeights(dir string) (checkpoint.Tensors, error) {
@@ -238,21 +238,21 @@ func averagedWeights(dir string) (checkpoint.Tensors, error) {
 	if err != nil {
 		return nil, errors.Join(append(problems, err)...)
 	}
-	return mfm.StateWeights(c.Tensors)
+	return train.FinalWeights(c.Tensors)
 }
 
-// CheckpointWeights returns a store with the weights that the run in dir had after a step whose checkpoint it keeps ([RunOptions].Keep), in [mfm.WeightsScope].
+// CheckpointWeights returns a store with the weights that the run in dir had after a step whose checkpoint it keeps ([RunOptions].Keep), in [train.WeightsScope].
 func CheckpointWeights(dir string, step int64) (*model.Store, error) {
 	c, err := checkpoint.Load(dir, step)
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", dir, err)
 	}
-	weights, err := mfm.StateWeights(c.Tensors)
+	weights, err := train.FinalWeights(c.Tensors)
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", dir, err)
 	}
 	store := model.NewStore()
-	return store, mfm.SetWeights(store, weights)
+	return store, train.SetWeights(store, weights)
 }
 
 func writeJSON(path string, v any) error {

@@ -17,6 +17,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // tinyConfig is compiled and trained in a second.
@@ -30,8 +31,8 @@ func tinyConfig() experiment.GMMConfig {
 }
 
 // stopAfter observes a training and stops it after a step.
-func stopAfter(step int64, err error) func(mfm.Metrics) error {
-	return func(m mfm.Metrics) error {
+func stopAfter(step int64, err error) func(train.Metrics) error {
+	return func(m train.Metrics) error {
 		if m.Step == step {
 			return err
 		}
@@ -112,7 +113,7 @@ func TestRunGoesOnInsideAnEntry(t *testing.T) {
 	b, e, broken := backendtest.New(t), newGMM(t, c), errors.New("stop here")
 	whole, parts := t.TempDir(), t.TempDir()
 	train := func(dir string, last int64) (first int64, err error) {
-		_, err = e.Train(t.Context(), b, experiment.RunOptions{Dir: dir, Every: 15, Observe: func(m mfm.Metrics) error {
+		_, err = e.Train(t.Context(), b, experiment.RunOptions{Dir: dir, Every: 15, Observe: func(m train.Metrics) error {
 			if first == 0 {
 				first = m.Step
 			}

@@ -18,6 +18,7 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // DigitsSteeringConfig says what images are steered to, and who judges them. Folders are those of runs.
@@ -74,7 +75,7 @@ func NewDigitsSteering(b compute.Backend, c DigitsSteeringConfig, images *data.I
 		return nil, fmt.Errorf("run %s: the map has classes: steering is for one without", c.Map)
 	}
 	s := &DigitsSteering{Digits: e, Store: store}
-	if s.Model, err = steer.FromMap(e.Map, store.Scope(mfm.WeightsScope), mfm.DefaultSamplerConfig()); err != nil {
+	if s.Model, err = steer.FromMap(e.Map, store.Scope(train.WeightsScope), mfm.DefaultSamplerConfig()); err != nil {
 		return nil, err
 	}
 	if s.Reward, s.classifiers, err = imageReward(b, store, c.Reward, e.Shape()); err != nil {
@@ -171,7 +172,7 @@ func (s *DigitsSteering) Check(c SteerCell) error {
 
 // drawModel is [SteerCell.drawModel] of the map.
 func (s *DigitsSteering) drawModel(c SteerCell) (steer.Model, error) {
-	return c.drawModel(s.Model, s.Digits.Map, s.Store.Scope(mfm.WeightsScope))
+	return c.drawModel(s.Model, s.Digits.Map, s.Store.Scope(train.WeightsScope))
 }
 
 // Run draws a cell's images and judges them.

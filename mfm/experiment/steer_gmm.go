@@ -15,9 +15,11 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // PaperReward is the reward of the paper's mixture experiment, a measurement y = -1 of 1.2 x₁ - 0.8 x₂ with deviation 0.2.
@@ -93,14 +95,14 @@ func (s *Steering) open(dir string, r any) (err error) {
 	s.Store = model.NewStore()
 	if dir == "" {
 		s.model = "law"
-		s.Model = steer.FromMixture(s.Law, mfm.Linear{})
+		s.Model = steer.FromMixture(s.Law, interpolant.Linear{})
 	} else {
 		e, store, err := OpenGMM(dir)
 		if err != nil {
 			return err
 		}
 		config, s.Law, s.Store, s.mapped = &e.Config, e.Config.Mixture, store, e.Map
-		if s.Model, err = steer.FromMap(e.Map, store.Scope(mfm.WeightsScope), mfm.DefaultSamplerConfig()); err != nil {
+		if s.Model, err = steer.FromMap(e.Map, store.Scope(train.WeightsScope), mfm.DefaultSamplerConfig()); err != nil {
 			return err
 		}
 	}
@@ -114,7 +116,7 @@ func (s *Steering) open(dir string, r any) (err error) {
 
 // drawModel is [SteerCell.drawModel] of the map, where there is one.
 func (s *Steering) drawModel(c SteerCell) (steer.Model, error) {
-	return c.drawModel(s.Model, s.mapped, s.Store.Scope(mfm.WeightsScope))
+	return c.drawModel(s.Model, s.mapped, s.Store.Scope(train.WeightsScope))
 }
 
 // Check returns an error that says why a cell cannot be run.
@@ -194,7 +196,7 @@ func (s *Steering) Target(b compute.Backend, lambda float64, rng *rand.Rand, n i
 }
 
 // compare fills in the distances of samples to the target.
-func (r *SteeringRow) compare(samples [][]float64, target *steeringTarget, ip mfm.Interpolant, rng *rand.Rand) error {
+func (r *SteeringRow) compare(samples [][]float64, target *steeringTarget, ip interpolant.Schedule, rng *rand.Rand) error {
 	projections := metric.Projections2D(256)
 	if dim := target.components.Dim(); dim != 2 {
 		projections = metric.RandomProjections(rng, 256, dim)

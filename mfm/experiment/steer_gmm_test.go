@@ -10,6 +10,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -105,7 +106,7 @@ func TestSteeringProblems(t *testing.T) {
 			c.Method, c.Particles, c.Config.Dynamics, c.Resampling = "smc-dps", c.Samples, steer.SDE, "luck"
 		},
 		"sample": func(c *experiment.SteerCell) { c.Samples = 1 },
-		"solver": func(c *experiment.SteerCell) { c.Config.Solver = mfm.Solver("leapfrog") },
+		"solver": func(c *experiment.SteerCell) { c.Config.Solver = solver.Method("leapfrog") },
 	} {
 		c := steerCell("mfm-gf", steer.ODE, 20)
 		change(&c)

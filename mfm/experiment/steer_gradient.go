@@ -17,6 +17,7 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -133,9 +134,9 @@ type gradientsAt struct {
 }
 
 // each calls a graph for each state, Draws/gradientChunk times, and hands on what it returns. The graph is given the problem, times [copies], the state, copies times, and its direction, [size], one of those given.
-func (g *gradientsAt) each(b compute.Backend, copies int, directions [][]float64, build func(p steer.Problem, rng *mfm.RNG, t, x, direction *Node) *Node, take func(state int, values []float32)) error {
+func (g *gradientsAt) each(b compute.Backend, copies int, directions [][]float64, build func(p steer.Problem, rng *solver.RNG, t, x, direction *Node) *Node, take func(state int, values []float32)) error {
 	exec, err := model.NewExec(b, g.store, func(_ *model.Scope, rngState, x, direction *Node) []*Node {
-		rng := &mfm.RNG{State: rngState}
+		rng := &solver.RNG{State: rngState}
 		many := batch.Repeat(x, copies)
 		p := steer.Problem{Model: g.model, Reward: g.reward, Lambda: ScalarOne(x.Graph(), x.DType())}
 		out := build(p, rng, BroadcastToDims(Scalar(x.Graph(), x.DType(), g.t), copies), many, ConvertDType(direction, x.DType()))
@@ -180,7 +181,7 @@ func (g *gradientsAt) truth(b compute.Backend) ([][]float64, error) {
 		sums[k], most[k] = make([]float64, 1+2*size), math.Inf(-1)
 	}
 	none := slices.Repeat([][]float64{{0}}, g.config.States)
-	err := g.each(b, 1, none, func(p steer.Problem, rng *mfm.RNG, t, x, _ *Node) *Node {
+	err := g.each(b, 1, none, func(p steer.Problem, rng *solver.RNG, t, x, _ *Node) *Node {
 		samples, rewards, _ := steer.Draws{N: gradientChunk}.Draw(p, rng, steer.NewLedger(x.Graph()), t, x)
 		flat := Reshape(samples, gradientChunk, -1)
 		top := ReduceAllMax(rewards)
@@ -230,7 +231,7 @@ func (g *gradientsAt) difference(b compute.Backend, truth [][]float64) (mean, se
 			}
 		}
 		logs := make([][]float64, len(truth))
-		err := aside.each(b, 1, truth, func(p steer.Problem, rng *mfm.RNG, t, x, _ *Node) *Node {
+		err := aside.each(b, 1, truth, func(p steer.Problem, rng *solver.RNG, t, x, _ *Node) *Node {
 			_, rewards, _ := steer.Draws{N: gradientChunk}.Draw(p, rng, steer.NewLedger(x.Graph()), t, x)
 			return batch.LogMeanExp(rewards)
 		}, func(k int, values []float32) { logs[k] = append(logs[k], float64(values[0])) })
@@ -253,7 +254,7 @@ func (g *gradientsAt) difference(b compute.Backend, truth [][]float64) (mean, se
 func (g *gradientsAt) row(b compute.Backend, e steer.Estimator, truth [][]float64) (GradientRow, error) {
 	row := GradientRow{Method: e.String(), T: g.t, N: e.DrawCount(), States: g.config.States}
 	shares, squares := make([][]float64, row.States), make([]float64, row.States)
-	err := g.each(b, gradientChunk/row.N, truth, func(p steer.Problem, rng *mfm.RNG, t, x, direction *Node) *Node {
+	err := g.each(b, gradientChunk/row.N, truth, func(p steer.Problem, rng *solver.RNG, t, x, direction *Node) *Node {
 		gradient := Reshape(e.Estimate(p, rng, steer.NewLedger(x.Graph()), t, x, p.Model.Drift(t, x, nil), true).Gradient, gradientChunk/row.N, -1)
 		along := ReduceSum(Mul(gradient, InsertAxes(direction, 0)), 1)
 		return Div(Stack([]*Node{along, ReduceSum(Square(gradient), 1)}, 1), ReduceAllSum(Square(direction)))

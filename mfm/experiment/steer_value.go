@@ -13,6 +13,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -145,7 +146,7 @@ func (s *Steering) estimates(b compute.Backend, t float64, points [][]float64, n
 	perCall := max(1, min(each, rows/(n*c.States)))
 	exec, err := model.NewExec(b, s.Store, func(_ *model.Scope, x, rngState *Node) []*Node {
 		g := x.Graph()
-		rng := &mfm.RNG{State: rngState}
+		rng := &solver.RNG{State: rngState}
 		many := batch.Repeat(x, perCall)
 		at := BroadcastToDims(Scalar(g, x.DType(), t), many.Shape().Dim(0))
 		p := steer.Problem{Model: s.Model, Reward: s.Reward, Lambda: ScalarOne(g, x.DType())}

@@ -5,10 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/reward"
 )
 
@@ -59,7 +59,7 @@ func TestValues(t *testing.T) {
 	}
 	for i, x := range states {
 		value := func(sigma float64) float64 {
-			_, logZ, err := law.Posterior(mfm.Linear{}, at, x).Tilt([][]float64{{1, 0}}, []float64{1}, sigma)
+			_, logZ, err := law.Posterior(interpolant.Linear{}, at, x).Tilt([][]float64{{1, 0}}, []float64{1}, sigma)
 			if err != nil {
 				t.Fatal(err)
 			}

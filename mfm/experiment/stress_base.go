@@ -16,8 +16,11 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/metric"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Perturbation is a way in which a base drift is wrong.
@@ -154,7 +157,7 @@ func (p Perturbation) law(size float64) (*gmm.Mixture, error) {
 }
 
 // field returns the smooth random field ξ(t, x) of mean square 1 an element over all of space: sums of 32 waves of wavelengths about 2π in x and in t.
-func field() mfm.Drift {
+func field() interpolant.Drift {
 	const waves = 32
 	rng := rand.New(rand.NewPCG(3, 5))
 	frequencies, phases, amplitudes := make([][]float64, 3), make([]float64, waves), make([][]float64, waves)
@@ -225,7 +228,7 @@ func (c BaseCell) Run(ctx context.Context, b compute.Backend, o RunOptions) (Bas
 }
 
 // driftErrors fills in Base and Map.
-func (c BaseCell) driftErrors(b compute.Backend, e *GMM, store *model.Store, teacher mfm.Drift, row *BaseRow) error {
+func (c BaseCell) driftErrors(b compute.Backend, e *GMM, store *model.Store, teacher interpolant.Drift, row *BaseRow) error {
 	const n = 1 << 15
 	rng := rand.New(rand.NewPCG(uint64(c.Seed), 31))
 	times, states := make([]float32, n), make([]float32, 0, 2*n)
@@ -242,7 +245,7 @@ func (c BaseCell) driftErrors(b compute.Backend, e *GMM, store *model.Store, tea
 		errorOf := func(b *Node) *Node {
 			return Sqrt(Div(ReduceAllMean(Square(Sub(b, truth))), ReduceAllMean(Square(deviation))))
 		}
-		own := e.Map.Drift(store.Scope(mfm.WeightsScope), t, x, nil)
+		own := e.Map.Drift(store.Scope(train.WeightsScope), t, x, nil)
 		return []*Node{ConvertDType(errorOf(teacher(t, x, nil)), dtypes.Float64), ConvertDType(errorOf(own), dtypes.Float64)}
 	})
 	if err != nil {
@@ -259,7 +262,7 @@ func (c BaseCell) driftErrors(b compute.Backend, e *GMM, store *model.Store, tea
 
 // samples fills in Posterior, Samples and Floor.
 func (c BaseCell) samples(ctx context.Context, b compute.Backend, e *GMM, store *model.Store, row *BaseRow) error {
-	draw, err := e.Drawer(b, store, mfm.WeightsScope, mfm.DefaultSamplerConfig())
+	draw, err := e.Drawer(b, store, train.WeightsScope, mfm.DefaultSamplerConfig())
 	if err != nil {
 		return err
 	}
@@ -271,7 +274,7 @@ func (c BaseCell) samples(ctx context.Context, b compute.Backend, e *GMM, store 
 		row.Posterior += p.Excess * p.Excess / float64(len(posteriors))
 	}
 	row.Posterior = math.Sqrt(row.Posterior)
-	sampler, err := mfm.NewTeacherSampler(b, store, e.Map.Interpolant, e.Map.DriftIn(store.Scope(mfm.WeightsScope)), e.Shape(), mfm.SamplerConfig{Method: mfm.ODEMethod, Solver: mfm.Euler, Grid: mfm.Grid{Steps: c.SamplerSteps, Power: 1}, Chunk: c.Samples})
+	sampler, err := mfm.NewTeacherSampler(b, store, e.Map.Interpolant, e.Map.DriftIn(store.Scope(train.WeightsScope)), e.Shape(), mfm.SamplerConfig{Method: mfm.ODEMethod, Solver: solver.Euler, Grid: interpolant.Grid{Steps: c.SamplerSteps, Power: 1}, Chunk: c.Samples})
 	if err != nil {
 		return err
 	}
@@ -294,7 +297,7 @@ func (c BaseCell) steering(ctx context.Context, b compute.Backend, e *GMM, store
 	r := PaperReward()
 	s := &Steering{Law: e.Config.Mixture, Reward: r.Reward(), Store: store, linear: &r}
 	var err error
-	if s.Model, err = steer.FromMap(e.Map, store.Scope(mfm.WeightsScope), mfm.DefaultSamplerConfig()); err != nil {
+	if s.Model, err = steer.FromMap(e.Map, store.Scope(train.WeightsScope), mfm.DefaultSamplerConfig()); err != nil {
 		return err
 	}
 	cell := SteerCell{Method: "mfm-gf", N: c.Draws, Samples: c.Samples, Seed: c.Seed, Config: steer.DefaultConfig(), Baseline: steer.MeanBaseline}

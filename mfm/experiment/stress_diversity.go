@@ -11,6 +11,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/metric"
 )
 
@@ -180,7 +181,7 @@ func modeShares(samples [][]float64, law *gmm.Mixture) (shares, error) {
 	most := float64(dim) + 4*math.Sqrt(2*float64(dim))
 	out, off, solved := shares{make([]float64, n), make([]float64, n)}, mat.NewVecDense(dim, nil), mat.NewVecDense(dim, nil)
 	for _, x := range samples {
-		k := argmax(law.PosteriorWeights(mfm.Linear{}, 1, x))
+		k := argmax(law.PosteriorWeights(interpolant.Linear{}, 1, x))
 		off.SubVec(mat.NewVecDense(dim, x), means[k])
 		if err := inverses[k].SolveVecTo(solved, off); err != nil {
 			return shares{}, fmt.Errorf("mode %d: %w", k, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/metric"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // LossCell is a training by one loss on a family of mixtures, or on digits, for as long as all others: all that a [LossRow] depends on.
@@ -178,7 +179,7 @@ func (l *LossBench) Rates(ctx context.Context, b compute.Backend, of LossBudget,
 				c.Steps = 24
 			}
 			var began time.Time
-			o := RunOptions{Observe: func(m mfm.Metrics) error {
+			o := RunOptions{Observe: func(m train.Metrics) error {
 				switch m.Step {
 				case c.Steps / 3: // compiled and warm
 					began = time.Now()
@@ -292,7 +293,7 @@ func (l *LossBench) trainDigits(ctx context.Context, b compute.Backend, c LossCe
 		return err
 	}
 	row.Seconds = trainingSeconds(o.Dir, began)
-	sampler, err := mfm.NewSampler(b, store, mfm.WeightsScope, e.Map, e.Shape(), mfm.DefaultSamplerConfig())
+	sampler, err := mfm.NewSampler(b, store, train.WeightsScope, e.Map, e.Shape(), mfm.DefaultSamplerConfig())
 	if err != nil {
 		return err
 	}

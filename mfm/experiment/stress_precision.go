@@ -12,10 +12,11 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/ad"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -84,7 +85,7 @@ func (c PrecisionCell) Run(_ context.Context, b compute.Backend, _ RunOptions) (
 		return row, err
 	}
 	const n = 4096
-	ip, rng := mfm.Linear{}, rand.New(rand.NewPCG(1, 41))
+	ip, rng := interpolant.Linear{}, rand.New(rand.NewPCG(1, 41))
 	t := float32(row.T) // what float32 knows of it, for both
 	alpha, beta, _, _ := ip.At(float64(t))
 	states, directions := make([]float32, 0, n*law.Dim()), make([]float32, 0, n*law.Dim())
@@ -99,7 +100,7 @@ func (c PrecisionCell) Run(_ context.Context, b compute.Backend, _ RunOptions) (
 			x, v = ConvertDType(x, dtype), ConvertDType(v, dtype)
 			at := BroadcastToDims(Scalar(x.Graph(), dtype, float64(t)), n)
 			drift := law.DriftGraph(ip, at, x)
-			half := mfm.HalfSquaredNoise(ip, float64(t))
+			half := interpolant.HalfSquaredNoise(ip, float64(t))
 			jvp := ad.JVP([]*Node{drift}, []*Node{at, x}, []*Node{OnesLike(at), v})[0]
 			out := []*Node{law.ScoreGraph(ip, at, x), drift, law.DenoiserGraph(ip, at, x), jvp, MulScalar(Sub(target.ScoreGraph(ip, at, x), law.ScoreGraph(ip, at, x)), half),
 				MulScalar(Sub(target.DenoiserGraph(ip, at, x), law.DenoiserGraph(ip, at, x)), half*beta/(alpha*alpha))}
@@ -132,7 +133,7 @@ func (c PrecisionCell) Run(_ context.Context, b compute.Backend, _ RunOptions) (
 // errorByDraws returns the relative error of MFM-GF's gradient in float32, of posterior draws at states, flat, that are the same for both.
 func errorByDraws(b compute.Backend, law *gmm.Mixture, r reward.Reward, t float32, states []float32) (float64, error) {
 	const draws = 32
-	ip, dim := mfm.Linear{}, law.Dim()
+	ip, dim := interpolant.Linear{}, law.Dim()
 	n, rng := len(states)/dim, rand.New(rand.NewPCG(1, 49))
 	samples := make([]float32, 0, n*draws*dim)
 	for i := range n {
@@ -156,9 +157,9 @@ func errorByDraws(b compute.Backend, law *gmm.Mixture, r reward.Reward, t float3
 		exec, err := NewExec(b, func(state, x, samples *Node) *Node {
 			x, samples = ConvertDType(x, dtype), ConvertDType(samples, dtype)
 			g := x.Graph()
-			p := steer.Problem{Model: steer.Model{Interpolant: ip, Posterior: func(_ *mfm.RNG, _, _, _ *Node) *Node { return samples }}, Reward: r, Lambda: ScalarOne(g, dtype)}
+			p := steer.Problem{Model: steer.Model{Interpolant: ip, Posterior: func(_ *solver.RNG, _, _, _ *Node) *Node { return samples }}, Reward: r, Lambda: ScalarOne(g, dtype)}
 			at := BroadcastToDims(Scalar(g, dtype, float64(t)), n)
-			return ConvertDType(estimator.Estimate(p, &mfm.RNG{State: state}, steer.NewLedger(g), at, x, nil, true).Gradient, dtypes.Float64)
+			return ConvertDType(estimator.Estimate(p, &solver.RNG{State: state}, steer.NewLedger(g), at, x, nil, true).Gradient, dtypes.Float64)
 		})
 		if err != nil {
 			return 0, fmt.Errorf("preparing MFM-GF in %s: %w", dtype, err)

@@ -11,6 +11,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"gonum.org/v1/gonum/stat"
 )
 
@@ -226,7 +227,7 @@ func TestBaseCell(t *testing.T) {
 		t.Errorf("self-distilled: %+v", row)
 	}
 	// Noise of size ε is off by ε over the drift's deviation.
-	law, ip, rng := gmm.Paper(), mfm.Linear{}, rand.New(rand.NewPCG(1, 2))
+	law, ip, rng := gmm.Paper(), interpolant.Linear{}, rand.New(rand.NewPCG(1, 2))
 	var drifts [2][]float64
 	for range 1 << 15 {
 		at, x := rng.Float64(), law.Sample(rng, 1)[0]

@@ -11,14 +11,16 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/metric"
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
 // TimesCell is the flow of a thin law by its exact drift, on one grid of times.
 type TimesCell struct {
 	Edition
 	Manifold
-	Power   float64 `json:"power"` // of the times, see [mfm.Grid]
+	Power   float64 `json:"power"` // of the times, see [interpolant.Grid]
 	Steps   int     `json:"steps"`
 	Samples int     `json:"samples"`
 }
@@ -54,7 +56,7 @@ func (c TimesCell) Validate() error {
 	if c.Samples < 2 || c.Samples > 1<<20 {
 		return fmt.Errorf("samples = %d: must lie in [2, 2^20]", c.Samples)
 	}
-	if err := (mfm.Grid{Steps: c.Steps, Power: c.Power}).Validate(); err != nil {
+	if err := (interpolant.Grid{Steps: c.Steps, Power: c.Power}).Validate(); err != nil {
 		return err
 	}
 	_, err := c.Law()
@@ -71,9 +73,9 @@ func (c TimesCell) Run(ctx context.Context, b compute.Backend, _ RunOptions) (Ti
 	if err != nil {
 		return row, err
 	}
-	ip := mfm.Linear{}
+	ip := interpolant.Linear{}
 	sampler, err := mfm.NewTeacherSampler(b, model.NewStore(), ip, func(t, x, _ *Node) *Node { return law.DriftGraph(ip, t, x) }, []int{law.Dim()},
-		mfm.SamplerConfig{Method: mfm.ODEMethod, Solver: mfm.Euler, Grid: mfm.Grid{Steps: c.Steps, Power: c.Power}, Chunk: c.Samples})
+		mfm.SamplerConfig{Method: mfm.ODEMethod, Solver: solver.Euler, Grid: interpolant.Grid{Steps: c.Steps, Power: c.Power}, Chunk: c.Samples})
 	if err != nil {
 		return row, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/progress"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Variant is a loss and where its drift comes from.
@@ -130,7 +131,7 @@ func sweepOne(ctx context.Context, b compute.Backend, config GMMConfig, v Varian
 	if last.Seconds > first.Seconds {
 		run.StepsPerSec = float64(last.Step-first.Step) / (last.Seconds - first.Seconds)
 	}
-	draw, err := e.Drawer(b, store, mfm.WeightsScope, mfm.DefaultSamplerConfig())
+	draw, err := e.Drawer(b, store, train.WeightsScope, mfm.DefaultSamplerConfig())
 	if err != nil {
 		return nil, run, err
 	}
@@ -148,7 +149,7 @@ func sweepOne(ctx context.Context, b compute.Backend, config GMMConfig, v Varian
 
 // onlyNonFinite says whether err is of values that were not finite, in training or among samples, with nothing joined to it such as a checkpoint that could not be written.
 func onlyNonFinite(err error) bool {
-	return only(err, func(err error) bool { _, is := err.(*mfm.NonFiniteError); return is || err == errNotFinite })
+	return only(err, func(err error) bool { _, is := err.(*train.NonFiniteError); return is || err == errNotFinite })
 }
 
 // only reports whether all that an error consists of is of a kind.

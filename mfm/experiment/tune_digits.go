@@ -15,8 +15,11 @@ import (
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
+	"github.com/gomfm/gomfm/mfm/train"
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
@@ -117,7 +120,7 @@ type digitsTuneManifest struct {
 	TuneConfig
 }
 
-// Train tunes; see [Run]. It returns the tuned drift, of samples of the images' shape, with what was seen of it; a budget that ended the training is no error. A step or a look that is not finite is [mfm.NonFiniteError] or [tune.ErrDiverged],
+// Train tunes; see [Run]. It returns the tuned drift, of samples of the images' shape, with what was seen of it; a budget that ended the training is no error. A step or a look that is not finite is [train.NonFiniteError] or [tune.ErrDiverged],
 // wrapped; a folder of another run is [ErrOtherRun].
 func (t *DigitsTuning) Train(ctx context.Context, b compute.Backend, o RunOptions) (*TuneResult, error) {
 	method, err := t.Config.TuneMethod()
@@ -141,7 +144,7 @@ func (t *DigitsTuning) Train(ctx context.Context, b compute.Backend, o RunOption
 }
 
 // source draws the images that states are made of.
-func (t *DigitsTuning) source() (mfm.Source, error) {
+func (t *DigitsTuning) source() (train.Source, error) {
 	if !t.Config.Tilted {
 		return t.Digits.Source()
 	}
@@ -161,7 +164,7 @@ func (t *DigitsTuning) source() (mfm.Source, error) {
 			offset++
 		}
 	}
-	return mfm.DataSet(tensors.FromFlatDataAndDimensions(drawn, append([]int{len(drawn) / size}, t.Digits.Shape()...)...), nil)
+	return train.DataSet(tensors.FromFlatDataAndDimensions(drawn, append([]int{len(drawn) / size}, t.Digits.Shape()...)...), nil)
 }
 
 // DigitsTuneRow is the quality of a tuned drift of images; Method is that of the tuning, NFE and Steps are the sampler's, one evaluation a step.
@@ -247,7 +250,7 @@ func (t *DigitsTuning) Evaluate(ctx context.Context, b compute.Backend, r *TuneR
 		return row, err
 	}
 	row.TuneNFE = t.Config.nfe(method, r.Model, r.Steps)
-	sampler, err := mfm.NewTeacherSampler(b, r.Store, r.Model.Interpolant, r.Drift, t.Digits.Shape(), mfm.SamplerConfig{Method: mfm.ODEMethod, Solver: mfm.Euler, Grid: mfm.Grid{Steps: c.Steps, Power: 1}, Chunk: 256})
+	sampler, err := mfm.NewTeacherSampler(b, r.Store, r.Model.Interpolant, r.Drift, t.Digits.Shape(), mfm.SamplerConfig{Method: mfm.ODEMethod, Solver: solver.Euler, Grid: interpolant.Grid{Steps: c.Steps, Power: 1}, Chunk: 256})
 	if err != nil {
 		return row, err
 	}

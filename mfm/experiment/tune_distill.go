@@ -15,6 +15,8 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/train"
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
@@ -91,11 +93,11 @@ func (t *GMMTuning) Distill(ctx context.Context, b compute.Backend, r *TuneResul
 	}
 	e.Map.Parametrization = g
 	o.claimed = func(dir string) error { return writeJSON(filepath.Join(dir, gaussianFile), g) }
-	source, err := mfm.DataSet(tensors.FromFlatDataAndDimensions(flat, c.Samples, dim), nil)
+	source, err := train.DataSet(tensors.FromFlatDataAndDimensions(flat, c.Samples, dim), nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	var teacher mfm.Drift // once the trainer has a store for its weights
+	var teacher interpolant.Drift // once the trainer has a store for its weights
 	trainer, err := mfm.NewTrainer(b, e.Map, source, func(t, x, class *Node) *Node { return teacher(t, x, class) }, config.Train)
 	if err != nil {
 		return nil, nil, err
@@ -104,7 +106,7 @@ func (t *GMMTuning) Distill(ctx context.Context, b compute.Backend, r *TuneResul
 	if err != nil {
 		return nil, nil, err
 	}
-	if teacher, err = tune.Restore(trainer.Store(), path.Join(mfm.DataScope, "tuned"), t.network, r.weights, base.Drift); err != nil {
+	if teacher, err = tune.Restore(trainer.Store(), path.Join(train.DataScope, "tuned"), t.network, r.weights, base.Drift); err != nil {
 		return nil, nil, err
 	}
 	made := distilledManifest{baseHash, teacherHash, t.Target, c}
@@ -115,7 +117,7 @@ func (t *GMMTuning) Distill(ctx context.Context, b compute.Backend, r *TuneResul
 	if err != nil {
 		return nil, nil, err
 	}
-	draw, err := e.Drawer(b, store, mfm.WeightsScope, mfm.DefaultSamplerConfig())
+	draw, err := e.Drawer(b, store, train.WeightsScope, mfm.DefaultSamplerConfig())
 	return e, draw, err
 }
 

@@ -13,8 +13,10 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
@@ -159,7 +161,7 @@ func RunTuneCell(ctx context.Context, b compute.Backend, base string, r reward.L
 
 // odeSamples draws by the ODE of the tuned drift.
 func (t *GMMTuning) odeSamples(ctx context.Context, b compute.Backend, r *TuneResult, c EvalConfig) ([]float32, error) {
-	sampler, err := mfm.NewTeacherSampler(b, r.Store, t.Base.Map.Interpolant, r.Drift, t.Base.Shape(), mfm.SamplerConfig{Method: mfm.ODEMethod, Solver: mfm.Euler, Grid: mfm.Grid{Steps: c.Steps, Power: 1}, Chunk: c.Samples})
+	sampler, err := mfm.NewTeacherSampler(b, r.Store, t.Base.Map.Interpolant, r.Drift, t.Base.Shape(), mfm.SamplerConfig{Method: mfm.ODEMethod, Solver: solver.Euler, Grid: interpolant.Grid{Steps: c.Steps, Power: 1}, Chunk: c.Samples})
 	if err != nil {
 		return nil, err
 	}

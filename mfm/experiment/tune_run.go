@@ -11,9 +11,10 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/train"
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
@@ -21,7 +22,7 @@ import (
 type TuneResult struct {
 	// Store has the weights of the base and of the tuned network, Drift is b̂ and Model the base's, both with them.
 	Store *model.Store
-	Drift mfm.Drift
+	Drift interpolant.Drift
 	Model steer.Model
 	Looks []tune.Look
 	// Stopped says that the budget ended the training.
@@ -60,7 +61,7 @@ func (c TuneConfig) run(ctx context.Context, tuner *tune.Tuner, kind string, mad
 			unwritten = writeJSON(filepath.Join(o.Dir, looksFile), result.Looks)
 		}
 	})
-	o.Observe = func(m mfm.Metrics) error {
+	o.Observe = func(m train.Metrics) error {
 		if observe != nil {
 			if err := observe(m); err != nil {
 				return err
@@ -95,7 +96,7 @@ func (c TuneConfig) run(ctx context.Context, tuner *tune.Tuner, kind string, mad
 	if err != nil {
 		return nil, err
 	}
-	weights, err := mfm.StateWeights(state)
+	weights, err := train.FinalWeights(state)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +142,7 @@ func (r *TuneResult) restore(base tune.Base, network tune.Network, weights map[s
 		return err
 	}
 	r.weights = weights
-	r.Drift, err = tune.Restore(r.Store, mfm.WeightsScope, network, weights, r.Model.Drift)
+	r.Drift, err = tune.Restore(r.Store, train.WeightsScope, network, weights, r.Model.Drift)
 	return err
 }
 
@@ -167,15 +168,15 @@ func cutLooks(looks []tune.Look, step int64) []tune.Look {
 	return looks
 }
 
-// weightsOf returns the weights that a store has in [mfm.WeightsScope], by their path below it.
+// weightsOf returns the weights that a store has in [train.WeightsScope], by their path below it.
 func weightsOf(store *model.Store) (map[string]*tensors.Tensor, error) {
 	weights := make(map[string]*tensors.Tensor)
-	for v := range store.Scope(mfm.WeightsScope).IterVariables() {
+	for v := range store.Scope(train.WeightsScope).IterVariables() {
 		value, err := v.Value()
 		if err != nil {
 			return nil, fmt.Errorf("weights %q: %w", v.Path(), err)
 		}
-		weights[v.Path()[len(mfm.WeightsScope):]] = value
+		weights[v.Path()[len(train.WeightsScope):]] = value
 	}
 	return weights, nil
 }

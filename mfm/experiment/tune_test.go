@@ -15,6 +15,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment"
 	"github.com/gomfm/gomfm/mfm/figure"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 const smallMap = "../../data/weights/gmm-small"
@@ -87,7 +88,7 @@ func TestGMMTuning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if draw, err = kept.Drawer(b, weights, mfm.WeightsScope, mfm.DefaultSamplerConfig()); err != nil {
+	if draw, err = kept.Drawer(b, weights, train.WeightsScope, mfm.DefaultSamplerConfig()); err != nil {
 		t.Fatal(err)
 	}
 	if found, err := kept.Evaluate(t.Context(), draw, judge); err != nil || found[0] != rows[0] {

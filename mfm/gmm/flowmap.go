@@ -5,6 +5,8 @@ import (
 	"math"
 
 	"gonum.org/v1/gonum/integrate/quad"
+
+	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
 // FlowMap returns X_{s,u}(x), [dim]: where the flow of a single Gaussian N(m, C), started at x at time s, is at time u,
@@ -13,13 +15,13 @@ import (
 //
 // It is the solution of dx/dt = b_t(x) for s and u in either order. It returns an error for a mixture of more than one
 // component, whose flow map has no closed form.
-func (m *Mixture) FlowMap(sched Schedule, s, u float64, x []float64) ([]float64, error) {
+func (m *Mixture) FlowMap(ip interpolant.Schedule, s, u float64, x []float64) ([]float64, error) {
 	m.check("x", x)
 	if err := m.checkSingle(); err != nil {
 		return nil, err
 	}
-	alphaS, betaS, _, _ := sched.At(s)
-	alphaU, betaU, _, _ := sched.At(u)
+	alphaS, betaS, _, _ := ip.At(s)
+	alphaU, betaU, _, _ := ip.At(u)
 	return m.expectation(alphaS, betaS, x, betaU, func(variance, marginal float64) float64 {
 		return math.Sqrt(marginalVariance(alphaU, betaU, variance) / marginal)
 	}), nil
@@ -30,14 +32,14 @@ func (m *Mixture) FlowMap(sched Schedule, s, u float64, x []float64) ([]float64,
 //	v_{s,u}(x) = β̇ m + (ν_s + √(ν_s ν_u))⁻¹ ν̇ (x - β_s m)
 //
 // where β̇ and ν̇ are the mean slopes of β and ν over [s, u]. Errors are those of [Mixture.FlowMap].
-func (m *Mixture) AverageVelocity(sched Schedule, s, u float64, x []float64) ([]float64, error) {
+func (m *Mixture) AverageVelocity(ip interpolant.Schedule, s, u float64, x []float64) ([]float64, error) {
 	m.check("x", x)
 	if err := m.checkSingle(); err != nil {
 		return nil, err
 	}
-	alphaS, betaS, _, _ := sched.At(s)
-	alphaU, betaU, _, _ := sched.At(u)
-	slopeAlphaSquare, slopeBeta := meanSlopes(sched, s, u)
+	alphaS, betaS, _, _ := ip.At(s)
+	alphaU, betaU, _, _ := ip.At(u)
+	slopeAlphaSquare, slopeBeta := meanSlopes(ip, s, u)
 	slopeBetaSquare := slopeBeta * (betaS + betaU)
 	return m.expectation(alphaS, betaS, x, slopeBeta, func(variance, marginal float64) float64 {
 		root := math.Sqrt(marginal * marginalVariance(alphaU, betaU, variance))
@@ -47,14 +49,14 @@ func (m *Mixture) AverageVelocity(sched Schedule, s, u float64, x []float64) ([]
 
 // ConditionalFlowMap returns X_{s,u}(x̄; t, x), [dim]: the flow map of a single Gaussian's posterior p_{1|t}(.|x), whose one
 // step X_{0,1}(ε; t, x) from noise ε is an exact posterior sample. Errors are those of [Mixture.FlowMap].
-func (m *Mixture) ConditionalFlowMap(sched Schedule, s, u float64, xbar []float64, t float64, x []float64) ([]float64, error) {
-	return m.Posterior(sched, t, x).FlowMap(sched, s, u, xbar)
+func (m *Mixture) ConditionalFlowMap(ip interpolant.Schedule, s, u float64, xbar []float64, t float64, x []float64) ([]float64, error) {
+	return m.Posterior(ip, t, x).FlowMap(ip, s, u, xbar)
 }
 
 // ConditionalAverageVelocity returns v_{s,u}(x̄; t, x), [dim], what a meta flow map learns, for a single Gaussian. At u = s it is
 // [Mixture.ConditionalDrift]. Errors are those of [Mixture.FlowMap].
-func (m *Mixture) ConditionalAverageVelocity(sched Schedule, s, u float64, xbar []float64, t float64, x []float64) ([]float64, error) {
-	return m.Posterior(sched, t, x).AverageVelocity(sched, s, u, xbar)
+func (m *Mixture) ConditionalAverageVelocity(ip interpolant.Schedule, s, u float64, xbar []float64, t float64, x []float64) ([]float64, error) {
+	return m.Posterior(ip, t, x).AverageVelocity(ip, s, u, xbar)
 }
 
 func (m *Mixture) checkSingle() error {
@@ -66,9 +68,9 @@ func (m *Mixture) checkSingle() error {
 
 // meanSlopes returns the mean over [s, u] of (α²)' and β': (α_u² - α_s²)/(u - s) and (β_u - β_s)/(u - s) without the
 // cancellation that the quotients suffer where u is near s.
-func meanSlopes(sched Schedule, s, u float64) (alphaSquare, beta float64) {
+func meanSlopes(ip interpolant.Schedule, s, u float64) (alphaSquare, beta float64) {
 	for i, w := range quadrature.weights {
-		alpha, _, dAlpha, dBeta := sched.At(s + quadrature.nodes[i]*(u-s))
+		alpha, _, dAlpha, dBeta := ip.At(s + quadrature.nodes[i]*(u-s))
 		alphaSquare += w * 2 * alpha * dAlpha
 		beta += w * dBeta
 	}

@@ -8,12 +8,13 @@ import (
 	"gonum.org/v1/gonum/floats"
 
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
 var spans = [][2]float64{{0, 1}, {0, 0.4}, {0.2, 0.7}, {0.5, 1}, {0.3, 0.3 + 1e-9}, {0.9, 0.1}}
 
 // flows calls f for posteriors of a Gaussian at several (t, x) and points x̄ of their flow at s, for several (s, u).
-func flows(t *testing.T, f func(t *testing.T, sched gmm.Schedule, post *gmm.Mixture, s, u float64, xbar []float64)) {
+func flows(t *testing.T, f func(t *testing.T, sched interpolant.Schedule, post *gmm.Mixture, s, u float64, xbar []float64)) {
 	m := gaussian(t)
 	rng := newRNG(29)
 	for name, sched := range schedules {
@@ -28,7 +29,7 @@ func flows(t *testing.T, f func(t *testing.T, sched gmm.Schedule, post *gmm.Mixt
 	}
 }
 
-func flowMap(t *testing.T, m *gmm.Mixture, sched gmm.Schedule, s, u float64, x []float64) []float64 {
+func flowMap(t *testing.T, m *gmm.Mixture, sched interpolant.Schedule, s, u float64, x []float64) []float64 {
 	t.Helper()
 	y, err := m.FlowMap(sched, s, u, x)
 	if err != nil {
@@ -39,7 +40,7 @@ func flowMap(t *testing.T, m *gmm.Mixture, sched gmm.Schedule, s, u float64, x [
 
 // X_{s,s} is the identity, X_{w,u}(X_{s,w}) = X_{s,u} and X_{u,s} undoes X_{s,u}.
 func TestFlowMapSemigroup(t *testing.T) {
-	flows(t, func(t *testing.T, sched gmm.Schedule, post *gmm.Mixture, s, u float64, x []float64) {
+	flows(t, func(t *testing.T, sched interpolant.Schedule, post *gmm.Mixture, s, u float64, x []float64) {
 		near(t, "X_{s,s}", flowMap(t, post, sched, s, s, x), x, 1e-14)
 		end := flowMap(t, post, sched, s, u, x)
 		middle := 0.7*s + 0.3*u
@@ -50,7 +51,7 @@ func TestFlowMapSemigroup(t *testing.T) {
 
 // ∂_u X_{s,u} = b_u(X_{s,u}).
 func TestFlowMapFollowsDrift(t *testing.T) {
-	flows(t, func(t *testing.T, sched gmm.Schedule, post *gmm.Mixture, s, u float64, x []float64) {
+	flows(t, func(t *testing.T, sched interpolant.Schedule, post *gmm.Mixture, s, u float64, x []float64) {
 		u = min(max(u, 0.01), 0.99) // within reach of a central difference
 		want := make([]float64, len(x))
 		for j := range want {
@@ -62,7 +63,7 @@ func TestFlowMapFollowsDrift(t *testing.T) {
 
 // v_{s,u} = (X_{s,u} - x)/(u - s), and the drift at u = s, where the quotient has no digits left.
 func TestAverageVelocity(t *testing.T) {
-	flows(t, func(t *testing.T, sched gmm.Schedule, post *gmm.Mixture, s, u float64, x []float64) {
+	flows(t, func(t *testing.T, sched interpolant.Schedule, post *gmm.Mixture, s, u float64, x []float64) {
 		v, err := post.AverageVelocity(sched, s, u, x)
 		if err != nil {
 			t.Fatal(err)

@@ -7,10 +7,12 @@ import (
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	. "github.com/gomlx/gomlx/support/exceptions"
+
+	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
 // GraphMixture is a [Mixture] on a graph: one law for all rows of a batch, or one law a row, as posteriors are. Its
-// methods are those of Mixture for a batch: times are [batch], points [batch, dim], all of the type that it was made
+// methods are those of Mixture for a batch: times are [gmm_test.batch], points [batch, dim], all of the type that it was made
 // with, float32 or float64. Time and memory are those of the [batch, components, dim] residuals x - β_t m_k, whose
 // rounding sets the precision: relative to the smallest standard deviation of I_t, 1e-7 in float32. For a data set use
 // [PointsDenoiser] and its like. Methods panic on shapes or types that don't fit.
@@ -70,7 +72,7 @@ func (m *Mixture) bases() []float64 {
 	return out
 }
 
-// LogDensity returns log p_1(x) of the law itself, [batch].
+// LogDensity returns log p_1(x) of the law itself, [gmm_test.batch].
 func (m *GraphMixture) LogDensity(x *Node) *Node {
 	m.checkPoint(x)
 	one := Ones(x.Graph(), shapes.Make(x.DType(), 1, 1, 1))
@@ -78,38 +80,38 @@ func (m *GraphMixture) LogDensity(x *Node) *Node {
 	return logSumExp(logJoint)
 }
 
-// LogMarginal returns log p_t(x) of I_t, [batch].
-func (m *GraphMixture) LogMarginal(sched Schedule, t, x *Node) *Node {
-	alpha, beta, _, _ := m.schedule(sched, t, x)
+// LogMarginal returns log p_t(x) of I_t, [gmm_test.batch].
+func (m *GraphMixture) LogMarginal(ip interpolant.Schedule, t, x *Node) *Node {
+	alpha, beta, _, _ := m.schedule(ip, t, x)
 	_, _, logJoint := m.joint(alpha, beta, x)
 	return logSumExp(logJoint)
 }
 
 // Score returns ∇ log p_t(x), [batch, dim], see [Mixture.Score].
-func (m *GraphMixture) Score(sched Schedule, t, x *Node) *Node {
-	alpha, beta, _, _ := m.schedule(sched, t, x)
+func (m *GraphMixture) Score(ip interpolant.Schedule, t, x *Node) *Node {
+	alpha, beta, _, _ := m.schedule(ip, t, x)
 	return m.expectation(alpha, beta, x, nil, func(_, marginal *Node) *Node { return Neg(Reciprocal(marginal)) })
 }
 
 // Denoiser returns D_t(x) = E[I_1 | I_t = x], [batch, dim], see [Mixture.Denoiser].
-func (m *GraphMixture) Denoiser(sched Schedule, t, x *Node) *Node {
-	alpha, beta, _, _ := m.schedule(sched, t, x)
+func (m *GraphMixture) Denoiser(ip interpolant.Schedule, t, x *Node) *Node {
+	alpha, beta, _, _ := m.schedule(ip, t, x)
 	return m.expectation(alpha, beta, x, OnesLike(beta), func(variance, marginal *Node) *Node {
 		return Div(Mul(beta, variance), marginal)
 	})
 }
 
 // Drift returns b_t(x) = E[dI_t/dt | I_t = x], [batch, dim], see [Mixture.Drift].
-func (m *GraphMixture) Drift(sched Schedule, t, x *Node) *Node {
-	alpha, beta, dAlpha, dBeta := m.schedule(sched, t, x)
+func (m *GraphMixture) Drift(ip interpolant.Schedule, t, x *Node) *Node {
+	alpha, beta, dAlpha, dBeta := m.schedule(ip, t, x)
 	return m.expectation(alpha, beta, x, dBeta, func(variance, marginal *Node) *Node {
 		return Div(Add(Mul(alpha, dAlpha), Mul(Mul(beta, dBeta), variance)), marginal)
 	})
 }
 
-// Posterior returns p_{1|t}(.|x), one law a row of t [batch] and x [batch, dim], see [Mixture.Posterior].
-func (m *GraphMixture) Posterior(sched Schedule, t, x *Node) *GraphMixture {
-	alpha, beta, _, _ := m.schedule(sched, t, x)
+// Posterior returns p_{1|t}(.|x), one law a row of t [gmm_test.batch] and x [batch, dim], see [Mixture.Posterior].
+func (m *GraphMixture) Posterior(ip interpolant.Schedule, t, x *Node) *GraphMixture {
+	alpha, beta, _, _ := m.schedule(ip, t, x)
 	y, marginal, logJoint := m.joint(alpha, beta, x)
 	gain := Div(m.variances, marginal)
 	return &GraphMixture{
@@ -198,11 +200,11 @@ func (m *GraphMixture) combine(weights, y *Node) *Node {
 	return Einsum("bkj,kij->bi", weighted, m.basis)
 }
 
-// schedule checks t [batch] against x and returns the schedule at t, all [batch, 1, 1].
-func (m *GraphMixture) schedule(sched Schedule, t, x *Node) (alpha, beta, dAlpha, dBeta *Node) {
+// schedule checks t [gmm_test.batch] against x and returns the schedule at t, all [batch, 1, 1].
+func (m *GraphMixture) schedule(ip interpolant.Schedule, t, x *Node) (alpha, beta, dAlpha, dBeta *Node) {
 	m.checkPoint(x)
 	m.checkTime("t", t, x)
-	alpha, beta, dAlpha, dBeta = sched.Graph(t)
+	alpha, beta, dAlpha, dBeta = ip.Graph(t)
 	return m.column(alpha), m.column(beta), m.column(dAlpha), m.column(dBeta)
 }
 
@@ -221,7 +223,7 @@ func (m *GraphMixture) checkTime(name string, t, x *Node) {
 	}
 }
 
-// column reshapes [batch] to [batch, 1, 1].
+// column reshapes [gmm_test.batch] to [batch, 1, 1].
 func (m *GraphMixture) column(t *Node) *Node { return InsertAxes(t, -1, -1) }
 
 // softmax along the last axis, of ordinary operations: a fused one has no forward-mode derivative.

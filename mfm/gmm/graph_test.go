@@ -11,6 +11,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
 // tolerances of graphs against the host.
@@ -76,7 +77,7 @@ type batch struct {
 	xbar, x [][]float64
 }
 
-func newBatch(m *gmm.Mixture, sched gmm.Schedule, dtype dtypes.DType) batch {
+func newBatch(m *gmm.Mixture, sched interpolant.Schedule, dtype dtypes.DType) batch {
 	var b batch
 	rng := newRNG(37)
 	for _, t := range []float64{0, 0.05, 0.5, 0.95, 1} {

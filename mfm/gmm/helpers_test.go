@@ -11,6 +11,7 @@ import (
 	"gonum.org/v1/gonum/stat"
 
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
 type linear struct{}
@@ -35,7 +36,7 @@ func (trigonometric) Graph(t *Node) (alpha, beta, dAlpha, dBeta *Node) {
 	return alpha, beta, MulScalar(beta, -w), MulScalar(alpha, w)
 }
 
-var schedules = map[string]gmm.Schedule{"linear": linear{}, "trigonometric": trigonometric{}}
+var schedules = map[string]interpolant.Schedule{"linear": linear{}, "trigonometric": trigonometric{}}
 
 func newRNG(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
 
@@ -72,7 +73,7 @@ func degenerate(t testing.TB) *gmm.Mixture {
 }
 
 // marginalSample draws x from the law of I_t.
-func marginalSample(m *gmm.Mixture, sched gmm.Schedule, t float64, rng *rand.Rand) []float64 {
+func marginalSample(m *gmm.Mixture, sched interpolant.Schedule, t float64, rng *rand.Rand) []float64 {
 	alpha, beta, _, _ := sched.At(t)
 	x := m.Sample(rng, 1)[0]
 	for j := range x {

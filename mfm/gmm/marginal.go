@@ -4,6 +4,8 @@ import (
 	"math"
 
 	"gonum.org/v1/gonum/floats"
+
+	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
 // LogDensity returns log p_1(x) of the mixture itself, x [dim]. A component without variance along some direction
@@ -14,23 +16,23 @@ func (m *Mixture) LogDensity(x []float64) float64 {
 }
 
 // LogMarginal returns log p_t(x), the log density of I_t at x [dim].
-func (m *Mixture) LogMarginal(sched Schedule, t float64, x []float64) float64 {
+func (m *Mixture) LogMarginal(ip interpolant.Schedule, t float64, x []float64) float64 {
 	m.check("x", x)
-	alpha, beta, _, _ := sched.At(t)
+	alpha, beta, _, _ := ip.At(t)
 	return floats.LogSumExp(m.logJoint(alpha, beta, x))
 }
 
 // Score returns ∇ log p_t(x), [dim], the sum over k of -r_k (α² I + β² C_k)⁻¹ (x - β m_k). It has no limit at t = 1
 // where a component has no variance.
-func (m *Mixture) Score(sched Schedule, t float64, x []float64) []float64 {
-	alpha, beta, _, _ := sched.At(t)
+func (m *Mixture) Score(ip interpolant.Schedule, t float64, x []float64) []float64 {
+	alpha, beta, _, _ := ip.At(t)
 	return m.expectation(alpha, beta, x, 0, func(_, marginal float64) float64 { return -1 / marginal })
 }
 
 // Denoiser returns D_t(x) = E[I_1 | I_t = x], [dim], the sum over k of r_k times the posterior mean
 // m_k + β C_k (α² I + β² C_k)⁻¹ (x - β m_k).
-func (m *Mixture) Denoiser(sched Schedule, t float64, x []float64) []float64 {
-	alpha, beta, _, _ := sched.At(t)
+func (m *Mixture) Denoiser(ip interpolant.Schedule, t float64, x []float64) []float64 {
+	alpha, beta, _, _ := ip.At(t)
 	return m.expectation(alpha, beta, x, 1, func(variance, marginal float64) float64 { return beta * variance / marginal })
 }
 
@@ -40,8 +42,8 @@ func (m *Mixture) Denoiser(sched Schedule, t float64, x []float64) []float64 {
 //
 // which, unlike (α'/α) x + (β' - α' β/α) D_t(x), divides by nothing that vanishes: it is exact at t = 0 and t = 1. Only a
 // component without variance has no limit at t = 1; there β' m_k is returned, as at x = m_k.
-func (m *Mixture) Drift(sched Schedule, t float64, x []float64) []float64 {
-	alpha, beta, dAlpha, dBeta := sched.At(t)
+func (m *Mixture) Drift(ip interpolant.Schedule, t float64, x []float64) []float64 {
+	alpha, beta, dAlpha, dBeta := ip.At(t)
 	return m.expectation(alpha, beta, x, dBeta, func(variance, marginal float64) float64 {
 		return (alpha*dAlpha + beta*dBeta*variance) / marginal
 	})

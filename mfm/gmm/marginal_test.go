@@ -9,10 +9,11 @@ import (
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
 // cases calls f for every regular mixture, schedule and some points drawn from I_t.
-func cases(t *testing.T, times []float64, f func(t *testing.T, m *gmm.Mixture, sched gmm.Schedule, time float64, x []float64)) {
+func cases(t *testing.T, times []float64, f func(t *testing.T, m *gmm.Mixture, sched interpolant.Schedule, time float64, x []float64)) {
 	for mixture, m := range regular(t) {
 		for schedule, sched := range schedules {
 			t.Run(mixture+"/"+schedule, func(t *testing.T) {
@@ -70,7 +71,7 @@ func TestLogDensityAgainstCholesky(t *testing.T) {
 
 // The drift carries p_t: ∂_t p_t + ∇·(p_t b_t) = 0.
 func TestDriftSolvesContinuityEquation(t *testing.T) {
-	cases(t, interior, func(t *testing.T, m *gmm.Mixture, sched gmm.Schedule, time float64, x []float64) {
+	cases(t, interior, func(t *testing.T, m *gmm.Mixture, sched interpolant.Schedule, time float64, x []float64) {
 		p := func(time float64, x []float64) float64 { return math.Exp(m.LogMarginal(sched, time, x)) }
 		change := derivative(func(time float64) float64 { return p(time, x) }, time)
 		divergence, scale := 0.0, math.Abs(change)
@@ -89,7 +90,7 @@ func TestDriftSolvesContinuityEquation(t *testing.T) {
 }
 
 func TestScoreIsGradientOfLogDensity(t *testing.T) {
-	cases(t, interior, func(t *testing.T, m *gmm.Mixture, sched gmm.Schedule, time float64, x []float64) {
+	cases(t, interior, func(t *testing.T, m *gmm.Mixture, sched interpolant.Schedule, time float64, x []float64) {
 		want := make([]float64, m.Dim())
 		for j := range want {
 			want[j] = derivative(func(d float64) float64 { return m.LogMarginal(sched, time, along(x, j, d)) }, 0)
@@ -100,7 +101,7 @@ func TestScoreIsGradientOfLogDensity(t *testing.T) {
 
 // Tweedie: D = (x + α² ∇ log p)/β; and b = (α'/α) x + (β' - α' β/α) D.
 func TestDenoiserScoreAndDriftAgree(t *testing.T) {
-	cases(t, interior, func(t *testing.T, m *gmm.Mixture, sched gmm.Schedule, time float64, x []float64) {
+	cases(t, interior, func(t *testing.T, m *gmm.Mixture, sched interpolant.Schedule, time float64, x []float64) {
 		alpha, beta, dAlpha, dBeta := sched.At(time)
 		denoised := m.Denoiser(sched, time, x)
 		tweedie := append([]float64(nil), x...)
@@ -116,7 +117,7 @@ func TestDenoiserScoreAndDriftAgree(t *testing.T) {
 
 // At t = 0, I_0 = x says nothing of I_1: b = α' x + β' E[I_1]. At t = 1, I_1 = x says nothing of I_0: b = β' x.
 func TestLimitsAtTheEnds(t *testing.T) {
-	cases(t, []float64{0, 1}, func(t *testing.T, m *gmm.Mixture, sched gmm.Schedule, time float64, x []float64) {
+	cases(t, []float64{0, 1}, func(t *testing.T, m *gmm.Mixture, sched interpolant.Schedule, time float64, x []float64) {
 		alpha, beta, dAlpha, dBeta := sched.At(time)
 		denoised, drift := make([]float64, m.Dim()), make([]float64, m.Dim())
 		floats.AddScaled(denoised, alpha, m.Mean())
@@ -132,7 +133,7 @@ func TestLimitsAtTheEnds(t *testing.T) {
 // are some 60 numbers).
 func TestDenoiserMonteCarlo(t *testing.T) {
 	draws := make(map[*gmm.Mixture][][]float64)
-	cases(t, []float64{0.2, 0.6}, func(t *testing.T, m *gmm.Mixture, sched gmm.Schedule, time float64, x []float64) {
+	cases(t, []float64{0.2, 0.6}, func(t *testing.T, m *gmm.Mixture, sched interpolant.Schedule, time float64, x []float64) {
 		if draws[m] == nil {
 			draws[m] = m.Sample(newRNG(3), 40000)
 		}

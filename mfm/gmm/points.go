@@ -3,6 +3,8 @@ package gmm
 import (
 	. "github.com/gomlx/gomlx/core/graph"
 	. "github.com/gomlx/gomlx/support/exceptions"
+
+	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
 // The functions below are a [Points] mixture on a graph, where the data is a node [n, ...] and so may be a variable on the
@@ -13,21 +15,21 @@ import (
 
 // PointsWeights returns the posterior probability of each data point given I_t = x, [batch, n]: the softmax over i of
 // -|x - β_t y_i|²/(2 α_t²).
-func PointsWeights(sched Schedule, data, t, x *Node) *Node {
-	at := pointsAt(sched, data, t, x)
+func PointsWeights(ip interpolant.Schedule, data, t, x *Node) *Node {
+	at := pointsAt(ip, data, t, x)
 	return softmax(at.logits())
 }
 
 // PointsDenoiser returns D_t(x) = E[I_1 | I_t = x], of x's shape: the data's mean under [PointsWeights].
-func PointsDenoiser(sched Schedule, data, t, x *Node) *Node {
-	at := pointsAt(sched, data, t, x)
+func PointsDenoiser(ip interpolant.Schedule, data, t, x *Node) *Node {
+	at := pointsAt(ip, data, t, x)
 	return ReshapeWithShape(at.denoiser(), x.Shape())
 }
 
 // PointsDrift returns b_t(x) = β' D_t(x) + (α'/α)(x - β D_t(x)), of x's shape: the exact teacher of a data set's own law. On the
 // flow's paths the quotient is bounded, being E[I_0 | I_t = x]; off them it grows as 1/α towards t = 1, as it must.
-func PointsDrift(sched Schedule, data, t, x *Node) *Node {
-	at := pointsAt(sched, data, t, x)
+func PointsDrift(ip interpolant.Schedule, data, t, x *Node) *Node {
+	at := pointsAt(ip, data, t, x)
 	d := at.denoiser()
 	noise := Div(Sub(at.x, Mul(at.beta, d)), at.alpha)
 	return ReshapeWithShape(Add(Mul(at.dBeta, d), Mul(at.dAlpha, noise)), x.Shape())
@@ -39,7 +41,7 @@ type pointsState struct {
 	alpha, beta, dAlpha, dBeta *Node // [batch, 1]; alpha is floored
 }
 
-func pointsAt(sched Schedule, data, t, x *Node) pointsState {
+func pointsAt(ip interpolant.Schedule, data, t, x *Node) pointsState {
 	dtype := x.DType()
 	if !dtype.IsFloat() || data.DType() != dtype || t.DType() != dtype {
 		Panicf("data are %s, times %s, points %s: they must be of one float type", data.Shape(), t.Shape(), x.Shape())
@@ -52,7 +54,7 @@ func pointsAt(sched Schedule, data, t, x *Node) pointsState {
 			Panicf("data are %s, points %s: they must agree in all axes but the first", data.Shape(), x.Shape())
 		}
 	}
-	alpha, beta, dAlpha, dBeta := sched.Graph(t)
+	alpha, beta, dAlpha, dBeta := ip.Graph(t)
 	column := func(v *Node) *Node { return InsertAxes(v, -1) }
 	return pointsState{
 		data:   Reshape(data, data.Shape().Dim(0), -1),

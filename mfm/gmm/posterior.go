@@ -1,19 +1,21 @@
 package gmm
 
+import "github.com/gomfm/gomfm/mfm/interpolant"
+
 // PosteriorWeights returns P(component k | I_t = x), [components]. For [Points] these are the probabilities of the data
 // given the noised x: the softmax of -|x - β_t y_k|²/(2 α_t²).
-func (m *Mixture) PosteriorWeights(sched Schedule, t float64, x []float64) []float64 {
+func (m *Mixture) PosteriorWeights(ip interpolant.Schedule, t float64, x []float64) []float64 {
 	m.check("x", x)
-	alpha, beta, _, _ := sched.At(t)
+	alpha, beta, _, _ := ip.At(t)
 	return m.responsibilities(alpha, beta, x)
 }
 
 // Posterior returns the law p_{1|t}(.|x) of I_1 given I_t = x, again a mixture: weights r_k, means
 // m_k + β C_k (α² I + β² C_k)⁻¹ (x - β m_k) and covariances α² C_k (α² I + β² C_k)⁻¹. At t = 0 it is the mixture itself, at
 // t = 1 the point x wherever the mixture has a density.
-func (m *Mixture) Posterior(sched Schedule, t float64, x []float64) *Mixture {
+func (m *Mixture) Posterior(ip interpolant.Schedule, t float64, x []float64) *Mixture {
 	m.check("x", x)
-	alpha, beta, _, _ := sched.At(t)
+	alpha, beta, _, _ := ip.At(t)
 	post := &Mixture{
 		dim:        m.dim,
 		logWeights: m.logJoint(alpha, beta, x),
@@ -52,11 +54,11 @@ func (m *Mixture) posteriorMean(k int, alpha, beta float64, x []float64) []float
 // noise Ī_0: the drift that carries noise to the posterior. It is the drift of [Mixture.Posterior], and so does not use
 // the identity (GLASS) that writes it with the unconditional denoiser at an effective time: each checks the other.
 // Where many s or x̄ share one (t, x), take the posterior once and its [Mixture.Drift].
-func (m *Mixture) ConditionalDrift(sched Schedule, s float64, xbar []float64, t float64, x []float64) []float64 {
-	return m.Posterior(sched, t, x).Drift(sched, s, xbar)
+func (m *Mixture) ConditionalDrift(ip interpolant.Schedule, s float64, xbar []float64, t float64, x []float64) []float64 {
+	return m.Posterior(ip, t, x).Drift(ip, s, xbar)
 }
 
 // ConditionalDenoiser returns E[I_1 | Ī_s = x̄, I_t = x], [dim]: the denoiser of the posterior.
-func (m *Mixture) ConditionalDenoiser(sched Schedule, s float64, xbar []float64, t float64, x []float64) []float64 {
-	return m.Posterior(sched, t, x).Denoiser(sched, s, xbar)
+func (m *Mixture) ConditionalDenoiser(ip interpolant.Schedule, s float64, xbar []float64, t float64, x []float64) []float64 {
+	return m.Posterior(ip, t, x).Denoiser(ip, s, xbar)
 }

@@ -7,11 +7,12 @@ import (
 	"gonum.org/v1/gonum/floats"
 
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
 // Bayes: log p_{1|t}(y|x) = log p_1(y) + log N(x; β y, α² I) - log p_t(x), at every y.
 func TestPosteriorIsBayes(t *testing.T) {
-	cases(t, interior, func(t *testing.T, m *gmm.Mixture, sched gmm.Schedule, time float64, x []float64) {
+	cases(t, interior, func(t *testing.T, m *gmm.Mixture, sched interpolant.Schedule, time float64, x []float64) {
 		alpha, beta, _, _ := sched.At(time)
 		post := m.Posterior(sched, time, x)
 		rng := newRNG(11)
@@ -29,7 +30,7 @@ func TestPosteriorIsBayes(t *testing.T) {
 }
 
 func TestPosteriorAtTheEnds(t *testing.T) {
-	cases(t, []float64{0}, func(t *testing.T, m *gmm.Mixture, sched gmm.Schedule, _ float64, x []float64) {
+	cases(t, []float64{0}, func(t *testing.T, m *gmm.Mixture, sched interpolant.Schedule, _ float64, x []float64) {
 		prior := m.Posterior(sched, 0, x)
 		near(t, "weights at t = 0", prior.Weights(), m.Weights(), 1e-14)
 		for k := range prior.Len() {
@@ -49,7 +50,7 @@ func TestPosteriorAtTheEnds(t *testing.T) {
 // The posterior's posterior given a second look at the same I_1 is the posterior given both looks, whose precisions
 // add: at s it equals the mixture's own posterior at the effective time t* (the identity behind GLASS).
 func TestConditionalDriftIsGLASS(t *testing.T) {
-	cases(t, interior, func(t *testing.T, m *gmm.Mixture, _ gmm.Schedule, time float64, x []float64) {
+	cases(t, interior, func(t *testing.T, m *gmm.Mixture, _ interpolant.Schedule, time float64, x []float64) {
 		rng := newRNG(13)
 		for _, s := range []float64{0.02, 0.3, 0.7, 0.97} {
 			xbar := marginalSample(m, linear{}, s, rng)

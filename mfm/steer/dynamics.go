@@ -6,10 +6,10 @@ import (
 	"slices"
 
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/solver"
 
 	. "github.com/gomlx/gomlx/core/graph"
-
-	"github.com/gomfm/gomfm/mfm"
 )
 
 // Dynamics names the equation that steered particles follow.
@@ -40,10 +40,10 @@ const (
 
 // Config says how particles are steered. The zero value is not usable: start from DefaultConfig.
 type Config struct {
-	Dynamics Dynamics   `json:"dynamics"`
-	Solver   mfm.Solver `json:"solver"` // of the ODE: euler or heun
+	Dynamics Dynamics      `json:"dynamics"`
+	Solver   solver.Method `json:"solver"` // of the ODE: euler or heun
 	// Grid of the steps from noise at 0 to the sample at 1: the first ends at Start, the others are placed by its power.
-	mfm.Grid
+	interpolant.Grid
 	// Start is t_0, from 1e-6 to 0.5. σ_t² grows as 1/t towards 0, where ∇V falls as t: up to t_0 their product is taken at t_0, which errs by t_0² in x. The SDE takes over there.
 	Start float64 `json:"start"`
 	// Lambda is λ, the factor of the reward, and LambdaPower k in λ_t = λ t^k: 0 for none, the only one whose target is p₁ e^{λ r}/Z; more lets the reward in late.
@@ -62,7 +62,7 @@ type Config struct {
 
 // DefaultConfig is the ODE in 100 uniform steps of Euler's, λ = 1, without cap and renormalization.
 func DefaultConfig() Config {
-	return Config{Dynamics: ODE, Solver: mfm.Euler, Grid: mfm.Grid{Steps: 100, Power: 1}, Start: 0.01, Lambda: 1, Noise: 1, Renormalization: NoRenormalization, Ratio: 1}
+	return Config{Dynamics: ODE, Solver: solver.Euler, Grid: interpolant.Grid{Steps: 100, Power: 1}, Start: 0.01, Lambda: 1, Noise: 1, Renormalization: NoRenormalization, Ratio: 1}
 }
 
 // Validate returns an error that names the first value that makes no sense.
@@ -70,11 +70,11 @@ func (c Config) Validate() error {
 	if c.Dynamics != ODE && c.Dynamics != SDE {
 		return fmt.Errorf("dynamics %q are unknown: use %s or %s", c.Dynamics, ODE, SDE)
 	}
-	if c.Solver != mfm.Euler && c.Solver != mfm.Heun {
-		return fmt.Errorf("solver %q is unknown: use %s or %s", c.Solver, mfm.Euler, mfm.Heun)
+	if c.Solver != solver.Euler && c.Solver != solver.Heun {
+		return fmt.Errorf("solver %q is unknown: use %s or %s", c.Solver, solver.Euler, solver.Heun)
 	}
-	if c.Dynamics == SDE && c.Solver != mfm.Euler {
-		return fmt.Errorf("solver %q is for the ODE: the SDE takes steps of Euler and Maruyama, use %s", c.Solver, mfm.Euler)
+	if c.Dynamics == SDE && c.Solver != solver.Euler {
+		return fmt.Errorf("solver %q is for the ODE: the SDE takes steps of Euler and Maruyama, use %s", c.Solver, solver.Euler)
 	}
 	if err := c.Grid.Validate(); err != nil {
 		return err
@@ -106,7 +106,7 @@ func (c Config) Validate() error {
 
 // Times returns 0, t_0, ..., 1.
 func (c Config) Times() []float64 {
-	rest := mfm.Grid{Steps: c.Steps - 1, Power: c.Power}
+	rest := interpolant.Grid{Steps: c.Steps - 1, Power: c.Power}
 	return append([]float64{0}, rest.Times(c.Start, 1)...)
 }
 
@@ -114,8 +114,8 @@ func (c Config) Times() []float64 {
 func (c Config) scheduled() []float64 { return c.Times()[1 : c.Steps-1] }
 
 // steering returns σ_t²/2, capped.
-func (c Config) steering(ip mfm.Interpolant, t float64) float64 {
-	w := mfm.HalfSquaredNoise(ip, max(t, c.Start))
+func (c Config) steering(ip interpolant.Schedule, t float64) float64 {
+	w := interpolant.HalfSquaredNoise(ip, max(t, c.Start))
 	if c.Cap > 0 {
 		w = min(w, c.Cap)
 	}
@@ -134,7 +134,7 @@ func (s step) row() []float64 {
 }
 
 // steps returns the steps along Times.
-func (c Config) steps(ip mfm.Interpolant) []step {
+func (c Config) steps(ip interpolant.Schedule) []step {
 	times := c.Times()
 	out := make([]step, 0, c.Steps)
 	for k := 1; k < len(times); k++ {
@@ -145,7 +145,7 @@ func (c Config) steps(ip mfm.Interpolant) []step {
 		// The first step of the SDE is the ODE's, since it is singular at 0, and its last: noise added there would stay.
 		if c.Dynamics == SDE && k > 1 && k < len(times)-1 {
 			_, beta, _, dBeta := ip.At(t)
-			own := mfm.HalfSquaredNoise(ip, t)
+			own := interpolant.HalfSquaredNoise(ip, t)
 			noise := c.Noise * w
 			if c.NoiseSchedule != nil {
 				noise *= c.NoiseSchedule(t)

@@ -6,9 +6,9 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	. "github.com/gomlx/gomlx/support/exceptions"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
 // Problem is a model and the reward that its samples shall have. Lambda is the factor λ of the reward, a scalar of the states' type.
@@ -36,7 +36,7 @@ type Estimate struct {
 type Estimator interface {
 	// Estimate builds the estimate at states x, [n, ...], and times t, [n], of which no two differ unless p.Varied says so. drift is b_t(x), known already; in the first step of a run, where t is [Config].Start, it is b_0(x). The
 	// ledger is told what is evaluated beyond that. gradient says whether one is wanted.
-	Estimate(p Problem, rng *mfm.RNG, ledger *Ledger, t, x, drift *Node, gradient bool) Estimate
+	Estimate(p Problem, rng *solver.RNG, ledger *Ledger, t, x, drift *Node, gradient bool) Estimate
 	// DrawCount returns the number of posterior samples that it draws for a state, N.
 	DrawCount() int
 	// Validate returns an error that names the first option that makes no sense.
@@ -72,7 +72,7 @@ func (d Draws) Validate() error {
 }
 
 // noise returns [n·N, ...], the draws of a state one after the other.
-func (d Draws) noise(rng *mfm.RNG, x *Node) *Node {
+func (d Draws) noise(rng *solver.RNG, x *Node) *Node {
 	dims := append([]int(nil), x.Shape().Dimensions...)
 	states, n := dims[0], d.N
 	if d.Shared {
@@ -96,7 +96,7 @@ func (d Draws) noise(rng *mfm.RNG, x *Node) *Node {
 
 // Draw builds N posterior samples for each state of x, [n·N, ...], one state's after the other's, and their rewards λ r, [n, N], of which bad [n] were no numbers. The ledger is told. It panics for a model without posterior samples, and
 // for antithetic or shared draws of one whose samples are not made of the noise.
-func (d Draws) Draw(p Problem, rng *mfm.RNG, ledger *Ledger, t, x *Node) (samples, rewards, bad *Node) {
+func (d Draws) Draw(p Problem, rng *solver.RNG, ledger *Ledger, t, x *Node) (samples, rewards, bad *Node) {
 	if p.Model.Posterior == nil {
 		Panicf("this model has no posterior samples to draw: use the exact value, or a map")
 	}
@@ -109,7 +109,7 @@ func (d Draws) Draw(p Problem, rng *mfm.RNG, ledger *Ledger, t, x *Node) (sample
 	if p.Varied {
 		common = batch.Repeat(t, d.N)
 	}
-	samples = mfm.Unrolled(x.Graph(), func() *Node { return p.Model.Posterior(rng, eps, common, batch.Repeat(x, d.N)) })
+	samples = solver.Unrolled(x.Graph(), func() *Node { return p.Model.Posterior(rng, eps, common, batch.Repeat(x, d.N)) })
 	ledger.Network(rows*p.Model.PosteriorNFE, 0)
 	rewards, bad = rewardOf(p, ledger, samples)
 	return samples, Reshape(rewards, -1, d.N), ReduceSum(Reshape(bad, -1, d.N), 1)

@@ -4,14 +4,14 @@ import (
 	"math"
 	"testing"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
 // The exact value is that of the posterior's tilt, and its gradient the derivative of that.
 func TestExactValue(t *testing.T) {
-	law, ip, r := gmm.Paper(), mfm.Linear{}, measured()
+	law, ip, r := gmm.Paper(), interpolant.Linear{}, measured()
 	e := exact(t, law, ip, r)
 	for _, at := range []float64{0.1, 0.5, 0.9} {
 		x := states(law, ip, at, 8)
@@ -43,7 +43,7 @@ func TestExactValue(t *testing.T) {
 // DPS has the reward of the posterior's mean, λ r(D_t(x)), and its gradient in x.
 func TestDPS(t *testing.T) {
 	law, r := gmm.Paper(), measured()
-	for _, ip := range []mfm.Interpolant{mfm.Linear{}, mfm.VariancePreserving{}} {
+	for _, ip := range []interpolant.Schedule{interpolant.Linear{}, interpolant.VariancePreserving{}} {
 		for _, at := range []float64{0.1, 0.5, 0.9} {
 			x := states(law, ip, at, 8)
 			values, gradients := estimates(t, steer.DPS{}, steer.FromMixture(law, ip), r.Reward(), at, x, 1)
@@ -67,7 +67,7 @@ func TestDPS(t *testing.T) {
 }
 
 // gaussian is a law with an exact flow map: its posterior samples are functions of noise that MFM-G can differentiate.
-func gaussian(t testing.TB, ip mfm.Interpolant) (*gmm.Mixture, steer.Model) {
+func gaussian(t testing.TB, ip interpolant.Schedule) (*gmm.Mixture, steer.Model) {
 	t.Helper()
 	law, err := gmm.New([]float64{1}, [][]float64{{0.4, -0.7}}, [][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
 	if err != nil {
@@ -78,7 +78,7 @@ func gaussian(t testing.TB, ip mfm.Interpolant) (*gmm.Mixture, steer.Model) {
 
 // With many draws every estimator gives the exact value and gradient: the mean of many estimates is within its standard error, but for the bias of order 1/N, which is half the estimate's variance.
 func TestEstimatorsAgreeWithTheOracle(t *testing.T) {
-	ip, r := mfm.Linear{}, measured()
+	ip, r := interpolant.Linear{}, measured()
 	mixture := gmm.Paper()
 	exactDraws := steer.FromMixture(mixture, ip)
 	single, flow := gaussian(t, ip)
@@ -129,7 +129,7 @@ func TestEstimatorsAgreeWithTheOracle(t *testing.T) {
 
 // The plug-in value is low by half the variance of the mean of e^r over its square, divided by N; the jackknife takes that off.
 func TestBiasOfTheValue(t *testing.T) {
-	law, ip, r := gmm.Paper(), mfm.Linear{}, measured()
+	law, ip, r := gmm.Paper(), interpolant.Linear{}, measured()
 	r.Sigma = 0.3
 	m, at := steer.FromMixture(law, ip), 0.4
 	x := states(law, ip, at, 2)

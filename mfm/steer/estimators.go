@@ -5,10 +5,11 @@ import (
 	"math"
 
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/solver"
 
 	. "github.com/gomlx/gomlx/core/graph"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
 )
 
@@ -21,7 +22,7 @@ type MFMG struct{ Draws }
 func (MFMG) String() string { return "mfm-g" }
 
 // Estimate builds the estimate; see [Estimator].
-func (m MFMG) Estimate(p Problem, rng *mfm.RNG, ledger *Ledger, t, x, _ *Node, gradient bool) Estimate {
+func (m MFMG) Estimate(p Problem, rng *solver.RNG, ledger *Ledger, t, x, _ *Node, gradient bool) Estimate {
 	if gradient {
 		p.Model.MustReparameterize(m.String())
 	}
@@ -70,7 +71,7 @@ func (m MFMGF) Validate() error {
 }
 
 // Estimate builds the estimate; see [Estimator].
-func (m MFMGF) Estimate(p Problem, rng *mfm.RNG, ledger *Ledger, t, x, drift *Node, gradient bool) Estimate {
+func (m MFMGF) Estimate(p Problem, rng *solver.RNG, ledger *Ledger, t, x, drift *Node, gradient bool) Estimate {
 	samples, rewards, bad := m.Draw(p, rng, ledger, t, x)
 	return m.combine(p, samples, rewards, bad, t, x, drift, gradient)
 }
@@ -112,8 +113,8 @@ func jackknifedWeights(w *Node) *Node {
 }
 
 // denoiser returns D_t(x) = (α b - α' x)/(α β' - α' β).
-func denoiser(ip mfm.Interpolant, drift, t, x *Node) *Node {
-	return mfm.Denoiser(ip, func(_, _, _ *Node) *Node { return drift }, t, x, nil)
+func denoiser(ip interpolant.Schedule, drift, t, x *Node) *Node {
+	return interpolant.Denoiser(ip, func(_, _, _ *Node) *Node { return drift }, t, x, nil)
 }
 
 // DPS is diffusion posterior sampling (Chung et al., arXiv 2209.14687): it takes the reward of the posterior's mean for the value,
@@ -133,13 +134,13 @@ func (DPS) DrawCount() int { return 0 }
 func (DPS) Validate() error { return nil }
 
 // Estimate builds the estimate; see [Estimator].
-func (DPS) Estimate(p Problem, _ *mfm.RNG, ledger *Ledger, t, x, drift *Node, gradient bool) Estimate {
+func (DPS) Estimate(p Problem, _ *solver.RNG, ledger *Ledger, t, x, drift *Node, gradient bool) Estimate {
 	if !gradient { // the drift is known: no other evaluation
 		v, bad := rewardOf(p, ledger, denoiser(p.Model.Interpolant, drift, t, x))
 		return Estimate{Value: v, Bad: bad}
 	}
 	x = Identity(x)
-	v, bad := rewardOf(p, ledger, mfm.Denoiser(p.Model.Interpolant, p.Model.Drift, t, x, nil)) // another pass than the drift's, whose time is 0 in the first step; counted once, as by the paper
+	v, bad := rewardOf(p, ledger, interpolant.Denoiser(p.Model.Interpolant, p.Model.Drift, t, x, nil)) // another pass than the drift's, whose time is 0 in the first step; counted once, as by the paper
 	n := x.Shape().Dim(0)
 	ledger.Network(0, n)
 	ledger.Reward(0, n)
@@ -168,7 +169,7 @@ func (e Exact) Validate() error {
 }
 
 // Estimate builds the estimate; see [Estimator].
-func (e Exact) Estimate(_ Problem, _ *mfm.RNG, _ *Ledger, t, x, _ *Node, gradient bool) Estimate {
+func (e Exact) Estimate(_ Problem, _ *solver.RNG, _ *Ledger, t, x, _ *Node, gradient bool) Estimate {
 	x = Identity(x)
 	out := Estimate{Value: e.Value(t, x)}
 	switch {
@@ -183,7 +184,7 @@ func (e Exact) Estimate(_ Problem, _ *mfm.RNG, _ *Ledger, t, x, _ *Node, gradien
 func logRatio(n int) float64 { return math.Log(float64(n) / float64(n-1)) }
 
 // FromTilt returns the exact value for a mixture and the target that [gmm.Mixture.Tilt] gives with logZ, λ = 1: log p*_t - log p_t + log Z, whose gradient is the difference of two scores.
-func FromTilt(law, target *gmm.Mixture, logZ float64, ip mfm.Interpolant) Exact {
+func FromTilt(law, target *gmm.Mixture, logZ float64, ip interpolant.Schedule) Exact {
 	return Exact{
 		Value: func(t, x *Node) *Node {
 			return AddScalar(Sub(target.LogMarginalGraph(ip, t, x), law.LogMarginalGraph(ip, t, x)), logZ)

@@ -9,6 +9,7 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
@@ -24,7 +25,7 @@ func ExampleSteerer() {
 	config.Steps = 8
 	method := steer.Guided{Config: config, Estimator: steer.MFMGF{Draws: steer.Draws{N: 16}, Baseline: steer.MeanBaseline}}
 	right := reward.HalfPlane{A: []float64{1, 1}, Offset: 2, Width: 0.2}
-	s, err := steer.New(b, model.NewStore(), steer.FromMixture(gmm.Paper(), mfm.Linear{}), right.Reward(), []int{2}, method)
+	s, err := steer.New(b, model.NewStore(), steer.FromMixture(gmm.Paper(), interpolant.Linear{}), right.Reward(), []int{2}, method)
 	if err != nil {
 		fmt.Println(err)
 		return

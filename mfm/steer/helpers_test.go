@@ -9,10 +9,11 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -32,7 +33,7 @@ func tilt(t testing.TB, law *gmm.Mixture, r reward.LinearGaussian) (*gmm.Mixture
 }
 
 // exact returns the value in closed form.
-func exact(t testing.TB, law *gmm.Mixture, ip mfm.Interpolant, r reward.LinearGaussian) steer.Exact {
+func exact(t testing.TB, law *gmm.Mixture, ip interpolant.Schedule, r reward.LinearGaussian) steer.Exact {
 	t.Helper()
 	target, logZ := tilt(t, law, r)
 	return steer.FromTilt(law, target, logZ, ip)
@@ -61,7 +62,7 @@ func sample(t testing.TB, s *steer.Steerer, seed int64, n int) *steer.Result {
 func estimates(t testing.TB, e steer.Estimator, m steer.Model, r reward.Reward, at float64, x [][]float64, repeats int) (values, gradients [][]float64) {
 	t.Helper()
 	exec, err := NewExec(backendtest.New(t), func(state, x *Node) []*Node {
-		rng := &mfm.RNG{State: state}
+		rng := &solver.RNG{State: state}
 		times := AddScalar(MulScalar(Slice(x, AxisRange(), AxisElem(0)), 0), at)
 		times = Reshape(times, -1)
 		p := steer.Problem{Model: m, Reward: r, Lambda: ScalarOne(x.Graph(), x.DType())}
@@ -101,7 +102,7 @@ func meanSE(runs [][]float64, i int) (mean, se float64) {
 }
 
 // states are points I_t of the law.
-func states(law *gmm.Mixture, ip mfm.Interpolant, at float64, n int) [][]float64 {
+func states(law *gmm.Mixture, ip interpolant.Schedule, at float64, n int) [][]float64 {
 	rng := rand.New(rand.NewPCG(3, 4))
 	alpha, beta, _, _ := ip.At(at)
 	x := law.Sample(rng, n)

@@ -11,13 +11,14 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 	. "github.com/gomlx/gomlx/support/exceptions"
 
-	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
 // programmed is a method that can be run step by step.
 type programmed interface {
-	program(ip mfm.Interpolant) program
+	program(ip interpolant.Schedule) program
 }
 
 // NewHosted is [New] for a reward in plain Go. The network's work is compiled as ever, but each step stops where it needs rewards, and asks the host for them: two calls a step in place of one for the whole run.
@@ -91,7 +92,7 @@ func (h *hosted) call(ctx context.Context, rng, like *tensors.Tensor) ([]*tensor
 }
 
 func (h *hosted) started(p Problem, in []*Node) []*Node {
-	rng := &mfm.RNG{State: in[0]}
+	rng := &solver.RNG{State: in[0]}
 	noise := rng.Normal(in[1].Shape())
 	return h.program.start(p, rng, NewLedger(noise.Graph()), noise)
 }
@@ -148,7 +149,7 @@ func (h *hosted) compile(phase *hostedPhase, part func(p Problem, in []*Node) []
 			return withoutGradient(x)
 		}}
 		if m.Posterior != nil {
-			p.Model.Posterior = func(rng *mfm.RNG, eps, t, x *Node) *Node {
+			p.Model.Posterior = func(rng *solver.RNG, eps, t, x *Node) *Node {
 				draws = m.Posterior(rng, eps, t, x)
 				state = rng.State
 				return draws
@@ -171,7 +172,7 @@ func (h *hosted) compile(phase *hostedPhase, part func(p Problem, in []*Node) []
 		p := Problem{Model: m}
 		if phase.draws {
 			draws, state := in[len(in)-2], in[len(in)-1]
-			p.Model.Posterior = func(rng *mfm.RNG, _, _, _ *Node) *Node {
+			p.Model.Posterior = func(rng *solver.RNG, _, _, _ *Node) *Node {
 				rng.State = state
 				return draws
 			}

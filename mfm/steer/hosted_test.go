@@ -9,10 +9,11 @@ import (
 
 	"github.com/gomlx/gomlx/ml/model"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -32,7 +33,7 @@ func inGo(samples []float32, shape []int) ([]float64, error) {
 
 func newHosted(t testing.TB, r reward.Host, method steer.Method) *steer.Steerer {
 	t.Helper()
-	s, err := steer.NewHosted(backendtest.New(t), model.NewStore(), steer.FromMixture(gmm.Paper(), mfm.Linear{}), r, []int{2}, method)
+	s, err := steer.NewHosted(backendtest.New(t), model.NewStore(), steer.FromMixture(gmm.Paper(), interpolant.Linear{}), r, []int{2}, method)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +70,7 @@ func TestHostedRewards(t *testing.T) {
 		if extra := asked - int(got.Counts.Reward); extra != report {
 			t.Errorf("%v: %d rewards were asked for, %d are counted: want %d more", m, asked, got.Counts.Reward, report)
 		}
-		want := sample(t, newSteerer(t, steer.FromMixture(gmm.Paper(), mfm.Linear{}), measured().Reward(), m), 3, n)
+		want := sample(t, newSteerer(t, steer.FromMixture(gmm.Paper(), interpolant.Linear{}), measured().Reward(), m), 3, n)
 		for i, v := range want.Samples {
 			if math.Abs(float64(got.Samples[i]-v)) > 1e-3*(1+math.Abs(float64(v))) {
 				t.Errorf("%v: number %d of the samples is %g, on the device %g", m, i, got.Samples[i], v)
@@ -99,7 +100,7 @@ func TestHostedRefuses(t *testing.T) {
 	gf := steer.MFMGF{Draws: steer.Draws{N: 2}, Baseline: steer.MeanBaseline}
 	plain := steer.Guided{Config: config(steer.ODE, 4), Estimator: gf}
 	heun := plain
-	heun.Solver = mfm.Heun
+	heun.Solver = solver.Heun
 	ctx, cancel := context.WithCancel(t.Context())
 	for want, c := range map[string]struct {
 		reward reward.Host

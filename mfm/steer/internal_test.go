@@ -12,9 +12,10 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
 // Each kind of resampling gives every particle N w_i offspring in expectation, systematic and stratified ones never far from it; sets do not mix, and what has no weight has no offspring.
@@ -23,7 +24,7 @@ func TestResampling(t *testing.T) {
 	const to, repeats = 8, 2000
 	for _, kind := range []Resampling{Multinomial, Stratified, Systematic} {
 		exec, err := NewExec(backendtest.New(t), func(state, w *Node) []*Node {
-			rng := &mfm.RNG{State: state}
+			rng := &solver.RNG{State: state}
 			return []*Node{kind.ancestors(rng, w, to), rng.State}
 		})
 		if err != nil {
@@ -149,7 +150,7 @@ func TestJackknifeOfLargeRewards(t *testing.T) {
 func TestSteps(t *testing.T) {
 	c := DefaultConfig()
 	c.Steps, c.Lambda, c.LambdaPower, c.Cap = 10, 3, 2, 4
-	ip := mfm.Linear{}
+	ip := interpolant.Linear{}
 	for k, s := range c.steps(ip) {
 		at := max(c.Times()[k], c.Start)
 		if want := 3 * at * at; math.Abs(s.lambda-want) > 1e-12 {
@@ -258,7 +259,7 @@ func TestGradientFreeNearTheData(t *testing.T) {
 		}
 		exec, err := NewExec(backendtest.New(t), func(samples, rewards, at *Node) *Node {
 			x := Zeros(samples.Graph(), shapes.Make(dtypes.Float32, states, dim))
-			return m.combine(Problem{Model: Model{Interpolant: mfm.Linear{}}}, samples, rewards, ZerosLike(at), at, x, nil, true).Gradient
+			return m.combine(Problem{Model: Model{Interpolant: interpolant.Linear{}}}, samples, rewards, ZerosLike(at), at, x, nil, true).Gradient
 		})
 		if err != nil {
 			t.Fatal(err)

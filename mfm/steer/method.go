@@ -5,13 +5,14 @@ import (
 
 	. "github.com/gomlx/gomlx/core/graph"
 
-	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
 // Method is a way to draw samples of the tilted law: steering, or what it is compared with.
 type Method interface {
 	// Build carries noise, [n, ...], to n samples. p.Lambda is not set yet.
-	Build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outcome
+	Build(p Problem, rng *solver.RNG, ledger *Ledger, noise *Node) Outcome
 	// Configuration returns how particles move.
 	Configuration() Config
 	// Rows returns the number of rows that the network sees at a time for one sample.
@@ -31,7 +32,7 @@ type Outcome struct {
 	LogZ       *Node // estimate of log E[e^{λ r}], a scalar, unbiased before the logarithm; nil with LogWeights, and only with them
 	Rewards    *Node // r of the samples as it came, λ left out, [n]; nil where the method has not asked for it: whoever reports it asks then
 	Series     *Node // float32 [steps, columns]
-	Rng        *mfm.RNG
+	Rng        *solver.RNG
 	Ledger     *Ledger
 }
 
@@ -77,11 +78,11 @@ func (m Guided) Validate() error {
 }
 
 // Build builds the run; see [Method].
-func (m Guided) Build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outcome {
+func (m Guided) Build(p Problem, rng *solver.RNG, ledger *Ledger, noise *Node) Outcome {
 	return m.program(p.Model.Interpolant).build(p, rng, ledger, noise)
 }
 
-func (m Guided) program(ip mfm.Interpolant) program { return m.along(ip, m.Estimator) }
+func (m Guided) program(ip interpolant.Schedule) program { return m.along(ip, m.Estimator) }
 
 // BestOf draws N unsteered samples for each one that it returns, that with the largest reward λ r. Its law is not the tilted one: it has no parameter λ but N.
 type BestOf struct {
@@ -110,14 +111,14 @@ func (m BestOf) Validate() error {
 }
 
 // Build builds the run; see [Method].
-func (m BestOf) Build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outcome {
+func (m BestOf) Build(p Problem, rng *solver.RNG, ledger *Ledger, noise *Node) Outcome {
 	return m.program(p.Model.Interpolant).build(p, rng, ledger, noise)
 }
 
-func (m BestOf) program(ip mfm.Interpolant) program {
+func (m BestOf) program(ip interpolant.Schedule) program {
 	run := m.along(ip, nil)
 	start, end := run.start, run.end
-	run.start = func(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) []*Node {
+	run.start = func(p Problem, rng *solver.RNG, ledger *Ledger, noise *Node) []*Node {
 		many := noise
 		if m.N > 1 {
 			shape := noise.Shape().Clone()

@@ -15,16 +15,18 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
 // Model is what steering needs to know of the data's law: a trained map, or an exact law.
 type Model struct {
-	Interpolant mfm.Interpolant
+	Interpolant interpolant.Schedule
 	// Drift is b_t(x), by one evaluation of the network.
-	Drift mfm.Drift
+	Drift interpolant.Drift
 	// Posterior returns samples of p_{1|t}(.|x), one for each row, of x's shape, at times t, [rows], or [1] for one that they have in common: from the noise ε of x's shape, through which gradients in x go, or from rng
 	// where it needs more. nil where there are none.
-	Posterior func(rng *mfm.RNG, eps, t, x *Node) *Node
+	Posterior func(rng *solver.RNG, eps, t, x *Node) *Node
 	// PosteriorNFE is the number of evaluations of the network for a posterior sample.
 	PosteriorNFE int
 	// Detached says that posterior samples have no gradient in x, without which MFM-G and MFM-FT would steer nowhere: they panic.
@@ -32,7 +34,7 @@ type Model struct {
 }
 
 // WithPosterior returns the model with other posterior samples, through which gradients in x go, of the same cost.
-func (m Model) WithPosterior(draw func(rng *mfm.RNG, eps, t, x *Node) *Node) Model {
+func (m Model) WithPosterior(draw func(rng *solver.RNG, eps, t, x *Node) *Node) Model {
 	m.Posterior, m.Detached = draw, false
 	return m
 }
@@ -60,23 +62,23 @@ func FromMap(m *mfm.Map, scope *model.Scope, draws mfm.SamplerConfig) (Model, er
 		Interpolant:  m.Interpolant,
 		Drift:        m.DriftIn(scope),
 		PosteriorNFE: draws.NFE(),
-		Posterior: func(_ *mfm.RNG, eps, t, x *Node) *Node {
+		Posterior: func(_ *solver.RNG, eps, t, x *Node) *Node {
 			if draws.Method == mfm.MapMethod {
 				return m.PosteriorSteps(scope, times, eps, t, x, nil)
 			}
-			return mfm.Integrate(nil, draws.Solver, times, m.Field(scope, batch.Every(t, x), x, nil), eps)
+			return solver.Integrate(nil, draws.Solver, times, m.Field(scope, batch.Every(t, x), x, nil), eps)
 		},
 	}, nil
 }
 
 // FromMixture returns the exact model of a mixture. Its posterior samples are drawn from the closed form: they are Detached.
-func FromMixture(law *gmm.Mixture, ip mfm.Interpolant) Model {
+func FromMixture(law *gmm.Mixture, ip interpolant.Schedule) Model {
 	return Model{
 		Interpolant:  ip,
 		Drift:        func(t, x, _ *Node) *Node { return law.DriftGraph(ip, t, x) },
 		PosteriorNFE: 1,
 		Detached:     true,
-		Posterior: func(rng *mfm.RNG, _, t, x *Node) (samples *Node) {
+		Posterior: func(rng *solver.RNG, _, t, x *Node) (samples *Node) {
 			rng.State, samples = law.PosteriorGraph(ip, batch.Every(t, x), x).Sample(rng.State, x.Shape().Dim(0))
 			return StopGradient(samples)
 		},
@@ -84,22 +86,22 @@ func FromMixture(law *gmm.Mixture, ip mfm.Interpolant) Model {
 }
 
 // FromGaussian returns the exact model of a mixture of one component, whose flow map is a closed form: its posterior samples are functions of the noise, through which gradients go. Graphs of it panic for more components.
-func FromGaussian(law *gmm.Mixture, ip mfm.Interpolant) Model {
-	return FromMixture(law, ip).WithPosterior(func(_ *mfm.RNG, eps, t, x *Node) *Node {
+func FromGaussian(law *gmm.Mixture, ip interpolant.Schedule) Model {
+	return FromMixture(law, ip).WithPosterior(func(_ *solver.RNG, eps, t, x *Node) *Node {
 		t = batch.Every(t, x)
 		return law.ConditionalFlowMapGraph(ip, ZerosLike(t), OnesLike(t), eps, t, x)
 	})
 }
 
 // FromTeacher returns the model of a drift alone: its posterior samples come from the ODE of its conditional drift, in the given number of Heun's steps, through which gradients go.
-func FromTeacher(b mfm.Drift, ip mfm.Interpolant, steps int) Model {
-	grid := mfm.SamplerConfig{Method: mfm.ODEMethod, Solver: mfm.Heun, Grid: mfm.Grid{Steps: steps, Power: 1}}
+func FromTeacher(b interpolant.Drift, ip interpolant.Schedule, steps int) Model {
+	grid := mfm.SamplerConfig{Method: mfm.ODEMethod, Solver: solver.Heun, Grid: interpolant.Grid{Steps: steps, Power: 1}}
 	return Model{
 		Interpolant:  ip,
 		Drift:        b,
 		PosteriorNFE: grid.NFE(),
-		Posterior: func(_ *mfm.RNG, eps, t, x *Node) *Node {
-			return mfm.Integrate(nil, mfm.Heun, grid.Times(0, 1), mfm.ConditionalField(ip, b, batch.Every(t, x), x, nil), eps)
+		Posterior: func(_ *solver.RNG, eps, t, x *Node) *Node {
+			return solver.Integrate(nil, solver.Heun, grid.Times(0, 1), interpolant.ConditionalField(ip, b, batch.Every(t, x), x, nil), eps)
 		},
 	}
 }

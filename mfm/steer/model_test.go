@@ -11,7 +11,10 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Posterior samples of a trained map, in one step, in several, or by the ODE of its diagonal: MFM-G's gradient is the derivative of its value with the noise held fast, both draw near the oracle's, and each evaluation counts.
@@ -25,11 +28,11 @@ func TestDrawsOfAMap(t *testing.T) {
 	x := states(law, ip, at, 6)
 	want, _ := estimates(t, exact(t, law, ip, r), steer.FromMixture(law, ip), r.Reward(), at, x, 1)
 	for _, draws := range []mfm.SamplerConfig{
-		{Method: mfm.MapMethod, Solver: mfm.Heun, Grid: mfm.Grid{Steps: 1, Power: 1}, Start: 0.01},
-		{Method: mfm.MapMethod, Solver: mfm.Heun, Grid: mfm.Grid{Steps: 3, Power: 1}, Start: 0.01},
-		{Method: mfm.ODEMethod, Solver: mfm.Heun, Grid: mfm.Grid{Steps: 6, Power: 1}, Start: 0.01},
+		{Method: mfm.MapMethod, Solver: solver.Heun, Grid: interpolant.Grid{Steps: 1, Power: 1}, Start: 0.01},
+		{Method: mfm.MapMethod, Solver: solver.Heun, Grid: interpolant.Grid{Steps: 3, Power: 1}, Start: 0.01},
+		{Method: mfm.ODEMethod, Solver: solver.Heun, Grid: interpolant.Grid{Steps: 6, Power: 1}, Start: 0.01},
 	} {
-		m, err := steer.FromMap(e.Map, store.Scope(mfm.WeightsScope), draws)
+		m, err := steer.FromMap(e.Map, store.Scope(train.WeightsScope), draws)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +40,7 @@ func TestDrawsOfAMap(t *testing.T) {
 			times := MulScalar(OnesLike(Reshape(Slice(x, AxisRange(), AxisElem(0)), -1)), at)
 			p := steer.Problem{Model: m, Reward: r.Reward(), Lambda: ScalarOne(x.Graph(), x.DType())}
 			ledger := steer.NewLedger(x.Graph())
-			got := steer.MFMG{Draws: steer.Draws{N: n}}.Estimate(p, &mfm.RNG{State: state}, ledger, times, x, nil, true)
+			got := steer.MFMG{Draws: steer.Draws{N: n}}.Estimate(p, &solver.RNG{State: state}, ledger, times, x, nil, true)
 			return []*Node{got.Value, got.Gradient, ledger.Node()}
 		})
 		if err != nil {

@@ -5,8 +5,9 @@ import (
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
 // The series that a run keeps, a column each: means over the particles at each step.
@@ -24,7 +25,7 @@ const (
 // state is what a run carries from step to step.
 type state struct {
 	x      *Node // particles, [n, ...]
-	rng    *mfm.RNG
+	rng    *solver.RNG
 	ledger *Ledger
 	series *Node // float32 [steps, columns]
 }
@@ -32,25 +33,25 @@ type state struct {
 func (s state) nodes() []*Node { return []*Node{s.x, s.rng.State, s.ledger.counts, s.series} }
 
 func stateOf(nodes []*Node) state {
-	return state{x: nodes[0], rng: &mfm.RNG{State: nodes[1]}, ledger: &Ledger{counts: nodes[2]}, series: nodes[3]}
+	return state{x: nodes[0], rng: &solver.RNG{State: nodes[1]}, ledger: &Ledger{counts: nodes[2]}, series: nodes[3]}
 }
 
 // program is a method cut into what comes before its steps, a step, and what comes after: on a device the steps are one compiled loop, with a reward on the host each is a call.
 type program struct {
-	start func(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) (state []*Node)
+	start func(p Problem, rng *solver.RNG, ledger *Ledger, noise *Node) (state []*Node)
 	steps int
 	step  func(p Problem, i *Node, state []*Node) []*Node // i is an int32 scalar
 	end   func(p Problem, state []*Node) Outcome
 }
 
 // build is the whole on one graph.
-func (r program) build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outcome {
-	state := mfm.Loop(r.steps, r.start(p, rng, ledger, noise), func(i *Node, state []*Node) []*Node { return r.step(p, i, state) })
+func (r program) build(p Problem, rng *solver.RNG, ledger *Ledger, noise *Node) Outcome {
+	state := solver.Loop(r.steps, r.start(p, rng, ledger, noise), func(i *Node, state []*Node) []*Node { return r.step(p, i, state) })
 	return r.end(p, state)
 }
 
 // along carries particles from noise along the steps of c, with the steering that e estimates; without one where e is nil.
-func (c Config) along(ip mfm.Interpolant, e Estimator) program {
+func (c Config) along(ip interpolant.Schedule, e Estimator) program {
 	steps := c.steps(ip)
 	table := make([][]float64, len(steps))
 	for k, s := range steps {
@@ -87,14 +88,14 @@ func (c Config) along(ip mfm.Interpolant, e Estimator) program {
 		return s.nodes()
 	}
 	run := program{steps: len(steps), step: euler}
-	run.start = func(_ Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) []*Node {
+	run.start = func(_ Problem, rng *solver.RNG, ledger *Ledger, noise *Node) []*Node {
 		return state{x: noise, rng: rng, ledger: ledger, series: Zeros(noise.Graph(), shapes.Make(dtypes.Float32, len(steps), columns))}.nodes()
 	}
 	run.end = func(_ Problem, nodes []*Node) Outcome {
 		s := stateOf(nodes)
 		return Outcome{X: s.x, Series: s.series, Rng: s.rng, Ledger: s.ledger}
 	}
-	if c.Solver == mfm.Heun { // the last step is Euler's: ∇V and b are not evaluated at 1
+	if c.Solver == solver.Heun { // the last step is Euler's: ∇V and b are not evaluated at 1
 		finish, last := run.end, len(steps)-1
 		run.steps, run.step = last, heun
 		run.end = func(p Problem, nodes []*Node) Outcome {

@@ -5,7 +5,7 @@ import (
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 
-	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
 // Resampling names how ancestors are drawn with probabilities w: all are unbiased, each particle has N w_i offspring in expectation.
@@ -19,7 +19,7 @@ const (
 )
 
 // ancestors draws, for each set of weights, [sets, from] in logarithms, the indices of the drawn, int32 [sets, to].
-func (r Resampling) ancestors(rng *mfm.RNG, logWeights *Node, to int) *Node {
+func (r Resampling) ancestors(rng *solver.RNG, logWeights *Node, to int) *Node {
 	sets, from := logWeights.Shape().Dim(0), logWeights.Shape().Dim(1)
 	g, dtype := logWeights.Graph(), logWeights.DType()
 	cumulative := cumulative(Softmax(logWeights, 1))

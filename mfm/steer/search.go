@@ -5,12 +5,12 @@ import (
 	"math"
 
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/solver"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
-
-	"github.com/gomfm/gomfm/mfm"
 )
 
 // Selection says which of their posterior samples particles of a search go on from.
@@ -28,7 +28,7 @@ type Transition string
 // The transitions.
 const (
 	Renoise Transition = "renoise" // fresh noise: x_{t'} = α_{t'} ε + β_{t'} x₁
-	Keep    Transition = "ddpm"    // the noise that x_t implies is kept as far as that of a diffusion run backwards is, see [mfm.DDPM]
+	Keep    Transition = "ddpm"    // the noise that x_t implies is kept as far as that of a diffusion run backwards is, see [interpolant.DDPM]
 )
 
 // Search is MFM-Search: M particles each draw N posterior samples with the map, those with large rewards are chosen, and noise takes them to the next time. It needs neither drift nor gradient. Its law
@@ -67,15 +67,15 @@ func (m Search) Validate() error {
 }
 
 // Build builds the run; see [Method].
-func (m Search) Build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outcome {
+func (m Search) Build(p Problem, rng *solver.RNG, ledger *Ledger, noise *Node) Outcome {
 	return m.program(p.Model.Interpolant).build(p, rng, ledger, noise)
 }
 
-func (m Search) program(ip mfm.Interpolant) program {
+func (m Search) program(ip interpolant.Schedule) program {
 	table := m.table(ip)
 	return program{
 		steps: len(table),
-		start: func(_ Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) []*Node {
+		start: func(_ Problem, rng *solver.RNG, ledger *Ledger, noise *Node) []*Node {
 			x := noise
 			if m.Particles > 1 {
 				shape := noise.Shape().Clone()
@@ -107,7 +107,7 @@ func (m Search) program(ip mfm.Interpolant) program {
 }
 
 // table returns a row for each step: t, the factors of the chosen draw, of x_t and of the noise in x_{t'}, and λ.
-func (m Search) table(ip mfm.Interpolant) [][]float64 {
+func (m Search) table(ip interpolant.Schedule) [][]float64 {
 	times := m.Times()
 	table := make([][]float64, 0, len(times)-1)
 	for k := 1; k < len(times); k++ {
@@ -116,7 +116,7 @@ func (m Search) table(ip mfm.Interpolant) [][]float64 {
 		alphaTo, betaTo, _, _ := ip.At(to)
 		rho := 0.0
 		if m.Transition == Keep {
-			rho = mfm.DDPMCorrelation(ip, t, to)
+			rho = interpolant.DDPMCorrelation(ip, t, to)
 		}
 		if k == len(times)-1 {
 			alphaTo, betaTo, rho = 0, 1, 0
@@ -132,7 +132,7 @@ func (m Search) table(ip mfm.Interpolant) [][]float64 {
 func sqrt1m(rho float64) float64 { return math.Sqrt((1 - rho) * (1 + rho)) }
 
 // choose returns a draw for each particle, [n·M, ...], the state that it is a posterior sample of, and its reward, [n·M], from samples [n·M·N, ...] of states x with rewards [n·M, N].
-func (m Search) choose(rng *mfm.RNG, samples, x, rewards *Node) (best, from, chosen *Node) {
+func (m Search) choose(rng *solver.RNG, samples, x, rewards *Node) (best, from, chosen *Node) {
 	if m.Selection == Greedy {
 		indices := InsertAxes(ArgMax(rewards, 1), -1)
 		return pick(samples, indices, m.N), x, pick(Reshape(rewards, -1), indices, m.N)

@@ -5,12 +5,12 @@ import (
 	"slices"
 
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/solver"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
-
-	"github.com/gomfm/gomfm/mfm"
 )
 
 // SMC is the twisted diffusion sampler (Wu et al., arXiv 2306.17775): sequential Monte Carlo along the SDE, whose particles are steered by an estimate ψ_t = e^{V̂_t} of the value and weighted by what
@@ -83,11 +83,11 @@ type smcState struct {
 func (s smcState) nodes() []*Node { return append(s.state.nodes(), s.logW, s.logPsi, s.logZ) }
 
 // Build builds the run; see [Method].
-func (m SMC) Build(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) Outcome {
+func (m SMC) Build(p Problem, rng *solver.RNG, ledger *Ledger, noise *Node) Outcome {
 	return m.program(p.Model.Interpolant).build(p, rng, ledger, noise)
 }
 
-func (m SMC) program(ip mfm.Interpolant) program {
+func (m SMC) program(ip interpolant.Schedule) program {
 	steps := m.steps(ip)
 	table := make([][]float64, len(steps)-1)
 	for k, step := range steps[1:] {
@@ -99,7 +99,7 @@ func (m SMC) program(ip mfm.Interpolant) program {
 	}
 	return program{
 		steps: len(table),
-		start: func(p Problem, rng *mfm.RNG, ledger *Ledger, noise *Node) []*Node {
+		start: func(p Problem, rng *solver.RNG, ledger *Ledger, noise *Node) []*Node {
 			g, dtype := noise.Graph(), noise.DType()
 			zeros := Zeros(g, shapes.Make(dtype, noise.Shape().Dim(0)))
 			s := smcState{

@@ -12,6 +12,7 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
@@ -19,7 +20,7 @@ import (
 // The estimate of E[e^r] has no bias, whatever twist and resampling; and weighted particles have the target's mean. What is left is the error of the SDE's steps.
 func TestSMC(t *testing.T) {
 	backendtest.NeedLoops(t, backendtest.New(t))
-	ip, r := mfm.Linear{}, measured()
+	ip, r := interpolant.Linear{}, measured()
 	law, flow := gaussian(t, ip)
 	target, logZ := tilt(t, law, r)
 	const particles, sets = 32, 200
@@ -61,7 +62,7 @@ func TestSMC(t *testing.T) {
 // A reward that has no weight on one side of a line: particles all of whose draws are there count little, not by what rounding makes of them, and Ẑ has no bias.
 func TestSMCWithoutWeight(t *testing.T) {
 	backendtest.NeedLoops(t, backendtest.New(t))
-	ip := mfm.Linear{}
+	ip := interpolant.Linear{}
 	law, flow := gaussian(t, ip)
 	a, offset := []float64{1, -1}, 2.0
 	inside := func(x *Node) *Node { // 0 or -Inf
@@ -93,7 +94,7 @@ func TestSMCWithoutWeight(t *testing.T) {
 // Without a twist particles are weighted at the end alone, and the series say how few count then; with the exact one nearly all do.
 func TestParticlesThatCount(t *testing.T) {
 	backendtest.NeedLoops(t, backendtest.New(t))
-	ip, r := mfm.Linear{}, measured()
+	ip, r := interpolant.Linear{}, measured()
 	r.Sigma = 0.05
 	law, flow := gaussian(t, ip)
 	for _, c := range []struct {
@@ -120,7 +121,7 @@ func TestParticlesThatCount(t *testing.T) {
 // With the exact value as its twist the weights are all alike, but for the error of the steps.
 func TestSMCWithTheExactTwist(t *testing.T) {
 	backendtest.NeedLoops(t, backendtest.New(t))
-	ip, r := mfm.Linear{}, measured()
+	ip, r := interpolant.Linear{}, measured()
 	law, flow := gaussian(t, ip)
 	_, logZ := tilt(t, law, r)
 	c := steer.SMC{Config: config(steer.SDE, 1000), Particles: 256, Twist: exact(t, law, ip, r), Resampling: steer.Systematic}
@@ -140,7 +141,7 @@ func TestSMCWithTheExactTwist(t *testing.T) {
 // Best-of-N has the rewards of the best of N draws from the law.
 func TestBestOf(t *testing.T) {
 	backendtest.NeedLoops(t, backendtest.New(t))
-	law, ip, r := gmm.Paper(), mfm.Linear{}, measured()
+	law, ip, r := gmm.Paper(), interpolant.Linear{}, measured()
 	const n, best = 2000, 5
 	s := newSteerer(t, steer.FromMixture(law, ip), r.Reward(), steer.BestOf{Config: config(steer.ODE, 100), N: best})
 	s.Batch = 4000
@@ -172,7 +173,7 @@ func TestBestOf(t *testing.T) {
 // With one draw a search chooses nothing and has the data's law, by either transition; with more the reward rises.
 func TestSearch(t *testing.T) {
 	backendtest.NeedLoops(t, backendtest.New(t))
-	law, ip, r := gmm.Paper(), mfm.Linear{}, measured()
+	law, ip, r := gmm.Paper(), interpolant.Linear{}, measured()
 	const n = 4000
 	projections := metric.Projections2D(64)
 	rng := rand.New(rand.NewPCG(1, 1))

@@ -13,9 +13,9 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 	"gonum.org/v1/gonum/floats"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
 // Steerer draws samples of a tilted law on the host's side of the compiled graph: one compiled call for each microbatch of particles, from noise to samples, with no transfer in between (of [NewHosted], two a step). A Steerer is
@@ -87,7 +87,7 @@ type Result struct {
 
 // build builds the graph of a microbatch.
 func (s *Steerer) build(_ *model.Scope, rngState, like *Node) []*Node {
-	rng := &mfm.RNG{State: rngState}
+	rng := &solver.RNG{State: rngState}
 	noise := rng.Normal(like.Shape())
 	o := s.method.Build(Problem{Model: s.model, Reward: s.reward}, rng, NewLedger(noise.Graph()), noise)
 	n := noise.Shape().Dim(0)

@@ -15,8 +15,10 @@ import (
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -47,12 +49,12 @@ func TestExactSteeringReachesTheTarget(t *testing.T) {
 		t.Fatal(err)
 	}
 	heun := config(steer.ODE, 100)
-	heun.Solver = mfm.Heun
+	heun.Solver = solver.Heun
 	quiet := config(steer.SDE, 400)
 	quiet.Noise = 0.3
 	fading := config(steer.SDE, 400)
 	fading.NoiseSchedule = func(t float64) float64 { return 2 * (1 - t) }
-	for _, ip := range []mfm.Interpolant{mfm.Linear{}, mfm.Trigonometric{}, mfm.VariancePreserving{}} {
+	for _, ip := range []interpolant.Schedule{interpolant.Linear{}, interpolant.Trigonometric{}, interpolant.VariancePreserving{}} {
 		for name, c := range map[string]steer.Config{"ODE": config(steer.ODE, 400), "SDE": config(steer.SDE, 800), "Heun": heun, "less noise": quiet, "fading noise": fading} {
 			s := newSteerer(t, steer.FromMixture(law, ip), r.Reward(), steer.Guided{Config: c, Estimator: exact(t, law, ip, r)})
 			got := sample(t, s, 1, n)
@@ -69,11 +71,11 @@ func TestExactSteeringReachesTheTarget(t *testing.T) {
 
 // What is evaluated is counted as it runs, and comes to the formulas of the paper.
 func TestLedger(t *testing.T) {
-	law, ip, r := gmm.Paper(), mfm.Linear{}, measured().Reward()
+	law, ip, r := gmm.Paper(), interpolant.Linear{}, measured().Reward()
 	byODE := steer.FromTeacher(func(t, x, _ *Node) *Node { return law.DriftGraph(ip, t, x) }, ip, 1) // one evaluation a draw, as a map's
 	const n, k, draws = 6, 5, 4
 	heun := config(steer.ODE, k)
-	heun.Solver = mfm.Heun
+	heun.Solver = solver.Heun
 	search := steer.Search{Config: config(steer.SDE, k), Particles: 3, N: draws, Selection: steer.Greedy, Transition: steer.Renoise}
 	for name, c := range map[string]struct {
 		method steer.Method
@@ -100,7 +102,7 @@ func TestLedger(t *testing.T) {
 // Posterior samples without a gradient in x would leave MFM-G unsteered: it says so instead.
 func TestDetachedDraws(t *testing.T) {
 	m := steer.Guided{Config: config(steer.ODE, 3), Estimator: steer.MFMG{Draws: steer.Draws{N: 2}}}
-	s := newSteerer(t, steer.FromMixture(gmm.Paper(), mfm.Linear{}), measured().Reward(), m)
+	s := newSteerer(t, steer.FromMixture(gmm.Paper(), interpolant.Linear{}), measured().Reward(), m)
 	if _, err := s.Sample(context.Background(), 1, 4, nil); err == nil || !strings.Contains(err.Error(), "gradient") {
 		t.Errorf("the error is %v", err)
 	}
@@ -108,7 +110,7 @@ func TestDetachedDraws(t *testing.T) {
 
 // What would be ignored is refused: antithetic draws of a closed form, a renormalization of weighted particles, a schedule of λ for a value of one λ.
 func TestIgnoredSettings(t *testing.T) {
-	law, ip := gmm.Paper(), mfm.Linear{}
+	law, ip := gmm.Paper(), interpolant.Linear{}
 	rescaled, late := config(steer.SDE, 4), config(steer.ODE, 4)
 	rescaled.Renormalization, late.LambdaPower = steer.RescaleLength, 1
 	for want, m := range map[string]steer.Method{
@@ -148,7 +150,7 @@ func TestNoiseScheduleRefused(t *testing.T) {
 // λ multiplies the reward: steered with λ = 2 samples are those of the target of 2 r.
 func TestLambda(t *testing.T) {
 	backendtest.NeedLoops(t, backendtest.New(t))
-	law, ip, r := gmm.Paper(), mfm.Linear{}, measured()
+	law, ip, r := gmm.Paper(), interpolant.Linear{}, measured()
 	twice := r
 	twice.Sigma /= math.Sqrt2
 	const n = 2048
@@ -172,7 +174,7 @@ func TestLambda(t *testing.T) {
 
 // Same seed, same samples; microbatches change which random numbers a sample gets, not how many samples there are or how much is counted.
 func TestSteererIsReproducible(t *testing.T) {
-	law, ip, r := gmm.Paper(), mfm.Linear{}, measured().Reward()
+	law, ip, r := gmm.Paper(), interpolant.Linear{}, measured().Reward()
 	method := steer.Guided{Config: config(steer.SDE, steps(t, 20)), Estimator: steer.MFMGF{Draws: steer.Draws{N: 4}, Baseline: steer.MeanBaseline}}
 	s := newSteerer(t, steer.FromMixture(law, ip), r, method)
 	a, b := sample(t, s, 3, 10), sample(t, s, 3, 10)
@@ -200,7 +202,7 @@ func TestSteererIsReproducible(t *testing.T) {
 
 // A reward that is no number at some samples is reported, and gives the others their weight.
 func TestBadRewards(t *testing.T) {
-	law, ip := gmm.Paper(), mfm.Linear{}
+	law, ip := gmm.Paper(), interpolant.Linear{}
 	// NaN to the left; at 0, where rectified draws stand, its derivative is infinite too.
 	holes := func(x *Node) *Node {
 		first := Slice(x, AxisRange(), AxisElem(0))

@@ -3,8 +3,8 @@ package tune
 import (
 	. "github.com/gomlx/gomlx/core/graph"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -28,7 +28,7 @@ func (AdjointMatching) NFE(steer.Model) int { return 4 }
 func (AdjointMatching) Validate() error { return nil }
 
 // Regress builds the regressand; see [Method].
-func (AdjointMatching) Regress(p Problem, _ *mfm.RNG, s States) Regressand {
+func (AdjointMatching) Regress(p Problem, _ *solver.RNG, s States) Regressand {
 	paths := s.Paths
 	end := Identity(StopGradient(paths.End))
 	_, r, _ := p.Reward.Weighed(p.Lambda, end)
@@ -42,7 +42,7 @@ func (AdjointMatching) Regress(p Problem, _ *mfm.RNG, s States) Regressand {
 	}
 	rows := ConstAsDType(a.Graph(), a.DType(), table)
 	adjoints := ZerosLike(paths.X)
-	state := mfm.Loop(steps, []*Node{a, adjoints}, func(i *Node, state []*Node) []*Node {
+	state := solver.Loop(steps, []*Node{a, adjoints}, func(i *Node, state []*Node) []*Node {
 		k := Sub(Const(i.Graph(), int32(steps-1)), i) // backwards
 		row := batch.Of(rows, k)
 		a := state[0]

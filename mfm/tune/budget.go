@@ -12,6 +12,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/metric"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Budget bounds how far a tuned drift goes from its base, by the divergence of its paths ([PathResult].KL).
@@ -60,13 +61,13 @@ type Look struct {
 	Spread float64 `json:"spread"`
 }
 
-// Observer returns a function for [mfm.FitOptions].Observe, which returns the error of a budget that Validate refuses, and otherwise looks at the tuned drift as the budget says, tells see of it (nil: nobody), and holds λ or ends the training where the budget is spent. The noise of a look is that of its step, so an interrupted training
+// Observer returns a function for [train.Options].Observe, which returns the error of a budget that Validate refuses, and otherwise looks at the tuned drift as the budget says, tells see of it (nil: nobody), and holds λ or ends the training where the budget is spent. The noise of a look is that of its step, so an interrupted training
 // goes on as if it had not been.
-func (t *Tuner) Observer(ctx context.Context, b Budget, see func(Look)) func(mfm.Metrics) error {
+func (t *Tuner) Observer(ctx context.Context, b Budget, see func(Look)) func(train.Metrics) error {
 	if err := b.Validate(); err != nil {
-		return func(mfm.Metrics) error { return err }
+		return func(train.Metrics) error { return err }
 	}
-	return func(m mfm.Metrics) error {
+	return func(m train.Metrics) error {
 		if m.Step%b.Every != 0 {
 			return nil
 		}
@@ -126,9 +127,9 @@ func (t *Tuner) scheduled() float64 {
 // Look draws paths of the drift as it is, with the last moving average of its weights, or the weights where none is kept. seed makes the noise of looks at different steps different.
 func (t *Tuner) Look(ctx context.Context, c PathConfig, seed int64) (Look, error) {
 	if t.looks == nil || t.looks.config != c { // compiled once for all looks
-		scope := mfm.WeightsScope
+		scope := train.WeightsScope
 		if n := len(t.config.EMA); n > 0 {
-			scope = mfm.AverageScope(n - 1)
+			scope = train.AverageScope(n - 1)
 		}
 		drawer, err := newPathDrawer(t.backend, t.Store(), t.model, TunedDrift(t.network, t.Store().Scope(scope), t.model.Drift), t.reward, t.shape, c)
 		if err != nil {

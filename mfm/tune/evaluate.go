@@ -14,9 +14,10 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 	"gonum.org/v1/gonum/stat"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -65,7 +66,7 @@ func (r PathResult) Reward() (mean, se float64) {
 var ErrDiverged = errors.New("paths are not finite")
 
 // DrawPaths draws paths of the SDE of a tuned drift; where one is not finite it returns [ErrDiverged]. base is the model that it was tuned from, both with weights in store; shape is that of one sample.
-func DrawPaths(ctx context.Context, b compute.Backend, store *model.Store, base steer.Model, tuned mfm.Drift, r reward.Reward, shape []int, c PathConfig) (*PathResult, error) {
+func DrawPaths(ctx context.Context, b compute.Backend, store *model.Store, base steer.Model, tuned interpolant.Drift, r reward.Reward, shape []int, c PathConfig) (*PathResult, error) {
 	d, err := newPathDrawer(b, store, base, tuned, r, shape, c)
 	if err != nil {
 		return nil, err
@@ -80,12 +81,12 @@ type pathDrawer struct {
 	exec   *model.Exec
 }
 
-func newPathDrawer(b compute.Backend, store *model.Store, base steer.Model, tuned mfm.Drift, r reward.Reward, shape []int, c PathConfig) (*pathDrawer, error) {
+func newPathDrawer(b compute.Backend, store *model.Store, base steer.Model, tuned interpolant.Drift, r reward.Reward, shape []int, c PathConfig) (*pathDrawer, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
 	exec, err := model.NewExec(b, store, func(_ *model.Scope, rngState *Node) []*Node {
-		rng := &mfm.RNG{State: rngState}
+		rng := &solver.RNG{State: rngState}
 		noise := rng.Normal(shapes.Make(float32Type, append([]int{c.Paths}, shape...)...))
 		paths, kl := follow(rng, base.Interpolant, tuned, pathTimes(c.Start, c.Steps), noise, false, func(row []*Node, x, drift *Node) *Node {
 			d := Sub(drift, base.Drift(batch.Every(row[0], x), x, nil))

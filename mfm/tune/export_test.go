@@ -4,18 +4,20 @@ import (
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 
-	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/solver"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Squares is the loss of each row.
 func Squares(r Regressand, correction *Node) *Node { return r.squares(correction) }
 
 // OnPaths draws states of a model's paths.
-func OnPaths(p Problem, tuned mfm.Drift, rng *mfm.RNG, shape []int, rows, steps int, g *Graph) States {
+func OnPaths(p Problem, tuned interpolant.Drift, rng *solver.RNG, shape []int, rows, steps int, g *Graph) States {
 	return onPaths(p, tuned, rng, shapes.Make(float32Type, append([]int{rows}, shape...)...), rows, steps, g)
 }
 
 // Interpolants draws states of data.
-func (l Law) Interpolants(p Problem, source mfm.Source, g *Graph, rng *mfm.RNG, n int) States {
+func (l Law) Interpolants(p Problem, source train.Source, g *Graph, rng *solver.RNG, n int) States {
 	return l.interpolants(p, source, nil, g, rng, n)
 }

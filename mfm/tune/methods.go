@@ -6,8 +6,9 @@ import (
 
 	. "github.com/gomlx/gomlx/core/graph"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -75,7 +76,7 @@ func (m MetaTuning) Validate() error {
 }
 
 // Regress builds the regressand; see [Method].
-func (m MetaTuning) Regress(p Problem, rng *mfm.RNG, s States) Regressand {
+func (m MetaTuning) Regress(p Problem, rng *solver.RNG, s States) Regressand {
 	if !m.GradientFree {
 		p.Model.MustReparameterize(m.String())
 	}
@@ -112,7 +113,7 @@ func (m MetaTuning) covariance(p Problem, s States, weights, samples *Node) *Nod
 	draws := Reshape(samples, append([]int{s.X.Shape().Dim(0), m.N}, s.X.Shape().Dimensions[1:]...)...)
 	var off *Node
 	if m.N == 1 {
-		off = Sub(draws, InsertAxes(mfm.Denoiser(ip, func(_, _, _ *Node) *Node { return s.Base }, s.T, s.X, nil), 1))
+		off = Sub(draws, InsertAxes(interpolant.Denoiser(ip, func(_, _, _ *Node) *Node { return s.Base }, s.T, s.X, nil), 1))
 	} else { // X_i less the mean of the others
 		n := float64(m.N)
 		off = MulScalar(Sub(draws, ReduceAndKeep(draws, ReduceMean, 1)), n/(n-1))
@@ -162,7 +163,7 @@ func (m PlugIn) NFE(p steer.Model) int {
 }
 
 // Regress builds the regressand; see [Method].
-func (m PlugIn) Regress(p Problem, rng *mfm.RNG, s States) Regressand {
+func (m PlugIn) Regress(p Problem, rng *solver.RNG, s States) Regressand {
 	p.Varied = true
 	e := m.Estimate(p.Problem, rng, steer.NewLedger(s.X.Graph()), s.T, s.X, s.Base, true)
 	half := p.Noise.Half(p.Model.Interpolant, s.T)
@@ -186,7 +187,7 @@ func (RewardWeighted) NFE(steer.Model) int { return 2 }
 func (RewardWeighted) Validate() error { return nil }
 
 // Regress builds the regressand; see [Method].
-func (RewardWeighted) Regress(p Problem, _ *mfm.RNG, s States) Regressand {
+func (RewardWeighted) Regress(p Problem, _ *solver.RNG, s States) Regressand {
 	_, r, _ := p.Reward.Weighed(p.Lambda, s.Data)
 	r = StopGradient(r)
 	w := Exp(Sub(r, p.offset(r)))

@@ -17,20 +17,22 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Network builds the tuned drift.
 type Network interface {
 	// Drift returns b̂_t(x), of x's shape, with the weights in scope; base builds b_t(x), for those that add to it. t is [n], x [n, ...].
-	Drift(weights *model.Scope, t, x *Node, base mfm.Drift) *Node
-	// Initial returns the weights to begin with, by their path below the scope; nil for random ones. Fixed returns those that stay as they are, by their path below [mfm.DataScope].
+	Drift(weights *model.Scope, t, x *Node, base interpolant.Drift) *Node
+	// Initial returns the weights to begin with, by their path below the scope; nil for random ones. Fixed returns those that stay as they are, by their path below [train.DataScope].
 	Initial() map[string]*tensors.Tensor
 	Fixed() map[string]*tensors.Tensor
 }
 
 // TunedDrift returns b̂ as a drift, for [mfm.NewTeacherSampler] or as the teacher of a map.
-func TunedDrift(n Network, weights *model.Scope, base mfm.Drift) mfm.Drift {
+func TunedDrift(n Network, weights *model.Scope, base interpolant.Drift) interpolant.Drift {
 	return func(t, x, _ *Node) *Node { return n.Drift(weights, t, x, base) }
 }
 
@@ -40,14 +42,14 @@ func TunedDrift(n Network, weights *model.Scope, base mfm.Drift) mfm.Drift {
 //
 // so that toward t = 1, where the optimal correction vanishes as σ_t²/2 does, F is a gradient of the value and an error in it counts as little as it should. A backbone that starts at zero, as [nn.MLP] with its default gain does, starts at the base. A step of a sampler costs both.
 type Adapter struct {
-	Interpolant mfm.Interpolant
+	Interpolant interpolant.Schedule
 	Backbone    nn.Backbone
 	Variance    float64 // V of the data, a mean over the elements
 	Noise       Noise   // of σ_t
 }
 
 // Drift builds the tuned drift; see [Network].
-func (a Adapter) Drift(weights *model.Scope, t, x *Node, base mfm.Drift) *Node {
+func (a Adapter) Drift(weights *model.Scope, t, x *Node, base interpolant.Drift) *Node {
 	alpha, beta, _, _ := a.Interpolant.Graph(batch.Like(t, x))
 	scaled := Div(x, Sqrt(Add(Square(alpha), MulScalar(Square(beta), a.Variance))))
 	in := nn.Inputs{S: t, U: t, T: ZerosLike(t), Xbar: scaled, X: ZerosLike(x)}
@@ -68,7 +70,7 @@ type Copy struct {
 }
 
 // Drift builds the tuned drift; see [Network].
-func (c Copy) Drift(weights *model.Scope, t, x *Node, _ mfm.Drift) *Node {
+func (c Copy) Drift(weights *model.Scope, t, x *Node, _ interpolant.Drift) *Node {
 	return c.Map.Drift(weights, t, x, nil)
 }
 
@@ -90,16 +92,16 @@ type LowRank struct {
 const lowRankScope = "low_rank"
 
 // Drift builds the tuned drift; see [Network]. It panics where the store lacks the frozen weights.
-func (l LowRank) Drift(weights *model.Scope, t, x *Node, _ mfm.Drift) *Node {
+func (l LowRank) Drift(weights *model.Scope, t, x *Node, _ interpolant.Drift) *Node {
 	g, store := x.Graph(), weights.Store()
-	scope := store.Scope(path.Join(mfm.DataScope, lowRankScope))
+	scope := store.Scope(path.Join(train.DataScope, lowRankScope))
 	var restore []func()
 	for _, name := range slices.Sorted(maps.Keys(l.Weights)) {
 		shape := l.Weights[name].Shape()
 		if shape.Rank() < 2 {
 			continue
 		}
-		v := store.GetVariable(path.Join(mfm.DataScope, lowRankScope, name))
+		v := store.GetVariable(path.Join(train.DataScope, lowRankScope, name))
 		if v == nil {
 			Panicf("low rank: the store lacks the frozen weights %s: put Fixed into it", name)
 		}
@@ -154,13 +156,13 @@ func (l LowRank) Fixed() map[string]*tensors.Tensor {
 	return out
 }
 
-// Restore puts the tuned weights of a network, by their path below scope, and its fixed ones into a store, and returns the tuned drift of them. base is the base's drift with its weights in that store. scope is [mfm.WeightsScope], or
-// for a store that trains something else one below [mfm.DataScope], where they are not trained.
-func Restore(store *model.Store, scope string, n Network, weights map[string]*tensors.Tensor, base mfm.Drift) (mfm.Drift, error) {
-	if err := put(store, scope, weights, scope == mfm.WeightsScope); err != nil {
+// Restore puts the tuned weights of a network, by their path below scope, and its fixed ones into a store, and returns the tuned drift of them. base is the base's drift with its weights in that store. scope is [train.WeightsScope], or
+// for a store that trains something else one below [train.DataScope], where they are not trained.
+func Restore(store *model.Store, scope string, n Network, weights map[string]*tensors.Tensor, base interpolant.Drift) (interpolant.Drift, error) {
+	if err := put(store, scope, weights, scope == train.WeightsScope); err != nil {
 		return nil, fmt.Errorf("tuned weights: %w", err)
 	}
-	if err := put(store, mfm.DataScope, n.Fixed(), false); err != nil {
+	if err := put(store, train.DataScope, n.Fixed(), false); err != nil {
 		return nil, fmt.Errorf("fixed weights: %w", err)
 	}
 	return TunedDrift(n, store.Scope(scope), base), nil

@@ -5,8 +5,9 @@ import (
 
 	. "github.com/gomlx/gomlx/core/graph"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -18,7 +19,7 @@ type Problem struct {
 	Offset *Node
 }
 
-// Noise is the schedule of σ_t²/2 with which the value's gradient enters the drift. The zero value is Doob's, (β'/β) α² - α' α ([mfm.HalfSquaredNoise]), and the fixed point then is the drift of the tilted law.
+// Noise is the schedule of σ_t²/2 with which the value's gradient enters the drift. The zero value is Doob's, (β'/β) α² - α' α ([interpolant.HalfSquaredNoise]), and the fixed point then is the drift of the tilted law.
 //
 // With a Constant the fixed point is b + Constant ∇V. V is the value along the interpolant, of which Doob's σ_t alone is the diffusion: neither the ODE nor an SDE of the constant's noise then has the tilted law at its end. It is
 // steering of a strength of one's own, as a guidance scale is.
@@ -40,7 +41,7 @@ func (n Noise) Validate() error {
 }
 
 // Half returns σ_t²/2 at times t, [n].
-func (n Noise) Half(ip mfm.Interpolant, t *Node) *Node {
+func (n Noise) Half(ip interpolant.Schedule, t *Node) *Node {
 	if n.Constant > 0 {
 		return MulScalar(OnesLike(t), n.Constant)
 	}
@@ -69,7 +70,7 @@ type Regressand struct {
 // Method says what the correction is regressed on.
 type Method interface {
 	// Regress builds the regressand at the states. No gradient goes through it.
-	Regress(p Problem, rng *mfm.RNG, s States) Regressand
+	Regress(p Problem, rng *solver.RNG, s States) Regressand
 	// Needs says which states it can be trained on.
 	Needs() Needs
 	// NFE returns the evaluations for one row beside the trained network's own, a backward pass as two, as [steer.Counts.NFE] counts.

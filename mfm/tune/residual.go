@@ -11,9 +11,9 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -64,7 +64,7 @@ func Residuals(ctx context.Context, b compute.Backend, store *model.Store, m ste
 	}
 	rows := max(1, min(draws, (1<<18)/(len(points)*max(1, method.NFE(m)))))
 	exec, err := model.NewExec(b, store, func(_ *model.Scope, rngState, t, x, d, value *Node) []*Node {
-		rng := &mfm.RNG{State: rngState}
+		rng := &solver.RNG{State: rngState}
 		s := States{T: batch.Repeat(t, rows), X: batch.Repeat(x, rows)}
 		s.Base = m.Drift(s.T, s.X, nil)
 		p := Problem{Problem: steer.Problem{Model: m, Reward: r, Lambda: Scalar(x.Graph(), x.DType(), lambda)}, Noise: noise, Offset: batch.Repeat(value, rows)}
@@ -131,7 +131,7 @@ func Residuals(ctx context.Context, b compute.Backend, store *model.Store, m ste
 	return results, nil
 }
 
-// pointTensors returns times [points], states and corrections [points, dim], and values [points].
+// pointTensors returns times [tune_test.points], states and corrections [points, dim], and values [tune_test.points].
 func pointTensors(points []Point) [4]*tensors.Tensor {
 	var t, x, d, v []float32
 	for _, p := range points {

@@ -8,8 +8,10 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/solver"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Law is the law of the states (t, x) that training sees. Rows that are neither of own paths nor of the buffer are interpolants I_t of data, t on [t_0, 1).
@@ -65,7 +67,7 @@ type Paths struct {
 
 // pathTimes returns the times of a path from t_0 to 1. The SDE pulls x by 1/t, so that steps that are not short beside t blow it up: the first are shorter by the number of steps.
 func pathTimes(start float64, steps int) []float64 {
-	return mfm.Grid{Steps: steps, Power: 2}.Times(start, 1)
+	return interpolant.Grid{Steps: steps, Power: 2}.Times(start, 1)
 }
 
 // checkPath returns an error for paths whose first step is not short beside their start.
@@ -80,9 +82,9 @@ func checkPath(start float64, steps int) error {
 }
 
 // follow draws n paths of the SDE with drift b along times from t_0 to 1: noise goes to t_0 by the ODE, and the last step adds none. move is told of each step but the first and may return numbers [n] to be summed along it; nil for none.
-func follow(rng *mfm.RNG, ip mfm.Interpolant, b mfm.Drift, times []float64, noise *Node, keep bool, move func(row []*Node, x, drift *Node) *Node) (Paths, *Node) {
+func follow(rng *solver.RNG, ip interpolant.Schedule, b interpolant.Drift, times []float64, noise *Node, keep bool, move func(row []*Node, x, drift *Node) *Node) (Paths, *Node) {
 	g, dtype := noise.Graph(), noise.DType()
-	steps := mfm.SDESteps(ip, append([]float64{0}, times...))
+	steps := solver.SDESteps(ip, append([]float64{0}, times...))
 	start := batch.Every(ScalarZero(g, dtype), noise)
 	x := Add(noise, MulScalar(b(start, noise, nil), steps[0].Drift))
 	steps = steps[1:]
@@ -95,8 +97,8 @@ func follow(rng *mfm.RNG, ip mfm.Interpolant, b mfm.Drift, times []float64, nois
 	if keep {
 		state = append(state, Zeros(g, shapes.Make(dtype, append([]int{len(steps)}, noise.Shape().Dimensions...)...)))
 	}
-	state = mfm.Loop(len(steps), state, func(i *Node, state []*Node) []*Node {
-		x, r, sum := state[0], &mfm.RNG{State: state[1]}, state[2]
+	state = solver.Loop(len(steps), state, func(i *Node, state []*Node) []*Node {
+		x, r, sum := state[0], &solver.RNG{State: state[1]}, state[2]
 		row := batch.Of(rows, i)
 		drift := b(batch.Every(row[0], x), x, nil)
 		if move != nil {
@@ -119,7 +121,7 @@ func follow(rng *mfm.RNG, ip mfm.Interpolant, b mfm.Drift, times []float64, nois
 }
 
 // interpolants draws n states of data.
-func (l Law) interpolants(p Problem, source mfm.Source, data *model.Scope, g *Graph, rng *mfm.RNG, n int) States {
+func (l Law) interpolants(p Problem, source train.Source, data *model.Scope, g *Graph, rng *solver.RNG, n int) States {
 	ip := p.Model.Interpolant
 	x1, _ := source(data, g, rng, n)
 	u := rng.Uniform(shapes.Make(x1.DType(), n))
@@ -128,11 +130,11 @@ func (l Law) interpolants(p Problem, source mfm.Source, data *model.Scope, g *Gr
 	}
 	t := AddScalar(MulScalar(u, 1-p.Noise.Start), p.Noise.Start)
 	noise := rng.Normal(x1.Shape())
-	return States{T: t, X: mfm.StateAt(ip, t, noise, x1), Data: x1, Velocity: mfm.VelocityAt(ip, t, noise, x1)}
+	return States{T: t, X: interpolant.StateAt(ip, t, noise, x1), Data: x1, Velocity: interpolant.VelocityAt(ip, t, noise, x1)}
 }
 
 // onPaths draws rows states of the current model's paths.
-func onPaths(p Problem, tuned mfm.Drift, rng *mfm.RNG, like shapes.Shape, rows, steps int, g *Graph) States {
+func onPaths(p Problem, tuned interpolant.Drift, rng *solver.RNG, like shapes.Shape, rows, steps int, g *Graph) States {
 	shape := like.Clone()
 	shape.Dimensions[0] = rows / steps
 	noise := rng.Normal(shape)

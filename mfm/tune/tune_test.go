@@ -12,17 +12,18 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 	"gonum.org/v1/gonum/stat"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
 // gaussian is a law whose exact flow map draws posterior samples that have a gradient.
-func gaussian(t testing.TB, ip mfm.Interpolant) (*gmm.Mixture, steer.Model) {
+func gaussian(t testing.TB, ip interpolant.Schedule) (*gmm.Mixture, steer.Model) {
 	t.Helper()
 	law, err := gmm.New([]float64{1}, [][]float64{{0.4, -0.7}}, [][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
 	if err != nil {
@@ -47,7 +48,7 @@ func tilt(t testing.TB, law *gmm.Mixture, r reward.LinearGaussian, lambda float6
 }
 
 // points are states that the tilted law visits, with the correction b* - b and the value there.
-func points(law, target *gmm.Mixture, ip mfm.Interpolant, logZ float64, times []float64, each int) []tune.Point {
+func points(law, target *gmm.Mixture, ip interpolant.Schedule, logZ float64, times []float64, each int) []tune.Point {
 	rng := rand.New(rand.NewPCG(5, 6))
 	var out []tune.Point
 	for _, at := range times {
@@ -93,7 +94,7 @@ func TestConditionsAtTheOptimum(t *testing.T) {
 		method   tune.Method
 		unbiased bool
 	}
-	check := func(ip mfm.Interpolant, lambda float64, conditions func(exact steer.Exact) []condition) {
+	check := func(ip interpolant.Schedule, lambda float64, conditions func(exact steer.Exact) []condition) {
 		law, m := gaussian(t, ip)
 		target, logZ := tilt(t, law, r, lambda)
 		ps := points(law, target, ip, logZ, []float64{0.05, 0.4, 0.9}, 3)
@@ -119,7 +120,7 @@ func TestConditionsAtTheOptimum(t *testing.T) {
 		}
 	}
 	for _, lambda := range []float64{1, 5} {
-		check(mfm.Linear{}, lambda, func(exact steer.Exact) []condition {
+		check(interpolant.Linear{}, lambda, func(exact steer.Exact) []condition {
 			return []condition{
 				{tune.MetaTuning{Draws: steer.Draws{N: 1}}, true},
 				{tune.MetaTuning{Draws: steer.Draws{N: 4}}, true},
@@ -135,7 +136,7 @@ func TestConditionsAtTheOptimum(t *testing.T) {
 			}
 		})
 	}
-	for _, ip := range []mfm.Interpolant{mfm.Trigonometric{}, mfm.VariancePreserving{}} {
+	for _, ip := range []interpolant.Schedule{interpolant.Trigonometric{}, interpolant.VariancePreserving{}} {
 		check(ip, 1, func(exact steer.Exact) []condition {
 			return []condition{
 				{tune.MetaTuning{Draws: steer.Draws{N: 1}}, true},
@@ -149,11 +150,11 @@ func TestConditionsAtTheOptimum(t *testing.T) {
 
 // The offset is any number that does not depend on the draws: it scales the condition and moves nothing.
 func TestOffsetMovesNothing(t *testing.T) {
-	law, m := gaussian(t, mfm.Linear{})
+	law, m := gaussian(t, interpolant.Linear{})
 	r := measured(0.8)
 	target, logZ := tilt(t, law, r, 1)
 	for _, shift := range []float64{-3, 2} {
-		ps := points(law, target, mfm.Linear{}, logZ, []float64{0.05, 0.4, 0.9}, 2)
+		ps := points(law, target, interpolant.Linear{}, logZ, []float64{0.05, 0.4, 0.9}, 2)
 		for i := range ps {
 			ps[i].Value += shift
 		}
@@ -169,7 +170,7 @@ func TestOffsetMovesNothing(t *testing.T) {
 
 // With a constant σ²/2 the fixed point is b + (σ²/2) ∇V, and no longer b*.
 func TestConstantNoise(t *testing.T) {
-	ip := mfm.Linear{}
+	ip := interpolant.Linear{}
 	law, m := gaussian(t, ip)
 	r := measured(0.8)
 	target, logZ := tilt(t, law, r, 1)
@@ -180,7 +181,7 @@ func TestConstantNoise(t *testing.T) {
 		constant[i] = p
 		constant[i].Correction = nil
 		for _, d := range p.Correction {
-			constant[i].Correction = append(constant[i].Correction, d*half/mfm.HalfSquaredNoise(ip, p.T))
+			constant[i].Correction = append(constant[i].Correction, d*half/interpolant.HalfSquaredNoise(ip, p.T))
 		}
 	}
 	exact := steer.FromTilt(law, target, logZ, ip)
@@ -206,17 +207,17 @@ func TestConstantNoise(t *testing.T) {
 
 // The minimum of E|w D - g|² is E[w g]/E[w²], that of the loss E[g]/E[w]: the latter alone is the correction.
 func TestMinimumOfTheNaiveSquare(t *testing.T) {
-	law, m := gaussian(t, mfm.Linear{})
+	law, m := gaussian(t, interpolant.Linear{})
 	r := measured(0.8)
 	target, logZ := tilt(t, law, r, 1)
-	p := points(law, target, mfm.Linear{}, logZ, []float64{0.4}, 1)[0]
+	p := points(law, target, interpolant.Linear{}, logZ, []float64{0.4}, 1)[0]
 	const rows, batches = 1 << 13, 32
 	exec, err := NewExec(backendtest.New(t), func(state *Node) []*Node {
 		g := state.Graph()
 		s := tune.States{T: MulScalar(Ones(g, shapes.Make(dtypes.Float32, rows)), p.T), X: BroadcastToDims(ConstAsDType(g, dtypes.Float32, [][]float64{p.X}), rows, 2)}
 		s.Base = m.Drift(s.T, s.X, nil)
 		problem := tune.Problem{Problem: steer.Problem{Model: m, Reward: r.Reward(), Lambda: Scalar(g, dtypes.Float32, 1)}, Noise: tune.Noise{Start: 0.01}, Offset: MulScalar(OnesLike(s.T), p.Value)}
-		rng := &mfm.RNG{State: state}
+		rng := &solver.RNG{State: state}
 		got := tune.MetaTuning{Draws: steer.Draws{N: 1}}.Regress(problem, rng, s)
 		w := InsertAxes(got.Weight, -1)
 		right := Div(ReduceSum(got.Vector, 0), ReduceSum(w, 0))
@@ -260,10 +261,10 @@ func TestMinimumOfTheNaiveSquare(t *testing.T) {
 
 // The plug-in's bias falls as 1/N.
 func TestPlugInBias(t *testing.T) {
-	law, m := gaussian(t, mfm.Linear{})
+	law, m := gaussian(t, interpolant.Linear{})
 	r := measured(0.8)
 	target, logZ := tilt(t, law, r, 1)
-	ps := points(law, target, mfm.Linear{}, logZ, []float64{0.3}, 1)
+	ps := points(law, target, interpolant.Linear{}, logZ, []float64{0.3}, 1)
 	var bias [2]float64
 	for i, n := range []int{16, 64} {
 		got := residuals(t, m, r.Reward(), 1, tune.PlugIn{Estimator: steer.MFMG{Draws: steer.Draws{N: n}}}, ps, 1<<17)[0]
@@ -303,11 +304,11 @@ func TestGradientOfTheLoss(t *testing.T) {
 
 // A reward of any size does not move the fixed point, where the offset is a state's own; with one for all states that of the tuner is raised for batches whose largest weight is e^20 times their mean.
 func TestLargeRewards(t *testing.T) {
-	law, m := gaussian(t, mfm.Linear{})
+	law, m := gaussian(t, interpolant.Linear{})
 	r := measured(0.8)
 	for _, lambda := range []float64{50, 100} {
 		target, logZ := tilt(t, law, r, lambda)
-		for _, res := range residuals(t, m, r.Reward(), lambda, tune.MetaTuning{Draws: steer.Draws{N: 8}}, points(law, target, mfm.Linear{}, logZ, []float64{0.3, 0.8}, 2), 1<<17) {
+		for _, res := range residuals(t, m, r.Reward(), lambda, tune.MetaTuning{Draws: steer.Draws{N: 8}}, points(law, target, interpolant.Linear{}, logZ, []float64{0.3, 0.8}, 2), 1<<17) {
 			if length, z := res.Bias(); math.IsNaN(length) || z > 5 {
 				t.Errorf("λ = %g: bias %g, %.1f standard errors", lambda, length, z)
 			}
@@ -317,10 +318,10 @@ func TestLargeRewards(t *testing.T) {
 
 // Paths of the exact tuned drift end at the target, with the divergence E*[λ r] - log Z from the base's.
 func TestPathsOfTheOptimum(t *testing.T) {
-	law, m := gaussian(t, mfm.Linear{})
+	law, m := gaussian(t, interpolant.Linear{})
 	r := measured(0.8)
 	target, logZ := tilt(t, law, r, 1)
-	best := func(at, x, _ *Node) *Node { return target.DriftGraph(mfm.Linear{}, at, x) }
+	best := func(at, x, _ *Node) *Node { return target.DriftGraph(interpolant.Linear{}, at, x) }
 	c := tune.PathConfig{Paths: 1 << 14, Steps: 400, Start: 0.005, Seed: 1}
 	if b := backendtest.New(t); !backend.Loops(b) {
 		c.Paths, c.Steps = 1<<12, 60
@@ -352,13 +353,13 @@ func TestPathsOfTheOptimum(t *testing.T) {
 func TestAdjointAtTheOptimum(t *testing.T) {
 	b := backendtest.New(t)
 	backendtest.NeedLoops(t, b)
-	law, m := gaussian(t, mfm.Linear{})
+	law, m := gaussian(t, interpolant.Linear{})
 	r := measured(0.8)
 	target, _ := tilt(t, law, r, 1)
-	ip := mfm.Linear{}
+	ip := interpolant.Linear{}
 	const steps, n = 200, 4096
 	exec, err := model.NewExec(b, model.NewStore(), func(_ *model.Scope, state *Node) []*Node {
-		rng := &mfm.RNG{State: state}
+		rng := &solver.RNG{State: state}
 		best := func(at, x, _ *Node) *Node { return target.DriftGraph(ip, at, x) }
 		p := tune.Problem{Problem: steer.Problem{Model: m, Reward: r.Reward(), Lambda: Scalar(state.Graph(), dtypes.Float32, 1)}, Noise: tune.Noise{Start: 0.01}}
 		s := tune.OnPaths(p, best, rng, []int{2}, steps*n, steps, state.Graph())
@@ -393,12 +394,12 @@ func TestAdjointAtTheOptimum(t *testing.T) {
 
 // Times of the states made of data are t_0 + (1 - t_0) U^p.
 func TestTimesOfStates(t *testing.T) {
-	law, m := gaussian(t, mfm.Linear{})
+	law, m := gaussian(t, interpolant.Linear{})
 	const n, start = 1 << 16, 0.1
 	for power, want := range map[float64]float64{0: 1. / 2, 1: 1. / 2, 2: 1. / 3, 0.5: 2. / 3} {
 		exec := MustNewExec(backendtest.New(t), func(state *Node) *Node {
-			rng := &mfm.RNG{State: state}
-			source := func(_ *model.Scope, _ *Graph, rng *mfm.RNG, n int) (x, class *Node) {
+			rng := &solver.RNG{State: state}
+			source := func(_ *model.Scope, _ *Graph, rng *solver.RNG, n int) (x, class *Node) {
 				rng.State, x = law.SampleGraph(rng.State, dtypes.Float32, n)
 				return x, nil
 			}
@@ -422,11 +423,11 @@ func TestTimesOfStates(t *testing.T) {
 
 // What a map's draws are off in the mean is no part of the tilt: with two draws and no reward there is nothing to correct, with one there is what they are off.
 func TestDrawsOffInTheMean(t *testing.T) {
-	law, m := gaussian(t, mfm.Linear{})
+	law, m := gaussian(t, interpolant.Linear{})
 	exact := m.Posterior
-	m = m.WithPosterior(func(rng *mfm.RNG, eps, t, x *Node) *Node { return AddScalar(exact(rng, eps, t, x), 0.5) })
+	m = m.WithPosterior(func(rng *solver.RNG, eps, t, x *Node) *Node { return AddScalar(exact(rng, eps, t, x), 0.5) })
 	nothing := func(x *Node) *Node { return MulScalar(ReduceSum(x, 1), 0) }
-	ps := points(law, law, mfm.Linear{}, 0, []float64{0.3}, 2) // the tilted law is the law
+	ps := points(law, law, interpolant.Linear{}, 0, []float64{0.3}, 2) // the tilted law is the law
 	for n, want := range map[int]float64{1: 0.5 / 0.7, 2: 0} {
 		for _, r := range residuals(t, m, nothing, 1, tune.MetaTuning{Draws: steer.Draws{N: n}, GradientFree: true}, ps, 1<<14) {
 			for i, v := range r.Mean {

@@ -12,8 +12,11 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Base is the law that is tuned: a model, and the weights that it needs below the scope it is given. They stay as they are.
@@ -37,7 +40,7 @@ func ModelBase(m steer.Model) Base {
 
 // In puts the base's weights into a store and returns the model of them.
 func (b Base) In(store *model.Store) (steer.Model, error) {
-	scope := path.Join(mfm.DataScope, baseScope)
+	scope := path.Join(train.DataScope, baseScope)
 	if err := put(store, scope, b.Weights, false); err != nil {
 		return steer.Model{}, fmt.Errorf("base weights: %w", err)
 	}
@@ -46,7 +49,7 @@ func (b Base) In(store *model.Store) (steer.Model, error) {
 
 // Config says how a drift is tuned.
 type Config struct {
-	mfm.RunConfig
+	train.Config
 	// Lambda is λ, the factor of the reward, to which it rises linearly over the first LambdaWarmup steps.
 	Lambda       float64 `json:"lambda"`
 	LambdaWarmup int64   `json:"lambda_warmup"`
@@ -60,7 +63,7 @@ type Config struct {
 
 // DefaultConfig is λ = 1 for 4,000 steps on 2,048 interpolants each, Doob's schedule from t_0 = 0.01. Gradients are not clipped: clipping takes most off the batches of the largest weights, which is a bias.
 func DefaultConfig() Config {
-	c := Config{RunConfig: mfm.DefaultTrainConfig().RunConfig, Lambda: 1, Noise: Noise{Start: 0.01}, States: DefaultLaw(), Girsanov: true, OffsetRate: 0.01}
+	c := Config{Config: mfm.DefaultTrainConfig().Config, Lambda: 1, Noise: Noise{Start: 0.01}, States: DefaultLaw(), Girsanov: true, OffsetRate: 0.01}
 	c.Steps, c.Batch, c.Optimizer.Clip = 4000, 2048, 0
 	return c
 }
@@ -91,22 +94,22 @@ func (c Config) Validate() error {
 			return err
 		}
 	}
-	return c.RunConfig.Validate()
+	return c.Config.Validate()
 }
 
 // Variables of the training state that tuning adds.
 const (
-	offsetVariable  = mfm.StateScope + "/offset"   // c, and the number of steps that it has seen
-	lambdaVariable  = mfm.StateScope + "/lambda"   // the largest λ that a budget allows
-	replayStates    = mfm.StateScope + "/replay_x" // [slots, rows, ...]
-	replayTimes     = mfm.StateScope + "/replay_t" // [slots, rows]
-	replayCount     = mfm.StateScope + "/replay_n" // slots ever filled
+	offsetVariable  = train.StateScope + "/offset"   // c, and the number of steps that it has seen
+	lambdaVariable  = train.StateScope + "/lambda"   // the largest λ that a budget allows
+	replayStates    = train.StateScope + "/replay_x" // [slots, rows, ...]
+	replayTimes     = train.StateScope + "/replay_t" // [slots, rows]
+	replayCount     = train.StateScope + "/replay_n" // slots ever filled
 	lambdaUnlimited = 1e30
 )
 
-// Tuner tunes a drift: a [mfm.Trainer], in whose metrics Diagonal is the loss, the mean of the rows' squares weighted as [Config].Girsanov says, and Consistency the mean square of D, and what a budget needs.
+// Tuner tunes a drift: a [train.Trainer], in whose metrics Diagonal is the loss, the mean of the rows' squares weighted as [Config].Girsanov says, and Consistency the mean square of D, and what a budget needs.
 type Tuner struct {
-	*mfm.Trainer
+	*train.Trainer
 	config  Config
 	model   steer.Model
 	reward  reward.Reward
@@ -118,7 +121,7 @@ type Tuner struct {
 
 // New returns a tuner at step zero. shape is that of one sample. source draws the data of the interpolants, which the base's own samples may stand for; it may be nil where no row of the law needs it. made is the whole configuration, by
 // which a checkpoint is known.
-func New(b compute.Backend, base Base, r reward.Reward, network Network, method Method, source mfm.Source, shape []int, config Config, made any) (*Tuner, error) {
+func New(b compute.Backend, base Base, r reward.Reward, network Network, method Method, source train.Source, shape []int, config Config, made any) (*Tuner, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
@@ -138,10 +141,10 @@ func New(b compute.Backend, base Base, r reward.Reward, network Network, method 
 		return nil, fmt.Errorf("the law of states has interpolants of data, and there is no data: give a source, or set own to 1")
 	}
 	t := &Tuner{config: config, reward: r, network: network, shape: append([]int(nil), shape...), backend: b}
-	objective := func(weights, data *model.Scope, rng *mfm.RNG, step *Node) mfm.Terms {
+	objective := func(weights, data *model.Scope, rng *solver.RNG, step *Node) train.Terms {
 		return t.objective(method, source, weights, data, rng, step)
 	}
-	if t.Trainer, err = mfm.NewObjectiveTrainer(b, objective, config.RunConfig, made); err != nil {
+	if t.Trainer, err = train.New(b, objective, config.Config, made); err != nil {
 		return nil, err
 	}
 	if t.model, err = base.In(t.Store()); err != nil {
@@ -153,10 +156,10 @@ func New(b compute.Backend, base Base, r reward.Reward, network Network, method 
 // prepare makes the variables of the state.
 func (t *Tuner) prepare(own, replay int) error {
 	store := t.Store()
-	if err := put(store, mfm.WeightsScope, t.network.Initial(), true); err != nil {
+	if err := put(store, train.WeightsScope, t.network.Initial(), true); err != nil {
 		return fmt.Errorf("weights to begin with: %w", err)
 	}
-	if err := put(store, mfm.DataScope, t.network.Fixed(), false); err != nil {
+	if err := put(store, train.DataScope, t.network.Fixed(), false); err != nil {
 		return fmt.Errorf("fixed weights: %w", err)
 	}
 	values := map[string]*tensors.Tensor{
@@ -176,7 +179,7 @@ func (t *Tuner) prepare(own, replay int) error {
 const leastHalf = 1e-3
 
 // objective builds a step's loss.
-func (t *Tuner) objective(method Method, source mfm.Source, weights, data *model.Scope, rng *mfm.RNG, step *Node) mfm.Terms {
+func (t *Tuner) objective(method Method, source train.Source, weights, data *model.Scope, rng *solver.RNG, step *Node) train.Terms {
 	g, store := step.Graph(), weights.Store()
 	offset := store.GetVariable(offsetVariable)
 	c := offset.NodeValue(g)
@@ -196,7 +199,7 @@ func (t *Tuner) objective(method Method, source mfm.Source, weights, data *model
 	if t.config.Girsanov {
 		squares = Div(squares, ClipScalar(p.Noise.Half(p.Model.Interpolant, s.T), leastHalf, 1))
 	}
-	return mfm.Terms{Total: ReduceAllMean(squares), Diagonal: ReduceAllMean(squares), Consistency: ReduceAllMean(Square(correction))}
+	return train.Terms{Total: ReduceAllMean(squares), Diagonal: ReduceAllMean(squares), Consistency: ReduceAllMean(Square(correction))}
 }
 
 // lambda returns λ at a step.
@@ -220,7 +223,7 @@ func (t *Tuner) nextOffset(c, logWeight *Node) *Node {
 }
 
 // states draws a step's rows.
-func (t *Tuner) states(p Problem, tuned mfm.Drift, source mfm.Source, data *model.Scope, rng *mfm.RNG, g *Graph) States {
+func (t *Tuner) states(p Problem, tuned interpolant.Drift, source train.Source, data *model.Scope, rng *solver.RNG, g *Graph) States {
 	rows, own, replay, _ := t.config.States.split(t.config.Batch) // checked by New
 	var all []States
 	if rows > 0 {
@@ -237,7 +240,7 @@ func (t *Tuner) states(p Problem, tuned mfm.Drift, source mfm.Source, data *mode
 }
 
 // replayed puts states of own paths into the buffer, and draws rows of it.
-func (t *Tuner) replayed(own States, rng *mfm.RNG, rows int) States {
+func (t *Tuner) replayed(own States, rng *solver.RNG, rows int) States {
 	g, store := own.X.Graph(), t.Store()
 	xs, ts, count := store.GetVariable(replayStates), store.GetVariable(replayTimes), store.GetVariable(replayCount)
 	slots, each := xs.Shape().Dim(0), xs.Shape().Dim(1)

@@ -20,20 +20,23 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/train"
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
 // adapter is a small network for a law of the plane.
 func adapter(width int) tune.Adapter {
-	return tune.Adapter{Interpolant: mfm.Linear{}, Backbone: nn.MLP(nn.MLPConfig{Width: width, Depth: 2, Activation: "silu"}), Variance: 1.2, Noise: tune.Noise{Start: 0.01}}
+	return tune.Adapter{Interpolant: interpolant.Linear{}, Backbone: nn.MLP(nn.MLPConfig{Width: width, Depth: 2, Activation: "silu"}), Variance: 1.2, Noise: tune.Noise{Start: 0.01}}
 }
 
 // samplesOf draws from a mixture inside a step.
-func samplesOf(law *gmm.Mixture) mfm.Source {
-	return func(_ *model.Scope, _ *Graph, rng *mfm.RNG, n int) (data, class *Node) {
+func samplesOf(law *gmm.Mixture) train.Source {
+	return func(_ *model.Scope, _ *Graph, rng *solver.RNG, n int) (data, class *Node) {
 		rng.State, data = law.SampleGraph(rng.State, dtypes.Float32, n)
 		return data, nil
 	}
@@ -41,7 +44,7 @@ func samplesOf(law *gmm.Mixture) mfm.Source {
 
 func newTuner(t testing.TB, network tune.Network, method tune.Method, c tune.Config) *tune.Tuner {
 	t.Helper()
-	law, m := gaussian(t, mfm.Linear{})
+	law, m := gaussian(t, interpolant.Linear{})
 	tuner, err := tune.New(backendtest.New(t), tune.ModelBase(m), measured(0.8).Reward(), network, method, samplesOf(law), []int{2}, c, c)
 	if err != nil {
 		t.Fatal(err)
@@ -62,10 +65,10 @@ func once() tune.MetaTuning { return tune.MetaTuning{Draws: steer.Draws{N: 1}} }
 func TestTuningReachesTheOptimum(t *testing.T) {
 	b := backendtest.New(t)
 	backendtest.NeedLoops(t, b)
-	law, m := gaussian(t, mfm.Linear{})
+	law, m := gaussian(t, interpolant.Linear{})
 	r := measured(0.8)
 	target, _ := tilt(t, law, r, 1)
-	best := func(at, x, _ *Node) *Node { return target.DriftGraph(mfm.Linear{}, at, x) }
+	best := func(at, x, _ *Node) *Node { return target.DriftGraph(interpolant.Linear{}, at, x) }
 	for _, l := range []struct {
 		method tune.Method
 		own    float64
@@ -101,7 +104,7 @@ func TestTuningReachesTheOptimum(t *testing.T) {
 // A constant of the reward moves the running offset and nothing else, at rewards that neither a float32's exponential nor a fixed offset would hold: λ r + 800 and, in the tail of the data, λ r of some -3,000.
 func TestRunningOffset(t *testing.T) {
 	b := backendtest.New(t)
-	law, m := gaussian(t, mfm.Linear{})
+	law, m := gaussian(t, interpolant.Linear{})
 	plain := measured(0.8).Reward()
 	const shift, steps = 8, 30
 	raised := func(x *Node) *Node { return AddScalar(plain(x), shift) }
@@ -140,15 +143,15 @@ func TestRunningOffset(t *testing.T) {
 
 // A batch none of whose draws has a weight leaves the running offset where it was.
 func TestBatchWithoutWeight(t *testing.T) {
-	law, m := gaussian(t, mfm.Linear{})
+	law, m := gaussian(t, interpolant.Linear{})
 	var scale *Node // 0 from the second step on: all rewards are -Inf then
 	nowhere := func(x *Node) *Node {
 		r := measured(0.8).Reward()(x)
 		return Where(BroadcastToShape(GreaterThan(scale, ZerosLike(scale)), shapes.Make(dtypes.Bool, r.Shape().Dimensions...)), r, AddScalar(MulScalar(r, 0), math.Inf(-1)))
 	}
 	c := quick(3)
-	tuner, err := tune.New(backendtest.New(t), tune.ModelBase(m), nowhere, adapter(8), once(), func(scope *model.Scope, g *Graph, rng *mfm.RNG, n int) (data, class *Node) {
-		seen := scope.Store().GetVariable(mfm.StateScope + "/offset").NodeValue(g)
+	tuner, err := tune.New(backendtest.New(t), tune.ModelBase(m), nowhere, adapter(8), once(), func(scope *model.Scope, g *Graph, rng *solver.RNG, n int) (data, class *Node) {
+		seen := scope.Store().GetVariable(train.StateScope + "/offset").NodeValue(g)
 		scale = Reshape(OneMinus(Slice(seen, AxisElem(1))))
 		return samplesOf(law)(scope, g, rng, n)
 	}, []int{2}, c, c)
@@ -160,7 +163,7 @@ func TestBatchWithoutWeight(t *testing.T) {
 		if _, err := tuner.Step(); err != nil {
 			t.Fatal(err)
 		}
-		offsets = append(offsets, tensors.MustCopyFlatData[float32](clones(t, tuner)[mfm.StateScope+"/offset"])...)
+		offsets = append(offsets, tensors.MustCopyFlatData[float32](clones(t, tuner)[train.StateScope+"/offset"])...)
 	}
 	if offsets[1] != 1 || offsets[2] != offsets[0] || offsets[3] != 1 || offsets[4] != offsets[0] {
 		t.Errorf("offsets and numbers of batches %v: want the first batch's to stay", offsets)
@@ -168,11 +171,11 @@ func TestBatchWithoutWeight(t *testing.T) {
 }
 
 // driftError returns E|b̂ - b*|² over states of the target, with the averaged weights, or the base's drift before the first step.
-func driftError(t testing.TB, tuner *tune.Tuner, m steer.Model, best mfm.Drift, target *gmm.Mixture) float64 {
+func driftError(t testing.TB, tuner *tune.Tuner, m steer.Model, best interpolant.Drift, target *gmm.Mixture) float64 {
 	t.Helper()
 	tuned := m.Drift
 	if tuner.Done() > 0 {
-		tuned = tune.TunedDrift(adapter(64), tuner.Store().Scope(mfm.AverageScope(0)), m.Drift)
+		tuned = tune.TunedDrift(adapter(64), tuner.Store().Scope(train.AverageScope(0)), m.Drift)
 	}
 	exec, err := model.NewExec(backendtest.New(t), tuner.Store(), func(_ *model.Scope, at, x *Node) *Node {
 		return ReduceAllMean(Square(Sub(tuned(at, x, nil), best(at, x, nil))))
@@ -234,7 +237,7 @@ func TestResume(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"offset", "lambda", "replay_x", "replay_n"} {
-		if !slices.Contains(names, mfm.StateScope+"/"+name) {
+		if !slices.Contains(names, train.StateScope+"/"+name) {
 			t.Errorf("the state lacks %s", name)
 		}
 	}
@@ -251,7 +254,7 @@ func TestResumeUnderABudget(t *testing.T) {
 	enough := errors.New("enough")
 	run := func(tuner *tune.Tuner, until int64) map[string]*tensors.Tensor {
 		observe := tuner.Observer(t.Context(), budget, nil)
-		err := tuner.Run(t.Context(), func(m mfm.Metrics) error {
+		err := tuner.Run(t.Context(), func(m train.Metrics) error {
 			if err := observe(m); err != nil || m.Step < until {
 				return err
 			}
@@ -263,7 +266,7 @@ func TestResumeUnderABudget(t *testing.T) {
 		return clones(t, tuner)
 	}
 	want := run(newTuner(t, adapter(8), once(), c), 11)
-	lambda := mfm.StateScope + "/lambda"
+	lambda := train.StateScope + "/lambda"
 	if held := tensors.ToScalar[float32](want[lambda]); !(held > 0 && held < 4) {
 		t.Errorf("λ = %g at the end, want it held below 4", held)
 	}
@@ -314,10 +317,10 @@ func TestReplay(t *testing.T) {
 		t.Fatal(err)
 	}
 	state := clones(t, tuner)
-	if n := tensors.ToScalar[float32](state[mfm.StateScope+"/replay_n"]); n != 3 {
+	if n := tensors.ToScalar[float32](state[train.StateScope+"/replay_n"]); n != 3 {
 		t.Errorf("the buffer was filled %g times in 3 steps", n)
 	}
-	times := tensors.MustCopyFlatData[float32](state[mfm.StateScope+"/replay_t"])
+	times := tensors.MustCopyFlatData[float32](state[train.StateScope+"/replay_t"])
 	rows := 128
 	for i, at := range times {
 		k := i % rows / (rows / 8) // of eight times from 0.1, as the squares of their numbers
@@ -337,13 +340,13 @@ func TestNetworksBeginAtTheBase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &mfm.Map{Interpolant: mfm.Linear{}, Backbone: nn.MLP(nn.MLPConfig{Width: 8, Depth: 2, Activation: "silu", OutputGain: 1}), Parametrization: g}
+	m := &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: nn.MLP(nn.MLPConfig{Width: 8, Depth: 2, Activation: "silu", OutputGain: 1}), Parametrization: g}
 	store := model.NewStore()
 	if err := store.SetRNGStateFromSeed(3); err != nil {
 		t.Fatal(err)
 	}
 	at, x := []float32{0.3, 0.8}, [][]float32{{0.5, -1}, {2, 0.1}}
-	evaluate := func(store *model.Store, drift mfm.Drift) []float32 {
+	evaluate := func(store *model.Store, drift interpolant.Drift) []float32 {
 		exec, err := model.NewExec(backendtest.New(t), store, func(_ *model.Scope, at, x *Node) *Node { return drift(at, x, nil) })
 		if err != nil {
 			t.Fatal(err)
@@ -351,10 +354,10 @@ func TestNetworksBeginAtTheBase(t *testing.T) {
 		defer exec.Finalize()
 		return tensors.MustCopyFlatData[float32](exec.MustCall1(at, x))
 	}
-	want := evaluate(store, m.DriftIn(store.Scope(mfm.WeightsScope)))
+	want := evaluate(store, m.DriftIn(store.Scope(train.WeightsScope)))
 	weights := make(map[string]*tensors.Tensor)
-	for v := range store.Scope(mfm.WeightsScope).IterVariables() {
-		weights[strings.TrimPrefix(v.Path(), mfm.WeightsScope)] = v.MustValue()
+	for v := range store.Scope(train.WeightsScope).IterVariables() {
+		weights[strings.TrimPrefix(v.Path(), train.WeightsScope)] = v.MustValue()
 	}
 	base := tune.MapBase(m, weights, mfm.DefaultSamplerConfig())
 	for name, network := range map[string]tune.Network{"copy": tune.Copy{Map: m, Weights: weights}, "low rank": tune.LowRank{Map: m, Weights: weights, Rank: 2}, "adapter": adapter(8)} {
@@ -374,7 +377,7 @@ func TestNetworksBeginAtTheBase(t *testing.T) {
 				if _, err := tuner.Step(); err != nil && step < 3 {
 					t.Fatal(err)
 				}
-				if trained, err = tuner.Weights(mfm.WeightsScope); err != nil {
+				if trained, err = tuner.Weights(train.WeightsScope); err != nil {
 					t.Fatal(err)
 				}
 				copied := make(map[string]*tensors.Tensor)
@@ -388,7 +391,7 @@ func TestNetworksBeginAtTheBase(t *testing.T) {
 			if name == "adapter" && step == 0 {
 				continue // its first weights are made when it is built
 			}
-			drift, err := tune.Restore(own, mfm.WeightsScope, network, trained, of.Drift)
+			drift, err := tune.Restore(own, train.WeightsScope, network, trained, of.Drift)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -448,7 +451,7 @@ func TestBudget(t *testing.T) {
 
 // What makes no sense is refused with its name.
 func TestRefused(t *testing.T) {
-	law, m := gaussian(t, mfm.Linear{})
+	law, m := gaussian(t, interpolant.Linear{})
 	for name, c := range map[string]struct {
 		method tune.Method
 		change func(c *tune.Config)
@@ -475,7 +478,7 @@ func TestRefused(t *testing.T) {
 // A step whose loss is not finite changes nothing, the offset and the buffer included.
 func TestNotFinite(t *testing.T) {
 	backendtest.NeedLoops(t, backendtest.New(t))
-	law, m := gaussian(t, mfm.Linear{})
+	law, m := gaussian(t, interpolant.Linear{})
 	c := quick(10)
 	c.States = tune.Law{Own: 0.25, Steps: 8, Replay: 0.25, Capacity: 200}
 	c.Noise.Start = 0.1
@@ -491,7 +494,7 @@ func TestNotFinite(t *testing.T) {
 		t.Fatal(err)
 	}
 	var before map[string]*tensors.Tensor
-	var failed *mfm.NonFiniteError
+	var failed *train.NonFiniteError
 	for failed == nil && tuner.Done() < 10 {
 		if tuner.Done() > 0 {
 			before = clones(t, tuner)

@@ -7,6 +7,7 @@ import (
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // digitsRun is a trained map of images with its weights and the images that it has not seen.
@@ -40,9 +41,9 @@ func (f *samplerFlags) openDigits(folder string) (*digitsRun, error) {
 // sampler draws from the run's map. With guidance other than one it draws from the map's drift, guided toward the class.
 func (r *digitsRun) sampler(b compute.Backend, config mfm.SamplerConfig, guidance float64) (*mfm.Sampler, error) {
 	if guidance == 1 {
-		return mfm.NewSampler(b, r.store, mfm.WeightsScope, r.Map, r.Shape(), config)
+		return mfm.NewSampler(b, r.store, train.WeightsScope, r.Map, r.Shape(), config)
 	}
-	drift := mfm.ClassifierFree(r.Map.DriftIn(r.store.Scope(mfm.WeightsScope)), guidance, config.Classes)
+	drift := mfm.ClassifierFree(r.Map.DriftIn(r.store.Scope(train.WeightsScope)), guidance, config.Classes)
 	return mfm.NewTeacherSampler(b, r.store, r.Map.Interpolant, drift, r.Shape(), config)
 }
 

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"text/tabwriter"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 func evalGMM(ctx context.Context, s *shell, args []string) error {
@@ -46,7 +46,7 @@ func evalGMM(ctx context.Context, s *shell, args []string) error {
 		return err
 	}
 	defer b.Finalize()
-	draw, err := e.Drawer(b, store, mfm.WeightsScope, config)
+	draw, err := e.Drawer(b, store, train.WeightsScope, config)
 	if err != nil {
 		return invalid{err}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 func sampleGMM(ctx context.Context, s *shell, args []string) error {
@@ -52,7 +53,7 @@ func sampleGMM(ctx context.Context, s *shell, args []string) error {
 		return err
 	}
 	defer b.Finalize()
-	sampler, err := mfm.NewSampler(b, store, mfm.WeightsScope, e.Map, e.Shape(), config)
+	sampler, err := mfm.NewSampler(b, store, train.WeightsScope, e.Map, e.Shape(), config)
 	if err != nil {
 		return invalid{err}
 	}

@@ -1,0 +1,157 @@
+package solver_test
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/solver"
+)
+
+// spiral is dx/ds = cos(s) x turned by a quarter every unit of time, and its solution from x at 0.
+func spiral(s, x *Node) *Node {
+	first, second := Slice(x, AxisRange(), AxisElem(0)), Slice(x, AxisRange(), AxisElem(1))
+	turn := MulScalar(Concatenate([]*Node{Neg(second), first}, 1), math.Pi/2)
+	return Add(Mul(InsertAxes(Cos(s), -1), x), turn)
+}
+
+func spiralAt(s float64, x []float64) []float64 {
+	sin, cos := math.Sincos(math.Pi / 2 * s)
+	r := math.Exp(math.Sin(s))
+	return []float64{r * (cos*x[0] - sin*x[1]), r * (sin*x[0] + cos*x[1])}
+}
+
+// The error of a step halved falls by 2 for Euler, by 4 for Heun.
+func TestIntegrateOrder(t *testing.T) {
+	x := []float64{0.8, -0.3}
+	want := spiralAt(1, x)
+	counts := []int{8, 16, 32, 64}
+	for _, power := range []float64{1, 1.7} {
+		for method, order := range map[solver.Method]float64{solver.Euler: 1, solver.Heun: 2} {
+			got := mfmtest.EvaluateOn(t, backendtest.New(t), dtypes.Float64, func(in []*Node) (out []*Node) {
+				for _, n := range counts {
+					out = append(out, solver.Integrate(nil, method, interpolant.Grid{Steps: n, Power: power}.Times(0, 1), spiral, in[0]))
+				}
+				return out
+			}, mfmtest.Points([][]float64{x}))
+			for i := 1; i < len(counts); i++ {
+				coarse := math.Hypot(got[i-1][0]-want[0], got[i-1][1]-want[1])
+				fine := math.Hypot(got[i][0]-want[0], got[i][1]-want[1])
+				if measured := math.Log2(coarse / fine); math.Abs(measured-order) > 0.25 {
+					t.Errorf("%s, power %g, %d steps: order %.2f, want %g", method, power, counts[i], measured, order)
+				}
+			}
+		}
+	}
+}
+
+// With one step or none there is no loop; backwards is as good as forwards; an unknown solver is refused.
+func TestIntegrateShort(t *testing.T) {
+	x := []float64{0.8, -0.3}
+	got := mfmtest.EvaluateOn(t, backendtest.New(t), dtypes.Float64, func(in []*Node) []*Node {
+		there := solver.Integrate(nil, solver.Heun, interpolant.Grid{Steps: 50, Power: 1}.Times(0, 1), spiral, in[0])
+		return []*Node{
+			solver.Integrate(nil, solver.Heun, []float64{0}, spiral, in[0]),
+			solver.Integrate(nil, solver.Heun, []float64{0, 0.1}, spiral, in[0]),
+			solver.Integrate(nil, solver.Euler, []float64{0, 0.1}, spiral, in[0]),
+			solver.Integrate(nil, solver.Heun, interpolant.Grid{Steps: 50, Power: 1}.Times(1, 0), spiral, there),
+		}
+	}, mfmtest.Points([][]float64{x}))
+	mfmtest.Near(t, "no step", got[0], x, 0)
+	mfmtest.Near(t, "one step of Heun's is one of Euler's", got[1], got[2], 0)
+	mfmtest.Near(t, "one step", got[2], []float64{0.8 + 0.1*(0.8+0.3*math.Pi/2), -0.3 + 0.1*(-0.3+0.8*math.Pi/2)}, 1e-12)
+	mfmtest.Near(t, "there and back", got[3], x, 1e-3)
+
+	exec := MustNewExec(backendtest.New(t), func(x *Node) *Node {
+		return solver.Integrate(nil, "midpoint", []float64{0, 1}, spiral, x)
+	})
+	if _, err := exec.Call([][]float64{x}); err == nil || !strings.Contains(err.Error(), `"midpoint"`) {
+		t.Errorf("an unknown solver gives the error %v, which should name it", err)
+	}
+}
+
+// A field may draw: here Brownian motion in disguise, whose variance after n steps of h is n h² · 1/h.
+func TestIntegrateDraws(t *testing.T) {
+	const steps, n = 16, 20000
+	seed, err := RNGStateFromSeed(5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec := MustNewExec(backendtest.New(t), func(x, state *Node) []*Node {
+		rng, byHand := &solver.RNG{State: state}, &solver.RNG{State: state}
+		noise := func(_, x *Node) *Node { return MulScalar(rng.Normal(x.Shape()), math.Sqrt(steps)) }
+		integrated := solver.Integrate(rng, solver.Euler, interpolant.Grid{Steps: steps, Power: 1}.Times(0, 1), noise, x)
+		for range steps {
+			byHand.Normal(x.Shape())
+		}
+		return []*Node{integrated, rng.Normal(x.Shape()), byHand.Normal(x.Shape())}
+	})
+	out, err := exec.Call(tensors.FromFlatDataAndDimensions(make([]float64, n), n, 1), seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mfmtest.HasMoments(t, "draws", mfmtest.RowsOf(tensors.MustCopyFlatData[float64](out[0]), 1), []float64{0}, [][]float64{{1}}, 0)
+	if !out[1].Equal(out[2]) {
+		t.Error("the generator does not go on where the steps left it")
+	}
+}
+
+// linearSDE is Euler and Maruyama's chain for data from N(mean, variance): it is linear, so its moments are known.
+func linearSDE(ip interpolant.Schedule, times []float64, mean, variance float64) (m, v float64) {
+	v = 1
+	for k, t := range times[:len(times)-1] {
+		h := times[k+1] - t
+		alpha, beta, dAlpha, dBeta := ip.At(t)
+		slope := (alpha*dAlpha + beta*dBeta*variance) / (alpha*alpha + beta*beta*variance)
+		shift := mean * (dBeta - slope*beta)
+		if inner := k > 0 && k < len(times)-2; inner {
+			m += h * (2*(slope*m+shift) - dBeta/beta*m)
+			v = v*math.Pow(1+h*(2*slope-dBeta/beta), 2) + 2*h*interpolant.HalfSquaredNoise(ip, t)
+		} else {
+			m += h * (slope*m + shift)
+			v *= math.Pow(1+h*slope, 2)
+		}
+	}
+	return m, v
+}
+
+// The samples of five steps have the chain's moments; those of the chain with many are the data's.
+func TestIntegrateSDE(t *testing.T) {
+	const n, mean, variance = 20000, 0.8, 0.5
+	for _, ip := range append(mfmtest.BuiltIn(), mfmtest.Late{}) {
+		grid := func(steps int) []float64 {
+			return append([]float64{0}, interpolant.Grid{Steps: steps, Power: 1}.Times(0.01, 1)...)
+		}
+		m, v := linearSDE(ip, grid(500), mean, variance)
+		mfmtest.Near(t, fmt.Sprintf("%v: limit", ip), []float64{m, v}, []float64{mean, variance}, 0.01)
+
+		drift := func(t, x *Node) *Node { // b_t(x) = β' m + (αα' + ββ' V)(α² + β² V)⁻¹ (x - β m)
+			alpha, beta, dAlpha, dBeta := ip.Graph(InsertAxes(t, -1))
+			slope := Div(Add(Mul(alpha, dAlpha), MulScalar(Mul(beta, dBeta), variance)), Add(Square(alpha), MulScalar(Square(beta), variance)))
+			return Add(MulScalar(dBeta, mean), Mul(slope, Sub(x, MulScalar(beta, mean))))
+		}
+		seed, err := RNGStateFromSeed(9)
+		if err != nil {
+			t.Fatal(err)
+		}
+		exec := MustNewExec(backendtest.New(t), func(state *Node) *Node {
+			rng := &solver.RNG{State: state}
+			return solver.IntegrateSDE(rng, ip, grid(4), drift, rng.Normal(shapes.Make(dtypes.Float64, n, 1)))
+		})
+		out, err := exec.Call(seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, v = linearSDE(ip, grid(4), mean, variance)
+		mfmtest.HasMoments(t, fmt.Sprint(ip), mfmtest.RowsOf(tensors.MustCopyFlatData[float64](out[0]), 1), []float64{m}, [][]float64{{v}}, 0)
+	}
+}

@@ -1,0 +1,52 @@
+package solver
+
+import (
+	"math"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/gomfm/gomfm/mfm/backend"
+)
+
+// RNG draws random numbers inside a graph. State is the counter-based generator's state (graph.RNGStateFromSeed), which each
+// draw moves on; keep the last one to go on from there.
+type RNG struct{ State *Node }
+
+// Uniform returns numbers in [0, 1).
+func (r *RNG) Uniform(shape shapes.Shape) (values *Node) {
+	r.State, values = RandomUniform(r.State, shape)
+	return values
+}
+
+// Normal returns standard normal numbers, by Box and Muller's method. Unlike graph.RandomNormal it uses both numbers of a
+// pair, and it takes the logarithm of 1-u, which is never zero: there one number in 2^24 is infinite or 14 deviations out.
+func (r *RNG) Normal(shape shapes.Shape) *Node {
+	n := shape.Size()
+	half := (n + 1) / 2
+	u := r.Uniform(shapes.Make(shape.DType, 2, half))
+	radius := Sqrt(MulScalar(Log1P(Neg(Slice(u, AxisElem(0)))), -2))
+	angle := MulScalar(Slice(u, AxisElem(1)), 2*math.Pi)
+	values := Concatenate([]*Node{Mul(radius, Cos(angle)), Mul(radius, Sin(angle))}, 1)
+	if 2*half != n {
+		values = Slice(values, AxisRange(), AxisRange(0, n))
+	}
+	return Reshape(values, shape.Dimensions...)
+}
+
+// Below returns integers in [0, n), int32.
+func (r *RNG) Below(n int, dims ...int) (values *Node) {
+	r.State, values = RandomIntN(r.State, n, shapes.Make(dtypes.Int32, dims...))
+	return values
+}
+
+// Saved returns the state as it goes to disk. The pure-Go backend uses two of its three words and leaves the third one undefined, which would
+// make equal trainings differ in it.
+func (r *RNG) Saved() *Node {
+	if backend.Loops(r.State.Graph().Backend()) {
+		return r.State
+	}
+	used := Slice(r.State, AxisRange(0, 2))
+	return Concatenate([]*Node{used, Zeros(used.Graph(), shapes.Make(used.DType(), 1))}, 0)
+}

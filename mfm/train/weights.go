@@ -1,0 +1,57 @@
+package train
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+)
+
+// Weights returns the trained variables in a scope of the trainer's store, [WeightsScope] or an average's, by their path below it. The tensors
+// are the trainer's: use them before the next step.
+func (t *Trainer) Weights(scope string) (map[string]*tensors.Tensor, error) {
+	state, err := t.State()
+	if err != nil {
+		return nil, err
+	}
+	weights := below(state, scope)
+	if len(weights) == 0 {
+		return nil, fmt.Errorf("no weights in scope %s: train at least one step, or use %s", scope, WeightsScope)
+	}
+	return weights, nil
+}
+
+// StateWeights returns the weights in a training state ([Trainer.State]) that are meant to be used: the last moving average, or the weights
+// where none is kept.
+func FinalWeights(state map[string]*tensors.Tensor) (map[string]*tensors.Tensor, error) {
+	scope := WeightsScope
+	for i := 0; len(below(state, AverageScope(i))) > 0; i++ {
+		scope = AverageScope(i)
+	}
+	weights := below(state, scope)
+	if len(weights) == 0 {
+		return nil, fmt.Errorf("a training state of %d tensors has no weights", len(state))
+	}
+	return weights, nil
+}
+
+// SetWeights puts weights, by their path below it, into [WeightsScope] of a store.
+func SetWeights(store *model.Store, weights map[string]*tensors.Tensor) error {
+	for path, value := range weights {
+		if _, err := store.CreateVariable(WeightsScope+path, value); err != nil {
+			return fmt.Errorf("weights %q: %w", path, err)
+		}
+	}
+	return nil
+}
+
+func below(state map[string]*tensors.Tensor, scope string) map[string]*tensors.Tensor {
+	found := make(map[string]*tensors.Tensor)
+	for path, value := range state {
+		if rest, ok := strings.CutPrefix(path, scope); ok && strings.HasPrefix(rest, "/") {
+			found[rest] = value
+		}
+	}
+	return found
+}
