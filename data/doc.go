@@ -1,9 +1,11 @@
-// Package data reads, describes and fetches the data sets that maps are trained on.
+// Package data reads, describes and downloads the data sets for training.
 //
-// [MNIST] returns 10,000 real digits that are part of the package, so that everything works offline; [LoadMNIST] loads
-// the four files of MNIST, or of any data set that comes in the same form (Fashion-MNIST, EMNIST's digits), from a
-// folder; [ReadPair] reads any pair of IDX files; [Fetcher] downloads files, those of [MNISTFiles] among them.
+// [MNIST] returns 10,000 real digits that are embedded in the package, so that everything works
+// offline. [LoadMNIST] loads the four files of MNIST, or of a data set in the same form
+// (Fashion-MNIST, EMNIST's digits), from a folder, and [ReadPair] any pair of IDX files. They
+// return [Images], which has methods to split, shuffle and normalize. [Fetcher] downloads files,
+// for example [MNISTFiles].
 //
-// What is read is checked before it is believed: a file that is not what it claims to be gives an error with the
-// file's name and the cause, and no more memory is used than what the file really holds.
+// Readers validate their input: a malformed file gives an error with the file's name and the cause,
+// and reading takes no more memory than the file's actual contents.
 package data

@@ -17,19 +17,19 @@ import (
 	"time"
 )
 
-// download is one file on its way into part.
+// download is the download of one file to part.
 type download struct {
 	*Fetcher
 	file File
 	part string
 }
 
-// A mirrorError is one that trying the same mirror again would not cure.
+// A mirrorError is an error that would recur if the same mirror were tried again.
 type mirrorError struct{ error }
 
 func (e mirrorError) Unwrap() error { return e.error }
 
-// A localError is one of this machine, a full disk say, that no mirror cures.
+// A localError is an error of this machine, such as a full disk, that would recur with any mirror.
 type localError struct{ error }
 
 func (e localError) Unwrap() error { return e.error }
@@ -39,9 +39,9 @@ func isA[E error](err error) bool {
 	return ok
 }
 
-// run leaves the whole file, checked, in d.part, or says why it could not.
+// run leaves the complete, verified file in d.part, or returns why it could not.
 func (d *download) run(ctx context.Context) error {
-	if d.kept() > d.file.Size { // no part of this file
+	if d.kept() > d.file.Size { // not a part of this file
 		if err := os.Remove(d.part); err != nil {
 			return err
 		}
@@ -66,8 +66,8 @@ func (d *download) run(ctx context.Context) error {
 			failures[i] = fmt.Errorf("%s: %w", u, err)
 			d.report(Event{File: d.file.Name, Done: d.kept(), Total: d.file.Size, Err: failures[i]})
 		}
-		// Getting further earns new attempts. It must be further than ever before, or a mirror whose bytes are
-		// dropped each time could keep this going without end.
+		// Progress resets the attempts. It must exceed all earlier progress, or a mirror whose
+		// bytes are discarded each time could keep this loop running forever.
 		if kept := d.kept(); kept > furthest {
 			round, wait, furthest = 0, first, kept
 		}
@@ -82,7 +82,7 @@ func (d *download) run(ctx context.Context) error {
 	}
 }
 
-// attempt goes on from what is kept, and starts again if that turns out not to be a part of the file.
+// attempt resumes from the kept bytes. If they prove wrong, it starts again.
 func (d *download) attempt(ctx context.Context, url string) error {
 	for {
 		resumed, err := d.complete(ctx, url)
@@ -100,7 +100,7 @@ func (d *download) attempt(ctx context.Context, url string) error {
 	}
 }
 
-// complete brings d.part to the file's size, and reports whether some of it had been there before.
+// complete extends d.part to the file's size, and reports whether some of it existed before.
 func (d *download) complete(ctx context.Context, url string) (resumed bool, err error) {
 	offset := d.kept()
 	if offset == d.file.Size {
@@ -109,7 +109,7 @@ func (d *download) complete(ctx context.Context, url string) (resumed bool, err 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stall := cmp.Or(d.Stall, defaultStall)
-	watchdog := time.AfterFunc(stall, func() { cancel(fmt.Errorf("nothing came for %v", stall)) })
+	watchdog := time.AfterFunc(stall, func() { cancel(fmt.Errorf("no data for %v", stall)) })
 	defer watchdog.Stop()
 
 	resp, offset, err := d.open(ctx, url, offset)
@@ -121,7 +121,7 @@ func (d *download) complete(ctx context.Context, url string) (resumed bool, err 
 	return offset > 0, orCause(ctx, err)
 }
 
-// orCause returns why ctx was cancelled in place of an error that came after that.
+// orCause returns, instead of err, the cause of ctx's cancellation, if that happened.
 func orCause(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -129,20 +129,20 @@ func orCause(ctx context.Context, err error) error {
 	return err
 }
 
-// open asks for the file from offset on, and returns a response whose body has it from the returned offset on.
+// open requests the file from offset on. It returns a response whose body starts at from.
 func (d *download) open(ctx context.Context, rawURL string, offset int64) (resp *http.Response, from int64, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
 	if err != nil {
 		return nil, 0, mirrorError{err}
 	}
-	req.Header.Set("Accept-Encoding", "identity") // sizes, offsets and checksum are those of the file itself
+	req.Header.Set("Accept-Encoding", "identity") // sizes and checksum are of the file itself
 	if offset > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
 	}
 	resp, err = d.client().Do(req)
 	if err != nil {
 		if urlErr, ok := errors.AsType[*url.Error](err); ok {
-			err = urlErr.Err // the URL is named once, by run
+			err = urlErr.Err // run names the URL
 		}
 		return nil, 0, err
 	}
@@ -153,28 +153,30 @@ func (d *download) open(ctx context.Context, rawURL string, offset int64) (resp 
 		return nil, 0, err
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable:
 		resp.Body.Close()
-		return d.open(ctx, rawURL, 0) // without Range; what is kept stays until something better comes
+		return d.open(ctx, rawURL, 0) // without Range; keeps d.part until data arrive
 	case resp.StatusCode == http.StatusOK:
-		return resp, 0, nil // the whole file, also where a part was asked for
+		return resp, 0, nil // the whole file, even if a part was requested
 	}
 	return resp, offset, nil
 }
 
-// checkResponse accepts the whole file, its part from offset on, and the answer that there is no such part.
+// checkResponse accepts the whole file, its part from offset on, and the answer that there is no
+// such part. It returns an error for anything else.
 func (d *download) checkResponse(resp *http.Response, offset int64) error {
-	size := int64(-1) // of the mirror's copy, as far as it says
+	size := int64(-1) // of the mirror's copy, -1 if unknown
 	switch code := resp.StatusCode; {
 	case code == http.StatusOK:
 		size = resp.ContentLength
 	case code == http.StatusPartialContent && offset > 0:
 		var start int64
-		start, size = parseContentRange(resp.Header.Get("Content-Range"))
-		if start != offset {
-			return mirrorError{fmt.Errorf("asked for bytes from %d on, it answers with %q", offset, resp.Header.Get("Content-Range"))}
+		header := resp.Header.Get("Content-Range")
+		if start, size = parseContentRange(header); start != offset {
+			return mirrorError{fmt.Errorf("requested bytes from %d on, got %q", offset, header)}
 		}
 	case code == http.StatusRequestedRangeNotSatisfiable && offset > 0:
 		_, size = parseContentRange(resp.Header.Get("Content-Range"))
-	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code == http.StatusTooEarly:
+	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout,
+		code == http.StatusTooEarly:
 		return fmt.Errorf("status %s", resp.Status)
 	default:
 		return mirrorError{fmt.Errorf("status %s", resp.Status)}
@@ -185,7 +187,7 @@ func (d *download) checkResponse(resp *http.Response, offset int64) error {
 	return nil
 }
 
-// parseContentRange returns the first byte and the size of the whole from "bytes 5-9/10", -1 for what is not said.
+// parseContentRange returns the first byte and the total size from "bytes 5-9/10", -1 if absent.
 func parseContentRange(header string) (start, size int64) {
 	spec, ok := strings.CutPrefix(header, "bytes ")
 	if !ok {
@@ -203,7 +205,7 @@ func parseContentRange(header string) (start, size int64) {
 	return number(first), number(whole)
 }
 
-// save writes body, which has the file from offset on, to d.part, and calls alive whenever bytes have come.
+// save writes body, the file from offset on, to d.part. It calls alive whenever data arrive.
 func (d *download) save(body io.Reader, offset int64, alive func()) error {
 	flags := os.O_WRONLY | os.O_CREATE | os.O_APPEND
 	if offset == 0 {
@@ -215,7 +217,7 @@ func (d *download) save(body io.Reader, offset int64, alive func()) error {
 	}
 	defer f.Close()
 	done := offset
-	// What a body has beyond the file's size is not read: the checksum decides on what is.
+	// Read at most the file's size; the checksum decides whether these bytes are right.
 	_, err = io.CopyN(writerFunc(func(p []byte) (int, error) {
 		n, err := f.Write(p)
 		if err != nil {
@@ -242,7 +244,7 @@ type writerFunc func(p []byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// verify checks d.part and deletes it where it is not the file.
+// verify checks d.part and deletes it if its checksum is wrong.
 func (d *download) verify() error {
 	sum, err := fileSHA256(d.part)
 	if err != nil {
@@ -273,7 +275,7 @@ func fileSHA256(path string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// kept returns how many bytes an earlier attempt has left.
+// kept returns the number of bytes left by earlier attempts.
 func (d *download) kept() int64 {
 	info, err := os.Stat(d.part)
 	if err != nil {
@@ -289,14 +291,14 @@ func (d *download) exhausted(failures []error) error {
 	for _, e := range failures[1:] {
 		err = fmt.Errorf("%w; %w", err, e)
 	}
-	return fmt.Errorf("no mirror could serve it%s: %w", d.hint(), err)
+	return fmt.Errorf("all mirrors failed%s: %w", d.hint(), err)
 }
 
-// hint says what is kept for a later call.
+// hint describes what is kept for a later call.
 func (d *download) hint() string {
 	kept := d.kept()
 	if kept == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (%d of %d bytes are kept in %s, where another call goes on)", kept, d.file.Size, d.part)
+	return fmt.Sprintf(" (%d of %d bytes are kept in %s; call again to resume)", kept, d.file.Size, d.part)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/gomfm/gomfm/data"
 )
 
-// The digits that are part of the package, ready for training: centred by the training set's mean image.
+// The embedded digits, centred by the mean image of the training set.
 func ExampleMNIST() {
 	train, test, err := data.MNIST()
 	if err != nil {
@@ -38,7 +38,9 @@ func ExampleMNIST() {
 }
 
 func ExampleImages_Shuffle() {
-	m := &data.Images{N: 4, Height: 1, Width: 1, Channels: 1, Pixels: []byte{0, 85, 170, 255}, Labels: []byte{0, 1, 2, 3}}
+	m := &data.Images{
+		N: 4, Height: 1, Width: 1, Channels: 1, Pixels: []byte{0, 85, 170, 255}, Labels: []int32{0, 1, 2, 3},
+	}
 	held, rest, err := m.Shuffle(rand.New(rand.NewPCG(1, 2))).Split(1)
 	if err != nil {
 		log.Fatal(err)
@@ -75,7 +77,7 @@ func ExampleSummary() {
 	// {"count":2,"shape":[1,1,1],"class_counts":null,"mean":0,"variance":1}
 }
 
-// All of MNIST; with what is there already, this asks for nothing.
+// The full MNIST. Files that already exist cause no requests.
 func ExampleFetcher() {
 	cache, err := data.DefaultDir()
 	if err != nil {
@@ -97,7 +99,7 @@ func ExampleFetcher() {
 	fmt.Println(train.N, test.N)
 }
 
-// Any file whose size and checksum are known can be fetched, here from a server that has lost it and one that has not.
+// A file with known size and checksum, from one server that lacks it and one that has it.
 func ExampleFetcher_Fetch() {
 	lost := httptest.NewServer(http.NotFoundHandler())
 	defer lost.Close()

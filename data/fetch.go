@@ -14,42 +14,43 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// ErrChecksum is what a [Fetcher]'s error wraps where bytes arrived in full and were not those that were asked for.
+// ErrChecksum is the error, wrapped, of a [Fetcher] if a complete download has the wrong checksum.
 var ErrChecksum = errors.New("wrong SHA-256")
 
-// File is a file to fetch: where from, and how to know that it is whole.
+// File is a file to download, with its mirrors, size and checksum.
 type File struct {
-	Name   string   // a base name: what it is called in the folder it is fetched to
+	Name   string   // base name in the target folder
 	SHA256 string   // in hex
 	Size   int64    // in bytes, positive
 	URLs   []string // mirrors, in the order in which to try them
 }
 
-// Event is a step of a download, for whoever shows its progress.
+// Event is a step of a download, for displaying progress.
 type Event struct {
-	File        string        // the name of the file
-	Done, Total int64         // bytes of it that are on disk, and its size
-	Err         error         // why an attempt failed; nil while bytes arrive
-	Wait        time.Duration // a wait begins, of so long, before the mirrors are tried again
+	File        string        // name of the file
+	Done, Total int64         // bytes on disk, and size of the file
+	Err         error         // why an attempt failed; nil while data arrive
+	Wait        time.Duration // length of the wait, now starting, before the next attempts
 }
 
 // Fetcher downloads files over HTTP. The zero value is ready to use.
 //
-// A file arrives as NAME.part, is synced, checked, and only then renamed to NAME: a file under its own name is whole,
-// and a good one is never replaced. What is interrupted, by a failure, a cancelled context or a kill, stays in
-// NAME.part, where a later call goes on. Callers that fetch the same file at once, from several processes too, wait for
-// each other by a lock on the empty file .NAME.lock, which stays.
+// A file arrives as NAME.part, is synced, verified, and only then renamed to NAME. So a file under
+// its own name is complete, and a valid file is never replaced. After a failure, a cancelled
+// context or a kill, NAME.part remains, and a later call resumes from it. Concurrent calls for the
+// same file, also from several processes, wait for each other by a lock on the empty file
+// .NAME.lock, which remains.
 type Fetcher struct {
-	Client *http.Client // nil: one without an overall time limit; Stall is what ends a dead connection
+	Client *http.Client // nil means one without a total time limit; Stall ends dead connections
 
-	Attempts int           // how often in a row the mirrors are tried without getting any further; 0: 5
-	Backoff  time.Duration // the first wait before they are tried again, doubled each time up to a minute; 0: one second
-	Stall    time.Duration // an attempt ends when no byte has come for so long; 0: 30 seconds
+	Attempts int           // rounds over the mirrors without progress before giving up; 0: 5
+	Backoff  time.Duration // first wait between rounds, doubled up to a minute; 0: one second
+	Stall    time.Duration // an attempt ends after this time without data; 0: 30 seconds
 
-	// Sleep waits for d, or until ctx is done, whose error it then returns. Nil: a timer.
+	// Sleep waits for d. If ctx ends first, it returns ctx's error. Nil means a timer.
 	Sleep func(ctx context.Context, d time.Duration) error
-	// Report is told of progress: when bytes have been written, when an attempt has failed, when a wait begins. It is
-	// called by the goroutine that fetches. Nil: nobody is told.
+	// Report is called after data were written, after an attempt failed, and before a wait, by the
+	// goroutine of Fetch. Nil means no callback.
 	Report func(Event)
 }
 
@@ -61,13 +62,13 @@ const (
 	lockPoll        = 100 * time.Millisecond
 )
 
-// Fetch makes sure that dir has the given files, one after the other; it makes dir where it is missing. A file that is
-// there and has the right checksum costs no request.
+// Fetch downloads the given files to dir, one after the other, and creates dir if necessary. It
+// resumes partial downloads. A file that exists and has the right checksum causes no request.
 //
-// It resumes what an earlier call has left. A mirror that fails in passing is tried again after the others, one that
-// cannot serve the file (status 404, another size, wrong bytes) is not. An error names the file, what each mirror's last
-// failure was, and how much of it is kept. It wraps ctx's error where that ended it, [ErrChecksum] where a mirror's bytes
-// were wrong: those are deleted.
+// After a temporary failure of a mirror, Fetch tries it again after the others. After a permanent
+// one (status 404, another size, wrong bytes), it does not. An error names the file, the last
+// failure of each mirror, and the number of bytes kept. It wraps ctx's error if that ended the
+// download, and [ErrChecksum] if a mirror's bytes were wrong and therefore deleted.
 func (f *Fetcher) Fetch(ctx context.Context, dir string, files ...File) error {
 	seen := map[string]bool{}
 	for _, file := range files {
@@ -75,7 +76,7 @@ func (f *Fetcher) Fetch(ctx context.Context, dir string, files ...File) error {
 			return err
 		}
 		if seen[file.Name] {
-			return fmt.Errorf("data: fetch: two files are named %q", file.Name)
+			return fmt.Errorf("data: fetch: two files have the name %q", file.Name)
 		}
 		seen[file.Name] = true
 	}
@@ -90,21 +91,22 @@ func (f *Fetcher) Fetch(ctx context.Context, dir string, files ...File) error {
 	return nil
 }
 
-// check returns an error that says what of the file's description cannot be.
+// check returns an error if a field is invalid.
 func (file File) check() error {
 	sum, err := hex.DecodeString(file.SHA256)
 	switch {
 	case file.Name == "" || file.Name != filepath.Base(file.Name) || !filepath.IsLocal(file.Name) || file.Name == ".":
 		return fmt.Errorf("data: fetch: %q is not a plain file name", file.Name)
 	case err != nil || len(sum) != 32:
-		return fmt.Errorf("data: fetch %s: %q is not a SHA-256, 64 hex digits", file.Name, file.SHA256)
+		return fmt.Errorf("data: fetch %s: %q is not a SHA-256 of 64 hex digits", file.Name, file.SHA256)
 	case file.Size <= 0:
-		return fmt.Errorf("data: fetch %s: size %d, want the file's size in bytes", file.Name, file.Size)
+		return fmt.Errorf("data: fetch %s: size %d, must be positive", file.Name, file.Size)
 	case len(file.URLs) == 0:
-		return fmt.Errorf("data: fetch %s: no URL to fetch it from", file.Name)
+		return fmt.Errorf("data: fetch %s: no URL", file.Name)
 	}
 	for _, u := range file.URLs {
-		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {
+		p, err := url.Parse(u)
+		if err != nil || p.Host == "" || p.Scheme != "http" && p.Scheme != "https" {
 			return fmt.Errorf("data: fetch %s: %q is not a URL of http or https", file.Name, u)
 		}
 	}
@@ -113,16 +115,16 @@ func (file File) check() error {
 
 func (f *Fetcher) fetch(ctx context.Context, dir string, file File) error {
 	target := filepath.Join(dir, file.Name)
-	// Before the lock, so that a folder that is complete and read-only will do.
+	// Check before locking, so that a complete read-only folder suffices.
 	if good, err := file.isGood(target); good || err != nil {
 		return err
 	}
 	lock := flock.New(filepath.Join(dir, "."+file.Name+".lock"), flock.SetPermissions(0o666))
 	if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
-		return fmt.Errorf("lock it against other callers: %w", err)
+		return fmt.Errorf("locking it: %w", err)
 	}
 	defer lock.Close()
-	// Another caller may have fetched it while this one waited.
+	// Another caller may have fetched the file during the wait.
 	if good, err := file.isGood(target); good || err != nil {
 		return err
 	}
@@ -131,12 +133,13 @@ func (f *Fetcher) fetch(ctx context.Context, dir string, file File) error {
 		return err
 	}
 	if err := os.Rename(d.part, target); err != nil {
-		return fmt.Errorf("%w (the whole file is in %s)", err, d.part)
+		return fmt.Errorf("%w (the complete file is %s)", err, d.part)
 	}
 	return nil
 }
 
-// isGood reports whether path is the file: false without an error where there is none, or another.
+// isGood reports whether path is the file. It returns false without an error if path is absent or
+// has another size or checksum.
 func (file File) isGood(path string) (bool, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -145,7 +148,7 @@ func (file File) isGood(path string) (bool, error) {
 	case err != nil:
 		return false, err
 	case !info.Mode().IsRegular():
-		return false, fmt.Errorf("%s is in the way: it is no regular file", path)
+		return false, fmt.Errorf("%s is not a regular file: remove it", path)
 	case info.Size() != file.Size:
 		return false, nil
 	}

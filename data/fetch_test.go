@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// content is what the tests fetch: enough for several writes of the copy loop.
+// content is the file that the tests fetch, large enough for several writes.
 var content = bytes.Repeat([]byte("meta flow maps "), 10000)
 
 func sumOf(b []byte) string {
@@ -31,7 +31,8 @@ func fileAt(urls ...string) File {
 	return File{Name: "weights.bin", SHA256: sumOf(content), Size: int64(len(content)), URLs: urls}
 }
 
-// serve answers each request by the next handler, and by the last one from then on; it logs the Range that was asked for.
+// serve answers each request by the next handler, and all further ones by the last. ranges returns
+// the requested ranges.
 func serve(t *testing.T, handlers ...http.HandlerFunc) (url string, ranges func() []string) {
 	t.Helper()
 	var mu sync.Mutex
@@ -51,22 +52,22 @@ func serve(t *testing.T, handlers ...http.HandlerFunc) (url string, ranges func(
 	}
 }
 
-// good serves b as a file server does, ranges included.
+// good serves b as a file server does, including ranges.
 func good(b []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		http.ServeContent(w, r, "weights.bin", time.Time{}, bytes.NewReader(b))
 	}
 }
 
-// status answers with a status alone.
+// status answers with a status only.
 func status(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", code) }
 }
 
-// noRange serves content in full whatever is asked for.
+// noRange serves the full content, whatever the requested range.
 func noRange(w http.ResponseWriter, _ *http.Request) { w.Write(content) }
 
-// chunked serves b without saying how long it is.
+// chunked serves b without announcing its length.
 func chunked(b []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.(http.Flusher).Flush()
@@ -74,7 +75,7 @@ func chunked(b []byte) http.HandlerFunc {
 	}
 }
 
-// cut serves a file that breaks off n bytes after what was asked for.
+// cut serves content but ends after n bytes.
 func cut(n int) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		good(content)(&cutWriter{w, n}, r)
@@ -97,7 +98,7 @@ func (w *cutWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// stall serves n bytes and then nothing more until the client goes away.
+// stall serves n bytes and then nothing until the client disconnects.
 func stall(n int) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		good(content)(&cutWriter{w, n}, r)
@@ -105,7 +106,7 @@ func stall(n int) http.HandlerFunc {
 	}
 }
 
-// clock is a Sleep that takes no time and remembers the waits.
+// clock provides a Sleep that takes no time and records the waits.
 type clock struct{ waits []time.Duration }
 
 func (c *clock) sleep(ctx context.Context, d time.Duration) error {
@@ -115,15 +116,15 @@ func (c *clock) sleep(ctx context.Context, d time.Duration) error {
 
 func part(dir string) string { return filepath.Join(dir, "weights.bin.part") }
 
-// wantFile fails the test unless dir has the content under its name and no part of it.
+// wantFile fails the test unless dir has the complete file and no partial one.
 func wantFile(t *testing.T, dir string) {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(dir, "weights.bin"))
 	if err != nil || !bytes.Equal(b, content) {
-		t.Errorf("file of %d bytes, %v, want the %d that were served", len(b), err, len(content))
+		t.Errorf("file of %d bytes, %v, want the content of %d bytes", len(b), err, len(content))
 	}
 	if _, err := os.Stat(part(dir)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the .part is still there: %v", err)
+		t.Errorf("the .part remains: %v", err)
 	}
 }
 
@@ -134,37 +135,46 @@ func write(t *testing.T, path string, b []byte) {
 	}
 }
 
-// Each case is one mirror that misbehaves in its way and one that ends well.
+// Each case is a mirror with one kind of failure that finally succeeds.
 func TestFetch(t *testing.T) {
 	rest := func(n int) string { return fmt.Sprintf("bytes=%d-", n) }
 	half := len(content) / 2
 	wrong := bytes.Repeat([]byte("x"), len(content))
 	for _, tc := range []struct {
 		name     string
-		kept     []byte // in the .part before
+		kept     []byte // content of the .part before
 		handlers []http.HandlerFunc
-		ranges   []string // asked for, in turn
+		ranges   []string // requested, in order
 		waits    int
 	}{
 		{name: "at once", handlers: []http.HandlerFunc{good(content)}, ranges: []string{""}},
 		{name: "of unknown length", handlers: []http.HandlerFunc{chunked(content)}, ranges: []string{""}},
-		{name: "with more after it", handlers: []http.HandlerFunc{chunked(append(slices.Clone(content), wrong...))}, ranges: []string{""}},
-		{name: "resumed", kept: content[:half], handlers: []http.HandlerFunc{good(content)}, ranges: []string{rest(half)}},
+		{name: "with more after it", handlers: []http.HandlerFunc{chunked(append(slices.Clone(content), wrong...))},
+			ranges: []string{""}},
+		{name: "resumed", kept: content[:half], handlers: []http.HandlerFunc{good(content)},
+			ranges: []string{rest(half)}},
 		{name: "kept in full", kept: content},
-		{name: "kept is too long", kept: append(slices.Clone(content), 0), handlers: []http.HandlerFunc{good(content)}, ranges: []string{""}},
-		{name: "kept is wrong", kept: wrong[:half], handlers: []http.HandlerFunc{good(content)}, ranges: []string{rest(half), ""}},
-		{name: "kept in full and wrong", kept: wrong, handlers: []http.HandlerFunc{good(content)}, ranges: []string{""}},
-		{name: "range ignored", kept: content[:half], handlers: []http.HandlerFunc{noRange}, ranges: []string{rest(half)}},
+		{name: "kept is too long", kept: append(slices.Clone(content), 0), handlers: []http.HandlerFunc{good(content)},
+			ranges: []string{""}},
+		{name: "kept is wrong", kept: wrong[:half], handlers: []http.HandlerFunc{good(content)},
+			ranges: []string{rest(half), ""}},
+		{name: "kept in full and wrong", kept: wrong, handlers: []http.HandlerFunc{good(content)},
+			ranges: []string{""}},
+		{name: "range ignored", kept: content[:half], handlers: []http.HandlerFunc{noRange},
+			ranges: []string{rest(half)}},
 		{name: "range refused", kept: content[:half], handlers: []http.HandlerFunc{status(416), good(content)},
 			ranges: []string{rest(half), ""}},
 		{name: "overloaded", handlers: []http.HandlerFunc{status(503), status(429), status(500), good(content)},
 			ranges: []string{"", "", "", ""}, waits: 3},
 		{name: "overloaded, resumed", kept: content[:half], handlers: []http.HandlerFunc{status(503), good(content)},
 			ranges: []string{rest(half), rest(half)}, waits: 1},
-		{name: "cut off, many times", handlers: []http.HandlerFunc{cut(10000), cut(10000), cut(10000), cut(10000), cut(10000), cut(10000), good(content)},
-			ranges: []string{"", rest(10000), rest(20000), rest(30000), rest(40000), rest(50000), rest(60000)}, waits: 6},
-		{name: "stalls", handlers: []http.HandlerFunc{stall(10000), good(content)}, ranges: []string{"", rest(10000)}, waits: 1},
-		{name: "stalls before the first byte", handlers: []http.HandlerFunc{stall(0), good(content)}, ranges: []string{"", ""}, waits: 1},
+		{name: "cut off, many times", handlers: append(slices.Repeat([]http.HandlerFunc{cut(10000)}, 6), good(content)),
+			ranges: []string{"", rest(10000), rest(20000), rest(30000), rest(40000), rest(50000), rest(60000)},
+			waits:  6},
+		{name: "stalls", handlers: []http.HandlerFunc{stall(10000), good(content)},
+			ranges: []string{"", rest(10000)}, waits: 1},
+		{name: "stalls before the first byte", handlers: []http.HandlerFunc{stall(0), good(content)},
+			ranges: []string{"", ""}, waits: 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "new", "folder")
@@ -173,7 +183,7 @@ func TestFetch(t *testing.T) {
 					t.Fatal(err)
 				}
 				write(t, part(dir), tc.kept)
-				write(t, filepath.Join(dir, "weights.bin"), wrong) // an altered file, of the right size
+				write(t, filepath.Join(dir, "weights.bin"), wrong) // altered, of the right size
 			}
 			url, ranges := serve(t, tc.handlers...)
 			c := new(clock)
@@ -183,12 +193,12 @@ func TestFetch(t *testing.T) {
 			}
 			wantFile(t, dir)
 			if got := ranges(); !slices.Equal(got, tc.ranges) {
-				t.Errorf("asked for %q, want %q", got, tc.ranges)
+				t.Errorf("requested %q, want %q", got, tc.ranges)
 			}
 			if len(c.waits) != tc.waits {
 				t.Errorf("waits %v, want %d", c.waits, tc.waits)
 			}
-			// What is there is checked and not fetched again.
+			// An existing file is checked and not fetched again.
 			if err := f.Fetch(t.Context(), dir, fileAt(url)); err != nil || len(ranges()) != len(tc.ranges) {
 				t.Errorf("fetched again: %v, %q", err, ranges())
 			}
@@ -196,7 +206,7 @@ func TestFetch(t *testing.T) {
 	}
 }
 
-// Each case is a mirror that cannot serve the file, and which trying again would not mend.
+// Each case is a mirror that permanently fails to serve the file.
 func TestFetchNextMirror(t *testing.T) {
 	half := len(content) / 2
 	for _, tc := range []struct {
@@ -214,7 +224,7 @@ func TestFetchNextMirror(t *testing.T) {
 			r.Header.Set("Range", "bytes=1-")
 			good(content)(w, r)
 		}},
-		{"a range nobody asked for", nil, status(206)},
+		{"a range that was not requested", nil, status(206)},
 		{"no content", nil, status(204)},
 		{"wrong bytes", nil, good(bytes.Repeat([]byte("x"), len(content)))},
 	} {
@@ -232,14 +242,14 @@ func TestFetchNextMirror(t *testing.T) {
 			}
 			wantFile(t, dir)
 			if n := len(badRanges()); n != 1 {
-				t.Errorf("the bad mirror was asked %d times, want once", n)
+				t.Errorf("%d requests to the bad mirror, want 1", n)
 			}
 			want := ""
-			if tc.kept != nil { // and nothing of what was kept is lost by the bad mirror
+			if tc.kept != nil { // the bad mirror must not discard what was kept
 				want = fmt.Sprintf("bytes=%d-", half)
 			}
 			if got := fineRanges(); !slices.Equal(got, []string{want, want}) {
-				t.Errorf("the good mirror was asked for %q, want twice %q", got, want)
+				t.Errorf("requested %q from the good mirror, want twice %q", got, want)
 			}
 		})
 	}
@@ -260,7 +270,7 @@ func TestFetchFails(t *testing.T) {
 		{"not found", []http.HandlerFunc{status(404)}, 1, "404 Not Found", nil, 0},
 		{"wrong bytes", []http.HandlerFunc{good(wrong)}, 1, "weights.bin.part is deleted", ErrChecksum, 0},
 		{"always overloaded", []http.HandlerFunc{status(503)}, 3, "503 Service Unavailable", nil, 0},
-		{"cut off where it was before", []http.HandlerFunc{cut(5000), cut(0)}, 4, "5000 of 150000 bytes are kept", nil, 5000},
+		{"cut off twice", []http.HandlerFunc{cut(5000), cut(0)}, 4, "5000 of 150000 bytes are kept", nil, 5000},
 		{"a short page instead", []http.HandlerFunc{chunked([]byte("log in"))}, 4, "ended after 6 of 150000", nil, 6},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -277,7 +287,7 @@ func TestFetchFails(t *testing.T) {
 			err := f.Fetch(t.Context(), dir, fileAt(url, dead.URL))
 			for _, want := range []string{"weights.bin", url, tc.want, dead.URL, "refused"} {
 				if err == nil || !strings.Contains(err.Error(), want) {
-					t.Errorf("error %v, want %q in it", err, want)
+					t.Errorf("error %v, want one with %q", err, want)
 				}
 			}
 			if err != nil && strings.Contains(err.Error(), "\n") {
@@ -290,20 +300,21 @@ func TestFetchFails(t *testing.T) {
 				t.Errorf("%d requests, want %d", got, tc.requests)
 			}
 			if failed < tc.requests {
-				t.Errorf("%d failures were reported, want %d and those of the dead mirror", failed, tc.requests)
+				t.Errorf("%d failures reported, want %d and those of the dead mirror", failed, tc.requests)
 			}
 			if b, err := os.ReadFile(filepath.Join(dir, "weights.bin")); err != nil || !bytes.Equal(b, old) {
-				t.Errorf("what was there is now %q, %v", b, err)
+				t.Errorf("the older file is now %q, %v", b, err)
 			}
-			if info, err := os.Stat(part(dir)); (err == nil) != (tc.kept > 0) || err == nil && info.Size() != int64(tc.kept) {
+			info, err := os.Stat(part(dir))
+			if (err == nil) != (tc.kept > 0) || err == nil && info.Size() != int64(tc.kept) {
 				t.Errorf("the .part: %v, %v, want %d bytes", info, err, tc.kept)
 			}
 		})
 	}
 }
 
-// Slow is not dead: what ends an attempt is the time without a byte, not the time in all. Over HTTP/2 too, whose client
-// tells less of why a request ended.
+// An attempt ends after a time without data, not after a total time. This holds for HTTP/2 too,
+// whose client reports less about why a request ended.
 func TestFetchStall(t *testing.T) {
 	slow := func(w http.ResponseWriter, _ *http.Request) {
 		for piece := range slices.Chunk(content, len(content)/10) {
@@ -318,7 +329,7 @@ func TestFetchStall(t *testing.T) {
 			var requests atomic.Int32
 			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.Proto != protocol {
-					t.Errorf("a request by %s", r.Proto)
+					t.Errorf("request by %s, want %s", r.Proto, protocol)
 				}
 				if requests.Add(1) == 1 {
 					stall(100)(w, r)
@@ -329,18 +340,22 @@ func TestFetchStall(t *testing.T) {
 			server.StartTLS()
 			defer server.Close()
 			var failures []error
-			f := &Fetcher{Client: server.Client(), Stall: 400 * time.Millisecond, Sleep: new(clock).sleep, Report: func(e Event) {
+			report := func(e Event) {
 				if e.Err != nil {
 					failures = append(failures, e.Err)
 				}
-			}}
+			}
+			f := &Fetcher{
+				Client: server.Client(), Stall: 400 * time.Millisecond, Sleep: new(clock).sleep, Report: report,
+			}
 			dir := t.TempDir()
 			if err := f.Fetch(t.Context(), dir, fileAt(server.URL)); err != nil {
 				t.Fatal(err)
 			}
 			wantFile(t, dir)
-			if len(failures) != 1 || !strings.HasSuffix(failures[0].Error(), "nothing came for 400ms") || requests.Load() != 2 {
-				t.Errorf("%d requests, failures %v, want one that says that nothing came", requests.Load(), failures)
+			if len(failures) != 1 || requests.Load() != 2 ||
+				!strings.HasSuffix(failures[0].Error(), "no data for 400ms") {
+				t.Errorf("%d requests, failures %v, want 2 and one failure with \"no data\"", requests.Load(), failures)
 			}
 		})
 	}
@@ -353,7 +368,8 @@ func TestFetchBackoff(t *testing.T) {
 	if err := f.Fetch(t.Context(), t.TempDir(), fileAt(url)); err != nil {
 		t.Fatal(err)
 	}
-	want := []time.Duration{20, 40, 60, 20, 40, 60} // seconds: doubled, at most a minute, from the start after progress
+	// In seconds: doubled, at most a minute, reset by progress.
+	want := []time.Duration{20, 40, 60, 20, 40, 60}
 	for i := range want {
 		want[i] *= time.Second
 	}
@@ -395,14 +411,14 @@ func TestFetchProgress(t *testing.T) {
 	}
 }
 
-// A cancelled call keeps what it has, and the next one asks for the rest.
+// A cancelled call keeps its data, and the next one requests the rest.
 func TestFetchCancel(t *testing.T) {
 	dir := t.TempDir()
 	url, ranges := serve(t, stall(50000), good(content))
 	ctx, cancel := context.WithCancel(t.Context())
 	f := &Fetcher{Report: func(e Event) {
 		if e.Err != nil || e.Wait > 0 {
-			t.Errorf("event %+v: the call has not ended with its context", e)
+			t.Errorf("event %+v after the context was cancelled", e)
 		}
 		if e.Done == 50000 {
 			cancel()
@@ -410,7 +426,7 @@ func TestFetchCancel(t *testing.T) {
 	}}
 	err := f.Fetch(ctx, dir, fileAt(url, url))
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "50000 of 150000 bytes are kept") {
-		t.Errorf("error %v, want it to be cancelled and say what is kept", err)
+		t.Errorf("error %v, want context.Canceled and the number of bytes kept", err)
 	}
 	if b, err := os.ReadFile(part(dir)); err != nil || !bytes.Equal(b, content[:50000]) {
 		t.Fatalf("kept %d bytes, %v", len(b), err)
@@ -420,11 +436,11 @@ func TestFetchCancel(t *testing.T) {
 	}
 	wantFile(t, dir)
 	if got := ranges(); !slices.Equal(got, []string{"", "bytes=50000-"}) {
-		t.Errorf("asked for %q", got)
+		t.Errorf("requested %q, want the rest", got)
 	}
 }
 
-// The wait between attempts ends with the context; this one is an hour on the real clock.
+// The wait between attempts ends with the context. Here it is an hour on the real clock.
 func TestFetchCancelWait(t *testing.T) {
 	url, _ := serve(t, status(503))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -434,11 +450,11 @@ func TestFetchCancelWait(t *testing.T) {
 		}
 	}}
 	if err := f.Fetch(ctx, t.TempDir(), fileAt(url)); !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v, want it to be cancelled", err)
+		t.Errorf("error %v, want context.Canceled", err)
 	}
 }
 
-// Callers at once make one download between them, and all have the file.
+// Concurrent callers share one download, and all get the file.
 func TestFetchConcurrently(t *testing.T) {
 	dir := t.TempDir()
 	var requests, writers atomic.Int32
@@ -465,7 +481,7 @@ func TestFetchConcurrently(t *testing.T) {
 	}
 }
 
-// A caller that waits for another stops with its own context.
+// A caller that waits for another one stops with its own context.
 func TestFetchCancelWhileLocked(t *testing.T) {
 	dir := t.TempDir()
 	arrived := make(chan struct{})
@@ -480,15 +496,15 @@ func TestFetchCancelWhileLocked(t *testing.T) {
 	late, cancelLate := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancelLate()
 	if err := new(Fetcher).Fetch(late, dir, fileAt(url)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("the second caller: %v", err)
+		t.Errorf("second caller: error %v, want context.DeadlineExceeded", err)
 	}
 	cancel()
 	if err := <-first; !errors.Is(err, context.Canceled) {
-		t.Errorf("the first caller: %v", err)
+		t.Errorf("first caller: error %v, want context.Canceled", err)
 	}
 }
 
-// Trouble of this machine is not put to every mirror in turn.
+// After an error of this machine the other mirrors are not tried.
 func TestFetchLocalError(t *testing.T) {
 	url, ranges := serve(t, good(content))
 	for name, path := range map[string]func(dir string) string{
@@ -511,18 +527,18 @@ func TestFetchLocalError(t *testing.T) {
 func TestFetchChecksFiles(t *testing.T) {
 	ok := fileAt("http://localhost/x")
 	for want, change := range map[string]func(*File){
-		`"" is not a plain`:            func(f *File) { f.Name = "" },
-		`"." is not a plain`:           func(f *File) { f.Name = "." },
-		`".." is not a plain`:          func(f *File) { f.Name = ".." },
-		`"../x" is not a plain`:        func(f *File) { f.Name = "../x" },
-		`"/etc/x" is not a plain`:      func(f *File) { f.Name = "/etc/x" },
-		`"beef" is not a SHA-256`:      func(f *File) { f.SHA256 = "beef" },
-		"is not a SHA-256":             func(f *File) { f.SHA256 = strings.Repeat("x", 64) },
-		"size 0":                       func(f *File) { f.Size = 0 },
-		"no URL":                       func(f *File) { f.URLs = nil },
-		`"ftp://x/y" is not a URL`:     func(f *File) { f.URLs = []string{"http://x/y", "ftp://x/y"} },
-		`"http://a b/" is not a URL`:   func(f *File) { f.URLs = []string{"http://a b/"} },
-		`two files are named "weights`: func(*File) {},
+		`"" is not a plain`:                func(f *File) { f.Name = "" },
+		`"." is not a plain`:               func(f *File) { f.Name = "." },
+		`".." is not a plain`:              func(f *File) { f.Name = ".." },
+		`"../x" is not a plain`:            func(f *File) { f.Name = "../x" },
+		`"/etc/x" is not a plain`:          func(f *File) { f.Name = "/etc/x" },
+		`"beef" is not a SHA-256`:          func(f *File) { f.SHA256 = "beef" },
+		"is not a SHA-256":                 func(f *File) { f.SHA256 = strings.Repeat("x", 64) },
+		"size 0":                           func(f *File) { f.Size = 0 },
+		"no URL":                           func(f *File) { f.URLs = nil },
+		`"ftp://x/y" is not a URL`:         func(f *File) { f.URLs = []string{"http://x/y", "ftp://x/y"} },
+		`"http://a b/" is not a URL`:       func(f *File) { f.URLs = []string{"http://a b/"} },
+		`two files have the name "weights`: func(*File) {},
 	} {
 		bad := ok
 		change(&bad)
@@ -531,12 +547,12 @@ func TestFetchChecksFiles(t *testing.T) {
 			t.Errorf("error %v, want %q", err, want)
 		}
 		if _, err := os.Stat(dir); err == nil {
-			t.Errorf("%q: the folder was made before the files were checked", want)
+			t.Errorf("%q: the folder was created before the files were checked", want)
 		}
 	}
 }
 
-// A read-only folder that has everything will do.
+// A complete read-only folder suffices.
 func TestFetchReadOnly(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "weights.bin"), content)
@@ -548,6 +564,6 @@ func TestFetchReadOnly(t *testing.T) {
 		t.Error(err)
 	}
 	if names, _ := os.ReadDir(dir); len(names) != 1 {
-		t.Errorf("the folder has %v", names)
+		t.Errorf("the folder has %v, want only the file", names)
 	}
 }

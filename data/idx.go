@@ -13,26 +13,26 @@ import (
 	"os"
 )
 
-// The IDX format (http://yann.lecun.com/exdb/mnist): two zero bytes, the element type, the number of dimensions, each
-// dimension as a big-endian uint32, then the elements in row-major order.
+// The IDX format (http://yann.lecun.com/exdb/mnist): two zero bytes, the element type, the number
+// of dimensions, each dimension as a big-endian uint32, the elements in row-major order.
 const (
 	idxUint8     = 0x08
 	idxLabelDims = 1 // [n]
 	idxImageDims = 3 // [n, height, width]
 )
 
-// Bounds on what a header may claim. They reject nonsense early; what a file is read into grows with what arrives.
+// These limits on a header reject nonsense early. The memory for elements grows as they arrive.
 const (
-	maxSide  = 1 << 14       // pixels, of either side of an image
-	maxBytes = math.MaxInt32 // of elements in one file: 2.7 million digits
+	maxSide  = 1 << 14       // pixels, for either side of an image
+	maxBytes = math.MaxInt32 // bytes of elements in one file: 2.7 million digits
 )
 
-// firstChunk is what is allocated before the first element has arrived, in bytes.
+// firstChunk is the number of bytes allocated before the first element arrives.
 const firstChunk = 1 << 20
 
 var gzipMagic = []byte{0x1f, 0x8b}
 
-// source is a stream to open, with the name that errors call it by.
+// source is a stream to open, with its name for errors.
 type source struct {
 	name string
 	open func() (io.ReadCloser, error)
@@ -42,7 +42,8 @@ func fileSource(path string) source {
 	return source{path, func() (io.ReadCloser, error) { return os.Open(path) }}
 }
 
-// fail names the source in err, once: the errors of os and fs name the file too, and not always by its whole path.
+// fail adds the source's name to err. It removes the name that errors of os and fs already contain,
+// which may not be the full path.
 func (s source) fail(err error) error {
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pathErr.Err
@@ -50,16 +51,17 @@ func (s source) fail(err error) error {
 	return fmt.Errorf("data: %s: %w", s.name, err)
 }
 
-// ReadImages reads the IDX file of images at path, plain or compressed by gzip, which its first bytes tell and not its
-// name. The images have one channel and no labels. A file that cannot be read, is no IDX file of bytes in three
-// dimensions, is cut short, or goes on after its last image gives an error that names it.
+// ReadImages reads the IDX file of images at path, plain or compressed by gzip, which it detects
+// from the first bytes. The images have one channel and no labels. It returns an error that names
+// the file if the file cannot be read, is not an IDX file of bytes in three dimensions, is
+// truncated, or has data after its last image.
 func ReadImages(path string) (*Images, error) { return readImages(fileSource(path)) }
 
 // ReadLabels reads the IDX file of labels at path, one byte each, with the checks of [ReadImages].
-func ReadLabels(path string) ([]byte, error) { return readLabels(fileSource(path)) }
+func ReadLabels(path string) ([]int32, error) { return readLabels(fileSource(path)) }
 
-// ReadPair reads a file of images and the file of their labels: as many labels as there are images.
-// See [ReadImages] for what else is checked; see [Images.ClassCounts] for the range of labels.
+// ReadPair reads a file of images and the file of their labels, with the checks of [ReadImages]. It
+// returns an error if their numbers differ. [Images.ClassCounts] checks the range of labels.
 func ReadPair(images, labels string) (*Images, error) {
 	return readPair(fileSource(images), fileSource(labels))
 }
@@ -74,7 +76,8 @@ func readPair(images, labels source) (*Images, error) {
 		return nil, err
 	}
 	if len(m.Labels) != m.N {
-		return nil, fmt.Errorf("data: %s has %d labels but %s has %d images", labels.name, len(m.Labels), images.name, m.N)
+		return nil, fmt.Errorf("data: %s has %d labels but %s has %d images",
+			labels.name, len(m.Labels), images.name, m.N)
 	}
 	return m, nil
 }
@@ -87,12 +90,19 @@ func readImages(s source) (*Images, error) {
 	return &Images{N: dims[0], Height: dims[1], Width: dims[2], Channels: 1, Pixels: pixels}, nil
 }
 
-func readLabels(s source) ([]byte, error) {
-	_, labels, err := readIDX(s, idxLabelDims)
-	return labels, err
+func readLabels(s source) ([]int32, error) {
+	_, elements, err := readIDX(s, idxLabelDims)
+	if err != nil {
+		return nil, err
+	}
+	labels := make([]int32, len(elements))
+	for i, c := range elements {
+		labels[i] = int32(c)
+	}
+	return labels, nil
 }
 
-// readIDX returns the dimensions and the elements of an IDX file of bytes with the given number of dimensions.
+// readIDX returns the dimensions and elements of an IDX file of bytes in the given dimensions.
 func readIDX(s source, dimensions int) (dims []int, elements []byte, err error) {
 	f, err := s.open()
 	if err != nil {
@@ -119,23 +129,23 @@ func decodeIDX(r io.Reader, dimensions int) (dims []int, elements []byte, err er
 	if err != nil {
 		return nil, nil, err
 	}
-	// Reading on to the end also has gzip check its checksum.
+	// Reading to the end also makes gzip check its checksum.
 	switch _, err := io.ReadFull(r, make([]byte, 1)); {
 	case err == nil:
-		return nil, nil, fmt.Errorf("has more bytes than the %d that its header %v says", size, dims)
+		return nil, nil, fmt.Errorf("has more than the %d bytes of its header %v", size, dims)
 	case err != io.EOF:
 		return nil, nil, truncated(err, "within its gzip data")
 	}
 	return dims, elements, nil
 }
 
-// uncompressed returns r itself, or what it holds where it starts as a gzip file does.
+// uncompressed returns r itself, or its decompressed data if it starts as a gzip file.
 func uncompressed(r io.Reader) (io.Reader, error) {
 	b := bufio.NewReader(r)
 	magic, err := b.Peek(len(gzipMagic))
 	switch {
 	case errors.Is(err, io.EOF) && len(magic) == 0:
-		return nil, errors.New("is empty")
+		return nil, errors.New("empty file")
 	case err != nil && !errors.Is(err, io.EOF):
 		return nil, err
 	case !bytes.Equal(magic, gzipMagic):
@@ -152,7 +162,7 @@ func uncompressed(r io.Reader) (io.Reader, error) {
 func decodeHeader(r io.Reader, dimensions int) (dims []int, size int, err error) {
 	header := make([]byte, 4+4*dimensions)
 	want := []byte{0, 0, idxUint8, byte(dimensions)}
-	// The first word alone, so that a short file of another kind is told by its magic and not by its length.
+	// Read the first word alone: the error for a short file of another kind is about its magic.
 	if _, err := io.ReadFull(r, header[:4]); err != nil {
 		return nil, 0, truncated(err, "in its header")
 	}
@@ -168,11 +178,11 @@ func decodeHeader(r io.Reader, dimensions int) (dims []int, size int, err error)
 		d := binary.BigEndian.Uint32(header[4+4*i:])
 		switch {
 		case d == 0:
-			return nil, 0, fmt.Errorf("its header says dimension %d is 0: there is nothing in it", i)
+			return nil, 0, fmt.Errorf("header: dimension %d is 0, must be positive", i)
 		case i > 0 && d > maxSide:
-			return nil, 0, fmt.Errorf("its header says dimension %d is %d, more than the %d that an image may have", i, d, maxSide)
+			return nil, 0, fmt.Errorf("header: dimension %d is %d, exceeds the limit of %d", i, d, maxSide)
 		case uint64(size)*uint64(d) > maxBytes: // no overflow: size < 2^31, d < 2^32
-			return nil, 0, fmt.Errorf("its header says more than %d bytes follow", maxBytes)
+			return nil, 0, fmt.Errorf("header: size exceeds the limit of %d bytes", maxBytes)
 		}
 		size *= int(d)
 		dims = append(dims, int(d))
@@ -180,8 +190,8 @@ func decodeHeader(r io.Reader, dimensions int) (dims []int, size int, err error)
 	return dims, size, nil
 }
 
-// readGrowing reads size bytes into a slice that doubles as they arrive, so that a header cannot have a large slice
-// allocated for bytes that are not there.
+// readGrowing reads size bytes into a slice that doubles as they arrive, so that a header cannot
+// cause a large allocation for bytes that do not exist.
 func readGrowing(r io.Reader, size int) ([]byte, error) {
 	b := make([]byte, 0, min(size, firstChunk))
 	for {
@@ -199,10 +209,10 @@ func readGrowing(r io.Reader, size int) ([]byte, error) {
 	}
 }
 
-// truncated names an early end as such, and where it is; any other error is one of the file system or of gzip.
+// truncated returns an error that says where the data end early, or why they are unreadable.
 func truncated(err error, where string) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("is truncated: it ends %s", where)
+		return fmt.Errorf("truncated: ends %s", where)
 	}
-	return fmt.Errorf("cannot be read (is it damaged?): %w", err)
+	return fmt.Errorf("unreadable or damaged: %w", err)
 }

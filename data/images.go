@@ -1,28 +1,30 @@
 package data
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 )
 
-// Images is a set of N images of Height x Width pixels with one byte a channel, and the class of each where it is
-// known. Methods that take a part of it return a new value; they never change the receiver.
+// Images is a set of N images of Height x Width pixels with one byte per channel, and their classes
+// if known. Methods that select images return a new value; no method changes the receiver.
 //
-// A value made by hand must satisfy [Images.Validate]; those that this package returns do.
+// A value must satisfy [Images.Validate]; those that this package returns do.
 type Images struct {
 	N, Height, Width, Channels int
-	Pixels                     []byte // [N, Height, Width, Channels], row-major, 0 to 255
-	Labels                     []byte // [N], or nil where the images have none
+	Pixels                     []byte  // [N, Height, Width, Channels], row-major, 0 to 255
+	Labels                     []int32 // [N], 0 or more, or nil if unlabelled
 }
 
-// Validate returns an error that says what is inconsistent: a dimension that is not positive, or a number of pixels or
-// labels that is not what the dimensions ask for.
+// Validate returns an error if a dimension is not positive, or if the number of pixels or labels
+// does not match the dimensions.
 func (m *Images) Validate() error {
 	if m.N < 1 || m.Height < 1 || m.Width < 1 || m.Channels < 1 {
 		return fmt.Errorf("data: images of shape %v: every dimension must be positive", m.shape())
 	}
-	// One division at a time, since the product of four dimensions can overflow.
+	// Divide one at a time: the product of four dimensions can overflow.
 	rest := len(m.Pixels)
 	for _, d := range m.shape() {
 		if rest%d != 0 {
@@ -41,10 +43,10 @@ func (m *Images) Validate() error {
 
 func (m *Images) shape() []int { return []int{m.N, m.Height, m.Width, m.Channels} }
 
-// Dim returns Height*Width*Channels, the number of values in one image.
+// Dim returns Height·Width·Channels, the number of values of one image.
 func (m *Images) Dim() int { return m.Height * m.Width * m.Channels }
 
-// Slice returns images i to j-1, 0 <= i < j <= N. They share their pixels and labels with m.
+// Slice returns images i to j-1 with memory shared with m. It fails unless 0 <= i < j <= N.
 func (m *Images) Slice(i, j int) (*Images, error) {
 	if i < 0 || j > m.N || i >= j {
 		return nil, fmt.Errorf("data: slice [%d:%d] of %d images: want 0 <= i < j <= %d", i, j, m.N, m.N)
@@ -58,7 +60,7 @@ func (m *Images) Slice(i, j int) (*Images, error) {
 	return &part, nil
 }
 
-// Split returns the first n images and the others, 0 < n < N, as two slices of m.
+// Split returns the first n images and the rest, as slices of m. It fails unless 0 < n < N.
 func (m *Images) Split(n int) (first, rest *Images, err error) {
 	if n <= 0 || n >= m.N {
 		return nil, nil, fmt.Errorf("data: split of %d images at %d: want 0 < n < %d", m.N, n, m.N)
@@ -70,11 +72,11 @@ func (m *Images) Split(n int) (first, rest *Images, err error) {
 	return first, rest, err
 }
 
-// Subset returns copies of the images of the given indices, in their order; an index may come more than once. It fails
-// where there are none, or one is outside [0, N).
+// Subset returns copies of the images at the given indices, in their order and with repetitions. It
+// returns an error if there are no indices or one is outside [0, N).
 func (m *Images) Subset(indices []int) (*Images, error) {
 	if len(indices) == 0 {
-		return nil, fmt.Errorf("data: subset of %d images without an index", m.N)
+		return nil, fmt.Errorf("data: subset of %d images without indices", m.N)
 	}
 	part, d := *m, m.Dim()
 	part.N = len(indices)
@@ -92,7 +94,7 @@ func (m *Images) Subset(indices []int) (*Images, error) {
 	return &part, nil
 }
 
-// Shuffle returns a copy of m in an order drawn from rng.
+// Shuffle returns a copy of m in a random order.
 func (m *Images) Shuffle(rng *rand.Rand) *Images {
 	part := *m
 	part.Pixels, part.Labels = slices.Clone(m.Pixels), slices.Clone(m.Labels)
@@ -109,9 +111,11 @@ func (m *Images) Shuffle(rng *rand.Rand) *Images {
 	return &part
 }
 
-// Moved returns a copy with each image moved by a random whole number of pixels, at most most along each axis. Pixels that come in are 0, those that leave are lost.
+// Moved returns a copy with each image moved by a random whole number of pixels, at most most along
+// each axis. Pixels that enter are 0; pixels that leave are lost.
 func (m *Images) Moved(rng *rand.Rand, most int) *Images {
-	out := &Images{N: m.N, Height: m.Height, Width: m.Width, Channels: m.Channels, Pixels: make([]byte, len(m.Pixels)), Labels: slices.Clone(m.Labels)}
+	out := *m
+	out.Pixels, out.Labels = make([]byte, len(m.Pixels)), slices.Clone(m.Labels)
 	row := m.Width * m.Channels
 	for i := range m.N {
 		down, right := rng.IntN(2*most+1)-most, rng.IntN(2*most+1)-most
@@ -128,10 +132,10 @@ func (m *Images) Moved(rng *rand.Rand, most int) *Images {
 			}
 		}
 	}
-	return out
+	return &out
 }
 
-// Classes returns the number of classes that the labels need: 1 + the largest label, and 0 without labels.
+// Classes returns 1 + the largest label, the number of classes in use, or 0 without labels.
 func (m *Images) Classes() int {
 	if len(m.Labels) == 0 {
 		return 0
@@ -139,11 +143,11 @@ func (m *Images) Classes() int {
 	return 1 + int(slices.Max(m.Labels))
 }
 
-// ClassCounts returns how many images each of the given number of classes has, [classes]. A label that is not below
-// classes is an error that says which it is.
+// ClassCounts returns the number of images of each class, [classes]. It returns an error if a label
+// is not below classes.
 func (m *Images) ClassCounts(classes int) ([]int, error) {
 	if classes < 0 {
-		return nil, fmt.Errorf("data: %d classes: want none or more", classes)
+		return nil, fmt.Errorf("data: %d classes: must not be negative", classes)
 	}
 	if err := checkLabels(m.Labels, classes); err != nil {
 		return nil, fmt.Errorf("data: %w", err)
@@ -155,10 +159,25 @@ func (m *Images) ClassCounts(classes int) ([]int, error) {
 	return counts, nil
 }
 
-// checkLabels says which is the first label outside [0, classes).
-func checkLabels(labels []byte, classes int) error {
+// SHA256 returns a hash of the pixels and labels, for fingerprints of results. The labels are one
+// byte each if all are below 256, else four.
+func (m *Images) SHA256() [sha256.Size]byte {
+	h := sha256.New()
+	h.Write(m.Pixels)
+	if m.Classes() > 256 {
+		binary.Write(h, binary.LittleEndian, m.Labels)
+	} else {
+		for _, c := range m.Labels {
+			h.Write([]byte{byte(c)})
+		}
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// checkLabels returns an error for the first label outside [0, classes).
+func checkLabels(labels []int32, classes int) error {
 	for i, c := range labels {
-		if int(c) >= classes {
+		if c < 0 || int(c) >= classes {
 			return fmt.Errorf("label %d of %d is %d, want 0 to %d", i, len(labels), c, classes-1)
 		}
 	}

@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"math"
 	"math/bits"
 	"math/rand/v2"
@@ -14,12 +15,12 @@ import (
 
 // sample returns n images of 2x3 pixels and 2 channels from rng, image i with label i mod 5.
 func sample(n int, rng *rand.Rand) *Images {
-	m := &Images{N: n, Height: 2, Width: 3, Channels: 2, Pixels: make([]byte, 12*n), Labels: make([]byte, n)}
+	m := &Images{N: n, Height: 2, Width: 3, Channels: 2, Pixels: make([]byte, 12*n), Labels: make([]int32, n)}
 	for i := range m.Pixels {
 		m.Pixels[i] = byte(rng.UintN(256))
 	}
 	for i := range m.Labels {
-		m.Labels[i] = byte(i % 5)
+		m.Labels[i] = int32(i % 5)
 	}
 	return m
 }
@@ -31,7 +32,7 @@ func TestValidate(t *testing.T) {
 		m    Images
 		want string // empty: valid
 	}{
-		{"valid", Images{2, 1, 3, 1, make([]byte, 6), make([]byte, 2)}, ""},
+		{"valid", Images{2, 1, 3, 1, make([]byte, 6), make([]int32, 2)}, ""},
 		{"no labels", Images{2, 1, 3, 1, make([]byte, 6), nil}, ""},
 		{"zero value", Images{}, "positive"},
 		{"negative", Images{2, -1, -3, 1, make([]byte, 6), nil}, "positive"},
@@ -39,7 +40,7 @@ func TestValidate(t *testing.T) {
 		{"many pixels", Images{2, 1, 3, 1, make([]byte, 12), nil}, "12 pixels"},
 		{"no pixels", Images{2, 1, 3, 1, nil, nil}, "0 pixels"},
 		{"overflow to zero", Images{huge, huge, 1, 1, nil, nil}, "0 pixels"},
-		{"labels", Images{2, 1, 3, 1, make([]byte, 6), make([]byte, 3)}, "2 images with 3 labels"},
+		{"labels", Images{2, 1, 3, 1, make([]byte, 6), make([]int32, 3)}, "2 images with 3 labels"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			err := tc.m.Validate()
@@ -64,11 +65,11 @@ func TestSliceSplitSubset(t *testing.T) {
 		if err := p.Validate(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if p.N != 3 || !bytes.Equal(p.Pixels, m.Pixels[24:60]) || !bytes.Equal(p.Labels, []byte{2, 3, 4}) {
+		if p.N != 3 || !bytes.Equal(p.Pixels, m.Pixels[24:60]) || !slices.Equal(p.Labels, []int32{2, 3, 4}) {
 			t.Errorf("%s: %+v", name, p)
 		}
 	}
-	// A slice shares its pixels but cannot grow into its neighbour's; a subset is a copy.
+	// A slice shares its pixels but cannot grow into its neighbour's. A subset is a copy.
 	_ = append(part.Pixels, 1)
 	if &part.Pixels[0] != &m.Pixels[24] || cap(part.Pixels) != 36 || &picked.Pixels[0] == &m.Pixels[24] {
 		t.Error("a slice must share memory and a subset must not")
@@ -79,7 +80,7 @@ func TestSliceSplitSubset(t *testing.T) {
 		t.Fatal(err)
 	}
 	if first.N != 3 || rest.N != 4 || !bytes.Equal(slices.Concat(first.Pixels, rest.Pixels), m.Pixels) ||
-		!bytes.Equal(slices.Concat(first.Labels, rest.Labels), m.Labels) {
+		!slices.Equal(slices.Concat(first.Labels, rest.Labels), m.Labels) {
 		t.Errorf("split: %+v and %+v", first, rest)
 	}
 
@@ -101,7 +102,7 @@ func TestPartsReject(t *testing.T) {
 		"slice [5:3]":  second(m.Slice(5, 3)),
 		"at 0":         third(m.Split(0)),
 		"at 7":         third(m.Split(7)),
-		"without an":   second(m.Subset(nil)),
+		"without ind":  second(m.Subset(nil)),
 		"index 7":      second(m.Subset([]int{0, 7})),
 		"index -1":     second(m.Subset([]int{-1})),
 		"label 3 of 7": second(m.ClassCounts(3)),
@@ -120,39 +121,39 @@ func third[T, U any](_ T, _ U, err error) error { return err }
 
 func TestShuffle(t *testing.T) {
 	m := sample(1000, rand.New(rand.NewPCG(1, 2)))
-	for i := range m.N { // image i is told by its first two pixels
+	for i := range m.N { // the first two pixels identify image i
 		m.Pixels[12*i], m.Pixels[12*i+1] = byte(i>>8), byte(i)
 	}
 	before := slices.Clone(m.Pixels)
 	s := m.Shuffle(rand.New(rand.NewPCG(3, 4)))
 	again := m.Shuffle(rand.New(rand.NewPCG(3, 4)))
 	if !bytes.Equal(m.Pixels, before) {
-		t.Fatal("the receiver has changed")
+		t.Fatal("Shuffle changed the receiver")
 	}
-	if !bytes.Equal(s.Pixels, again.Pixels) || !bytes.Equal(s.Labels, again.Labels) {
-		t.Error("the same source gives another order")
+	if !bytes.Equal(s.Pixels, again.Pixels) || !slices.Equal(s.Labels, again.Labels) {
+		t.Error("equal random sources give different orders")
 	}
 	seen, fixed := make([]bool, m.N), 0
 	for i := range s.N {
 		j := int(s.Pixels[12*i])<<8 | int(s.Pixels[12*i+1])
 		seen[j] = true
 		if !bytes.Equal(s.Pixels[12*i:12*i+12], m.Pixels[12*j:12*j+12]) || s.Labels[i] != m.Labels[j] {
-			t.Fatalf("image %d, once %d, has other pixels or another label", i, j)
+			t.Fatalf("image %d, originally %d, has other pixels or another label", i, j)
 		}
 		if i == j {
 			fixed++
 		}
 	}
 	if slices.Contains(seen, false) {
-		t.Error("an image is lost")
+		t.Error("an image is missing")
 	}
-	if fixed > 8 { // Poisson of mean 1: P(> 8) = 1e-6
-		t.Errorf("%d images of %d stayed where they were", fixed, m.N)
+	if fixed > 8 { // Poisson distribution with mean 1: P(> 8) = 1e-6
+		t.Errorf("%d of %d images kept their position", fixed, m.N)
 	}
 }
 
 func TestClassCounts(t *testing.T) {
-	m := &Images{N: 5, Height: 1, Width: 1, Channels: 1, Pixels: make([]byte, 5), Labels: []byte{3, 0, 3, 3, 1}}
+	m := &Images{N: 5, Height: 1, Width: 1, Channels: 1, Pixels: make([]byte, 5), Labels: []int32{3, 0, 3, 3, 1}}
 	if m.Classes() != 4 {
 		t.Errorf("%d classes, want 4", m.Classes())
 	}
@@ -167,12 +168,12 @@ func TestClassCounts(t *testing.T) {
 	}
 }
 
-// The statistics are those that gonum finds pixel by pixel.
+// The statistics agree with those of gonum, pixel by pixel.
 func TestStatistics(t *testing.T) {
 	m := sample(400, rand.New(rand.NewPCG(5, 6)))
 	x, mean := m.Float32(), m.Mean()
 	if x[0] != float32(float64(m.Pixels[0])/127.5-1) {
-		t.Errorf("pixel %d became %g", m.Pixels[0], x[0])
+		t.Errorf("pixel %d is mapped to %g", m.Pixels[0], x[0])
 	}
 	centred, err := m.Centred(mean)
 	if err != nil {
@@ -199,7 +200,7 @@ func TestStatistics(t *testing.T) {
 	if math.Abs(variance-total) > 1e-6 {
 		t.Errorf("variance %g, want %g", variance, total)
 	}
-	// Uniform bytes have variance (256^2-1)/12/127.5^2 = 0.3359; its standard error over 4,800 pixels is 0.0043.
+	// Uniform bytes have variance (256²-1)/12/127.5² = 0.3359, with standard error 0.0043 here.
 	if math.Abs(variance-0.3359) > 4*0.0043 {
 		t.Errorf("variance %g of uniform bytes, want 0.336", variance)
 	}
@@ -208,21 +209,21 @@ func TestStatistics(t *testing.T) {
 func TestFloat32Range(t *testing.T) {
 	m := &Images{N: 1, Height: 1, Width: 2, Channels: 1, Pixels: []byte{0, 255}}
 	if got := m.Float32(); got[0] != -1 || got[1] != 1 {
-		t.Errorf("0 and 255 became %v, want -1 and 1", got)
+		t.Errorf("0 and 255 are mapped to %v, want -1 and 1", got)
 	}
 }
 
-// Each copy is the image moved as a whole, all moves happen, and what comes in is black.
+// Each copy is the image moved as a whole, all moves occur, and pixels that enter are black.
 func TestMoved(t *testing.T) {
-	m := &Images{N: 300, Height: 3, Width: 4, Channels: 1, Pixels: make([]byte, 300*12), Labels: make([]byte, 300)}
+	m := &Images{N: 300, Height: 3, Width: 4, Channels: 1, Pixels: make([]byte, 300*12), Labels: make([]int32, 300)}
 	for i := range m.N {
 		for j := range 12 {
 			m.Pixels[i*12+j] = byte(1 + j)
 		}
-		m.Labels[i] = byte(i % 10)
+		m.Labels[i] = int32(i % 10)
 	}
 	moved := m.Moved(rand.New(rand.NewPCG(1, 1)), 1)
-	if err := moved.Validate(); err != nil || !bytes.Equal(moved.Labels, m.Labels) {
+	if err := moved.Validate(); err != nil || !slices.Equal(moved.Labels, m.Labels) {
 		t.Fatalf("labels %v..., error %v", moved.Labels[:3], err)
 	}
 	seen := make(map[[2]int]int)
@@ -245,13 +246,26 @@ func TestMoved(t *testing.T) {
 			}
 		}
 		if !found {
-			t.Fatalf("image %d is %v: no move by at most one pixel", i, moved.Pixels[i*12:][:12])
+			t.Fatalf("image %d is %v: not a move by at most one pixel", i, moved.Pixels[i*12:][:12])
 		}
 	}
 	if len(seen) != 9 {
 		t.Errorf("moves %v, want all nine", seen)
 	}
 	if m.Pixels[0] != 1 {
-		t.Error("the original was changed")
+		t.Error("Moved changed the receiver")
+	}
+}
+
+// Labels beyond a byte must not collide in the hash, nor change that of small ones.
+func TestSHA256(t *testing.T) {
+	m := &Images{N: 2, Height: 1, Width: 1, Channels: 1, Pixels: []byte{1, 2}, Labels: []int32{0, 44}}
+	if want := sha256.Sum256([]byte{1, 2, 0, 44}); m.SHA256() != want {
+		t.Errorf("hash %x, want %x", m.SHA256(), want)
+	}
+	small := m.SHA256()
+	m.Labels[1] = 300 // = 44 modulo 256
+	if m.SHA256() == small {
+		t.Error("labels 44 and 300 have the same hash")
 	}
 }

@@ -1,15 +1,15 @@
 package data
 
-// Summary describes a set of images in a few numbers.
+// Summary describes a set of images by a few numbers.
 type Summary struct {
-	Count       int     `json:"count"`        // images
+	Count       int     `json:"count"`        // number of images
 	Shape       []int   `json:"shape"`        // of one image: [height, width, channels]
-	ClassCounts []int   `json:"class_counts"` // images of class 0, 1, ... up to the largest label; null without labels
+	ClassCounts []int   `json:"class_counts"` // per class; null without labels
 	Mean        float64 `json:"mean"`         // of all pixels, each in [-1, 1]
-	Variance    float64 `json:"variance"`     // about the mean image, as [Images.Variance]
+	Variance    float64 `json:"variance"`     // about the mean image, see [Images.Variance]
 }
 
-// Inspect reads a pair of IDX files with every check of [ReadPair] and describes what is in them.
+// Inspect reads a pair of IDX files as [ReadPair] does and summarizes them.
 func Inspect(imagesPath, labelsPath string) (*Summary, error) {
 	m, err := ReadPair(imagesPath, labelsPath)
 	if err != nil {
@@ -18,7 +18,7 @@ func Inspect(imagesPath, labelsPath string) (*Summary, error) {
 	return m.Summary()
 }
 
-// Summary describes m. It fails where m does not satisfy [Images.Validate].
+// Summary summarizes m. It returns an error if m does not satisfy [Images.Validate].
 func (m *Images) Summary() (*Summary, error) {
 	if err := m.Validate(); err != nil {
 		return nil, err

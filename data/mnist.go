@@ -11,30 +11,32 @@ import (
 	"path/filepath"
 )
 
-// The digits that are part of the package; mnist/README.md names their source and licence.
+// mnistFS has the embedded digits. mnist/README.md names their source and licence.
 //
 //go:embed mnist/*.gz
 var mnistFS embed.FS
 
-// mnistClasses is the number of classes of MNIST, and of the data sets that come in its form.
+// mnistClasses is the number of classes of MNIST and of data sets in the same form.
 const mnistClasses = 10
 
-// MNIST returns the 10,000 digits that are part of the package, 9,000 to train on and 1,000 held out: real digits of
-// MNIST, 28x28 pixels and one channel, with labels 0 to 9. The whole set of 60,000 + 10,000 comes with [MNISTFiles] and
-// [LoadMNIST].
+// MNIST returns the 10,000 embedded digits, 9,000 for training and 1,000 held out: real digits of
+// MNIST, 28x28 pixels with one channel, with labels 0 to 9. [MNISTFiles] and [LoadMNIST] give the
+// full set of 60,000 + 10,000.
 func MNIST() (train, test *Images, err error) {
 	return loadMNIST(mnistFS, "mnist", func(name string) string { return name })
 }
 
-// LoadMNIST loads a training set and a test set from the four files of MNIST in dir, {train,t10k}-images-idx3-ubyte and
-// {train,t10k}-labels-idx1-ubyte, each with or without .gz at the end of its name. Data sets in the same form load too,
-// such as Fashion-MNIST from the folder /usr/share/datasets/fashion-mnist of Debian's dataset-fashion-mnist. It fails
-// as [ReadPair] does, where a label is not one of ten classes, and where the two sets' images differ in size.
+// LoadMNIST loads a training set and a test set from the four files of MNIST in dir,
+// {train,t10k}-images-idx3-ubyte and {train,t10k}-labels-idx1-ubyte, each with or without the
+// suffix .gz. It also loads data sets in the same form, such as Fashion-MNIST from the folder
+// /usr/share/datasets/fashion-mnist of Debian's dataset-fashion-mnist. It returns an error as
+// [ReadPair] does, if a label is not below ten, or if the image sizes of the two sets differ.
 func LoadMNIST(dir string) (train, test *Images, err error) {
-	return loadMNIST(os.DirFS(dir), ".", func(name string) string { return filepath.Join(dir, filepath.FromSlash(name)) })
+	display := func(name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
+	return loadMNIST(os.DirFS(dir), ".", display)
 }
 
-// loadMNIST loads the four files in the folder root of fsys, in whose errors display(name) stands for a file's name.
+// loadMNIST loads the four files in the folder root of fsys. Errors name a file by display(name).
 func loadMNIST(fsys fs.FS, root string, display func(string) string) (train, test *Images, err error) {
 	load := func(set string) (*Images, error) {
 		images, err := findIDX(fsys, path.Join(root, set+"-images-idx3-ubyte"), display)
@@ -67,7 +69,7 @@ func loadMNIST(fsys fs.FS, root string, display func(string) string) (train, tes
 	return train, test, nil
 }
 
-// findIDX returns the file name.gz of fsys, or name where that is not there.
+// findIDX returns the file name.gz of fsys, or name if absent.
 func findIDX(fsys fs.FS, name string, display func(string) string) (source, error) {
 	for _, n := range []string{name + ".gz", name} {
 		switch _, err := fs.Stat(fsys, n); {
@@ -77,10 +79,10 @@ func findIDX(fsys fs.FS, name string, display func(string) string) (source, erro
 			return source{}, source{name: display(n)}.fail(err)
 		}
 	}
-	return source{}, fmt.Errorf("data: neither %s.gz nor %s is there: %w", display(name), path.Base(name), fs.ErrNotExist)
+	return source{}, fmt.Errorf("data: neither %s.gz nor %s found: %w", display(name), path.Base(name), fs.ErrNotExist)
 }
 
-// MNISTMirrors returns the base URLs of the usual public mirrors of MNIST, in the order in which to try them.
+// MNISTMirrors returns the base URLs of public mirrors of MNIST, in the order in which to try them.
 func MNISTMirrors() []string {
 	return []string{
 		"https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -88,18 +90,23 @@ func MNISTMirrors() []string {
 	}
 }
 
-// MNISTFiles returns the four files of the whole MNIST, 60,000 + 10,000 digits in 11.6 MB, at the given base URLs, or
-// at those of [MNISTMirrors] where none is given. Once a [Fetcher] has them in a folder, [LoadMNIST] loads them.
+// MNISTFiles returns the four files of the full MNIST, 60,000 + 10,000 digits in 11.6 MB, at the
+// given base URLs or, without any, at [MNISTMirrors]. [Fetcher] downloads and [LoadMNIST] loads
+// them.
 func MNISTFiles(mirrors ...string) []File {
 	if len(mirrors) == 0 {
 		mirrors = MNISTMirrors()
 	}
-	// Sizes and sums as TensorFlow Datasets and many others publish them.
+	// Sizes and checksums as published by TensorFlow Datasets and others.
 	files := []File{
-		{Name: "train-images-idx3-ubyte.gz", Size: 9912422, SHA256: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"},
-		{Name: "train-labels-idx1-ubyte.gz", Size: 28881, SHA256: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"},
-		{Name: "t10k-images-idx3-ubyte.gz", Size: 1648877, SHA256: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"},
-		{Name: "t10k-labels-idx1-ubyte.gz", Size: 4542, SHA256: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"},
+		{Name: "train-images-idx3-ubyte.gz", Size: 9912422,
+			SHA256: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"},
+		{Name: "train-labels-idx1-ubyte.gz", Size: 28881,
+			SHA256: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"},
+		{Name: "t10k-images-idx3-ubyte.gz", Size: 1648877,
+			SHA256: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"},
+		{Name: "t10k-labels-idx1-ubyte.gz", Size: 4542,
+			SHA256: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"},
 	}
 	for i := range files {
 		for _, base := range mirrors {
@@ -109,13 +116,13 @@ func MNISTFiles(mirrors ...string) []File {
 	return files
 }
 
-// DefaultDir returns the folder in which a program keeps what it fetches where the user names no other: gomfm in the
-// user's cache folder ([os.UserCacheDir], $XDG_CACHE_HOME or ~/.cache on Linux). It makes nothing, and fails where the
-// environment tells neither.
+// DefaultDir returns the default folder for downloads: gomfm in the user's cache folder
+// ([os.UserCacheDir]: $XDG_CACHE_HOME or ~/.cache on Linux). It does not create the folder. It
+// returns an error if the environment defines neither.
 func DefaultDir() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("data: no cache folder, name one: %w", err)
+		return "", fmt.Errorf("data: no cache folder, choose a folder: %w", err)
 	}
 	return filepath.Join(cache, "gomfm"), nil
 }

@@ -56,7 +56,7 @@ func TestMNIST(t *testing.T) {
 	}
 }
 
-// The table in mnist/README.md is true.
+// The checksums in mnist/README.md are right.
 func TestMNISTReadme(t *testing.T) {
 	readme, err := os.ReadFile("mnist/README.md")
 	if err != nil {
@@ -72,12 +72,12 @@ func TestMNISTReadme(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Contains(readme, fmt.Appendf(nil, "| %s |", sum)) {
-			t.Errorf("%s has SHA-256 %s, which the README does not say", file, sum)
+			t.Errorf("%s has SHA-256 %s, which is missing in the README", file, sum)
 		}
 	}
 }
 
-// writeMNIST writes four files in MNIST's form, images of 28x28 pixels, with names ending in suffix.
+// writeMNIST writes four files in the form of MNIST, with images of 28x28 pixels.
 func writeMNIST(t *testing.T, suffix string, train, test int, encode func([]byte) []byte) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -111,7 +111,8 @@ func TestLoadMNIST(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if train.N != 60 || test.N != 10 || train.Dim() != 784 || test.Labels[9] != 9 || !bytes.Equal(train.Pixels, count(784*60)) {
+		if train.N != 60 || test.N != 10 || train.Dim() != 784 || test.Labels[9] != 9 ||
+			!bytes.Equal(train.Pixels, count(784*60)) {
 			t.Errorf("%s: read %v and %v", name, train.shape(), test.shape())
 		}
 	}
@@ -119,14 +120,15 @@ func TestLoadMNIST(t *testing.T) {
 
 func TestLoadMNISTRejects(t *testing.T) {
 	for _, tc := range []struct {
-		name, file string // file is replaced by content, or removed where that is nil, and named by the error
-		content    []byte
+		name, file string // the error names file
+		content    []byte // replaces file; nil removes it
 		want       string
 	}{
 		{"missing", "t10k-labels-idx1-ubyte", nil, "neither"},
 		{"label 10", "train-labels-idx1-ubyte", idx([]uint32{3}, []byte{1, 10, 2}), "label 1 of 3 is 10, want 0 to 9"},
 		{"counts", "train-labels-idx1-ubyte", idx([]uint32{2}, []byte{1, 2}), "2 labels"},
-		{"sizes", "t10k-images-idx3-ubyte", idx([]uint32{3, 28, 27}, count(3*28*27)), "28x28 pixels but test images of 28x27"},
+		{"sizes", "t10k-images-idx3-ubyte", idx([]uint32{3, 28, 27}, count(3*28*27)),
+			"28x28 pixels but test images of 28x27"},
 		{"damaged", "t10k-images-idx3-ubyte", []byte("not this"), "starts with 6e 6f 74 20"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -155,7 +157,7 @@ func TestLoadMNISTRejects(t *testing.T) {
 	}
 }
 
-// The real Fashion-MNIST, where Debian's package is installed.
+// The real Fashion-MNIST, if Debian's package is installed.
 func TestFashionMNIST(t *testing.T) {
 	if _, err := os.Stat(fashionDir); err != nil {
 		t.Skip("dataset-fashion-mnist is not installed")
@@ -173,7 +175,7 @@ func TestFashionMNIST(t *testing.T) {
 			t.Fatalf("shape %v, %v", tc.m.shape(), err)
 		}
 		for c, n := range counts {
-			if n != tc.n/10 { // every class alike, by design
+			if n != tc.n/10 { // all classes have the same size by design
 				t.Errorf("class %d has %d of %d images", c, n, tc.n)
 			}
 		}
@@ -191,7 +193,7 @@ func TestInspect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The first pixel is -1, 1, -1, 1, the second always 1.
+	// The first pixel is -1, 1, -1, 1; the second is always 1.
 	if want := `{"count":4,"shape":[1,2,1],"class_counts":[1,0,3],"mean":0.5,"variance":0.5}`; string(got) != want {
 		t.Errorf("summary %s, want %s", got, want)
 	}
@@ -204,8 +206,9 @@ func TestInspect(t *testing.T) {
 }
 
 func TestMNISTFiles(t *testing.T) {
+	const public = "https://ossci-datasets.s3.amazonaws.com/mnist/ https://storage.googleapis.com/cvdf-datasets/mnist/"
 	for mirrors, files := range map[string][]File{
-		"https://ossci-datasets.s3.amazonaws.com/mnist/ https://storage.googleapis.com/cvdf-datasets/mnist/": MNISTFiles(),
+		public:         MNISTFiles(),
 		"http://here/": MNISTFiles("http://here/"),
 	} {
 		total := int64(0)
@@ -223,7 +226,7 @@ func TestMNISTFiles(t *testing.T) {
 			}
 		}
 		if len(files) != 4 || total != 11594722 {
-			t.Errorf("%d files of %d bytes in all", len(files), total)
+			t.Errorf("%d files of %d bytes in total", len(files), total)
 		}
 	}
 }
@@ -236,6 +239,6 @@ func TestDefaultDir(t *testing.T) {
 		t.Errorf("%q, %v", dir, err)
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%s was made: %v", dir, err)
+		t.Errorf("%s was created: %v", dir, err)
 	}
 }

@@ -2,11 +2,11 @@ package data
 
 import "fmt"
 
-// Pixels are mapped from 0..255 to [-1, 1], the range in which noise of unit variance and data are of like size.
+// halfRange maps pixels from 0..255 to [-1, 1], about the size of standard normal noise.
 const halfRange = 255.0 / 2
 
-// Float32 returns the pixels as x/127.5 - 1, in [-1, 1], laid out [N, Height, Width, Channels] (NHWC) as GoMLX's
-// convolutions take them.
+// Float32 returns the pixels as x/127.5 - 1, in [-1, 1], with shape [N, Height, Width, Channels],
+// the layout of GoMLX's convolutions.
 func (m *Images) Float32() []float32 {
 	var table [256]float32
 	for i := range table {
@@ -19,7 +19,7 @@ func (m *Images) Float32() []float32 {
 	return x
 }
 
-// Mean returns the mean image in the units of [Images.Float32], laid out [Height, Width, Channels].
+// Mean returns the mean image in the units of [Images.Float32], [Height, Width, Channels].
 func (m *Images) Mean() []float32 {
 	d := m.Dim()
 	sums := make([]uint64, d)
@@ -33,8 +33,9 @@ func (m *Images) Mean() []float32 {
 	return mean
 }
 
-// Centred returns [Images.Float32] less the mean image, laid out [N, Height, Width, Channels]. The mean is [Images.Mean]
-// of the training set, for held-out images too. It fails where mean is of another size than an image.
+// Centred returns [Images.Float32] minus the mean image, [N, Height, Width, Channels]. For held-out
+// images too, mean is [Images.Mean] of the training set. It fails if mean has not the size of an
+// image.
 func (m *Images) Centred(mean []float32) ([]float32, error) {
 	if err := m.checkMean(mean); err != nil {
 		return nil, err
@@ -46,9 +47,9 @@ func (m *Images) Centred(mean []float32) ([]float32, error) {
 	return x, nil
 }
 
-// Variance returns the average of (x - mean)^2 over all images and pixels, x in the units of [Images.Float32]: the one
-// number V0 that Gaussian preconditioning takes for the centred data. MNIST's digits have 0.269 about their own mean.
-// It fails where mean is of another size than an image.
+// Variance returns the average of (x - mean)² over all images and pixels, with x in the units of
+// [Images.Float32]: the variance V0 for the Gaussian preconditioning of centred data. For MNIST's
+// digits about their own mean it is 0.269. It fails if mean has not the size of an image.
 func (m *Images) Variance(mean []float32) (float64, error) {
 	if err := m.checkMean(mean); err != nil {
 		return 0, err
@@ -63,7 +64,7 @@ func (m *Images) Variance(mean []float32) (float64, error) {
 
 func (m *Images) checkMean(mean []float32) error {
 	if len(mean) != m.Dim() {
-		return fmt.Errorf("data: a mean of %d values for images of %dx%dx%d = %d", len(mean), m.Height, m.Width, m.Channels, m.Dim())
+		return fmt.Errorf("data: mean of %d values for images of %dx%dx%d", len(mean), m.Height, m.Width, m.Channels)
 	}
 	return nil
 }

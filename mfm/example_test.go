@@ -13,18 +13,18 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// Four points on a line train a map from the data alone. A context late on the way, x_0.9 = 2.7, leaves one of them.
-func ExampleFit() {
-	b, err := backend.New("go")
+// must returns v, or panics on an error.
+func must[T any](v T, err error) T {
 	if err != nil {
-		fmt.Println(err)
-		return
+		panic(err)
 	}
-	source, err := train.DataSet(tensors.FromValue([][]float32{{-3}, {-1}, {1}, {3}}), nil)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	return v
+}
+
+// Train a map on four points and sample a posterior.
+func Example() {
+	ctx, b := context.Background(), must(backend.New("go"))
+	source := must(train.DataSet(tensors.FromValue([][]float32{{-3}, {-1}, {1}, {3}}), nil))
 	network := nn.DefaultMLP()
 	network.Width, network.Depth = 16, 2
 	m := &mfm.Map{
@@ -32,80 +32,46 @@ func ExampleFit() {
 		Backbone:        nn.MLP(network),
 		Parametrization: &mfm.Gaussian{Variance: []float64{5}},
 	}
-	config := mfm.DefaultTrainConfig() // the semigroup loss, from the data alone
+	config := mfm.DefaultTrainConfig() // the mean flow loss, from the data alone
 	config.Steps, config.Batch, config.EMA = 200, 128, nil
 	config.Optimizer.Rate = 1e-2
-	trainer, err := mfm.NewTrainer(b, m, source, nil, config)
-	if err != nil {
-		fmt.Println(err)
-		return
+	trainer := must(mfm.NewTrainer(b, m, source, nil, config))
+	if err := trainer.Run(ctx); err != nil {
+		panic(err)
 	}
-	// With FitOptions.Dir the training keeps checkpoints, and goes on from them.
-	if err := train.Run(context.Background(), trainer, train.Options{}); err != nil {
-		fmt.Println(err)
-		return
-	}
-	sampler, err := mfm.NewSampler(b, trainer.Store(), train.WeightsScope, m, []int{1}, mfm.DefaultSamplerConfig())
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	samples, err := sampler.Posterior(context.Background(), 1, 0.9, []float32{2.7}, 1000, nil)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	trained := mfm.Model{Map: m, Weights: trainer.Store().Scope(train.WeightsScope), Shape: []int{1}}
+	sampler := must(mfm.NewSampler(b, trained, mfm.DefaultSamplerConfig())) // one step per sample
+	x := mfm.Points([][]float64{{2.7}})
+	samples := must(mfm.Flat(sampler.Posterior(ctx, 1, 0.9, x, 1000, nil)))
 	mean := float32(0)
 	for _, x := range samples {
 		mean += x / 1000
 	}
-	fmt.Printf("%.0f\n", mean)
+	fmt.Printf("%.0f\n", mean) // 3
 	// Output: 3
 }
 
-// A flow, the diagonal alone, is trained first; then it teaches a map.
+// Train a flow (the diagonal alone), then use it as the teacher of a map.
 func ExampleFrozen() {
-	b, err := backend.New("go")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	source, err := train.DataSet(tensors.FromValue([][]float32{{-3}, {-1}, {1}, {3}}), nil)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	b := must(backend.New("go"))
+	source := must(train.DataSet(tensors.FromValue([][]float32{{-3}, {-1}, {1}, {3}}), nil))
 	network := nn.DefaultMLP()
 	network.Width, network.Depth = 16, 2
-	m := &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: nn.MLP(network), Parametrization: &mfm.Gaussian{Variance: []float64{5}}}
+	m := &mfm.Map{
+		Interpolant:     interpolant.Linear{},
+		Backbone:        nn.MLP(network),
+		Parametrization: &mfm.Gaussian{Variance: []float64{5}},
+	}
 	config := mfm.DefaultTrainConfig()
 	config.Loss.Consistency = mfm.DiagonalOnly
 	config.Steps, config.Batch = 20, 64
-	flow, err := mfm.NewTrainer(b, m, source, nil, config)
-	if err != nil {
-		fmt.Println(err)
-		return
+	flow := must(mfm.NewTrainer(b, m, source, nil, config))
+	if err := flow.Run(context.Background()); err != nil {
+		panic(err)
 	}
-	if err := flow.Run(context.Background(), nil); err != nil {
-		fmt.Println(err)
-		return
-	}
-	weights, err := flow.Weights(train.AverageScope(0))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	teacher, err := mfm.Frozen(m, "flow", weights)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	teacher := must(mfm.Frozen(m, "flow", must(flow.Weights(train.AverageScope(0)))))
 	config.Loss.Consistency, config.Loss.Distillation = mfm.Eulerian, mfm.Teacher
-	pupil, err := mfm.NewTrainer(b, m, source, teacher, config)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println(pupil.Run(context.Background(), nil), pupil.Done())
+	student := must(mfm.NewTrainer(b, m, source, teacher, config))
+	fmt.Println(student.Run(context.Background()), student.Done())
 	// Output: <nil> 20
 }

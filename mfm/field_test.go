@@ -12,28 +12,30 @@ import (
 	"github.com/gomfm/gomfm/mfm/solver"
 )
 
-// The exact posterior's flow, along the identity of GLASS and along the map's diagonal, carries a point to where the flow map says.
+// The ODEs of GLASS and of the map's diagonal reach the point that the exact flow map of the
+// posterior gives.
 func TestFields(t *testing.T) {
-	law := mfmtest.Tilted(t)
+	mixture := mfmtest.Gaussian(t)
 	for _, ip := range append(mfmtest.BuiltIn(), mfmtest.Late{}) {
 		const n = 8
-		c := mfmtest.SituationsOf(law, ip, n)
-		m := mfmtest.ExactMap(t, law, ip)
+		c := mfmtest.NewCases(mixture, ip, n)
+		m := mfmtest.ExactMap(t, mixture, ip)
 		times := interpolant.Grid{Steps: 25, Power: 1}.Times(0, 1)
 		if ip == (interpolant.VariancePreserving{}) {
-			times = interpolant.Grid{Steps: 25, Power: 0.6}.Times(0, 1) // its path ends in a square root
+			times = interpolant.Grid{Steps: 25, Power: 0.6}.Times(0, 1) // for the square root at 1
 		}
 		got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
 			at, eps, x := in[2], in[3], in[4]
 			return []*Node{
-				solver.Integrate(nil, solver.Heun, times, interpolant.ConditionalField(ip, mfmtest.DriftOf(law, ip), at, x, nil), eps),
+				solver.Integrate(nil, solver.Heun, times,
+					interpolant.ConditionalField(ip, mfmtest.DriftOf(mixture, ip), at, x, nil), eps),
 				solver.Integrate(nil, solver.Heun, times, m.Field(mfmtest.Weightless(), at, x, nil), eps),
-				solver.Integrate(nil, solver.Heun, times, mfmtest.DriftOf(law, ip).Field(nil), eps),
+				solver.Integrate(nil, solver.Heun, times, mfmtest.DriftOf(mixture, ip).Field(nil), eps),
 			}
 		}, c.Inputs()...)
 		flow := func(at func(i int) float64) []float64 {
 			return mfmtest.Flatten(n, func(i int) []float64 {
-				x, err := law.ConditionalFlowMap(ip, 0, 1, c.Xbar[i], at(i), c.X[i])
+				x, err := mixture.ConditionalFlowMap(ip, 0, 1, c.Xbar[i], at(i), c.X[i])
 				if err != nil {
 					t.Fatal(err)
 				}

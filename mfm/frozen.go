@@ -13,16 +13,19 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// Frozen returns the drift of the map m with fixed weights, as [train.Trainer.Weights] and [train.FinalWeights] return them: a trained flow, or a copy of a map at one of its
-// checkpoints, as the teacher of another map or for [NewTeacherSampler]. The weights are copied, so training may go on. In a store they lie below the scope of its data, under
-// name, which tells several frozen maps in one store apart; they are not trained and are no part of a training's state. The drift panics
-// where a weight is missing, or the store has another frozen map of that name.
+// Frozen returns the drift of the map m with fixed weights, as [train.Trainer.Weights] and
+// [train.FinalWeights] return them. Use it as the teacher of another map or in [NewTeacherSampler].
+// The weights are copied, so training may continue. In a store they are kept below
+// [train.DataScope] under name, which distinguishes several frozen maps; they are not trained and
+// not part of the training state. Frozen returns an error if there are no weights or name is not a
+// single path element. The drift panics if a weight is missing or the store has another frozen map
+// of that name.
 func Frozen(m *Map, name string, weights map[string]*tensors.Tensor) (interpolant.Drift, error) {
 	if len(weights) == 0 {
-		return nil, fmt.Errorf("frozen map %q has no weights", name)
+		return nil, fmt.Errorf("frozen map %q has no weights: pass those of a trained map", name)
 	}
 	if name == "" || name == "." || name == ".." || strings.Contains(name, "/") {
-		return nil, fmt.Errorf("frozen map %q: its name must be a word without a slash", name)
+		return nil, fmt.Errorf("frozen map %q: its name must be one path element, without a slash", name)
 	}
 	copies := make(map[string]*tensors.Tensor, len(weights))
 	for p, value := range weights {
@@ -38,13 +41,13 @@ func Frozen(m *Map, name string, weights map[string]*tensors.Tensor) (interpolan
 		for p, value := range copies {
 			v := store.VariableWithValue(p, value).SetTrainable(false)
 			if there, err := v.Value(); err != nil || there != value {
-				Panicf("frozen map %q: the store has another one of that name, give each its own", name)
+				Panicf("frozen map %q: the store has another one of that name: give each its own", name)
 			}
 		}
 		drift := m.Drift(scope, t, x, class)
 		for v := range scope.IterVariables() {
 			if copies[v.Path()] == nil {
-				Panicf("frozen map %q: the weights that it was given lack %s", name, v.Path())
+				Panicf("frozen map %q: its weights lack %s", name, v.Path())
 			}
 		}
 		return drift

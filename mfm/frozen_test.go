@@ -18,8 +18,9 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// A flow that was trained with its diagonal alone teaches a map; its weights stay as they were given, though both trainings go on.
-func TestFrozenTeaches(t *testing.T) {
+// A flow trained by its diagonal alone is the teacher of a map. Its weights do not change while
+// both trainings continue.
+func TestFrozenTeacher(t *testing.T) {
 	b := backendtest.New(t)
 	config := mfmtest.SmallConfig()
 	config.Loss.Consistency = mfm.DiagonalOnly
@@ -54,35 +55,35 @@ func TestFrozenTeaches(t *testing.T) {
 		return fmt.Sprint(tensors.MustCopyFlatData[float32](out))
 	}
 	want := drift(flow.Store(), mfmtest.SmallMap().DriftIn(flow.Store().Scope(train.WeightsScope)))
-	steps(flow, 2) // donates the buffers that the weights were in
+	steps(flow, 2) // donates the buffers of the weights
 
 	config = mfmtest.SmallConfig()
 	config.Loss.Distillation, config.Seed = mfm.Teacher, 6
-	pupil, err := mfm.NewTrainer(b, mfmtest.SmallMap(), mfmtest.NormalSource, teacher, config)
+	student, err := mfm.NewTrainer(b, mfmtest.SmallMap(), mfmtest.NormalSource, teacher, config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	steps(pupil, 3)
-	if got := drift(pupil.Store(), teacher); got != want {
-		t.Errorf("frozen drift %s, the flow's was %s", got, want)
+	steps(student, 3)
+	if got := drift(student.Store(), teacher); got != want {
+		t.Errorf("frozen drift %s, want that of the flow, %s", got, want)
 	}
-	state, err := pupil.State()
+	state, err := student.State()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for path := range state {
 		if path[:len(train.DataScope)] == train.DataScope {
-			t.Errorf("the teacher's %s is a part of the training's state", path)
+			t.Errorf("the teacher's %s belongs to the training state", path)
 		}
 	}
-	if weights, err = flow.Weights(train.WeightsScope); err != nil { // the first are gone with the steps after them
+	if weights, err = flow.Weights(train.WeightsScope); err != nil { // the first ones were donated
 		t.Fatal(err)
 	}
 	other, err := mfm.Frozen(mfmtest.SmallMap(), "flow", weights)
 	if err != nil {
 		t.Fatal(err)
 	}
-	exec, err := model.NewExec(b, pupil.Store(), func(_ *model.Scope, t, x *Node) *Node { return other(t, x, nil) })
+	exec, err := model.NewExec(b, student.Store(), func(_ *model.Scope, t, x *Node) *Node { return other(t, x, nil) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,12 +95,13 @@ func TestFrozenTeaches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exec, err = model.NewExec(b, pupil.Store(), func(_ *model.Scope, t, x *Node) *Node { return lacking(t, x, nil) })
+	exec, err = model.NewExec(b, student.Store(), func(_ *model.Scope, t, x *Node) *Node { return lacking(t, x, nil) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := exec.Call1([]float32{0.3}, [][]float32{{1, -1}}); err == nil || !strings.Contains(err.Error(), "lack") {
-		t.Errorf("error %v for a frozen map that lacks a weight", err)
+	if _, err := exec.Call1([]float32{0.3}, [][]float32{{1, -1}}); err == nil ||
+		!strings.Contains(err.Error(), "lack") {
+		t.Errorf("error %v for a frozen map that lacks a weight, want one that says so", err)
 	}
 	for name, weights := range map[string]map[string]*tensors.Tensor{"none": nil, "../weights": weights, "": weights} {
 		if _, err := mfm.Frozen(mfmtest.SmallMap(), name, weights); err == nil {

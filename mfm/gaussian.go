@@ -15,38 +15,47 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
-// Gaussian is the default parametrization. It gives the network only what a Gaussian law of the data with the same
-// moments does not already explain. Under that law the posterior has, per dimension and with d = α_t² + β_t² V,
+// Gaussian is the default parametrization. It leaves to the network only what a Gaussian data
+// distribution with the same moments would not explain. For such data, with mean m and variance V
+// per dimension and with d = α_t² + β_t² V, the posterior has
 //
-//	mean μ = m + β_t V/d (x - β_t m)     variance c = α_t² V/d
+//	mean μ = m + β_t V/d (x - β_t m),   variance c = α_t² V/d.
 //
-// the conditional flow at s has variance ν_s = α_s² + β_s² c about β_s μ, its flow map is β_u μ + √(ν_u/ν_s) r with r =
-// x̄ - β_s μ, and
+// The conditional flow at s has mean β_s μ and variance ν_s = α_s² + β_s² c. Its flow map is β_u μ
+// + √(ν_u/ν_s) r with r = x̄ - β_s μ, and
 //
-//	v_{s,u} = β̇ μ + r [α̇ (α_s+α_u) + c β̇ (β_s+β_u)]/(√(ν_s ν_u) + ν_s) + σ_s F(s, u, r/√ν_s; t, (x - β_t m)/√d)
+//	v_{s,u} = β̇ μ + r [α̇ (α_s+α_u) + c β̇ (β_s+β_u)]/(√(ν_s ν_u) + ν_s)
+//	          + σ_s F(s, u, r/√ν_s; t, (x - β_t m)/√d)
 //
-// where α̇, β̇ are mean slopes over [s, u], σ_s = (α_s β'_s - α'_s β_s) √(c/ν_s) is the standard deviation that the target's
-// random part has under the Gaussian law, and F is of unit size. At F = 0 the map is exact for Gaussian data.
+// with the mean slopes α̇, β̇ over [s, u]. σ_s = (α_s β'_s - α'_s β_s) √(c/ν_s) is the standard
+// deviation of the random part of the target for Gaussian data, so F has unit size. At F = 0 the
+// map is exact for Gaussian data.
 //
-// Beside these F is shown the Gaussian law's mean of the data given both x̄ and x, (μ + c β_s/ν_s r - m)/√V, and a time 1 - √(c*/V) for
-// how much is left, c* = α_s² c/ν_s. On the diagonal F is a function of these two alone, the same for every context (GLASS, see
-// [interpolant.ConditionalDrift]), which it need not learn for each anew.
+// F also receives the combined observation: the mean of Gaussian data given both x̄ and x, (μ + c
+// β_s/ν_s r - m)/√V, and the time 1 - √(c*/V) with c* = α_s² c/ν_s, which measures how informative
+// both are. On the diagonal F is a function of these two alone, the same for every context (GLASS,
+// see [interpolant.ConditionalDrift]), and need not be learned for each context anew.
 type Gaussian struct {
-	// Mean of the data: empty for zero, one number for all elements, or one for each element of a sample.
+	// Mean is the mean of the data: empty for zero, one number for all elements, or one per element
+	// of a sample.
 	Mean []float64 `json:"mean,omitempty"`
-	// Variance of the data: one number for all elements, or one for each. Positive.
+	// Variance is the variance of the data: one positive number for all elements, or one per
+	// element.
 	Variance []float64 `json:"variance"`
-	// Basis has orthonormal columns along which Variance is given, [dim][dim]; empty for the coordinate axes. States are then [batch, dim].
+	// Basis has orthonormal columns, [dim][dim], along which Variance is given; empty for the
+	// coordinate axes. With a basis, states are [batch, dim].
 	Basis [][]float64 `json:"basis,omitempty"`
-	// NoFusion withholds from the network what x̄ and x say together, [nn.Inputs].Fused and FusedT. Both follow from its other
-	// inputs; without them it has to find out.
+	// NoFusion withholds the combined observation, [nn.Inputs].Fused and FusedT, from the network.
+	// Both follow from its other inputs; without them it has to learn how.
 	NoFusion bool `json:"no_fusion,omitempty"`
 }
 
-// posteriorFloor keeps the variance of the Gaussian posterior off zero at t = 1.
+// posteriorFloor bounds the variance of the Gaussian posterior from below, at t = 1.
 const posteriorFloor = 1e-8
 
-// NewGaussian returns the parametrization for data of the given mean and covariance, along the covariance's eigenvectors.
+// NewGaussian returns the parametrization for data of the given mean, [dim], and covariance,
+// [dim][dim], with the eigenvectors of the covariance as basis. It returns an error if shapes do
+// not fit or entries are not finite.
 func NewGaussian(mean []float64, covariance [][]float64) (*Gaussian, error) {
 	n := len(mean)
 	if len(covariance) != n {
@@ -63,7 +72,7 @@ func NewGaussian(mean []float64, covariance [][]float64) (*Gaussian, error) {
 	}
 	var eig mat.EigenSym
 	if !eig.Factorize(sym, true) {
-		return nil, fmt.Errorf("eigenvectors of the %dx%d covariance not found: are all entries finite?", n, n)
+		return nil, fmt.Errorf("the %dx%d covariance has no eigenvectors: its entries must be finite", n, n)
 	}
 	var vectors mat.Dense
 	eig.VectorsTo(&vectors)
@@ -75,7 +84,8 @@ func NewGaussian(mean []float64, covariance [][]float64) (*Gaussian, error) {
 	return g, g.Validate()
 }
 
-// FitGaussian is [NewGaussian] with the moments of samples, [n][dim], n > dim.
+// FitGaussian is [NewGaussian] with the moments of samples, [n][dim]. It returns an error unless n
+// > dim.
 func FitGaussian(samples [][]float64) (*Gaussian, error) {
 	if len(samples) < 2 || len(samples) <= len(samples[0]) {
 		return nil, fmt.Errorf("%d samples do not determine a covariance: give more than their dimension", len(samples))
@@ -101,7 +111,7 @@ func FitGaussian(samples [][]float64) (*Gaussian, error) {
 	return NewGaussian(mean, rows)
 }
 
-// Validate returns an error if the numbers cannot be those of a data law.
+// Validate returns an error if the mean or variance is invalid, or the basis has the wrong shape.
 func (g *Gaussian) Validate() error {
 	if len(g.Variance) == 0 {
 		return fmt.Errorf("gaussian parametrization has no variance: give one number, or one for each element")
@@ -118,7 +128,8 @@ func (g *Gaussian) Validate() error {
 	}
 	for i, row := range g.Basis {
 		if len(g.Basis) != len(g.Variance) || len(row) != len(g.Variance) {
-			return fmt.Errorf("gaussian parametrization: basis row %d has %d entries, want %d by %[3]d", i, len(row), len(g.Variance))
+			return fmt.Errorf("gaussian parametrization: basis row %d has %d entries: the basis must be %d by %[3]d",
+				i, len(row), len(g.Variance))
 		}
 	}
 	return nil
@@ -127,19 +138,20 @@ func (g *Gaussian) Validate() error {
 // String returns "gaussian".
 func (g *Gaussian) String() string { return "gaussian" }
 
-// Velocity returns the average velocity; see [Gaussian].
+// Velocity returns the average velocity, see [Gaussian].
 func (g *Gaussian) Velocity(ip interpolant.Schedule, f Network, in nn.Inputs) *Node {
-	l := g.law(ip, in)
-	raw := l.inputs(in)
+	flow := g.flow(ip, in)
+	raw := flow.inputs(in)
 	if !g.NoFusion {
-		raw.Fused = Div(Sub(l.fused(), l.mean), Sqrt(l.variance))
-		raw.FusedT = g.fusedTime(ip, in.S, in.T)
+		raw.Fused = Div(Sub(flow.dataMean(), flow.mean), Sqrt(flow.variance))
+		raw.FusedT = g.combinedTime(ip, in.S, in.T)
 	}
-	return g.rotateBack(Add(l.velocity(), Mul(l.scale(), f(raw))))
+	return g.rotateBack(Add(flow.velocity(), Mul(flow.scale(), f(raw))))
 }
 
-// gaussianLaw is what follows from a Gaussian law of the data for inputs of a network, along the axes of its basis; names are those of [Gaussian].
-type gaussianLaw struct {
+// gaussianFlow is the conditional flow of Gaussian data at the inputs of a network, along the axes
+// of the basis. The names are those of [Gaussian].
+type gaussianFlow struct {
 	mean, variance, mu, c, d, nuS, nuU *Node
 	context, r                         *Node // x - β_t m and x̄ - β_s μ
 	alphaS, betaS, dAlphaS, dBetaS     *Node
@@ -147,47 +159,48 @@ type gaussianLaw struct {
 	slopeAlpha, slopeBeta              *Node
 }
 
-func (g *Gaussian) law(ip interpolant.Schedule, in nn.Inputs) (l gaussianLaw) {
+func (g *Gaussian) flow(ip interpolant.Schedule, in nn.Inputs) (q gaussianFlow) {
 	xbar, x := g.rotate(in.Xbar), g.rotate(in.X)
-	l.mean, l.variance = g.moments(x)
+	q.mean, q.variance = g.moments(x)
 	s, u, t := batch.Like(in.S, x), batch.Like(in.U, x), batch.Like(in.T, x)
-	l.alphaS, l.betaS, l.dAlphaS, l.dBetaS = ip.Graph(s)
-	l.alphaU, l.betaU, _, _ = ip.Graph(u)
+	q.alphaS, q.betaS, q.dAlphaS, q.dBetaS = ip.Graph(s)
+	q.alphaU, q.betaU, _, _ = ip.Graph(u)
 	_, betaT, _, _ := ip.Graph(t)
-	l.slopeAlpha, l.slopeBeta = interpolant.MeanSlopes(ip, s, u)
+	q.slopeAlpha, q.slopeBeta = interpolant.MeanSlopes(ip, s, u)
 
-	l.d, l.c = g.posterior(ip, t, l.variance)
-	l.nuS = Add(Square(l.alphaS), Mul(l.c, Square(l.betaS)))
-	l.nuU = Add(Square(l.alphaU), Mul(l.c, Square(l.betaU)))
-	l.context = Sub(x, Mul(betaT, l.mean))
-	l.mu = Add(l.mean, Mul(Div(Mul(betaT, l.variance), l.d), l.context))
-	l.r = Sub(xbar, Mul(l.betaS, l.mu))
-	return l
+	q.d, q.c = g.posterior(ip, t, q.variance)
+	q.nuS = Add(Square(q.alphaS), Mul(q.c, Square(q.betaS)))
+	q.nuU = Add(Square(q.alphaU), Mul(q.c, Square(q.betaU)))
+	q.context = Sub(x, Mul(betaT, q.mean))
+	q.mu = Add(q.mean, Mul(Div(Mul(betaT, q.variance), q.d), q.context))
+	q.r = Sub(xbar, Mul(q.betaS, q.mu))
+	return q
 }
 
-// velocity returns that of F = 0.
-func (l gaussianLaw) velocity() *Node {
-	growth := Add(Mul(l.slopeAlpha, Add(l.alphaS, l.alphaU)), Mul(l.c, Mul(l.slopeBeta, Add(l.betaS, l.betaU))))
-	return Add(Mul(l.slopeBeta, l.mu), Mul(l.r, Div(growth, Add(Sqrt(Mul(l.nuS, l.nuU)), l.nuS))))
+// velocity returns the velocity for F = 0.
+func (q gaussianFlow) velocity() *Node {
+	growth := Add(Mul(q.slopeAlpha, Add(q.alphaS, q.alphaU)), Mul(q.c, Mul(q.slopeBeta, Add(q.betaS, q.betaU))))
+	return Add(Mul(q.slopeBeta, q.mu), Mul(q.r, Div(growth, Add(Sqrt(Mul(q.nuS, q.nuU)), q.nuS))))
 }
 
-// fused returns the data's mean given x̄ and x.
-func (l gaussianLaw) fused() *Node { return Add(l.mu, Mul(l.r, Div(Mul(l.c, l.betaS), l.nuS))) }
+// dataMean returns the mean of the data given x̄ and x.
+func (q gaussianFlow) dataMean() *Node { return Add(q.mu, Mul(q.r, Div(Mul(q.c, q.betaS), q.nuS))) }
 
 // scale returns σ_s.
-func (l gaussianLaw) scale() *Node {
-	return Mul(interpolant.Wronskian(l.alphaS, l.betaS, l.dAlphaS, l.dBetaS), Sqrt(Div(l.c, l.nuS)))
+func (q gaussianFlow) scale() *Node {
+	return Mul(interpolant.Wronskian(q.alphaS, q.betaS, q.dAlphaS, q.dBetaS), Sqrt(Div(q.c, q.nuS)))
 }
 
-// inputs returns those of F but for what x̄ and x say together.
-func (l gaussianLaw) inputs(in nn.Inputs) nn.Inputs {
-	in.Xbar, in.X = Div(l.r, Sqrt(l.nuS)), Div(l.context, Sqrt(l.d))
+// inputs returns the inputs of F, except the combined observation.
+func (q gaussianFlow) inputs(in nn.Inputs) nn.Inputs {
+	in.Xbar, in.X = Div(q.r, Sqrt(q.nuS)), Div(q.context, Sqrt(q.d))
 	return in
 }
 
-// fusedTime returns 1 - √(c*/V̄), c* = α_s² c/ν_s being the variance of the data given x̄ and x under the Gaussian law of
-// variance V̄, the mean of V: 0 where they say nothing, 1 where they say all. s and t are [batch].
-func (g *Gaussian) fusedTime(ip interpolant.Schedule, s, t *Node) *Node {
+// combinedTime returns 1 - √(c*/V̄) for the mean V̄ of V, where c* = α_s² c/ν_s is the variance of
+// Gaussian data of variance V̄ given x̄ and x: 0 if they are uninformative, 1 if they determine the
+// data. s and t are [batch].
+func (g *Gaussian) combinedTime(ip interpolant.Schedule, s, t *Node) *Node {
 	alpha, beta, _, _ := ip.Graph(s)
 	v := Scalar(s.Graph(), s.DType(), stat.Mean(g.Variance, nil))
 	_, c := g.posterior(ip, t, v)
@@ -195,8 +208,8 @@ func (g *Gaussian) fusedTime(ip interpolant.Schedule, s, t *Node) *Node {
 	return OneMinus(Mul(alpha, Sqrt(share)))
 }
 
-// Whiten divides err by σ_s along the axes of the basis, σ_s² held at 0.02 from below: smaller targets are not worth the noise
-// that a larger weight brings.
+// Whiten divides err by σ_s along the axes of the basis. σ_s² is at least 0.02 here, because a
+// larger weight on smaller targets would mostly amplify noise.
 func (g *Gaussian) Whiten(ip interpolant.Schedule, s, t, err *Node) *Node {
 	err = g.rotate(err)
 	_, variance := g.moments(err)
@@ -208,14 +221,14 @@ func (g *Gaussian) Whiten(ip interpolant.Schedule, s, t, err *Node) *Node {
 	return Div(err, Sqrt(MaxScalar(square, 0.02)))
 }
 
-// posterior returns d = α_t² + β_t² V and the posterior's variance c = α_t² V/d.
+// posterior returns d = α_t² + β_t² V and the posterior variance c = α_t² V/d.
 func (g *Gaussian) posterior(ip interpolant.Schedule, t, variance *Node) (d, c *Node) {
 	alpha, beta, _, _ := ip.Graph(t)
 	d = Add(Square(alpha), Mul(Square(beta), variance))
 	return d, AddScalar(Div(Mul(Square(alpha), variance), d), posteriorFloor)
 }
 
-// moments returns mean (rotated) and variance as constants that broadcast over x.
+// moments returns the rotated mean and the variance as constants that broadcast over x.
 func (g *Gaussian) moments(x *Node) (mean, variance *Node) {
 	perElement := func(values []float64) *Node {
 		dims := make([]int, x.Rank())
@@ -226,7 +239,8 @@ func (g *Gaussian) moments(x *Node) (mean, variance *Node) {
 			copy(dims[1:], x.Shape().Dimensions[1:])
 		}
 		if n := x.Shape().Size() / x.Shape().Dim(0); len(values) > 1 && len(values) != n {
-			Panicf("gaussian parametrization has moments for %d elements, a sample of shape %s has %d", len(values), x.Shape(), n)
+			Panicf("gaussian parametrization has moments for %d elements, but samples %s have %d",
+				len(values), x.Shape(), n)
 		}
 		return Reshape(ConstAsDType(x.Graph(), x.DType(), values), dims...)
 	}

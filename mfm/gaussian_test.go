@@ -16,32 +16,34 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
-// Without a network the map is that of Gaussian data, off the diagonal and on it, for every schedule.
+// With F = 0 the map is exact for Gaussian data, off the diagonal and on it, for every schedule.
 func TestGaussianIsExact(t *testing.T) {
-	law := mfmtest.NewMixture(t, []float64{1}, [][]float64{{0.7, -0.4, 0.1}}, [][][]float64{{{1.3, 0.5, 0.2}, {0.5, 0.6, -0.1}, {0.2, -0.1, 0.9}}})
+	mixture := mfmtest.NewMixture(t, []float64{1}, [][]float64{{0.7, -0.4, 0.1}},
+		[][][]float64{{{1.3, 0.5, 0.2}, {0.5, 0.6, -0.1}, {0.2, -0.1, 0.9}}})
 	for _, ip := range mfmtest.EverySchedule() {
 		const n = 64
-		c := mfmtest.SituationsOf(law, ip, n)
+		c := mfmtest.NewCases(mixture, ip, n)
 		for i := range n / 4 {
 			c.U[i] = c.S[i]
 		}
 		c.S[n-1], c.U[n-1], c.T[n-1] = 0, 1, 0
 		c.S[n-2], c.U[n-2], c.T[n-2] = 0, 0, 0
-		m := mfmtest.ExactMap(t, law, ip)
+		m := mfmtest.ExactMap(t, mixture, ip)
 		got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
-			return []*Node{m.Velocity(mfmtest.Weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]})}
+			inputs := nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]}
+			return []*Node{m.Velocity(mfmtest.Weightless(), inputs)}
 		}, c.Inputs()...)
 		want := mfmtest.Flatten(n, func(i int) []float64 {
-			v, err := law.ConditionalAverageVelocity(ip, c.S[i], c.U[i], c.Xbar[i], c.T[i], c.X[i])
+			v, err := mixture.ConditionalAverageVelocity(ip, c.S[i], c.U[i], c.Xbar[i], c.T[i], c.X[i])
 			if err != nil {
 				t.Fatal(err)
 			}
 			return v
 		})
-		tolerance := 1e-6 // of the variance's floor
+		tolerance := 1e-6 // bound of the posterior variance
 		switch name := fmt.Sprint(ip); {
 		case strings.Contains(name, "vp"):
-			tolerance = 5e-6 // the oracle's quadrature meets a square root at u = 1
+			tolerance = 5e-6 // the reference integrates a square root up to u = 1
 		case strings.Contains(name, "general"):
 			tolerance = 2e-6 // mean slopes by quotients
 		}
@@ -49,14 +51,14 @@ func TestGaussianIsExact(t *testing.T) {
 	}
 }
 
-// X_{w,u}(X_{s,w}) = X_{s,u}, at the last bit of the context's time too.
+// X_{w,u}(X_{s,w}) = X_{s,u}, also for contexts at t = 1.
 func TestGaussianSemigroup(t *testing.T) {
-	law := mfmtest.Tilted(t)
+	mixture := mfmtest.Gaussian(t)
 	for _, ip := range append(mfmtest.BuiltIn(), mfmtest.Late{}) {
 		const n = 64
-		c := mfmtest.SituationsOf(law, ip, n)
+		c := mfmtest.NewCases(mixture, ip, n)
 		c.T[0], c.T[1], c.U[2], c.S[3] = 0, 1, 1, 0
-		m := mfmtest.ExactMap(t, law, ip)
+		m := mfmtest.ExactMap(t, mixture, ip)
 		got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
 			between := Add(in[0], MulScalar(Sub(in[1], in[0]), 0.3))
 			flow := func(s, u, xbar *Node) *Node {
@@ -66,7 +68,7 @@ func TestGaussianSemigroup(t *testing.T) {
 		}, c.Inputs()...)
 		tolerance := 1e-10
 		if ip == (interpolant.VariancePreserving{}) {
-			tolerance = 2e-6 // held at u = 1
+			tolerance = 2e-6 // the schedule is held at u = 1
 		} else if ip == (mfmtest.Late{}) {
 			tolerance = 1e-6 // mean slopes by quotients
 		}
@@ -74,7 +76,8 @@ func TestGaussianSemigroup(t *testing.T) {
 	}
 }
 
-// The three ways of giving moments agree: a full covariance, variances along the axes, and one for all; with states of any rank.
+// The three forms of moments agree: a full covariance, variances along the axes, and one variance
+// for all; for states of any rank.
 func TestGaussianMoments(t *testing.T) {
 	mean, variance := []float64{0.3, -0.2, 0.1, 0.5}, []float64{0.2, 0.7, 1.5, 0.2}
 	covariance := make([][]float64, 4)
@@ -89,9 +92,11 @@ func TestGaussianMoments(t *testing.T) {
 	velocity := func(p mfm.Parametrization, in []*Node, dims ...int) *Node {
 		xbar, x := Reshape(in[3], dims...), Reshape(in[4], dims...)
 		m := &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: mfmtest.ZeroBackbone, Parametrization: p}
-		return Reshape(m.Velocity(mfmtest.Weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: xbar, X: x}), dims[0], 4)
+		return Reshape(m.Velocity(mfmtest.Weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: xbar, X: x}),
+			dims[0], 4)
 	}
-	c := mfmtest.SituationsOf(mfmtest.NewMixture(t, []float64{1}, [][]float64{mean}, [][][]float64{covariance}), interpolant.Linear{}, 16)
+	c := mfmtest.NewCases(mfmtest.NewMixture(t, []float64{1}, [][]float64{mean}, [][][]float64{covariance}),
+		interpolant.Linear{}, 16)
 	got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
 		return []*Node{
 			velocity(full, in, 16, 4),
@@ -108,20 +113,20 @@ func TestGaussianMoments(t *testing.T) {
 	mfmtest.Near(t, "one mean for all", got[5], got[3], 1e-12)
 }
 
-// Under the Gaussian law the network's inputs have unit covariance, and so has the whitened error of the best velocity on the
-// diagonal: what is left for F to learn is of unit size.
+// For Gaussian data the inputs of the network have unit covariance, and so has the whitened error
+// of the best velocity on the diagonal: F has unit size.
 func TestGaussianWhitens(t *testing.T) {
-	law := mfmtest.Tilted(t)
+	mixture := mfmtest.Gaussian(t)
 	for _, ip := range mfmtest.BuiltIn() {
 		const n = 20000
 		rng := mfmtest.NewRNG(11)
-		data := law.Sample(rng, n)
+		data := mixture.Sample(rng, n)
 		noise, context := make([][]float64, n), make([][]float64, n)
 		for i := range data {
 			noise[i] = []float64{rng.NormFloat64(), rng.NormFloat64()}
 			context[i] = []float64{rng.NormFloat64(), rng.NormFloat64()}
 		}
-		m := mfmtest.ExactMap(t, law, ip)
+		m := mfmtest.ExactMap(t, mixture, ip)
 		var seen nn.Inputs
 		m.Backbone = func(_ *model.Scope, in nn.Inputs) *Node {
 			seen = in
@@ -133,24 +138,26 @@ func TestGaussianWhitens(t *testing.T) {
 			x := interpolant.StateAt(ip, at, in[2], in[0])
 			xbar := interpolant.StateAt(ip, s, in[1], in[0])
 			v := m.Velocity(mfmtest.Weightless(), nn.Inputs{S: s, U: s, T: at, Xbar: xbar, X: x})
-			return []*Node{seen.Xbar, seen.X, m.Parametrization.Whiten(ip, s, at, Sub(interpolant.VelocityAt(ip, s, in[1], in[0]), v))}
+			return []*Node{seen.Xbar, seen.X,
+				m.Parametrization.Whiten(ip, s, at, Sub(interpolant.VelocityAt(ip, s, in[1], in[0]), v))}
 		}, mfmtest.Points(data), mfmtest.Points(noise), mfmtest.Points(context))
 		for i, name := range []string{"state", "context", "error"} {
-			mfmtest.HasMoments(t, fmt.Sprintf("%v: %s", ip, name), mfmtest.RowsOf(got[i], 2), []float64{0, 0}, [][]float64{{1, 0}, {0, 1}}, 0)
+			mfmtest.HasMoments(t, fmt.Sprintf("%v: %s", ip, name), mfmtest.RowsOf(got[i], 2), []float64{0, 0},
+				[][]float64{{1, 0}, {0, 1}}, 0)
 		}
 	}
 }
 
-// The network's output enters with the scale that Whiten divides by.
+// The network's output is scaled by the size that Whiten divides by.
 func TestGaussianScale(t *testing.T) {
-	law := mfmtest.Tilted(t)
+	mixture := mfmtest.Gaussian(t)
 	for _, ip := range mfmtest.BuiltIn() {
 		const n = 32
-		c := mfmtest.SituationsOf(law, ip, n)
-		m, perturbed := mfmtest.ExactMap(t, law, ip), mfmtest.ExactMap(t, law, ip)
+		c := mfmtest.NewCases(mixture, ip, n)
+		m, perturbed := mfmtest.ExactMap(t, mixture, ip), mfmtest.ExactMap(t, mixture, ip)
 		perturbed.Backbone = func(_ *model.Scope, in nn.Inputs) *Node { return OnesLike(in.Xbar) }
 		got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
-			half := MulScalar(OnesLike(in[0]), 0.5) // where no error is held
+			half := MulScalar(OnesLike(in[0]), 0.5) // where σ_s² is above its bound
 			inputs := nn.Inputs{S: in[0], U: in[1], T: half, Xbar: in[3], X: in[4]}
 			share := Sub(perturbed.Velocity(mfmtest.Weightless(), inputs), m.Velocity(mfmtest.Weightless(), inputs))
 			return []*Node{ReduceSum(Square(m.Parametrization.Whiten(ip, in[0], half, share)), -1)}
@@ -164,12 +171,12 @@ func TestGaussianScale(t *testing.T) {
 }
 
 func TestFitGaussian(t *testing.T) {
-	law := mfmtest.Tilted(t)
-	g, err := mfm.FitGaussian(law.Sample(mfmtest.NewRNG(1), 20000))
+	mixture := mfmtest.Gaussian(t)
+	g, err := mfm.FitGaussian(mixture.Sample(mfmtest.NewRNG(1), 20000))
 	if err != nil {
 		t.Fatal(err)
 	}
-	mfmtest.Near(t, "mean", g.Mean, law.Mean(), 0.03)
+	mfmtest.Near(t, "mean", g.Mean, mixture.Mean(), 0.03)
 	var covariance []float64
 	for i := range 2 {
 		for j := range 2 {
@@ -180,10 +187,11 @@ func TestFitGaussian(t *testing.T) {
 			covariance = append(covariance, sum)
 		}
 	}
-	mfmtest.Near(t, "covariance", covariance, mfmtest.Flatten(2, func(i int) []float64 { return law.Covariance()[i] }), 0.03)
+	want := mfmtest.Flatten(2, func(i int) []float64 { return mixture.Covariance()[i] })
+	mfmtest.Near(t, "covariance", covariance, want, 0.03)
 }
 
-func TestGaussianRefuses(t *testing.T) {
+func TestGaussianErrors(t *testing.T) {
 	nan := math.NaN()
 	for name, c := range map[string]struct {
 		g    mfm.Gaussian
@@ -196,27 +204,29 @@ func TestGaussianRefuses(t *testing.T) {
 		"ragged basis":      {mfm.Gaussian{Variance: []float64{1, 1}, Basis: [][]float64{{1, 0}, {0}}}, "basis row 1"},
 	} {
 		if err := c.g.Validate(); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: got error %v, want one with %q", name, err, c.want)
+			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
 		}
 	}
 	if err := (&mfm.Gaussian{Variance: []float64{1}}).Validate(); err != nil {
-		t.Errorf("a sound parametrization is refused: %v", err)
+		t.Errorf("error for a valid parametrization: %v", err)
 	}
-	for name, covariance := range map[string][][]float64{"rows": {{1, 0}}, "columns": {{1}, {0, 1}}, "NaN": {{nan, 0}, {0, 1}}} {
+	for name, covariance := range map[string][][]float64{"rows": {{1, 0}}, "columns": {{1}, {0, 1}},
+		"NaN": {{nan, 0}, {0, 1}}} {
 		if _, err := mfm.NewGaussian([]float64{0, 0}, covariance); err == nil {
-			t.Errorf("%s: a covariance %v is taken", name, covariance)
+			t.Errorf("%s: no error for the covariance %v", name, covariance)
 		}
 	}
-	for name, samples := range map[string][][]float64{"none": nil, "too few": {{1, 2}, {3, 4}}, "ragged": {{1, 2}, {3}, {4, 5}, {6, 7}}} {
+	for name, samples := range map[string][][]float64{"none": nil, "too few": {{1, 2}, {3, 4}},
+		"ragged": {{1, 2}, {3}, {4, 5}, {6, 7}}} {
 		if _, err := mfm.FitGaussian(samples); err == nil {
-			t.Errorf("%s: samples %v are taken", name, samples)
+			t.Errorf("%s: no error for the samples %v", name, samples)
 		}
 	}
 }
 
-// The anchored parametrization knows the data at t = 1, and is plain at t = 0.
+// The anchored parametrization is exact at t = 1 and plain at t = 0.
 func TestAnchored(t *testing.T) {
-	c := mfmtest.SituationsOf(mfmtest.Tilted(t), interpolant.Linear{}, 8)
+	c := mfmtest.NewCases(mfmtest.Gaussian(t), interpolant.Linear{}, 8)
 	backbone := func(_ *model.Scope, in nn.Inputs) *Node { return MulScalar(in.Xbar, 0.7) }
 	m := &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: backbone, Parametrization: mfm.Anchored{}}
 	plain := &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: backbone, Parametrization: mfm.Plain{}}
@@ -232,13 +242,14 @@ func TestAnchored(t *testing.T) {
 	mfmtest.Near(t, "at t = 0", got[1], make([]float64, 16), 1e-12)
 }
 
-// What both looks say together is the Gaussian law's posterior mean given both, and its time goes from 0, where they say nothing, to 1.
-func TestGaussianFuses(t *testing.T) {
+// The combined observation is the posterior mean of Gaussian data given both observations, and its
+// time increases from 0 without information to 1.
+func TestGaussianCombinesObservations(t *testing.T) {
 	mean, variance := []float64{0.7, -0.4}, []float64{1.3, 1.3}
-	law := mfmtest.NewMixture(t, []float64{1}, [][]float64{mean}, [][][]float64{{{1.3, 0}, {0, 1.3}}})
+	mixture := mfmtest.NewMixture(t, []float64{1}, [][]float64{mean}, [][][]float64{{{1.3, 0}, {0, 1.3}}})
 	for _, ip := range mfmtest.BuiltIn() {
 		const n = 64
-		c := mfmtest.SituationsOf(law, ip, n)
+		c := mfmtest.NewCases(mixture, ip, n)
 		c.S[0], c.T[0] = 0, 0
 		c.S[1], c.T[1] = 1, 0.5
 		c.S[2], c.T[2] = 0.5, 1
@@ -253,15 +264,15 @@ func TestGaussianFuses(t *testing.T) {
 			return []*Node{seen.Fused, seen.FusedT}
 		}, c.Inputs()...)
 		states := mfmtest.Flatten(n, func(i int) []float64 {
-			d := law.ConditionalDenoiser(ip, c.S[i], c.Xbar[i], c.T[i], c.X[i])
+			d := mixture.ConditionalDenoiser(ip, c.S[i], c.Xbar[i], c.T[i], c.X[i])
 			return []float64{(d[0] - mean[0]) / math.Sqrt(1.3), (d[1] - mean[1]) / math.Sqrt(1.3)}
 		})
-		mfmtest.Near(t, fmt.Sprintf("%v: state", ip), got[0], states, 1e-6) // of the variance's floor
+		mfmtest.Near(t, fmt.Sprintf("%v: state", ip), got[0], states, 1e-6) // bound of the variance
 		times := mfmtest.Flatten(n, func(i int) []float64 {
-			_, left := law.Posterior(ip, c.T[i], c.X[i]).Posterior(ip, c.S[i], c.Xbar[i]).Component(0)
+			_, left := mixture.Posterior(ip, c.T[i], c.X[i]).Posterior(ip, c.S[i], c.Xbar[i]).Component(0)
 			return []float64{1 - math.Sqrt(left[0][0]/1.3)}
 		})
-		mfmtest.Near(t, fmt.Sprintf("%v: time", ip), got[1], times, 2e-4) // the floor's square root
+		mfmtest.Near(t, fmt.Sprintf("%v: time", ip), got[1], times, 2e-4) // root of the bound
 		mfmtest.Near(t, "ends of the time", got[1][:3], []float64{0, 1, 1}, 1e-3)
 	}
 }

@@ -12,22 +12,25 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// Guidance trains a map with classes: dropping them teaches the unconditional map beside the conditional ones, which
-// classifier-free guidance needs when sampling (see [ClassifierFree]); a scale above one or a mix above zero instead trains
-// the guided map itself, so that sampling costs one evaluation.
+// Guidance configures the training of a map with classes. Dropout alone trains the unconditional
+// map besides the conditional ones, as classifier-free guidance of samples needs (see
+// [ClassifierFree]). A scale other than one or a mix above zero trains the guided map itself, so
+// that sampling needs one evaluation.
 //
-// With v_c and v_∅ the frozen map's drift with and without the class, the drift w that a loss regresses on becomes
+// With v_c and v_∅ the drift of the target weights with and without the class, the regression
+// target w of a loss becomes
 //
 //	ω w + κ v_c + (1-ω-κ) v_∅,
 //
-// whose fixed point is guidance of scale ω/(1-κ) (Geng et al., arXiv 2505.13447, appendix B). κ = 0 is plain guidance in the
-// target, ω = 1 with κ > 0 model guidance (Tang et al., arXiv 2502.12154).
+// whose fixed point is guidance of scale ω/(1-κ) (Geng et al., arXiv 2505.13447, appendix B). κ = 0
+// is plain guidance in the target, ω = 1 with κ > 0 is model guidance (Tang et al., arXiv
+// 2502.12154).
 type Guidance struct {
-	// Classes is the number of classes, and the label that stands for none of them.
+	// Classes is the number of classes, and the label of "no class".
 	Classes int `json:"classes"`
-	// Dropout is the share of rows whose class is dropped.
+	// Dropout is the share of rows, in [0, 1], whose class is dropped.
 	Dropout float64 `json:"dropout"`
-	// Scale is ω; 0 counts as 1, no guidance.
+	// Scale is ω. 0 means 1, no guidance.
 	Scale float64 `json:"scale"`
 	// Mix is κ, in [0, 1).
 	Mix float64 `json:"mix"`
@@ -45,9 +48,10 @@ func (g Guidance) Validate() error {
 	case !(g.Mix >= 0 && g.Mix < 1):
 		return fmt.Errorf("guidance: mix = %g: must lie in [0, 1)", g.Mix)
 	case g.Classes == 0 && (g.Dropout > 0 || g.active()):
-		return fmt.Errorf("guidance needs classes: none are configured")
+		return fmt.Errorf("guidance needs classes: set classes to their number")
 	case g.active() && g.Dropout == 0:
-		return fmt.Errorf("guidance of scale %g and mix %g needs a dropout above 0: without it the drift of no class is never trained", g.scale(), g.Mix)
+		return fmt.Errorf("guidance of scale %g and mix %g needs a dropout above 0 to train the drift without class",
+			g.scale(), g.Mix)
 	}
 	return nil
 }
@@ -62,10 +66,11 @@ func (g Guidance) scale() float64 {
 
 func (g Guidance) active() bool { return g.Mix > 0 || g.scale() != 1 }
 
-// dropClass replaces a share of the labels by "none". It panics where there should be labels and are none.
+// dropClass replaces a share of the labels by "no class". It panics if labels are required and
+// missing.
 func (g Guidance) dropClass(rng *solver.RNG, class *Node) *Node {
 	if g.Classes > 0 && class == nil {
-		panic(fmt.Errorf("guidance with %d classes: the data have no labels", g.Classes))
+		panic(fmt.Errorf("guidance with %d classes: the data has no labels", g.Classes))
 	}
 	if g.Dropout == 0 {
 		return class
@@ -76,9 +81,9 @@ func (g Guidance) dropClass(rng *solver.RNG, class *Node) *Node {
 	return Where(drop, noClass(class, g.Classes), class)
 }
 
-// guide returns the guided drift for the rows that have a class, w for the others.
-func (p *problem) guide(r rows, w *Node) *Node {
-	g := p.Guidance
+// guide returns the guided drift for rows with a class, and w for the others.
+func (e *lossEvaluation) guide(r lossRows, w *Node) *Node {
+	g := e.Guidance
 	if !g.active() {
 		return w
 	}
@@ -86,16 +91,16 @@ func (p *problem) guide(r rows, w *Node) *Node {
 	in.U = in.S
 	without := in
 	without.Class = noClass(r.Class, g.Classes)
-	guided := Add(MulScalar(w, g.scale()), MulScalar(p.m.Velocity(p.target, without), 1-g.scale()-g.Mix))
+	guided := Add(MulScalar(w, g.scale()), MulScalar(e.m.Velocity(e.target, without), 1-g.scale()-g.Mix))
 	if g.Mix > 0 {
-		guided = Add(guided, MulScalar(p.m.Velocity(p.target, in), g.Mix))
+		guided = Add(guided, MulScalar(e.m.Velocity(e.target, in), g.Mix))
 	}
 	dropped := batch.Like(Equal(r.Class, without.Class), w)
 	return Where(BroadcastToShape(dropped, shapes.Make(dtypes.Bool, w.Shape().Dimensions...)), w, guided)
 }
 
-// ClassifierFree returns the guided drift b_∅ + scale (b_c - b_∅) of Ho and Salimans (arXiv 2207.12598), where label classes stands
-// for no class. It evaluates b twice.
+// ClassifierFree returns the guided drift b_∅ + scale (b_c - b_∅) of Ho and Salimans (arXiv
+// 2207.12598). The label classes means no class. It evaluates b twice.
 func ClassifierFree(b interpolant.Drift, scale float64, classes int) interpolant.Drift {
 	return func(t, x, class *Node) *Node {
 		without := b(t, x, noClass(class, classes))

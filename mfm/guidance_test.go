@@ -19,13 +19,14 @@ import (
 	"github.com/gomfm/gomfm/mfm/solver"
 )
 
-// The map says F = δ for every class and F = -δ_0 for none, beside the drift w of standard normal data, which is the teacher's. Guidance of scale g = ω/(1-κ) is
-// v_∅ + g (w - v_∅), so at its fixed point δ = (g-1) δ_0; rows without a class regress on w itself and keep their error δ_0². On the diagonal, and at u = s off it, every
-// loss has this fixed point.
+// The map has F = δ for every class and F = -δ_0 without class, relative to the drift w of standard
+// normal data, which is also the teacher's. Guidance of scale g = ω/(1-κ) is v_∅ + g (w - v_∅), so
+// at its fixed point δ = (g-1) δ_0. Rows without a class regress on w itself and keep their error
+// δ_0². On the diagonal, and off it at u = s, every loss has this fixed point.
 func TestGuidanceHasItsFixedPoint(t *testing.T) {
 	const rows, dropout, mix, scale, none = 4000, 0.25, 0.4, 1.5, 0.8
 	fixed := (scale/(1-mix) - 1) * none
-	law, err := gmm.New([]float64{1}, [][]float64{{0, 0}}, [][][]float64{{{1, 0}, {0, 1}}})
+	mixture, err := gmm.New([]float64{1}, [][]float64{{0, 0}}, [][][]float64{{{1, 0}, {0, 1}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +36,7 @@ func TestGuidanceHasItsFixedPoint(t *testing.T) {
 			skipSlowCompiles(t, b, c != mfm.Lagrangian)
 			loss := mfm.DefaultLoss()
 			loss.Consistency, loss.Distillation, loss.DiagonalShare = c, mfm.Teacher, 0
-			loss.Times.ContextZero, loss.GapWarmup = 1, 1 // the step below is 0, at which u = s
+			loss.Times.ContextZero, loss.GapWarmup = 1, 1 // u = s at step 0
 			loss.Guidance = mfm.Guidance{Classes: 3, Dropout: dropout, Scale: scale, Mix: mix}
 			if c == mfm.DiagonalOnly {
 				loss.DiagonalShare = 1
@@ -47,13 +48,15 @@ func TestGuidanceHasItsFixedPoint(t *testing.T) {
 					f := Where(dropped, MulScalar(OnesLike(in.S), -none), Mul(OnesLike(in.S), delta))
 					return BroadcastToShape(InsertAxes(f, -1), in.Xbar.Shape())
 				}
-				m := &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: backbone, Parametrization: &mfm.Gaussian{Variance: []float64{1}}}
-				teacher := func(t, x, _ *Node) *Node { return law.DriftGraph(interpolant.Linear{}, t, x) }
+				m := &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: backbone,
+					Parametrization: &mfm.Gaussian{Variance: []float64{1}}}
+				teacher := func(t, x, _ *Node) *Node { return mixture.Like(x).Drift(interpolant.Linear{}, t, x) }
 				var x *Node
-				rng.State, x = law.SampleGraph(rng.State, dtypes.Float64, rows)
+				rng.State, x = mixture.OnGraph(rng.State.Graph(), dtypes.Float64).Sample(rng.State, rows)
 				class := rng.Below(3, rows)
 				scope := model.NewStore().Scope("/weights")
-				terms := loss.Build(m, scope, scope, teacher, rng, mfm.Batch{Data: x, Class: class, Step: ScalarZero(x.Graph(), dtypes.Float64)})
+				batch := mfm.Batch{Data: x, Class: class, Step: ScalarZero(x.Graph(), dtypes.Float64)}
+				terms := loss.Build(m, scope, scope, teacher, rng, batch)
 				return Add(terms.Diagonal, terms.Consistency)
 			})
 			if err != nil {
@@ -96,7 +99,7 @@ func TestGuidanceValidate(t *testing.T) {
 	}
 }
 
-// Guided by two, a drift that is x with and -x without a class is -x + 2 (x + x).
+// With scale 2, a drift that is x with a class and -x without gives -x + 2 (x + x).
 func TestClassifierFree(t *testing.T) {
 	out, err := CallOnce(backendtest.New(t), func(x, class *Node) *Node {
 		b := func(_, x, class *Node) *Node {

@@ -14,20 +14,22 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// Consistency names the loss that ties the map's long steps to its diagonal.
+// Consistency names the loss that ties v_{s,u} with s < u to the diagonal v_{s,s}. The constants,
+// such as [Eulerian], have the regression targets; the file consistency.go builds them.
 type Consistency string
 
-// The consistency losses. Right of the arrow stands the regression target, behind a stop-gradient; w is dĪ_s/ds from the data
-// (self) or b̄_s from the teacher, b is v_{s,s} of the map itself (self) or b̄_s from the teacher.
+// The consistency losses. The left of the arrow is trained; the right is the regression target,
+// without gradient. w is dĪ_s/ds of the data (self) or b̄_s of the teacher, b is v_{s,s} of the map
+// itself (self) or b̄_s of the teacher, r is s + γ(u-s).
 const (
-	DiagonalOnly Consistency = "diagonal"   // no consistency loss: flow matching of every posterior
-	Semigroup    Consistency = "semigroup"  // v_{s,u} <- γ v_{s,r} + (1-γ) v_{r,u}(X_{s,r}), r = s + γ(u-s)
+	DiagonalOnly Consistency = "diagonal"   // none: flow matching of every posterior
+	Semigroup    Consistency = "semigroup"  // v_{s,u} <- γ v_{s,r} + (1-γ) v_{r,u}(X_{s,r})
 	MeanFlow     Consistency = "meanflow"   // v_{s,u} <- w + (u-s)(∂_s v + ∇v·w)
 	Eulerian     Consistency = "eulerian"   // v_{s,u} <- b + (u-s)(∂_s v + ∇v·b)
-	Lagrangian   Consistency = "lagrangian" // ∂_u X_{s,u}(x̄) <- b_u(X_{s,u}(x̄)); b_u frozen, the derivative trained
+	Lagrangian   Consistency = "lagrangian" // ∂_u X_{s,u}(x̄) <- b_u(X_{s,u}(x̄))
 )
 
-// Distillation says where the drift of a loss comes from: from the data and the map itself, or from a teacher.
+// Distillation is the source of the drift in a loss: the data and the map itself, or a teacher.
 type Distillation string
 
 // The two sources of drift.
@@ -36,41 +38,66 @@ const (
 	Teacher Distillation = "teacher"
 )
 
-// Loss is a diagonal loss (flow matching of the posterior's drift) and a consistency loss, with every option of the paper.
-// The zero value is not usable: start from [DefaultLoss].
+// Loss is a diagonal loss (flow matching of the posterior's drift) and a consistency loss, with all
+// options of the paper. The zero value is not usable: start from [DefaultLoss] or [Recipe].
 type Loss struct {
 	Consistency  Consistency  `json:"consistency"`
 	Distillation Distillation `json:"distillation"`
-	// DiagonalShare is the diagonal's share η of the batch, or its weight where the two are summed: loss = η L_diagonal + (1-η) L_consistency. Zero leaves the
-	// consistency loss alone, which for the semigroup, and for the self-distilled Eulerian and Lagrangian losses, is zero for every flow, the data's or not.
+	// DiagonalShare is the share η of the batch in [0, 1] for the diagonal loss, or its weight if
+	// Sum is set: loss = η L_diagonal + (1-η) L_consistency. With 0 only the consistency loss
+	// remains. For the semigroup, and for the self-distilled Eulerian and Lagrangian losses, that
+	// is zero for every flow, not only for the flow of the data.
 	DiagonalShare float64 `json:"diagonal_share"`
-	// Sum evaluates both losses on every row of the batch; otherwise the rows are split between them.
+	// Sum evaluates both losses on every row of the batch. Otherwise the rows are split between
+	// them.
 	Sum bool `json:"sum"`
-	// Midpoint puts the semigroup's intermediate time in the middle, γ = 1/2; otherwise γ is uniform on [0, 1).
+	// Midpoint sets the intermediate time of the semigroup to the middle, γ = 1/2. Otherwise γ is
+	// uniform on [0, 1).
 	Midpoint bool `json:"midpoint"`
-	// AdaptivePower is p and AdaptiveFloor c in the weight 1/(|d|² + c)^p, not differentiated, of a row with whitened error d; p = 0 is plain
-	// least squares.
+	// AdaptivePower is p in [0, 2] and AdaptiveFloor c > 0 in the weight 1/(|d|² + c)^p of a row
+	// with whitened error d. The weight is not differentiated; p = 0 is plain least squares.
 	AdaptivePower float64 `json:"adaptive_power"`
 	AdaptiveFloor float64 `json:"adaptive_floor"`
-	// DiagonalSteps is the number of steps at the start during which the consistency loss has no weight, GapWarmup that of the
-	// steps after them over which u - s grows, about the middle of the pair, from nothing to what Laws draws.
-	DiagonalSteps int `json:"diagonal_steps"`
-	GapWarmup     int `json:"gap_warmup"`
-	// Laws of the times.
-	Times TimeSampling `json:"laws"`
-	// Guidance trains the guided drift; only for maps with classes.
-	Guidance Guidance `json:"guidance"`
+	// DiagonalSteps is the number of initial steps in which the consistency loss has weight zero.
+	// GapWarmup is the number of steps after them over which u - s grows about the middle of the
+	// pair, from zero to its value under Times.
+	DiagonalSteps int          `json:"diagonal_steps"`
+	GapWarmup     int          `json:"gap_warmup"`
+	Times         TimeSampling `json:"laws"`
+	Guidance      Guidance     `json:"guidance"` // for maps with classes only
 }
 
-// DefaultLoss is the semigroup loss from data alone on half the batch, with plain least squares.
+// DefaultLoss returns the mean flow loss from the data alone, the best of the self-distilled losses on
+// mixtures (notebook 02_gmm_posterior), with half of the batch on the diagonal and plain least
+// squares.
 func DefaultLoss() Loss {
-	return Loss{Consistency: Semigroup, Distillation: Self, DiagonalShare: 0.5, AdaptiveFloor: 0.01, Times: DefaultTimeSampling()}
+	return Loss{Consistency: MeanFlow, Distillation: Self, DiagonalShare: 0.5, AdaptiveFloor: 0.01,
+		Times: DefaultTimeSampling()}
 }
 
-// Validate returns an error that names the first option that makes no sense.
+// Recipe returns [DefaultLoss] with the best known options for a consistency loss and a
+// distillation in a training of the given number of steps. They were found by hand on the paper's
+// mixture; notebook 02_gmm_posterior shows their results. The self-distilled Lagrangian and
+// Eulerian losses, which follow the map's own drift, use a diagonal share of 0.75. The target of
+// the Eulerian one contains the product of that drift and a derivative of the map, so it also uses
+// the adaptive power 0.5 and lets u - s grow over the first half of the steps.
+func Recipe(c Consistency, d Distillation, steps int64) Loss {
+	l := DefaultLoss()
+	l.Consistency, l.Distillation = c, d
+	if d == Self && (c == Lagrangian || c == Eulerian) {
+		l.DiagonalShare = 0.75
+	}
+	if d == Self && c == Eulerian {
+		l.AdaptivePower, l.GapWarmup = 0.5, int(steps/2)
+	}
+	return l
+}
+
+// Validate returns an error that names the first invalid option.
 func (l Loss) Validate() error {
 	if !slices.Contains([]Consistency{DiagonalOnly, Semigroup, MeanFlow, Eulerian, Lagrangian}, l.Consistency) {
-		return fmt.Errorf("loss %q is unknown: use diagonal, semigroup, meanflow, eulerian or lagrangian", l.Consistency)
+		return fmt.Errorf("loss %q is unknown: use diagonal, semigroup, meanflow, eulerian or lagrangian",
+			l.Consistency)
 	}
 	if l.Distillation != Self && l.Distillation != Teacher {
 		return fmt.Errorf("distillation %q is unknown: use self or teacher", l.Distillation)
@@ -93,66 +120,86 @@ func (l Loss) Validate() error {
 	return l.Times.Validate()
 }
 
-// Batch is what a loss is evaluated on.
+// Batch is the data that a loss is evaluated on.
 type Batch struct {
-	Data  *Node // samples of the data, [batch, ...]
+	Data  *Node // data samples, [batch, ...]
 	Class *Node // their classes, int32 [batch], or nil
-	Step  *Node // training step, from 1, for warm-ups: a scalar of Data's dtype, or nil for none
+	Step  *Node // training step, from 1, a scalar of Data's dtype; nil means no warm-ups
 }
 
-// Build returns the loss of map m with weights in scope online. Targets are computed with the weights in scope target: the
-// same scope, as in the paper, or that of a moving average or frozen copy; no gradient passes through them. teacher is used by
-// [Teacher] only. It panics on options that [Loss.Validate] refuses and on a missing teacher.
-func (l Loss) Build(m *Map, online, target *model.Scope, teacher interpolant.Drift, rng *solver.RNG, batch Batch) train.Terms {
-	p := l.newProblem(m, online, target, teacher, rng, batch)
+// Terms are the values of a loss, scalars. Total is minimised. Diagonal and Consistency are the
+// unweighted mean squares of the whitened errors, or 0 for a loss that was not evaluated.
+type Terms struct {
+	Total, Diagonal, Consistency *Node
+}
+
+// Reported returns the terms for a trainer, with the metrics "diagonal" and "consistency".
+func (t Terms) Reported() train.Terms {
+	return train.Terms{Total: t.Total, Metrics: []train.Metric{
+		{Name: "diagonal", Value: t.Diagonal}, {Name: "consistency", Value: t.Consistency},
+	}}
+}
+
+// Build returns the loss of map m with the weights in scope online. Targets are computed with the
+// weights in scope target: the same scope, as in the paper, or that of a moving average or frozen
+// copy. No gradient passes through them. teacher is used by [Teacher] only. Build panics if
+// [Loss.Validate] returns an error or a required teacher is missing.
+func (l Loss) Build(
+	m *Map, online, target *model.Scope, teacher interpolant.Drift, rng *solver.RNG, batch Batch,
+) Terms {
+	e := l.evaluation(m, online, target, teacher, rng, batch)
 	switch l.Consistency {
 	case DiagonalOnly:
-		return p.diagonalOnly()
+		return e.diagonalOnly()
 	case Semigroup:
-		return p.semigroup()
+		return e.semigroup()
 	case MeanFlow:
-		return p.meanFlow()
+		return e.meanFlow()
 	case Eulerian:
-		return p.eulerian()
+		return e.eulerian()
 	default:
-		return p.lagrangian()
+		return e.lagrangian()
 	}
 }
 
-// problem is one evaluation of a loss.
-type problem struct {
+// lossEvaluation is one evaluation of a loss.
+type lossEvaluation struct {
 	Loss
-	m              *Map
-	online, target *model.Scope
-	teacher        interpolant.Drift
-	rng            *solver.RNG
-	diagonal, off  rows
-	elements       float64 // of a sample
-	share          *Node   // 0 while the consistency loss waits, 1 after, nil for 1
+	m                     *Map
+	online, target        *model.Scope
+	teacher               interpolant.Drift
+	rng                   *solver.RNG
+	diagonal, offDiagonal lossRows
+	elements              float64 // of a sample
+	consistencyWeight     *Node   // 0 during DiagonalSteps, then 1; nil means 1
 }
 
-// rows are the draws that one of the two losses sees: contexts (t, x), times s and u, states x̄ = Ī_s and velocities dĪ_s/ds.
-type rows struct {
+// lossRows is the input of one of the two losses: contexts (t, x), times s and u, states x̄ = Ī_s
+// and velocities dĪ_s/ds.
+type lossRows struct {
 	nn.Inputs
 	velocity *Node
 }
 
-func (r rows) empty() bool { return r.S == nil }
+func (r lossRows) empty() bool { return r.S == nil }
 
-func (l Loss) newProblem(m *Map, online, target *model.Scope, teacher interpolant.Drift, rng *solver.RNG, batch Batch) *problem {
+// evaluation splits the batch between the losses and samples their times and states.
+func (l Loss) evaluation(
+	m *Map, online, target *model.Scope, teacher interpolant.Drift, rng *solver.RNG, batch Batch,
+) *lossEvaluation {
 	if err := l.Validate(); err != nil {
 		panic(err)
 	}
 	if l.Distillation == Teacher && teacher == nil {
-		panic(fmt.Errorf("loss %s: distillation from a teacher needs one, none was given", l.Consistency))
+		panic(fmt.Errorf("loss %s: distillation from a teacher needs its drift", l.Consistency))
 	}
-	p := &problem{Loss: l, m: m, online: online, target: target, teacher: teacher, rng: rng}
+	e := &lossEvaluation{Loss: l, m: m, online: online, target: target, teacher: teacher, rng: rng}
 	n := batch.Data.Shape().Dim(0)
-	p.elements = float64(batch.Data.Shape().Size() / n)
+	e.elements = float64(batch.Data.Shape().Size() / n)
 	nd := n
 	if l.Consistency != DiagonalOnly && !l.Sum {
 		nd = int(float64(n)*l.DiagonalShare + 0.5)
-		if l.DiagonalShare > 0 && l.DiagonalShare < 1 { // however small the batch, neither loss goes without a row
+		if l.DiagonalShare > 0 && l.DiagonalShare < 1 { // at least one row for each loss
 			nd = min(max(nd, 1), n-1)
 		}
 	}
@@ -160,12 +207,12 @@ func (l Loss) newProblem(m *Map, online, target *model.Scope, teacher interpolan
 	t := l.Times.context(rng, times)
 	x := interpolant.StateAt(m.Interpolant, t, rng.Normal(batch.Data.Shape()), batch.Data)
 	class := l.Guidance.dropClass(rng, batch.Class)
-	whole := rows{Inputs: nn.Inputs{T: t, X: x, Class: class}}
+	whole := lossRows{Inputs: nn.Inputs{T: t, X: x, Class: class}}
 	if nd > 0 {
-		p.diagonal = p.draw(whole.take(0, nd), takeRows(batch.Data, 0, nd), nil)
+		e.diagonal = e.sample(whole.take(0, nd), takeRows(batch.Data, 0, nd), nil)
 	}
 	if l.Consistency == DiagonalOnly {
-		return p
+		return e
 	}
 	from := nd
 	if l.Sum {
@@ -177,30 +224,31 @@ func (l Loss) newProblem(m *Map, online, target *model.Scope, teacher interpolan
 			gap = ClipScalar(DivScalar(SubScalar(batch.Step, float64(l.DiagonalSteps)), float64(l.GapWarmup)), 0, 1)
 		}
 		if batch.Step != nil && l.DiagonalSteps > 0 {
-			p.share = ConvertDType(GreaterThan(batch.Step, Scalar(t.Graph(), t.DType(), float64(l.DiagonalSteps))), t.DType())
+			started := GreaterThan(batch.Step, Scalar(t.Graph(), t.DType(), float64(l.DiagonalSteps)))
+			e.consistencyWeight = ConvertDType(started, t.DType())
 		}
-		p.off = p.draw(whole.take(from, n), takeRows(batch.Data, from, n), gap)
+		e.offDiagonal = e.sample(whole.take(from, n), takeRows(batch.Data, from, n), gap)
 	}
-	return p
+	return e
 }
 
-// draw adds times and states to contexts: on the diagonal where gap is nil, a pair (s, u) otherwise.
-func (p *problem) draw(r rows, data, gap *Node) rows {
+// sample adds times and states to contexts: on the diagonal if gap is nil, otherwise a pair (s, u).
+func (e *lossEvaluation) sample(r lossRows, data, gap *Node) lossRows {
 	if gap == nil {
-		r.S = p.Times.start(p.rng, r.T.Shape())
+		r.S = e.Times.start(e.rng, r.T.Shape())
 		r.U = r.S
 	} else {
-		r.S, r.U = p.Times.pair(p.rng, r.T.Shape(), gap)
+		r.S, r.U = e.Times.pair(e.rng, r.T.Shape(), gap)
 	}
-	noise := p.rng.Normal(data.Shape())
-	// Cut s, u and x̄ loose from one another: forward mode moves each on its own.
-	r.Xbar = StopGradient(interpolant.StateAt(p.m.Interpolant, r.S, noise, data))
-	r.velocity = interpolant.VelocityAt(p.m.Interpolant, r.S, noise, data)
+	noise := e.rng.Normal(data.Shape())
+	// Detach s, u and x̄ from one another: forward mode varies each of them independently.
+	r.Xbar = StopGradient(interpolant.StateAt(e.m.Interpolant, r.S, noise, data))
+	r.velocity = interpolant.VelocityAt(e.m.Interpolant, r.S, noise, data)
 	r.S, r.U = StopGradient(r.S), StopGradient(r.U)
 	return r
 }
 
-func (r rows) take(from, to int) rows {
+func (r lossRows) take(from, to int) lossRows {
 	r.T, r.X = takeRows(r.T, from, to), takeRows(r.X, from, to)
 	if r.Class != nil {
 		r.Class = takeRows(r.Class, from, to)

@@ -26,17 +26,21 @@ var (
 	lossCovariance = [][]float64{{1.3, 0.5}, {0.5, 0.6}}
 )
 
-// lossProblem evaluates a loss and its gradient on Gaussian data, for which the Gaussian parametrization with F = 0 is
-// the exact map. F is a small network whose last layer is a parameter of the call: zero, or a perturbation.
-type lossProblem struct {
+// lossGraph evaluates a loss and its gradient on Gaussian data, for which the Gaussian
+// parametrization with F = 0 is the exact map. F is a small network whose last layer is an argument
+// of the call: zero, or a perturbation.
+type lossGraph struct {
 	exec *Exec
 }
 
 const lossHidden = 6
 
-// newLossProblem takes (seed state, online last layer, target last layer) to (total, diagonal, consistency, gradient in the online
-// last layer). With shared, target is ignored and the online weights are used for both.
-func newLossProblem(t *testing.T, b compute.Backend, ip interpolant.Schedule, loss mfm.Loss, rows int, shared bool) lossProblem {
+// newLossGraph returns a graph from (seed state, online last layer, target last layer) to (total,
+// diagonal, consistency, gradient in the online last layer). If shared is set, target is ignored
+// and the online weights are used for both.
+func newLossGraph(
+	t *testing.T, b compute.Backend, ip interpolant.Schedule, loss mfm.Loss, rows int, shared bool,
+) lossGraph {
 	t.Helper()
 	data, err := gmm.New([]float64{1}, [][]float64{lossMean}, [][][]float64{lossCovariance})
 	if err != nil {
@@ -61,8 +65,8 @@ func newLossProblem(t *testing.T, b compute.Backend, ip interpolant.Schedule, lo
 		m := &mfm.Map{Interpolant: ip, Backbone: backbone, Parametrization: gaussian}
 		rng := &solver.RNG{State: rngState}
 		var x *Node
-		rng.State, x = data.SampleGraph(rng.State, dtypes.Float64, rows)
-		teacher := func(t, x, _ *Node) *Node { return data.DriftGraph(ip, t, x) }
+		rng.State, x = data.OnGraph(rng.State.Graph(), dtypes.Float64).Sample(rng.State, rows)
+		teacher := func(t, x, _ *Node) *Node { return data.Like(x).Drift(ip, t, x) }
 		frozen := target
 		if shared {
 			frozen = online
@@ -73,7 +77,7 @@ func newLossProblem(t *testing.T, b compute.Backend, ip interpolant.Schedule, lo
 	if err != nil {
 		t.Fatal(err)
 	}
-	return lossProblem{exec}
+	return lossGraph{exec}
 }
 
 type lossValue struct {
@@ -81,23 +85,29 @@ type lossValue struct {
 	gradient                     []float64
 }
 
-func (p lossProblem) at(t *testing.T, seed int64, online, target []float64) lossValue {
+func (p lossGraph) at(t *testing.T, seed int64, online, target []float64) lossValue {
 	t.Helper()
 	state, err := RNGStateFromSeed(seed)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := p.exec.Call(state, tensors.FromFlatDataAndDimensions(online, lossHidden, 2), tensors.FromFlatDataAndDimensions(target, lossHidden, 2))
+	layer := func(values []float64) *tensors.Tensor {
+		return tensors.FromFlatDataAndDimensions(values, lossHidden, 2)
+	}
+	out, err := p.exec.Call(state, layer(online), layer(target))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var v lossValue
-	v.total, v.diagonal, v.consistency = tensors.ToScalar[float64](out[0]), tensors.ToScalar[float64](out[1]), tensors.ToScalar[float64](out[2])
-	v.gradient = tensors.MustCopyFlatData[float64](out[3])
-	return v
+	return lossValue{
+		total:       tensors.ToScalar[float64](out[0]),
+		diagonal:    tensors.ToScalar[float64](out[1]),
+		consistency: tensors.ToScalar[float64](out[2]),
+		gradient:    tensors.MustCopyFlatData[float64](out[3]),
+	}
 }
 
-// everyLoss lists each consistency loss with each distillation, and the semigroup with both splits.
+// everyLoss lists each consistency loss with each distillation, and the semigroup with both
+// intermediate times.
 func everyLoss() []mfm.Loss {
 	var losses []mfm.Loss
 	for _, c := range []mfm.Consistency{mfm.DiagonalOnly, mfm.Semigroup, mfm.MeanFlow, mfm.Eulerian, mfm.Lagrangian} {
@@ -123,9 +133,11 @@ func lossName(l mfm.Loss) string {
 	return name
 }
 
-var schedules = []interpolant.Schedule{interpolant.Linear{}, interpolant.Trigonometric{}, interpolant.VariancePreserving{}}
+var schedules = []interpolant.Schedule{interpolant.Linear{}, interpolant.Trigonometric{},
+	interpolant.VariancePreserving{}}
 
-// regressesOnData reports whether a loss has the noise of the data in its target, so that only its expected gradient is zero.
+// regressesOnData reports whether the target of a loss contains the noise of the data, so that only
+// its expected gradient is zero.
 func regressesOnData(l mfm.Loss) bool {
 	return l.Distillation == mfm.Self && (l.Consistency == mfm.DiagonalOnly || l.Consistency == mfm.MeanFlow)
 }
@@ -139,8 +151,9 @@ func TestLossesVanishAtTheExactMap(t *testing.T) {
 				loss.DiagonalShare = 0 // the consistency loss alone
 			}
 			t.Run(fmt.Sprintf("%v/%s", ip, lossName(loss)), func(t *testing.T) {
-				skipSlowCompiles(t, b, ip == schedules[0] || loss.Distillation == mfm.Teacher && loss.Consistency == mfm.Lagrangian)
-				p := newLossProblem(t, b, ip, loss, 256, true)
+				teacherLagrangian := loss.Distillation == mfm.Teacher && loss.Consistency == mfm.Lagrangian
+				skipSlowCompiles(t, b, ip == schedules[0] || teacherLagrangian)
+				p := newLossGraph(t, b, ip, loss, 256, true)
 				if regressesOnData(loss) {
 					expectZeroGradient(t, p, zero)
 					return
@@ -154,7 +167,7 @@ func TestLossesVanishAtTheExactMap(t *testing.T) {
 						t.Errorf("gradient[%d] = %g at the exact map, want 0", i, g)
 					}
 				}
-				// A map that is not exact has a loss: the test can fail.
+				// The loss of another map is not zero.
 				if v := p.at(t, 1, perturbation(0.1), zero); v.total < 1e-6 {
 					t.Errorf("loss %g at a perturbed map, want more than 0", v.total)
 				}
@@ -163,8 +176,8 @@ func TestLossesVanishAtTheExactMap(t *testing.T) {
 	}
 }
 
-// skipSlowCompiles leaves the cases that are not selected to the pure-Go backend, on which scripts/test runs all of them: XLA takes
-// seconds to compile each.
+// skipSlowCompiles skips cases that are not selected on XLA, which takes seconds to compile each.
+// scripts/test runs all cases on the pure-Go backend.
 func skipSlowCompiles(t *testing.T, b compute.Backend, selected bool) {
 	t.Helper()
 	if backend.Loops(b) && !selected {
@@ -172,8 +185,9 @@ func skipSlowCompiles(t *testing.T, b compute.Backend, selected bool) {
 	}
 }
 
-// expectZeroGradient checks that the mean gradient over batches is zero within its standard error, in every component.
-func expectZeroGradient(t *testing.T, p lossProblem, at []float64) {
+// expectZeroGradient checks that the mean gradient over batches is zero within its standard error
+// in every component.
+func expectZeroGradient(t *testing.T, p lossGraph, at []float64) {
 	t.Helper()
 	const batches = 200
 	sum, squares := make([]float64, len(at)), make([]float64, len(at))
@@ -186,7 +200,7 @@ func expectZeroGradient(t *testing.T, p lossProblem, at []float64) {
 	for j := range at {
 		mean := sum[j] / batches
 		se := math.Sqrt((squares[j]/batches - mean*mean) / (batches - 1))
-		// 12 components, a handful of losses: 4 standard errors.
+		// 4 standard errors, for 12 components and a few losses.
 		if math.Abs(mean) > 4*se {
 			t.Errorf("expected gradient[%d] = %.2g ± %.2g, want 0", j, mean, se)
 		}
@@ -217,12 +231,13 @@ func TestLossGradientsAgainstFiniteDifferences(t *testing.T) {
 	for _, loss := range losses {
 		t.Run(lossName(loss), func(t *testing.T) {
 			skipSlowCompiles(t, b, loss.Distillation == mfm.Self)
-			// Finite differences move the online weights only; the targets keep theirs. The adaptive weight is not differentiated
-			// either, so it is left out of this comparison, which is the last check's part.
+			// Finite differences vary the online weights only; the targets keep theirs. The
+			// adaptive weight is not differentiated, so it is left out here; TestAdaptiveWeight
+			// checks it.
 			plain := loss
 			plain.AdaptivePower = 0
 			at := perturbation(0.3)
-			frozen := newLossProblem(t, b, interpolant.Linear{}, plain, 64, false)
+			frozen := newLossGraph(t, b, interpolant.Linear{}, plain, 64, false)
 			gradient := frozen.at(t, 3, at, at).gradient
 			for i := range at {
 				moved := append([]float64(nil), at...)
@@ -234,11 +249,13 @@ func TestLossGradientsAgainstFiniteDifferences(t *testing.T) {
 					t.Errorf("gradient[%d] = %g, finite differences give %g", i, gradient[i], want)
 				}
 			}
-			// One scope for both is the same loss and the same gradient: no gradient passes through a target.
-			shared := newLossProblem(t, b, interpolant.Linear{}, plain, 64, true).at(t, 3, at, at)
+			// With one scope for both the loss and the gradient are the same: no gradient passes
+			// through a target.
+			shared := newLossGraph(t, b, interpolant.Linear{}, plain, 64, true).at(t, 3, at, at)
 			for i := range at {
 				if math.Abs(shared.gradient[i]-gradient[i]) > 1e-10*(1+math.Abs(gradient[i])) {
-					t.Errorf("gradient[%d] = %g with targets from the same weights, %g with a frozen copy", i, shared.gradient[i], gradient[i])
+					t.Errorf("gradient[%d] = %g with targets from the same weights, %g with a frozen copy",
+						i, shared.gradient[i], gradient[i])
 				}
 			}
 		})

@@ -11,13 +11,13 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
-// What is read off an exact map is exact.
-func TestMapReadings(t *testing.T) {
-	law := mfmtest.Tilted(t)
+// Drift, denoiser, score and posterior samples of an exact map are exact.
+func TestMapOfGaussian(t *testing.T) {
+	mixture := mfmtest.Gaussian(t)
 	for _, ip := range append(mfmtest.BuiltIn(), mfmtest.Late{}) {
 		const n = 32
-		c := mfmtest.SituationsOf(law, ip, n)
-		m := mfmtest.ExactMap(t, law, ip)
+		c := mfmtest.NewCases(mixture, ip, n)
+		m := mfmtest.ExactMap(t, mixture, ip)
 		got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
 			at, eps, x := in[2], in[3], in[4]
 			return []*Node{
@@ -29,11 +29,11 @@ func TestMapReadings(t *testing.T) {
 			}
 		}, c.Inputs()...)
 		oracle := [][]float64{
-			mfmtest.Flatten(n, func(i int) []float64 { return law.Drift(ip, c.T[i], c.X[i]) }),
-			mfmtest.Flatten(n, func(i int) []float64 { return law.Denoiser(ip, c.T[i], c.X[i]) }),
-			mfmtest.Flatten(n, func(i int) []float64 { return law.Score(ip, c.T[i], c.X[i]) }),
+			mfmtest.Flatten(n, func(i int) []float64 { return mixture.Drift(ip, c.T[i], c.X[i]) }),
+			mfmtest.Flatten(n, func(i int) []float64 { return mixture.Denoiser(ip, c.T[i], c.X[i]) }),
+			mfmtest.Flatten(n, func(i int) []float64 { return mixture.Score(ip, c.T[i], c.X[i]) }),
 			mfmtest.Flatten(n, func(i int) []float64 {
-				x, err := law.ConditionalFlowMap(ip, 0, 1, c.Xbar[i], c.T[i], c.X[i])
+				x, err := mixture.ConditionalFlowMap(ip, 0, 1, c.Xbar[i], c.T[i], c.X[i])
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -47,22 +47,22 @@ func TestMapReadings(t *testing.T) {
 	}
 }
 
-// In float32 the exact map is finite and right for all times in [0, 1].
+// In float32 the exact map is finite and accurate for all times in [0, 1].
 func TestMapAtTheEnds(t *testing.T) {
-	law := mfmtest.Tilted(t)
+	mixture := mfmtest.Gaussian(t)
 	for _, ip := range append(mfmtest.BuiltIn(), mfmtest.Late{}) {
-		c := mfmtest.SituationsOf(law, ip, 4*len(mfmtest.Ends)*len(mfmtest.Ends))
+		c := mfmtest.NewCases(mixture, ip, 4*len(mfmtest.Ends)*len(mfmtest.Ends))
 		for i := range c.S {
 			s, u := mfmtest.Ends[i%5], mfmtest.Ends[i/5%5]
 			c.S[i], c.U[i], c.T[i] = min(s, u), max(s, u), []float64{0, 1e-7, 0.5, 0.95}[i/25]
 		}
-		m := mfmtest.ExactMap(t, law, ip)
+		m := mfmtest.ExactMap(t, mixture, ip)
 		got := mfmtest.Evaluate(t, dtypes.Float32, func(in []*Node) []*Node {
 			return []*Node{m.Flow(mfmtest.Weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]})}
 		}, c.Inputs()...)
 		want := mfmtest.Flatten(len(c.S), func(i int) []float64 {
 			single := func(v float64) float64 { return float64(float32(v)) }
-			x, err := law.ConditionalFlowMap(ip, single(c.S[i]), single(c.U[i]), c.Xbar[i], c.T[i], c.X[i])
+			x, err := mixture.ConditionalFlowMap(ip, single(c.S[i]), single(c.U[i]), c.Xbar[i], c.T[i], c.X[i])
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -20,18 +20,20 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
-// priorAndLaw returns a prior of rank 2 in 3 dimensions, and the same law as a mixture in all three.
-func priorAndLaw(t *testing.T, components int) (*mfm.MixturePrior, *gmm.Mixture) {
+// priorAndMixture returns a prior of rank 2 in 3 dimensions, and its distribution of the data as a
+// mixture in all three.
+func priorAndMixture(t *testing.T, components int) (*mfm.MixturePrior, *gmm.Mixture) {
 	t.Helper()
 	root := math.Sqrt(0.5)
 	basis := [][]float64{{root, 0}, {root, 0}, {0, 1}}
 	mean := []float64{0.3, -0.2, 0.5}
 	const rest = 0.2
-	law := mfmtest.NewMixture(t, []float64{0.3, 0.7}[:components], [][]float64{{-1.5, 0.5}, {1, -1}}[:components], [][][]float64{{{0.4, 0.1}, {0.1, 0.3}}, {{0.5, 0}, {0, 0.9}}}[:components])
+	mixture := mfmtest.NewMixture(t, []float64{0.3, 0.7}[:components], [][]float64{{-1.5, 0.5}, {1, -1}}[:components],
+		[][][]float64{{{0.4, 0.1}, {0.1, 0.3}}, {{0.5, 0}, {0, 0.9}}}[:components])
 	var means [][]float64
 	var covariances [][][]float64
-	for k := range law.Len() {
-		m, c := law.Component(k)
+	for k := range mixture.Len() {
+		m, c := mixture.Component(k)
 		full, lifted := make([][]float64, 3), make([]float64, 3)
 		for i := range 3 {
 			full[i] = make([]float64, 3)
@@ -50,11 +52,12 @@ func priorAndLaw(t *testing.T, components int) (*mfm.MixturePrior, *gmm.Mixture)
 		}
 		means, covariances = append(means, lifted), append(covariances, full)
 	}
-	whole := mfmtest.NewMixture(t, law.Weights(), means, covariances)
-	return &mfm.MixturePrior{Gaussian: &mfm.Gaussian{Mean: mean, Variance: []float64{0.7}}, Basis: basis, Law: law, Rest: rest, Steps: 2}, whole
+	whole := mfmtest.NewMixture(t, mixture.Weights(), means, covariances)
+	return &mfm.MixturePrior{Gaussian: &mfm.Gaussian{Mean: mean, Variance: []float64{0.7}}, Basis: basis,
+		Mixture: mixture, Rest: rest, Steps: 2}, whole
 }
 
-// priorMap is a map without a network, which keeps what a network would have been shown.
+// priorMap returns a map without a network that records the inputs of the network.
 func priorMap(ip interpolant.Schedule, p *mfm.MixturePrior, seen *nn.Inputs) *mfm.Map {
 	return &mfm.Map{Interpolant: ip, Parametrization: p, Backbone: func(_ *model.Scope, in nn.Inputs) *Node {
 		*seen = in
@@ -62,12 +65,13 @@ func priorMap(ip interpolant.Schedule, p *mfm.MixturePrior, seen *nn.Inputs) *mf
 	}}
 }
 
-// Without a network the velocity on the diagonal is the law's conditional drift, and the network is shown the law's mean of the data.
+// With F = 0 the velocity on the diagonal is the conditional drift of the mixture, and the network
+// receives the mean of the data under the mixture.
 func TestMixturePriorOnTheDiagonal(t *testing.T) {
-	p, law := priorAndLaw(t, 2)
+	p, mixture := priorAndMixture(t, 2)
 	for _, ip := range mfmtest.EverySchedule() {
 		const n = 32
-		c := mfmtest.SituationsOf(law, ip, n)
+		c := mfmtest.NewCases(mixture, ip, n)
 		c.S[0], c.T[0] = 0, 0
 		c.S[1], c.T[1] = 0, 0.5
 		var seen nn.Inputs
@@ -76,9 +80,12 @@ func TestMixturePriorOnTheDiagonal(t *testing.T) {
 			v := m.Velocity(mfmtest.Weightless(), nn.Inputs{S: in[0], U: in[0], T: in[2], Xbar: in[3], X: in[4]})
 			return []*Node{v, seen.Fused}
 		}, c.Inputs()...)
-		mfmtest.Near(t, fmt.Sprint(ip), got[0], mfmtest.Flatten(n, func(i int) []float64 { return law.ConditionalDrift(ip, c.S[i], c.Xbar[i], c.T[i], c.X[i]) }), 1e-5)
+		drifts := mfmtest.Flatten(n, func(i int) []float64 {
+			return mixture.ConditionalDrift(ip, c.S[i], c.Xbar[i], c.T[i], c.X[i])
+		})
+		mfmtest.Near(t, fmt.Sprint(ip), got[0], drifts, 1e-5)
 		means := mfmtest.Flatten(n, func(i int) []float64 {
-			d := law.ConditionalDenoiser(ip, c.S[i], c.Xbar[i], c.T[i], c.X[i])
+			d := mixture.ConditionalDenoiser(ip, c.S[i], c.Xbar[i], c.T[i], c.X[i])
 			for j := range d {
 				d[j] = (d[j] - p.Gaussian.Mean[j]) / math.Sqrt(0.7)
 			}
@@ -88,13 +95,14 @@ func TestMixturePriorOnTheDiagonal(t *testing.T) {
 	}
 }
 
-// Off the diagonal the prior's flow comes to the exact one of a single Gaussian as the square of the step, in all dimensions.
+// Off the diagonal the flow of the prior converges to the exact one of a single Gaussian as the
+// square of the step, in all dimensions.
 func TestMixturePriorConverges(t *testing.T) {
-	p, law := priorAndLaw(t, 1)
+	p, mixture := priorAndMixture(t, 1)
 	const n = 32
-	c := mfmtest.SituationsOf(law, interpolant.Linear{}, n)
+	c := mfmtest.NewCases(mixture, interpolant.Linear{}, n)
 	want := mfmtest.Flatten(n, func(i int) []float64 {
-		v, err := law.ConditionalAverageVelocity(interpolant.Linear{}, c.S[i], c.U[i], c.Xbar[i], c.T[i], c.X[i])
+		v, err := mixture.ConditionalAverageVelocity(interpolant.Linear{}, c.S[i], c.U[i], c.Xbar[i], c.T[i], c.X[i])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,20 +113,23 @@ func TestMixturePriorConverges(t *testing.T) {
 		p.Steps = steps
 		var seen nn.Inputs
 		got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
-			return []*Node{priorMap(interpolant.Linear{}, p, &seen).Velocity(mfmtest.Weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]})}
+			return []*Node{priorMap(interpolant.Linear{}, p, &seen).Velocity(mfmtest.Weightless(),
+				nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]})}
 		}, c.Inputs()...)
 		errors[i] = floats.Distance(got[0], want, 2) / floats.Norm(want, 2)
 	}
 	if ratio := errors[0] / errors[1]; ratio < 3 || ratio > 5 || errors[1] > 2e-3 {
-		t.Errorf("relative errors %.2g of 8 and %.2g of 16 steps: want a quarter, and at most 2e-3", errors[0], errors[1])
+		t.Errorf("relative errors %.2g for 8 and %.2g for 16 steps: want a ratio of 4, and at most 2e-3",
+			errors[0], errors[1])
 	}
 }
 
-// Times that rows have in common give what they give row by row, images what vectors give, and forward mode what differences give.
+// Shared times give the same as times per row, images the same as vectors, and forward mode the
+// same as finite differences.
 func TestMixturePriorOnGraphs(t *testing.T) {
-	p, law := priorAndLaw(t, 2)
+	p, mixture := priorAndMixture(t, 2)
 	const n = 8
-	c := mfmtest.SituationsOf(law, interpolant.Linear{}, n)
+	c := mfmtest.NewCases(mixture, interpolant.Linear{}, n)
 	var seen nn.Inputs
 	m := priorMap(interpolant.Linear{}, p, &seen)
 	got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
@@ -147,10 +158,11 @@ func TestMixturePriorOnGraphs(t *testing.T) {
 	mfmtest.Near(t, "forward mode", got[4], got[5], 1e-7)
 }
 
-// From samples of a law that lies in a plane, up to a little noise, the fit finds the plane, what is outside it, and the law.
+// From samples of a mixture in a plane plus noise, the fit finds the plane, the variance outside
+// it, and the mixture.
 func TestFitMixturePrior(t *testing.T) {
-	p, law := priorAndLaw(t, 2)
-	samples := law.Sample(mfmtest.NewRNG(3), 4000)
+	p, mixture := priorAndMixture(t, 2)
+	samples := mixture.Sample(mfmtest.NewRNG(3), 4000)
 	fit, err := mfm.FitMixturePrior(samples, 2, 4, func(z [][]float64, floor float64) (*gmm.Mixture, error) {
 		return gmm.Fit(z, gmm.FitConfig{Components: 2, Steps: 30, Floor: 1e-6}, rand.New(rand.NewPCG(1, 1)))
 	})
@@ -160,28 +172,29 @@ func TestFitMixturePrior(t *testing.T) {
 	if math.Abs(fit.Rest-p.Rest) > 0.02 {
 		t.Errorf("variance of the rest is %g, want %g", fit.Rest, p.Rest)
 	}
-	// Drifts do not depend on which basis of the plane was found.
-	c := mfmtest.SituationsOf(law, interpolant.Linear{}, 64)
+	// Drifts do not depend on the basis of the plane.
+	c := mfmtest.NewCases(mixture, interpolant.Linear{}, 64)
 	var seen nn.Inputs
 	got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
-		return []*Node{priorMap(interpolant.Linear{}, fit, &seen).Velocity(mfmtest.Weightless(), nn.Inputs{S: in[0], U: in[0], T: in[2], Xbar: in[3], X: in[4]})}
+		return []*Node{priorMap(interpolant.Linear{}, fit, &seen).Velocity(mfmtest.Weightless(),
+			nn.Inputs{S: in[0], U: in[0], T: in[2], Xbar: in[3], X: in[4]})}
 	}, c.Inputs()...)
 	want := mfmtest.Flatten(64, func(i int) []float64 {
-		return law.ConditionalDrift(interpolant.Linear{}, c.S[i], c.Xbar[i], c.T[i], c.X[i])
+		return mixture.ConditionalDrift(interpolant.Linear{}, c.S[i], c.Xbar[i], c.T[i], c.X[i])
 	})
 	if e := floats.Distance(got[0], want, 2) / floats.Norm(want, 2); e > 0.05 {
-		t.Errorf("drift of the fitted prior is off by %.3f of its size", e)
+		t.Errorf("relative error of the fitted prior's drift is %.3f, want at most 0.05", e)
 	}
 	for name, rank := range map[string]int{"rank 0": 0, "full rank": 3} {
 		if _, err := mfm.FitMixturePrior(samples, rank, 4, nil); err == nil || !strings.Contains(err.Error(), "rank") {
-			t.Errorf("%s: error %v", name, err)
+			t.Errorf("%s: error %v, want one that names the rank", name, err)
 		}
 	}
 }
 
-func TestMixturePriorRefuses(t *testing.T) {
-	for want, spoil := range map[string]func(p *mfm.MixturePrior){
-		"both needed":  func(p *mfm.MixturePrior) { p.Law = nil },
+func TestMixturePriorErrors(t *testing.T) {
+	for want, change := range map[string]func(p *mfm.MixturePrior){
+		"both needed":  func(p *mfm.MixturePrior) { p.Mixture = nil },
 		"as many":      func(p *mfm.MixturePrior) { p.Basis = p.Basis[:2] },
 		"one variance": func(p *mfm.MixturePrior) { p.Gaussian.Variance = []float64{1, 1, 1} },
 		"row 0":        func(p *mfm.MixturePrior) { p.Basis = [][]float64{{1}, {1}, {1}} },
@@ -189,26 +202,28 @@ func TestMixturePriorRefuses(t *testing.T) {
 		"steps":        func(p *mfm.MixturePrior) { p.Steps = 0 },
 		"mean[1]":      func(p *mfm.MixturePrior) { p.Gaussian.Mean = []float64{0, math.NaN(), 0} },
 	} {
-		p, _ := priorAndLaw(t, 2)
-		spoil(p)
+		p, _ := priorAndMixture(t, 2)
+		change(p)
 		if err := p.Validate(); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("want an error with %q, got %v", want, err)
+			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
 }
 
-// at1 is a time that all rows of x have in common, [1].
+// at1 returns a time shared by all rows of x, [1].
 func at1(x *Node, t float64) *Node { return Reshape(Scalar(x.Graph(), x.DType(), t), 1) }
 
-// One step from noise to data in float32, as a sampler takes it: of one component it is the exact sample, of two what many steps give, both in units of the posterior's deviation, however narrow that is.
-func TestMixturePriorWhereThePosteriorIsNarrow(t *testing.T) {
+// One step from noise to data in float32, as a sampler takes it. For one component it is the exact
+// sample; for two it agrees with many steps. Errors are in units of the posterior's standard
+// deviation, for any size of it.
+func TestMixturePriorOnNarrowPosteriors(t *testing.T) {
 	const n = 64
 	for _, at := range []float64{0.5, 0.9, 0.99, 0.999} {
 		for _, components := range []int{1, 2} {
-			p, law := priorAndLaw(t, components)
+			p, mixture := priorAndMixture(t, components)
 			rng := mfmtest.NewRNG(5)
 			var eps, x [][]float64
-			for _, z := range law.Sample(rng, n) {
+			for _, z := range mixture.Sample(rng, n) {
 				e, c := make([]float64, 3), make([]float64, 3)
 				for j := range z {
 					e[j], c[j] = rng.NormFloat64(), (1-at)*rng.NormFloat64()+at*z[j]
@@ -220,13 +235,14 @@ func TestMixturePriorWhereThePosteriorIsNarrow(t *testing.T) {
 				p.Steps = steps
 				var seen nn.Inputs
 				return mfmtest.Evaluate(t, dtype, func(in []*Node) []*Node {
-					return []*Node{priorMap(interpolant.Linear{}, &p, &seen).Posterior(mfmtest.Weightless(), in[0], at1(in[0], at), in[1], nil)}
+					return []*Node{priorMap(interpolant.Linear{}, &p, &seen).Posterior(mfmtest.Weightless(), in[0],
+						at1(in[0], at), in[1], nil)}
 				}, mfmtest.Points(eps), mfmtest.Points(x))[0]
 			}
 			want := samples(dtypes.Float64, 400)
 			if components == 1 {
 				want = mfmtest.Flatten(n, func(i int) []float64 {
-					v, err := law.ConditionalFlowMap(interpolant.Linear{}, 0, 1, eps[i], at, x[i])
+					v, err := mixture.ConditionalFlowMap(interpolant.Linear{}, 0, 1, eps[i], at, x[i])
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -234,27 +250,29 @@ func TestMixturePriorWhereThePosteriorIsNarrow(t *testing.T) {
 				})
 			}
 			got := samples(dtypes.Float32, 6)
-			deviation := (1 - at) / math.Hypot(1-at, at) // of a posterior whose data are wide
+			deviation := (1 - at) / math.Hypot(1-at, at) // of the posterior for unit variance
 			if e := floats.Distance(got, want, 2) / math.Sqrt(3*n) / deviation; !(e < 0.05) {
-				t.Errorf("t = %g, %d components: off by %.3f of the posterior's deviation", at, components, e)
+				t.Errorf("t = %g, %d components: error %.3f of the posterior's standard deviation", at, components, e)
 			}
 		}
 	}
 }
 
-// Off the diagonal the network is shown the law's mean of the data at the point that the prior leads to.
-func TestMixturePriorShowsWhereItLeads(t *testing.T) {
-	p, law := priorAndLaw(t, 2)
+// Off the diagonal the network receives the mean of the data given the state that the prior leads
+// to.
+func TestMixturePriorOffTheDiagonal(t *testing.T) {
+	p, mixture := priorAndMixture(t, 2)
 	const n = 32
-	c := mfmtest.SituationsOf(law, interpolant.Linear{}, n)
+	c := mfmtest.NewCases(mixture, interpolant.Linear{}, n)
 	var seen nn.Inputs
 	got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
-		x := priorMap(interpolant.Linear{}, p, &seen).Flow(mfmtest.Weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]})
+		x := priorMap(interpolant.Linear{}, p, &seen).Flow(mfmtest.Weightless(),
+			nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]})
 		return []*Node{seen.Fused, x}
 	}, c.Inputs()...)
 	ends := mfmtest.RowsOf(got[1], 3)
 	mfmtest.Near(t, "mean", got[0], mfmtest.Flatten(n, func(i int) []float64 {
-		d := law.ConditionalDenoiser(interpolant.Linear{}, c.U[i], ends[i], c.T[i], c.X[i])
+		d := mixture.ConditionalDenoiser(interpolant.Linear{}, c.U[i], ends[i], c.T[i], c.X[i])
 		for j := range d {
 			d[j] = (d[j] - p.Gaussian.Mean[j]) / math.Sqrt(0.7)
 		}
@@ -262,22 +280,23 @@ func TestMixturePriorShowsWhereItLeads(t *testing.T) {
 	}), 1e-5)
 }
 
-// The refitted prior has shares and means of the law times the weight, here e^{a·x}, which are closed forms; covariances stay as they are, but for the floor.
+// The refitted prior has the weights and means of the distribution times the weight e^{a·x}, which
+// are closed forms. Its covariances change by the floor alone.
 func TestPriorRefit(t *testing.T) {
-	p, law := priorAndLaw(t, 2)
+	p, mixture := priorAndMixture(t, 2)
 	a := []float64{0.3, -0.2, 0.5}
 	shares, means := make([]float64, 2), make([][]float64, 2)
 	for k := range shares {
-		m, c := law.Component(k)
+		m, c := mixture.Component(k)
 		e := floats.Dot(a, m)
 		for i := range a {
 			e += a[i] * floats.Dot(c[i], a) / 2
 			m[i] += floats.Dot(c[i], a)
 		}
-		shares[k], means[k] = law.Weights()[k]*math.Exp(e), m
+		shares[k], means[k] = mixture.Weights()[k]*math.Exp(e), m
 	}
 	floats.Scale(1/floats.Sum(shares), shares)
-	samples := law.Sample(rand.New(rand.NewPCG(3, 4)), 50_000)
+	samples := mixture.Sample(rand.New(rand.NewPCG(3, 4)), 50_000)
 	weights := make([]float64, len(samples))
 	for i, x := range samples {
 		weights[i] = math.Exp(floats.Dot(a, x))
@@ -286,12 +305,12 @@ func TestPriorRefit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for k, w := range got.Law.Weights() {
+	for k, w := range got.Mixture.Weights() {
 		if math.Abs(w-shares[k]) > 0.01 {
-			t.Errorf("share %d is %.4f, want %.4f, before %.4f", k, w, shares[k], law.Weights()[k])
+			t.Errorf("share %d is %.4f, want %.4f, before %.4f", k, w, shares[k], mixture.Weights()[k])
 		}
-		before, old := p.Law.Component(k)
-		mean, cov := got.Law.Component(k)
+		before, old := p.Mixture.Component(k)
+		mean, cov := got.Mixture.Component(k)
 		want := make([]float64, len(mean)) // in the basis, without the data's mean
 		for j := range want {
 			for i, row := range p.Basis {
@@ -311,7 +330,8 @@ func TestPriorRefit(t *testing.T) {
 			}
 		}
 	}
-	for name, weights := range map[string][]float64{"none": nil, "zero": make([]float64, len(samples)), "negative": append([]float64{-1}, weights[1:]...)} {
+	for name, weights := range map[string][]float64{"none": nil, "zero": make([]float64, len(samples)),
+		"negative": append([]float64{-1}, weights[1:]...)} {
 		if _, err := p.Refit(samples, weights); err == nil {
 			t.Errorf("%s: no error", name)
 		}

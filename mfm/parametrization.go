@@ -9,16 +9,17 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
-// Network is a backbone whose weights are bound: it maps its inputs to a node of x̄'s shape.
+// Network is a backbone with bound weights: it maps its inputs to a node of x̄'s shape.
 type Network func(in nn.Inputs) *Node
 
-// Parametrization says how the raw output F of a network becomes the average velocity v_{s,u}(x̄; t, x), and how large
-// the part is that F has to learn.
+// Parametrization defines the average velocity v_{s,u}(x̄; t, x) by the raw output F of a network,
+// and the size of the part that F has to learn.
 type Parametrization interface {
-	// Velocity returns v_{s,u}(x̄; t, x), of x̄'s shape, by calling f once.
+	// Velocity returns v_{s,u}(x̄; t, x), with x̄'s shape. It calls f once.
 	Velocity(ip interpolant.Schedule, f Network, in nn.Inputs) *Node
-	// Whiten divides an error in the velocity at inner time s, for a context at time t, by the size of F's share there, so
-	// that losses are of order one at all times. s and t are [batch], err [batch, ...].
+	// Whiten divides an error in the velocity, at inner time s for a context at time t, by the size
+	// of F's contribution there, so that losses are of order one at all times. s and t are [batch],
+	// err [batch, ...].
 	Whiten(ip interpolant.Schedule, s, t, err *Node) *Node
 }
 
@@ -36,15 +37,17 @@ func (Plain) String() string { return "plain" }
 
 // Anchored is the optional parametrization of the paper's code, for the linear schedule:
 //
-//	v_{s,u} = (1-t) F + t (x - x̄)/(1-s),
+//	v_{s,u} = (1-t) F + t (x - x̄)/(1-s).
 //
-// exact without a network at t = 1, plain at t = 0. It depends on s alone, so F diverges like 1/(1-s); 1-s is held at 1e-3.
+// Without a network it is exact at t = 1; at t = 0 it is [Plain]. Since it does not depend on u, F
+// diverges like 1/(1-s). 1-s is at least 1e-3 here.
 type Anchored struct{}
 
-// Velocity returns the average velocity; see [Anchored]. It panics for schedules other than [interpolant.Linear].
+// Velocity returns the average velocity, see [Anchored]. It panics for schedules other than
+// [interpolant.Linear].
 func (Anchored) Velocity(ip interpolant.Schedule, f Network, in nn.Inputs) *Node {
 	if _, linear := ip.(interpolant.Linear); !linear {
-		Panicf("the anchored parametrization is for the linear schedule, not for %v", ip)
+		Panicf("the anchored parametrization needs the linear schedule, not %v", ip)
 	}
 	s, t := batch.Like(in.S, in.Xbar), batch.Like(in.T, in.Xbar)
 	anchor := Div(Sub(in.X, in.Xbar), MaxScalar(OneMinus(s), 1e-3))

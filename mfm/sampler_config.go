@@ -2,45 +2,54 @@ package mfm
 
 import (
 	"fmt"
+	"slices"
+
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/solver"
-	"slices"
 )
 
-// Method is a way to draw samples.
+// Method is a sampling method.
 type Method string
 
-// The methods. All draw from the posterior p_{1|t}(.|x); unconditional samples are those of the posterior at t = 0.
+// The methods. All sample the posterior p_{1|t}(.|x). Unconditional samples are those of the
+// posterior at t = 0.
 const (
-	MapMethod    Method = "map"    // steps of the flow map: [Map.PosteriorSteps]; with one step [Map.Posterior]
-	RefineMethod Method = "refine" // steps of the flow map to the end, fresh noise between them: [Map.PosteriorRefined]
-	ODEMethod    Method = "ode"    // the ODE of the map's diagonal, or of a teacher's conditional drift: [solver.Integrate]
-	SDEMethod    Method = "sde"    // the SDE with the same drift: [solver.IntegrateSDE]
+	MapMethod    Method = "map"    // steps of the flow map, [Map.PosteriorSteps]
+	RefineMethod Method = "refine" // repeated denoising and noising, [Map.PosteriorRefined]
+	ODEMethod    Method = "ode"    // the ODE of the diagonal or of a teacher, [solver.Integrate]
+	SDEMethod    Method = "sde"    // the SDE with the same drift, [solver.IntegrateSDE]
 )
 
-// SamplerConfig says how samples are drawn. The zero value is not usable: start from [DefaultSamplerConfig].
+// SamplerConfig configures a [Sampler]. The zero value is not usable: start from
+// [DefaultSamplerConfig].
 type SamplerConfig struct {
 	Method Method `json:"method"`
-	// Solver of the ODE; the other methods do not use it.
+	// Solver is the method of the ODE. The other methods do not use it.
 	Solver solver.Method `json:"solver"`
-	// Grid of the steps, from noise at 0 to the sample at 1. In a backend without loops each step is compiled on its own, so that many
-	// take long to compile.
+	// Grid is the grid of the steps, from noise at 0 to the sample at 1. A backend without loops
+	// compiles every step, which takes long for many.
 	interpolant.Grid
-	// Start is t_0, where the SDE takes over from its first step, which is one of the ODE: below it the noise grows as 1/t. Steps longer than t are
-	// wrong there, but what they do is forgotten on the way; 30 uniform steps leave Gaussian data with 1% too much variance.
+	// Start is t_0 in (0, 1), where the SDE begins; its first step, from 0 to t_0, follows the ODE,
+	// because below t_0 the noise grows as 1/t. Steps longer than t are inaccurate near t_0, but
+	// later steps forget their error: 30 uniform steps leave Gaussian data with 1% too much
+	// variance.
 	Start float64 `json:"start"`
-	// Classes is the number of classes of the map, and the label that stands for none of them. 0: a map without classes.
+	// Classes is the number of classes of the map, and the label of "no class". 0 means a map
+	// without classes.
 	Classes int `json:"classes"`
-	// Chunk is the largest number of rows in one call of the compiled graph. 0 takes 2^20 elements of samples, and 16,384 rows at most.
+	// Chunk is the largest number of rows per call of the compiled graph. 0 means 2^20 elements of
+	// samples, and at most 16,384 rows.
 	Chunk int `json:"chunk"`
 }
 
-// DefaultSamplerConfig is one step of the map. Its other values are in use once the method or the number of steps is changed.
+// DefaultSamplerConfig returns one step of the map. Its other values apply when the method or the
+// number of steps is changed.
 func DefaultSamplerConfig() SamplerConfig {
-	return SamplerConfig{Method: MapMethod, Solver: solver.Heun, Grid: interpolant.Grid{Steps: 1, Power: 1}, Start: 0.01}
+	grid := interpolant.Grid{Steps: 1, Power: 1}
+	return SamplerConfig{Method: MapMethod, Solver: solver.Heun, Grid: grid, Start: 0.01}
 }
 
-// Validate returns an error that names the first value that makes no sense.
+// Validate returns an error that names the first invalid value.
 func (c SamplerConfig) Validate() error {
 	if !slices.Contains([]Method{MapMethod, RefineMethod, ODEMethod, SDEMethod}, c.Method) {
 		return fmt.Errorf("method %q is unknown: use map, refine, ode or sde", c.Method)
@@ -52,7 +61,7 @@ func (c SamplerConfig) Validate() error {
 		return err
 	}
 	if c.Method == SDEMethod && c.Steps < 3 {
-		return fmt.Errorf("steps = %d: the SDE needs 3 or more, since its first and last are the ODE's", c.Steps)
+		return fmt.Errorf("steps = %d: the SDE needs 3 or more, since its first and last follow the ODE", c.Steps)
 	}
 	if c.Method == SDEMethod && !(c.Start > 0 && c.Start < 1) {
 		return fmt.Errorf("start = %g: must lie in (0, 1)", c.Start)
@@ -66,7 +75,7 @@ func (c SamplerConfig) Validate() error {
 	return nil
 }
 
-// NFE returns the number of evaluations of the map or teacher for one sample.
+// NFE returns the number of evaluations of the map or teacher per sample.
 func (c SamplerConfig) NFE() int {
 	if c.Method == ODEMethod {
 		return c.Solver.Evaluations(c.Steps)
@@ -83,7 +92,8 @@ func (c SamplerConfig) times() []float64 {
 	return append([]float64{0}, rest.Times(c.Start, 1)...)
 }
 
-// chunk returns the number of rows a call for total rows of the given number of elements: as few calls as the limit allows, all of one size.
+// chunk returns the number of rows per call for total rows of the given number of elements: as few
+// calls as the limit allows, all of the same size.
 func (c SamplerConfig) chunk(total, elements int) int {
 	const mostElements, mostRows = 1 << 20, 1 << 14
 	limit := c.Chunk

@@ -15,36 +15,40 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// rowGraph is what a sampler compiles: for times [rows] each, states [rows, shape] each and classes, int32 [rows] or nil, it returns
-// a node of the states' shape.
+// rowGraph builds the graph of a sampler. For times [rows] each, states [rows, shape] each and
+// classes, int32 [rows] or nil, it returns a node of the states' shape.
 type rowGraph func(rng *solver.RNG, times, states []*Node, class *Node) *Node
 
 // request is a call of a rowGraph from the host.
 type request struct {
 	seed   int64
 	times  []float64
-	states [][]float32 // [rows, shape] each
-	class  []int32     // [rows], or nil
-	repeat int         // how many rows of the graph each row here is
+	states []*tensors.Tensor // [rows, shape] each
+	class  []int32           // [rows], or nil
+	flat   [][]float32       // elements of the states, set by check
+	repeat int               // number of rows of the graph per row here
 }
 
-// maxElements bounds what one request returns, 4 GiB.
+// maxElements bounds the size of a result to 4 GiB.
 const maxElements = 1 << 30
 
-func (s *Sampler) evaluate(ctx context.Context, name string, build rowGraph, times []float64, states [][]float32, class []int32) ([]float32, error) {
+func (s *Sampler) evaluate(
+	ctx context.Context, name string, build rowGraph, times []float64, states []*tensors.Tensor, class []int32,
+) (*tensors.Tensor, error) {
 	if err := checkTimes(times...); err != nil {
 		return nil, fmt.Errorf("evaluating the %s: %w", name, err)
 	}
-	out, err := s.run(ctx, name, build, request{times: times, states: states, class: class, repeat: 1})
+	flat, err := s.run(ctx, name, build, request{times: times, states: states, class: class, repeat: 1})
 	if err != nil {
 		return nil, fmt.Errorf("evaluating the %s: %w", name, err)
 	}
-	return out, nil
+	return s.tensor(flat), nil
 }
 
-// run carries out a request in chunks of rows and returns the rows of the result, [rows·repeat, shape]. The random state goes from chunk to chunk.
+// run executes a request in chunks of rows and returns the rows of the result, [rows·repeat,
+// shape]. The random state is passed from chunk to chunk.
 func (s *Sampler) run(ctx context.Context, name string, build rowGraph, r request) ([]float32, error) {
-	rows, err := s.check(r)
+	rows, err := s.check(&r)
 	if err != nil {
 		return nil, err
 	}
@@ -72,30 +76,39 @@ func (s *Sampler) run(ctx context.Context, name string, build rowGraph, r reques
 	return flat, nil
 }
 
-// check returns the number of rows of a request, or what is wrong with it.
-func (s *Sampler) check(r request) (rows int, err error) {
-	elements := s.elements()
-	rows = len(r.states[0]) / elements
-	for _, x := range r.states {
-		if len(x) == 0 || len(x) != rows*elements {
-			return 0, fmt.Errorf("a state of %d numbers does not hold %d samples of shape %v", len(x), max(rows, 1), s.shape)
+// check returns the number of rows of a request, or an error if it is invalid.
+func (s *Sampler) check(r *request) (rows int, err error) {
+	for i, x := range r.states {
+		flat, err := s.states(x)
+		if err != nil {
+			return 0, err
 		}
+		if i > 0 && len(flat) != len(r.flat[0]) {
+			return 0, fmt.Errorf("states of %d and %d samples: want as many", len(r.flat[0])/s.elements(), len(flat)/s.elements())
+		}
+		r.flat = append(r.flat, flat)
 	}
-	if r.repeat < 1 || r.repeat > maxElements/len(r.states[0]) {
-		return 0, fmt.Errorf("%d samples a context: must lie in [1, %d]", r.repeat, maxElements/len(r.states[0]))
+	size := len(r.flat[0])
+	rows = size / s.elements()
+	if rows == 0 {
+		return 0, fmt.Errorf("no states: want at least one of shape %v", s.shape)
+	}
+	if r.repeat < 1 || r.repeat > maxElements/size {
+		return 0, fmt.Errorf("%d samples per context: must lie in [1, %d]", r.repeat, maxElements/size)
 	}
 	if r.class == nil {
 		return rows, nil
 	}
 	if s.config.Classes == 0 {
-		return 0, fmt.Errorf("classes are given, but the sampler is configured for a map without: set classes")
+		return 0, fmt.Errorf("classes are given to a sampler without classes: set classes in its configuration")
 	}
 	if len(r.class) != rows {
-		return 0, fmt.Errorf("%d classes for %d rows: give one label a row", len(r.class), rows)
+		return 0, fmt.Errorf("%d classes for %d rows: give one label per row", len(r.class), rows)
 	}
 	for i, c := range r.class {
 		if c < 0 || int(c) > s.config.Classes {
-			return 0, fmt.Errorf("class %d of row %d: must lie in [0, %d), or be %[3]d for none", c, i, s.config.Classes)
+			return 0, fmt.Errorf("class %d of row %d: must lie in [0, %d), or be %[3]d for no class",
+				c, i, s.config.Classes)
 		}
 	}
 	return rows, nil
@@ -110,10 +123,13 @@ func checkTimes(times ...float64) error {
 	return nil
 }
 
-// call runs the graph on rows from to from+size of the request and returns them with the next random state. Rows beyond the last repeat it.
-func (s *Sampler) call(exec *model.Exec, state *tensors.Tensor, r request, from, size int) ([]float32, *tensors.Tensor, error) {
+// call runs the graph on rows from to from+size of the request and returns the result and the next
+// random state. Rows beyond the last one repeat it.
+func (s *Sampler) call(
+	exec *model.Exec, state *tensors.Tensor, r request, from, size int,
+) ([]float32, *tensors.Tensor, error) {
 	elements := s.elements()
-	last := len(r.states[0])/elements*r.repeat - 1
+	last := len(r.flat[0])/elements*r.repeat - 1
 	source := func(i int) int { return min(from+i, last) / r.repeat }
 	args := []any{state, tensors.FromFlatDataAndDimensions(float32s(r.times), len(r.times))}
 	if s.config.Classes > 0 {
@@ -126,7 +142,7 @@ func (s *Sampler) call(exec *model.Exec, state *tensors.Tensor, r request, from,
 		}
 		args = append(args, tensors.FromFlatDataAndDimensions(class, size))
 	}
-	for _, x := range r.states {
+	for _, x := range r.flat {
 		rows := make([]float32, 0, size*elements)
 		for i := range size {
 			k := source(i) * elements
@@ -149,8 +165,9 @@ func (s *Sampler) call(exec *model.Exec, state *tensors.Tensor, r request, from,
 	return flat, out[1], out[0].FinalizeAll()
 }
 
-// graph returns the executor called name, made at first. Its inputs are the random state, times [n], classes [rows] where the map has
-// classes, and states; its outputs the result and the next random state.
+// graph returns the executor of that name, which it compiles once. Its inputs are the random state,
+// times [n], classes [rows] if the map has classes, and states; its outputs are the result and the
+// next random state.
 func (s *Sampler) graph(name string, build rowGraph) (*model.Exec, error) {
 	if exec, ok := s.graphs[name]; ok {
 		return exec, nil
@@ -178,8 +195,8 @@ func (s *Sampler) graph(name string, build rowGraph) (*model.Exec, error) {
 	return exec, nil
 }
 
-// requireWeights panics if the graph uses variables that have no value: GoMLX would give them random ones and the samples would mean nothing. It takes
-// them out of the store again.
+// requireWeights panics if the graph uses variables without a value, which GoMLX would otherwise
+// initialize at random, and removes them from the store.
 func (s *Sampler) requireWeights(g *Graph) {
 	var missing []string
 	for v := range s.store.IterVariables() {
@@ -193,7 +210,8 @@ func (s *Sampler) requireWeights(g *Graph) {
 		}
 	}
 	if len(missing) > 0 {
-		Panicf("the store has no value for %d weights, %s first: train or load them, and name the scope that they are in", len(missing), missing[0])
+		Panicf("the store has no value for %d weights, the first is %s: train or load them, and pass their scope",
+			len(missing), missing[0])
 	}
 }
 

@@ -27,24 +27,24 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// Many contexts are answered in order, whatever the size of a chunk, and what they have in common is compiled once.
+// Many contexts are answered in order for any size of a chunk, and their graph is compiled once.
 func TestSamplerChunks(t *testing.T) {
-	law, ctx := mfmtest.Tilted(t), context.Background()
+	mixture, ctx := mfmtest.Gaussian(t), context.Background()
 	ip := interpolant.Linear{}
 	built := 0
-	m := mfmtest.ExactMap(t, law, ip)
+	m := mfmtest.ExactMap(t, mixture, ip)
 	m.Backbone = func(_ *model.Scope, in nn.Inputs) *Node { built++; return ZerosLike(in.Xbar) }
 	config := mfm.DefaultSamplerConfig()
 	config.Chunk = 700
-	s, err := mfm.NewSampler(backendtest.New(t), model.NewStore(), train.WeightsScope, m, []int{2}, config)
+	s, err := mfm.NewSampler(backendtest.New(t), mfm.Model{Map: m, Weights: model.NewStore().Scope(train.WeightsScope), Shape: []int{2}}, config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Finalize()
 	const n = 999
 	x := []float32{0.9, -1.1, -2, 0.3, 0, 1.5}
-	for _, at := range []float64{0.2, 0.7} { // 2,997 rows: five chunks of 600, the last with three to spare
-		got, err := s.Posterior(ctx, 1, at, x, n, nil)
+	for _, at := range []float64{0.2, 0.7} { // 2,997 rows: five chunks of 600, padded by three rows
+		got, err := mfm.Flat(s.Posterior(ctx, 1, at, states(x, 2), n, nil))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,8 +53,9 @@ func TestSamplerChunks(t *testing.T) {
 		}
 		rows := mfm.Rows(got, 2)
 		for k := range 3 {
-			posterior := law.Posterior(ip, at, []float64{float64(x[2*k]), float64(x[2*k+1])})
-			mfmtest.HasMoments(t, fmt.Sprintf("context %d at t = %g", k, at), rows[k*n:(k+1)*n], posterior.Mean(), posterior.Covariance(), 0)
+			posterior := mixture.Posterior(ip, at, []float64{float64(x[2*k]), float64(x[2*k+1])})
+			mfmtest.HasMoments(t, fmt.Sprintf("context %d at t = %g", k, at), rows[k*n:(k+1)*n], posterior.Mean(),
+				posterior.Covariance(), 0)
 		}
 		if rows[0][0] == rows[600][0] {
 			t.Error("the second chunk repeats the first's noise")
@@ -71,14 +72,14 @@ func TestSamplerSeed(t *testing.T) {
 		mfm.DefaultSamplerConfig(), configured(mfm.RefineMethod, "", 3, 1), configured(mfm.SDEMethod, "", 8, 1),
 	} {
 		s := mapSampler(t, interpolant.Linear{}, c)
-		draw := func(seed int64) []float32 {
-			x, err := s.Unconditional(ctx, seed, 5, nil)
+		sample := func(seed int64) []float32 {
+			x, err := mfm.Flat(s.Unconditional(ctx, seed, 5, nil))
 			if err != nil {
 				t.Fatal(err)
 			}
 			return x
 		}
-		a, b, other := draw(1), draw(1), draw(2)
+		a, b, other := sample(1), sample(1), sample(2)
 		if !slices.Equal(a, b) {
 			t.Errorf("%s: the same seed gives other samples", c.Method)
 		}
@@ -88,7 +89,7 @@ func TestSamplerSeed(t *testing.T) {
 	}
 }
 
-// NFE is the number of times that a sample passes through the network: counted where loops are unrolled.
+// NFE is the number of evaluations of the network per sample, counted where loops are unrolled.
 func TestSamplerNFE(t *testing.T) {
 	b, err := backend.New("go")
 	if err != nil {
@@ -106,23 +107,25 @@ func TestSamplerNFE(t *testing.T) {
 		{configured(mfm.SDEMethod, "", 7, 1), 7},
 	} {
 		passes := 0
-		m := mfmtest.ExactMap(t, mfmtest.Tilted(t), interpolant.Linear{})
+		m := mfmtest.ExactMap(t, mfmtest.Gaussian(t), interpolant.Linear{})
 		m.Backbone = func(_ *model.Scope, in nn.Inputs) *Node { passes++; return ZerosLike(in.Xbar) }
-		s, err := mfm.NewSampler(b, model.NewStore(), train.WeightsScope, m, []int{2}, c.config)
+		s, err := mfm.NewSampler(b, mfm.Model{Map: m, Weights: model.NewStore().Scope(train.WeightsScope), Shape: []int{2}}, c.config)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Unconditional(context.Background(), 1, 2, nil); err != nil {
+		if _, err := mfm.Flat(s.Unconditional(context.Background(), 1, 2, nil)); err != nil {
 			t.Fatal(err)
 		}
 		s.Finalize()
 		if passes != c.want || s.NFE() != c.want {
-			t.Errorf("%s with %d steps: %d evaluations, NFE says %d, want %d", c.config.Method, c.config.Steps, passes, s.NFE(), c.want)
+			t.Errorf("%s with %d steps: %d evaluations and NFE %d, want %d",
+				c.config.Method, c.config.Steps, passes, s.NFE(), c.want)
 		}
 	}
 }
 
-// A compiled loop computes what the unrolled one does, with weights that nothing touches before the loop.
+// A compiled loop agrees with the unrolled one, also for weights that are first used inside the
+// loop.
 func TestSamplersUnrolled(t *testing.T) {
 	compiled := backendtest.New(t)
 	backendtest.NeedLoops(t, compiled)
@@ -130,7 +133,7 @@ func TestSamplersUnrolled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := mfmtest.ExactMap(t, mfmtest.Tilted(t), interpolant.Linear{})
+	m := mfmtest.ExactMap(t, mfmtest.Gaussian(t), interpolant.Linear{})
 	m.Backbone = learned
 	times := interpolant.Grid{Steps: 5, Power: 1.5}.Times(0, 1)
 	run := func(b compute.Backend) (flat [3][]float32) {
@@ -142,10 +145,12 @@ func TestSamplersUnrolled(t *testing.T) {
 				return solver.Integrate(nil, solver.Heun, times, m.Field(weights, at, x, nil), eps)
 			},
 			func(eps, at, x *Node) *Node {
-				return solver.Integrate(nil, solver.Euler, times, interpolant.ConditionalField(m.Interpolant, m.DriftIn(weights), at, x, nil), eps)
+				return solver.Integrate(nil, solver.Euler, times,
+					interpolant.ConditionalField(m.Interpolant, m.DriftIn(weights), at, x, nil), eps)
 			},
 		} {
-			out, err := model.CallOnce(b, store, func(_ *model.Scope, eps, at, x *Node) *Node { return build(eps, at, x) },
+			graph := func(_ *model.Scope, eps, at, x *Node) *Node { return build(eps, at, x) }
+			out, err := model.CallOnce(b, store, graph,
 				[][]float32{{0.3, -1}, {1.2, 0.4}}, []float32{0.2, 0.7}, [][]float32{{1, 0}, {-0.5, 2}})
 			if err != nil {
 				t.Fatal(err)
@@ -156,12 +161,14 @@ func TestSamplersUnrolled(t *testing.T) {
 	}
 	got, want := run(compiled), run(unrolled)
 	for i, name := range []string{"map", "heun", "GLASS"} {
-		mfmtest.Near(t, name, mfmtest.Flatten(len(got[i]), func(k int) []float64 { return []float64{float64(got[i][k])} }),
+		mfmtest.Near(t, name, mfmtest.Flatten(len(got[i]), func(k int) []float64 {
+			return []float64{float64(got[i][k])}
+		}),
 			mfmtest.Flatten(len(want[i]), func(k int) []float64 { return []float64{float64(want[i][k])} }), 1e-5)
 	}
 }
 
-// learned is a small network with weights; learnedStore makes them.
+// learned is a small network with weights in a scope.
 func learned(scope *model.Scope, in nn.Inputs) *Node {
 	g := in.Xbar.Graph()
 	w := scope.In("layer").VariableWithShape("w", shapes.Make(dtypes.Float32, 4, 2)).NodeValue(g)
@@ -170,6 +177,7 @@ func learned(scope *model.Scope, in nn.Inputs) *Node {
 	return Mul(Tanh(Add(Dot(h, w).Product(), InsertAxes(b, 0))), InsertAxes(OnePlus(in.S), -1))
 }
 
+// learnedStore returns a store with weights of learned in two scopes.
 func learnedStore(t testing.TB) *model.Store {
 	t.Helper()
 	store := model.NewStore()
@@ -179,7 +187,8 @@ func learnedStore(t testing.TB) *model.Store {
 			w[i] = float32(math.Sin(float64(i + k)))
 		}
 		for name, value := range map[string]*tensors.Tensor{
-			"w": tensors.FromFlatDataAndDimensions(w, 4, 2), "b": tensors.FromFlatDataAndDimensions([]float32{0.1, -0.2}, 2),
+			"w": tensors.FromFlatDataAndDimensions(w, 4, 2),
+			"b": tensors.FromFlatDataAndDimensions([]float32{0.1, -0.2}, 2),
 		} {
 			if _, err := store.CreateVariable(scope+"/layer/"+name, value); err != nil {
 				t.Fatal(err)
@@ -189,24 +198,24 @@ func learnedStore(t testing.TB) *model.Store {
 	return store
 }
 
-// The weights are those of the scope named, and are missed where they are not.
+// A sampler uses the weights of its scope, and reports missing ones.
 func TestSamplerScope(t *testing.T) {
 	ctx, b, store := context.Background(), backendtest.New(t), learnedStore(t)
-	m := mfmtest.ExactMap(t, mfmtest.Tilted(t), interpolant.Linear{})
+	m := mfmtest.ExactMap(t, mfmtest.Gaussian(t), interpolant.Linear{})
 	m.Backbone = learned
-	draw := func(scope string) ([]float32, error) {
-		s, err := mfm.NewSampler(b, store, scope, m, []int{2}, configured(mfm.MapMethod, "", 2, 1))
+	sample := func(scope string) ([]float32, error) {
+		s, err := mfm.NewSampler(b, mfm.Model{Map: m, Weights: store.Scope(scope), Shape: []int{2}}, configured(mfm.MapMethod, "", 2, 1))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer s.Finalize()
-		return s.Unconditional(ctx, 1, 4, nil)
+		return mfm.Flat(s.Unconditional(ctx, 1, 4, nil))
 	}
-	weights, err := draw(train.WeightsScope)
+	weights, err := sample(train.WeightsScope)
 	if err != nil {
 		t.Fatal(err)
 	}
-	average, err := draw(train.AverageScope(0))
+	average, err := sample(train.AverageScope(0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,15 +223,15 @@ func TestSamplerScope(t *testing.T) {
 		t.Error("weights and their average give the same samples")
 	}
 	before := store.NumVariables()
-	if _, err := draw("/elsewhere"); err == nil || !strings.Contains(err.Error(), "/elsewhere/layer/") {
-		t.Errorf("a scope without weights gives the error %v, which should name one that is missing", err)
+	if _, err := sample("/elsewhere"); err == nil || !strings.Contains(err.Error(), "/elsewhere/layer/") {
+		t.Errorf("error %v for a scope without weights, want one that names a missing weight", err)
 	}
 	if store.NumVariables() != before {
 		t.Errorf("the store went from %d variables to %d", before, store.NumVariables())
 	}
 }
 
-// Every row has the label of its context, and none where none is given.
+// Every row has the label of its context, or "no class" if none is given.
 func TestSamplerClasses(t *testing.T) {
 	ctx := context.Background()
 	m := &mfm.Map{Interpolant: interpolant.Linear{}, Parametrization: mfm.Plain{}}
@@ -232,7 +241,7 @@ func TestSamplerClasses(t *testing.T) {
 	}
 	config := mfm.DefaultSamplerConfig()
 	config.Classes, config.Chunk = 10, 3
-	s, err := mfm.NewSampler(backendtest.New(t), model.NewStore(), train.WeightsScope, m, []int{1}, config)
+	s, err := mfm.NewSampler(backendtest.New(t), mfm.Model{Map: m, Weights: model.NewStore().Scope(train.WeightsScope), Shape: []int{1}}, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +250,7 @@ func TestSamplerClasses(t *testing.T) {
 		{nil, []int32{10, 10}},
 		{[]int32{3, 7, 10}, []int32{3, 3, 7, 7, 10, 10}},
 	} {
-		got, err := s.Unconditional(ctx, 1, 2, c.class)
+		got, err := mfm.Flat(s.Unconditional(ctx, 1, 2, c.class))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -254,57 +263,61 @@ func TestSamplerClasses(t *testing.T) {
 		}
 	}
 	for _, class := range [][]int32{{11}, {-1}} {
-		if _, err := s.Unconditional(ctx, 1, 1, class); err == nil {
-			t.Errorf("class %d is taken", class[0])
+		if _, err := mfm.Flat(s.Unconditional(ctx, 1, 1, class)); err == nil {
+			t.Errorf("no error for class %d", class[0])
 		}
 	}
 }
 
-func TestSamplerRefuses(t *testing.T) {
+func TestSamplerErrors(t *testing.T) {
 	ctx := context.Background()
 	s := mapSampler(t, interpolant.Linear{}, mfm.DefaultSamplerConfig())
-	x := []float32{1, 2}
-	first := func(_ []float32, err error) error { return err }
+	x := states([]float32{1, 2}, 2)
+	first := func(_ *tensors.Tensor, err error) error { return err }
 	for name, c := range map[string]struct {
 		err  error
 		want string
 	}{
 		"time":        {first(s.Posterior(ctx, 1, 1.5, x, 1, nil)), "1.5"},
 		"NaN":         {first(s.Posterior(ctx, 1, math.NaN(), x, 1, nil)), "NaN"},
-		"no context":  {first(s.Posterior(ctx, 1, 0.5, nil, 1, nil)), "0 numbers"},
-		"odd context": {first(s.Posterior(ctx, 1, 0.5, []float32{1, 2, 3}, 1, nil)), "3 numbers"},
+		"no context":  {first(s.Posterior(ctx, 1, 0.5, nil, 1, nil)), "no states"},
+		"odd context": {first(s.Posterior(ctx, 1, 0.5, states([]float32{1, 2, 3}, 3), 1, nil)), "shape [1 3]"},
+		"integers":    {first(s.Posterior(ctx, 1, 0.5, tensors.FromValue([]int32{1, 2}), 1, nil)), "Int32"},
 		"no samples":  {first(s.Posterior(ctx, 1, 0.5, x, 0, nil)), "0 samples"},
-		"too many":    {first(s.Posterior(ctx, 1, 0.5, x, math.MaxInt, nil)), "samples a context"},
+		"too many":    {first(s.Posterior(ctx, 1, 0.5, x, math.MaxInt, nil)), "samples per context"},
 		"class":       {first(s.Posterior(ctx, 1, 0.5, x, 1, []int32{0})), "classes"},
 		"backwards":   {first(s.Transition(ctx, 1, 0.5, 0.4, 0, x, 1, nil)), "rise"},
 		"one time":    {first(s.Transition(ctx, 1, 0.5, 0.5+1e-9, 0, x, 1, nil)), "float32"},
 		"correlation": {first(s.Transition(ctx, 1, 0.5, 0.6, 1, x, 1, nil)), "correlation 1"},
 		"method":      {first(s.Transition(ctx, 1, 0.5, 0.6, 0, x, 1, nil)), `"map"`},
-		"velocity":    {first(s.Velocity(ctx, 0.5, 0.2, x, 0.5, x, nil)), "0.5 and 0.2"},
-		"two states":  {first(s.Velocity(ctx, 0.2, 0.5, x, 0.5, []float32{1, 2, 3, 4}, nil)), "4 numbers"},
+		"velocity":    {first(s.Velocity(ctx, 0.5, 0.2, x, 0.5, x, nil)), "from 0.5 to 0.2"},
+		"two states":  {first(s.Velocity(ctx, 0.2, 0.5, x, 0.5, states([]float32{1, 2, 3, 4}, 2), nil)), "1 and 2 samples"},
 		"drift time":  {first(s.Drift(ctx, -0.1, x, nil)), "-0.1"},
 	} {
 		if c.err == nil || !strings.Contains(c.err.Error(), c.want) {
-			t.Errorf("%s: got error %v, want one with %q", name, c.err, c.want)
+			t.Errorf("%s: error %v, want one with %q", name, c.err, c.want)
 		}
 	}
 
-	b, m := backendtest.New(t), mfmtest.ExactMap(t, mfmtest.Tilted(t), interpolant.Linear{})
+	b, m := backendtest.New(t), mfmtest.ExactMap(t, mfmtest.Gaussian(t), interpolant.Linear{})
 	for _, shape := range [][]int{nil, {0}, {2, -1}} {
-		if _, err := mfm.NewSampler(b, model.NewStore(), "/", m, shape, mfm.DefaultSamplerConfig()); err == nil {
-			t.Errorf("shape %v is taken", shape)
+		if _, err := mfm.NewSampler(b, mfm.Model{Map: m, Weights: model.NewStore().Scope("/"), Shape: shape}, mfm.DefaultSamplerConfig()); err == nil {
+			t.Errorf("no error for shape %v", shape)
 		}
 	}
-	if _, err := mfm.NewTeacherSampler(b, model.NewStore(), interpolant.Linear{}, mfmtest.DriftOf(mfmtest.Tilted(t), interpolant.Linear{}), []int{2}, mfm.DefaultSamplerConfig()); err == nil {
-		t.Error("a teacher is taken for a map")
+	teacher := mfmtest.DriftOf(mfmtest.Gaussian(t), m.Interpolant)
+	_, err := mfm.NewTeacherSampler(b, model.NewStore(), m.Interpolant, teacher, []int{2}, mfm.DefaultSamplerConfig())
+	if err == nil {
+		t.Error("no error for a teacher with the map's method")
 	}
-	broken := &mfm.Map{Interpolant: interpolant.Linear{}, Parametrization: mfm.Plain{}, Backbone: func(*model.Scope, nn.Inputs) *Node { panic("no network") }}
-	s, err := mfm.NewSampler(b, model.NewStore(), "/", broken, []int{2}, mfm.DefaultSamplerConfig())
+	broken := &mfm.Map{Interpolant: interpolant.Linear{}, Parametrization: mfm.Plain{}}
+	broken.Backbone = func(*model.Scope, nn.Inputs) *Node { panic("no network") }
+	s, err = mfm.NewSampler(b, mfm.Model{Map: broken, Weights: model.NewStore().Scope("/"), Shape: []int{2}}, mfm.DefaultSamplerConfig())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Unconditional(ctx, 1, 1, nil); err == nil || !strings.Contains(err.Error(), "no network") {
-		t.Errorf("a network that panics gives the error %v", err)
+	if _, err := mfm.Flat(s.Unconditional(ctx, 1, 1, nil)); err == nil || !strings.Contains(err.Error(), "no network") {
+		t.Errorf("error %v for a network that panics, want its message", err)
 	}
 }
 
@@ -315,8 +328,8 @@ func TestSamplerCancel(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	reason := errors.New("enough")
 	cancel(reason)
-	if _, err := s.Unconditional(ctx, 1, 100, nil); !errors.Is(err, reason) {
-		t.Errorf("a cancelled call gives the error %v", err)
+	if _, err := mfm.Flat(s.Unconditional(ctx, 1, 100, nil)); !errors.Is(err, reason) {
+		t.Errorf("error %v for a cancelled call, want the cause", err)
 	}
 }
 
@@ -336,11 +349,11 @@ func TestSamplerConfig(t *testing.T) {
 	} {
 		config := mfm.DefaultSamplerConfig()
 		if err := config.Validate(); err != nil {
-			t.Fatalf("the default is refused: %v", err)
+			t.Fatalf("the default is invalid: %v", err)
 		}
 		c.change(&config)
 		if err := config.Validate(); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: got error %v, want one with %q", name, err, c.want)
+			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
 		}
 	}
 	text, err := json.Marshal(configured(mfm.ODEMethod, solver.Euler, 7, 2))

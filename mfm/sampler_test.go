@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
@@ -21,6 +22,11 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
+// states returns flat samples of dim elements as states of a sampler.
+func states(flat []float32, dim int) *tensors.Tensor {
+	return tensors.FromFlatDataAndDimensions(flat, len(flat)/dim, dim)
+}
+
 func configured(method mfm.Method, solver solver.Method, steps int, power float64) mfm.SamplerConfig {
 	c := mfm.DefaultSamplerConfig()
 	c.Method, c.Solver, c.Steps, c.Power = method, solver, steps, power
@@ -29,7 +35,8 @@ func configured(method mfm.Method, solver solver.Method, steps int, power float6
 
 func mapSampler(t testing.TB, ip interpolant.Schedule, config mfm.SamplerConfig) *mfm.Sampler {
 	t.Helper()
-	s, err := mfm.NewSampler(backendtest.New(t), model.NewStore(), train.WeightsScope, mfmtest.ExactMap(t, mfmtest.Tilted(t), ip), []int{2}, config)
+	m := mfmtest.ExactMap(t, mfmtest.Gaussian(t), ip)
+	s, err := mfm.NewSampler(backendtest.New(t), mfm.Model{Map: m, Weights: model.NewStore().Scope(train.WeightsScope), Shape: []int{2}}, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,9 +44,12 @@ func mapSampler(t testing.TB, ip interpolant.Schedule, config mfm.SamplerConfig)
 	return s
 }
 
-func teacherSampler(t testing.TB, ip interpolant.Schedule, law *gmm.Mixture, config mfm.SamplerConfig) *mfm.Sampler {
+func teacherSampler(
+	t testing.TB, ip interpolant.Schedule, mixture *gmm.Mixture, config mfm.SamplerConfig,
+) *mfm.Sampler {
 	t.Helper()
-	s, err := mfm.NewTeacherSampler(backendtest.New(t), model.NewStore(), ip, mfmtest.DriftOf(law, ip), []int{2}, config)
+	drift := mfmtest.DriftOf(mixture, ip)
+	s, err := mfm.NewTeacherSampler(backendtest.New(t), model.NewStore(), ip, drift, []int{2}, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,9 +57,10 @@ func teacherSampler(t testing.TB, ip interpolant.Schedule, law *gmm.Mixture, con
 	return s
 }
 
-// Every method lands on the posterior, and on the data's law, of Gaussian data; the map's in one step. bias is what the method's steps leave over.
+// Every method samples the posterior of Gaussian data, and the data distribution; the map does so
+// in one step. bias is the error of the method's steps.
 func TestSamplersOnGaussian(t *testing.T) {
-	law, ctx := mfmtest.Tilted(t), context.Background()
+	mixture, ctx := mfmtest.Gaussian(t), context.Background()
 	const n = 6000
 	x := []float32{0.9, -1.1}
 	for _, ip := range append(mfmtest.BuiltIn(), mfmtest.Late{}) {
@@ -61,41 +72,44 @@ func TestSamplersOnGaussian(t *testing.T) {
 			samplers["refine"] = mapSampler(t, ip, configured(mfm.RefineMethod, "", 4, 1))
 			samplers["euler"] = mapSampler(t, ip, configured(mfm.ODEMethod, solver.Euler, 100, 1))
 			samplers["heun"] = mapSampler(t, ip, configured(mfm.ODEMethod, solver.Heun, 24, 1))
-			samplers["GLASS"] = teacherSampler(t, ip, law, configured(mfm.ODEMethod, solver.Heun, 24, 1))
+			samplers["GLASS"] = teacherSampler(t, ip, mixture, configured(mfm.ODEMethod, solver.Heun, 24, 1))
 			samplers["sde"] = mapSampler(t, ip, configured(mfm.SDEMethod, "", 100, 1))
-			samplers["GLASS sde"] = teacherSampler(t, ip, law, configured(mfm.SDEMethod, "", 100, 1))
+			samplers["GLASS sde"] = teacherSampler(t, ip, mixture, configured(mfm.SDEMethod, "", 100, 1))
 		}
 		bias := map[string]float64{"euler": 0.02, "heun": 0.01, "GLASS": 0.01, "sde": 0.02, "GLASS sde": 0.02}
 		for name, s := range samplers {
 			for _, at := range []float64{0.05, 0.5} {
-				posterior := law.Posterior(ip, at, []float64{float64(x[0]), float64(x[1])})
-				got, err := s.Posterior(ctx, 1, at, x, n, nil)
+				posterior := mixture.Posterior(ip, at, []float64{float64(x[0]), float64(x[1])})
+				got, err := mfm.Flat(s.Posterior(ctx, 1, at, states(x, 2), n, nil))
 				if err != nil {
 					t.Fatal(err)
 				}
-				mfmtest.HasMoments(t, fmt.Sprintf("%v, %s, t = %g", ip, name, at), mfm.Rows(got, 2), posterior.Mean(), posterior.Covariance(), bias[name])
+				name, bias := fmt.Sprintf("%v, %s, t = %g", ip, name, at), bias[name]
+				mfmtest.HasMoments(t, name, mfm.Rows(got, 2), posterior.Mean(), posterior.Covariance(), bias)
 			}
-			got, err := s.Unconditional(ctx, 2, n, nil)
+			got, err := mfm.Flat(s.Unconditional(ctx, 2, n, nil))
 			if err != nil {
 				t.Fatal(err)
 			}
-			mfmtest.HasMoments(t, fmt.Sprintf("%v, %s, unconditional", ip, name), mfm.Rows(got, 2), law.Mean(), law.Covariance(), bias[name])
+			name, bias := fmt.Sprintf("%v, %s, unconditional", ip, name), bias[name]
+			mfmtest.HasMoments(t, name, mfm.Rows(got, 2), mixture.Mean(), mixture.Covariance(), bias)
 		}
 	}
 }
 
-// Solvers of a teacher's equations find the modes of a mixture in their proportions, on the posterior and without a context.
+// The ODE and the SDE of a teacher give the modes of a mixture in their proportions, for the
+// posterior and without a context.
 func TestSamplersOnMixture(t *testing.T) {
-	law, ctx := gmm.Paper(), context.Background()
+	mixture, ctx := gmm.Paper(), context.Background()
 	const n = 4000
 	ip := interpolant.Linear{}
 	for name, s := range map[string]*mfm.Sampler{
-		"ode": teacherSampler(t, ip, law, configured(mfm.ODEMethod, solver.Heun, 40, 1)),
-		"sde": teacherSampler(t, ip, law, configured(mfm.SDEMethod, "", 150, 1)),
+		"ode": teacherSampler(t, ip, mixture, configured(mfm.ODEMethod, solver.Heun, 40, 1)),
+		"sde": teacherSampler(t, ip, mixture, configured(mfm.SDEMethod, "", 150, 1)),
 	} {
 		x := []float64{0.3, 0.4}
-		for at, target := range map[float64]*gmm.Mixture{0: law, 0.3: law.Posterior(ip, 0.3, x)} {
-			got, err := s.Posterior(ctx, 1, at, []float32{0.3, 0.4}, n, nil)
+		for at, target := range map[float64]*gmm.Mixture{0: mixture, 0.3: mixture.Posterior(ip, 0.3, x)} {
+			got, err := mfm.Flat(s.Posterior(ctx, 1, at, states([]float32{0.3, 0.4}, 2), n, nil))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -104,70 +118,74 @@ func TestSamplersOnMixture(t *testing.T) {
 				counts[min(max(int(math.Round((r[0]+r[1])/6)), -1), 1)+1]++
 			}
 			for k, w := range target.Weights() {
-				// The cut between modes 3√2 apart, of deviation 0.7, misplaces less than 0.002; steps leave 0.02.
+				// The boundary between modes 3√2 apart, of standard deviation 0.7, misplaces less
+				// than 0.002; steps add 0.02.
 				if se := math.Sqrt(w * (1 - w) / n); math.Abs(counts[k]/n-w) > 4*se+0.02 {
-					t.Errorf("%s at t = %g: mode %d has a share of %.3f ± %.3f, want %.3f", name, at, k, counts[k]/n, se, w)
+					t.Errorf("%s at t = %g: mode %d has a share of %.3f ± %.3f, want %.3f",
+						name, at, k, counts[k]/n, se, w)
 				}
 			}
-			mfmtest.HasMoments(t, fmt.Sprintf("%s at t = %g", name, at), mfm.Rows(got, 2), target.Mean(), target.Covariance(), 0.03)
+			mfmtest.HasMoments(t, fmt.Sprintf("%s at t = %g", name, at), mfm.Rows(got, 2), target.Mean(),
+				target.Covariance(), 0.03)
 		}
 	}
 }
 
-// Steps from t to t' have the moments of p(x_{t'} | x_t), with fresh noise and as in DDPM.
+// Transitions have the moments of p(x_{t'} | x_t), with fresh noise and as in DDPM.
 func TestSamplerTransition(t *testing.T) {
-	law, ctx := mfmtest.Tilted(t), context.Background()
+	mixture, ctx := mfmtest.Gaussian(t), context.Background()
 	const n = 6000
 	ip := interpolant.Linear{}
 	x := []float32{0.9, -1.1}
 	for name, s := range map[string]*mfm.Sampler{
 		"map":     mapSampler(t, ip, configured(mfm.ODEMethod, solver.Heun, 24, 1)),
-		"teacher": teacherSampler(t, ip, law, configured(mfm.SDEMethod, "", 80, 1)),
+		"teacher": teacherSampler(t, ip, mixture, configured(mfm.SDEMethod, "", 80, 1)),
 	} {
 		for _, c := range [][3]float64{
-			{0.3, 0.6, 0}, {0.3, 0.6, interpolant.DDPMCorrelation(ip, 0.3, 0.6)}, {0.5, 0.52, interpolant.DDPMCorrelation(ip, 0.5, 0.52)},
-			{0, 0.5, 0}, {0.3, 0.999, 0}, {0.5, 1, 0.2},
+			{0.3, 0.6, 0}, {0.3, 0.6, interpolant.DDPMCorrelation(ip, 0.3, 0.6)},
+			{0.5, 0.52, interpolant.DDPMCorrelation(ip, 0.5, 0.52)}, {0, 0.5, 0}, {0.3, 0.999, 0}, {0.5, 1, 0.2},
 		} {
-			got, err := s.Transition(ctx, 3, c[0], c[1], c[2], x, n, nil)
+			got, err := mfm.Flat(s.Transition(ctx, 3, c[0], c[1], c[2], states(x, 2), n, nil))
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := mfmtest.ConditionalLaw(t, law, ip, c[0], c[1], c[2], []float64{float64(x[0]), float64(x[1])})
-			mfmtest.HasMoments(t, fmt.Sprintf("%s, %v", name, c), mfm.Rows(got, 2), want.Mean(), want.Covariance(), 0.03)
+			want := mfmtest.TransitionMixture(t, mixture, ip, c[0], c[1], c[2], []float64{float64(x[0]), float64(x[1])})
+			mfmtest.HasMoments(t, fmt.Sprintf("%s, %v", name, c), mfm.Rows(got, 2), want.Mean(), want.Covariance(),
+				0.03)
 		}
 	}
 }
 
-// To the end of time it is the posterior, by any method.
+// A transition to 1 is the posterior, for any method.
 func TestSamplerTransitionToData(t *testing.T) {
 	ctx, x := context.Background(), []float32{0.9, -1.1}
 	s := mapSampler(t, interpolant.Linear{}, mfm.DefaultSamplerConfig())
-	got, err := s.Transition(ctx, 3, 0.4, 1, 0.2, x, 3, nil)
+	got, err := mfm.Flat(s.Transition(ctx, 3, 0.4, 1, 0.2, states(x, 2), 3, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := s.Posterior(ctx, 3, 0.4, x, 3, nil)
+	want, err := mfm.Flat(s.Posterior(ctx, 3, 0.4, states(x, 2), 3, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	// Times that are both 1 in float32: the posterior there is the context.
-	s = teacherSampler(t, interpolant.Linear{}, mfmtest.Tilted(t), configured(mfm.ODEMethod, solver.Heun, 4, 1))
-	if got, err = s.Transition(ctx, 3, 1-2e-9, 1-1e-9, 0, x, 1, nil); err != nil {
+	// Both times are 1 in float32: the posterior there is the context.
+	s = teacherSampler(t, interpolant.Linear{}, mfmtest.Gaussian(t), configured(mfm.ODEMethod, solver.Heun, 4, 1))
+	if got, err = mfm.Flat(s.Transition(ctx, 3, 1-2e-9, 1-1e-9, 0, states(x, 2), 1, nil)); err != nil {
 		t.Fatal(err)
 	}
 	for i, v := range got {
 		if !(math.Abs(float64(v-x[i])) <= 1e-3) {
-			t.Errorf("at the end of time: %v, want %v", got, x)
+			t.Errorf("near t = 1: %v, want %v", got, x)
 		}
 	}
 }
 
-// Values at points: those of the exact map and of a teacher are the closed forms.
+// Drifts, denoisers and velocities of the exact map and of a teacher are the closed forms.
 func TestSamplerEvaluates(t *testing.T) {
-	ctx, law, ip := context.Background(), mfmtest.Tilted(t), interpolant.Trigonometric{}
+	ctx, mixture, ip := context.Background(), mfmtest.Gaussian(t), interpolant.Trigonometric{}
 	x, xbar := []float32{0.9, -1.1, 0.2, 0.4}, []float32{-0.3, 0.8, 1, 0}
 	config := configured(mfm.ODEMethod, solver.Heun, 4, 1)
 	at := func(values []float32, i int) []float64 {
@@ -178,24 +196,28 @@ func TestSamplerEvaluates(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		mfmtest.Near(t, name, mfmtest.Flatten(2, func(i int) []float64 { return at(got, i) }), mfmtest.Flatten(2, want), 1e-5)
+		rows := mfmtest.Flatten(2, func(i int) []float64 { return at(got, i) })
+		mfmtest.Near(t, name, rows, mfmtest.Flatten(2, want), 1e-5)
 	}
-	for name, s := range map[string]*mfm.Sampler{"map": mapSampler(t, ip, config), "teacher": teacherSampler(t, ip, law, config)} {
-		got, err := s.Drift(ctx, 0.4, x, nil)
-		check(name+" drift", got, err, func(i int) []float64 { return law.Drift(ip, 0.4, at(x, i)) })
-		got, err = s.Denoiser(ctx, 0.4, x, nil)
-		check(name+" denoiser", got, err, func(i int) []float64 { return law.Denoiser(ip, 0.4, at(x, i)) })
-		got, err = s.Velocity(ctx, 0.3, 0.3, xbar, 0.4, x, nil)
-		check(name+" diagonal", got, err, func(i int) []float64 { return law.ConditionalDrift(ip, 0.3, at(xbar, i), 0.4, at(x, i)) })
-		got, err = s.Velocity(ctx, 0.3, 0.9, xbar, 0.4, x, nil)
+	for name, s := range map[string]*mfm.Sampler{"map": mapSampler(t, ip, config),
+		"teacher": teacherSampler(t, ip, mixture, config)} {
+		got, err := mfm.Flat(s.Drift(ctx, 0.4, states(x, 2), nil))
+		check(name+" drift", got, err, func(i int) []float64 { return mixture.Drift(ip, 0.4, at(x, i)) })
+		got, err = mfm.Flat(s.Denoiser(ctx, 0.4, states(x, 2), nil))
+		check(name+" denoiser", got, err, func(i int) []float64 { return mixture.Denoiser(ip, 0.4, at(x, i)) })
+		got, err = mfm.Flat(s.Velocity(ctx, 0.3, 0.3, states(xbar, 2), 0.4, states(x, 2), nil))
+		check(name+" diagonal", got, err, func(i int) []float64 {
+			return mixture.ConditionalDrift(ip, 0.3, at(xbar, i), 0.4, at(x, i))
+		})
+		got, err = mfm.Flat(s.Velocity(ctx, 0.3, 0.9, states(xbar, 2), 0.4, states(x, 2), nil))
 		if name == "teacher" {
 			if err == nil {
-				t.Error("a teacher gives an average velocity")
+				t.Error("no error for the average velocity of a teacher")
 			}
 			continue
 		}
 		check(name+" velocity", got, err, func(i int) []float64 {
-			v, err := law.ConditionalAverageVelocity(ip, 0.3, 0.9, at(xbar, i), 0.4, at(x, i))
+			v, err := mixture.ConditionalAverageVelocity(ip, 0.3, 0.9, at(xbar, i), 0.4, at(x, i))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -204,7 +226,8 @@ func TestSamplerEvaluates(t *testing.T) {
 	}
 }
 
-// A map of data from N(1, 0.25), exact without a network, draws from the posterior of x_t = 0 at t = 1/2: N(0.8, 0.2).
+// The map of N(1, 0.25), exact without a network, samples the posterior of x_t = 0 at t = 1/2:
+// N(0.8, 0.2).
 func ExampleSampler() {
 	b, err := backend.New("go")
 	if err != nil {
@@ -216,12 +239,12 @@ func ExampleSampler() {
 		Backbone:        func(_ *model.Scope, in nn.Inputs) *Node { return ZerosLike(in.Xbar) },
 		Parametrization: &mfm.Gaussian{Mean: []float64{1}, Variance: []float64{0.25}},
 	}
-	s, err := mfm.NewSampler(b, model.NewStore(), train.WeightsScope, m, []int{1}, mfm.DefaultSamplerConfig())
+	s, err := mfm.NewSampler(b, mfm.Model{Map: m, Weights: model.NewStore().Scope(train.WeightsScope), Shape: []int{1}}, mfm.DefaultSamplerConfig())
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	samples, err := s.Posterior(context.Background(), 1, 0.5, []float32{0}, 10000, nil)
+	samples, err := mfm.Flat(s.Posterior(context.Background(), 1, 0.5, states([]float32{0}, 1), 10000, nil))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -231,6 +254,6 @@ func ExampleSampler() {
 		mean += float64(x) / 10000
 		square += float64(x) * float64(x) / 10000
 	}
-	fmt.Printf("%d evaluation a sample, mean %.1f, variance %.1f\n", s.NFE(), mean, square-mean*mean)
-	// Output: 1 evaluation a sample, mean 0.8, variance 0.2
+	fmt.Printf("NFE %d, mean %.1f, variance %.1f\n", s.NFE(), mean, square-mean*mean)
+	// Output: NFE 1, mean 0.8, variance 0.2
 }

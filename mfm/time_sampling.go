@@ -8,30 +8,35 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// Laws are the laws of the times that training draws.
+// TimeSampling is the distribution of the times sampled in training.
 type TimeSampling struct {
-	// ContextPower is k in t = U^k, U uniform on [0, 1): 1 is uniform, more puts contexts nearer to noise.
+	// ContextPower is k in (0, 100] in t = U^k with U uniform on [0, 1). k = 1 is uniform; a larger
+	// k gives contexts with more noise.
 	ContextPower float64 `json:"context_power"`
-	// ContextZero is the share of contexts at t = 0 exactly, where the map is the unconditional one.
+	// ContextZero is the share of contexts with t = 0, for which the map is the unconditional one.
 	ContextZero float64 `json:"context_zero"`
-	// StartPower is k in s = U^k on the diagonal.
+	// StartPower is k in (0, 100] in s = U^k on the diagonal.
 	StartPower float64 `json:"start_power"`
-	// WholeGap is the share of pairs (s, u) at (0, 1), the one step that sampling takes; the others are two sorted uniforms.
+	// WholeGap is the share of pairs (s, u) = (0, 1), the step of one-step sampling. The others are
+	// two sorted uniform numbers.
 	WholeGap float64 `json:"whole_gap"`
 }
 
-// DefaultLaws are uniform times with a tenth of the contexts at zero.
+// DefaultTimeSampling returns uniform times with a tenth of the contexts at zero.
 func DefaultTimeSampling() TimeSampling {
 	return TimeSampling{ContextPower: 1, ContextZero: 0.1, StartPower: 1}
 }
 
 // Validate returns an error for powers that are not positive and shares outside [0, 1].
-func (l TimeSampling) Validate() error {
+func (ts TimeSampling) Validate() error {
 	for _, v := range []struct {
 		name     string
 		value    float64
 		positive bool
-	}{{"context_power", l.ContextPower, true}, {"start_power", l.StartPower, true}, {"context_zero", l.ContextZero, false}, {"whole_gap", l.WholeGap, false}} {
+	}{
+		{"context_power", ts.ContextPower, true}, {"start_power", ts.StartPower, true},
+		{"context_zero", ts.ContextZero, false}, {"whole_gap", ts.WholeGap, false},
+	} {
 		switch {
 		case v.positive && !(v.value > 0 && v.value <= 100):
 			return fmt.Errorf("%s = %g: a power must lie in (0, 100]", v.name, v.value)
@@ -42,32 +47,31 @@ func (l TimeSampling) Validate() error {
 	return nil
 }
 
-// context draws times t, [n].
-func (l TimeSampling) context(rng *solver.RNG, shape shapes.Shape) *Node {
-	t := power(rng.Uniform(shape), l.ContextPower)
-	return l.with(rng, l.ContextZero, t, ZerosLike(t))
+// context returns times t, [n].
+func (ts TimeSampling) context(rng *solver.RNG, shape shapes.Shape) *Node {
+	t := power(rng.Uniform(shape), ts.ContextPower)
+	return ts.replace(rng, ts.ContextZero, t, ZerosLike(t))
 }
 
-// start draws times s for the diagonal, [n].
-func (l TimeSampling) start(rng *solver.RNG, shape shapes.Shape) *Node {
-	return power(rng.Uniform(shape), l.StartPower)
+// start returns times s for the diagonal, [n].
+func (ts TimeSampling) start(rng *solver.RNG, shape shapes.Shape) *Node {
+	return power(rng.Uniform(shape), ts.StartPower)
 }
 
-// pair draws times s <= u, [n] each. gap in [0, 1], a scalar, shrinks
-// u - s about the middle.
-func (l TimeSampling) pair(rng *solver.RNG, shape shapes.Shape, gap *Node) (s, u *Node) {
+// pair returns times s <= u, [n] each. The scalar gap in [0, 1] scales u - s about the middle.
+func (ts TimeSampling) pair(rng *solver.RNG, shape shapes.Shape, gap *Node) (s, u *Node) {
 	a, b := rng.Uniform(shape), rng.Uniform(shape)
 	s, u = Min(a, b), Max(a, b)
-	if l.WholeGap > 0 {
-		whole := LessThan(rng.Uniform(shape), Scalar(s.Graph(), s.DType(), l.WholeGap))
+	if ts.WholeGap > 0 {
+		whole := LessThan(rng.Uniform(shape), Scalar(s.Graph(), s.DType(), ts.WholeGap))
 		s, u = Where(whole, ZerosLike(s), s), Where(whole, OnesLike(u), u)
 	}
 	middle, half := MulScalar(Add(s, u), 0.5), MulScalar(Mul(gap, Sub(u, s)), 0.5)
 	return Sub(middle, half), Add(middle, half)
 }
 
-// with replaces a share of the rows of x by those of y.
-func (l TimeSampling) with(rng *solver.RNG, share float64, x, y *Node) *Node {
+// replace replaces a share of the rows of x by those of y.
+func (ts TimeSampling) replace(rng *solver.RNG, share float64, x, y *Node) *Node {
 	if share == 0 {
 		return x
 	}

@@ -18,8 +18,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// lawsExec interprets a graph of a generator's state and of a training step, in float64.
-func lawsExec(t *testing.T, build func(rng *solver.RNG, step *Node) []*Node) func(step float64) [][]float64 {
+// timesExec runs a graph of a generator and a training step in float64 on the interpreter.
+func timesExec(t *testing.T, build func(rng *solver.RNG, step *Node) []*Node) func(step float64) [][]float64 {
 	t.Helper()
 	b, err := backend.New("go")
 	if err != nil {
@@ -44,7 +44,8 @@ func lawsExec(t *testing.T, build func(rng *solver.RNG, step *Node) []*Node) fun
 	}
 }
 
-// hasMean checks the mean of f over the draws i in [0, n) for which keep is true, within 4 standard errors.
+// hasMean checks the mean of f over the i in [0, n) for which keep is true, within 4 standard
+// errors.
 func hasMean(t *testing.T, name string, n int, keep func(i int) bool, f func(i int) float64, want float64) {
 	t.Helper()
 	var values []float64
@@ -66,14 +67,15 @@ func indicator(yes bool) float64 {
 	return 0
 }
 
-// E[U^(km)] = 1/(km+1), and for the lesser s and the greater u of two uniform numbers E[s] = 1/3, E[u] = 2/3, E[su] = 1/4, E[(u-s)²] = 1/6.
-func TestLawsMoments(t *testing.T) {
+// E[U^(km)] = 1/(km+1). For the smaller s and the larger u of two uniform numbers E[s] = 1/3, E[u]
+// = 2/3, E[su] = 1/4, E[(u-s)²] = 1/6.
+func TestTimeSamplingMoments(t *testing.T) {
 	const n = 40_000
-	laws := TimeSampling{ContextPower: 2, ContextZero: 0.2, StartPower: 3, WholeGap: 0.3}
+	times := TimeSampling{ContextPower: 2, ContextZero: 0.2, StartPower: 3, WholeGap: 0.3}
 	shape := shapes.Make(dtypes.Float64, n)
-	out := lawsExec(t, func(rng *solver.RNG, step *Node) []*Node {
-		context, start := laws.context(rng, shape), laws.start(rng, shape)
-		s, u := laws.pair(rng, shape, OnesLike(step))
+	out := timesExec(t, func(rng *solver.RNG, step *Node) []*Node {
+		context, start := times.context(rng, shape), times.start(rng, shape)
+		s, u := times.pair(rng, shape, OnesLike(step))
 		return []*Node{context, start, s, u}
 	})(1)
 	context, start, s, u := out[0], out[1], out[2], out[3]
@@ -97,37 +99,43 @@ func TestLawsMoments(t *testing.T) {
 	hasMean(t, "mean of (u-s)²", n, sorted, func(i int) float64 { return (u[i] - s[i]) * (u[i] - s[i]) }, 1./6)
 	for i := range n {
 		if !(0 <= s[i] && s[i] <= u[i] && u[i] <= 1) {
-			t.Fatalf("pair (%g, %g) is out of order", s[i], u[i])
+			t.Fatalf("pair (%g, %g), want 0 <= s <= u <= 1", s[i], u[i])
 		}
 	}
 }
 
-// The consistency loss counts from the step after DiagonalSteps. From there on gaps grow about the middles of the pairs, whose law stays: two uniform numbers have
-// a middle of mean 1/2 and variance 1/24.
+// The consistency loss has weight from the step after DiagonalSteps. From there on gaps grow about
+// the middles of the pairs, whose distribution does not change: the middle of two uniform numbers
+// has mean 1/2 and variance 1/24.
 func TestWarmups(t *testing.T) {
 	const n = 10_000
 	loss := DefaultLoss()
 	loss.DiagonalSteps, loss.GapWarmup, loss.DiagonalShare = 5, 10, 0.25
-	m := &Map{Interpolant: interpolant.Linear{}, Parametrization: Plain{}, Backbone: func(_ *model.Scope, in nn.Inputs) *Node { return Add(in.Xbar, InsertAxes(in.U, -1)) }}
-	at := lawsExec(t, func(rng *solver.RNG, step *Node) []*Node {
+	backbone := func(_ *model.Scope, in nn.Inputs) *Node { return Add(in.Xbar, InsertAxes(in.U, -1)) }
+	m := &Map{Interpolant: interpolant.Linear{}, Parametrization: Plain{}, Backbone: backbone}
+	at := timesExec(t, func(rng *solver.RNG, step *Node) []*Node {
 		batch := Batch{Data: Ones(step.Graph(), shapes.Make(dtypes.Float64, n, 2)), Step: step}
 		scope := model.NewStore().Scope(train.WeightsScope)
-		p := loss.newProblem(m, scope, scope, nil, rng, batch)
-		sudden := loss
-		sudden.GapWarmup = 0 // else the consistency loss is zero while it does not count
-		terms := sudden.Build(m, scope, scope, nil, rng, batch)
-		return []*Node{p.off.S, p.off.U, p.diagonal.S, p.diagonal.U, terms.Total, terms.Diagonal, terms.Consistency}
+		e := loss.evaluation(m, scope, scope, nil, rng, batch)
+		withoutGap := loss
+		withoutGap.GapWarmup = 0 // otherwise the consistency loss is zero during DiagonalSteps
+		terms := withoutGap.Build(m, scope, scope, nil, rng, batch)
+		return []*Node{e.offDiagonal.S, e.offDiagonal.U, e.diagonal.S, e.diagonal.U,
+			terms.Total, terms.Diagonal, terms.Consistency}
 	})
 	every := func(int) bool { return true }
-	for _, c := range []struct{ step, gap, share float64 }{{1, 0, 0}, {5, 0, 0}, {6, 0.1, 1}, {10, 0.5, 1}, {15, 1, 1}, {40, 1, 1}} {
+	for _, c := range []struct{ step, gap, share float64 }{{1, 0, 0}, {5, 0, 0}, {6, 0.1, 1}, {10, 0.5, 1}, {15, 1, 1},
+		{40, 1, 1}} {
 		out := at(c.step)
 		s, u, total, diagonal, consistency := out[0], out[1], out[4][0], out[5][0], out[6][0]
 		hasMean(t, "mean gap", len(s), every, func(i int) float64 { return u[i] - s[i] }, c.gap/3)
 		hasMean(t, "mean middle", len(s), every, func(i int) float64 { return (s[i] + u[i]) / 2 }, 1./2)
-		hasMean(t, "variance of the middle", len(s), every, func(i int) float64 { return math.Pow((s[i]+u[i])/2-0.5, 2) }, 1./24)
+		hasMean(t, "variance of the middle", len(s), every, func(i int) float64 {
+			return math.Pow((s[i]+u[i])/2-0.5, 2)
+		}, 1./24)
 		for i := range s {
 			if gap := u[i] - s[i]; gap < 0 || gap > c.gap {
-				t.Fatalf("step %g: a gap of %g, the widest is %g", c.step, gap, c.gap)
+				t.Fatalf("step %g: gap %g, want at most %g", c.step, gap, c.gap)
 			}
 		}
 		if got, want := len(out[2]), n/4; got != want {
@@ -135,11 +143,13 @@ func TestWarmups(t *testing.T) {
 		}
 		for i := range out[2] {
 			if out[2][i] != out[3][i] {
-				t.Fatalf("pair (%g, %g) on the diagonal", out[2][i], out[3][i])
+				t.Fatalf("pair (%g, %g) on the diagonal, want s = u", out[2][i], out[3][i])
 			}
 		}
-		if want := 0.25*diagonal + 0.75*c.share*consistency; !(math.Abs(total-want) < 1e-12) || !(diagonal > 0.1) || !(consistency > 1e-6) {
-			t.Errorf("step %g: loss %g, want %g of a diagonal %g and consistency %g", c.step, total, want, diagonal, consistency)
+		want := 0.25*diagonal + 0.75*c.share*consistency
+		if !(math.Abs(total-want) < 1e-12) || !(diagonal > 0.1) || !(consistency > 1e-6) {
+			t.Errorf("step %g: loss %g, want %g from diagonal %g and consistency %g",
+				c.step, total, want, diagonal, consistency)
 		}
 	}
 }

@@ -11,18 +11,21 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 )
 
-// TrainConfig says how a map is trained.
+// TrainConfig configures the training of a map.
 type TrainConfig struct {
 	Loss Loss `json:"loss"`
 	train.Config
 }
 
-// DefaultTrainConfig is [DefaultLoss] and [train.DefaultOptimizer] for 3,000 steps on 1,024 rows with one average of decay 0.999.
+// DefaultTrainConfig returns [DefaultLoss] and [train.DefaultOptimizer] for 3,000 steps of batch
+// 1,024, with one moving average of decay 0.999.
 func DefaultTrainConfig() TrainConfig {
-	return TrainConfig{Loss: DefaultLoss(), Config: train.Config{Optimizer: train.DefaultOptimizer(), Steps: 3000, Batch: 1024, Accumulate: 1, EMA: []float64{0.999}}}
+	return TrainConfig{Loss: DefaultLoss(), Config: train.Config{
+		Optimizer: train.DefaultOptimizer(), Steps: 3000, Batch: 1024, Accumulate: 1, EMA: []float64{0.999},
+	}}
 }
 
-// Validate returns an error that names the first value that makes no sense.
+// Validate returns an error that names the first invalid value.
 func (c TrainConfig) Validate() error {
 	if err := c.Loss.Validate(); err != nil {
 		return err
@@ -30,17 +33,22 @@ func (c TrainConfig) Validate() error {
 	return c.Config.Validate()
 }
 
-// NewTrainer returns a trainer of the map m at step zero. teacher may be nil where the loss needs none.
-func NewTrainer(b compute.Backend, m *Map, source train.Source, teacher interpolant.Drift, config TrainConfig) (*train.Trainer, error) {
+// NewTrainer returns a trainer of the map m at step zero, whose weights are initialized in the
+// first step. teacher is the drift for distillation from a [Teacher], and otherwise nil. It returns
+// an error for an invalid config and a missing teacher.
+func NewTrainer(
+	b compute.Backend, m *Map, source train.Source, teacher interpolant.Drift, config TrainConfig,
+) (*train.Trainer, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
 	if config.Loss.Distillation == Teacher && teacher == nil {
-		return nil, fmt.Errorf("loss %s: distillation from a teacher needs one, none was given", config.Loss.Consistency)
+		return nil, fmt.Errorf("loss %s: distillation from a teacher needs its drift", config.Loss.Consistency)
 	}
 	objective := func(weights, data *model.Scope, rng *solver.RNG, step *Node) train.Terms {
 		x, class := source(data, step.Graph(), rng, config.Batch)
-		return config.Loss.Build(m, weights, weights, teacher, rng, Batch{Data: x, Class: class, Step: step})
+		batch := Batch{Data: x, Class: class, Step: step}
+		return config.Loss.Build(m, weights, weights, teacher, rng, batch).Reported()
 	}
 	return train.New(b, objective, config.Config, config)
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
-// benchmarked are the backbones at the sizes of the experiments, on batches of 1,024 points and 32 digits.
+// benchmarked returns the backbones at the sizes of the experiments, for batches of 1,024 points
+// and 32 digits.
 func benchmarked() []network {
 	return []network{
 		{"MLP", nn.MLP(nn.DefaultMLP()), []int{1024, 2}, false},
@@ -20,7 +21,8 @@ func benchmarked() []network {
 	}
 }
 
-// BenchmarkJVP times a network in float32 alone, with its tangent in s and x̄ by JVP, and with that by double reverse mode.
+// BenchmarkJVP times a network in float32: alone, with its tangent in s and x̄ by JVP, and with the
+// same tangent by double reverse mode.
 func BenchmarkJVP(b *testing.B) {
 	modes := []struct {
 		name string
@@ -36,12 +38,13 @@ func BenchmarkJVP(b *testing.B) {
 				variables := net.states()
 				k := len(variables)
 				variables = append(variables, directions([]in{variables[0], variables[4]})...)
-				exec := model.MustNewExec(backendtest.New(b), model.NewStore(), func(_ *model.Scope, x []*Node) []*Node {
+				graph := func(_ *model.Scope, x []*Node) []*Node {
 					for i := range x {
 						x[i] = ConvertDType(x[i], dtypes.Float32)
 					}
 					return mode.f(list(net.build(x[:k])), list(x[0], x[4]), x[k:])
-				})
+				}
+				exec := model.MustNewExec(backendtest.New(b), model.NewStore(), graph)
 				defer exec.Finalize()
 				args := draw(variables, newRand()).tensors(variables)
 				exec.MustCall(args...)

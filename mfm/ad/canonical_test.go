@@ -12,18 +12,28 @@ import (
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 )
 
-// Canonical gives what the convolution gives, for the convolutions that gradients are made of too, and leaves nothing for which XLA has no fast code.
+// Canonical computes the same values as the convolution, also for the convolutions that gradients
+// consist of, and leaves no form for which XLA has no fast code.
 func TestCanonical(t *testing.T) {
+	type builder = ConvolutionBuilder
 	for name, c := range map[string]struct {
 		x, kernel []int
-		options   func(*ConvolutionBuilder) *ConvolutionBuilder
+		options   func(*builder) *builder
 	}{
-		"same":          {[]int{2, 5, 4, 2}, []int{3, 3, 2, 3}, (*ConvolutionBuilder).PadSame},
-		"strided":       {[]int{2, 6, 4, 2}, []int{3, 3, 2, 3}, func(c *ConvolutionBuilder) *ConvolutionBuilder { return c.PadSame().Strides(2) }},
-		"dilated":       {[]int{2, 6, 6, 2}, []int{3, 3, 2, 3}, func(c *ConvolutionBuilder) *ConvolutionBuilder { return c.PadSame().Dilations(2) }},
-		"dilated input": {[]int{2, 3, 4, 2}, []int{3, 3, 2, 3}, func(c *ConvolutionBuilder) *ConvolutionBuilder { return c.InputDilationPerAxis(2, 3) }},
-		"groups":        {[]int{2, 5, 5, 4}, []int{3, 3, 2, 4}, func(c *ConvolutionBuilder) *ConvolutionBuilder { return c.PadSame().ChannelGroupCount(2) }},
-		"batch groups":  {[]int{4, 5, 5, 2}, []int{2, 2, 2, 4}, func(c *ConvolutionBuilder) *ConvolutionBuilder { return c.BatchGroupCount(2) }},
+		"same":    {[]int{2, 5, 4, 2}, []int{3, 3, 2, 3}, (*builder).PadSame},
+		"strided": {[]int{2, 6, 4, 2}, []int{3, 3, 2, 3}, func(c *builder) *builder { return c.PadSame().Strides(2) }},
+		"dilated": {[]int{2, 6, 6, 2}, []int{3, 3, 2, 3}, func(c *builder) *builder {
+			return c.PadSame().Dilations(2)
+		}},
+		"dilated input": {[]int{2, 3, 4, 2}, []int{3, 3, 2, 3}, func(c *builder) *builder {
+			return c.InputDilationPerAxis(2, 3)
+		}},
+		"groups": {[]int{2, 5, 5, 4}, []int{3, 3, 2, 4}, func(c *builder) *builder {
+			return c.PadSame().ChannelGroupCount(2)
+		}},
+		"batch groups": {[]int{4, 5, 5, 2}, []int{2, 2, 2, 4}, func(c *builder) *builder {
+			return c.BatchGroupCount(2)
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pairs := 0
@@ -43,10 +53,10 @@ func TestCanonical(t *testing.T) {
 				for _, n := range of {
 					before := len(x.Graph().Nodes())
 					out = append(out, n, Canonical(n, n.Inputs()...))
-					for _, made := range x.Graph().Nodes()[before:] {
-						if made.Type() == NodeTypeConvGeneral {
+					for _, added := range x.Graph().Nodes()[before:] {
+						if added.Type() == NodeTypeConvGeneral {
 							pairs++
-							checkCanonical(t, convolutionOf(made))
+							checkCanonical(t, convolutionOf(added))
 						}
 					}
 				}
@@ -57,7 +67,7 @@ func TestCanonical(t *testing.T) {
 				t.Fatal(err)
 			}
 			if pairs < 3 {
-				t.Fatalf("%d convolutions were compared, want the convolution and both gradients", pairs)
+				t.Fatalf("compared %d convolutions, want the convolution and both gradients", pairs)
 			}
 			for i := 0; i < len(out); i += 2 {
 				if !out[i].Shape().Equal(out[i+1].Shape()) {
@@ -80,7 +90,8 @@ func checkCanonical(t *testing.T, c *convolution) {
 	t.Helper()
 	last := c.output.Rank() - 1
 	a := c.axes
-	if a.InputBatch != 0 || a.InputChannels != last || a.OutputBatch != 0 || a.OutputChannels != last || a.KernelInputChannels != last-1 || a.KernelOutputChannels != last {
+	if a.InputBatch != 0 || a.InputChannels != last || a.OutputBatch != 0 || a.OutputChannels != last ||
+		a.KernelInputChannels != last-1 || a.KernelOutputChannels != last {
 		t.Errorf("axes %+v are not canonical", a)
 	}
 	if slices.Max(c.inputDilations) > 1 {

@@ -19,16 +19,16 @@ import (
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 )
 
-// function is one to differentiate, float64 in and out.
+// function is a function to differentiate, with float64 inputs and outputs.
 type function struct {
 	name   string
 	inputs []in
 	f      func(x []*Node) []*Node
 
 	goCrashes      string // why the pure-Go backend crashes on it
-	noReverseOnGo  string // why reverse mode fails there
-	noReverse      bool   // GoMLX can't differentiate it in reverse mode
-	noReverseInJVP bool   // nor the ops that its tangent is made of
+	noReverseOnGo  string // why reverse mode fails on the pure-Go backend
+	noReverse      bool   // GoMLX cannot differentiate it in reverse mode
+	noReverseInJVP bool   // GoMLX cannot differentiate the ops of its tangent either
 }
 
 func pureGo(t *testing.T) bool { return backendtest.New(t).Name() == "Go Backend" }
@@ -39,7 +39,7 @@ func (f function) hasReverseInJVP(t *testing.T) bool {
 	return !f.noReverseInJVP && !(f.noReverseOnGo != "" && pureGo(t))
 }
 
-// in is an input, uniform in [low, high], of the given dimensions.
+// in is an input with the given dimensions, uniform in [low, high].
 type in struct {
 	low, high float64
 	dims      []int
@@ -57,7 +57,7 @@ func (x in) size() int {
 	return n
 }
 
-// directions have the shapes of the inputs and entries in [-1, 1].
+// directions returns inputs with the shapes of the given ones and entries in [-1, 1].
 func directions(inputs []in) []in {
 	ds := make([]in, len(inputs))
 	for i, x := range inputs {
@@ -68,7 +68,7 @@ func directions(inputs []in) []in {
 
 func newRand() *rand.Rand { return rand.New(rand.NewPCG(20260131, 14430)) }
 
-// point has a value for each input.
+// point holds the values of each input.
 type point [][]float64
 
 func draw(inputs []in, rng *rand.Rand) point {
@@ -102,22 +102,25 @@ func (p point) tensors(inputs []in) []any {
 	return args
 }
 
-const step = 1e-5 // of the central differences of fourth order: their error is about 1e-10 for functions of unit scale, the rounding of the values
+// step is the step of the fourth-order central differences. For functions of unit scale their error
+// is about 1e-10, from the rounding of the values.
+const step = 1e-5
 
-// line is what a graph gives at four points of a line through x.
+// line holds the outputs of a graph at four points of a line through x.
 type line [4][][]float64
 
 func (l line) slope(f func(at [][]float64) float64) float64 {
 	return (f(l[0]) - 8*f(l[1]) + 8*f(l[2]) - f(l[3])) / (12 * step)
 }
 
-// check tests the derivatives of each function, in a subtest of its name, at a random point along a random direction. All
-// functions are one graph, which is far quicker to compile than many. For y = f(x) of tangent ẏ = J ẋ and fixed weights w:
+// check tests the derivatives of each function, in a subtest of its name, at a random point along a
+// random direction. All functions share one graph, which compiles far faster than many graphs. For
+// y = f(x) with tangent ẏ = J ẋ and fixed weights w, it compares
 //
-//   - ẏ, against central differences of f and, with two or three inputs, against the sum of what each gives alone, the other
-//     tangents being nil;
-//   - <w, ẏ> against <Jᵀw, ẋ>, where graph.Gradient makes Jᵀw;
-//   - the gradient of the loss <w, ẏ> + |ẏ|²/2 in x and in ẋ, against central differences of the loss.
+//   - ẏ with central differences of f and, for two or three inputs, with the sum of the tangents
+//     of single inputs, where the other tangents are nil;
+//   - <w, ẏ> with <Jᵀw, ẋ>, where graph.Gradient computes Jᵀw;
+//   - the gradient of the loss <w, ẏ> + |ẏ|²/2 in x and in ẋ with central differences of the loss.
 func check(t *testing.T, functions []function) {
 	t.Helper()
 	var checks []*checked
@@ -131,12 +134,13 @@ func check(t *testing.T, functions []function) {
 		all = append(all, f.inputs...)
 	}
 	k := len(all)
-	exec := model.MustNewExec(backendtest.New(t), model.NewStore(), func(_ *model.Scope, x []*Node) (outputs []*Node) {
+	graph := func(_ *model.Scope, x []*Node) (outputs []*Node) {
 		for _, c := range checks {
 			outputs = c.build(t, x[:k], x[k:], outputs)
 		}
 		return outputs
-	})
+	}
+	exec := model.MustNewExec(backendtest.New(t), model.NewStore(), graph)
 	defer exec.Finalize()
 
 	rng := newRand()
@@ -177,7 +181,7 @@ func check(t *testing.T, functions []function) {
 	}
 }
 
-// checked is a function and where its results are among the outputs of the graph.
+// checked is a function and the indices of its results among the outputs of the graph.
 type checked struct {
 	function
 	first                   int // index of its first input
@@ -239,7 +243,7 @@ func (c *checked) build(t *testing.T, allX, allV, outputs []*Node) []*Node {
 	return outputs
 }
 
-// sumOfSingle returns the sum of the tangents of y that each input gives alone, the others' being nil.
+// sumOfSingle returns the sum of y's tangents along single inputs, the other tangents being nil.
 func sumOfSingle(y *Node, x, v []*Node) *Node {
 	sum := ZerosLike(y)
 	for i := range x {
@@ -262,7 +266,8 @@ func (c *checked) checkTangents(t *testing.T, here [][]float64, along line) {
 				t.Errorf("tangent of output %d, element %d: %.10g, central difference %.10g", i, j, got, want)
 			}
 			if len(c.alone) > 0 && !near(got, here[c.alone[i]][j], 1e-12) {
-				t.Errorf("tangent of output %d, element %d: %.10g, sum over single inputs %.10g", i, j, got, here[c.alone[i]][j])
+				t.Errorf("tangent of output %d, element %d: %.10g, sum over single inputs %.10g",
+					i, j, got, here[c.alone[i]][j])
 			}
 		}
 	}
@@ -290,7 +295,7 @@ func (c *checked) checkGradient(t *testing.T, here [][]float64, along line, u po
 		got += dot(here[c.slopes+i], u[c.first+i]) + dot(here[c.slopes+len(c.inputs)+i], u[k+c.first+i])
 	}
 	if want := along.slope(c.loss); !near(got, want, 1e-6) {
-		t.Errorf("slope of a loss of tangents: %.10g by its gradient, central difference %.10g", got, want)
+		t.Errorf("slope of a loss of tangents: gradient %.10g, central difference %.10g", got, want)
 	}
 }
 
@@ -312,11 +317,12 @@ func (c *checked) loss(at [][]float64) (sum float64) {
 	return sum
 }
 
-// weights of the outputs, fixed and all different.
+// weights returns fixed weights for the outputs, all different.
 func weights(ys []*Node) []*Node {
 	ws := make([]*Node, len(ys))
 	for i, y := range ys {
-		ws[i] = ConstTensor(y.Graph(), tensors.FromFlatDataAndDimensions(hostWeights(i, y.Shape().Size()), y.Shape().Dimensions...))
+		w := tensors.FromFlatDataAndDimensions(hostWeights(i, y.Shape().Size()), y.Shape().Dimensions...)
+		ws[i] = ConstTensor(y.Graph(), w)
 	}
 	return ws
 }

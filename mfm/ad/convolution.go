@@ -7,9 +7,10 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// convolutionVJP takes the place of GoMLX's reverse-mode rule of convolutions, which panics on dilated inputs (the gradient of a
-// strided convolution is one) and is off by half a pixel for kernels of even size. The formulas are those of JAX
-// (jax/_src/lax/convolution.py): both gradients are convolutions themselves, with strides and dilations in exchanged roles.
+// convolutionVJP replaces GoMLX's reverse-mode rule of convolutions, which panics on dilated inputs
+// (the gradient of a strided convolution has one) and is off by half a pixel for kernels of even
+// size. The formulas are those of JAX (jax/_src/lax/convolution.py): both gradients are
+// convolutions themselves, with the roles of strides and dilations exchanged.
 func convolutionVJP(n *Node, cotangents []*Node, _ shapes.Shape) []*Node {
 	c := convolutionOf(n)
 	return []*Node{c.byInput(cotangents[0]), c.byKernel(cotangents[0])}
@@ -21,7 +22,7 @@ type convolution struct {
 	axes                                     ConvolveAxesConfig
 	strides, inputDilations, kernelDilations []int
 	paddings                                 [][2]int
-	channelGroups, batchGroups               int // at most one of them is above 1
+	channelGroups, batchGroups               int // at most one exceeds 1
 }
 
 func convolutionOf(n *Node) *convolution {
@@ -33,8 +34,10 @@ func convolutionOf(n *Node) *convolution {
 		output: n, input: n.Inputs()[0], kernel: n.Inputs()[1],
 		axes: ConvolveAxesConfig{
 			InputBatch: axis("InputBatch"), InputChannels: axis("InputChannels"), InputSpatial: spatial("InputSpatial"),
-			KernelInputChannels: axis("KernelInputChannels"), KernelOutputChannels: axis("KernelOutputChannels"), KernelSpatial: spatial("KernelSpatial"),
-			OutputBatch: axis("OutputBatch"), OutputChannels: axis("OutputChannels"), OutputSpatial: spatial("OutputSpatial"),
+			KernelInputChannels: axis("KernelInputChannels"), KernelOutputChannels: axis("KernelOutputChannels"),
+			KernelSpatial: spatial("KernelSpatial"),
+			OutputBatch:   axis("OutputBatch"), OutputChannels: axis("OutputChannels"),
+			OutputSpatial: spatial("OutputSpatial"),
 		},
 		strides:         onesIfEmpty(intsField(n, "strides"), rank),
 		inputDilations:  onesIfEmpty(intsField(n, "inputDilations"), rank),
@@ -49,7 +52,8 @@ func convolutionOf(n *Node) *convolution {
 	return c
 }
 
-// extents of the dilated input, the dilated kernel and the output with its strides filled in, along spatial axis i.
+// extents returns the sizes along spatial axis i of the dilated input, of the dilated kernel, and
+// of the output with its strides filled in.
 func (c *convolution) extents(i int) (input, kernel, output int) {
 	input = (c.input.Shape().Dim(c.axes.InputSpatial[i])-1)*c.inputDilations[i] + 1
 	kernel = (c.kernel.Shape().Dim(c.axes.KernelSpatial[i])-1)*c.kernelDilations[i] + 1
@@ -57,12 +61,12 @@ func (c *convolution) extents(i int) (input, kernel, output int) {
 	return
 }
 
-// byInput returns the cotangent of the input for w of the output: w convolved with the reversed kernel, its input and output
-// channels exchanged.
+// byInput returns the cotangent of the input for a cotangent w of the output: the convolution of w
+// with the reversed kernel, whose input and output channels are exchanged.
 func (c *convolution) byInput(w *Node) *Node {
 	a := c.axes
 	kernel, groups := c.kernel, max(c.channelGroups, c.batchGroups)
-	if groups > 1 { // output channels in groups become input channels in groups
+	if groups > 1 { // groups of output channels become groups of input channels
 		kernel = moveGroups(kernel, groups, a.KernelOutputChannels, a.KernelInputChannels)
 	}
 	paddings := make([][2]int, len(c.paddings))
@@ -73,17 +77,20 @@ func (c *convolution) byInput(w *Node) *Node {
 	}
 	axes := ConvolveAxesConfig{
 		InputBatch: a.OutputBatch, InputChannels: a.OutputChannels, InputSpatial: a.OutputSpatial,
-		KernelInputChannels: a.KernelOutputChannels, KernelOutputChannels: a.KernelInputChannels, KernelSpatial: a.KernelSpatial,
-		OutputBatch: a.InputBatch, OutputChannels: a.InputChannels, OutputSpatial: a.InputSpatial,
+		KernelInputChannels: a.KernelOutputChannels, KernelOutputChannels: a.KernelInputChannels,
+		KernelSpatial: a.KernelSpatial,
+		OutputBatch:   a.InputBatch, OutputChannels: a.InputChannels, OutputSpatial: a.InputSpatial,
 	}
-	x := ConvGeneral(w, Reverse(kernel, a.KernelSpatial...), axes, c.inputDilations, paddings, c.strides, c.kernelDilations, groups, 1)
-	if c.batchGroups > 1 { // their channels side by side go back to the batch
+	x := ConvGeneral(w, Reverse(kernel, a.KernelSpatial...), axes, c.inputDilations, paddings, c.strides,
+		c.kernelDilations, groups, 1)
+	if c.batchGroups > 1 { // the channels of the groups return to the batch axis
 		x = moveGroups(x, groups, a.InputChannels, a.InputBatch)
 	}
 	return x
 }
 
-// byKernel returns the cotangent of the kernel for w of the output: the input convolved with w, batch and channels exchanged.
+// byKernel returns the cotangent of the kernel for a cotangent w of the output: the convolution of
+// the input with w, batch and channels exchanged.
 func (c *convolution) byKernel(w *Node) *Node {
 	a := c.axes
 	paddings := make([][2]int, len(c.paddings))
@@ -97,20 +104,22 @@ func (c *convolution) byKernel(w *Node) *Node {
 		OutputBatch: a.KernelInputChannels, OutputChannels: a.KernelOutputChannels, OutputSpatial: a.KernelSpatial,
 	}
 	input, groups := c.input, c.batchGroups
-	if c.channelGroups > 1 { // channels being the batch now, their groups go where those of the batch are
+	// The channels act as the batch here, so channel groups become batch groups.
+	if c.channelGroups > 1 {
 		groups = c.channelGroups
 		input = moveGroups(input, groups, a.InputChannels, a.InputBatch)
 	}
 	return ConvGeneral(input, w, axes, c.kernelDilations, paddings, c.inputDilations, c.strides, groups, 1)
 }
 
-// moveGroups splits axis from of x into groups and puts these, as the slower index, into axis to.
+// moveGroups splits axis from of x into groups and merges their index, the slower one, into axis
+// to.
 func moveGroups(x *Node, groups, from, to int) *Node {
 	dims := slices.Clone(x.Shape().Dimensions)
 	dims[from] /= groups
 	split := slices.Insert(slices.Clone(dims), from, groups)
 	x = Reshape(x, split...)
-	// Axis from is now that of the groups, and all others from there on are one further.
+	// Axis from now holds the groups, and every axis from there on has moved one further.
 	var order []int
 	for axis := range dims {
 		if axis == to {
@@ -125,9 +134,11 @@ func moveGroups(x *Node, groups, from, to int) *Node {
 	return Reshape(TransposeAllAxes(x, order...), dims...)
 }
 
-// Canonical returns n with other inputs, as [Node.CloneWithInputs] does, and a convolution among them in the one form that XLA's fast CPU code takes: axes [batch, spatial, channels], kernels
-// [spatial, in, out], zeros between the elements of a dilated input put there beforehand. XLA brings convolutions into this form itself, but not those in the body of a While, where a gradient's would
-// be left to plain loops.
+// Canonical returns n with other inputs, as [Node.CloneWithInputs] does, but writes a convolution
+// in the only form that XLA's fast CPU code accepts: axes [batch, spatial, channels], kernels
+// [spatial, in, out], and the zeros of a dilated input inserted beforehand. XLA brings convolutions
+// into this form itself, except in the body of a While loop, where a convolution in another form,
+// such as that of a gradient, would run as plain loops.
 func Canonical(n *Node, inputs ...*Node) *Node {
 	if n.Type() != NodeTypeConvGeneral {
 		return n.CloneWithInputs(inputs...)
@@ -154,7 +165,8 @@ func Canonical(n *Node, inputs ...*Node) *Node {
 		OutputBatch: 0, OutputChannels: rank + 1, OutputSpatial: spatial,
 	}, c.strides, c.paddings, nil, c.kernelDilations, c.channelGroups, c.batchGroups)
 
-	back := make([]int, n.Rank()) // from where each axis of n's output comes
+	// back holds, for each axis of n's output, the axis of y that it comes from.
+	back := make([]int, n.Rank())
 	for from, axis := range order([]int{a.OutputBatch}, a.OutputSpatial, a.OutputChannels) {
 		back[axis] = from
 	}

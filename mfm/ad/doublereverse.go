@@ -4,10 +4,11 @@ import (
 	"github.com/gomlx/gomlx/core/graph"
 )
 
-// DoubleReverse returns what [JVP] does, from two reverse passes: Jẋ is the gradient of <Jᵀw, ẋ> in w. The second pass
-// needs no value of the first, as Jᵀw is linear in w; a compiler that drops unused values runs it about as fast as JVP. But the graph is
-// larger, and it panics where GoMLX has no reverse-mode rule for an op, or for an op that such a rule is made of.
-// It is there to check and to time JVP against. Of integer outputs it returns zeros.
+// DoubleReverse returns what [JVP] does, from two reverse passes: Jẋ is the gradient of <Jᵀw, ẋ> in
+// w. Jᵀw is linear in w, so the second pass needs no value of the first, and with a compiler that
+// drops unused values it runs about as fast as JVP. But its graph is larger, and it panics if GoMLX
+// has no reverse-mode rule for an op on the path, or for an op that such a rule uses. It is the
+// reference for tests and timings of JVP. For integer outputs it returns zeros.
 func DoubleReverse(outputs, inputs, tangents []*graph.Node) []*graph.Node {
 	newPass(outputs, inputs, tangents) // checks the arguments
 	var xs, ts []*graph.Node

@@ -1,14 +1,17 @@
-// Package ad adds forward-mode automatic differentiation to GoMLX, which has reverse mode only.
+// Package ad adds forward-mode automatic differentiation to GoMLX, which has only reverse mode.
 //
-// [JVP] writes the tangents of a graph's nodes next to the nodes themselves, in the same graph: derivatives along one
-// direction cost about one more forward pass, whatever the number of outputs. Its nodes are ordinary ones, so
-// [graph.Gradient] runs through them (losses made of derivatives, as those of flow maps, have gradients) and so does JVP
-// (higher derivatives). [DoubleReverse] computes the same from reverse mode alone, to check against.
+// [JVP] adds the tangents of a graph's nodes to the same graph. A derivative along one direction
+// costs about one more forward pass, whatever the number of outputs. The tangents are ordinary
+// nodes, so [graph.Gradient] differentiates through them (the consistency losses of flow maps
+// contain derivatives and need gradients), and so does JVP (higher derivatives). [DoubleReverse]
+// computes the same product with reverse mode only and serves as a reference. [Canonical] rewrites
+// convolutions for XLA's fast CPU code.
 //
-// Reverse mode through tangents, and through networks, needs rules (VJPs) that GoMLX v0.28 lacks, of Pad, Reverse and Rsqrt
-// among others. Importing this package adds them to [graph.VJPRegistration] before main starts. Entries that exist stay, save
-// that of convolutions, which panics on dilated inputs (the gradient of a strided convolution is one) and gives wrong gradients
-// for kernels of even size; it is replaced.
+// Reverse mode through tangents, and through networks, needs rules (VJPs) that GoMLX v0.28 lacks,
+// for example those of Pad, Reverse and Rsqrt. Importing this package adds them to
+// [graph.VJPRegistration] before main starts. It keeps existing entries except the rule of
+// convolutions. GoMLX's rule panics on dilated inputs (the gradient of a strided convolution has
+// one) and returns wrong gradients for kernels of even size, so this package replaces it.
 package ad
 
 import (
@@ -18,22 +21,28 @@ import (
 	"github.com/gomlx/gomlx/support/exceptions"
 )
 
-// JVP returns the Jacobian-vector product of outputs by tangents: for each output y, of y's shape and dtype,
+// JVP returns the Jacobian-vector product of the outputs with the tangents. For each output y it
+// returns, with y's shape and dtype,
 //
 //	ẏ = Σ_i ∂y/∂x_i ẋ_i
 //
-// over the inputs x_i with tangents ẋ_i of the same shape and dtype, floating point or complex. A nil tangent stands for
-// zero and is cheaper: what depends on no input with a tangent costs nothing. An output that depends on none of them gets zeros.
+// summed over the inputs x_i. A tangent ẋ_i has the shape and dtype of its input, floating point or
+// complex. A nil tangent means zero and saves work: nodes that depend on no input with a tangent
+// cost nothing. An output that depends on no such input gets zeros.
 //
-// Inputs need not be parameters, any node will do; they count as independent variables even where one is computed
-// from another. graph.StopGradient and the ops that are constant almost everywhere (Sign, Floor, comparisons) have zero
-// derivative. graph.IdentityWithCustomGradient has the transpose of its custom gradient, taken at a cotangent of zero. Fused
-// ops are differentiated by the unfused version that GoMLX keeps beside them. Where an op has a kink, the derivative
-// is the one that GoMLX's reverse mode takes; where several elements tie for a ReduceMax, their mean.
+// An input can be any node, not only a parameter. Inputs count as independent variables even if one
+// is computed from another. The derivative of graph.StopGradient and of ops that are constant
+// almost everywhere (Sign, Floor, comparisons) is zero. The derivative of
+// graph.IdentityWithCustomGradient is the transpose of its custom gradient, at a zero cotangent.
+// JVP differentiates a fused op through the unfused version that GoMLX keeps beside it. At a kink
+// it takes the same derivative as GoMLX's reverse mode; where elements tie in a ReduceMax, it takes
+// their mean.
 //
-// JVP works inside the body of a While loop, on inputs and tangents of that body. It panics, as graph-building functions do, with the op's
-// name and what to do, on a path through an op that has no rule: the control flow While, If, Sort and function calls, also
-// when it is a closure's captured value that carries the tangent, and fused ops without an unfused version.
+// JVP works inside the body of a While loop, on inputs and tangents of that body. It panics, as
+// graph-building functions do, if a path from an input with a tangent to an output contains an op
+// without a rule; the message names the op and says what to do. Among these ops are the control
+// flow ops While, If, Sort and function calls, also if a closure captures a value with a tangent,
+// and fused ops without an unfused version.
 func JVP(outputs, inputs, tangents []*graph.Node) []*graph.Node {
 	p := newPass(outputs, inputs, tangents)
 	for _, n := range p.path(outputs) {
@@ -52,13 +61,15 @@ func JVP(outputs, inputs, tangents []*graph.Node) []*graph.Node {
 
 // pass is the state of one forward sweep.
 type pass struct {
-	inputs   map[*graph.Node]bool          // the independent variables: their own inputs don't count
-	tangents map[*graph.Node][]*graph.Node // one tangent an output of the node, nil where it is zero; no entry where all are
+	inputs map[*graph.Node]bool // the independent variables; the sweep ignores their own inputs
+	// tangents has one tangent per output of a node, nil for zero; no entry if all are zero.
+	tangents map[*graph.Node][]*graph.Node
 }
 
 func newPass(outputs, inputs, tangents []*graph.Node) *pass {
 	if len(inputs) != len(tangents) {
-		exceptions.Panicf("ad.JVP: %d inputs and %d tangents: give one tangent an input, nil for zero", len(inputs), len(tangents))
+		exceptions.Panicf("ad.JVP: %d inputs and %d tangents: give one tangent for each input, nil for zero",
+			len(inputs), len(tangents))
 	}
 	for i, y := range outputs {
 		if y == nil {
@@ -72,13 +83,15 @@ func newPass(outputs, inputs, tangents []*graph.Node) *pass {
 		case x == nil:
 			exceptions.Panicf("ad.JVP: input #%d is nil", i)
 		case len(outputs) > 0 && x.Graph() != outputs[0].Graph():
-			exceptions.Panicf("ad.JVP: input #%d is in graph %q, output #0 in %q: they must be in one", i, x.Graph().Name(), outputs[0].Graph().Name())
+			exceptions.Panicf("ad.JVP: input #%d is in graph %q, output #0 in %q: use nodes of one graph",
+				i, x.Graph().Name(), outputs[0].Graph().Name())
 		case p.inputs[x]:
-			exceptions.Panicf("ad.JVP: input #%d (%s) is among the inputs before: what depends on which of them can't be told", i, x)
+			exceptions.Panicf("ad.JVP: input #%d (%s) repeats an earlier input: give each node once", i, x)
 		case !differentiable(x):
-			exceptions.Panicf("ad.JVP: input #%d is %s: only floating-point and complex nodes have tangents", i, x.Shape())
+			exceptions.Panicf("ad.JVP: input #%d is %s: want a floating-point or complex node", i, x.Shape())
 		case t != nil && !t.Shape().Equal(x.Shape()):
-			exceptions.Panicf("ad.JVP: tangent #%d is %s, its input %s: they must be equal", i, t.Shape(), x.Shape())
+			exceptions.Panicf("ad.JVP: tangent #%d is %s, its input %s: want the same shape and dtype",
+				i, t.Shape(), x.Shape())
 		}
 		p.inputs[x] = true
 		if t != nil {
@@ -88,7 +101,7 @@ func newPass(outputs, inputs, tangents []*graph.Node) *pass {
 	return p
 }
 
-// tangent of a node with one output, nil for zero.
+// tangent returns the tangent of a node with one output, nil for zero.
 func (p *pass) tangent(n *graph.Node) *graph.Node {
 	if ts := p.tangents[n]; ts != nil {
 		return ts[0]
@@ -96,8 +109,8 @@ func (p *pass) tangent(n *graph.Node) *graph.Node {
 	return nil
 }
 
-// path returns the nodes that the outputs are computed from, in the order in which they were built, without the inputs
-// and what was built before all of them.
+// path returns the nodes that the outputs depend on, in the order in which they were built. It
+// omits the inputs and all nodes built before the first of them.
 func (p *pass) path(outputs []*graph.Node) []*graph.Node {
 	if len(p.tangents) == 0 || len(outputs) == 0 {
 		return nil
@@ -129,7 +142,7 @@ func (p *pass) path(outputs []*graph.Node) []*graph.Node {
 	return path
 }
 
-// dependencies returns the nodes that n's value, as forward mode sees it, is computed from.
+// dependencies returns the nodes that determine n's value as forward mode differentiates it.
 func dependencies(n *graph.Node) []*graph.Node {
 	if unfused := unfusedVersion(n); unfused != nil {
 		return []*graph.Node{unfused}
@@ -140,7 +153,7 @@ func dependencies(n *graph.Node) []*graph.Node {
 	return n.Inputs()
 }
 
-// propagate returns the tangents of n's outputs, nil where all are zero.
+// propagate returns the tangents of n's outputs, nil if all are zero.
 func (p *pass) propagate(n *graph.Node) []*graph.Node {
 	active := func(in *graph.Node) bool { return p.tangents[in] != nil }
 	if !slices.ContainsFunc(dependencies(n), active) || n.NumOutputs() == 1 && !differentiable(n) {

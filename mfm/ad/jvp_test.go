@@ -21,7 +21,7 @@ func jvp(y *Node, inputs, tangents []*Node) *Node { return ad.JVP([]*Node{y}, in
 
 func list(nodes ...*Node) []*Node { return nodes }
 
-// TestValues has cases in closed form: f maps x and a tangent to a result.
+// TestValues checks cases with closed forms. f maps x and a tangent to a result.
 func TestValues(t *testing.T) {
 	x, v := []float64{-1, 0, 2}, []float64{1, 3, -2}
 	tests := []struct {
@@ -39,7 +39,7 @@ func TestValues(t *testing.T) {
 			y := Exp(x)
 			return jvp(Square(y), list(y), list(v))
 		}, []float64{2 / math.E, 6, -4 * math.E * math.E}},
-		{"inputs depend on each other", func(x, v *Node) *Node { // and count as independent
+		{"inputs depend on each other", func(x, v *Node) *Node { // x and y count as independent
 			y := MulScalar(x, 5)
 			return jvp(Mul(x, y), list(x, y), list(v, nil))
 		}, []float64{-5, 0, -20}},
@@ -58,7 +58,9 @@ func TestValues(t *testing.T) {
 			return jvp(Gradient(ReduceAllSum(Mul(x, Mul(x, x))), x)[0], list(x), list(v))
 		}, []float64{-6, 0, -24}},
 		{"kink of Abs", func(x, v *Node) *Node { return jvp(Abs(x), list(x), list(v)) }, []float64{-1, 3, -2}},
-		{"kink of a ReLU", func(x, v *Node) *Node { return jvp(MaxScalar(x, 0), list(x), list(v)) }, []float64{0, 3, -2}},
+		{"kink of a ReLU", func(x, v *Node) *Node {
+			return jvp(MaxScalar(x, 0), list(x), list(v))
+		}, []float64{0, 3, -2}},
 		{"kink of Min", func(x, v *Node) *Node { return jvp(MinScalar(x, 0), list(x), list(v)) }, []float64{1, 0, 0}},
 		{"limits of Clamp", func(x, v *Node) *Node {
 			return jvp(Clip(x, ConstAs(x, -1.0), ConstAs(x, 0.0)), list(x), list(v))
@@ -67,10 +69,14 @@ func TestValues(t *testing.T) {
 			y := Concatenate(list(x, x), 0)
 			return jvp(BroadcastToDims(ReduceMax(Mul(y, OnesLike(y))), 3), list(x), list(v))
 		}, []float64{-2, -2, -2}},
-		{"square as a power", func(x, v *Node) *Node { return jvp(PowScalar(x, 2), list(x), list(v)) }, []float64{-2, 0, -8}},
+		{"square as a power", func(x, v *Node) *Node {
+			return jvp(PowScalar(x, 2), list(x), list(v))
+		}, []float64{-2, 0, -8}},
 		{"power of zero", func(x, v *Node) *Node { return jvp(PowScalar(x, 0), list(x), list(v)) }, []float64{0, 0, 0}},
-		{"zero to a power", func(x, v *Node) *Node { return jvp(Pow(ZerosLike(x), Square(x)), list(x), list(v)) }, []float64{0, 0, 0}},
-		{"remainder of integers on the way of a gradient", func(x, v *Node) *Node {
+		{"zero to a power", func(x, v *Node) *Node {
+			return jvp(Pow(ZerosLike(x), Square(x)), list(x), list(v))
+		}, []float64{0, 0, 0}},
+		{"remainder of integers on the path of a gradient", func(x, v *Node) *Node {
 			i := Mod(ConvertDType(x, dtypes.Int32), Const(x.Graph(), int32(2)))
 			return Gradient(ReduceAllSum(Mul(ConvertDType(i, x.DType()), jvp(Square(x), list(x), list(v)))), x)[0]
 		}, []float64{-2, 0, 0}},
@@ -88,12 +94,12 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// TestNoNeedlessNodes: what has no tangent adds nothing to the graph.
+// TestNoNeedlessNodes checks that nodes without a tangent add nothing to the graph.
 func TestNoNeedlessNodes(t *testing.T) {
 	g := NewGraph(backendtest.New(t), "test")
 	defer g.Finalize()
 	x, w := Parameter(g, "x", shapes.Make(dtypes.Float32, 4, 8)), Parameter(g, "w", shapes.Make(dtypes.Float32, 8, 8))
-	side := Tanh(Exp(DotProduct(x, w))) // of the weights, but not of x's tangent
+	side := Tanh(Exp(DotProduct(x, w))) // depends on the weights, but not on x's tangent
 	y := Mul(StopGradient(side), DotProduct(x, w))
 	before := len(g.Nodes())
 	tangent := jvp(y, list(x, w), list(OnesLike(x), nil))
@@ -114,7 +120,7 @@ func TestNoNeedlessNodes(t *testing.T) {
 	}
 }
 
-// TestDTypes: tangents have the dtype of their outputs, through a conversion too.
+// TestDTypes checks that tangents have the dtype of their outputs, also through a conversion.
 func TestDTypes(t *testing.T) {
 	for _, dtype := range []dtypes.DType{dtypes.BFloat16, dtypes.Float16, dtypes.Float32, dtypes.Float64} {
 		g := NewGraph(backendtest.New(t), "test")
@@ -130,7 +136,7 @@ func TestDTypes(t *testing.T) {
 	}
 }
 
-// TestCheckpoint: recomputing activations doesn't change the gradient of a loss of tangents.
+// TestCheckpoint checks that recomputing activations keeps the gradient of a loss of tangents.
 func TestCheckpoint(t *testing.T) {
 	loss := func(checkpoint bool) func(x, w *Node) *Node {
 		return func(x, w *Node) *Node {
@@ -160,17 +166,24 @@ func TestPanics(t *testing.T) {
 	b := backendtest.New(t)
 	vector := func(g *Graph, dtype dtypes.DType) *Node { return Parameter(g, "", shapes.Make(dtype, 3)) }
 	isFinite := func(x *Node) *Node { return IsFinite(ReduceAllSum(x)) }
-	within := func(g *Graph, x *Node) *Node { return Where(Const(g, true), x, x) } // x, in the closure that is being built
+	// within returns x as a node of the closure under construction.
+	within := func(g *Graph, x *Node) *Node { return Where(Const(g, true), x, x) }
 	tests := []struct {
 		name    string
 		loops   bool
-		f       func(g *Graph, x *Node) *Node // of which the tangent along x is wanted
+		f       func(g *Graph, x *Node) *Node // the test takes its tangent along x
 		message []string
 	}{
-		{"fewer tangents", false, func(g *Graph, x *Node) *Node { return jvp(x, list(x), nil) }, []string{"1 inputs and 0 tangents"}},
+		{"fewer tangents", false, func(g *Graph, x *Node) *Node {
+			return jvp(x, list(x), nil)
+		}, []string{"1 inputs and 0 tangents"}},
 		{"output nil", false, func(g *Graph, x *Node) *Node { return nil }, []string{"output #0 is nil"}},
-		{"input nil", false, func(g *Graph, x *Node) *Node { return jvp(x, list(nil), list(x)) }, []string{"input #0 is nil"}},
-		{"input twice", false, func(g *Graph, x *Node) *Node { return jvp(x, list(x, x), list(x, nil)) }, []string{"input #1", "among the inputs before"}},
+		{"input nil", false, func(g *Graph, x *Node) *Node {
+			return jvp(x, list(nil), list(x))
+		}, []string{"input #0 is nil"}},
+		{"input twice", false, func(g *Graph, x *Node) *Node {
+			return jvp(x, list(x, x), list(x, nil))
+		}, []string{"input #1", "repeats an earlier input"}},
 		{"two graphs", false, func(g *Graph, x *Node) *Node {
 			other := vector(NewGraph(b, "other"), dtypes.Float32)
 			return jvp(x, list(other), list(other))
@@ -182,8 +195,12 @@ func TestPanics(t *testing.T) {
 			i := vector(g, dtypes.Int32)
 			return jvp(x, list(i), list(i))
 		}, []string{"input #0 is (Int32)[3]"}},
-		{"Bitcast", false, func(g *Graph, x *Node) *Node { return Bitcast(x, dtypes.Float16) }, []string{"op Bitcast", "StopGradient"}},
-		{"Sort", false, func(g *Graph, x *Node) *Node { return Sort(x, 0, true) }, []string{"op Sort", "write it with other ops"}},
+		{"Bitcast", false, func(g *Graph, x *Node) *Node {
+			return Bitcast(x, dtypes.Float16)
+		}, []string{"op Bitcast", "StopGradient"}},
+		{"Sort", false, func(g *Graph, x *Node) *Node {
+			return Sort(x, 0, true)
+		}, []string{"op Sort", "write it with other ops"}},
 		{"captured by If", false, func(g *Graph, x *Node) *Node {
 			branch := func(g *Graph) []*Node { return list(within(g, Neg(x))) }
 			return If(isFinite(StopGradient(x)), NewClosure(g, branch), NewClosure(g, branch))[0]
@@ -213,14 +230,15 @@ func TestPanics(t *testing.T) {
 			}
 			for _, want := range append(test.message, "ad.JVP") {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("message %q has no %q", err, want)
+					t.Errorf("message %q does not contain %q", err, want)
 				}
 			}
 		})
 	}
 }
 
-// TestFusedAlone: a fused op that was built without its unfused version can't be differentiated, and says what helps.
+// TestFusedAlone checks that JVP refuses a fused op that was built without its unfused version, and
+// that the message says what helps.
 func TestFusedAlone(t *testing.T) {
 	if !pureGo(t) {
 		t.Skip("XLA on CPU has no fused ops")
@@ -229,13 +247,14 @@ func TestFusedAlone(t *testing.T) {
 	defer g.Finalize()
 	x := Parameter(g, "x", shapes.Make(dtypes.Float32, 3))
 	err := exceptions.TryCatch[error](func() { jvp(BackendFusedSoftmax(x, 0), list(x), list(x)) })
-	if err == nil || !strings.Contains(err.Error(), "FusedSoftmax") || !strings.Contains(err.Error(), "GOMLX_FUSION=0") {
-		t.Errorf("got %v", err)
+	if err == nil || !strings.Contains(err.Error(), "FusedSoftmax") ||
+		!strings.Contains(err.Error(), "GOMLX_FUSION=0") {
+		t.Errorf("error %v, want one that names FusedSoftmax and GOMLX_FUSION=0", err)
 	}
 }
 
-// TestWhile takes tangents, and gradients of losses of tangents, in the body of a loop with weights from outside, and compares
-// with the loop unrolled.
+// TestWhile takes tangents, and gradients of losses of tangents, in the body of a loop that uses
+// weights from outside, and compares them with the unrolled loop.
 func TestWhile(t *testing.T) {
 	b := backendtest.New(t)
 	backendtest.NeedLoops(t, b)

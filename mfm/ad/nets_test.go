@@ -29,15 +29,21 @@ type network struct {
 	classes  bool
 }
 
-// networks are the backbones at small sizes, with classes and attention.
+// networks returns the backbones at small sizes, with classes and attention.
 func networks() []network {
 	return []network{
-		{"MLP", nn.MLP(nn.MLPConfig{Width: 5, Depth: 2, Activation: "silu", Classes: 2, OutputGain: 1}), []int{3, 2}, true},
-		{"UNet", nn.UNet(nn.UNetConfig{Patch: 2, Channels: []int{2, 4}, Blocks: 1, Attention: []int{1}, Heads: 2, Groups: 2, Embedding: 3, Classes: 2}), []int{2, 8, 4, 1}, true},
+		{"MLP", nn.MLP(nn.MLPConfig{
+			Width: 5, Depth: 2, Activation: "silu", Classes: 2, OutputGain: 1,
+		}), []int{3, 2}, true},
+		{"UNet", nn.UNet(nn.UNetConfig{
+			Patch: 2, Channels: []int{2, 4}, Blocks: 1, Attention: []int{1}, Heads: 2, Groups: 2,
+			Embedding: 3, Classes: 2,
+		}), []int{2, 8, 4, 1}, true},
 	}
 }
 
-// build returns the backbone's output for s, u, t, x̄, x and what x̄ and x say together, all nodes of x, with the weights of the graph's store.
+// build returns the backbone's output for x = s, u, t, the effective time, x̄, x and the combined
+// observation of x̄ and x. It takes the weights of the graph's store.
 func (n network) build(x []*Node) *Node {
 	in := nn.Inputs{S: x[0], U: x[1], T: x[2], FusedT: x[3], Xbar: x[4], X: x[5], Fused: x[6]}
 	if n.classes {
@@ -46,18 +52,22 @@ func (n network) build(x []*Node) *Node {
 	return n.backbone(model.GetStore(x[0]).Scope("/"+n.name), in)
 }
 
-// weights are the variables that a store has of the network, by path.
+// weights returns the network's variables in a store, sorted by path.
 func (n network) weights(store *model.Store) []*model.Variable {
-	return slices.SortedFunc(store.Scope("/"+n.name).IterVariables(), func(a, b *model.Variable) int { return strings.Compare(a.Path(), b.Path()) })
+	byPath := func(a, b *model.Variable) int { return strings.Compare(a.Path(), b.Path()) }
+	return slices.SortedFunc(store.Scope("/"+n.name).IterVariables(), byPath)
 }
 
-// states are the inputs that are not weights.
+// states returns the inputs that are not weights.
 func (n network) states() []in {
 	batch := n.state[0]
-	return []in{uniform(0, 0.4, batch), uniform(0.5, 1, batch), uniform(0, 1, batch), uniform(0, 1, batch), symmetric(n.state...), symmetric(n.state...), symmetric(n.state...)}
+	return []in{
+		uniform(0, 0.4, batch), uniform(0.5, 1, batch), uniform(0, 1, batch), uniform(0, 1, batch),
+		symmetric(n.state...), symmetric(n.state...), symmetric(n.state...),
+	}
 }
 
-// function has the weights among its inputs, so that derivatives in them are checked as well.
+// function has the weights among its inputs, so that the test checks derivatives in them as well.
 func (n network) function(t testing.TB) function {
 	t.Helper()
 	g := NewGraph(backendtest.New(t), n.name)
@@ -76,7 +86,7 @@ func (n network) function(t testing.TB) function {
 		inputs = append(inputs, uniform(-width, width, dims...))
 	}
 	return function{name: n.name, inputs: inputs, f: func(x []*Node) []*Node {
-		n.build(x) // makes the variables
+		n.build(x) // creates the variables
 		for i, w := range n.weights(model.GetStore(x[0])) {
 			w.SetNodeValue(x[len(n.states())+i])
 		}
@@ -84,7 +94,7 @@ func (n network) function(t testing.TB) function {
 	}}
 }
 
-// nets are the backbones and, of what is not in them, a transformer out of GoMLX's own layers.
+// nets returns the backbones and, for ops that they lack, a transformer of GoMLX's own layers.
 func nets(t testing.TB) []function {
 	var all []function
 	for _, n := range networks() {
@@ -95,8 +105,10 @@ func nets(t testing.TB) []function {
 
 func transformer() function {
 	return function{
-		name:   "transformer on embeddings",
-		inputs: []in{symmetric(5, 4), symmetric(4), symmetric(4), symmetric(4, 12), symmetric(4), symmetric(4, 4), symmetric(4)},
+		name: "transformer on embeddings",
+		inputs: []in{
+			symmetric(5, 4), symmetric(4), symmetric(4), symmetric(4, 12), symmetric(4), symmetric(4, 4), symmetric(4),
+		},
 		f: func(x []*Node) []*Node {
 			tokens := Const(x[0].Graph(), [][][]int32{{{0}, {3}, {2}}, {{4}, {3}, {0}}})
 			h := layers.LayerNorm(Gather(x[0], tokens), []int{-1}, 1e-5, x[1], x[2], nil)
@@ -104,7 +116,8 @@ func transformer() function {
 			for i := range qkv {
 				qkv[i] = Reshape(qkv[i], 2, 3, 2, 2)
 			}
-			attended := Einsum("bhqk,bkhd->bqhd", Softmax(Einsum("bqhd,bkhd->bhqk", qkv[0], qkv[1])), qkv[2])
+			attention := Softmax(Einsum("bqhd,bkhd->bhqk", qkv[0], qkv[1]))
+			attended := Einsum("bhqk,bkhd->bqhd", attention, qkv[2])
 			h = Add(h, Reshape(attended, 2, 3, 4))
 			h = layers.Dense(h, x[5], x[6], compute.DenseLayoutInputOutputs, activation.TypeGelu)
 			return []*Node{rmsNorm(h), activation.GeluApproximate(ReduceMax(h, 1)), Softmax(h)}
@@ -114,24 +127,26 @@ func transformer() function {
 
 func TestNets(t *testing.T) { check(t, nets(t)) }
 
-// TestDoubleReverse compares the two ways to a tangent.
+// TestDoubleReverse compares JVP with DoubleReverse.
 func TestDoubleReverse(t *testing.T) {
 	for _, f := range nets(t) {
 		t.Run(f.name, func(t *testing.T) {
 			k := len(f.inputs)
-			exec := model.MustNewExec(backendtest.New(t), model.NewStore(), func(_ *model.Scope, x []*Node) []*Node {
+			graph := func(_ *model.Scope, x []*Node) []*Node {
 				ys := f.f(x[:k])
 				return append(ad.JVP(ys, x[:k], x[k:]), ad.DoubleReverse(ys, x[:k], x[k:])...)
-			})
+			}
+			exec := model.MustNewExec(backendtest.New(t), model.NewStore(), graph)
 			defer exec.Finalize()
 			variables := append(f.inputs, directions(f.inputs)...)
 			outputs := exec.MustCall(draw(variables, newRand()).tensors(variables)...)
 			n := len(outputs) / 2
 			for i := range n {
-				forward, twice := tensors.MustCopyFlatData[float64](outputs[i]), tensors.MustCopyFlatData[float64](outputs[n+i])
+				forward := tensors.MustCopyFlatData[float64](outputs[i])
+				twice := tensors.MustCopyFlatData[float64](outputs[n+i])
 				for j := range forward {
 					if !near(forward[j], twice[j], 1e-11) {
-						t.Errorf("output %d, element %d: forward %.12g, double reverse %.12g", i, j, forward[j], twice[j])
+						t.Errorf("output %d, element %d: JVP %.12g, DoubleReverse %.12g", i, j, forward[j], twice[j])
 					}
 				}
 			}
@@ -139,7 +154,8 @@ func TestDoubleReverse(t *testing.T) {
 	}
 }
 
-// projection to queries, keys and values, [batch, tokens, channels], in one op where the backend has it.
+// projection returns queries, keys and values, [batch, tokens, channels], from one op where the
+// backend has it.
 func projection(x, w, bias *Node) []*Node {
 	c := x.Shape().Dim(-1)
 	outputs, _ := InternalFusedOpCallerMulti(

@@ -23,7 +23,9 @@ func of2(name string, a, b in, f func(a, b *Node) *Node) function {
 }
 
 func of3(name string, a, b, c in, f func(a, b, c *Node) *Node) function {
-	return function{name: name, inputs: []in{a, b, c}, f: func(x []*Node) []*Node { return []*Node{f(x[0], x[1], x[2])} }}
+	return function{name: name, inputs: []in{a, b, c}, f: func(x []*Node) []*Node {
+		return []*Node{f(x[0], x[1], x[2])}
+	}}
 }
 
 func (f function) crashingGo(why string) function {
@@ -69,7 +71,8 @@ func elementwiseOps() []function {
 		of1("Square", symmetric(2, 3), Square),
 		of1("Tanh", symmetric(2, 3), Tanh),
 		of1("ConvertDType", symmetric(2, 3), func(x *Node) *Node {
-			return Mul(x, ConvertDType(ConvertDType(GreaterThan(x, ScalarZero(x.Graph(), x.DType())), dtypes.Int32), x.DType()))
+			positive := GreaterThan(x, ScalarZero(x.Graph(), x.DType()))
+			return Mul(x, ConvertDType(ConvertDType(positive, dtypes.Int32), x.DType()))
 		}),
 		of1("scalar", symmetric(), func(x *Node) *Node { return Mul(Tanh(x), x) }),
 
@@ -94,8 +97,12 @@ func elementwiseOps() []function {
 		of2("Sub broadcast", symmetric(), symmetric(2, 3), Sub),
 
 		of3("Clamp", uniform(-1, -0.5), symmetric(4, 5), uniform(0.5, 1), Clamp),
-		of3("Where", symmetric(2, 3), symmetric(2, 3), symmetric(2, 3), func(a, b, c *Node) *Node { return Where(LessThan(a, b), Mul(a, b), c) }),
-		of2("Where scalar", symmetric(2, 3), symmetric(), func(a, b *Node) *Node { return Where(LessThan(a, b), a, b) }),
+		of3("Where", symmetric(2, 3), symmetric(2, 3), symmetric(2, 3), func(a, b, c *Node) *Node {
+			return Where(LessThan(a, b), Mul(a, b), c)
+		}),
+		of2("Where scalar", symmetric(2, 3), symmetric(), func(a, b *Node) *Node {
+			return Where(LessThan(a, b), a, b)
+		}),
 
 		of2("Complex", symmetric(2, 3), symmetric(2, 3), func(a, b *Node) *Node {
 			z := Complex(a, b)
@@ -104,7 +111,7 @@ func elementwiseOps() []function {
 		of2("Complex product", symmetric(2, 3), symmetric(2, 3), func(a, b *Node) *Node {
 			z := Complex(a, b)
 			return Real(Mul(z, Exp(z)))
-		}).withoutReverseInJVP(), // a conjugate is missing
+		}).withoutReverseInJVP(), // GoMLX omits a conjugate
 	}
 }
 
@@ -112,7 +119,9 @@ func structuralOps() []function {
 	return []function{
 		of1("BroadcastInDim", symmetric(2, 1), func(x *Node) *Node { return Square(BroadcastToDims(x, 2, 3)) }),
 		of1("BroadcastPrefix", symmetric(2), func(x *Node) *Node { return Square(BroadcastPrefix(x, 3)) }),
-		of3("Concatenate", symmetric(2, 3), symmetric(2, 1), symmetric(2, 2), func(a, b, c *Node) *Node { return Square(Concatenate([]*Node{a, b, a, c}, 1)) }),
+		of3("Concatenate", symmetric(2, 3), symmetric(2, 1), symmetric(2, 2), func(a, b, c *Node) *Node {
+			return Square(Concatenate([]*Node{a, b, a, c}, 1))
+		}),
 		of1("DynamicSlice", symmetric(4, 5), func(x *Node) *Node {
 			return Square(DynamicSlice(x, indices(x, 1, 2), []int{2, 3}))
 		}),
@@ -130,7 +139,9 @@ func structuralOps() []function {
 			barriers := OptimizationBarriers(Sin(a), OnesLike(a), b)
 			return Mul(barriers[0], Add(barriers[1], barriers[2]))
 		}),
-		of2("SchedulingBarrier", symmetric(2, 3), symmetric(2, 3), func(a, b *Node) *Node { return Mul(a, SchedulingBarrier(Sin(a), b)) }),
+		of2("SchedulingBarrier", symmetric(2, 3), symmetric(2, 3), func(a, b *Node) *Node {
+			return Mul(a, SchedulingBarrier(Sin(a), b))
+		}),
 		of2("Pad", symmetric(2, 3), symmetric(), func(x, fill *Node) *Node {
 			return Square(Pad(x, fill, PadAxis{Start: 1, End: 2}, PadAxis{End: 1, Interior: 2}))
 		}),
@@ -148,7 +159,9 @@ func structuralOps() []function {
 		of2("ScatterSum", symmetric(4, 3), symmetric(3, 3), func(x, updates *Node) *Node {
 			return Square(ScatterSum(x, Const(x.Graph(), [][]int32{{2}, {0}, {2}}), updates, false, false))
 		}),
-		of1("Slice", symmetric(4, 5), func(x *Node) *Node { return Square(Slice(x, AxisRange(1, 3), AxisRange(0, 5).Stride(2))) }),
+		of1("Slice", symmetric(4, 5), func(x *Node) *Node {
+			return Square(Slice(x, AxisRange(1, 3), AxisRange(0, 5).Stride(2)))
+		}),
 		of1("Split", symmetric(2, 6), func(x *Node) *Node {
 			parts := Split(x, 1, 3)
 			return Mul(Sin(parts[0]), parts[2])
@@ -175,13 +188,25 @@ func contractionOps() []function {
 		of2("Dot", symmetric(2, 3), symmetric(3, 4), DotProduct),
 		of2("Dot vectors", symmetric(3), symmetric(3), DotProduct),
 		of1("Dot with itself", symmetric(3, 3), func(x *Node) *Node { return DotProduct(x, x) }),
-		of2("Einsum", symmetric(2, 3, 2, 2), symmetric(2, 4, 2, 2), func(a, b *Node) *Node { return Einsum("bqhd,bkhd->bhqk", a, b) }),
+		of2("Einsum", symmetric(2, 3, 2, 2), symmetric(2, 4, 2, 2), func(a, b *Node) *Node {
+			return Einsum("bqhd,bkhd->bhqk", a, b)
+		}),
 		conv("ConvGeneral", symmetric(2, 5, 5, 2), symmetric(3, 3, 2, 3), (*builder).PadSame),
-		conv("ConvGeneral strided", symmetric(2, 6, 6, 2), symmetric(3, 3, 2, 3), func(c *builder) *builder { return c.PadSame().Strides(2) }),
-		conv("ConvGeneral patches", symmetric(2, 6, 6, 2), symmetric(2, 2, 2, 3), func(c *builder) *builder { return c.Strides(2) }),
-		conv("ConvGeneral dilated", symmetric(2, 6, 6, 2), symmetric(3, 3, 2, 3), func(c *builder) *builder { return c.PadSame().Dilations(2) }),
-		conv("ConvGeneral groups", symmetric(2, 5, 5, 4), symmetric(3, 3, 2, 4), func(c *builder) *builder { return c.PadSame().ChannelGroupCount(2) }),
-		conv("ConvGeneral batch groups", symmetric(4, 5, 5, 2), symmetric(2, 2, 2, 4), func(c *builder) *builder { return c.BatchGroupCount(2) }),
+		conv("ConvGeneral strided", symmetric(2, 6, 6, 2), symmetric(3, 3, 2, 3), func(c *builder) *builder {
+			return c.PadSame().Strides(2)
+		}),
+		conv("ConvGeneral patches", symmetric(2, 6, 6, 2), symmetric(2, 2, 2, 3), func(c *builder) *builder {
+			return c.Strides(2)
+		}),
+		conv("ConvGeneral dilated", symmetric(2, 6, 6, 2), symmetric(3, 3, 2, 3), func(c *builder) *builder {
+			return c.PadSame().Dilations(2)
+		}),
+		conv("ConvGeneral groups", symmetric(2, 5, 5, 4), symmetric(3, 3, 2, 4), func(c *builder) *builder {
+			return c.PadSame().ChannelGroupCount(2)
+		}),
+		conv("ConvGeneral batch groups", symmetric(4, 5, 5, 2), symmetric(2, 2, 2, 4), func(c *builder) *builder {
+			return c.BatchGroupCount(2)
+		}),
 		conv("ConvGeneral even kernel", symmetric(2, 5, 5, 2), symmetric(4, 2, 2, 3), (*builder).PadSame),
 		conv("ConvGeneral channels first", symmetric(2, 2, 5, 5), symmetric(3, 2, 3, 3), func(c *builder) *builder {
 			return c.ChannelsAxis(images.ChannelsFirst).PadSame().Strides(2)
@@ -208,13 +233,18 @@ func reductionOps() []function {
 			return Square(SumPool(x).Window(3).Strides(2).PadSame().Done())
 		}).crashingGo("GoMLX's reverse mode pads negatively"),
 		of1("MeanPool", symmetric(2, 4, 4, 2), func(x *Node) *Node { return Square(MeanPool(x).Window(2).Done()) }),
-		of1("MaxPool", symmetric(2, 4, 4, 2), func(x *Node) *Node { return Square(MaxPool(x).Window(2).Done()) }).withoutReverseOnGo(noScatter),
+		of1("MaxPool", symmetric(2, 4, 4, 2), func(x *Node) *Node {
+			return Square(MaxPool(x).Window(2).Done())
+		}).withoutReverseOnGo(noScatter),
 		of1("MaxPool overlapping", symmetric(1, 4, 4, 2), func(x *Node) *Node {
 			return Square(MaxPool(x).Window(2).Strides(1).PadSame().Done())
 		}).withoutReverseOnGo(noScatter),
-		of1("MinPool", symmetric(1, 5, 5, 2), func(x *Node) *Node { return Square(MinPool(x).Window(2).Strides(1).Done()) }).withoutReverseOnGo(noScatter),
+		of1("MinPool", symmetric(1, 5, 5, 2), func(x *Node) *Node {
+			return Square(MinPool(x).Window(2).Strides(1).Done())
+		}).withoutReverseOnGo(noScatter),
 		of1("ReduceWindow product", symmetric(7, 2), func(x *Node) *Node {
-			return BackendReduceWindow(x, compute.ReduceOpProduct, []int{3, 1}, []int{2, 1}, []int{2, 1}, []int{2, 1}, [][2]int{{2, 1}, {0, 0}})
+			two := []int{2, 1}
+			return BackendReduceWindow(x, compute.ReduceOpProduct, []int{3, 1}, two, two, two, [][2]int{{2, 1}, {0, 0}})
 		}).withoutReverse(),
 		of1("gradient of MaxPool", symmetric(1, 6, 6, 2), func(x *Node) *Node {
 			return Gradient(ReduceAllSum(Exp(MaxPool(x).Window(2).Strides(1).Done())), x)[0]
@@ -229,10 +259,14 @@ func reductionOps() []function {
 		of3("BatchNormForTraining statistics", batch, features, features, func(x, scale, offset *Node) *Node {
 			y, mean, variance := InternalBatchNormForTraining(x, scale, offset, 1e-3, -1)
 			return Mul(y, Add(ExpandLeftToRank(mean, 2), ExpandLeftToRank(variance, 2)))
-		}).withoutReverseInJVP(), // cotangents of mean and variance are ignored
-		{name: "BatchNormForInference", inputs: []in{batch, features, features, features, features}, f: func(x []*Node) []*Node {
-			return []*Node{InternalBatchNormForInference(x[0], x[1], x[2], x[3], x[4], 1e-3, -1)}
-		}},
+		}).withoutReverseInJVP(), // GoMLX ignores the cotangents of mean and variance
+		{
+			name:   "BatchNormForInference",
+			inputs: []in{batch, features, features, features, features},
+			f: func(x []*Node) []*Node {
+				return []*Node{InternalBatchNormForInference(x[0], x[1], x[2], x[3], x[4], 1e-3, -1)}
+			},
+		},
 		of2("BatchNormForInference, one node as several inputs", batch, features, func(x, v *Node) *Node {
 			return InternalBatchNormForInference(x, v, v, v, v, 1e-3, -1)
 		}),
@@ -240,7 +274,9 @@ func reductionOps() []function {
 		of1("Softmax two axes", symmetric(3, 4, 2), func(x *Node) *Node { return Softmax(x, 0, 2) }),
 		of1("LogSoftmax", symmetric(3, 4), func(x *Node) *Node { return LogSoftmax(x) }),
 		of1("Softplus", symmetric(3, 4), Softplus),
-		of1("CumSum", symmetric(3, 4), func(x *Node) *Node { return Square(CumSum(x, 1)) }).crashingGo("GoMLX's reverse mode pads negatively"),
+		of1("CumSum", symmetric(3, 4), func(x *Node) *Node {
+			return Square(CumSum(x, 1))
+		}).crashingGo("GoMLX's reverse mode pads negatively"),
 		of1("L2Normalize", symmetric(3, 4), func(x *Node) *Node { return L2NormalizeWithEpsilon(x, 1e-6, -1) }),
 	}
 }

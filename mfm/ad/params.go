@@ -8,15 +8,16 @@ import (
 	"github.com/gomlx/gomlx/support/exceptions"
 )
 
-// GoMLX keeps to itself with which parameters (axes, windows) an op was built, and the unfused version of a fused one. The
-// functions here read them, and never write: an op is rebuilt by Node.CloneWithInputs where that is enough. Field names are
-// those of gomlx v0.28; another version that renames them makes the tests of this package fail, and use panic.
+// GoMLX does not export the parameters (axes, windows) of an op, nor the unfused version of a fused
+// op. The functions here read them by reflection and never write: where it suffices,
+// Node.CloneWithInputs rebuilds an op. The field names are those of gomlx v0.28. If another version
+// renames them, use panics and the tests of this package fail.
 
-// field returns a parameter of n's op.
+// field returns a parameter of n's op. It panics if the op has no parameter of that name.
 func field(n *graph.Node, name string) reflect.Value {
 	v := nodeField(n, "inputs").Elem().Elem().FieldByName(name)
 	if !v.IsValid() {
-		exceptions.Panicf("ad.JVP: op %s has no parameter %q: this GoMLX is not the v0.28 that package ad was written for", opName(n), name)
+		exceptions.Panicf("ad.JVP: op %s has no parameter %q: package ad needs gomlx v0.28", opName(n), name)
 	}
 	return v
 }
@@ -24,7 +25,7 @@ func field(n *graph.Node, name string) reflect.Value {
 func nodeField(n *graph.Node, name string) reflect.Value {
 	v := reflect.ValueOf(n).Elem().FieldByName(name)
 	if !v.IsValid() {
-		exceptions.Panicf("ad.JVP: graph.Node has no field %q: this GoMLX is not the v0.28 that package ad was written for", name)
+		exceptions.Panicf("ad.JVP: graph.Node has no field %q: package ad needs gomlx v0.28", name)
 	}
 	return v
 }
@@ -55,10 +56,11 @@ func ints(v reflect.Value) []int {
 // checkpointed reports whether n is the barrier of Node.Checkpoint or Node.StopCheckpoint.
 func checkpointed(n *graph.Node) bool { return nodeField(n, "isCheckpointed").Bool() }
 
-// recomputed reports whether reverse mode computes n once more instead of keeping its value.
+// recomputed reports whether reverse mode recomputes n instead of keeping its value.
 func recomputed(n *graph.Node) bool { return nodeField(n, "needsRematerialization").Bool() }
 
-// unfusedVersion returns the node of simpler ops that reverse mode takes for the fused n, nil if there is none.
+// unfusedVersion returns the node, made of simpler ops, that reverse mode uses for the fused op n,
+// or nil if absent.
 func unfusedVersion(n *graph.Node) *graph.Node {
 	alternates := nodeField(n, "vjpAlternateOutputs")
 	if alternates.Len() != 1 || alternates.Index(0).IsNil() {
@@ -67,8 +69,8 @@ func unfusedVersion(n *graph.Node) *graph.Node {
 	return n.Graph().NodeById(graph.NodeId(alternates.Index(0).Elem().FieldByName("id").Int()))
 }
 
-// capturedNodes returns the nodes outside of the closures of a While, If or Sort that the nodes within refer to. They are inputs of n
-// that n.Inputs() doesn't have. (A closure that returns such a node just as it is goes unseen.)
+// capturedNodes returns the outer nodes that the closures of a While, If or Sort refer to. They are
+// inputs of n that n.Inputs() omits. (It misses a node that a closure returns unchanged.)
 func capturedNodes(n *graph.Node) []*graph.Node {
 	var names []string
 	switch n.Type() {

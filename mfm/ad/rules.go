@@ -9,15 +9,17 @@ import (
 	"github.com/gomlx/gomlx/core/graph"
 )
 
-// rule returns the tangents of n's outputs for the tangents of its inputs, nil standing for zero on both sides. At least one
-// of the inputs' is not nil.
+// rule returns the tangents of n's outputs for the tangents of its inputs. A nil tangent means zero
+// on both sides. At least one tangent of the inputs is not nil.
 type rule func(n *graph.Node, tangents []*graph.Node) []*graph.Node
 
-// rules has every op that JVP knows. It is filled by init: the rules of some ops call JVP themselves.
+// rules has every op that JVP can differentiate. init fills it: some rules call JVP themselves.
 var rules = make(map[graph.NodeType]rule)
 
 func init() {
-	for _, table := range []map[graph.NodeType]rule{elementwiseRules(), structuralRules(), contractionRules(), reductionRules()} {
+	for _, table := range []map[graph.NodeType]rule{
+		elementwiseRules(), structuralRules(), contractionRules(), reductionRules(),
+	} {
 		for op, r := range table {
 			rules[op] = r
 		}
@@ -25,8 +27,8 @@ func init() {
 	fillVJPs()
 }
 
-// linear is the rule of ops that are linear in the inputs at the given positions together (in all if none is given), and
-// take the others as they are: the op itself, on the tangents.
+// linear is the rule of ops that are jointly linear in the inputs at the given positions (in all if
+// none is given): the op itself, applied to the tangents. The other inputs keep their values.
 func linear(positions ...int) rule {
 	return func(n *graph.Node, tangents []*graph.Node) []*graph.Node {
 		inputs := slices.Clone(n.Inputs())
@@ -62,10 +64,10 @@ func constant(*graph.Node, []*graph.Node) []*graph.Node { return nil }
 // same is the rule of ops that return their first input unchanged.
 func same(_ *graph.Node, tangents []*graph.Node) []*graph.Node { return one(tangents[0]) }
 
-// decomposed is the rule of ops that are differentiated as the simpler ops that build makes of them.
+// decomposed is the rule of ops that JVP differentiates through the simpler ops that build returns.
 func decomposed(build func(n *graph.Node) []*graph.Node) rule {
 	return func(n *graph.Node, tangents []*graph.Node) []*graph.Node {
-		var xs, ts []*graph.Node // once each, even where one node is several inputs
+		var xs, ts []*graph.Node // each input once, even if a node is several inputs
 		for i, x := range n.Inputs() {
 			if !slices.Contains(xs, x) {
 				xs, ts = append(xs, x), append(ts, tangents[i])
@@ -75,8 +77,8 @@ func decomposed(build func(n *graph.Node) []*graph.Node) rule {
 	}
 }
 
-// transposed is the rule of ops of one output that is made of their reverse-mode rule: w -> Jᵀw is linear, and the gradient of
-// <Jᵀw, ẋ> in w is Jẋ. The value of w doesn't matter then; it is zero.
+// transposed derives the rule of an op with one output from its reverse-mode rule: w -> Jᵀw is
+// linear, and the gradient of <Jᵀw, ẋ> in w is Jẋ. It does not depend on the value of w, here zero.
 func transposed(vjp graph.VJP) rule {
 	return func(n *graph.Node, tangents []*graph.Node) []*graph.Node {
 		w := zerosLike(n)
@@ -93,19 +95,19 @@ func transposed(vjp graph.VJP) rule {
 	}
 }
 
-// advice says what to do about an op without a rule.
+// advice returns what to do about an op without a rule.
 func advice(n *graph.Node) string {
 	switch n.Type() {
 	case graph.NodeTypeWhile, graph.NodeTypeIf, graph.NodeTypeCall:
 		return "call ad.JVP within the body, or unroll it"
 	}
 	if strings.HasPrefix(opName(n), "Fused") {
-		return fmt.Sprintf("set %s=0 in the environment and GoMLX builds it of ops that have one", graph.FusionEnv)
+		return fmt.Sprintf("set %s=0 in the environment: GoMLX then builds it from ops with rules", graph.FusionEnv)
 	}
-	return "write it with other ops, or put graph.StopGradient around its inputs if its derivative is not wanted"
+	return "write it with other ops, or put graph.StopGradient around its inputs if you do not need its derivative"
 }
 
-// opName names also the ops that are missing from GoMLX's own list of names.
+// opName returns the name of n's op, also of the ops missing from GoMLX's own list of names.
 func opName(n *graph.Node) string {
 	switch n.Type() {
 	case graph.NodeTypeWhile:
@@ -120,7 +122,7 @@ func opName(n *graph.Node) string {
 	return n.Type().String()
 }
 
-// one makes the tangents of an op with one output, nil where it is zero.
+// one returns the tangents of an op with one output, nil if that tangent is zero.
 func one(t *graph.Node) []*graph.Node {
 	if t == nil {
 		return nil
@@ -128,7 +130,7 @@ func one(t *graph.Node) []*graph.Node {
 	return []*graph.Node{t}
 }
 
-// add returns a + b, where nil stands for zero.
+// add returns a + b. A nil node means zero.
 func add(a, b *graph.Node) *graph.Node {
 	if a == nil {
 		return b
@@ -142,8 +144,8 @@ func add(a, b *graph.Node) *graph.Node {
 // inner returns the sum of a·b over all elements.
 func inner(a, b *graph.Node) *graph.Node { return graph.ReduceAllSum(graph.Mul(a, b)) }
 
-// scalar returns v as a scalar of x's dtype. GoMLX keeps the scalars that graph.Scalar makes for the whole graph: one
-// first made within a closure would be found, and be out of scope, outside of it.
+// scalar returns v as a scalar of x's dtype. It avoids graph.Scalar, which caches scalars for the
+// whole graph: one first made within a closure would be found, but out of scope, outside of it.
 func scalar(x *graph.Node, v float64) *graph.Node { return graph.ConstAs(x, v) }
 
 func zerosLike(x *graph.Node) *graph.Node { return graph.BroadcastToShape(scalar(x, 0), x.Shape()) }

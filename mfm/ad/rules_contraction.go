@@ -4,7 +4,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// contractionRules of products with sums in them, and of other linear maps.
+// contractionRules returns the rules of products with sums over axes, and of other linear maps.
 func contractionRules() map[NodeType]rule {
 	return map[NodeType]rule{
 		NodeTypeConvGeneral: bilinear,

@@ -6,8 +6,8 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// elementwiseRules of y = f(x) and y = f(a, b). The derivative is written with y where that saves work, and with ops that have
-// a reverse-mode rule.
+// elementwiseRules returns the rules of y = f(x) and y = f(a, b). A derivative uses y where that
+// saves work, and only ops that have a reverse-mode rule.
 func elementwiseRules() map[NodeType]rule {
 	return map[NodeType]rule{
 		NodeTypeAbs: unary(abs),
@@ -34,7 +34,7 @@ func elementwiseRules() map[NodeType]rule {
 		NodeTypeMul: bilinear,
 		NodeTypeDiv: quotient,
 		NodeTypePow: binary(powBase, powExponent),
-		NodeTypeAtan2: binary( // of (y, x), the angle of the vector (x, y)
+		NodeTypeAtan2: binary( // Atan2(y, x) is the angle of the vector (x, y)
 			func(y, x, _, t *Node) *Node { return Div(Mul(t, x), Add(Mul(x, x), Mul(y, y))) },
 			func(y, x, _, t *Node) *Node { return Div(Neg(Mul(t, y)), Add(Mul(x, x), Mul(y, y))) }),
 		NodeTypeRem: binary( // a - b trunc(a/b)
@@ -74,13 +74,14 @@ func elementwiseRules() map[NodeType]rule {
 	}
 }
 
-// unary is the rule of y = f(x), with tangent(x, y, ẋ) = f'(x) ẋ.
+// unary is the rule of y = f(x), where tangent(x, y, ẋ) = f'(x) ẋ.
 func unary(tangent func(x, y, t *Node) *Node) rule {
 	return func(n *Node, ts []*Node) []*Node { return one(tangent(n.Inputs()[0], n, ts[0])) }
 }
 
-// binary is the rule of y = f(a, b), with the two partial derivatives times the tangent of their argument. a and b are
-// broadcast to y's shape if they are scalars or have axes of dimension 1.
+// binary is the rule of y = f(a, b). byA and byB return the partial derivatives times the tangent
+// of their argument. a and b broadcast to y's shape if they are scalars or have axes of dimension
+// 1.
 func binary(byA, byB func(a, b, y, t *Node) *Node) rule {
 	return func(n *Node, ts []*Node) []*Node {
 		a, b := n.Inputs()[0], n.Inputs()[1]
@@ -95,7 +96,7 @@ func binary(byA, byB func(a, b, y, t *Node) *Node) rule {
 	}
 }
 
-// quotient is the rule of y = a/b: (ȧ - y ḃ)/b.
+// quotient is the rule of y = a/b: ẏ = (ȧ - y ḃ)/b.
 func quotient(n *Node, ts []*Node) []*Node {
 	numerator := ts[0]
 	if ts[1] != nil {
@@ -119,8 +120,8 @@ func clamp(n *Node, ts []*Node) []*Node {
 	return one(Where(GreaterThan(x, high), broadcastOrZero(ts[2], n), t))
 }
 
-// abs: ±ẋ, + at zero; of a complex number Re(conj(x) ẋ)/|x|, in real products as GoMLX's reverse mode misses a conjugate in
-// complex ones.
+// abs returns ±ẋ, with + at zero. For a complex number it returns Re(conj(x) ẋ)/|x|, in real
+// products, because GoMLX's reverse mode omits a conjugate in complex ones.
 func abs(x, y, t *Node) *Node {
 	if x.DType().IsComplex() {
 		return Div(Add(Mul(Real(x), Real(t)), Mul(Imag(x), Imag(t))), y)
@@ -128,20 +129,20 @@ func abs(x, y, t *Node) *Node {
 	return Where(LessThan(x, scalar(x, 0)), Neg(t), t)
 }
 
-// powBase: b a^(b-1) ȧ, zero at b = 0 also where a = 0.
+// powBase returns b a^(b-1) ȧ, which is zero at b = 0, also if a = 0.
 func powBase(a, b, _, t *Node) *Node {
 	isZero := Equal(b, scalar(b, 0))
 	power := Pow(a, Where(isZero, scalar(b, 1), Sub(b, scalar(b, 1))))
 	return Mul(t, Mul(b, power))
 }
 
-// powExponent: log(a) a^b ḃ, zero at a = 0.
+// powExponent returns log(a) a^b ḃ, which is zero at a = 0.
 func powExponent(a, _, y, t *Node) *Node {
 	isZero := Equal(a, scalar(a, 0))
 	return Mul(t, Mul(Log(Where(isZero, scalar(a, 1), a)), y))
 }
 
-// broadcast returns x in y's shape, for x that is a scalar or has axes of dimension 1.
+// broadcast returns x in y's shape. x is a scalar or has axes of dimension 1.
 func broadcast(x, y *Node) *Node {
 	if x.Shape().EqualDimensions(y.Shape()) {
 		return x
@@ -149,7 +150,7 @@ func broadcast(x, y *Node) *Node {
 	return BroadcastToShape(x, y.Shape())
 }
 
-// broadcastOrZero returns t in y's shape, for nil a scalar zero, which Where broadcasts.
+// broadcastOrZero returns t in y's shape, or for nil a scalar zero, which Where broadcasts.
 func broadcastOrZero(t, y *Node) *Node {
 	if t == nil {
 		return scalar(y, 0)

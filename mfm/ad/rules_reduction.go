@@ -7,7 +7,8 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// reductionRules of sums, extrema and products over axes or windows, and of the normalization by batch statistics.
+// reductionRules returns the rules of sums, extrema and products over axes or windows, and of the
+// normalization by batch statistics.
 func reductionRules() map[NodeType]rule {
 	return map[NodeType]rule{
 		NodeTypeReduceMax:             extremum,
@@ -22,8 +23,8 @@ func reductionRules() map[NodeType]rule {
 	}
 }
 
-// extremum is the rule of ReduceMax and ReduceMin: the tangent of the element that is the extremum, the mean of them
-// where several are.
+// extremum is the rule of ReduceMax and ReduceMin: the tangent of the extremal element, or the mean
+// of the tangents if several elements tie.
 func extremum(n *Node, ts []*Node) []*Node {
 	x, axes := n.Inputs()[0], intsField(n, "axes")
 	kept := slices.Clone(x.Shape().Dimensions)
@@ -38,7 +39,8 @@ func extremum(n *Node, ts []*Node) []*Node {
 	return one(Div(sum, count))
 }
 
-// productTree builds ReduceProduct out of products of halves, which unlike y/x_i is right where elements are zero.
+// productTree builds ReduceProduct from products of halves. Unlike y/x_i, its derivative is correct
+// where elements are zero.
 func productTree(n *Node) *Node {
 	x, axes := n.Inputs()[0], intsField(n, "axes")
 	var order, dims []int
@@ -64,8 +66,8 @@ func productTree(n *Node) *Node {
 	return Reshape(x, dims...)
 }
 
-// reduceWindow is the rule of pooling. A sum is linear; maxima, minima and products are taken apart into one strided slice for
-// each position in the window.
+// reduceWindow is the rule of pooling. A sum is linear; maxima, minima and products are rewritten
+// with one strided slice for each position in the window.
 func reduceWindow(n *Node, ts []*Node) []*Node {
 	var combine func(a, b *Node) *Node
 	x := n.Inputs()[0]
@@ -83,7 +85,7 @@ func reduceWindow(n *Node, ts []*Node) []*Node {
 	return JVP(one(windowOf(n, "strides").reduce(x, neutral, combine)), one(x), ts)
 }
 
-// window is how a pooling op moves over its input, an entry an axis.
+// window describes how a pooling op moves over its input, with one entry for each axis.
 type window struct {
 	size, strides, dilations, inputDilations []int
 	paddings                                 [][2]int
@@ -139,7 +141,8 @@ func (w *window) reduce(x, neutral *Node, combine func(a, b *Node) *Node) *Node 
 	return result
 }
 
-// next counts index up through the positions of a box of the given size, row-major; nil after the last.
+// next advances index through the positions of a box of the given size in row-major order. It
+// returns nil after the last.
 func next(index, size []int) []int {
 	for axis := len(index) - 1; axis >= 0; axis-- {
 		if index[axis]++; index[axis] < size[axis] {
@@ -156,7 +159,7 @@ func batchNormInference(n *Node) *Node {
 	return normalize(n, in[1], in[2], in[3], in[4])
 }
 
-// batchNormTraining builds the same with the batch's own mean and variance, and returns these two with it.
+// batchNormTraining builds the same with the batch's mean and variance, and returns these two too.
 func batchNormTraining(n *Node) []*Node {
 	x, feature := n.Inputs()[0], intField(n, "featureAxis")
 	var axes []int
@@ -179,7 +182,7 @@ func normalize(n, scale, offset, mean, variance *Node) *Node {
 	return Add(Mul(Sub(x, alongFeatures(mean, n)), alongFeatures(factor, n)), alongFeatures(offset, n))
 }
 
-// alongFeatures broadcasts v, one value a feature, to the shape of the batch that n normalizes.
+// alongFeatures broadcasts v, one value per feature, to the shape of the batch that n normalizes.
 func alongFeatures(v, n *Node) *Node {
 	x, feature := n.Inputs()[0], intField(n, "featureAxis")
 	dims := slices.Repeat([]int{1}, x.Rank())

@@ -4,7 +4,8 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// structuralRules of ops that move values around: linear in what they move. Where an input is an index it has no tangent.
+// structuralRules returns the rules of ops that move values, which are linear in the values they
+// move. Inputs that are indices have no tangent.
 func structuralRules() map[NodeType]rule {
 	return map[NodeType]rule{
 		NodeTypeBroadcastInDim:      linear(),
@@ -27,8 +28,8 @@ func structuralRules() map[NodeType]rule {
 	}
 }
 
-// barrier is the rule of OptimizationBarrier. A barrier that starts or ends a block whose values reverse mode recomputes
-// (Node.Checkpoint) does so for the tangents too.
+// barrier is the rule of OptimizationBarrier. A barrier that starts or ends a block of nodes that
+// reverse mode recomputes (Node.Checkpoint) does the same for their tangents.
 func barrier(n *Node, ts []*Node) []*Node {
 	if n.NumOutputs() > 1 {
 		operands := make([]*Node, len(ts))

@@ -5,8 +5,9 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// fillVJPs gives a reverse-mode rule to the ops that GoMLX has none for: of linear ones written out here, of all
-// others with a forward-mode rule that rule's transpose. That of convolutions is replaced, see convolutionVJP.
+// fillVJPs registers a reverse-mode rule for the ops that have none in GoMLX: the rules below for
+// some linear ops, the transposed forward-mode rule for all others. It replaces the rule of
+// convolutions.
 func fillVJPs() {
 	for op, vjp := range map[NodeType]VJP{
 		NodeTypePad:                 padVJP,
@@ -28,8 +29,8 @@ func fillVJP(op NodeType, vjp VJP) {
 	}
 }
 
-// transposedRule makes a reverse-mode rule of a forward-mode one: ẋ -> Jẋ is linear, and the gradient of <w, Jẋ> in ẋ is
-// Jᵀw. The value of ẋ doesn't matter then; it is zero.
+// transposedRule derives a reverse-mode rule from a forward-mode one: ẋ -> Jẋ is linear, and the
+// gradient of <w, Jẋ> in ẋ is Jᵀw. It does not depend on the value of ẋ, which is zero.
 func transposedRule(r rule) VJP {
 	return func(n *Node, cotangents []*Node, _ shapes.Shape) []*Node {
 		result := make([]*Node, len(n.Inputs()))
@@ -63,13 +64,13 @@ func transposedRule(r rule) VJP {
 	}
 }
 
-// reverseVJP: a reversal is its own transpose.
+// reverseVJP is the rule of Reverse, which is its own transpose.
 func reverseVJP(n *Node, cotangents []*Node, _ shapes.Shape) []*Node {
 	return []*Node{n.CloneWithInputs(cotangents[0])}
 }
 
-// padVJP takes the input's elements out of the padded ones; what is left belongs to the padding. Negative padding has cut
-// elements off, which get zero.
+// padVJP picks the cotangents of the input's elements from the padded array; the rest is the
+// cotangent of the padding value. Elements that negative padding cuts off get zero.
 func padVJP(n *Node, cotangents []*Node, _ shapes.Shape) []*Node {
 	x, w := n.Inputs()[0], cotangents[0]
 	uncut := make([]PadAxis, x.Rank())
@@ -83,21 +84,24 @@ func padVJP(n *Node, cotangents []*Node, _ shapes.Shape) []*Node {
 	return []*Node{byX, Sub(ReduceAllSum(w), ReduceAllSum(byX))}
 }
 
-// padding of each axis of a Pad node.
+// padding returns the padding of each axis of a Pad node.
 func padding(n *Node) []PadAxis {
 	pads := make([]PadAxis, n.Rank())
 	config := field(n, "axesConfig")
 	for axis := range config.Len() {
 		c := config.Index(axis)
 		pads[axis] = PadAxis{
-			Start: int(c.FieldByName("Start").Int()), End: int(c.FieldByName("End").Int()), Interior: int(c.FieldByName("Interior").Int()),
+			Start:    int(c.FieldByName("Start").Int()),
+			End:      int(c.FieldByName("End").Int()),
+			Interior: int(c.FieldByName("Interior").Int()),
 		}
 	}
 	return pads
 }
 
-// selectAndScatterVJP: the op scatters each value of its second input to the place in a window of the first where the
-// extremum lies. Its transpose picks them up there, as the tangent of the pooling by that extremum does.
+// selectAndScatterVJP is the rule of the op that scatters each value of its second input to the
+// position of the extremum in a window of the first. The transpose reads the cotangents at these
+// positions, as the tangent of the pooling by that extremum does.
 func selectAndScatterVJP(n *Node, cotangents []*Node, _ shapes.Shape) []*Node {
 	x, combine, sign := n.Inputs()[0], Max, -1
 	if n.Type() == NodeTypeSelectAndScatterMin {

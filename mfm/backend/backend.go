@@ -1,5 +1,6 @@
-// Package backend opens the compute backend that graphs run on: XLA/PJRT where a plugin is found, GoMLX's pure-Go
-// backend where none is. It never downloads anything.
+// Package backend opens the compute backend that runs graphs: XLA/PJRT if a plugin is found,
+// otherwise GoMLX's pure-Go backend. It never downloads anything. [New] opens a backend;
+// [Describe], [GPU] and [Loops] report its properties.
 package backend
 
 import (
@@ -14,18 +15,21 @@ import (
 	_ "github.com/gomlx/gomlx/backends/default" // registers "xla" and "go"
 )
 
-// Environment variables that New reads, GoMLX's and go-xla's own.
+// These are the environment variables that New reads, of GoMLX, go-xla and XLA.
 const (
-	EnvBackend    = compute.ConfigEnvVar       // e.g. "xla:cpu", "xla:cuda", "go"
-	EnvPluginPath = "PJRT_PLUGIN_LIBRARY_PATH" // folders that hold pjrt_c_api_*_plugin.so, separated by ":"
-	EnvXLAFlags   = "XLA_FLAGS"                // XLA's own flags
+	EnvBackend    = compute.ConfigEnvVar       // for example "xla:cpu", "xla:cuda" or "go"
+	EnvPluginPath = "PJRT_PLUGIN_LIBRARY_PATH" // colon-separated folders of plugins
+	EnvXLAFlags   = "XLA_FLAGS"                // XLA's flags
 )
 
-// New opens the backend named by config, "xla:cpu", "xla:cuda" or "go", with go-xla's options after a comma. With an
-// empty config it takes $GOMLX_BACKEND, and where that is empty too "xla:cpu" if a plugin is found, "go" otherwise.
+// New opens the backend named by config, "xla:cpu", "xla:cuda" or "go", optionally with go-xla's
+// options after a comma. If config is empty it uses $GOMLX_BACKEND; if that is empty too, "xla:cpu"
+// if a plugin is found and "go" otherwise.
 //
-// A PJRT plugin is looked for where $PJRT_PLUGIN_LIBRARY_PATH says, then in go-xla's own folders, then in the .venv of
-// the working directory or of a parent of it, where scripts/setup puts it. For an AVX-512 CPU it adds --xla_cpu_prefer_vector_width=512 to $XLA_FLAGS, unless a width is set there.
+// New looks for PJRT plugins in $PJRT_PLUGIN_LIBRARY_PATH if it is set, otherwise in go-xla's
+// folders and then in the .venv of the working directory or of its parents, where scripts/setup
+// installs one. On an AVX-512 CPU it adds --xla_cpu_prefer_vector_width=512 to $XLA_FLAGS, unless
+// that sets a width.
 func New(config string) (compute.Backend, error) {
 	if config == "" {
 		config = os.Getenv(EnvBackend)
@@ -43,11 +47,12 @@ func New(config string) (compute.Backend, error) {
 		if !filepath.IsAbs(name) {
 			path := findPlugin(name)
 			if path == "" {
-				return nil, fmt.Errorf("backend %q: no PJRT plugin %q found: run scripts/setup%s, or set %s to the folder of pjrt_c_api_%s_plugin.so",
-					config, name, map[bool]string{true: " --cuda"}[strings.HasPrefix(name, "cuda")], EnvPluginPath, name)
+				flag := map[bool]string{true: " --cuda"}[strings.HasPrefix(name, "cuda")]
+				return nil, fmt.Errorf("backend %q: no PJRT plugin %q found: run scripts/setup%s,"+
+					" or set %s to the folder of pjrt_c_api_%s_plugin.so", config, name, flag, EnvPluginPath, name)
 			}
-			// go-xla reads its search path before main starts, so the file is named outright; it knows a CPU plugin, whose
-			// buffers the host shares, by its short name only.
+			// go-xla reads its search path before main starts, so name the file. It knows a CPU
+			// plugin, whose buffers the host shares, only by its short name.
 			opened = "xla:" + path
 			if name == "cpu" && !strings.Contains(options, "shared_buffers") {
 				opened += ",shared_buffers"
@@ -68,8 +73,8 @@ func New(config string) (compute.Backend, error) {
 	return b, nil
 }
 
-// Describe says in one line which backend and device b is, for the top of a notebook or a log, such as
-// "xla:cpu, PJRT plugin v0.115, 1 device(s)".
+// Describe returns one line on b's kind, plugin version and devices, for the start of a notebook or
+// a log, such as "xla:cpu, PJRT plugin v0.115, 1 device(s)".
 func Describe(b compute.Backend) string {
 	description := b.Description()
 	if b.Name() != "xla" {
@@ -85,19 +90,24 @@ func Describe(b compute.Backend) string {
 	return fmt.Sprintf("xla:%s%s, %d device(s)", device, version, b.NumDevices())
 }
 
-// GPU reports whether b's device is a GPU of CUDA's, which wants more rows at a time than a CPU's cache holds.
+// GPU reports whether b's device is a CUDA GPU, which needs larger batches than a CPU.
 func GPU(b compute.Backend) bool {
-	// The description has the plugin's name or file, in whatever folder that is.
-	return b.Name() == "xla" && regexp.MustCompile(`(^xla:|/)[^/ )]*cuda[^/ )]*([ )]|$)`).MatchString(strings.ToLower(b.Description()))
+	// The description contains the plugin's name or the path of its file.
+	cuda := regexp.MustCompile(`(^xla:|/)[^/ )]*cuda[^/ )]*([ )]|$)`)
+	return b.Name() == "xla" && cuda.MatchString(strings.ToLower(b.Description()))
 }
 
-// Loops reports whether graph.While can be compiled: on XLA it can; the pure-Go backend, which calls itself "Go Backend", runs it wrongly or not at all.
+// Loops reports whether b can compile graph.While. XLA can. The pure-Go backend, whose name is "Go
+// Backend", runs it wrongly or not at all.
 func Loops(b compute.Backend) bool { return b.Name() != "Go Backend" }
 
-// findPlugin returns the file of the named PJRT plugin, empty where there is none.
+// findPlugin returns the path of the named PJRT plugin, empty if absent.
 func findPlugin(name string) string {
+	patterns := []string{
+		"pjrt_c_api_%s_plugin.so", "pjrt-plugin-%s.so", "pjrt_plugin_%s.so", "pjrt_c_api_%s_v*_plugin.so",
+	}
 	for _, folder := range pluginFolders() {
-		for _, pattern := range []string{"pjrt_c_api_%s_plugin.so", "pjrt-plugin-%s.so", "pjrt_plugin_%s.so", "pjrt_c_api_%s_v*_plugin.so"} {
+		for _, pattern := range patterns {
 			if found, _ := filepath.Glob(filepath.Join(folder, fmt.Sprintf(pattern, name))); len(found) > 0 {
 				if path, err := filepath.Abs(found[0]); err == nil {
 					return path

@@ -17,18 +17,18 @@ func TestNewWithoutPluginFallsBackToGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	if backend.Loops(b) {
-		t.Errorf("backend %q has loops, want the pure-Go one, which has none", b.Name())
+		t.Errorf("backend %q supports loops, want the pure-Go one, which does not", b.Name())
 	}
 }
 
-func TestNewNamesTheMend(t *testing.T) {
+func TestNewNamesTheRemedy(t *testing.T) {
 	t.Setenv(backend.EnvPluginPath, t.TempDir())
 	_, err := backend.New("xla:cuda")
 	if err == nil || !strings.Contains(err.Error(), "scripts/setup --cuda") {
 		t.Errorf("error %v, want one that names scripts/setup --cuda", err)
 	}
 	if _, err := backend.New("nonsense"); err == nil {
-		t.Error("backend \"nonsense\" opened")
+		t.Error("backend \"nonsense\" is accepted")
 	}
 }
 
@@ -42,7 +42,7 @@ func TestDescribeHasNoPath(t *testing.T) {
 	}
 }
 
-// named is a backend that says of itself what it is told to.
+// named is a backend with a given name and description.
 type named struct {
 	compute.Backend
 	name, description string
@@ -57,9 +57,11 @@ func TestGPU(t *testing.T) {
 		want bool
 	}{
 		{named{name: "xla", description: `xla:cuda - PJRT "cuda" plugin (x.so) v0.115`}, true},
-		{named{name: "xla", description: "xla:/a/pjrt_c_api_cuda_plugin.so - PJRT plugin (/a/pjrt_c_api_cuda_plugin.so) v0.115"}, true},
+		{named{name: "xla", description: "xla:/a/pjrt_c_api_cuda_plugin.so" +
+			" - PJRT plugin (/a/pjrt_c_api_cuda_plugin.so) v0.115"}, true},
 		{named{name: "xla", description: `xla:cpu - PJRT "cpu" plugin (x.so) v0.115`}, false},
-		{named{name: "xla", description: "xla:/opt/cuda/pjrt_c_api_cpu_plugin.so - PJRT plugin (/opt/cuda/pjrt_c_api_cpu_plugin.so) v0.115"}, false},
+		{named{name: "xla", description: "xla:/opt/cuda/pjrt_c_api_cpu_plugin.so" +
+			" - PJRT plugin (/opt/cuda/pjrt_c_api_cpu_plugin.so) v0.115"}, false},
 		{named{name: "Go Backend", description: "no cuda here"}, false},
 	} {
 		if got := backend.GPU(c.named); got != c.want {

@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// disableAutoInstall keeps go-xla from downloading a plugin when it doesn't find the one it was built for.
+// disableAutoInstall keeps go-xla from downloading a plugin if it does not find its default one.
 func disableAutoInstall() { xla.EnableAutoInstall(false) }
 
-// open opens the backend that config names in full. XLA's CPU plugin would make four devices of one CPU, of which this
-// project uses one.
+// open opens the backend with a complete config. By default XLA's CPU plugin splits one CPU into
+// four devices; this project uses one.
 func open(config string, onCPU bool) (compute.Backend, error) {
 	if plugin, ok := strings.CutPrefix(config, "xla:"); ok && onCPU {
 		if err := preferWideVectors(); err != nil {
@@ -27,13 +27,14 @@ func open(config string, onCPU bool) (compute.Backend, error) {
 			return b, nil
 		}
 	}
-	return compute.NewWithConfig(config) // also where a plugin does not know the option
+	return compute.NewWithConfig(config) // also if a plugin does not know the option
 }
 
-// vectorWidth is XLA's flag for the width of vectors in bits. Its default, 256, leaves half of each unit of an AVX-512 CPU idle.
+// vectorWidth is XLA's flag for the vector width in bits. The default, 256, uses half of AVX-512.
 const vectorWidth = "xla_cpu_prefer_vector_width"
 
-// preferWideVectors adds the flag to [EnvXLAFlags], which XLA reads when its first client is made, on a CPU that has AVX-512, unless it is there already or the variable names a file.
+// preferWideVectors adds the flag to [EnvXLAFlags] on a CPU with AVX-512, unless it is already
+// there or the variable names a file. XLA reads the variable when its first client is created.
 func preferWideVectors() error {
 	flags := os.Getenv(EnvXLAFlags)
 	file := flags != "" && !strings.HasPrefix(strings.TrimSpace(flags), "-")

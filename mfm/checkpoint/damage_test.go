@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// TestDamage harms the newest of two checkpoints in every way; the one before is used and the harm named.
+// TestDamage damages the newer of two checkpoints in every way, and checks that Latest returns the
+// older one and names the damage.
 func TestDamage(t *testing.T) {
 	truncate := func(part float64) func(*testing.T, string) {
 		return func(t *testing.T, path string) {
@@ -38,7 +39,7 @@ func TestDamage(t *testing.T) {
 	replace := func(old, new string) func(*testing.T, string) {
 		return edit(func(data []byte) []byte {
 			if !bytes.Contains(data, []byte(old)) {
-				t.Fatalf("no %q to replace", old)
+				t.Fatalf("the file does not contain %q", old)
 			}
 			return bytes.ReplaceAll(data, []byte(old), []byte(new))
 		})
@@ -46,25 +47,32 @@ func TestDamage(t *testing.T) {
 	const tensorFile, manifestFile = "step-000000200.safetensors", "step-000000200.json"
 	for _, test := range []struct {
 		name, file string
-		harm       func(*testing.T, string)
+		damage     func(*testing.T, string)
 		want       string
 	}{
-		{"tensors emptied", tensorFile, truncate(0), tensorFile + ": torn: 0 bytes"},
-		{"tensors torn in the length", tensorFile, edit(func(b []byte) []byte { return b[:5] }), "torn: 5 bytes"},
-		{"tensors torn in the header", tensorFile, edit(func(b []byte) []byte { return b[:50] }), "torn: 50 bytes"},
-		{"tensors torn in the data", tensorFile, truncate(0.99), "torn"},
-		{"tensors too long", tensorFile, edit(func(b []byte) []byte { return append(b, 0) }), "torn"},
+		{"tensors emptied", tensorFile, truncate(0), tensorFile + ": wrong size: 0 bytes"},
+		{"length truncated", tensorFile, edit(func(b []byte) []byte { return b[:5] }), "wrong size: 5 bytes"},
+		{"header truncated", tensorFile, edit(func(b []byte) []byte { return b[:50] }), "wrong size: 50 bytes"},
+		{"data truncated", tensorFile, truncate(0.99), "wrong size"},
+		{"tensors too long", tensorFile, edit(func(b []byte) []byte { return append(b, 0) }), "wrong size"},
 		{"tensors zeroed", tensorFile, edit(func(b []byte) []byte { return make([]byte, len(b)) }), "altered"},
 		{"tensors' last bit", tensorFile, edit(func(b []byte) []byte { b[len(b)-1] ^= 1; return b }), "altered"},
 		{"tensors swapped", tensorFile, edit(func([]byte) []byte { return encoded(t, state(201), nil) }), "altered"},
 		{"tensors missing", tensorFile, func(t *testing.T, path string) { _ = os.Remove(path) }, tensorFile},
-		{"tensors a folder", tensorFile, func(t *testing.T, path string) { _ = os.Remove(path); _ = os.Mkdir(path, 0o755) }, "not a regular file"},
-		{"manifest emptied", manifestFile, truncate(0), manifestFile + ": torn or altered"},
-		{"manifest torn", manifestFile, truncate(0.5), manifestFile + ": torn or altered"},
-		{"manifest missing", manifestFile, func(t *testing.T, path string) { _ = os.Remove(path) }, manifestFile + " is missing"},
+		{"tensors a folder", tensorFile, func(t *testing.T, path string) {
+			_ = os.Remove(path)
+			_ = os.Mkdir(path, 0o755)
+		}, "not a regular file"},
+		{"manifest emptied", manifestFile, truncate(0), manifestFile + ": truncated or altered"},
+		{"manifest truncated", manifestFile, truncate(0.5), manifestFile + ": truncated or altered"},
+		{"manifest missing", manifestFile, func(t *testing.T, path string) {
+			_ = os.Remove(path)
+		}, manifestFile + " is missing"},
 		{"manifest null", manifestFile, edit(func([]byte) []byte { return []byte("null") }), "format"},
 		{"manifest a list", manifestFile, edit(func([]byte) []byte { return []byte("[]") }), manifestFile},
-		{"manifest huge", manifestFile, edit(func(b []byte) []byte { return append(b, make([]byte, maxManifest)...) }), "limit"},
+		{"manifest huge", manifestFile, edit(func(b []byte) []byte {
+			return append(b, make([]byte, maxManifest)...)
+		}), "limit"},
 		{"meta edited", manifestFile, replace(`"examples": 12800`, `"examples": 12801`), "altered"},
 		{"step edited", manifestFile, replace(`"step": 200`, `"step": 201`), "altered"},
 		{"other version", manifestFile, replace(`"version": 1`, `"version": 2`), "version 2"},
@@ -72,19 +80,19 @@ func TestDamage(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
 			save(t, open(t, dir, 2), 100, 200)
-			test.harm(t, filepath.Join(dir, test.file))
+			test.damage(t, filepath.Join(dir, test.file))
 			problems := requireLatest(t, dir, 100)
 			if len(problems) != 1 || !strings.Contains(problems[0].Error(), test.want) {
 				t.Errorf("problems %q, want one with %q", problems, test.want)
 			}
 			if _, err := Load(dir, 200); err == nil {
-				t.Error("loaded")
+				t.Error("Load returned no error")
 			}
 		})
 	}
 }
 
-// TestForgedManifest: one whose checksum is right is still not believed about names and places.
+// TestForgedManifest checks that names and paths in a manifest with a right checksum are validated.
 func TestForgedManifest(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -96,9 +104,11 @@ func TestForgedManifest(t *testing.T) {
 		{"itself", func(m *manifest) { m.File = "step-000000100.json" }, "not the name"},
 		{"other step's file", func(m *manifest) { m.File = "step-000000200.safetensors" }, "not the name"},
 		{"other step", func(m *manifest) { m.Step = 200 }, "manifest of step 200"},
-		{"size", func(m *manifest) { m.Size++ }, "torn"},
-		{"tensors", func(m *manifest) { delete(m.Tensors, "rng") }, "not those that the manifest lists"},
-		{"shape", func(m *manifest) { m.Tensors["rng"] = manifestTensor{"U64", []int{1, 2}} }, "not those that the manifest lists"},
+		{"size", func(m *manifest) { m.Size++ }, "wrong size"},
+		{"tensors", func(m *manifest) { delete(m.Tensors, "rng") }, "differ from those that the manifest lists"},
+		{"shape", func(m *manifest) {
+			m.Tensors["rng"] = manifestTensor{"U64", []int{1, 2}}
+		}, "differ from those that the manifest lists"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -123,15 +133,15 @@ func TestForgedManifest(t *testing.T) {
 	}
 }
 
-// flipped returns data with bits of byte i flipped.
+// flipped returns a copy of data with bits of byte i flipped.
 func flipped(data []byte, i int, bits byte) []byte {
-	harmed := bytes.Clone(data)
-	harmed[i] ^= bits
-	return harmed
+	damaged := bytes.Clone(data)
+	damaged[i] ^= bits
+	return damaged
 }
 
-// TestEveryByte flips bits of each byte of both files. In the tensors each is noticed; in the manifest it is noticed or
-// changes nothing, such as white space.
+// TestEveryByte flips bits of each byte of both files. In the tensor file every flip must be
+// detected. In the manifest a flip is detected or changes nothing, such as white space.
 func TestEveryByte(t *testing.T) {
 	dir := t.TempDir()
 	save(t, open(t, dir, 1), 3)
@@ -145,7 +155,7 @@ func TestEveryByte(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := Load(dir, 3); err == nil {
-			t.Fatalf("byte %d of the tensors: unnoticed", i)
+			t.Fatalf("byte %d of the tensor file: not detected", i)
 		}
 	}
 	text, err := os.ReadFile(filepath.Join(dir, manifestName(3)))
@@ -160,7 +170,7 @@ func TestEveryByte(t *testing.T) {
 		for bit := range 8 {
 			got, err := decodeManifest(flipped(text, i, 1<<bit))
 			if err == nil && !reflect.DeepEqual(got, want) {
-				t.Fatalf("bit %d of byte %d of the manifest: unnoticed", bit, i)
+				t.Fatalf("bit %d of byte %d of the manifest: not detected", bit, i)
 			}
 		}
 	}
@@ -173,6 +183,6 @@ func TestUnreadableFolder(t *testing.T) {
 	}
 	var pathError *fs.PathError
 	if _, _, err := Latest(path); !errors.As(err, &pathError) || errors.Is(err, ErrNone) {
-		t.Errorf("a file as the folder: %v", err)
+		t.Errorf("file instead of a folder: error %v, want a fs.PathError", err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 )
 
-// A training that goes on where it was stopped.
+// A training run that resumes where it stopped.
 func ExampleManager() {
 	dir, err := os.MkdirTemp("", "run")
 	if err != nil {
@@ -31,7 +31,7 @@ func ExampleManager() {
 		step := int64(0)
 		c, problems, err := m.Latest()
 		for _, problem := range problems {
-			fmt.Println("passed over:", problem)
+			fmt.Println("skipped:", problem)
 		}
 		switch {
 		case err == nil:
@@ -57,7 +57,7 @@ func ExampleManager() {
 	// step 250 [250 -250]
 }
 
-// A checkpoint that was damaged after it was saved is named, and the one before it used.
+// Latest reports a damaged checkpoint and returns the one before it.
 func ExampleLatest() {
 	dir, err := os.MkdirTemp("", "run")
 	if err != nil {
@@ -83,11 +83,11 @@ func ExampleLatest() {
 	fmt.Println(problems)
 	fmt.Println(c.Step, err)
 	// Output:
-	// [step-000000200.safetensors: torn: 50 bytes, the manifest says 76]
+	// [step-000000200.safetensors: wrong size: 50 bytes, the manifest says 76]
 	// 100 <nil>
 }
 
-// Any safetensors data, here in memory.
+// Safetensors data from memory.
 func ExampleRead() {
 	var file bytes.Buffer
 	ts := checkpoint.Tensors{"image": tensors.FromFlatDataAndDimensions([]uint8{1, 2, 3, 4, 5, 6}, 2, 3)}
@@ -103,7 +103,7 @@ func ExampleRead() {
 	// Output: (Uint8)[2, 3] [[1 2 3] [4 5 6]] map[licence:CC0]
 }
 
-// Weights that ship with a program, with what made them.
+// Weights that ship with a program, with metadata about their origin.
 func ExampleWriteWeights() {
 	dir, err := os.MkdirTemp("", "weights")
 	if err != nil {

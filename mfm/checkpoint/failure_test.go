@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// failing is a file system that fails: after ops operations once, or, once dead, for good, as for a killed process. A
-// write that fails leaves half of its bytes.
+// failing is a file system whose operations fail after ops successful ones: one operation, or, if
+// deadly, all that follow, as for a killed process. A write that fails leaves half of its bytes.
 type failing struct {
 	fileSystem
 	ops    int
@@ -73,7 +73,7 @@ func (f *failingFile) Sync() error {
 	return f.file.Sync()
 }
 
-// requireWhole fails unless every manifest in dir has its tensors.
+// requireWhole fails unless every manifest in dir has its tensor file.
 func requireWhole(t *testing.T, dir string) {
 	t.Helper()
 	entries, err := list(dir)
@@ -90,8 +90,8 @@ func requireWhole(t *testing.T, dir string) {
 	}
 }
 
-// TestSaveFails lets the disk fail at each operation of a save, once and for good. A sound checkpoint is always left:
-// the one before, or the new one.
+// TestSaveFails lets each operation of a save fail, once and permanently. An intact checkpoint must
+// always remain: the previous one or the new one.
 func TestSaveFails(t *testing.T) {
 	for _, test := range []struct {
 		name        string
@@ -131,7 +131,7 @@ func TestSaveFails(t *testing.T) {
 				m = open(t, dir, test.keep)
 				for _, name := range files(t, dir) {
 					if strings.HasSuffix(name, tempSuffix) {
-						t.Errorf("after %d operations: %s is left", ops, name)
+						t.Errorf("after %d operations: %s remains", ops, name)
 					}
 				}
 				save(t, m, test.next, 300)
@@ -153,12 +153,13 @@ func TestSaveFails(t *testing.T) {
 	}
 }
 
-// TestFullDiskLeavesNothing: a run that goes on after a failed save does not fill the disk with its remains.
+// TestFullDiskLeavesNothing checks that a run that continues after a failed save does not fill the
+// disk with temporary files.
 func TestFullDiskLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	m := open(t, dir, 1)
 	save(t, m, 100)
-	for ops := range 8 { // up to and including the manifest's sync: from there on only names change
+	for ops := range 8 { // up to the sync of the manifest; later operations only rename
 		m.fs = &failing{fileSystem: unsynced{}, ops: ops}
 		if err := m.Save(200, state(200), nil); !errors.Is(err, errFull) {
 			t.Fatalf("after %d operations: %v", ops, err)

@@ -9,16 +9,16 @@ import (
 
 const tempSuffix = ".tmp"
 
-// file is what is needed of a file that is being written.
+// file is a file open for writing.
 type file interface {
 	io.WriteCloser
 	Sync() error
 }
 
-// fileSystem is every way in which this package changes a disk.
+// fileSystem has all operations by which this package changes a disk.
 type fileSystem interface {
-	Create(path string) (file, error) // truncates
-	Rename(from, to string) error     // replaces
+	Create(path string) (file, error) // truncates an existing file
+	Rename(from, to string) error     // replaces an existing file
 	Remove(path string) error
 	SyncDir(dir string) error // makes the names in dir durable
 }
@@ -36,7 +36,7 @@ func (disk) Remove(path string) error { return os.Remove(path) }
 
 func (disk) SyncDir(dir string) error {
 	if runtime.GOOS == "windows" {
-		return nil // folders cannot be synced there
+		return nil // Windows cannot sync folders
 	}
 	f, err := os.Open(dir)
 	if err != nil {
@@ -66,7 +66,7 @@ func writeTemp(fs fileSystem, path string, write func(io.Writer) error) error {
 	return f.Close()
 }
 
-// commit gives the file of writeTemp its name, durably.
+// commit durably renames the file of writeTemp to path.
 func commit(fs fileSystem, path string) error {
 	if err := fs.Rename(path+tempSuffix, path); err != nil {
 		return err
@@ -74,7 +74,7 @@ func commit(fs fileSystem, path string) error {
 	return fs.SyncDir(filepath.Dir(path))
 }
 
-// discard removes what writeTemp may have left of each path, after an error that is the one to report.
+// discard removes what writeTemp may have left of each path. It ignores errors: the caller has one.
 func discard(fs fileSystem, paths ...string) {
 	for _, path := range paths {
 		_ = fs.Remove(path + tempSuffix)

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestMain lets this binary also be the training that TestKill kills.
+// TestMain lets this binary also run the training that TestKill kills.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("CHECKPOINT_TEST_TRAIN"); dir != "" {
 		if err := trainForever(dir); err != nil {
@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// trainForever goes on from the latest checkpoint, saves every step and says so, a line before and a line after.
+// trainForever resumes from the latest checkpoint and saves every step, printing before and after.
 func trainForever(dir string) error {
 	m, err := Open(dir, 2)
 	if err != nil {
@@ -45,8 +45,8 @@ func trainForever(dir string) error {
 	}
 }
 
-// TestKill kills a training while it saves, again and again, as kill -9 does. Nothing that was reported saved is lost,
-// and the next training finds the folder unlocked.
+// TestKill repeatedly kills a training run while it saves, as kill -9 does. No checkpoint that was
+// reported as saved may be lost, and the next run must find the folder unlocked.
 func TestKill(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -67,8 +67,8 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// killAfter trains in dir, kills the training after it has said the given number of lines, and returns the last step
-// that it said is saved.
+// killAfter trains in dir, kills the training after the given number of lines of output, and
+// returns the last step that it reported as saved.
 func killAfter(t *testing.T, exe, dir string, lines int) (saved int64) {
 	t.Helper()
 	cmd := exec.Command(exe)
@@ -80,20 +80,20 @@ func killAfter(t *testing.T, exe, dir string, lines int) (saved int64) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = cmd.Wait() }() // it was killed: that is the error
+	defer func() { _ = cmd.Wait() }() // it returns the error of the kill
 	scan := bufio.NewScanner(out)
 	for n := 0; n < lines && scan.Scan(); n++ {
 		_, _ = fmt.Sscanf(scan.Text(), "saved %d", &saved)
 	}
 	if want := fmt.Sprintf("process %d ", cmd.Process.Pid); saved > 0 {
 		if _, err := Open(dir, 1); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), want) {
-			t.Errorf("the training's folder: error %v, want one with %q", err, want)
+			t.Errorf("opening the folder of the running training: error %v, want one with %q", err, want)
 		}
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for scan.Scan() { // what it said before it died counts
+	for scan.Scan() { // count what it printed before it died
 		_, _ = fmt.Sscanf(scan.Text(), "saved %d", &saved)
 	}
 	if saved == 0 {

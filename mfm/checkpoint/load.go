@@ -2,33 +2,36 @@ package checkpoint
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 )
 
-// ErrNone is the error, wrapped, of a folder that has no sound checkpoint.
+// ErrNone is the error, wrapped, for a folder without an intact checkpoint.
 var ErrNone = errors.New("no checkpoint")
 
-// Checkpoint is the state of a training after Step steps.
+// Checkpoint is the state of a training run after Step steps.
 type Checkpoint struct {
 	Step    int64
 	Tensors Tensors         // in local memory
-	Meta    json.RawMessage // what was given to [Manager.Save], as JSON without white space
+	Meta    json.RawMessage // the metadata given to [Manager.Save], as JSON without white space
 }
 
-// Latest returns the newest sound checkpoint in dir. Every newer one that is torn or altered (wrong size or SHA-256, bad
-// JSON, a file missing) is passed over and named in problems, which a caller should show. Without any sound one the
-// error wraps [ErrNone], with the problems saying whether there was something.
+// Latest returns the newest intact checkpoint in dir. It skips every newer one that is truncated or
+// altered (wrong size or SHA-256, bad JSON, a missing file) and describes it in problems, which the
+// caller should show. If no checkpoint is intact, the error wraps [ErrNone], and problems describes
+// the damaged ones.
 //
-// It needs no lock and writes nothing, so that a running training can be evaluated.
+// Latest needs no lock and writes nothing, so it can read the folder of a running training.
 func Latest(dir string) (c *Checkpoint, problems []error, err error) {
-	// A running training may delete an old checkpoint between our listing and our reading it; a newer one exists then.
+	// A running training may delete a checkpoint after the listing; a newer one exists then.
 	const attempts = 10
 	for range attempts {
 		var moved bool
@@ -51,9 +54,10 @@ func latest(dir string) (c *Checkpoint, problems []error, moved bool, err error)
 	for _, e := range entries {
 		steps[e.step] = steps[e.step] || e.manifest
 	}
-	for _, step := range descending(steps) {
+	for _, step := range slices.SortedFunc(maps.Keys(steps), func(a, b int64) int { return cmp.Compare(b, a) }) {
 		if !steps[step] {
-			problems = append(problems, fmt.Errorf("%s is missing: saving step %d was cut short, or the file was deleted", manifestName(step), step))
+			problem := fmt.Errorf("%s is missing: saving was interrupted, or the file was deleted", manifestName(step))
+			problems = append(problems, problem)
 			continue
 		}
 		c, err := Load(dir, step)
@@ -66,18 +70,9 @@ func latest(dir string) (c *Checkpoint, problems []error, moved bool, err error)
 	return nil, problems, moved, fmt.Errorf("%w in %s, %d damaged", ErrNone, dir, len(problems))
 }
 
-func descending(steps map[int64]bool) []int64 {
-	sorted := make([]int64, 0, len(steps))
-	for step := range steps {
-		sorted = append(sorted, step)
-	}
-	slices.Sort(sorted)
-	slices.Reverse(sorted)
-	return sorted
-}
-
-// Load returns the checkpoint of a step in dir, checked in full. The error wraps [ErrNone] where the step was never
-// saved or is already deleted, and names the file that is torn, altered or missing otherwise.
+// Load returns the checkpoint of a step in dir after checking it in full. The error wraps [ErrNone]
+// if the step was never saved or is already deleted; otherwise it names the file that is truncated,
+// altered or missing.
 func Load(dir string, step int64) (*Checkpoint, error) {
 	c, err := load(dir, step)
 	if err == nil {
@@ -101,7 +96,7 @@ func load(dir string, step int64) (*Checkpoint, error) {
 	return &Checkpoint{Step: step, Tensors: t, Meta: m.Meta}, nil
 }
 
-// readChecked reads the tensors that m describes, hashing the file as it goes.
+// readChecked reads the tensors that m describes and compares the size and hash of their file.
 func readChecked(path string, m *manifest) (Tensors, error) {
 	f, size, err := openRegular(path)
 	if err != nil {
@@ -109,7 +104,7 @@ func readChecked(path string, m *manifest) (Tensors, error) {
 	}
 	defer f.Close()
 	if size != m.Size {
-		return nil, fmt.Errorf("torn: %d bytes, the manifest says %d", size, m.Size)
+		return nil, fmt.Errorf("wrong size: %d bytes, the manifest says %d", size, m.Size)
 	}
 	sum := newChecksum()
 	r := io.TeeReader(f, sum)
@@ -129,7 +124,7 @@ func readChecked(path string, m *manifest) (Tensors, error) {
 	return t, nil
 }
 
-// sameTensors checks that the file holds what the manifest lists.
+// sameTensors returns an error unless t has the tensors that the manifest lists.
 func sameTensors(t Tensors, m *manifest) error {
 	described, err := describe(t)
 	if err != nil {
@@ -144,7 +139,7 @@ func sameTensors(t Tensors, m *manifest) error {
 		return err
 	}
 	if !bytes.Equal(have, want) {
-		return errors.New("its tensors are not those that the manifest lists")
+		return errors.New("its tensors differ from those that the manifest lists")
 	}
 	return nil
 }

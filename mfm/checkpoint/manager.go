@@ -16,11 +16,12 @@ import (
 )
 
 // ErrLocked is the error, wrapped, of [Open] on a folder that another [Manager] writes to.
-var ErrLocked = errors.New("folder of checkpoints is in use")
+var ErrLocked = errors.New("checkpoint folder is in use")
 
 const lockName = "lock"
 
-// Manager writes the checkpoints of one training to one folder, which it holds locked. It is not safe for concurrent use.
+// Manager writes the checkpoints of one training run to one folder, which it keeps locked. It is
+// not safe for concurrent use.
 type Manager struct {
 	dir  string
 	keep int
@@ -28,15 +29,16 @@ type Manager struct {
 	fs   fileSystem
 }
 
-// Open locks dir, which it makes where there is none, and removes what a killed training left there half-written. The
-// last keep checkpoints are kept, at least 1. The error wraps [ErrLocked], and names the process, where another one, or
-// this one, has dir open. The system releases the lock of a process that ends in any way.
+// Open locks dir, creating it if necessary, and removes temporary files that a killed run left
+// there. The manager keeps the last keep checkpoints, at least 1. If another manager, in this or
+// another process, has dir open, the error wraps [ErrLocked] and names the process. The operating
+// system releases the lock when a process ends, in whatever way.
 func Open(dir string, keep int) (*Manager, error) {
 	if keep < 1 {
-		return nil, fmt.Errorf("keep = %d checkpoints: at least 1 must stay", keep)
+		return nil, fmt.Errorf("keep = %d checkpoints: must be at least 1", keep)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("folder of checkpoints: %w", err)
+		return nil, fmt.Errorf("checkpoint folder: %w", err)
 	}
 	lock, err := acquire(dir)
 	if err != nil {
@@ -44,18 +46,18 @@ func Open(dir string, keep int) (*Manager, error) {
 	}
 	m := &Manager{dir: dir, keep: keep, lock: lock, fs: disk{}}
 	if err := m.clean(); err != nil {
-		return nil, errors.Join(fmt.Errorf("folder of checkpoints: %w", err), m.Close())
+		return nil, errors.Join(fmt.Errorf("checkpoint folder: %w", err), m.Close())
 	}
 	return m, nil
 }
 
-// acquire takes the lock of dir and leaves the process's id in its file for whoever comes second.
+// acquire locks dir and writes the process id into the lock file, for the error of a later Open.
 func acquire(dir string) (*flock.Flock, error) {
 	path := filepath.Join(dir, lockName)
 	lock := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o644))
 	locked, err := lock.TryLock()
 	if err != nil {
-		return nil, fmt.Errorf("lock of the folder of checkpoints: %w", err)
+		return nil, fmt.Errorf("lock of the checkpoint folder: %w", err)
 	}
 	if !locked {
 		owner := "another process"
@@ -64,10 +66,11 @@ func acquire(dir string) (*flock.Flock, error) {
 				owner = fmt.Sprintf("process %d", pid)
 			}
 		}
-		return nil, fmt.Errorf("%w: %s writes to %s: wait for it, end it, or choose another folder", ErrLocked, owner, dir)
+		return nil, fmt.Errorf("%w: %s writes to %s: wait for it, end it, or choose another folder",
+			ErrLocked, owner, dir)
 	}
 	if err := os.WriteFile(path, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o644); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock of the folder of checkpoints: %w", err), lock.Unlock())
+		return nil, errors.Join(fmt.Errorf("lock of the checkpoint folder: %w", err), lock.Unlock())
 	}
 	return lock, nil
 }
@@ -90,41 +93,43 @@ func (m *Manager) clean() error {
 	return nil
 }
 
-// Close releases the folder. The checkpoints stay; the lock's file too, since deleting it would let two others in.
+// Close releases the lock. The checkpoints remain, and so does the lock file: if it were deleted,
+// two managers could open the folder at once.
 func (m *Manager) Close() error { return m.lock.Unlock() }
 
-// Latest is the function [Latest] on the manager's folder.
+// Latest calls [Latest] on the manager's folder.
 func (m *Manager) Latest() (c *Checkpoint, problems []error, err error) { return Latest(m.dir) }
 
-// Load is the function [Load] on the manager's folder.
+// Load calls [Load] on the manager's folder.
 func (m *Manager) Load(step int64) (*Checkpoint, error) { return Load(m.dir, step) }
 
-// Save keeps t and meta, anything that encoding/json can encode, as the checkpoint of step, in [0, 1e18). When it
-// returns without error they are durable on disk, and of the checkpoints up to this step only the newest keep are left.
-// Later steps, which a training that went back to an earlier checkpoint has ahead of it, are left alone until they are
-// saved again. After an error the checkpoints before are as they were.
+// Save writes t and meta, which encoding/json must be able to encode, as the checkpoint of step, in
+// [0, 1e18). When Save returns without an error, they are durable on disk, and of the checkpoints
+// up to this step only the newest keep remain. Save does not touch checkpoints of later steps,
+// which exist if a run returned to an earlier checkpoint. After an error the earlier checkpoints
+// are unchanged.
 func (m *Manager) Save(step int64, t Tensors, meta any) error {
 	if !m.lock.Locked() {
 		return fmt.Errorf("checkpoint of step %d: the manager of %s is closed", step, m.dir)
 	}
 	if step < 0 || step >= maxStep {
-		return fmt.Errorf("checkpoint of step %d: a step is at least 0 and has at most 18 digits", step)
+		return fmt.Errorf("checkpoint of step %d: the step must be at least 0 and have at most 18 digits", step)
 	}
 	file, err := m.save(step, t, meta)
 	if err != nil {
 		return fmt.Errorf("checkpoint of step %d in %s: %w", step, m.dir, err)
 	}
 	if err := m.rotate(step, file); err != nil {
-		return fmt.Errorf("checkpoint of step %d in %s is saved, older ones are not deleted: %w", step, m.dir, err)
+		return fmt.Errorf("checkpoint of step %d in %s is saved, but older ones are not deleted: %w", step, m.dir, err)
 	}
 	return nil
 }
 
-// save writes both files, and only then gives them their names. It returns the name of the tensors' file.
+// save writes both files and then renames them. It returns the name of the tensor file.
 func (m *Manager) save(step int64, t Tensors, meta any) (name string, err error) {
 	next := manifest{Step: step, File: m.freeName(step)}
 	if next.Meta, err = json.Marshal(meta); err != nil {
-		return "", fmt.Errorf("its meta data: %w", err)
+		return "", fmt.Errorf("metadata: %w", err)
 	}
 	if next.Tensors, err = describe(t); err != nil {
 		return "", err
@@ -155,8 +160,8 @@ func (m *Manager) save(step int64, t Tensors, meta any) (name string, err error)
 	return next.File, commit(m.fs, manifestPath)
 }
 
-// freeName returns the name for the tensors of step that a whole checkpoint of the same step does not use, so that that
-// one stays whole until the new manifest takes its place.
+// freeName returns a name for the tensors of step that no complete checkpoint of the same step
+// uses, so that an existing one stays complete until the new manifest replaces its own.
 func (m *Manager) freeName(step int64) string {
 	names := tensorNames(step)
 	if m.whole(step, names[0]) {
@@ -165,9 +170,10 @@ func (m *Manager) freeName(step int64) string {
 	return names[0]
 }
 
-// rotate deletes what is no longer needed now that saved, with its tensors in file, is safe: the checkpoints older than
-// the newest m.keep, and an earlier saved's tensors. It counts a checkpoint whose manifest is sound and whose file has
-// the right size, so that torn ones don't take the place of good ones.
+// rotate deletes what is no longer needed once the checkpoint saved, with its tensors in file, is
+// durable: checkpoints older than the newest m.keep, and the other tensor file of saved. It counts
+// only checkpoints whose manifest is intact and whose tensor file has the right size, so that
+// damaged ones do not displace intact ones.
 func (m *Manager) rotate(saved int64, file string) error {
 	entries, err := list(m.dir)
 	if err != nil {
@@ -183,7 +189,7 @@ func (m *Manager) rotate(saved int64, file string) error {
 	stale := func(e entry) bool {
 		return kept == m.keep && e.step < oldest || e.step == saved && !e.manifest && e.name != file
 	}
-	for _, manifests := range []bool{true, false} { // a checkpoint ends, as it begins, with its manifest
+	for _, manifests := range []bool{true, false} { // delete manifests first
 		for _, e := range entries {
 			if e.manifest != manifests || !stale(e) {
 				continue
@@ -196,7 +202,8 @@ func (m *Manager) rotate(saved int64, file string) error {
 	return nil
 }
 
-// whole reports whether step has a sound manifest and its tensors, in a file of one of the given names, the right size.
+// whole reports whether step has an intact manifest and, under one of names, a file of the right
+// size.
 func (m *Manager) whole(step int64, names ...string) bool {
 	c, err := readManifest(m.dir, step)
 	if err != nil || !slices.Contains(names, c.File) {

@@ -15,7 +15,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// unsynced is the disk without its slowest part.
+// unsynced is the disk without syncing, its slowest part.
 type unsynced struct{ disk }
 
 func (u unsynced) Create(path string) (file, error) {
@@ -44,7 +44,7 @@ func open(t *testing.T, dir string, keep int) *Manager {
 	return m
 }
 
-// state is the tensors of a training at a step.
+// state returns the tensors of a training run at a step.
 func state(step int64) Tensors {
 	return Tensors{
 		"weights": tensors.FromFlatDataAndDimensions([]float32{float32(step), float32(math.NaN()), -1}, 3),
@@ -61,7 +61,7 @@ func save(t *testing.T, m *Manager, steps ...int64) {
 	}
 }
 
-// requireLatest fails unless the newest sound checkpoint in dir is that of save at step. It returns the problems.
+// requireLatest fails unless the newest intact checkpoint is that of step. It returns the problems.
 func requireLatest(t *testing.T, dir string, step int64) []error {
 	t.Helper()
 	c, problems, err := Latest(dir)
@@ -165,8 +165,8 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// TestRotationKeepsSound: a torn checkpoint does not count, and one ahead of the training is left alone.
-func TestRotationKeepsSound(t *testing.T) {
+// TestRotationKeepsIntact checks that damaged checkpoints do not count and that later ones remain.
+func TestRotationKeepsIntact(t *testing.T) {
 	dir := t.TempDir()
 	m := open(t, dir, 3)
 	save(t, m, 100, 200, 300)
@@ -183,20 +183,24 @@ func TestRotationKeepsSound(t *testing.T) {
 	}
 	m = open(t, dir, 2)
 	save(t, m, 250)
-	requireFiles(t, dir, "step-000000100.json", "step-000000100.safetensors", "step-000000200.json", "step-000000200.safetensors",
-		"step-000000250.json", "step-000000250.safetensors", "step-000000300.json", "step-000000300.safetensors")
+	requireFiles(t, dir, "step-000000100.json", "step-000000100.safetensors",
+		"step-000000200.json", "step-000000200.safetensors", "step-000000250.json", "step-000000250.safetensors",
+		"step-000000300.json", "step-000000300.safetensors")
 	if problems := requireLatest(t, dir, 250); len(problems) != 1 {
 		t.Errorf("problems %v, want 1", problems)
 	}
 	save(t, m, 300)
-	requireFiles(t, dir, "step-000000250.json", "step-000000250.safetensors", "step-000000300.json", "step-000000300.safetensors")
+	requireFiles(t, dir, "step-000000250.json", "step-000000250.safetensors",
+		"step-000000300.json", "step-000000300.safetensors")
 }
 
-// TestSaveAgain: a step saved twice keeps its first files until the second are safe, and only one pair is left.
+// TestSaveAgain checks that a step saved twice keeps its first files until the second are durable,
+// and that only one pair remains.
 func TestSaveAgain(t *testing.T) {
 	dir := t.TempDir()
 	m := open(t, dir, 1)
-	for i, file := range []string{"step-000000005.safetensors", "step-000000005-2.safetensors", "step-000000005.safetensors"} {
+	const first, second = "step-000000005.safetensors", "step-000000005-2.safetensors"
+	for i, file := range []string{first, second, first} {
 		if err := m.Save(5, state(int64(i)), nil); err != nil {
 			t.Fatal(err)
 		}
@@ -229,7 +233,8 @@ func TestSaveRefuses(t *testing.T) {
 		{"large meta", 200, state(1), strings.Repeat("x", maxManifest), "limit"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if err := m.Save(test.step, test.tensors, test.meta); err == nil || !strings.Contains(err.Error(), test.want) {
+			err := m.Save(test.step, test.tensors, test.meta)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want one with %q", err, test.want)
 			}
 			requireFiles(t, dir, "step-000000100.json", "step-000000100.safetensors")
@@ -252,7 +257,7 @@ func TestOpenRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := Open(path, 1); err == nil || !strings.Contains(err.Error(), path) {
-		t.Errorf("a file as the folder: %v", err)
+		t.Errorf("file instead of a folder: error %v, want one that names it", err)
 	}
 }
 
@@ -271,27 +276,28 @@ func TestLock(t *testing.T) {
 	save(t, open(t, dir, 1), 2)
 }
 
-// TestOpenCleans: what a killed run left half-written goes, everything else stays.
+// TestOpenCleans checks that Open removes the temporary files of a killed run and nothing else.
 func TestOpenCleans(t *testing.T) {
 	dir := t.TempDir()
 	left := []string{"step-000000100.json.tmp", "step-000000100.safetensors.tmp", "step-000000100-2.safetensors.tmp"}
 	kept := []string{"notes.tmp", "step-000000100.safetensors", "step-x.json.tmp"}
 	for _, name := range append(left, kept...) {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("torn"), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("partial"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	m := open(t, dir, 1)
 	requireFiles(t, dir, kept...)
 	_, problems, err := m.Latest()
-	if !errors.Is(err, ErrNone) || len(problems) != 1 || !strings.Contains(problems[0].Error(), "step-000000100.json is missing") {
+	if !errors.Is(err, ErrNone) || len(problems) != 1 ||
+		!strings.Contains(problems[0].Error(), "step-000000100.json is missing") {
 		t.Errorf("error %v, problems %v", err, problems)
 	}
-	save(t, m, 100) // over the tensors that have no manifest
+	save(t, m, 100) // replaces the tensors without a manifest
 	requireLatest(t, dir, 100)
 }
 
-// TestLatestWhileSaving: what a running training deletes while it is being read is not missed.
+// TestLatestWhileSaving checks that Latest works while a running training deletes old checkpoints.
 func TestLatestWhileSaving(t *testing.T) {
 	dir := t.TempDir()
 	m := open(t, dir, 1)

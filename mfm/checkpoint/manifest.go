@@ -18,11 +18,11 @@ import (
 const (
 	manifestFormat  = "gomfm checkpoint"
 	manifestVersion = 1
-	maxManifest     = 16 << 20
-	maxStep         = 1e18 // steps have at most 18 digits in a file name
+	maxManifest     = 16 << 20 // bytes
+	maxStep         = 1e18     // file names have at most 18 digits
 )
 
-// envelope is the manifest file: the manifest proper and what tells that it is one, and unaltered.
+// envelope is the manifest file: the manifest proper with its format, version and checksum.
 type envelope struct {
 	Format     string          `json:"format"`
 	Version    int             `json:"version"`
@@ -33,20 +33,20 @@ type envelope struct {
 // manifest describes one checkpoint.
 type manifest struct {
 	Step    int64                     `json:"step"`
-	File    string                    `json:"file"` // the tensors' file, in the same folder
-	Size    int64                     `json:"size"` // of that file, in bytes
+	File    string                    `json:"file"` // the tensor file, in the same folder
+	Size    int64                     `json:"size"` // of the tensor file, in bytes
 	SHA256  string                    `json:"sha256"`
 	Tensors map[string]manifestTensor `json:"tensors"`
-	Meta    json.RawMessage           `json:"meta"` // the caller's
+	Meta    json.RawMessage           `json:"meta"` // the caller's metadata
 }
 
-// manifestTensor is what a reader may want to know of a tensor without opening the file.
+// manifestTensor describes one tensor, for readers that do not open the tensor file.
 type manifestTensor struct {
-	DType string `json:"dtype"` // by safetensors' names
+	DType string `json:"dtype"` // as safetensors names it
 	Shape []int  `json:"shape"`
 }
 
-// describe returns what a manifest says of t.
+// describe returns the manifest's description of t.
 func describe(t Tensors) (map[string]manifestTensor, error) {
 	layout, err := arrange(t)
 	if err != nil {
@@ -59,19 +59,21 @@ func describe(t Tensors) (map[string]manifestTensor, error) {
 	return described, nil
 }
 
-// encode returns the manifest file.
+// encode returns the contents of the manifest file.
 func (m *manifest) encode() ([]byte, error) {
 	body, err := json.Marshal(m)
 	if err != nil {
 		return nil, err
 	}
 	sum := sha256.Sum256(body)
-	text, err := json.MarshalIndent(envelope{manifestFormat, manifestVersion, hex.EncodeToString(sum[:]), body}, "", "  ")
+	e := envelope{manifestFormat, manifestVersion, hex.EncodeToString(sum[:]), body}
+	text, err := json.MarshalIndent(e, "", "  ")
 	if err != nil {
 		return nil, err
 	}
 	if len(text) > maxManifest {
-		return nil, fmt.Errorf("a manifest of %d bytes is over the limit of %d: keep large data in tensors", len(text), maxManifest)
+		return nil, fmt.Errorf("manifest of %d bytes exceeds the limit of %d: store large data in tensors",
+			len(text), maxManifest)
 	}
 	return append(text, '\n'), nil
 }
@@ -84,7 +86,7 @@ func readManifest(dir string, step int64) (*manifest, error) {
 	}
 	defer f.Close()
 	if size > maxManifest {
-		return nil, fmt.Errorf("%d bytes is over the limit of %d for a manifest", size, maxManifest)
+		return nil, fmt.Errorf("manifest of %d bytes exceeds the limit of %d", size, maxManifest)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxManifest))
 	if err != nil {
@@ -95,9 +97,9 @@ func readManifest(dir string, step int64) (*manifest, error) {
 		return nil, err
 	}
 	if m.Step != step {
-		return nil, fmt.Errorf("it is the manifest of step %d", m.Step)
+		return nil, fmt.Errorf("this is the manifest of step %d", m.Step)
 	}
-	// The name comes from a file: it must not lead out of the folder.
+	// The name comes from a file and must not lead out of the folder.
 	if e, ok := parseName(m.File); !ok || e.step != step || e.manifest {
 		return nil, fmt.Errorf("%q is not the name of a tensor file of step %d", m.File, step)
 	}
@@ -107,17 +109,18 @@ func readManifest(dir string, step int64) (*manifest, error) {
 func decodeManifest(text []byte) (*manifest, error) {
 	var e envelope
 	if err := json.Unmarshal(text, &e); err != nil {
-		return nil, fmt.Errorf("torn or altered: %w", err)
+		return nil, fmt.Errorf("truncated or altered: %w", err)
 	}
 	if e.Format != manifestFormat || e.Version != manifestVersion {
-		return nil, fmt.Errorf("format %q version %d, not %q version %d", e.Format, e.Version, manifestFormat, manifestVersion)
+		return nil, fmt.Errorf("format %q version %d, want %q version %d",
+			e.Format, e.Version, manifestFormat, manifestVersion)
 	}
 	var body bytes.Buffer
 	if err := json.Compact(&body, e.Checkpoint); err != nil {
-		return nil, fmt.Errorf("torn or altered: %w", err)
+		return nil, fmt.Errorf("truncated or altered: %w", err)
 	}
 	if sum := sha256.Sum256(body.Bytes()); hex.EncodeToString(sum[:]) != e.SHA256 {
-		return nil, fmt.Errorf("altered: the manifest's SHA-256 is %x, it says %s", sum, e.SHA256)
+		return nil, fmt.Errorf("altered: SHA-256 of the manifest is %x, its entry says %s", sum, e.SHA256)
 	}
 	var m manifest
 	if err := json.Unmarshal(body.Bytes(), &m); err != nil {
@@ -126,7 +129,7 @@ func decodeManifest(text []byte) (*manifest, error) {
 	return &m, nil
 }
 
-// checksum is a writer that counts and hashes.
+// checksum is a writer that counts and hashes bytes.
 type checksum struct {
 	hash hash.Hash
 	size int64
@@ -141,7 +144,7 @@ func (c *checksum) Write(p []byte) (int, error) {
 
 func (c *checksum) String() string { return hex.EncodeToString(c.hash.Sum(nil)) }
 
-// entry is a file of a checkpoint folder.
+// entry is a file in a checkpoint folder.
 type entry struct {
 	name     string
 	step     int64
@@ -152,8 +155,8 @@ var fileName = regexp.MustCompile(`^step-(\d{9,18})(?:\.json|(?:-2)?\.safetensor
 
 func manifestName(step int64) string { return fmt.Sprintf("step-%09d.json", step) }
 
-// tensorNames are the two names that the tensors of a step can have: the second is for saving a step again while the
-// first is in use.
+// tensorNames returns the two possible names of the tensor file of a step. The second one serves to
+// save a step again while the first is in use.
 func tensorNames(step int64) []string {
 	return []string{fmt.Sprintf("step-%09d.safetensors", step), fmt.Sprintf("step-%09d-2.safetensors", step)}
 }
@@ -168,11 +171,11 @@ func parseName(name string) (entry, bool) {
 		return entry{}, false
 	}
 	e := entry{name, step, name == manifestName(step)}
-	// Only the canonical spelling: step-0000000001.json, with a zero too many, is not the manifest of step 1.
+	// Accept only the canonical spelling: step-0000000001.json has a zero too many for step 1.
 	return e, e.manifest || slices.Contains(tensorNames(step), name)
 }
 
-// list returns the files of checkpoints in dir; what else is there is nobody's business here.
+// list returns the files in dir that belong to checkpoints and ignores all others.
 func list(dir string) ([]entry, error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {

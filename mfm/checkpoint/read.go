@@ -14,12 +14,13 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// Read reads a file in the safetensors format from r, which holds size bytes, and returns its tensors, in local
-// memory, and its metadata.
+// Read reads a file in the safetensors format from r, which holds size bytes, and returns its
+// tensors, in local memory, and its metadata.
 //
-// It trusts nothing: the header's length, every element type, shape and offset, and that the data fill the file without
-// gap or overlap are checked against size before a tensor is allocated, so that a bad file gives an error and never
-// takes more memory than a small multiple of its size. A bool must be 0 or 1.
+// Read does not trust the file. Before it allocates a tensor it checks the header's length, every
+// element type, shape and offset against size, and that the data fill the file without gap or
+// overlap. A bad file therefore returns an error and never takes more memory than a small multiple
+// of its size. A bool must be 0 or 1.
 func Read(r io.Reader, size int64) (Tensors, map[string]string, error) {
 	var prefix [8]byte
 	if size < int64(len(prefix)) {
@@ -31,10 +32,12 @@ func Read(r io.Reader, size int64) (Tensors, map[string]string, error) {
 	length := binary.LittleEndian.Uint64(prefix[:])
 	size -= int64(len(prefix))
 	if length > maxHeader {
-		return nil, nil, fmt.Errorf("not a safetensors file: a header of %d bytes is over the limit of %d", length, maxHeader)
+		return nil, nil, fmt.Errorf("not a safetensors file: header of %d bytes exceeds the limit of %d",
+			length, maxHeader)
 	}
 	if int64(length) > size {
-		return nil, nil, fmt.Errorf("a header of %d bytes does not fit the %d bytes after its length: truncated, or not a safetensors file", length, size)
+		return nil, nil, fmt.Errorf("truncated, or not a safetensors file: header of %d bytes, %d bytes left",
+			length, size)
 	}
 	raw := make([]byte, length)
 	if _, err := io.ReadFull(r, raw); err != nil {
@@ -56,8 +59,8 @@ func Read(r io.Reader, size int64) (Tensors, map[string]string, error) {
 	return t, metadata, nil
 }
 
-// decodeHeader reads the JSON object of a header key by key, since encoding/json would let a second tensor of one name
-// replace the first without a word.
+// decodeHeader reads the JSON object of a header key by key, because encoding/json would silently
+// let a second tensor of the same name replace the first.
 func decodeHeader(raw []byte) (layout []stored, metadata map[string]string, err error) {
 	if !utf8.Valid(raw) {
 		return nil, nil, errors.New("not valid UTF-8")
@@ -68,7 +71,7 @@ func decodeHeader(raw []byte) (layout []stored, metadata map[string]string, err 
 		return nil, nil, err
 	}
 	if token != json.Delim('{') {
-		return nil, nil, fmt.Errorf("a JSON object was expected, it begins with %v", token)
+		return nil, nil, fmt.Errorf("want a JSON object, it begins with %v", token)
 	}
 	seen := map[string]bool{}
 	for dec.More() {
@@ -76,7 +79,7 @@ func decodeHeader(raw []byte) (layout []stored, metadata map[string]string, err 
 		if err != nil {
 			return nil, nil, err
 		}
-		name, _ := token.(string) // the decoder allows nothing else as a key
+		name, _ := token.(string) // the decoder allows only strings as keys
 		if seen[name] {
 			return nil, nil, fmt.Errorf("%q occurs twice", name)
 		}
@@ -95,12 +98,12 @@ func decodeHeader(raw []byte) (layout []stored, metadata map[string]string, err 
 		return nil, nil, err
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return nil, nil, errors.New("there is something after the JSON object")
+		return nil, nil, errors.New("there is data after the JSON object")
 	}
 	return layout, metadata, nil
 }
 
-// checkLayout sorts the tensors by their place and checks that they fill size bytes exactly.
+// checkLayout sorts the tensors by offset and checks that they fill size bytes exactly.
 func checkLayout(layout []stored, size int64) error {
 	for _, s := range layout {
 		_, want, err := s.info.shape()
@@ -109,10 +112,11 @@ func checkLayout(layout []stored, size int64) error {
 		}
 		o := s.info.Offsets
 		if len(o) != 2 || o[0] < 0 || o[1] < o[0] || o[1] > size {
-			return fmt.Errorf("tensor %q: data_offsets %v are not a range within the file's %d bytes of data", s.name, o, size)
+			return fmt.Errorf("tensor %q: data_offsets %v are not a range in %d bytes of data", s.name, o, size)
 		}
 		if o[1]-o[0] != want {
-			return fmt.Errorf("tensor %q: data_offsets %v span %d bytes, %s of shape %v takes %d", s.name, o, o[1]-o[0], s.info.DType, s.info.Shape, want)
+			return fmt.Errorf("tensor %q: data_offsets %v span %d bytes, %s of shape %v takes %d",
+				s.name, o, o[1]-o[0], s.info.DType, s.info.Shape, want)
 		}
 	}
 	slices.SortFunc(layout, func(a, b stored) int {
@@ -121,7 +125,7 @@ func checkLayout(layout []stored, size int64) error {
 	var end int64
 	for _, s := range layout {
 		if begin := s.info.Offsets[0]; begin != end {
-			return fmt.Errorf("tensor %q: its data begin at byte %d, those before it end at %d", s.name, begin, end)
+			return fmt.Errorf("tensor %q: its data begin at byte %d, the previous data end at %d", s.name, begin, end)
 		}
 		end = s.info.Offsets[1]
 	}
@@ -131,7 +135,7 @@ func checkLayout(layout []stored, size int64) error {
 	return nil
 }
 
-// readTensor reads the data of one tensor, at which r stands. checkLayout has found info sound.
+// readTensor reads the data of one tensor from r. checkLayout has validated info.
 func readTensor(r io.Reader, info tensorInfo) (*tensors.Tensor, error) {
 	shape, size, err := info.shape()
 	if err != nil {

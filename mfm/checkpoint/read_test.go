@@ -17,7 +17,8 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// TestReferenceFile reads a file that the format's reference implementation wrote (testdata/reference.py), and writes it again: same numbers, same bytes.
+// TestReferenceFile reads a file written by the reference implementation of the format
+// (testdata/reference.py) and writes it again: same numbers, same bytes.
 func TestReferenceFile(t *testing.T) {
 	path := filepath.Join("testdata", "reference.safetensors")
 	want, err := os.ReadFile(path)
@@ -34,17 +35,20 @@ func TestReferenceFile(t *testing.T) {
 	if len(metadata) != 1 || metadata["größe"] != "a\n\"b\" c" {
 		t.Errorf("metadata %q", metadata)
 	}
+	half := []float16.Float16{float16.FromFloat32(1.5), float16.FromFloat32(-2)}
+	brain := []bfloat16.BFloat16{bfloat16.FromFloat32(1.5), bfloat16.FromFloat32(-2)}
+	single := []float32{0, float32(math.Copysign(0, -1)), 1.5, float32(math.Inf(1)), math.SmallestNonzeroFloat32, -3.25}
 	requireSame(t, ts, Tensors{
 		"kind/bool":     tensors.FromFlatDataAndDimensions([]bool{true, false, true}, 3),
 		"kind/uint8":    tensors.FromFlatDataAndDimensions([]uint8{0, 255, 7}, 3),
 		"kind/int8":     tensors.FromFlatDataAndDimensions([]int8{-128, 127}, 2),
 		"kind/int16":    tensors.FromFlatDataAndDimensions([]int16{math.MinInt16, math.MaxInt16}, 2),
 		"kind/uint16":   tensors.FromFlatDataAndDimensions([]uint16{math.MaxUint16}, 1),
-		"kind/float16":  tensors.FromFlatDataAndDimensions([]float16.Float16{float16.FromFloat32(1.5), float16.FromFloat32(-2)}, 2),
-		"kind/bfloat16": tensors.FromFlatDataAndDimensions([]bfloat16.BFloat16{bfloat16.FromFloat32(1.5), bfloat16.FromFloat32(-2)}, 2),
+		"kind/float16":  tensors.FromFlatDataAndDimensions(half, 2),
+		"kind/bfloat16": tensors.FromFlatDataAndDimensions(brain, 2),
 		"kind/int32":    tensors.FromFlatDataAndDimensions([]int32{math.MinInt32, -1, math.MaxInt32}, 3, 1),
 		"kind/uint32":   tensors.FromFlatDataAndDimensions([]uint32{math.MaxUint32}, 1),
-		"kind/float32":  tensors.FromFlatDataAndDimensions([]float32{0, float32(math.Copysign(0, -1)), 1.5, float32(math.Inf(1)), math.SmallestNonzeroFloat32, -3.25}, 2, 3),
+		"kind/float32":  tensors.FromFlatDataAndDimensions(single, 2, 3),
 		"kind/float64":  tensors.FromFlatDataAndDimensions([]float64{math.Pi, -1e300}, 2),
 		"kind/int64":    tensors.FromFlatDataAndDimensions([]int64{math.MinInt64, math.MaxInt64}, 2),
 		"kind/uint64":   tensors.FromFlatDataAndDimensions([]uint64{math.MaxUint64, 42}, 2),
@@ -53,13 +57,13 @@ func TestReferenceFile(t *testing.T) {
 	})
 }
 
-// withHeader makes a file of a header and n zero bytes.
+// withHeader returns a file of a header and n zero bytes.
 func withHeader(header string, n int) []byte {
 	data := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
 	return append(append(data, header...), make([]byte, n)...)
 }
 
-// badFiles are refused, each with a text of the error.
+// badFiles are invalid files, each with a part of the expected error.
 var badFiles = []struct {
 	name string
 	data []byte
@@ -67,33 +71,42 @@ var badFiles = []struct {
 }{
 	{"empty", nil, "too short"},
 	{"short", []byte("\x02\x00\x00"), "too short"},
-	{"zip", []byte("PK\x03\x04PK\x03\x04PK"), "over the limit"},
-	{"header beyond the end", []byte("\x09\x00\x00\x00\x00\x00\x00\x00{}"), "does not fit"},
-	{"header length negative", []byte("\xff\xff\xff\xff\xff\xff\xff\xff{}"), "over the limit"},
+	{"zip", []byte("PK\x03\x04PK\x03\x04PK"), "exceeds the limit"},
+	{"header beyond the end", []byte("\x09\x00\x00\x00\x00\x00\x00\x00{}"), "truncated"},
+	{"header length negative", []byte("\xff\xff\xff\xff\xff\xff\xff\xff{}"), "exceeds the limit"},
 	{"no header", withHeader("", 0), "EOF"},
 	{"not UTF-8", withHeader("{\"\xff\":{}}", 0), "UTF-8"},
 	{"list", withHeader("[]", 0), "object"},
-	{"torn JSON", withHeader(`{"w":{"dtype":"F32"`, 0), "unexpected EOF"},
+	{"truncated JSON", withHeader(`{"w":{"dtype":"F32"`, 0), "unexpected EOF"},
 	{"unclosed", withHeader(`{"w":{"dtype":"F32","shape":[],"data_offsets":[0,4]}`, 4), "EOF"},
 	{"tail", withHeader(`{} {}`, 0), "after the JSON"},
-	{"twice", withHeader(`{"w":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"w":{"dtype":"F32","shape":[],"data_offsets":[4,8]}}`, 8), "occurs twice"},
+	{"twice", withHeader(`{"w":{"dtype":"F32","shape":[],"data_offsets":[0,4]},`+
+		`"w":{"dtype":"F32","shape":[],"data_offsets":[4,8]}}`, 8), "occurs twice"},
 	{"metadata number", withHeader(`{"__metadata__":{"a":1}}`, 0), "__metadata__"},
 	{"metadata twice", withHeader(`{"__metadata__":{"a":"1"},"__metadata__":{"a":"1"}}`, 0), "occurs twice"},
 	{"type", withHeader(`{"w":{"dtype":"F31","shape":[],"data_offsets":[0,4]}}`, 4), `"F31" is not supported`},
 	{"no shape", withHeader(`{"w":{"dtype":"F32","data_offsets":[0,4]}}`, 4), "no shape"},
 	{"negative axis", withHeader(`{"w":{"dtype":"F32","shape":[-1,-1],"data_offsets":[0,4]}}`, 4), "negative axis"},
 	{"fraction", withHeader(`{"w":{"dtype":"F32","shape":[1.5],"data_offsets":[0,4]}}`, 4), `"w"`},
-	{"overflow", withHeader(`{"w":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}`, 0), "too large"},
-	{"overflow of an empty shape", withHeader(`{"w":{"dtype":"F32","shape":[0,4294967296,4294967296],"data_offsets":[0,0]}}`, 0), "too large"},
+	{"overflow", withHeader(
+		`{"w":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}`, 0,
+	), "too large"},
+	{"overflow of an empty shape", withHeader(
+		`{"w":{"dtype":"F32","shape":[0,4294967296,4294967296],"data_offsets":[0,0]}}`, 0,
+	), "too large"},
 	{"no offsets", withHeader(`{"w":{"dtype":"F32","shape":[]}}`, 4), "data_offsets"},
 	{"three offsets", withHeader(`{"w":{"dtype":"F32","shape":[],"data_offsets":[0,4,4]}}`, 4), "data_offsets"},
 	{"negative offset", withHeader(`{"w":{"dtype":"F32","shape":[],"data_offsets":[-4,0]}}`, 4), "data_offsets"},
 	{"reversed", withHeader(`{"w":{"dtype":"F32","shape":[],"data_offsets":[4,0]}}`, 4), "data_offsets"},
 	{"beyond the end", withHeader(`{"w":{"dtype":"F32","shape":[],"data_offsets":[4,8]}}`, 4), "data_offsets"},
-	{"huge", withHeader(`{"w":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,4000000000000]}}`, 4), "data_offsets"},
+	{"huge", withHeader(
+		`{"w":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,4000000000000]}}`, 4,
+	), "data_offsets"},
 	{"size", withHeader(`{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}`, 4), "span 4 bytes"},
-	{"overlap", withHeader(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, 8), "begin at byte 4"},
-	{"gap", withHeader(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}`, 12), "begin at byte 8"},
+	{"overlap", withHeader(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},`+
+		`"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, 8), "begin at byte 4"},
+	{"gap", withHeader(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},`+
+		`"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}`, 12), "begin at byte 8"},
 	{"gap in front", withHeader(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, 8), "begin at byte 4"},
 	{"data left over", withHeader(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 5), "the file has 5"},
 	{"no bool", append(withHeader(`{"a":{"dtype":"BOOL","shape":[2],"data_offsets":[0,2]}}`, 1), 2), "element 1 is 2"},
@@ -110,22 +123,24 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-// TestReadTorn: no proper prefix of a file is a file, nor is one that ends before it said.
-func TestReadTorn(t *testing.T) {
+// TestReadTruncated checks that Read refuses proper prefixes of a file, and files that end too
+// early.
+func TestReadTruncated(t *testing.T) {
 	data := encoded(t, everyKind(), nil)
 	for n := range data {
 		if _, _, err := decoded(data[:n]); err == nil {
-			t.Fatalf("the first %d of %d bytes were read as a file", n, len(data))
+			t.Fatalf("the first %d of %d bytes are accepted as a file", n, len(data))
 		}
 		if _, _, err := Read(bytes.NewReader(data[:n]), int64(len(data))); err == nil {
-			t.Fatalf("%d bytes were read where %d were promised", n, len(data))
+			t.Fatalf("%d bytes are accepted as a file of %d", n, len(data))
 		}
 	}
 }
 
-// TestReadOrder: other writers order tensors and place empty ones as they like.
+// TestReadOrder reads a file with tensors in another order than Write's, empty ones among them.
 func TestReadOrder(t *testing.T) {
-	header := `{"b":{"dtype":"U8","shape":[1],"data_offsets":[1,2]},"e":{"dtype":"F64","shape":[0],"data_offsets":[1,1]},` +
+	header := `{"b":{"dtype":"U8","shape":[1],"data_offsets":[1,2]},` +
+		`"e":{"dtype":"F64","shape":[0],"data_offsets":[1,1]},` +
 		`"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"z":{"dtype":"U8","shape":[2,0],"data_offsets":[2,2]}}`
 	data := withHeader(header, 2)
 	copy(data[len(data)-2:], []byte{5, 6})
@@ -141,7 +156,7 @@ func TestReadOrder(t *testing.T) {
 	})
 }
 
-// FuzzRead: any input gives an error or tensors that survive being written and read again.
+// FuzzRead checks that any input gives an error, or tensors that survive writing and reading again.
 func FuzzRead(f *testing.F) {
 	for _, test := range badFiles {
 		f.Add(test.data)

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -16,13 +17,15 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// Tensors are the tensors of a file by name. Names are any valid UTF-8 except "__metadata__", which the format reserves.
+// Tensors maps names to tensors. A name is any valid UTF-8 except "__metadata__", which the format
+// reserves.
 type Tensors map[string]*tensors.Tensor
 
 const (
 	metadataKey = "__metadata__"
-	// maxHeader bounds the header, for readers of untrusted files: it has room for 100,000 tensors, and decoding it
-	// takes some ten times its size in memory. (The reference implementation allows 100 MB.)
+	// maxHeader is the limit for the header in bytes, for readers of untrusted files. It allows
+	// 100,000 tensors; decoding takes about ten times its size in memory. (The reference
+	// implementation allows 100 MB.)
 	maxHeader = 16 << 20
 )
 
@@ -32,9 +35,9 @@ type format struct {
 	name  string
 }
 
-// formats are the element types that can be stored, in the order of the reference implementation, which puts the
-// tensors of the last ones first so that all data are aligned. GoMLX's memory is the file's: little-endian, one byte
-// for a bool.
+// formats are the supported element types, in the order of the reference implementation, which
+// stores the tensors of the last ones first so that all data are aligned. GoMLX has the same memory
+// layout as the file: little-endian, one byte for a bool.
 var formats = []format{
 	{dtypes.Bool, "BOOL"},
 	{dtypes.Uint8, "U8"},
@@ -51,14 +54,15 @@ var formats = []format{
 	{dtypes.Uint64, "U64"},
 }
 
-// tensorInfo is what the header says of one tensor.
+// tensorInfo is the header's entry for one tensor.
 type tensorInfo struct {
 	DType   string  `json:"dtype"`
 	Shape   []int   `json:"shape"`
-	Offsets []int64 `json:"data_offsets"` // begin and end, counted from the end of the header
+	Offsets []int64 `json:"data_offsets"` // begin and end, relative to the end of the header
 }
 
-// shape returns the tensor's shape and its size in bytes, refusing what is unknown, negative or overflows.
+// shape returns the tensor's shape and its size in bytes. It returns an error for an unknown type,
+// a negative axis, or a size that overflows.
 func (info tensorInfo) shape() (shapes.Shape, int64, error) {
 	none := shapes.Shape{}
 	i := slices.IndexFunc(formats, func(f format) bool { return f.name == info.DType })
@@ -66,9 +70,9 @@ func (info tensorInfo) shape() (shapes.Shape, int64, error) {
 		return none, 0, fmt.Errorf("element type %q is not supported", info.DType)
 	}
 	if info.Shape == nil {
-		return none, 0, fmt.Errorf("it has no shape")
+		return none, 0, errors.New("no shape")
 	}
-	// An axis of length 0 makes the tensor empty, but the other axes must not overflow GoMLX's arithmetic either.
+	// An axis of length 0 makes the tensor empty, but the other axes must not overflow either.
 	dtype := formats[i].dtype
 	size, empty := int64(dtype.Size()), false
 	for _, n := range info.Shape {
@@ -87,18 +91,20 @@ func (info tensorInfo) shape() (shapes.Shape, int64, error) {
 	return shapes.Make(dtype, info.Shape...), size, nil
 }
 
-// stored is one tensor in the order in which the file has them.
+// stored is one tensor of a file. Slices of them have the order of the file.
 type stored struct {
 	name string
 	info tensorInfo
 }
 
-// Write writes t in the safetensors format, version 0.4: the header's length as 8 little-endian bytes, a JSON header
-// padded to a multiple of 8, and the data without gaps. metadata may be nil. The same tensors and metadata give the
-// same bytes, those of the reference implementation with sorted metadata.
+// Write writes t in the safetensors format, version 0.4: the header's length as 8 little-endian
+// bytes, a JSON header padded to a multiple of 8 bytes, and the data without gaps. metadata may be
+// nil. The same tensors and metadata give the same bytes, those of the reference implementation
+// with sorted metadata.
 //
-// Element types are bool, the integers of 8 to 64 bits, float16, bfloat16, float32 and float64. It fails before it
-// writes anything on a tensor that is nil, finalized or of another type, and on names that are not UTF-8.
+// Element types are bool, the integers of 8 to 64 bits, float16, bfloat16, float32 and float64. If
+// a tensor is nil, finalized or of another type, or a name is not UTF-8, Write returns an error
+// before it writes anything.
 func Write(w io.Writer, t Tensors, metadata map[string]string) error {
 	layout, err := arrange(t)
 	if err != nil {
@@ -119,7 +125,7 @@ func Write(w io.Writer, t Tensors, metadata map[string]string) error {
 	return nil
 }
 
-// arrange gives each tensor its place: the widest element types first, by name within a type.
+// arrange assigns each tensor its offsets: the widest element types first, by name within a type.
 func arrange(t Tensors) ([]stored, error) {
 	layout := make([]stored, 0, len(t))
 	rank := make(map[string]int, len(t))
@@ -154,7 +160,7 @@ func arrange(t Tensors) ([]stored, error) {
 	return layout, nil
 }
 
-// encodeHeader returns the header with its length in front.
+// encodeHeader returns the header, preceded by its length.
 func encodeHeader(layout []stored, metadata map[string]string) ([]byte, error) {
 	var buf bytes.Buffer
 	buf.Write(make([]byte, 8))
@@ -201,7 +207,8 @@ func encodeHeader(layout []stored, metadata map[string]string) ([]byte, error) {
 	}
 	length := buf.Len() - 8
 	if length > maxHeader {
-		return nil, fmt.Errorf("a header of %d bytes for %d tensors and the metadata is over the limit of %d", length, len(layout), maxHeader)
+		return nil, fmt.Errorf("header of %d bytes for %d tensors and the metadata exceeds the limit of %d",
+			length, len(layout), maxHeader)
 	}
 	binary.LittleEndian.PutUint64(buf.Bytes(), uint64(length))
 	return buf.Bytes(), nil
@@ -209,7 +216,7 @@ func encodeHeader(layout []stored, metadata map[string]string) ([]byte, error) {
 
 func writeTensor(w io.Writer, t *tensors.Tensor, info tensorInfo) error {
 	if info.Offsets[0] == info.Offsets[1] {
-		return nil // GoMLX has no buffer behind an empty tensor
+		return nil // GoMLX has no buffer for an empty tensor
 	}
 	var failure error
 	if err := t.ConstBytes(func(data []byte) { _, failure = w.Write(data) }); err != nil {

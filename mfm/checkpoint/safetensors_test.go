@@ -20,7 +20,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 )
 
-// everyKind holds each element type, each awkward value and each awkward shape and name.
+// everyKind has each element type, each special value and each unusual shape and name.
 func everyKind() Tensors {
 	return Tensors{
 		"float32": tensors.FromFlatDataAndDimensions([]float32{
@@ -28,29 +28,30 @@ func everyKind() Tensors {
 			math.Float32frombits(0x7fc00001), math.Float32frombits(0xff812345), -math.MaxFloat32,
 		}, 2, 4),
 		"float64": tensors.FromFlatDataAndDimensions([]float64{
-			math.Pi, math.Inf(-1), math.Float64frombits(0x7ff8_dead_beef_0001), math.Float64frombits(0xfff0_0000_0000_0001),
+			math.Pi, math.Inf(-1),
+			math.Float64frombits(0x7ff8_dead_beef_0001), math.Float64frombits(0xfff0_0000_0000_0001),
 		}, 4),
-		"int8":                        tensors.FromFlatDataAndDimensions([]int8{-128, 127}, 2),
-		"int16":                       tensors.FromFlatDataAndDimensions([]int16{math.MinInt16, math.MaxInt16}, 2),
-		"int32":                       tensors.FromFlatDataAndDimensions([]int32{math.MinInt32, -1, math.MaxInt32}, 3, 1),
-		"int64":                       tensors.FromFlatDataAndDimensions([]int64{math.MinInt64, math.MaxInt64}, 2),
-		"uint8":                       tensors.FromFlatDataAndDimensions([]uint8{0, 255, 7}, 3),
-		"uint16":                      tensors.FromFlatDataAndDimensions([]uint16{math.MaxUint16}, 1),
-		"uint32":                      tensors.FromFlatDataAndDimensions([]uint32{math.MaxUint32}, 1),
-		"uint64":                      tensors.FromFlatDataAndDimensions([]uint64{math.MaxUint64, 1 << 63, 42}, 3),
-		"bool":                        tensors.FromFlatDataAndDimensions([]bool{true, false, true}, 3),
-		"float16":                     tensors.FromFlatDataAndDimensions([]float16.Float16{0x7e01, 0x3c00}, 2),
-		"bfloat16":                    tensors.FromFlatDataAndDimensions([]bfloat16.BFloat16{0x7fc1, 0x3f80}, 2),
-		"scalar":                      tensors.FromScalar(float32(3)),
-		"empty":                       tensors.FromShape(shapes.Make(dtypes.Float32, 0)),
-		"empty/uint64":                tensors.FromShape(shapes.Make(dtypes.Uint64, 3, 0, 5)),
-		"größe/α→β 重み 🙂":              tensors.FromScalar(int64(1)),
-		"a \"quoted\"\n<&>\u2028\x00": tensors.FromScalar(int64(2)),
-		"":                            tensors.FromScalar(int64(3)),
+		"int8":                   tensors.FromFlatDataAndDimensions([]int8{-128, 127}, 2),
+		"int16":                  tensors.FromFlatDataAndDimensions([]int16{math.MinInt16, math.MaxInt16}, 2),
+		"int32":                  tensors.FromFlatDataAndDimensions([]int32{math.MinInt32, -1, math.MaxInt32}, 3, 1),
+		"int64":                  tensors.FromFlatDataAndDimensions([]int64{math.MinInt64, math.MaxInt64}, 2),
+		"uint8":                  tensors.FromFlatDataAndDimensions([]uint8{0, 255, 7}, 3),
+		"uint16":                 tensors.FromFlatDataAndDimensions([]uint16{math.MaxUint16}, 1),
+		"uint32":                 tensors.FromFlatDataAndDimensions([]uint32{math.MaxUint32}, 1),
+		"uint64":                 tensors.FromFlatDataAndDimensions([]uint64{math.MaxUint64, 1 << 63, 42}, 3),
+		"bool":                   tensors.FromFlatDataAndDimensions([]bool{true, false, true}, 3),
+		"float16":                tensors.FromFlatDataAndDimensions([]float16.Float16{0x7e01, 0x3c00}, 2),
+		"bfloat16":               tensors.FromFlatDataAndDimensions([]bfloat16.BFloat16{0x7fc1, 0x3f80}, 2),
+		"scalar":                 tensors.FromScalar(float32(3)),
+		"empty":                  tensors.FromShape(shapes.Make(dtypes.Float32, 0)),
+		"empty/uint64":           tensors.FromShape(shapes.Make(dtypes.Uint64, 3, 0, 5)),
+		"größe/α→β 重み 🙂":         tensors.FromScalar(int64(1)),
+		"a \"b\"\n<&>\u2028\x00": tensors.FromScalar(int64(2)),
+		"":                       tensors.FromScalar(int64(3)),
 	}
 }
 
-// requireSame fails unless both hold the same names, shapes and bytes, NaN payloads included.
+// requireSame fails unless both have the same names, shapes and bytes, including NaN payloads.
 func requireSame(t *testing.T, got, want Tensors) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -106,11 +107,11 @@ func TestRoundTrip(t *testing.T) {
 		t.Errorf("metadata %q, want %q", gotMetadata, metadata)
 	}
 	if header := binary.LittleEndian.Uint64(data); header%8 != 0 {
-		t.Errorf("header of %d bytes leaves the data unaligned", header)
+		t.Errorf("header of %d bytes, want a multiple of 8", header)
 	}
-	for range 20 { // the order of a map differs between walks
+	for range 20 { // the order of a map differs between iterations
 		if !bytes.Equal(encoded(t, everyKind(), metadata), data) {
-			t.Fatal("the same tensors gave other bytes")
+			t.Fatal("the same tensors gave different bytes")
 		}
 	}
 }
@@ -142,7 +143,7 @@ func TestWriteRefuses(t *testing.T) {
 		{"name", Tensors{"\xff": one}, nil, "not valid UTF-8"},
 		{"reserved", Tensors{"__metadata__": one}, nil, "reserves"},
 		{"metadata", Tensors{"w": one}, map[string]string{"k": "\xff"}, "not valid UTF-8"},
-		{"header", nil, map[string]string{"k": strings.Repeat("x", maxHeader)}, "over the limit"},
+		{"header", nil, map[string]string{"k": strings.Repeat("x", maxHeader)}, "exceeds the limit"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var buf bytes.Buffer
@@ -151,13 +152,13 @@ func TestWriteRefuses(t *testing.T) {
 				t.Errorf("error %v, want one with %q", err, test.want)
 			}
 			if buf.Len() > 0 {
-				t.Errorf("%d bytes were written first", buf.Len())
+				t.Errorf("wrote %d bytes before the error", buf.Len())
 			}
 		})
 	}
 }
 
-// limited accepts n bytes and then fails, like a disk that is full.
+// limited accepts n bytes and then fails, like a full disk.
 type limited struct{ n int }
 
 var errFull = errors.New("no space left")
@@ -183,7 +184,7 @@ func TestWriteError(t *testing.T) {
 	}
 }
 
-// TestEveryFormat keeps everyKind true to its name.
+// TestEveryFormat checks that everyKind has every supported element type.
 func TestEveryFormat(t *testing.T) {
 	var tested []dtypes.DType
 	for _, tensor := range everyKind() {
@@ -196,7 +197,7 @@ func TestEveryFormat(t *testing.T) {
 	}
 }
 
-// TestWriteFromDevice: tensors come from a training as results on a device, and go back there.
+// TestWriteFromDevice writes a result on a device and returns it to the device.
 func TestWriteFromDevice(t *testing.T) {
 	b := backendtest.New(t)
 	double := graph.MustNewExec(b, func(x *graph.Node) *graph.Node { return graph.Add(x, x) })

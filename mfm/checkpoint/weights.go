@@ -11,17 +11,18 @@ import (
 	"github.com/gomlx/compute/dtypes"
 )
 
-// WriteWeights writes the weights of a trained model to one safetensors file at path: float32 tensors only, such as
-// the exponential moving average of the parameters, without the optimizer's state. metadata says where they come from,
-// by habit the keys "command", "seed" and "log"; a checksum of everything joins them, which [ReadWeights] checks. The file is replaced atomically: at every moment path
-// is the old file or the new one.
+// WriteWeights writes the weights of a trained model to one safetensors file at path: float32
+// tensors only, such as the exponential moving average of the parameters, without the optimizer's
+// state. metadata describes their origin, by convention under the keys "command", "seed" and "log".
+// WriteWeights adds a checksum of tensors and metadata, which [ReadWeights] checks. It replaces the
+// file atomically: at every moment path is the old file or the new one.
 func WriteWeights(path string, weights Tensors, metadata map[string]string) error {
 	for name, t := range weights {
 		if err := t.CheckValid(); err != nil {
 			return fmt.Errorf("weights %s: tensor %q: %w", path, name, err)
 		}
 		if t.DType() != dtypes.Float32 {
-			return fmt.Errorf("weights %s: tensor %q is %s, a file of weights holds float32", path, name, t.DType())
+			return fmt.Errorf("weights %s: tensor %q is %s, want Float32", path, name, t.DType())
 		}
 	}
 	sum, err := contentSum(weights, metadata)
@@ -34,21 +35,21 @@ func WriteWeights(path string, weights Tensors, metadata map[string]string) erro
 	}
 	signed[checksumKey] = sum
 	write := func(w io.Writer) error { return Write(w, weights, signed) }
-	if err := writeTemp(disk{}, path, write); err != nil {
-		discard(disk{}, path)
-		return fmt.Errorf("weights %s: %w", path, err)
+	if err = writeTemp(disk{}, path, write); err == nil {
+		err = commit(disk{}, path)
 	}
-	if err := commit(disk{}, path); err != nil {
+	if err != nil {
 		discard(disk{}, path)
 		return fmt.Errorf("weights %s: %w", path, err)
 	}
 	return nil
 }
 
-// checksumKey is the entry of the metadata that holds the checksum of a file of weights without this entry.
+// checksumKey is the metadata entry with the checksum of the file without this entry.
 const checksumKey = "sha256 without this entry"
 
-// contentSum returns the SHA-256 of the safetensors file with these tensors and metadata but for the checksum's own entry.
+// contentSum returns the SHA-256 of the safetensors file with these tensors and metadata, without
+// the entry of the checksum.
 func contentSum(weights Tensors, metadata map[string]string) (string, error) {
 	rest := maps.Clone(metadata)
 	delete(rest, checksumKey)
@@ -59,8 +60,9 @@ func contentSum(weights Tensors, metadata map[string]string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// ReadWeights reads any safetensors file, of every element type that [Read] knows, and its metadata. It returns an error, which names
-// the file, also where [WriteWeights] left a checksum and the content is another one.
+// ReadWeights reads any safetensors file, of every element type that [Read] supports, and its
+// metadata. If the file has a checksum of [WriteWeights] that does not match its content,
+// ReadWeights returns an error. All errors name the file.
 func ReadWeights(path string) (Tensors, map[string]string, error) {
 	f, size, err := openRegular(path)
 	if err != nil {
@@ -84,8 +86,8 @@ func ReadWeights(path string) (Tensors, map[string]string, error) {
 	return t, metadata, nil
 }
 
-// openRegular opens a file for reading and returns its size. Pipes and devices have none and are refused, before
-// opening them could block.
+// openRegular opens a file for reading and returns its size. It refuses pipes and devices before
+// opening them, which could block.
 func openRegular(path string) (*os.File, int64, error) {
 	info, err := os.Stat(path)
 	if err != nil {

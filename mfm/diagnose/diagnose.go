@@ -1,5 +1,7 @@
-// Package diagnose looks at a trained meta flow map where it has no closed form to be compared with, and says in plain words what is wrong and what to try: posterior samples that have collapsed or spread too far, a map that has come apart from
-// the drift it was trained with, and steps that do not compose. What steered runs and tuned drifts show of themselves is added to the same report.
+// Package diagnose checks a trained meta flow map that has no closed form to be compared with. It
+// reports in words what is wrong and what to try: posterior samples that collapsed or spread too
+// far, a map that disagrees with the drift with which it was trained, and steps that do not
+// compose. Findings about steered runs and tuned drifts can be added to the same report.
 package diagnose
 
 import (
@@ -21,78 +23,30 @@ import (
 	"github.com/gomfm/gomfm/mfm/solver"
 )
 
-// Config says how closely a map is looked at. Start from DefaultConfig.
-type Config struct {
-	// Times t of the contexts, in (0, 1).
-	Times []float64 `json:"times"`
-	// Contexts at each time, and Draws of the posterior for each.
-	Contexts int `json:"contexts"`
-	Draws    int `json:"draws"`
-	// Steps of the ODE whose samples the one-step samples are compared with.
-	Steps int `json:"steps"`
-	// Grid is the number of cells along each of s and u in the maps of consistency.
-	Grid int   `json:"grid"`
-	Seed int64 `json:"seed"`
-	Limits
-}
-
-// Limits say from where on a figure is a finding.
-type Limits struct {
-	Diversity   float64 `json:"diversity"`   // of 1, up or down
-	Mean        float64 `json:"mean"`        // of the posterior's spread
-	Drift       float64 `json:"drift"`       // share of the drift's variance
-	Consistency float64 `json:"consistency"` // of the posterior's spread
-}
-
-// DefaultConfig looks at 32 contexts with 64 draws each at six times, beside the ODE in 64 steps.
-func DefaultConfig() Config {
-	return Config{Times: []float64{0.05, 0.2, 0.4, 0.6, 0.8, 0.95}, Contexts: 32, Draws: 64, Steps: 64, Grid: 8, Limits: Limits{Diversity: 0.15, Mean: 0.2, Drift: 0.05, Consistency: 0.15}}
-}
-
-// Validate returns an error that names the first value that makes no sense.
-func (c Config) Validate() error {
-	if len(c.Times) == 0 {
-		return fmt.Errorf("diagnosis has no times: give some in (0, 1)")
-	}
-	for _, t := range c.Times {
-		if !(t > 0 && t < 1) {
-			return fmt.Errorf("diagnosis at time %g: must lie in (0, 1)", t)
-		}
-	}
-	for _, v := range []struct {
-		name            string
-		value, from, to int
-	}{{"contexts", c.Contexts, 2, 1 << 16}, {"draws", c.Draws, 2, 1 << 16}, {"steps", c.Steps, 2, 10_000}, {"grid", c.Grid, 2, 64}} {
-		if v.value < v.from || v.value > v.to {
-			return fmt.Errorf("diagnosis with %s = %d: must lie in [%d, %d]", v.name, v.value, v.from, v.to)
-		}
-	}
-	for _, l := range []float64{c.Limits.Diversity, c.Limits.Mean, c.Limits.Drift, c.Limits.Consistency} {
-		if !(l > 0) {
-			return fmt.Errorf("diagnosis with limits %+v: must be positive", c.Limits)
-		}
-	}
-	return nil
-}
-
-// Row is what was seen at one time. Lengths are in units of the posterior's spread there, the root mean square deviation of the ODE's samples, unless said otherwise.
-type Row struct {
-	T      float64 `json:"t"`
-	Spread float64 `json:"spread"` // per element, in units of the data
-	// Diversity is the spread of one-step samples over that of the ODE's, its root mean square over the contexts.
+// Result has the metrics at one time. Errors are in posterior standard deviations, the root mean
+// square deviation of the ODE's samples per element, unless said otherwise.
+type Result struct {
+	T float64 `json:"t"`
+	// Spread is the posterior standard deviation itself, in units of the data.
+	Spread float64 `json:"spread"`
+	// Diversity is the ratio of the one-step samples' root mean square deviation to that of the
+	// ODE's samples, over all contexts.
 	Diversity float64 `json:"diversity"`
-	// Exact is the spread of one-step samples over that of the exact posteriors, where these are known; 0 otherwise.
+	// Exact is the same ratio to the exact posteriors; 0 if these are not known.
 	Exact float64 `json:"exact,omitempty"`
-	// Mean is how far the mean of one-step samples is from the denoiser D_t(x) of the drift, per element, what the number of draws explains taken off in quadrature.
+	// Mean is the root mean square distance per element between the mean of one-step samples and
+	// the drift's denoiser D_t(x), after the sampling error is subtracted in quadrature.
 	Mean float64 `json:"mean"`
-	// Drift is E|v_{t,t}(x; 0, .) - b_t(x)|² over the variance of the reference drift b, 0 where there is none.
+	// Drift is E|v_{t,t}(x; 0, .) - b_t(x)|² over the variance of the reference drift b; 0 without
+	// one.
 	Drift float64 `json:"drift,omitempty"`
-	// Consistency[i][j] is the root mean square of X_{s,u} - X_{m,u}(X_{s,m}) per element, at s = i/grid and u = (j+1)/grid with m between them; 0 for u <= s.
+	// Consistency[i][j] is the root mean square of X_{s,u} - X_{m,u}(X_{s,m}) per element at
+	// s = i/grid and u = (j+1)/grid, with m in the middle; 0 for u <= s.
 	Consistency [][]float64 `json:"consistency"`
 }
 
-// finite reports whether all figures are.
-func (r Row) finite() bool {
+// finite reports whether all metrics are finite and the posterior standard deviation is positive.
+func (r Result) finite() bool {
 	bad := func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }
 	for _, line := range r.Consistency {
 		if slices.ContainsFunc(line, bad) {
@@ -102,8 +56,8 @@ func (r Row) finite() bool {
 	return !bad(r.Spread) && r.Spread > 0 && !bad(r.Diversity) && !bad(r.Exact) && !bad(r.Mean) && !bad(r.Drift)
 }
 
-// worst returns the largest entry of Consistency, and where it is.
-func (r Row) worst() (value, s, u float64) {
+// worst returns the largest entry of Consistency with its s and u.
+func (r Result) worst() (value, s, u float64) {
 	n := float64(len(r.Consistency))
 	for i, line := range r.Consistency {
 		for j, v := range line {
@@ -115,150 +69,219 @@ func (r Row) worst() (value, s, u float64) {
 	return value, s, u
 }
 
-// Subject is the map that is looked at.
+// Subject is the map that is evaluated.
 type Subject struct {
-	Map   *mfm.Map
-	Store *model.Store // with its weights
-	Scope string       // of them
-	Shape []int        // of one sample
-	// Data has samples of the law, flat, of which contexts are made.
+	// Model is the map with its weights. Its store has those of Drift, too.
+	Model mfm.Model
+	// Data has samples of the data distribution, flat, at least one for each context.
 	Data []float32
-	// Drift is what the map's extracted drift and posterior means are compared with: its teacher, or a flow that it was distilled from. nil: the map's own.
+	// Class has the labels of the samples for a map with classes, which is then evaluated given
+	// each sample's class; nil means no class.
+	Class []int32
+	// Drift is the reference for the map's drift and posterior means: its teacher, or a flow from
+	// which it was distilled. nil means the map's own drift.
 	Drift interpolant.Drift
-	// Exact returns the exact posterior's root mean square deviation per element given x_t, where it is known; nil otherwise.
+	// Exact returns the exact posterior's root mean square deviation per element given x_t; nil if
+	// it is not known.
 	Exact func(t float64, x []float64) float64
 }
 
-// Map looks at a map.
+// Map evaluates a map. It returns an error for an invalid configuration, for too little data, if
+// the store lacks weights, and if ctx ends, which it checks between two times. Non-finite metrics
+// are a finding.
 func Map(ctx context.Context, b compute.Backend, s Subject, c Config) (*Report, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	elements := 1
-	for _, d := range s.Shape {
-		elements *= d
+	if err := s.Model.Validate(); err != nil {
+		return nil, err
 	}
-	if len(s.Shape) == 0 || len(s.Data) < c.Contexts*elements {
-		return nil, fmt.Errorf("%d numbers of data are fewer than %d contexts of shape %v: give more data", len(s.Data), c.Contexts, s.Shape)
+	elements := s.Model.Elements()
+	if s.Class != nil && (s.Model.Classes == 0 || len(s.Class) < c.Contexts) {
+		return nil, fmt.Errorf("%d labels for %d contexts of a map with %d classes", len(s.Class), c.Contexts,
+			s.Model.Classes)
+	}
+	if len(s.Data) < c.Contexts*elements {
+		return nil, fmt.Errorf("%d numbers of data are fewer than %d contexts of shape %v: give more data",
+			len(s.Data), c.Contexts, s.Model.Shape)
 	}
 	state, err := RNGStateFromSeed(c.Seed)
 	if err != nil {
 		return nil, fmt.Errorf("seed %d: %w", c.Seed, err)
 	}
-	look, err := model.NewExec(b, s.Store, func(_ *model.Scope, rngState, t, data *Node) []*Node { return s.look(c, rngState, t, data) })
-	if err != nil {
-		return nil, fmt.Errorf("preparing the look: %w", err)
+	e := evaluator{subject: s, config: c, elements: elements, state: state}
+	if err := e.compile(b); err != nil {
+		return nil, fmt.Errorf("preparing the diagnosis: %w", err)
 	}
-	defer look.Finalize()
-	compose, err := model.NewExec(b, s.Store, func(_ *model.Scope, rngState, t, ends, data *Node) []*Node { return s.compose(rngState, t, ends, data) })
-	if err != nil {
-		return nil, fmt.Errorf("preparing the look: %w", err)
-	}
-	defer compose.Finalize()
+	defer e.finalize()
 	report := &Report{Config: c}
-	dims := append([]int{c.Contexts}, s.Shape...)
 	for _, t := range c.Times {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("diagnosis stopped before t = %g: %w", t, context.Cause(ctx))
 		}
-		data := func() *tensors.Tensor {
-			return tensors.FromFlatDataAndDimensions(s.Data[:c.Contexts*elements], dims...)
-		}
-		out, err := look.Call(state, float32(t), data())
+		result, err := e.evaluate(t)
 		if err != nil {
-			return nil, fmt.Errorf("looking at t = %g: %w", t, err)
+			return nil, fmt.Errorf("diagnosis at t = %g: %w", t, err)
 		}
-		v, err := tensors.CopyFlatData[float32](out[0])
-		if err != nil {
-			return nil, fmt.Errorf("looking at t = %g: %w", t, err)
-		}
-		state = out[2]
-		row := Row{T: t, Spread: math.Sqrt(float64(v[0])), Diversity: math.Sqrt(float64(v[1] / v[0]))}
-		sampling := float64(v[1]) / float64(c.Draws)
-		row.Mean = math.Sqrt(max(float64(v[2])-sampling, 0)) / row.Spread
-		if v[4] > 0 {
-			row.Drift = float64(v[3] / v[4])
-		}
-		if s.Exact != nil {
-			x, err := tensors.CopyFlatData[float32](out[1])
-			if err != nil {
-				return nil, fmt.Errorf("looking at t = %g: %w", t, err)
-			}
-			square := 0.0
-			for _, x := range mfm.Rows(x, elements) {
-				spread := s.Exact(t, x)
-				square += spread * spread / float64(c.Contexts)
-			}
-			row.Exact = math.Sqrt(float64(v[1]) / square)
-		}
-		for i := range c.Grid {
-			line := make([]float64, c.Grid)
-			for j := i; j < c.Grid; j++ {
-				ends := []float32{float32(i) / float32(c.Grid), float32(j+1) / float32(c.Grid)}
-				out, err := compose.Call(state, float32(t), ends, data())
-				if err != nil {
-					return nil, fmt.Errorf("looking at t = %g: %w", t, err)
-				}
-				state = out[1]
-				line[j] = math.Sqrt(float64(tensors.ToScalar[float32](out[0]))) / row.Spread
-			}
-			row.Consistency = append(row.Consistency, line)
-		}
-		if !row.finite() {
-			report.Findings = append(report.Findings, Finding{"not finite", fmt.Sprintf("what the map gives at t = %g is not finite, or does not vary at all", t), "look at the weights and at the last checkpoint before they broke"})
+		if !result.finite() {
+			report.Findings = append(report.Findings, Finding{
+				"not finite", fmt.Sprintf("samples of the map at t = %g are not finite, or do not vary at all", t),
+				"check the weights, and use the last checkpoint with finite ones",
+			})
 			continue
 		}
-		report.Rows = append(report.Rows, row)
+		report.Results = append(report.Results, result)
 	}
-	report.Findings = append(report.Findings, findings(report.Rows, c.Limits)...)
+	report.Findings = append(report.Findings, findings(report.Results, c.Thresholds)...)
 	return report, nil
 }
 
-// contexts returns x_t of the data, [contexts, ...], and the time [1].
-func (s Subject) contexts(rng *solver.RNG, t, data *Node) (time, x *Node) {
-	time = Reshape(t, 1)
-	return time, interpolant.StateAt(s.Map.Interpolant, batch.Every(time, data), rng.Normal(data.Shape()), data)
+// evaluator evaluates a map at one time after another.
+type evaluator struct {
+	subject  Subject
+	config   Config
+	elements int             // of a sample
+	state    *tensors.Tensor // of the random number generator
+	moments  *model.Exec
+	compose  *model.Exec
 }
 
-// look returns the contexts, and mean squares per element: of the ODE's deviation, of the one-step samples', of the means' distance, of the drifts' distance and of the reference drift's deviation.
-func (s Subject) look(c Config, rngState, t, data *Node) []*Node {
+// compile prepares the graphs.
+func (e *evaluator) compile(b compute.Backend) (err error) {
+	s := e.subject
+	e.moments, err = model.NewExec(b, s.Model.Store(), func(_ *model.Scope, rngState, t, data *Node) []*Node {
+		return s.moments(e.config, rngState, t, data)
+	})
+	if err != nil {
+		return err
+	}
+	e.compose, err = model.NewExec(b, s.Model.Store(), func(_ *model.Scope, rngState, t, ends, data *Node) []*Node {
+		return s.compose(rngState, t, ends, data)
+	})
+	if err != nil {
+		e.moments.Finalize()
+	}
+	return err
+}
+
+func (e *evaluator) finalize() {
+	e.moments.Finalize()
+	e.compose.Finalize()
+}
+
+// data returns the data of the contexts as a new tensor.
+func (e *evaluator) data() *tensors.Tensor {
+	dims := append([]int{e.config.Contexts}, e.subject.Model.Shape...)
+	return tensors.FromFlatDataAndDimensions(e.subject.Data[:e.config.Contexts*e.elements], dims...)
+}
+
+// evaluate returns the metrics at time t.
+func (e *evaluator) evaluate(t float64) (Result, error) {
+	c := e.config
+	out, err := e.moments.Call(e.state, float32(t), e.data())
+	if err != nil {
+		return Result{}, err
+	}
+	v, err := tensors.CopyFlatData[float32](out[0])
+	if err != nil {
+		return Result{}, err
+	}
+	e.state = out[2]
+	r := Result{T: t, Spread: math.Sqrt(float64(v[0])), Diversity: math.Sqrt(float64(v[1] / v[0]))}
+	sampling := float64(v[1]) / float64(c.Draws)
+	r.Mean = math.Sqrt(max(float64(v[2])-sampling, 0)) / r.Spread
+	if v[4] > 0 {
+		r.Drift = float64(v[3] / v[4])
+	}
+	if e.subject.Exact != nil {
+		x, err := tensors.CopyFlatData[float32](out[1])
+		if err != nil {
+			return Result{}, err
+		}
+		square := 0.0
+		for _, x := range mfm.Rows(x, e.elements) {
+			deviation := e.subject.Exact(t, x)
+			square += deviation * deviation / float64(c.Contexts)
+		}
+		r.Exact = math.Sqrt(float64(v[1]) / square)
+	}
+	for i := range c.Grid {
+		line := make([]float64, c.Grid)
+		for j := i; j < c.Grid; j++ {
+			ends := []float32{float32(i) / float32(c.Grid), float32(j+1) / float32(c.Grid)}
+			out, err := e.compose.Call(e.state, float32(t), ends, e.data())
+			if err != nil {
+				return Result{}, err
+			}
+			e.state = out[1]
+			line[j] = math.Sqrt(float64(tensors.ToScalar[float32](out[0]))) / r.Spread
+		}
+		r.Consistency = append(r.Consistency, line)
+	}
+	return r, nil
+}
+
+// contexts returns x_t of the data, [contexts, ...], and the time, [1].
+func (s Subject) contexts(rng *solver.RNG, t, data *Node) (time, x *Node) {
+	time = Reshape(t, 1)
+	return time, interpolant.StateAt(s.Model.Map.Interpolant, batch.Every(time, data), rng.Normal(data.Shape()), data)
+}
+
+// class returns the labels of the first n contexts, int32 [n], each repeated times times.
+func (s Subject) class(g *Graph, n, times int) *Node {
+	if s.Class == nil {
+		return nil
+	}
+	return batch.Repeat(Const(g, s.Class[:n]), times)
+}
+
+// moments returns mean squares per element, [5], the contexts and the random state. The mean
+// squares are those of the ODE samples' deviation, of the one-step samples' deviation, of the
+// distance between the mean and the denoiser, of that between the drifts, and of the reference
+// drift's deviation.
+func (s Subject) moments(c Config, rngState, t, data *Node) []*Node {
 	rng := &solver.RNG{State: rngState}
-	scope := s.Store.Scope(s.Scope)
+	scope := s.Model.Weights
 	time, x := s.contexts(rng, t, data)
 	each := batch.Repeat(x, c.Draws)
+	class, classes := s.class(x.Graph(), c.Contexts, 1), s.class(x.Graph(), c.Contexts, c.Draws)
 	grouped := func(samples *Node) (mean, variance *Node) {
 		g := Reshape(samples, c.Contexts, c.Draws, -1)
 		m := ReduceAndKeep(g, ReduceMean, 1)
-		return Reshape(m, c.Contexts, -1), MulScalar(ReduceAllMean(Square(Sub(g, m))), float64(c.Draws)/float64(c.Draws-1))
+		variance = MulScalar(ReduceAllMean(Square(Sub(g, m))), float64(c.Draws)/float64(c.Draws-1))
+		return Reshape(m, c.Contexts, -1), variance
 	}
-	mean, own := grouped(s.Map.Posterior(scope, rng.Normal(each.Shape()), time, each, nil))
-	field := s.Map.Field(scope, batch.Every(time, each), each, nil)
-	_, ode := grouped(solver.Integrate(nil, solver.Heun, interpolant.Grid{Steps: c.Steps, Power: 1}.Times(0, 1), field, rng.Normal(each.Shape())))
+	mean, oneStep := grouped(s.Model.Map.Posterior(scope, rng.Normal(each.Shape()), time, each, classes))
+	field := s.Model.Map.Field(scope, batch.Every(time, each), each, classes)
+	times := interpolant.Grid{Steps: c.Steps, Power: 1}.Times(0, 1)
+	_, ode := grouped(solver.Integrate(nil, solver.Heun, times, field, rng.Normal(each.Shape())))
 
-	extracted := s.Map.DriftIn(scope)
+	extracted := s.Model.Map.DriftIn(scope)
 	reference := extracted
 	if s.Drift != nil {
 		reference = s.Drift
 	}
 	at := batch.Every(time, x)
-	denoised := Reshape(interpolant.Denoiser(s.Map.Interpolant, reference, at, x, nil), c.Contexts, -1)
-	b := reference(at, x, nil)
+	denoised := Reshape(interpolant.Denoiser(s.Model.Map.Interpolant, reference, at, x, class), c.Contexts, -1)
+	b := reference(at, x, class)
 	centred := Sub(b, ReduceAndKeep(b, ReduceMean, 0))
-	off := ReduceAllMean(Square(Sub(extracted(at, x, nil), b)))
-	figures := []*Node{ode, own, ReduceAllMean(Square(Sub(mean, denoised))), off, ReduceAllMean(Square(centred))}
-	return []*Node{ConvertDType(Stack(figures, 0), dtypes.Float32), ConvertDType(x, dtypes.Float32), rng.State}
+	off := ReduceAllMean(Square(Sub(extracted(at, x, class), b)))
+	squares := []*Node{ode, oneStep, ReduceAllMean(Square(Sub(mean, denoised))), off, ReduceAllMean(Square(centred))}
+	return []*Node{ConvertDType(Stack(squares, 0), dtypes.Float32), ConvertDType(x, dtypes.Float32), rng.State}
 }
 
-// compose returns the mean square per element of X_{s,u} - X_{m,u}(X_{s,m}) with m in the middle, at states Ī_s of the contexts' own data.
+// compose returns the mean square per element of X_{s,u} - X_{m,u}(X_{s,m}) with m in the middle,
+// at states Ī_s of the contexts' own data, and the random state. ends are s and u.
 func (s Subject) compose(rngState, t, ends, data *Node) []*Node {
 	rng := &solver.RNG{State: rngState}
-	scope := s.Store.Scope(s.Scope)
+	scope := s.Model.Weights
 	time, x := s.contexts(rng, t, data)
 	from, to := Slice(ends, AxisRange(0, 1)), Slice(ends, AxisRange(1, 2))
+	class := s.class(x.Graph(), x.Shape().Dim(0), 1)
 	between := MulScalar(Add(from, to), 0.5)
-	xbar := interpolant.StateAt(s.Map.Interpolant, batch.Every(from, data), rng.Normal(data.Shape()), data)
+	xbar := interpolant.StateAt(s.Model.Map.Interpolant, batch.Every(from, data), rng.Normal(data.Shape()), data)
 	step := func(s0, u, xbar *Node) *Node {
-		return s.Map.Flow(scope, nn.Inputs{S: s0, U: u, T: time, Xbar: xbar, X: x})
+		return s.Model.Map.Flow(scope, nn.Inputs{S: s0, U: u, T: time, Xbar: xbar, X: x, Class: class})
 	}
 	d := Sub(step(from, to, xbar), step(between, to, step(from, between, xbar)))
 	return []*Node{ConvertDType(ReduceAllMean(Square(d)), dtypes.Float32), rng.State}

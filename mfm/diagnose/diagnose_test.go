@@ -21,23 +21,25 @@ import (
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
-// subject is the exact map of a Gaussian, with something done to its network's output.
+// subject returns a map of a Gaussian, which is exact if the backbone returns zero.
 func subject(t testing.TB, backbone nn.Backbone) diagnose.Subject {
 	t.Helper()
-	law, err := gmm.New([]float64{1}, [][]float64{{0.4, -0.7}}, [][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
+	gaussian, err := gmm.New([]float64{1}, [][]float64{{0.4, -0.7}}, [][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := mfm.NewGaussian(law.Mean(), law.Covariance())
+	g, err := mfm.NewGaussian(gaussian.Mean(), gaussian.Covariance())
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := diagnose.Subject{
-		Map:   &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: backbone, Parametrization: g},
-		Store: model.NewStore(), Scope: train.WeightsScope, Shape: []int{2},
-		Drift: func(at, x, _ *Node) *Node { return law.DriftGraph(interpolant.Linear{}, at, x) },
+		Model: mfm.Model{
+			Map:     &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: backbone, Parametrization: g},
+			Weights: model.NewStore().Scope(train.WeightsScope), Shape: []int{2},
+		},
+		Drift: func(at, x, _ *Node) *Node { return gaussian.Like(x).Drift(interpolant.Linear{}, at, x) },
 	}
-	for _, x := range law.Sample(rand.New(rand.NewPCG(1, 2)), 256) {
+	for _, x := range gaussian.Sample(rand.New(rand.NewPCG(1, 2)), 256) {
 		s.Data = append(s.Data, float32(x[0]), float32(x[1]))
 	}
 	return s
@@ -56,10 +58,17 @@ func report(t testing.TB, s diagnose.Subject) *diagnose.Report {
 	return r
 }
 
-// The exact map has nothing wrong; each of its diseases is found, and named.
+// The exact map has no findings, and each defect is found under its name.
 func TestFindings(t *testing.T) {
 	zero := func(_ *model.Scope, in nn.Inputs) *Node { return ZerosLike(in.Xbar) }
-	whole := func(in nn.Inputs) *Node { return batch.Like(Sub(in.U, in.S), in.Xbar) } // u - s: nothing on the diagonal
+	// length is u - s, which is 0 on the diagonal.
+	length := func(in nn.Inputs) *Node { return batch.Like(Sub(in.U, in.S), in.Xbar) }
+	scaled := func(by float64) nn.Backbone {
+		return func(_ *model.Scope, in nn.Inputs) *Node { return MulScalar(Mul(length(in), in.Xbar), by) }
+	}
+	shifted := func(_ *model.Scope, in nn.Inputs) *Node { return Mul(length(in), OnesLike(in.Xbar)) }
+	broken := func(_ *model.Scope, in nn.Inputs) *Node { return Log(MulScalar(OnesLike(in.Xbar), -1)) }
+	constant := func(_ *model.Scope, in nn.Inputs) *Node { return MulScalar(OnesLike(in.Xbar), 0.8) }
 	for _, c := range []struct {
 		name     string
 		backbone nn.Backbone
@@ -67,11 +76,11 @@ func TestFindings(t *testing.T) {
 		not      []string
 	}{
 		{"exact", zero, nil, []string{"collapse", "overspread", "mean", "drift", "consistency"}},
-		{"collapsed", func(_ *model.Scope, in nn.Inputs) *Node { return Neg(Mul(whole(in), in.Xbar)) }, []string{"collapse", "consistency"}, []string{"overspread", "drift"}},
-		{"spread", func(_ *model.Scope, in nn.Inputs) *Node { return Mul(whole(in), in.Xbar) }, []string{"overspread", "consistency"}, []string{"collapse", "drift"}},
-		{"shifted", func(_ *model.Scope, in nn.Inputs) *Node { return Mul(whole(in), OnesLike(in.Xbar)) }, []string{"mean"}, []string{"collapse", "overspread", "drift"}},
-		{"broken", func(_ *model.Scope, in nn.Inputs) *Node { return Log(MulScalar(OnesLike(in.Xbar), -1)) }, []string{"not finite"}, nil},
-		{"another law", func(_ *model.Scope, in nn.Inputs) *Node { return MulScalar(OnesLike(in.Xbar), 0.8) }, []string{"drift"}, []string{"collapse", "overspread"}},
+		{"collapsed", scaled(-1), []string{"collapse", "consistency"}, []string{"overspread", "drift"}},
+		{"spread", scaled(1), []string{"overspread", "consistency"}, []string{"collapse", "drift"}},
+		{"shifted", shifted, []string{"mean"}, []string{"collapse", "overspread", "drift"}},
+		{"broken", broken, []string{"not finite"}, nil},
+		{"another distribution", constant, []string{"drift"}, []string{"collapse", "overspread"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := report(t, subject(t, c.backbone))
@@ -97,7 +106,7 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-// Where map and drift have collapsed alike, the exact posteriors show it, and nothing else does.
+// If map and drift have collapsed together, only the exact posteriors show it.
 func TestExact(t *testing.T) {
 	shrink := func(by float64) func(_ *model.Scope, in nn.Inputs) *Node {
 		return func(_ *model.Scope, in nn.Inputs) *Node { return MulScalar(in.Xbar, -by) }
@@ -108,58 +117,67 @@ func TestExact(t *testing.T) {
 	}{"exact": {0, false}, "shrunk": {0.7, true}} {
 		s := subject(t, shrink(c.by))
 		s.Drift = nil
-		law, err := gmm.New([]float64{1}, [][]float64{{0.4, -0.7}}, [][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
+		gaussian, err := gmm.New([]float64{1}, [][]float64{{0.4, -0.7}}, [][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Exact = func(at float64, x []float64) float64 { return law.Posterior(interpolant.Linear{}, at, x).Spread() }
+		s.Exact = func(at float64, x []float64) float64 {
+			return gaussian.Posterior(interpolant.Linear{}, at, x).Spread()
+		}
 		r := report(t, s)
 		if r.Has("collapse") != c.collapse {
-			t.Errorf("%s: collapse found is %t:\n%s", name, !c.collapse, r.Text())
+			t.Errorf("%s: a collapse is found: %t\n%s", name, !c.collapse, r.Text())
 		}
 		s.Exact = nil
 		if r := report(t, s); r.Has("collapse") {
-			t.Errorf("%s: beside its own ODE the map has collapsed:\n%s", name, r.Text())
+			t.Errorf("%s: a collapse is found by comparison with the map's own ODE:\n%s", name, r.Text())
 		}
 	}
 }
 
-// What a steered run and a tuning show of themselves is in the report, with what to try.
+// Findings about steered runs and tuned drifts are in the report, with what to try.
 func TestAdded(t *testing.T) {
 	r := &diagnose.Report{}
-	r.AddSteering(steer.Series{Times: []float64{0, 0.5}, Ratio: []float64{1, 2}, Effective: []float64{4, 4}}, steer.DefaultThresholds(), 8)
-	r.AddTuning([]tune.Look{{Spread: 1}, {Spread: 1, KL: 2}, {Spread: 0.9, KL: 2}}, tune.Target{Spread: 1, KL: 2})
+	steering := func(ratio float64) steer.Series {
+		return steer.Series{Times: []float64{0, 0.5}, Ratio: []float64{1, ratio}, Effective: []float64{4, 4}}
+	}
+	target := tune.Target{Spread: 1, KL: 2}
+	r.AddSteering(steering(2), steer.DefaultThresholds(), 8)
+	r.AddTuning([]tune.Evaluation{{Spread: 1}, {Spread: 1, KL: 2}, {Spread: 0.9, KL: 2}}, target)
 	if len(r.Findings) > 0 {
 		t.Errorf("healthy runs have findings:\n%s", r.Text())
 	}
-	r.AddSteering(steer.Series{Times: []float64{0, 0.5}, Ratio: []float64{1, 200}, Effective: []float64{4, 4}}, steer.DefaultThresholds(), 8)
-	r.AddTuning([]tune.Look{{Spread: 1}, {Spread: 0.5, KL: 9}, {Spread: 0.1, KL: 9}}, tune.Target{Spread: 1, KL: 2})
+	r.AddSteering(steering(200), steer.DefaultThresholds(), 8)
+	r.AddTuning([]tune.Evaluation{{Spread: 1}, {Spread: 0.5, KL: 9}, {Spread: 0.1, KL: 9}}, target)
 	slow := &diagnose.Report{}
-	if slow.AddTuning([]tune.Look{{Spread: 1}, {Spread: 1, KL: 0.3}, {Spread: 1, KL: 0.4}}, tune.Target{Spread: 1, KL: 2}); !slow.Has("behind") || len(slow.Findings) != 1 {
-		t.Errorf("a tuning that has hardly begun makes this:\n%s", slow.Text())
+	slow.AddTuning([]tune.Evaluation{{Spread: 1}, {Spread: 1, KL: 0.3}, {Spread: 1, KL: 0.4}}, target)
+	if !slow.Has("behind") || len(slow.Findings) != 1 {
+		t.Errorf("the findings of a training that has hardly begun:\n%s", slow.Text())
 	}
 	few := &diagnose.Report{}
-	few.AddTuning([]tune.Look{{Spread: 0.1, KL: 9}}, tune.Target{Spread: 1, KL: 2})
+	few.AddTuning([]tune.Evaluation{{Spread: 0.1, KL: 9}}, target)
 	if !few.Has("unseen tuning") || len(few.Findings) != 1 {
-		t.Errorf("a tuning that was looked at once makes this:\n%s", few.Text())
+		t.Errorf("the findings of a training with one evaluation:\n%s", few.Text())
 	}
 	if !r.Has("steering") || !r.Has("tuning") || !r.Has("overshoot") || strings.Count(r.Text(), "Try this: ") != 3 {
-		t.Errorf("an explosion and a collapse make this:\n%s", r.Text())
+		t.Errorf("the findings of an explosion and a collapse:\n%s", r.Text())
 	}
 }
 
-func TestRefused(t *testing.T) {
+// Invalid configurations and too little data are errors that say so.
+func TestInvalid(t *testing.T) {
 	s := subject(t, func(_ *model.Scope, in nn.Inputs) *Node { return ZerosLike(in.Xbar) })
 	for name, change := range map[string]func(c *diagnose.Config, s *diagnose.Subject){
 		"times":    func(c *diagnose.Config, _ *diagnose.Subject) { c.Times = nil },
 		"time 1":   func(c *diagnose.Config, _ *diagnose.Subject) { c.Times = []float64{1} },
 		"draws":    func(c *diagnose.Config, _ *diagnose.Subject) { c.Draws = 1 },
 		"fewer":    func(_ *diagnose.Config, s *diagnose.Subject) { s.Data = s.Data[:10] },
-		"positive": func(c *diagnose.Config, _ *diagnose.Subject) { c.Limits.Mean = 0 },
+		"positive": func(c *diagnose.Config, _ *diagnose.Subject) { c.Thresholds.Mean = 0 },
 	} {
-		c, own := diagnose.DefaultConfig(), s
-		change(&c, &own)
-		if _, err := diagnose.Map(t.Context(), backendtest.New(t), own, c); err == nil || !strings.Contains(err.Error(), name) {
+		c, s := diagnose.DefaultConfig(), s
+		change(&c, &s)
+		_, err := diagnose.Map(t.Context(), backendtest.New(t), s, c)
+		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}

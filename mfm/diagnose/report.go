@@ -11,91 +11,117 @@ import (
 
 // Finding is something that is wrong.
 type Finding struct {
-	// Name is not finite, collapse, overspread, mean, drift, consistency, steering, unseen tuning, tuning, overshoot or behind.
+	// Name is one of: not finite, collapse, overspread, mean, drift, consistency, steering, unseen
+	// tuning, tuning, overshoot, behind.
 	Name string `json:"name"`
-	// What was seen, and what to Try.
+	// What says what is wrong, Try what to try.
 	What string `json:"what"`
 	Try  string `json:"try"`
 }
 
-// Report is what a look at a map gave.
+// Report has the metrics of a map and what is wrong with it.
 type Report struct {
 	Config   Config    `json:"config"`
-	Rows     []Row     `json:"rows"`
+	Results  []Result  `json:"rows"`
 	Findings []Finding `json:"findings"`
 }
 
-// findings puts rows into words.
-func findings(rows []Row, l Limits) []Finding {
+// findings returns a finding for each metric that exceeds its threshold at some time.
+func findings(results []Result, limit Thresholds) []Finding {
 	var out []Finding
-	add := func(name, try string, wrong func(r Row) bool, text func(r Row) string) {
-		var where []string
-		var most *Row
-		for i, r := range rows {
-			if wrong(r) {
-				where = append(where, fmt.Sprintf("%g", r.T))
-				if most == nil {
-					most = &rows[i]
+	add := func(name, try string, exceeds func(r Result) bool, text func(r Result) string) {
+		var times []string
+		var first *Result
+		for i, r := range results {
+			if exceeds(r) {
+				times = append(times, fmt.Sprintf("%g", r.T))
+				if first == nil {
+					first = &results[i]
 				}
 			}
 		}
-		if most != nil {
-			out = append(out, Finding{name, fmt.Sprintf("%s (t = %s)", text(*most), strings.Join(where, ", ")), try})
+		if first != nil {
+			out = append(out, Finding{name, fmt.Sprintf("%s (t = %s)", text(*first), strings.Join(times, ", ")), try})
 		}
 	}
-	// Beside the exact posteriors where these are known, otherwise beside the ODE's samples, which share the drift's errors.
-	diversity := func(r Row) (ratio float64, of string) {
+	// The exact posteriors are preferred, if they are known: the ODE's samples share errors of the
+	// drift.
+	diversity := func(r Result) (ratio float64, of string) {
 		if r.Exact > 0 {
-			return r.Exact, "the exact posteriors'"
+			return r.Exact, "the exact posteriors"
 		}
-		return r.Diversity, "the ODE's"
+		return r.Diversity, "the ODE's samples"
 	}
-	add("collapse", "train longer, use more data rows on the diagonal (diagonal_share), or a loss with a teacher; look whether the ODE's samples are spread", func(r Row) bool { v, _ := diversity(r); return v < 1-l.Diversity },
-		func(r Row) string {
+	add("collapse",
+		"train longer, use more data rows on the diagonal (diagonal_share), or a loss with a teacher; check that the ODE's samples vary",
+		func(r Result) bool { v, _ := diversity(r); return v < 1-limit.Diversity },
+		func(r Result) string {
 			v, of := diversity(r)
-			return fmt.Sprintf("one-step samples have %.2f of the spread of %s: the map does not listen to its noise", v, of)
+			return fmt.Sprintf("one-step samples have %.2f of the standard deviation of %s: they depend too weakly on the noise",
+				v, of)
 		})
-	add("overspread", "train longer, or take several steps of the map", func(r Row) bool { v, _ := diversity(r); return v > 1+l.Diversity },
-		func(r Row) string {
+	add("overspread", "train longer, or use several steps of the map",
+		func(r Result) bool { v, _ := diversity(r); return v > 1+limit.Diversity },
+		func(r Result) string {
 			v, of := diversity(r)
-			return fmt.Sprintf("one-step samples have %.2f times the spread of %s: the long step misses what the short ones know", v, of)
+			return fmt.Sprintf("one-step samples have %.2f times the standard deviation of %s: the long step disagrees with the short ones",
+				v, of)
 		})
-	add("mean", "the consistency loss is not converged: train longer or give it more rows; where the drift is another model's, distil from that one", func(r Row) bool { return r.Mean > l.Mean },
-		func(r Row) string {
-			return fmt.Sprintf("the mean of one-step samples is %.2f posterior spreads from the denoiser", r.Mean)
+	add("mean",
+		"the consistency loss has not converged: train longer, or give it more rows; if the drift is that of another model, distil from that model",
+		func(r Result) bool { return r.Mean > limit.Mean },
+		func(r Result) string {
+			return fmt.Sprintf("the mean of one-step samples is %.2f posterior standard deviations from the denoiser",
+				r.Mean)
 		})
-	add("drift", "the diagonal is not converged, or the map was trained on another law than the drift's: train longer, or with that drift as teacher", func(r Row) bool { return r.Drift > l.Drift },
-		func(r Row) string {
-			return fmt.Sprintf("the map's own drift is off the reference by %.1f %% of its variance", 100*r.Drift)
+	add("drift",
+		"the diagonal has not converged, or the map was trained on another distribution than the reference drift: train longer, or use that drift as the teacher",
+		func(r Result) bool { return r.Drift > limit.Drift },
+		func(r Result) string {
+			return fmt.Sprintf("the map's drift differs from the reference by %.1f %% of its variance", 100*r.Drift)
 		})
-	add("consistency", "long steps do not agree with the short ones that they are made of: train longer, use the semigroup loss, or several steps of the map", func(r Row) bool { v, _, _ := r.worst(); return v > l.Consistency },
-		func(r Row) string {
+	add("consistency",
+		"long steps disagree with the short ones that compose them: train longer, use the semigroup loss, or several steps of the map",
+		func(r Result) bool { v, _, _ := r.worst(); return v > limit.Consistency },
+		func(r Result) string {
 			v, s, u := r.worst()
-			return fmt.Sprintf("the step from s = %.3g to u = %.3g misses its two halves by %.2f posterior spreads", s, u, v)
+			return fmt.Sprintf("the step from s = %.3g to u = %.3g differs from its two halves by %.2f posterior standard deviations",
+				s, u, v)
 		})
 	return out
 }
 
-// AddSteering adds what the series of a steered run show, whose estimator draws n samples a state; see [steer.Series].
+// AddSteering adds the warnings of a steered run's series; see [steer.Series.Warnings].
 func (r *Report) AddSteering(s steer.Series, t steer.Thresholds, n int) {
 	for _, w := range s.Warnings(t, n) {
-		r.Findings = append(r.Findings, Finding{"steering", w, "look at the run's series (steer.Series) from there on, with more steps, more draws or a smaller λ"})
+		r.Findings = append(r.Findings, Finding{
+			"steering", w,
+			"plot the run's series (steer.Series) from there on, with more steps, more posterior samples or a smaller λ",
+		})
 	}
 }
 
-// AddTuning adds what looks at a drift that was tuned show beside what is known of its target; see [tune.Collapse], [tune.Overshoot] and [tune.Behind].
-func (r *Report) AddTuning(looks []tune.Look, target tune.Target) {
-	if len(looks) < tune.FewestLooks {
-		r.Findings = append(r.Findings, Finding{"unseen tuning", fmt.Sprintf("the drift was looked at %d times while it was tuned, which is too little to tell of a collapse", len(looks)), "tune with looks in shorter turns (budget.every)"})
+// AddTuning adds what the evaluations of a tuned drift show in comparison with its target; see
+// [tune.Collapse], [tune.Overshoot] and [tune.Behind].
+func (r *Report) AddTuning(evaluations []tune.Evaluation, target tune.Target) {
+	if n := len(evaluations); n < tune.LeastEvaluations {
+		r.Findings = append(r.Findings, Finding{
+			"unseen tuning",
+			fmt.Sprintf("the drift was evaluated %d times while it was tuned, too few to detect a collapse", n),
+			"evaluate more often (budget.every)",
+		})
 	}
-	if text := tune.Collapse(looks, target); text != "" {
-		r.Findings = append(r.Findings, Finding{"tuning", text, "go back to the last checkpoint before the spread fell"})
-	}
-	if text := tune.Overshoot(looks, target); text != "" {
-		r.Findings = append(r.Findings, Finding{"overshoot", text, "go back to the last checkpoint before the divergence passed that of the tilted law"})
-	}
-	if text := tune.Behind(looks, target); text != "" {
-		r.Findings = append(r.Findings, Finding{"behind", text, "go on with the training, if its KL budget allows"})
+	for _, check := range []struct{ name, text, try string }{
+		{"tuning", tune.Collapse(evaluations, target), "use the last checkpoint before the standard deviation fell"},
+		{
+			"overshoot", tune.Overshoot(evaluations, target),
+			"use the last checkpoint before the divergence exceeded that of the tilted distribution",
+		},
+		{"behind", tune.Behind(evaluations, target), "train longer, if the KL budget allows it"},
+	} {
+		if check.text != "" {
+			r.Findings = append(r.Findings, Finding{check.name, check.text, check.try})
+		}
 	}
 }
 
@@ -104,25 +130,27 @@ func (r *Report) Has(name string) bool {
 	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Name == name })
 }
 
-// Text returns the report as text: a table, and the findings in words.
+// Text returns the report as text: a table of the metrics, and the findings.
 func (r *Report) Text() string {
 	var s strings.Builder
-	if len(r.Rows) > 0 {
-		fmt.Fprintf(&s, "%6s %10s %10s %10s %10s %10s %12s\n", "t", "spread", "diversity", "by exact", "mean off", "drift off", "consistency")
+	if len(r.Results) > 0 {
+		fmt.Fprintf(&s, "%6s %10s %10s %10s %10s %10s %12s\n",
+			"t", "deviation", "diversity", "by exact", "mean error", "drift err.", "consistency")
 	}
-	for _, row := range r.Rows {
-		worst, _, _ := row.worst()
+	for _, result := range r.Results {
+		worst, _, _ := result.worst()
 		exact, drift := "-", "-"
-		if row.Exact > 0 {
-			exact = fmt.Sprintf("%.3f", row.Exact)
+		if result.Exact > 0 {
+			exact = fmt.Sprintf("%.3f", result.Exact)
 		}
-		if row.Drift > 0 {
-			drift = fmt.Sprintf("%.4f", row.Drift)
+		if result.Drift > 0 {
+			drift = fmt.Sprintf("%.4f", result.Drift)
 		}
-		fmt.Fprintf(&s, "%6g %10.4f %10.3f %10s %10.3f %10s %12.3f\n", row.T, row.Spread, row.Diversity, exact, row.Mean, drift, worst)
+		fmt.Fprintf(&s, "%6g %10.4f %10.3f %10s %10.3f %10s %12.3f\n",
+			result.T, result.Spread, result.Diversity, exact, result.Mean, drift, worst)
 	}
 	if len(r.Findings) == 0 {
-		s.WriteString("Nothing is out of its limits.\n")
+		s.WriteString("No metric exceeds its threshold.\n")
 	}
 	for _, f := range r.Findings {
 		fmt.Fprintf(&s, "%s: %s. Try this: %s.\n", f.Name, f.What, f.Try)

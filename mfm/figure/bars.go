@@ -1,36 +1,39 @@
 package figure
 
 import (
+	"cmp"
 	"fmt"
 	"image/color"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
 )
 
-// Bars is one series of a bar chart, a bar for each of the x axis' Categories. Several of them in a panel stand side by
-// side.
+// Bars is one series of a bar chart, with one bar for each category of the x axis. The bars of
+// several series in a panel stand side by side. Both axes must be linear.
 type Bars struct {
-	Name   string
-	Values []float64   // [categories]; bars start at zero
-	Err    []float64   // half widths of error bars; nil for none
-	Color  color.Color // nil: from the palette
+	// Name appears in the legend.
+	Name string
+	// Values are the heights of the bars, [categories].
+	Values []float64
+	// Err are the half widths of error bars, [categories]. Nil means none.
+	Err []float64
+	// Color is the color of the bars. Nil means a color of the palette.
+	Color color.Color
 }
 
-const barsWidth = 0.8 // of all bars of a category, whose own width is 1
+// barsWidth is the width of all bars of a category, whose distance is 1.
+const barsWidth = 0.8
 
-func (l Bars) info() info {
-	return info{kind: "Bars", name: l.Name, color: l.Color, colored: true, bars: true}
-}
+func (l Bars) info() info { return info{kind: "Bars", name: l.Name, color: l.Color, colored: true} }
 
 func (l Bars) check() error {
 	if len(l.Values) == 0 {
 		return fmt.Errorf("Values is empty")
 	}
-	if err := checkFinite("Values", l.Values); err != nil {
-		return err
-	}
-	return checkErrors("Err", l.Err, len(l.Values))
+	return cmp.Or(checkFinite("Values", l.Values), checkErrors("Err", l.Err, len(l.Values)))
 }
 
 func (l Bars) extent(bool) (x, y interval) {
@@ -45,25 +48,25 @@ func (l Bars) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
 	if f.logX || f.logY {
 		return nil, nil, fmt.Errorf("bars need linear axes")
 	}
-	width := barsWidth / float64(f.ofBars)
-	var (
-		rings   []plotter.XYer
-		centres []float64
-	)
-	for i, v := range l.Values {
-		x := float64(i) - barsWidth/2 + float64(f.bar)*width
-		rings = append(rings, plotter.XYs{{X: x, Y: 0}, {X: x + 0.94*width, Y: 0}, {X: x + 0.94*width, Y: v}, {X: x, Y: v}})
-		centres = append(centres, x+0.47*width)
-	}
-	bars, err := plotter.NewPolygon(rings...)
+	chart, err := plotter.NewBarChart(plotter.Values(l.Values), 1)
 	if err != nil {
 		return nil, nil, err
 	}
-	bars.LineStyle.Width = 0
-	bars.Color = f.color
-	ps := []plot.Plotter{bars}
+	chart.Color, chart.LineStyle.Width = f.color, 0
+	width := barsWidth / float64(f.bars)
+	offset := (float64(f.bar)+0.47)*width - barsWidth/2
+	ps := []plot.Plotter{plotterFunc(func(c draw.Canvas, p *plot.Plot) {
+		tx, _ := p.Transforms(&c)
+		unit := tx(1) - tx(0)
+		chart.Width, chart.Offset = unit*vg.Length(0.94*width), unit*vg.Length(offset)
+		chart.Plot(c, p)
+	})}
 	if l.Err != nil {
-		e, err := errorBars(f, centres, l.Values, l.Err, f.theme.Ink)
+		centers := make([]float64, len(l.Values))
+		for i := range centers {
+			centers[i] = float64(i) + offset
+		}
+		e, err := errorBars(f, centers, l.Values, l.Err, f.theme.Ink)
 		if err != nil {
 			return nil, nil, err
 		}

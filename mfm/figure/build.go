@@ -5,26 +5,25 @@ import (
 	"image/color"
 	"math"
 	"slices"
-	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// look is the colour, dashes and marker of a name.
-type look struct {
+// seriesStyle is the color, dashes and marker of a name.
+type seriesStyle struct {
 	color  color.Color
 	dashes []vg.Length
 	marker draw.GlyphDrawer
 }
 
-// looks gives every name of the figure its look, in order of appearance.
-func (f *Figure) looks(panels []*Panel) map[string]look {
+// styles assigns a style to each name of the figure in order of appearance.
+func (f *Figure) styles(panels []*Panel) map[string]seriesStyle {
 	markers := []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}, diamond{}}
 	th := &f.Theme
-	out := make(map[string]look)
-	used, marked := 0, 0
+	out := make(map[string]seriesStyle)
+	used := 0 // colors of the palette
 	for _, p := range panels {
 		if p == nil {
 			continue
@@ -34,51 +33,42 @@ func (f *Figure) looks(panels []*Panel) map[string]look {
 			if _, known := out[in.name]; known || !in.colored {
 				continue
 			}
-			k := look{marker: markers[marked%len(markers)]}
-			marked++
-			switch fixed := th.Colors[in.name]; {
-			case in.color != nil:
-				k.color = in.color
-			case fixed != nil:
-				k.color = fixed
-			default:
-				k.color = th.Palette[used%len(th.Palette)]
+			s := seriesStyle{color: in.color, marker: markers[len(out)%len(markers)]}
+			if s.color == nil {
+				s.color = th.Palette[used%len(th.Palette)]
 				if used >= len(th.Palette) {
-					k.dashes = []vg.Length{vg.Points(4 * th.LineWidth), vg.Points(2 * th.LineWidth)}
+					s.dashes = []vg.Length{vg.Points(4 * th.LineWidth), vg.Points(2 * th.LineWidth)}
 				}
 				used++
 			}
-			out[in.name] = k
+			out[in.name] = s
 		}
 	}
 	return out
 }
 
-// diamond is a filled square on its corner.
+// diamond is a filled square that stands on a corner.
 type diamond struct{}
 
 // DrawGlyph implements [draw.GlyphDrawer].
 func (diamond) DrawGlyph(c *draw.Canvas, sty draw.GlyphStyle, pt vg.Point) {
 	r := 1.2 * sty.Radius
-	c.FillPolygon(sty.Color, []vg.Point{{X: pt.X - r, Y: pt.Y}, {X: pt.X, Y: pt.Y - r}, {X: pt.X + r, Y: pt.Y}, {X: pt.X, Y: pt.Y + r}})
+	x, y := vg.Point{X: r}, vg.Point{Y: r}
+	c.FillPolygon(sty.Color, []vg.Point{pt.Sub(x), pt.Sub(y), pt.Add(x), pt.Add(y)})
 }
 
-// ranges returns the ends of both axes of every panel.
+// ranges returns the ends of both axes of each panel.
 func (f *Figure) ranges(panels []*Panel) (xs, ys []interval, err error) {
 	xs, ys = make([]interval, len(panels)), make([]interval, len(panels))
 	allX, allY := nothing, nothing
 	for i, p := range panels {
-		if p == nil {
-			continue
+		if p != nil {
+			xs[i], ys[i] = p.extent()
+			allX, allY = allX.join(xs[i]), allY.join(ys[i])
 		}
-		xs[i], ys[i] = p.extent()
-		allX, allY = allX.join(xs[i]), allY.join(ys[i])
 	}
 	for i, p := range panels {
-		if p == nil {
-			continue
-		}
-		if _, ok := p.images(); ok {
+		if !hasAxes(p) {
 			continue
 		}
 		if f.ShareX {
@@ -94,18 +84,14 @@ func (f *Figure) ranges(panels []*Panel) (xs, ys []interval, err error) {
 		if err != nil {
 			return nil, nil, f.at(i, err)
 		}
-		if data.lo == 0 && p.hasBars() && p.Y.Range == [2]float64{} {
+		if data.lo == 0 && p.bars() > 0 && p.Y.Range == [2]float64{} {
 			ys[i].lo = 0 // bars stand on the axis
 		}
 	}
 	return xs, ys, nil
 }
 
-func (p *Panel) hasBars() bool {
-	return slices.ContainsFunc(p.layers, func(l Layer) bool { return l.info().bars })
-}
-
-// build returns what each panel holds, and the entries of the legend.
+// build returns the contents of the panels and the entries of the legend.
 func (f *Figure) build(format string) ([]content, []entry, error) {
 	panels, err := f.check()
 	if err != nil {
@@ -116,119 +102,105 @@ func (f *Figure) build(format string) ([]content, []entry, error) {
 		return nil, nil, err
 	}
 	var (
-		looks    = f.looks(panels)
+		styles   = f.styles(panels)
 		contents = make([]content, len(panels))
 		legend   []entry
-		count    int
 	)
 	for i, p := range panels {
 		if p == nil {
 			continue
 		}
-		title := panelTitle{theme: &f.Theme, text: p.Title}
-		if f.Theme.Letters {
-			title.text = strings.TrimSpace("(" + letters(count) + ") " + title.text)
-			count++
-		}
-		if pictures, ok := p.images(); ok {
-			contents[i] = &imageContent{pictures, &f.Theme, title}
+		if images, ok := p.images(); ok {
+			contents[i] = &imageContent{images, panelTitle{&f.Theme, p.Title}}
 			continue
 		}
 		c, err := f.axes(panels, i, xs[i], ys[i])
 		if err != nil {
 			return nil, nil, f.at(i, err)
 		}
-		entries, err := f.addLayers(c, p, frame{theme: &f.Theme, vector: format != "png", x: xs[i], y: ys[i]}, looks)
+		fr := frame{theme: &f.Theme, vector: format != "png", x: xs[i], y: ys[i], bars: p.bars()}
+		fr.logX, fr.logY = p.X.Log, p.Y.Log
+		entries, err := addLayers(c.plot, p, fr, styles)
 		if err != nil {
 			return nil, nil, f.at(i, err)
 		}
-		c.title = title
 		contents[i], legend = c, mergeEntries(legend, entries)
 	}
 	return contents, legend, nil
 }
 
-// axes returns the empty plot of panel i, with its grid.
+// axes returns the empty plot of panel i with its ticks and grid lines.
 func (f *Figure) axes(panels []*Panel, i int, x, y interval) (*plotContent, error) {
 	p := panels[i]
-	c := &plotContent{theme: &f.Theme, plot: f.Theme.axes(p.X, p.Y, x, y), aspect: p.Aspect, fixed: p.Equal}
-	if c.aspect == 0 {
-		c.aspect = f.Theme.Aspect
-	}
+	c := &plotContent{plot: f.Theme.axes(p.X, p.Y, x, y), title: panelTitle{&f.Theme, p.Title}, labelX: p.X.Label,
+		labelY: p.Y.Label, aspect: f.Theme.Aspect, fixed: p.Equal}
 	if p.Equal {
 		c.aspect = (y.hi - y.lo) / (x.hi - x.lo)
 		if !(c.aspect > 0.02 && c.aspect < 50) {
-			return nil, fmt.Errorf("x spans %.3g and y %.3g, too unlike for Equal; set the axes' Range", x.hi-x.lo, y.hi-y.lo)
+			return nil, fmt.Errorf("x spans %.3g and y %.3g, too different for Equal; set the Range of the axes",
+				x.hi-x.lo, y.hi-y.lo)
 		}
 	}
-	width := f.columnWidth(i%f.cols) * 72 / f.Theme.FontSize // in units of the font size
+	const labels = 0.13 // of the width of the figure, estimated
+	column := inches(f.Theme.Width * (1 - labels) / float64(f.cols))
+	width := float64(column / f.Theme.em(1))
 	nx, ny := clampTicks(width/3), clampTicks(width*c.aspect/2.2)
-	if p.Equal { // the same numbers along both axes
+	if p.Equal { // the same step along both axes
 		step := max(tickStep(x, nx), tickStep(y, ny))
 		nx, ny = ticksWithin(x, step), ticksWithin(y, step)
 	}
-	ticksX, ticksY := f.ticksX(p.X, x, nx, inches(f.columnWidth(i%f.cols))), p.Y.ticks(y, ny)
+	ticksX, ticksY := f.ticksX(p.X, x, nx, column), p.Y.ticks(y, ny)
 	gridX := ticksX
 	if len(p.X.Categories) > 0 {
 		gridX, c.plot.X.Tick.LineStyle.Width = nil, 0
 	}
 	c.plot.Add(bare{gridLines(f.Theme.Grid, gridX, ticksY)})
 	if f.ShareX && !f.lowest(panels, i) {
-		ticksX, c.plot.X.Label.Text = unlabelled(ticksX), ""
+		ticksX, c.labelX = unlabelled(ticksX), ""
 	}
-	if f.ShareY && !f.leftmost(panels, i) {
-		ticksY, c.plot.Y.Label.Text = unlabelled(ticksY), ""
+	if f.ShareY && slices.ContainsFunc(panels[i-i%f.cols:i], hasAxes) {
+		ticksY, c.labelY = unlabelled(ticksY), ""
 	}
 	c.plot.X.Tick.Marker, c.plot.Y.Tick.Marker = plot.ConstantTicks(ticksX), plot.ConstantTicks(ticksY)
-	// gonum centres the labels of logarithmic axes in the wrong place: we write them.
-	c.labelX, c.labelY = c.plot.X.Label.Text, c.plot.Y.Label.Text
-	c.plot.X.Label.Text, c.plot.Y.Label.Text = "", ""
 	return c, nil
 }
 
-// addLayers draws the layers of a panel into its plot, and returns their entries of the legend.
-func (f *Figure) addLayers(c *plotContent, p *Panel, fr frame, looks map[string]look) ([]entry, error) {
-	fr.logX, fr.logY = p.X.Log, p.Y.Log
-	for _, l := range p.layers {
-		if l.info().bars {
-			fr.ofBars++
-		}
-	}
+// addLayers draws the layers of a panel into a plot and returns their entries of the legend.
+func addLayers(to *plot.Plot, p *Panel, fr frame, styles map[string]seriesStyle) ([]entry, error) {
 	var (
 		entries []entry
 		front   []plot.Plotter
 	)
 	for i, l := range p.layers {
-		in := l.info()
-		own := fr
-		own.look = looks[in.name]
+		in, layer := l.info(), fr
+		layer.seriesStyle = styles[in.name]
 		if in.color != nil {
-			own.color = in.color
+			layer.color = in.color
 		}
-		ps, thumbs, err := l.draw(&own)
+		ps, thumbs, err := l.draw(&layer)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", layerName(i, in), err)
 		}
 		for _, q := range ps {
 			if b, ok := q.(behind); ok {
-				c.plot.Add(bare(b))
+				to.Add(bare(b))
 			} else {
 				front = append(front, bare{q})
 			}
 		}
-		if in.bars {
+		if _, ok := l.(Bars); ok {
 			fr.bar++
 		}
 		if in.name != "" && len(thumbs) > 0 {
 			entries = append(entries, entry{in.name, thumbs})
 		}
 	}
-	c.plot.Add(front...)
+	to.Add(front...)
 	return entries, nil
 }
 
-// ticksX returns at most n ticks of an x axis of a width, fewer where their labels would touch; the names of
-// categories are broken into lines instead.
+// ticksX returns at most n ticks of an x axis of a width, or fewer if their labels would touch. It
+// wraps the names of categories.
 func (f *Figure) ticksX(a Axis, iv interval, n int, width vg.Length) []plot.Tick {
 	style := f.Theme.style(sizeTick, false, f.Theme.Muted)
 	if k := len(a.Categories); k > 0 {
@@ -252,10 +224,10 @@ func (f *Figure) ticksX(a Axis, iv interval, n int, width vg.Length) []plot.Tick
 	}
 }
 
-// clampTicks returns a number of ticks for the number that there is room for.
+// clampTicks returns the number of ticks for the number that fits.
 func clampTicks(room float64) int { return int(math.Min(7, math.Max(2, room))) }
 
-// lowest reports whether no panel with axes is below panel i.
+// lowest reports whether no panel below panel i has axes.
 func (f *Figure) lowest(panels []*Panel, i int) bool {
 	for j := i + f.cols; j < len(panels); j += f.cols {
 		if hasAxes(panels[j]) {
@@ -265,28 +237,7 @@ func (f *Figure) lowest(panels []*Panel, i int) bool {
 	return true
 }
 
-// leftmost reports whether no panel with axes is to the left of panel i.
-func (f *Figure) leftmost(panels []*Panel, i int) bool {
-	for j := i - i%f.cols; j < i; j++ {
-		if hasAxes(panels[j]) {
-			return false
-		}
-	}
-	return true
-}
-
 func hasAxes(p *Panel) bool {
-	if p == nil {
-		return false
-	}
-	_, pictures := p.images()
-	return !pictures
-}
-
-// letters returns a, b, ..., z, aa, ab, ...
-func letters(i int) string {
-	if i >= 26 {
-		return letters(i/26-1) + letters(i%26)
-	}
-	return string(rune('a' + i))
+	_, images := p.images()
+	return p != nil && !images
 }

@@ -5,10 +5,10 @@ import (
 	"math/rand/v2"
 )
 
-// mixture is the paper's: means (-3,-3), (0,0), (3,3), equal weights, covariance 0.5 I.
+// mixture holds the means of the mixture of the paper, with equal weights and covariance 0.5 I.
 var mixture = [][]float64{{-3, -3}, {0, 0}, {3, 3}}
 
-// density is that of the mixture seen through linear noise at time t, up to its normalization: the law of I_t.
+// density returns the density of I_t for data of the mixture, up to its normalization.
 func density(t float64) func(x, y float64) float64 {
 	v := (1-t)*(1-t) + 0.5*t*t
 	return func(x, y float64) float64 {
@@ -21,7 +21,7 @@ func density(t float64) func(x, y float64) float64 {
 	}
 }
 
-// samples draws from the same law.
+// samples returns n samples of the same distribution.
 func samples(rng *rand.Rand, t float64, n int) [][]float64 {
 	sd := math.Sqrt((1-t)*(1-t) + 0.5*t*t)
 	out := make([][]float64, n)

@@ -13,18 +13,22 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// Density shades a density on the plane and draws the contours of its regions of highest density, each of which holds a
-// given share of the mass. Shades follow the same shares, so that narrow and wide densities are equally visible; they
-// are pale greys, for samples to be drawn on top.
+// Density shades a probability density on the plane and draws the contours of the regions of
+// highest density that hold 25, 50, 75 and 95 % of the mass. The shade of a point follows the mass
+// of the points at least as dense, so that narrow and wide densities are equally visible. Shades
+// are pale, for samples to be drawn on top. Both axes must be linear.
 //
-// The density is evaluated over the range of the axes, which other layers or Axis.Range must set. Shares are of the
-// mass within that range.
+// The density is evaluated over the range of the axes, which other layers or Axis.Range must set.
+// Masses are relative to the mass in that range.
 type Density struct {
-	Name   string                     // in the legend; empty for no entry
-	F      func(x, y float64) float64 // >= 0; need not be normalized
-	Shares []float64                  // of the mass inside each contour, in (0, 1); nil means 0.25, 0.5, 0.75, 0.95
-	Grid   int                        // points along each axis; 0 means 128
-	Bare   bool                       // contours without shades
+	// Name appears in the legend. Empty means no entry.
+	Name string
+	// F is the density. It must be finite and not negative, but need not be normalized.
+	F func(x, y float64) float64
+	// Grid is the number of points along each axis, 8 to 2048. 0 means 128.
+	Grid int
+	// Bare draws the contours without shades.
+	Bare bool
 }
 
 const densityMaxGrid = 2048
@@ -37,11 +41,6 @@ func (l Density) check() error {
 	}
 	if l.Grid != 0 && (l.Grid < 8 || l.Grid > densityMaxGrid) {
 		return fmt.Errorf("Grid = %d, want 8 to %d, or 0", l.Grid, densityMaxGrid)
-	}
-	for i, s := range l.Shares {
-		if !(s > 0 && s < 1) {
-			return fmt.Errorf("Shares[%d] = %v, want more than 0 and less than 1", i, s)
-		}
 	}
 	return nil
 }
@@ -60,46 +59,36 @@ func (l Density) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	shares := l.Shares
-	if shares == nil {
-		shares = []float64{0.25, 0.5, 0.75, 0.95}
-	}
-	logs, levels := g.contours(shares)
+	logs, levels := g.contours(0.25, 0.5, 0.75, 0.95)
 	contour := plotter.NewContour(logs, levels, nil)
-	contour.LineStyles = []draw.LineStyle{{Color: color.NRGBA{R: 0x50, G: 0x5a, B: 0x68, A: 0xa0}, Width: vg.Points(0.35 * f.theme.LineWidth)}}
+	line := color.NRGBA{R: 0x50, G: 0x5a, B: 0x68, A: 0xa0}
+	contour.LineStyles = []draw.LineStyle{{Color: line, Width: f.widths(0.35)}}
 	ps := []plot.Plotter{contour}
 	if !l.Bare {
 		heat := plotter.NewHeatMap(g, shades(64))
 		heat.Min, heat.Max, heat.Rasterized = 0, 1, true
 		ps = []plot.Plotter{heat, contour}
 	}
-	return ps, []plot.Thumbnailer{thumbFunc(func(c *draw.Canvas) { densityThumb(c, contour.LineStyles[0]) })}, nil
+	return ps, []plot.Thumbnailer{thumbFunc(func(c *draw.Canvas) { densityThumb(c, line) })}, nil
 }
 
 // densityThumb draws two nested contours.
-func densityThumb(c *draw.Canvas, sty draw.LineStyle) {
-	pal := shades(64)
+func densityThumb(c *draw.Canvas, line color.Color) {
+	pal, full := shades(64), (c.Max.Y-c.Min.Y)*0.45
+	at := vg.Point{X: c.Max.X - full, Y: c.Center().Y}
 	for _, k := range []vg.Length{1, 0.5} {
-		full := (c.Max.Y - c.Min.Y) * 0.45
-		at := vg.Point{X: c.Max.X - full, Y: c.Center().Y}
-		var p vg.Path
-		p.Move(at.Add(vg.Point{X: k * full}))
-		p.Arc(at, k*full, 0, 2*math.Pi)
-		p.Close()
-		c.SetColor(pal[int(60-30*k)])
-		c.Fill(p)
-		c.SetLineStyle(sty)
-		c.Stroke(p)
+		c.DrawGlyphNoClip(draw.GlyphStyle{Color: pal[int(60-30*k)], Radius: k * full, Shape: draw.CircleGlyph{}}, at)
+		c.DrawGlyphNoClip(draw.GlyphStyle{Color: line, Radius: k * full, Shape: draw.RingGlyph{}}, at)
 	}
 }
 
-// palette implements gonum's palette.Palette.
+// palette implements palette.Palette of gonum/plot.
 type palette []color.Color
 
-// Colors implements gonum's palette.Palette.
+// Colors implements palette.Palette of gonum/plot.
 func (p palette) Colors() []color.Color { return p }
 
-// shades returns n greys, from transparent to one that black, blue and vermillion stand out on.
+// shades returns n grays, from transparent to a gray on which black, blue and vermillion stand out.
 func shades(n int) palette {
 	p := make(palette, n)
 	for i := range p {
@@ -109,14 +98,15 @@ func shades(n int) palette {
 	return p
 }
 
-// shares is a density on a grid of cell centres. It implements [plotter.GridXYZ] with one minus the share of the mass
-// at places at least as dense: near 1 at the mode, near 0 in the tails.
+// shares is a density on a grid of n x n points. It implements [plotter.GridXYZ]. Its values are
+// one minus the share of the mass at points at least as dense: near 1 at the mode, near 0 in the
+// tails.
 type shares struct {
 	n       int
 	x, y    interval
 	z       []float64 // by row
 	density []float64 // of each point, by row
-	order   []int     // of the points, densest first
+	order   []int     // the points by decreasing density
 }
 
 func newShares(f func(x, y float64) float64, x, y interval, n int) (*shares, error) {
@@ -126,14 +116,14 @@ func newShares(f func(x, y float64) float64, x, y interval, n int) (*shares, err
 		g.order[i] = i
 		v := f(g.X(i%n), g.Y(i/n))
 		if !finite(v) || v < 0 {
-			return nil, fmt.Errorf("F(%.4g, %.4g) = %v, want a finite density that is not negative", g.X(i%n), g.Y(i/n), v)
+			return nil, fmt.Errorf("F(%.4g, %.4g) = %v, want a finite density of at least 0", g.X(i%n), g.Y(i/n), v)
 		}
 		g.density[i] = v
 		total += v
 	}
 	if !(total > 0) || math.IsInf(total, 0) {
-		return nil, fmt.Errorf("F sums to %v over x in [%.4g, %.4g], y in [%.4g, %.4g], want a positive mass there; set the axes' Range",
-			total, x.lo, x.hi, y.lo, y.hi)
+		return nil, fmt.Errorf("F sums to %v over x in [%.4g, %.4g], y in [%.4g, %.4g], want a positive mass; "+
+			"set the Range of the axes", total, x.lo, x.hi, y.lo, y.hi)
 	}
 	slices.SortStableFunc(g.order, func(i, j int) int { return cmp.Compare(g.density[j], g.density[i]) })
 	mass := 0.0
@@ -146,11 +136,12 @@ func newShares(f func(x, y float64) float64, x, y interval, n int) (*shares, err
 	return g, nil
 }
 
-// contours returns the logarithm of the density, which is smoother between grid points than shares are, and its
-// levels that hold the given shares of the mass.
-func (g *shares) contours(masses []float64) (plotter.GridXYZ, []float64) {
-	const below = 1e-30 // of the mode, is drawn as nothing
-	floor := below * g.density[g.order[0]]
+// contours returns the log density, which is smoother between grid points than the shares, and its
+// levels that hold the given shares of the mass. A level lies between the values of two grid
+// points: plotter.Contour runs out of memory on some symmetric densities with grid points at a
+// level.
+func (g *shares) contours(masses ...float64) (plotter.GridXYZ, []float64) {
+	floor := 1e-30 * g.density[g.order[0]]
 	c := *g
 	c.z = make([]float64, len(g.z))
 	for i, v := range g.density {
@@ -159,7 +150,13 @@ func (g *shares) contours(masses []float64) (plotter.GridXYZ, []float64) {
 	levels := make([]float64, len(masses))
 	for k, m := range masses {
 		at, _ := slices.BinarySearchFunc(g.order, 1-m, func(i int, z float64) int { return cmp.Compare(z, g.z[i]) })
-		levels[k] = c.z[g.order[min(at, len(g.order)-1)]]
+		at = min(at, len(g.order)-1)
+		level := c.z[g.order[at]]
+		next := slices.IndexFunc(g.order[at:], func(i int) bool { return c.z[i] < level-1e-9 })
+		if next > 0 {
+			level = (c.z[g.order[at+next-1]] + c.z[g.order[at+next]]) / 2
+		}
+		levels[k] = level
 	}
 	return &c, levels
 }
@@ -168,13 +165,10 @@ func (g *shares) contours(masses []float64) (plotter.GridXYZ, []float64) {
 func (g *shares) Dims() (c, r int) { return g.n, g.n }
 
 // X implements [plotter.GridXYZ].
-func (g *shares) X(c int) float64 { return cell(g.x, c, g.n) }
+func (g *shares) X(c int) float64 { return g.x.at((float64(c) + 0.5) / float64(g.n)) }
 
 // Y implements [plotter.GridXYZ].
-func (g *shares) Y(r int) float64 { return cell(g.y, r, g.n) }
+func (g *shares) Y(r int) float64 { return g.y.at((float64(r) + 0.5) / float64(g.n)) }
 
 // Z implements [plotter.GridXYZ].
 func (g *shares) Z(c, r int) float64 { return g.z[r*g.n+c] }
-
-// cell returns the middle of cell i of n.
-func cell(iv interval, i, n int) float64 { return iv.lo + (float64(i)+0.5)/float64(n)*(iv.hi-iv.lo) }

@@ -1,8 +1,8 @@
-// Package figure draws every figure of the project with one theme, on gonum/plot: inline in a GoNB notebook
-// ([Figure.Show]) or to a PNG, SVG or PDF file ([Figure.Save]).
+// Package figure draws the figures of the project in one theme, on top of gonum/plot: inline in a
+// GoNB notebook ([Figure.Show]) or as a PNG or SVG file ([Figure.Save]).
 //
-// A [Figure] is a grid of panels. A [Panel] has a title, two labelled axes and a stack of layers; a [Layer] is a plain
-// struct that holds its data and its name:
+// A [Figure] is a grid of panels. A [Panel] has a title, two labelled axes and a stack of layers. A
+// [Layer] is a struct that holds its data and its name:
 //
 //	fig := figure.New(figure.Notebook(), 1, 1)
 //	p := fig.Panel(0, 0)
@@ -13,13 +13,14 @@
 //	)
 //	err := fig.Save("sw2.svg")
 //
-// The layers are [Scatter], [Density], [Line], [Trace], [HLine], [VLine], [Bars], [Quiver], [Paths], [Images], and
-// [Custom] for any other plotter of gonum. A name has one colour in all panels of a figure, and one entry in the legend
-// below them. [Table] writes numbers, [Live] is a loss curve that grows in a notebook while something trains.
+// The layers are [Line], [Trace], [HLine], [Bars], [Scatter], [Density], [Quiver], [Heat] and
+// [Images]. A name has one color in all panels of a figure and one entry in the legend below them.
+// [Table] shows text in rows and columns. [Live] updates a loss curve during training. [Explorer]
+// is an interactive figure of the posteriors of a mixture.
 //
-// Labels are plain Unicode, Greek letters and mathematical signs included. Unicode subscripts and superscripts are
-// typeset as such (x₁, xₜ, W₂, 10⁻³), and so is whatever stands in _{...} or ^{...}: "X_{0,1}(ε; t, xₜ)".
+// Labels are Unicode text, with Greek letters and mathematical signs. Unicode subscripts and
+// superscripts (x₁, xₜ, W₂, 10⁻³) are drawn as small letters of the same font.
 //
-// Nothing is checked while a figure is put together: what is wrong with it (an axis without a label, a layer without a
-// name, NaN, lengths that do not match) is the error of the call that draws it.
+// Fields are not checked when they are set. The call that draws a figure returns an error if an
+// axis has no label, a layer has no name, a value is NaN or infinite, or lengths do not match.
 package figure

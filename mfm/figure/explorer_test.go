@@ -23,10 +23,10 @@ func TestExplorer(t *testing.T) {
 		}
 	}
 	if strings.Contains(page, "{{") {
-		t.Error("a place of the page is not filled in")
+		t.Error("the page has a placeholder that was not filled in")
 	}
 	for _, bad := range []figure.Explorer{
-		{}, {Mixture: plane, T: 2}, {Mixture: plane, S: -1}, {Mixture: plane, Extent: -1},
+		{}, {Mixture: plane, T: 2}, {Mixture: plane, S: -1},
 		{Mixture: mixtureJSON("{}")}, {Mixture: mixtureJSON("x")}, {Mixture: mixtureJSON(`{"means":[[1,2,3]]}`)},
 	} {
 		if _, err := bad.HTML(); err == nil {

@@ -1,54 +1,56 @@
 package figure
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
-// Figure is a grid of panels with common titles and one legend.
+// Figure is a grid of panels with common titles and one legend. Create it with [New].
 type Figure struct {
+	// Theme sets sizes and colors.
 	Theme Theme
+	// Title stands above all panels. Empty means no title.
 	Title string
-	// X and Y are the axes of the panels whose own have no label; what such an axis sets besides, it keeps.
+	// X and Y are the defaults for panels whose axis has no label. The fields that such an axis
+	// sets take precedence.
 	X, Y Axis
-	// ShareX and ShareY give all panels one range along an axis, and write its labels only below the lowest panel of
-	// each column, or at the left of the first of each row.
+	// ShareX and ShareY give all panels the same range along an axis. Labels of x then appear only
+	// below the lowest panel of each column, and labels of y only left of the first panel of each
+	// row.
 	ShareX, ShareY bool
-	// ColTitles and RowLabels name columns and rows; nil for none.
+	// ColTitles and RowLabels name the columns and rows. Nil means no names.
 	ColTitles, RowLabels []string
-	// Widths of the columns, relative to each other; nil for equal ones.
-	Widths []float64
-	// NoLegend leaves out the legend.
-	NoLegend bool
-	// Caption is written below the figure in a notebook.
+	// Caption appears below the figure in a notebook.
 	Caption string
-	// Alt describes the figure to those who cannot see it; where empty, titles, axes and names are put together.
-	Alt string
 
 	rows, cols int
-	panels     []*Panel // nil where there is none
-	misplaced  error
+	panels     []*Panel // by row; nil for an empty place
+	err        error    // the first error of New or Panel
 }
 
 const maxPanels = 400
 
-// New returns a figure of rows x cols panels.
+// New returns a figure of rows x cols panels, 1 to 400 in all. The call that draws the figure
+// reports any other size as an error.
 func New(theme Theme, rows, cols int) *Figure {
 	f := &Figure{Theme: theme, rows: rows, cols: cols}
 	if rows < 1 || cols < 1 || rows > maxPanels || cols > maxPanels || rows*cols > maxPanels {
-		f.misplaced = fmt.Errorf("figure: %d x %d panels, want 1 to %d in all", rows, cols, maxPanels)
+		f.err = fmt.Errorf("figure: %d x %d panels, want 1 to %d in all", rows, cols, maxPanels)
 		f.rows, f.cols = 1, 1
 	}
 	f.panels = make([]*Panel, f.rows*f.cols)
 	return f
 }
 
-// Panel returns the panel at a row and column, counted from 0 at the upper left, and makes it if it is not there yet.
-// Places never asked for stay empty.
+// Panel returns the panel at a row and column, counted from 0 at the upper left, and creates it on
+// first use. Places that were never requested stay empty. The call that draws the figure reports a
+// place outside the grid as an error.
 func (f *Figure) Panel(row, col int) *Panel {
 	if row < 0 || col < 0 || row >= f.rows || col >= f.cols {
-		if f.misplaced == nil {
-			f.misplaced = fmt.Errorf("figure: no panel at row %d, column %d of a %d x %d figure", row, col, f.rows, f.cols)
+		if f.err == nil {
+			f.err = fmt.Errorf("figure: no panel at row %d, column %d of a %d x %d figure", row, col, f.rows, f.cols)
 		}
 		return &Panel{}
 	}
@@ -59,18 +61,16 @@ func (f *Figure) Panel(row, col int) *Panel {
 	return *p
 }
 
-// check returns an error for a figure that cannot be drawn, and fills in the axes that panels take from the figure.
+// check returns copies of the panels with the defaults of the axes filled in, or an error if the
+// figure cannot be drawn.
 func (f *Figure) check() ([]*Panel, error) {
-	if f.misplaced != nil {
-		return nil, f.misplaced
+	if f.err != nil {
+		return nil, f.err
 	}
 	if f.panels == nil {
-		return nil, fmt.Errorf("figure: not made by New")
+		return nil, fmt.Errorf("figure: not created by New")
 	}
-	if err := f.Theme.check(); err != nil {
-		return nil, err
-	}
-	if err := f.checkLabels(); err != nil {
+	if err := cmp.Or(f.Theme.check(), f.checkLabels()); err != nil {
 		return nil, err
 	}
 	panels := make([]*Panel, len(f.panels))
@@ -93,59 +93,39 @@ func (f *Figure) check() ([]*Panel, error) {
 	return panels, nil
 }
 
-// at says which panel an error is of.
+// at adds the position of panel i to an error.
 func (f *Figure) at(i int, err error) error {
 	return fmt.Errorf("figure: panel at row %d, column %d: %w", i/f.cols, i%f.cols, err)
 }
 
 func (f *Figure) checkLabels() error {
 	if f.ColTitles != nil && len(f.ColTitles) != f.cols {
-		return fmt.Errorf("figure: %d ColTitles for %d columns, want as many", len(f.ColTitles), f.cols)
+		return fmt.Errorf("figure: %d ColTitles for %d columns, want equal numbers", len(f.ColTitles), f.cols)
 	}
 	if f.RowLabels != nil && len(f.RowLabels) != f.rows {
-		return fmt.Errorf("figure: %d RowLabels for %d rows, want as many", len(f.RowLabels), f.rows)
+		return fmt.Errorf("figure: %d RowLabels for %d rows, want equal numbers", len(f.RowLabels), f.rows)
 	}
-	if f.Widths != nil && len(f.Widths) != f.cols {
-		return fmt.Errorf("figure: %d Widths for %d columns, want as many", len(f.Widths), f.cols)
-	}
-	for _, w := range f.Widths {
-		if !(w > 0 && w <= 1000) {
-			return fmt.Errorf("figure: a column of width %v, want more than 0", w)
-		}
-	}
-	for _, s := range append(append([]string{f.Title}, f.ColTitles...), f.RowLabels...) {
-		if err := checkText("title", s); err != nil {
-			return err
-		}
-	}
-	return nil
+	return checkText("title", slices.Concat([]string{f.Title}, f.ColTitles, f.RowLabels)...)
 }
 
-// alt returns the description of the figure.
+// alt describes the figure in text: its titles, the names of its layers, and its caption.
 func (f *Figure) alt() string {
-	if f.Alt != "" {
-		return f.Alt
-	}
 	var parts []string
 	add := func(s string) {
-		if s = plainText(s); s != "" {
+		if s != "" && !slices.Contains(parts, s) {
 			parts = append(parts, s)
 		}
 	}
 	add(f.Title)
-	seen := make(map[string]bool)
 	for _, p := range f.panels {
 		if p == nil {
 			continue
 		}
 		add(p.Title)
 		for _, l := range p.layers {
-			if name := l.info().name; name != "" && !seen[name] {
-				seen[name] = true
-				add(name)
-			}
+			add(l.info().name)
 		}
 	}
 	add(f.Caption)
-	return strings.Join(parts, "; ")
+	return strings.ReplaceAll(strings.Join(parts, "; "), "\n", " ")
 }

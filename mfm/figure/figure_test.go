@@ -16,9 +16,7 @@ import (
 	"testing"
 
 	"github.com/gomfm/gomfm/mfm/figure"
-	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/cmpimg"
-	"gonum.org/v1/plot/plotter"
 )
 
 // small is the theme of the golden images.
@@ -30,21 +28,20 @@ func small() figure.Theme {
 
 var times = []float64{0.05, 0.2, 0.4, 0.6, 0.8, 0.95}
 
-// The figures below show every kind of layer; their PNGs are the golden images.
+// The PNGs of the following figures, which show all layers, are the golden images.
 
 func densityFigure(th figure.Theme) *figure.Figure {
 	rng := newRand(1)
 	f := figure.New(th, 1, 2)
 	f.Title = "Samples of p(xₜ)"
-	f.Theme.Letters = true
 	f.ShareX, f.ShareY = true, true
 	f.X, f.Y = figure.Axis{Label: "x₁"}, figure.Axis{Label: "x₂"}
 	a := f.Panel(0, 0)
 	a.Title, a.Equal = "t = 0.4", true
-	a.Add(figure.Density{Name: "exact density", F: density(0.4)}, figure.Scatter{Name: "X_{0,1}(ε; t, xₜ)", Points: samples(rng, 0.4, 300)})
+	a.Add(figure.Density{Name: "exact density", F: density(0.4)}, figure.Scatter{Name: "X₀₁(ε; t, xₜ)", Points: samples(rng, 0.4, 300)})
 	b := f.Panel(0, 1)
 	b.Title, b.Equal = "t = 1", true
-	b.Add(figure.Scatter{Name: "exact", Points: samples(rng, 1, 300)}, figure.Scatter{Name: "X_{0,1}(ε; t, xₜ)", Points: samples(rng, 1, 300)})
+	b.Add(figure.Scatter{Name: "exact", Points: samples(rng, 1, 300)}, figure.Scatter{Name: "X₀₁(ε; t, xₜ)", Points: samples(rng, 1, 300)})
 	return f
 }
 
@@ -72,7 +69,7 @@ func linesFigure(th figure.Theme) *figure.Figure {
 		log.Add(l)
 	}
 	linear.Add(figure.HLine{Y: 0.04, Label: "floor", Left: true, Below: true})
-	log.Add(figure.VLine{X: 0.5, Label: "t = ½"}, figure.HLine{Y: 0.04, Label: "floor"})
+	log.Add(figure.HLine{Y: 0.04, Label: "floor"})
 	return f
 }
 
@@ -96,20 +93,11 @@ func fieldFigure(th figure.Theme) *figure.Figure {
 	a, b := f.Panel(0, 0), f.Panel(0, 1)
 	a.Equal, b.Equal = true, true
 	a.Add(figure.Quiver{Name: "drift bₜ", F: func(x, y float64) (float64, float64) { return y - 0.3*x, -x }})
-	var paths [][][]float64
-	for k := range 8 {
-		var path [][]float64
-		for i := range 40 {
-			s, angle := float64(i)/39, float64(k)*math.Pi/4
-			path = append(path, []float64{3 * s * math.Cos(angle+s), 3 * s * math.Sin(angle+s)})
-		}
-		paths = append(paths, path[4:])
-	}
-	b.Add(figure.Density{F: density(1), Bare: true}, figure.Paths{Name: "trajectories x̄ₛ", Paths: paths})
+	b.Add(figure.Density{F: density(1), Bare: true}, figure.Quiver{F: func(x, y float64) (float64, float64) { return x, y }, Grid: 9})
 	return f
 }
 
-// rings returns n pictures of h x h, of one channel.
+// rings returns n images of h x h pixels with one channel.
 func rings(n, h int) []float32 {
 	out := make([]float32, n*h*h)
 	for i := range out {
@@ -124,7 +112,7 @@ func imagesFigure(th figure.Theme) *figure.Figure {
 	f := figure.New(th, 1, 1)
 	f.Title = "Posterior samples"
 	f.Panel(0, 0).Add(figure.Images{
-		Pixels: rings(12, 14), N: 12, H: 14, W: 14, C: 1, Cols: 6, Gaps: []int{0}, Invert: true,
+		Pixels: rings(12, 14), N: 12, H: 14, W: 14, C: 1, Cols: 6, Gaps: []int{0},
 		RowLabels: []string{"t = 0.2", "t = 0.8"}, ColTitles: []string{"xₜ", "one step"},
 	})
 	return f
@@ -150,8 +138,8 @@ var golden = map[string]func(figure.Theme) *figure.Figure{
 	"field": fieldFigure, "images": imagesFigure, "trace": traceFigure,
 }
 
-// TestGolden compares each kind of figure with the picture in testdata, which "go test -regen" makes anew: look at
-// them before you keep them.
+// TestGolden compares each figure with its image in testdata. "go test -regen" writes the images
+// anew; view them before you keep them.
 func TestGolden(t *testing.T) {
 	for name, build := range golden {
 		t.Run(name, func(t *testing.T) {
@@ -172,7 +160,7 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			const delta = 0.1 // of the largest difference between two colours: rounding differs between processors
+			const delta = 0.1 // of the largest difference of colors: rounding depends on the processor
 			same, err := cmpimg.EqualApprox("png", got, want, delta)
 			if err != nil {
 				t.Fatal(err)
@@ -214,7 +202,7 @@ func TestSizes(t *testing.T) {
 }
 
 func TestSave(t *testing.T) {
-	for _, tc := range []struct{ ext, magic string }{{".png", "\x89PNG"}, {".svg", "<?xml"}, {".pdf", "%PDF-"}, {".PNG", "\x89PNG"}} {
+	for _, tc := range []struct{ ext, magic string }{{".png", "\x89PNG"}, {".svg", "<?xml"}, {".PNG", "\x89PNG"}} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "figure"+tc.ext)
 		if err := os.WriteFile(path, []byte("an older file"), 0o600); err != nil {
@@ -232,7 +220,7 @@ func TestSave(t *testing.T) {
 			t.Errorf("%s starts with %q", tc.ext, file[:8])
 		}
 		if entries, _ := os.ReadDir(dir); len(entries) != 1 {
-			t.Errorf("%s: %d files in the folder, want 1", tc.ext, len(entries))
+			t.Errorf("%s: %d files in the directory, want 1", tc.ext, len(entries))
 		}
 	}
 }
@@ -241,6 +229,7 @@ func TestSaveErrors(t *testing.T) {
 	dir := t.TempDir()
 	for path, want := range map[string]string{
 		filepath.Join(dir, "figure.gif"):         `unknown extension ".gif"`,
+		filepath.Join(dir, "figure.pdf"):         `unknown extension ".pdf"`,
 		filepath.Join(dir, "figure"):             `unknown extension ""`,
 		filepath.Join(dir, "none", "figure.png"): "no such file",
 	} {
@@ -254,7 +243,7 @@ func TestSaveErrors(t *testing.T) {
 	}
 }
 
-// An SVG is well formed, holds no text that needs a font, and says what it shows.
+// An SVG is well formed, has no <text>, which needs a font, and has a title.
 func TestSVG(t *testing.T) {
 	f := densityFigure(small())
 	f.Title = "a < b & c"
@@ -274,30 +263,19 @@ func TestSVG(t *testing.T) {
 		start, ok := token.(xml.StartElement)
 		switch {
 		case ok && start.Name.Local == "text":
-			t.Error("there is a <text>, which needs a font")
+			t.Error("the SVG has a <text>, which needs a font")
 		case ok && start.Name.Local == "title":
 			if err := d.DecodeElement(&title, &start); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if want := "a < b & c; t = 0.4; exact density; X_0,1(ε; t, xₜ); t = 1; exact"; title != want {
+	if want := "a < b & c; t = 0.4; exact density; X₀₁(ε; t, xₜ); t = 1; exact"; title != want {
 		t.Errorf("title %q, want %q", title, want)
 	}
 }
 
-// Greek letters are not in the code page of vgpdf's fonts: text has to be outlines.
-func TestPDFHasNoFonts(t *testing.T) {
-	file, err := linesFigure(small()).Render("pdf")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if bytes.Contains(file, []byte("/BaseFont")) {
-		t.Error("there is a font in the PDF")
-	}
-}
-
-// A cloud of many points is one picture in a vector file.
+// An SVG holds a cloud of many points as one image.
 func TestLargeCloudsAreRaster(t *testing.T) {
 	size := func(n int) int {
 		f := figure.New(small(), 1, 1)
@@ -308,7 +286,7 @@ func TestLargeCloudsAreRaster(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, want := bytes.Contains(file, []byte("<image")), n > 2000; got != want {
-			t.Errorf("%d points: a picture: %v, want %v", n, got, want)
+			t.Errorf("%d points drawn as an image: %v, want %v", n, got, want)
 		}
 		return len(file)
 	}
@@ -317,7 +295,7 @@ func TestLargeCloudsAreRaster(t *testing.T) {
 	}
 }
 
-// Outside a notebook Show displays nothing, but finds what is wrong.
+// Outside a notebook Show displays nothing but returns errors.
 func TestShowOutsideNotebook(t *testing.T) {
 	if err := barsFigure(small()).Show(); err != nil {
 		t.Error(err)
@@ -351,15 +329,14 @@ func TestErrors(t *testing.T) {
 		{"no points", func(f *figure.Figure) { xy(f, figure.Line{Name: "a"}) }, "X is empty"},
 		{"NaN", func(f *figure.Figure) { xy(f, figure.Line{Name: "a", X: []float64{1, 2}, Y: []float64{1, nan}}) }, `Line "a": Y[1] = NaN`},
 		{"infinite", func(f *figure.Figure) { xy(f, figure.Trace{Name: "a", X: []float64{1}, Y: []float64{math.Inf(-1)}}) }, "Y[0] = -Inf"},
-		{"half-life", func(f *figure.Figure) { xy(f, figure.Trace{Name: "a", X: []float64{1}, Y: []float64{1}, HalfLife: -1}) }, "HalfLife = -1"},
 		{"band length", func(f *figure.Figure) { l := line; l.Band = []float64{1}; xy(f, l) }, "Band has 1 values for 2 points"},
 		{"negative band", func(f *figure.Figure) { l := line; l.Bars = []float64{1, -1}; xy(f, l) }, "Bars[1] = -1"},
 		{"log of zero", func(f *figure.Figure) {
 			xy(f, figure.Line{Name: "a", X: []float64{1, 2}, Y: []float64{0, 2}})
 			f.Y.Log = true
 		}, "logarithmic but the data reaches 0"},
-		{"log range", func(f *figure.Figure) { xy(f, line); f.X.Log, f.X.Range = true, [2]float64{-1, 1} }, "both ends above zero"},
-		{"range", func(f *figure.Figure) { xy(f, line); f.X.Range = [2]float64{2, 1} }, "want the first below the second"},
+		{"log range", func(f *figure.Figure) { xy(f, line); f.X.Log, f.X.Range = true, [2]float64{-1, 1} }, "want positive ends"},
+		{"range", func(f *figure.Figure) { xy(f, line); f.X.Range = [2]float64{2, 1} }, "want the first end below the second"},
 		{"tiny range", func(f *figure.Figure) { xy(f, line); f.X.Range = [2]float64{1, 1 + 1e-15} }, "by more than rounding"},
 		{"infinite range", func(f *figure.Figure) { xy(f, line); f.X.Range = [2]float64{0, math.Inf(1)} }, "want finite ends"},
 		{"half range", func(f *figure.Figure) { xy(f, line); f.X.Range = [2]float64{5, nan} }, "would run from 5 to"},
@@ -368,11 +345,11 @@ func TestErrors(t *testing.T) {
 			xy(f, figure.Line{Name: "a", X: []float64{-math.MaxFloat64, math.MaxFloat64}, Y: []float64{1, 2}})
 		}, "set its Range"},
 		{"equal and log", func(f *figure.Figure) { xy(f, line); f.X.Log = true; f.Panel(0, 0).Equal = true }, "set Equal or Log, not both"},
-		{"too unlike for equal", func(f *figure.Figure) {
+		{"ranges too different for equal", func(f *figure.Figure) {
 			xy(f, figure.Line{Name: "a", X: []float64{0, 1000}, Y: []float64{0, 1}})
 			f.Panel(0, 0).Equal = true
-		}, "too unlike for Equal"},
-		{"aspect", func(f *figure.Figure) { xy(f, line); f.Panel(0, 0).Aspect = -1 }, "Aspect = -1"},
+		}, "too different for Equal"},
+		{"aspect", func(f *figure.Figure) { xy(f, line); f.Theme.Aspect = -1 }, "Aspect = -1"},
 		{"samples of one dimension", func(f *figure.Figure) { xy(f, figure.Scatter{Name: "a", Points: [][]float64{{1, 2}, {1}}}) }, "Points[1] has 1 coordinates"},
 		{"no samples", func(f *figure.Figure) { xy(f, figure.Scatter{Name: "a"}) }, "Points is empty"},
 		{"NaN sample", func(f *figure.Figure) { xy(f, figure.Scatter{Name: "a", Points: [][]float64{{1, nan}}}) }, "Points[0] = (1, NaN)"},
@@ -382,7 +359,6 @@ func TestErrors(t *testing.T) {
 		{"density zero", func(f *figure.Figure) { xy(f, figure.Density{F: func(x, y float64) float64 { return 0 }}) }, "want a positive mass"},
 		{"density NaN", func(f *figure.Figure) { xy(f, figure.Density{F: func(x, y float64) float64 { return nan }}) }, "= NaN, want a finite density"},
 		{"density grid", func(f *figure.Figure) { xy(f, figure.Density{F: density(1), Grid: 3}) }, "Grid = 3"},
-		{"density share", func(f *figure.Figure) { xy(f, figure.Density{F: density(1), Shares: []float64{1}}) }, "Shares[0] = 1"},
 		{"density and log", func(f *figure.Figure) { xy(f, figure.Density{F: density(1)}); f.X.Log = true }, "needs linear axes"},
 		{"density panics", func(f *figure.Figure) { xy(f, figure.Density{F: func(x, y float64) float64 { panic("oh") }}) }, "cannot draw \"\": oh"},
 		{"field NaN", func(f *figure.Figure) {
@@ -392,36 +368,31 @@ func TestErrors(t *testing.T) {
 		{"field grid", func(f *figure.Figure) {
 			xy(f, figure.Quiver{Grid: 1e6, F: func(x, y float64) (float64, float64) { return 0, 0 }})
 		}, "Grid = 1000000"},
-		{"no paths", func(f *figure.Figure) { xy(f, figure.Paths{Name: "a"}) }, "Paths is empty"},
-		{"empty path", func(f *figure.Figure) { xy(f, figure.Paths{Name: "a", Paths: [][][]float64{{}}}) }, "Paths[0] is empty"},
 		{"no bars", func(f *figure.Figure) { xy(f, figure.Bars{Name: "a"}) }, "Values is empty"},
 		{"categories", func(f *figure.Figure) { xy(f, figure.Bars{Name: "a", Values: []float64{1}}) }, "1 Values for 0 Categories"},
 		{"rule without label", func(f *figure.Figure) { xy(f, line, figure.HLine{Y: 1}) }, "no Label"},
-		{"rule NaN", func(f *figure.Figure) { xy(f, line, figure.VLine{X: nan, Label: "a"}) }, "lies at NaN"},
+		{"rule NaN", func(f *figure.Figure) { xy(f, line, figure.HLine{Y: nan, Label: "a"}) }, "is at NaN"},
 		{"no glyph", func(f *figure.Figure) { xy(f, line, figure.HLine{Y: 1, Label: "\U0001F40D"}) }, "no glyph for '\U0001F40D' (U+1F40D)"},
 		{"no glyph in title", func(f *figure.Figure) { xy(f, line); f.Title = "\U0001F40D" }, "no glyph"},
-		{"empty custom", func(f *figure.Figure) { xy(f, figure.Custom{}) }, "no plotters"},
-		{"nil custom", func(f *figure.Figure) { xy(f, figure.Custom{Plotters: []plot.Plotter{nil}}) }, "plotter 0 is nil"},
 		{"pixels", func(f *figure.Figure) { l := images; l.N = 3; f.Panel(0, 0).Add(l) }, "want N·H·W·C = 3·2·2·1 = 12"},
 		{"channels", func(f *figure.Figure) { l := images; l.C = 2; f.Panel(0, 0).Add(l) }, "C = 2"},
-		{"no pictures", func(f *figure.Figure) { f.Panel(0, 0).Add(figure.Images{C: 1}) }, "N, H, W = 0, 0, 0"},
-		{"huge pictures", func(f *figure.Figure) { l := images; l.N = 1 << 40; f.Panel(0, 0).Add(l) }, "N, H, W = 1099511627776"},
+		{"no images", func(f *figure.Figure) { f.Panel(0, 0).Add(figure.Images{C: 1}) }, "N, H, W = 0, 0, 0"},
+		{"huge images", func(f *figure.Figure) { l := images; l.N = 1 << 40; f.Panel(0, 0).Add(l) }, "N, H, W = 1099511627776"},
 		{"NaN pixel", func(f *figure.Figure) {
 			l := images
 			l.Pixels = append(make([]float32, 7), float32(nan))
 			f.Panel(0, 0).Add(l)
-		}, "Pixels[7] = NaN (picture 1)"},
+		}, "Pixels[7] = NaN (image 1)"},
 		{"row labels", func(f *figure.Figure) { l := images; l.RowLabels = []string{"a", "b"}; f.Panel(0, 0).Add(l) }, "2 RowLabels for 1 rows"},
 		{"column titles", func(f *figure.Figure) { l := images; l.ColTitles = make([]string, 3); f.Panel(0, 0).Add(l) }, "3 ColTitles for 2 columns in 1 groups"},
 		{"gaps", func(f *figure.Figure) { l := images; l.Gaps = []int{1}; f.Panel(0, 0).Add(l) }, "Gaps = [1]"},
-		{"pictures and lines", func(f *figure.Figure) { xy(f, images, line) }, "a panel of their own"},
+		{"images and lines", func(f *figure.Figure) { xy(f, images, line) }, "a panel of their own"},
 		{"row labels of figure", func(f *figure.Figure) { xy(f, line); f.RowLabels = []string{"a", "b"} }, "2 RowLabels for 1 rows"},
 		{"column titles of figure", func(f *figure.Figure) { xy(f, line); f.ColTitles = []string{} }, "0 ColTitles for 1 columns"},
-		{"widths", func(f *figure.Figure) { xy(f, line); f.Widths = []float64{-1} }, "width -1"},
 		{"theme", func(f *figure.Figure) { xy(f, line); f.Theme.FontSize = 0 }, "Theme.FontSize = 0"},
 		{"no theme", func(f *figure.Figure) { xy(f, line); f.Theme = figure.Theme{} }, "start from Notebook() or Paper()"},
-		{"no palette", func(f *figure.Figure) { xy(f, line); f.Theme.Palette = nil }, "lacks a colour"},
-		{"too many pixels", func(f *figure.Figure) { xy(f, line); f.Theme.Width, f.Theme.DPI = 50, 600 }, "lower Theme.Width"},
+		{"no palette", func(f *figure.Figure) { xy(f, line); f.Theme.Palette = nil }, "lacks a color"},
+		{"too many pixels", func(f *figure.Figure) { xy(f, line); f.Theme.Width, f.Theme.DPI = 50, 600 }, "reduce Theme.Width"},
 		{"label wider than figure", func(f *figure.Figure) {
 			xy(f, figure.Bars{Name: "a", Values: []float64{1}})
 			f.Y.Categories = []string{strings.Repeat("wide", 200)}
@@ -451,14 +422,14 @@ func TestBadGrids(t *testing.T) {
 		}
 	}
 	if _, err := new(figure.Figure).PNG(); err == nil {
-		t.Error("no error for a figure not made by New")
+		t.Error("no error for a figure not created by New")
 	}
 	if _, err := barsFigure(small()).Render("gif"); err == nil || !strings.Contains(err.Error(), `unknown format "gif"`) {
 		t.Errorf("error %v", err)
 	}
 }
 
-// What is odd but not wrong is drawn.
+// Unusual but valid figures are drawn.
 func TestOddFigures(t *testing.T) {
 	for name, layers := range map[string][]figure.Layer{
 		"one point":      {figure.Scatter{Name: "a", Points: [][]float64{{2, 3}}}},
@@ -470,10 +441,8 @@ func TestOddFigures(t *testing.T) {
 		"flat density":   {figure.Density{F: func(x, y float64) float64 { return 1 }}},
 		"spike":          {figure.Density{F: func(x, y float64) float64 { return math.Exp(-1e6 * (x*x + y*y)) }}, figure.Scatter{Name: "a", Points: [][]float64{{-1, -1}, {1, 1}}}},
 		"no field":       {figure.Quiver{F: func(x, y float64) (float64, float64) { return 0, 0 }}},
-		"short path":     {figure.Paths{Name: "a", Paths: [][][]float64{{{1, 1}}}}},
 		"one value":      {figure.Trace{Name: "a", X: []float64{1}, Y: []float64{1}}},
 		"rule elsewhere": {figure.HLine{Y: 1e6, Label: "far"}, figure.Line{Name: "a", X: []float64{1, 2}, Y: []float64{1, 2}}},
-		"custom":         {figure.Custom{Name: "a", Plotters: []plot.Plotter{plotter.NewGrid(), &plotter.Line{XYs: plotter.XYs{{X: 1, Y: 1}, {X: 2, Y: 2}}}}}},
 	} {
 		f := figure.New(small(), 1, 1)
 		f.X, f.Y = figure.Axis{Label: "x"}, figure.Axis{Label: "y"}
@@ -484,22 +453,23 @@ func TestOddFigures(t *testing.T) {
 	}
 }
 
-// A name has one colour in all panels, also where it is not the first there; Theme.Colors and Color come first.
+// A name has one color in all panels, whatever its order there. Color takes precedence over the
+// palette.
 func TestColorsFollowNames(t *testing.T) {
 	red := color.NRGBA{R: 0xff, A: 0xff}
 	th := small()
-	th.Colors = map[string]color.Color{"fixed": red}
 	f := figure.New(th, 1, 2)
-	f.NoLegend = true
 	f.X, f.Y = figure.Axis{Label: "x", Categories: []string{"a", "b"}}, figure.Axis{Label: "y"}
 	bars := func(name string) figure.Bars { return figure.Bars{Name: name, Values: []float64{1, 1}} }
-	f.Panel(0, 0).Add(bars("fixed"), bars("one"), bars("two"))
+	fixed := bars("fixed")
+	fixed.Color = red
+	f.Panel(0, 0).Add(fixed, bars("one"), bars("two"))
 	f.Panel(0, 1).Add(bars("two"), bars("one"))
 	img := decode(t, f)
 	count := func(c color.Color, x0, x1 int) (n int) {
 		r, g, b, _ := c.RGBA()
 		for x := x0; x < x1; x++ {
-			for y := range img.Bounds().Dy() {
+			for y := range img.Bounds().Dy() * 3 / 4 { // without the legend
 				if r2, g2, b2, _ := img.At(x, y).RGBA(); r == r2 && g == g2 && b == b2 {
 					n++
 				}
@@ -519,13 +489,13 @@ func TestColorsFollowNames(t *testing.T) {
 	}
 }
 
-// The pixels of a picture are sharp squares of the right colour, each at its place.
+// The pixels of an image are sharp squares of the right color.
 func TestImagesAreSharp(t *testing.T) {
 	const n, h, w = 4, 5, 7
 	pixels := make([]float32, n*h*w*3)
 	rng := newRand(7)
 	for i := range pixels {
-		pixels[i] = float32(rng.IntN(2)*2 - 1) // black or white in each channel: eight colours
+		pixels[i] = float32(rng.IntN(2)*2 - 1) // black or white in each channel: eight colors
 	}
 	th := small()
 	f := figure.New(th, 1, 1)
@@ -541,8 +511,8 @@ func TestImagesAreSharp(t *testing.T) {
 			}
 		}
 	}
-	// A picture is 0.9 inches wide, so a pixel is 14 of the file's: the frames and at most one column in 14 and one
-	// row in 14 are blends.
+	// An image is 0.9 inches wide, so that a pixel covers 14 x 14 pixels of the file. The outlines
+	// and at most one column in 14 and one row in 14 are blends.
 	size := int(0.9 * float64(th.DPI))
 	if most := n * size * size * 20 / 100; blended > most {
 		t.Errorf("%d blended pixels, want at most %d", blended, most)
@@ -577,10 +547,10 @@ func ExampleFigure() {
 		p.Equal = true
 		p.Add(
 			figure.Density{Name: "exact p(x₁ | xₜ)", F: density(t)},
-			figure.Scatter{Name: "X_{0,1}(ε; t, xₜ)", Points: samples(newRand(1), t, 500)},
+			figure.Scatter{Name: "X₀₁(ε; t, xₜ)", Points: samples(newRand(1), t, 500)},
 		)
 	}
-	file, err := f.PNG() // or f.Save("posterior.pdf"), or f.Show() in a notebook
+	file, err := f.PNG() // or f.Save("posterior.svg"), or f.Show() in a notebook
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -593,9 +563,9 @@ func ExampleImages() {
 	f := figure.New(figure.Paper(), 1, 1)
 	f.Panel(0, 0).Add(figure.Images{
 		Pixels: rings(12, 14), N: 12, H: 14, W: 14, C: 1,
-		Cols: 6, Gaps: []int{0}, Invert: true,
+		Cols: 6, Gaps: []int{0},
 		RowLabels: []string{"t = 0.2", "t = 0.8"},
-		ColTitles: []string{"xₜ", "posterior samples"}, // one for each side of the gap
+		ColTitles: []string{"xₜ", "posterior samples"}, // one for each group of columns
 	})
 	file, err := f.PNG()
 	if err != nil {
@@ -619,25 +589,4 @@ func ExampleMeanSE() {
 	l, err := figure.MeanSE("semigroup", t, seeds)
 	fmt.Printf("%.3f ± %.3f %v\n", l.Y, l.Band, err)
 	// Output: [0.320 0.110] ± [0.012 0.006] <nil>
-}
-
-func ExampleTable() {
-	t := figure.Table{
-		Caption: "Excess over the sampling floor",
-		Header:  []string{"loss", "teacher", "excess", "steps/s"},
-		Rows: [][]string{
-			{"semigroup", "yes", "0.043 ± 0.002", "51"},
-			{"Mean Flow", "—", "0.110 ± 0.010", "9.5"},
-		},
-		Strong: []int{0},
-	}
-	s, err := t.Text()
-	fmt.Print(s, err)
-	// Output:
-	// Excess over the sampling floor
-	// loss       teacher         excess  steps/s
-	// ─────────  ───────  ─────────────  ───────
-	// semigroup  yes      0.043 ± 0.002       51  *
-	// Mean Flow  —        0.110 ± 0.010      9.5
-	// <nil>
 }

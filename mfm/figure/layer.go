@@ -1,6 +1,7 @@
 package figure
 
 import (
+	"cmp"
 	"fmt"
 	"image/color"
 
@@ -9,164 +10,102 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// Layer is one thing drawn in a panel; the types of this package that implement it are listed in the package's
-// documentation. Layers are drawn in the order in which they were added.
+// Layer is one element of a panel. The types of this package that implement it are listed in the
+// documentation of the package. A panel draws its layers in the order in which they were added.
 type Layer interface {
-	// info returns what the figure must know of the layer to colour and list it.
+	// info returns the name and color of the layer.
 	info() info
-	// check returns an error for data that cannot be drawn.
+	// check returns an error if the data cannot be drawn.
 	check() error
-	// extent returns the data's range along x and y, empty where the layer takes the range it is given. On a
-	// logarithmic y axis it leaves out the ends of errors that reach zero.
+	// extent returns the range of the data along x and y. It is empty for a layer that fills the
+	// range of the axes. On a logarithmic y axis it leaves out error bars that reach zero.
 	extent(logY bool) (x, y interval)
-	// draw returns gonum's plotters, and what stands for them in the legend.
+	// draw returns the plotters of the layer and its signs in the legend.
 	draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error)
 }
 
 // info describes a layer.
 type info struct {
-	kind  string // its type, for errors
-	name  string // in the legend
-	color color.Color
-	// colored layers take a colour from the palette, unless they set one, and must have a name.
-	colored bool
-	// bars stand side by side.
-	bars bool
+	kind    string      // type of the layer, for error messages
+	name    string      // name in the legend
+	color   color.Color // nil means a color of the palette, if colored
+	colored bool        // the layer needs a name and a color
 }
 
-// frame is what a layer is drawn in.
+// frame is what a layer needs to know of its panel.
 type frame struct {
-	look
-	theme       *Theme
-	vector      bool     // the file is SVG or PDF
-	x, y        interval // of the axes
-	logX, logY  bool
-	bar, ofBars int // which of how many bars of a category
+	seriesStyle
+	theme      *Theme
+	vector     bool     // the file is an SVG
+	x, y       interval // of the axes
+	logX, logY bool
+	bar, bars  int // index of this bar chart among all bar charts of the panel, and their number
 }
 
-// line returns the style of a curve.
+// line returns the style of a curve whose width is a multiple of that of the theme.
 func (f *frame) line(width float64) draw.LineStyle {
-	return draw.LineStyle{Color: f.color, Width: vg.Points(width * f.theme.LineWidth), Dashes: f.dashes}
+	return draw.LineStyle{Color: f.color, Width: f.widths(width), Dashes: f.dashes}
 }
 
-// swatch is a rectangle of colour in the legend.
+// widths returns k line widths of the theme.
+func (f *frame) widths(k float64) vg.Length { return vg.Points(k * f.theme.LineWidth) }
+
+// swatch is a rectangle of one color in the legend.
 type swatch struct{ color color.Color }
 
 // Thumbnail implements [plot.Thumbnailer].
 func (s swatch) Thumbnail(c *draw.Canvas) {
 	h := (c.Max.Y - c.Min.Y) * 0.14
-	c.FillPolygon(s.color, []vg.Point{
-		{X: c.Min.X, Y: c.Min.Y + h}, {X: c.Max.X, Y: c.Min.Y + h}, {X: c.Max.X, Y: c.Max.Y - h}, {X: c.Min.X, Y: c.Max.Y - h},
-	})
+	r := draw.Crop(*c, 0, 0, h, -h)
+	c.SetColor(s.color)
+	c.Fill(r.Rectangle.Path())
 }
 
-// behind marks a plotter that is drawn below all others of its panel, such as an error band.
+// behind marks a plotter that is drawn below the other plotters of its panel, such as an error
+// band.
 type behind struct{ plot.Plotter }
 
-// plotterFunc is a [plot.Plotter] made of a function.
+// plotterFunc is a function that implements [plot.Plotter].
 type plotterFunc func(c draw.Canvas, p *plot.Plot)
 
 // Plot implements [plot.Plotter].
 func (f plotterFunc) Plot(c draw.Canvas, p *plot.Plot) { f(c, p) }
 
-// thumbFunc is a [plot.Thumbnailer] made of a function.
+// thumbFunc is a function that implements [plot.Thumbnailer].
 type thumbFunc func(c *draw.Canvas)
 
 // Thumbnail implements [plot.Thumbnailer].
 func (f thumbFunc) Thumbnail(c *draw.Canvas) { f(c) }
 
-// Custom is a layer of plotters made elsewhere, by gonum/plot/plotter or by hand, with their own colours.
-type Custom struct {
-	Name     string // in the legend, which shows those of Plotters that have a thumbnail; empty for no entry
-	Plotters []plot.Plotter
-}
-
-func (l Custom) info() info { return info{kind: "Custom", name: l.Name} }
-
-func (l Custom) check() error {
-	if len(l.Plotters) == 0 {
-		return fmt.Errorf("no plotters")
-	}
-	for i, p := range l.Plotters {
-		if p == nil {
-			return fmt.Errorf("plotter %d is nil", i)
-		}
-	}
-	return nil
-}
-
-func (l Custom) extent(bool) (x, y interval) {
-	x, y = nothing, nothing
-	for _, p := range l.Plotters {
-		if r, ok := p.(plot.DataRanger); ok {
-			xlo, xhi, ylo, yhi := r.DataRange()
-			x, y = x.join(interval{xlo, xhi}), y.join(interval{ylo, yhi})
-		}
-	}
-	return x, y
-}
-
-func (l Custom) draw(*frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
-	var thumbs []plot.Thumbnailer
-	for _, p := range l.Plotters {
-		if t, ok := p.(plot.Thumbnailer); ok {
-			thumbs = append(thumbs, t)
-		}
-	}
-	return l.Plotters, thumbs, nil
-}
-
-// checkSeries returns an error unless x and y are as long, not empty, and finite.
+// checkSeries returns an error unless x and y have equal lengths above zero and finite values.
 func checkSeries(x, y []float64) error {
 	if len(x) == 0 {
 		return fmt.Errorf("X is empty")
 	}
 	if len(x) != len(y) {
-		return fmt.Errorf("X has %d values and Y has %d, want as many", len(x), len(y))
+		return fmt.Errorf("X has %d values and Y has %d, want equal numbers", len(x), len(y))
 	}
-	if err := checkFinite("X", x); err != nil {
-		return err
-	}
-	return checkFinite("Y", y)
+	return cmp.Or(checkFinite("X", x), checkFinite("Y", y))
 }
 
-// checkFinite returns an error that names the first NaN or infinity.
-func checkFinite(what string, values []float64) error {
+// checkFinite returns an error that names the first value that is NaN or infinite.
+func checkFinite(name string, values []float64) error {
 	for i, v := range values {
 		if !finite(v) {
-			return fmt.Errorf("%s[%d] = %v, want finite values", what, i, v)
+			return fmt.Errorf("%s[%d] = %v, want finite values", name, i, v)
 		}
 	}
 	return nil
 }
 
-// checkErrors returns an error unless e is nil or has n finite values that are not negative.
-func checkErrors(what string, e []float64, n int) error {
-	if e == nil {
-		return nil
-	}
-	if len(e) != n {
-		return fmt.Errorf("%s has %d values for %d points, want as many", what, len(e), n)
+// checkErrors returns an error unless e is nil or holds n finite values of at least zero.
+func checkErrors(name string, e []float64, n int) error {
+	if e != nil && len(e) != n {
+		return fmt.Errorf("%s has %d values for %d points, want equal numbers", name, len(e), n)
 	}
 	for i, v := range e {
 		if !finite(v) || v < 0 {
-			return fmt.Errorf("%s[%d] = %v, want finite values that are not negative", what, i, v)
-		}
-	}
-	return nil
-}
-
-// checkPoints returns an error unless every row has two finite coordinates at least, and there is a row.
-func checkPoints(what string, points [][]float64) error {
-	if len(points) == 0 {
-		return fmt.Errorf("%s is empty", what)
-	}
-	for i, p := range points {
-		if len(p) < 2 {
-			return fmt.Errorf("%s[%d] has %d coordinates, want 2 or more", what, i, len(p))
-		}
-		if !finite(p[0]) || !finite(p[1]) {
-			return fmt.Errorf("%s[%d] = (%v, %v), want finite values", what, i, p[0], p[1])
+			return fmt.Errorf("%s[%d] = %v, want finite values of at least 0", name, i, v)
 		}
 	}
 	return nil

@@ -9,13 +9,13 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// content is what stands in a cell of the grid: a data area with labels around it.
+// content is what a panel shows: a data area with labels around it.
 type content interface {
-	// margins returns the room that the labels need around a data area of w x h.
+	// margins returns the room for the labels around a data area of w x h.
 	margins(w, h vg.Length) margin
-	// height returns the height that a data area of width w wants, and whether it can have no other.
+	// height returns the height of a data area of width w, and whether it is fixed.
 	height(w vg.Length) (h vg.Length, fixed bool)
-	// draw draws the data area at data, and the labels around it.
+	// draw draws the data area and the labels around it.
 	draw(c draw.Canvas, data vg.Rectangle)
 }
 
@@ -25,65 +25,52 @@ func (m margin) join(o margin) margin {
 	return margin{max(m.left, o.left), max(m.right, o.right), max(m.bottom, o.bottom), max(m.top, o.top)}
 }
 
-// layout places the cells. Data areas of a column are as wide, and all columns as wide as their weights say; a row is
-// as high as the highest of its data areas wants. The height of the figure follows.
+// layout holds the positions of all panels. All data areas are equally wide. Their contents
+// determine the height of each row, and the rows determine the height of the figure. plot.Align
+// cannot derive heights from widths.
 type layout struct {
 	width, height vg.Length
-	top, bottom   vg.Length   // taken by the titles above and the legend below all rows
-	left          vg.Length   // taken by the row labels
-	x, w          []vg.Length // of the data areas of each column
-	y, h          []vg.Length // of the data areas of each row; y is the lower edge, from the bottom of the figure
+	top, bottom   vg.Length   // room for the titles and the legend
+	left          vg.Length   // room for the row labels
+	w             vg.Length   // width of a data area
+	x             []vg.Length // left edge of the data areas of each column
+	y, h          []vg.Length // lower edge and height of the data areas of each row
 	cols, rows    []margin    // of the columns (left, right) and the rows (bottom, top)
 }
 
-// columnWidth estimates the width of a column's data area, in inches, for the number of its ticks.
-func (f *Figure) columnWidth(col int) float64 {
-	const labels = 0.13 // of the width
-	return f.Theme.Width * (1 - labels) * f.weight(col) / f.weights()
-}
-
-func (f *Figure) weight(col int) float64 {
-	if f.Widths == nil {
-		return 1
-	}
-	return f.Widths[col]
-}
-
-func (f *Figure) weights() float64 {
-	sum := 0.0
-	for j := range f.cols {
-		sum += f.weight(j)
-	}
-	return sum
-}
-
 // lay computes the layout.
-func (f *Figure) lay(contents []content, legendHeight vg.Length) (*layout, error) {
+func (f *Figure) lay(contents []content, legend *legend) (*layout, error) {
 	th := &f.Theme
 	g := &layout{
-		width: inches(th.Width),
-		x:     make([]vg.Length, f.cols), w: make([]vg.Length, f.cols), cols: make([]margin, f.cols),
+		width: inches(th.Width), x: make([]vg.Length, f.cols), cols: make([]margin, f.cols),
 		y: make([]vg.Length, f.rows), h: make([]vg.Length, f.rows), rows: make([]margin, f.rows),
 	}
 	pad := th.em(0.4)
 	g.top, g.bottom, g.left = pad, pad, pad
+	head := th.style(sizePanel, true, th.Ink).Height("x") + th.em(0.3)
 	if f.Title != "" {
 		txt, style := f.title()
 		g.top += style.Height(txt) + th.em(0.5)
 	}
 	if f.ColTitles != nil {
-		g.top += th.style(sizePanel, true, th.Ink).Height("x") + th.em(0.3)
+		g.top += head
 	}
-	if legendHeight > 0 {
-		g.bottom += legendHeight + th.em(0.5)
+	if legend != nil {
+		g.bottom += legend.height + th.em(0.5)
 	}
 	if f.RowLabels != nil {
-		g.left += th.style(sizePanel, true, th.Ink).Height("x") + th.em(0.3)
+		g.left += head
 	}
 	for range 3 { // margins depend a little on sizes
-		g.measure(f, contents)
-		if err := g.share(f); err != nil {
-			return nil, err
+		g.measure(contents)
+		room := g.width - g.left - pad - f.gap()*vg.Length(f.cols-1)
+		for _, m := range g.cols {
+			room -= m.left + m.right
+		}
+		g.w = room / vg.Length(f.cols)
+		if g.w < vg.Inch/5 {
+			return nil, fmt.Errorf("figure: %d columns with their labels do not fit into %.3g inches; "+
+				"increase Theme.Width, or set ShareY", f.cols, th.Width)
 		}
 		for i := range g.h {
 			g.h[i] = rowHeight(contents[i*f.cols:(i+1)*f.cols], g.w)
@@ -93,55 +80,40 @@ func (f *Figure) lay(contents []content, legendHeight vg.Length) (*layout, error
 	return g, nil
 }
 
-// title returns the title in lines, and its style.
+// title returns the lines of the title and their style.
 func (f *Figure) title() (string, text.Style) {
 	style := f.Theme.style(sizeTitle, true, f.Theme.Ink)
 	style.XAlign, style.YAlign = draw.XCenter, draw.YTop
 	return wrap(style, f.Title, inches(f.Theme.Width)-f.Theme.em(2)), style
 }
 
-// measure takes the margins of all cells.
-func (g *layout) measure(f *Figure, contents []content) {
+// gap returns the space between neighboring panels.
+func (f *Figure) gap() vg.Length { return f.Theme.em(1) }
+
+// measure sets the margins of the columns and rows.
+func (g *layout) measure(contents []content) {
 	clear(g.cols)
 	clear(g.rows)
 	for i, c := range contents {
 		if c == nil {
 			continue
 		}
-		row, col := i/f.cols, i%f.cols
-		w := max(g.w[col], vg.Inch/2)
+		row, col := i/len(g.cols), i%len(g.cols)
+		w := max(g.w, vg.Inch/2)
 		m := c.margins(w, max(g.h[row], w/2))
 		g.cols[col], g.rows[row] = g.cols[col].join(m), g.rows[row].join(m)
 	}
 }
 
-// share gives the columns their widths.
-func (g *layout) share(f *Figure) error {
-	room := g.width - g.left - f.Theme.em(0.4) - f.gap()*vg.Length(f.cols-1)
-	for _, m := range g.cols {
-		room -= m.left + m.right
-	}
-	for j := range g.w {
-		g.w[j] = room * vg.Length(f.weight(j)/f.weights())
-		if g.w[j] < vg.Inch/5 {
-			return fmt.Errorf("figure: %d columns with their labels do not fit into %.3g inches; widen Theme.Width, or set ShareY", f.cols, f.Theme.Width)
-		}
-	}
-	return nil
-}
-
-// gap returns the space between neighbouring cells.
-func (f *Figure) gap() vg.Length { return f.Theme.em(1) }
-
-// rowHeight returns the height of a row of data areas: what those want that can have no other height, and otherwise
-// what the others want.
-func rowHeight(row []content, widths []vg.Length) vg.Length {
+// rowHeight returns the height of a row of data areas: the largest fixed height, or the largest
+// height if none is fixed.
+func rowHeight(row []content, width vg.Length) vg.Length {
 	var fixed, free vg.Length
-	for j, c := range row {
+	for _, c := range row {
 		if c == nil {
 			continue
 		}
-		if h, is := c.height(widths[j]); is {
+		if h, is := c.height(width); is {
 			fixed = max(fixed, h)
 		} else {
 			free = max(free, h)
@@ -153,12 +125,13 @@ func rowHeight(row []content, widths []vg.Length) vg.Length {
 	return free
 }
 
-// place sets the positions of all cells and the height of the figure, which is a whole number of pixels.
+// place sets the positions of all data areas and the height of the figure, a whole number of
+// pixels.
 func (g *layout) place(f *Figure) {
 	x := g.left
 	for j := range g.x {
 		g.x[j] = x + g.cols[j].left
-		x = g.x[j] + g.w[j] + g.cols[j].right + f.gap()
+		x = g.x[j] + g.w + g.cols[j].right + f.gap()
 	}
 	g.height = g.top + g.bottom + f.gap()*vg.Length(f.rows-1)
 	for i := range g.h {
@@ -174,17 +147,14 @@ func (g *layout) place(f *Figure) {
 	}
 }
 
-// cell returns the data area of a cell: all of it, or for one of fixed height its middle.
-func (g *layout) cell(c content, row, col int) vg.Rectangle {
+// area returns the data area of a panel. One of fixed height is centered in its row.
+func (g *layout) area(c content, row, col int) vg.Rectangle {
 	h := g.h[row]
-	if own, fixed := c.height(g.w[col]); fixed {
+	if own, fixed := c.height(g.w); fixed {
 		h = min(h, own)
 	}
-	y := g.y[row] + (g.h[row]-h)/2
-	return vg.Rectangle{
-		Min: vg.Point{X: g.x[col], Y: y},
-		Max: vg.Point{X: g.x[col] + g.w[col], Y: y + h},
-	}
+	lo := vg.Point{X: g.x[col], Y: g.y[row] + (g.h[row]-h)/2}
+	return vg.Rectangle{Min: lo, Max: lo.Add(vg.Point{X: g.w, Y: h})}
 }
 
 // draw draws the figure.
@@ -194,7 +164,7 @@ func (f *Figure) draw(c draw.Canvas, g *layout, contents []content, legend *lege
 	c.Fill(c.Rectangle.Path())
 	for i, q := range contents {
 		if q != nil {
-			q.draw(c, g.cell(q, i/f.cols, i%f.cols))
+			q.draw(c, g.area(q, i/f.cols, i%f.cols))
 		}
 	}
 	title, style := f.title()
@@ -204,7 +174,7 @@ func (f *Figure) draw(c draw.Canvas, g *layout, contents []content, legend *lege
 	head.XAlign = draw.XCenter
 	for j, s := range f.ColTitles {
 		y := g.height - g.top + th.em(0.3) + head.FontExtents().Descent
-		c.FillText(head, vg.Point{X: g.x[j] + g.w[j]/2, Y: y}, s)
+		c.FillText(head, vg.Point{X: g.x[j] + g.w/2, Y: y}, s)
 	}
 	head.Rotation = math.Pi / 2
 	for i, s := range f.RowLabels {

@@ -1,6 +1,7 @@
 package figure
 
 import (
+	"cmp"
 	"fmt"
 	"image/color"
 
@@ -11,27 +12,35 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// Line is a curve through points, with an error band around it or error bars at the points.
+// Line is a curve through points, with an error band or error bars.
 type Line struct {
+	// Name appears in the legend.
 	Name string
+	// X and Y are the coordinates of the points. Their lengths must be equal.
 	X, Y []float64
-	// Band and Bars are half widths of an error, as many as points; nil for none.
+	// Band and Bars are the half widths of an error band and of error bars, one for each point. Nil
+	// means none.
 	Band, Bars []float64
-	Markers    bool // a sign at each point; always there with Bars
-	Dashed     bool
-	Color      color.Color // nil: from the palette
+	// Markers draws a marker at each point. Bars implies it.
+	Markers bool
+	// Dashed draws the curve dashed.
+	Dashed bool
+	// Color is the color of the curve. Nil means a color of the palette.
+	Color color.Color
 }
 
-// MeanSE returns the curve of the mean over runs (seeds) with a band of one standard error, which is the standard
-// deviation over the square root of the number of runs. Each run has as many values as x. From a single run there is
-// no standard error, and no band.
+// MeanSE returns the curve of the mean over runs. Each run has one value for each x. The band has a
+// half width of one standard error, the standard deviation divided by the square root of the number
+// of runs. A single run has no band. MeanSE returns an error if there is no run or if lengths
+// differ.
 func MeanSE(name string, x []float64, runs [][]float64) (Line, error) {
 	if len(runs) == 0 {
 		return Line{}, fmt.Errorf("figure: MeanSE %q: no runs", name)
 	}
 	for i, r := range runs {
 		if len(r) != len(x) {
-			return Line{}, fmt.Errorf("figure: MeanSE %q: run %d has %d values for %d of x, want as many", name, i, len(r), len(x))
+			return Line{}, fmt.Errorf("figure: MeanSE %q: run %d has %d values for %d of x, want equal numbers",
+				name, i, len(r), len(x))
 		}
 	}
 	l := Line{Name: name, X: x, Y: make([]float64, len(x))}
@@ -55,13 +64,8 @@ func MeanSE(name string, x []float64, runs [][]float64) (Line, error) {
 func (l Line) info() info { return info{kind: "Line", name: l.Name, color: l.Color, colored: true} }
 
 func (l Line) check() error {
-	if err := checkSeries(l.X, l.Y); err != nil {
-		return err
-	}
-	if err := checkErrors("Band", l.Band, len(l.X)); err != nil {
-		return err
-	}
-	return checkErrors("Bars", l.Bars, len(l.X))
+	n := len(l.X)
+	return cmp.Or(checkSeries(l.X, l.Y), checkErrors("Band", l.Band, n), checkErrors("Bars", l.Bars, n))
 }
 
 func (l Line) extent(logY bool) (x, y interval) {
@@ -77,14 +81,10 @@ func (l Line) extent(logY bool) (x, y interval) {
 	return x, y
 }
 
-func (l Line) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
-	var (
-		ps     []plot.Plotter
-		thumbs []plot.Thumbnailer
-	)
+func (l Line) draw(f *frame) (ps []plot.Plotter, thumbs []plot.Thumbnailer, err error) {
 	xys := points(l.X, l.Y)
 	if l.Dashed {
-		f.dashes = []vg.Length{vg.Points(3 * f.theme.LineWidth), vg.Points(2 * f.theme.LineWidth)}
+		f.dashes = []vg.Length{f.widths(3), f.widths(2)}
 	}
 	if l.Band != nil {
 		band, err := l.band(f)
@@ -100,7 +100,7 @@ func (l Line) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
 	curve.LineStyle = f.line(1)
 	ps, thumbs = append(ps, curve), append(thumbs, curve)
 	if l.Bars != nil {
-		bars, err := l.bars(f)
+		bars, err := errorBars(f, l.X, l.Y, l.Bars, f.color)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -111,7 +111,7 @@ func (l Line) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		marks.GlyphStyle = draw.GlyphStyle{Color: f.color, Radius: vg.Points(1.6 * f.theme.LineWidth), Shape: f.marker}
+		marks.GlyphStyle = draw.GlyphStyle{Color: f.color, Radius: f.widths(1.6), Shape: f.marker}
 		ps, thumbs = append(ps, marks), append(thumbs, marks)
 	}
 	return ps, thumbs, nil
@@ -129,20 +129,21 @@ func (l Line) band(f *frame) (*plotter.Polygon, error) {
 		ring[i] = plotter.XY{X: x, Y: l.Y[i] + l.Band[i]}
 		ring[2*n-1-i] = plotter.XY{X: x, Y: lo}
 	}
+	return area(ring, f.color)
+}
+
+// area returns a polygon in a pale shade of c.
+func area(ring plotter.XYs, c color.Color) (*plotter.Polygon, error) {
 	p, err := plotter.NewPolygon(ring)
 	if err != nil {
 		return nil, err
 	}
-	p.LineStyle.Width = 0
-	p.Color = fade(f.color, 0.2)
+	p.LineStyle.Width, p.Color = 0, fade(c, 0.2)
 	return p, nil
 }
 
-// bars returns error bars of Bars.
-func (l Line) bars(f *frame) (*plotter.YErrorBars, error) {
-	return errorBars(f, l.X, l.Y, l.Bars, f.color)
-}
-
+// errorBars returns bars of half width e. On a logarithmic axis they end at the lower end of the
+// axis.
 func errorBars(f *frame, x, y, e []float64, c color.Color) (*plotter.YErrorBars, error) {
 	errs := make(plotter.YErrors, len(e))
 	for i, v := range e {
@@ -158,8 +159,8 @@ func errorBars(f *frame, x, y, e []float64, c color.Color) (*plotter.YErrorBars,
 	if err != nil {
 		return nil, err
 	}
-	bars.LineStyle = draw.LineStyle{Color: c, Width: vg.Points(0.7 * f.theme.LineWidth)}
-	bars.CapWidth = vg.Points(3 * f.theme.LineWidth)
+	bars.LineStyle = draw.LineStyle{Color: c, Width: f.widths(0.7)}
+	bars.CapWidth = f.widths(3)
 	return bars, nil
 }
 
@@ -169,4 +170,59 @@ func points(x, y []float64) plotter.XYs {
 		xys[i] = plotter.XY{X: x[i], Y: y[i]}
 	}
 	return xys
+}
+
+// HLine is a dashed horizontal line with a label on it, such as a sampling floor.
+type HLine struct {
+	// Y is the height of the line.
+	Y float64
+	// Label must not be empty.
+	Label string
+	// Left puts the label at the left end of the line instead of the right end.
+	Left bool
+	// Below puts the label below the line instead of above it.
+	Below bool
+}
+
+func (l HLine) info() info { return info{kind: "HLine"} }
+
+func (l HLine) check() error {
+	if l.Label == "" {
+		return fmt.Errorf("no Label: name the line at %v", l.Y)
+	}
+	if !finite(l.Y) {
+		return fmt.Errorf("%q is at %v, want a finite value", l.Label, l.Y)
+	}
+	return checkText("label", l.Label)
+}
+
+func (l HLine) extent(bool) (x, y interval) { return nothing, span(l.Y) }
+
+func (l HLine) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
+	style := f.theme.style(sizeTick, false, f.theme.Muted)
+	rule := draw.LineStyle{Color: style.Color, Width: f.widths(0.7), Dashes: []vg.Length{f.widths(2.6), f.widths(1.8)}}
+	return []plot.Plotter{plotterFunc(func(c draw.Canvas, p *plot.Plot) {
+		_, ty := p.Transforms(&c)
+		y := ty(l.Y)
+		if !c.ContainsY(y) {
+			return
+		}
+		c.StrokeLine2(rule, c.Min.X, y, c.Max.X, y)
+		gap, e, width := f.theme.em(0.3), style.FontExtents(), style.Width(l.Label)
+		at := vg.Point{X: c.Max.X - gap - width, Y: y + gap}
+		if l.Left {
+			at.X = c.Min.X + gap
+		}
+		if l.Below {
+			at.Y = y - gap - e.Ascent*0.8
+		}
+		// A patch of the background keeps the label legible across grid lines and curves.
+		pad := f.theme.em(0.12)
+		c.SetColor(fade(f.theme.Background, 0.75))
+		c.Fill(vg.Rectangle{
+			Min: vg.Point{X: at.X - pad, Y: at.Y - e.Descent*0.9},
+			Max: vg.Point{X: at.X + width + pad, Y: at.Y + e.Ascent*0.9},
+		}.Path())
+		c.FillText(style, at, l.Label)
+	})}, nil, nil
 }

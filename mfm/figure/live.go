@@ -7,31 +7,30 @@ import (
 	"github.com/janpfeifer/gonb/gonbui"
 )
 
-// Live is a loss curve that grows in place below the cell of a GoNB notebook, while something trains. Outside a
-// notebook all its methods do nothing. It is for one goroutine.
-//
-// It redraws at most once an Interval, and never spends more than a tenth of the time on drawing.
+// Live is a loss curve below the cell of a GoNB notebook that is redrawn during training. It
+// redraws at most once a second and spends at most a tenth of the time on drawing. Outside a
+// notebook its methods do nothing. Its methods must not be called concurrently.
 type Live struct {
-	Theme    Theme
-	Title    string
-	Interval time.Duration // between drawings
+	// Title stands above the curve. Empty means no title.
+	Title string
 
-	now    func() time.Time
-	show   func(html string)
-	series []*liveSeries
-	drawn  time.Time     // when the last drawing was done
-	took   time.Duration // that it took
-	skip   int           // values left out since they were NaN or infinite
-	step   int           // the last one
-	err    error
+	theme   Theme
+	now     func() time.Time
+	show    func(html string) // nil outside a notebook
+	losses  liveSeries
+	drawn   time.Time     // end of the last drawing
+	took    time.Duration // duration of the last drawing
+	skipped int           // values that were NaN or infinite
+	step    int           // of the last value
+	err     error
 }
 
-// NewLive returns a live plot that redraws once a second at most, by the clock now; nil means time.Now.
+// NewLive returns a live plot with a clock. Nil means [time.Now].
 func NewLive(th Theme, now func() time.Time) *Live {
 	if now == nil {
 		now = time.Now
 	}
-	l := &Live{Theme: th, Interval: time.Second, now: now}
+	l := &Live{theme: th, now: now, losses: liveSeries{every: 1}}
 	if gonbui.IsNotebook {
 		id := "mfm-live-" + gonbui.UniqueId()
 		l.show = func(html string) { gonbui.UpdateHTML(id, html) }
@@ -39,16 +38,15 @@ func NewLive(th Theme, now func() time.Time) *Live {
 	return l
 }
 
-// liveSeries holds a series in bounded memory: its points are means over more and more steps.
+// liveSeries holds a series in bounded memory: each point is the mean over more and more values.
 type liveSeries struct {
-	name       string
 	x, y       []float64
-	every      int // values to a point
+	every      int // values per point
 	sumX, sumY float64
 	n          int // values in the sums
 }
 
-const livePoints = 4096 // of a series, at most
+const livePoints = 4096 // at most
 
 func (s *liveSeries) add(x, y float64) {
 	s.sumX, s.sumY, s.n = s.sumX+x, s.sumY+y, s.n+1
@@ -66,40 +64,26 @@ func (s *liveSeries) add(x, y float64) {
 	s.x, s.y, s.every = s.x[:livePoints/2], s.y[:livePoints/2], 2*s.every
 }
 
-// Update adds a value of the series named "loss", and redraws if it is time to.
-func (l *Live) Update(step int, loss float64) { l.UpdateSeries("loss", step, loss) }
-
-// UpdateSeries adds a value of any series, and redraws if it is time to. Values that are NaN or infinite are left out
-// and counted below the plot.
-func (l *Live) UpdateSeries(name string, step int, value float64) {
+// Update adds the loss of a step and redraws the curve if enough time has passed. It leaves out
+// values that are NaN or infinite and shows their number below the curve.
+func (l *Live) Update(step int, loss float64) {
 	if l.show == nil || l.err != nil {
 		return
 	}
 	l.step = step
-	if finite(value) {
-		l.find(name).add(float64(step), value)
+	if finite(loss) {
+		l.losses.add(float64(step), loss)
 	} else {
-		l.skip++
+		l.skipped++
 	}
-	if wait := max(l.Interval, 10*l.took); l.now().Sub(l.drawn) >= wait {
+	if wait := max(time.Second, 10*l.took); l.now().Sub(l.drawn) >= wait {
 		l.draw()
 	}
 }
 
-func (l *Live) find(name string) *liveSeries {
-	for _, s := range l.series {
-		if s.name == name {
-			return s
-		}
-	}
-	s := &liveSeries{name: name, every: 1}
-	l.series = append(l.series, s)
-	return s
-}
-
-// Close draws the plot a last time, and returns what was wrong with any drawing.
+// Close draws the curve a last time. It returns the first error of any drawing.
 func (l *Live) Close() error {
-	if l.show != nil && l.err == nil && len(l.series) > 0 {
+	if l.show != nil && l.err == nil {
 		l.draw()
 	}
 	if l.err != nil {
@@ -108,34 +92,28 @@ func (l *Live) Close() error {
 	return displayError()
 }
 
-// draw draws all series on a logarithmic axis, unless a value is zero or less.
+// draw draws the curve on a logarithmic axis, or on a linear one if a value is not positive.
 func (l *Live) draw() {
+	x, y := l.losses.x, l.losses.y
+	if len(x) == 0 {
+		return
+	}
 	start := l.now()
-	f := New(l.Theme, 1, 1)
-	f.Title = l.Title
+	f := New(l.theme, 1, 1)
+	f.Title, f.Theme.Aspect = l.Title, 0.35
 	p := f.Panel(0, 0)
-	p.Aspect = 0.35
-	p.X.Label, p.Y.Label, p.Y.Log = "step", "loss", true
-	f.Caption = fmt.Sprintf("step %d", l.step)
-	for _, s := range l.series {
-		if len(s.x) == 0 {
-			continue
-		}
-		p.Y.Log = p.Y.Log && span(s.y...).lo > 0
-		p.Add(Trace{Name: s.name, X: s.x, Y: s.y})
-		f.Caption += fmt.Sprintf(" · %s %.4g", s.name, s.y[len(s.y)-1])
+	p.X.Label, p.Y.Label, p.Y.Log = "step", "loss", span(y...).lo > 0
+	p.Add(Trace{Name: "loss", X: x, Y: y})
+	f.Caption = fmt.Sprintf("step %d · loss %.4g", l.step, y[len(y)-1])
+	if l.skipped > 0 {
+		f.Caption += fmt.Sprintf(" · %d values not finite", l.skipped)
 	}
-	if l.skip > 0 {
-		f.Caption += fmt.Sprintf(" · %d values not finite", l.skip)
+	png, err := f.PNG()
+	if err != nil {
+		l.err = err
+		return
 	}
-	if len(p.layers) > 0 {
-		png, err := f.PNG()
-		if err != nil {
-			l.err = err
-			return
-		}
-		l.show(picture(png, l.Theme.Width, f.alt(), f.Caption))
-	}
+	l.show(imageHTML(png, l.theme.Width, f.alt(), f.Caption))
 	l.drawn = l.now()
 	l.took = l.drawn.Sub(start)
 }

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// clock is a clock that a test moves.
+// clock is a clock that a test sets.
 type clock struct{ t time.Time }
 
 func (c *clock) now() time.Time { return c.t }
 
-// watched returns a live plot as in a notebook, and what it has shown.
+// watched returns a live plot as in a notebook, and the drawings that it has shown.
 func watched(c *clock) (*Live, *[]string) {
 	var shown []string
 	l := NewLive(smallTheme(), c.now)
@@ -50,7 +50,7 @@ func TestLiveIsThrottled(t *testing.T) {
 	}
 }
 
-// A slow drawing takes a tenth of the time at most.
+// Drawings take at most a tenth of the time.
 func TestLiveLeavesTimeForTraining(t *testing.T) {
 	c := &clock{time.Unix(1000, 0)}
 	l, shown := watched(c)
@@ -86,7 +86,7 @@ func TestLiveToleratesBadValues(t *testing.T) {
 			continue
 		}
 		if last := (*shown)[len(*shown)-1]; !strings.Contains(last, tc.want) {
-			t.Errorf("%s: the plot does not say %q", tc.name, tc.want)
+			t.Errorf("%s: the plot lacks %q", tc.name, tc.want)
 		}
 	}
 }
@@ -95,28 +95,28 @@ func TestLiveWithNothingFinite(t *testing.T) {
 	l, shown := watched(&clock{time.Unix(1000, 0)})
 	l.Update(0, math.NaN())
 	if err := l.Close(); err != nil || len(*shown) != 0 {
-		t.Errorf("%d drawings, error %v, want none of either", len(*shown), err)
+		t.Errorf("%d drawings, error %v, want no drawing and no error", len(*shown), err)
 	}
 }
 
 func TestLiveReportsErrors(t *testing.T) {
 	l, _ := watched(&clock{time.Unix(1000, 0)})
-	l.Theme.Width = 0
+	l.theme.Width = 0
 	l.Update(0, 1)
 	if err := l.Close(); err == nil || !strings.Contains(err.Error(), "Theme.Width") {
-		t.Errorf("error %v, want one of Theme.Width", err)
+		t.Errorf("error %v, want one with Theme.Width", err)
 	}
 }
 
 func TestLiveOutsideNotebook(t *testing.T) {
 	l := NewLive(Notebook(), nil)
 	l.Update(1, 0.5)
-	if err := l.Close(); err != nil || len(l.series) != 0 {
-		t.Errorf("%d series, error %v, want none of either", len(l.series), err)
+	if err := l.Close(); err != nil || len(l.losses.x) != 0 {
+		t.Errorf("%d points, error %v, want no point and no error", len(l.losses.x), err)
 	}
 }
 
-// A series keeps its mean and its extent in bounded memory.
+// A series preserves its mean and its range in bounded memory.
 func TestLiveSeriesIsBounded(t *testing.T) {
 	const n = 1 << 16
 	s := &liveSeries{every: 1}

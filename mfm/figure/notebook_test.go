@@ -15,7 +15,7 @@ import (
 	"github.com/janpfeifer/gonb/gonbui/protocol"
 )
 
-// notebook stands in for the GoNB kernel: what the program displays comes out of the channel.
+// notebook simulates the GoNB kernel. The channel receives the data that the program displays.
 func notebook(t *testing.T) <-chan protocol.DisplayData {
 	t.Helper()
 	dir := t.TempDir()
@@ -77,21 +77,21 @@ func TestInNotebook(t *testing.T) {
 	html, id := next()
 	for _, want := range []string{
 		"data:image/png;base64,iVBOR", "width:322px", // 3.35 inches
-		`alt="&#34;best&#34; &lt;loss&gt;; Sliced W₂ &amp; its floor"`, "Sliced W<sub>2</sub> &amp; its floor</figcaption>",
+		`alt="&#34;best&#34; &lt;loss&gt;; Sliced W₂ &amp; its floor"`, "Sliced W₂ &amp; its floor</figcaption>",
 	} {
 		if !strings.Contains(html, want) {
-			t.Errorf("no %q in what Show displays", want)
+			t.Errorf("Show displays no %q", want)
 		}
 	}
 	if id != "" {
-		t.Errorf("Show displays into block %q", id)
+		t.Errorf("Show displays in block %q", id)
 	}
 
 	if err := (Table{Header: []string{"loss"}}).Show(); err != nil {
 		t.Fatal(err)
 	}
 	if html, _ := next(); !strings.HasPrefix(html, "<table") {
-		t.Errorf("the table is shown as %q", html)
+		t.Errorf("Show displays %q, want a table", html)
 	}
 
 	c := &clock{time.Unix(1000, 0)}
@@ -105,6 +105,6 @@ func TestInNotebook(t *testing.T) {
 	b.Update(1, 0.5)
 	_, other := next()
 	if first == "" || again != first || other == first {
-		t.Errorf("blocks %q, %q of one live plot and %q of another", first, again, other)
+		t.Errorf("one live plot displays in blocks %q and %q, another in %q", first, again, other)
 	}
 }

@@ -1,24 +1,31 @@
 package figure
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"html"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/janpfeifer/gonb/gonbui"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgimg"
+	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-const mostPixels = 1 << 26 // of a figure: 256 MiB of memory
+const maxPixels = 1 << 26 // of a figure: 256 MiB of memory
 
-// Render returns the figure as a file of a format, "png", "svg" or "pdf".
+// Render returns the figure as a file in a format, "png" or "svg". A PNG has Theme.DPI pixels per
+// inch. Render returns an error if the figure cannot be drawn. It does not panic.
 func (f *Figure) Render(format string) (file []byte, err error) {
-	// gonum/plot panics on what it cannot draw; what we check beforehand should leave nothing, but a figure is never
-	// worth the program that draws it.
+	if format != "png" && format != "svg" {
+		return nil, fmt.Errorf("figure: unknown format %q, want png or svg", format)
+	}
+	// gonum/plot panics on input that it cannot draw, and functions of layers may panic.
 	defer func() {
 		if r := recover(); r != nil {
 			file, err = nil, fmt.Errorf("figure: cannot draw %q: %v", f.Title, r)
@@ -28,95 +35,92 @@ func (f *Figure) Render(format string) (file []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var l *legend
-	if !f.NoLegend {
-		l = newLegend(&f.Theme, entries, inches(f.Theme.Width))
-	}
-	g, err := f.lay(contents, l.height())
+	th := &f.Theme
+	l := newLegend(th, entries, inches(th.Width))
+	g, err := f.lay(contents, l)
 	if err != nil {
 		return nil, err
 	}
-	if pixels := g.width.Dots(float64(f.Theme.DPI)) * g.height.Dots(float64(f.Theme.DPI)); pixels > mostPixels {
-		return nil, fmt.Errorf("figure: %.3g x %.3g inches at %d pixels per inch are %.3g pixels, more than %.3g; lower Theme.Width, Theme.DPI or the panels' Aspect",
-			g.width/vg.Inch, g.height/vg.Inch, f.Theme.DPI, pixels, float64(mostPixels))
+	if pixels := g.width.Dots(float64(th.DPI)) * g.height.Dots(float64(th.DPI)); pixels > maxPixels {
+		return nil, fmt.Errorf("figure: %.3g x %.3g inches at %d pixels per inch are %.3g pixels, more than %.3g; "+
+			"reduce Theme.Width, Theme.DPI or Theme.Aspect",
+			g.width/vg.Inch, g.height/vg.Inch, th.DPI, pixels, float64(maxPixels))
 	}
-	c, err := newCanvas(format, g.width, g.height, f.Theme.DPI, f.Theme.Background)
-	if err != nil {
-		return nil, err
+	var c vg.CanvasWriterTo = vgsvg.New(g.width, g.height)
+	if format == "png" {
+		c = vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(g.width, g.height), vgimg.UseDPI(th.DPI),
+			vgimg.UseBackgroundColor(th.Background))}
 	}
 	f.draw(draw.NewCanvas(c, g.width, g.height), g, contents, l)
-	return c.bytes(f.alt())
+	var buf bytes.Buffer
+	if _, err := c.WriteTo(&buf); err != nil {
+		return nil, fmt.Errorf("figure: %w", err)
+	}
+	if format == "svg" {
+		return describe(buf.Bytes(), f.alt()), nil
+	}
+	return buf.Bytes(), nil
 }
 
-// PNG returns the figure as a PNG of Theme.DPI pixels per inch.
+// describe adds a <title> to an SVG, for screen readers. It also corrects the type of the images,
+// which vgsvg calls JPEG but writes as PNG.
+func describe(svg []byte, title string) []byte {
+	svg = bytes.ReplaceAll(svg, []byte("data:image/jpg;"), []byte("data:image/png;"))
+	at := bytes.Index(svg, []byte("<svg"))
+	at += bytes.IndexByte(svg[at:], '>') + 1
+	return slices.Insert(svg, at, []byte("\n<title>"+html.EscapeString(title)+"</title>")...)
+}
+
+// PNG returns the figure as a PNG. See [Figure.Render].
 func (f *Figure) PNG() ([]byte, error) { return f.Render("png") }
 
-// Save writes the figure to a file, as PNG, SVG or PDF by the extension of its name: to a temporary file beside it
-// first, which then takes its name, so that there is never half a figure under it.
+// Save writes the figure to a file, as PNG or SVG by the extension of its name. It writes a
+// temporary file in the same directory and renames it, so that the file is never incomplete.
 func (f *Figure) Save(path string) error {
 	format := strings.ToLower(strings.TrimPrefix(filepath.Ext(path), "."))
-	switch format {
-	case "png", "svg", "pdf":
-	default:
-		return fmt.Errorf("figure: save %q: unknown extension %q, want .png, .svg or .pdf", path, filepath.Ext(path))
+	if format != "png" && format != "svg" {
+		return fmt.Errorf("figure: save %q: unknown extension %q, want .png or .svg", path, filepath.Ext(path))
 	}
 	file, err := f.Render(format)
 	if err != nil {
 		return err
 	}
-	return writeFile(path, file)
-}
-
-// writeFile writes a file under a temporary name and renames it.
-func writeFile(path string, data []byte) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.part")
+	part := fmt.Sprintf("%s.%d.part", path, os.Getpid())
+	err = os.WriteFile(part, file, 0o644)
+	if err == nil {
+		err = os.Rename(part, path)
+	}
 	if err != nil {
+		_ = os.Remove(part)
 		return fmt.Errorf("figure: save %q: %w", path, err)
 	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("figure: save %q: %w", path, err)
-			_ = os.Remove(tmp.Name())
-		}
-	}()
-	_, err = tmp.Write(data)
-	if err == nil {
-		err = tmp.Chmod(0o644)
-	}
-	if closeErr := tmp.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	return err
+	return nil
 }
 
-// Show displays the figure below the cell of a GoNB notebook, with its caption, and its description as alternative
-// text. Outside a notebook it displays nothing, but still draws the figure and returns what is wrong with it, so that
-// the same code serves in a program or a test.
+// Show displays the figure and its caption below the cell of a GoNB notebook. Outside a notebook it
+// displays nothing, but it still draws the figure and returns the same errors.
 func (f *Figure) Show() error {
 	png, err := f.PNG()
 	if err != nil {
 		return err
 	}
-	gonbui.DisplayHTML(picture(png, f.Theme.Width, f.alt(), f.Caption))
+	gonbui.DisplayHTML(imageHTML(png, f.Theme.Width, f.alt(), f.Caption))
 	return displayError()
 }
 
-// picture returns the HTML of a PNG at a width in inches, whatever its number of pixels.
-func picture(png []byte, width float64, alt, caption string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, `<figure style="margin:0"><img src="data:image/png;base64,%s" style="width:%.0fpx;max-width:100%%" alt="%s"/>`,
+// imageHTML returns the HTML of a PNG with a width in inches.
+func imageHTML(png []byte, width float64, alt, caption string) string {
+	s := fmt.Sprintf(`<figure style="margin:0"><img src="data:image/png;base64,%s" `+
+		`style="width:%.0fpx;max-width:100%%" alt="%s"/>`,
 		base64.StdEncoding.EncodeToString(png), width*96, html.EscapeString(alt))
 	if caption != "" {
-		fmt.Fprintf(&b, `<figcaption style="max-width:%.0fpx;font-size:90%%">%s</figcaption>`, width*96, htmlText(caption))
+		s += fmt.Sprintf(`<figcaption style="max-width:%.0fpx;font-size:90%%">%s</figcaption>`,
+			width*96, html.EscapeString(caption))
 	}
-	b.WriteString("</figure>")
-	return b.String()
+	return s + "</figure>"
 }
 
-// displayError returns the error of the connection to the notebook, if there is one.
+// displayError returns the error of the connection to the notebook, if any.
 func displayError() error {
 	if err := gonbui.Error(); err != nil {
 		return fmt.Errorf("figure: notebook: %w", err)

@@ -14,11 +14,17 @@ import (
 
 // Scatter is a cloud of samples.
 type Scatter struct {
-	Name   string
-	Points [][]float64 // [n][dim]; the first two coordinates are drawn
-	Alpha  float64     // opacity in (0, 1]; 0 takes one that falls with the number of points
-	Size   float64     // radius in units of Theme.PointRadius; 0 takes one that falls with the number of points
-	Color  color.Color // nil: from the palette
+	// Name appears in the legend.
+	Name string
+	// Points are the samples, [n][dim]. The first two coordinates are drawn.
+	Points [][]float64
+	// Alpha is the opacity, in (0, 1]. 0 means a value that decreases with the number of points.
+	Alpha float64
+	// Size is the radius in units of Theme.PointRadius. 0 means a value that decreases with the
+	// number of points.
+	Size float64
+	// Color is the color of the points. Nil means a color of the palette.
+	Color color.Color
 }
 
 func (l Scatter) info() info {
@@ -32,14 +38,23 @@ func (l Scatter) check() error {
 	if !(l.Size >= 0) || math.IsInf(l.Size, 0) {
 		return fmt.Errorf("Size = %v, want 0 or more", l.Size)
 	}
-	return checkPoints("Points", l.Points)
+	if len(l.Points) == 0 {
+		return fmt.Errorf("Points is empty")
+	}
+	for i, p := range l.Points {
+		if len(p) < 2 {
+			return fmt.Errorf("Points[%d] has %d coordinates, want 2 or more", i, len(p))
+		}
+		if !finite(p[0]) || !finite(p[1]) {
+			return fmt.Errorf("Points[%d] = (%v, %v), want finite values", i, p[0], p[1])
+		}
+	}
+	return nil
 }
 
-func (l Scatter) extent(bool) (x, y interval) { return extentOf(l.Points) }
-
-func extentOf(points [][]float64) (x, y interval) {
+func (l Scatter) extent(bool) (x, y interval) {
 	x, y = nothing, nothing
-	for _, p := range points {
+	for _, p := range l.Points {
 		x, y = x.join(interval{p[0], p[0]}), y.join(interval{p[1], p[1]})
 	}
 	return x, y
@@ -54,7 +69,7 @@ func (l Scatter) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	// Chosen by eye: from 100 to 10,000 points, clouds are neither faint nor solid.
+	// With these values clouds of 100 to 10,000 points are neither faint nor solid.
 	alpha, size, n := l.Alpha, l.Size, float64(len(xys))
 	if alpha == 0 {
 		alpha = min(0.8, max(0.2, 0.65-0.2*math.Log10(n/100)))
@@ -67,35 +82,27 @@ func (l Scatter) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
 		Radius: vg.Points(size * f.theme.PointRadius),
 		Shape:  draw.CircleGlyph{},
 	}
-	thumbs := []plot.Thumbnailer{dot{f.color, f.theme.em(0.26)}}
-	if f.vector && len(xys) > mostVectors {
-		return []plot.Plotter{f.raster(s)}, thumbs, nil
+	dot := draw.GlyphStyle{Color: f.color, Radius: f.theme.em(0.26), Shape: draw.CircleGlyph{}}
+	thumb := thumbFunc(func(c *draw.Canvas) { // a disc close to the name
+		c.DrawGlyphNoClip(dot, vg.Point{X: c.Max.X - 1.3*dot.Radius, Y: c.Center().Y})
+	})
+	if f.vector && len(xys) > maxVectorPoints {
+		return []plot.Plotter{f.raster(s)}, []plot.Thumbnailer{thumb}, nil
 	}
-	return []plot.Plotter{s}, thumbs, nil
+	return []plot.Plotter{s}, []plot.Thumbnailer{thumb}, nil
 }
 
-// mostVectors is the number of points above which a cloud is a picture in an SVG or PDF file too: readers take
-// seconds over tens of thousands of translucent discs.
-const mostVectors = 2000
+// maxVectorPoints is the number of points above which an SVG holds a cloud as an image: browsers
+// take seconds to draw tens of thousands of translucent discs.
+const maxVectorPoints = 2000
 
-// raster draws a plotter as a picture of Theme.DPI, transparent where the plotter leaves it so.
+// raster draws a plotter as an image of Theme.DPI on a transparent background.
 func (f *frame) raster(q plot.Plotter) plot.Plotter {
 	return plotterFunc(func(c draw.Canvas, p *plot.Plot) {
 		size := c.Size()
-		img := vgimg.NewWith(vgimg.UseWH(size.X, size.Y), vgimg.UseDPI(f.theme.DPI), vgimg.UseBackgroundColor(color.Transparent))
+		img := vgimg.NewWith(vgimg.UseWH(size.X, size.Y), vgimg.UseDPI(f.theme.DPI),
+			vgimg.UseBackgroundColor(color.Transparent))
 		q.Plot(draw.NewCanvas(img, size.X, size.Y), p)
 		c.DrawImage(c.Rectangle, img.Image())
 	})
-}
-
-// dot is a disc in the legend, close to the name.
-type dot struct {
-	color  color.Color
-	radius vg.Length
-}
-
-// Thumbnail implements [plot.Thumbnailer].
-func (d dot) Thumbnail(c *draw.Canvas) {
-	c.DrawGlyphNoClip(draw.GlyphStyle{Color: d.color, Radius: d.radius, Shape: draw.CircleGlyph{}},
-		vg.Point{X: c.Max.X - 1.3*d.radius, Y: c.Center().Y})
 }

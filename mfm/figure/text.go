@@ -15,7 +15,7 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// fallback is the face for signs that Liberation lacks, among them ∇ ∈ ∼ ⟨ ⟩ ℝ 𝔼.
+// fallback is the font for signs that Liberation Sans lacks, such as ∇ ∈ ∼ ⟨ ⟩ ℝ 𝔼.
 var fallback = font.Font{Typeface: "DejaVu", Variant: "Sans"}
 
 // fonts returns Liberation and the fallback.
@@ -27,154 +27,133 @@ var fonts = sync.OnceValue(func() *font.Cache {
 	return cache
 })
 
-// handler is a [text.Handler] for plain text with subscripts and superscripts.
-type handler struct{ cache *font.Cache }
+// scripts maps Unicode superscripts and subscripts, which both fonts have only in part, to runes of
+// normal size.
+var scripts = sync.OnceValue(func() map[rune]script {
+	m := make(map[rune]script)
+	for _, s := range []struct {
+		from, to string
+		level    int
+	}{
+		{"⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ", "0123456789+−=()ni", 1},
+		{"₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓᵦᵧᵨᵩᵪ", "0123456789+−=()aehijklmnoprstuvxβγρφχ", -1},
+	} {
+		to := []rune(s.to)
+		for i, r := range []rune(s.from) {
+			m[r] = script{to[i], s.level}
+		}
+	}
+	return m
+})
 
-func newHandler() text.Handler { return handler{fonts()} }
-
-// A run is a piece of a line in one face.
-type run struct {
-	text string
-	face font.Face
-	rise vg.Length // of its baseline above the line's
+// script is a rune and its level: 1 for a superscript, -1 for a subscript, 0 otherwise.
+type script struct {
+	r     rune
+	level int
 }
 
-// Size and rise of a script, in units of the font size.
+func scriptOf(r rune) script {
+	if s, ok := scripts()[r]; ok {
+		return s
+	}
+	return script{r: r}
+}
+
+// Size and rise of superscripts and subscripts in units of the font size.
 const (
 	scriptSize = 0.68
 	superRise  = 0.36
 	subDrop    = 0.16
 )
 
-const (
-	superscripts = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ"
-	superPlain   = "0123456789+−=()ni"
-	subscripts   = "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓᵦᵧᵨᵩᵪ"
-	subPlain     = "0123456789+−=()aehijklmnoprstuvxβγρφχ"
-)
-
-var scripts = sync.OnceValue(func() map[rune]scripted {
-	m := make(map[rune]scripted)
-	for _, s := range []struct {
-		from, to string
-		level    int
-	}{{superscripts, superPlain, 1}, {subscripts, subPlain, -1}} {
-		to := []rune(s.to)
-		for i, r := range []rune(s.from) {
-			m[r] = scripted{to[i], s.level}
-		}
-	}
-	return m
-})
-
-// scripted is a rune and its level: 1 for a superscript, -1 for a subscript, 0 for neither.
-type scripted struct {
-	r     rune
-	level int
+// run is a part of a line in one font at one level.
+type run struct {
+	text string
+	face font.Face
+	rise vg.Length // of its baseline above that of the line
 }
 
-// parse resolves the scripts of one line.
-func parse(line string) []scripted {
-	var out []scripted
-	level := 0
-	runes := []rune(line)
-	for i := 0; i < len(runes); i++ {
-		r := runes[i]
-		switch {
-		case level == 0 && (r == '_' || r == '^') && i+1 < len(runes) && runes[i+1] == '{':
-			level = map[rune]int{'_': -1, '^': 1}[r]
-			i++
-		case level != 0 && r == '}':
-			level = 0
-		default:
-			if s, ok := scripts()[r]; ok {
-				out = append(out, s)
-			} else {
-				out = append(out, scripted{r, level})
-			}
-		}
+// runs splits a line by font and level.
+func runs(line string, f font.Font) []run {
+	type key struct {
+		level int
+		main  bool
 	}
-	return out
-}
-
-// runs splits a line by face and level.
-func (h handler) runs(line string, f font.Font) []run {
 	var (
 		out  []run
-		buf  sfnt.Buffer
-		main = h.cache.Lookup(f, f.Size)
-		prev struct {
-			level int
-			main  bool
-		}
+		prev key
+		main = fonts().Lookup(f, f.Size)
 	)
-	for _, s := range parse(line) {
-		key := prev
-		key.level = s.level
-		key.main = hasGlyph(main, s.r, &buf)
-		if len(out) == 0 || key != prev {
-			use := f
-			if !key.main {
+	for _, r := range line {
+		s := scriptOf(r)
+		k := key{s.level, hasGlyph(main, s.r)}
+		if len(out) == 0 || k != prev {
+			use, size, rise := f, f.Size, vg.Length(0)
+			if !k.main {
 				use = fallback
 			}
-			size, rise := f.Size, vg.Length(0)
 			switch s.level {
 			case 1:
 				size, rise = scriptSize*f.Size, superRise*f.Size
 			case -1:
 				size, rise = scriptSize*f.Size, -subDrop*f.Size
 			}
-			out = append(out, run{face: h.cache.Lookup(use, size), rise: rise})
+			out = append(out, run{face: fonts().Lookup(use, size), rise: rise})
 		}
-		prev = key
+		prev = k
 		out[len(out)-1].text += string(s.r)
 	}
 	return out
 }
 
-func hasGlyph(f font.Face, r rune, buf *sfnt.Buffer) bool {
-	i, err := f.Face.GlyphIndex(buf, r)
+func hasGlyph(f font.Face, r rune) bool {
+	var buf sfnt.Buffer
+	i, err := f.Face.GlyphIndex(&buf, r)
 	return err == nil && i != 0
 }
 
-// checkText returns an error where a label holds a sign that no face can draw.
-func checkText(what, label string) error {
-	var buf sfnt.Buffer
+// checkText returns an error if a label has a sign that no font can draw.
+func checkText(name string, labels ...string) error {
 	main := fonts().Lookup(font.Font{Typeface: "Liberation", Variant: "Sans"}, 10)
 	other := fonts().Lookup(fallback, 10)
-	for line := range strings.SplitSeq(label, "\n") {
-		for _, s := range parse(line) {
-			if !hasGlyph(main, s.r, &buf) && !hasGlyph(other, s.r, &buf) {
-				return fmt.Errorf("figure: %s %q: no glyph for %q (%U); write it another way", what, label, s.r, s.r)
+	for _, label := range labels {
+		for _, r := range label {
+			if s := scriptOf(r).r; s != '\n' && !hasGlyph(main, s) && !hasGlyph(other, s) {
+				return fmt.Errorf("figure: %s %q: no glyph for %q (%U); use another sign", name, label, s, s)
 			}
 		}
 	}
 	return nil
 }
 
+// handler is a [text.Handler] for Unicode text. It draws text as the outlines of its glyphs, which
+// looks the same in all formats and needs no font where an SVG is read.
+type handler struct{}
+
 // Cache implements [text.Handler].
-func (h handler) Cache() *font.Cache { return h.cache }
+func (handler) Cache() *font.Cache { return fonts() }
 
 // Extents implements [text.Handler].
-func (h handler) Extents(f font.Font) font.Extents {
-	face := h.cache.Lookup(f, f.Size)
+func (handler) Extents(f font.Font) font.Extents {
+	face := fonts().Lookup(f, f.Size)
 	return face.Extents()
 }
 
 // Lines implements [text.Handler].
-func (h handler) Lines(txt string) []string { return strings.Split(strings.TrimRight(txt, "\n"), "\n") }
+func (handler) Lines(txt string) []string { return strings.Split(strings.TrimRight(txt, "\n"), "\n") }
 
-// Box implements [text.Handler]. Scripts do not change the height, so that all lines of a size have the same.
+// Box implements [text.Handler]. Subscripts and superscripts do not change the height, so that all
+// lines of a size are equally high.
 func (h handler) Box(line string, f font.Font) (width, height, depth vg.Length) {
-	for _, r := range h.runs(line, f) {
+	for _, r := range runs(line, f) {
 		width += r.face.Width(r.text)
 	}
 	e := h.Extents(f)
 	return width, e.Ascent, e.Descent
 }
 
-// Draw implements [text.Handler]. The baseline of the last line lies at pt.Y + sty.YAlign times the text's height,
-// which is what gonum's axes reckon with.
+// Draw implements [text.Handler]. The baseline of the last line is at pt.Y + sty.YAlign times the
+// height of the text, as the axes of gonum expect.
 func (h handler) Draw(c vg.Canvas, txt string, sty text.Style, pt vg.Point) {
 	if strings.TrimSpace(txt) == "" {
 		return
@@ -196,23 +175,20 @@ func (h handler) Draw(c vg.Canvas, txt string, sty text.Style, pt vg.Point) {
 	for i, line := range lines {
 		w, _, _ := h.Box(line, sty.Font)
 		at := vg.Point{X: pt.X + vg.Length(sty.XAlign)*w, Y: pt.Y + vg.Length(len(lines)-1-i)*e.Height}
-		for _, r := range h.runs(line, sty.Font) {
-			c.FillString(r.face, vg.Point{X: at.X, Y: at.Y + r.rise}, r.text)
+		for _, r := range runs(line, sty.Font) {
+			if path := outline(r.face, vg.Point{X: at.X, Y: at.Y + r.rise}, r.text); len(path) > 0 {
+				c.Fill(path)
+			}
 			at.X += r.face.Width(r.text)
 		}
 	}
 }
 
-// plainText returns a label without the braces of its scripts, for readers that do not typeset.
-func plainText(label string) string {
-	return strings.NewReplacer("_{", "_", "^{", "^", "}", "", "\n", " ").Replace(label)
-}
-
-// wrap breaks a label between words into as few lines no wider than width as it can, and those about as long.
+// wrap breaks a label between words into the fewest lines no wider than width, of similar lengths.
 func wrap(style text.Style, label string, width vg.Length) string {
 	lines := fill(style, label, width)
 	n := strings.Count(lines, "\n")
-	for range 20 { // down to half of the width: two balanced lines are no shorter
+	for range 20 { // down to half of the width
 		width *= 0.96
 		narrower := fill(style, label, width)
 		if n == 0 || strings.Count(narrower, "\n") > n || style.Width(narrower) > width {
@@ -223,7 +199,7 @@ func wrap(style text.Style, label string, width vg.Length) string {
 	return lines
 }
 
-// fill breaks a label into lines as full as possible.
+// fill breaks a label into lines that are as full as possible.
 func fill(style text.Style, label string, width vg.Length) string {
 	var lines []string
 	for paragraph := range strings.SplitSeq(label, "\n") {

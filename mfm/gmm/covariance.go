@@ -8,17 +8,19 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// covariance is U diag(variances) Uᵀ, decomposed once: along U's columns every α² I + β² C is diagonal.
+// covariance is U diag(variances) Uᵀ, decomposed once: in the basis U every α² I + β² C is
+// diagonal.
 type covariance struct {
 	variances []float64  // eigenvalues, none negative
 	basis     *mat.Dense // U; nil for the coordinate axes
 }
 
-// tolerance is relative: how far a covariance may be from symmetric and from positive semi-definite. It admits
-// matrices that were printed with ten digits.
+// tolerance is the relative deviation from a symmetric and from a positive semi-definite matrix
+// that a covariance may have. It admits matrices printed with ten digits.
 const tolerance = 1e-9
 
-// newCovariance checks and decomposes a [dim][dim] matrix. Its errors go on from "covariance k of the mixture".
+// newCovariance checks and decomposes a [dim][dim] matrix. Its errors continue a sentence that
+// begins with "covariance k of the mixture".
 func newCovariance(entries [][]float64, dim int) (*covariance, error) {
 	if len(entries) != dim {
 		return nil, fmt.Errorf("has %d rows, its mean has %d entries", len(entries), dim)
@@ -30,7 +32,8 @@ func newCovariance(entries [][]float64, dim int) (*covariance, error) {
 		}
 		for j, v := range row {
 			if !(math.Abs(v) <= maxMagnitude) {
-				return nil, fmt.Errorf("has %v at (%d, %d): entries must be finite and at most %g", v, i, j, maxMagnitude)
+				return nil, fmt.Errorf("has %v at (%d, %d): entries must be finite and at most %g",
+					v, i, j, maxMagnitude)
 			}
 			largest = math.Max(largest, math.Abs(v))
 		}
@@ -41,7 +44,8 @@ func newCovariance(entries [][]float64, dim int) (*covariance, error) {
 		sym.SetSym(i, i, row[i])
 		for j := range i {
 			if math.Abs(row[j]-entries[j][i]) > tolerance*largest {
-				return nil, fmt.Errorf("is not symmetric: %v at (%d, %d), %v at (%d, %d)", row[j], i, j, entries[j][i], j, i)
+				return nil, fmt.Errorf("is not symmetric: %v at (%d, %d), %v at (%d, %d)",
+					row[j], i, j, entries[j][i], j, i)
 			}
 			sym.SetSym(i, j, row[j])
 			diagonal = diagonal && row[j] == 0 && entries[j][i] == 0
@@ -78,7 +82,7 @@ func decompose(sym *mat.SymDense, diagonal bool) (*covariance, error) {
 	return &covariance{variances: eigen.Values(nil), basis: basis}, nil
 }
 
-// toBasis replaces x by its coordinates along the eigenvectors, Uᵀ x.
+// toBasis replaces x by its coordinates in the eigenbasis, Uᵀ x.
 func (c *covariance) toBasis(x []float64) {
 	if c.basis == nil {
 		return
@@ -109,7 +113,8 @@ func (c *covariance) addTo(dst *mat.SymDense, w float64) {
 	}
 }
 
-// scaled returns the covariance with the same eigenvectors and each variance replaced by f of it.
+// scaled returns the covariance with the same eigenvectors and with each variance v replaced by
+// f(v).
 func (c *covariance) scaled(f func(variance float64) float64) *covariance {
 	variances := make([]float64, len(c.variances))
 	for j, v := range c.variances {
@@ -118,7 +123,7 @@ func (c *covariance) scaled(f func(variance float64) float64) *covariance {
 	return &covariance{variances: variances, basis: c.basis}
 }
 
-// isZero reports whether the component is a point.
+// isZero reports whether the component is a single point.
 func (c *covariance) isZero() bool { return floats.Max(c.variances) == 0 }
 
 // rows copies a symmetric matrix into slices.

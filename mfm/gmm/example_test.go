@@ -11,22 +11,24 @@ import (
 	"github.com/gomfm/gomfm/mfm/gmm"
 )
 
-// In these examples linear is the schedule (1-t, t), as mfm.Linear is.
+// In these examples linear is the schedule (1-t, t), like interpolant.Linear.
 
-// Half-way to the data a point near the middle mode still leaves its neighbours some chance.
+// At t = 0.4 the posterior of a point near the middle mode still gives the neighbouring modes some
+// weight.
 func ExampleMixture_Posterior() {
 	post := gmm.Paper().Posterior(linear{}, 0.4, []float64{0.5, 0.5})
 	mean, covariance := post.Component(1)
 	fmt.Printf("weights %.3f\n", post.Weights())
 	fmt.Printf("mode 1: mean %.3f, covariance %.3f\n", mean, covariance)
-	fmt.Printf("mean of all %.3f, spread %.3f\n", post.Mean(), post.Spread())
+	fmt.Printf("mean of all %.3f, root mean square deviation %.3f\n", post.Mean(), post.Spread())
 	// Output:
 	// weights [0.002 0.632 0.366]
 	// mode 1: mean [0.227 0.227], covariance [[0.409 0.000] [0.000 0.409]]
-	// mean of all [1.123 1.123], spread 1.351
+	// mean of all [1.123 1.123], root mean square deviation 1.351
 }
 
-// The conditional drift carries fresh noise to the posterior, here by Euler's method with 100 steps.
+// The conditional drift transports fresh noise to the posterior, here by 100 steps of Euler's
+// method.
 func ExampleMixture_ConditionalDrift() {
 	post := gmm.Paper().Posterior(linear{}, 0.4, []float64{0.5, 0.5}) // one for all steps
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -44,7 +46,8 @@ func ExampleMixture_ConditionalDrift() {
 	// Output: mean 1.16 ± 0.04, exact 1.12
 }
 
-// One Gaussian's flow map is known: one step from noise is a posterior sample, two steps lead to the same place.
+// The flow map of a single Gaussian: one step from noise is a posterior sample, and two steps lead
+// to the same point.
 func ExampleMixture_FlowMap() {
 	m, err := gmm.New([]float64{1}, [][]float64{{1, 0}}, [][][]float64{{{1, 0.8}, {0.8, 1}}})
 	if err != nil {
@@ -58,14 +61,15 @@ func ExampleMixture_FlowMap() {
 		fmt.Println(err)
 		return
 	}
-	// The map is defined for one Gaussian only, which post is: no more errors to come.
+	// post is a single Gaussian, so there are no more errors to check.
 	half, _ := post.FlowMap(linear{}, 0, 0.5, noise)
 	twice, _ := post.FlowMap(linear{}, 0.5, 1, half)
 	fmt.Printf("%.4f %.4f\n", once, twice)
 	// Output: [0.6791 0.6915] [0.6791 0.6915]
 }
 
-// A data set is a mixture of points. Its posterior says which of them a noised point may have come from.
+// A data set is a mixture of points. Its posterior gives the probability that a noised point came
+// from each of them.
 func ExamplePoints() {
 	m, err := gmm.Points([][]float64{{0, 0}, {1, 0}, {0, 1}, {5, 5}})
 	if err != nil {
@@ -74,7 +78,8 @@ func ExamplePoints() {
 	}
 	x := []float64{0.6, 0.1}
 	for _, t := range []float64{0.2, 0.5, 0.8, 1} {
-		fmt.Printf("t = %.1f: weights %.2f, denoised %.2f\n", t, m.PosteriorWeights(linear{}, t, x), m.Denoiser(linear{}, t, x))
+		weights, denoised := m.PosteriorWeights(linear{}, t, x), m.Denoiser(linear{}, t, x)
+		fmt.Printf("t = %.1f: weights %.2f, denoised %.2f\n", t, weights, denoised)
 	}
 	// Output:
 	// t = 0.2: weights [0.26 0.31 0.26 0.16], denoised [1.13 1.09]
@@ -97,15 +102,15 @@ func ExampleFromJSON() {
 	// covariance 0 of the mixture has eigenvalue -1: it must be positive semi-definite
 }
 
-// On a graph the same functions take batches: times [batch], points [batch, dim].
-func ExampleMixture_DriftGraph() {
+// On a graph the same methods take batches: times [batch], points [batch, dim].
+func ExampleMixture_Like() {
 	b, err := backend.New("go")
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	m := gmm.Paper()
-	drift, err := CallOnce(b, func(t, x *Node) *Node { return m.DriftGraph(linear{}, t, x) },
+	drift, err := CallOnce(b, func(t, x *Node) *Node { return m.Like(x).Drift(linear{}, t, x) },
 		[]float64{0, 0.5}, [][]float64{{1, 2}, {1, 2}})
 	if err != nil {
 		fmt.Println(err)

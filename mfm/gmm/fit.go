@@ -11,23 +11,29 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// FitConfig says how [Fit] fits.
+// FitConfig configures [Fit].
 type FitConfig struct {
-	Components int
-	// Steps of expectation-maximisation, after as many of k-means.
+	Components int // number of components, in [1, number of samples]
+	// Steps is the number of steps of k-means, and of expectation-maximisation after them.
 	Steps int
-	// Floor is added to the variances along all directions, so that a component of few samples has a density.
+	// Floor is added to the variances in all directions, so that a component with few samples has a
+	// density. It is positive.
 	Floor float64
 }
 
-// Fit returns a mixture fitted to samples, [n][dim], by expectation-maximisation (Dempster, Laird and Rubin 1977), which starts from k-means with the seeding of Arthur and Vassilvitskii (k-means++, 2007).
-// Components that lose all samples are left out. The same samples, configuration and state of rng give the same mixture.
+// Fit returns a mixture fitted to samples, [n][dim], by expectation-maximisation (Dempster, Laird
+// and Rubin 1977). It starts from k-means with k-means++ seeding (Arthur and Vassilvitskii 2007)
+// and drops components that lose all their samples. The same samples, configuration and state of
+// rng give the same mixture. It returns an error for a configuration out of range and for samples
+// that [Points] refuses.
 func Fit(samples [][]float64, c FitConfig, rng *rand.Rand) (*Mixture, error) {
 	if c.Components < 1 || c.Components > len(samples) {
-		return nil, fmt.Errorf("fitting a mixture of %d components to %d samples: give at least 1, and no more than samples", c.Components, len(samples))
+		return nil, fmt.Errorf("fitting a mixture of %d components to %d samples: give from 1 to %[2]d components",
+			c.Components, len(samples))
 	}
 	if c.Steps < 1 || !(c.Floor > 0) || math.IsInf(c.Floor, 0) {
-		return nil, fmt.Errorf("fitting a mixture with %d steps and floor %g: both must be positive and finite", c.Steps, c.Floor)
+		return nil, fmt.Errorf("fitting a mixture with %d steps and floor %g: both must be positive and finite",
+			c.Steps, c.Floor)
 	}
 	if _, err := Points(samples); err != nil {
 		return nil, fmt.Errorf("fitting a mixture: %w", err)
@@ -36,42 +42,49 @@ func Fit(samples [][]float64, c FitConfig, rng *rand.Rand) (*Mixture, error) {
 	for i, row := range samples {
 		x.SetRow(i, row)
 	}
-	shares := kMeans(x, c.Components, c.Steps, rng)
+	resp := kMeans(x, c.Components, c.Steps, rng)
 	for i := 1; ; i++ {
-		m, err := maximize(x, shares, c.Floor)
+		m, err := maximize(x, resp, c.Floor)
 		if err != nil {
 			return nil, fmt.Errorf("fitting a mixture: %w", err)
 		}
 		if i == c.Steps {
 			return m, nil
 		}
-		shares = m.expect(x)
+		resp = m.expect(x)
 	}
 }
 
-// Refit returns the mixture after one step of expectation-maximisation on samples, [n][dim], that count as weights w, [n], say: a step toward the mixture of the law p(x) w(x)/Z, if samples are of p and m was fitted to it, with floor added
-// to the variances as in [Fit].
+// Refit returns the mixture after one step of expectation-maximisation on weighted samples,
+// [n][dim]. For samples of a distribution p, and m fitted to p, it is a step toward the mixture of
+// p(x) w(x)/Z, where weights holds w(x), [n]. floor is added to the variances as in [Fit].
 //
-// Samples of unequal weights are fewer than they seem. With s the samples' posterior shares of a component (π, m, C), a = s w, N = (Σ a)²/Σ a w of them count for it altogether; m̂ and Ŝ are mean and covariance of the samples counted a times,
-// δ = m̂ - m. Against them the component's mean counts as one more sample, its covariance as dim more:
+// Weighted samples are regularized by their effective number. Let s be the samples'
+// responsibilities for a component (π, m, C), a = s w, N = (Σ a)²/Σ a w its effective number of
+// samples, m̂ and Ŝ the mean and covariance of the samples with weights a, and δ = m̂ - m. The old
+// mean counts as one more sample, the old covariance as dim more:
 //
-//	π ∝ max(Σ a, 10⁻⁶ Σ w),   m ← m + N/(N+1) δ,   C ← (N (Ŝ + floor I) + N/(N+1) δδᵀ + dim C)/(N + dim),
+//	π ∝ max(Σ a, 10⁻⁶ Σ w),   m ← m + N/(N+1) δ,
+//	C ← (N (Ŝ + floor I) + N/(N+1) δδᵀ + dim C)/(N + dim).
 //
-// so that a component that the weights leave stays as it is. Refit returns an error for weights that are negative, not finite, all zero or not one a sample, for samples of another dimension or not finite, for no samples, for a floor that is
-// negative or not finite, and where a component of m has no density.
+// So a component without weight keeps its mean and covariance. Refit returns an error if the
+// weights are negative, not finite, all zero or not one per sample, if there are no samples or they
+// are not finite or of another dimension, if floor is negative or not finite, and if a component of
+// m has no density.
 func (m *Mixture) Refit(samples [][]float64, weights []float64, floor float64) (*Mixture, error) {
 	if len(weights) != len(samples) {
-		return nil, fmt.Errorf("refitting a mixture: %d weights for %d samples: there must be one for each", len(weights), len(samples))
+		return nil, fmt.Errorf("refitting a mixture: %d weights for %d samples: give one each",
+			len(weights), len(samples))
 	}
 	if _, err := Points(samples); err != nil {
 		return nil, fmt.Errorf("refitting a mixture: %w", err)
 	}
 	if len(samples[0]) != m.dim {
-		return nil, fmt.Errorf("refitting a mixture: samples of %d elements: want %d", len(samples[0]), m.dim)
+		return nil, fmt.Errorf("refitting a mixture: samples have %d elements, want %d", len(samples[0]), m.dim)
 	}
 	for k, c := range m.covs {
 		if floats.Min(c.variances) == 0 {
-			return nil, fmt.Errorf("refitting a mixture: component %d has no density", k)
+			return nil, fmt.Errorf("refitting a mixture: component %d has a zero variance and no density", k)
 		}
 	}
 	for i, w := range weights {
@@ -92,19 +105,19 @@ func (m *Mixture) Refit(samples [][]float64, weights []float64, floor float64) (
 		x.SetRow(i, row)
 		relative[i] = weights[i] / largest
 	}
-	shares, least := m.expect(x), leastShare*floats.Sum(relative)
+	resp, least := m.expect(x), minWeight*floats.Sum(relative)
 	masses, means, covariances := make([]float64, m.Len()), make([][]float64, m.Len()), make([][][]float64, m.Len())
 	inParallel(m.Len(), func(k int) {
-		floats.Mul(shares[k], relative)
-		mass := floats.Sum(shares[k])
+		floats.Mul(resp[k], relative)
+		mass := floats.Sum(resp[k])
 		masses[k] = max(mass, least)
 		means[k], covariances[k] = m.Component(k)
-		squares := floats.Dot(shares[k], relative)
+		squares := floats.Dot(resp[k], relative)
 		if squares == 0 {
 			return
 		}
 		count, dim := mass*(mass/squares), float64(m.dim)
-		mean, sym := moments(x, shares[k])
+		mean, sym := moments(x, resp[k])
 		floats.Sub(mean, means[k])
 		sym.SymRankOne(sym, 1/(count+1), mat.NewVecDense(m.dim, mean))
 		for i, row := range covariances[k] {
@@ -119,10 +132,10 @@ func (m *Mixture) Refit(samples [][]float64, weights []float64, floor float64) (
 	return New(masses, means, covariances)
 }
 
-// leastShare keeps a component that the weights leave in the law.
-const leastShare = 1e-6
+// minWeight is the least relative weight of a component after [Mixture.Refit].
+const minWeight = 1e-6
 
-// kMeans returns the samples' shares of the clusters, [clusters][n], 0 or 1.
+// kMeans returns the samples' responsibilities for the clusters, [clusters][n], each 0 or 1.
 func kMeans(x *mat.Dense, clusters, steps int, rng *rand.Rand) [][]float64 {
 	n, dim := x.Dims()
 	square := func(i int, center []float64) float64 {
@@ -166,29 +179,30 @@ func kMeans(x *mat.Dense, clusters, steps int, rng *rand.Rand) [][]float64 {
 			counts[k]++
 		}
 		for k, n := range counts {
-			if n > 0 { // a cluster without samples stays where it is
+			if n > 0 { // an empty cluster keeps its center
 				floats.ScaleTo(centers[k], 1/n, sums[k])
 			}
 		}
 	}
-	shares := make([][]float64, clusters)
-	for k := range shares {
-		shares[k] = make([]float64, n)
+	resp := make([][]float64, clusters)
+	for k := range resp {
+		resp[k] = make([]float64, n)
 	}
 	for i, k := range cluster {
-		shares[k][i] = 1
+		resp[k][i] = 1
 	}
-	return shares
+	return resp
 }
 
-// maximize returns the mixture that is likeliest where the samples' shares of the components are given, [components][n], its variances floor larger.
-func maximize(x *mat.Dense, shares [][]float64, floor float64) (*Mixture, error) {
+// maximize returns the mixture of maximum likelihood for given responsibilities, [components][n],
+// with floor added to its variances.
+func maximize(x *mat.Dense, resp [][]float64, floor float64) (*Mixture, error) {
 	_, dim := x.Dims()
 	var weights []float64
 	var kept [][]float64
-	for _, share := range shares {
-		if w := floats.Sum(share); w > 1e-6 {
-			weights, kept = append(weights, w), append(kept, share)
+	for _, r := range resp {
+		if w := floats.Sum(r); w > 1e-6 {
+			weights, kept = append(weights, w), append(kept, r)
 		}
 	}
 	means, covariances := make([][]float64, len(kept)), make([][][]float64, len(kept))
@@ -202,16 +216,16 @@ func maximize(x *mat.Dense, shares [][]float64, floor float64) (*Mixture, error)
 	return New(weights, means, covariances)
 }
 
-// moments returns mean and covariance of the samples, as often each as shares say.
-func moments(x *mat.Dense, shares []float64) ([]float64, *mat.SymDense) {
+// moments returns the mean and covariance of samples with the given weights.
+func moments(x *mat.Dense, weights []float64) ([]float64, *mat.SymDense) {
 	n, dim := x.Dims()
-	total := floats.Sum(shares)
+	total := floats.Sum(weights)
 	mean := make([]float64, dim)
-	for i, w := range shares {
+	for i, w := range weights {
 		floats.AddScaled(mean, w/total, x.RawRowView(i))
 	}
 	deviations := mat.NewDense(dim, n, nil)
-	for i, w := range shares {
+	for i, w := range weights {
 		root := math.Sqrt(w / total)
 		for j, v := range x.RawRowView(i) {
 			deviations.Set(j, i, root*(v-mean[j]))
@@ -222,10 +236,10 @@ func moments(x *mat.Dense, shares []float64) ([]float64, *mat.SymDense) {
 	return mean, sym
 }
 
-// expect returns the posterior probabilities of the components for each sample, [components][n].
+// expect returns the responsibilities of the components for each sample, [components][n].
 func (m *Mixture) expect(x *mat.Dense) [][]float64 {
 	n, dim := x.Dims()
-	shares := make([][]float64, m.Len())
+	resp := make([][]float64, m.Len())
 	inParallel(m.Len(), func(k int) {
 		c := m.covs[k]
 		norm := m.logWeights[k]
@@ -241,28 +255,28 @@ func (m *Mixture) expect(x *mat.Dense) [][]float64 {
 			rotated = new(mat.Dense)
 			rotated.Mul(deviations, c.basis)
 		}
-		shares[k] = make([]float64, n)
+		resp[k] = make([]float64, n)
 		for i := range n {
-			shares[k][i] = norm
+			resp[k][i] = norm
 			for j, y := range rotated.RawRowView(i) {
-				shares[k][i] -= y * y / c.variances[j] / 2
+				resp[k][i] -= y * y / c.variances[j] / 2
 			}
 		}
 	})
 	joint := make([]float64, m.Len())
 	for i := range n {
 		for k := range joint {
-			joint[k] = shares[k][i]
+			joint[k] = resp[k][i]
 		}
 		total := floats.LogSumExp(joint)
 		for k := range joint {
-			shares[k][i] = math.Exp(joint[k] - total)
+			resp[k][i] = math.Exp(joint[k] - total)
 		}
 	}
-	return shares
+	return resp
 }
 
-// inParallel calls f with 0 to n-1 on all processors.
+// inParallel calls f(0), ..., f(n-1) on all processors.
 func inParallel(n int, f func(i int)) {
 	var wait sync.WaitGroup
 	workers := min(n, runtime.GOMAXPROCS(0))

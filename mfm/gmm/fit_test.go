@@ -9,16 +9,18 @@ import (
 	"github.com/gomfm/gomfm/mfm/gmm"
 )
 
-// From many samples of a mixture with parts well apart the fit finds weights, means and covariances, within four standard errors.
+// From many samples of a mixture with separated components, Fit finds weights, means and
+// covariances within four standard errors.
 func TestFitFindsTheMixture(t *testing.T) {
-	law, err := gmm.New([]float64{1, 3}, [][]float64{{-4, 0, 1}, {3, 2, 0}}, [][][]float64{{{1, 0.5, 0}, {0.5, 2, 0}, {0, 0, 0.3}}, {{0.5, 0, 0.1}, {0, 0.5, 0}, {0.1, 0, 0.5}}})
+	mixture, err := gmm.New([]float64{1, 3}, [][]float64{{-4, 0, 1}, {3, 2, 0}},
+		[][][]float64{{{1, 0.5, 0}, {0.5, 2, 0}, {0, 0, 0.3}}, {{0.5, 0, 0.1}, {0, 0.5, 0}, {0.1, 0, 0.5}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	const n = 20_000
 	rng := rand.New(rand.NewPCG(1, 1))
 	const floor = 1e-6
-	fit, err := gmm.Fit(law.Sample(rng, n), gmm.FitConfig{Components: 2, Steps: 10, Floor: floor}, rng)
+	fit, err := gmm.Fit(mixture.Sample(rng, n), gmm.FitConfig{Components: 2, Steps: 10, Floor: floor}, rng)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +35,7 @@ func TestFitFindsTheMixture(t *testing.T) {
 			t.Errorf("weight %d is %g, want %g within %g", k, got, weight, tol)
 		}
 		mean, cov := fit.Component(order[k])
-		wantMean, want := law.Component(k)
+		wantMean, want := mixture.Component(k)
 		for i := range mean {
 			if tol := 4 * math.Sqrt(want[i][i]/(n*weight)); math.Abs(mean[i]-wantMean[i]) > tol {
 				t.Errorf("mean %d is %g, want %g within %g", k, mean, wantMean, tol)
@@ -48,7 +50,8 @@ func TestFitFindsTheMixture(t *testing.T) {
 	}
 }
 
-// Of one component the fit is the samples' mean and covariance, and a component that has one sample has the floor as its variance.
+// With one component Fit returns the mean and covariance of the samples. A component with one
+// sample has the floor as its variance.
 func TestFitOfFewSamples(t *testing.T) {
 	samples := [][]float64{{0, 1}, {2, 5}, {4, 3}}
 	one, err := gmm.Fit(samples, gmm.FitConfig{Components: 1, Steps: 2, Floor: 0.5}, rand.New(rand.NewPCG(1, 1)))
@@ -73,7 +76,7 @@ func TestFitOfFewSamples(t *testing.T) {
 	}
 }
 
-func TestFitRefuses(t *testing.T) {
+func TestFitErrors(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	two := [][]float64{{0}, {1}}
 	for name, f := range map[string]func() (*gmm.Mixture, error){
@@ -105,13 +108,15 @@ func TestFitRefuses(t *testing.T) {
 	}
 }
 
-// Where parts overlap, weights and covariances matter for who a sample belongs to: the likelihood never falls, and ends above that of the law that the samples were drawn from.
-func TestFitOfPartsThatOverlap(t *testing.T) {
-	law, err := gmm.New([]float64{1, 4}, [][]float64{{0, 0}, {1.5, 0}}, [][][]float64{{{0.1, 0}, {0, 0.1}}, {{1, 0.3}, {0.3, 2}}})
+// For overlapping components the likelihood never decreases over steps, and ends above that of the
+// mixture from which the samples were drawn.
+func TestFitOfOverlappingComponents(t *testing.T) {
+	mixture, err := gmm.New([]float64{1, 4}, [][]float64{{0, 0}, {1.5, 0}},
+		[][][]float64{{{0.1, 0}, {0, 0.1}}, {{1, 0.3}, {0.3, 2}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	samples := law.Sample(rand.New(rand.NewPCG(2, 2)), 2000)
+	samples := mixture.Sample(rand.New(rand.NewPCG(2, 2)), 2000)
 	likelihood := func(m *gmm.Mixture) (sum float64) {
 		for _, x := range samples {
 			sum += m.LogDensity(x) / float64(len(samples))
@@ -119,8 +124,9 @@ func TestFitOfPartsThatOverlap(t *testing.T) {
 		return sum
 	}
 	last := math.Inf(-1)
-	for _, steps := range []int{30, 60, 120, 240} { // after as many of k-means, which has come to rest by then
-		fit, err := gmm.Fit(samples, gmm.FitConfig{Components: 2, Steps: steps, Floor: 1e-9}, rand.New(rand.NewPCG(1, 1)))
+	for _, steps := range []int{30, 60, 120, 240} { // k-means has converged after 30
+		fit, err := gmm.Fit(samples, gmm.FitConfig{Components: 2, Steps: steps, Floor: 1e-9},
+			rand.New(rand.NewPCG(1, 1)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,12 +136,14 @@ func TestFitOfPartsThatOverlap(t *testing.T) {
 			last = l
 		}
 	}
-	if want := likelihood(law); last < want {
-		t.Errorf("likelihood %.4f, that of the law itself %.4f", last, want)
+	if want := likelihood(mixture); last < want {
+		t.Errorf("likelihood %.4f, want at least that of the mixture, %.4f", last, want)
 	}
 }
 
-// One component refitted by hand: two samples of weight 3 and 1 count as 16/10, the old mean as one more sample and the old variance as dim = 1 more. A component far from all samples stays, but for its share.
+// One component by hand: two samples of weight 3 and 1 count as 16/10 samples, the old mean as one
+// more and the old variance as dim = 1 more. A component far from all samples keeps its mean and
+// covariance.
 func TestRefit(t *testing.T) {
 	m, err := gmm.New([]float64{1, 1}, [][]float64{{0}, {1000}}, [][][]float64{{{4}}, {{9}}})
 	if err != nil {
@@ -147,12 +155,15 @@ func TestRefit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Counts 1.2 and 0.4: mean (1.2·2 + 0.4·6)/2.6, variance (1.2 (2-μ)² + 0.4 (6-μ)² + 1.6 floor + μ² + 4)/2.6.
+	// Counts 1.2 and 0.4: mean (1.2·2 + 0.4·6)/2.6 and variance (1.2 (2-μ)² + 0.4 (6-μ)² + 1.6
+	// floor + μ² + 4)/2.6.
 	mu := 4.8 / 2.6
 	variance := (1.2*(2-mu)*(2-mu) + 0.4*(6-mu)*(6-mu) + 1.6*floor + mu*mu + 4) / 2.6
 	mean, cov := got.Component(0)
 	far, farCov := got.Component(1)
-	for i, pair := range [][2]float64{{mean[0], mu}, {cov[0][0], variance}, {far[0], 1000}, {farCov[0][0], 9}, {got.Weights()[1], 1e-6}} {
+	for i, pair := range [][2]float64{
+		{mean[0], mu}, {cov[0][0], variance}, {far[0], 1000}, {farCov[0][0], 9}, {got.Weights()[1], 1e-6},
+	} {
 		if math.Abs(pair[0]-pair[1]) > 1e-9*max(1, pair[1]) {
 			t.Errorf("entry %d is %g, want %g", i, pair[0], pair[1])
 		}
@@ -162,9 +173,15 @@ func TestRefit(t *testing.T) {
 		weights []float64
 		floor   float64
 	}{
-		"no samples": {nil, nil, 0}, "a weight too few": {samples, []float64{1}, 0}, "another dimension": {[][]float64{{1, 2}, {3, 4}}, []float64{1, 1}, 0},
-		"negative": {samples, []float64{1, -1}, 0}, "not a number": {samples, []float64{1, math.NaN()}, 0}, "infinite": {samples, []float64{1, math.Inf(1)}, 0},
-		"all zero": {samples, []float64{0, 0}, 0}, "a sample that is no number": {[][]float64{{2}, {math.NaN()}}, []float64{1, 1}, 0}, "negative floor": {samples, []float64{1, 1}, -1},
+		"no samples":        {nil, nil, 0},
+		"missing weight":    {samples, []float64{1}, 0},
+		"another dimension": {[][]float64{{1, 2}, {3, 4}}, []float64{1, 1}, 0},
+		"negative weight":   {samples, []float64{1, -1}, 0},
+		"NaN weight":        {samples, []float64{1, math.NaN()}, 0},
+		"infinite weight":   {samples, []float64{1, math.Inf(1)}, 0},
+		"zero weights":      {samples, []float64{0, 0}, 0},
+		"NaN sample":        {[][]float64{{2}, {math.NaN()}}, []float64{1, 1}, 0},
+		"negative floor":    {samples, []float64{1, 1}, -1},
 	} {
 		if _, err := m.Refit(c.samples, c.weights, c.floor); err == nil {
 			t.Errorf("%s: no error", name)
@@ -172,7 +189,9 @@ func TestRefit(t *testing.T) {
 	}
 }
 
-// A component is moved by its own samples alone, with their own number: one heavy sample among light ones counts once, and equal weights, of whatever size, are all of the samples.
+// A component is changed by its own samples alone, with their own effective number: one heavy
+// sample among light ones counts as one sample, and equal weights of any size count as all of the
+// samples.
 func TestRefitCountsByComponent(t *testing.T) {
 	m, err := gmm.New([]float64{1, 1}, [][]float64{{-100}, {100}}, [][][]float64{{{1}}, {{1}}})
 	if err != nil {

@@ -13,8 +13,12 @@ import (
 
 var spans = [][2]float64{{0, 1}, {0, 0.4}, {0.2, 0.7}, {0.5, 1}, {0.3, 0.3 + 1e-9}, {0.9, 0.1}}
 
-// flows calls f for posteriors of a Gaussian at several (t, x) and points x̄ of their flow at s, for several (s, u).
-func flows(t *testing.T, f func(t *testing.T, sched interpolant.Schedule, post *gmm.Mixture, s, u float64, xbar []float64)) {
+// flows calls f for posteriors of a Gaussian at several (t, x), points x̄ of their flow at s, and
+// several (s, u).
+func flows(
+	t *testing.T,
+	f func(t *testing.T, sched interpolant.Schedule, post *gmm.Mixture, s, u float64, xbar []float64),
+) {
 	m := gaussian(t)
 	rng := newRNG(29)
 	for name, sched := range schedules {
@@ -52,7 +56,7 @@ func TestFlowMapSemigroup(t *testing.T) {
 // ∂_u X_{s,u} = b_u(X_{s,u}).
 func TestFlowMapFollowsDrift(t *testing.T) {
 	flows(t, func(t *testing.T, sched interpolant.Schedule, post *gmm.Mixture, s, u float64, x []float64) {
-		u = min(max(u, 0.01), 0.99) // within reach of a central difference
+		u = min(max(u, 0.01), 0.99) // room for a central difference
 		want := make([]float64, len(x))
 		for j := range want {
 			want[j] = derivative(func(u float64) float64 { return flowMap(t, post, sched, s, u, x)[j] }, u)
@@ -61,7 +65,7 @@ func TestFlowMapFollowsDrift(t *testing.T) {
 	})
 }
 
-// v_{s,u} = (X_{s,u} - x)/(u - s), and the drift at u = s, where the quotient has no digits left.
+// v_{s,u} = (X_{s,u} - x)/(u - s), and the drift at u = s, where the quotient loses all digits.
 func TestAverageVelocity(t *testing.T) {
 	flows(t, func(t *testing.T, sched interpolant.Schedule, post *gmm.Mixture, s, u float64, x []float64) {
 		v, err := post.AverageVelocity(sched, s, u, x)
@@ -83,7 +87,8 @@ func TestAverageVelocity(t *testing.T) {
 	})
 }
 
-// One step X_{0,1}(ε; t, x) from noise is an exact posterior sample: moments within 4 standard errors.
+// One step X_{0,1}(ε; t, x) from noise is an exact posterior sample: its moments agree within 4
+// standard errors.
 func TestOneStepPosteriorSample(t *testing.T) {
 	m := gaussian(t)
 	rng := newRNG(31)
@@ -100,13 +105,13 @@ func TestOneStepPosteriorSample(t *testing.T) {
 	checkMoments(t, "posterior", samples, m.Posterior(trigonometric{}, time, x), 0)
 }
 
-func TestFlowMapRefusesMixtures(t *testing.T) {
+func TestFlowMapNeedsOneComponent(t *testing.T) {
 	x := []float64{0, 0}
 	_, err := gmm.Paper().ConditionalFlowMap(linear{}, 0, 1, x, 0.5, x)
 	_, err2 := gmm.Paper().ConditionalAverageVelocity(linear{}, 0, 1, x, 0.5, x)
 	for _, err := range []error{err, err2} {
 		if err == nil || !strings.Contains(err.Error(), "3 components") {
-			t.Errorf("got error %v, want one that names the 3 components", err)
+			t.Errorf("error %v, want one that names the 3 components", err)
 		}
 	}
 }

@@ -11,10 +11,11 @@ import (
 	"github.com/gomfm/gomfm/mfm/gmm"
 )
 
-// readGolden returns the float64 tensors of a safetensors file of reference values (see ../testdata), flat and by name.
+// readGolden returns the float64 tensors of a safetensors file of reference values, flat and by
+// name.
 func readGolden(t *testing.T, name string) map[string][]float64 {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "testdata", name))
+	data, err := os.ReadFile(filepath.Join("..", "interpolant", "testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +40,8 @@ func readGolden(t *testing.T, name string) map[string][]float64 {
 	return out
 }
 
-// goldenMixture is the isotropic mixture of glass_2d: mu [3, 2], std [3], log_weight [3] up to a constant.
+// goldenMixture returns the isotropic mixture of glass_2d: mu [3, 2], std [3], log_weight [3] up to
+// a constant.
 func goldenMixture(t *testing.T, tensors map[string][]float64) *gmm.Mixture {
 	t.Helper()
 	var weights []float64

@@ -11,23 +11,30 @@ import (
 	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
-// GraphMixture is a [Mixture] on a graph: one law for all rows of a batch, or one law a row, as posteriors are. Its
-// methods are those of Mixture for a batch: times are [gmm_test.batch], points [batch, dim], all of the type that it was made
-// with, float32 or float64. Time and memory are those of the [batch, components, dim] residuals x - β_t m_k, whose
-// rounding sets the precision: relative to the smallest standard deviation of I_t, 1e-7 in float32. For a data set use
-// [PointsDenoiser] and its like. Methods panic on shapes or types that don't fit.
+// GraphMixture is a [Mixture] on a graph: one mixture for all rows of a batch, or one per row, as
+// posteriors are. Its methods are those of Mixture for a batch: times are [batch], points [batch,
+// dim], all of the float type of the GraphMixture, float32 or float64. Methods panic if shapes or
+// types do not fit.
+//
+// Time and memory are those of the residuals x - β_t m_k, [batch, components, dim]. Their rounding
+// sets the precision: 1e-7 in float32, relative to the smallest standard deviation of I_t. For a
+// data set use [PointsDenoiser], [PointsDrift] and [PointsWeights].
 type GraphMixture struct {
-	// Everything is kept in the eigenbasis of each component, along which covariances are diagonal at every t.
-	logWeights *Node // [rows, components], rows being 1 for one law
+	// Each component is stored in its eigenbasis, in which its covariance is diagonal at every t.
+	logWeights *Node // [rows, components], with rows = 1 for one mixture
 	means      *Node // [rows, components, dim]
 	variances  *Node // [rows, components, dim]
-	basis      *Node // [components, dim, dim], columns are eigenvectors; nil: the coordinate axes
+	basis      *Node // [components, dim, dim], eigenvectors as columns; nil for the coordinate axes
 }
 
-// OnGraph puts the mixture on a graph as constants of the given float type.
+// Like puts the mixture on the graph of x with its type, float32 or float64.
+func (m *Mixture) Like(x *Node) *GraphMixture { return m.OnGraph(x.Graph(), x.DType()) }
+
+// OnGraph puts the mixture on a graph as constants of the given type. It panics if the type is not
+// float32 or float64.
 func (m *Mixture) OnGraph(g *Graph, dtype dtypes.DType) *GraphMixture {
 	if dtype != dtypes.Float32 && dtype != dtypes.Float64 {
-		Panicf("mixture on a graph is of float32 or float64, not %s", dtype)
+		Panicf("a mixture on a graph must have type float32 or float64, not %s", dtype)
 	}
 	n, d := m.Len(), m.dim
 	means, variances := make([]float64, 0, n*d), make([]float64, 0, n*d)
@@ -72,7 +79,7 @@ func (m *Mixture) bases() []float64 {
 	return out
 }
 
-// LogDensity returns log p_1(x) of the law itself, [gmm_test.batch].
+// LogDensity returns the log density log p_1(x) of the mixture itself, [batch].
 func (m *GraphMixture) LogDensity(x *Node) *Node {
 	m.checkPoint(x)
 	one := Ones(x.Graph(), shapes.Make(x.DType(), 1, 1, 1))
@@ -80,20 +87,20 @@ func (m *GraphMixture) LogDensity(x *Node) *Node {
 	return logSumExp(logJoint)
 }
 
-// LogMarginal returns log p_t(x) of I_t, [gmm_test.batch].
+// LogMarginal returns the log density log p_t(x) of I_t, [batch].
 func (m *GraphMixture) LogMarginal(ip interpolant.Schedule, t, x *Node) *Node {
 	alpha, beta, _, _ := m.schedule(ip, t, x)
 	_, _, logJoint := m.joint(alpha, beta, x)
 	return logSumExp(logJoint)
 }
 
-// Score returns ∇ log p_t(x), [batch, dim], see [Mixture.Score].
+// Score returns ∇ log p_t(x), [batch, dim]. See [Mixture.Score].
 func (m *GraphMixture) Score(ip interpolant.Schedule, t, x *Node) *Node {
 	alpha, beta, _, _ := m.schedule(ip, t, x)
 	return m.expectation(alpha, beta, x, nil, func(_, marginal *Node) *Node { return Neg(Reciprocal(marginal)) })
 }
 
-// Denoiser returns D_t(x) = E[I_1 | I_t = x], [batch, dim], see [Mixture.Denoiser].
+// Denoiser returns D_t(x) = E[I_1 | I_t = x], [batch, dim]. See [Mixture.Denoiser].
 func (m *GraphMixture) Denoiser(ip interpolant.Schedule, t, x *Node) *Node {
 	alpha, beta, _, _ := m.schedule(ip, t, x)
 	return m.expectation(alpha, beta, x, OnesLike(beta), func(variance, marginal *Node) *Node {
@@ -101,7 +108,7 @@ func (m *GraphMixture) Denoiser(ip interpolant.Schedule, t, x *Node) *Node {
 	})
 }
 
-// Drift returns b_t(x) = E[dI_t/dt | I_t = x], [batch, dim], see [Mixture.Drift].
+// Drift returns b_t(x) = E[dI_t/dt | I_t = x], [batch, dim]. See [Mixture.Drift].
 func (m *GraphMixture) Drift(ip interpolant.Schedule, t, x *Node) *Node {
 	alpha, beta, dAlpha, dBeta := m.schedule(ip, t, x)
 	return m.expectation(alpha, beta, x, dBeta, func(variance, marginal *Node) *Node {
@@ -109,7 +116,9 @@ func (m *GraphMixture) Drift(ip interpolant.Schedule, t, x *Node) *Node {
 	})
 }
 
-// Posterior returns p_{1|t}(.|x), one law a row of t [gmm_test.batch] and x [batch, dim], see [Mixture.Posterior].
+// Posterior returns p_{1|t}(.|x), one mixture per row of t [batch] and x [batch, dim]. See
+// [Mixture.Posterior]. The conditional drift b̄_s(x̄; t, x) is m.Posterior(ip, t, x).Drift(ip, s,
+// xbar), and likewise for the conditional denoiser and flow map.
 func (m *GraphMixture) Posterior(ip interpolant.Schedule, t, x *Node) *GraphMixture {
 	alpha, beta, _, _ := m.schedule(ip, t, x)
 	y, marginal, logJoint := m.joint(alpha, beta, x)
@@ -122,21 +131,22 @@ func (m *GraphMixture) Posterior(ip interpolant.Schedule, t, x *Node) *GraphMixt
 	}
 }
 
-// Weights returns the probabilities of the components, [batch, components]; batch is 1 for one law.
+// Weights returns the probabilities of the components, [batch, components]. batch is 1 for one
+// mixture.
 func (m *GraphMixture) Weights() *Node { return Exp(m.logWeights) }
 
-// Mean returns E[X], [batch, dim]; batch is 1 for one law.
+// Mean returns E[X], [batch, dim]. batch is 1 for one mixture.
 func (m *GraphMixture) Mean() *Node { return m.combine(m.Weights(), m.means) }
 
-// Sample returns one draw a row, [batch, dim], and the next state of the random numbers. Where the mixture is one law
-// for all rows batch may be any, otherwise it is that of the mixture.
+// Sample returns one sample per row, [batch, dim], and the next state of the random number
+// generator. batch is arbitrary for one mixture, and otherwise must be the number of rows.
 func (m *GraphMixture) Sample(rngState *Node, batch int) (newState, x *Node) {
 	rows, n, d := m.means.Shape().Dim(0), m.components(), m.dim()
 	if batch < 1 || rows != 1 && batch != rows {
-		Panicf("can't draw %d samples, one a row, from a mixture of %d rows", batch, rows)
+		Panicf("cannot draw %d samples from a mixture of %d rows: draw one per row", batch, rows)
 	}
 	dtype := m.means.DType()
-	// Gumbel's trick: the largest of log w_k - log(-log U_k) is k with probability w_k.
+	// Gumbel trick: the largest of log w_k - log(-log U_k) has index k with probability w_k.
 	newState, uniform := RandomUniform(rngState, shapes.Make(dtype, batch, n))
 	uniform = MaxScalar(uniform, smallestUniform)
 	picked := ArgMax(Sub(m.logWeights, Log(Neg(Log(uniform)))), 1)
@@ -147,18 +157,19 @@ func (m *GraphMixture) Sample(rngState *Node, batch int) (newState, x *Node) {
 }
 
 const (
-	// smallestUniform keeps log U finite: half the spacing of uniform float32 numbers.
+	// smallestUniform keeps log U finite. It is half the spacing of uniform float32 numbers.
 	smallestUniform = 0x1p-33
-	// largestNormal is beyond all that RandomNormal makes of a U > 0 (6.7 in float32, 9.5 in float64). Of U = 0, which
-	// comes once in 2^32, it makes an infinity on XLA, where the denormal meant to replace zero is flushed to zero.
+	// largestNormal exceeds every value of RandomNormal for U > 0 (6.7 in float32, 9.5 in float64).
+	// For U = 0, which occurs once in 2^32, XLA returns infinity, because it flushes to zero the
+	// denormal number that should replace zero.
 	largestNormal = 10
 )
 
 func (m *GraphMixture) components() int { return m.means.Shape().Dim(1) }
 func (m *GraphMixture) dim() int        { return m.means.Shape().Dim(2) }
 
-// expectation returns the sum over k of r_k (shift m_k + U_k diag(gain) U_kᵀ (x - β m_k)), [batch, dim], as that of Mixture
-// does; shift [batch, 1, 1], nil for zero.
+// expectation returns Σ_k r_k (shift m_k + U_k diag(gain) U_kᵀ (x - β m_k)), [batch, dim], as that
+// of Mixture does. shift is [batch, 1, 1], or nil for zero.
 func (m *GraphMixture) expectation(alpha, beta, x, shift *Node, gain func(variance, marginal *Node) *Node) *Node {
 	y, marginal, logJoint := m.joint(alpha, beta, x)
 	y = Mul(gain(m.variances, marginal), y)
@@ -168,8 +179,9 @@ func (m *GraphMixture) expectation(alpha, beta, x, shift *Node, gain func(varian
 	return m.combine(softmax(logJoint), y)
 }
 
-// joint returns the residuals U_kᵀ (x - β m_k) and the variances α² + β² λ of I_t along the eigenvectors, [batch, components,
-// dim], and log w_k + log N(x; β m_k, α² I + β² C_k), [batch, components]. Alpha and beta are [batch, 1, 1].
+// joint returns the residuals U_kᵀ (x - β m_k) and the variances α² + β² λ of I_t in the
+// eigenbases, both [batch, components, dim], and log w_k + log N(x; β m_k, α² I + β² C_k), [batch,
+// components]. alpha and beta are [batch, 1, 1].
 func (m *GraphMixture) joint(alpha, beta, x *Node) (residual, marginal, logJoint *Node) {
 	residual = Sub(m.rotate(x), Mul(beta, m.means))
 	marginal = m.marginal(alpha, beta)
@@ -182,7 +194,8 @@ func (m *GraphMixture) marginal(alpha, beta *Node) *Node {
 	return MaxScalar(Add(Square(alpha), Mul(Square(beta), m.variances)), varianceFloor(alpha.DType()))
 }
 
-// rotate returns x [batch, dim] in the eigenbases, [batch, components, dim], components being 1 for the coordinate axes.
+// rotate returns x [batch, dim] in the eigenbases, [batch, components, dim], with components = 1
+// for the coordinate axes.
 func (m *GraphMixture) rotate(x *Node) *Node {
 	if m.basis == nil {
 		return InsertAxes(x, 1)
@@ -190,8 +203,8 @@ func (m *GraphMixture) rotate(x *Node) *Node {
 	return Einsum("bi,kij->bkj", x, m.basis)
 }
 
-// combine returns the sum over k of weights_k U_k y_k, [batch, dim], for weights [batch, components] and y [batch,
-// components, dim] in the eigenbases.
+// combine returns Σ_k weights_k U_k y_k, [batch, dim], for weights [batch, components] and y
+// [batch, components, dim] in the eigenbases.
 func (m *GraphMixture) combine(weights, y *Node) *Node {
 	weighted := Mul(InsertAxes(weights, -1), y)
 	if m.basis == nil {
@@ -200,7 +213,7 @@ func (m *GraphMixture) combine(weights, y *Node) *Node {
 	return Einsum("bkj,kij->bi", weighted, m.basis)
 }
 
-// schedule checks t [gmm_test.batch] against x and returns the schedule at t, all [batch, 1, 1].
+// schedule checks t [batch] against x and returns the schedule at t, all [batch, 1, 1].
 func (m *GraphMixture) schedule(ip interpolant.Schedule, t, x *Node) (alpha, beta, dAlpha, dBeta *Node) {
 	m.checkPoint(x)
 	m.checkTime("t", t, x)
@@ -210,10 +223,11 @@ func (m *GraphMixture) schedule(ip interpolant.Schedule, t, x *Node) (alpha, bet
 
 func (m *GraphMixture) checkPoint(x *Node) {
 	if x.Rank() != 2 || x.Shape().Dim(1) != m.dim() || x.DType() != m.means.DType() {
-		Panicf("points are %s for a mixture of %s: they must be [batch, %d] of the same type", x.Shape(), m.means.DType(), m.dim())
+		Panicf("points are %s for a mixture of type %s: they must be [batch, %d] of this type",
+			x.Shape(), m.means.DType(), m.dim())
 	}
 	if rows := m.means.Shape().Dim(0); rows != 1 && rows != x.Shape().Dim(0) {
-		Panicf("points are %s for a mixture of %d rows: there must be as many", x.Shape(), rows)
+		Panicf("points are %s for a mixture of %d rows: their number must be the same", x.Shape(), rows)
 	}
 }
 
@@ -223,16 +237,17 @@ func (m *GraphMixture) checkTime(name string, t, x *Node) {
 	}
 }
 
-// column reshapes [gmm_test.batch] to [batch, 1, 1].
+// column reshapes [batch] to [batch, 1, 1].
 func (m *GraphMixture) column(t *Node) *Node { return InsertAxes(t, -1, -1) }
 
-// softmax along the last axis, of ordinary operations: a fused one has no forward-mode derivative.
+// softmax is the softmax along the last axis, by elementary operations: the fused one has no
+// forward-mode derivative.
 func softmax(logits *Node) *Node {
 	e := Exp(Sub(logits, StopGradient(ReduceAndKeep(logits, ReduceMax, -1))))
 	return Div(e, ReduceAndKeep(e, ReduceSum, -1))
 }
 
-// logSumExp along the last axis, which it removes.
+// logSumExp reduces the last axis to log Σ e^{logits}.
 func logSumExp(logits *Node) *Node {
 	top := StopGradient(ReduceAndKeep(logits, ReduceMax, -1))
 	return Add(Log(ReduceSum(Exp(Sub(logits, top)), -1)), Squeeze(top, -1))

@@ -7,15 +7,17 @@ import (
 	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
-// FlowMap returns X_{s,u}(x), [batch, dim], for times s and u [gmm_test.batch] and a single Gaussian, see [Mixture.FlowMap].
+// FlowMap returns X_{s,u}(x), [batch, dim], for times s and u [batch] and a single Gaussian. See
+// [Mixture.FlowMap]. It panics for several components.
 func (m *GraphMixture) FlowMap(ip interpolant.Schedule, s, u, x *Node) *Node {
 	at := m.interval(ip, s, u, x)
 	y := Add(Mul(Sqrt(Div(at.marginalU, at.marginalS)), at.residual), Mul(at.betaU, m.means))
 	return m.combine(m.Weights(), y)
 }
 
-// AverageVelocity returns v_{s,u}(x) = (X_{s,u}(x) - x)/(u - s), [batch, dim], smooth through u = s, where it is the drift. It is for
-// a single Gaussian, see [Mixture.AverageVelocity].
+// AverageVelocity returns v_{s,u}(x) = (X_{s,u}(x) - x)/(u - s), [batch, dim], for a single
+// Gaussian. It is smooth through u = s, where it is the drift. See [Mixture.AverageVelocity]. It
+// panics for several components.
 func (m *GraphMixture) AverageVelocity(ip interpolant.Schedule, s, u, x *Node) *Node {
 	at := m.interval(ip, s, u, x)
 	slopeAlphaSquare, slopeBeta := meanSlopesGraph(ip, s, u)
@@ -27,7 +29,7 @@ func (m *GraphMixture) AverageVelocity(ip interpolant.Schedule, s, u, x *Node) *
 	return m.combine(m.Weights(), Add(Mul(factor, at.residual), Mul(slopeBeta, m.means)))
 }
 
-// interval holds a Gaussian's flow at both ends of [s, u].
+// interval holds the flow of a Gaussian at both ends of [s, u].
 type interval struct {
 	betaS, betaU         *Node // [batch, 1, 1]
 	residual             *Node // Uᵀ (x - β_s m), [batch, 1, dim]
@@ -36,7 +38,7 @@ type interval struct {
 
 func (m *GraphMixture) interval(ip interpolant.Schedule, s, u, x *Node) interval {
 	if m.components() != 1 {
-		Panicf("mixture has %d components: the flow map is known in closed form for one only", m.components())
+		Panicf("mixture has %d components: the flow map has a closed form for one component only", m.components())
 	}
 	alphaS, betaS, _, _ := m.schedule(ip, s, x)
 	alphaU, betaU, _, _ := m.schedule(ip, u, x)
@@ -44,7 +46,7 @@ func (m *GraphMixture) interval(ip interpolant.Schedule, s, u, x *Node) interval
 	return interval{betaS, betaU, residual, marginalS, m.marginal(alphaU, betaU)}
 }
 
-// meanSlopesGraph is meanSlopes for s and u [gmm_test.batch].
+// meanSlopesGraph is meanSlopes for s and u [batch].
 func meanSlopesGraph(ip interpolant.Schedule, s, u *Node) (alphaSquare, beta *Node) {
 	constant := func(v []float64) *Node { return InsertAxes(ConstAsDType(s.Graph(), s.DType(), v), 0) }
 	nodes, weights := constant(quadrature.nodes[:]), constant(quadrature.weights[:])

@@ -14,10 +14,10 @@ import (
 	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
-// tolerances of graphs against the host.
+// tolerances of graphs compared with the host.
 var tolerances = map[dtypes.DType]float64{dtypes.Float32: 1e-5, dtypes.Float64: 1e-10}
 
-// column makes a tensor [len] of the given float type.
+// column returns a tensor [len] of the given float type.
 func column(dtype dtypes.DType, v []float64) *tensors.Tensor {
 	if dtype == dtypes.Float64 {
 		return tensors.FromValue(v)
@@ -29,7 +29,7 @@ func column(dtype dtypes.DType, v []float64) *tensors.Tensor {
 	return tensors.FromValue(v32)
 }
 
-// table makes a tensor [len, dim] of the given float type.
+// table returns a tensor [len, dim] of the given float type.
 func table(dtype dtypes.DType, points [][]float64) *tensors.Tensor {
 	var flat []float64
 	for _, p := range points {
@@ -45,7 +45,7 @@ func table(dtype dtypes.DType, points [][]float64) *tensors.Tensor {
 	return tensors.FromFlatDataAndDimensions(flat32, len(points), len(points[0]))
 }
 
-// values returns a tensor's numbers as rows of the given length.
+// values returns the elements of a tensor as rows of the given length.
 func values(x *tensors.Tensor, dim int) [][]float64 {
 	var flat []float64
 	switch v := x.DType(); v {
@@ -63,7 +63,7 @@ func values(x *tensors.Tensor, dim int) [][]float64 {
 	return out
 }
 
-// round gives x the precision of the type, so that graph and host start from the same numbers.
+// round rounds x to the type, so that graph and host start from the same numbers.
 func round(dtype dtypes.DType, x float64) float64 {
 	if dtype == dtypes.Float32 {
 		return float64(float32(x))
@@ -71,7 +71,7 @@ func round(dtype dtypes.DType, x float64) float64 {
 	return x
 }
 
-// batch is rows of arguments of a conditional flow, 0 <= s, t <= 1, ends included.
+// batch holds arguments of a conditional flow, with 0 <= s, t <= 1, ends included.
 type batch struct {
 	s, u, t []float64
 	xbar, x [][]float64
@@ -83,14 +83,15 @@ func newBatch(m *gmm.Mixture, sched interpolant.Schedule, dtype dtypes.DType) ba
 	for _, t := range []float64{0, 0.05, 0.5, 0.95, 1} {
 		for _, s := range []float64{0, 0.03, 0.4, 0.9, 1} {
 			if s == 1 && t == 1 {
-				continue // the posterior is a point, whose drift at s = 1 has no limit
+				continue // the posterior is a point, and its drift has no limit at s = 1
 			}
 			x := marginalSample(m, sched, t, rng)
 			xbar := marginalSample(m.Posterior(sched, t, x), sched, s, rng)
 			for j := range x {
 				x[j], xbar[j] = round(dtype, x[j]), round(dtype, xbar[j])
 			}
-			b.t, b.s, b.u = append(b.t, round(dtype, t)), append(b.s, round(dtype, s)), append(b.u, round(dtype, s+(1-s)*rng.Float64()))
+			b.t, b.s = append(b.t, round(dtype, t)), append(b.s, round(dtype, s))
+			b.u = append(b.u, round(dtype, s+(1-s)*rng.Float64()))
 			b.x, b.xbar = append(b.x, x), append(b.xbar, xbar)
 		}
 	}
@@ -104,33 +105,39 @@ func (b batch) tensors(dtype dtypes.DType) []any {
 func TestGraphAgainstHost(t *testing.T) {
 	backend := backendtest.New(t)
 	mixtures := regular(t)
-	for mixture, schedule := range map[string]string{"line": "linear", "paper": "linear", "full": "trigonometric", "four": "trigonometric"} {
+	for mixture, schedule := range map[string]string{
+		"line": "linear", "paper": "linear", "full": "trigonometric", "four": "trigonometric",
+	} {
 		m, sched := mixtures[mixture], schedules[schedule]
 		for dtype, tol := range tolerances {
 			t.Run(fmt.Sprintf("%s/%s/%s", mixture, schedule, dtype), func(t *testing.T) {
 				b := newBatch(m, sched, dtype)
 				got, err := CallOnceN(backend, func(in []*Node) []*Node {
 					s, t, xbar, x := in[0], in[2], in[3], in[4]
-					post := m.PosteriorGraph(sched, t, x)
+					m := m.Like(x)
+					post := m.Posterior(sched, t, x)
 					return []*Node{
-						m.LogMarginalGraph(sched, t, x), m.ScoreGraph(sched, t, x), m.DenoiserGraph(sched, t, x), m.DriftGraph(sched, t, x),
-						m.ConditionalDriftGraph(sched, s, xbar, t, x), m.ConditionalDenoiserGraph(sched, s, xbar, t, x),
-						post.Weights(), post.Mean(), m.OnGraph(x.Graph(), dtype).LogDensity(x),
+						m.LogMarginal(sched, t, x), m.Score(sched, t, x), m.Denoiser(sched, t, x), m.Drift(sched, t, x),
+						post.Drift(sched, s, xbar), post.Denoiser(sched, s, xbar),
+						post.Weights(), post.Mean(), m.LogDensity(x),
 					}
 				}, b.tensors(dtype)...)
 				if err != nil {
 					t.Fatal(err)
 				}
+				names := []string{"marginal", "score", "denoiser", "drift", "conditional drift", "conditional denoiser",
+					"weights", "mean", "density"}
 				dims := []int{1, m.Dim(), m.Dim(), m.Dim(), m.Dim(), m.Dim(), m.Len(), m.Dim(), 1}
 				for i, x := range b.x {
 					s, time, xbar := b.s[i], b.t[i], b.xbar[i]
 					for k, want := range [][]float64{
-						{m.LogMarginal(sched, time, x)}, m.Score(sched, time, x), m.Denoiser(sched, time, x), m.Drift(sched, time, x),
+						{m.LogMarginal(sched, time, x)}, m.Score(sched, time, x), m.Denoiser(sched, time, x),
+						m.Drift(sched, time, x),
 						m.ConditionalDrift(sched, s, xbar, time, x), m.ConditionalDenoiser(sched, s, xbar, time, x),
 						m.PosteriorWeights(sched, time, x), m.Denoiser(sched, time, x), {m.LogDensity(x)},
 					} {
-						name := []string{"marginal", "score", "denoiser", "drift", "conditional drift", "conditional denoiser", "weights", "mean", "density"}[k]
-						near(t, fmt.Sprintf("%s at t = %v, s = %v", name, time, s), values(got[k], dims[k])[i], want, tol)
+						name := fmt.Sprintf("%s at t = %v, s = %v", names[k], time, s)
+						near(t, name, values(got[k], dims[k])[i], want, tol)
 					}
 				}
 			})
@@ -143,8 +150,9 @@ func TestGraphGolden(t *testing.T) {
 	m := goldenMixture(t, reference)
 	const dtype = dtypes.Float64
 	got, err := CallOnce(backendtest.New(t), func(s, xbar, t, x *Node) *Node {
-		return m.ConditionalDriftGraph(linear{}, s, xbar, t, x)
-	}, column(dtype, reference["s"]), table(dtype, pairs(reference["x_bar"])), column(dtype, reference["t"]), table(dtype, pairs(reference["x"])))
+		return m.Like(x).Posterior(linear{}, t, x).Drift(linear{}, s, xbar)
+	}, column(dtype, reference["s"]), table(dtype, pairs(reference["x_bar"])),
+		column(dtype, reference["t"]), table(dtype, pairs(reference["x"])))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,10 +171,10 @@ func TestGraphFlowMapAgainstHost(t *testing.T) {
 				b := newBatch(m, sched, dtype)
 				got, err := CallOnceN(backend, func(in []*Node) []*Node {
 					s, u, t, xbar, x := in[0], in[1], in[2], in[3], in[4]
+					post := m.Like(x).Posterior(sched, t, x)
 					return []*Node{
-						m.ConditionalFlowMapGraph(sched, s, u, xbar, t, x),
-						m.ConditionalAverageVelocityGraph(sched, s, u, xbar, t, x),
-						m.ConditionalAverageVelocityGraph(sched, s, s, xbar, t, x),
+						post.FlowMap(sched, s, u, xbar), post.AverageVelocity(sched, s, u, xbar),
+						post.AverageVelocity(sched, s, s, xbar),
 					}
 				}, b.tensors(dtype)...)
 				if err != nil {
@@ -192,7 +200,8 @@ func TestGraphFlowMapAgainstHost(t *testing.T) {
 	}
 }
 
-// The gradient of v_{s,u} in s, u and x̄ is smooth through u = s: it is the central difference of the host's values.
+// The gradient of v_{s,u} in s, u and x̄ is smooth through u = s: it equals the central difference
+// of the host's values.
 func TestAverageVelocityGradient(t *testing.T) {
 	m := gaussian(t)
 	x, xbar := []float64{0.3, -0.8}, []float64{-0.2, 0.5}
@@ -200,7 +209,7 @@ func TestAverageVelocityGradient(t *testing.T) {
 	ends := []float64{0.4, 0.400001, 0.9}
 	for name, sched := range schedules {
 		got, err := CallOnceN(backendtest.New(t), func(in []*Node) []*Node {
-			v := m.ConditionalAverageVelocityGraph(sched, in[0], in[1], in[3], in[2], in[4])
+			v := m.Like(in[4]).Posterior(sched, in[2], in[4]).AverageVelocity(sched, in[0], in[1], in[3])
 			return Gradient(ReduceAllSum(Mul(v, Const(v.Graph(), [][]float64{{1, -2}}))), in[0], in[1], in[3])
 		}, []float64{s, s, s}, ends, []float64{time, time, time}, [][]float64{xbar, xbar, xbar}, [][]float64{x, x, x})
 		if err != nil {
@@ -215,7 +224,7 @@ func TestAverageVelocityGradient(t *testing.T) {
 				return v[0] - 2*v[1]
 			}
 			near(t, fmt.Sprintf("%s: gradient at u = %v", name, u),
-				[]float64{values(got[0], 1)[i][0], values(got[1], 1)[i][0], values(got[2], 2)[i][0], values(got[2], 2)[i][1]},
+				append([]float64{values(got[0], 1)[i][0], values(got[1], 1)[i][0]}, values(got[2], 2)[i]...),
 				[]float64{
 					derivative(func(s float64) float64 { return host(s, u, xbar) }, s),
 					derivative(func(u float64) float64 { return host(s, u, xbar) }, u),
@@ -226,16 +235,17 @@ func TestAverageVelocityGradient(t *testing.T) {
 	}
 }
 
-// Values and gradients are finite at both ends, also without variance.
+// Values and gradients are finite at both ends of [0, 1], also for components without variance.
 func TestGraphIsFinite(t *testing.T) {
 	const dtype = dtypes.Float32
 	for name, m := range map[string]*gmm.Mixture{"paper": gmm.Paper(), "degenerate": degenerate(t)} {
 		times := []float64{0, 0.5, 1 - 0x1p-24, 1}
 		at := [][]float64{{0, 0}, {2, -1}, {2, -1}, {2, -1}}
 		got, err := CallOnceN(backendtest.New(t), func(t, x *Node) []*Node {
+			m := m.Like(x)
 			out := []*Node{
-				m.LogMarginalGraph(linear{}, t, x), m.ScoreGraph(linear{}, t, x), m.DriftGraph(linear{}, t, x),
-				m.ConditionalDriftGraph(linear{}, t, x, t, x), m.DenoiserGraph(linear{}, t, x),
+				m.LogMarginal(linear{}, t, x), m.Score(linear{}, t, x), m.Drift(linear{}, t, x),
+				m.Posterior(linear{}, t, x).Drift(linear{}, t, x), m.Denoiser(linear{}, t, x),
 			}
 			for _, v := range out {
 				out = append(out, Gradient(ReduceAllSum(v), x)[0])
@@ -256,7 +266,8 @@ func TestGraphIsFinite(t *testing.T) {
 	}
 }
 
-// Samples of the mixture and of posteriors, one a row, have the right moments within 4 standard errors.
+// Samples of the mixture, and of posteriors one per row, have the right moments within 4 standard
+// errors.
 func TestGraphSample(t *testing.T) {
 	const n, time = 20000, 0.35
 	m := regular(t)["full"]
@@ -266,45 +277,49 @@ func TestGraphSample(t *testing.T) {
 		t.Fatal(err)
 	}
 	exec, err := NewExec(backendtest.New(t), func(state, t, x *Node) []*Node {
-		post := m.PosteriorGraph(linear{}, BroadcastToDims(t, n), BroadcastToDims(x, n, m.Dim()))
-		state, prior := m.SampleGraph(state, dtypes.Float32, n)
+		post := m.Like(x).Posterior(linear{}, BroadcastToDims(t, n), BroadcastToDims(x, n, m.Dim()))
+		state, prior := m.OnGraph(state.Graph(), dtypes.Float32).Sample(state, n)
 		state, posterior := post.Sample(state, n)
 		return []*Node{prior, posterior, state}
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	draw := func() []*tensors.Tensor {
+	sample := func() []*tensors.Tensor {
 		got, err := exec.Call(state, float32(time), table(dtypes.Float32, [][]float64{x}))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return got
 	}
-	got, again := draw(), draw()
-	for i, law := range []*gmm.Mixture{m, m.Posterior(linear{}, time, x)} {
+	got, again := sample(), sample()
+	for i, mixture := range []*gmm.Mixture{m, m.Posterior(linear{}, time, x)} {
 		samples := values(got[i], m.Dim())
 		near(t, "the same seed", samples[n-1], values(again[i], m.Dim())[n-1], 0)
-		checkMoments(t, []string{"mixture", "posterior"}[i], samples, law, 0)
+		checkMoments(t, []string{"mixture", "posterior"}[i], samples, mixture, 0)
 	}
 }
 
-func TestGraphRefuses(t *testing.T) {
+func TestGraphErrors(t *testing.T) {
 	m := gmm.Paper()
 	backend := backendtest.New(t)
 	for name, f := range map[string]func(t, x *Node) *Node{
-		"dimension": func(t, x *Node) *Node { return m.DriftGraph(linear{}, t, Concatenate([]*Node{x, x}, 1)) },
-		"times":     func(t, x *Node) *Node { return m.DriftGraph(linear{}, InsertAxes(t, -1), x) },
-		"types":     func(t, x *Node) *Node { return m.DriftGraph(linear{}, ConvertDType(t, dtypes.Float32), x) },
-		"integers":  func(t, x *Node) *Node { return m.DriftGraph(linear{}, t, ConvertDType(x, dtypes.Int32)) },
-		"rows": func(t, x *Node) *Node {
-			return m.PosteriorGraph(linear{}, t, x).Drift(linear{}, Concatenate([]*Node{t, t}, 0), Concatenate([]*Node{x, x}, 0))
+		"dimension": func(t, x *Node) *Node { return m.Like(x).Drift(linear{}, t, Concatenate([]*Node{x, x}, 1)) },
+		"times":     func(t, x *Node) *Node { return m.Like(x).Drift(linear{}, InsertAxes(t, -1), x) },
+		"types":     func(t, x *Node) *Node { return m.Like(x).Drift(linear{}, ConvertDType(t, dtypes.Float32), x) },
+		"integers": func(t, x *Node) *Node {
+			x = ConvertDType(x, dtypes.Int32)
+			return m.Like(x).Drift(linear{}, t, x)
 		},
-		"draws": func(t, x *Node) *Node {
-			_, y := m.PosteriorGraph(linear{}, t, x).Sample(RNGStateFromSeedForGraph(x.Graph(), 1), 3)
+		"rows": func(t, x *Node) *Node {
+			twice := func(v *Node) *Node { return Concatenate([]*Node{v, v}, 0) }
+			return m.Like(x).Posterior(linear{}, t, x).Drift(linear{}, twice(t), twice(x))
+		},
+		"samples": func(t, x *Node) *Node {
+			_, y := m.Like(x).Posterior(linear{}, t, x).Sample(RNGStateFromSeedForGraph(x.Graph(), 1), 3)
 			return y
 		},
-		"flow map": func(t, x *Node) *Node { return m.ConditionalFlowMapGraph(linear{}, t, t, x, t, x) },
+		"flow map": func(t, x *Node) *Node { return m.Like(x).Posterior(linear{}, t, x).FlowMap(linear{}, t, t, x) },
 		"points":   func(t, x *Node) *Node { return gmm.PointsDrift(linear{}, Concatenate([]*Node{x, x}, 1), t, x) },
 		"point times": func(t, x *Node) *Node {
 			return gmm.PointsDrift(linear{}, x, InsertAxes(t, -1), x)
@@ -314,15 +329,17 @@ func TestGraphRefuses(t *testing.T) {
 		},
 	} {
 		if _, err := CallOnce(backend, f, []float64{0.5, 0.5}, [][]float64{{0, 1}, {2, 3}}); err == nil {
-			t.Errorf("%s: arguments that don't fit were taken", name)
+			t.Errorf("%s: no error for arguments that do not fit", name)
 		}
 	}
 }
 
-// The teacher's drift as a training step calls it, batch 1,024.
+// BenchmarkConditionalDriftGraph measures the drift of a teacher in a training step of batch 1,024.
 func BenchmarkConditionalDriftGraph(b *testing.B) {
 	m, sched := gmm.Paper(), linear{}
-	exec, err := NewExec(backendtest.New(b), func(s, xbar, t, x *Node) *Node { return m.ConditionalDriftGraph(sched, s, xbar, t, x) })
+	exec, err := NewExec(backendtest.New(b), func(s, xbar, t, x *Node) *Node {
+		return m.Like(x).Posterior(sched, t, x).Drift(sched, s, xbar)
+	})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -341,7 +358,7 @@ func BenchmarkConditionalDriftGraph(b *testing.B) {
 	}
 }
 
-// One drift on the host.
+// BenchmarkDrift measures one drift on the host.
 func BenchmarkDrift(b *testing.B) {
 	m, x := gmm.Paper(), []float64{1, 2}
 	for b.Loop() {

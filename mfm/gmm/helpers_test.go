@@ -49,8 +49,8 @@ func must(t testing.TB, weights []float64, means [][]float64, covariances [][][]
 	return m
 }
 
-// mixtures that have a density at every t: a line, the paper's, one with full covariances, one with axes of its own
-// that has four dimensions.
+// regular returns mixtures that have a density at every t: one on a line, the paper's, one with
+// full covariances, and one in four dimensions with rotated axes.
 func regular(t testing.TB) map[string]*gmm.Mixture {
 	return map[string]*gmm.Mixture{
 		"line":  must(t, []float64{1, 3}, [][]float64{{-1}, {2}}, [][][]float64{{{0.3}}, {{0.05}}}),
@@ -67,12 +67,14 @@ func gaussian(t testing.TB) *gmm.Mixture {
 	return must(t, []float64{1}, [][]float64{{1, -0.5}}, [][][]float64{{{0.8, 0.5}, {0.5, 0.6}}})
 }
 
-// degenerate has a component without variance along a diagonal, and one that is a point.
+// degenerate returns a mixture with a component without variance along a diagonal and a component
+// that is a point.
 func degenerate(t testing.TB) *gmm.Mixture {
-	return must(t, []float64{0.5, 0.5}, [][]float64{{0, 0}, {2, -1}}, [][][]float64{{{0.5, 0.5}, {0.5, 0.5}}, {{0, 0}, {0, 0}}})
+	return must(t, []float64{0.5, 0.5}, [][]float64{{0, 0}, {2, -1}},
+		[][][]float64{{{0.5, 0.5}, {0.5, 0.5}}, {{0, 0}, {0, 0}}})
 }
 
-// marginalSample draws x from the law of I_t.
+// marginalSample returns a sample of I_t.
 func marginalSample(m *gmm.Mixture, sched interpolant.Schedule, t float64, rng *rand.Rand) []float64 {
 	alpha, beta, _, _ := sched.At(t)
 	x := m.Sample(rng, 1)[0]
@@ -90,7 +92,7 @@ func noise(rng *rand.Rand, dim int) []float64 {
 	return x
 }
 
-// near fails the test where got is farther from want than tol, relative to the larger of one and want's size.
+// near fails the test if got differs from want by more than tol, relative to max(1, |want|).
 func near(t *testing.T, what string, got, want []float64, tol float64) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -105,7 +107,8 @@ func near(t *testing.T, what string, got, want []float64, tol float64) {
 	}
 }
 
-// derivative is the central difference of f at x, with a relative error of 1e-9 or so for smooth functions.
+// derivative returns the central difference of f at x, with a relative error of about 1e-9 for
+// smooth functions.
 func derivative(f func(float64) float64, x float64) float64 {
 	const h = 1e-3
 	return (8*(f(x+h)-f(x-h)) - (f(x+2*h) - f(x-2*h))) / (12 * h)
@@ -118,11 +121,11 @@ func along(x []float64, j int, d float64) []float64 {
 	return y
 }
 
-// checkMoments fails the test where a mean or covariance of samples is more than 4 standard errors, and bias, away from
-// the law's.
-func checkMoments(t *testing.T, what string, samples [][]float64, law *gmm.Mixture, bias float64) {
+// checkMoments fails the test if a mean or covariance of samples differs from that of the mixture
+// by more than 4 standard errors plus bias.
+func checkMoments(t *testing.T, what string, samples [][]float64, mixture *gmm.Mixture, bias float64) {
 	t.Helper()
-	mean, cov := law.Mean(), law.Covariance()
+	mean, cov := mixture.Mean(), mixture.Covariance()
 	check := func(name string, f func(x []float64) float64, want float64) {
 		t.Helper()
 		v := make([]float64, len(samples))

@@ -15,7 +15,7 @@ type file struct {
 	Covariances [][][]number `json:"covariances"`
 }
 
-// number is a float64 that refuses null, which encoding/json takes for zero.
+// number is a float64 that refuses null, which encoding/json decodes as zero.
 type number float64
 
 // UnmarshalJSON reads a number.
@@ -25,35 +25,37 @@ func (n *number) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	if v == nil {
-		return fmt.Errorf("null where a number is due")
+		return fmt.Errorf("null instead of a number")
 	}
 	*n = number(*v)
 	return nil
 }
 
 const (
-	maxEntries = 1 << 23 // of covariances that are written, some 160 MB of text
-	maxBytes   = 1 << 28 // of a file that is read
+	maxEntries = 1 << 23 // entries of covariances to write, about 160 MB of text
+	maxBytes   = 1 << 28 // size of a file to read
 )
 
-// FromJSON reads a mixture from {"weights": [...], "means": [[...]], "covariances": [[[...]]]}, the arguments of [New].
-// Unknown and missing keys, anything after the object and impossible values are errors, of one line.
+// FromJSON reads a mixture from {"weights": [...], "means": [[...]], "covariances": [[[...]]]}, the
+// arguments of [New]. It returns an error of one line for unknown or missing keys, for data after
+// the object and for values that New refuses.
 func FromJSON(data []byte) (*Mixture, error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	var f file
 	if err := decoder.Decode(&f); err != nil {
-		return nil, fmt.Errorf("mixture is not the JSON that is due: %w", err)
+		return nil, fmt.Errorf("decoding the JSON of a mixture: %w", err)
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return nil, fmt.Errorf("mixture goes on after its closing brace, at byte %d", decoder.InputOffset())
+		return nil, fmt.Errorf("the JSON of a mixture has data after its closing brace, at byte %d",
+			decoder.InputOffset())
 	}
 	for _, key := range []struct {
 		name    string
 		missing bool
 	}{{"weights", f.Weights == nil}, {"means", f.Means == nil}, {"covariances", f.Covariances == nil}} {
 		if key.missing {
-			return nil, fmt.Errorf("mixture lacks the key %q: weights, means and covariances are due", key.name)
+			return nil, fmt.Errorf("mixture lacks the key %q: weights, means and covariances are required", key.name)
 		}
 	}
 	covariances := make([][][]float64, len(f.Covariances))
@@ -75,7 +77,7 @@ func ReadFile(path string) (*Mixture, error) {
 		return nil, fmt.Errorf("reading the mixture: %w", err)
 	}
 	if len(data) > maxBytes {
-		return nil, fmt.Errorf("%s: larger than %d bytes: not a mixture", path, maxBytes)
+		return nil, fmt.Errorf("%s is larger than %d bytes, too large for a mixture", path, maxBytes)
 	}
 	m, err := FromJSON(data)
 	if err != nil {
@@ -84,7 +86,7 @@ func ReadFile(path string) (*Mixture, error) {
 	return m, nil
 }
 
-// UnmarshalJSON is [FromJSON].
+// UnmarshalJSON implements json.Unmarshaler by [FromJSON].
 func (m *Mixture) UnmarshalJSON(data []byte) error {
 	read, err := FromJSON(data)
 	if err != nil {
@@ -94,11 +96,13 @@ func (m *Mixture) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// MarshalJSON writes what [FromJSON] reads. It returns an error for mixtures whose covariances have more than 8 million
-// entries in all, as a data set's would.
+// MarshalJSON writes the JSON that [FromJSON] reads, without components of weight zero. It returns
+// an error if the covariances have more than 8 million entries in total, as those of a data set
+// would.
 func (m *Mixture) MarshalJSON() ([]byte, error) {
 	if entries := float64(m.Len()) * float64(m.dim) * float64(m.dim); entries > maxEntries {
-		return nil, fmt.Errorf("mixture has %g entries of covariances, too many for JSON: the limit is %d", entries, maxEntries)
+		return nil, fmt.Errorf("mixture has %g entries of covariances, too many for JSON: the limit is %d",
+			entries, maxEntries)
 	}
 	f := struct {
 		Weights     []float64     `json:"weights"`
@@ -106,7 +110,7 @@ func (m *Mixture) MarshalJSON() ([]byte, error) {
 		Covariances [][][]float64 `json:"covariances"`
 	}{}
 	for k, w := range m.weights {
-		if w == 0 { // underflow, in a posterior: the law is the same without it
+		if w == 0 { // underflow in a posterior
 			continue
 		}
 		mean, covariance := m.Component(k)

@@ -43,7 +43,7 @@ func TestJSONRoundTrip(t *testing.T) {
 	}
 }
 
-// A posterior's weight that underflows to zero is left out, so that what is written can be read.
+// A posterior weight that underflows to zero is not written, so that the JSON can be read.
 func TestJSONOfPosterior(t *testing.T) {
 	points, err := gmm.Points([][]float64{{0, 0}, {3, 3}})
 	if err != nil {
@@ -61,7 +61,7 @@ func TestJSONOfPosterior(t *testing.T) {
 	near(t, "mean", got.Mean(), post.Mean(), 1e-14)
 }
 
-func TestJSONRefuses(t *testing.T) {
+func TestJSONErrors(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"empty":         {``, "EOF"},
 		"not JSON":      {`weights`, "invalid character"},
@@ -69,7 +69,7 @@ func TestJSONRefuses(t *testing.T) {
 		"null":          {`null`, `lacks the key "weights"`},
 		"unknown key":   {`{"weights": [1], "means": [[0]], "covariances": [[[1]]], "x": 1}`, `unknown field "x"`},
 		"missing key":   {`{"weights": [1], "means": [[0]]}`, `lacks the key "covariances"`},
-		"null entry":    {`{"weights": [1], "means": [[null]], "covariances": [[[1]]]}`, "null where a number is due"},
+		"null entry":    {`{"weights": [1], "means": [[null]], "covariances": [[[1]]]}`, "null instead of a number"},
 		"a string":      {`{"weights": ["1"], "means": [[0]], "covariances": [[[1]]]}`, "cannot unmarshal"},
 		"overflow":      {`{"weights": [1e999], "means": [[0]], "covariances": [[[1]]]}`, "1e999"},
 		"trailing":      {`{"weights": [1], "means": [[0]], "covariances": [[[1]]]} {}`, "after its closing brace"},
@@ -78,22 +78,24 @@ func TestJSONRefuses(t *testing.T) {
 	} {
 		_, err := gmm.FromJSON([]byte(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: got error %v, want one line with %q", name, err, c.want)
+			t.Errorf("%s: error %v, want one line with %q", name, err, c.want)
 		}
 	}
-	if _, err := gmm.ReadFile(filepath.Join(t.TempDir(), "none.json")); err == nil || !strings.Contains(err.Error(), "none.json") {
-		t.Errorf("got error %v for a missing file, want one that names it", err)
+	_, err := gmm.ReadFile(filepath.Join(t.TempDir(), "none.json"))
+	if err == nil || !strings.Contains(err.Error(), "none.json") {
+		t.Errorf("error %v for a missing file, want one that names it", err)
 	}
 	points, err := gmm.Points([][]float64{make([]float64, 4000)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := json.Marshal(points); err == nil || !strings.Contains(err.Error(), "too many for JSON") {
-		t.Errorf("got error %v for 16 million entries", err)
+		t.Errorf("error %v for 16 million entries, want one about their number", err)
 	}
 }
 
-// Whatever the bytes are, the reader returns a mixture that can be written and read again, or an error of one line.
+// For any bytes the reader returns a mixture that can be written and read again, or an error of one
+// line.
 func FuzzFromJSON(f *testing.F) {
 	for _, seed := range []string{
 		`{"weights": [1, 2], "means": [[0, 0], [3, 3]], "covariances": [[[1, 0], [0, 1]], [[0.5, 0.1], [0.1, 0.2]]]}`,
@@ -120,12 +122,12 @@ func FuzzFromJSON(f *testing.F) {
 			t.Fatal(err)
 		}
 		if _, err := gmm.FromJSON(text); err != nil {
-			t.Fatalf("wrote %s, which is refused: %v", text, err)
+			t.Fatalf("reading back %s: %v", text, err)
 		}
 	})
 }
 
-// The mixtures that come with the package can be read.
+// The mixtures in the data folder can be read.
 func TestShippedMixtures(t *testing.T) {
 	paths, err := filepath.Glob("../../data/mixtures/*.json")
 	if err != nil || len(paths) == 0 {

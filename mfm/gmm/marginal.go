@@ -8,40 +8,44 @@ import (
 	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
-// LogDensity returns log p_1(x) of the mixture itself, x [dim]. A component without variance along some direction
-// counts as having a standard deviation of 1e-17 there.
+// LogDensity returns the log density log p_1(x) of the mixture itself at x [dim]. It gives a
+// component without variance in some direction a standard deviation of 1e-17 there.
 func (m *Mixture) LogDensity(x []float64) float64 {
 	m.check("x", x)
 	return floats.LogSumExp(m.logJoint(0, 1, x))
 }
 
-// LogMarginal returns log p_t(x), the log density of I_t at x [dim].
+// LogMarginal returns the log density log p_t(x) of I_t at x [dim].
 func (m *Mixture) LogMarginal(ip interpolant.Schedule, t float64, x []float64) float64 {
 	m.check("x", x)
 	alpha, beta, _, _ := ip.At(t)
 	return floats.LogSumExp(m.logJoint(alpha, beta, x))
 }
 
-// Score returns ∇ log p_t(x), [dim], the sum over k of -r_k (α² I + β² C_k)⁻¹ (x - β m_k). It has no limit at t = 1
-// where a component has no variance.
+// Score returns ∇ log p_t(x) = -Σ_k r_k (α² I + β² C_k)⁻¹ (x - β m_k), [dim]. For a component
+// without variance it has no limit at t = 1.
 func (m *Mixture) Score(ip interpolant.Schedule, t float64, x []float64) []float64 {
 	alpha, beta, _, _ := ip.At(t)
 	return m.expectation(alpha, beta, x, 0, func(_, marginal float64) float64 { return -1 / marginal })
 }
 
-// Denoiser returns D_t(x) = E[I_1 | I_t = x], [dim], the sum over k of r_k times the posterior mean
-// m_k + β C_k (α² I + β² C_k)⁻¹ (x - β m_k).
+// Denoiser returns D_t(x) = E[I_1 | I_t = x], [dim]: the sum of r_k times the posterior mean m_k +
+// β C_k (α² I + β² C_k)⁻¹ (x - β m_k) of component k.
 func (m *Mixture) Denoiser(ip interpolant.Schedule, t float64, x []float64) []float64 {
 	alpha, beta, _, _ := ip.At(t)
-	return m.expectation(alpha, beta, x, 1, func(variance, marginal float64) float64 { return beta * variance / marginal })
+	return m.expectation(alpha, beta, x, 1, func(variance, marginal float64) float64 {
+		return beta * variance / marginal
+	})
 }
 
-// Drift returns b_t(x) = E[dI_t/dt | I_t = x], [dim], by conditioning each component,
+// Drift returns b_t(x) = E[dI_t/dt | I_t = x], [dim]: the sum of r_k times the drift of component
+// k,
 //
-//	β' m_k + (α α' I + β β' C_k)(α² I + β² C_k)⁻¹ (x - β m_k)
+//	β' m_k + (α α' I + β β' C_k)(α² I + β² C_k)⁻¹ (x - β m_k).
 //
-// which, unlike (α'/α) x + (β' - α' β/α) D_t(x), divides by nothing that vanishes: it is exact at t = 0 and t = 1. Only a
-// component without variance has no limit at t = 1; there β' m_k is returned, as at x = m_k.
+// Unlike (α'/α) x + (β' - α' β/α) D_t(x) this form divides by nothing that vanishes, so it is exact
+// at t = 0 and t = 1. Only a component without variance has no limit at t = 1; Drift returns β' m_k
+// there, the value at x = m_k.
 func (m *Mixture) Drift(ip interpolant.Schedule, t float64, x []float64) []float64 {
 	alpha, beta, dAlpha, dBeta := ip.At(t)
 	return m.expectation(alpha, beta, x, dBeta, func(variance, marginal float64) float64 {
@@ -49,9 +53,11 @@ func (m *Mixture) Drift(ip interpolant.Schedule, t float64, x []float64) []float
 	})
 }
 
-// expectation returns the sum over k of r_k (shift m_k + U_k diag(gain) U_kᵀ (x - β m_k)), where gain maps a component's
-// variance along an eigenvector, and that of I_t, to the factor along it.
-func (m *Mixture) expectation(alpha, beta float64, x []float64, shift float64, gain func(variance, marginal float64) float64) []float64 {
+// expectation returns Σ_k r_k (shift m_k + U_k diag(gain) U_kᵀ (x - β m_k)). gain maps the variance
+// of a component along an eigenvector, and that of I_t, to the factor along it.
+func (m *Mixture) expectation(
+	alpha, beta float64, x []float64, shift float64, gain func(variance, marginal float64) float64,
+) []float64 {
 	m.check("x", x)
 	out := make([]float64, m.dim)
 	y := make([]float64, m.dim)
@@ -79,7 +85,7 @@ func (m *Mixture) logJoint(alpha, beta float64, x []float64) []float64 {
 	out := make([]float64, m.Len())
 	y := make([]float64, m.dim)
 	precisions := make([]float64, m.dim)
-	var last *covariance // that precisions and constant belong to: equal covariances are shared
+	var last *covariance // the one of precisions and constant: equal covariances are shared
 	var constant float64
 	for k, c := range m.covs {
 		if c != last {
@@ -106,7 +112,8 @@ func (m *Mixture) residual(y []float64, k int, beta float64, x []float64) {
 	m.covs[k].toBasis(y)
 }
 
-// normalise shifts log weights in place so that their exponentials, which it returns, sum to one.
+// normalise shifts log weights in place so that their exponentials sum to one, and returns the
+// exponentials.
 func normalise(logWeights []float64) []float64 {
 	floats.AddConst(-floats.LogSumExp(logWeights), logWeights)
 	weights := make([]float64, len(logWeights))

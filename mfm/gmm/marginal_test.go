@@ -12,8 +12,11 @@ import (
 	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
-// cases calls f for every regular mixture, schedule and some points drawn from I_t.
-func cases(t *testing.T, times []float64, f func(t *testing.T, m *gmm.Mixture, sched interpolant.Schedule, time float64, x []float64)) {
+// caseFunc checks a mixture at a time and a point.
+type caseFunc func(t *testing.T, m *gmm.Mixture, sched interpolant.Schedule, time float64, x []float64)
+
+// cases calls f for every regular mixture, every schedule and samples of I_t.
+func cases(t *testing.T, times []float64, f caseFunc) {
 	for mixture, m := range regular(t) {
 		for schedule, sched := range schedules {
 			t.Run(mixture+"/"+schedule, func(t *testing.T) {
@@ -30,7 +33,8 @@ func cases(t *testing.T, times []float64, f func(t *testing.T, m *gmm.Mixture, s
 
 var interior = []float64{0.1, 0.5, 0.9}
 
-// logNormal is the log density of N(mean, cov) by gonum's Cholesky factors, where the package uses eigenvectors.
+// logNormal returns the log density of N(mean, cov) by Cholesky factors, where the package uses
+// eigenvectors.
 func logNormal(t *testing.T, x, mean []float64, cov [][]float64) float64 {
 	t.Helper()
 	dim := len(x)
@@ -69,7 +73,7 @@ func TestLogDensityAgainstCholesky(t *testing.T) {
 	}
 }
 
-// The drift carries p_t: ∂_t p_t + ∇·(p_t b_t) = 0.
+// The drift transports p_t: ∂_t p_t + ∇·(p_t b_t) = 0.
 func TestDriftSolvesContinuityEquation(t *testing.T) {
 	cases(t, interior, func(t *testing.T, m *gmm.Mixture, sched interpolant.Schedule, time float64, x []float64) {
 		p := func(time float64, x []float64) float64 { return math.Exp(m.LogMarginal(sched, time, x)) }
@@ -99,7 +103,7 @@ func TestScoreIsGradientOfLogDensity(t *testing.T) {
 	})
 }
 
-// Tweedie: D = (x + α² ∇ log p)/β; and b = (α'/α) x + (β' - α' β/α) D.
+// Tweedie's formula D = (x + α² ∇ log p)/β, and b = (α'/α) x + (β' - α' β/α) D.
 func TestDenoiserScoreAndDriftAgree(t *testing.T) {
 	cases(t, interior, func(t *testing.T, m *gmm.Mixture, sched interpolant.Schedule, time float64, x []float64) {
 		alpha, beta, dAlpha, dBeta := sched.At(time)
@@ -115,9 +119,11 @@ func TestDenoiserScoreAndDriftAgree(t *testing.T) {
 	})
 }
 
-// At t = 0, I_0 = x says nothing of I_1: b = α' x + β' E[I_1]. At t = 1, I_1 = x says nothing of I_0: b = β' x.
+// At t = 0 I_0 = x is independent of I_1, so b = α' x + β' E[I_1]. At t = 1 I_1 = x is independent
+// of I_0, so b = β' x.
 func TestLimitsAtTheEnds(t *testing.T) {
-	cases(t, []float64{0, 1}, func(t *testing.T, m *gmm.Mixture, sched interpolant.Schedule, time float64, x []float64) {
+	ends := []float64{0, 1}
+	cases(t, ends, func(t *testing.T, m *gmm.Mixture, sched interpolant.Schedule, time float64, x []float64) {
 		alpha, beta, dAlpha, dBeta := sched.At(time)
 		denoised, drift := make([]float64, m.Dim()), make([]float64, m.Dim())
 		floats.AddScaled(denoised, alpha, m.Mean())
@@ -129,17 +135,18 @@ func TestLimitsAtTheEnds(t *testing.T) {
 	})
 }
 
-// E[I_1 | I_t = x] by importance sampling: draws of I_1 weighted by N(x; β I_1, α² I), within 3.5 standard errors (there
-// are some 60 numbers).
+// E[I_1 | I_t = x] by importance sampling: samples of I_1 weighted by N(x; β I_1, α² I), within 3.5
+// standard errors (for about 60 numbers).
 func TestDenoiserMonteCarlo(t *testing.T) {
-	draws := make(map[*gmm.Mixture][][]float64)
-	cases(t, []float64{0.2, 0.6}, func(t *testing.T, m *gmm.Mixture, sched interpolant.Schedule, time float64, x []float64) {
-		if draws[m] == nil {
-			draws[m] = m.Sample(newRNG(3), 40000)
+	samples := make(map[*gmm.Mixture][][]float64)
+	times := []float64{0.2, 0.6}
+	cases(t, times, func(t *testing.T, m *gmm.Mixture, sched interpolant.Schedule, time float64, x []float64) {
+		if samples[m] == nil {
+			samples[m] = m.Sample(newRNG(3), 40000)
 		}
 		alpha, beta, _, _ := sched.At(time)
-		weights := make([]float64, len(draws[m]))
-		for i, y := range draws[m] {
+		weights := make([]float64, len(samples[m]))
+		for i, y := range samples[m] {
 			for j := range y {
 				weights[i] -= (x[j] - beta*y[j]) * (x[j] - beta*y[j]) / (2 * alpha * alpha)
 			}
@@ -148,10 +155,10 @@ func TestDenoiserMonteCarlo(t *testing.T) {
 		got := m.Denoiser(sched, time, x)
 		for j := range x {
 			mean, square := 0.0, 0.0
-			for i, y := range draws[m] {
+			for i, y := range samples[m] {
 				mean += math.Exp(weights[i]-total) * y[j]
 			}
-			for i, y := range draws[m] {
+			for i, y := range samples[m] {
 				square += math.Exp(2*(weights[i]-total)) * (y[j] - mean) * (y[j] - mean)
 			}
 			if se := math.Sqrt(square); math.Abs(got[j]-mean) > 3.5*se {
@@ -171,7 +178,7 @@ func TestWrongDimensionPanics(t *testing.T) {
 		func() {
 			defer func() {
 				if recover() == nil {
-					t.Errorf("%s took three coordinates for a mixture of two", name)
+					t.Errorf("%s: no panic for three coordinates and a mixture in two dimensions", name)
 				}
 			}()
 			f([]float64{1, 2, 3})

@@ -1,18 +1,21 @@
-// Package gmm is the oracle of the project: Gaussian mixtures, for which densities, posteriors, drifts and scores of stochastic
-// interpolants and of posterior transport have closed forms. A flow map has one for a single Gaussian alone, see [Mixture.FlowMap].
+// Package gmm provides Gaussian mixtures, for which the densities, posteriors, drifts and scores of
+// a stochastic interpolant, and those of the transport to its posteriors, have closed forms. The
+// flow map has one for a single Gaussian, see [Mixture.FlowMap].
 //
-// With I_t = α_t I_0 + β_t I_1, I_0 ~ N(0, I) and I_1 from a mixture of N(m_k, C_k) with weights w_k, the law of I_t is
-// the mixture of N(β_t m_k, α_t² I + β_t² C_k), and given I_t = x component k has probability
+// For I_t = α_t I_0 + β_t I_1 with I_0 ~ N(0, I) and I_1 from a mixture of N(m_k, C_k) with weights
+// w_k, the distribution of I_t is the mixture of N(β_t m_k, α_t² I + β_t² C_k). Given I_t = x,
+// component k has the probability (its responsibility)
 //
-//	r_k ∝ w_k N(x; β_t m_k, α_t² I + β_t² C_k)
+//	r_k ∝ w_k N(x; β_t m_k, α_t² I + β_t² C_k).
 //
-// Within it everything is Gaussian, so denoiser, score and drift are the sums over k of r_k times a linear function of
-// x, and the posterior p_{1|t}(.|x) is a mixture again. Covariances are kept by their eigenvectors, along which
-// α_t² I + β_t² C_k is diagonal at every t. A zero covariance is allowed: a data set is a mixture of points, see
-// [Points].
+// Within a component everything is Gaussian. So the denoiser, the score and the drift are sums over
+// k of r_k times a linear function of x, and the posterior p_{1|t}(.|x) is again a mixture.
+// Covariances are stored by their eigenvectors, in whose basis α_t² I + β_t² C_k is diagonal at
+// every t. Zero covariances are allowed: a data set is a mixture of points, see [Points].
 //
-// Methods of [Mixture] compute in float64 on the host; those of [GraphMixture] build the same on a graph. Nothing here
-// is trained or approximated: the tests of the project measure against this package.
+// The methods of [Mixture] compute in float64 on the host; those of [GraphMixture] build the same
+// on a graph, see [Mixture.Like]. Nothing here is trained or approximated: the tests of the project
+// compare with this package.
 package gmm
 
 import (
@@ -26,25 +29,27 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// Mixture is a mixture of Gaussians in any dimension, with full covariances, degenerate ones included. It is immutable
-// and safe for concurrent use. Methods that take a point panic where its length is not [Mixture.Dim].
+// Mixture is a mixture of Gaussians in any dimension with full, possibly degenerate covariances. It
+// is immutable and safe for concurrent use. Methods that take a point panic if its length is not
+// [Mixture.Dim].
 type Mixture struct {
 	dim        int
 	weights    []float64 // normalised
 	logWeights []float64
 	means      [][]float64   // [components][dim]
-	covs       []*covariance // one a component, shared between components where they are equal
+	covs       []*covariance // one per component; components may share one
 }
 
 // maxMagnitude bounds the entries of means and covariances, so that their squares are finite.
 const maxMagnitude = 1e100
 
-// New returns the mixture with the given weights, [components], means, [components][dim], and covariances,
-// [components][dim][dim]. Weights are positive and are normalised here; covariances are symmetric and have no negative
-// eigenvalue (both up to a relative 1e-9). It returns an error that names the first entry which is not so.
+// New returns the mixture with the given weights, [components], means, [components][dim], and
+// covariances, [components][dim][dim]. Weights are positive; New normalises them. Covariances are
+// symmetric and have no negative eigenvalue, both up to a relative 1e-9. New copies its arguments.
+// It returns an error that names the first invalid entry.
 func New(weights []float64, means [][]float64, covariances [][][]float64) (*Mixture, error) {
 	if len(means) != len(weights) || len(covariances) != len(weights) {
-		return nil, fmt.Errorf("mixture has %d weights, %d means and %d covariances: give one of each a component",
+		return nil, fmt.Errorf("mixture has %d weights, %d means and %d covariances: give one of each per component",
 			len(weights), len(means), len(covariances))
 	}
 	m, err := newMixture(weights, means)
@@ -60,8 +65,8 @@ func New(weights []float64, means [][]float64, covariances [][][]float64) (*Mixt
 	return m, nil
 }
 
-// Paper returns the two-dimensional mixture of the Meta Flow Maps paper (arXiv 2601.14430): means (-3, -3), (0, 0) and
-// (3, 3), equal weights, covariance 0.5 I.
+// Paper returns the two-dimensional mixture of the Meta Flow Maps paper (arXiv 2601.14430): means
+// (-3, -3), (0, 0) and (3, 3), equal weights, covariance 0.5 I.
 func Paper() *Mixture {
 	m, err := newMixture([]float64{1, 1, 1}, [][]float64{{-3, -3}, {0, 0}, {3, 3}})
 	if err != nil {
@@ -72,9 +77,9 @@ func Paper() *Mixture {
 	return m
 }
 
-// Points returns the empirical law of data, [n][dim]: a mixture of n equally likely points. It takes no memory beyond
-// the rows of data, which it keeps without a copy: don't change them. It returns an error if data is empty, ragged or
-// not finite.
+// Points returns the empirical distribution of data, [n][dim]: a mixture of n equally likely
+// points. It keeps the rows of data without a copy, so they must not change. It returns an error if
+// data is empty, ragged or not finite.
 func Points(data [][]float64) (*Mixture, error) {
 	ones := make([]float64, len(data))
 	for i := range ones {
@@ -91,7 +96,7 @@ func Points(data [][]float64) (*Mixture, error) {
 	return m, nil
 }
 
-// newMixture checks weights and means, and returns a mixture that still lacks its covariances.
+// newMixture checks weights and means and returns a mixture without covariances.
 func newMixture(weights []float64, means [][]float64) (*Mixture, error) {
 	n := len(weights)
 	if n == 0 {
@@ -117,11 +122,12 @@ func newMixture(weights []float64, means [][]float64) (*Mixture, error) {
 		}
 		for j, v := range means[k] {
 			if !(math.Abs(v) <= maxMagnitude) {
-				return nil, fmt.Errorf("entry %d of mean %d of the mixture is %v: it must be finite and at most %g", j, k, v, maxMagnitude)
+				return nil, fmt.Errorf("entry %d of mean %d of the mixture is %v: it must be finite and at most %g",
+					j, k, v, maxMagnitude)
 			}
 		}
 	}
-	top := floats.Max(weights) // keeps the sum from overflowing
+	top := floats.Max(weights) // prevents overflow of the sum
 	total := 0.0
 	for _, w := range weights {
 		total += w / top
@@ -143,8 +149,8 @@ func (m *Mixture) Len() int { return len(m.weights) }
 // Weights returns a copy of the weights, [components], which sum to one.
 func (m *Mixture) Weights() []float64 { return append([]float64(nil), m.weights...) }
 
-// Component returns copies of the mean, [dim], and the covariance, [dim][dim], of component k. It panics if there is no
-// such component.
+// Component returns copies of the mean, [dim], and the covariance, [dim][dim], of component k. It
+// panics if k is out of range.
 func (m *Mixture) Component(k int) (mean []float64, covariance [][]float64) {
 	c := mat.NewSymDense(m.dim, nil)
 	m.covs[k].addTo(c, 1)
@@ -160,7 +166,8 @@ func (m *Mixture) Mean() []float64 {
 	return mean
 }
 
-// Covariance returns Cov[X], [dim][dim]: the covariances' mean plus the means' covariance.
+// Covariance returns Cov[X], [dim][dim]: the mean of the covariances plus the covariance of the
+// means.
 func (m *Mixture) Covariance() [][]float64 {
 	mean := m.Mean()
 	cov := mat.NewSymDense(m.dim, nil)
@@ -174,7 +181,7 @@ func (m *Mixture) Covariance() [][]float64 {
 		}
 	}
 	cov.SymOuterK(1, deviations)
-	for k := range m.covs { // in the components' order, so that the sum is reproducible
+	for k := range m.covs { // in the order of the components, so that the sum is reproducible
 		if w, left := within[m.covs[k]]; left {
 			m.covs[k].addTo(cov, w)
 			delete(within, m.covs[k])
@@ -183,8 +190,8 @@ func (m *Mixture) Covariance() [][]float64 {
 	return rows(cov)
 }
 
-// Spread returns the root-mean-square spread a coordinate, √(tr Cov[X] / dim): the unit in which the errors of a
-// sampler are given.
+// Spread returns the root mean square deviation per element, √(tr Cov[X]/dim): the unit of the
+// errors of a sampler.
 func (m *Mixture) Spread() float64 {
 	mean := m.Mean()
 	trace := 0.0
@@ -195,7 +202,7 @@ func (m *Mixture) Spread() float64 {
 	return math.Sqrt(trace / float64(m.dim))
 }
 
-// Sample returns n independent draws, [n][dim]. The same state of rng gives the same draws.
+// Sample returns n independent samples, [n][dim]. The same state of rng gives the same samples.
 func (m *Mixture) Sample(rng *rand.Rand, n int) [][]float64 {
 	cumulative := floats.CumSum(make([]float64, m.Len()), m.weights)
 	flat := make([]float64, n*m.dim)
@@ -215,7 +222,7 @@ func (m *Mixture) Sample(rng *rand.Rand, n int) [][]float64 {
 	return out
 }
 
-// check panics if x is not a point of the mixture's space.
+// check panics if x has the wrong dimension.
 func (m *Mixture) check(name string, x []float64) {
 	if len(x) != m.dim {
 		Panicf("%s has %d entries, the mixture has dimension %d", name, len(x), m.dim)

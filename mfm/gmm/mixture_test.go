@@ -9,7 +9,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/gmm"
 )
 
-func TestNewRefuses(t *testing.T) {
+func TestNewErrors(t *testing.T) {
 	nan, inf := math.NaN(), math.Inf(1)
 	one, eye := [][]float64{{0, 0}}, [][]float64{{1, 0}, {0, 1}}
 	for _, c := range []struct {
@@ -26,7 +26,8 @@ func TestNewRefuses(t *testing.T) {
 		{"NaN weight", []float64{nan}, one, [][][]float64{eye}, "NaN"},
 		{"infinite weight", []float64{inf}, one, [][][]float64{eye}, "+Inf"},
 		{"no dimension", []float64{1}, [][]float64{{}}, [][][]float64{{}}, "mean 0 of the mixture is empty"},
-		{"ragged means", []float64{1, 1}, [][]float64{{0, 0}, {1}}, [][][]float64{eye, eye}, "mean 1 of the mixture has 1 entries"},
+		{"ragged means", []float64{1, 1}, [][]float64{{0, 0}, {1}}, [][][]float64{eye, eye},
+			"mean 1 of the mixture has 1 entries"},
 		{"NaN mean", []float64{1}, [][]float64{{0, nan}}, [][][]float64{eye}, "entry 1 of mean 0"},
 		{"huge mean", []float64{1}, [][]float64{{0, 1e200}}, [][][]float64{eye}, "1e+200"},
 		{"rows", []float64{1}, one, [][][]float64{{{1, 0}}}, "covariance 0 of the mixture has 1 rows"},
@@ -38,12 +39,12 @@ func TestNewRefuses(t *testing.T) {
 	} {
 		_, err := gmm.New(c.weights, c.means, c.covariances)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: got error %v, want one with %q", c.name, err, c.want)
+			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
 		}
 	}
 	for name, data := range map[string][][]float64{"empty": nil, "ragged": {{1}, {1, 2}}, "NaN": {{nan}}} {
 		if _, err := gmm.Points(data); err == nil {
-			t.Errorf("points: %s data was taken", name)
+			t.Errorf("points: no error for %s data", name)
 		}
 	}
 }
@@ -56,7 +57,7 @@ func TestWeightsAreNormalised(t *testing.T) {
 	}
 }
 
-// The arguments of New are copied: changing them later changes nothing.
+// New copies its arguments.
 func TestNewCopies(t *testing.T) {
 	w, mean, cov := []float64{1}, [][]float64{{1}}, [][][]float64{{{2}}}
 	m := must(t, w, mean, cov)
@@ -67,7 +68,7 @@ func TestNewCopies(t *testing.T) {
 	}
 }
 
-// Samples have the mixture's moments, within 4 standard errors (some 40 numbers).
+// Samples have the moments of the mixture, within 4 standard errors (for about 40 numbers).
 func TestSampleMoments(t *testing.T) {
 	all := regular(t)
 	all["degenerate"] = degenerate(t)
@@ -77,7 +78,8 @@ func TestSampleMoments(t *testing.T) {
 		for i, row := range m.Covariance() {
 			trace += row[i]
 		}
-		near(t, name+": spread", []float64{m.Spread()}, []float64{math.Sqrt(trace / float64(m.Dim()))}, 1e-14)
+		near(t, name+": root mean square deviation", []float64{m.Spread()},
+			[]float64{math.Sqrt(trace / float64(m.Dim()))}, 1e-14)
 	}
 }
 
@@ -88,11 +90,11 @@ func TestSampleIsReproducible(t *testing.T) {
 		near(t, "same seed", a[i], b[i], 0)
 	}
 	if a[0][0] == c[0][0] {
-		t.Error("another seed gave the same draw")
+		t.Error("another seed gave the same sample")
 	}
 }
 
-// A data set the size of MNIST is taken without its covariances, its posterior without its points.
+// A mixture of points as large as MNIST stores no covariances, and its posterior no points.
 func TestPointsAreLight(t *testing.T) {
 	const n, dim = 9000, 784
 	flat := make([]float64, n*dim)
@@ -113,7 +115,7 @@ func TestPointsAreLight(t *testing.T) {
 	denoised := m.Posterior(linear{}, 0.99, data[17]).Mean()
 	runtime.ReadMemStats(&after)
 	if bytes := after.TotalAlloc - before.TotalAlloc; bytes > 4<<20 {
-		t.Errorf("%d points and a posterior of them take %d bytes", n, bytes)
+		t.Errorf("%d points and a posterior of them use %d bytes, want at most 4 MiB", n, bytes)
 	}
 	near(t, "denoised", denoised, data[17], 1e-12)
 }

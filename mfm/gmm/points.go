@@ -7,27 +7,30 @@ import (
 	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
-// The functions below are a [Points] mixture on a graph, where the data is a node [n, ...] and so may be a variable on the
-// device, and points x are [batch, ...] of the data's shape. Each costs one or two matrix products of n × batch × dim.
-// Near t = 1 they are as exact as the float type: α is kept at or above its spacing at one (1.2e-7 in float32, 2.2e-16
-// in float64), where weights are those of the nearest point, and squared distances are known to that relative precision.
-// They panic on shapes or types that don't fit.
+// The functions below evaluate a [Points] mixture on a graph. The data is a node [n, ...], which
+// may be a variable on the device, and points x are [batch, ...] with the shape of the data. Each
+// function costs one or two matrix products of size n × batch × dim. Near t = 1 they are as exact
+// as the float type allows: α is at least the spacing of the type at one (1.2e-7 in float32,
+// 2.2e-16 in float64), where the weights are those of the nearest point, and squared distances have
+// that relative precision. They panic if shapes or types do not fit.
 
-// PointsWeights returns the posterior probability of each data point given I_t = x, [batch, n]: the softmax over i of
-// -|x - β_t y_i|²/(2 α_t²).
+// PointsWeights returns the posterior probability of each data point given I_t = x, [batch, n]: the
+// softmax over i of -|x - β_t y_i|²/(2 α_t²).
 func PointsWeights(ip interpolant.Schedule, data, t, x *Node) *Node {
 	at := pointsAt(ip, data, t, x)
 	return softmax(at.logits())
 }
 
-// PointsDenoiser returns D_t(x) = E[I_1 | I_t = x], of x's shape: the data's mean under [PointsWeights].
+// PointsDenoiser returns D_t(x) = E[I_1 | I_t = x], with x's shape: the mean of the data under
+// [PointsWeights].
 func PointsDenoiser(ip interpolant.Schedule, data, t, x *Node) *Node {
 	at := pointsAt(ip, data, t, x)
 	return ReshapeWithShape(at.denoiser(), x.Shape())
 }
 
-// PointsDrift returns b_t(x) = β' D_t(x) + (α'/α)(x - β D_t(x)), of x's shape: the exact teacher of a data set's own law. On the
-// flow's paths the quotient is bounded, being E[I_0 | I_t = x]; off them it grows as 1/α towards t = 1, as it must.
+// PointsDrift returns b_t(x) = β' D_t(x) + (α'/α)(x - β D_t(x)), with x's shape: the exact drift of
+// a data set. On the paths of the flow the quotient (x - β D_t(x))/α = E[I_0 | I_t = x] is bounded;
+// off them it grows as 1/α towards t = 1, as it must.
 func PointsDrift(ip interpolant.Schedule, data, t, x *Node) *Node {
 	at := pointsAt(ip, data, t, x)
 	d := at.denoiser()
@@ -38,16 +41,18 @@ func PointsDrift(ip interpolant.Schedule, data, t, x *Node) *Node {
 // pointsState is a data set and a batch of points at their times.
 type pointsState struct {
 	data, x                    *Node // [n, dim], [batch, dim]
-	alpha, beta, dAlpha, dBeta *Node // [batch, 1]; alpha is floored
+	alpha, beta, dAlpha, dBeta *Node // [batch, 1]; alpha is bounded from below
 }
 
 func pointsAt(ip interpolant.Schedule, data, t, x *Node) pointsState {
 	dtype := x.DType()
 	if !dtype.IsFloat() || data.DType() != dtype || t.DType() != dtype {
-		Panicf("data are %s, times %s, points %s: they must be of one float type", data.Shape(), t.Shape(), x.Shape())
+		Panicf("data are %s, times %s, points %s: they must have the same float type",
+			data.Shape(), t.Shape(), x.Shape())
 	}
 	if x.Rank() < 2 || data.Rank() != x.Rank() || t.Rank() != 1 || t.Shape().Dim(0) != x.Shape().Dim(0) {
-		Panicf("data are %s, times %s, points %s: they must be [n, ...], [batch] and [batch, ...]", data.Shape(), t.Shape(), x.Shape())
+		Panicf("data are %s, times %s, points %s: they must be [n, ...], [batch] and [batch, ...]",
+			data.Shape(), t.Shape(), x.Shape())
 	}
 	for axis := 1; axis < x.Rank(); axis++ {
 		if data.Shape().Dim(axis) != x.Shape().Dim(axis) {
@@ -66,8 +71,8 @@ func pointsAt(ip interpolant.Schedule, data, t, x *Node) pointsState {
 	}
 }
 
-// logits returns the log weights but for a constant a row, [batch, n]. Of |x - β y|² the term |x|² is common to all points
-// and dropped, so the rest is one matrix product.
+// logits returns the log weights up to a constant per row, [batch, n]. The term |x|² of |x - β y|²
+// is common to all points and dropped, so the rest is one matrix product.
 func (p pointsState) logits() *Node {
 	inner := DotGeneral(p.x, []int{1}, nil, p.data, []int{1}, nil)
 	square := InsertAxes(ReduceSum(Square(p.data), 1), 0)

@@ -11,7 +11,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 )
 
-// Points on a graph, as vectors and as images [2, 3, 1], against the mixture of points on the host.
+// Points on a graph, as vectors and as images [2, 3, 1], agree with the mixture of points on the
+// host.
 func TestPointsGraphAgainstHost(t *testing.T) {
 	const n, dim = 200, 6
 	for dtype, tol := range tolerances {
@@ -41,15 +42,17 @@ func TestPointsGraphAgainstHost(t *testing.T) {
 			got, err := CallOnceN(backendtest.New(t), func(data, t, x *Node) []*Node {
 				image := func(v *Node) *Node { return Reshape(v, -1, 2, 3, 1) }
 				return []*Node{
-					gmm.PointsWeights(sched, data, t, x), gmm.PointsDenoiser(sched, data, t, x), gmm.PointsDrift(sched, data, t, x),
-					gmm.PointsDenoiser(sched, image(data), t, image(x)), gmm.PointsDrift(sched, image(data), t, image(x)),
+					gmm.PointsWeights(sched, data, t, x), gmm.PointsDenoiser(sched, data, t, x),
+					gmm.PointsDrift(sched, data, t, x),
+					gmm.PointsDenoiser(sched, image(data), t, image(x)),
+					gmm.PointsDrift(sched, image(data), t, image(x)),
 				}
 			}, table(dtype, data), column(dtype, times), table(dtype, x))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if want := fmt.Sprintf("(%s)[%d, 2, 3, 1]", dtype, len(x)); got[3].Shape().String() != want {
-				t.Errorf("images came back as %s, want %s", got[3].Shape(), want)
+				t.Errorf("denoised images have shape %s, want %s", got[3].Shape(), want)
 			}
 			for i, y := range x {
 				at := fmt.Sprintf("%s, %s at t = %v: ", name, dtype, times[i])
@@ -68,9 +71,12 @@ func TestPointsGraphAgainstHost(t *testing.T) {
 	}
 }
 
-// The exact teacher of a data set the size of MNIST, batch 64: two matrix products of 0.9 GFLOP.
+// BenchmarkPointsDrift measures the exact drift of a data set as large as MNIST for a batch of 64:
+// two matrix products of 0.9 GFLOP.
 func BenchmarkPointsDrift(b *testing.B) {
-	exec, err := NewExec(backendtest.New(b), func(data, t, x *Node) *Node { return gmm.PointsDrift(linear{}, data, t, x) })
+	exec, err := NewExec(backendtest.New(b), func(data, t, x *Node) *Node {
+		return gmm.PointsDrift(linear{}, data, t, x)
+	})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
-// Bayes: log p_{1|t}(y|x) = log p_1(y) + log N(x; β y, α² I) - log p_t(x), at every y.
+// Bayes' rule: log p_{1|t}(y|x) = log p_1(y) + log N(x; β y, α² I) - log p_t(x) at every y.
 func TestPosteriorIsBayes(t *testing.T) {
 	cases(t, interior, func(t *testing.T, m *gmm.Mixture, sched interpolant.Schedule, time float64, x []float64) {
 		alpha, beta, _, _ := sched.At(time)
@@ -43,12 +43,13 @@ func TestPosteriorAtTheEnds(t *testing.T) {
 		}
 		point := m.Posterior(sched, 1, x)
 		near(t, "mean at t = 1", point.Mean(), x, 1e-12)
-		near(t, "spread at t = 1", []float64{point.Spread()}, []float64{0}, 1e-7)
+		near(t, "root mean square deviation at t = 1", []float64{point.Spread()}, []float64{0}, 1e-7)
 	})
 }
 
-// The posterior's posterior given a second look at the same I_1 is the posterior given both looks, whose precisions
-// add: at s it equals the mixture's own posterior at the effective time t* (the identity behind GLASS).
+// The posterior of the posterior, given a second observation of the same I_1, is the posterior
+// given both observations, whose precisions add. So at s it equals the posterior of the mixture at
+// the effective time t* (the GLASS identity).
 func TestConditionalDriftIsGLASS(t *testing.T) {
 	cases(t, interior, func(t *testing.T, m *gmm.Mixture, _ interpolant.Schedule, time float64, x []float64) {
 		rng := newRNG(13)
@@ -57,10 +58,10 @@ func TestConditionalDriftIsGLASS(t *testing.T) {
 			snrT, snrS := time/(1-time), s/(1-s)
 			lambda := snrT*snrT + snrS*snrS
 			star := math.Sqrt(lambda) / (1 + math.Sqrt(lambda))
-			fused := make([]float64, m.Dim())
-			floats.AddScaled(fused, star*time/((1-time)*(1-time))/lambda, x)
-			floats.AddScaled(fused, star*s/((1-s)*(1-s))/lambda, xbar)
-			want := m.Denoiser(linear{}, star, fused)
+			combined := make([]float64, m.Dim())
+			floats.AddScaled(combined, star*time/((1-time)*(1-time))/lambda, x)
+			floats.AddScaled(combined, star*s/((1-s)*(1-s))/lambda, xbar)
+			want := m.Denoiser(linear{}, star, combined)
 			near(t, "denoiser", m.ConditionalDenoiser(linear{}, s, xbar, time, x), want, 1e-11)
 			floats.Sub(want, xbar)
 			floats.Scale(1/(1-s), want)
@@ -69,7 +70,8 @@ func TestConditionalDriftIsGLASS(t *testing.T) {
 	})
 }
 
-// Reference values of the conditional drift and of b_t, made elsewhere for a random isotropic mixture.
+// Reference values of the conditional drift and of b_t for a random isotropic mixture, from another
+// implementation.
 func TestConditionalDriftGolden(t *testing.T) {
 	tensors := readGolden(t, "glass_2d.safetensors")
 	m := goldenMixture(t, tensors)
@@ -82,8 +84,8 @@ func TestConditionalDriftGolden(t *testing.T) {
 	}
 }
 
-// Noise carried along the conditional drift has the posterior's moments. Heun's method with 50 steps is within
-// 1e-3 of exact; 1,000 particles leave 3% of the spread, so 4 standard errors are what is asked.
+// Noise transported by the conditional drift has the moments of the posterior. Heun's method with
+// 50 steps is exact to 1e-3; the standard error of 1,000 particles is 3% of the standard deviation.
 func TestConditionalDriftReachesPosterior(t *testing.T) {
 	m := regular(t)["full"]
 	rng := newRNG(17)
@@ -107,7 +109,8 @@ func TestConditionalDriftReachesPosterior(t *testing.T) {
 	}
 }
 
-// A mixture of points is the limit of small covariances, and its weights are a softmax of squared distances.
+// A mixture of points is the limit of small covariances. Its weights are a softmax of squared
+// distances.
 func TestPointsAreTheLimitOfSmallCovariances(t *testing.T) {
 	rng := newRNG(19)
 	data := gmm.Paper().Sample(rng, 30)
@@ -141,14 +144,14 @@ func TestPointsAreTheLimitOfSmallCovariances(t *testing.T) {
 			near(t, name+": score", points.Score(sched, time, x), blurred.Score(sched, time, x), 1e-5)
 			near(t, name+": posterior mean", points.Posterior(sched, time, x).Mean(), mean, 1e-12)
 		}
-		// At t = 1 the nearest point is all that is left.
+		// At t = 1 only the nearest point remains.
 		x := []float64{data[3][0] + 1e-3, data[3][1]}
 		near(t, name+": denoiser at t = 1", points.Denoiser(sched, 1, x), data[3], 1e-12)
-		near(t, name+": draw at t = 1", points.Posterior(sched, 1, x).Sample(rng, 1)[0], data[3], 0)
+		near(t, name+": sample at t = 1", points.Posterior(sched, 1, x).Sample(rng, 1)[0], data[3], 0)
 	}
 }
 
-// A covariance that is singular along one direction gives finite results at every t.
+// A covariance that is singular in one direction gives finite results at every t.
 func TestDegenerateIsFinite(t *testing.T) {
 	m := degenerate(t)
 	rng := newRNG(23)
@@ -156,8 +159,11 @@ func TestDegenerateIsFinite(t *testing.T) {
 		for _, time := range []float64{0, 0.5, 1 - 0x1p-53, 1} {
 			x := m.Sample(rng, 1)[0]
 			for what, v := range map[string][]float64{
-				"drift": m.Drift(sched, time, x), "denoiser": m.Denoiser(sched, time, x), "score": m.Score(sched, time, x),
-				"density": {m.LogMarginal(sched, time, x)}, "conditional drift": m.ConditionalDrift(sched, time, x, time, x),
+				"drift":             m.Drift(sched, time, x),
+				"denoiser":          m.Denoiser(sched, time, x),
+				"score":             m.Score(sched, time, x),
+				"density":           {m.LogMarginal(sched, time, x)},
+				"conditional drift": m.ConditionalDrift(sched, time, x, time, x),
 			} {
 				for _, e := range v {
 					if math.IsNaN(e) || math.IsInf(e, 0) {

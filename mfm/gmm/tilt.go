@@ -9,16 +9,25 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// Tilt returns the law p₁(x) e^{r(x)}/Z for the log-likelihood r(x) = -|y - A x|²/(2 σ²) of linear Gaussian measurements, a [m][dim], y [m], sigma > 0, and log Z. With
-// S_k = A C_k Aᵀ + σ² I and the gain K_k = C_k Aᵀ S_k⁻¹ it is the mixture of
+// Tilt returns the tilted distribution p₁(x) e^{r(x)}/Z and log Z for the log-likelihood r(x) = -|y
+// - A x|²/(2 σ²) of linear Gaussian measurements: a is [m][dim], y [m], sigma > 0. With S_k = A C_k
+// Aᵀ + σ² I and the gain K_k = C_k Aᵀ S_k⁻¹ it is the mixture of
 //
-//	N(m_k + K_k (y - A m_k), C_k - K_k A C_k),   weights ∝ w_k √(σ^{2m}/det S_k) e^{-½ (y - A m_k)ᵀ S_k⁻¹ (y - A m_k)}.
+//	N(m_k + K_k (y - A m_k), C_k - K_k A C_k)
 //
-// It is the oracle of steering. Conditioned on I_1, what happens before does not know of the reward, so the tilted law's own drift b* and marginals p*_t, at every t, are those that an
-// exactly steered process has, and with them the value V_t(x) = log E[e^{r(I_1)} | I_t = x] = log p*_t(x) - log p_t(x) + log Z. It panics if the shapes do not go with the mixture.
+// with weights ∝ w_k √(σ^{2m}/det S_k) e^{-½ (y - A m_k)ᵀ S_k⁻¹ (y - A m_k)}.
+//
+// It is the exact reference for steering. Given I_1, the path before does not depend on the reward.
+// So the drift b* and the marginals p*_t of the tilted mixture, at every t, are those of an exactly
+// steered process, and the value is
+//
+//	V_t(x) = log E[e^{r(I_1)} | I_t = x] = log p*_t(x) - log p_t(x) + log Z.
+//
+// Tilt returns an error if sigma is not positive and finite or too small for float64. It panics if
+// shapes do not fit.
 func (m *Mixture) Tilt(a [][]float64, y []float64, sigma float64) (target *Mixture, logZ float64, err error) {
 	if len(a) != len(y) || len(a) == 0 {
-		Panicf("%d rows of a for %d measurements", len(a), len(y))
+		Panicf("a has %d rows for %d measurements: give one row for each, and at least one", len(a), len(y))
 	}
 	if !(sigma > 0) || math.IsInf(sigma, 0) {
 		return nil, 0, fmt.Errorf("tilting a mixture: sigma = %g must be positive and finite", sigma)
@@ -28,8 +37,11 @@ func (m *Mixture) Tilt(a [][]float64, y []float64, sigma float64) (target *Mixtu
 		m.check(fmt.Sprintf("row %d of a", i), row)
 		design.SetRow(i, row)
 	}
-	target = &Mixture{dim: m.dim, logWeights: make([]float64, m.Len()), means: make([][]float64, m.Len()), covs: make([]*covariance, m.Len())}
-	updates := make(map[*covariance]*update) // keeps shared covariances shared
+	n := m.Len()
+	target = &Mixture{
+		dim: m.dim, logWeights: make([]float64, n), means: make([][]float64, n), covs: make([]*covariance, n),
+	}
+	updates := make(map[*covariance]*update) // preserves sharing
 	for k, c := range m.covs {
 		u := updates[c]
 		if u == nil {
@@ -38,18 +50,19 @@ func (m *Mixture) Tilt(a [][]float64, y []float64, sigma float64) (target *Mixtu
 			}
 			updates[c] = u
 		}
-		miss := mat.NewVecDense(len(y), nil)
-		miss.MulVec(design, mat.NewVecDense(m.dim, append([]float64(nil), m.means[k]...)))
-		miss.SubVec(mat.NewVecDense(len(y), append([]float64(nil), y...)), miss)
+		residual := mat.NewVecDense(len(y), nil)
+		residual.MulVec(design, mat.NewVecDense(m.dim, append([]float64(nil), m.means[k]...)))
+		residual.SubVec(mat.NewVecDense(len(y), append([]float64(nil), y...)), residual)
 		var solved, shift mat.VecDense
-		if err := u.s.SolveVecTo(&solved, miss); err != nil {
+		if err := u.s.SolveVecTo(&solved, residual); err != nil {
 			return nil, 0, fmt.Errorf("tilting component %d of a mixture: %w", k, err)
 		}
 		shift.MulVec(u.cat, &solved)
 		target.means[k] = append([]float64(nil), m.means[k]...)
 		floats.Add(target.means[k], shift.RawVector().Data)
 		target.covs[k] = u.after
-		target.logWeights[k] = m.logWeights[k] + float64(len(y))*math.Log(sigma) - u.s.LogDet()/2 - mat.Dot(miss, &solved)/2
+		target.logWeights[k] = m.logWeights[k] + float64(len(y))*math.Log(sigma) -
+			u.s.LogDet()/2 - mat.Dot(residual, &solved)/2
 	}
 	logZ = floats.LogSumExp(target.logWeights)
 	floats.AddConst(-logZ, target.logWeights)
@@ -57,7 +70,7 @@ func (m *Mixture) Tilt(a [][]float64, y []float64, sigma float64) (target *Mixtu
 	return target, logZ, nil
 }
 
-// update is what a measurement does to every component of one covariance C.
+// update is the effect of a measurement on every component with the same covariance C.
 type update struct {
 	s     mat.Cholesky // of A C Aᵀ + σ² I
 	cat   *mat.Dense   // C Aᵀ
@@ -81,7 +94,7 @@ func newUpdate(c *covariance, a *mat.Dense, sigma float64) (*update, error) {
 		sym.SetSym(i, i, sym.At(i, i)+sigma*sigma)
 	}
 	if !u.s.Factorize(sym) {
-		return nil, fmt.Errorf("the measurements' covariance A C Aᵀ + σ² I is not positive definite in float64: is sigma = %g far below the spread?", sigma)
+		return nil, fmt.Errorf("A C Aᵀ + σ² I is not positive definite in float64: sigma = %g may be too small", sigma)
 	}
 	var solved, gain mat.Dense
 	if err := u.s.SolveTo(&solved, u.cat.T()); err != nil {
@@ -96,7 +109,7 @@ func newUpdate(c *covariance, a *mat.Dense, sigma float64) (*update, error) {
 	}
 	after, err := newCovariance(entries, n)
 	if err != nil {
-		return nil, fmt.Errorf("its covariance after the measurement %w", err)
+		return nil, fmt.Errorf("covariance after the measurement %w", err)
 	}
 	u.after = after
 	return u, nil

@@ -9,7 +9,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/gmm"
 )
 
-// tiltings are measurements of a plane and of four dimensions.
+// tiltings returns measurements in 1, 2 and 4 dimensions.
 func tiltings(dim int) (a [][]float64, y []float64, sigma float64) {
 	switch dim {
 	case 1:
@@ -30,7 +30,7 @@ func logReward(a [][]float64, y []float64, sigma float64, x []float64) float64 {
 	return -sum / (2 * sigma * sigma)
 }
 
-// The target is, up to the constant Z, the law times e^r, at every point.
+// The tilted density is the density times e^r, up to the constant Z, at every point.
 func TestTiltIsItsDefinition(t *testing.T) {
 	rng := newRNG(1)
 	for name, m := range regular(t) {
@@ -48,7 +48,8 @@ func TestTiltIsItsDefinition(t *testing.T) {
 	}
 }
 
-// The weights that the paper's reward gives its mixture (design, section 6), and log Z against the mean of e^r.
+// The weights of the paper's mixture tilted by the paper's reward, and log Z against the sample
+// mean of e^r.
 func TestTiltOfThePaper(t *testing.T) {
 	a, y := [][]float64{{1.2, -0.8}}, []float64{-1}
 	target, logZ, err := gmm.Paper().Tilt(a, y, 0.2)
@@ -69,11 +70,12 @@ func TestTiltOfThePaper(t *testing.T) {
 	mean := sum / n
 	se := math.Sqrt((squares/n-mean*mean)/n) / mean
 	if d := math.Log(mean) - logZ; math.Abs(d) > 4*se {
-		t.Errorf("log Z = %g, %g ± %g from that of samples", logZ, d, se)
+		t.Errorf("log Z = %g, differs from that of samples by %g ± %g", logZ, d, se)
 	}
 }
 
-// The value log p*_t - log p_t + log Z is the log-mean of e^r over the posterior, which Tilt of the posterior gives on its own.
+// The value log p*_t - log p_t + log Z is the log mean of e^r over the posterior, which Tilt of the
+// posterior gives independently.
 func TestValueOfTheTilt(t *testing.T) {
 	rng := newRNG(3)
 	for name, m := range regular(t) {
@@ -98,7 +100,7 @@ func TestValueOfTheTilt(t *testing.T) {
 	}
 }
 
-// A data set tilted is the data set with other weights.
+// Tilting a data set changes its weights only.
 func TestTiltOfPoints(t *testing.T) {
 	data := [][]float64{{0, 0}, {1, 1}, {-2, 0.5}}
 	m, err := gmm.Points(data)
@@ -117,13 +119,13 @@ func TestTiltOfPoints(t *testing.T) {
 	for k, x := range data {
 		mean, c := target.Component(k)
 		if !floats.Equal(mean, x) || c[0][0] != 0 || c[1][1] != 0 {
-			t.Errorf("point %d has become %v, %v", k, mean, c)
+			t.Errorf("point %d changed to %v, %v", k, mean, c)
 		}
 		if got, want := target.Weights()[k], math.Exp(logReward(a, y, sigma, x))/total; math.Abs(got-want) > 1e-12 {
 			t.Errorf("weight %d is %g, want %g", k, got, want)
 		}
 	}
 	if _, _, err := m.Tilt(a, y, 0); err == nil {
-		t.Error("sigma = 0 is taken")
+		t.Error("no error for sigma = 0")
 	}
 }

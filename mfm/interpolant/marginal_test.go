@@ -11,33 +11,37 @@ import (
 	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
-// Denoiser and score of any drift, and the ends that float32 has to bear.
+// Denoiser and score follow from any drift, also at the ends of [0, 1] in float32.
 func TestDenoiserAndScore(t *testing.T) {
-	law := mfmtest.Mixture(t)
+	mixture := mfmtest.Mixture(t)
 	for _, ip := range append(mfmtest.BuiltIn(), mfmtest.Late{}) {
 		const n = 32
-		c := mfmtest.SituationsOf(law, ip, n)
+		c := mfmtest.NewCases(mixture, ip, n)
 		got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
 			return []*Node{
-				interpolant.Denoiser(ip, mfmtest.DriftOf(law, ip), in[2], in[4], nil),
-				interpolant.Score(ip, mfmtest.DriftOf(law, ip), in[2], in[4], nil),
+				interpolant.Denoiser(ip, mfmtest.DriftOf(mixture, ip), in[2], in[4], nil),
+				interpolant.Score(ip, mfmtest.DriftOf(mixture, ip), in[2], in[4], nil),
 			}
 		}, c.Inputs()...)
-		mfmtest.Near(t, fmt.Sprintf("%v: denoiser", ip), got[0], mfmtest.Flatten(n, func(i int) []float64 { return law.Denoiser(ip, c.T[i], c.X[i]) }), 1e-10)
-		mfmtest.Near(t, fmt.Sprintf("%v: score", ip), got[1], mfmtest.Flatten(n, func(i int) []float64 { return law.Score(ip, c.T[i], c.X[i]) }), 1e-8)
+		denoisers := mfmtest.Flatten(n, func(i int) []float64 { return mixture.Denoiser(ip, c.T[i], c.X[i]) })
+		mfmtest.Near(t, fmt.Sprintf("%v: denoiser", ip), got[0], denoisers, 1e-10)
+		scores := mfmtest.Flatten(n, func(i int) []float64 { return mixture.Score(ip, c.T[i], c.X[i]) })
+		mfmtest.Near(t, fmt.Sprintf("%v: score", ip), got[1], scores, 1e-8)
 
 		copy(c.T, mfmtest.Ends)
 		got = mfmtest.Evaluate(t, dtypes.Float32, func(in []*Node) []*Node {
-			return []*Node{interpolant.Denoiser(ip, mfmtest.DriftOf(law, ip), in[2], in[4], nil)}
+			return []*Node{interpolant.Denoiser(ip, mfmtest.DriftOf(mixture, ip), in[2], in[4], nil)}
 		}, c.Inputs()...)
-		want := mfmtest.Flatten(n, func(i int) []float64 { return law.Denoiser(ip, float64(float32(c.T[i])), c.X[i]) })
+		want := mfmtest.Flatten(n, func(i int) []float64 {
+			return mixture.Denoiser(ip, float64(float32(c.T[i])), c.X[i])
+		})
 		mfmtest.Near(t, fmt.Sprintf("%v: denoiser in float32", ip), got[0], want, 1e-3)
 	}
 }
 
 func TestStateAndVelocity(t *testing.T) {
 	ip := interpolant.Trigonometric{}
-	c := mfmtest.SituationsOf(mfmtest.Tilted(t), ip, 8)
+	c := mfmtest.NewCases(mfmtest.Gaussian(t), ip, 8)
 	got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
 		return []*Node{interpolant.StateAt(ip, in[2], in[3], in[4]), interpolant.VelocityAt(ip, in[2], in[3], in[4])}
 	}, c.Inputs()...)

@@ -9,7 +9,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
-// The noise at which the drift of the SDE is 2b - (β'/β) x.
+// The noise for which the drift of the SDE is 2b - (β'/β) x.
 func TestHalfSquaredNoise(t *testing.T) {
 	for _, at := range []float64{0.01, 0.3, 0.9} {
 		for _, c := range []struct {
@@ -20,7 +20,8 @@ func TestHalfSquaredNoise(t *testing.T) {
 			{interpolant.Trigonometric{}, math.Pi / 2 / math.Tan(math.Pi/2*at)},
 			{interpolant.VariancePreserving{}, 1 / at},
 		} {
-			mfmtest.Near(t, fmt.Sprintf("%v at %g", c.ip, at), []float64{interpolant.HalfSquaredNoise(c.ip, at)}, []float64{c.want}, 1e-13)
+			got := interpolant.HalfSquaredNoise(c.ip, at)
+			mfmtest.Near(t, fmt.Sprintf("%v at %g", c.ip, at), []float64{got}, []float64{c.want}, 1e-13)
 		}
 	}
 }

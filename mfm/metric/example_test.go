@@ -7,7 +7,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/metric"
 )
 
-// A set moved by (3, 4): the mean over the directions θ of (θ·(3, 4))² is 25/2.
+// For a set shifted by (3, 4), the mean over the directions θ of (θ·(3, 4))² is 25/2.
 func ExampleSlicedW2() {
 	a := [][]float64{{0, 0}, {1, 0}, {0, 1}}
 	b := [][]float64{{3, 4}, {4, 4}, {3, 5}}
@@ -20,8 +20,8 @@ func ExampleSlicedW2() {
 	// Output: 3.5355, squared 12.5
 }
 
-// A sampler with a standard deviation 5% too large is hardly to be told from the floor in its distance, and plainly in its
-// diversity.
+// A sampler with a standard deviation 5% too large barely exceeds the floor in distance, but shows
+// clearly in the diversity.
 func ExampleFloor() {
 	draw := func(std float64) func(rng *rand.Rand) [][]float64 {
 		return func(rng *rand.Rand) [][]float64 {
@@ -51,7 +51,8 @@ func ExampleFloor() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Printf("floor %.2f ± %.3f, distance %.2f, excess %.2f, diversity %.2f\n", floor, stdErr, d, metric.Excess(d, floor, 1), diversity)
+	fmt.Printf("floor %.2f ± %.3f, distance %.2f, excess %.2f, diversity %.2f\n",
+		floor, stdErr, d, metric.Excess(d, floor, 1), diversity)
 	// Output: floor 0.06 ± 0.002, distance 0.07, excess 0.04, diversity 1.05
 }
 

@@ -8,12 +8,15 @@ import (
 	"gonum.org/v1/gonum/stat"
 )
 
-// Floor returns what metric gives for two sets of exact samples: its mean over repeats pairs of draws, at least two, and
-// the standard error of that mean. Draw returns a fresh set of exact samples, of the size the metric is used with. A
-// metric of one set against exact moments ignores its second argument.
-func Floor(metric func(a, b [][]float64) (float64, error), draw func(rng *rand.Rand) [][]float64, rng *rand.Rand, repeats int) (mean, stdErr float64, err error) {
+// Floor returns the value of metric for two sets of exact samples: its mean over repeats pairs of
+// sets, at least two, and the standard error of that mean. draw returns a new set of exact samples,
+// of the size for which the metric is used. A metric that compares one set with exact moments
+// ignores its second argument.
+func Floor(
+	metric func(a, b [][]float64) (float64, error), draw func(rng *rand.Rand) [][]float64, rng *rand.Rand, repeats int,
+) (mean, stdErr float64, err error) {
 	if repeats < 2 {
-		return 0, 0, fmt.Errorf("floor over %d repeats: at least 2 are needed for a standard error", repeats)
+		return 0, 0, fmt.Errorf("floor over %d repeats: a standard error needs at least 2", repeats)
 	}
 	values := make([]float64, repeats)
 	for i := range values {

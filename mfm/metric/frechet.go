@@ -1,6 +1,7 @@
 package metric
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -9,13 +10,14 @@ import (
 	"gonum.org/v1/gonum/stat"
 )
 
-// Moments are mean and covariance of features.
+// Moments are the mean, [dim], and the covariance, [dim, dim], of features.
 type Moments struct {
 	Mean       []float64
 	Covariance *mat.SymDense
 }
 
-// NewMoments returns the moments of samples, at least two, [n][dim], that count as weights say: not negative, one for each, with a positive sum; nil: all alike.
+// NewMoments returns the moments of samples, [n][dim] with n >= 2. weights has one non-negative
+// weight per sample, with a positive sum; nil means equal weights.
 func NewMoments(samples [][]float64, weights []float64) (Moments, error) {
 	dim, err := check("samples", samples, 2)
 	if err != nil {
@@ -33,15 +35,13 @@ func NewMoments(samples [][]float64, weights []float64) (Moments, error) {
 	if weights != nil {
 		total := floats.Sum(weights)
 		if total == 0 {
-			return Moments{}, fmt.Errorf("the weights are all zero")
+			return Moments{}, errors.New("all weights are zero")
 		}
-		scaled = make([]float64, len(weights)) // to a sum of the number of samples, less one of which a covariance is divided by
+		// The covariance divides by this sum less one: scale it to the number of samples.
+		scaled = make([]float64, len(weights))
 		floats.ScaleTo(scaled, float64(len(samples))/total, weights)
 	}
-	x := mat.NewDense(len(samples), dim, nil)
-	for i, row := range samples {
-		x.SetRow(i, row)
-	}
+	x := dense(samples, dim)
 	m := Moments{Mean: make([]float64, dim), Covariance: new(mat.SymDense)}
 	for j := range m.Mean {
 		m.Mean[j] = stat.Mean(mat.Col(nil, j, x), scaled)
@@ -50,13 +50,15 @@ func NewMoments(samples [][]float64, weights []float64) (Moments, error) {
 	return m, nil
 }
 
-// Spread returns the root mean square deviation per dimension, as [Spread] of the samples does.
+// Spread returns √(trace of the covariance / dim), as [Spread] does for samples.
 func (m Moments) Spread() float64 {
 	return math.Sqrt(mat.Trace(m.Covariance) / float64(len(m.Mean)))
 }
 
-// Frechet returns the squared Fréchet distance of two Gaussians, |m_a - m_b|² + tr(A + B - 2 (A^½ B A^½)^½): the squared W2 between them, and the FID where the
-// features are a network's (Heusel et al., arXiv 1706.08500). Between n samples of a law with covariance I and the law itself it is dim (dim+5)/(4n) in the mean: a floor to be drawn beside it.
+// Frechet returns |m_a - m_b|² + tr(A + B - 2 (A^½ B A^½)^½), the squared Fréchet distance of two
+// Gaussians. This is their squared W2 distance, and the FID if the features come from a network
+// (Heusel et al., arXiv 1706.08500). Between n samples of a distribution with covariance I and the
+// distribution itself its mean is dim (dim+5)/(4n): the floor to report with it.
 func Frechet(a, b Moments) (float64, error) {
 	n := len(a.Mean)
 	if n == 0 || len(b.Mean) != n || a.Covariance.SymmetricDim() != n || b.Covariance.SymmetricDim() != n {
@@ -83,11 +85,12 @@ func Frechet(a, b Moments) (float64, error) {
 	return max(d*d+mat.Trace(a.Covariance)+mat.Trace(b.Covariance)-2*mat.Trace(crossed), 0), nil
 }
 
-// squareRoot returns the symmetric square root of a covariance; eigenvalues that rounding made negative are zero.
+// squareRoot returns the symmetric square root of a covariance. It sets eigenvalues that rounding
+// made negative to zero.
 func squareRoot(c *mat.SymDense) (*mat.Dense, error) {
 	var eig mat.EigenSym
 	if !eig.Factorize(c, true) {
-		return nil, fmt.Errorf("eigenvectors of a covariance not found: are all features finite?")
+		return nil, errors.New("covariance has no eigenvectors: are all features finite?")
 	}
 	var v, scaled, root mat.Dense
 	eig.VectorsTo(&v)

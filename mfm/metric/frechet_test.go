@@ -10,7 +10,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/metric"
 )
 
-// Between Gaussians that share their axes the distance is that of the standard deviations; between others it does not depend on the order, and is zero for one and the same.
+// Between Gaussians with the same axes the distance is that of the means and standard deviations.
+// Between others it is symmetric, and it is zero between equal ones.
 func TestFrechet(t *testing.T) {
 	diagonal := metric.Moments{Mean: []float64{1, 2}, Covariance: mat.NewSymDense(2, []float64{4, 0, 0, 9})}
 	other := metric.Moments{Mean: []float64{1, 5}, Covariance: mat.NewSymDense(2, []float64{1, 0, 0, 16})}
@@ -27,19 +28,21 @@ func TestFrechet(t *testing.T) {
 		t.Errorf("distance %g, want %g", got, want)
 	}
 	if a, b := distance(diagonal, skew), distance(skew, diagonal); math.Abs(a-b) > 1e-12 {
-		t.Errorf("distance %g one way, %g the other", a, b)
+		t.Errorf("distance %g from a to b, %g from b to a", a, b)
 	}
 	if d := distance(skew, skew); math.Abs(d) > 1e-12 {
-		t.Errorf("distance %g from itself", d)
+		t.Errorf("distance %g from itself, want 0", d)
 	}
-	// Scaling one axis by a map x -> D x moves N(0, C) to N(0, D C D) at the cost tr C + tr D C D - 2 tr D C, since x -> D x is the gradient of a convex function.
-	scaled := metric.Moments{Mean: []float64{0, 0}, Covariance: mat.NewSymDense(2, []float64{2 * 9, 1.3 * 3, 1.3 * 3, 1})}
+	// The map x -> D x moves N(0, C) to N(0, D C D) at the cost tr C + tr D C D - 2 tr D C, since
+	// it is the gradient of a convex function.
+	moved := mat.NewSymDense(2, []float64{2 * 9, 1.3 * 3, 1.3 * 3, 1})
+	scaled := metric.Moments{Mean: []float64{0, 0}, Covariance: moved}
 	if got, want := distance(skew, scaled), 3.0+19-2*(3*2+1); math.Abs(got-want) > 1e-10 {
 		t.Errorf("distance %g, want %g", got, want)
 	}
 }
 
-// Weights that are whole numbers count as repeated samples, but for the n-1 of the covariance.
+// Integer weights count as repeated samples, except for the n-1 of the covariance.
 func TestWeightedMoments(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var samples, repeated [][]float64
@@ -60,7 +63,7 @@ func TestWeightedMoments(t *testing.T) {
 		t.Fatal(err)
 	}
 	if spread, err := metric.Spread(repeated); err != nil || math.Abs(want.Spread()-spread) > 1e-12 {
-		t.Errorf("spread %g, that of the samples is %g: %v", want.Spread(), spread, err)
+		t.Errorf("Moments.Spread %g, Spread of the samples %g (%v)", want.Spread(), spread, err)
 	}
 	n, m := float64(len(samples)), float64(len(repeated))
 	for i := range 3 {
@@ -73,7 +76,11 @@ func TestWeightedMoments(t *testing.T) {
 			}
 		}
 	}
-	for name, weights := range map[string][]float64{"few": {1}, "negative": append([]float64{-1}, weights[1:]...), "zero": make([]float64, len(samples))} {
+	for name, weights := range map[string][]float64{
+		"few":      {1},
+		"negative": append([]float64{-1}, weights[1:]...),
+		"zero":     make([]float64, len(samples)),
+	} {
 		if _, err := metric.NewMoments(samples, weights); err == nil {
 			t.Errorf("%s weights: no error", name)
 		}

@@ -1,6 +1,7 @@
 package metric
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -8,14 +9,15 @@ import (
 	"gonum.org/v1/gonum/floats"
 )
 
-// MMD returns the unbiased estimate of the squared maximum mean discrepancy of two sets of samples, of at least two rows
-// each (Gretton et al., A Kernel Two-Sample Test, JMLR 2012, eq. 3),
+// MMD returns the unbiased estimate of the squared maximum mean discrepancy of two sets of at least
+// two samples each (Gretton et al., A Kernel Two-Sample Test, JMLR 2012, eq. 3),
 //
 //	mean over i≠j of k(a_i, a_j) + mean over i≠j of k(b_i, b_j) - 2 mean over i, j of k(a_i, b_j)
 //
-// with the mean of Gaussian kernels k(x, y) = exp(-|x - y|²/(2 h²)) over the bandwidths h. Its mean is zero for samples of
-// one law, so it may be negative. With no bandwidths it takes 1/4, 1/2, 1, 2 and 4 times [MedianBandwidth]. Memory is
-// that of the samples; time grows as the product of their numbers.
+// where k(x, y) is the mean of the Gaussian kernels exp(-|x - y|²/(2 h²)) over the bandwidths h.
+// Its mean is zero for samples of the same distribution, so it can be negative. Without bandwidths
+// it uses 1/4, 1/2, 1, 2 and 4 times [MedianBandwidth]. Memory is linear in the numbers of samples;
+// time grows with their product.
 func MMD(a, b [][]float64, bandwidths []float64) (float64, error) {
 	if _, err := checkPair(a, b, 2); err != nil {
 		return 0, err
@@ -36,16 +38,17 @@ func MMD(a, b [][]float64, bandwidths []float64) (float64, error) {
 	return within - 2*k.sum(a, b)/(n*m), nil
 }
 
-// medianRows is how many rows of each set the median distance is taken over.
+// medianRows is the number of samples of each set that the median distance uses.
 const medianRows = 1000
 
-// MedianBandwidth returns the median distance between two rows of the sets taken together, the usual unit of bandwidths.
-// Of sets larger than 1,000 rows it uses 1,000, evenly spaced, so there it depends on their order.
+// MedianBandwidth returns the median distance between two samples of the pooled sets, the usual
+// unit of bandwidths. From a set with more than 1,000 samples it uses 1,000, evenly spaced, so that
+// the result depends on their order.
 func MedianBandwidth(a, b [][]float64) (float64, error) {
 	if _, err := checkPair(a, b, 1); err != nil {
 		return 0, err
 	}
-	pooled := append(thin(a, medianRows), thin(b, medianRows)...)
+	pooled := append(subsample(a, medianRows), subsample(b, medianRows)...)
 	distances := make([]float64, 0, len(pooled)*(len(pooled)-1)/2)
 	for i, x := range pooled {
 		for _, y := range pooled[:i] {
@@ -55,13 +58,13 @@ func MedianBandwidth(a, b [][]float64) (float64, error) {
 	slices.Sort(distances)
 	median := math.Sqrt(distances[len(distances)/2])
 	if median == 0 {
-		return 0, fmt.Errorf("median distance of the samples is zero: give bandwidths")
+		return 0, errors.New("median distance of the samples is zero: give bandwidths")
 	}
 	return median, nil
 }
 
-// thin returns at most n rows, evenly spaced.
-func thin(samples [][]float64, n int) [][]float64 {
+// subsample returns at most n samples, evenly spaced.
+func subsample(samples [][]float64, n int) [][]float64 {
 	n = min(n, len(samples))
 	out := make([][]float64, n)
 	for i := range out {
@@ -73,7 +76,7 @@ func thin(samples [][]float64, n int) [][]float64 {
 // kernel is a mean of Gaussian kernels exp(-c |x - y|²).
 type kernel struct {
 	precisions []float64 // c, ascending
-	fourfold   []bool    // whether c is four times the one before, so that the exponential is its fourth power
+	fourfold   []bool    // whether c is four times the previous one
 }
 
 func newKernel(bandwidths []float64) (*kernel, error) {
@@ -81,7 +84,7 @@ func newKernel(bandwidths []float64) (*kernel, error) {
 	for i, h := range bandwidths {
 		c := 1 / (2 * h * h)
 		if !(h > 0) || !(c > 0) || math.IsInf(c, 0) {
-			return nil, fmt.Errorf("bandwidth %d is %v: it must be positive and finite", i, h)
+			return nil, fmt.Errorf("bandwidth %d is %v: must be positive and finite", i, h)
 		}
 		k.precisions = append(k.precisions, c)
 	}
@@ -96,7 +99,7 @@ func newKernel(bandwidths []float64) (*kernel, error) {
 func (k *kernel) at(squaredDistance float64) float64 {
 	sum, e := 0.0, 0.0
 	for i, c := range k.precisions {
-		if k.fourfold[i] {
+		if k.fourfold[i] { // the exponential is the fourth power of the previous one
 			e *= e
 			e *= e
 		} else {
@@ -117,8 +120,8 @@ func (k *kernel) sumPairs(a [][]float64) float64 {
 	return k.sumRows(a, func(i int) [][]float64 { return a[:i] })
 }
 
-// sumRows returns the sum over i of k(a_i, y) over the rows y of others(i). Rows are added up in their order, so that the sum
-// does not depend on how many run at once.
+// sumRows returns the sum over i of k(a_i, y) over the rows y of others(i). It adds the rows in
+// order, so that the result does not depend on the number of goroutines.
 func (k *kernel) sumRows(a [][]float64, others func(i int) [][]float64) float64 {
 	sums := make([]float64, len(a))
 	parallel(len(a), func() func(i int) {

@@ -19,7 +19,7 @@ func mmd(t testing.TB, a, b [][]float64, bandwidths []float64) float64 {
 	return v
 }
 
-// The definition, term by term.
+// MMD equals its definition, term by term.
 func TestMMDIsItsDefinition(t *testing.T) {
 	rng := newRNG(1)
 	a := normals(rng, 30, []float64{0, 0, 0}, []float64{1, 1, 1})
@@ -43,14 +43,15 @@ func TestMMDIsItsDefinition(t *testing.T) {
 		}
 		want := mean(a, a, true) + mean(b, b, true) - 2*mean(a, b, false)
 		closeTo(t, "MMD", mmd(t, a, b, bandwidths), want, 1e-14)
-		closeTo(t, "MMD the other way round", mmd(t, b, a, bandwidths), want, 1e-14)
+		closeTo(t, "MMD with exchanged sets", mmd(t, b, a, bandwidths), want, 1e-14)
 		slices.Reverse(a)
 		closeTo(t, "MMD in another order", mmd(t, a, b, bandwidths), want, 1e-14)
 	}
 }
 
-// For normal laws E k(x, y) = h/√(h² + v) exp(-δ²/(2 (h² + v))) with v the variance and δ the mean of x - y. The estimate is
-// unbiased: its mean over 200 repeats is the closed form within 3 standard errors, zero for equal laws.
+// For normal distributions E k(x, y) = h/√(h² + v) exp(-δ²/(2 (h² + v))), with v the variance and δ
+// the mean of x - y. The estimate is unbiased: its mean over 200 repeats is the closed form within
+// 3 standard errors, and zero for equal distributions.
 func TestMMDIsUnbiased(t *testing.T) {
 	rng := newRNG(3)
 	bandwidths := []float64{0.5, 1, 2}
@@ -105,11 +106,11 @@ func TestMMDRefuses(t *testing.T) {
 		"all samples equal":  {same, same, nil},
 	} {
 		if _, err := metric.MMD(c.a, c.b, c.bandwidths); err == nil {
-			t.Errorf("%s: bad input was taken", name)
+			t.Errorf("%s: bad input is accepted", name)
 		}
 	}
 	if v := mmd(t, same, same, []float64{1}); v != 0 {
-		t.Errorf("MMD of a point with itself is %v", v)
+		t.Errorf("MMD of a point with itself is %v, want 0", v)
 	}
 }
 

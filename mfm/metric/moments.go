@@ -1,6 +1,7 @@
 package metric
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -9,8 +10,8 @@ import (
 	"gonum.org/v1/gonum/stat"
 )
 
-// MeanError returns the Euclidean distance of the samples' mean from the exact mean, [dim]. For n exact samples it is some
-// √(trace of the covariance / n): see [Floor].
+// MeanError returns the Euclidean distance between the samples' mean and the exact mean, [dim]. For
+// n exact samples it is about √(trace of the covariance / n): see [Floor].
 func MeanError(samples [][]float64, mean []float64) (float64, error) {
 	dim, err := check("samples", samples, 1)
 	if err != nil {
@@ -22,8 +23,8 @@ func MeanError(samples [][]float64, mean []float64) (float64, error) {
 	return floats.Distance(sampleMean(samples), mean, 2), nil
 }
 
-// CovarianceError returns |S - C|/|C| in the Frobenius norm, for the covariance S of at least two samples and the exact one
-// C, [dim][dim], not zero.
+// CovarianceError returns |S - C|/|C| in the Frobenius norm, for the covariance S of at least two
+// samples and the exact covariance C, [dim][dim], which is not zero.
 func CovarianceError(samples [][]float64, covariance [][]float64) (float64, error) {
 	dim, err := check("samples", samples, 2)
 	if err != nil {
@@ -36,12 +37,8 @@ func CovarianceError(samples [][]float64, covariance [][]float64) (float64, erro
 	if len(covariance) != dim || dimC != dim {
 		return 0, fmt.Errorf("covariance is %d by %d, samples have dimension %d", len(covariance), dimC, dim)
 	}
-	x := mat.NewDense(len(samples), dim, nil)
-	for i, row := range samples {
-		x.SetRow(i, row)
-	}
 	var s mat.SymDense
-	stat.CovarianceMatrix(&s, x, nil)
+	stat.CovarianceMatrix(&s, dense(samples, dim), nil)
 	square, squareC := 0.0, 0.0
 	for i, row := range covariance {
 		for j, c := range row {
@@ -50,13 +47,14 @@ func CovarianceError(samples [][]float64, covariance [][]float64) (float64, erro
 		}
 	}
 	if squareC == 0 {
-		return 0, fmt.Errorf("covariance is zero: there is no relative error")
+		return 0, errors.New("covariance is zero: the relative error is undefined")
 	}
 	return math.Sqrt(square / squareC), nil
 }
 
-// Spread returns the root-mean-square spread a coordinate of at least two samples about their mean, √(trace of their
-// covariance / dim). Package gmm's Mixture.Spread is its exact value.
+// Spread returns the standard deviation of at least two samples, as the root mean square over their
+// coordinates: √(trace of the covariance / dim). Its exact value for a Gaussian mixture is
+// Mixture.Spread of package gmm.
 func Spread(samples [][]float64) (float64, error) {
 	dim, err := check("samples", samples, 2)
 	if err != nil {
@@ -70,20 +68,29 @@ func Spread(samples [][]float64) (float64, error) {
 	return math.Sqrt(sum / float64(dim*(len(samples)-1))), nil
 }
 
-// Diversity returns the ratio of the samples' [Spread] to the exact one: one for exact samples, less where a sampler drops
-// modes or averages them.
-func Diversity(samples [][]float64, spread float64) (float64, error) {
-	if !(spread > 0) || math.IsInf(spread, 0) {
-		return 0, fmt.Errorf("exact spread is %v: it must be positive and finite", spread)
+// Diversity returns the ratio of the samples' [Spread] to the exact one, std: one for exact
+// samples, less if a sampler drops or averages modes. std must be positive and finite.
+func Diversity(samples [][]float64, std float64) (float64, error) {
+	if !(std > 0) || math.IsInf(std, 0) {
+		return 0, fmt.Errorf("exact standard deviation is %v: must be positive and finite", std)
 	}
 	s, err := Spread(samples)
-	return s / spread, err
+	return s / std, err
 }
 
-// Excess returns √(max(sw2² - floor², 0))/spread: what a distance has beyond its sampling floor, in units of the exact
-// law's spread (see [Spread]), which is positive.
-func Excess(sw2, floor, spread float64) float64 {
-	return math.Sqrt(math.Max(sw2*sw2-floor*floor, 0)) / spread
+// Excess returns √(max(sw2² - floor², 0))/std: the part of a distance that exceeds its sampling
+// floor, in units of the exact distribution's [Spread], std, which must be positive.
+func Excess(sw2, floor, std float64) float64 {
+	return math.Sqrt(math.Max(sw2*sw2-floor*floor, 0)) / std
+}
+
+// dense returns samples as a matrix with one sample per row.
+func dense(samples [][]float64, dim int) *mat.Dense {
+	x := mat.NewDense(len(samples), dim, nil)
+	for i, row := range samples {
+		x.SetRow(i, row)
+	}
+	return x
 }
 
 func sampleMean(samples [][]float64) []float64 {

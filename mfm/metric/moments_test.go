@@ -20,8 +20,12 @@ func TestMoments(t *testing.T) {
 	}{
 		{"mean error", func() (float64, error) { return metric.MeanError(samples, []float64{4, 6}) }, 5, 1e-15},
 		{"no mean error", func() (float64, error) { return metric.MeanError(samples, []float64{1, 2}) }, 0, 1e-15},
-		{"no covariance error", func() (float64, error) { return metric.CovarianceError(samples, [][]float64{{1, 0}, {0, 1}}) }, 0, 1e-15},
-		{"covariance error", func() (float64, error) { return metric.CovarianceError(samples, [][]float64{{1, 1}, {1, 1}}) }, math.Sqrt(0.5), 1e-15},
+		{"no covariance error", func() (float64, error) {
+			return metric.CovarianceError(samples, [][]float64{{1, 0}, {0, 1}})
+		}, 0, 1e-15},
+		{"covariance error", func() (float64, error) {
+			return metric.CovarianceError(samples, [][]float64{{1, 1}, {1, 1}})
+		}, math.Sqrt(0.5), 1e-15},
 		{"spread", func() (float64, error) { return metric.Spread(samples) }, 1, 1e-15},
 		{"diversity", func() (float64, error) { return metric.Diversity(samples, 4) }, 0.25, 1e-15},
 		{"excess", func() (float64, error) { return metric.Excess(5, 3, 2), nil }, 2, 1e-15},
@@ -53,12 +57,12 @@ func TestMomentsRefuse(t *testing.T) {
 		"diversity to NaN":       func() (float64, error) { return metric.Diversity(two, math.NaN()) },
 	} {
 		if _, err := f(); err == nil || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: got error %v, want one line", name, err)
+			t.Errorf("%s: error %v, want one of one line", name, err)
 		}
 	}
 }
 
-// The difference of two means of n standard normal numbers is N(0, 2/n), of mean size √(4/(π n)).
+// The difference of two means of n standard normal numbers is N(0, 2/n), with mean size √(4/(π n)).
 func TestFloor(t *testing.T) {
 	const n = 50
 	draw := func(rng *rand.Rand) [][]float64 { return normals(rng, n, []float64{0}, []float64{1}) }
@@ -78,12 +82,12 @@ func TestFloor(t *testing.T) {
 	closeTo(t, "standard error", stdErr, math.Sqrt(2./n*(1-2/math.Pi)/400), 0.1*stdErr)
 
 	if _, _, err := metric.Floor(meansApart, draw, newRNG(1), 1); err == nil {
-		t.Error("one repeat gave a standard error")
+		t.Error("one repeat is accepted")
 	}
 	broken := errors.New("broken")
 	fails := func(a, b [][]float64) (float64, error) { return 0, broken }
 	if _, _, err := metric.Floor(fails, draw, newRNG(1), 2); !errors.Is(err, broken) {
-		t.Errorf("got error %v, want the metric's", err)
+		t.Errorf("error %v, want the metric's error", err)
 	}
 }
 
@@ -102,7 +106,7 @@ func TestHistogram(t *testing.T) {
 		"class negative": func() ([]float64, error) { return metric.Histogram([]int{-1}, 2) },
 	} {
 		if _, err := f(); err == nil {
-			t.Errorf("%s: bad input was taken", name)
+			t.Errorf("%s: bad input is accepted", name)
 		}
 	}
 }
@@ -131,7 +135,7 @@ func TestTotalVariation(t *testing.T) {
 		"second sums": {{0.5, 0.5}, {0.5, 0.6}},
 	} {
 		if _, err := metric.TotalVariation(c[0], c[1]); err == nil {
-			t.Errorf("%s: bad input was taken", name)
+			t.Errorf("%s: bad input is accepted", name)
 		}
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// parallel calls work(i) once for each i < n, on as many goroutines as GOMAXPROCS; each goroutine makes its own work
-// function with its own buffers.
+// parallel calls work(i) once for each i < n, on GOMAXPROCS goroutines. Each goroutine creates its
+// own work function with its own buffers.
 func parallel(n int, newWork func() (work func(i int))) {
 	var next atomic.Int64
 	var group sync.WaitGroup

@@ -1,9 +1,14 @@
-// Package metric compares sets of samples: with each other (sliced Wasserstein distance, maximum mean discrepancy, class
-// histograms) and with the exact moments of the law they should follow (mean, covariance, spread).
+// Package metric compares sets of samples with each other and with exact distributions. For two
+// sets of samples it has the sliced Wasserstein distance ([SlicedW2]), the maximum mean discrepancy
+// ([MMD]) and the Fréchet distance ([Frechet]). For samples against the exact distribution it has
+// the errors of mean and covariance, the standard deviation ([Spread], [Diversity]) and the total
+// variation of class frequencies ([TotalVariation]). Streams ([MomentStream], [SlicedStream],
+// [KernelStream]) take samples in batches and merge over shards.
 //
-// A set of samples is [][]float64, a row a sample, and rows are of one length. Every function returns an error for sets
-// that are empty, ragged or not finite. Two finite sets of the same law are never at distance zero: [Floor] measures what
-// a metric gives for exact samples, and figures are to be read against that.
+// A set of samples is a [][]float64 with one sample per row; all rows have the same length.
+// Functions that take one return an error if it is empty, ragged or has non-finite values. Two
+// finite sets from the same distribution never have distance zero: [Floor] measures the value of a
+// metric for exact samples, as the reference for reading results.
 package metric
 
 import (
@@ -14,7 +19,7 @@ import (
 // check returns the dimension of a set of at least atLeast samples.
 func check(name string, samples [][]float64, atLeast int) (dim int, err error) {
 	if len(samples) < atLeast {
-		return 0, fmt.Errorf("%s are %d: at least %d are needed", name, len(samples), atLeast)
+		return 0, fmt.Errorf("%d %s, need at least %d", len(samples), name, atLeast)
 	}
 	dim = len(samples[0])
 	if dim == 0 {
@@ -33,7 +38,7 @@ func check(name string, samples [][]float64, atLeast int) (dim int, err error) {
 	return dim, nil
 }
 
-// checkPair returns the common dimension of two sets.
+// checkPair returns the common dimension of two sets of samples.
 func checkPair(a, b [][]float64, atLeast int) (dim int, err error) {
 	dimA, err := check("first samples", a, atLeast)
 	if err != nil {

@@ -12,10 +12,11 @@ import (
 //
 //	√( mean over projections θ of W₂²(θ·a, θ·b) )
 //
-// where W₂² on the line is the integral of the squared difference of quantile functions (Bonneel et al., Sliced and
-// Radon Wasserstein Barycenters of Measures, 2015). The sets may differ in size. Projections are vectors of the
-// samples' dimension, of unit length for the usual distance: see [Projections2D] and [RandomProjections]. Projections
-// run in parallel; the result does not depend on how many at once.
+// where W₂² in one dimension is the integral of the squared difference of the quantile functions
+// (Bonneel et al., Sliced and Radon Wasserstein Barycenters of Measures, 2015). The sets may differ
+// in size. Projections have the dimension of the samples, and unit length for the usual distance:
+// see [Projections2D] and [RandomProjections]. Projections are processed in parallel; the result
+// does not depend on the number of goroutines.
 func SlicedW2(a, b, projections [][]float64) (float64, error) {
 	dim, err := checkPair(a, b, 1)
 	if err != nil {
@@ -36,8 +37,9 @@ func SlicedW2(a, b, projections [][]float64) (float64, error) {
 	return math.Sqrt(floats.Sum(squares) / float64(len(squares))), nil
 }
 
-// squaredW2 returns W₂² of two sorted sets of numbers: the integral over q in [0, 1] of (a(q) - b(q))², where the quantile
-// functions are steps of 1/len(a) and 1/len(b). Steps end at multiples of 1/(len(a) len(b)), counted exactly.
+// squaredW2 returns W₂² of two sorted sets of numbers, the integral of (a(q) - b(q))² over q in [0,
+// 1]. The quantile functions are step functions with steps of 1/len(a) and 1/len(b), so it counts
+// in multiples of 1/(len(a) len(b)), which is exact.
 func squaredW2(a, b []float64) float64 {
 	n, m := len(a), len(b)
 	sum, at := 0.0, 0
@@ -56,7 +58,7 @@ func squaredW2(a, b []float64) float64 {
 	return sum / (float64(n) * float64(m))
 }
 
-// Projections2D returns n unit vectors in the plane, [n][2], at the angles kπ/n, k = 0 ... n-1, evenly over the half-circle.
+// Projections2D returns n unit vectors in the plane, [n][2], at the angles kπ/n, k = 0 ... n-1.
 func Projections2D(n int) [][]float64 {
 	out := make([][]float64, n)
 	for k := range out {
@@ -66,7 +68,7 @@ func Projections2D(n int) [][]float64 {
 	return out
 }
 
-// RandomProjections returns n unit vectors, [n][dim], drawn evenly from the sphere.
+// RandomProjections returns n unit vectors, [n][dim], uniformly distributed on the sphere.
 func RandomProjections(rng *rand.Rand, n, dim int) [][]float64 {
 	out := make([][]float64, n)
 	for k := range out {

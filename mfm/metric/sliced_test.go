@@ -14,7 +14,7 @@ import (
 
 func newRNG(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 2)) }
 
-// normals returns n draws from a normal law with independent coordinates.
+// normals returns n samples from a normal distribution with independent coordinates.
 func normals(rng *rand.Rand, n int, mean, std []float64) [][]float64 {
 	out := make([][]float64, n)
 	for i := range out {
@@ -62,7 +62,7 @@ func TestSlicedW2OfShift(t *testing.T) {
 	}
 }
 
-// Directions have length one; evenly spaced angles make the mean of (θ·δ)² exactly |δ|²/2.
+// Directions have unit length. For evenly spaced angles the mean of (θ·δ)² is exactly |δ|²/2.
 func TestProjections(t *testing.T) {
 	for _, p := range [][][]float64{metric.Projections2D(256), metric.RandomProjections(newRNG(3), 256, 7)} {
 		for _, v := range p {
@@ -75,13 +75,14 @@ func TestProjections(t *testing.T) {
 	}
 	a, b := [][]float64{{0, 0}}, [][]float64{{3, 4}}
 	closeTo(t, "evenly spaced", sw2(t, a, b, metric.Projections2D(256)), 5/math.Sqrt2, 1e-13)
-	// On the sphere in 7 dimensions E (θ·δ)² = |δ|²/7, and its standard deviation is below twice that.
+	// On the sphere in 7 dimensions E (θ·δ)² = |δ|²/7, with a standard deviation below twice that.
 	a, b = [][]float64{make([]float64, 7)}, [][]float64{{3, 0, 0, 4, 0, 0, 0}}
 	d := sw2(t, a, b, metric.RandomProjections(newRNG(5), 10000, 7))
 	closeTo(t, "random", d*d, 25./7, 3*2*25./7/100)
 }
 
-// Along θ the two laws are N(0, θ·S1 θ) and N(θ·δ, θ·S2 θ), with W₂² = (θ·δ)² + (σ1 - σ2)². Samples add their floor.
+// Along θ the distributions are N(0, θ·S1 θ) and N(θ·δ, θ·S2 θ), so W₂² = (θ·δ)² + (σ1 - σ2)².
+// Finite sets add their floor.
 func TestSlicedW2OfGaussians(t *testing.T) {
 	const n, repeats = 8192, 8
 	projections := metric.Projections2D(32)
@@ -103,7 +104,7 @@ func TestSlicedW2OfGaussians(t *testing.T) {
 	closeTo(t, "squared distance", mean, want, 4*sd/math.Sqrt(repeats)+floor*floor)
 }
 
-// Sets of different sizes are compared as if each sample stood as often as makes the sizes equal.
+// Sets of different sizes are compared as if their samples were repeated up to equal sizes.
 func TestSlicedW2OfUnequalSizes(t *testing.T) {
 	rng := newRNG(9)
 	projections := metric.Projections2D(16)
@@ -118,14 +119,15 @@ func TestSlicedW2OfUnequalSizes(t *testing.T) {
 			b2 = append(b2, b...)
 		}
 		closeTo(t, "unequal sizes", sw2(t, a, b, projections), sw2(t, a2, b2, projections), 1e-14)
-		closeTo(t, "the same law", sw2(t, a, a2, projections), 0, 0)
-		closeTo(t, "the other way round", sw2(t, b, a, projections), sw2(t, a, b, projections), 1e-14)
+		closeTo(t, "same samples", sw2(t, a, a2, projections), 0, 0)
+		closeTo(t, "exchanged sets", sw2(t, b, a, projections), sw2(t, a, b, projections), 1e-14)
 	}
 }
 
 func TestSlicedW2IgnoresOrderAndWorkers(t *testing.T) {
 	rng := newRNG(11)
-	a, b := normals(rng, 300, []float64{0, 0, 0}, []float64{1, 2, 3}), normals(rng, 200, []float64{0, 1, 0}, []float64{2, 2, 2})
+	a := normals(rng, 300, []float64{0, 0, 0}, []float64{1, 2, 3})
+	b := normals(rng, 200, []float64{0, 1, 0}, []float64{2, 2, 2})
 	projections := metric.RandomProjections(rng, 40, 3)
 	want := sw2(t, a, b, projections)
 	shuffled := slices.Clone(a)
@@ -135,10 +137,12 @@ func TestSlicedW2IgnoresOrderAndWorkers(t *testing.T) {
 	closeTo(t, "one worker", sw2(t, a, b, projections), want, 0)
 }
 
-// On the line W₂² is the mean squared difference of the sorted numbers, whatever numbers they are.
+// In one dimension W₂² is the mean squared difference of the sorted numbers, whatever their values.
 func TestSortedAsByTheStandardLibrary(t *testing.T) {
 	rng := newRNG(13)
-	special := []float64{0, math.Copysign(0, -1), 5e-324, -5e-324, 1e100, -1e100, 1, 1, 1, -1, math.Nextafter(1, 2), math.Pi, -math.Pi}
+	special := []float64{
+		0, math.Copysign(0, -1), 5e-324, -5e-324, 1e100, -1e100, 1, 1, 1, -1, math.Nextafter(1, 2), math.Pi, -math.Pi,
+	}
 	for _, n := range []int{1, 2, 13, 1000} {
 		a, b := make([]float64, n), make([]float64, n)
 		for i := range a {
@@ -161,7 +165,7 @@ func TestSortedAsByTheStandardLibrary(t *testing.T) {
 		for i := range a {
 			square += (a[i] - b[i]) * (a[i] - b[i]) / float64(n)
 		}
-		closeTo(t, "distance over its value", got/math.Sqrt(square), 1, 1e-13)
+		closeTo(t, "distance over its exact value", got/math.Sqrt(square), 1, 1e-13)
 	}
 }
 
@@ -180,7 +184,7 @@ func TestSlicedW2Refuses(t *testing.T) {
 		"NaN in a projection": {ok, ok, {{1, nan}}},
 	} {
 		if _, err := metric.SlicedW2(c[0], c[1], c[2]); err == nil {
-			t.Errorf("%s: bad input was taken", name)
+			t.Errorf("%s: bad input is accepted", name)
 		}
 	}
 }

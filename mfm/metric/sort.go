@@ -6,19 +6,20 @@ import (
 	"gonum.org/v1/gonum/floats"
 )
 
-// sorter projects samples and sorts the projections, keeping its buffers between calls. It sorts by radix, which takes
-// 0.4 of the time of slices.Sort for some thousands of numbers: sorting is nearly all the time of [SlicedW2].
+// sorter projects samples and sorts the projections, reusing its buffers. It uses a radix sort,
+// which takes 0.4 of the time of slices.Sort for some thousands of numbers; sorting takes nearly
+// all the time of [SlicedW2].
 type sorter struct {
 	keys, spare []uint64
 	values      []float64
 }
 
 const (
-	digits = 6 // of radix 2^11: 66 bits hold a float64
+	digits = 6 // of radix 2^11: 66 bits, enough for a float64
 	radix  = 1 << 11
 )
 
-// project returns the sorted inner products of samples and direction, good until the next call.
+// project returns the sorted inner products of samples and direction, valid until the next call.
 func (s *sorter) project(samples [][]float64, direction []float64) []float64 {
 	if n := len(samples); len(s.keys) != n {
 		s.keys, s.spare, s.values = make([]uint64, n), make([]uint64, n), make([]float64, n)
@@ -46,13 +47,14 @@ func (s *sorter) project(samples [][]float64, direction []float64) []float64 {
 		}
 		from, to = to, from
 	}
-	for i, k := range from { // the number of digits is even, so this is s.keys
+	for i, k := range from { // s.keys, since the number of digits is even
 		s.values[i] = value(k)
 	}
 	return s.values
 }
 
-// key maps a number to an integer of the same order: negative numbers have all bits flipped, others the sign.
+// key maps a number to an integer with the same order: it flips all bits of negative numbers and
+// the sign bit of others.
 func key(v float64) uint64 {
 	bits := math.Float64bits(v)
 	return bits ^ (uint64(int64(bits)>>63) | 1<<63)

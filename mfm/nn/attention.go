@@ -8,12 +8,12 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// Attention is multi-head self-attention over tokens (Vaswani et al., arXiv 1706.03762), [batch, tokens, width] ->
-// the same shape, with layers "qkv" and "out"; gain is the latter's (see Dense). It panics where heads doesn't divide the
-// width.
+// Attention is multi-head self-attention (Vaswani et al., arXiv 1706.03762) over tokens [batch,
+// tokens, width], with layers "qkv" and "out"; gain is that of "out" (see [Dense]). It returns the
+// same shape. It panics if heads does not divide the width.
 func Attention(scope *model.Scope, x *Node, heads int, gain float64) *Node {
 	if x.Rank() != 3 || heads < 1 || x.Shape().Dimensions[2]%heads != 0 {
-		Panicf("nn.Attention: tokens [batch, tokens, width] are needed whose width %d heads divide, not %s", heads, x.Shape())
+		Panicf("nn.Attention: want [batch, tokens, width], width divisible by %d heads, got %s", heads, x.Shape())
 	}
 	d := x.Shape().Dimensions
 	batch, tokens, width := d[0], d[1], d[2]
@@ -24,7 +24,7 @@ func Attention(scope *model.Scope, x *Node, heads int, gain float64) *Node {
 	return Dense(scope.In("out"), Reshape(mixed, batch, tokens, width), width, gain)
 }
 
-// softmax over the last axis, in primitive ops where graph.Softmax may put a fused one.
+// softmax normalizes over the last axis with primitive ops; graph.Softmax may use a fused one.
 func softmax(logits *Node) *Node {
 	e := Exp(Sub(logits, StopGradient(ReduceAndKeep(logits, ReduceMax, -1))))
 	return Div(e, ReduceAndKeep(e, ReduceSum, -1))

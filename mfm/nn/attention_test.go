@@ -24,7 +24,7 @@ func TestAttention(t *testing.T) {
 	}
 	for _, v := range flat(t, call(t, exec, input)[0]) {
 		if v != 0 {
-			t.Fatalf("with gain 0 attention starts at %g", v)
+			t.Fatalf("attention with gain 0 is %g at the start, want 0", v)
 		}
 	}
 	excite(t, store)
@@ -87,6 +87,6 @@ func TestAttentionPanics(t *testing.T) {
 	for _, dims := range [][]int{{2, 3, 7}, {2, 3, 3, 6}} {
 		fails(t, func(scope *model.Scope, g *Graph) *Node {
 			return nn.Attention(scope, waveNode(g, dtypes.Float32, 0, dims...), 3, 1)
-		}, "nn.Attention", "heads divide")
+		}, "nn.Attention", "divisible by 3 heads")
 	}
 }

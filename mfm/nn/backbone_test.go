@@ -15,7 +15,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
-// backboneCase is a backbone and the states it is for, [batch, ...].
+// backboneCase is a backbone and the shape of its states, [batch, ...].
 type backboneCase struct {
 	name     string
 	backbone nn.Backbone
@@ -23,29 +23,35 @@ type backboneCase struct {
 	classes  int
 }
 
-// tiny are small backbones that use every option.
+// tiny returns small backbones that use every option.
 func tiny() []backboneCase {
-	unet := nn.UNetConfig{Patch: 2, Channels: []int{4, 6}, Blocks: 1, Attention: []int{1}, Heads: 2, Groups: 2, Embedding: 5}
+	unet := nn.UNetConfig{
+		Patch: 2, Channels: []int{4, 6}, Blocks: 1, Attention: []int{1}, Heads: 2, Groups: 2, Embedding: 5,
+	}
 	conditional := nn.UNetConfig{Patch: 1, Channels: []int{4}, Blocks: 1, Heads: 1, Groups: 2, Embedding: 5, Classes: 3}
 	return []backboneCase{
 		{"MLP", nn.MLP(nn.MLPConfig{Width: 7, Depth: 2, Activation: "silu"}), []int{3, 2}, 0},
-		{"MLP with classes", nn.MLP(nn.MLPConfig{Width: 7, Depth: 1, Activation: "tanh", Classes: 3, OutputGain: 1}), []int{3, 2, 2}, 3},
+		{"MLP with classes", nn.MLP(nn.MLPConfig{
+			Width: 7, Depth: 1, Activation: "tanh", Classes: 3, OutputGain: 1,
+		}), []int{3, 2, 2}, 3},
 		{"UNet", nn.UNet(unet), []int{2, 8, 4, 1}, 0},
 		{"UNet with classes", nn.UNet(conditional), []int{2, 3, 2, 2}, 3},
-		{"fused MLP", fused(nn.MLP(nn.MLPConfig{Width: 7, Depth: 2, Activation: "silu"})), []int{3, 2}, 0},
-		{"fused UNet", fused(nn.UNet(unet)), []int{2, 8, 4, 1}, 0},
+		{"MLP with combined observation", combined(nn.MLP(nn.MLPConfig{
+			Width: 7, Depth: 2, Activation: "silu",
+		})), []int{3, 2}, 0},
+		{"UNet with combined observation", combined(nn.UNet(unet)), []int{2, 8, 4, 1}, 0},
 	}
 }
 
-// fused gives a backbone something that x̄ and x say together.
-func fused(b nn.Backbone) nn.Backbone {
+// combined returns a backbone that receives a combined observation.
+func combined(b nn.Backbone) nn.Backbone {
 	return func(scope *model.Scope, in nn.Inputs) *Node {
 		in.Fused, in.FusedT = Sub(Mul(in.Xbar, in.X), in.X), Mul(in.S, in.T)
 		return b(scope, in)
 	}
 }
 
-// Each of the fields that say what x̄ and x do together reaches the output.
+// The output depends on each of Fused and FusedT.
 func TestBackboneFused(t *testing.T) {
 	for _, c := range tiny()[:3] {
 		if c.classes > 0 {
@@ -70,17 +76,17 @@ func TestBackboneFused(t *testing.T) {
 	}
 }
 
-// Times that all rows have in common give what they give once for each row.
-func TestBackboneTimesInCommon(t *testing.T) {
+// Times shared by all rows give the same output as times repeated for each row.
+func TestBackboneSharedTimes(t *testing.T) {
 	for _, c := range tiny() {
 		store := c.excited(t, dtypes.Float64)
 		out := run(t, store, func(scope *model.Scope, x []*Node) []*Node {
-			common := inputs(x)
-			for _, time := range []**Node{&common.S, &common.U, &common.T} {
+			shared := inputs(x)
+			for _, time := range []**Node{&shared.S, &shared.U, &shared.T} {
 				*time = Slice(*time, AxisRange(0, 1))
 			}
 			var both []*Node
-			for _, in := range []nn.Inputs{common, common.PerRow()} {
+			for _, in := range []nn.Inputs{shared, shared.PerRow()} {
 				if c.classes > 0 {
 					in.Class = labels(x[0].Graph(), in.Xbar.Shape().Dimensions[0], 1)
 				}
@@ -91,14 +97,14 @@ func TestBackboneTimesInCommon(t *testing.T) {
 		got, want := flat(t, out[0]), flat(t, out[1])
 		for i := range want {
 			if math.Abs(got[i]-want[i]) > 1e-12*(1+math.Abs(want[i])) {
-				t.Errorf("%s: element %d is %g, with a time for each row %g", c.name, i, got[i], want[i])
+				t.Errorf("%s: element %d is %g, with times per row %g", c.name, i, got[i], want[i])
 				break
 			}
 		}
 	}
 }
 
-// evaluate builds the case on the nodes of its waves, with labels where it has classes.
+// evaluate builds the case on the nodes of its waves, with labels if it has classes.
 func (c backboneCase) evaluate(scope *model.Scope, x []*Node) *Node {
 	in := inputs(x)
 	if c.classes > 0 {
@@ -115,7 +121,7 @@ func (c backboneCase) store(t testing.TB, dtype dtypes.DType, seed int64) *model
 	return store
 }
 
-// excited returns a store with weights none of which is zero.
+// excited returns a store with non-zero weights.
 func (c backboneCase) excited(t testing.TB, dtype dtypes.DType) *model.Store {
 	t.Helper()
 	store := c.store(t, dtype, 1)
@@ -124,7 +130,9 @@ func (c backboneCase) excited(t testing.TB, dtype dtypes.DType) *model.Store {
 }
 
 func TestBackboneShape(t *testing.T) {
-	deep := nn.UNetConfig{Patch: 1, Channels: []int{4, 6, 8}, Blocks: 3, Attention: []int{0, 2}, Heads: 2, Groups: 2, Embedding: 5}
+	deep := nn.UNetConfig{
+		Patch: 1, Channels: []int{4, 6, 8}, Blocks: 3, Attention: []int{0, 2}, Heads: 2, Groups: 2, Embedding: 5,
+	}
 	for _, c := range append(tiny(), backboneCase{"deep UNet", nn.UNet(deep), []int{2, 8, 12, 3}, 0}) {
 		for _, dtype := range []dtypes.DType{dtypes.Float32, dtypes.Float64} {
 			store := newStore(t, 1)
@@ -136,7 +144,8 @@ func TestBackboneShape(t *testing.T) {
 	}
 }
 
-// TestBackboneGradient compares the gradient in each variable and input, along one direction, with the central difference.
+// TestBackboneGradient compares the gradient in each variable and input, along one direction, with
+// a central difference.
 func TestBackboneGradient(t *testing.T) {
 	for _, c := range tiny() {
 		t.Run(c.name, func(t *testing.T) {
@@ -168,7 +177,7 @@ func TestBackboneGradient(t *testing.T) {
 					slope += g * direction[j]
 				}
 				got = append(got, slope)
-				// at returns the value where input or variable i is moved by h along the direction.
+				// at returns the value with input or variable i moved by h along the direction.
 				at := func(h float64) float64 {
 					move := func(x *tensors.Tensor) *tensors.Tensor {
 						moved := flat(t, x)
@@ -197,7 +206,7 @@ func TestBackboneGradient(t *testing.T) {
 				const h = 1e-5
 				want = append(want, (at(h)-at(-h))/(2*h))
 				if slope == 0 {
-					t.Errorf("input or variable %d has no influence", i)
+					t.Errorf("the output does not depend on input or variable %d", i)
 				}
 			}
 			near(t, "gradient", got, want, 1e-7)
@@ -242,19 +251,20 @@ func TestBackboneSeeds(t *testing.T) {
 	}
 }
 
-// TestBackboneClass checks that labels matter, and that no label is the label "no class".
+// TestBackboneClass checks that labels matter, and that nil labels mean "no class".
 func TestBackboneClass(t *testing.T) {
 	for _, c := range tiny() {
 		if c.classes == 0 {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
-			exec, err := model.NewExec(backendtest.New(t), c.excited(t, dtypes.Float64), func(scope *model.Scope, x []*Node) []*Node {
+			graph := func(scope *model.Scope, x []*Node) []*Node {
 				in := inputs(x)
 				without := c.backbone(scope, in)
 				in.Class = x[5]
 				return []*Node{without, c.backbone(scope.ResetVisited(), in)}
-			})
+			}
+			exec, err := model.NewExec(backendtest.New(t), c.excited(t, dtypes.Float64), graph)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -269,7 +279,7 @@ func TestBackboneClass(t *testing.T) {
 			_, second := of(1)
 			for i := range first {
 				if first[i] == second[i] || first[i] == none[i] {
-					t.Fatalf("value %d doesn't depend on the class", i)
+					t.Fatalf("value %d does not depend on the class", i)
 				}
 			}
 		})
@@ -286,12 +296,12 @@ func TestBackboneStart(t *testing.T) {
 	mlp.Width = 16
 	for _, v := range slices.Concat(start(nn.MLP(mlp), 5, 2), start(tiny()[2].backbone, tiny()[2].dims...)) {
 		if v != 0 {
-			t.Fatalf("a network starts at %g, not at zero", v)
+			t.Fatalf("a network is %g at the start, want 0", v)
 		}
 	}
 	mlp.OutputGain = 1
 	if v := start(nn.MLP(mlp), 5, 2)[0]; v == 0 || math.IsNaN(v) {
-		t.Errorf("with an output gain of 1 the network starts at %g", v)
+		t.Errorf("with an output gain of 1 the network is %g at the start, want another finite value", v)
 	}
 }
 
@@ -324,13 +334,23 @@ func TestBackboneInputsPanic(t *testing.T) {
 		words  []string
 	}{
 		{"missing", func(in *nn.Inputs, _ *Graph) { in.U = nil }, []string{"U is nil"}},
-		{"other shape", func(in *nn.Inputs, g *Graph) { in.X = waveNode(g, dtypes.Float32, 0, 4, 3) }, []string{"one shape", "[4, 3]"}},
-		{"other batch", func(in *nn.Inputs, g *Graph) { in.T = waveNode(g, dtypes.Float32, 0, 5) }, []string{"times", "[5]"}},
-		{"time per dimension", func(in *nn.Inputs, g *Graph) { in.S = waveNode(g, dtypes.Float32, 0, 4, 1) }, []string{"times", "[4, 1]"}},
-		{"other type", func(in *nn.Inputs, g *Graph) { in.S = waveNode(g, dtypes.Float64, 0, 4) }, []string{"times", "Float64"}},
-		{"fused without time", func(in *nn.Inputs, _ *Graph) { in.Fused = in.X }, []string{"go together"}},
-		{"time without fused", func(in *nn.Inputs, _ *Graph) { in.FusedT = in.T }, []string{"go together"}},
-		{"fused of other shape", func(in *nn.Inputs, g *Graph) { in.Fused, in.FusedT = waveNode(g, dtypes.Float32, 0, 4, 3), in.T }, []string{"Fused", "[4, 3]"}},
+		{"other shape", func(in *nn.Inputs, g *Graph) {
+			in.X = waveNode(g, dtypes.Float32, 0, 4, 3)
+		}, []string{"same shape", "[4, 3]"}},
+		{"other batch", func(in *nn.Inputs, g *Graph) {
+			in.T = waveNode(g, dtypes.Float32, 0, 5)
+		}, []string{"times", "[5]"}},
+		{"time per dimension", func(in *nn.Inputs, g *Graph) {
+			in.S = waveNode(g, dtypes.Float32, 0, 4, 1)
+		}, []string{"times", "[4, 1]"}},
+		{"other type", func(in *nn.Inputs, g *Graph) {
+			in.S = waveNode(g, dtypes.Float64, 0, 4)
+		}, []string{"times", "Float64"}},
+		{"Fused without time", func(in *nn.Inputs, _ *Graph) { in.Fused = in.X }, []string{"set both or neither"}},
+		{"time without Fused", func(in *nn.Inputs, _ *Graph) { in.FusedT = in.T }, []string{"set both or neither"}},
+		{"Fused of other shape", func(in *nn.Inputs, g *Graph) {
+			in.Fused, in.FusedT = waveNode(g, dtypes.Float32, 0, 4, 3), in.T
+		}, []string{"Fused", "[4, 3]"}},
 		{"unwanted class", func(in *nn.Inputs, g *Graph) { in.Class = labels(g, 4, 0) }, []string{"Classes = 0"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

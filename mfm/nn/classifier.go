@@ -8,38 +8,39 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// ClassifierConfig describes a classifier of images. Start from DefaultClassifier.
+// ClassifierConfig describes a classifier of images. Start from [DefaultClassifier].
 type ClassifierConfig struct {
 	Classes   int   `json:"classes"`   // at least 2
-	Patch     int   `json:"patch"`     // side of the squares of pixels that become one pixel with more channels first; 1: none
-	Channels  []int `json:"channels"`  // of each level, the finest first; the side halves from one to the next
-	Blocks    int   `json:"blocks"`    // residual blocks of a level
-	Groups    int   `json:"groups"`    // of the group norms; they divide all channels
-	Embedding int   `json:"embedding"` // width of the time's vector
+	Patch     int   `json:"patch"`     // side of the pixel squares folded into channels; 1: none
+	Channels  []int `json:"channels"`  // channels per level, finest first; sides halve per level
+	Blocks    int   `json:"blocks"`    // residual blocks per level
+	Groups    int   `json:"groups"`    // groups of the group norms; must divide all channels
+	Embedding int   `json:"embedding"` // width of the embedding of the time
 }
 
-// DefaultClassifier is a classifier of ten kinds of digits of 28x28 pixels.
+// DefaultClassifier returns a classifier for digits of 28x28 pixels, with ten classes.
 func DefaultClassifier() ClassifierConfig {
 	return ClassifierConfig{Classes: 10, Patch: 2, Channels: []int{16, 64}, Blocks: 1, Groups: 8, Embedding: 64}
 }
 
-// Validate returns an error that names the field which no classifier can have.
+// Validate returns an error that names the first invalid field.
 func (c ClassifierConfig) Validate() error {
 	if c.Classes < 2 {
-		return fmt.Errorf("classifier: there must be at least 2 classes, not %d", c.Classes)
+		return fmt.Errorf("classifier: want at least 2 classes, got %d", c.Classes)
 	}
-	u := UNetConfig{Patch: c.Patch, Channels: c.Channels, Blocks: c.Blocks, Heads: 1, Groups: c.Groups, Embedding: c.Embedding}
+	u := UNetConfig{
+		Patch: c.Patch, Channels: c.Channels, Blocks: c.Blocks, Heads: 1, Groups: c.Groups, Embedding: c.Embedding,
+	}
 	if err := u.Validate(); err != nil {
 		return fmt.Errorf("classifier: %w", err)
 	}
 	return nil
 }
 
-// Classifier returns a function that builds a residual network from images x [batch, height, width, channels] to logits
-// [batch, Classes]. With times t [batch] it is a classifier p(class | x_t) of noised images; t is nil for one of clean
-// images, whose weights it can't share.
-//
-// The function panics with Validate's error, and where height and width are not multiples of Patch·2^(levels-1).
+// Classifier returns a function that builds a residual network from images x [batch, height, width,
+// channels] to logits [batch, Classes]. With times t [batch] it is a classifier p(class | x_t) of
+// noised images; with nil t it is a classifier of clean images. The two cannot share weights. The
+// function panics with Validate's error, and unless Patch·2^(levels-1) divides height and width.
 func Classifier(cfg ClassifierConfig) func(scope *model.Scope, x, t *Node) *Node {
 	return func(scope *model.Scope, x, t *Node) *Node {
 		logits, _ := ClassifierFeatures(cfg)(scope, x, t)
@@ -47,7 +48,8 @@ func Classifier(cfg ClassifierConfig) func(scope *model.Scope, x, t *Node) *Node
 	}
 }
 
-// ClassifierFeatures is [Classifier] with the features, [batch, the last of Channels], of which the logits are a linear function.
+// ClassifierFeatures is [Classifier] that also returns the features, [batch, last of Channels], of
+// which the logits are a linear function.
 func ClassifierFeatures(cfg ClassifierConfig) func(scope *model.Scope, x, t *Node) (logits, features *Node) {
 	return func(scope *model.Scope, x, t *Node) (logits, features *Node) {
 		must(cfg.Validate())
@@ -55,7 +57,7 @@ func ClassifierFeatures(cfg ClassifierConfig) func(scope *model.Scope, x, t *Nod
 		var condition *Node
 		if t != nil {
 			if t.Rank() != 1 || t.Shape().Dimensions[0] != x.Shape().Dimensions[0] {
-				Panicf("nn.Classifier: times must be [%d], not %s", x.Shape().Dimensions[0], t.Shape())
+				Panicf("nn.Classifier: times must be [%d], got %s", x.Shape().Dimensions[0], t.Shape())
 			}
 			condition = silu(TimeEmbedding(scope.In("times"), cfg.Embedding, t))
 		}

@@ -22,7 +22,8 @@ func TestClassifier(t *testing.T) {
 			if !timed {
 				first, second = nil, nil
 			}
-			return []*Node{nn.Classifier(cfg)(scope, in.X, first), nn.Classifier(cfg)(scope.ResetVisited(), in.X, second)}
+			classify := nn.Classifier(cfg)
+			return []*Node{classify(scope, in.X, first), classify(scope.ResetVisited(), in.X, second)}
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -35,7 +36,7 @@ func TestClassifier(t *testing.T) {
 			t.Fatalf("logits %v, want [2 3]", got)
 		}
 		if same := slices.Equal(flat(t, out[0]), flat(t, out[1])); same == timed {
-			t.Errorf("timed: %t, yet logits at other times are the same: %t", timed, same)
+			t.Errorf("timed: %t, logits at other times equal: %t", timed, same)
 		}
 	}
 }

@@ -6,29 +6,28 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// Conv convolves images, [batch, height, width, in] -> [batch, height/stride, width/stride, channels], with zeros around
-// them, a kernel of size x size pixels in the variable "weights" [size, size, in, channels] and the "biases" [channels].
-// See Dense for gain. It panics where size is even or the stride doesn't divide the height and the width.
-//
-// On a CPU 3x3 kernels between wide layers are summed from three shifted matrix products (see convolveByShifts); the
-// values and the variables are the same.
+// Conv convolves images with zero padding, [batch, height, width, in] -> [batch, height/stride,
+// width/stride, channels]. The variable "weights" has the kernel [size, size, in, channels], the
+// variable "biases" is [channels]. See [Dense] for gain. Conv panics if size is even or stride does
+// not divide height and width. On a CPU it computes 3x3 kernels between wide layers by one matrix
+// product (see convolveByShifts).
 func Conv(scope *model.Scope, x *Node, channels, size, stride int, gain float64) *Node {
 	if x.Rank() != 4 || channels < 1 || size < 1 || size%2 == 0 || stride < 1 {
-		Panicf("nn.Conv: images [batch, height, width, channels], a positive number of channels, an odd kernel size and a positive stride"+
-			" are needed, got %s, %d channels, size %d, stride %d", x.Shape(), channels, size, stride)
+		Panicf("nn.Conv: want images [batch, height, width, channels], channels and stride > 0, an odd kernel size,"+
+			" got %s, %d channels, size %d, stride %d", x.Shape(), channels, size, stride)
 	}
 	dims := x.Shape().Dimensions
 	if dims[1]%stride != 0 || dims[2]%stride != 0 {
-		Panicf("nn.Conv: a stride of %d doesn't divide images of %dx%d pixels", stride, dims[1], dims[2])
+		Panicf("nn.Conv: a stride of %d does not divide images of %dx%d pixels", stride, dims[1], dims[2])
 	}
 	k := weights(scope, x, gain, size, size, dims[3], channels)
 	return addBias(scope, convolve(x, k, stride))
 }
 
-// wide is the least number of channels on either side of a convolution for which convolveByShifts is the faster one.
+// wide is the number of input and output channels from which convolveByShifts is faster.
 const wide = 64
 
-// convolve picks the fastest way: matrix products on a CPU, of which only it lets the host share buffers.
+// convolve chooses the fastest method. Only a CPU backend shares buffers with the host.
 func convolve(x, k *Node, stride int) *Node {
 	d := k.Shape().Dimensions
 	onCPU := x.Graph().Backend().HasSharedBuffers()
@@ -38,14 +37,15 @@ func convolve(x, k *Node, stride int) *Node {
 	return Convolve(x, k).PadSame().Strides(stride).Done()
 }
 
-// convolveByShifts convolves with a 3x3 kernel k [3, 3, in, out] in one matrix product. Side by side with its copies
-// shifted up and down, x becomes 3·in channels, of which the product makes 3·out: the contributions to the pixel itself
-// and to the ones left and right of it,
+// convolveByShifts convolves with a 3x3 kernel k [3, 3, in, out] by one matrix product.
+// Concatenated with its copies shifted up and down, x has 3·in channels. The product maps them to
+// 3·out channels: the contributions to the pixel itself and to its left and right neighbours,
 //
 //	y[h, w] = Σ_j z_j[h, w+j-1],   z_j[h, w] = Σ_i x[h+i-1, w] k[i, j].
 //
-// Its gradient in the kernel is one product too, (3·in x pixels)·(pixels x 3·out), where XLA's convolution is slow.
-// Measured on two cores of an AVX2 CPU, milliseconds of CPU time for the forward pass and for it and both gradients:
+// Its gradient in the kernel is also one product, (3·in x pixels)·(pixels x 3·out), where XLA's
+// convolution is slow. CPU time in milliseconds on two cores of an AVX2 CPU, for the forward pass
+// and for the forward pass with both gradients:
 //
 //	batch 64             Convolve       shifts
 //	14x14, 32 -> 32     3.9   14.6    4.4   14.3
@@ -53,7 +53,8 @@ func convolve(x, k *Node, stride int) *Node {
 //	7x7, 64 -> 64       5.9   20      5.4   15.7
 //	7x7, 128 -> 64      8.0   30      8.0   23
 //
-// Nine shifts side by side (im2col) took 4.5 and 13.7 at 7x7, 64 -> 64 where Convolve took 3.9 and 13.5 in the same run.
+// Concatenating nine shifts (im2col) took 4.5 and 13.7 at 7x7, 64 -> 64, where Convolve took 3.9
+// and 13.5 in the same run.
 func convolveByShifts(x, k *Node) *Node {
 	d := x.Shape().Dimensions
 	in, out := k.Shape().Dimensions[2], k.Shape().Dimensions[3]
@@ -64,7 +65,7 @@ func convolveByShifts(x, k *Node) *Node {
 	return Add(part(1), Add(shifted(part(0), 2, -1), shifted(part(2), 2, 1)))
 }
 
-// shifted returns y with y[i] = x[i+by] on an axis, by = 1 or -1, and zero where x ends.
+// shifted returns y with y[i] = x[i+by] along axis, by = 1 or -1, and zero beyond the ends of x.
 func shifted(x *Node, axis, by int) *Node {
 	n := x.Shape().Dimensions[axis]
 	end := x.Shape().Clone()

@@ -11,7 +11,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
-// convolution is the sum that defines it: x [b, h, w, in], k [size, size, in, out], zeros around x.
+// convolution applies the definition: x [b, h, w, in], k [size, size, in, out], zeros around x.
 func convolution(x, k []float64, b, h, w, in, out, size, stride int) []float64 {
 	y := make([]float64, 0, b*h*w*out/(stride*stride))
 	at := func(n, i, j, c int) float64 {

@@ -8,17 +8,16 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// Dense returns x W + b over the last axis, [..., in] -> [..., units], with the variables "weights" [in, units] and
-// "biases" [units].
+// Dense returns x W + b over the last axis, [..., in] -> [..., units], with the variables "weights"
+// [in, units] and "biases" [units]. It panics if units is not positive or x is a vector.
 //
-// Weights start normal with standard deviation gain/√in, so that a gain of 1 keeps the variance; a gain of 0 starts the
-// layer at zero. Biases start at zero. Each variable has random numbers of its own, keyed by its path and by the store's
-// generator: after Store.SetRNGStateFromSeed equal seeds give equal weights on every backend.
-//
-// It panics where units is not positive.
+// The initial weights are normal with standard deviation gain/√in: a gain of 1 preserves the
+// variance, a gain of 0 gives zeros. Biases start at zero. Each variable has its own random
+// numbers, keyed by its path and the store's generator: after Store.SetRNGStateFromSeed equal seeds
+// give equal weights on every backend.
 func Dense(scope *model.Scope, x *Node, units int, gain float64) *Node {
 	if x.Rank() < 2 || units < 1 {
-		Panicf("nn.Dense: an input [..., features] and a positive number of units are needed, got %s and %d", x.Shape(), units)
+		Panicf("nn.Dense: want an input [..., features] and units > 0, got %s and %d", x.Shape(), units)
 	}
 	dims := x.Shape().Dimensions
 	last := len(dims) - 1
@@ -27,7 +26,8 @@ func Dense(scope *model.Scope, x *Node, units int, gain float64) *Node {
 	return Reshape(y, append(slices.Clone(dims[:last]), units)...)
 }
 
-// denseOfParts is Dense, with a gain of 1, of a and b side by side, [batch, ...]; the product with a is taken once where all rows have it in common, [1, ...].
+// denseOfParts is Dense, with a gain of 1, on the concatenation of a and b, [batch, ...]. If all
+// rows share the same a, [1, ...], its product is computed once.
 func denseOfParts(scope *model.Scope, a, b *Node, units int) *Node {
 	if a.Shape().Dim(0) == b.Shape().Dim(0) {
 		return Dense(scope, Concatenate([]*Node{a, b}, 1), units, 1)
@@ -38,8 +38,8 @@ func denseOfParts(scope *model.Scope, a, b *Node, units int) *Node {
 	return Add(Dot(b, SliceAxis(w, 0, AxisRangeToEnd(n))).Product(), common)
 }
 
-// silu returns x/(1 + e^{-x}), as h + h tanh h with h = x/2: the same function to the last digits: XLA's CPU has a rational form of tanh, which takes
-// fewer operations than the exponential and the division of the other.
+// silu returns x/(1 + e^{-x}), computed as h + h tanh h with h = x/2, which is equal up to
+// rounding. XLA's CPU backend has a tanh that costs less than an exponential and a division.
 func silu(x *Node) *Node {
 	h := MulScalar(x, 0.5)
 	return Add(h, Mul(h, Tanh(h)))

@@ -25,7 +25,8 @@ func TestDense(t *testing.T) {
 		t.Fatalf("shape %v, want [2 3 3]", got)
 	}
 	x := flat(t, input)
-	w, b := flat(t, store.GetVariable("/dense/weights").MustValue()), flat(t, store.GetVariable("/dense/biases").MustValue())
+	w := flat(t, store.GetVariable("/dense/weights").MustValue())
+	b := flat(t, store.GetVariable("/dense/biases").MustValue())
 	want := make([]float64, rows*units)
 	for r := range rows {
 		for u := range units {
@@ -45,7 +46,7 @@ func TestWeightsStart(t *testing.T) {
 		nn.Dense(store.RootScope(), waveNode(graphOf(t, store), dtypes.Float32, 0, 1, in), units, gain)
 		for _, b := range flat(t, store.GetVariable("/biases").MustValue()) {
 			if b != 0 {
-				t.Fatalf("a bias starts at %g, not at zero", b)
+				t.Fatalf("a bias is %g at the start, want 0", b)
 			}
 		}
 		return flat(t, store.GetVariable("/weights").MustValue())
@@ -57,13 +58,13 @@ func TestWeightsStart(t *testing.T) {
 		m1, m2, m4 = m1+v, m2+v*v, m4+v*v*v*v
 	}
 	n := float64(len(w))
-	// Standard errors of a standard normal's moments: 1/√n, √(2/n) and √(96/n).
+	// The standard errors of the moments of n standard normal numbers are 1/√n, √(2/n) and √(96/n).
 	for _, m := range []struct {
 		name                string
 		got, want, variance float64
 	}{{"mean", m1 / n, 0, 1}, {"variance", m2 / n, 1, 2}, {"fourth moment", m4 / n, 3, 96}} {
 		if z := (m.got - m.want) / math.Sqrt(m.variance/n); math.Abs(z) > 4 {
-			t.Errorf("%s %g, want %g: %.1f standard errors off", m.name, m.got, m.want, z)
+			t.Errorf("%s %g, want %g: differs by %.1f standard errors", m.name, m.got, m.want, z)
 		}
 	}
 	if !slices.Equal(w, start(1, gain)) {
@@ -74,7 +75,7 @@ func TestWeightsStart(t *testing.T) {
 	}
 	for _, v := range start(1, 0) {
 		if v != 0 {
-			t.Fatalf("with gain 0 a weight starts at %g", v)
+			t.Fatalf("a weight with gain 0 is %g at the start, want 0", v)
 		}
 	}
 }
@@ -85,5 +86,5 @@ func TestDensePanics(t *testing.T) {
 	}, "nn.Dense", "features")
 	fails(t, func(scope *model.Scope, g *Graph) *Node {
 		return nn.Dense(scope, waveNode(g, dtypes.Float32, 0, 3, 2), 0, 1)
-	}, "nn.Dense", "positive")
+	}, "nn.Dense", "units > 0")
 }

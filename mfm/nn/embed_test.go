@@ -49,7 +49,7 @@ func TestClassEmbedding(t *testing.T) {
 }
 
 func TestTimeEmbedding(t *testing.T) {
-	// Every time must reach the vector by weights of its own.
+	// Every time has its own weights, so exchanging times changes the embedding.
 	store := newStore(t, 1)
 	out := run(t, store, func(scope *model.Scope, x []*Node) []*Node {
 		in := inputs(x)
@@ -62,7 +62,7 @@ func TestTimeEmbedding(t *testing.T) {
 	}
 	for i, other := range out[1:] {
 		if slices.Equal(first, flat(t, other)) {
-			t.Errorf("other times, case %d, have the same embedding", i)
+			t.Errorf("case %d: different times have the same embedding", i)
 		}
 	}
 	if got, want := store.GetVariable("/weights").Shape().Dimensions, []int{128, 6}; !slices.Equal(got, want) {

@@ -12,7 +12,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
-// evaluate builds a backbone with weights from seed 1 for a batch of zeros of the given shape and evaluates it.
+// evaluate evaluates a backbone, with weights from seed 1, on a batch of zeros of the given shape.
 func evaluate(b nn.Backbone, dims ...int) (*model.Store, error) {
 	compute, err := backend.New("")
 	if err != nil {
@@ -60,7 +60,7 @@ func ExampleUNet() {
 	// Output: 171940 parameters
 }
 
-// A backbone is one function. This one knows only straight lines from x̄ to x.
+// A backbone is a function. This one has no weights: it returns the direction from x̄ to x.
 func ExampleBackbone() {
 	var line nn.Backbone = func(_ *model.Scope, in nn.Inputs) *Node { return Sub(in.X, in.Xbar) }
 	store, err := evaluate(line, 10, 2)
@@ -72,10 +72,10 @@ func ExampleBackbone() {
 	// Output: 0 parameters
 }
 
-// What a configuration can't be, Validate says in one line.
+// Validate describes the first invalid field.
 func ExampleUNetConfig_Validate() {
 	cfg := nn.DefaultUNet()
 	cfg.Heads = 6
 	fmt.Println(cfg.Validate())
-	// Output: UNet: 64 channels at level 1 can't be split into 6 heads
+	// Output: UNet: 6 heads do not divide 64 channels at level 1
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
-// newStore returns a store whose weights are drawn from seed.
+// newStore returns a store whose weights derive from seed.
 func newStore(t testing.TB, seed int64) *model.Store {
 	t.Helper()
 	store := model.NewStore()
@@ -25,9 +25,11 @@ func newStore(t testing.TB, seed int64) *model.Store {
 	return store
 }
 
-// run builds f on the store's root scope and returns what it computes of args. Arguments are no constants: XLA would fold
-// a network of constants while it compiles, slowly.
-func run(t testing.TB, store *model.Store, f func(scope *model.Scope, x []*Node) []*Node, args ...*tensors.Tensor) []*tensors.Tensor {
+// run builds f on the store's root scope and returns its results for args. The arguments are not
+// constants, because XLA would fold a network of constants at compile time, which is slow.
+func run(
+	t testing.TB, store *model.Store, f func(scope *model.Scope, x []*Node) []*Node, args ...*tensors.Tensor,
+) []*tensors.Tensor {
 	t.Helper()
 	exec, err := model.NewExec(backendtest.New(t), store, f)
 	if err != nil {
@@ -49,7 +51,7 @@ func call(t testing.TB, exec *model.Exec, args ...*tensors.Tensor) []*tensors.Te
 	return out
 }
 
-// graphOf returns a graph with a store, for tests that look at shapes and variables only.
+// graphOf returns a graph with a store, for tests that only use shapes and variables.
 func graphOf(t testing.TB, store *model.Store) *Graph {
 	t.Helper()
 	g := NewGraph(backendtest.New(t), t.Name())
@@ -58,7 +60,7 @@ func graphOf(t testing.TB, store *model.Store) *Graph {
 	return g
 }
 
-// wave is a tensor without zeros, means or other regularities that would hide a mistake.
+// wave returns a tensor without zeros or other regularities that could hide an error.
 func wave(dtype dtypes.DType, phase float64, dims ...int) *tensors.Tensor {
 	values := make([]float64, shapes.Make(dtype, dims...).Size())
 	for i := range values {
@@ -78,12 +80,12 @@ func tensorOf(dtype dtypes.DType, values []float64, dims ...int) *tensors.Tensor
 	return tensors.FromFlatDataAndDimensions(narrow, dims...)
 }
 
-// waveNode is wave as a constant of a graph.
+// waveNode returns wave as a constant of a graph.
 func waveNode(g *Graph, dtype dtypes.DType, phase float64, dims ...int) *Node {
 	return ConstTensor(g, wave(dtype, phase, dims...))
 }
 
-// waves are the inputs S, U, T, Xbar and X of a backbone for states of the given shape, all times different.
+// waves returns inputs S, U, T, Xbar and X for states of the given shape, with all times different.
 func waves(dtype dtypes.DType, dims ...int) []*tensors.Tensor {
 	times := func(from, to float64) *tensors.Tensor {
 		values := make([]float64, dims[0])
@@ -92,13 +94,15 @@ func waves(dtype dtypes.DType, dims ...int) []*tensors.Tensor {
 		}
 		return tensorOf(dtype, values, dims[0])
 	}
-	return []*tensors.Tensor{times(0.1, 0.4), times(0.5, 1), times(0.2, 0.9), wave(dtype, 0, dims...), wave(dtype, 1, dims...)}
+	return []*tensors.Tensor{
+		times(0.1, 0.4), times(0.5, 1), times(0.2, 0.9), wave(dtype, 0, dims...), wave(dtype, 1, dims...),
+	}
 }
 
-// inputs takes the nodes of waves.
+// inputs returns the nodes of waves as inputs of a backbone.
 func inputs(x []*Node) nn.Inputs { return nn.Inputs{S: x[0], U: x[1], T: x[2], Xbar: x[3], X: x[4]} }
 
-// constantInputs are waves as constants of a graph.
+// constantInputs returns waves as constants of a graph.
 func constantInputs(g *Graph, dtype dtypes.DType, dims ...int) nn.Inputs {
 	var nodes []*Node
 	for _, x := range waves(dtype, dims...) {
@@ -107,12 +111,12 @@ func constantInputs(g *Graph, dtype dtypes.DType, dims ...int) nn.Inputs {
 	return inputs(nodes)
 }
 
-// labels are the classes first, first+1, ... as labels [batch].
+// labels returns the labels first, first+1, ..., [batch].
 func labels(g *Graph, batch, first int) *Node {
 	return AddScalar(Iota(g, shapes.Make(dtypes.Int32, batch), 0), first)
 }
 
-// excite gives every variable values of its own, so that no path through a network is closed by a zero.
+// excite sets all variables to non-zero values, so that no zero blocks a path through a network.
 func excite(t testing.TB, store *model.Store) {
 	t.Helper()
 	phase := 0.
@@ -123,8 +127,9 @@ func excite(t testing.TB, store *model.Store) {
 		}
 		phase++
 		values := make([]float64, v.Shape().Size())
+		size := 0.7 * math.Sqrt(float64(dims[len(dims)-1])/float64(len(values)))
 		for i := range values {
-			values[i] = 0.7 * math.Sqrt(float64(dims[len(dims)-1])/float64(len(values))) * math.Sin(1.37*float64(i*i)+phase)
+			values[i] = size * math.Sin(1.37*float64(i*i)+phase)
 		}
 		if err := v.SetValue(tensorOf(v.DType(), values, dims...)); err != nil {
 			t.Fatal(err)
@@ -148,7 +153,7 @@ func flat(t testing.TB, x *tensors.Tensor) []float64 {
 	return nil
 }
 
-// near fails the test where got isn't within tolerance·max|want| of want.
+// near fails the test unless got is within tolerance·max|want| of want.
 func near(t *testing.T, name string, got, want []float64, tolerance float64) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -160,11 +165,11 @@ func near(t *testing.T, name string, got, want []float64, tolerance float64) {
 		worst = max(worst, math.Abs(got[i]-want[i]))
 	}
 	if !(worst <= tolerance*top) {
-		t.Errorf("%s: off by %.3g of at most %.3g, tolerance %.1g", name, worst, top, tolerance)
+		t.Errorf("%s: largest error %.3g, largest value %.3g, tolerance %.1g", name, worst, top, tolerance)
 	}
 }
 
-// fails checks that building f panics with a text that has each of the words.
+// fails checks that building f panics with a message that contains each of the words.
 func fails(t *testing.T, f func(scope *model.Scope, g *Graph) *Node, words ...string) {
 	t.Helper()
 	exec, err := model.NewExec(backendtest.New(t), model.NewStore(), f)
@@ -172,11 +177,11 @@ func fails(t *testing.T, f func(scope *model.Scope, g *Graph) *Node, words ...st
 		_, err = exec.Call()
 	}
 	if err == nil {
-		t.Fatalf("no error, want one that says %q", words)
+		t.Fatalf("no error, want one with %q", words)
 	}
 	for _, word := range words {
 		if !strings.Contains(err.Error(), word) {
-			t.Errorf("error %q doesn't say %q", err, word)
+			t.Errorf("error %q does not contain %q", err, word)
 		}
 	}
 }

@@ -6,21 +6,21 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// checkSides panics where x is no image or its sides can't be cut into patches and halved from level to level.
+// checkSides panics unless x has images that can be cut into patches and halved at each level.
 func checkSides(network string, x *Node, patch, levels int) {
 	if x.Rank() != 4 {
-		Panicf("nn.%s takes images [batch, height, width, channels], not %s", network, x.Shape())
+		Panicf("nn.%s: want images [batch, height, width, channels], got %s", network, x.Shape())
 	}
 	unit := patch << (levels - 1)
 	if d := x.Shape().Dimensions; d[1]%unit != 0 || d[2]%unit != 0 {
-		Panicf("nn.%s: images of %dx%d pixels don't fit patches of %dx%d on %d levels: sides must be multiples of %d",
+		Panicf("nn.%s: images of %dx%d pixels with patches of %dx%d and %d levels: sides must be multiples of %d",
 			network, d[1], d[2], patch, patch, levels, unit)
 	}
 }
 
-// residual returns h + x, h from x by group norm, SiLU and a 3x3 convolution, twice. The second norm is modulated by a
-// vector of condition [batch, width], if any; the second convolution starts at zero. Where the number of channels changes
-// x goes through a linear layer.
+// residual returns h + x, where h results from x by group norm, SiLU and a 3x3 convolution, twice.
+// A non-nil condition, [batch, width], modulates the second norm. The second convolution is zero at
+// the start. If the number of channels changes, x passes through a linear layer.
 func residual(scope *model.Scope, x, condition *Node, channels, groups int) *Node {
 	var scale, shift *Node
 	if condition != nil {
@@ -36,28 +36,28 @@ func residual(scope *model.Scope, x, condition *Node, channels, groups int) *Nod
 	return Add(x, h)
 }
 
-// imageAttention adds to images the attention between their pixels; it starts at zero.
+// imageAttention adds to images the attention between their pixels, which is zero at the start.
 func imageAttention(scope *model.Scope, x *Node, heads, groups int) *Node {
 	d := x.Shape().Dimensions
 	tokens := Reshape(GroupNorm(x, groups, nil, nil), d[0], d[1]*d[2], d[3])
 	return Add(x, Reshape(Attention(scope, tokens, heads, 0), d...))
 }
 
-// depthFromSpace makes one pixel of each patch of side x side: [batch, h, w, c] -> [batch, h/side, w/side, side²·c].
+// depthFromSpace folds patches into pixels: [batch, h, w, c] -> [batch, h/side, w/side, side²·c].
 func depthFromSpace(x *Node, side int) *Node {
 	d := x.Shape().Dimensions
 	patches := Reshape(x, d[0], d[1]/side, side, d[2]/side, side, d[3])
 	return Reshape(TransposeAllAxes(patches, 0, 1, 3, 2, 4, 5), d[0], d[1]/side, d[2]/side, side*side*d[3])
 }
 
-// spaceFromDepth undoes depthFromSpace.
+// spaceFromDepth inverts depthFromSpace.
 func spaceFromDepth(x *Node, side int) *Node {
 	d := x.Shape().Dimensions
 	patches := Reshape(x, d[0], d[1], d[2], side, side, d[3]/(side*side))
 	return Reshape(TransposeAllAxes(patches, 0, 1, 3, 2, 4, 5), d[0], d[1]*side, d[2]*side, d[3]/(side*side))
 }
 
-// upsampled doubles height and width, each pixel four times.
+// upsampled doubles height and width by repeating each pixel.
 func upsampled(x *Node) *Node {
 	d := x.Shape().Dimensions
 	pixels := Reshape(x, d[0], d[1], 1, d[2], 1, d[3])

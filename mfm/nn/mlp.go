@@ -9,48 +9,58 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 )
 
-// MLPConfig describes an MLP. Start from DefaultMLP.
+// MLPConfig describes an MLP. Start from [DefaultMLP].
 type MLPConfig struct {
 	Width      int     `json:"width"`       // units of a hidden layer
 	Depth      int     `json:"depth"`       // hidden layers
-	Activation string  `json:"activation"`  // GoMLX's name of it: "silu", "gelu", "tanh", "relu", ...
-	Classes    int     `json:"classes"`     // of class conditioning; 0: none
-	OutputGain float64 `json:"output_gain"` // of the last layer, see Dense; 0 starts the network at F = 0
+	Activation string  `json:"activation"`  // GoMLX's name: "silu", "gelu", "tanh", "relu", ...
+	Classes    int     `json:"classes"`     // classes to condition on; 0: none
+	OutputGain float64 `json:"output_gain"` // gain of the last layer (see Dense); 0: F = 0 at first
 }
 
-// DefaultMLP is the network of the paper's mixture experiment, four hidden layers of 256 units with SiLU, starting at zero.
+// DefaultMLP returns the network of the paper's mixture experiment: four hidden layers of 256 units
+// with SiLU, zero at the start.
 func DefaultMLP() MLPConfig {
 	return MLPConfig{Width: 256, Depth: 4, Activation: "silu"}
 }
 
-// Limits of what is taken for a network and not for a slip: wider layers have more than 2^28 weights each.
+// Larger values are taken for mistakes: a layer of mostWidth units already has 2^28 weights.
 const mostWidth, mostDepth = 1 << 14, 1000
 
-// Validate returns an error that names the field which no MLP can have.
+// Kind returns "mlp".
+func (c MLPConfig) Kind() string { return "mlp" }
+
+// Backbone returns MLP(c).
+func (c MLPConfig) Backbone() Backbone { return MLP(c) }
+
+// ClassCount returns Classes.
+func (c MLPConfig) ClassCount() int { return c.Classes }
+
+// Validate returns an error that names the first invalid field.
 func (c MLPConfig) Validate() error {
 	switch {
 	case c.Width < 1 || c.Width > mostWidth:
-		return fmt.Errorf("MLP: width must be positive and at most %d, not %d", mostWidth, c.Width)
+		return fmt.Errorf("MLP: width must be positive and at most %d, got %d", mostWidth, c.Width)
 	case c.Depth < 1 || c.Depth > mostDepth:
-		return fmt.Errorf("MLP: depth must be positive and at most %d, not %d", mostDepth, c.Depth)
+		return fmt.Errorf("MLP: depth must be positive and at most %d, got %d", mostDepth, c.Depth)
 	case c.Classes < 0:
-		return fmt.Errorf("MLP: classes must not be negative, but %d", c.Classes)
+		return fmt.Errorf("MLP: classes must not be negative, got %d", c.Classes)
 	case math.IsNaN(c.OutputGain) || math.IsInf(c.OutputGain, 0):
-		return fmt.Errorf("MLP: output gain must be finite, not %g", c.OutputGain)
+		return fmt.Errorf("MLP: output gain must be finite, got %g", c.OutputGain)
 	}
 	if _, err := activation.TypeString(c.Activation); err != nil {
-		return fmt.Errorf("MLP: no activation %q; there are %v", c.Activation, activation.TypeValues())
+		return fmt.Errorf("MLP: unknown activation %q: use one of %v", c.Activation, activation.TypeValues())
 	}
 	return nil
 }
 
-// timeOctaves is the number of octaves of π/2 in which the MLP sees a time in [0, 1].
+// timeOctaves is the number of octaves of π/2 in the MLP's features of a time in [0, 1].
 const timeOctaves = 4
 
-// MLP returns a fully connected backbone for states [batch, ...], which it flattens. Its input is x̄, x and, of each time
-// τ in s, u and t, τ itself and sin and cos of π/2 (1, 2, 4, 8) τ; Fused is one more state and FusedT one more time where they are
-// given; a class adds a learned vector to the first hidden layer.
-// The backbone panics with Validate's error.
+// MLP returns a fully connected backbone for states [batch, ...], which it flattens. Its inputs are
+// x̄, x and, for each time τ of s, u and t, τ itself and the sine and cosine of π/2 (1, 2, 4, 8) τ.
+// If present, Fused is a further state and FusedT a further time. A class adds a learned vector to
+// the first hidden layer. The backbone panics with Validate's error.
 func MLP(cfg MLPConfig) Backbone {
 	return func(scope *model.Scope, in Inputs) *Node {
 		must(cfg.Validate())
@@ -61,14 +71,15 @@ func MLP(cfg MLPConfig) Backbone {
 		}
 		batch := in.Xbar.Shape().Dimensions[0]
 		times := Stack(in.times(), 1)
-		times = Concatenate([]*Node{times, Reshape(Octaves(times, math.Pi/2, timeOctaves), times.Shape().Dim(0), -1)}, 1)
+		octaves := Reshape(Octaves(times, math.Pi/2, timeOctaves), times.Shape().Dim(0), -1)
+		times = ConvertDType(Concatenate([]*Node{times, octaves}, 1), in.Xbar.DType())
 		var states []*Node
 		for _, x := range in.states() {
 			states = append(states, Reshape(x, batch, -1))
 		}
 		h := denseOfParts(scope.In("hidden_0"), times, Concatenate(states, 1), cfg.Width)
 		if cfg.Classes > 0 {
-			h = Add(h, ClassEmbedding(scope.In("class"), in.Class, cfg.Classes, cfg.Width, in.T))
+			h = Add(h, ConvertDType(ClassEmbedding(scope.In("class"), in.Class, cfg.Classes, cfg.Width, in.T), h.DType()))
 		}
 		h = activate(h)
 		for i := 1; i < cfg.Depth; i++ {

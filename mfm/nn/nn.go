@@ -1,9 +1,12 @@
-// Package nn holds the backbones of a meta flow map, networks F(s, u, x̄; t, x, class) that may also be shown what x̄ and x say together (see [Inputs]), and the layers
-// they are made of.
+// Package nn has the backbones of meta flow maps and the layers they consist of. A [Backbone] is a
+// network F(s, u, x̄; t, x, class) on the fields of [Inputs]. [MLP] is a backbone for vectors,
+// [UNet] one for images; [Classifier] is a network for images that returns logits. Each has a
+// configuration with defaults and a Validate method.
 //
-// Layers are functions that build graphs out of primitive GoMLX ops only, so that both forward mode (mfm/ad) and reverse
-// mode differentiate them; they panic as graph functions do. Images are [batch, height, width, channels]. The variables of
-// a layer live in the scope it is given.
+// Layers, such as [Dense], [Conv], [GroupNorm] and [Attention], are functions that build graphs
+// from primitive GoMLX ops only, so that both forward mode (mfm/ad) and reverse mode can
+// differentiate them. They panic as graph functions do. Images are [batch, height, width,
+// channels]. The variables of a layer are in the scope that it receives.
 package nn
 
 import (
@@ -12,64 +15,70 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// Inputs of a backbone. Batch is the leading axis of every field. Times are [batch], or all of them [1] where the rows have their times in common, as a
-// sampler's do: what depends on times alone is then computed once. [Inputs.PerRow] is for backbones that take [batch] only.
+// Inputs are the inputs of a backbone. The leading axis of every field is the batch. Times are
+// [batch], or all of them [1] if all rows share the same times, as in a sampler: functions of the
+// times alone are then computed once. Backbones that need [batch] call [Inputs.PerRow].
 type Inputs struct {
 	S, U *Node // times of the conditional flow, 0 <= s <= u <= 1, [batch]
 	T    *Node // time of the context, in [0, 1], [batch]
-	Xbar *Node // state of the conditional flow at time s, [batch, ...]
-	X    *Node // context x_t that the posterior is conditioned on, same shape as Xbar
-	// What x̄ and x say together about the data: Fused of Xbar's shape, FusedT in [0, 1], [batch], how much that is; of a parametrization with a flow of its own, what they say where that has led x̄ at U. Both are nil
-	// where the parametrization gives none; a backbone may leave them aside, for they follow from the other fields.
+	Xbar *Node // state x̄ of the conditional flow at time s, [batch, ...]
+	X    *Node // context x_t that the posterior is conditioned on, of Xbar's shape
+	// Fused is the combined observation of x̄ and x: the posterior mean of the data given both,
+	// under the parametrization's Gaussian, of Xbar's shape. FusedT is its effective time, [batch]:
+	// 0 for no information, 1 for all. A parametrization with a flow of its own evaluates both
+	// where that flow leads x̄ at time U. Both are nil if the parametrization has none. A backbone
+	// may ignore them: they are functions of the other fields.
 	Fused, FusedT *Node
-	Class         *Node // class labels, int32 [batch], the number of classes standing for "no class"; nil: unconditional
+	// Class has labels, int32 [batch]. Nil, or a label equal to the number of classes, means none.
+	Class *Node
 }
 
-// Backbone builds the network on the graph of its inputs, its weights in scope, and returns a node of Xbar's shape.
-// It is the one function a user writes to bring a network of their own. It panics on inputs it can't take.
+// Backbone builds a network on the graph of its inputs, with its weights in scope, and returns a
+// node of Xbar's shape. It panics on invalid inputs. A user's own network is such a function.
 type Backbone func(scope *model.Scope, in Inputs) *Node
 
-// check panics where a field is missing or its shape doesn't go with the others'.
+// check panics if a field is missing or its shape does not match the others.
 func (in Inputs) check(classes int) {
 	for _, f := range []struct {
 		name string
 		node *Node
 	}{{"S", in.S}, {"U", in.U}, {"T", in.T}, {"Xbar", in.Xbar}, {"X", in.X}} {
 		if f.node == nil {
-			Panicf("nn.Inputs: %s is nil, every field but Fused, FusedT and Class is needed", f.name)
+			Panicf("nn.Inputs: %s is nil: only Fused, FusedT and Class may be nil", f.name)
 		}
 	}
 	if in.Xbar.Rank() < 2 || !in.X.Shape().Equal(in.Xbar.Shape()) {
-		Panicf("nn.Inputs: Xbar and X must have one shape [batch, ...], they have %s and %s", in.Xbar.Shape(), in.X.Shape())
+		Panicf("nn.Inputs: Xbar and X must have the same shape [batch, ...], not %s, %s", in.Xbar.Shape(), in.X.Shape())
 	}
 	batch := in.Xbar.Shape().Dimensions[0]
 	if (in.Fused == nil) != (in.FusedT == nil) {
-		Panicf("nn.Inputs: Fused and FusedT go together, one of them is nil")
+		Panicf("nn.Inputs: one of Fused and FusedT is nil: set both or neither")
 	}
 	if in.Fused != nil && !in.Fused.Shape().Equal(in.Xbar.Shape()) {
-		Panicf("nn.Inputs: Fused must have Xbar's shape %s, not %s", in.Xbar.Shape(), in.Fused.Shape())
+		Panicf("nn.Inputs: Fused must have Xbar's shape %s, got %s", in.Xbar.Shape(), in.Fused.Shape())
 	}
 	rows := 0
 	if in.S.Rank() == 1 {
 		rows = in.S.Shape().Dimensions[0]
 	}
 	for _, t := range in.times() {
-		if t.Rank() != 1 || (rows != batch && rows != 1) || t.Shape().Dimensions[0] != rows || t.DType() != in.Xbar.DType() {
-			Panicf("nn.Inputs: times must be (%s)[%d], or all of them [1], beside a state %s, not %s", in.Xbar.DType(), batch, in.Xbar.Shape(), t.Shape())
+		isVector := t.Rank() == 1 && (rows == batch || rows == 1) && t.Shape().Dimensions[0] == rows
+		if !isVector || t.DType() != in.Xbar.DType() && !in.Xbar.DType().IsFloat16() {
+			Panicf("nn.Inputs: times must all be (%s)[%d], or all [1], got %s", in.Xbar.DType(), batch, t.Shape())
 		}
 	}
 	if in.Class == nil {
 		return
 	}
 	if classes == 0 {
-		Panicf("nn.Inputs: class labels given to a backbone that is configured with Classes = 0")
+		Panicf("nn.Inputs: class labels given to a backbone with Classes = 0")
 	}
 	if in.Class.Rank() != 1 || in.Class.Shape().Dimensions[0] != batch || !in.Class.DType().IsInt() {
-		Panicf("nn.Inputs: class labels must be integers [%d], not %s", batch, in.Class.Shape())
+		Panicf("nn.Inputs: class labels must be integers [%d], got %s", batch, in.Class.Shape())
 	}
 }
 
-// PerRow returns the inputs with times that are one for all rows repeated to [batch].
+// PerRow returns the inputs with times of shape [1] broadcast to [batch].
 func (in Inputs) PerRow() Inputs {
 	for _, t := range []**Node{&in.S, &in.U, &in.T, &in.FusedT} {
 		if *t != nil {
@@ -79,7 +88,7 @@ func (in Inputs) PerRow() Inputs {
 	return in
 }
 
-// states returns x̄, x and, where it is given, what they say together.
+// states returns x̄, x and, if present, the combined observation.
 func (in Inputs) states() []*Node {
 	states := []*Node{in.Xbar, in.X}
 	if in.Fused != nil {
@@ -88,7 +97,7 @@ func (in Inputs) states() []*Node {
 	return states
 }
 
-// times returns s, u, t and, where it is given, the time of what x̄ and x say together.
+// times returns s, u, t and, if present, the effective time of the combined observation.
 func (in Inputs) times() []*Node {
 	times := []*Node{in.S, in.U, in.T}
 	if in.FusedT != nil {

@@ -5,27 +5,29 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// normEpsilon is added to variances, as the field's diffusion networks do.
+// normEpsilon is added to variances, as in published diffusion networks.
 const normEpsilon = 1e-6
 
-// GroupNorm normalizes images [batch, height, width, channels] over the pixels and the channels of a group (Wu and He,
-// arXiv 1803.08494) and modulates them (Dhariwal and Nichol, arXiv 2105.05233):
+// GroupNorm normalizes images [batch, height, width, channels] over the pixels and the channels of
+// a group (Wu and He, arXiv 1803.08494) and modulates them (Dhariwal and Nichol, arXiv 2105.05233):
 //
-//	y = (1 + scale) (x - mean)/√(variance + 1e-6) + shift,
+//	y = (1 + scale) (x - mean)/√(variance + 1e-6) + shift.
 //
-// scale and shift [batch, channels], or [1, channels] for all images, or both nil for none. It panics where groups doesn't divide the channels.
+// scale and shift are [batch, channels], or [1, channels] for all images, or both nil for no
+// modulation. GroupNorm panics if groups does not divide the channels.
 //
-// The variance is E[x²] - E[x]², as in Flax: one pass over x makes both sums, another the affine map that all of the
-// above amounts to in each channel, which takes a quarter of the CPU time of the textbook's order. In float32 it is good
-// to 1e-6 of the mean square.
+// The variance is E[x²] - E[x]², as in Flax, accurate to 1e-6 of the mean square in float32. One
+// pass over x computes both sums, another applies the formula as an affine map per channel, in a
+// quarter of the CPU time of the direct order.
 func GroupNorm(x *Node, groups int, scale, shift *Node) *Node {
 	if x.Rank() != 4 || groups < 1 || x.Shape().Dimensions[3]%groups != 0 {
-		Panicf("nn.GroupNorm: images [batch, height, width, channels] are needed whose channels %d groups divide, not %s", groups, x.Shape())
+		Panicf("nn.GroupNorm: want images [batch, height, width, channels], channels divisible by %d, got %s",
+			groups, x.Shape())
 	}
 	d := x.Shape().Dimensions
 	batch, pixels, channels := d[0], d[1]*d[2], d[3]
 	flat := Reshape(x, batch, pixels, channels)
-	groupMean := func(sums *Node) *Node { // of a channel's sums [batch, channels], the mean over its group
+	groupMean := func(sums *Node) *Node { // sums over pixels -> means over groups
 		perGroup := ReduceAndKeep(Reshape(sums, batch, groups, channels/groups), ReduceSum, 2)
 		perGroup = DivScalar(perGroup, float64(pixels*channels/groups))
 		return Reshape(BroadcastToDims(perGroup, batch, groups, channels/groups), batch, channels)
@@ -44,13 +46,13 @@ func GroupNorm(x *Node, groups int, scale, shift *Node) *Node {
 	return Reshape(Add(Mul(flat, InsertAxes(a, 1)), InsertAxes(b, 1)), d...)
 }
 
-// LayerNorm normalizes the last axis to mean zero and variance one (Ba et al., arXiv 1607.06450), without parameters.
+// LayerNorm normalizes the last axis to mean zero and variance one (Ba et al., arXiv 1607.06450).
 func LayerNorm(x *Node) *Node {
 	centred := Sub(x, ReduceAndKeep(x, ReduceMean, -1))
 	return RMSNorm(centred)
 }
 
-// RMSNorm divides the last axis by its root mean square (Zhang and Sennrich, arXiv 1910.07467), without parameters.
+// RMSNorm divides the last axis by its root mean square (Zhang and Sennrich, arXiv 1910.07467).
 func RMSNorm(x *Node) *Node {
 	square := ReduceAndKeep(Square(x), ReduceMean, -1)
 	return Div(x, Sqrt(AddScalar(square, normEpsilon)))

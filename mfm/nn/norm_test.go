@@ -13,7 +13,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
-// normalized returns x with the mean and the variance over each set of indices taken out.
+// normalized returns x with mean zero (if centre is set) and variance one over each set of indices.
 func normalized(x []float64, sets [][]int, centre bool) []float64 {
 	y := make([]float64, len(x))
 	for _, set := range sets {
@@ -41,7 +41,11 @@ func TestGroupNorm(t *testing.T) {
 		offset    float64
 		tolerance float64
 	}{{dtypes.Float64, 0.3, 1e-12}, {dtypes.Float32, 0.3, 1e-6}, {dtypes.Float32, 30, 1e-3}} {
-		args := []*tensors.Tensor{wave(c.dtype, 0, batch, h, w, channels), wave(c.dtype, 1, batch, channels), wave(c.dtype, 2, batch, channels)}
+		args := []*tensors.Tensor{
+			wave(c.dtype, 0, batch, h, w, channels),
+			wave(c.dtype, 1, batch, channels),
+			wave(c.dtype, 2, batch, channels),
+		}
 		out := run(t, newStore(t, 1), func(_ *model.Scope, a []*Node) []*Node {
 			x := AddScalar(a[0], c.offset)
 			return []*Node{nn.GroupNorm(x, groups, nil, nil), nn.GroupNorm(x, groups, a[1], a[2])}
@@ -74,7 +78,7 @@ func TestGroupNormOfConstants(t *testing.T) {
 	for _, y := range out {
 		for _, v := range flat(t, y) {
 			if math.IsNaN(v) || math.IsInf(v, 0) {
-				t.Fatalf("the norm of a constant image, or its gradient, is %g", v)
+				t.Fatalf("the norm of a constant image, or its gradient, is %g, want a finite value", v)
 			}
 		}
 	}
@@ -102,6 +106,6 @@ func TestGroupNormPanics(t *testing.T) {
 	}{{[]int{2, 3, 3, 6}, 4}, {[]int{2, 3, 3, 6}, 0}, {[]int{2, 9, 6}, 3}} {
 		fails(t, func(_ *model.Scope, g *Graph) *Node {
 			return nn.GroupNorm(waveNode(g, dtypes.Float32, 0, c.dims...), c.groups, nil, nil)
-		}, "nn.GroupNorm", "groups divide")
+		}, "nn.GroupNorm", "divisible by")
 	}
 }

@@ -8,63 +8,78 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 )
 
-// UNetConfig describes a UNet. Start from DefaultUNet.
+// UNetConfig describes a UNet. Start from [DefaultUNet].
 type UNetConfig struct {
-	Patch     int   `json:"patch"`     // side of the squares of pixels that become one pixel with more channels first; 1: none
-	Channels  []int `json:"channels"`  // of each level, the finest first; the side halves from one to the next
-	Blocks    int   `json:"blocks"`    // residual blocks of a level on the way down, and as many on the way up
-	Attention []int `json:"attention"` // levels, from 0, whose blocks on the way down are followed by self-attention
-	Heads     int   `json:"heads"`     // of the attention; they divide the channels there
-	Groups    int   `json:"groups"`    // of the group norms; they divide all channels
-	Embedding int   `json:"embedding"` // width of the vector that carries the times and the class
-	Classes   int   `json:"classes"`   // of class conditioning; 0: none
+	Patch     int   `json:"patch"`     // side of the pixel squares folded into channels; 1: none
+	Channels  []int `json:"channels"`  // channels per level, finest first; sides halve per level
+	Blocks    int   `json:"blocks"`    // residual blocks per level, both down and up
+	Attention []int `json:"attention"` // levels, from 0, with attention after each block down
+	Heads     int   `json:"heads"`     // attention heads; must divide the channels of those levels
+	Groups    int   `json:"groups"`    // groups of the group norms; must divide all channels
+	Embedding int   `json:"embedding"` // width of the embedding of times and class
+	Classes   int   `json:"classes"`   // classes to condition on; 0: none
 }
 
-// DefaultUNet is a small network for digits of 28x28 pixels: on patches of 2x2, 32 channels at 14x14, 64 at 7x7 with
-// attention of four heads, 0.49 million weights.
+// DefaultUNet returns a small network for digits of 28x28 pixels: patches of 2x2, 32 channels at
+// 14x14, 64 channels at 7x7 with attention of four heads, 0.49 million weights.
 func DefaultUNet() UNetConfig {
-	return UNetConfig{Patch: 2, Channels: []int{32, 64}, Blocks: 1, Attention: []int{1}, Heads: 4, Groups: 8, Embedding: 128}
+	return UNetConfig{
+		Patch: 2, Channels: []int{32, 64}, Blocks: 1, Attention: []int{1}, Heads: 4, Groups: 8, Embedding: 128,
+	}
 }
 
-// Validate returns an error that names the field which no UNet can have.
+// Kind returns "unet".
+func (c UNetConfig) Kind() string { return "unet" }
+
+// Backbone returns UNet(c).
+func (c UNetConfig) Backbone() Backbone { return UNet(c) }
+
+// ClassCount returns Classes.
+func (c UNetConfig) ClassCount() int { return c.Classes }
+
+// Validate returns an error that names the first invalid field.
 func (c UNetConfig) Validate() error {
 	for _, f := range []struct {
 		name  string
 		value int
-	}{{"patch", c.Patch}, {"number of levels", len(c.Channels)}, {"blocks", c.Blocks}, {"heads", c.Heads}, {"groups", c.Groups}, {"embedding", c.Embedding}} {
+	}{
+		{"patch", c.Patch}, {"number of levels", len(c.Channels)}, {"blocks", c.Blocks}, {"heads", c.Heads},
+		{"groups", c.Groups}, {"embedding", c.Embedding},
+	} {
 		if f.value < 1 {
-			return fmt.Errorf("UNet: %s must be positive, not %d", f.name, f.value)
+			return fmt.Errorf("UNet: %s must be positive, got %d", f.name, f.value)
 		}
 	}
 	if c.Classes < 0 {
-		return fmt.Errorf("UNet: classes must not be negative, but %d", c.Classes)
+		return fmt.Errorf("UNet: classes must not be negative, got %d", c.Classes)
 	}
 	for level, channels := range c.Channels {
 		if channels < 1 || channels%c.Groups != 0 {
-			return fmt.Errorf("UNet: %d channels at level %d can't be split into %d groups", channels, level, c.Groups)
+			return fmt.Errorf("UNet: %d groups do not divide %d channels at level %d", c.Groups, channels, level)
 		}
 	}
 	for _, level := range c.Attention {
 		if level < 0 || level >= len(c.Channels) {
-			return fmt.Errorf("UNet: attention at level %d, but the levels are 0 to %d", level, len(c.Channels)-1)
+			return fmt.Errorf("UNet: attention at level %d, want 0 to %d", level, len(c.Channels)-1)
 		}
 		if c.Channels[level]%c.Heads != 0 {
-			return fmt.Errorf("UNet: %d channels at level %d can't be split into %d heads", c.Channels[level], level, c.Heads)
+			return fmt.Errorf("UNet: %d heads do not divide %d channels at level %d", c.Heads, c.Channels[level], level)
 		}
 	}
 	return nil
 }
 
-// UNet returns a convolutional backbone for images [batch, height, width, channels] (Ronneberger et al., arXiv 1505.04597,
-// with the residual blocks and the attention of Dhariwal and Nichol, arXiv 2105.05233).
+// UNet returns a convolutional backbone for images [batch, height, width, channels] (Ronneberger et
+// al., arXiv 1505.04597), with residual blocks and attention of Dhariwal and Nichol, 2105.05233.
 //
-// x̄ and x, and Fused where it is given, go in side by side. Down a level: its residual blocks, each with attention where
-// that is asked for, then a convolution of stride 2. At the bottom one more block. Up a level: nearest-neighbour
-// up-sampling, then as many blocks, each given what its partner on the way down returned. The times, FusedT among them
-// where it is given, and a class modulate the second group norm of every block. The last convolutions of blocks, of
-// attention and of the network start at zero, so F = 0 at the start.
-//
-// The backbone panics with Validate's error, and where height and width are not multiples of Patch·2^(levels-1).
+// The input is x̄, x and, if present, Fused, concatenated along the channels. On the way down each
+// level has residual blocks, each with attention if configured; a convolution of stride 2 leads to
+// the next level. The bottom has one more block. On the way up each level has as many blocks, each
+// with the output of its counterpart on the way down as further input; nearest-neighbour
+// up-sampling leads to the next level. The times, including FusedT if present, and a class modulate
+// the second group norm of every block. The last convolutions of blocks, of attention and of the
+// network are zero at the start, so F = 0. The backbone panics with Validate's error, and unless
+// Patch·2^(levels-1) divides height and width.
 func UNet(cfg UNetConfig) Backbone {
 	return func(scope *model.Scope, in Inputs) *Node {
 		must(cfg.Validate())
@@ -84,23 +99,23 @@ func UNet(cfg UNetConfig) Backbone {
 	}
 }
 
-// condition returns the vector [batch, Embedding] that carries the times and the class.
+// condition returns the embedding of the times and the class, [batch, Embedding].
 func (c UNetConfig) condition(scope *model.Scope, in Inputs) *Node {
 	h := TimeEmbedding(scope.In("times"), c.Embedding, in.times()...)
 	if c.Classes > 0 {
 		h = Add(h, ClassEmbedding(scope.In("class"), in.Class, c.Classes, c.Embedding, in.T))
 	}
-	return silu(Dense(scope.In("condition"), silu(h), c.Embedding, 1))
+	return silu(Dense(scope.In("condition"), silu(ConvertDType(h, in.Xbar.DType())), c.Embedding, 1))
 }
 
-// unet is a UNet while its graph is built.
+// unet is the state of a UNet under construction.
 type unet struct {
 	UNetConfig
 	scope     *model.Scope
 	condition *Node
 }
 
-// block is a residual block with the channels of a level and, where attend is true and the level has it, attention.
+// block applies a residual block with a level's channels and, if attend is set, its attention.
 func (u unet) block(name string, x *Node, level int, attend bool) *Node {
 	scope := u.scope.In("%s", name)
 	h := residual(scope, x, u.condition, u.Channels[level], u.Groups)
@@ -110,7 +125,7 @@ func (u unet) block(name string, x *Node, level int, attend bool) *Node {
 	return h
 }
 
-// down returns the coarsest features and what every block returned.
+// down returns the coarsest features and the outputs of all blocks.
 func (u unet) down(h *Node) (*Node, []*Node) {
 	var skips []*Node
 	for level, channels := range u.Channels {

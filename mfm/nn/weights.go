@@ -14,42 +14,54 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// weights returns the variable "weights" of x's type, its last axis the outputs, all others the inputs that an output is a
-// sum over. A new one is normal with standard deviation gain/√inputs, or zero where gain is.
+// weights returns the variable "weights" in x's type. Its last axis has the outputs, each a sum
+// over all other axes. The initial values are normal with standard deviation gain/√inputs.
 func weights(scope *model.Scope, x *Node, gain float64, dims ...int) *Node {
-	shape := shapes.Make(x.DType(), dims...)
+	shape := shapes.Make(parameterType(x), dims...)
 	inputs := shape.Size() / dims[len(dims)-1]
-	return variable(scope, "weights", shape, gain/math.Sqrt(float64(inputs))).NodeValue(x)
+	w := variable(scope, "weights", shape, gain/math.Sqrt(float64(inputs))).NodeValue(x)
+	return ConvertDType(w, x.DType())
 }
 
-// addBias adds the variable "biases", zero at the start, to the last axis of y.
+// addBias adds the variable "biases", initially zero, to the last axis of y.
 func addBias(scope *model.Scope, y *Node) *Node {
 	dims := y.Shape().Dimensions
-	b := variable(scope, "biases", shapes.Make(y.DType(), dims[len(dims)-1]), 0).NodeValue(y)
-	return Add(y, ExpandLeftToRank(b, y.Rank()))
+	b := variable(scope, "biases", shapes.Make(parameterType(y), dims[len(dims)-1]), 0).NodeValue(y)
+	return Add(y, ExpandLeftToRank(ConvertDType(b, y.DType()), y.Rank()))
 }
 
-// variable returns the scope's variable of that name; a new one is given normal values of the standard deviation std.
+// parameterType returns the type of the parameters of a layer that computes in x's type: float32 for
+// types of 16 bits, otherwise the same.
+func parameterType(x *Node) dtypes.DType {
+	if x.DType().IsFloat16() {
+		return dtypes.Float32
+	}
+	return x.DType()
+}
+
+// variable returns the scope's variable of that name, initially normal with standard deviation std.
 //
-// They are drawn here and not, as by GoMLX's initializers, in a graph: that graph takes as long to compile as half the
-// network's, and its normal numbers, from log u with u in [0, 1), are infinite once in 2^24.
+// The host samples the values, not a graph, as GoMLX's initializers do: that graph takes half as
+// long to compile as the network's, and its normal numbers, from log u with u in [0, 1), are
+// infinite once in 2^24.
 func variable(scope *model.Scope, name string, shape shapes.Shape, std float64) *model.Variable {
 	if v := scope.GetVariable(name); v != nil && v.HasValue() {
-		return scope.VariableWithShape(name, shape) // panics where the shape is another one
+		return scope.VariableWithShape(name, shape) // panics if the shape differs
 	}
 	value := tensors.FromShape(shape)
 	if std != 0 {
 		fillNormal(value, stream(scope, name), std)
 	}
 	v := scope.VariableWithValue(name, value)
-	if !v.HasValue() { // it was there, but had been reset
+	if !v.HasValue() { // it existed, but was reset
 		must(v.SetValue(value))
 	}
 	return v
 }
 
-// stream returns random numbers keyed by the state of the store's generator, which Store.SetRNGStateFromSeed sets, and by
-// the variable's path: neither the order in which variables are made nor the backend has an influence.
+// stream returns random numbers keyed by the state of the store's generator, which
+// Store.SetRNGStateFromSeed sets, and by the variable's path. They depend neither on the order in
+// which variables are created nor on the backend.
 func stream(scope *model.Scope, name string) *rand.Rand {
 	store := scope.Store()
 	path := model.JoinPath(model.RootScopePath, model.RNGStateVariableName)
@@ -83,11 +95,11 @@ func fillNormal(value *tensors.Tensor, r *rand.Rand, std float64) {
 			}
 		})
 	default:
-		Panicf("nn: weights are float32 or float64, not %s", value.DType())
+		Panicf("nn: weights must be Float32 or Float64, got %s", value.DType())
 	}
 }
 
-// must panics with err, as graph-building code does.
+// must panics with err if it is not nil.
 func must(err error) {
 	if err != nil {
 		panic(err)

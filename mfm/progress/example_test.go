@@ -8,15 +8,16 @@ import (
 	"github.com/gomfm/gomfm/mfm/progress"
 )
 
-// A training of a thousand steps, 40 in a second, on a clock of its own. Standard output is no terminal here, so there is
-// a line every ten seconds. A program passes time.Now, or takes [progress.Auto].
+// A training run of 1,000 steps at 40 steps per second, on a simulated clock. Standard output is
+// not a terminal here, so there is a line every ten seconds. A program passes time.Now, or uses
+// [progress.Auto].
 func ExampleTerminal() {
 	now := time.Unix(0, 0)
 	clock := func() time.Time { return now }
 
 	meter := progress.Terminal(os.Stdout, clock)
 	report := progress.Report{Total: 1000, Loss: 2}
-	meter.Update(report) // where the run starts
+	meter.Update(report) // the run starts here
 	for report.Step < report.Total {
 		now = now.Add(25 * time.Millisecond)
 		report.Step++
@@ -32,7 +33,7 @@ func ExampleTerminal() {
 	// 1000/1000  100%  loss 0.2701  40.0 steps/s  done in 25s
 }
 
-// The rate of a download that resumes at 3,000 of 5,000 blocks.
+// The rate of a download that resumes at block 3,000 of 5,000.
 func ExampleRate() {
 	now := time.Unix(0, 0)
 	rate := progress.NewRate(10*time.Second, func() time.Time { return now })

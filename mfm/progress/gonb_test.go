@@ -15,7 +15,7 @@ import (
 	"github.com/janpfeifer/gonb/gonbui/protocol"
 )
 
-// TestMain lets this binary also be the cell of TestGoNB.
+// TestMain lets this binary also run as the notebook cell of TestGoNB.
 func TestMain(m *testing.M) {
 	if os.Getenv("PROGRESS_TEST_CELL") != "" {
 		c := newClock()
@@ -29,7 +29,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestGoNB plays the kernel for a cell's program: it receives what the program displays over GoNB's pipes.
+// TestGoNB acts as the kernel for the program of a cell: it receives what the program displays over
+// GoNB's pipes.
 func TestGoNB(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -42,10 +43,12 @@ func TestGoNB(t *testing.T) {
 		}
 	}
 	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), "PROGRESS_TEST_CELL=1", protocol.GONB_PIPE_ENV+"="+there, protocol.GONB_PIPE_BACK_ENV+"="+back)
+	cmd.Env = append(os.Environ(), "PROGRESS_TEST_CELL=1",
+		protocol.GONB_PIPE_ENV+"="+there, protocol.GONB_PIPE_BACK_ENV+"="+back)
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
-	// Open both ends of both pipes here, so that a program that fails to open its own cannot hang the test.
+	// Open both ends of both pipes here, so that a program that fails to open its own end cannot
+	// hang the test.
 	read, err := os.OpenFile(there, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +80,8 @@ func TestGoNB(t *testing.T) {
 			ids[data.DisplayID] = true
 		}
 		if value, ok := data.Data[protocol.MIMECommValue].(protocol.CommValue); ok {
-			if err := encoder.Encode(protocol.CommValue{Address: protocol.GonbuiSyncAckAddress, Value: value.Value}); err != nil {
+			ack := protocol.CommValue{Address: protocol.GonbuiSyncAckAddress, Value: value.Value}
+			if err := encoder.Encode(ack); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -86,7 +90,7 @@ func TestGoNB(t *testing.T) {
 		t.Fatalf("%v: %s", err, out.String())
 	}
 	if len(shown) != 12 || len(ids) != 1 {
-		t.Fatalf("%d states in %d places, want 12 in one", len(shown), len(ids))
+		t.Fatalf("%d states in %d displays, want 12 in one", len(shown), len(ids))
 	}
 	if last := shown[11]; !strings.Contains(last, "10/10  100%  1.00 steps/s  done in 10s</div>") {
 		t.Errorf("the last state is %s", last)

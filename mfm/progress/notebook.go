@@ -9,7 +9,7 @@ import (
 	"github.com/janpfeifer/gonb/gonbui"
 )
 
-// Colours that can be seen on a light and on a dark page.
+// These colours are visible on light and dark pages.
 const (
 	colourRunning = "#3b7dd8"
 	colourDone    = "#2e9e5b"
@@ -17,16 +17,16 @@ const (
 	colourTrack   = "rgba(128,128,128,0.25)"
 )
 
-// notebook shows a bar in the output of a cell.
+// notebook shows a bar in the output of a notebook cell.
 type notebook struct {
 	meter
-	show func(html string) // replaces what is there
-	sync func()            // waits until it is there
+	show func(html string) // replaces the current output
+	sync func()            // waits until the front end has the output
 }
 
-// Notebook returns a sink that shows a bar with the same figures as [Terminal] in the output of the GoNB notebook cell
-// that runs, in place, at most twice a second by the given clock. The last one stays when the notebook is saved. Outside
-// GoNB it shows nothing.
+// Notebook returns a sink that shows a bar, with the same numbers as [Terminal], in the output of
+// the running GoNB notebook cell. It updates the bar in place at most twice a second, as measured
+// by now. The final state stays in the saved notebook. Outside GoNB it shows nothing.
 func Notebook(now func() time.Time) Sink {
 	id := "progress_" + gonbui.UniqueId()
 	show := func(html string) { gonbui.UpdateHTML(id, html) }
@@ -44,18 +44,19 @@ func (n *notebook) Update(r Report) {
 	}
 }
 
-// Done implements [Sink]. A cell's program may end right after it, so it waits until the front end has the last state.
+// Done implements [Sink]. It waits until the front end has the final state, because the cell's
+// program may end right after it.
 func (n *notebook) Done(r Report, err error) {
 	n.rate.Observe(r.Step)
 	colour := colourDone
 	if err != nil {
 		colour = colourStopped
 	}
-	n.show(widget(r, n.verdict(r, err), colour))
+	n.show(widget(r, n.outcome(r, err), colour))
 	n.sync()
 }
 
-// widget is the bar in HTML. Its text reads well alone, where a viewer strips styles.
+// widget returns the bar in HTML. Its text is readable alone, in case a viewer strips styles.
 func widget(r Report, facts []string, colour string) string {
 	var b strings.Builder
 	b.WriteString(`<div style="font-family:monospace;white-space:pre-wrap">`)

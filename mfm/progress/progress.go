@@ -1,5 +1,7 @@
-// Package progress shows how far long work is: training, sampling, a download. The work reports to a [Sink] as it goes;
-// [Auto] chooses the one that fits, a line rewritten in place in a terminal, a bar in a notebook, plain lines in a log.
+// Package progress displays the progress of long work: training, sampling, a download. The work
+// sends a [Report] to a [Sink] as it goes. [Auto] chooses the sink: [Notebook] shows a bar in a
+// notebook cell; [Terminal] rewrites a line in place in a terminal, or writes plain lines to a log.
+// [Rate] estimates the speed and the time left.
 package progress
 
 import (
@@ -9,31 +11,32 @@ import (
 	"github.com/janpfeifer/gonb/gonbui"
 )
 
-// Report says how far the work is.
+// Report describes the state of the work.
 type Report struct {
-	Step, Total int64         // steps done, earlier runs of a resumed work included, of Total; Total 0 where it is not known
-	Loss        float64       // training loss of late; exactly 0, for work that has none, is not shown
-	Elapsed     time.Duration // spent in this run so far, shown at the end; 0 is not shown
-	Values      []Value       // more figures, shown in this order
+	// Step of Total steps are done, including those before a resumption. Total is 0 if unknown.
+	Step, Total int64
+	Loss        float64       // recent training loss; 0 means none and is not shown
+	Elapsed     time.Duration // time spent in this run, shown at the end; not shown if 0
+	Values      []Value       // further numbers, shown in this order
 }
 
-// Value is a named figure beside the loss.
+// Value is a named number shown beside the loss.
 type Value struct {
 	Name  string
 	Value float64
 }
 
-// Sink shows reports. Update is meant to be called at every step: it is cheap, and shows only as many as can be read.
-// The first call, before the work starts, tells where a resumed run starts, from which its rate counts. Done is called
-// once, last, with the error that stopped the work, nil where it is complete. Sinks are not safe for concurrent use.
-// They report no errors: work does not stop because it cannot be watched.
+// Sink displays reports. Call Update at every step: it is cheap, and displays only as many reports
+// as a person can read. Call it once before the work starts: a resumed run starts at that step, and
+// the rate counts from there. Call Done once, at the end, with the error that stopped the work, or
+// nil if the work is complete. Sinks are not safe for concurrent use. They return no errors: a
+// failed display must not stop the work.
 type Sink interface {
 	Update(r Report)
 	Done(r Report, err error)
 }
 
-// Auto returns the sink that fits: [Notebook] in a cell of a GoNB notebook, [Terminal] on w, such as os.Stderr, anywhere
-// else.
+// Auto returns [Notebook] in a GoNB notebook cell, otherwise [Terminal] on w, such as os.Stderr.
 func Auto(w io.Writer) Sink {
 	if gonbui.IsNotebook {
 		return Notebook(time.Now)
@@ -41,7 +44,7 @@ func Auto(w io.Writer) Sink {
 	return Terminal(w, time.Now)
 }
 
-// meter is what all sinks have: the rate, and when to show the next report.
+// meter is the part that all sinks share: the rate, and the time of the next display.
 type meter struct {
 	rate  *Rate
 	now   func() time.Time
@@ -50,11 +53,11 @@ type meter struct {
 }
 
 func newMeter(now func() time.Time, every time.Duration) meter {
-	const memory = 10 * time.Second // steady enough to read, quick enough to see a slow-down
+	const memory = 10 * time.Second // steady enough to read, fast enough to show a slow-down
 	return meter{rate: NewRate(memory, now), now: now, every: every}
 }
 
-// due takes note of r and reports whether to show it.
+// due records r and reports whether to display it.
 func (m *meter) due(r Report) bool {
 	m.rate.Observe(r.Step)
 	now := m.now()

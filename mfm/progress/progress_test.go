@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// fakeClock is a clock that only moves when told to.
+// fakeClock is a clock that moves only when advanced.
 type fakeClock struct{ t time.Time }
 
 func newClock() *fakeClock { return &fakeClock{time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)} }
@@ -20,7 +20,7 @@ func newClock() *fakeClock { return &fakeClock{time.Date(2026, 1, 2, 3, 4, 5, 0,
 func (c *fakeClock) now() time.Time          { return c.t }
 func (c *fakeClock) advance(d time.Duration) { c.t = c.t.Add(d) }
 
-// work reports steps from r.Step to to, one in every tick.
+// work reports every step from r.Step up to to, with tick between steps.
 func work(s Sink, c *fakeClock, r Report, to int64, tick time.Duration) Report {
 	for s.Update(r); r.Step < to; s.Update(r) {
 		c.advance(tick)
@@ -49,7 +49,8 @@ func TestLog(t *testing.T) {
 		"1000/1000  100%  loss 0.1234  grad 12.50  40.0 steps/s  done in 25s\n")
 }
 
-// TestLogResumed: the rate is that of this run, from step 9,000 on, not 9,100 steps in 10 seconds.
+// TestLogResumed checks that the rate is that of this run, from step 9,000 on, instead of 9,100
+// steps in 10 seconds.
 func TestLogResumed(t *testing.T) {
 	c, w := newClock(), &strings.Builder{}
 	s := newLog(w, c.now)
@@ -75,7 +76,7 @@ func TestLogWithoutTotal(t *testing.T) {
 		"3 steps  loss NaN  20.0 s/step  stopped: loss is NaN\n")
 }
 
-// TestLogFile: a file is no terminal.
+// TestLogFile checks that a file is not treated as a terminal.
 func TestLogFile(t *testing.T) {
 	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
@@ -100,7 +101,7 @@ func TestLive(t *testing.T) {
 	c.advance(2 * time.Second) // compiling
 	s.Update(Report{Step: 1, Total: 200, Loss: 1.5})
 	requireText(t, lines(), "\r  1/200 [>                             ]   0%  loss 1.500")
-	for step := range int64(4) { // one line in a tenth of a second
+	for step := range int64(4) { // no display within a tenth of a second
 		c.advance(20 * time.Millisecond)
 		s.Update(Report{Step: 2 + step, Total: 200, Loss: 1.25})
 	}
@@ -116,13 +117,13 @@ func TestLive(t *testing.T) {
 	c.advance(time.Second)
 	s.Update(Report{Step: 156, Total: 200, Loss: 0.1})
 	requireText(t, lines(), "\r156/200   78%  loss "+strings.Repeat(" ", 29))
-	width = 0 // not known
+	width = 0 // unknown
 	c.advance(time.Second)
 	s.Done(Report{Step: 200, Total: 200, Loss: 0.1, Elapsed: 6200 * time.Millisecond}, nil)
 	requireText(t, lines(), "\r200/200 [====================] 100%  loss 0.1000  48.3 steps/s  done in 7s\n")
 }
 
-// TestLiveFits: no line that is rewritten is as wide as the terminal, whatever its width.
+// TestLiveFits checks that a rewritten line is narrower than the terminal, whatever its width.
 func TestLiveFits(t *testing.T) {
 	for width := 1; width < 120; width++ {
 		c, w := newClock(), &strings.Builder{}
@@ -140,7 +141,7 @@ type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-// TestBrokenWriter: work goes on when nobody can watch it.
+// TestBrokenWriter checks that the work continues if its display fails.
 func TestBrokenWriter(t *testing.T) {
 	c := newClock()
 	for _, s := range []Sink{newLog(brokenWriter{}, c.now), newLive(brokenWriter{}, c.now, func() int { return 80 })} {
@@ -155,13 +156,14 @@ func TestNotebook(t *testing.T) {
 	s := newNotebook(c.now, func(html string) { shown = append(shown, html) }, func() { synced = len(shown) })
 	r := work(s, c, Report{Total: 40, Loss: 0.5, Values: []Value{{"a<b", 1}}}, 40, 50*time.Millisecond)
 	s.Done(r, nil)
+	const values = "  loss 0.5000  a&lt;b 1.000"
 	want := []string{
-		head + outer + fill("0.0", colourRunning) + " 0/40    0%  loss 0.5000  a&lt;b 1.000</div>",
-		head + outer + fill("25.0", colourRunning) + "10/40   25%  loss 0.5000  a&lt;b 1.000  20.0 steps/s  2s left</div>",
-		head + outer + fill("50.0", colourRunning) + "20/40   50%  loss 0.5000  a&lt;b 1.000  20.0 steps/s  1s left</div>",
-		head + outer + fill("75.0", colourRunning) + "30/40   75%  loss 0.5000  a&lt;b 1.000  20.0 steps/s  1s left</div>",
-		head + outer + fill("100.0", colourRunning) + "40/40  100%  loss 0.5000  a&lt;b 1.000  20.0 steps/s  0s left</div>",
-		head + outer + fill("100.0", colourDone) + "40/40  100%  loss 0.5000  a&lt;b 1.000  20.0 steps/s  done in 2s</div>",
+		head + outer + fill("0.0", colourRunning) + " 0/40    0%" + values + "</div>",
+		head + outer + fill("25.0", colourRunning) + "10/40   25%" + values + "  20.0 steps/s  2s left</div>",
+		head + outer + fill("50.0", colourRunning) + "20/40   50%" + values + "  20.0 steps/s  1s left</div>",
+		head + outer + fill("75.0", colourRunning) + "30/40   75%" + values + "  20.0 steps/s  1s left</div>",
+		head + outer + fill("100.0", colourRunning) + "40/40  100%" + values + "  20.0 steps/s  0s left</div>",
+		head + outer + fill("100.0", colourDone) + "40/40  100%" + values + "  20.0 steps/s  done in 2s</div>",
 	}
 	requireText(t, strings.Join(shown, "\n"), strings.Join(want, "\n"))
 	if synced != len(want) {
@@ -174,7 +176,8 @@ func TestNotebook(t *testing.T) {
 	requireText(t, strings.Join(shown, ""), head+"5 steps  stopped: &lt;script&gt;</div>")
 	shown = nil
 	s.Done(Report{Step: 1, Total: 4}, context.Canceled)
-	requireText(t, strings.Join(shown, ""), head+outer+fill("25.0", colourStopped)+"1/4   25%  stopped: context canceled</div>")
+	requireText(t, strings.Join(shown, ""),
+		head+outer+fill("25.0", colourStopped)+"1/4   25%  stopped: context canceled</div>")
 }
 
 const (

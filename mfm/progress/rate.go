@@ -5,36 +5,36 @@ import (
 	"time"
 )
 
-// Rate estimates how many steps a second are done, from observations at any times. It is a mean over the past that
-// forgets exponentially: with r(t) the rate at time t and now = 0,
+// Rate estimates the number of steps per second from observations at any times. It is an
+// exponentially weighted mean over the past: with r(t) the rate at time t and now = 0,
 //
 //	∫ r(t) e^(t/memory) dt / ∫ e^(t/memory) dt,
 //
-// which at a steady rate is exactly that rate. The time up to the first observed progress is left out: the first step
-// is where graphs are compiled.
+// which equals the rate exactly if the rate is constant. It omits the time up to the first observed
+// progress, because graphs are compiled in the first step.
 type Rate struct {
 	memory time.Duration
 	now    func() time.Time
 
-	started bool      // there was an observation
-	moving  bool      // and one with more steps
-	last    time.Time // of the last observation that counted
-	step    int64     // at that time
-	steps   float64   // the first integral
-	seconds float64   // the second one
+	started bool      // Observe was called
+	moving  bool      // an observation had more steps than the first
+	last    time.Time // time of the last observation that counted
+	step    int64     // steps at that time
+	steps   float64   // the numerator
+	seconds float64   // the denominator
 }
 
-// NewRate returns an estimator that forgets over memory, a positive duration, by the given clock. It panics on another
-// memory.
+// NewRate returns an estimator with the given memory, on the clock now. It panics unless memory >
+// 0.
 func NewRate(memory time.Duration, now func() time.Time) *Rate {
 	if memory <= 0 {
-		panic("progress: the memory of a rate must be positive, it is " + memory.String())
+		panic("progress: memory of a rate is " + memory.String() + ", must be positive")
 	}
 	return &Rate{memory: memory, now: now}
 }
 
-// Observe says that step steps are done by now. The first call sets where counting starts, so that a resumed run's rate
-// is its own; so does a call with fewer steps than the one before.
+// Observe records that step steps are done at the current time. The first call sets the starting
+// point, so that a resumed run has its own rate; so does a call with fewer steps than before.
 func (r *Rate) Observe(step int64) {
 	now := r.now()
 	if !r.started || step < r.step {
@@ -48,7 +48,7 @@ func (r *Rate) Observe(step int64) {
 	}
 	elapsed := now.Sub(r.last).Seconds()
 	if elapsed <= 0 {
-		return // counted by the next observation
+		return // the next observation counts these steps
 	}
 	memory := r.memory.Seconds()
 	decay := math.Exp(-elapsed / memory)
@@ -58,7 +58,7 @@ func (r *Rate) Observe(step int64) {
 	r.last, r.step = now, step
 }
 
-// PerSecond returns the rate in steps a second, 0 where it is not known yet.
+// PerSecond returns the rate in steps per second, 0 if it is not known yet.
 func (r *Rate) PerSecond() float64 {
 	if r.seconds == 0 {
 		return 0
@@ -66,8 +66,8 @@ func (r *Rate) PerSecond() float64 {
 	return r.steps / r.seconds
 }
 
-// Left returns the time until total steps are done at the present rate, counted from the last observation, and whether
-// it can be told: not before some steps are timed, nor where it is over a century.
+// Left returns the time from the last observation until total steps are done at the present rate.
+// The second result is false if no steps are timed yet, or if the time exceeds a century.
 func (r *Rate) Left(total int64) (time.Duration, bool) {
 	perSecond := r.PerSecond()
 	if perSecond <= 0 {

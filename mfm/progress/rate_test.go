@@ -14,7 +14,7 @@ func requireRate(t *testing.T, r *Rate, want float64) {
 	}
 }
 
-// TestRateSteady: at a steady rate the estimate is exact, however irregular the observations.
+// TestRateSteady checks that the estimate of a constant rate is exact at irregular observations.
 func TestRateSteady(t *testing.T) {
 	c := newClock()
 	r := NewRate(10*time.Second, c.now)
@@ -23,7 +23,7 @@ func TestRateSteady(t *testing.T) {
 	r.Observe(step)
 	requireRate(t, r, 0)
 	r.Observe(step)
-	c.advance(time.Minute) // compiling: does not count
+	c.advance(time.Minute) // compilation does not count
 	r.Observe(step)
 	c.advance(time.Minute)
 	step++
@@ -40,8 +40,8 @@ func TestRateSteady(t *testing.T) {
 	}
 }
 
-// TestRateChange: after a change of speed the estimate goes over to the new one with the given memory, however often it
-// is told.
+// TestRateChange checks that after a change of speed the estimate converges with the given memory,
+// whatever the spacing of the observations.
 func TestRateChange(t *testing.T) {
 	c := newClock()
 	r := NewRate(10*time.Second, c.now)
@@ -56,7 +56,7 @@ func TestRateChange(t *testing.T) {
 	r.Observe(0)
 	run(1000, 1, 100)
 	requireRate(t, r, 100)
-	run(10, 10, 20) // e^-1 of the difference is left
+	run(10, 10, 20) // leaves e^-1 of the difference
 	requireRate(t, r, 20+80*math.Exp(-1))
 	run(90, 3, 20)
 	requireRate(t, r, 20+80*math.Exp(-10))
@@ -64,7 +64,8 @@ func TestRateChange(t *testing.T) {
 	requireRate(t, r, (20+80*math.Exp(-10))*math.Exp(-1))
 }
 
-// TestRateStillClock: steps within one tick of the clock are not lost, nor divided by zero.
+// TestRateStillClock checks that steps within one tick of the clock are neither lost nor divided by
+// zero.
 func TestRateStillClock(t *testing.T) {
 	c := newClock()
 	r := NewRate(time.Second, c.now)
@@ -75,7 +76,7 @@ func TestRateStillClock(t *testing.T) {
 	c.advance(2 * time.Second)
 	r.Observe(101)
 	requireRate(t, r, 50)
-	c.advance(-time.Second) // a clock that was set back
+	c.advance(-time.Second) // the clock is set back
 	r.Observe(102)
 	requireRate(t, r, 50)
 }
@@ -88,7 +89,7 @@ func TestRateRestart(t *testing.T) {
 		c.advance(time.Second)
 	}
 	requireRate(t, r, 1)
-	r.Observe(2) // other work
+	r.Observe(2) // another run
 	requireRate(t, r, 0)
 }
 
@@ -115,8 +116,9 @@ func TestLeft(t *testing.T) {
 	requireLeft(math.MaxInt64, 0, false)
 }
 
-// TestLeftIsCalm: with steps whose times vary by half, the time left hardly ever grows and is right within a tenth.
-func TestLeftIsCalm(t *testing.T) {
+// TestLeftIsSteady checks that, with step times that vary by half, the time left rarely grows and
+// is right within a tenth.
+func TestLeftIsSteady(t *testing.T) {
 	const total, mean = 5000, 20 * time.Millisecond
 	c := newClock()
 	r := NewRate(10*time.Second, c.now)
@@ -127,7 +129,7 @@ func TestLeftIsCalm(t *testing.T) {
 		c.advance(time.Duration((0.5 + rng.Float64()) * float64(mean)))
 		r.Observe(step)
 		left, ok := r.Left(total)
-		if step < 250 || step%50 > 0 { // the first five seconds; then as often as a person reads
+		if step < 250 || step%50 > 0 { // skip the first five seconds; then check once a second
 			continue
 		}
 		want := float64(total-step) * mean.Seconds()

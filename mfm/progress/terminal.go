@@ -12,11 +12,12 @@ import (
 
 const separator = "  "
 
-// Terminal returns a sink that writes to w by the given clock. Where w is a terminal it rewrites one line in place:
+// Terminal returns a sink that writes to w, with times from the clock now. If w is a terminal it
+// rewrites one line in place:
 //
 //	1200/2500 [=========>          ]  48%  loss 0.1234  49.8 steps/s  26s left
 //
-// Into a file or a pipe it writes such a line, without the bar, every ten seconds.
+// To a file or a pipe it writes such a line, without the bar, every ten seconds.
 func Terminal(w io.Writer, now func() time.Time) Sink {
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		width := func() int {
@@ -31,7 +32,7 @@ func Terminal(w io.Writer, now func() time.Time) Sink {
 	return newLog(w, now)
 }
 
-// logLines writes plain lines.
+// logLines is a sink that writes plain lines.
 type logLines struct {
 	meter
 	w io.Writer
@@ -51,19 +52,19 @@ func (l *logLines) Update(r Report) {
 // Done implements [Sink].
 func (l *logLines) Done(r Report, err error) {
 	l.rate.Observe(r.Step)
-	l.print(r, l.verdict(r, err))
+	l.print(r, l.outcome(r, err))
 }
 
 func (l *logLines) print(r Report, facts []string) {
 	_, _ = io.WriteString(l.w, strings.Join(append([]string{counts(r)}, facts...), separator)+"\n")
 }
 
-// live rewrites one line.
+// live is a sink that rewrites one line.
 type live struct {
 	meter
 	w     io.Writer
-	width func() int // of the terminal in columns, asked each time since windows change; 0 if not known
-	drawn int        // columns of the line that is there
+	width func() int // current width of the terminal in columns, 0 if unknown
+	drawn int        // columns of the line on the screen
 }
 
 func newLive(w io.Writer, now func() time.Time, width func() int) *live {
@@ -80,11 +81,11 @@ func (l *live) Update(r Report) {
 // Done implements [Sink].
 func (l *live) Done(r Report, err error) {
 	l.rate.Observe(r.Step)
-	l.draw(l.line(r, l.verdict(r, err))) // in full: it isn't rewritten, so it may wrap
+	l.draw(l.line(r, l.outcome(r, err))) // in full: it may wrap, since nothing rewrites it
 	_, _ = io.WriteString(l.w, "\n")
 }
 
-// columns are those that a line may fill. In the last one some terminals wrap.
+// columns returns the number of columns that a line may fill. Some terminals wrap in the last one.
 func (l *live) columns() int {
 	width := l.width()
 	if width <= 0 {
@@ -93,12 +94,12 @@ func (l *live) columns() int {
 	return width - 1
 }
 
-// line puts the widest bar that fits between the counts and the facts.
+// line returns a line with the widest bar that fits between the counts and the facts.
 func (l *live) line(r Report, facts []string) string {
 	head, tail := counts(r), strings.Join(facts, separator)
 	if r.Total > 0 {
-		for _, cells := range []int{30, 20, 10} {
-			line := head + " " + bar(percent(r), cells) + " " + tail
+		for _, width := range []int{30, 20, 10} {
+			line := head + " " + bar(percent(r), width) + " " + tail
 			if utf8.RuneCountInString(line) <= l.columns() {
 				return line
 			}
@@ -107,23 +108,23 @@ func (l *live) line(r Report, facts []string) string {
 	return strings.TrimRight(head+separator+tail, " ")
 }
 
-// draw writes line over the one that is there, with blanks over what sticks out of it.
+// draw overwrites the line on the screen, with blanks over what remains of it.
 func (l *live) draw(line string) {
 	width := utf8.RuneCountInString(line)
 	_, _ = io.WriteString(l.w, "\r"+line+strings.Repeat(" ", max(l.drawn-width, 0)))
 	l.drawn = width
 }
 
-// bar is "[====>     ]" with the given number of cells between the brackets.
-func bar(percent float64, cells int) string {
-	full := int(percent * float64(cells) / 100)
-	if full == cells {
-		return "[" + strings.Repeat("=", cells) + "]"
+// bar returns "[====> ]" with width columns between the brackets.
+func bar(percent float64, width int) string {
+	full := int(percent * float64(width) / 100)
+	if full == width {
+		return "[" + strings.Repeat("=", width) + "]"
 	}
-	return "[" + strings.Repeat("=", full) + ">" + strings.Repeat(" ", cells-full-1) + "]"
+	return "[" + strings.Repeat("=", full) + ">" + strings.Repeat(" ", width-full-1) + "]"
 }
 
-// cut shortens line to a number of columns.
+// cut shortens line to the given number of columns.
 func cut(line string, columns int) string {
 	runes := []rune(line)
 	return string(runes[:min(len(runes), max(columns, 0))])

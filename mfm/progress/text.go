@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// counts is "1200/2500", with the first number as wide as the second, or "1200 steps" without a total.
+// counts returns "1200/2500", with the first number padded to the width of the second, or "1200
+// steps" if the total is unknown.
 func counts(r Report) string {
 	if r.Total <= 0 {
 		return fmt.Sprintf("%d steps", r.Step)
@@ -14,7 +15,7 @@ func counts(r Report) string {
 	return fmt.Sprintf("%*d/%s", len(total), r.Step, total)
 }
 
-// percent is the share that is done, in [0, 100].
+// percent returns the share of the steps that are done, in [0, 100].
 func percent(r Report) float64 {
 	if r.Total <= 0 {
 		return 0
@@ -22,7 +23,7 @@ func percent(r Report) float64 {
 	return min(max(100*float64(r.Step)/float64(r.Total), 0), 100)
 }
 
-// facts are the parts of a line after the counts: share, loss, values, rate, time left.
+// facts returns the parts of a line after the counts: share, loss, values, rate, time left.
 func (m *meter) facts(r Report) []string {
 	facts := m.figures(r)
 	if left, ok := m.rate.Left(r.Total); ok && r.Total > 0 {
@@ -31,8 +32,8 @@ func (m *meter) facts(r Report) []string {
 	return facts
 }
 
-// verdict are those of the last line: how it ended instead of the time left.
-func (m *meter) verdict(r Report, err error) []string {
+// outcome returns the same parts for the last line, with the outcome instead of the time left.
+func (m *meter) outcome(r Report, err error) []string {
 	word, after, why := "done", " in ", ""
 	if err != nil {
 		word, after, why = "stopped", " after ", fmt.Sprintf(": %v", err)
@@ -46,7 +47,7 @@ func (m *meter) verdict(r Report, err error) []string {
 func (m *meter) figures(r Report) []string {
 	var facts []string
 	if r.Total > 0 {
-		facts = append(facts, fmt.Sprintf("%3d%%", int(percent(r)))) // rounded down: 100% is all
+		facts = append(facts, fmt.Sprintf("%3d%%", int(percent(r)))) // rounded down
 	}
 	if r.Loss != 0 {
 		facts = append(facts, "loss "+number(r.Loss))
@@ -60,10 +61,11 @@ func (m *meter) figures(r Report) []string {
 	return facts
 }
 
-// number has four digits that count, trailing zeros kept so that the line does not jump.
+// number formats x with four significant digits, trailing zeros included to keep the line's width.
 func number(x float64) string { return fmt.Sprintf("%#.4g", x) }
 
-// speed has three digits; below one step in ten seconds it is the time of a step. The bounds are where rounding ends.
+// speed formats a rate with three digits, or below 0.1 steps per second as the time of a step. The
+// bounds are where rounding adds a digit.
 func speed(perSecond float64) string {
 	switch {
 	case perSecond >= 99.95:
@@ -76,7 +78,7 @@ func speed(perSecond float64) string {
 	return fmt.Sprintf("%.1f s/step", 1/perSecond)
 }
 
-// clock is a duration as a person says it: "2h03m", "12m05s", "8s", rounded up so that "0s" means no time at all.
+// clock formats a duration, as "2h03m", "12m05s" or "8s", rounded up so that "0s" means zero.
 func clock(d time.Duration) string {
 	s := int64((max(d, 0) + time.Second - 1) / time.Second)
 	switch {

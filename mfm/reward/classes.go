@@ -5,16 +5,35 @@ import (
 	"math"
 
 	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
 	. "github.com/gomlx/gomlx/support/exceptions"
 
 	"github.com/gomfm/gomfm/mfm/gmm"
 )
 
-// Logits builds the logits of a classifier, [n, classes], for samples [n, ...].
-type Logits func(x *Node) *Node
+// Logits builds the logits of a classifier, [n, classes], for samples [n, ...]. Its weights, if
+// any, are variables in scope, which is nil in a graph without a store.
+type Logits func(scope *model.Scope, x *Node) *Node
 
-// ClassMixture is r(x) = log Σ_i w_i p(i|x) for a classifier p: the reward at which class i of the data's law gets the share that is proportional to w_i times its own, as far as classes do
-// not overlap. Weights are not negative, one for each class, and not all zero; they need not sum to one.
+// ofClasses is a reward that is a function of a classifier's log-probabilities, [n, classes].
+type ofClasses struct {
+	logits  Logits
+	classes int
+	build   func(logProbabilities *Node) *Node
+}
+
+// Build implements [Reward].
+func (r ofClasses) Build(scope *model.Scope, x *Node, _ Condition) *Node {
+	l := r.logits(scope, x)
+	if n := x.Shape().Dim(0); l.Rank() != 2 || l.Shape().Dim(0) != n || l.Shape().Dim(1) != r.classes {
+		Panicf("class reward: the classifier returns %s, want [%d, %d]", l.Shape(), n, r.classes)
+	}
+	return r.build(LogSoftmax(l, 1))
+}
+
+// ClassMixture returns r(x) = log Σ_i w_i p(i|x) for a classifier p. If classes do not overlap, the
+// share of class i in the target is proportional to w_i times its share in the data. weights has
+// one non-negative number per class, not all zero; they need not sum to one.
 func ClassMixture(logits Logits, weights []float64) (Reward, error) {
 	total := 0.0
 	for i, w := range weights {
@@ -24,57 +43,50 @@ func ClassMixture(logits Logits, weights []float64) (Reward, error) {
 		total += w
 	}
 	if total == 0 {
-		return nil, fmt.Errorf("class mixture: the %d weights are all zero: give one of them some", len(weights))
+		return nil, fmt.Errorf("class mixture: all %d weights are zero: at least one must be positive", len(weights))
 	}
 	logWeights := make([]float64, len(weights))
 	for i, w := range weights {
 		logWeights[i] = math.Log(w)
 		if w == 0 {
-			logWeights[i] = noWeight // -Inf times nothing would be NaN in a gradient
+			logWeights[i] = noWeight // a gradient would multiply -Inf by 0, which is NaN
 		}
 	}
-	return func(x *Node) *Node {
-		joint := Add(logProbabilities(logits, x, len(weights)), ConstAsDType(x.Graph(), x.DType(), [][]float64{logWeights}))
+	return ofClasses{logits, len(weights), func(log *Node) *Node {
+		joint := Add(log, ConstAsDType(log.Graph(), log.DType(), [][]float64{logWeights}))
 		most := StopGradient(ReduceAndKeep(joint, ReduceMax, 1))
 		return Add(Reshape(most, -1), Log(ReduceSum(Exp(Sub(joint, most)), 1)))
-	}, nil
+	}}, nil
 }
 
-// ClassProbability is r(x) = Σ_i w_i p(i|x), bounded by the weights, which may be of any sign. With a factor ([Scaled]) it is the reward of images that the paper uses beside the one in logarithms.
+// ClassProbability returns r(x) = Σ_i w_i p(i|x), bounded by the weights, which may have any sign.
+// Times a factor ([Scaled]) it is, beside the logarithmic one, the paper's reward for images.
 func ClassProbability(logits Logits, weights []float64) (Reward, error) {
 	for i, w := range weights {
 		if math.IsNaN(w) || math.IsInf(w, 0) {
 			return nil, fmt.Errorf("class probability: weight %d is %g: must be finite", i, w)
 		}
 	}
-	return func(x *Node) *Node {
-		p := Exp(logProbabilities(logits, x, len(weights)))
-		return ReduceSum(Mul(p, ConstAsDType(x.Graph(), x.DType(), [][]float64{weights})), 1)
-	}, nil
+	return ofClasses{logits, len(weights), func(log *Node) *Node {
+		return ReduceSum(Mul(Exp(log), ConstAsDType(log.Graph(), log.DType(), [][]float64{weights})), 1)
+	}}, nil
 }
 
-// LogProbability is r(x) = log p(class|x), of classes many in all. Its target is the data's law given the class.
+// LogProbability returns r(x) = log p(class|x) for a classifier of the given number of classes. Its
+// target is the data distribution conditioned on the class.
 func LogProbability(logits Logits, class, classes int) (Reward, error) {
 	if class < 0 || class >= classes {
-		return nil, fmt.Errorf("log-probability of class %d: must lie in [0, %d)", class, classes)
+		return nil, fmt.Errorf("log-probability of class %d: class must lie in [0, %d)", class, classes)
 	}
-	return func(x *Node) *Node {
-		return Reshape(Slice(logProbabilities(logits, x, classes), AxisRange(), AxisElem(class)), -1)
-	}, nil
+	return ofClasses{logits, classes, func(log *Node) *Node {
+		return Reshape(Slice(log, AxisRange(), AxisElem(class)), -1)
+	}}, nil
 }
 
-func logProbabilities(logits Logits, x *Node, classes int) *Node {
-	l := logits(x)
-	if n := x.Shape().Dim(0); l.Rank() != 2 || l.Shape().Dim(0) != n || l.Shape().Dim(1) != classes {
-		Panicf("reward of classes: the classifier returns %s, want [%d, %d]", l.Shape(), n, classes)
-	}
-	return LogSoftmax(l, 1)
-}
-
-// LogMixture is r(x) = log density of x under a Gaussian mixture.
+// LogMixture returns r(x) = log density of x under a Gaussian mixture.
 func LogMixture(m *gmm.Mixture) Reward {
-	return func(x *Node) *Node {
+	return Func(func(x *Node) *Node {
 		x = vectors("log_mixture", x, m.Dim())
 		return m.OnGraph(x.Graph(), x.DType()).LogDensity(x)
-	}
+	})
 }

@@ -10,12 +10,13 @@ import (
 	"github.com/gomfm/gomfm/mfm/reward"
 )
 
-// A reward of your own is a graph function; here it prefers the unit circle, and asks for the right half of the plane as well.
+// A custom reward is a graph function. This one prefers the unit circle, and [reward.Sum] adds a
+// preference for the right half-plane.
 func ExampleReward() {
-	circle := func(x *graph.Node) *graph.Node {
+	circle := reward.Func(func(x *graph.Node) *graph.Node {
 		radius := graph.Sqrt(graph.ReduceSum(graph.Square(x), 1))
 		return graph.MulScalar(graph.Square(graph.AddScalar(radius, -1)), -10)
-	}
+	})
 	r := reward.Sum(circle, reward.HalfPlane{A: []float64{1, 0}, Width: 0.1}.Reward())
 
 	b, err := backend.New("go")
@@ -23,7 +24,8 @@ func ExampleReward() {
 		fmt.Println(err)
 		return
 	}
-	out, err := graph.MustNewExec(b, func(x *graph.Node) *graph.Node { return r(x) }).Call1([][]float32{{1, 0}, {-1, 0}})
+	exec := graph.MustNewExec(b, func(x *graph.Node) *graph.Node { return reward.Values(r, x, reward.Condition{}) })
+	out, err := exec.Call1([][]float32{{1, 0}, {-1, 0}})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -32,7 +34,7 @@ func ExampleReward() {
 	// Output: [-0.000 -10.000]
 }
 
-// Any reward can come from a file.
+// Parse reads a reward from JSON and validates it.
 func ExampleParse() {
 	_, err := reward.Parse([]byte(`{"kind": "half_plane", "a": [1, 0], "width": 0}`), nil)
 	fmt.Println(err)

@@ -7,29 +7,31 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// LinearGaussian is the log-likelihood of measurements y = A x + σ noise, but for its constant:
+// LinearGaussian is the log-likelihood of measurements y = A x + σ noise, without its constant:
 //
 //	r(x) = -|y - A x|²/(2 σ²).
 //
-// For data from a Gaussian mixture value, steered drift and target are then closed forms. A is [m][dim], y [m], σ > 0.
+// For data from a Gaussian mixture, value, steered drift and target then have closed forms. A is
+// [m][dim], y is [m], and σ > 0.
 type LinearGaussian struct {
 	A     [][]float64 `json:"a"`
 	Y     []float64   `json:"y"`
 	Sigma float64     `json:"sigma"`
 }
 
-// Validate returns an error that names the first value that makes no sense.
+// Validate returns an error that names the first invalid value.
 func (l LinearGaussian) Validate() error {
 	if len(l.A) == 0 || len(l.A[0]) == 0 || len(l.A) != len(l.Y) {
-		return fmt.Errorf("linear-Gaussian reward: %d rows of a for %d measurements y: give as many, at least one, and none empty", len(l.A), len(l.Y))
+		return fmt.Errorf("linear-Gaussian reward: %d rows of a, %d measurements y: want equal numbers, no empty row",
+			len(l.A), len(l.Y))
 	}
 	for i, row := range l.A {
 		if len(row) != len(l.A[0]) {
-			return fmt.Errorf("linear-Gaussian reward: row %d of a has %d entries, the first has %d", i, len(row), len(l.A[0]))
+			return fmt.Errorf("linear-Gaussian reward: row %d of a has %d entries, row 0 %d", i, len(row), len(l.A[0]))
 		}
 		for _, v := range append([]float64{l.Y[i]}, row...) {
 			if math.IsNaN(v) || math.IsInf(v, 0) {
-				return fmt.Errorf("linear-Gaussian reward: measurement %d has an entry %g that is not finite", i, v)
+				return fmt.Errorf("linear-Gaussian reward: measurement %d has a non-finite entry %g", i, v)
 			}
 		}
 	}
@@ -44,46 +46,47 @@ func (l LinearGaussian) Reward() Reward {
 	if err := l.Validate(); err != nil {
 		panic(err)
 	}
-	return func(x *Node) *Node {
+	return Func(func(x *Node) *Node {
 		x = vectors("linear_gaussian", x, len(l.A[0]))
 		g, dtype := x.Graph(), x.DType()
-		miss := Sub(Einsum("bi,mi->bm", x, ConstAsDType(g, dtype, l.A)), ConstAsDType(g, dtype, [][]float64{l.Y}))
-		return MulScalar(ReduceSum(Square(miss), 1), -0.5/(l.Sigma*l.Sigma))
-	}
+		residual := Sub(Einsum("bi,mi->bm", x, ConstAsDType(g, dtype, l.A)), ConstAsDType(g, dtype, [][]float64{l.Y}))
+		return MulScalar(ReduceSum(Square(residual), 1), -0.5/(l.Sigma*l.Sigma))
+	})
 }
 
 // At returns r at one point x, [dim].
 func (l LinearGaussian) At(x []float64) float64 {
 	sum := 0.0
 	for i, row := range l.A {
-		miss := -l.Y[i]
+		residual := -l.Y[i]
 		for j, a := range row {
-			miss += a * x[j]
+			residual += a * x[j]
 		}
-		sum += miss * miss
+		sum += residual * residual
 	}
 	return -sum / (2 * l.Sigma * l.Sigma)
 }
 
-// Quadratic is r(x) = -½ Σ_j w_j (x_j - c_j)²: with positive weights a preference for points near c, with negative ones for points far from it, whose target exists only
-// where the data's law falls faster. Weights and centre have one number for each element, or one for all.
+// Quadratic is r(x) = -½ Σ_j w_j (x_j - c_j)². Positive weights prefer points near c, negative ones
+// points far from it; the target then exists only if the data distribution decays faster. Weight
+// and Center have one number per element, or one for all.
 type Quadratic struct {
 	Center []float64 `json:"center"`
 	Weight []float64 `json:"weight"`
 }
 
-// Validate returns an error that names the first value that makes no sense.
+// Validate returns an error that names the first invalid value.
 func (q Quadratic) Validate() error {
 	for _, v := range []struct {
 		name   string
 		values []float64
 	}{{"center", q.Center}, {"weight", q.Weight}} {
 		if len(v.values) == 0 {
-			return fmt.Errorf("quadratic reward has no %s: give one number, or one for each element", v.name)
+			return fmt.Errorf("quadratic reward has no %s: give one number, or one per element", v.name)
 		}
 		for i, x := range v.values {
 			if math.IsNaN(x) || math.IsInf(x, 0) {
-				return fmt.Errorf("quadratic reward: %s[%d] = %g is not finite", v.name, i, x)
+				return fmt.Errorf("quadratic reward: %s[%d] = %g must be finite", v.name, i, x)
 			}
 		}
 	}
@@ -95,14 +98,15 @@ func (q Quadratic) Reward() Reward {
 	if err := q.Validate(); err != nil {
 		panic(err)
 	}
-	return func(x *Node) *Node {
+	return Func(func(x *Node) *Node {
 		x = flat(x)
 		square := Square(Sub(x, elements("quadratic: center", x, q.Center)))
 		return MulScalar(ReduceSum(Mul(square, elements("quadratic: weight", x, q.Weight)), 1), -0.5)
-	}
+	})
 }
 
-// elements returns values as [1, dim], or [1, 1] where there is one for all. It panics where there are neither one nor dim of them.
+// elements returns values as [1, dim], or [1, 1] if there is one for all elements. It panics if
+// there are neither one nor dim values.
 func elements(name string, x *Node, values []float64) *Node {
 	if len(values) != 1 {
 		vectors(name, x, len(values))

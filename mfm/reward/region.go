@@ -11,21 +11,23 @@ import (
 //
 //	r(x) = Σ_j log s((x_j - low_j)/w) + log s((high_j - x_j)/w),   s(z) = 1/(1 + e^{-z}):
 //
-// near 0 inside, falling with slope 1/w outside. -Inf and +Inf leave a side open; one number for all elements, or one for each.
+// near 0 inside, decreasing with slope 1/w outside. -Inf and +Inf leave a side open. Bounds have
+// one number for all elements, or one per element.
 type Box struct {
 	Low   []float64 `json:"low"`
 	High  []float64 `json:"high"`
-	Width float64   `json:"width"` // w > 0, the depth of the edge
+	Width float64   `json:"width"` // w > 0, the width of the edge
 }
 
-// Validate returns an error that names the first value that makes no sense.
+// Validate returns an error that names the first invalid value.
 func (b Box) Validate() error {
 	if len(b.Low) == 0 || len(b.Low) != len(b.High) {
-		return fmt.Errorf("box reward: %d lower and %d upper bounds: give as many, one for all elements or one for each", len(b.Low), len(b.High))
+		return fmt.Errorf("box reward: %d lower and %d upper bounds: want one of each, or one of each per element",
+			len(b.Low), len(b.High))
 	}
 	for i, low := range b.Low {
 		if !(low < b.High[i]) {
-			return fmt.Errorf("box reward: bounds %d from %g to %g: they must rise", i, low, b.High[i])
+			return fmt.Errorf("box reward: bound %d is [%g, %g]: must be increasing", i, low, b.High[i])
 		}
 	}
 	return checkWidth("box", b.Width)
@@ -36,7 +38,7 @@ func (b Box) Reward() Reward {
 	if err := b.Validate(); err != nil {
 		panic(err)
 	}
-	// Beyond these float32 has no edge to see, and its infinities would make 0·Inf of a gradient.
+	// Float32 cannot resolve the edge beyond these, and infinities would give gradients 0·Inf.
 	bounded := func(values []float64) []float64 {
 		out := make([]float64, len(values))
 		for i, v := range values {
@@ -44,29 +46,31 @@ func (b Box) Reward() Reward {
 		}
 		return out
 	}
-	return func(x *Node) *Node {
+	return Func(func(x *Node) *Node {
 		x = flat(x)
 		above := DivScalar(Sub(x, elements("box", x, bounded(b.Low))), b.Width)
 		below := DivScalar(Sub(elements("box", x, bounded(b.High)), x), b.Width)
 		return ReduceSum(Add(logSigmoid(above), logSigmoid(below)), 1)
-	}
+	})
 }
 
-// HalfPlane is the indicator of a·x >= offset, smoothed: r(x) = log s((a·x - offset)/w), see [Box].
+// HalfPlane is the indicator of a·x >= offset, smoothed as in [Box]. With w = Width,
+//
+//	r(x) = log s((a·x - offset)/w).
 type HalfPlane struct {
 	A      []float64 `json:"a"`
 	Offset float64   `json:"offset"`
 	Width  float64   `json:"width"`
 }
 
-// Validate returns an error that names the first value that makes no sense.
+// Validate returns an error that names the first invalid value.
 func (h HalfPlane) Validate() error {
 	if len(h.A) == 0 {
-		return fmt.Errorf("half-plane reward has no normal a: give one number for each element")
+		return fmt.Errorf("half-plane reward has no normal a: give one number per element")
 	}
 	for i, v := range append([]float64{h.Offset}, h.A...) {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return fmt.Errorf("half-plane reward: number %d of offset and a, %g, is not finite", i, v)
+			return fmt.Errorf("half-plane reward: number %d of offset and a is %g, must be finite", i, v)
 		}
 	}
 	return checkWidth("half-plane", h.Width)
@@ -77,11 +81,11 @@ func (h HalfPlane) Reward() Reward {
 	if err := h.Validate(); err != nil {
 		panic(err)
 	}
-	return func(x *Node) *Node {
+	return Func(func(x *Node) *Node {
 		x = vectors("half_plane", x, len(h.A))
 		along := ReduceSum(Mul(x, elements("half_plane", x, h.A)), 1)
 		return logSigmoid(DivScalar(SubScalar(along, h.Offset), h.Width))
-	}
+	})
 }
 
 func checkWidth(name string, width float64) error {
@@ -91,7 +95,7 @@ func checkWidth(name string, width float64) error {
 	return nil
 }
 
-// logSigmoid returns log 1/(1 + e^{-z}) = min(z, 0) - log(1 + e^{-|z|}), which neither overflows nor loses digits.
+// logSigmoid returns log 1/(1 + e^{-z}) = min(z, 0) - log(1 + e^{-|z|}), stable for all z.
 func logSigmoid(z *Node) *Node {
 	return Sub(MinScalar(z, 0), Log1P(Exp(Neg(Abs(z)))))
 }

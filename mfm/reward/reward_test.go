@@ -8,6 +8,7 @@ import (
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
@@ -18,7 +19,7 @@ import (
 func evaluate(t testing.TB, r reward.Reward, x [][]float64) (values []float64, gradients [][]float64) {
 	t.Helper()
 	exec, err := NewExec(backendtest.New(t), func(x *Node) []*Node {
-		v := r(x)
+		v := reward.Values(r, x, reward.Condition{})
 		return []*Node{v, Gradient(ReduceAllSum(v), x)[0]}
 	})
 	if err != nil {
@@ -40,8 +41,8 @@ func evaluate(t testing.TB, r reward.Reward, x [][]float64) (values []float64, g
 	return values, gradients
 }
 
-// linearLogits are those of a linear classifier of three classes in the plane.
-func linearLogits(x *Node) *Node {
+// linearLogits returns the logits of a linear classifier of three classes in the plane.
+func linearLogits(_ *model.Scope, x *Node) *Node {
 	return Einsum("bi,ci->bc", x, ConstAsDType(x.Graph(), x.DType(), [][]float64{{1, 0}, {-0.5, 2}, {0.3, -1}}))
 }
 
@@ -67,7 +68,7 @@ func need(t testing.TB) func(r reward.Reward, err error) reward.Reward {
 	}
 }
 
-// Every reward is its formula, computed here in plain Go, and its gradient that of the formula.
+// Every reward equals its formula, computed in plain Go, and its gradient the formula's gradient.
 func TestRewardsAreTheirFormulas(t *testing.T) {
 	sigmoid := func(z float64) float64 { return 1 / (1 + math.Exp(-z)) }
 	measured := reward.LinearGaussian{A: [][]float64{{1.2, -0.8}, {0.5, 1}}, Y: []float64{-1, 0.3}, Sigma: 0.7}
@@ -81,21 +82,31 @@ func TestRewardsAreTheirFormulas(t *testing.T) {
 		p := linearProbabilities(x)
 		return w[0]*p[0] + w[1]*p[1] + w[2]*p[2]
 	}
+	inPlane := func(x []float64) float64 { return math.Log(sigmoid((x[0] - 2*x[1] - 0.4) / 0.5)) }
 	far := func(x []float64) float64 { return -(x[0]-0.5)*(x[0]-0.5) - (x[1]+1)*(x[1]+1) }
 	for name, c := range map[string]struct {
 		r    reward.Reward
 		want func(x []float64) float64
 	}{
-		"linear-Gaussian":   {measured.Reward(), measured.At},
-		"quadratic":         {quadratic.Reward(), far},
-		"box":               {box.Reward(), inBox},
-		"half-plane":        {plane.Reward(), func(x []float64) float64 { return math.Log(sigmoid((x[0] - 2*x[1] - 0.4) / 0.5)) }},
-		"mixture":           {reward.LogMixture(gmm.Paper()), gmm.Paper().LogDensity},
-		"class mixture":     {need(t)(reward.ClassMixture(linearLogits, []float64{0, 1, 3})), func(x []float64) float64 { return math.Log(weighted(x, 0, 1, 3)) }},
-		"class probability": {need(t)(reward.ClassProbability(linearLogits, []float64{-1, 0, 2})), func(x []float64) float64 { return weighted(x, -1, 0, 2) }},
-		"log-probability":   {need(t)(reward.LogProbability(linearLogits, 1, 3)), func(x []float64) float64 { return math.Log(weighted(x, 0, 1, 0)) }},
-		"sum":               {reward.Sum(quadratic.Reward(), reward.Scaled(plane.Reward(), 2)), func(x []float64) float64 { return far(x) + 2*math.Log(sigmoid((x[0]-2*x[1]-0.4)/0.5)) }},
-		"no sum":            {reward.Sum(), func([]float64) float64 { return 0 }},
+		"linear-Gaussian": {measured.Reward(), measured.At},
+		"quadratic":       {quadratic.Reward(), far},
+		"box":             {box.Reward(), inBox},
+		"half-plane":      {plane.Reward(), inPlane},
+		"mixture":         {reward.LogMixture(gmm.Paper()), gmm.Paper().LogDensity},
+		"class mixture": {need(t)(reward.ClassMixture(linearLogits, []float64{0, 1, 3})), func(x []float64) float64 {
+			return math.Log(weighted(x, 0, 1, 3))
+		}},
+		"class probability": {
+			need(t)(reward.ClassProbability(linearLogits, []float64{-1, 0, 2})),
+			func(x []float64) float64 { return weighted(x, -1, 0, 2) },
+		},
+		"log-probability": {need(t)(reward.LogProbability(linearLogits, 1, 3)), func(x []float64) float64 {
+			return math.Log(weighted(x, 0, 1, 0))
+		}},
+		"sum": {reward.Sum(quadratic.Reward(), reward.Scaled(plane.Reward(), 2)), func(x []float64) float64 {
+			return far(x) + 2*inPlane(x)
+		}},
+		"no sum": {reward.Sum(), func([]float64) float64 { return 0 }},
 	} {
 		rng := rand.New(rand.NewPCG(1, 2))
 		x := make([][]float64, 20)
@@ -121,7 +132,7 @@ func TestRewardsAreTheirFormulas(t *testing.T) {
 	}
 }
 
-// Far from where they are of use, rewards and their gradients stay finite.
+// Far from the region of interest rewards and their gradients stay finite.
 func TestRewardsFarOut(t *testing.T) {
 	x := [][]float64{{1e4, -1e4}, {-1e4, 1e4}, {0, 0}}
 	for name, r := range map[string]reward.Reward{
@@ -140,14 +151,15 @@ func TestRewardsFarOut(t *testing.T) {
 	}
 }
 
-// -Inf has no weight, whatever λ, NaN and +Inf are mistakes without weight; no gradient comes through any of them, though that of the logarithm is 1/0 at one and 1/∞ at the other.
+// -Inf gives no weight, whatever λ is; NaN and +Inf give no weight and are flagged. None of them
+// has a gradient, although that of the logarithm is 1/0 or 1/∞ there.
 func TestWeighed(t *testing.T) {
-	first := reward.Reward(func(x *Node) *Node { return Log(Reshape(Slice(x, AxisRange(), AxisElem(0)), -1)) })
+	first := reward.Func(func(x *Node) *Node { return Log(Reshape(Slice(x, AxisRange(), AxisElem(0)), -1)) })
 	exec, err := NewExec(backendtest.New(t), func(x *Node) []*Node {
 		out := []*Node{}
 		for _, lambda := range []float64{1, 0, -2, 1e38} {
 			x := Identity(x)
-			_, usable, bad := first.Weighed(Scalar(x.Graph(), x.DType(), lambda), x)
+			_, usable, bad := reward.Weighed(first, Scalar(x.Graph(), x.DType(), lambda), x, reward.Condition{})
 			out = append(out, usable, bad, Gradient(ReduceAllSum(usable), x)[0])
 		}
 		return out
@@ -156,7 +168,8 @@ func TestWeighed(t *testing.T) {
 		t.Fatal(err)
 	}
 	inf := float32(math.Inf(1))
-	out, err := exec.Call([][]float32{{1, 5}, {0, 5}, {-1, 5}, {inf, 5}, {float32(math.Exp(20)), 5}}) // r = 0, -Inf, NaN, +Inf, 20
+	// r = 0, -Inf, NaN, +Inf, 20
+	out, err := exec.Call([][]float32{{1, 5}, {0, 5}, {-1, 5}, {inf, 5}, {float32(math.Exp(20)), 5}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,13 +181,17 @@ func TestWeighed(t *testing.T) {
 		{[]float32{0, none, none, none, 20}, []float32{0, 0, 1, 1, 0}, []float32{1, 0, 0, 0, slope}},
 		{[]float32{0, none, none, none, 0}, []float32{0, 0, 1, 1, 0}, []float32{0, 0, 0, 0, 0}},
 		{[]float32{0, none, none, none, -40}, []float32{0, 0, 1, 1, 0}, []float32{-2, 0, 0, 0, -2 * slope}},
-		{[]float32{0, none, none, none, none}, []float32{0, 0, 1, 1, 1}, []float32{1e38, 0, 0, 0, 0}}, // 20 · 10³⁸ overflows
+		// 20 · 10³⁸ overflows.
+		{[]float32{0, none, none, none, none}, []float32{0, 0, 1, 1, 1}, []float32{1e38, 0, 0, 0, 0}},
 	} {
-		usable, bad, gradient := tensors.MustCopyFlatData[float32](out[3*k]), tensors.MustCopyFlatData[float32](out[3*k+1]), tensors.MustCopyFlatData[float32](out[3*k+2])
+		usable := tensors.MustCopyFlatData[float32](out[3*k])
+		bad := tensors.MustCopyFlatData[float32](out[3*k+1])
+		gradient := tensors.MustCopyFlatData[float32](out[3*k+2])
 		for i := range want.usable {
 			near := func(got, want float32) bool { return math.Abs(float64(got-want)) <= 1e-5*math.Abs(float64(want)) }
 			if !near(usable[i], want.usable[i]) || bad[i] != want.bad[i] {
-				t.Errorf("case %d, sample %d: usable %g, bad %g; want %g, %g", k, i, usable[i], bad[i], want.usable[i], want.bad[i])
+				t.Errorf("case %d, sample %d: usable %g, bad %g; want %g, %g",
+					k, i, usable[i], bad[i], want.usable[i], want.bad[i])
 			}
 			if !near(gradient[2*i], want.gradient[i]) || gradient[2*i+1] != 0 {
 				t.Errorf("case %d, sample %d: gradient %v, want [%g 0]", k, i, gradient[2*i:2*i+2], want.gradient[i])
@@ -183,10 +200,10 @@ func TestWeighed(t *testing.T) {
 	}
 }
 
-// -Inf has no weight, NaN and +Inf are mistakes without weight.
+// -Inf gives no weight; NaN and +Inf give no weight and are flagged.
 func TestUsable(t *testing.T) {
 	exec, err := NewExec(backendtest.New(t), func(x *Node) []*Node {
-		usable, bad := reward.Usable(Log(x)) // of 0 -Inf, of -1 NaN
+		usable, bad := reward.Usable(Log(x)) // Log is -Inf at 0, NaN at -1
 		return []*Node{usable, bad}
 	})
 	if err != nil {
@@ -202,12 +219,14 @@ func TestUsable(t *testing.T) {
 			t.Errorf("reward %d is %g, want %g", i, usable[i], want)
 		}
 		if wantBad := []float32{0, 0, 1, 1, 0}[i]; bad[i] != wantBad {
-			t.Errorf("reward %d is bad: %g, want %g", i, bad[i], wantBad)
+			t.Errorf("reward %d: bad is %g, want %g", i, bad[i], wantBad)
 		}
 	}
 }
 
 func TestRewardsRefuse(t *testing.T) {
+	known := reward.Classifiers(linearClassifier)
+	parse := func(text string, c reward.Classifiers) error { return second(reward.Parse([]byte(text), c)) }
 	for name, err := range map[string]error{
 		"no rows":        reward.LinearGaussian{Sigma: 1}.Validate(),
 		"ragged":         reward.LinearGaussian{A: [][]float64{{1, 2}, {1}}, Y: []float64{0, 0}, Sigma: 1}.Validate(),
@@ -221,16 +240,16 @@ func TestRewardsRefuse(t *testing.T) {
 		"negative":       second(reward.ClassMixture(linearLogits, []float64{0, -1, 2})),
 		"infinite":       second(reward.ClassProbability(linearLogits, []float64{0, math.Inf(1)})),
 		"class":          second(reward.LogProbability(linearLogits, 3, 3)),
-		"not JSON":       second(reward.Parse([]byte(`{`), nil)),
-		"kind":           second(reward.Parse([]byte(`{"kind": "nice"}`), nil)),
-		"key":            second(reward.Parse([]byte(`{"kind": "quadratic", "center": [0], "weight": [1], "wait": 1}`), nil)),
-		"no classifier":  second(reward.Parse([]byte(`{"kind": "log_probability", "classifier": "a", "class": 1}`), nil)),
-		"inside a sum":   second(reward.Parse([]byte(`{"kind": "sum", "of": [{"kind": "box"}]}`), nil)),
-		"empty sum":      second(reward.Parse([]byte(`{"kind": "sum"}`), nil)),
-		"no factor":      second(reward.Parse([]byte(`{"kind": "scaled", "of": {"kind": "quadratic", "center": [0], "weight": [1]}}`), nil)),
-		"no mixture":     second(reward.Parse([]byte(`{"kind": "log_mixture"}`), nil)),
-		"few weights":    second(reward.Parse([]byte(`{"kind": "class_mixture", "classifier": "a", "weights": [1]}`), linearClassifier)),
-		"class, weights": second(reward.Parse([]byte(`{"kind": "log_probability", "classifier": "a", "class": 1, "weights": [1]}`), linearClassifier)),
+		"not JSON":       parse(`{`, nil),
+		"kind":           parse(`{"kind": "nice"}`, nil),
+		"key":            parse(`{"kind": "quadratic", "center": [0], "weight": [1], "wait": 1}`, nil),
+		"no classifier":  parse(`{"kind": "log_probability", "classifier": "a", "class": 1}`, nil),
+		"inside a sum":   parse(`{"kind": "sum", "of": [{"kind": "box"}]}`, nil),
+		"empty sum":      parse(`{"kind": "sum"}`, nil),
+		"no factor":      parse(`{"kind": "scaled", "of": {"kind": "quadratic", "center": [0], "weight": [1]}}`, nil),
+		"no mixture":     parse(`{"kind": "log_mixture"}`, nil),
+		"few weights":    parse(`{"kind": "class_mixture", "classifier": "a", "weights": [1]}`, known),
+		"class, weights": parse(`{"kind": "log_probability", "classifier": "a", "class": 1, "weights": [1]}`, known),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", name)
@@ -242,25 +261,28 @@ func linearClassifier(string) (reward.Logits, int, error) { return linearLogits,
 
 func second(_ reward.Reward, err error) error { return err }
 
-// Each kind's example is a reward, with names and numbers of this test in it.
+// The example of each kind is a valid reward, once its placeholders are replaced.
 func TestParse(t *testing.T) {
 	if n := len(reward.Kinds()); n < 10 {
-		t.Errorf("%d kinds", n)
+		t.Errorf("%d kinds, want at least 10", n)
 	}
-	for kind, example := range reward.Kinds() {
-		example = strings.ReplaceAll(example, "REWARD", `{"kind": "quadratic", "center": [0], "weight": [1]}`)
+	for name, kind := range reward.Kinds() {
+		example := strings.ReplaceAll(kind.Example, "REWARD", `{"kind": "quadratic", "center": [0], "weight": [1]}`)
 		example = strings.ReplaceAll(example, "[0, 1, 0, 1, 0, 2, 0, 2, 0, 4]", "[0, 1, 3]")
 		example = strings.ReplaceAll(example, `"class": 8`, `"class": 2`)
 		r, err := reward.Parse([]byte(example), linearClassifier)
 		if err != nil {
-			t.Errorf("%s: %v", kind, err)
+			t.Errorf("%s: %v", name, err)
 			continue
 		}
 		if v, _ := evaluate(t, r, [][]float64{{0.3, -0.2}}); math.IsNaN(v[0]) || math.IsInf(v[0], 0) {
-			t.Errorf("%s: %g", kind, v[0])
+			t.Errorf("%s: %g", name, v[0])
 		}
 	}
-	r := need(t)(reward.Parse([]byte(`{"kind": "sum", "of": [{"kind": "scaled", "factor": -2, "of": {"kind": "quadratic", "center": [1], "weight": [1, 3]}}, {"kind": "class_mixture", "classifier": "a", "weights": [2, 0, 0]}]}`), linearClassifier))
+	r := need(t)(reward.Parse([]byte(`{"kind": "sum", "of": [
+		{"kind": "scaled", "factor": -2, "of": {"kind": "quadratic", "center": [1], "weight": [1, 3]}},
+		{"kind": "class_mixture", "classifier": "a", "weights": [2, 0, 0]}
+	]}`), linearClassifier))
 	v, _ := evaluate(t, r, [][]float64{{0.3, -0.2}})
 	if want := 0.49 + 3*1.44 + math.Log(2*linearProbabilities([]float64{0.3, -0.2})[0]); math.Abs(v[0]-want) > 1e-10 {
 		t.Errorf("sum is %g, want %g", v[0], want)

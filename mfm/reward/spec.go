@@ -3,57 +3,78 @@ package reward
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
 	"github.com/gomfm/gomfm/mfm/gmm"
 )
 
-// Classifiers returns the logits of the classifier called name, and how many classes it knows: what rewards of classes in JSON refer to.
+// Classifiers returns the logits and the number of classes of the classifier called name, for
+// rewards in JSON that refer to it.
 type Classifiers func(name string) (logits Logits, classes int, err error)
 
-// kinds are the rewards that [Parse] knows, with an example of each.
-var kinds = map[string]string{
-	"linear_gaussian":   `{"kind": "linear_gaussian", "a": [[1.2, -0.8]], "y": [-1], "sigma": 0.2}`,
-	"quadratic":         `{"kind": "quadratic", "center": [0], "weight": [1]}`,
-	"box":               `{"kind": "box", "low": [0, null], "high": [1, 2], "width": 0.1}`,
-	"half_plane":        `{"kind": "half_plane", "a": [1, 1], "offset": 0, "width": 0.1}`,
-	"log_mixture":       `{"kind": "log_mixture", "mixture": {"weights": [1], "means": [[0, 0]], "covariances": [[[1, 0], [0, 1]]]}}`,
-	"class_mixture":     `{"kind": "class_mixture", "classifier": "NAME", "weights": [0, 1, 0, 1, 0, 2, 0, 2, 0, 4]}`,
-	"class_probability": `{"kind": "class_probability", "classifier": "NAME", "weights": [0, 1, 0, 1, 0, 2, 0, 2, 0, 4]}`,
-	"log_probability":   `{"kind": "log_probability", "classifier": "NAME", "class": 8}`,
-	"sum":               `{"kind": "sum", "of": [REWARD, REWARD]}`,
-	"scaled":            `{"kind": "scaled", "factor": 2, "of": REWARD}`,
+// Kind is a kind of reward that configurations can name.
+type Kind struct {
+	// Example is a JSON object that describes such a reward.
+	Example string
+	// Parse returns the reward that raw, an object with that kind, describes. p parses rewards
+	// within it and knows classifiers. [Decode] reads the other keys.
+	Parse func(p Parser, raw []byte) (Reward, error)
 }
 
-// Kinds returns the kinds of reward that [Parse] knows, by name, with an example of each.
-func Kinds() map[string]string {
-	out := make(map[string]string, len(kinds))
-	for kind, example := range kinds {
-		out[kind] = example
+// Parser parses rewards in JSON: objects with a "kind" and the values of that kind.
+type Parser struct {
+	// Kinds are the known kinds by name: [Kinds], to which a program may add its own.
+	Kinds map[string]Kind
+	// Classifiers may be nil if no reward refers to a classifier.
+	Classifiers Classifiers
+}
+
+// Kinds returns the kinds of this package by name.
+func Kinds() map[string]Kind {
+	return map[string]Kind{
+		"linear_gaussian": valueKind(`{"kind": "linear_gaussian", "a": [[1.2, -0.8]], "y": [-1], "sigma": 0.2}`,
+			func() checked { return new(LinearGaussian) }),
+		"quadratic": valueKind(`{"kind": "quadratic", "center": [0], "weight": [1]}`,
+			func() checked { return new(Quadratic) }),
+		"half_plane": valueKind(`{"kind": "half_plane", "a": [1, 1], "offset": 0, "width": 0.1}`,
+			func() checked { return new(HalfPlane) }),
+		"box": {`{"kind": "box", "low": [0, null], "high": [1, 2], "width": 0.1}`, parseBox},
+		"log_mixture": {`{"kind": "log_mixture", "mixture": ` +
+			`{"weights": [1], "means": [[0, 0]], "covariances": [[[1, 0], [0, 1]]]}}`, parseLogMixture},
+		"class_mixture":     {classExample("class_mixture"), parseWeights(ClassMixture)},
+		"class_probability": {classExample("class_probability"), parseWeights(ClassProbability)},
+		"log_probability":   {`{"kind": "log_probability", "classifier": "NAME", "class": 8}`, parseLogProbability},
+		"sum":               {`{"kind": "sum", "of": [REWARD, REWARD]}`, parseSum},
+		"scaled":            {`{"kind": "scaled", "factor": 2, "of": REWARD}`, parseScaled},
 	}
-	return out
 }
 
-// Parse returns the reward that JSON describes, an object with a "kind" among [Kinds] and that kind's values; keys that a kind does not have are refused. classifiers may be nil
-// where no reward is of classes.
+func classExample(kind string) string {
+	return fmt.Sprintf(`{"kind": %q, "classifier": "NAME", "weights": [0, 1, 0, 1, 0, 2, 0, 2, 0, 4]}`, kind)
+}
+
+// Parse returns the reward that raw describes, of one of [Kinds]; see [Parser.Parse].
 func Parse(raw []byte, classifiers Classifiers) (Reward, error) {
-	kind, err := kindOf(raw)
+	return Parser{Kinds(), classifiers}.Parse(raw)
+}
+
+// Parse returns the reward that raw describes. Unknown kinds and unknown keys are errors.
+func (p Parser) Parse(raw []byte) (Reward, error) {
+	name, err := kindOf(raw)
 	if err != nil {
 		return nil, err
 	}
-	if _, known := kinds[kind]; !known {
-		var names []string
-		for known := range kinds {
-			names = append(names, known)
-		}
-		slices.Sort(names)
-		return nil, fmt.Errorf("reward: kind %q is unknown: use one of %v", kind, names)
+	kind, known := p.Kinds[name]
+	if !known {
+		return nil, fmt.Errorf("reward: kind %q is unknown: use one of %v", name, slices.Sorted(maps.Keys(p.Kinds)))
 	}
-	r, err := parseKind(kind, raw, classifiers)
+	r, err := kind.Parse(p, raw)
 	if err != nil {
-		return nil, fmt.Errorf("reward %s: %w", kind, err)
+		return nil, fmt.Errorf("reward %s: %w", name, err)
 	}
 	return r, nil
 }
@@ -68,7 +89,8 @@ func kindOf(raw []byte) (string, error) {
 	return head.Kind, nil
 }
 
-// ParseLinearGaussian returns the values of a reward of the kind linear_gaussian, for which steering a mixture has closed forms.
+// ParseLinearGaussian returns the values of a reward of kind linear_gaussian, for which the steered
+// drift of a mixture has a closed form. It returns an error for another kind.
 func ParseLinearGaussian(raw []byte) (LinearGaussian, error) {
 	var r LinearGaussian
 	kind, err := kindOf(raw)
@@ -78,96 +100,92 @@ func ParseLinearGaussian(raw []byte) (LinearGaussian, error) {
 	if kind != "linear_gaussian" {
 		return r, fmt.Errorf("reward: kind %q is not linear_gaussian", kind)
 	}
-	if err := decode(raw, &r); err != nil {
+	if err := Decode(raw, &r); err != nil {
 		return r, fmt.Errorf("reward %s: %w", kind, err)
 	}
 	return r, r.Validate()
 }
 
-// checked is a reward whose values decode from JSON.
+// checked is a reward that can be decoded from JSON and validated.
 type checked interface {
 	Validate() error
 	Reward() Reward
 }
 
-func parseKind(kind string, raw []byte, classifiers Classifiers) (Reward, error) {
-	simple := func(value checked) (Reward, error) {
-		if err := decode(raw, value); err != nil {
+// valueKind is the kind of rewards that are decoded into a value.
+func valueKind(example string, zero func() checked) Kind {
+	return Kind{example, func(_ Parser, raw []byte) (Reward, error) {
+		value := zero()
+		if err := Decode(raw, value); err != nil {
 			return nil, err
 		}
 		if err := value.Validate(); err != nil {
 			return nil, err
 		}
 		return value.Reward(), nil
+	}}
+}
+
+func parseLogMixture(_ Parser, raw []byte) (Reward, error) {
+	var v struct {
+		Mixture *gmm.Mixture `json:"mixture"`
 	}
-	switch kind {
-	case "linear_gaussian":
-		return simple(&LinearGaussian{})
-	case "quadratic":
-		return simple(&Quadratic{})
-	case "box":
-		return parseBox(raw)
-	case "half_plane":
-		return simple(&HalfPlane{})
-	case "log_mixture":
-		var v struct {
-			Mixture *gmm.Mixture `json:"mixture"`
-		}
-		if err := decode(raw, &v); err != nil {
-			return nil, err
-		}
-		if v.Mixture == nil {
-			return nil, fmt.Errorf("has no mixture")
-		}
-		return LogMixture(v.Mixture), nil
-	case "sum":
-		var v struct {
-			Of []json.RawMessage `json:"of"`
-		}
-		if err := decode(raw, &v); err != nil {
-			return nil, err
-		}
-		if len(v.Of) == 0 {
-			return nil, fmt.Errorf("\"of\" names no reward: give it a list of them")
-		}
-		var terms []Reward
-		for _, of := range v.Of {
-			r, err := Parse(of, classifiers)
-			if err != nil {
-				return nil, err
-			}
-			terms = append(terms, r)
-		}
-		return Sum(terms...), nil
-	case "scaled":
-		var v struct {
-			Factor *float64        `json:"factor"`
-			Of     json.RawMessage `json:"of"`
-		}
-		if err := decode(raw, &v); err != nil {
-			return nil, err
-		}
-		if v.Factor == nil || v.Of == nil {
-			return nil, fmt.Errorf("give it a factor, and the reward \"of\" which")
-		}
-		r, err := Parse(v.Of, classifiers)
+	if err := Decode(raw, &v); err != nil {
+		return nil, err
+	}
+	if v.Mixture == nil {
+		return nil, errors.New("no mixture: give one under \"mixture\"")
+	}
+	return LogMixture(v.Mixture), nil
+}
+
+func parseSum(p Parser, raw []byte) (Reward, error) {
+	var v struct {
+		Of []json.RawMessage `json:"of"`
+	}
+	if err := Decode(raw, &v); err != nil {
+		return nil, err
+	}
+	if len(v.Of) == 0 {
+		return nil, errors.New("no rewards: give a list of them under \"of\"")
+	}
+	var terms []Reward
+	for _, of := range v.Of {
+		r, err := p.Parse(of)
 		if err != nil {
 			return nil, err
 		}
-		return Scaled(r, *v.Factor), nil
-	default:
-		return parseClasses(kind, raw, classifiers)
+		terms = append(terms, r)
 	}
+	return Sum(terms...), nil
 }
 
-// parseBox reads a [Box], of which null leaves a side open.
-func parseBox(raw []byte) (Reward, error) {
+func parseScaled(p Parser, raw []byte) (Reward, error) {
+	var v struct {
+		Factor *float64        `json:"factor"`
+		Of     json.RawMessage `json:"of"`
+	}
+	if err := Decode(raw, &v); err != nil {
+		return nil, err
+	}
+	if v.Factor == nil || v.Of == nil {
+		return nil, errors.New("no factor or no reward: give a number under \"factor\" and a reward under \"of\"")
+	}
+	r, err := p.Parse(v.Of)
+	if err != nil {
+		return nil, err
+	}
+	return Scaled(r, *v.Factor), nil
+}
+
+// parseBox parses a [Box]. In JSON null leaves a side open.
+func parseBox(_ Parser, raw []byte) (Reward, error) {
 	var v struct {
 		Low   []*float64 `json:"low"`
 		High  []*float64 `json:"high"`
 		Width float64    `json:"width"`
 	}
-	if err := decode(raw, &v); err != nil {
+	if err := Decode(raw, &v); err != nil {
 		return nil, err
 	}
 	bounds := func(values []*float64, open float64) []float64 {
@@ -186,39 +204,54 @@ func parseBox(raw []byte) (Reward, error) {
 	return box.Reward(), nil
 }
 
-func parseClasses(kind string, raw []byte, classifiers Classifiers) (Reward, error) {
-	var v struct {
-		Classifier string    `json:"classifier"`
-		Weights    []float64 `json:"weights"`
-		Class      *int      `json:"class"`
+// classReward is a reward in JSON that refers to a classifier.
+type classReward struct {
+	Classifier string    `json:"classifier"`
+	Weights    []float64 `json:"weights"`
+	Class      *int      `json:"class"`
+}
+
+// classifier decodes raw and returns the classifier that it refers to.
+func (p Parser) classifier(raw []byte) (v classReward, logits Logits, classes int, err error) {
+	if err := Decode(raw, &v); err != nil {
+		return v, nil, 0, err
 	}
-	if err := decode(raw, &v); err != nil {
-		return nil, err
+	if p.Classifiers == nil {
+		return v, nil, 0, fmt.Errorf("no classifier %q here: this kind of reward is for images", v.Classifier)
 	}
-	if classifiers == nil {
-		return nil, fmt.Errorf("there is no classifier %q here: this reward is for images", v.Classifier)
-	}
-	logits, classes, err := classifiers(v.Classifier)
+	logits, classes, err = p.Classifiers(v.Classifier)
+	return v, logits, classes, err
+}
+
+func parseLogProbability(p Parser, raw []byte) (Reward, error) {
+	v, logits, classes, err := p.classifier(raw)
 	if err != nil {
 		return nil, err
 	}
-	if kind == "log_probability" {
-		if v.Class == nil || v.Weights != nil {
-			return nil, fmt.Errorf("give it a class, and no weights")
-		}
-		return LogProbability(logits, *v.Class, classes)
+	if v.Class == nil || v.Weights != nil {
+		return nil, errors.New("want a class and no weights")
 	}
-	if len(v.Weights) != classes || v.Class != nil {
-		return nil, fmt.Errorf("%d weights for a classifier of %d classes: give it one each, and no class", len(v.Weights), classes)
-	}
-	if kind == "class_mixture" {
-		return ClassMixture(logits, v.Weights)
-	}
-	return ClassProbability(logits, v.Weights)
+	return LogProbability(logits, *v.Class, classes)
 }
 
-// decode reads an object into v, which has all keys but "kind".
-func decode(raw []byte, v any) error {
+// parseWeights parses a reward that has one weight per class.
+func parseWeights(build func(Logits, []float64) (Reward, error)) func(Parser, []byte) (Reward, error) {
+	return func(p Parser, raw []byte) (Reward, error) {
+		v, logits, classes, err := p.classifier(raw)
+		if err != nil {
+			return nil, err
+		}
+		if len(v.Weights) != classes || v.Class != nil {
+			return nil, fmt.Errorf("%d weights for a classifier of %d classes: want one per class, and no \"class\"",
+				len(v.Weights), classes)
+		}
+		return build(logits, v.Weights)
+	}
+}
+
+// Decode decodes a JSON object into v, whose fields are all keys except "kind". Unknown keys are
+// errors.
+func Decode(raw []byte, v any) error {
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &all); err != nil {
 		return err

@@ -12,12 +12,14 @@ import (
 	"github.com/gomfm/gomfm/mfm/internal/xlafix"
 )
 
-// Loop runs body n times inside the graph: state goes in, and the state after step i, with the same shapes, comes out. i is an
-// int32 scalar. On a backend with loops it is one compiled While, whose memory does not grow with n; on one without, and inside the body of another
+// Loop runs body n times inside the graph: body receives the state and returns the state after step
+// i, with the same shapes. i is an int32 scalar. On a backend with loops it is one compiled While,
+// whose memory does not grow with n. On a backend without loops, and inside the body of another
 // loop, body is built n times.
 //
-// Body may use nodes, variables and constants from outside, take gradients, and make variables; what does not depend on i and state is computed once,
-// before the loop. It panics if body changes a shape.
+// body may use nodes, variables and constants from outside, take gradients and create variables.
+// What does not depend on i and the state is computed once, before the loop. Loop panics if body
+// changes the number or a shape of the state's nodes.
 func Loop(n int, state []*Node, body func(i *Node, state []*Node) []*Node) []*Node {
 	if n <= 0 {
 		return state
@@ -47,8 +49,9 @@ func Loop(n int, state []*Node, body func(i *Node, state []*Node) []*Node) []*No
 	return While(condition, step, initial...)[1 : len(state)+1]
 }
 
-// Unrolled builds with every [Loop] unrolled, as inside the body of another one: a gradient does not go through a compiled While, so what is to have one must be built like this. Memory and
-// compile time grow with the number of steps.
+// Unrolled calls build with every [Loop] unrolled. A gradient does not pass through a compiled
+// While, so a loop that needs one must be built like this. Memory and compile time grow with the
+// number of steps.
 func Unrolled[T any](g *Graph, build func() T) T {
 	if g.State(insideLoop{}) != nil {
 		return build()
@@ -58,18 +61,20 @@ func Unrolled[T any](g *Graph, build func() T) T {
 	return build()
 }
 
-// insideLoop is the key under which a graph remembers that the body of a loop is being built: go-xla has no loops in loops.
+// insideLoop is the key under which a graph records that the body of a loop is being built: go-xla
+// has no nested loops.
 type insideLoop struct{}
 
-// recording is a body that was built outside of any loop, to be repeated inside. Building it there directly would not do: the parameter of a
-// variable cannot be made in a closure, GoMLX hands out a scalar constant that one closure made to all others, and go-xla (v0.4) does not
-// add, or multiply, a node of a closure and one from outside. So what comes from outside is handed in with the state; the compiler drops the
-// body that was recorded, since nothing uses it.
+// recording is a body built outside any loop, to be replayed inside one. Building it inside
+// directly fails for three reasons: a closure cannot create the parameter of a variable, GoMLX
+// shares a scalar constant of one closure with all others, and go-xla (v0.4) cannot add or multiply
+// a node of a closure and one from outside. So nodes from outside are passed in with the state. The
+// compiler drops the recorded body, because nothing uses it.
 type recording struct {
 	inputs  []*Node // stand-ins for the count and the state
 	results []*Node
-	nodes   []*Node // those between, in the order of computation
-	outside []*Node // what they use beside inputs and small constants
+	nodes   []*Node // nodes between inputs and results, in the order of computation
+	outside []*Node // nodes they use other than inputs and small constants
 }
 
 func recordBody(g *Graph, state []*Node, body func(i *Node, state []*Node) []*Node) *recording {
@@ -82,15 +87,16 @@ func recordBody(g *Graph, state []*Node, body func(i *Node, state []*Node) []*No
 	}
 	for k, x := range r.results {
 		if !x.Shape().Equal(state[k].Shape()) {
-			Panicf("the body of a loop returns shape %s for node %d of the state, which is %s", x.Shape(), k, state[k].Shape())
+			Panicf("the body of a loop returns shape %s for node %d of the state, which has shape %s",
+				x.Shape(), k, state[k].Shape())
 		}
 	}
 	r.trace(g)
 	return r
 }
 
-// standIns returns nodes of their own for the state, so that a body that takes a gradient in its state does not take it in other nodes that happen to be the
-// same in the first step.
+// standIns returns new nodes for the state. So a gradient of body in its state is not also one in
+// other nodes that equal the state in the first step.
 func standIns(state []*Node) []*Node {
 	out := make([]*Node, len(state))
 	for k, x := range state {
@@ -99,7 +105,8 @@ func standIns(state []*Node) []*Node {
 	return out
 }
 
-// trace finds nodes and outside: a node belongs inside if it depends on the inputs and a result depends on it.
+// trace finds nodes and outside. A node belongs inside if it depends on the inputs and a result
+// depends on it.
 func (r *recording) trace(g *Graph) {
 	first := r.inputs[0].Id()
 	all := g.Nodes()[first:]
@@ -130,7 +137,8 @@ func (r *recording) trace(g *Graph) {
 	slices.Reverse(r.nodes)
 }
 
-// replay builds the body in the closure of which the parameters are the count, the state and what comes from outside, and returns what these are after the step.
+// replay builds the body in a closure whose parameters are the count, the state and the nodes from
+// outside, and returns their values after the step.
 func (r *recording) replay(g *Graph, parameters []*Node) []*Node {
 	here := make(map[*Node]*Node)
 	for k, x := range append(slices.Clone(r.inputs), r.outside...) {

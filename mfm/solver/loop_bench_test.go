@@ -14,13 +14,15 @@ import (
 	"github.com/gomfm/gomfm/mfm/solver"
 )
 
-// BenchmarkLoop times the gradient of a UNet of digits for 32 states: in a call of its own, and as a step of a compiled loop of eight. XLA's CPU compiler has
-// fast convolutions in the former only, unless they come in the form that [ad.Canonical] gives them: without it a step of the loop takes several times as long.
+// BenchmarkLoop measures the gradient of a UNet for digits at 32 states: as a separate call, and as
+// a step of a compiled loop of eight. XLA's CPU compiler has fast convolutions in a loop only in
+// the form of [ad.Canonical]; without it a step of the loop takes several times as long.
 func BenchmarkLoop(b *testing.B) {
 	step := func(weights *model.Scope, x *Node) *Node {
 		x = Identity(x)
 		times := Zeros(x.Graph(), shapes.Make(x.DType(), x.Shape().Dim(0)))
-		y := nn.UNet(nn.DefaultUNet())(weights.ResetVisited(), nn.Inputs{S: times, U: OnesLike(times), T: times, Xbar: x, X: x})
+		in := nn.Inputs{S: times, U: OnesLike(times), T: times, Xbar: x, X: x}
+		y := nn.UNet(nn.DefaultUNet())(weights.ResetVisited(), in)
 		return Gradient(ReduceAllSum(Square(y)), x)[0]
 	}
 	const steps = 8
@@ -32,7 +34,9 @@ func BenchmarkLoop(b *testing.B) {
 			store := model.NewStore()
 			exec := model.MustNewExec(backendtest.New(b), store, func(root *model.Scope, x *Node) *Node {
 				weights := root.In("network")
-				return solver.Loop(c.steps, []*Node{x}, func(_ *Node, state []*Node) []*Node { return []*Node{step(weights, state[0])} })[0]
+				return solver.Loop(c.steps, []*Node{x}, func(_ *Node, state []*Node) []*Node {
+					return []*Node{step(weights, state[0])}
+				})[0]
 			})
 			defer exec.Finalize()
 			x := tensors.FromShape(shapes.Make(dtypes.Float32, 32, 28, 28, 1))

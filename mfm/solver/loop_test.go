@@ -15,7 +15,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/solver"
 )
 
-// Bodies may share constants with one another and with what follows, nest, and use the count.
+// Bodies may share constants with one another and with later nodes, be nested, and use the count.
 func TestLoop(t *testing.T) {
 	exec := MustNewExec(backendtest.New(t), func(x *Node) []*Node {
 		triple := func(_ *Node, state []*Node) []*Node { return []*Node{MulScalar(state[0], 3)} }
@@ -41,11 +41,13 @@ func TestLoop(t *testing.T) {
 	}
 }
 
-// A gradient goes through an unrolled loop.
+// A gradient passes through an unrolled loop.
 func TestUnrolled(t *testing.T) {
 	exec := MustNewExec(backendtest.New(t), func(x *Node) *Node {
 		y := solver.Unrolled(x.Graph(), func() *Node {
-			return solver.Loop(3, []*Node{x}, func(_ *Node, state []*Node) []*Node { return []*Node{Square(state[0])} })[0]
+			return solver.Loop(3, []*Node{x}, func(_ *Node, state []*Node) []*Node {
+				return []*Node{Square(state[0])}
+			})[0]
 		})
 		return Gradient(y, x)[0]
 	})
@@ -58,7 +60,7 @@ func TestUnrolled(t *testing.T) {
 	}
 }
 
-// A body may use a variable that nothing used before, with a gradient in it, and carry random numbers.
+// A body may use a variable that is new in it, take a gradient, and carry random numbers.
 func TestLoopVariables(t *testing.T) {
 	store := model.NewStore()
 	exec := model.MustNewExec(backendtest.New(t), store, func(scope *model.Scope, x, rngState *Node) []*Node {
@@ -84,14 +86,14 @@ func TestLoopVariables(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	if out[1].Equal(seed) {
-		t.Error("the random state did not move")
+		t.Error("the random state did not change")
 	}
 }
 
-// Whatever a body does with a node from outside, it does in every step.
+// A body uses nodes from outside in every step as in the unrolled loop.
 func TestLoopCaptures(t *testing.T) {
 	x := [][]float64{{1, 2}, {3, 4}}
-	table := make([][]float64, 50) // more than GoMLX keeps the values of
+	table := make([][]float64, 50) // larger than the constants whose values GoMLX keeps
 	for i := range table {
 		table[i] = []float64{float64(i), float64(-i)}
 	}
@@ -113,14 +115,16 @@ func TestLoopCaptures(t *testing.T) {
 	} {
 		got := mfmtest.EvaluateOn(t, backendtest.New(t), dtypes.Float64, func(in []*Node) []*Node {
 			x := in[0]
-			looped := solver.Loop(3, []*Node{x}, func(_ *Node, state []*Node) []*Node { return []*Node{body(state[0], x)} })
+			looped := solver.Loop(3, []*Node{x}, func(_ *Node, state []*Node) []*Node {
+				return []*Node{body(state[0], x)}
+			})
 			return []*Node{looped[0], body(body(body(Identity(x), x), x), x)}
 		}, mfmtest.Points(x))
 		mfmtest.Near(t, name, got[0], got[1], 0)
 	}
 }
 
-// Convolutions and their gradients are built in another form in a body, with the same values.
+// Convolutions and their gradients have another form in a body, and the same values.
 func TestLoopConvolution(t *testing.T) {
 	got := mfmtest.EvaluateOn(t, backendtest.New(t), dtypes.Float64, func(in []*Node) []*Node {
 		wave := func(dims ...int) *Node {

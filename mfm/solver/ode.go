@@ -1,3 +1,5 @@
+// Package solver integrates ordinary and stochastic differential equations inside a compiled graph,
+// and provides the loop and the random numbers that this needs.
 package solver
 
 import (
@@ -7,33 +9,36 @@ import (
 	"github.com/gomfm/gomfm/mfm/internal/batch"
 )
 
-// Field is the right-hand side of dx/ds = f(s, x): for times s [batch] and states x [batch, ...] it returns a node of x's shape. What
-// else it depends on it brings along. A guided field is a sum of fields.
+// Field is the right-hand side of dx/dt = f(t, x). For times s [batch] and states x [batch, ...] it
+// returns a node of x's shape. Everything else that it depends on is in its closure. A guided field
+// is a sum of fields.
 type Field func(s, x *Node) *Node
 
-// Solver is a method for ordinary differential equations.
+// Method is a method for ordinary differential equations.
 type Method string
 
-// The solvers.
+// The methods.
 const (
-	Euler Method = "euler" // first order, one evaluation a step
-	Heun  Method = "heun"  // second order, two evaluations a step but one in the last
+	Euler Method = "euler" // first order, one evaluation per step
+	Heun  Method = "heun"  // second order, two evaluations per step but one in the last
 )
 
-// evaluations returns how often a field is evaluated in the given number of steps.
-func (s Method) Evaluations(steps int) int {
-	if s == Heun {
+// Evaluations returns the number of evaluations of the field in the given number of steps.
+func (m Method) Evaluations(steps int) int {
+	if m == Heun {
 		return 2*steps - 1
 	}
 	return steps
 }
 
-// Integrate carries x, [batch, ...], along dx/ds = f(s, x) from the first of times to the last, one step between neighbours, in one compiled
-// loop. rng is for a field that draws from it, and nil where none does.
+// Integrate integrates dx/ds = f(s, x) from x, [batch, ...], at the first of times to the last,
+// with one step between neighbouring times, in one compiled loop. rng is for a field that draws
+// random numbers from it, and otherwise nil. It panics for an unknown method.
 //
-// Heun's last step is one of Euler's, as in Karras et al., arXiv 2206.00364: the field is never evaluated at the last time, where that of singular data has no
-// limit, and an error of second order in one step leaves the method's order at two. It panics on a solver that is unknown.
-func Integrate(rng *RNG, solver Method, times []float64, f Field, x *Node) *Node {
+// The last step of Heun's method is an Euler step, as in Karras et al., arXiv 2206.00364: the field
+// is never evaluated at the last time, where that of singular data has no limit, and a second-order
+// error in one step preserves order two.
+func Integrate(rng *RNG, method Method, times []float64, f Field, x *Node) *Node {
 	euler := func(row []*Node, x *Node) *Node {
 		return Add(x, Mul(row[2], f(batch.Every(row[0], x), x)))
 	}
@@ -47,20 +52,21 @@ func Integrate(rng *RNG, solver Method, times []float64, f Field, x *Node) *Node
 		table = append(table, []float64{times[k-1], times[k], times[k] - times[k-1]})
 	}
 	switch {
-	case solver == Euler:
+	case method == Euler:
 		return Scan(rng, table, x, euler)
-	case solver == Heun && len(table) > 0:
+	case method == Heun && len(table) > 0:
 		last := len(table) - 1
 		return Scan(rng, table[last:], Scan(rng, table[:last], x, heun), euler)
-	case solver == Heun:
+	case method == Heun:
 		return x
 	}
-	Panicf("solver %q is unknown: use %s or %s", solver, Euler, Heun)
+	Panicf("solver %q is unknown: use %s or %s", method, Euler, Heun)
 	return nil
 }
 
-// Scan replaces x by step(row, x) for one row of the table after another. The table, [steps][columns], is known when the graph is built; a
-// row comes as scalars of x's type. rng, if not nil, is carried along, so that step may draw from it.
+// Scan replaces x by step(row, x) for each row of the table in turn. The table, [steps][columns],
+// is known when the graph is built; a row is passed as scalars of x's type. If rng is not nil, its
+// state is carried through the loop, so that step may draw from it.
 func Scan(rng *RNG, table [][]float64, x *Node, step func(row []*Node, x *Node) *Node) *Node {
 	if len(table) == 0 {
 		return x

@@ -17,20 +17,21 @@ import (
 	"github.com/gomfm/gomfm/mfm/solver"
 )
 
-// spiral is dx/ds = cos(s) x turned by a quarter every unit of time, and its solution from x at 0.
+// spiral is dx/ds = cos(s) x plus a rotation by a quarter turn per unit of time.
 func spiral(s, x *Node) *Node {
 	first, second := Slice(x, AxisRange(), AxisElem(0)), Slice(x, AxisRange(), AxisElem(1))
 	turn := MulScalar(Concatenate([]*Node{Neg(second), first}, 1), math.Pi/2)
 	return Add(Mul(InsertAxes(Cos(s), -1), x), turn)
 }
 
+// spiralAt is the solution of spiral from x at s = 0.
 func spiralAt(s float64, x []float64) []float64 {
 	sin, cos := math.Sincos(math.Pi / 2 * s)
 	r := math.Exp(math.Sin(s))
 	return []float64{r * (cos*x[0] - sin*x[1]), r * (sin*x[0] + cos*x[1])}
 }
 
-// The error of a step halved falls by 2 for Euler, by 4 for Heun.
+// With half the step the error decreases by 2 for Euler and by 4 for Heun.
 func TestIntegrateOrder(t *testing.T) {
 	x := []float64{0.8, -0.3}
 	want := spiralAt(1, x)
@@ -39,7 +40,8 @@ func TestIntegrateOrder(t *testing.T) {
 		for method, order := range map[solver.Method]float64{solver.Euler: 1, solver.Heun: 2} {
 			got := mfmtest.EvaluateOn(t, backendtest.New(t), dtypes.Float64, func(in []*Node) (out []*Node) {
 				for _, n := range counts {
-					out = append(out, solver.Integrate(nil, method, interpolant.Grid{Steps: n, Power: power}.Times(0, 1), spiral, in[0]))
+					times := interpolant.Grid{Steps: n, Power: power}.Times(0, 1)
+					out = append(out, solver.Integrate(nil, method, times, spiral, in[0]))
 				}
 				return out
 			}, mfmtest.Points([][]float64{x}))
@@ -54,7 +56,8 @@ func TestIntegrateOrder(t *testing.T) {
 	}
 }
 
-// With one step or none there is no loop; backwards is as good as forwards; an unknown solver is refused.
+// One step or none needs no loop, backward integration inverts forward, and an unknown solver is an
+// error.
 func TestIntegrateShort(t *testing.T) {
 	x := []float64{0.8, -0.3}
 	got := mfmtest.EvaluateOn(t, backendtest.New(t), dtypes.Float64, func(in []*Node) []*Node {
@@ -67,20 +70,22 @@ func TestIntegrateShort(t *testing.T) {
 		}
 	}, mfmtest.Points([][]float64{x}))
 	mfmtest.Near(t, "no step", got[0], x, 0)
-	mfmtest.Near(t, "one step of Heun's is one of Euler's", got[1], got[2], 0)
-	mfmtest.Near(t, "one step", got[2], []float64{0.8 + 0.1*(0.8+0.3*math.Pi/2), -0.3 + 0.1*(-0.3+0.8*math.Pi/2)}, 1e-12)
-	mfmtest.Near(t, "there and back", got[3], x, 1e-3)
+	mfmtest.Near(t, "one step of Heun is one of Euler", got[1], got[2], 0)
+	want := []float64{0.8 + 0.1*(0.8+0.3*math.Pi/2), -0.3 + 0.1*(-0.3+0.8*math.Pi/2)}
+	mfmtest.Near(t, "one step", got[2], want, 1e-12)
+	mfmtest.Near(t, "forward and back", got[3], x, 1e-3)
 
 	exec := MustNewExec(backendtest.New(t), func(x *Node) *Node {
 		return solver.Integrate(nil, "midpoint", []float64{0, 1}, spiral, x)
 	})
 	if _, err := exec.Call([][]float64{x}); err == nil || !strings.Contains(err.Error(), `"midpoint"`) {
-		t.Errorf("an unknown solver gives the error %v, which should name it", err)
+		t.Errorf("error %v for an unknown solver, want one that names it", err)
 	}
 }
 
-// A field may draw: here Brownian motion in disguise, whose variance after n steps of h is n h² · 1/h.
-func TestIntegrateDraws(t *testing.T) {
+// A field may draw random numbers. Here the sum of n steps h of noise with variance 1/h has
+// variance n h² · 1/h = 1.
+func TestIntegrateRandomField(t *testing.T) {
 	const steps, n = 16, 20000
 	seed, err := RNGStateFromSeed(5)
 	if err != nil {
@@ -89,7 +94,8 @@ func TestIntegrateDraws(t *testing.T) {
 	exec := MustNewExec(backendtest.New(t), func(x, state *Node) []*Node {
 		rng, byHand := &solver.RNG{State: state}, &solver.RNG{State: state}
 		noise := func(_, x *Node) *Node { return MulScalar(rng.Normal(x.Shape()), math.Sqrt(steps)) }
-		integrated := solver.Integrate(rng, solver.Euler, interpolant.Grid{Steps: steps, Power: 1}.Times(0, 1), noise, x)
+		times := interpolant.Grid{Steps: steps, Power: 1}.Times(0, 1)
+		integrated := solver.Integrate(rng, solver.Euler, times, noise, x)
 		for range steps {
 			byHand.Normal(x.Shape())
 		}
@@ -99,13 +105,15 @@ func TestIntegrateDraws(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mfmtest.HasMoments(t, "draws", mfmtest.RowsOf(tensors.MustCopyFlatData[float64](out[0]), 1), []float64{0}, [][]float64{{1}}, 0)
+	samples := mfmtest.RowsOf(tensors.MustCopyFlatData[float64](out[0]), 1)
+	mfmtest.HasMoments(t, "samples", samples, []float64{0}, [][]float64{{1}}, 0)
 	if !out[1].Equal(out[2]) {
-		t.Error("the generator does not go on where the steps left it")
+		t.Error("the generator does not continue from the state after the steps")
 	}
 }
 
-// linearSDE is Euler and Maruyama's chain for data from N(mean, variance): it is linear, so its moments are known.
+// linearSDE returns the moments of the Euler-Maruyama chain for data from N(mean, variance), which
+// is linear.
 func linearSDE(ip interpolant.Schedule, times []float64, mean, variance float64) (m, v float64) {
 	v = 1
 	for k, t := range times[:len(times)-1] {
@@ -124,7 +132,8 @@ func linearSDE(ip interpolant.Schedule, times []float64, mean, variance float64)
 	return m, v
 }
 
-// The samples of five steps have the chain's moments; those of the chain with many are the data's.
+// The samples of five steps have the moments of the chain; those of a long chain are the moments of
+// the data.
 func TestIntegrateSDE(t *testing.T) {
 	const n, mean, variance = 20000, 0.8, 0.5
 	for _, ip := range append(mfmtest.BuiltIn(), mfmtest.Late{}) {
@@ -136,7 +145,8 @@ func TestIntegrateSDE(t *testing.T) {
 
 		drift := func(t, x *Node) *Node { // b_t(x) = β' m + (αα' + ββ' V)(α² + β² V)⁻¹ (x - β m)
 			alpha, beta, dAlpha, dBeta := ip.Graph(InsertAxes(t, -1))
-			slope := Div(Add(Mul(alpha, dAlpha), MulScalar(Mul(beta, dBeta), variance)), Add(Square(alpha), MulScalar(Square(beta), variance)))
+			marginal := Add(Square(alpha), MulScalar(Square(beta), variance))
+			slope := Div(Add(Mul(alpha, dAlpha), MulScalar(Mul(beta, dBeta), variance)), marginal)
 			return Add(MulScalar(dBeta, mean), Mul(slope, Sub(x, MulScalar(beta, mean))))
 		}
 		seed, err := RNGStateFromSeed(9)
@@ -152,6 +162,7 @@ func TestIntegrateSDE(t *testing.T) {
 			t.Fatal(err)
 		}
 		m, v = linearSDE(ip, grid(4), mean, variance)
-		mfmtest.HasMoments(t, fmt.Sprint(ip), mfmtest.RowsOf(tensors.MustCopyFlatData[float64](out[0]), 1), []float64{m}, [][]float64{{v}}, 0)
+		samples := mfmtest.RowsOf(tensors.MustCopyFlatData[float64](out[0]), 1)
+		mfmtest.HasMoments(t, fmt.Sprint(ip), samples, []float64{m}, [][]float64{{v}}, 0)
 	}
 }

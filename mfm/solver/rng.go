@@ -10,8 +10,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/backend"
 )
 
-// RNG draws random numbers inside a graph. State is the counter-based generator's state (graph.RNGStateFromSeed), which each
-// draw moves on; keep the last one to go on from there.
+// RNG draws random numbers inside a graph. State is the state of the counter-based generator
+// (graph.RNGStateFromSeed). Each method advances it; to continue from there, keep the last State.
 type RNG struct{ State *Node }
 
 // Uniform returns numbers in [0, 1).
@@ -20,8 +20,9 @@ func (r *RNG) Uniform(shape shapes.Shape) (values *Node) {
 	return values
 }
 
-// Normal returns standard normal numbers, by Box and Muller's method. Unlike graph.RandomNormal it uses both numbers of a
-// pair, and it takes the logarithm of 1-u, which is never zero: there one number in 2^24 is infinite or 14 deviations out.
+// Normal returns standard normal numbers by the Box-Muller method. It differs from
+// graph.RandomNormal in two ways: it uses both numbers of a pair, and it takes the logarithm of
+// 1-u, which is never zero. There one number in 2^24 is infinite or 14 standard deviations away.
 func (r *RNG) Normal(shape shapes.Shape) *Node {
 	n := shape.Size()
 	half := (n + 1) / 2
@@ -35,14 +36,14 @@ func (r *RNG) Normal(shape shapes.Shape) *Node {
 	return Reshape(values, shape.Dimensions...)
 }
 
-// Below returns integers in [0, n), int32.
+// Below returns int32 integers in [0, n), of shape dims.
 func (r *RNG) Below(n int, dims ...int) (values *Node) {
 	r.State, values = RandomIntN(r.State, n, shapes.Make(dtypes.Int32, dims...))
 	return values
 }
 
-// Saved returns the state as it goes to disk. The pure-Go backend uses two of its three words and leaves the third one undefined, which would
-// make equal trainings differ in it.
+// Saved returns the state to write to disk. The pure-Go backend uses two of its three words and
+// leaves the third undefined, which would make equal trainings differ in it. Saved sets it to zero.
 func (r *RNG) Saved() *Node {
 	if backend.Loops(r.State.Graph().Backend()) {
 		return r.State

@@ -16,8 +16,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/solver"
 )
 
-// draw returns what build draws from the generator's state after the given seed.
-func draw(t *testing.T, seed int64, build func(rng *solver.RNG) []*Node) []*tensors.Tensor {
+// sample returns the nodes of build for the generator with the given seed.
+func sample(t *testing.T, seed int64, build func(rng *solver.RNG) []*Node) []*tensors.Tensor {
 	t.Helper()
 	state, err := RNGStateFromSeed(seed)
 	if err != nil {
@@ -33,7 +33,7 @@ func draw(t *testing.T, seed int64, build func(rng *solver.RNG) []*Node) []*tens
 }
 
 func normal(t *testing.T, seed int64, dtype dtypes.DType, n int) []float64 {
-	out := draw(t, seed, func(rng *solver.RNG) []*Node {
+	out := sample(t, seed, func(rng *solver.RNG) []*Node {
 		return []*Node{ConvertDType(rng.Normal(shapes.Make(dtype, n)), dtypes.Float64)}
 	})
 	return tensors.MustCopyFlatData[float64](out[0])
@@ -51,26 +51,26 @@ func kolmogorov(values []float64, cdf func(float64) float64) float64 {
 }
 
 func TestNormal(t *testing.T) {
-	const n = 200_001 // odd: half a pair is left over
+	const n = 200_001 // odd, so that half of the last pair is dropped
 	for _, dtype := range []dtypes.DType{dtypes.Float32, dtypes.Float64} {
 		x := normal(t, 1, dtype, n)
 		if len(x) != n {
 			t.Fatalf("%s: %d numbers, want %d", dtype, len(x), n)
 		}
 		if d := kolmogorov(x, distuv.UnitNormal.CDF); d > 1.95 {
-			t.Errorf("%s: Kolmogorov's distance is %.2f/√n", dtype, d)
+			t.Errorf("%s: Kolmogorov distance %.2f/√n, want at most 1.95/√n", dtype, d)
 		}
-		// Moments 1 to 4 with the standard errors √(m_{2k} - m_k²)/√n of a normal law.
-		for k, law := range map[int][2]float64{1: {0, 1}, 2: {1, 2}, 3: {0, 15}, 4: {3, 96}} {
+		// Moments 1 to 4 with the standard errors √(m_{2k} - m_k²)/√n of a normal distribution.
+		for k, want := range map[int][2]float64{1: {0, 1}, 2: {1, 2}, 3: {0, 15}, 4: {3, 96}} {
 			sum := 0.0
 			for _, v := range x {
 				sum += math.Pow(v, float64(k))
 			}
-			if se := math.Sqrt(law[1] / n); math.Abs(sum/n-law[0]) > 4*se {
-				t.Errorf("%s: moment %d is %.4f ± %.4f, want %g", dtype, k, sum/n, se, law[0])
+			if se := math.Sqrt(want[1] / n); math.Abs(sum/n-want[0]) > 4*se {
+				t.Errorf("%s: moment %d is %.4f ± %.4f, want %g", dtype, k, sum/n, se, want[0])
 			}
 		}
-		// Both numbers of a pair are independent, and so are their squares.
+		// The two numbers of a pair are independent, and so are their squares.
 		half := n / 2
 		first, second := x[:half], x[half+1:]
 		square := func(v []float64) []float64 {
@@ -80,7 +80,10 @@ func TestNormal(t *testing.T) {
 			}
 			return out
 		}
-		for name, r := range map[string]float64{"pairs": stat.Correlation(first, second, nil), "their squares": stat.Correlation(square(first), square(second), nil)} {
+		for name, r := range map[string]float64{
+			"pairs":         stat.Correlation(first, second, nil),
+			"their squares": stat.Correlation(square(first), square(second), nil),
+		} {
 			if se := 1 / math.Sqrt(float64(half)); math.Abs(r) > 4*se {
 				t.Errorf("%s: correlation of %s is %.4f ± %.4f", dtype, name, r, se)
 			}
@@ -90,15 +93,15 @@ func TestNormal(t *testing.T) {
 
 func TestUniform(t *testing.T) {
 	const n = 100_000
-	out := draw(t, 2, func(rng *solver.RNG) []*Node {
+	out := sample(t, 2, func(rng *solver.RNG) []*Node {
 		return []*Node{rng.Uniform(shapes.Make(dtypes.Float64, n)), rng.Below(7, n)}
 	})
 	u := tensors.MustCopyFlatData[float64](out[0])
 	if low, high := slices.Min(u), slices.Max(u); low < 0 || high >= 1 {
-		t.Errorf("uniform numbers from %g to %g", low, high)
+		t.Errorf("uniform numbers from %g to %g, want within [0, 1)", low, high)
 	}
 	if d := kolmogorov(u, distuv.UnitUniform.CDF); d > 1.95 {
-		t.Errorf("Kolmogorov's distance is %.2f/√n", d)
+		t.Errorf("Kolmogorov distance %.2f/√n, want at most 1.95/√n", d)
 	}
 	counts := make([]float64, 7)
 	for _, k := range tensors.MustCopyFlatData[int32](out[1]) {
@@ -106,15 +109,15 @@ func TestUniform(t *testing.T) {
 	}
 	for k, c := range counts {
 		if se := math.Sqrt(n * 6.0 / 49); math.Abs(c-n/7.0) > 4*se {
-			t.Errorf("%d was drawn %g times, want %g ± %.0f", k, c, n/7.0, se)
+			t.Errorf("%g samples are %d, want %g ± %.0f", c, k, n/7.0, se)
 		}
 	}
 }
 
-// Draws follow one another, and come again with the same seed.
+// Successive samples differ, and the same seed gives the same samples.
 func TestRNGState(t *testing.T) {
 	three := func(seed int64) []*tensors.Tensor {
-		return draw(t, seed, func(rng *solver.RNG) []*Node {
+		return sample(t, seed, func(rng *solver.RNG) []*Node {
 			shape := shapes.Make(dtypes.Float32, 5, 3)
 			return []*Node{rng.Normal(shape), rng.Normal(shape), rng.State}
 		})
@@ -124,7 +127,7 @@ func TestRNGState(t *testing.T) {
 		t.Error("the same seed gives other numbers")
 	}
 	if a[0].Equal(a[1]) {
-		t.Error("the second draw repeats the first")
+		t.Error("the second sample equals the first")
 	}
 	if a[0].Equal(c[0]) {
 		t.Error("another seed gives the same numbers")

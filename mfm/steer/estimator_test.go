@@ -9,15 +9,16 @@ import (
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// The exact value is that of the posterior's tilt, and its gradient the derivative of that.
+// The exact value is log Z of the tilted posterior, and its gradient is the derivative of the
+// value.
 func TestExactValue(t *testing.T) {
-	law, ip, r := gmm.Paper(), interpolant.Linear{}, measured()
-	e := exact(t, law, ip, r)
+	mixture, ip, r := gmm.Paper(), interpolant.Linear{}, measured()
+	e := exact(t, mixture, ip, r)
 	for _, at := range []float64{0.1, 0.5, 0.9} {
-		x := states(law, ip, at, 8)
-		values, gradients := estimates(t, e, steer.FromMixture(law, ip), r.Reward(), at, x, 1)
+		x := states(mixture, ip, at, 8)
+		values, gradients := estimates(t, e, steer.FromMixture(mixture, ip), r.Reward(), at, x, 1)
 		value := func(x []float64) float64 {
-			_, v, err := law.Posterior(ip, at, x).Tilt(r.A, r.Y, r.Sigma)
+			_, v, err := mixture.Posterior(ip, at, x).Tilt(r.A, r.Y, r.Sigma)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -40,14 +41,14 @@ func TestExactValue(t *testing.T) {
 	}
 }
 
-// DPS has the reward of the posterior's mean, λ r(D_t(x)), and its gradient in x.
+// DPS returns the reward of the posterior mean, λ r(D_t(x)), and its gradient in x.
 func TestDPS(t *testing.T) {
-	law, r := gmm.Paper(), measured()
+	mixture, r := gmm.Paper(), measured()
 	for _, ip := range []interpolant.Schedule{interpolant.Linear{}, interpolant.VariancePreserving{}} {
 		for _, at := range []float64{0.1, 0.5, 0.9} {
-			x := states(law, ip, at, 8)
-			values, gradients := estimates(t, steer.DPS{}, steer.FromMixture(law, ip), r.Reward(), at, x, 1)
-			value := func(x []float64) float64 { return r.At(law.Posterior(ip, at, x).Mean()) }
+			x := states(mixture, ip, at, 8)
+			values, gradients := estimates(t, steer.DPS{}, steer.FromMixture(mixture, ip), r.Reward(), at, x, 1)
+			value := func(x []float64) float64 { return r.At(mixture.Posterior(ip, at, x).Mean()) }
 			for i, p := range x {
 				if want := value(p); math.Abs(values[0][i]-want) > 1e-8*(1+math.Abs(want)) {
 					t.Errorf("%v, t = %g, x = %v: value %g, want %g", ip, at, p, values[0][i], want)
@@ -66,59 +67,64 @@ func TestDPS(t *testing.T) {
 	}
 }
 
-// gaussian is a law with an exact flow map: its posterior samples are functions of noise that MFM-G can differentiate.
+// gaussian returns a Gaussian and its exact model, whose posterior samples are differentiable
+// functions of noise, as MFM-G needs.
 func gaussian(t testing.TB, ip interpolant.Schedule) (*gmm.Mixture, steer.Model) {
 	t.Helper()
-	law, err := gmm.New([]float64{1}, [][]float64{{0.4, -0.7}}, [][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
+	mixture, err := gmm.New([]float64{1}, [][]float64{{0.4, -0.7}}, [][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return law, steer.FromGaussian(law, ip)
+	return mixture, steer.FromGaussian(mixture, ip)
 }
 
-// With many draws every estimator gives the exact value and gradient: the mean of many estimates is within its standard error, but for the bias of order 1/N, which is half the estimate's variance.
+// With many samples every estimator agrees with the exact value and gradient: the mean of many
+// estimates is within its standard error, apart from the bias of order 1/N, which is half the
+// variance.
 func TestEstimatorsAgreeWithTheOracle(t *testing.T) {
 	ip, r := interpolant.Linear{}, measured()
 	mixture := gmm.Paper()
-	exactDraws := steer.FromMixture(mixture, ip)
+	exactPosterior := steer.FromMixture(mixture, ip)
 	single, flow := gaussian(t, ip)
 	const n, repeats = 512, 60
 	for _, c := range []struct {
 		e          steer.Estimator
 		m          steer.Model
-		law        *gmm.Mixture
+		mixture    *gmm.Mixture
 		jackknifed bool
 	}{
 		{steer.MFMG{Draws: steer.Draws{N: n}}, flow, single, false},
 		{steer.MFMG{Draws: steer.Draws{N: n, Antithetic: true}}, flow, single, false},
 		{steer.MFMG{Draws: steer.Draws{N: n, LeaveOneOut: true}}, flow, single, true},
 		{steer.MFMG{Draws: steer.Draws{N: n, Shared: true}}, flow, single, false},
-		{steer.MFMGF{Draws: steer.Draws{N: n}, Baseline: steer.MeanBaseline}, exactDraws, mixture, false},
-		{steer.MFMGF{Draws: steer.Draws{N: n}, Baseline: steer.DenoiserBaseline}, exactDraws, mixture, false},
-		{steer.MFMGF{Draws: steer.Draws{N: n, LeaveOneOut: true}, Baseline: steer.DenoiserBaseline}, exactDraws, mixture, true},
+		{steer.MFMGF{Draws: steer.Draws{N: n}, Baseline: steer.MeanBaseline}, exactPosterior, mixture, false},
+		{steer.MFMGF{Draws: steer.Draws{N: n}, Baseline: steer.DenoiserBaseline}, exactPosterior, mixture, false},
+		{steer.MFMGF{Draws: steer.Draws{N: n, LeaveOneOut: true}, Baseline: steer.DenoiserBaseline}, exactPosterior, mixture, true},
 	} {
 		for _, at := range []float64{0.3, 0.8} {
-			x := states(c.law, ip, at, 4)
-			want, wantGradient := estimates(t, exact(t, c.law, ip, r), c.m, r.Reward(), at, x, 1)
+			x := states(c.mixture, ip, at, 4)
+			want, wantGradient := estimates(t, exact(t, c.mixture, ip, r), c.m, r.Reward(), at, x, 1)
 			values, gradients := estimates(t, c.e, c.m, r.Reward(), at, x, repeats)
 			check := func(what string, runs [][]float64, want []float64) {
 				for i, w := range want {
 					mean, se := meanSE(runs, i)
 					variance := se * se * repeats
 					if allowed := 4*se + 2*variance + 1e-6*(1+math.Abs(w)); math.Abs(mean-w) > allowed {
-						t.Errorf("%T %+v at t = %g: %s %d is %.4f ± %.4f, want %.4f", c.e, c.e, at, what, i, mean, se, w)
+						t.Errorf("%T %+v at t = %g: %s %d is %.4f ± %.4f, want %.4f",
+							c.e, c.e, at, what, i, mean, se, w)
 					}
 				}
 			}
 			check("value", values, want[0])
-			if !c.jackknifed { // e^V̂, a plain mean of e^{λ r}, has no bias for any N
+			if !c.jackknifed { // e^V̂ is a plain mean of e^{λ r}, unbiased for any N
 				for i, w := range want[0] {
 					ratios := make([][]float64, len(values))
 					for k, run := range values {
 						ratios[k] = []float64{math.Exp(run[i] - w)}
 					}
 					if mean, se := meanSE(ratios, 0); math.Abs(mean-1) > 3.5*se+1e-6 {
-						t.Errorf("%T %+v at t = %g: e^V of state %d is %.4f ± %.4f times the exact one", c.e, c.e, at, i, mean, se)
+						t.Errorf("%T %+v at t = %g: e^V of state %d is %.4f ± %.4f times the exact one",
+							c.e, c.e, at, i, mean, se)
 					}
 				}
 			}
@@ -127,16 +133,18 @@ func TestEstimatorsAgreeWithTheOracle(t *testing.T) {
 	}
 }
 
-// The plug-in value is low by half the variance of the mean of e^r over its square, divided by N; the jackknife takes that off.
+// The value estimated from N samples is too low by Var[e^r]/(2 N E[e^r]²) to leading order; the
+// jackknife removes this bias.
 func TestBiasOfTheValue(t *testing.T) {
-	law, ip, r := gmm.Paper(), interpolant.Linear{}, measured()
+	mixture, ip, r := gmm.Paper(), interpolant.Linear{}, measured()
 	r.Sigma = 0.3
-	m, at := steer.FromMixture(law, ip), 0.4
-	x := states(law, ip, at, 2)
-	want, _ := estimates(t, exact(t, law, ip, r), m, r.Reward(), at, x, 1)
+	m, at := steer.FromMixture(mixture, ip), 0.4
+	x := states(mixture, ip, at, 2)
+	want, _ := estimates(t, exact(t, mixture, ip, r), m, r.Reward(), at, x, 1)
 	const repeats = 3000
 	bias := func(n int, jackknife bool, i int) (mean, se float64) {
-		values, _ := estimates(t, steer.MFMGF{Draws: steer.Draws{N: n, LeaveOneOut: jackknife}, Baseline: steer.MeanBaseline}, m, r.Reward(), at, x, repeats)
+		gf := steer.MFMGF{Draws: steer.Draws{N: n, LeaveOneOut: jackknife}, Baseline: steer.MeanBaseline}
+		values, _ := estimates(t, gf, m, r.Reward(), at, x, repeats)
 		mean, se = meanSE(values, i)
 		return mean - want[0][i], se
 	}
@@ -144,13 +152,13 @@ func TestBiasOfTheValue(t *testing.T) {
 		few, fewSE := bias(16, false, i)
 		many, manySE := bias(64, false, i)
 		if few > -4*fewSE {
-			t.Errorf("state %d: with 16 draws the value is off by %g ± %g, want it low", i, few, fewSE)
+			t.Errorf("state %d: with 16 samples the bias is %g ± %g, want it negative", i, few, fewSE)
 		}
 		if math.Abs(few-4*many) > 4*(fewSE+4*manySE)+0.3*math.Abs(few) {
-			t.Errorf("state %d: off by %g with 16 draws and %g with 64: want a quarter", i, few, many)
+			t.Errorf("state %d: the bias is %g with 16 samples and %g with 64, want a quarter", i, few, many)
 		}
 		if jack, se := bias(16, true, i); math.Abs(jack) > 4*se+0.35*math.Abs(few) {
-			t.Errorf("state %d: the jackknife is off by %g ± %g, the plain value by %g", i, jack, se, few)
+			t.Errorf("state %d: the bias is %g ± %g with the jackknife, %g without", i, jack, se, few)
 		}
 	}
 }

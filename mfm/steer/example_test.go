@@ -3,8 +3,7 @@ package steer_test
 import (
 	"context"
 	"fmt"
-
-	"github.com/gomlx/gomlx/ml/model"
+	"log"
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
@@ -14,37 +13,36 @@ import (
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// Samples of the paper's mixture, steered toward points with x₁ + x₂ > 2 by MFM-GF on exact posterior samples. With a trained map, FromMap takes the place of FromMixture, and MFMG that of MFMGF.
+// MFM-GF on exact posterior samples steers the paper's mixture toward points with x₁ + x₂ > 2. With
+// a trained map use FromMap instead of FromMixture, and MFMG instead of MFMGF.
 func ExampleSteerer() {
 	b, err := backend.New("go")
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
-	config := steer.DefaultConfig()
-	config.Steps = 8
-	method := steer.Guided{Config: config, Estimator: steer.MFMGF{Draws: steer.Draws{N: 16}, Baseline: steer.MeanBaseline}}
-	right := reward.HalfPlane{A: []float64{1, 1}, Offset: 2, Width: 0.2}
-	s, err := steer.New(b, model.NewStore(), steer.FromMixture(gmm.Paper(), interpolant.Linear{}), right.Reward(), []int{2}, method)
+	gf := steer.MFMGF{Draws: steer.Draws{N: 16}, Baseline: steer.MeanBaseline}
+	method := steer.Guided{Config: steer.DefaultConfig(), Estimator: gf}
+	method.Steps = 8
+	m := steer.FromMixture(gmm.Paper(), interpolant.Linear{})
+	r := reward.HalfPlane{A: []float64{1, 1}, Offset: 2, Width: 0.2}.Reward()
+	s, err := steer.New(b, m, r, method)
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
 	defer s.Finalize()
 	result, err := s.Sample(context.Background(), 1, 100, nil)
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
-	there := 0
+	beyond := 0
 	for _, x := range mfm.Rows(result.Samples, 2) {
 		if x[0]+x[1] > 2 {
-			there++
+			beyond++
 		}
 	}
-	fmt.Println("more than 80 of 100 are there:", there > 80)
-	fmt.Println("evaluations a sample:", result.Counts.NFE()/100)
+	fmt.Println("more than 80 of 100 are beyond the line:", beyond > 80)
+	fmt.Println("NFE for each sample:", result.Counts.NFE()/100)
 	// Output:
-	// more than 80 of 100 are there: true
-	// evaluations a sample: 264
+	// more than 80 of 100 are beyond the line: true
+	// NFE for each sample: 264
 }

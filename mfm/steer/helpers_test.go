@@ -7,7 +7,6 @@ import (
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
-	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
@@ -17,15 +16,16 @@ import (
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// measured is the reward of the paper's mixture, wider so that few samples show its target.
+// measured is the reward of the paper's mixture, but wider, so few samples suffice to show its
+// target.
 func measured() reward.LinearGaussian {
 	return reward.LinearGaussian{A: [][]float64{{1.2, -0.8}}, Y: []float64{-1}, Sigma: 0.8}
 }
 
-// tilt returns the target of a reward on a law and log Z.
-func tilt(t testing.TB, law *gmm.Mixture, r reward.LinearGaussian) (*gmm.Mixture, float64) {
+// tilt returns the mixture tilted by a reward, and log Z.
+func tilt(t testing.TB, mixture *gmm.Mixture, r reward.LinearGaussian) (*gmm.Mixture, float64) {
 	t.Helper()
-	target, logZ, err := law.Tilt(r.A, r.Y, r.Sigma)
+	target, logZ, err := mixture.Tilt(r.A, r.Y, r.Sigma)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,15 +33,15 @@ func tilt(t testing.TB, law *gmm.Mixture, r reward.LinearGaussian) (*gmm.Mixture
 }
 
 // exact returns the value in closed form.
-func exact(t testing.TB, law *gmm.Mixture, ip interpolant.Schedule, r reward.LinearGaussian) steer.Exact {
+func exact(t testing.TB, mixture *gmm.Mixture, ip interpolant.Schedule, r reward.LinearGaussian) steer.Exact {
 	t.Helper()
-	target, logZ := tilt(t, law, r)
-	return steer.FromTilt(law, target, logZ, ip)
+	target, logZ := tilt(t, mixture, r)
+	return steer.FromTilt(mixture, target, logZ, ip)
 }
 
 func newSteerer(t testing.TB, m steer.Model, r reward.Reward, method steer.Method) *steer.Steerer {
 	t.Helper()
-	s, err := steer.New(backendtest.New(t), model.NewStore(), m, r, []int{2}, method)
+	s, err := steer.New(backendtest.New(t), m, r, method)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,15 +58,18 @@ func sample(t testing.TB, s *steer.Steerer, seed int64, n int) *steer.Result {
 	return r
 }
 
-// estimates returns value and gradient that an estimator gives at time at and states x, many times over: [repeats][n] and [repeats][n·2], float64.
-func estimates(t testing.TB, e steer.Estimator, m steer.Model, r reward.Reward, at float64, x [][]float64, repeats int) (values, gradients [][]float64) {
+// estimates repeats an estimate of value and gradient at time at and states x: float64 [repeats][n]
+// and [repeats][n·2].
+func estimates(
+	t testing.TB, e steer.Estimator, m steer.Model, r reward.Reward, at float64, x [][]float64, repeats int,
+) (values, gradients [][]float64) {
 	t.Helper()
 	exec, err := NewExec(backendtest.New(t), func(state, x *Node) []*Node {
 		rng := &solver.RNG{State: state}
 		times := AddScalar(MulScalar(Slice(x, AxisRange(), AxisElem(0)), 0), at)
 		times = Reshape(times, -1)
 		p := steer.Problem{Model: m, Reward: r, Lambda: ScalarOne(x.Graph(), x.DType())}
-		got := e.Estimate(p, rng, steer.NewLedger(x.Graph()), times, x, m.Drift(times, x, nil), true)
+		got := e.Estimate(p, rng, steer.NewCounter(x.Graph()), times, x, m.Drift(times, x, nil), true)
 		return []*Node{got.Value, got.Gradient, rng.State}
 	})
 	if err != nil {
@@ -101,11 +104,11 @@ func meanSE(runs [][]float64, i int) (mean, se float64) {
 	return mean, math.Sqrt(se / (n * max(n-1, 1)))
 }
 
-// states are points I_t of the law.
-func states(law *gmm.Mixture, ip interpolant.Schedule, at float64, n int) [][]float64 {
+// states returns n points I_t, with I_1 from the mixture.
+func states(mixture *gmm.Mixture, ip interpolant.Schedule, at float64, n int) [][]float64 {
 	rng := rand.New(rand.NewPCG(3, 4))
 	alpha, beta, _, _ := ip.At(at)
-	x := law.Sample(rng, n)
+	x := mixture.Sample(rng, n)
 	for _, p := range x {
 		for j := range p {
 			p[j] = beta*p[j] + alpha*rng.NormFloat64()

@@ -18,7 +18,9 @@ import (
 	"github.com/gomfm/gomfm/mfm/solver"
 )
 
-// Each kind of resampling gives every particle N w_i offspring in expectation, systematic and stratified ones never far from it; sets do not mix, and what has no weight has no offspring.
+// Every kind of resampling gives particle i N w_i offspring in expectation, with the smallest
+// possible variance for systematic resampling. Groups do not mix, and particles without weight have
+// no offspring.
 func TestResampling(t *testing.T) {
 	logWeights := [][]float32{{0, -1, 1, -1e30, 0.5}, {-1e30, 2, -1e30, -1e30, 2}}
 	const to, repeats = 8, 2000
@@ -45,33 +47,35 @@ func TestResampling(t *testing.T) {
 			for i, a := range tensors.MustCopyFlatData[int32](out[0]) {
 				here[i/to][a]++
 			}
-			for set := range here {
-				for i, v := range here[set] {
-					counts[set][i] += v / repeats
-					squares[set][i] += v * v / repeats
+			for group := range here {
+				for i, v := range here[group] {
+					counts[group][i] += v / repeats
+					squares[group][i] += v * v / repeats
 				}
 			}
 		}
-		for set, row := range logWeights {
+		for group, row := range logWeights {
 			total := 0.0
 			for _, l := range row {
 				total += math.Exp(float64(l))
 			}
 			for i, l := range row {
 				want := to * math.Exp(float64(l)) / total
-				variance := squares[set][i] - counts[set][i]*counts[set][i]
-				if se := math.Sqrt(variance / repeats); math.Abs(counts[set][i]-want) > 4*se+1e-5 {
-					t.Errorf("%s: particle %d of set %d has %.3f ± %.3f offspring, want %.3f", kind, i, set, counts[set][i], se, want)
+				variance := squares[group][i] - counts[group][i]*counts[group][i]
+				if se := math.Sqrt(variance / repeats); math.Abs(counts[group][i]-want) > 4*se+1e-5 {
+					t.Errorf("%s: particle %d of group %d has %.3f ± %.3f offspring, want %.3f",
+						kind, i, group, counts[group][i], se, want)
 				}
 				if frac := want - math.Floor(want); kind == Systematic && variance > frac*(1-frac)+0.02 {
-					t.Errorf("systematic: variance %.3f of the offspring of particle %d, want %.3f", variance, i, frac*(1-frac))
+					t.Errorf("systematic: variance %.3f of the offspring of particle %d, want %.3f",
+						variance, i, frac*(1-frac))
 				}
 			}
 		}
 	}
 }
 
-// The jackknife's weights are those of its definition.
+// The jackknife agrees with its definition.
 func TestJackknife(t *testing.T) {
 	rewards := []float32{0.3, -1, 2, 0.1}
 	exec, err := NewExec(backendtest.New(t), func(r *Node) []*Node {
@@ -118,9 +122,10 @@ func TestJackknife(t *testing.T) {
 	}
 }
 
-// Rewards may be of any size: what the jackknife takes off is formed without multiples of the value, of which float32 would keep nothing.
+// The jackknife is accurate for large rewards: its correction is formed without multiples of the
+// value, which would leave nothing of it in float32.
 func TestJackknifeOfLargeRewards(t *testing.T) {
-	const n, offset = 512, -1 << 20 // a power of two, which float32 adds to halves without rounding
+	const n, offset = 512, -1 << 20 // float32 adds this power of two to halves without rounding
 	rewards, exact := make([]float32, n), make([]float64, n)
 	total := 0.0
 	for i := range rewards {
@@ -141,12 +146,14 @@ func TestJackknifeOfLargeRewards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := float64(tensors.MustCopyFlatData[float32](out)[0]) - offset; math.Abs(got-want) > 0.07 { // float32's spacing there is 1/16
-		t.Errorf("jackknifed value %g beyond the offset, want %g", got, want)
+	// The spacing of float32 at the offset is 1/16.
+	if got := float64(tensors.MustCopyFlatData[float32](out)[0]) - offset; math.Abs(got-want) > 0.07 {
+		t.Errorf("jackknifed value %g above the offset, want %g", got, want)
 	}
 }
 
-// The table of steps has the schedule of λ and the cap in it, and a steering term gets the length that its renormalization says.
+// The table of steps includes the schedule of λ and the bound on σ_t²/2, and renormalization gives
+// a steering term its length.
 func TestSteps(t *testing.T) {
 	c := DefaultConfig()
 	c.Steps, c.Lambda, c.LambdaPower, c.Cap = 10, 3, 2, 4
@@ -157,17 +164,21 @@ func TestSteps(t *testing.T) {
 			t.Errorf("step %d: λ_t = %g, want %g", k, s.lambda, want)
 		}
 		if want := s.drift * min((1-at)/at, 4); math.Abs(s.steer-want) > 1e-12 {
-			t.Errorf("step %d: the steering's factor is %g, want %g", k, s.steer, want)
+			t.Errorf("step %d: the factor of the steering is %g, want %g", k, s.steer, want)
 		}
 	}
 	steering, base := [][]float64{{3, 4}, {0.3, 0.4}}, [][]float64{{0, 2}, {1, 0}}
-	for kind, want := range map[Renormalization][]float64{NoRenormalization: {5, 0.5}, RescaleLength: {1, 0.5}, ClipLength: {1, 0.5}} {
+	for kind, want := range map[Renormalization][]float64{
+		NoRenormalization: {5, 0.5}, RescaleLength: {1, 0.5}, ClipLength: {1, 0.5},
+	} {
 		c := DefaultConfig()
 		c.Renormalization, c.Ratio = kind, 0.5
-		if kind == ClipLength { // the second is short enough
+		if kind == ClipLength { // the second term is below the bound
 			c.Ratio, want = 0.6, []float64{1.2, 0.5}
 		}
-		exec, err := NewExec(backendtest.New(t), func(steering, base *Node) *Node { return norm(c.renormalized(steering, base)) })
+		exec, err := NewExec(backendtest.New(t), func(steering, base *Node) *Node {
+			return norm(c.renormalized(steering, base))
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,12 +194,13 @@ func TestSteps(t *testing.T) {
 	}
 }
 
-// Warnings are of what a series shows: a method that draws nothing is not told that its draws do not count.
+// Warnings report what a series shows, and nothing of posterior samples for a method that draws
+// none.
 func TestWarnings(t *testing.T) {
 	s := Series{Times: []float64{0, 0.5}, Ratio: []float64{20, 1}, Effective: []float64{0, 0}, Bad: []float64{0, 0}}
-	const ratio = "the steering is longer than 10 times the base at 1 of 2 steps, first at t = 0 (20): more steps, a smaller λ, or clipping may help"
+	const ratio = "the steering is longer than 10 times the base at 1 of 2 steps, first at t = 0 (20): use more steps, a smaller λ, or clipping"
 	if w := s.Warnings(DefaultThresholds(), 8); len(w) != 1 || w[0] != ratio {
-		t.Errorf("%q, want one of the ratio, %q", w, ratio)
+		t.Errorf("%q, want %q alone", w, ratio)
 	}
 	s.Effective = []float64{3, 1.2}
 	s.Bad[1] = 1
@@ -196,17 +208,19 @@ func TestWarnings(t *testing.T) {
 		t.Errorf("%q, want three", w)
 	}
 	healthy := Series{
-		Times: []float64{0, 0.1, 0.3, 0.6, 0.9}, Ratio: []float64{1, 1, 1, 1, 1}, Effective: []float64{3, 3, 3, 3, 3}, Spread: []float64{2, 2, 1, 0.3, 0.01},
-		Reward: []float64{-50, -30, -31, -5, -1}, Bad: make([]float64, 5), Particles: []float64{0, 0.5, 0.4, 0.5, 0.9},
+		Times: []float64{0, 0.1, 0.3, 0.6, 0.9}, Ratio: []float64{1, 1, 1, 1, 1},
+		Effective: []float64{3, 3, 3, 3, 3}, Spread: []float64{2, 2, 1, 0.3, 0.01},
+		Reward: []float64{-50, -30, -31, -5, -1}, Bad: make([]float64, 5),
+		Particles: []float64{0, 0.5, 0.4, 0.5, 0.9},
 	}
 	if w := healthy.Warnings(DefaultThresholds(), 8); len(w) != 0 {
-		t.Errorf("a run in order is warned of: %q", w)
+		t.Errorf("a healthy run has the warnings %q", w)
 	}
 	for name, change := range map[string]func(s *Series){
-		"a λ that grows makes its own fall": func(s *Series) {
+		"the growth of λ is no fall of the reward": func(s *Series) {
 			s.Reward, s.Lambda = []float64{-0.1, -1, -3, -6, -9}, []float64{0.01, 0.1, 0.3, 0.6, 0.9}
 		},
-		"no draw has a reward yet": func(s *Series) { s.Reward = []float64{0, 0, -31, -5, -1} },
+		"no sample has a reward yet": func(s *Series) { s.Reward = []float64{0, 0, -31, -5, -1} },
 	} {
 		s := healthy
 		change(&s)
@@ -214,57 +228,69 @@ func TestWarnings(t *testing.T) {
 			t.Errorf("%s: %q", name, w)
 		}
 	}
-	for want, sick := range map[string]func(s *Series){
-		"a state's draws spread by no more than 0.02 of what they did at first at 1 of 5 steps, first at t = 0.3 (0.03)": func(s *Series) { s.Spread = []float64{2, 2, 0.03, 0.01, 0.01} },
-		"the draws' mean reward is more than 3 nats below what it was at 1 of 5 steps, first at t = 0.6 (-40)":           func(s *Series) { s.Reward = []float64{-50, -30, -31, -40, -35} },
-		"less than 0.05 of the particles carry the weight at 1 of 5 steps, first at t = 0.3 (0.01)":                      func(s *Series) { s.Particles = []float64{0, 0.5, 0.01, 0.5, 0.9} },
-		"a state's draws spread by no more than 0.02 of what they did at first at 2 of 5 steps, first at t = 0.1 (0)":    func(s *Series) { s.Spread = make([]float64, 5) },
+	const narrow = "the standard deviation of a state's posterior samples is at most 0.02 of that in the second step at "
+	const fall = "the mean reward of the posterior samples is more than 3 nats below its largest value so far at "
+	for want, change := range map[string]func(s *Series){
+		narrow + "1 of 5 steps, first at t = 0.3 (0.03)": func(s *Series) {
+			s.Spread = []float64{2, 2, 0.03, 0.01, 0.01}
+		},
+		narrow + "2 of 5 steps, first at t = 0.1 (0)": func(s *Series) { s.Spread = make([]float64, 5) },
+		fall + "1 of 5 steps, first at t = 0.6 (-40)": func(s *Series) {
+			s.Reward = []float64{-50, -30, -31, -40, -35}
+		},
+		"less than 0.05 of the particles carry the weight at 1 of 5 steps, first at t = 0.3 (0.01)": func(s *Series) {
+			s.Particles = []float64{0, 0.5, 0.01, 0.5, 0.9}
+		},
 	} {
 		s := healthy
-		sick(&s)
+		change(&s)
 		if w := s.Warnings(DefaultThresholds(), 8); len(w) != 1 || !strings.HasPrefix(w[0], want+": ") {
 			t.Errorf("%q, want one that begins with %q", w, want)
 		}
 	}
 }
 
-// Toward t = 1 draws and their weights are nearly equal, and the gradient is the small rest: of the order of (1-t)² beside 1, more than float32 holds, but the draws' deviations from their mean keep it.
+// The gradient of MFM-GF is accurate near t = 1. There samples and weights are nearly equal, and
+// the difference of two means, of order (1-t)², is below the resolution of float32; deviations from
+// the mean resolve it.
 func TestGradientFreeNearTheData(t *testing.T) {
-	const states, draws, dim = 64, 32, 2
-	m := MFMGF{Draws: Draws{N: draws}, Baseline: MeanBaseline}
+	const states, count, dim = 64, 32, 2
+	m := MFMGF{Draws: Draws{N: count}, Baseline: MeanBaseline}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for s, tolerance := range map[float64]float64{1e-3: 1e-4, 1e-4: 1e-3} {
 		at := float32(1 - s)
-		samples, rewards := make([]float32, states*draws*dim), make([]float32, states*draws)
+		samples, rewards := make([]float32, states*count*dim), make([]float32, states*count)
 		want := make([]float64, states*dim)
 		for i := range states {
 			center := [dim]float64{3 * rng.NormFloat64(), 3 * rng.NormFloat64()}
-			total, weights, mean := 0.0, make([]float64, draws), [dim]float64{}
-			for j := range draws {
-				k := i*draws + j
+			total, weights, mean := 0.0, make([]float64, count), [dim]float64{}
+			for j := range count {
+				k := i*count + j
 				for a := range dim {
 					samples[k*dim+a] = float32(center[a] + s*rng.NormFloat64())
-					mean[a] += float64(samples[k*dim+a]) / draws
+					mean[a] += float64(samples[k*dim+a]) / count
 				}
 				rewards[k] = float32(1.2*float64(samples[k*dim]) - 0.8*float64(samples[k*dim+1]))
 				weights[j] = math.Exp(float64(rewards[k]))
 				total += weights[j]
 			}
 			scale := float64(at) / math.Pow(1-float64(at), 2)
-			for j := range draws {
+			for j := range count {
 				for a := range dim {
-					want[i*dim+a] += scale * weights[j] / total * (float64(samples[(i*draws+j)*dim+a]) - mean[a])
+					want[i*dim+a] += scale * weights[j] / total * (float64(samples[(i*count+j)*dim+a]) - mean[a])
 				}
 			}
 		}
+		p := Problem{Model: Model{Interpolant: interpolant.Linear{}}}
 		exec, err := NewExec(backendtest.New(t), func(samples, rewards, at *Node) *Node {
 			x := Zeros(samples.Graph(), shapes.Make(dtypes.Float32, states, dim))
-			return m.combine(Problem{Model: Model{Interpolant: interpolant.Linear{}}}, samples, rewards, ZerosLike(at), at, x, nil, true).Gradient
+			return m.combine(p, samples, rewards, ZerosLike(at), at, x, nil, true).Gradient
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, err := exec.Call(tensors.FromFlatDataAndDimensions(samples, states*draws, dim), tensors.FromFlatDataAndDimensions(rewards, states, draws), slices.Repeat([]float32{at}, states))
+		out, err := exec.Call(tensors.FromFlatDataAndDimensions(samples, states*count, dim),
+			tensors.FromFlatDataAndDimensions(rewards, states, count), slices.Repeat([]float32{at}, states))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -274,7 +300,7 @@ func TestGradientFreeNearTheData(t *testing.T) {
 			size += want[i] * want[i]
 		}
 		if e := math.Sqrt(off / size); !(e < tolerance) {
-			t.Errorf("at 1 - t = %g the gradient is off by %.2g of its length, want less than %g", s, e, tolerance)
+			t.Errorf("at 1 - t = %g the relative error of the gradient is %.2g, want less than %g", s, e, tolerance)
 		}
 	}
 }

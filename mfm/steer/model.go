@@ -1,8 +1,14 @@
-// Package steer draws from the tilted law p₁(x) e^{λ r(x)}/Z of a reward r while a meta flow map generates, without training (arXiv 2601.14430): the steered drift adds (σ_t²/2) ∇V_t(x), where
+// Package steer draws samples of the tilted distribution p₁(x) e^{λ r(x)}/Z of a reward r with a
+// meta flow map, without training (arXiv 2601.14430). The steered drift adds (σ_t²/2) ∇V_t(x),
+// where
 //
 //	V_t(x) = log E[e^{λ r(I_1)} | I_t = x]
 //
-// is the value, which the map's posterior samples estimate. Beside it are what it is compared with: DPS, Best-of-N, sequential Monte Carlo and search.
+// is the value, which posterior samples of the map estimate. For comparison the package has DPS,
+// Best-of-N, sequential Monte Carlo and search.
+//
+// A [Steerer] runs a [Method] on a [Model] and a reward. New methods implement [Method], new
+// estimates of the value [Estimator]. A reward in plain Go needs [NewBlackBox].
 package steer
 
 import (
@@ -19,89 +25,161 @@ import (
 	"github.com/gomfm/gomfm/mfm/solver"
 )
 
-// Model is what steering needs to know of the data's law: a trained map, or an exact law.
+// Model is what steering needs of the data distribution: a trained map or a closed form.
 type Model struct {
 	Interpolant interpolant.Schedule
-	// Drift is b_t(x), by one evaluation of the network.
-	Drift interpolant.Drift
-	// Posterior returns samples of p_{1|t}(.|x), one for each row, of x's shape, at times t, [rows], or [1] for one that they have in common: from the noise ε of x's shape, through which gradients in x go, or from rng
-	// where it needs more. nil where there are none.
-	Posterior func(rng *solver.RNG, eps, t, x *Node) *Node
+	// Store has the weights of drift and posterior samples; nil if there are none.
+	Store *model.Store
+	// Shape is that of one sample, such as [2] or [28, 28, 1].
+	Shape []int
+	// Drift builds b_t(x), with DriftNFE evaluations of the network, of which 0 means 1.
+	Drift    interpolant.Drift
+	DriftNFE int
+	// Posterior builds a sample of p_{1|t}(.|x) for each row of x, [rows, ...]; nil if the model
+	// has none. t is [rows], or [1] for a time that all rows share. eps is noise of x's shape:
+	// samples are functions of eps and x, with gradients in x. A model that needs other random
+	// numbers takes them from rng. class has one label for each row, or is nil, as for Drift.
+	Posterior func(rng *solver.RNG, eps, t, x, class *Node) *Node
 	// PosteriorNFE is the number of evaluations of the network for a posterior sample.
 	PosteriorNFE int
-	// Detached says that posterior samples have no gradient in x, without which MFM-G and MFM-FT would steer nowhere: they panic.
+	// Detached says that posterior samples have no gradient in x. MFM-G and MFM-FT panic for such a
+	// model, since their gradients would be zero.
 	Detached bool
+	// Classes is the number of classes that Drift and Posterior can be conditioned on, 0 for none.
+	Classes int
 }
 
-// WithPosterior returns the model with other posterior samples, through which gradients in x go, of the same cost.
-func (m Model) WithPosterior(draw func(rng *solver.RNG, eps, t, x *Node) *Node) Model {
+// Given returns the model conditioned on class, int32 [1] or [k]: in a batch of n rows each label
+// holds for n/k consecutive rows. The labels that the methods of the result receive have no effect.
+// A nil class returns the model itself.
+func (m Model) Given(class *Node) Model {
+	if class == nil {
+		return m
+	}
+	drift, posterior := m.Drift, m.Posterior
+	m.Drift = func(t, x, _ *Node) *Node { return drift(t, x, labels(class, x)) }
+	if posterior != nil {
+		m.Posterior = func(rng *solver.RNG, eps, t, x, _ *Node) *Node {
+			return posterior(rng, eps, t, x, labels(class, x))
+		}
+	}
+	return m
+}
+
+// Guided returns the model with classifier-free guidance of its drift, b_∅ + scale (b_c - b_∅), at
+// twice the evaluations; see [mfm.ClassifierFree]. A scale of 1 is none. Posterior samples stay
+// those of the class. It panics for a model without classes.
+func (m Model) Guided(scale float64) Model {
+	if m.Classes == 0 {
+		Panicf("guidance by %g of a model without classes", scale)
+	}
+	if scale != 1 {
+		m.Drift, m.DriftNFE = mfm.ClassifierFree(m.Drift, scale, m.Classes), 2*m.driftNFE()
+	}
+	return m
+}
+
+func (m Model) driftNFE() int { return max(m.DriftNFE, 1) }
+
+// labels returns class, [k], repeated to one label for each row of x.
+func labels(class, x *Node) *Node {
+	rows, k := x.Shape().Dim(0), class.Shape().Dim(0)
+	if k == 1 {
+		return BroadcastToDims(class, rows)
+	}
+	if rows%k != 0 {
+		Panicf("%d labels for a batch of %d rows: want a divisor of it", k, rows)
+	}
+	return batch.Repeat(class, rows/k)
+}
+
+// WithPosterior returns the model with other posterior samples, which have gradients in x and the
+// same cost.
+func (m Model) WithPosterior(draw func(rng *solver.RNG, eps, t, x, class *Node) *Node) Model {
 	m.Posterior, m.Detached = draw, false
 	return m
 }
 
-// MustReparameterize panics with the method's name for a model whose posterior samples have no gradient in x.
+// MustReparameterize panics with the method's name if the model is Detached.
 func (m Model) MustReparameterize(method string) {
 	if m.Detached {
-		Panicf("%s takes gradients through posterior samples, which this model draws from a closed form without: use a map, steer.FromTeacher, or mfm-gf", method)
+		Panicf("%s needs gradients through posterior samples, but those of this model come from a closed form without gradients: use a map, steer.FromTeacher, or mfm-gf",
+			method)
 	}
 }
 
-// FromMap returns the model of a map with the weights in scope. draws says how posterior samples are drawn: in one step, several, or by the ODE of the map's diagonal in two or more. It returns an error for other ways.
-func FromMap(m *mfm.Map, scope *model.Scope, draws mfm.SamplerConfig) (Model, error) {
-	if err := draws.Validate(); err != nil {
-		return Model{}, fmt.Errorf("posterior draws: %w", err)
+// FromMap returns the model of a map with its weights. sampler says how posterior samples
+// are drawn: by one or more steps of the map, or by two or more steps of the ODE of its diagonal.
+// Other values of sampler are an error.
+func FromMap(m mfm.Model, sampler mfm.SamplerConfig) (Model, error) {
+	if err := sampler.Validate(); err != nil {
+		return Model{}, fmt.Errorf("posterior samples: %w", err)
 	}
-	if draws.Method != mfm.MapMethod && draws.Method != mfm.ODEMethod {
-		return Model{}, fmt.Errorf("posterior draws: method %q: use map or ode", draws.Method)
+	if sampler.Method != mfm.MapMethod && sampler.Method != mfm.ODEMethod {
+		return Model{}, fmt.Errorf("posterior samples: method %q: use map or ode", sampler.Method)
 	}
-	if draws.Method == mfm.ODEMethod && draws.Steps < 2 {
-		return Model{}, fmt.Errorf("posterior draws: the ode in %d step gives the denoiser, whatever the noise: use 2 or more", draws.Steps)
+	if sampler.Method == mfm.ODEMethod && sampler.Steps < 2 {
+		return Model{}, fmt.Errorf("posterior samples: %d step of the ode returns the denoiser for any noise: use 2 or more",
+			sampler.Steps)
 	}
-	times := draws.Times(0, 1)
+	times := sampler.Times(0, 1)
 	return Model{
-		Interpolant:  m.Interpolant,
-		Drift:        m.DriftIn(scope),
-		PosteriorNFE: draws.NFE(),
-		Posterior: func(_ *solver.RNG, eps, t, x *Node) *Node {
-			if draws.Method == mfm.MapMethod {
-				return m.PosteriorSteps(scope, times, eps, t, x, nil)
+		Interpolant:  m.Map.Interpolant,
+		Store:        m.Store(),
+		Shape:        m.Shape,
+		Classes:      m.Classes,
+		Drift:        m.Drift(),
+		PosteriorNFE: sampler.NFE(),
+		Posterior: func(_ *solver.RNG, eps, t, x, class *Node) *Node {
+			if sampler.Method == mfm.MapMethod {
+				return m.Map.PosteriorSteps(m.Weights, times, eps, t, x, class)
 			}
-			return solver.Integrate(nil, draws.Solver, times, m.Field(scope, batch.Every(t, x), x, nil), eps)
+			return solver.Integrate(nil, sampler.Solver, times, m.Map.Field(m.Weights, batch.Every(t, x), x, class), eps)
 		},
 	}, nil
 }
 
-// FromMixture returns the exact model of a mixture. Its posterior samples are drawn from the closed form: they are Detached.
-func FromMixture(law *gmm.Mixture, ip interpolant.Schedule) Model {
+// FromMixture returns the exact model of a Gaussian mixture. Its posterior samples come from the
+// closed form and are Detached.
+func FromMixture(mixture *gmm.Mixture, ip interpolant.Schedule) Model {
 	return Model{
 		Interpolant:  ip,
-		Drift:        func(t, x, _ *Node) *Node { return law.DriftGraph(ip, t, x) },
+		Shape:        []int{mixture.Dim()},
+		Drift:        func(t, x, _ *Node) *Node { return mixture.Like(x).Drift(ip, t, x) },
 		PosteriorNFE: 1,
 		Detached:     true,
-		Posterior: func(rng *solver.RNG, _, t, x *Node) (samples *Node) {
-			rng.State, samples = law.PosteriorGraph(ip, batch.Every(t, x), x).Sample(rng.State, x.Shape().Dim(0))
+		Posterior: func(rng *solver.RNG, _, t, x, _ *Node) (samples *Node) {
+			posterior := mixture.Like(x).Posterior(ip, batch.Every(t, x), x)
+			rng.State, samples = posterior.Sample(rng.State, x.Shape().Dim(0))
 			return StopGradient(samples)
 		},
 	}
 }
 
-// FromGaussian returns the exact model of a mixture of one component, whose flow map is a closed form: its posterior samples are functions of the noise, through which gradients go. Graphs of it panic for more components.
-func FromGaussian(law *gmm.Mixture, ip interpolant.Schedule) Model {
-	return FromMixture(law, ip).WithPosterior(func(_ *solver.RNG, eps, t, x *Node) *Node {
+// FromGaussian returns the exact model of a mixture with one component. Its flow map has a closed
+// form, so posterior samples have gradients in x. Graphs of the model panic for more components.
+func FromGaussian(gaussian *gmm.Mixture, ip interpolant.Schedule) Model {
+	return FromMixture(gaussian, ip).WithPosterior(func(_ *solver.RNG, eps, t, x, _ *Node) *Node {
 		t = batch.Every(t, x)
-		return law.ConditionalFlowMapGraph(ip, ZerosLike(t), OnesLike(t), eps, t, x)
+		return gaussian.Like(x).Posterior(ip, t, x).FlowMap(ip, ZerosLike(t), OnesLike(t), eps)
 	})
 }
 
-// FromTeacher returns the model of a drift alone: its posterior samples come from the ODE of its conditional drift, in the given number of Heun's steps, through which gradients go.
-func FromTeacher(b interpolant.Drift, ip interpolant.Schedule, steps int) Model {
-	grid := mfm.SamplerConfig{Method: mfm.ODEMethod, Solver: solver.Heun, Grid: interpolant.Grid{Steps: steps, Power: 1}}
+// FromTeacher returns the model of a drift alone, for samples of the given shape. Set Store if the
+// drift has weights. Its posterior samples are solutions of the ODE of the conditional drift by the
+// given number of Heun steps, with gradients in x.
+func FromTeacher(b interpolant.Drift, ip interpolant.Schedule, shape []int, steps int) Model {
+	sampler := mfm.SamplerConfig{
+		Method: mfm.ODEMethod, Solver: solver.Heun, Grid: interpolant.Grid{Steps: steps, Power: 1},
+	}
 	return Model{
 		Interpolant:  ip,
+		Shape:        shape,
 		Drift:        b,
-		PosteriorNFE: grid.NFE(),
-		Posterior: func(_ *solver.RNG, eps, t, x *Node) *Node {
-			return solver.Integrate(nil, solver.Heun, grid.Times(0, 1), interpolant.ConditionalField(ip, b, batch.Every(t, x), x, nil), eps)
+		PosteriorNFE: sampler.NFE(),
+		Posterior: func(_ *solver.RNG, eps, t, x, class *Node) *Node {
+			field := interpolant.ConditionalField(ip, b, batch.Every(t, x), x, class)
+			return solver.Integrate(nil, solver.Heun, sampler.Times(0, 1), field, eps)
 		},
 	}
 }

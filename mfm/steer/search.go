@@ -4,39 +4,45 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/gomfm/gomfm/mfm/internal/batch"
-	"github.com/gomfm/gomfm/mfm/interpolant"
-	"github.com/gomfm/gomfm/mfm/solver"
-
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
-// Selection says which of their posterior samples particles of a search go on from.
+// Selection says how the particles of a search select posterior samples.
 type Selection string
 
 // The selections.
 const (
-	Greedy Selection = "greedy"  // each particle from the best of its own draws
-	Pooled Selection = "softmax" // all from draws of all particles together, resampled with weights e^{λ r}
+	// Greedy selects for each particle the best of its own samples.
+	Greedy Selection = "greedy"
+	// SoftmaxSelection resamples the samples of all particles together with weights e^{λ r}.
+	SoftmaxSelection Selection = "softmax"
 )
 
-// Transition says how a particle gets from a chosen draw of the data back to the next time.
+// Transition says how a particle goes from the selected posterior sample x₁ to the next time.
 type Transition string
 
 // The transitions.
 const (
-	Renoise Transition = "renoise" // fresh noise: x_{t'} = α_{t'} ε + β_{t'} x₁
-	Keep    Transition = "ddpm"    // the noise that x_t implies is kept as far as that of a diffusion run backwards is, see [interpolant.DDPM]
+	// Renoise adds fresh noise: x_{t'} = α_{t'} ε + β_{t'} x₁.
+	Renoise Transition = "renoise"
+	// DDPM keeps a part of the noise that x_t and x₁ imply, as the reverse process of a diffusion
+	// does; see [interpolant.DDPM].
+	DDPM Transition = "ddpm"
 )
 
-// Search is MFM-Search: M particles each draw N posterior samples with the map, those with large rewards are chosen, and noise takes them to the next time. It needs neither drift nor gradient. Its law
-// is not the tilted one: the more it searches the larger is the reward.
+// Search is MFM-Search: each of M particles draws N posterior samples with the map, samples with
+// large rewards are selected, and noise takes them to the next time. It needs neither drift nor
+// gradient. Its samples do not follow the tilted distribution: the reward grows with M and N.
 type Search struct {
 	Config
-	Particles  int // M, for each sample that is returned, the best of them
-	N          int // draws of a particle
+	Particles  int // M for each returned sample, which is the best particle
+	N          int // posterior samples of each particle
 	Selection  Selection
 	Transition Transition
 }
@@ -44,69 +50,73 @@ type Search struct {
 // String returns "search" with selection and transition.
 func (m Search) String() string { return fmt.Sprintf("search-%s-%s", m.Selection, m.Transition) }
 
-// Configuration returns the configuration, of whose values the search takes grid and λ.
+// Configuration returns the configuration, of which a search uses the grid, Start and λ.
 func (m Search) Configuration() Config { return m.Config }
 
 // Rows returns M N.
 func (m Search) Rows() int { return m.Particles * m.N }
 
-// Together returns 1.
-func (m Search) Together() int { return 1 }
+// Group returns 1.
+func (m Search) Group() int { return 1 }
 
-// Validate returns an error that names the first option that makes no sense.
+// Validate returns an error that names the first option that is out of range.
 func (m Search) Validate() error {
 	switch {
 	case m.Particles < 1 || m.N < 1 || m.Particles > 1<<16 || m.N > 1<<16 || m.Particles*m.N > 1<<16:
-		return fmt.Errorf("%d particles with %d draws each: both must be positive, and their product at most 65536", m.Particles, m.N)
-	case m.Selection != Greedy && m.Selection != Pooled:
-		return fmt.Errorf("selection %q is unknown: use %s or %s", m.Selection, Greedy, Pooled)
-	case m.Transition != Renoise && m.Transition != Keep:
-		return fmt.Errorf("transition %q is unknown: use %s or %s", m.Transition, Renoise, Keep)
+		return fmt.Errorf("%d particles with %d posterior samples each: both must be positive, and their product at most 65536",
+			m.Particles, m.N)
+	case m.Selection != Greedy && m.Selection != SoftmaxSelection:
+		return fmt.Errorf("selection %q is unknown: use %s or %s", m.Selection, Greedy, SoftmaxSelection)
+	case m.Transition != Renoise && m.Transition != DDPM:
+		return fmt.Errorf("transition %q is unknown: use %s or %s", m.Transition, Renoise, DDPM)
 	}
 	return m.Config.Validate()
 }
 
 // Build builds the run; see [Method].
-func (m Search) Build(p Problem, rng *solver.RNG, ledger *Ledger, noise *Node) Outcome {
-	return m.program(p.Model.Interpolant).build(p, rng, ledger, noise)
+func (m Search) Build(p Problem, rng *solver.RNG, counter *Counter, noise *Node) Outcome {
+	return m.program(p.Model.Interpolant).build(p, rng, counter, noise)
 }
 
 func (m Search) program(ip interpolant.Schedule) program {
 	table := m.table(ip)
 	return program{
 		steps: len(table),
-		start: func(_ Problem, rng *solver.RNG, ledger *Ledger, noise *Node) []*Node {
+		start: func(_ Problem, rng *solver.RNG, counter *Counter, noise *Node) []*Node {
 			x := noise
 			if m.Particles > 1 {
 				shape := noise.Shape().Clone()
 				shape.Dimensions[0] *= m.Particles
 				x = rng.Normal(shape)
 			}
-			s := state{x: x, rng: rng, ledger: ledger, series: Zeros(x.Graph(), shapes.Make(dtypes.Float32, len(table), columns))}
+			series := Zeros(x.Graph(), shapes.Make(dtypes.Float32, len(table), columns))
+			s := state{x: x, rng: rng, counter: counter, series: series}
 			return append(s.nodes(), Zeros(x.Graph(), shapes.Make(x.DType(), x.Shape().Dim(0))))
 		},
 		step: func(p Problem, i *Node, nodes []*Node) []*Node {
 			s := stateOf(nodes)
 			r := batch.Of(ConstAsDType(s.x.Graph(), s.x.DType(), table), i)
 			p.Lambda = r[4]
-			samples, rewards, bad := Draws{N: m.N}.Draw(p, s.rng, s.ledger, batch.Every(r[0], s.x), s.x)
+			samples, rewards, bad := Draws{N: m.N}.Draw(p, s.rng, s.counter, batch.Every(r[0], s.x), s.x)
 			e := Estimate{Value: batch.LogMeanExp(rewards)}
-			e.summary(samples, rewards, bad)
-			best, from, chosen := m.choose(s.rng, samples, s.x, rewards)
+			e.describe(samples, rewards, bad)
+			best, from, reward := m.selected(s.rng, samples, s.x, rewards)
 			moved := Add(Mul(r[1], best), Mul(r[2], from))
 			s.x = Add(moved, Mul(r[3], s.rng.Normal(s.x.Shape())))
-			s.series = batch.SetRow(s.series, i, e.row(s.x, ZerosLike(s.x)))
-			return append(s.nodes(), chosen)
+			s.series = batch.SetRow(s.series, i, e.means(s.x, ZerosLike(s.x)))
+			return append(s.nodes(), reward)
 		},
 		end: func(_ Problem, nodes []*Node) Outcome {
 			s := stateOf(nodes)
 			winners := ArgMax(Reshape(nodes[4], -1, m.Particles), 1)
-			return Outcome{X: pick(s.x, InsertAxes(winners, -1), m.Particles), Series: s.series, Rng: s.rng, Ledger: s.ledger}
+			x := pick(s.x, InsertAxes(winners, -1), m.Particles)
+			return Outcome{X: x, Series: s.series, Rng: s.rng, Counter: s.counter}
 		},
 	}
 }
 
-// table returns a row for each step: t, the factors of the chosen draw, of x_t and of the noise in x_{t'}, and λ.
+// table returns a row for each step: t, the factors of the selected sample, of x_t and of the noise
+// in x_{t'}, and λ_t.
 func (m Search) table(ip interpolant.Schedule) [][]float64 {
 	times := m.Times()
 	table := make([][]float64, 0, len(times)-1)
@@ -115,7 +125,7 @@ func (m Search) table(ip interpolant.Schedule) [][]float64 {
 		alpha, beta, _, _ := ip.At(t)
 		alphaTo, betaTo, _, _ := ip.At(to)
 		rho := 0.0
-		if m.Transition == Keep {
+		if m.Transition == DDPM {
 			rho = interpolant.DDPMCorrelation(ip, t, to)
 		}
 		if k == len(times)-1 {
@@ -123,22 +133,22 @@ func (m Search) table(ip interpolant.Schedule) [][]float64 {
 		}
 		// x_{t'} = β' x₁ + ρ α'/α (x_t - β x₁) + α' √(1-ρ²) ε
 		keep := rho * alphaTo / alpha
-		table = append(table, []float64{t, betaTo - keep*beta, keep, alphaTo * sqrt1m(rho), m.lambda(max(t, m.Start))})
+		fresh := alphaTo * math.Sqrt((1-rho)*(1+rho))
+		table = append(table, []float64{t, betaTo - keep*beta, keep, fresh, m.lambda(max(t, m.Start))})
 	}
 	return table
 }
 
-// sqrt1m returns √(1-ρ²).
-func sqrt1m(rho float64) float64 { return math.Sqrt((1 - rho) * (1 + rho)) }
-
-// choose returns a draw for each particle, [n·M, ...], the state that it is a posterior sample of, and its reward, [n·M], from samples [n·M·N, ...] of states x with rewards [n·M, N].
-func (m Search) choose(rng *solver.RNG, samples, x, rewards *Node) (best, from, chosen *Node) {
+// selected returns a posterior sample for each particle, the state from which it was drawn, both
+// [n·M, ...], and its reward, [n·M]. samples are [n·M·N, ...], drawn from the states x with rewards
+// [n·M, N].
+func (m Search) selected(rng *solver.RNG, samples, x, rewards *Node) (best, from, reward *Node) {
 	if m.Selection == Greedy {
 		indices := InsertAxes(ArgMax(rewards, 1), -1)
 		return pick(samples, indices, m.N), x, pick(Reshape(rewards, -1), indices, m.N)
 	}
 	pool := m.Particles * m.N
 	indices := Multinomial.ancestors(rng, Reshape(rewards, -1, pool), m.Particles)
-	parents := Div(indices, Scalar(x.Graph(), indices.DType(), m.N)) // of whole numbers
+	parents := Div(indices, Scalar(x.Graph(), indices.DType(), m.N)) // integer division
 	return pick(samples, indices, pool), pick(x, parents, m.Particles), pick(Reshape(rewards, -1), indices, pool)
 }

@@ -5,84 +5,132 @@ import (
 	"math"
 )
 
-// Series are means over the particles at each step of a run: what shows that steering fails before its samples do.
+// Series are means over the particles at each step of a run. They show a failure of steering before
+// the samples do.
 type Series struct {
-	Times     []float64 `json:"times"`     // at which the steps begin
-	Ratio     []float64 `json:"ratio"`     // |steering|/|base|, root mean squares
-	Effective []float64 `json:"effective"` // how many of a particle's draws count: e to the entropy of their weights; 0 where nothing is drawn
-	Spread    []float64 `json:"spread"`    // root mean square deviation of a particle's draws, per element
-	Reward    []float64 `json:"reward"`    // mean of λ_t r over a particle's draws that have a reward, and over the particles that have such draws; 0 where there are none
-	Lambda    []float64 `json:"lambda"`    // λ_t
-	Value     []float64 `json:"value"`     // the estimate of V_t
-	Bad       []float64 `json:"bad"`       // rewards that were NaN or +Inf, a particle
-	Particles []float64 `json:"particles"` // of a filter: effective sample size of a set before it is resampled, of the last step the smaller one of that and the final weights', as a share of its particles; 0 otherwise
+	// Times are those at which the steps begin.
+	Times []float64 `json:"times"`
+	// Ratio is |steering|/|base|, the ratio of root mean squares.
+	Ratio []float64 `json:"ratio"`
+	// Effective is the effective number of posterior samples of a particle: the exponential of the
+	// entropy of their weights; 0 if none are drawn.
+	Effective []float64 `json:"effective"`
+	// Spread is the root mean square deviation of a particle's posterior samples from their mean,
+	// per element.
+	Spread []float64 `json:"spread"`
+	// Reward is the mean of λ_t r over a particle's posterior samples that have a reward, and over
+	// the particles that have such samples; 0 if there are none.
+	Reward []float64 `json:"reward"`
+	// Lambda is λ_t.
+	Lambda []float64 `json:"lambda"`
+	// Value is the estimate of V_t.
+	Value []float64 `json:"value"`
+	// Bad is the number of rewards per particle that are NaN or +Inf.
+	Bad []float64 `json:"bad"`
+	// Particles is the effective sample size of a particle filter before resampling, as a share of
+	// its particles; in the last step the smaller one of this and the share by the final weights.
+	// Other methods have 0.
+	Particles []float64 `json:"particles"`
 }
 
-// newSeries returns the means of series, [steps, columns], that were summed over calls.
+// newSeries returns the means of series, [steps, columns], which is a sum over calls.
 func newSeries(c Config, series []float64, calls int) Series {
 	times := c.Times()
 	s := Series{Times: times[:len(times)-1]}
 	for k, t := range s.Times {
 		s.Lambda = append(s.Lambda, c.lambda(max(t, c.Start)))
 		row := series[k*columns : (k+1)*columns]
-		for i, to := range []*[]float64{ratioColumn: &s.Ratio, effectiveColumn: &s.Effective, spreadColumn: &s.Spread, rewardColumn: &s.Reward, valueColumn: &s.Value, badColumn: &s.Bad, particlesColumn: &s.Particles} {
+		for i, to := range []*[]float64{
+			ratioColumn: &s.Ratio, effectiveColumn: &s.Effective, spreadColumn: &s.Spread, rewardColumn: &s.Reward,
+			valueColumn: &s.Value, badColumn: &s.Bad, particlesColumn: &s.Particles,
+		} {
 			*to = append(*to, row[i]/float64(calls))
 		}
 	}
 	return s
 }
 
-// Thresholds say from where on a series is a warning.
+// Thresholds are those beyond which [Series.Warnings] reports a series.
 type Thresholds struct {
-	Ratio     float64 // steering is longer than this many times the base
-	Effective float64 // fewer draws than this count
-	Spread    float64 // in the first half of the time draws spread by no more than this share of what they did in the second step, or not at all
-	Fall      float64 // the mean of λ r over the draws, in nats and with the last step's λ, falls below what it was by more than this and a tenth of what it was
-	Particles float64 // fewer than this share of a filter's particles carry the weight; sets of no more than its inverse cannot show it
+	// Ratio is the largest ratio of the steering term to the base term.
+	Ratio float64
+	// Effective is the smallest effective number of posterior samples.
+	Effective float64
+	// Spread is reported in the first half of the time, if it is at most this share of that in the
+	// second step.
+	Spread float64
+	// Fall is the largest decrease of the mean of λ r, in nats with the λ of the last step, from
+	// its largest value so far. A tenth of that value is allowed in addition.
+	Fall float64
+	// Particles is the smallest share of a filter's particles that carry the weight. A filter with
+	// at most 1/Particles particles never falls below it.
+	Particles float64
 }
 
-// DefaultThresholds warns of steering longer than ten times the base, of less than 1.5 draws that count, of draws that spread by less than a fiftieth of what they did, of a mean reward that falls by more than 3 nats and a tenth, and of less than a
-// twentieth of a filter's particles that count.
+// DefaultThresholds has Ratio 10, Effective 1.5, Spread 0.02, Fall 3 and Particles 0.05.
 func DefaultThresholds() Thresholds {
 	return Thresholds{Ratio: 10, Effective: 1.5, Spread: 0.02, Fall: 3, Particles: 0.05}
 }
 
-// Warnings says in plain words what the series show of a run whose estimator draws n samples, at most one sentence for each kind.
+// Warnings returns a sentence for each series that is beyond its threshold. n is the number of
+// posterior samples that the estimator draws for a state.
 func (s Series) Warnings(t Thresholds, n int) []string {
 	var out []string
-	warn := func(values []float64, wrong func(i int) bool, text, advice string) {
+	warn := func(values []float64, beyond func(i int) bool, text, advice string) {
 		count, first := 0, -1
 		for i := range values {
-			if wrong(i) {
+			if beyond(i) {
 				if count++; first < 0 {
 					first = i
 				}
 			}
 		}
 		if count > 0 {
-			out = append(out, fmt.Sprintf("%s at %d of %d steps, first at t = %.3g (%.3g): %s", text, count, len(values), s.Times[first], values[first], advice))
+			out = append(out, fmt.Sprintf("%s at %d of %d steps, first at t = %.3g (%.3g): %s",
+				text, count, len(values), s.Times[first], values[first], advice))
 		}
 	}
-	warn(s.Ratio, func(i int) bool { return s.Ratio[i] > t.Ratio }, fmt.Sprintf("the steering is longer than %g times the base", t.Ratio), "more steps, a smaller λ, or clipping may help")
+	warn(s.Ratio, func(i int) bool { return s.Ratio[i] > t.Ratio },
+		fmt.Sprintf("the steering is longer than %g times the base", t.Ratio),
+		"use more steps, a smaller λ, or clipping")
 	if n > 1 {
-		warn(s.Effective, func(i int) bool { return s.Effective[i] > 0 && s.Effective[i] < t.Effective }, fmt.Sprintf("fewer than %g of %d draws carry the weight", t.Effective, n), "the estimate is that of its best draw, take more of them or a smaller λ")
+		warn(s.Effective, func(i int) bool { return s.Effective[i] > 0 && s.Effective[i] < t.Effective },
+			fmt.Sprintf("fewer than %g of %d posterior samples carry the weight", t.Effective, n),
+			"the estimate is that of the best sample; use more samples or a smaller λ")
 	}
 	if n > 1 && len(s.Spread) > 1 && len(s.Spread) <= len(s.Times) {
-		first := s.Spread[1] // in its first step a filter draws nothing
-		warn(s.Spread, func(i int) bool { return i > 0 && s.Times[i] < 0.5 && s.Spread[i] <= t.Spread*first }, fmt.Sprintf("a state's draws spread by no more than %g of what they did at first", t.Spread), "the map may ignore its noise, see package diagnose")
+		second := s.Spread[1] // a particle filter draws nothing in its first step
+		warn(s.Spread, func(i int) bool { return i > 0 && s.Times[i] < 0.5 && s.Spread[i] <= t.Spread*second },
+			fmt.Sprintf("the standard deviation of a state's posterior samples is at most %g of that in the second step",
+				t.Spread),
+			"samples of the map may depend too weakly on its noise, see package diagnose")
 	}
-	most, fell := math.Inf(-1), make([]float64, len(s.Reward))
+	fall := s.fall()
+	warn(s.Reward, func(i int) bool { return fall[i] > t.Fall },
+		fmt.Sprintf("the mean reward of the posterior samples is more than %g nats below its largest value so far",
+			t.Fall),
+		"the steering leads away from the reward; use more samples or more steps")
+	warn(s.Particles, func(i int) bool { return s.Particles[i] > 0 && s.Particles[i] < t.Particles },
+		fmt.Sprintf("less than %g of the particles carry the weight", t.Particles),
+		"the twist is far from the value; use more posterior samples or more particles")
+	warn(s.Bad, func(i int) bool { return s.Bad[i] > 0 },
+		"rewards are NaN or +Inf and have no weight", "correct the reward")
+	return out
+}
+
+// fall returns by how much the mean of λ r is below its largest value so far, less a tenth of that
+// value; 0 if no posterior sample has a reward. Rewards are scaled to the last λ, so a schedule of
+// λ has no effect.
+func (s Series) fall() []float64 {
+	most, fall := math.Inf(-1), make([]float64, len(s.Reward))
 	for i, v := range s.Reward {
-		if i < len(s.Lambda) && s.Lambda[i] != 0 { // what a schedule of λ does is not the draws' doing
+		if i < len(s.Lambda) && s.Lambda[i] != 0 {
 			v *= s.Lambda[len(s.Lambda)-1] / s.Lambda[i]
 		}
-		if i < len(s.Effective) && s.Effective[i] > 0 && v != 0 { // something is drawn that has a reward
+		if i < len(s.Effective) && s.Effective[i] > 0 && v != 0 {
 			most = math.Max(most, v)
-			fell[i] = most - v - math.Abs(most)/10
+			fall[i] = most - v - math.Abs(most)/10
 		}
 	}
-	warn(s.Reward, func(i int) bool { return fell[i] > t.Fall }, fmt.Sprintf("the draws' mean reward is more than %g nats below what it was", t.Fall), "the steering leads away from the reward, take more draws or more steps")
-	warn(s.Particles, func(i int) bool { return s.Particles[i] > 0 && s.Particles[i] < t.Particles }, fmt.Sprintf("less than %g of the particles carry the weight", t.Particles), "the twist is far from the value, give it more draws, or the set more particles")
-	warn(s.Bad, func(i int) bool { return s.Bad[i] > 0 }, "rewards are NaN or +Inf and have no weight", "mend the reward")
-	return out
+	return fall
 }

@@ -4,33 +4,37 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/gomfm/gomfm/mfm/internal/batch"
-	"github.com/gomfm/gomfm/mfm/interpolant"
-	"github.com/gomfm/gomfm/mfm/solver"
-
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
-// SMC is the twisted diffusion sampler (Wu et al., arXiv 2306.17775): sequential Monte Carlo along the SDE, whose particles are steered by an estimate ψ_t = e^{V̂_t} of the value and weighted by what
-// the estimate got wrong,
+// SMC is the twisted diffusion sampler (Wu et al., arXiv 2306.17775), a particle filter along the
+// SDE: an estimate ψ_t = e^{V̂_t} of the value steers the particles, and weights correct for its
+// error,
 //
 //	w_{t'} = w_t  p(x'|x) ψ_{t'}(x') / (q(x'|x) ψ_t(x)),   q = p moved by the steering,
 //
-// with ψ_1 = e^{λ r}. The twist is Tweedie's with [DPS], or a map's posterior samples with [MFMG] or [MFMGF]: for a random estimate the same draw stands in numerator and denominator, so the product
-// telescopes: Ẑ, and Ẑ times a weighted mean of the particles, have no bias for any number of them; the weighted mean alone has one that falls as one over their number.
+// with ψ_1 = e^{λ r}. The twist is Tweedie's with [DPS], or uses posterior samples of a map with
+// [MFMG] or [MFMGF]. A random estimate occurs in numerator and denominator with the same value, so
+// the product telescopes: Ẑ, and Ẑ times a weighted mean of the particles, are unbiased for any
+// number of particles. The weighted mean alone has a bias that falls as 1/Particles.
 type SMC struct {
 	Config
-	Particles int // of a set; each set is a run of its own
-	// Twist estimates the value; nil for none: particles are then weighted at the end alone.
+	Particles int // of a filter; each filter is a run of its own
+	// Twist estimates the value. With nil particles are not steered, and weighted only at the end.
 	Twist      Estimator
 	Resampling Resampling
-	// Threshold is the share of the particles below which the effective sample size brings on a resampling: 0 never, 1 at each step.
+	// Threshold is a share of Particles: particles are resampled if the effective sample size is
+	// below it. 0 means never, 1 at each step.
 	Threshold float64
 }
 
-// String returns "smc" with the name of the twist.
+// String returns "smc-" with the name of the twist, or "smc-none".
 func (m SMC) String() string {
 	if m.Twist == nil {
 		return "smc-none"
@@ -41,40 +45,44 @@ func (m SMC) String() string {
 // Configuration returns the configuration.
 func (m SMC) Configuration() Config { return m.Config }
 
-// Rows returns the twist's draws, at least 1.
+// Rows returns the number of the twist's posterior samples, at least 1.
 func (m SMC) Rows() int { return Guided{Estimator: m.Twist}.Rows() }
 
-// Together returns the number of particles of a set.
-func (m SMC) Together() int { return m.Particles }
+// Group returns Particles.
+func (m SMC) Group() int { return m.Particles }
 
-// Validate returns an error that names the first option that makes no sense.
+// Validate returns an error that names the first option that is out of range.
 func (m SMC) Validate() error {
 	switch {
 	case m.Particles < 2 || m.Particles > 1<<16:
 		return fmt.Errorf("particles = %d: must lie in [2, 65536]", m.Particles)
 	case !slices.Contains([]Resampling{Multinomial, Stratified, Systematic}, m.Resampling):
-		return fmt.Errorf("resampling %q is unknown: use %s, %s or %s", m.Resampling, Multinomial, Stratified, Systematic)
+		return fmt.Errorf("resampling %q is unknown: use %s, %s or %s",
+			m.Resampling, Multinomial, Stratified, Systematic)
 	case !(m.Threshold >= 0 && m.Threshold <= 1):
-		return fmt.Errorf("threshold = %g: a share must lie in [0, 1]", m.Threshold)
+		return fmt.Errorf("threshold = %g: must lie in [0, 1]", m.Threshold)
 	case m.Dynamics != SDE || m.Noise == 0:
-		return fmt.Errorf("dynamics %q with noise %g: particles are weighted along the SDE, use %s with noise", m.Dynamics, m.Noise, SDE)
+		return fmt.Errorf("dynamics %q with noise %g: weights need noise, use %s with noise > 0",
+			m.Dynamics, m.Noise, SDE)
 	case m.LambdaPower != 0:
-		return fmt.Errorf("lambda_power = %g: the weights aim at one reward, use 0", m.LambdaPower)
+		return fmt.Errorf("lambda_power = %g: weights hold for a constant λ, use 0", m.LambdaPower)
 	case m.Renormalization != NoRenormalization:
-		return fmt.Errorf("renormalization %q: particles are weighted for the steering as it is, use %s", m.Renormalization, NoRenormalization)
+		return fmt.Errorf("renormalization %q: weights hold for the steering as it is, use %s",
+			m.Renormalization, NoRenormalization)
 	}
 	if err := (Guided{Config: m.Config, Estimator: m.Twist}).Validate(); err != nil || m.NoiseSchedule == nil {
 		return err
 	}
-	for _, t := range m.scheduled() {
+	for _, t := range m.noisyTimes() {
 		if v := m.NoiseSchedule(t); v == 0 {
-			return fmt.Errorf("noise schedule at t = %g is 0: particles are weighted by the noise that they take, use more", t)
+			return fmt.Errorf("noise schedule at t = %g is 0: weights need noise, use positive values", t)
 		}
 	}
 	return nil
 }
 
-// smcState is what goes from step to step beside the particles: logarithms of weights w and of ψ at the particles, [n], and log Ẑ so far.
+// smcState adds to the state the logarithms of the weights w and of ψ at the particles, [n], and
+// log Ẑ.
 type smcState struct {
 	state
 	logW, logPsi, logZ *Node
@@ -83,8 +91,8 @@ type smcState struct {
 func (s smcState) nodes() []*Node { return append(s.state.nodes(), s.logW, s.logPsi, s.logZ) }
 
 // Build builds the run; see [Method].
-func (m SMC) Build(p Problem, rng *solver.RNG, ledger *Ledger, noise *Node) Outcome {
-	return m.program(p.Model.Interpolant).build(p, rng, ledger, noise)
+func (m SMC) Build(p Problem, rng *solver.RNG, counter *Counter, noise *Node) Outcome {
+	return m.program(p.Model.Interpolant).build(p, rng, counter, noise)
 }
 
 func (m SMC) program(ip interpolant.Schedule) program {
@@ -99,14 +107,16 @@ func (m SMC) program(ip interpolant.Schedule) program {
 	}
 	return program{
 		steps: len(table),
-		start: func(p Problem, rng *solver.RNG, ledger *Ledger, noise *Node) []*Node {
+		start: func(p Problem, rng *solver.RNG, counter *Counter, noise *Node) []*Node {
 			g, dtype := noise.Graph(), noise.DType()
 			zeros := Zeros(g, shapes.Make(dtype, noise.Shape().Dim(0)))
+			series := Zeros(g, shapes.Make(dtypes.Float32, len(steps), columns))
 			s := smcState{
-				state: state{x: noise, rng: rng, ledger: ledger, series: Zeros(g, shapes.Make(dtypes.Float32, len(steps), columns))},
+				state: state{x: noise, rng: rng, counter: counter, series: series},
 				logW:  zeros, logPsi: zeros, logZ: ScalarZero(g, dtype),
 			}
-			// To t_0 particles follow the model's ODE: they start as samples of p_{t_0} with weight ψ.
+			// Up to t_0 particles follow the model's ODE: they start as samples of p_{t_0} with
+			// weight ψ.
 			first, _ := m.move(p, nil, s.state, scalarsOf(g, dtype, steps[0]))
 			s.x = Add(s.x, first)
 			return s.nodes()
@@ -119,15 +129,21 @@ func (m SMC) program(ip interpolant.Schedule) program {
 		end: func(p Problem, nodes []*Node) Outcome {
 			s := unpack(nodes)
 			p.Lambda = lambda(s.x)
-			plain, r, bad := rewardsOf(p, s.ledger, s.x)
+			plain, r, bad := rewardsOf(p, s.counter, s.x)
 			logW := Add(s.logW, Sub(r, s.logPsi))
 			s.series = lowerShare(s.series, MulScalar(effective(logW), 1/float64(m.Particles)))
-			return Outcome{X: s.x, Rewards: plain, LogWeights: logW, LogZ: Add(s.logZ, Reshape(batch.LogMeanExp(InsertAxes(logW, 0)))), Series: addBad(s.series, bad), Rng: s.rng, Ledger: s.ledger}
+			return Outcome{
+				X: s.x, Rewards: plain, LogWeights: logW,
+				LogZ:   Add(s.logZ, Reshape(batch.LogMeanExp(InsertAxes(logW, 0)))),
+				Series: addBad(s.series, bad), Rng: s.rng, Counter: s.counter,
+			}
 		},
 	}
 }
 
-// leastTwist bounds the logarithm of a twist, which may be any positive number: where all draws of a particle are without weight, the estimate's own would be a number beside which float32 keeps no other.
+// leastTwist bounds log ψ from below, which is exact, since any positive ψ is a twist. If no
+// posterior sample of a particle has a weight, the unbounded estimate is so large that float32
+// would lose what is added to it.
 const leastTwist = -1e4
 
 // effective returns the effective sample size (Σ w)²/Σ w², a scalar.
@@ -135,7 +151,7 @@ func effective(logW *Node) *Node {
 	return Inverse(ReduceAllSum(Square(Softmax(InsertAxes(logW, 0), 1))))
 }
 
-// lowerShare puts the share of a set's particles that count at the end into the last row of its series, where it is the smaller one.
+// lowerShare lowers the particles column in the last row of a series to share, if share is smaller.
 func lowerShare(series, share *Node) *Node {
 	last := Const(series.Graph(), int32(series.Shape().Dim(0)-1))
 	row := batch.Row(series, last)
@@ -145,28 +161,33 @@ func lowerShare(series, share *Node) *Node {
 	return batch.SetRow(series, last, Where(Const(series.Graph(), here), lower, row))
 }
 
-// step weighs the particles by the twist, resamples where few count, and moves them.
+// step weights the particles by the twist, resamples them if the effective sample size is small,
+// and moves them.
 func (m SMC) step(p Problem, s smcState, i *Node, r []*Node) smcState {
 	n := s.x.Shape().Dim(0)
 	t, at := batch.Every(r[0], s.x), batch.Every(r[1], s.x)
 	b := p.Model.Drift(t, s.x, nil)
-	s.ledger.Network(n, 0)
-	gradient, figures := ZerosLike(s.x), Zeros(s.x.Graph(), shapes.Make(dtypes.Float32, columns))
+	s.counter.Network(n*p.Model.driftNFE(), 0)
+	gradient, means := ZerosLike(s.x), Zeros(s.x.Graph(), shapes.Make(dtypes.Float32, columns))
 	if m.Twist != nil {
-		e := m.Twist.Estimate(p, s.rng, s.ledger, at, s.x, b, true)
+		e := m.Twist.Estimate(p, s.rng, s.counter, at, s.x, b, true)
 		gradient = e.Gradient
-		figures = e.row(Add(Mul(r[2], b), Mul(r[3], s.x)), Mul(r[4], gradient))
+		means = e.means(Add(Mul(r[2], b), Mul(r[3], s.x)), Mul(r[4], gradient))
 		value := MaxScalar(e.Value, leastTwist)
 		s.logW, s.logPsi = Add(s.logW, Sub(value, s.logPsi)), value
 	}
 	size := effective(s.logW)
 	few := LessThan(size, Scalar(size.Graph(), size.DType(), m.Threshold*float64(n)))
-	ancestors := Where(few, m.Resampling.ancestors(s.rng, InsertAxes(s.logW, 0), n), Iota(s.x.Graph(), shapes.Make(dtypes.Int32, 1, n), 1))
-	s.logZ = Add(s.logZ, Where(few, Reshape(batch.LogMeanExp(InsertAxes(s.logW, 0))), ScalarZero(size.Graph(), size.DType())))
+	resampled := m.Resampling.ancestors(s.rng, InsertAxes(s.logW, 0), n)
+	ancestors := Where(few, resampled, Iota(s.x.Graph(), shapes.Make(dtypes.Int32, 1, n), 1))
+	mean := Reshape(batch.LogMeanExp(InsertAxes(s.logW, 0)))
+	s.logZ = Add(s.logZ, Where(few, mean, ScalarZero(size.Graph(), size.DType())))
 	s.logW = Where(few, ZerosLike(s.logW), s.logW)
-	s.x, b, gradient, s.logPsi = pick(s.x, ancestors, n), pick(b, ancestors, n), pick(gradient, ancestors, n), pick(s.logPsi, ancestors, n)
+	s.x, b = pick(s.x, ancestors, n), pick(b, ancestors, n)
+	gradient, s.logPsi = pick(gradient, ancestors, n), pick(s.logPsi, ancestors, n)
 
-	// x' = μ + δ + σ ξ; log p - log q = -(|δ|² + 2 σ δ·ξ)/(2 σ²). The last step has no noise and is not steered.
+	// x' = μ + δ + σ ξ; log p - log q = -(|δ|² + 2 σ δ·ξ)/(2 σ²). The last step has no noise and no
+	// steering.
 	noisy := GreaterThan(r[5], ScalarZero(size.Graph(), size.DType()))
 	sigma := Where(noisy, r[5], OnesLike(r[5]))
 	delta := Mul(Where(noisy, r[4], ZerosLike(r[4])), gradient)
@@ -176,7 +197,8 @@ func (m SMC) step(p Problem, s smcState, i *Node, r []*Node) smcState {
 	s.x = Add(Add(s.x, Add(Mul(r[2], b), Mul(r[3], s.x))), Add(delta, Mul(r[5], xi)))
 	share := make([]float64, columns)
 	share[particlesColumn] = 1 / float64(n)
-	figures = Add(figures, Mul(ConstAsDType(figures.Graph(), figures.DType(), share), ConvertDType(size, figures.DType())))
-	s.series = batch.SetRow(s.series, OnePlus(i), figures)
+	column := ConstAsDType(means.Graph(), means.DType(), share)
+	means = Add(means, Mul(column, ConvertDType(size, means.DType())))
+	s.series = batch.SetRow(s.series, OnePlus(i), means)
 	return s
 }

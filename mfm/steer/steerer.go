@@ -3,46 +3,48 @@ package steer
 import (
 	"context"
 	"fmt"
-	"math"
-	"math/rand/v2"
 
 	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 	. "github.com/gomlx/gomlx/support/exceptions"
-	"gonum.org/v1/gonum/floats"
 
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/solver"
 )
 
-// Steerer draws samples of a tilted law on the host's side of the compiled graph: one compiled call for each microbatch of particles, from noise to samples, with no transfer in between (of [NewHosted], two a step). A Steerer is
-// for one goroutine at a time.
+// Steerer draws samples by a method. Each microbatch is one compiled call from noise to samples,
+// without transfers in between; with a black-box reward ([NewBlackBox]) it is two calls a step. A
+// Steerer must not be used by several goroutines at a time.
 type Steerer struct {
-	// Batch is the largest number of rows that the network sees at a time, over which particles are spread in microbatches; 0 takes 2^17 elements of states, on a GPU 2^20, and 32,768 rows at most. Memory grows with
-	// it, not with the number of samples. What a method draws together is not spread: the particles of a set of [SMC] go through the network at once, each with all of its draws, whatever Batch is.
+	// Batch is the largest number of rows in a batch of the network; samples are split into
+	// microbatches accordingly. 0 means as many rows as have 2^17 elements (2^20 on a GPU), at most
+	// 32,768. Memory grows with Batch, not with the number of samples. A method's group is never
+	// split: the particles of [SMC] are evaluated together, each with all of its posterior samples,
+	// whatever Batch is.
 	Batch int
 
-	backend compute.Backend
-	store   *model.Store
-	model   Model
-	reward  reward.Reward
-	shape   []int
-	method  Method
-	exec    *model.Exec // of the whole run; nil where the reward is hosted
-	hosted  *hosted
+	backend  compute.Backend
+	model    Model
+	reward   reward.Reward
+	method   Method
+	class    int32       // of the samples; model.Classes means none
+	exec     *model.Exec // of the whole run; nil with a black-box reward
+	blackBox *blackBox
 }
 
-// New returns a steerer for samples of the given shape, such as [2] or [28, 28, 1]. store has the weights of model and reward. It returns an error for options that the method's Validate refuses.
-func New(b compute.Backend, store *model.Store, m Model, r reward.Reward, shape []int, method Method) (*Steerer, error) {
-	s, err := newSteerer(b, store, m, shape, method)
+// New returns a steerer of m by a method. The weights of r, if any, are in the scope [reward.Scope]
+// of the model's store, or are created there. It returns an error if the model's shape is empty or
+// has an axis below 1, or if the method's options are invalid.
+func New(b compute.Backend, m Model, r reward.Reward, method Method) (*Steerer, error) {
+	s, err := newSteerer(b, m, method)
 	if err != nil {
 		return nil, err
 	}
 	s.reward = r
-	s.exec, err = model.NewExec(b, store, s.build)
+	s.exec, err = model.NewExec(b, s.model.Store, s.build)
 	if err != nil {
 		return nil, fmt.Errorf("%v: preparing the graph: %w", method, err)
 	}
@@ -50,53 +52,71 @@ func New(b compute.Backend, store *model.Store, m Model, r reward.Reward, shape 
 	return s, nil
 }
 
-// newSteerer returns a steerer that has no graph yet.
-func newSteerer(b compute.Backend, store *model.Store, m Model, shape []int, method Method) (*Steerer, error) {
+// newSteerer returns a steerer without a graph.
+func newSteerer(b compute.Backend, m Model, method Method) (*Steerer, error) {
 	if err := method.Validate(); err != nil {
 		return nil, fmt.Errorf("%v: %w", method, err)
 	}
-	if len(shape) == 0 {
-		return nil, fmt.Errorf("%v: steering has no shape: give that of one sample, such as [2]", method)
+	if len(m.Shape) == 0 {
+		return nil, fmt.Errorf("%v: samples have no shape: give that of one sample, such as [2]", method)
 	}
-	for _, d := range shape {
+	for _, d := range m.Shape {
 		if d < 1 {
-			return nil, fmt.Errorf("%v: samples of shape %v: every axis must have a length of at least 1", method, shape)
+			return nil, fmt.Errorf("%v: samples of shape %v: every axis must have a length of at least 1",
+				method, m.Shape)
 		}
 	}
-	return &Steerer{backend: b, store: store, model: m, shape: append([]int(nil), shape...), method: method}, nil
+	if m.Store == nil {
+		m.Store = model.NewStore()
+	}
+	return &Steerer{backend: b, model: m, method: method, class: int32(m.Classes)}, nil
 }
 
-// Finalize frees the compiled graphs. The weights stay.
+// SetClass conditions the samples of later calls on a class of the model, in [0, Classes), or, with
+// Classes, on none. It returns an error for a model without classes and for a label out of range.
+func (s *Steerer) SetClass(class int) error {
+	if class < 0 || class > s.model.Classes || s.model.Classes == 0 {
+		return fmt.Errorf("%v: class %d of a model with %d classes", s.method, class, s.model.Classes)
+	}
+	s.class = int32(class)
+	return nil
+}
+
+// label returns the first input of all graphs, the class, int32 [1].
+func (s *Steerer) label() *tensors.Tensor { return tensors.FromValue([]int32{s.class}) }
+
+// split returns the other inputs and the class, nil for a model without classes.
+func (s *Steerer) split(in []*Node) (others []*Node, class *Node) {
+	if s.model.Classes > 0 {
+		class = in[0]
+	}
+	return in[1:], class
+}
+
+// Finalize frees the compiled graphs, but not the weights.
 func (s *Steerer) Finalize() {
-	if s.hosted != nil {
-		s.hosted.finalize()
+	if s.blackBox != nil {
+		s.blackBox.finalize()
 		return
 	}
 	s.exec.Finalize()
 }
 
-// Result is what a run drew.
-type Result struct {
-	Samples    []float32 // [n, shape], one after the other
-	LogWeights []float64 // of the samples, nil where all are alike
-	Rewards    []float64 // r of each sample, λ left out; NaN and +Inf as they came
-	LogZ       []float64 // estimates of log E[e^{λ r}], one for each set of particles; nil where the method has none
-	Counts     Counts    // of all samples together; those of a last microbatch that is larger than what is wanted count by the share that is
-	Series     Series
-}
-
 // build builds the graph of a microbatch.
-func (s *Steerer) build(_ *model.Scope, rngState, like *Node) []*Node {
-	rng := &solver.RNG{State: rngState}
+func (s *Steerer) build(_ *model.Scope, in []*Node) []*Node {
+	in, class := s.split(in)
+	rng, like := &solver.RNG{State: in[0]}, in[1]
 	noise := rng.Normal(like.Shape())
-	o := s.method.Build(Problem{Model: s.model, Reward: s.reward}, rng, NewLedger(noise.Graph()), noise)
+	p := Problem{Model: s.model, Reward: s.reward}.Conditioned(class)
+	o := s.method.Build(p, rng, NewCounter(noise.Graph()), noise)
 	n := noise.Shape().Dim(0)
 	if !o.X.Shape().Equal(noise.Shape()) {
-		Panicf("the method returns samples of shape %s for noise of shape %s", o.X.Shape(), noise.Shape())
+		Panicf("the method returns samples of shape %s for noise of shape %s: want equal shapes",
+			o.X.Shape(), noise.Shape())
 	}
 	rewards := o.Rewards
 	if rewards == nil {
-		rewards = s.reward(o.X) // part of the report, not of the method
+		rewards = reward.Values(s.reward, o.X, p.Condition(o.X)) // not counted: the method itself does not need it
 	}
 	if rewards.Rank() != 1 || rewards.Shape().Dim(0) != n {
 		Panicf("the reward returns shape %s for %d samples, want [%[2]d]", rewards.Shape(), n)
@@ -104,12 +124,12 @@ func (s *Steerer) build(_ *model.Scope, rngState, like *Node) []*Node {
 	return append([]*Node{o.X, rewards}, o.nodes()[1:]...)
 }
 
-// nodes returns what the outcome has, in the order in which [Result] takes it.
+// nodes returns what the outcome has, without Rewards, in the order that [Result] reads.
 func (o Outcome) nodes() []*Node {
 	if (o.LogWeights == nil) != (o.LogZ == nil) {
-		Panicf("the method returns weights without a constant, or a constant without weights: give both or none")
+		Panicf("the method returns only one of LogWeights and LogZ: return both or none")
 	}
-	out := []*Node{o.X, o.Series, o.Ledger.counts, o.Rng.State}
+	out := []*Node{o.X, o.Series, o.Counter.counts, o.Rng.State}
 	for _, x := range []*Node{o.LogWeights, o.LogZ} {
 		if x != nil {
 			out = append(out, x)
@@ -120,12 +140,12 @@ func (o Outcome) nodes() []*Node {
 
 // microbatch returns the number of samples of a compiled call, out of n.
 func (s *Steerer) microbatch(n int) int {
-	if k := s.method.Together(); k > 1 {
+	if k := s.method.Group(); k > 1 {
 		return k
 	}
 	limit := s.Batch
 	if limit == 0 {
-		elements := 1 << 17 // what a cache holds
+		elements := 1 << 17 // fits the cache of a CPU
 		if backend.GPU(s.backend) {
 			elements = 1 << 20
 		}
@@ -134,29 +154,32 @@ func (s *Steerer) microbatch(n int) int {
 	limit = max(limit/s.method.Rows(), 1)
 	calls := (n + limit - 1) / limit
 	for more := calls; more <= 2*calls; more++ {
-		if n%more == 0 { // no sample is drawn in vain
+		if n%more == 0 { // all samples of all calls are used
 			return n / more
 		}
 	}
 	return (n + calls - 1) / calls
 }
 
-// Sample draws n samples. n must be a multiple of what the method draws together. progress, which may be nil, is told of the samples that are there.
+// Sample draws n samples, a multiple of the method's group. progress is called with the number of
+// samples done after each microbatch; nil means no callback.
 //
-// It returns an error for arguments that do not fit, for weights that the store does not have, and, between two calls of the compiled graph, when ctx ends.
+// It returns an error if n does not fit, if the store lacks weights, if the graph cannot be built,
+// or if ctx ends, which it checks between two calls of the compiled graph.
 func (s *Steerer) Sample(ctx context.Context, seed int64, n int, progress func(done int)) (*Result, error) {
 	if n < 1 || n > 1<<30/s.elements() {
 		return nil, fmt.Errorf("%v: %d samples: must lie in [1, %d]", s.method, n, 1<<30/s.elements())
 	}
 	size := s.microbatch(n)
-	if k := s.method.Together(); n%k != 0 {
+	if k := s.method.Group(); n%k != 0 {
 		return nil, fmt.Errorf("%v: %d samples: must be a multiple of its %d particles", s.method, n, k)
 	}
 	rng, err := RNGStateFromSeed(seed)
 	if err != nil {
 		return nil, fmt.Errorf("%v: seeding: %w", s.method, err)
 	}
-	noise := tensors.FromFlatDataAndDimensions(make([]float32, size*s.elements()), append([]int{size}, s.shape...)...)
+	dims := append([]int{size}, s.model.Shape...)
+	noise := tensors.FromFlatDataAndDimensions(make([]float32, size*s.elements()), dims...)
 	r := &Result{}
 	var series []float64
 	calls := 0
@@ -184,121 +207,20 @@ func (s *Steerer) Sample(ctx context.Context, seed int64, n int, progress func(d
 
 // call draws a microbatch.
 func (s *Steerer) call(ctx context.Context, rng, like *tensors.Tensor) (out []*tensors.Tensor, err error) {
-	if s.hosted != nil {
-		return s.hosted.call(ctx, rng, like)
+	if s.blackBox != nil {
+		return s.blackBox.call(ctx, rng, like)
 	}
-	if panicked := Try(func() { out, err = s.exec.Call(rng, like) }); panicked != nil {
+	if panicked := Try(func() { out, err = s.exec.Call(s.label(), rng, like) }); panicked != nil {
 		return nil, fmt.Errorf("building the graph: %v", panicked)
 	}
 	return out, err
 }
 
-// add adds a call's outputs, of which keep samples are wanted, and its series.
-func (r *Result) add(out []*tensors.Tensor, keep, elements int, series *[]float64) error {
-	samples, err := tensors.CopyFlatData[float32](out[0])
-	if err != nil {
-		return err
-	}
-	r.Samples = append(r.Samples, samples[:keep*elements]...)
-	rewards, err := tensors.CopyFlatData[float32](out[1])
-	if err != nil {
-		return err
-	}
-	r.Rewards = appendFloat64s(r.Rewards, rewards[:keep])
-	rows, err := tensors.CopyFlatData[float32](out[2])
-	if err != nil {
-		return err
-	}
-	if *series == nil {
-		*series = make([]float64, len(rows))
-	}
-	for i, v := range rows {
-		(*series)[i] += float64(v)
-	}
-	counts, err := tensors.CopyFlatData[int64](out[3])
-	if err != nil {
-		return err
-	}
-	drawn := int64(len(rewards))
-	for i := range counts {
-		counts[i] = counts[i] * int64(keep) / drawn
-	}
-	r.Counts = r.Counts.Add(Counts{counts[0], counts[1], counts[2], counts[3]})
-	if len(out) > 5 {
-		logWeights, err := tensors.CopyFlatData[float32](out[5])
-		if err != nil {
-			return err
-		}
-		r.LogWeights = appendFloat64s(r.LogWeights, logWeights[:keep])
-	}
-	if len(out) > 6 {
-		logZ, err := tensors.CopyFlatData[float32](out[6])
-		if err != nil {
-			return err
-		}
-		r.LogZ = appendFloat64s(r.LogZ, logZ)
-	}
-	return nil
-}
-
-func appendFloat64s(to []float64, from []float32) []float64 {
-	for _, v := range from {
-		to = append(to, float64(v))
-	}
-	return to
-}
-
 // elements returns the number of elements of a sample.
 func (s *Steerer) elements() int {
 	n := 1
-	for _, d := range s.shape {
+	for _, d := range s.model.Shape {
 		n *= d
 	}
 	return n
-}
-
-// Bad returns how many samples have a reward that is NaN or +Inf, and the first of them.
-func (r *Result) Bad() (count, first int) {
-	first = -1
-	for i, v := range r.Rewards {
-		if math.IsNaN(v) || math.IsInf(v, 1) {
-			if count++; first < 0 {
-				first = i
-			}
-		}
-	}
-	return count, first
-}
-
-// Resampled returns samples that all count alike, as many as there are: those of weighted particles drawn again, by systematic resampling of all sets together after each was given the weight of its Ẑ; others as they are. Where
-// the weights are no numbers, as those of a set in which a particle diverged, it returns the samples as they are.
-func (r *Result) Resampled(rng *rand.Rand) []float32 {
-	if r.LogWeights == nil {
-		return r.Samples
-	}
-	n := len(r.LogWeights)
-	elements, each := len(r.Samples)/n, n/max(len(r.LogZ), 1)
-	weights, total := make([]float64, n), 0.0
-	most := floats.Max(r.LogZ)
-	for set, z := range r.LogZ {
-		row := r.LogWeights[set*each : (set+1)*each]
-		sum := floats.LogSumExp(row)
-		for i, w := range row {
-			weights[set*each+i] = math.Exp(z - most + w - sum)
-			total += weights[set*each+i]
-		}
-	}
-	if !(total > 0) || math.IsInf(total, 1) {
-		return r.Samples
-	}
-	out := make([]float32, 0, len(r.Samples))
-	u, sum, i := rng.Float64(), weights[0], 0
-	for k := range n {
-		for at := (float64(k) + u) / float64(n) * total; sum < at && i < n-1; {
-			i++
-			sum += weights[i]
-		}
-		out = append(out, r.Samples[i*elements:(i+1)*elements]...)
-	}
-	return out
 }

@@ -6,11 +6,11 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// muonMomentum is the decay of Muon's momentum, as its authors have it.
+// muonMomentum is the decay of Muon's momentum in the authors' code.
 const muonMomentum = 0.95
 
-// muon returns the next value of a matrix or kernel: a step along the orthogonalized Nesterov momentum, of the root mean square size that Adam's steps
-// have (0.2 of the rate).
+// muon returns the next value of a matrix or kernel: a step along the orthogonalized Nesterov
+// momentum, with the root mean square of Adam's steps (0.2 of the rate).
 func (o Optimizer) muon(rate, param, grad, momentum *Node) *Node {
 	ahead := Add(grad, MulScalar(Add(MulScalar(momentum, muonMomentum), grad), muonMomentum))
 	d := param.Shape().Dimensions
@@ -21,8 +21,9 @@ func (o Optimizer) muon(rate, param, grad, momentum *Node) *Node {
 	return Sub(param, Mul(rate, Add(step, MulScalar(param, o.WeightDecay))))
 }
 
-// orthogonalized returns about U Vᵀ for the matrix x = U S Vᵀ: five steps of the Newton-Schulz iteration with the quintic of K. Jordan et al.,
-// which brings all singular values near one (0.7 to 1.2), those below a thousandth of x's norm excepted.
+// orthogonalized returns approximately U Vᵀ for the matrix x = U S Vᵀ, by five steps of the
+// Newton-Schulz iteration with the quintic of K. Jordan et al. It brings all singular values near
+// one (0.7 to 1.2), except those below a thousandth of x's norm.
 func orthogonalized(x *Node) *Node {
 	const a, b, c = 3.4445, -4.7750, 2.0315
 	wide := x.Shape().Dim(0) < x.Shape().Dim(1)

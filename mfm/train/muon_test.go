@@ -12,7 +12,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 )
 
-// The orthogonalized matrix has the singular vectors of its argument, and singular values near one, whatever its shape and scale.
+// The orthogonalized matrix has the singular vectors of its argument and singular values near one,
+// for any shape and scale.
 func TestOrthogonalized(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, shape := range [][2]int{{5, 5}, {12, 4}, {4, 12}, {30, 20}} {
@@ -21,7 +22,8 @@ func TestOrthogonalized(t *testing.T) {
 		for i := range values {
 			values[i] = 1e-3 * rng.NormFloat64()
 		}
-		out, err := CallOnce(backendtest.New(t), orthogonalized, tensors.FromFlatDataAndDimensions(values, rows, columns))
+		matrix := tensors.FromFlatDataAndDimensions(values, rows, columns)
+		out, err := CallOnce(backendtest.New(t), orthogonalized, matrix)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -32,7 +34,7 @@ func TestOrthogonalized(t *testing.T) {
 		u, v := singularVectors(t, values, rows, columns)
 		var left, core mat.Dense
 		left.Mul(u.T(), mat.NewDense(rows, columns, flat))
-		core.Mul(&left, v) // diagonal where the singular vectors are the same
+		core.Mul(&left, v) // diagonal if the singular vectors are the same
 		n := min(rows, columns)
 		for i := range n {
 			for j := range n {
@@ -48,7 +50,8 @@ func TestOrthogonalized(t *testing.T) {
 	}
 }
 
-// A step against the gradient of tr(Gᵀ W) goes along -U Vᵀ of G, with the root mean square that Adam's steps have, 0.2 of the rate.
+// A step for the loss tr(Gᵀ W) follows -U Vᵀ of G, with the root mean square of Adam's steps, 0.2
+// of the rate.
 func TestMuonStep(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	const rows, columns, rate = 24, 8, 0.01
@@ -59,8 +62,8 @@ func TestMuonStep(t *testing.T) {
 	o := DefaultOptimizer()
 	o.Method = "muon"
 	out, err := CallOnce(backendtest.New(t), func(grad *Node) *Node {
-		zero := ZerosLike(grad)
-		next, _, _ := o.update(biasCorrection{}, Scalar(grad.Graph(), grad.DType(), rate), zero, grad, zero, zero)
+		zero, rate := ZerosLike(grad), Scalar(grad.Graph(), grad.DType(), rate)
+		next, _, _ := o.update(biasCorrection{}, rate, zero, grad, zero, zero)
 		return next
 	}, tensors.FromFlatDataAndDimensions(gradient, rows, columns))
 	if err != nil {

@@ -12,21 +12,25 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 )
 
-// NonFiniteError reports a training step whose loss or gradient was not finite. The step was not taken: weights, moments, averages
-// and random state are those of the step before.
+// NonFiniteError reports a training step whose loss or gradient was not finite. The step was not
+// taken: weights, moments, averages and random state are those of the step before.
 type NonFiniteError struct {
 	Step int64 // the step that failed
-	// Tensor is the first value in order of computation that is not finite and that made the loss or the gradient so: a variable by its path, or the result of an
-	// operation by its name, shape and the line of code that built it. Infinities on purpose, as in a mask, that end before the loss are passed over.
+	// Tensor names the first non-finite value, in order of computation, that made the loss or the
+	// gradient non-finite: a variable by its path, or the result of an operation by its name, shape
+	// and the line of code that built it. Intended infinities, as in a mask, that do not reach the
+	// loss are ignored.
 	Tensor string
 }
 
 // Error names the step and the tensor.
 func (e *NonFiniteError) Error() string {
-	return fmt.Sprintf("step %d: %s is not finite; the state of step %d is kept: lower the learning rate, or clip the gradient", e.Step, e.Tensor, e.Step-1)
+	return fmt.Sprintf("step %d: %s is not finite; the state of step %d is kept: "+
+		"lower the learning rate or clip the gradient", e.Step, e.Tensor, e.Step-1)
 }
 
-// diagnose repeats the step that failed, from the state that it left untouched and batch by batch, to name the first value that is not finite.
+// diagnose repeats the failed step batch by batch, from the state before it, to find the first
+// non-finite value.
 func (t *Trainer) diagnose() error {
 	name, err := t.firstNonFinite()
 	if err != nil {
@@ -46,7 +50,7 @@ func (t *Trainer) firstNonFinite() (string, error) {
 		s = suspects{forward: g.LastNode().Id()}
 		grads := Gradient(terms.Total, values(g, t.weights())...)
 		s.find(append([]*Node{terms.Total, globalNorm(grads)}, grads...))
-		for v, old := range before { // a look changes nothing
+		for v, old := range before { // a diagnosis must not change the state
 			v.SetNodeValue(old)
 		}
 		return []*Node{s.flags(g), rng.State}
@@ -73,13 +77,13 @@ func (t *Trainer) firstNonFinite() (string, error) {
 		}
 		state = out[1]
 	}
-	return "a value that was finite when each batch of the step was repeated", nil
+	return "a value that is finite when each batch is repeated alone", nil
 }
 
-// suspects are the nodes that a loss and its gradient are computed from.
+// suspects are the nodes from which a loss and its gradient are computed.
 type suspects struct {
 	results []*Node
-	nodes   []*Node // of a float type and one output each, by which they are computed, in order of computation
+	nodes   []*Node // float nodes with one output that results depend on, in order of computation
 	forward NodeId  // the last node before those of the gradient
 }
 
@@ -98,14 +102,14 @@ func (s *suspects) find(results []*Node) {
 		}
 	}
 	for _, n := range all {
-		// What a constant holds is there on purpose.
+		// Non-finite values in a constant are intended.
 		if needed[n] && n.NumOutputs() == 1 && n.DType().IsFloat() && n.Type() != NodeTypeConstant {
 			s.nodes = append(s.nodes, n)
 		}
 	}
 }
 
-// flags returns 1 for each of the nodes that is finite, 0 for the others.
+// flags returns 1 for each finite node, 0 for the others.
 func (s *suspects) flags(g *Graph) *Node {
 	finite := make([]*Node, len(s.nodes))
 	for i, n := range s.nodes {
@@ -114,7 +118,8 @@ func (s *suspects) flags(g *Graph) *Node {
 	return Stack(finite, 0)
 }
 
-// first returns the earliest node from which values that are not finite lead to a result without a gap, nil if there is none. Its own inputs are finite.
+// first returns the earliest node whose non-finite values reach a result through non-finite nodes
+// only, or nil if there is none. Its own inputs are finite.
 func (s *suspects) first(finite []float32) *Node {
 	bad := make(map[*Node]bool)
 	for i, n := range s.nodes {
@@ -126,7 +131,7 @@ func (s *suspects) first(finite []float32) *Node {
 	for len(open) > 0 {
 		n := open[len(open)-1]
 		open = open[:len(open)-1]
-		severalOutputs := n.NumOutputs() != 1 // each of which is a node of its own: look through
+		severalOutputs := n.NumOutputs() != 1 // each output is a separate node
 		if seen[n] || !bad[n] && !severalOutputs {
 			continue
 		}
@@ -157,12 +162,12 @@ func (s *suspects) name(n *Node) string {
 	return name
 }
 
-// builtAt returns the line of code, "file.go:12", that called GoMLX to build a traced node.
+// builtAt returns the line of code, as "file.go:12", that called GoMLX to build a traced node.
 func builtAt(n *Node) string {
 	if n.Trace() == nil {
 		return ""
 	}
-	// The trace has two lines a call, the function and its place, the innermost call first.
+	// The trace has two lines per call, the function and its position, innermost call first.
 	lines := strings.Split(fmt.Sprintf("%+v", n.Trace()), "\n")
 	for i := 1; i+1 < len(lines); i += 2 {
 		if !strings.HasPrefix(lines[i], "github.com/gomlx/") {

@@ -19,49 +19,48 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// A step whose data are infinite is not taken. The last good state is on disk, and sound data go on from there as if nothing had happened.
+// A step with infinite data is not taken. The last good state is saved, and a training with finite
+// data resumes from it as if nothing had happened.
 func TestNonFiniteStepIsNotTaken(t *testing.T) {
-	sound := tinyObjective(func(_, x, _ *Node) *Node { return x })
-	poisoned := newObjectiveTrainer(t, backendtest.New(t), tinyObjective(func(_, x, step *Node) *Node {
+	finite := tinyObjective(func(_, x, _ *Node) *Node { return x })
+	infinite := newObjectiveTrainer(t, backendtest.New(t), tinyObjective(func(_, x, step *Node) *Node {
 		return Where(GreaterOrEqual(step, Scalar(step.Graph(), dtypes.Float32, 4)), MulScalar(x, math.Inf(1)), x)
 	}))
 	dir := t.TempDir()
 	var before map[string][]uint64
-	err := train.Run(context.Background(), poisoned, train.Options{Dir: dir, Every: 5, Observe: func(m train.Metrics) error {
+	infinite.AddHook(afterStep(func(m train.Metrics) error {
 		if m.Step == 3 {
-			before = bits(t, poisoned)
+			before = bits(t, infinite)
 		}
 		return nil
-	}})
+	}))
+	err := train.Run(context.Background(), infinite, train.Options{Dir: dir, Every: 5})
 	var nonFinite *train.NonFiniteError
 	if !errors.As(err, &nonFinite) || nonFinite.Step != 4 {
 		t.Fatalf("error %v, want one of step 4", err)
 	}
-	if poisoned.Done() != 3 {
-		t.Errorf("%d steps done, want 3", poisoned.Done())
+	if infinite.Done() != 3 {
+		t.Errorf("%d steps done, want 3", infinite.Done())
 	}
-	compareBits(t, bits(t, poisoned), before)
+	compareBits(t, bits(t, infinite), before)
 
-	resumed, first := newObjectiveTrainer(t, backendtest.New(t), sound), int64(0)
-	err = train.Run(context.Background(), resumed, train.Options{Dir: dir, Observe: func(m train.Metrics) error {
-		if first == 0 {
-			first = m.Step
-		}
-		return nil
-	}})
+	resumed, first := newObjectiveTrainer(t, backendtest.New(t), finite), int64(0)
+	resumed.AddHook(firstStep(&first))
+	err = train.Run(context.Background(), resumed, train.Options{Dir: dir})
 	if err != nil || first != 4 {
 		t.Errorf("resumed with step %d, error %v; want step 4", first, err)
 	}
-	whole := newObjectiveTrainer(t, backendtest.New(t), sound)
-	if err := whole.Run(context.Background(), nil); err != nil {
+	whole := newObjectiveTrainer(t, backendtest.New(t), finite)
+	if err := whole.Run(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	compareBits(t, bits(t, resumed), bits(t, whole))
 }
 
-// The first value that is not finite is named, whichever it is. (Interpreted: compiling would be all of the test.)
+// The first non-finite value is named. (On the interpreter: compilation would dominate the time of
+// the test.)
 func TestNonFiniteValueIsNamed(t *testing.T) {
-	// A softmax over the first number alone: infinite on purpose, harmless.
+	// A softmax over the first number alone, with intended infinities.
 	masked := func(w *Node, logits func() *Node) *Node {
 		never := Infinity(w.Graph(), w.DType(), -1)
 		mask := Const(w.Graph(), [][]bool{{true, false}})
@@ -72,9 +71,13 @@ func TestNonFiniteValueIsNamed(t *testing.T) {
 		change func(w, x, step *Node) *Node
 		want   string
 	}{
-		{"data", func(_, x, _ *Node) *Node { return Log(Sub(Sin(x), OnesLike(x))) }, "(Float32)[32, 2] of Log at nonfinite_test.go:"},
-		{"behind a mask", func(w, x, _ *Node) *Node { return Add(masked(w, func() *Node { return x }), Div(x, ZerosLike(x))) }, " of Div at nonfinite_test.go:"},
-		{"in front of a mask", func(w, x, _ *Node) *Node {
+		{"data", func(_, x, _ *Node) *Node {
+			return Log(Sub(Sin(x), OnesLike(x)))
+		}, "(Float32)[32, 2] of Log at nonfinite_test.go:"},
+		{"after a mask", func(w, x, _ *Node) *Node {
+			return Add(masked(w, func() *Node { return x }), Div(x, ZerosLike(x)))
+		}, " of Div at nonfinite_test.go:"},
+		{"before a mask", func(w, x, _ *Node) *Node {
 			return masked(w, func() *Node { return Exp(MulScalar(OnePlus(Square(x)), 1000)) })
 		}, " of Exp at nonfinite_test.go:"},
 		{"gradient", func(w, x, _ *Node) *Node { return Sqrt(Mul(w, ZerosLike(x))) }, "in the gradient"},
@@ -116,14 +119,14 @@ func TestNonFiniteValueIsNamed(t *testing.T) {
 	}
 }
 
-// plainGradient makes steps of the gradient itself: RAdam whose moments forget at once never adapts.
+// plainGradient makes each step the rate times the gradient: RAdam with zero decays never adapts.
 func plainGradient(c mfm.TrainConfig, rate float64) mfm.TrainConfig {
 	c.Optimizer = train.Optimizer{Method: "radam", Rate: rate, Epsilon: 1e-8}
 	c.EMA, c.Loss.Consistency = nil, mfm.DiagonalOnly
 	return c
 }
 
-// floatState returns the weights of a trainer, or another part of its state, by their name in it.
+// floatState returns the part of a trainer's state in a scope, by name in the scope.
 func floatState(t *testing.T, trainer *train.Trainer, scope string) map[string][]float64 {
 	t.Helper()
 	state, err := trainer.State()
@@ -139,7 +142,7 @@ func floatState(t *testing.T, trainer *train.Trainer, scope string) map[string][
 		}
 	}
 	if len(out) == 0 {
-		t.Fatalf("no state in %s", scope)
+		t.Fatalf("the state has nothing in scope %s", scope)
 	}
 	return out
 }

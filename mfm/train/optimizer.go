@@ -8,32 +8,38 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// Optimizer turns gradients into steps: a method of the Adam family or Muon, a schedule of its rate, clipping.
+// Optimizer configures an optimizer: a method of the Adam family or Muon, a learning-rate schedule,
+// and gradient clipping.
 type Optimizer struct {
-	// Method is "radam" (Liu et al., arXiv 1908.03265), "adam" (Kingma and Ba, arXiv 1412.6980), "adamw" (Loshchilov and Hutter, arXiv 1711.05101), or
-	// "muon", orthogonalized momentum for matrices and kernels and Adam for the rest (Jordan et al., kellerjordan.github.io/posts/muon, 2024; scaled as in
-	// arXiv 2502.16982, so that steps have the size of Adam's).
+	// Method is "radam" (Liu et al., arXiv 1908.03265), "adam" (Kingma and Ba, arXiv 1412.6980),
+	// "adamw" (Loshchilov and Hutter, arXiv 1711.05101) or "muon": orthogonalized momentum for
+	// matrices and kernels and Adam for the rest (Jordan et al., kellerjordan.github.io/posts/muon,
+	// 2024), scaled as in arXiv 2502.16982, so that its steps have the size of Adam's.
 	Method string `json:"method"`
-	// Rate is the learning rate after warm-up.
+	// Rate is the learning rate after warm-up, at most 10.
 	Rate float64 `json:"rate"`
 	// Warmup is the number of steps over which the rate grows linearly from zero.
 	Warmup int `json:"warmup"`
-	// Cosine lets the rate fall from Rate to FinalShare times it along half a cosine that ends with the last step.
+	// Cosine decreases the rate from Rate to FinalShare times Rate along half a cosine that ends
+	// with the last step.
 	Cosine     bool    `json:"cosine"`
 	FinalShare float64 `json:"final_share"`
-	// Beta1, Beta2 and Epsilon are Adam's.
+	// Beta1, Beta2 and Epsilon are Adam's parameters.
 	Beta1   float64 `json:"beta1"`
 	Beta2   float64 `json:"beta2"`
 	Epsilon float64 `json:"epsilon"`
-	// WeightDecay is the decoupled decay a step of AdamW and Muon, relative to the rate.
+	// WeightDecay is the decoupled decay per step of AdamW and Muon, relative to the rate.
 	WeightDecay float64 `json:"weight_decay"`
-	// Clip is the largest global norm of a gradient; longer ones are scaled down to it. Zero: none.
+	// Clip is the largest global norm of a gradient; larger gradients are scaled down to it. Zero
+	// means no clipping.
 	Clip float64 `json:"clip"`
 }
 
-// DefaultOptimizer is RAdam at 1e-3 with a cosine to zero and clipping at norm 1.
+// DefaultOptimizer returns RAdam with rate 1e-3, a warm-up of 100 steps, a cosine to zero and
+// clipping at norm 1.
 func DefaultOptimizer() Optimizer {
-	return Optimizer{Method: "radam", Rate: 1e-3, Warmup: 100, Cosine: true, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, Clip: 1}
+	return Optimizer{Method: "radam", Rate: 1e-3, Warmup: 100, Cosine: true,
+		Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, Clip: 1}
 }
 
 // Validate returns an error that names the first value out of range.
@@ -50,13 +56,13 @@ func (o Optimizer) Validate() error {
 		{"epsilon", o.Epsilon, 1e-30, 1}, {"weight_decay", o.WeightDecay, 0, 10}, {"clip", o.Clip, 0, math.MaxFloat32},
 	} {
 		if !(v.value >= v.from && v.value <= v.to) {
-			return fmt.Errorf("optimizer's %s = %g: must lie in [%g, %g]", v.name, v.value, v.from, v.to)
+			return fmt.Errorf("optimizer: %s = %g: must lie in [%g, %g]", v.name, v.value, v.from, v.to)
 		}
 	}
 	return nil
 }
 
-// rate returns the learning rate at step, a scalar that counts from 1, of a run of total steps.
+// rate returns the learning rate at step, a scalar that counts from 1, of total steps.
 func (o Optimizer) rate(step *Node, total int64) *Node {
 	rate := MulScalar(OnesLike(step), o.Rate)
 	if o.Cosine {
@@ -78,7 +84,7 @@ func (o Optimizer) clip(norm *Node) *Node {
 	return MinScalar(Div(Scalar(norm.Graph(), norm.DType(), o.Clip), AddScalar(norm, 1e-12)), 1)
 }
 
-// update returns the next parameter and moments. bias holds what depends on the step alone.
+// update returns the next parameter and moments.
 func (o Optimizer) update(bias biasCorrection, rate, param, grad, m, v *Node) (nextParam, nextM, nextV *Node) {
 	if o.Method == "muon" && param.Rank() > 1 {
 		return o.muon(rate, param, grad, m), Add(MulScalar(m, muonMomentum), grad), v
@@ -96,7 +102,8 @@ func (o Optimizer) update(bias biasCorrection, rate, param, grad, m, v *Node) (n
 	return Sub(param, Mul(rate, step)), nextM, nextV
 }
 
-// biasCorrection holds Adam's 1/(1-β^n) and RAdam's rectification at step n; scalars.
+// biasCorrection holds the factors 1/(1-β^n) of Adam and the rectification of RAdam at step n,
+// scalars.
 type biasCorrection struct {
 	first, second            *Node
 	rectified, rectification *Node
@@ -104,7 +111,7 @@ type biasCorrection struct {
 
 func (o Optimizer) biasCorrection(step *Node) biasCorrection {
 	g, dtype := step.Graph(), step.DType()
-	// β^n by its logarithm; 1 - β^n by expm1, exact also where β^n is near one.
+	// Compute β^n by its logarithm, and 1 - β^n by expm1, which is exact for β^n near one.
 	logBeta := func(beta float64) *Node { return MulScalar(step, math.Log(beta)) }
 	correction := func(beta float64) *Node {
 		if beta == 0 {
@@ -121,6 +128,7 @@ func (o Optimizer) biasCorrection(step *Node) biasCorrection {
 	rho := Sub(Scalar(g, dtype, rhoInf), MulScalar(Mul(Mul(step, power), b.second), 2))
 	b.rectified = GreaterThan(rho, Scalar(g, dtype, 5))
 	safe := MaxScalar(rho, 5)
-	b.rectification = Sqrt(MulScalar(Div(Mul(SubScalar(safe, 4), SubScalar(safe, 2)), safe), rhoInf/((rhoInf-4)*(rhoInf-2))))
+	ratio := Div(Mul(SubScalar(safe, 4), SubScalar(safe, 2)), safe)
+	b.rectification = Sqrt(MulScalar(ratio, rhoInf/((rhoInf-4)*(rhoInf-2))))
 	return b
 }

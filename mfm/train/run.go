@@ -10,46 +10,38 @@ import (
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 )
 
-// FitOptions say what [Run] keeps and shows.
+// Options configure the checkpoints of [Run].
 type Options struct {
-	// Dir is the folder of checkpoints, from whose newest sound one training goes on. Empty: nothing is kept.
-	Dir string
-	// Every is the number of steps between checkpoints; 0 keeps only the end. Keep of them stay, at least 1.
-	Every int64
-	Keep  int
-	// Begin is called once, before the first step, with the newest checkpoint restored and the folder locked, nil for nothing. Its error ends the training before it starts.
-	Begin func() error
-	// Observe is called after each step, before its checkpoint, nil for nothing. Its error stops training as the end of the context does.
-	Observe func(Metrics) error
-	// Saving is called before each checkpoint is written, nil for nothing, while the folder is locked: what it keeps of the steps done is there wherever the checkpoint is.
-	// Its error stands for one of the checkpoint, which is not written.
-	Saving func() error
-	// Problem is called with each checkpoint that was passed over because it is torn or altered, nil for nothing.
-	Problem func(error)
+	// Dir is the folder of checkpoints. Empty means no checkpoints.
+	Dir   string
+	Every int64 // number of steps between checkpoints; 0 saves at the end only
+	Keep  int   // number of checkpoints to keep; 0 means 1
+	// OnDamage is called with the error of each damaged checkpoint that is skipped. Nil means no
+	// callback.
+	OnDamage func(error)
 }
 
-// Fit trains to the configured number of steps with checkpoints. However it stops (the context ends, observe fails, a value is not
-// finite, the process is killed) the next call with the same folder goes on from the last checkpoint, and ends with the same bits as
-// a training that never stopped. In the first three cases a checkpoint of the last good step is written first.
+// Run trains t to the configured number of steps and keeps checkpoints in a folder that it locks.
+// It resumes from the newest sound checkpoint, which must have been saved with the same
+// configuration. However a training stops (the context ends, a hook returns an error, a value is
+// not finite, the process is killed), the next call with the same folder resumes from the last
+// checkpoint and ends with the same bits as a training that never stopped. In the first three cases
+// Run saves a checkpoint of the last good step before it returns the error. It calls the hooks of
+// t, see [Hook].
 func Run(ctx context.Context, t *Trainer, o Options) (err error) {
-	if o.Begin == nil {
-		o.Begin = func() error { return nil }
-	}
 	if o.Dir == "" {
-		if err := o.Begin(); err != nil {
-			return err
-		}
-		return t.Run(ctx, o.Observe)
+		return t.Run(ctx)
 	}
+	defer func() { t.end(err) }()
 	checkpoints, err := checkpoint.Open(o.Dir, max(o.Keep, 1))
 	if err != nil {
 		return fmt.Errorf("training in %s: %w", o.Dir, err)
 	}
 	defer func() { err = errors.Join(err, checkpoints.Close()) }()
-	if err := resume(t, checkpoints, o.Problem); err != nil {
+	if err := resume(t, checkpoints, o.OnDamage); err != nil {
 		return fmt.Errorf("training in %s: %w", o.Dir, err)
 	}
-	if err := o.Begin(); err != nil {
+	if err := t.eachHook(func(h Hook) error { return h.Start(t) }); err != nil {
 		return err
 	}
 	saved := t.Done()
@@ -57,45 +49,39 @@ func Run(ctx context.Context, t *Trainer, o Options) (err error) {
 		if t.Done() == saved {
 			return nil
 		}
-		if o.Saving != nil {
-			if err := o.Saving(); err != nil {
-				return fmt.Errorf("saving step %d: %w", t.Done(), err)
-			}
+		if err := t.eachHook(func(h Hook) error { return h.Save(t) }); err != nil {
+			return fmt.Errorf("saving step %d: %w", t.Done(), err)
 		}
 		state, err := t.State()
 		if err != nil {
 			return err
 		}
-		if err := checkpoints.Save(t.Done(), state, t.made); err != nil {
+		if err := checkpoints.Save(t.Done(), state, t.metadata); err != nil {
 			return fmt.Errorf("saving step %d: %w", t.Done(), err)
 		}
 		saved = t.Done()
 		return nil
 	}
 	var unsaved error
-	err = t.Run(ctx, func(m Metrics) error {
-		if o.Observe != nil {
-			if err := o.Observe(m); err != nil {
-				return err
-			}
-		}
+	err = t.loop(ctx, func(m Metrics) error {
 		if o.Every > 0 && m.Step%o.Every == 0 {
 			unsaved = save()
 		}
 		return unsaved
 	})
-	if again := save(); unsaved == nil { // a second failure has nothing new to say
+	if again := save(); unsaved == nil { // do not report a failure to save twice
 		err = errors.Join(err, again)
 	}
 	return err
 }
 
-// resume restores the newest sound checkpoint, if there is one, after checking that it was made with the trainer's configuration.
-func resume(t *Trainer, checkpoints *checkpoint.Manager, problem func(error)) error {
+// resume restores the newest sound checkpoint, if any, after checking that it was saved with the
+// configuration of t.
+func resume(t *Trainer, checkpoints *checkpoint.Manager, onDamage func(error)) error {
 	c, problems, err := checkpoints.Latest()
-	if problem != nil {
+	if onDamage != nil {
 		for _, p := range problems {
-			problem(p)
+			onDamage(p)
 		}
 	}
 	if errors.Is(err, checkpoint.ErrNone) {
@@ -104,12 +90,13 @@ func resume(t *Trainer, checkpoints *checkpoint.Manager, problem func(error)) er
 	if err != nil {
 		return err
 	}
-	now, err := json.Marshal(t.made)
+	now, err := json.Marshal(t.metadata)
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
 	if !bytes.Equal(now, c.Meta) {
-		return fmt.Errorf("the checkpoint at step %d was made with another configuration: use another folder, or that configuration; it was %s, now %s", c.Step, c.Meta, now)
+		return fmt.Errorf("the checkpoint at step %d was saved with another configuration: use another folder, "+
+			"or that configuration; it was %s, now %s", c.Step, c.Meta, now)
 	}
 	return t.Restore(c.Tensors)
 }

@@ -10,8 +10,9 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 )
 
-// State returns all that training depends on, by path: weights, averages, moments, step and random state. The tensors are those of the
-// trainer: use them before the next step. Before the first step has made the weights there are only the step and the random state.
+// State returns the training state by path: weights, averages, moments, step and random state. The
+// tensors belong to the trainer: use them before the next step. Before the first step, which
+// creates the weights, the state is the step and the random state alone.
 func (t *Trainer) State() (map[string]*tensors.Tensor, error) {
 	state := make(map[string]*tensors.Tensor)
 	for v := range t.store.IterVariables() {
@@ -27,8 +28,9 @@ func (t *Trainer) State() (map[string]*tensors.Tensor, error) {
 	return state, nil
 }
 
-// Restore replaces the trainer's state by one that [Trainer.State] returned, of a trainer with the same configuration. Training then goes on
-// as if it had never stopped, to the bit. A state that lacks a tensor is refused, and the trainer left as it was.
+// Restore replaces the trainer's state by one that [Trainer.State] returned for a trainer with the
+// same configuration. Training then continues as if it had never stopped, to the bit. If the state
+// lacks a tensor, Restore returns an error and leaves the trainer unchanged.
 func (t *Trainer) Restore(state map[string]*tensors.Tensor) error {
 	for path := range state {
 		if !isState(path) {
@@ -36,7 +38,7 @@ func (t *Trainer) Restore(state map[string]*tensors.Tensor) error {
 		}
 	}
 	if missing := t.missing(state); missing != "" {
-		return fmt.Errorf("restoring: the state lacks %q: pass a whole one, as Trainer.State returns it", missing)
+		return fmt.Errorf("restoring: the state lacks %q: pass a complete state of Trainer.State", missing)
 	}
 	step := state[StateScope+"/step"]
 	if step.Shape().Size() != 1 {
@@ -65,28 +67,29 @@ func (t *Trainer) Restore(state map[string]*tensors.Tensor) error {
 	return nil
 }
 
-// missing returns the first path that a state has to have and has not, or nothing. A variable that it lacked would start anew, unnoticed. A trainer that has made a step knows
-// its variables; for another one, a weight, moment or average says that the others of its name are due.
+// missing returns the first required path that the state lacks, or "". A missing variable would
+// start anew, unnoticed. A trainer that has made a step knows its variables; otherwise each weight,
+// moment or average in the state requires the others of its name.
 func (t *Trainer) missing(state map[string]*tensors.Tensor) string {
-	var due []string
+	var required []string
 	for v := range t.store.IterVariables() {
 		if isState(v.Path()) {
-			due = append(due, v.Path())
+			required = append(required, v.Path())
 		}
 	}
 	scopes := []string{WeightsScope, momentsScope + "/first", momentsScope + "/second"}
 	for i := range t.config.EMA {
 		scopes = append(scopes, AverageScope(i))
 	}
-	for _, scope := range scopes[1:] { // a weight that is not trained has neither
+	for _, scope := range scopes[1:] { // an untrained weight has no moments or averages
 		for name := range below(state, scope) {
 			for _, other := range scopes {
-				due = append(due, other+name)
+				required = append(required, other+name)
 			}
 		}
 	}
-	slices.Sort(due)
-	for _, path := range due {
+	slices.Sort(required)
+	for _, path := range required {
 		if state[path] == nil {
 			return path
 		}
@@ -105,5 +108,7 @@ func setVariable(v *model.Variable, value *tensors.Tensor) error {
 }
 
 func isState(path string) bool {
-	return slices.ContainsFunc([]string{WeightsScope, averageScope, momentsScope, StateScope}, func(scope string) bool { return strings.HasPrefix(path, scope+"/") })
+	return slices.ContainsFunc([]string{WeightsScope, averageScope, momentsScope, StateScope}, func(scope string) bool {
+		return strings.HasPrefix(path, scope+"/")
+	})
 }

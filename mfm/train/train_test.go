@@ -25,7 +25,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// bits returns a copy of a state, comparable to the bit.
+// bits returns a copy of a trainer's state for comparison to the bit.
 func bits(t *testing.T, trainer *train.Trainer) map[string][]uint64 {
 	t.Helper()
 	state, err := trainer.State()
@@ -57,9 +57,24 @@ func compareBits(t *testing.T, got, want map[string][]uint64) {
 	}
 }
 
-func TestFitResumesToTheBit(t *testing.T) {
+// afterStep is a hook that calls f after each step.
+func afterStep(f func(m train.Metrics) error) train.Hook {
+	return train.Hook{Step: func(_ *train.Trainer, m train.Metrics) error { return f(m) }}
+}
+
+// firstStep is a hook that stores the number of the first step.
+func firstStep(first *int64) train.Hook {
+	return afterStep(func(m train.Metrics) error {
+		if *first == 0 {
+			*first = m.Step
+		}
+		return nil
+	})
+}
+
+func TestRunResumesToTheBit(t *testing.T) {
 	whole := mfmtest.NewSmallTrainer(t, mfmtest.SmallConfig())
-	if err := whole.Run(context.Background(), nil); err != nil {
+	if err := whole.Run(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	want := bits(t, whole)
@@ -68,12 +83,13 @@ func TestFitResumesToTheBit(t *testing.T) {
 	stop := errors.New("stop")
 	for _, last := range []int64{3, 7, 12} {
 		trainer := mfmtest.NewSmallTrainer(t, mfmtest.SmallConfig())
-		err := train.Run(context.Background(), trainer, train.Options{Dir: dir, Every: 2, Keep: 2, Observe: func(m train.Metrics) error {
+		trainer.AddHook(afterStep(func(m train.Metrics) error {
 			if m.Step == last && last < 12 {
 				return stop
 			}
 			return nil
-		}})
+		}))
+		err := train.Run(context.Background(), trainer, train.Options{Dir: dir, Every: 2, Keep: 2})
 		if last < 12 && !errors.Is(err, stop) || last == 12 && err != nil {
 			t.Fatalf("stopping at %d: %v", last, err)
 		}
@@ -86,10 +102,12 @@ func TestFitResumesToTheBit(t *testing.T) {
 	}
 }
 
-func TestFitPassesOverDamage(t *testing.T) {
+// Run skips a damaged checkpoint, reports it, and refuses one of another configuration.
+func TestRunSkipsDamagedCheckpoints(t *testing.T) {
 	dir := t.TempDir()
 	c := mfmtest.SmallConfig()
-	if err := train.Run(context.Background(), mfmtest.NewSmallTrainer(t, c), train.Options{Dir: dir, Every: 5, Keep: 3}); err != nil {
+	options := train.Options{Dir: dir, Every: 5, Keep: 3}
+	if err := train.Run(context.Background(), mfmtest.NewSmallTrainer(t, c), options); err != nil {
 		t.Fatal(err)
 	}
 	newest, err := filepath.Glob(filepath.Join(dir, "step-000000012*.safetensors"))
@@ -102,53 +120,49 @@ func TestFitPassesOverDamage(t *testing.T) {
 	var problems []error
 	trainer := mfmtest.NewSmallTrainer(t, c)
 	first := int64(0)
-	err = train.Run(context.Background(), trainer, train.Options{Dir: dir, Problem: func(err error) { problems = append(problems, err) }, Observe: func(m train.Metrics) error {
-		if first == 0 {
-			first = m.Step
-		}
-		return nil
-	}})
-	if err != nil {
+	trainer.AddHook(firstStep(&first))
+	options = train.Options{Dir: dir, OnDamage: func(err error) { problems = append(problems, err) }}
+	if err := train.Run(context.Background(), trainer, options); err != nil {
 		t.Fatal(err)
 	}
 	if len(problems) != 1 || !strings.Contains(problems[0].Error(), "step-000000012") {
-		t.Errorf("problems %v, want one that names the torn file", problems)
+		t.Errorf("reported damage %v, want one error that names the truncated file", problems)
 	}
 	if first != 11 {
-		t.Errorf("went on with step %d, want 11", first)
+		t.Errorf("resumed with step %d, want 11", first)
 	}
 
 	c.Batch = 16
-	if err := train.Run(context.Background(), mfmtest.NewSmallTrainer(t, c), train.Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "another configuration") {
-		t.Errorf("resuming with another batch: %v, want an error", err)
+	err = train.Run(context.Background(), mfmtest.NewSmallTrainer(t, c), train.Options{Dir: dir})
+	if err == nil || !strings.Contains(err.Error(), "another configuration") {
+		t.Errorf("resuming with another batch: error %v, want one about the configuration", err)
 	}
 }
 
 func TestRunStopsWithContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	trainer := mfmtest.NewSmallTrainer(t, mfmtest.SmallConfig())
-	err := trainer.Run(ctx, func(m train.Metrics) error {
+	trainer.AddHook(afterStep(func(m train.Metrics) error {
 		if m.Step == 4 {
 			cancel()
 		}
 		return nil
-	})
+	}))
+	err := trainer.Run(ctx)
 	if !errors.Is(err, context.Canceled) || trainer.Done() != 4 {
 		t.Errorf("%d steps, error %v; want 4 and context.Canceled", trainer.Done(), err)
 	}
 }
 
-// tinyObjective is the mean square of x less a weight of two numbers, x being normal where change leaves it so.
+// tinyObjective is the mean square of the difference between change(w, x, step) and the weight w of
+// two numbers, where x is standard normal.
 func tinyObjective(change func(weight, x, step *Node) *Node) train.Objective {
 	return func(weights, _ *model.Scope, rng *solver.RNG, step *Node) train.Terms {
-		w := weights.WithInitializer(Ones).VariableWithShape("w", shapes.Make(dtypes.Float32, 1, 2)).NodeValue(step.Graph())
+		shape := shapes.Make(dtypes.Float32, 1, 2)
+		w := weights.WithInitializer(Ones).VariableWithShape("w", shape).NodeValue(step.Graph())
 		x, _ := mfmtest.NormalSource(nil, step.Graph(), rng, 32)
-		return lossOnly(ReduceAllMean(Square(Sub(change(w, x, step), w))))
+		return train.Terms{Total: ReduceAllMean(Square(Sub(change(w, x, step), w)))}
 	}
-}
-
-func lossOnly(loss *Node) train.Terms {
-	return train.Terms{Total: loss, Diagonal: ZerosLike(loss), Consistency: ZerosLike(loss)}
 }
 
 func newObjectiveTrainer(t *testing.T, b compute.Backend, objective train.Objective) *train.Trainer {
@@ -160,8 +174,9 @@ func newObjectiveTrainer(t *testing.T, b compute.Backend, objective train.Object
 	return trainer
 }
 
-// One step goes along the mean of the gradients of as many batches, shortened to the norm of clipping where it is longer. The gradients
-// themselves are the first moments of a trainer whose rate is too small to move its weights.
+// A step follows the mean gradient of the accumulated batches, scaled down to the clipping norm if
+// its norm is larger. The gradients themselves are the first moments of a trainer whose rate is too
+// small to change its weights.
 func TestAccumulationAveragesGradients(t *testing.T) {
 	const batches, rate = 4, 0.1
 	still := mfmtest.NewSmallTrainer(t, plainGradient(mfmtest.SmallConfig(), 1e-30))
@@ -184,7 +199,7 @@ func TestAccumulationAveragesGradients(t *testing.T) {
 			floats.AddScaled(mean[name], 1./batches, gradient)
 		}
 		if i == 0 && math.Abs(m.GradientNorm-firstNorm) > 1e-5*firstNorm {
-			t.Errorf("norm of the gradient %g, of its elements %g", m.GradientNorm, firstNorm)
+			t.Errorf("reported gradient norm %g, norm of the first moments %g", m.GradientNorm, firstNorm)
 		}
 	}
 	accumulated := plainGradient(mfmtest.SmallConfig(), rate)
@@ -221,14 +236,15 @@ func TestAccumulationAveragesGradients(t *testing.T) {
 	}
 }
 
-// An average with decay d is a <- d_n a + (1-d_n) w after each step, d_n = min(d, n/(n+10)) after n steps before it. So it begins with the first weights.
+// An average with decay d is a <- d_n a + (1-d_n) w after each step, with d_n = min(d, n/(n+10))
+// after n earlier steps. So it starts from the first weights.
 func TestMovingAverages(t *testing.T) {
 	c := mfmtest.SmallConfig()
-	c.EMA = []float64{0.3, 0.45, 0.999} // the warm-up passes the first at n = 4.3, the second at 8.2 and the last never
+	c.EMA = []float64{0.3, 0.45, 0.999} // n/(n+10) exceeds the first at n = 4.3, the second at 8.2
 	c.Optimizer.Rate = 0.05
 	trainer := mfmtest.NewSmallTrainer(t, c)
 	want := make([]map[string][]float64, len(c.EMA))
-	err := trainer.Run(context.Background(), func(m train.Metrics) error {
+	trainer.AddHook(afterStep(func(m train.Metrics) error {
 		n := float64(m.Step - 1)
 		for name, w := range floatState(t, trainer, train.WeightsScope) {
 			for i, decay := range c.EMA {
@@ -244,8 +260,8 @@ func TestMovingAverages(t *testing.T) {
 			}
 		}
 		return nil
-	})
-	if err != nil {
+	}))
+	if err := trainer.Run(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	for i, decay := range c.EMA {
@@ -257,7 +273,8 @@ func TestMovingAverages(t *testing.T) {
 	}
 }
 
-// referenceAdam is Adam, AdamW and RAdam on one number, from their papers; Muon is Adam there.
+// referenceAdam minimises over one number by Adam, AdamW or RAdam as in their papers. Muon is Adam
+// for one number.
 func referenceAdam(o train.Optimizer, w float64, gradient func(w float64) float64, steps int) float64 {
 	var m, v float64
 	for i := 1; i <= steps; i++ {
@@ -294,16 +311,17 @@ func TestOptimizersAgainstTheirPapers(t *testing.T) {
 		t.Run(method, func(t *testing.T) {
 			c := mfmtest.SmallConfig().Config
 			c.Steps, c.EMA = 40, []float64{0.8}
-			c.Optimizer = train.Optimizer{Method: method, Rate: 0.05, Warmup: 5, Cosine: true, FinalShare: 0.1, Beta1: 0.9, Beta2: 0.95, Epsilon: 1e-8, WeightDecay: 0.1}
+			c.Optimizer = train.Optimizer{Method: method, Rate: 0.05, Warmup: 5, Cosine: true, FinalShare: 0.1,
+				Beta1: 0.9, Beta2: 0.95, Epsilon: 1e-8, WeightDecay: 0.1}
 			objective := func(weights, _ *model.Scope, _ *solver.RNG, step *Node) train.Terms {
-				w := weights.WithInitializer(Ones).VariableWithShape("w", shapes.Make(dtypes.Float32)).NodeValue(step.Graph())
-				return lossOnly(Square(SubScalar(w, 3)))
+				w := weights.WithInitializer(Ones).VariableWithShape("w", shapes.Make(dtypes.Float32))
+				return train.Terms{Total: Square(SubScalar(w.NodeValue(step.Graph()), 3))}
 			}
 			trainer, err := train.New(backendtest.New(t), objective, c, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := trainer.Run(context.Background(), nil); err != nil {
+			if err := trainer.Run(context.Background()); err != nil {
 				t.Fatal(err)
 			}
 			weights, err := trainer.Weights(train.WeightsScope)

@@ -1,3 +1,6 @@
+// Package train minimises an [Objective] in one compiled step: a [Trainer] holds the weights, their
+// moving averages and the optimizer's moments on the device; [Run] trains with checkpoints, from
+// which a training resumes to the bit; a [Hook] observes it.
 package train
 
 import (
@@ -15,30 +18,32 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 )
 
-// Scopes of a trainer's store. Everything but the data is the training state and goes into a checkpoint.
+// Scopes of a trainer's store. Everything but DataScope is the training state and belongs to a
+// checkpoint.
 const (
-	WeightsScope = "/weights" // the map's weights
-	averageScope = "/average" // their moving averages, one scope a decay
-	momentsScope = "/moments"
-	StateScope   = "/state" // step and random state, and what an objective keeps from step to step
-	DataScope    = "/data"  // data sets and frozen weights: what a teacher or a source brings along
+	WeightsScope = "/weights" // the trained weights
+	averageScope = "/average" // their moving averages, one scope per decay
+	momentsScope = "/moments" // the optimizer's moments
+	StateScope   = "/state"   // step, random state, and variables that an objective updates itself
+	DataScope    = "/data"    // data sets and frozen weights, of a source or a teacher
 )
 
-// RunConfig says how an objective is minimised.
+// Config configures the minimisation of an objective.
 type Config struct {
 	Optimizer Optimizer `json:"optimizer"`
-	// Steps of training, Batch rows a step.
-	Steps int64 `json:"steps"`
-	Batch int   `json:"batch"`
-	// Accumulate is the number of batches whose gradients are averaged into one step.
+	Steps     int64     `json:"steps"` // number of steps, in [1, 2^24]
+	Batch     int       `json:"batch"` // rows per batch, in [2, 2^20]
+	// Accumulate is the number of batches, in [1, 1024], whose gradients are averaged into one
+	// step.
 	Accumulate int `json:"accumulate"`
-	// EMA lists decays of moving averages of the weights. After n steps the decay is at most n/(n+10).
+	// EMA lists the decays, in (0, 1), of moving averages of the weights. After n steps the decay
+	// is at most n/(n+10).
 	EMA []float64 `json:"ema"`
-	// Seed of weights, data and noise.
+	// Seed is the seed of weights, data and noise.
 	Seed int64 `json:"seed"`
 }
 
-// Validate returns an error that names the first value that makes no sense.
+// Validate returns an error that names the first invalid value.
 func (c Config) Validate() error {
 	if c.Steps < 1 || c.Steps > 1<<24 {
 		return fmt.Errorf("steps = %d: must lie in [1, 2^24], where float32 counts exactly", c.Steps)
@@ -57,40 +62,44 @@ func (c Config) Validate() error {
 	return c.Optimizer.Validate()
 }
 
-// Objective builds what a trainer minimises. weights is the scope of the trained variables, data that of fixed tensors ([DeviceValue]), step
-// counts from 1, a float32 scalar. It is called once for each batch of a step.
+// Objective builds the loss that a trainer minimises. weights is the scope of the trained
+// variables, data that of fixed tensors ([DeviceValue]), step a float32 scalar that counts from 1.
+// It is called once per batch of a step.
 type Objective func(weights, data *model.Scope, rng *solver.RNG, step *Node) Terms
 
-// Metrics are the figures of one training step.
+// Metrics are the metrics of one training step.
 type Metrics struct {
-	Step         int64   // steps done, this one included
-	Loss         float64 // what was minimised
-	Diagonal     float64 // mean square of the whitened diagonal error
-	Consistency  float64 // mean square of the whitened consistency error
-	GradientNorm float64 // before clipping
-	Rate         float64 // learning rate
+	Step         int64              // number of steps, including this one
+	Loss         float64            // the total of the objective
+	GradientNorm float64            // before clipping
+	Rate         float64            // learning rate
+	Values       map[string]float64 // the objective's metrics by name
 }
 
-// Trainer minimises an objective in one compiled step: data, noise, loss, gradient and update stay on the device, parameters and moments
-// are donated buffers, and only the numbers of [Metrics] come back.
+// Trainer minimises an objective in one compiled step. Data, noise, loss, gradient and update stay
+// on the device, parameters and moments are donated buffers, and only [Metrics] are transferred to
+// the host. A Trainer must not be used by several goroutines at once.
 type Trainer struct {
 	backend   compute.Backend
 	store     *model.Store
 	objective Objective
 	config    Config
-	made      any // configuration that a checkpoint has to match
+	metadata  any      // configuration that a checkpoint must match
+	hooks     []Hook   // by priority
+	names     []string // of the objective's metrics
 	step      *model.Exec
 	done      int64
 }
 
-// NewObjectiveTrainer returns a trainer of any objective at step zero. made is the whole configuration, which encoding/json can encode: a
-// checkpoint made with another one is refused.
-func New(b compute.Backend, objective Objective, config Config, made any) (*Trainer, error) {
+// New returns a trainer of an objective at step zero. metadata is the whole configuration, which
+// encoding/json can encode; [Run] refuses a checkpoint with other metadata. It returns an error for
+// an invalid config.
+func New(b compute.Backend, objective Objective, config Config, metadata any) (*Trainer, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	t := &Trainer{backend: b, store: model.NewStore(), objective: objective, config: config, made: made}
-	// Two streams from one seed: the store's draws the weights, the trainer's the data and noise.
+	t := &Trainer{backend: b, store: model.NewStore(), objective: objective, config: config, metadata: metadata}
+	// Two streams from one seed: the store's for the weights, the trainer's for data and noise.
 	if err := t.store.SetRNGStateFromSeed(config.Seed); err != nil {
 		return nil, fmt.Errorf("seeding the weights: %w", err)
 	}
@@ -111,7 +120,8 @@ func New(b compute.Backend, objective Objective, config Config, made any) (*Trai
 	return t, nil
 }
 
-// Step runs one training step. On a value that is not finite it changes nothing and returns a [*NonFiniteError].
+// Step runs one training step, without hooks. If the loss or the gradient is not finite, it changes
+// nothing and returns a [*NonFiniteError].
 func (t *Trainer) Step() (Metrics, error) {
 	out, err := t.step.Call1()
 	if err != nil {
@@ -119,50 +129,70 @@ func (t *Trainer) Step() (Metrics, error) {
 	}
 	v, err := tensors.CopyFlatData[float32](out)
 	if err != nil {
-		return Metrics{}, fmt.Errorf("training step %d: reading its figures: %w", t.done+1, err)
+		return Metrics{}, fmt.Errorf("training step %d: reading its metrics: %w", t.done+1, err)
 	}
 	out.MustFinalizeAll()
-	metrics := Metrics{Step: t.done + 1, Loss: float64(v[0]), Diagonal: float64(v[1]), Consistency: float64(v[2]), GradientNorm: float64(v[3]), Rate: float64(v[4])}
-	if v[5] == 0 {
+	metrics := Metrics{Step: t.done + 1, Loss: float64(v[0]), GradientNorm: float64(v[1]), Rate: float64(v[2])}
+	if len(t.names) > 0 {
+		metrics.Values = make(map[string]float64, len(t.names))
+		for i, name := range t.names {
+			metrics.Values[name] = float64(v[4+i])
+		}
+	}
+	if v[3] == 0 {
 		return metrics, t.diagnose()
 	}
 	t.done++
 	return metrics, nil
 }
 
-// Run steps until the configured number of steps, calling observe (which may be nil) after each; an error from observe or a
-// context that ends stops it between two steps, with every step done so far kept.
-func (t *Trainer) Run(ctx context.Context, observe func(Metrics) error) error {
+// Run trains to the configured number of steps without checkpoints; the function [Run] keeps them.
+// It calls the hooks, see [Hook]. An error of a hook or the end of ctx stops it between two steps.
+func (t *Trainer) Run(ctx context.Context) (err error) {
+	defer func() { t.end(err) }()
+	if err := t.eachHook(func(h Hook) error { return h.Start(t) }); err != nil {
+		return err
+	}
+	return t.loop(ctx, func(Metrics) error { return nil })
+}
+
+// loop trains to the configured number of steps. After each step it calls the hooks, then after.
+func (t *Trainer) loop(ctx context.Context, after func(Metrics) error) error {
 	for t.done < t.config.Steps {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("training stopped after %d of %d steps: %w", t.done, t.config.Steps, context.Cause(ctx))
+		}
+		if err := t.eachHook(func(h Hook) error { return h.Before(ctx, t) }); err != nil {
+			return err
 		}
 		metrics, err := t.Step()
 		if err != nil {
 			return err
 		}
-		if observe != nil {
-			if err := observe(metrics); err != nil {
-				return err
-			}
+		if err := t.eachHook(func(h Hook) error { return h.Step(t, metrics) }); err != nil {
+			return err
+		}
+		if err := after(metrics); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// Done returns the number of steps done.
+// Done returns the number of completed steps.
 func (t *Trainer) Done() int64 { return t.done }
 
-// Config returns how the objective is minimised.
+// Config returns the trainer's configuration.
 func (t *Trainer) Config() Config { return t.config }
 
-// Store returns the store with the weights in scope [WeightsScope] and those of the i-th average in scope [AverageScope].
+// Store returns the store, with the weights in scope [WeightsScope] and those of the i-th average
+// in scope [AverageScope](i).
 func (t *Trainer) Store() *model.Store { return t.store }
 
 // AverageScope returns the scope of the i-th moving average.
 func AverageScope(i int) string { return fmt.Sprintf("%s/%d", averageScope, i) }
 
-// buildStep builds the training step and returns its figures as one vector.
+// buildStep builds the training step and returns its metrics as one vector.
 func (t *Trainer) buildStep(root *model.Scope, g *Graph) *Node {
 	step := t.store.GetVariable(StateScope + "/step")
 	rng := t.store.GetVariable(StateScope + "/rng")
@@ -176,14 +206,16 @@ func (t *Trainer) buildStep(root *model.Scope, g *Graph) *Node {
 	o := t.config.Optimizer
 	rate, factor, bias := o.rate(n, t.config.Steps), o.clip(norm), o.biasCorrection(n)
 	keep := func(v *model.Variable, next *Node) { v.SetNodeValue(Where(ok, next, v.NodeValue(g))) }
-	for v := range t.store.Scope(StateScope).IterVariables() { // what the objective has changed of its own, in an order that every build of the graph has
+	// Variables that the objective itself has updated, in an order that is the same in every build.
+	for v := range t.store.Scope(StateScope).IterVariables() {
 		if next, old := v.NodeValue(g), before[v]; old != nil && next != old {
 			v.SetNodeValue(Where(ok, next, old))
 		}
 	}
 	for i, w := range weights {
 		m, v := t.shadow(momentsScope+"/first", w), t.shadow(momentsScope+"/second", w)
-		next, nextM, nextV := o.update(bias, rate, w.NodeValue(g), Mul(grads[i], factor), m.NodeValue(g), v.NodeValue(g))
+		grad := Mul(grads[i], factor)
+		next, nextM, nextV := o.update(bias, rate, w.NodeValue(g), grad, m.NodeValue(g), v.NodeValue(g))
 		for j, decay := range t.config.EMA {
 			average := t.shadow(AverageScope(j), w)
 			before := MinusOne(n)
@@ -196,11 +228,15 @@ func (t *Trainer) buildStep(root *model.Scope, g *Graph) *Node {
 	}
 	keep(step, n)
 	keep(rng, r.Saved())
-	figures := []*Node{terms.Total, terms.Diagonal, terms.Consistency, norm, rate, ConvertDType(ok, dtypes.Float32)}
-	return Stack(figures, 0)
+	metrics := []*Node{terms.Total, norm, rate, ConvertDType(ok, dtypes.Float32)}
+	t.names = nil
+	for _, m := range terms.Metrics {
+		metrics, t.names = append(metrics, m.Value), append(t.names, m.Name)
+	}
+	return Stack(metrics, 0)
 }
 
-// kept returns what an objective keeps from step to step in [StateScope], as it is before the step.
+// kept returns the values of the variables in [StateScope] before the step.
 func (t *Trainer) kept(g *Graph) map[*model.Variable]*Node {
 	values := make(map[*model.Variable]*Node)
 	for v := range t.store.Scope(StateScope).IterVariables() {
@@ -209,7 +245,7 @@ func (t *Trainer) kept(g *Graph) map[*model.Variable]*Node {
 	return values
 }
 
-// gradients returns the loss, its gradients and the weights they belong to.
+// gradients returns the loss, its gradients and their weights.
 func (t *Trainer) gradients(g *Graph, rng *solver.RNG, step *Node) (Terms, []*Node, []*model.Variable) {
 	terms := t.loss(rng, step)
 	weights := t.weights()
@@ -220,14 +256,16 @@ func (t *Trainer) gradients(g *Graph, rng *solver.RNG, step *Node) (Terms, []*No
 	return terms, grads, weights
 }
 
-// accumulate averages loss and gradients over k batches, of which the first is given. The others run in a loop, which bounds the
-// memory; where the backend has none they are unrolled.
-func (t *Trainer) accumulate(g *Graph, rng *solver.RNG, step *Node, weights []*model.Variable, terms Terms, grads []*Node, k int) (Terms, []*Node) {
-	sum := append([]*Node{terms.Total, terms.Diagonal, terms.Consistency}, grads...)
+// accumulate averages loss and gradients over k batches, the first of which is given. The others
+// run in a loop, which bounds the memory, or unrolled on a backend without loops.
+func (t *Trainer) accumulate(
+	g *Graph, rng *solver.RNG, step *Node, weights []*model.Variable, terms Terms, grads []*Node, k int,
+) (Terms, []*Node) {
+	sum := append(terms.nodes(), grads...)
 	state := solver.Loop(k-1, append([]*Node{rng.State}, sum...), func(_ *Node, state []*Node) []*Node {
 		rng := &solver.RNG{State: state[0]}
 		terms := t.loss(rng, step)
-		next := append([]*Node{terms.Total, terms.Diagonal, terms.Consistency}, Gradient(terms.Total, values(g, weights)...)...)
+		next := append(terms.nodes(), Gradient(terms.Total, values(g, weights)...)...)
 		for i := range next {
 			next[i] = Add(state[i+1], next[i])
 		}
@@ -237,14 +275,15 @@ func (t *Trainer) accumulate(g *Graph, rng *solver.RNG, step *Node, weights []*m
 	for i := range sum {
 		sum[i] = DivScalar(sum[i], float64(k))
 	}
-	return Terms{Total: sum[0], Diagonal: sum[1], Consistency: sum[2]}, sum[3:]
+	n := 1 + len(terms.Metrics)
+	return terms.with(sum[:n]), sum[n:]
 }
 
 func (t *Trainer) loss(rng *solver.RNG, step *Node) Terms {
 	return t.objective(t.store.Scope(WeightsScope), t.store.Scope(DataScope), rng, step)
 }
 
-// weights returns the trained variables by path, an order that a restored trainer shares with the one that was saved.
+// weights returns the trained variables sorted by path. A restored trainer has the same order.
 func (t *Trainer) weights() []*model.Variable {
 	var weights []*model.Variable
 	for v := range t.store.Scope(WeightsScope).IterVariables() {
@@ -256,7 +295,8 @@ func (t *Trainer) weights() []*model.Variable {
 	return weights
 }
 
-// shadow returns the variable of w's shape that goes with w in another scope, zero at first.
+// shadow returns the variable in another scope that belongs to w, with w's shape and initially
+// zero.
 func (t *Trainer) shadow(scope string, w *model.Variable) *model.Variable {
 	path := scope + strings.TrimPrefix(w.Path(), WeightsScope)
 	return t.store.VariableWithShape(path, w.Shape(), Zeros).SetTrainable(false)

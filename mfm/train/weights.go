@@ -8,8 +8,9 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 )
 
-// Weights returns the trained variables in a scope of the trainer's store, [WeightsScope] or an average's, by their path below it. The tensors
-// are the trainer's: use them before the next step.
+// Weights returns the trained variables in a scope of the trainer's store, [WeightsScope] or that
+// of an average, by their path below it. The tensors belong to the trainer: use them before the
+// next step. It returns an error if the scope is empty.
 func (t *Trainer) Weights(scope string) (map[string]*tensors.Tensor, error) {
 	state, err := t.State()
 	if err != nil {
@@ -22,8 +23,18 @@ func (t *Trainer) Weights(scope string) (map[string]*tensors.Tensor, error) {
 	return weights, nil
 }
 
-// StateWeights returns the weights in a training state ([Trainer.State]) that are meant to be used: the last moving average, or the weights
-// where none is kept.
+// FinalWeights returns the weights to use after training: the last moving average, or the weights
+// themselves without averages. The tensors belong to the trainer: use them before the next step.
+func (t *Trainer) FinalWeights() (map[string]*tensors.Tensor, error) {
+	state, err := t.State()
+	if err != nil {
+		return nil, err
+	}
+	return FinalWeights(state)
+}
+
+// FinalWeights returns the weights to use of a training state ([Trainer.State]): the last moving
+// average, or the weights themselves without averages.
 func FinalWeights(state map[string]*tensors.Tensor) (map[string]*tensors.Tensor, error) {
 	scope := WeightsScope
 	for i := 0; len(below(state, AverageScope(i))) > 0; i++ {
@@ -36,7 +47,7 @@ func FinalWeights(state map[string]*tensors.Tensor) (map[string]*tensors.Tensor,
 	return weights, nil
 }
 
-// SetWeights puts weights, by their path below it, into [WeightsScope] of a store.
+// SetWeights stores weights, by their path below it, in [WeightsScope] of a store.
 func SetWeights(store *model.Store, weights map[string]*tensors.Tensor) error {
 	for path, value := range weights {
 		if _, err := store.CreateVariable(WeightsScope+path, value); err != nil {

@@ -4,24 +4,27 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// AdjointMatching regresses the correction on the lean adjoint along the current model's own paths (Domingo-Enrich et al., arXiv 2409.08861): a(1) = λ ∇r(X_1), carried back through the base's SDE,
+// AdjointMatching regresses the correction on the lean adjoint along on-policy paths
+// (Domingo-Enrich et al., arXiv 2409.08861): a(1) = λ ∇r(X_1), carried back through the base's SDE,
 //
 //	-da/dt = (∇_x [2 b_t - (β'/β) x])ᵀ a,   g = (σ_t²/2) a.
 //
-// It needs no map but a reward with a gradient, and each of its targets a whole path. At the optimum, and there alone, a has the mean ∇V.
+// It needs no map, but a reward with a gradient and a whole path for each target. At the optimum,
+// and only there, a has the mean ∇V.
 type AdjointMatching struct{}
 
 // String returns "adjoint".
 func (AdjointMatching) String() string { return "adjoint" }
 
-// Needs returns paths.
+// Needs returns Paths.
 func (AdjointMatching) Needs() Needs { return Needs{Paths: true} }
 
-// NFE returns 4 a state: the step of the path, the base drift, and its backward pass.
+// NFE returns 4 for each state: the step of the path, the base drift, and its backward pass.
 func (AdjointMatching) NFE(steer.Model) int { return 4 }
 
 // Validate returns nil.
@@ -31,7 +34,7 @@ func (AdjointMatching) Validate() error { return nil }
 func (AdjointMatching) Regress(p Problem, _ *solver.RNG, s States) Regressand {
 	paths := s.Paths
 	end := Identity(StopGradient(paths.End))
-	_, r, _ := p.Reward.Weighed(p.Lambda, end)
+	_, r, _ := reward.Weighed(p.Reward, p.Lambda, end, p.Condition(end))
 	a := Gradient(ReduceAllSum(r), end)[0]
 	steps := len(paths.Times) - 1
 	table := make([][]float64, steps)

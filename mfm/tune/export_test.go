@@ -9,15 +9,17 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// Squares is the loss of each row.
+// Squares returns the loss of each state.
 func Squares(r Regressand, correction *Node) *Node { return r.squares(correction) }
 
-// OnPaths draws states of a model's paths.
-func OnPaths(p Problem, tuned interpolant.Drift, rng *solver.RNG, shape []int, rows, steps int, g *Graph) States {
+// OnPaths draws states on paths of a drift.
+func OnPaths(
+	p Problem, tuned interpolant.Drift, rng *solver.RNG, shape []int, rows, steps int, g *Graph,
+) States {
 	return onPaths(p, tuned, rng, shapes.Make(float32Type, append([]int{rows}, shape...)...), rows, steps, g)
 }
 
-// Interpolants draws states of data.
-func (l Law) Interpolants(p Problem, source train.Source, g *Graph, rng *solver.RNG, n int) States {
-	return l.interpolants(p, source, nil, g, rng, n)
+// Interpolants draws interpolants of data.
+func (s StateSampling) Interpolants(p Problem, source train.Source, g *Graph, rng *solver.RNG, n int) States {
+	return s.interpolants(p, source, nil, g, rng, n)
 }

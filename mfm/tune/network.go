@@ -22,39 +22,48 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// Network builds the tuned drift.
+// Network parametrizes the tuned drift.
 type Network interface {
-	// Drift returns b̂_t(x), of x's shape, with the weights in scope; base builds b_t(x), for those that add to it. t is [n], x [n, ...].
-	Drift(weights *model.Scope, t, x *Node, base interpolant.Drift) *Node
-	// Initial returns the weights to begin with, by their path below the scope; nil for random ones. Fixed returns those that stay as they are, by their path below [train.DataScope].
+	// Drift builds b̂_t(x), of x's shape, with the given weights. t is [n], x [n, ...], class int32
+	// [n] or nil. base builds b_t(x), for a network that adds to it.
+	Drift(weights *model.Scope, t, x, class *Node, base interpolant.Drift) *Node
+	// Initial returns the initial weights by their paths below the scope; nil means random weights.
 	Initial() map[string]*tensors.Tensor
+	// Fixed returns the weights that are not trained, by their paths below [train.DataScope].
 	Fixed() map[string]*tensors.Tensor
 }
 
-// TunedDrift returns b̂ as a drift, for [mfm.NewTeacherSampler] or as the teacher of a map.
+// TunedDrift returns the tuned drift b̂, for [mfm.NewTeacherSampler] or as the teacher of a map.
 func TunedDrift(n Network, weights *model.Scope, base interpolant.Drift) interpolant.Drift {
-	return func(t, x, _ *Node) *Node { return n.Drift(weights, t, x, base) }
+	return func(t, x, class *Node) *Node { return n.Drift(weights, t, x, class, base) }
 }
 
-// Adapter is a network of its own on top of the frozen base,
+// Adapter adds a network to the frozen base,
 //
 //	b̂ = b + min(σ_t²/2, 1) F(t, x/√(α_t² + β_t² V)),
 //
-// so that toward t = 1, where the optimal correction vanishes as σ_t²/2 does, F is a gradient of the value and an error in it counts as little as it should. A backbone that starts at zero, as [nn.MLP] with its default gain does, starts at the base. A step of a sampler costs both.
+// where F is the backbone. The optimal correction vanishes as σ_t²/2 toward t = 1: there F is a
+// gradient of the value, and its errors have little effect. With a backbone that is zero at first,
+// as [nn.MLP] with its default gain, tuning starts at the base. A step of a sampler evaluates both
+// networks.
 type Adapter struct {
 	Interpolant interpolant.Schedule
 	Backbone    nn.Backbone
 	Variance    float64 // V of the data, a mean over the elements
 	Noise       Noise   // of σ_t
+	Classes     int     // that the backbone is conditioned on, 0 for none
 }
 
 // Drift builds the tuned drift; see [Network].
-func (a Adapter) Drift(weights *model.Scope, t, x *Node, base interpolant.Drift) *Node {
+func (a Adapter) Drift(weights *model.Scope, t, x, class *Node, base interpolant.Drift) *Node {
 	alpha, beta, _, _ := a.Interpolant.Graph(batch.Like(t, x))
 	scaled := Div(x, Sqrt(Add(Square(alpha), MulScalar(Square(beta), a.Variance))))
 	in := nn.Inputs{S: t, U: t, T: ZerosLike(t), Xbar: scaled, X: ZerosLike(x)}
+	if a.Classes > 0 {
+		in.Class = class
+	}
 	scale := MinScalar(a.Noise.Half(a.Interpolant, t), 1)
-	return Add(base(t, x, nil), Mul(batch.Like(scale, x), a.Backbone(weights.ResetVisited(), in)))
+	return Add(base(t, x, class), Mul(batch.Like(scale, x), a.Backbone(weights.ResetVisited(), in)))
 }
 
 // Initial returns nil.
@@ -63,15 +72,16 @@ func (Adapter) Initial() map[string]*tensors.Tensor { return nil }
 // Fixed returns nil.
 func (Adapter) Fixed() map[string]*tensors.Tensor { return nil }
 
-// Copy is a copy of the base map's network, all of whose weights are tuned: b̂_t(x) = v_{t,t}(x; 0, .) of the copy. A step costs what the base's does.
+// Copy is a copy of the base map's network with all weights trained: b̂_t(x) = v_{t,t}(x; 0, .) of
+// the copy. A step of a sampler costs as much as with the base.
 type Copy struct {
 	Map     *mfm.Map
-	Weights map[string]*tensors.Tensor // of the base, by their path below the scope of its weights
+	Weights map[string]*tensors.Tensor // of the base, by their paths below the scope of its weights
 }
 
 // Drift builds the tuned drift; see [Network].
-func (c Copy) Drift(weights *model.Scope, t, x *Node, _ interpolant.Drift) *Node {
-	return c.Map.Drift(weights, t, x, nil)
+func (c Copy) Drift(weights *model.Scope, t, x, class *Node, _ interpolant.Drift) *Node {
+	return c.Map.Drift(weights, t, x, class)
 }
 
 // Initial returns the base's weights.
@@ -80,19 +90,22 @@ func (c Copy) Initial() map[string]*tensors.Tensor { return c.Weights }
 // Fixed returns nil.
 func (Copy) Fixed() map[string]*tensors.Tensor { return nil }
 
-// LowRank is the base map's network with W + A B in the place of each matrix or kernel W, [..., out], of its weights: A [inputs, rank] starts normal, B [rank, out] at zero (Hu et al., arXiv 2106.09685). Biases stay.
+// LowRank is the base map's network in which W + A B replaces each matrix or kernel W, [..., out].
+// A, [inputs, rank], is normal at first, and B, [rank, out], zero (Hu et al., arXiv 2106.09685).
+// Biases are not trained.
 type LowRank struct {
 	Map     *mfm.Map
-	Weights map[string]*tensors.Tensor
-	Rank    int
-	Seed    int64 // of A
+	Weights map[string]*tensors.Tensor // of the base, as in [Copy]
+	Rank    int                        // at most the smaller dimension of each W
+	Seed    int64                      // of A
 }
 
-// lowRankScope is where the frozen weights lie, below the scope of data.
+// lowRankScope is the scope of the frozen weights, below [train.DataScope].
 const lowRankScope = "low_rank"
 
-// Drift builds the tuned drift; see [Network]. It panics where the store lacks the frozen weights.
-func (l LowRank) Drift(weights *model.Scope, t, x *Node, _ interpolant.Drift) *Node {
+// Drift builds the tuned drift; see [Network]. It panics if the store lacks the weights of Fixed or
+// Initial.
+func (l LowRank) Drift(weights *model.Scope, t, x, class *Node, _ interpolant.Drift) *Node {
 	g, store := x.Graph(), weights.Store()
 	scope := store.Scope(path.Join(train.DataScope, lowRankScope))
 	var restore []func()
@@ -103,24 +116,25 @@ func (l LowRank) Drift(weights *model.Scope, t, x *Node, _ interpolant.Drift) *N
 		}
 		v := store.GetVariable(path.Join(train.DataScope, lowRankScope, name))
 		if v == nil {
-			Panicf("low rank: the store lacks the frozen weights %s: put Fixed into it", name)
+			Panicf("low rank: the store lacks the frozen weights %s: add those of Fixed", name)
 		}
 		a, b := weights.GetVariable(deltaName(name)+"_a"), weights.GetVariable(deltaName(name)+"_b")
 		if a == nil || b == nil {
-			Panicf("low rank: the weights lack the update of %s: put Initial into them", name)
+			Panicf("low rank: the weights lack the update of %s: add those of Initial", name)
 		}
 		frozen := v.NodeValue(g)
-		v.SetNodeValue(Add(frozen, Reshape(Dot(a.NodeValue(g), b.NodeValue(g)).Product(), shape.Dimensions...)))
+		update := Dot(a.NodeValue(g), b.NodeValue(g)).Product()
+		v.SetNodeValue(Add(frozen, Reshape(update, shape.Dimensions...)))
 		restore = append(restore, func() { v.SetNodeValue(frozen) })
 	}
-	drift := l.Map.Drift(scope, t, x, nil)
+	drift := l.Map.Drift(scope, t, x, class)
 	for _, f := range restore {
 		f()
 	}
 	return drift
 }
 
-// Initial returns A and B of each matrix.
+// Initial returns A and B of each matrix or kernel.
 func (l LowRank) Initial() map[string]*tensors.Tensor {
 	out := make(map[string]*tensors.Tensor)
 	rng := rand.New(rand.NewPCG(uint64(l.Seed), 11))
@@ -142,7 +156,7 @@ func (l LowRank) Initial() map[string]*tensors.Tensor {
 	return out
 }
 
-// deltaName returns the name of the update of a weight, without slashes.
+// deltaName returns the name of a weight's update, without slashes.
 func deltaName(weight string) string {
 	return strings.ReplaceAll(strings.Trim(weight, "/"), "/", ".")
 }
@@ -156,9 +170,13 @@ func (l LowRank) Fixed() map[string]*tensors.Tensor {
 	return out
 }
 
-// Restore puts the tuned weights of a network, by their path below scope, and its fixed ones into a store, and returns the tuned drift of them. base is the base's drift with its weights in that store. scope is [train.WeightsScope], or
-// for a store that trains something else one below [train.DataScope], where they are not trained.
-func Restore(store *model.Store, scope string, n Network, weights map[string]*tensors.Tensor, base interpolant.Drift) (interpolant.Drift, error) {
+// Restore adds the tuned weights of a network, by their paths below scope, and its fixed weights to
+// a store and returns the tuned drift. base is the base's drift with its weights in that store.
+// scope is [train.WeightsScope], or a scope below [train.DataScope] if the store trains something
+// else. It returns an error if the store has one of the weights already.
+func Restore(
+	store *model.Store, scope string, n Network, weights map[string]*tensors.Tensor, base interpolant.Drift,
+) (interpolant.Drift, error) {
 	if err := put(store, scope, weights, scope == train.WeightsScope); err != nil {
 		return nil, fmt.Errorf("tuned weights: %w", err)
 	}
@@ -168,7 +186,8 @@ func Restore(store *model.Store, scope string, n Network, weights map[string]*te
 	return TunedDrift(n, store.Scope(scope), base), nil
 }
 
-// put makes variables of a store below scope, with copies of the values, since a trainer donates its own to its steps.
+// put adds variables to a store below scope. It copies the values, since a trainer donates the
+// buffers of its variables.
 func put(store *model.Store, scope string, values map[string]*tensors.Tensor, trainable bool) error {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		value, err := values[name].LocalClone()

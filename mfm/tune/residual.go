@@ -17,24 +17,43 @@ import (
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// Point is a state at which a method is looked at: with the correction D = D* its residual w D - g has the mean zero, if the method has no bias.
+// Point is a state at which the residual w D - g of a method is evaluated. With the optimal
+// correction D* the residual of an unbiased method has mean zero.
 type Point struct {
-	T          float64
-	X          []float64
-	Correction []float64 // D, as long as X
-	// Value is V_t(x), which is taken for the offset c there, so that weights are of order one.
+	T          float64   // in (0, 1)
+	X          []float64 // [dim]
+	Correction []float64 // D, [dim]
+	// Value is V_t(x). It is the offset c of the weights, which are then of order one.
 	Value float64
 }
 
-// Residual is what draws of w D - g at a point say, in units of E[w]: the bias of the correction to first order, and how much a draw scatters about it.
-type Residual struct {
-	Mean, SE []float64 // [dim], with its standard error
-	// Variance is that of one row's residual, summed over the dimensions.
-	Variance float64
-	Draws    int // rows
+// ResidualTask says which residuals [Residuals] samples.
+type ResidualTask struct {
+	Model  steer.Model
+	Reward reward.Reward
+	Lambda float64
+	Noise  Noise
+	// Method must not need paths.
+	Method Method
+	// Points have equal dimensions.
+	Points []Point
+	// Samples is the least number of samples of w D - g at each point, at least 2. It is rounded up
+	// to whole batches.
+	Samples int
+	Seed    int64
 }
 
-// Bias returns the length of the mean, and z, the root of its squares in standard errors, whose square is χ² of dim degrees of freedom where there is no bias.
+// Residual has the moments of w D - g at a point, in units of E[w]. Its mean is the bias of the
+// correction to first order.
+type Residual struct {
+	Mean, SE []float64 // [dim], with the standard error
+	// Variance is that of one sample, summed over the dimensions.
+	Variance float64
+	Draws    int // number of samples
+}
+
+// Bias returns the length of the mean, and z, the root of the sum of its squares in standard
+// errors. For an unbiased method z² is χ² with dim degrees of freedom.
 func (r Residual) Bias() (length, z float64) {
 	for i, m := range r.Mean {
 		length += m * m
@@ -45,57 +64,54 @@ func (r Residual) Bias() (length, z float64) {
 	return math.Sqrt(length), math.Sqrt(z)
 }
 
-// Residuals draws rows at each point, in float32 but summed in float64. m is a model whose weights are in store. Methods that need paths have no residual at a point.
-func Residuals(ctx context.Context, b compute.Backend, store *model.Store, m steer.Model, r reward.Reward, lambda float64, noise Noise, method Method, points []Point, draws int, seed int64) ([]Residual, error) {
-	if err := method.Validate(); err != nil {
+// validate returns an error that names the first value out of range.
+func (r ResidualTask) validate() error {
+	if err := r.Method.Validate(); err != nil {
+		return err
+	}
+	if r.Method.Needs().Paths {
+		return fmt.Errorf("its targets are whole paths, so it has no residual at a point: use another method")
+	}
+	if len(r.Points) == 0 || r.Samples < 2 {
+		return fmt.Errorf("%d samples at %d points: must be at least 2 at 1", r.Samples, len(r.Points))
+	}
+	dim := len(r.Points[0].X)
+	for i, p := range r.Points {
+		if len(p.X) != dim || len(p.Correction) != dim || dim == 0 || !(p.T > 0 && p.T < 1) {
+			return fmt.Errorf("point %d at t = %g has %d elements and a correction of %d: want t in (0, 1) and %d of each, as in the first",
+				i, p.T, len(p.X), len(p.Correction), dim)
+		}
+	}
+	return nil
+}
+
+// Residuals samples the residual of a method at each point, in float32 with sums in float64. store
+// has the weights of the model. It returns an error for a method with invalid options or that needs
+// paths, and for points or samples that do not fit.
+func Residuals(
+	ctx context.Context, b compute.Backend, store *model.Store, task ResidualTask,
+) ([]Residual, error) {
+	method, points := task.Method, task.Points
+	if err := task.validate(); err != nil {
 		return nil, fmt.Errorf("%v: %w", method, err)
 	}
-	if method.Needs().Paths {
-		return nil, fmt.Errorf("%v: its targets are whole paths, it has no residual at a point", method)
-	}
-	if len(points) == 0 || draws < 2 {
-		return nil, fmt.Errorf("%v: %d draws at %d points: want at least 2 at one", method, draws, len(points))
-	}
 	dim := len(points[0].X)
-	for i, p := range points {
-		if len(p.X) != dim || len(p.Correction) != dim || dim == 0 || !(p.T > 0 && p.T < 1) {
-			return nil, fmt.Errorf("%v: point %d at t = %g has %d elements and a correction of %d: want t within (0, 1) and %d of each, as the first has", method, i, p.T, len(p.X), len(p.Correction), dim)
-		}
-	}
-	rows := max(1, min(draws, (1<<18)/(len(points)*max(1, method.NFE(m)))))
+	rows := max(1, min(task.Samples, (1<<18)/(len(points)*max(1, method.NFE(task.Model)))))
 	exec, err := model.NewExec(b, store, func(_ *model.Scope, rngState, t, x, d, value *Node) []*Node {
-		rng := &solver.RNG{State: rngState}
-		s := States{T: batch.Repeat(t, rows), X: batch.Repeat(x, rows)}
-		s.Base = m.Drift(s.T, s.X, nil)
-		p := Problem{Problem: steer.Problem{Model: m, Reward: r, Lambda: Scalar(x.Graph(), x.DType(), lambda)}, Noise: noise, Offset: batch.Repeat(value, rows)}
-		if method.Needs().Data {
-			s.Data = m.Posterior(rng, rng.Normal(s.X.Shape()), s.T, s.X)
-			alpha, beta, dAlpha, dBeta := m.Interpolant.Graph(batch.Like(s.T, s.X))
-			noise := Div(Sub(s.X, Mul(beta, s.Data)), alpha)
-			s.Velocity = Add(Mul(dAlpha, noise), Mul(dBeta, s.Data))
-		}
-		got := method.Regress(p, rng, s)
-		wide := func(v *Node, last ...int) *Node {
-			return ConvertDType(Reshape(v, append([]int{len(points), rows}, last...)...), dtypes.Float64)
-		}
-		residual := wide(got.residual(batch.Repeat(d, rows)), dim)
-		weight := OnesLike(wide(s.T))
-		if got.Weight != nil {
-			weight = wide(got.Weight)
-		}
-		return []*Node{ReduceSum(residual, 1), ReduceSum(Square(residual), 1), ReduceSum(weight, 1), rng.State}
+		return task.sums(rows, rngState, t, x, d, value)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%v: preparing the residuals: %w", method, err)
 	}
 	defer exec.Finalize()
-	state, err := RNGStateFromSeed(seed)
+	state, err := RNGStateFromSeed(task.Seed)
 	if err != nil {
-		return nil, fmt.Errorf("seed %d: %w", seed, err)
+		return nil, fmt.Errorf("seed %d: %w", task.Seed, err)
 	}
-	sum, square, weight := make([]float64, len(points)*dim), make([]float64, len(points)*dim), make([]float64, len(points))
+	sum, square := make([]float64, len(points)*dim), make([]float64, len(points)*dim)
+	weight := make([]float64, len(points))
 	done := 0
-	for ; done < draws; done += rows {
+	for ; done < task.Samples; done += rows {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("%v: residuals: %w", method, context.Cause(ctx))
 		}
@@ -131,7 +147,37 @@ func Residuals(ctx context.Context, b compute.Backend, store *model.Store, m ste
 	return results, nil
 }
 
-// pointTensors returns times [tune_test.points], states and corrections [points, dim], and values [tune_test.points].
+// sums builds the sums over rows samples at each point: of the residual and its square, [points,
+// dim], and of the weight, [points], in float64. The last node is the random state.
+func (r ResidualTask) sums(rows int, rngState, t, x, d, value *Node) []*Node {
+	rng := &solver.RNG{State: rngState}
+	points, dim := x.Shape().Dim(0), x.Shape().Dim(1)
+	s := States{T: batch.Repeat(t, rows), X: batch.Repeat(x, rows)}
+	s.Base = r.Model.Drift(s.T, s.X, nil)
+	p := Problem{
+		Problem: steer.Problem{Model: r.Model, Reward: r.Reward, Lambda: Scalar(x.Graph(), x.DType(), r.Lambda)},
+		Noise:   r.Noise, Offset: batch.Repeat(value, rows),
+	}
+	if r.Method.Needs().Data {
+		s.Data = r.Model.Posterior(rng, rng.Normal(s.X.Shape()), s.T, s.X, nil)
+		alpha, beta, dAlpha, dBeta := r.Model.Interpolant.Graph(batch.Like(s.T, s.X))
+		noise := Div(Sub(s.X, Mul(beta, s.Data)), alpha)
+		s.Velocity = Add(Mul(dAlpha, noise), Mul(dBeta, s.Data))
+	}
+	got := r.Method.Regress(p, rng, s)
+	wide := func(v *Node, last ...int) *Node {
+		return ConvertDType(Reshape(v, append([]int{points, rows}, last...)...), dtypes.Float64)
+	}
+	residual := wide(got.residual(batch.Repeat(d, rows)), dim)
+	weight := OnesLike(wide(s.T))
+	if got.Weight != nil {
+		weight = wide(got.Weight)
+	}
+	return []*Node{ReduceSum(residual, 1), ReduceSum(Square(residual), 1), ReduceSum(weight, 1), rng.State}
+}
+
+// pointTensors returns the times, [points], states and corrections, [points, dim], and values,
+// [points].
 func pointTensors(points []Point) [4]*tensors.Tensor {
 	var t, x, d, v []float32
 	for _, p := range points {

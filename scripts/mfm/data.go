@@ -8,75 +8,69 @@ import (
 	"net/url"
 	"path/filepath"
 
+	"github.com/gomlx/compute"
+	"github.com/spf13/cobra"
+
 	"github.com/gomfm/gomfm/data"
 )
 
-func dataInspect(_ context.Context, s *shell, args []string) error {
-	f := newFlags("data inspect", "IMAGES", "LABELS").withJSON()
-	files, err := f.parse(s, args)
-	if err != nil {
-		return err
-	}
-	summary, err := data.Inspect(files[0], files[1])
-	if err != nil {
-		return invalid{err}
-	}
-	if *f.json {
-		return writeJSON(s.stdout, summary)
-	}
-	fmt.Fprintf(s.stdout, "count     %d\n", summary.Count)
-	fmt.Fprintf(s.stdout, "shape     %d x %d x %d\n", summary.Shape[0], summary.Shape[1], summary.Shape[2])
-	fmt.Fprintf(s.stdout, "mean      %.4f\n", summary.Mean)
-	fmt.Fprintf(s.stdout, "variance  %.4f\n", summary.Variance)
-	for class, count := range summary.ClassCounts {
-		fmt.Fprintf(s.stdout, "class %-3d %d\n", class, count)
-	}
-	return nil
+func dataCommand() *cobra.Command {
+	return group("data", "inspect or download images",
+		leaf("inspect IMAGES LABELS", "check a pair of IDX files and summarize their content", dataInspect),
+		leaf("mnist", "download MNIST, 60,000 + 10,000 digits", dataMNIST),
+	)
 }
 
-func dataMNIST(ctx context.Context, s *shell, args []string) error {
-	f := newFlags("data mnist").withJSON()
-	out := f.String("out", "", "`folder` to download to (default: mnist in the user's cache folder)")
+func dataInspect(c *command) prepare {
+	c.withJSON()
+	return func() (work, error) {
+		files := c.Flags().Args()
+		summary, err := data.Inspect(files[0], files[1])
+		return func(context.Context, compute.Backend) error {
+			text := fmt.Sprintf("count     %d\nshape     %d x %d x %d\nmean      %.4f\nvariance  %.4f\n",
+				summary.Count, summary.Shape[0], summary.Shape[1], summary.Shape[2], summary.Mean, summary.Variance)
+			for class, count := range summary.ClassCounts {
+				text += fmt.Sprintf("class %-3d %d\n", class, count)
+			}
+			return c.write(summary, text)
+		}, err
+	}
+}
+
+func dataMNIST(c *command) prepare {
+	c.withJSON()
+	out := c.Flags().String("out", "", "`folder` to download to (default: mnist in the user's cache folder)")
 	var mirrors []string
-	f.Func("mirror", "base `URL` to download from, ending in a slash, in place of the public mirrors; may be given several times", func(base string) error {
+	usage := "base `URL` to download from, with a slash at its end, instead of the public mirrors; may be repeated"
+	c.Flags().Func("mirror", usage, func(base string) error {
 		if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			return errors.New("want a URL of http or https")
 		}
 		mirrors = append(mirrors, base)
 		return nil
 	})
-	if _, err := f.parse(s, args); err != nil {
-		return err
+	return func() (work, error) {
+		dir := *out
+		if dir == "" {
+			cache, err := data.DefaultDir()
+			if err != nil {
+				return nil, err
+			}
+			dir = filepath.Join(cache, "mnist")
+		}
+		return func(ctx context.Context, _ compute.Backend) error {
+			fetcher := data.Fetcher{Report: newDownloads(c.ErrOrStderr()).report}
+			if err := fetcher.Fetch(ctx, dir, data.MNISTFiles(mirrors...)...); err != nil {
+				return err
+			}
+			train, test, err := data.LoadMNIST(dir)
+			if err != nil {
+				return err
+			}
+			text := fmt.Sprintf("%s: %d + %d images; mfm train digits --data %[1]s trains on them\n", dir, train.N, test.N)
+			return c.write(map[string]any{"out": dir, "train": train.N, "test": test.N}, text)
+		}, nil
 	}
-	dir, err := mnistFolder(*out)
-	if err != nil {
-		return invalid{err}
-	}
-	fetcher := data.Fetcher{Report: newDownloads(s.stderr).report}
-	if err := fetcher.Fetch(ctx, dir, data.MNISTFiles(mirrors...)...); err != nil {
-		return err
-	}
-	train, test, err := data.LoadMNIST(dir)
-	if err != nil {
-		return err
-	}
-	if *f.json {
-		return writeJSON(s.stdout, map[string]any{"out": dir, "train": train.N, "test": test.N})
-	}
-	fmt.Fprintf(s.stdout, "%s: %d + %d images; mfm train digits --data %[1]s trains on them\n", dir, train.N, test.N)
-	return nil
-}
-
-// mnistFolder returns the folder to download to where the user says dir.
-func mnistFolder(dir string) (string, error) {
-	if dir != "" {
-		return dir, nil
-	}
-	cache, err := data.DefaultDir()
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(cache, "mnist"), nil
 }
 
 // downloads shows the progress of downloads, a line for each tenth of a file.

@@ -1,14 +1,17 @@
-// Command mfm trains, samples, steers, tunes and judges meta flow maps from a shell. It only calls the packages of this module: what it does, a program or a notebook
-// does with the same calls. `mfm help` lists its commands, `mfm train gmm -h` the flags of one, `mfm info` every default.
+// Command mfm trains, samples, evaluates, steers, fine-tunes and diagnoses meta flow maps. It only
+// calls the packages of this module: a program or a notebook does the same with the same calls.
+// `mfm help` lists its commands, `mfm train gmm -h` the flags of one, `mfm info` every default.
+// `mfm completion bash` prints a script that completes commands, flags and values.
 //
-// Results go to standard output, as JSON with --json; the backend in use, progress and warnings to standard error. It exits with 0, with 1 where work failed or was
-// stopped, and with 2 where it was not begun, because of what it was given.
+// Results go to standard output, as JSON with --json; the backend, progress and warnings go to
+// standard error. The exit code is 0 for success, 1 for work that failed or was stopped, and 2 for
+// work that did not begin because of the arguments.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -16,136 +19,101 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(execute(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// command is one of mfm's commands.
-type command struct {
-	name  string // as it is typed after mfm
-	about string
-	run   func(ctx context.Context, s *shell, args []string) error
-}
-
-func commands() []command {
-	return []command{
-		{"train gmm", "train a map of a Gaussian mixture", trainGMM},
-		{"train digits", "train a map of images", trainDigits},
-		{"train classifier", "train a classifier of images, by which maps of them are judged", trainClassifier},
-		{"sample gmm", "draw posterior samples from a map of a mixture", sampleGMM},
-		{"sample digits", "draw posterior samples from a map of images", sampleDigits},
-		{"eval gmm", "judge a map of a mixture against the exact posteriors", evalGMM},
-		{"eval digits", "judge a map of images by two classifiers", evalDigits},
-		{"steer gmm", "draw from a mixture tilted by a reward, a grid of settings", steerGMM},
-		{"steer digits", "draw images tilted by a reward, a grid of settings", steerDigits},
-		{"steer merge", "put the results of shards, of steer, tune or stress, together", steerMerge},
-		{"tune gmm", "tune the drift of a mixture's map to a reward, a grid of settings", tuneGMM},
-		{"tune digits", "tune the drift of a map of images to a reward, a grid of settings", tuneDigits},
-		{"stress diversity", "stress test: posteriors of random mixtures, by modes, dimension and shape", stress("diversity", experiment.DiversityGrid)},
-		{"stress base", "stress test: what an error of the base drift does to all that is made of it", stress("base", experiment.BaseGrid)},
-		{"stress manifold", "stress test: maps of laws that are thin about a curve, by parametrization", stress("manifold", experiment.ManifoldGrid)},
-		{"stress precision", "stress test: closed forms of such laws in float32, toward t = 1", stress("precision", experiment.PrecisionGrid)},
-		{"stress times", "stress test: samples of such laws by their exact drift, by grid of times", stress("times", experiment.TimesGrid)},
-		{"stress losses", "stress test: every loss for the same time, on mixtures and on digits", stressLosses},
-		{"tune distill", "distill a tuned drift of a mixture into a map of one step", tuneDistill},
-		{"diagnose gmm", "look at a map of a mixture and say what is wrong with it", diagnoseGMM},
-		{"diagnose digits", "look at a map of images and say what is wrong with it", diagnoseDigits},
-		{"bench", "measure the speed of a training step or of a steered run", bench},
-		{"data inspect", "check a pair of IDX files and say what is in them", dataInspect},
-		{"data mnist", "download MNIST, 60,000 + 10,000 digits", dataMNIST},
-		{"info", "versions, backend and every default", info},
-		{"info gmm", "the configuration that train gmm takes with the same flags", infoGMM},
-		{"info digits", "the configuration that train digits takes with the same flags", infoDigits},
-		{"info classifier", "the configuration that train classifier takes with the same flags", infoClassifier},
-	}
-}
-
-// shell is where a command writes.
-type shell struct{ stdout, stderr io.Writer }
-
-func (s *shell) warn(err error) { fmt.Fprintf(s.stderr, "mfm: warning: %s\n", oneLine(err)) }
-
-// invalid is an error in what a command was given, because of which it was not begun.
+// invalid is an error in the arguments of a command.
 type invalid struct{ error }
 
 func (e invalid) Unwrap() error { return e.error }
 
-func invalidf(format string, args ...any) error { return invalid{fmt.Errorf(format, args...)} }
-
-// run carries out a command line and returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	s := &shell{stdout, stderr}
-	c, rest, err := find(args)
-	name := "mfm"
-	if c != nil {
-		name += " " + c.name
-		err = c.run(ctx, s, rest)
-	}
-	if errors.Is(err, flag.ErrHelp) {
-		if c == nil {
-			usage(stdout)
-		}
-		return 0
-	}
+// execute runs a command line and returns the exit code.
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	begun := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
+	root.SetArgs(doubleDashes(root, args))
+	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(stderr, "%s: %s\n", name, oneLine(err))
-	if _, ok := errors.AsType[invalid](err); ok {
+	fmt.Fprintf(stderr, "%s: %s\n", c.CommandPath(), oneLine(err))
+	if _, ok := errors.AsType[invalid](err); ok || !begun {
 		return 2
 	}
 	return 1
 }
 
-// find returns the command that args begin with, the longest name first, and the rest of them.
-func find(args []string) (*command, []string, error) {
-	if len(args) == 0 {
-		return nil, nil, invalidf("no command: mfm help lists them")
+// newRoot returns the command mfm with all others below it.
+func newRoot() *cobra.Command {
+	var all []*cobra.Command
+	for _, v := range verbs() {
+		all = append(all, v.command(tasks()))
 	}
-	if args[0] == "help" || args[0] == "-h" || args[0] == "-help" || args[0] == "--help" {
-		return nil, nil, flag.ErrHelp
-	}
-	var found *command
-	var words int
-	var siblings []string
-	for _, c := range commands() {
-		name := strings.Fields(c.name)
-		if name[0] == args[0] && len(name) > 1 {
-			siblings = append(siblings, name[1])
+	all = append(all, stressCommand(), dataCommand(), leaf("bench", "measure the speed of a training step or of a steered run", bench))
+	root := group("mfm", "meta flow maps", all...)
+	root.Long = "mfm trains, samples, evaluates, steers, fine-tunes and diagnoses meta flow maps.\n" +
+		"Each command lists its flags with -h."
+	root.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return invalid{errors.New("no command: mfm help lists them")}
 		}
-		if len(args) >= len(name) && strings.Join(args[:len(name)], " ") == c.name && len(name) > words {
-			found, words = &c, len(name)
+		return invalid{fmt.Errorf("unknown command %q: %smfm help lists them", args[0], didYouMean(c.SuggestionsFor(args[0])))}
+	}
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		hint := ""
+		if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+			hint = didYouMean(similarFlags(c.Flags(), cmp.Or(unknown.GetSpecifiedShortnames(), unknown.GetSpecifiedName())))
 		}
-	}
-	switch {
-	case found != nil:
-		return found, args[words:], nil
-	case siblings == nil:
-		return nil, nil, invalidf("unknown command %q: mfm help lists them", args[0])
-	case len(args) > 1 && !strings.HasPrefix(args[1], "-"):
-		return nil, nil, invalidf("unknown command \"%s %s\": %[1]s takes %[3]s", args[0], args[1], strings.Join(siblings, ", "))
-	case len(args) > 1 && isHelp(args[1]):
-		return nil, nil, flag.ErrHelp
-	}
-	return nil, nil, invalidf("%s what? It takes %s", args[0], strings.Join(siblings, ", "))
+		return fmt.Errorf("%w: %s-h lists the flags", err, hint)
+	})
+	return root
 }
 
-func usage(w io.Writer) {
-	fmt.Fprintln(w, "mfm trains, samples, steers, tunes and judges meta flow maps.")
-	fmt.Fprintln(w)
-	for _, c := range commands() {
-		fmt.Fprintf(w, "  mfm %-16s  %s\n", c.name, c.about)
+// didYouMean returns a hint with names that are similar to one that does not exist, empty if there
+// are none.
+func didYouMean(names []string) string {
+	if len(names) == 0 {
+		return ""
 	}
-	fmt.Fprintln(w)
-	fmt.Fprintln(w, "Each lists its flags with -h.")
+	return fmt.Sprintf("did you mean %s? ", strings.Join(names, " or "))
 }
 
-// oneLine puts an error that has several, as a joined one does, into one line.
+// similarFlags returns the flags whose names are similar to the given one.
+func similarFlags(flags *pflag.FlagSet, name string) []string {
+	names := &cobra.Command{SuggestionsMinimumDistance: 2}
+	flags.VisitAll(func(f *pflag.Flag) {
+		names.AddCommand(&cobra.Command{Use: "--" + f.Name, Run: func(*cobra.Command, []string) {}})
+	})
+	return names.SuggestionsFor("--" + name)
+}
+
+// doubleDashes returns args with each flag -name as --name: both forms are accepted.
+func doubleDashes(root *cobra.Command, args []string) []string {
+	c, rest, _ := root.Find(args) // an unknown command is an error of the execution
+	c.InitDefaultHelpFlag()
+	out := append([]string{}, strings.Fields(c.CommandPath())[1:]...)
+	for _, arg := range rest {
+		name, isFlag := strings.CutPrefix(arg, "-")
+		if name, _, _ = strings.Cut(name, "="); isFlag && c.Flags().Lookup(name) != nil {
+			arg = "-" + arg
+		}
+		out = append(out, arg)
+	}
+	return out
+}
+
+// oneLine returns the text of an error in one line; a joined error has several.
 func oneLine(err error) string {
 	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }

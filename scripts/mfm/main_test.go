@@ -10,17 +10,24 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+
 	"github.com/gomfm/gomfm/data"
-	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/image"
+	"github.com/gomfm/gomfm/mfm/experiment/mixture"
+	"github.com/gomfm/gomfm/mfm/steer"
 )
 
 // invoke runs a command line and returns its exit code and what it wrote.
 func invoke(ctx context.Context, args ...string) (code int, stdout, stderr string) {
 	var out, err bytes.Buffer
-	code = run(ctx, args, &out, &err)
+	code = execute(ctx, args, &out, &err)
 	return code, out.String(), err.String()
 }
 
@@ -55,7 +62,8 @@ func decode[T any](t *testing.T, text string) T {
 	return v
 }
 
-// What makes no sense is refused in one line with exit code 2, before anything is written or a backend opened.
+// Invalid arguments are refused in one line with exit code 2, before anything is written or a
+// backend is opened.
 func TestRefuses(t *testing.T) {
 	dir := t.TempDir()
 	out := filepath.Join(dir, "out")
@@ -80,11 +88,11 @@ func TestRefuses(t *testing.T) {
 		{"unknown preset", train("--preset", "huge"), `preset "huge" is unknown`},
 		{"unknown backend", train("--backend", "abacus"), "abacus"},
 
-		{"steps not a number", train("--steps", "many"), "--steps many: train.steps: string where a whole number is due"},
+		{"steps not a number", train("--steps", "many"), "--steps many: train.steps: string where an integer is required"},
 		{"steps not whole", train("--steps", "1.5"), "train.steps: number 1.5"},
 		{"no steps", train("--steps", "0"), "steps = 0"},
 		{"too many steps", train("--steps", "99999999999"), "steps = 99999999999"},
-		{"rate not a number", train("--rate", "nan"), "train.optimizer.rate: string where a number is due"},
+		{"rate not a number", train("--rate", "nan"), "train.optimizer.rate: string where a number is required"},
 		{"negative rate", train("--rate", "-1"), "rate = -1"},
 		{"batch of one", train("--batch", "1"), "batch = 1"},
 		{"unknown loss", train("--loss", "hinge"), `loss "hinge" is unknown: use diagonal, semigroup, meanflow, eulerian or lagrangian`},
@@ -98,9 +106,9 @@ func TestRefuses(t *testing.T) {
 		{"no config", train("--config", filepath.Join(dir, "none.json")), "no such file"},
 		{"config is a folder", train("--config", dir), "is a directory"},
 		{"unknown key in config", train("--config", file("a.json", `{"train": {"stepz": 1}}`)), `a.json: unknown key "stepz"`},
-		{"wrong type in config", train("--config", file("b.json", `{"train": {"ema": 1}}`)), "b.json: train.ema: number where a list is due"},
+		{"wrong type in config", train("--config", file("b.json", `{"train": {"ema": 1}}`)), "b.json: train.ema: number where a list is required"},
 		{"config not JSON", train("--config", file("c.json", "{\n steps: 1}")), "c.json: line 2: not JSON"},
-		{"config cut off", train("--config", file("d.json", `{"train":`)), "ends too early"},
+		{"config that ends early", train("--config", file("d.json", `{"train":`)), "ends too early"},
 		{"two configs in one", train("--config", file("e.json", `{}{}`)), "after the JSON value"},
 
 		{"no mixture", train("--mixture", filepath.Join(dir, "none.json")), "no such file"},
@@ -124,13 +132,13 @@ func TestRefuses(t *testing.T) {
 		{"digits of nothing", []string{"sample", "digits", "--checkpoint", dir, "--json"}, "no such file"},
 		{"digits without classifiers", []string{"eval", "digits", "--checkpoint", dir}, "--judge and --noised"},
 		{"digits from nowhere", []string{"train", "digits", "--out", out, "--data", filepath.Join(dir, "none")}, "none"},
-		{"digits by a mixture's loss", []string{"train", "digits", "--out", out, "--parametrization", "anchored"}, "anchored"},
-		{"digits by a loss that their teacher can't serve", []string{"train", "digits", "--out", out, "--loss", "lagrangian"}, "use distillation self"},
-		{"digits with classes and a teacher", []string{"train", "digits", "--out", out, "--set", "network.classes=10", "--set", "train.loss.guidance.classes=10"}, "knows no classes"},
+		{"digits with a mixture's parametrization", []string{"train", "digits", "--out", out, "--parametrization", "anchored"}, "anchored"},
+		{"digits with a loss that their teacher cannot serve", []string{"train", "digits", "--out", out, "--loss", "lagrangian"}, "use distillation self"},
+		{"digits with classes and a teacher", []string{"train", "digits", "--out", out, "--set", "network.classes=10", "--set", "train.loss.guidance.classes=10"}, "the teacher has no classes"},
 		{"digits with more labels than classes", []string{"train", "digits", "--out", out, "--set", "network.classes=5", "--set", "train.loss.guidance.classes=5"}, "network.classes = 5"},
-		{"guidance without classes", []string{"train", "digits", "--out", out, "--set", "train.loss.guidance.classes=10"}, "they must be one number"},
+		{"guidance without classes", []string{"train", "digits", "--out", out, "--set", "train.loss.guidance.classes=10"}, "they must be equal"},
 		{"mixture with classes", train("--set", "network.classes=3"), "samples of a mixture have no classes"},
-		{"weights of nothing", train("--init", filepath.Join(dir, "none")), "weights to begin with"},
+		{"weights of nothing", train("--init", filepath.Join(dir, "none")), "initial weights"},
 		{"classifier with a loss", []string{"train", "classifier", "--out", out, "--loss", "semigroup"}, "loss"},
 		{"classifier of too few classes", []string{"train", "classifier", "--out", out, "--set", "network.classes=5"}, "network.classes = 5, these images need 10"},
 		{"classifier's shift", []string{"train", "classifier", "--out", out, "--set", "shift=-1"}, "shift = -1"},
@@ -138,7 +146,7 @@ func TestRefuses(t *testing.T) {
 		{"inspect nothing", []string{"data", "inspect"}, "IMAGES and LABELS is missing"},
 		{"inspect half", []string{"data", "inspect", "a"}, "LABELS is missing"},
 		{"inspect three", []string{"data", "inspect", "a", "b", "c"}, `unexpected argument "c"`},
-		{"inspect what is not there", []string{"data", "inspect", filepath.Join(dir, "a"), filepath.Join(dir, "b")}, "no such file"},
+		{"inspect files that do not exist", []string{"data", "inspect", filepath.Join(dir, "a"), filepath.Join(dir, "b")}, "no such file"},
 		{"inspect text", []string{"data", "inspect", file("text", "hello, world"), file("more", "hello")}, "text"},
 		{"mirror", []string{"data", "mnist", "--out", out, "--mirror", "ftp://x/"}, "ftp://x/"},
 		{"bench of nothing", []string{"bench", "--case", "mnist"}, `--case = "mnist"`},
@@ -156,19 +164,134 @@ func TestRefuses(t *testing.T) {
 		}
 	}
 	if _, err := os.Stat(out); err == nil {
-		t.Error("a refused command has made its folder")
+		t.Error("a refused command has created its folder")
 	}
 }
 
+// Each command has help on standard output, for -h and --help, and the overview names it.
 func TestHelp(t *testing.T) {
 	overview := must(t, "help")
-	for _, c := range commands() {
-		if !strings.Contains(overview, "mfm "+c.name) {
-			t.Errorf("mfm help does not name %q", c.name)
+	for _, c := range leaves(newRoot()) {
+		words := strings.Fields(c.CommandPath())[1:]
+		line := regexp.MustCompile(`(?m)^  ` + words[0] + ` .*\b` + words[len(words)-1] + `\b`)
+		if len(words) > 1 && !line.MatchString(overview) || !strings.Contains(overview, "\n  "+words[0]) {
+			t.Errorf("mfm help does not name %q", c.CommandPath())
 		}
-		args := append(strings.Fields(c.name), "-h")
-		if help := must(t, args...); !strings.HasPrefix(help, "usage: mfm "+c.name) {
-			t.Errorf("mfm %s writes %q", strings.Join(args, " "), help)
+		short := must(t, append(slices.Clone(words), "-h")...)
+		if !strings.Contains(short, "Usage:\n  "+c.UseLine()) || !strings.Contains(short, c.Short) || c.Short == "" {
+			t.Errorf("%s -h writes %q", c.CommandPath(), short)
+		}
+		for _, flag := range []string{"--help", "-help"} {
+			if long := must(t, append(slices.Clone(words), flag)...); long != short {
+				t.Errorf("%s %s writes %q", c.CommandPath(), flag, long)
+			}
+		}
+		if got := must(t, append([]string{"help"}, words...)...); got != short {
+			t.Errorf("mfm help %s writes %q", strings.Join(words, " "), got)
+		}
+	}
+	for _, args := range [][]string{{"-h"}, {"--help"}, {"help", "fly"}, {"train", "-h"}} {
+		if text := must(t, args...); !strings.Contains(text, "Available Commands:") {
+			t.Errorf("mfm %v writes %q", args, text)
+		}
+	}
+}
+
+// leaves returns the commands below c, those of cobra left out, that have none below them or a work
+// of their own.
+func leaves(c *cobra.Command) []*cobra.Command {
+	var all []*cobra.Command
+	for _, child := range c.Commands() {
+		if !child.HasSubCommands() || child.Name() == "info" {
+			all = append(all, child)
+		}
+		all = append(all, leaves(child)...)
+	}
+	return all
+}
+
+// Every verb of every task that supports it is a command.
+func TestVerbsTimesTasks(t *testing.T) {
+	var got []string
+	for _, c := range leaves(newRoot()) {
+		got = append(got, strings.TrimPrefix(c.CommandPath(), "mfm "))
+	}
+	want := []string{
+		"bench", "data inspect", "data mnist", "diagnose digits", "diagnose gmm", "eval digits", "eval gmm", "info", "info classifier", "info digits", "info gmm",
+		"sample digits", "sample gmm", "steer digits", "steer gmm", "steer merge",
+		"stress base", "stress diversity", "stress losses", "stress manifold", "stress precision", "stress times",
+		"train classifier", "train digits", "train gmm", "tune digits", "tune distill", "tune gmm",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("commands %q, want %q", got, want)
+	}
+}
+
+// A mistyped command or flag is answered with similar ones, in the same line.
+func TestSuggestions(t *testing.T) {
+	for want, args := range map[string][]string{
+		`unknown command "trian": did you mean train? mfm help lists them`:                             {"trian", "gmm"},
+		`unknown command "train gm": did you mean gmm? train takes gmm, digits, classifier`:            {"train", "gm"},
+		`unknown command "steer merg": did you mean merge? steer takes gmm, digits, merge`:             {"steer", "merg"},
+		`unknown command "train faces": train takes gmm, digits, classifier`:                           {"train", "faces"},
+		`unexpected argument "digit": did you mean digits? -h lists the arguments`:                     {"info", "digit"},
+		`unknown flag: --stpes: did you mean --steps? -h lists the flags`:                              {"train", "gmm", "--stpes", "3"},
+		`unknown flag: --sampler: did you mean --sampler-steps or --samples? -h lists the flags`:       {"tune", "gmm", "--sampler", "3"},
+		`unknown flag: --colour: -h lists the flags`:                                                   {"train", "gmm", "--colour=red"},
+		`unknown shorthand flag: 'j' in -jsn: did you mean --json? -h lists the flags`:                 {"eval", "gmm", "-jsn"},
+		`unknown flag: --see: did you mean --keep or --seed or --set? -h lists the flags`:              {"train", "gmm", "--see", "1"},
+		`invalid argument "x" for "--n" flag: strconv.ParseInt: parsing "x": invalid syntax: -h lists`: {"sample", "gmm", "--n", "x"},
+	} {
+		code, stdout, stderr := invoke(t.Context(), args...)
+		if code != 2 || stdout != "" || !strings.Contains(stderr, want) || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("mfm %v: exit code %d, wrote %q and %q, want %q", args, code, stdout, stderr, want)
+		}
+	}
+}
+
+// Scripts complete commands, flags, and the values of some flags, in lists too.
+func TestCompletion(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		if script := must(t, "completion", shell); !strings.Contains(script, shell+" completion") || !strings.Contains(script, "mfm") {
+			t.Errorf("mfm completion %s writes %.200q", shell, script)
+		}
+	}
+	for _, tc := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"train", ""}, []string{"gmm", "digits", "classifier"}},
+		{[]string{"train", "gmm", "--lo"}, []string{"--loss"}},
+		{[]string{"train", "gmm", "--loss", ""}, losses()},
+		{[]string{"info", "--preset", ""}, []string{"quick", "full"}},
+		{[]string{"steer", "gmm", "--method", ""}, []string{"mfm-g", "smc-exact"}},
+		{[]string{"steer", "digits", "--method", "dps,"}, []string{"dps,mfm-g", "dps,best-of-n"}},
+		{[]string{"tune", "gmm", "--method", ""}, []string{"mfm-ft", "plug-in-exact"}},
+		{[]string{"tune", "gmm", "--network", ""}, []string{"adapter", "low-rank"}},
+	} {
+		offered := strings.Fields(must(t, append([]string{"__completeNoDesc"}, tc.args...)...))
+		for _, want := range tc.want {
+			if !slices.Contains(offered, want) {
+				t.Errorf("mfm %q is completed with %q, want %q", tc.args, offered, want)
+			}
+		}
+	}
+}
+
+// A flag has one dash or two, and its value begins with a dash if need be.
+func TestDashes(t *testing.T) {
+	root := newRoot()
+	for _, tc := range []struct{ args, want string }{
+		{"sample gmm -t 0.4 --x -0.5,1 -n=7 -json", "sample gmm --t 0.4 --x -0.5,1 --n=7 --json"},
+		{"sample gmm -h", "sample gmm -h"},
+		{"train gmm -help", "train gmm --help"},
+		{"info -preset full gmm", "info --preset full gmm"},
+		{"data inspect a -json b", "data inspect a --json b"},
+		{"steer gmm --out -weird", "steer gmm --out -weird"},
+		{"fly -out x", "fly -out x"},
+	} {
+		if got := strings.Join(doubleDashes(root, strings.Fields(tc.args)), " "); got != tc.want {
+			t.Errorf("%s becomes %s, want %s", tc.args, got, tc.want)
 		}
 	}
 }
@@ -176,7 +299,7 @@ func TestHelp(t *testing.T) {
 func TestInspect(t *testing.T) {
 	const dir = "../../data/mnist/"
 	images, labels := dir+"t10k-images-idx3-ubyte.gz", dir+"t10k-labels-idx1-ubyte.gz"
-	// Flags stand wherever one types them.
+	// Flags stand before, between or after operands.
 	for _, args := range [][]string{{images, labels, "--json"}, {"--json", images, labels}, {images, "--json", labels}} {
 		s := decode[data.Summary](t, must(t, append([]string{"data", "inspect"}, args...)...))
 		total := 0
@@ -195,11 +318,11 @@ func TestInspect(t *testing.T) {
 	}
 	code, _, stderr := invoke(t.Context(), "data", "inspect", images, dir+"train-labels-idx1-ubyte.gz")
 	if code != 2 || strings.Count(stderr, "\n") != 1 {
-		t.Errorf("images with labels of others: exit code %d, %q", code, stderr)
+		t.Errorf("images with labels of other images: exit code %d, %q", code, stderr)
 	}
 }
 
-// A download that fails while it runs is an error of the other kind, and what it had is kept.
+// A download that fails after it began has exit code 1.
 func TestDownloadFails(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
@@ -222,56 +345,69 @@ func TestDownloadsShowTenths(t *testing.T) {
 	}
 }
 
-// What info says is the configuration that training takes, by itself and from a file.
+// The configuration that info prints is the one that training uses, without a file and from a file.
 func TestInfo(t *testing.T) {
-	all := decode[defaults](t, must(t, "info"))
+	all := decode[struct {
+		Versions   versions
+		Backend    string
+		Preset     string
+		GMM        mixture.Config
+		Digits     image.Config
+		Classifier image.ClassifierConfig
+		Noised     image.ClassifierConfig `json:"classifier_noised"`
+		Sampler    mfm.SamplerConfig
+		EvalGMM    mixture.EvalConfig `json:"eval_gmm"`
+		EvalDigits digitsEvaluation   `json:"eval_digits"`
+		Steer      steer.Config
+		Rewards    map[string]string
+	}](t, must(t, "info"))
 	if all.Backend == "" || all.Versions.Go == "" {
-		t.Errorf("info names no backend or no version: %+v", all)
+		t.Errorf("info prints no backend or no version: %+v", all)
 	}
-	want, err := experiment.GMMPreset("quick")
+	want, err := mixture.Preset("quick")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(all.GMM, want) {
-		t.Errorf("info says %+v, want %+v", all.GMM, want)
+		t.Errorf("info prints %+v, want %+v", all.GMM, want)
 	}
 	text := must(t, "info", "gmm", "--preset", "full", "--loss", "Mean-Flow", "--steps", "7")
 	if again := must(t, "info", "gmm", "--config", write(t, t.TempDir(), "config.json", text)); again != text {
 		t.Errorf("a configuration read again is %s, want %s", again, text)
 	}
-	c := decode[experiment.GMMConfig](t, text)
-	full, err := experiment.GMMPreset("full")
+	c := decode[mixture.Config](t, text)
+	full, err := mixture.Preset("full")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c.Train.Loss.Consistency != "meanflow" || c.Train.Steps != 7 || c.Train.Batch != full.Train.Batch {
-		t.Errorf("loss %s, %d steps of %d rows", c.Train.Loss.Consistency, c.Train.Steps, c.Train.Batch)
+		t.Errorf("loss %s, %d steps, batch %d", c.Train.Loss.Consistency, c.Train.Steps, c.Train.Batch)
 	}
-	decode[experiment.DigitsConfig](t, must(t, "info", "digits"))
-	if c := decode[experiment.ClassifierConfig](t, must(t, "info", "classifier", "--noised")); !c.Noised {
-		t.Error("a noised classifier's configuration does not say so")
+	decode[image.Config](t, must(t, "info", "digits"))
+	if c := decode[image.ClassifierConfig](t, must(t, "info", "classifier", "--noised")); !c.Noised {
+		t.Error("the configuration of a noised classifier has noised = false")
 	}
 }
 
-// A loss brings the options that are best for it, a file may say otherwise, flags have the last word.
+// A loss sets the options that are best for it; a file overrides them, and flags override the file.
 func TestConfigurationsPrecedence(t *testing.T) {
 	path := write(t, t.TempDir(), "c.json", `{"train": {"loss": {"consistency": "lagrangian", "diagonal_share": 0.125}, "steps": 5, "batch": 6}}`)
-	f := newFlags("train gmm")
-	c := f.withGMM("train gmm")
-	if _, err := f.parse(&shell{}, []string{"--config", path, "--steps", "7", "--loss", "eulerian", "--set", "train.ema=[]"}); err != nil {
+	c := &command{Command: &cobra.Command{}}
+	describe := trainMixture(c)
+	if err := c.ParseFlags([]string{"--config", path, "--steps", "7", "--loss", "eulerian", "--set", "train.ema=[]"}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := c.config()
+	got, err := describe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := experiment.DefaultGMMConfig()
+	want := mixture.DefaultConfig()
 	want.SetLoss("eulerian", want.Train.Loss.Distillation)
 	want.Train.Loss.DiagonalShare, want.Train.Steps, want.Train.Batch, want.Train.EMA = 0.125, 7, 6, []float64{}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("configuration %+v, want %+v", got, want)
+	if !reflect.DeepEqual(got.config, want) {
+		t.Errorf("configuration %+v, want %+v", got.config, want)
 	}
-	if line, want := c.line(), "go run ./scripts/mfm train gmm --preset quick --config "+path+" --steps 7 --loss eulerian --set 'train.ema=[]'"; line != want {
+	if line, want := got.line, "go run ./scripts/mfm train gmm --preset quick --config "+path+" --steps 7 --loss eulerian --set 'train.ema=[]'"; line != want {
 		t.Errorf("command %s, want %s", line, want)
 	}
 }

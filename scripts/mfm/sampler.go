@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -9,97 +10,81 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
-	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
 )
 
-// samplerFlags are the flags of commands that draw samples from a trained map.
+// samplerFlags are the flags of commands that draw samples from the map of a run.
 type samplerFlags struct {
-	*flags
+	c          *command
 	checkpoint *string
 	at         *int64
-	settings   settings
+	settings   *settings
 }
 
-func newSamplerFlags(name string) *samplerFlags {
-	f := &samplerFlags{flags: newFlags(name).withBackend().withJSON()}
-	f.checkpoint = f.String("checkpoint", "", "`folder` of the run, finished or not (required)")
-	f.at = f.Int64("at", 0, "`step` of the checkpoint to use (default: the end of the run)")
-	f.settings.add(f.flags, samplerOptions()...)
-	return f
-}
-
-// samplerOptions set the fields of a [mfm.SamplerConfig].
-func samplerOptions() []option {
-	return []option{
-		{name: "method", path: "method", usage: "how samples are drawn: `map`, refine, ode or sde", read: name},
-		{name: "steps", path: "steps", usage: "`number` of steps; one step of the map is the default"},
-		{name: "solver", path: "solver", usage: "of the ODE: euler or `heun`", read: name},
-		{name: "power", path: "power", usage: "of the steps' times, a `number`: 1 is uniform, more is finer near noise"},
+func (c *command) withSampler() samplerFlags {
+	c.withOutput()
+	f := c.Flags()
+	return samplerFlags{
+		c:          c,
+		checkpoint: f.String("checkpoint", "", "`folder` of the run, finished or not (required)"),
+		at:         f.Int64("at", 0, "`step` of the checkpoint to use (default: the end of the run)"),
+		settings: c.withSettings(
+			option{name: "method", path: "method", usage: "`method` of sampling", values: []string{"map", "refine", "ode", "sde"}, read: name},
+			option{name: "steps", path: "steps", usage: "`number` of steps (default: one step of the map)"},
+			option{name: "solver", path: "solver", usage: "`solver` of the ODE", values: []string{"heun", "euler"}, read: name},
+			option{name: "power", path: "power", usage: "`exponent` of the times of the steps: 1 is uniform, more is finer near noise"},
+		),
 	}
 }
 
-// config returns how samples are drawn, after a check of the flags.
-func (f *samplerFlags) config() (mfm.SamplerConfig, error) {
-	config := mfm.DefaultSamplerConfig()
-	if *f.checkpoint == "" {
-		return config, invalidf("--checkpoint is missing: name the folder of a run")
-	}
-	err := f.settings.apply(&config)
-	if err == nil {
+// openMap opens the map of the run that the flags name with its weights at the step that they name,
+// and returns how it is sampled. It reports damaged checkpoints, instead of which an older one is
+// used.
+func openMap[E any](f samplerFlags, open func(dir string) (E, *model.Store, error)) (
+	e E, store *model.Store, config mfm.SamplerConfig, err error,
+) {
+	config = mfm.DefaultSamplerConfig()
+	if err = cmp.Or(f.c.require("name the folder of a run", "checkpoint"), f.settings.apply(&config)); err == nil {
 		err = config.Validate()
 	}
 	if err != nil {
-		return config, invalid{err}
+		return e, nil, config, err
 	}
-	return config, nil
+	_, damaged, _ := checkpoint.Latest(*f.checkpoint) // opening the run reports that there is no checkpoint
+	for _, err := range damaged {
+		f.c.warn(err)
+	}
+	if e, store, err = open(*f.checkpoint); err == nil && *f.at != 0 {
+		store, err = run.OpenAt(*f.checkpoint, *f.at)
+	}
+	return e, store, config, err
 }
 
-// weights returns the weights of the run at the step that was asked for; store has those of its end.
-func (f *samplerFlags) weights(store *model.Store) (*model.Store, error) {
-	if *f.at == 0 {
-		return store, nil
-	}
-	store, err := experiment.CheckpointWeights(*f.checkpoint, *f.at)
-	if err != nil {
-		return nil, invalid{err}
-	}
-	return store, nil
-}
-
-// warn tells of damaged checkpoints in the folder, in place of which an older one is used.
-func (f *samplerFlags) warn(s *shell) {
-	_, problems, _ := checkpoint.Latest(*f.checkpoint) // where there is none, opening the run says so
-	for _, p := range problems {
-		s.warn(p)
-	}
-}
-
-// numbers reads numbers separated by commas.
-func numbers(text string) ([]float32, error) {
-	var out []float32
+// numbers reads finite numbers separated by commas.
+func numbers(text string) (all []float32, err error) {
 	for _, field := range strings.Split(text, ",") {
 		v, err := strconv.ParseFloat(strings.TrimSpace(field), 32)
-		if err != nil || v-v != 0 { // not finite
-			return nil, fmt.Errorf("%q is not a number", field)
+		if err != nil || v-v != 0 {
+			return nil, fmt.Errorf("%q is not a finite number", field)
 		}
-		out = append(out, float32(v))
+		all = append(all, float32(v))
 	}
-	return out, nil
+	return all, nil
 }
 
 func checkTime(t float64) error {
 	if !(t >= 0 && t <= 1) {
-		return invalidf("--t = %g: a time must lie in [0, 1]", t)
+		return fmt.Errorf("--t = %g: a time must lie in [0, 1]", t)
 	}
 	return nil
 }
 
-// mostSamples of a command: what is printed is to be read.
-const mostSamples = 1 << 20
-
+// checkCount returns an error for a number of samples that is not positive or too large to be
+// printed.
 func checkCount(flag string, n int) error {
-	if n < 1 || n > mostSamples {
-		return invalidf("--%s = %d: must lie in [1, %d]", flag, n, mostSamples)
+	const most = 1 << 20
+	if n < 1 || n > most {
+		return fmt.Errorf("--%s = %d: must lie in [1, %d]", flag, n, most)
 	}
 	return nil
 }

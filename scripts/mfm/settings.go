@@ -3,16 +3,15 @@ package main
 import (
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
-	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/gomfm/gomfm/mfm/experiment/config"
 )
 
 // setting is the value that a flag gives to one place in a configuration.
 type setting struct{ flag, path, value string }
 
-// String returns the flag as it can be typed.
+// String returns the flag as a user types it.
 func (s setting) String() string {
 	if s.flag == "set" {
 		return "--set " + quote(s.path+"="+s.value)
@@ -26,31 +25,44 @@ type settings []setting
 // option is a flag for one value of a configuration.
 type option struct {
 	name, path, usage string
-	read              func(text string) string // what was typed as it is in a configuration; nil: the same
+	values            []string                 // all that it takes, added to usage; nil if there is no list
+	read              func(text string) string // converts the text to the configuration's; nil means no conversion
 }
 
-// list reads numbers separated by commas, name a name whose case, hyphens and underscores do not matter.
+// list reads numbers separated by commas.
 func list(text string) string { return "[" + text + "]" }
 
+// name reads a name in any case, with or without hyphens and underscores.
 func name(text string) string {
 	return strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(text))
 }
 
-func (s *settings) add(f *flags, options ...option) {
+// withSettings adds flags that set values of a configuration.
+func (c *command) withSettings(options ...option) *settings {
+	s := new(settings)
 	for _, o := range options {
-		f.Func(o.name, o.usage, func(value string) error {
+		usage := o.usage
+		if o.values != nil {
+			usage += ": " + strings.Join(o.values, ", ")
+		}
+		c.Flags().Func(o.name, usage, func(value string) error {
 			if o.read != nil {
 				value = o.read(value)
 			}
 			*s = append(*s, setting{o.name, o.path, value})
 			return nil
 		})
+		if o.values != nil {
+			c.complete(o.name, false, o.values...)
+		}
 	}
+	return s
 }
 
-// addSet adds the flag --set, for any value.
-func (s *settings) addSet(f *flags, example string) {
-	f.Func("set", "any value of the configuration, as `path=value`, such as "+example+"; may be given several times", func(text string) error {
+// withSet adds the flag --set, which sets any value.
+func (s *settings) withSet(c *command, example string) {
+	usage := "any value of the configuration, as `path=value`, such as " + example + "; may be repeated"
+	c.Flags().Func("set", usage, func(text string) error {
 		path, value, found := strings.Cut(text, "=")
 		if !found || path == "" {
 			return fmt.Errorf("want path=value")
@@ -60,81 +72,99 @@ func (s *settings) addSet(f *flags, example string) {
 	})
 }
 
-// apply sets the values in config, a pointer.
-func (s settings) apply(config any) error {
-	for _, v := range s {
-		if err := experiment.Set(config, v.path, v.value); err != nil {
-			return fmt.Errorf("%s: %w", v, err)
+// apply sets the values in v, a pointer to a configuration.
+func (s *settings) apply(v any) error {
+	for _, one := range *s {
+		if err := config.Set(v, one.path, one.value); err != nil {
+			return fmt.Errorf("%s: %w", one, err)
 		}
 	}
 	return nil
 }
 
-// configFlags are the flags of a command that takes a whole configuration: a preset, a file over it, single values over that.
+// configFlags are the flags of a whole configuration: a preset, a file that changes it, and single
+// values that change both.
 type configFlags struct {
-	command  string
-	preset   *string
-	file     *string
-	settings settings
+	*settings
+	c            *command
+	preset, file *string
 }
 
-// withConfig adds the flags for a configuration. All of them have those of training; options are the others.
-func (f *flags) withConfig(command string, options ...option) *configFlags {
-	c := &configFlags{command: command}
-	c.preset = f.String("preset", experiment.Presets()[0], "scale to start from: "+strings.Join(experiment.Presets(), " or "))
-	c.file = f.String("config", "", "JSON `file` with values that replace the preset's")
-	c.settings.add(f, options...)
-	c.settings.addSet(f, "train.optimizer.clip=0.5")
-	return c
+// withConfig adds the flags of a configuration.
+func (c *command) withConfig(options ...option) configFlags {
+	f := configFlags{c: c, settings: c.withSettings(options...), preset: c.withPreset()}
+	f.file = c.Flags().String("config", "", "JSON `file` with values that replace the preset's")
+	f.withSet(c, "train.optimizer.clip=0.5")
+	return f
 }
 
-// trainOptions set what every training has, below the given path.
+func (c *command) withPreset() *string {
+	names := config.Presets()
+	preset := c.Flags().String("preset", names[0], "`scale` to start from: "+strings.Join(names, " or "))
+	c.complete("preset", false, names...)
+	return preset
+}
+
+// trainOptions set the values that every training has.
 func trainOptions() []option {
 	return []option{
 		{name: "steps", path: "train.steps", usage: "`number` of training steps"},
-		{name: "batch", path: "train.batch", usage: "rows a step, a `number`"},
+		{name: "batch", path: "train.batch", usage: "`number` of rows in a batch"},
 		{name: "rate", path: "train.optimizer.rate", usage: "learning `rate`"},
 		{name: "seed", path: "train.seed", usage: "`seed` of weights, data and noise"},
 	}
 }
 
-// mapOptions set what every map has.
+// mapOptions set the values that every map has.
 func mapOptions() []option {
 	return append(trainOptions(),
-		option{name: "loss", path: "train.loss.consistency", usage: "`name` of the loss: semigroup, meanflow, eulerian, lagrangian or diagonal", read: name},
-		option{name: "distillation", path: "train.loss.distillation", usage: "where the drift comes from: `self` or teacher"},
-		option{name: "interpolant", path: "interpolant", usage: "`name` of the schedule: linear, trigonometric or vp"},
-		option{name: "parametrization", path: "parametrization", usage: "`name` of what surrounds the network, see mfm info"},
+		option{name: "loss", path: "train.loss.consistency", usage: "`name` of the loss", values: losses(), read: name},
+		option{name: "distillation", path: "train.loss.distillation", usage: "`source` of the drift", values: []string{"self", "teacher"}},
+		option{name: "interpolant", path: "interpolant", usage: "`name` of the schedule", values: []string{"linear", "trigonometric", "vp"}},
+		option{name: "parametrization", path: "parametrization", usage: "`name` of the parametrization around the network; see mfm info"},
 	)
 }
 
-// configure puts file and settings over config, a pointer.
-func (c *configFlags) configure(config any) error {
-	if *c.file != "" {
-		raw, err := os.ReadFile(*c.file)
+func losses() []string {
+	return []string{"semigroup", "meanflow", "eulerian", "lagrangian", "diagonal"}
+}
+
+// configure applies file and settings to v, a pointer to a configuration.
+func (f configFlags) configure(v any) error {
+	if *f.file != "" {
+		raw, err := os.ReadFile(*f.file)
 		if err != nil {
 			return fmt.Errorf("reading the configuration: %w", err)
 		}
-		if err := experiment.Merge(config, raw); err != nil {
-			return fmt.Errorf("%s: %w", *c.file, err)
+		if err := config.Merge(v, raw); err != nil {
+			return fmt.Errorf("%s: %w", *f.file, err)
 		}
 	}
-	return c.settings.apply(config)
+	return f.apply(v)
 }
 
-// line returns the command that makes a run with this configuration again, without what does not bear on its result.
-func (c *configFlags) line(more ...string) string {
-	words := []string{"go run ./scripts/mfm", c.command, "--preset", *c.preset}
-	if *c.file != "" {
-		words = append(words, "--config", quote(*c.file))
+// line returns the command that trains a task with this configuration, without flags that do not
+// affect the result. more are the names of further flags that do.
+func (f configFlags) line(task string, more ...string) string {
+	words := []string{"go run ./scripts/mfm train", task, "--preset", *f.preset}
+	if *f.file != "" {
+		words = append(words, "--config", quote(*f.file))
 	}
-	for _, s := range c.settings {
+	for _, s := range *f.settings {
 		words = append(words, s.String())
 	}
-	return strings.Join(slices.Concat(words, more), " ")
+	for _, name := range more {
+		switch flag := f.c.Flags().Lookup(name); {
+		case flag.NoOptDefVal != "" && flag.Value.String() == "true":
+			words = append(words, "--"+name)
+		case flag.NoOptDefVal == "" && flag.Value.String() != "":
+			words = append(words, "--"+name, quote(flag.Value.String()))
+		}
+	}
+	return strings.Join(words, " ")
 }
 
-// quote quotes a word for a shell where it has to be.
+// quote quotes a word for a shell if necessary.
 func quote(word string) string {
 	plain := func(r rune) bool {
 		return strings.ContainsRune("%+,-./:=@_", r) || '0' <= r && r <= '9' || 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z'

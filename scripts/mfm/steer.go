@@ -3,193 +3,200 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/gomlx/compute"
 
 	"github.com/gomfm/gomfm/mfm"
-	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/experiment/sweep"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// steerFlags are the flags for a grid of steered runs.
-type steerFlags struct {
-	*flags
-	reward, methods, dynamics, draws, seeds, baseline, out, stored, shard *string
-	resampling, posterior                                                 *string
-	antithetic, leaveOneOut, shared                                       *bool
-	samples, particles, posteriorSteps                                    *int
-	threshold                                                             *float64
-	steps                                                                 int // where no flag says how many
-	set                                                                   int // particles of a filter's set, where no flag says how many; 0: all samples
-	settings                                                              settings
+// steerTask is what a task supplies to the verb steer; R is the result of a run.
+type steerTask[R any] struct {
+	samples, steps int // defaults
+	particles      int // of a particle filter by default; 0 means all samples
+	// open registers the flags of the task and returns a function that opens it with its
+	// fingerprint.
+	open    func(c *command) func(reward string) (steering.Task[R], string, error)
+	common  func(R) steering.Result
+	columns []column[R]    // besides those of common
+	note    func(R) string // a warning besides those of common, empty for none; nil means none
 }
 
-// newSteerFlags returns the flags with their defaults: so many samples, so many steps.
-func newSteerFlags(command string, samples, steps int) *steerFlags {
-	f := &steerFlags{flags: newFlags(command).withBackend().withJSON(), steps: steps}
-	f.reward = f.String("reward", "paper", "`name` paper or, of digits, class:K; or a JSON object, or a file with one: see mfm info")
-	f.methods = f.String("method", "mfm-g", "`names`, separated by commas: unsteered, exact, mfm-g, mfm-gf, dps, best-of-n, smc-dps, smc-mfm-g, smc-mfm-gf, smc-exact, search-greedy|softmax-renoise|ddpm")
-	f.dynamics = f.String("dynamics", "ode", "`names`, separated by commas: ode, sde")
-	f.draws = f.String("n", "1", "`numbers` of draws, or of samples to choose from, separated by commas")
-	f.seeds = f.String("seeds", "1", "`number` of seeds, from 0")
-	f.baseline = f.String("baseline", "mean", "of mfm-gf: `mean` or denoiser")
-	f.antithetic = f.Bool("antithetic", false, "draw noise in pairs of opposite sign")
-	f.leaveOneOut = f.Bool("leave-one-out", false, "take the estimate's bias of order 1/N off by the jackknife")
-	f.shared = f.Bool("shared", false, "give all particles the same noise of their draws")
-	f.posterior = f.String("posterior", "", "how a map draws an estimate's posterior samples: `map` (default) or ode")
-	f.posteriorSteps = f.Int("posterior-steps", 0, "`number` of steps in which it does (default: 1)")
-	f.resampling = f.String("resampling", "", "of a filter: `systematic` (default), stratified or multinomial")
-	f.threshold = f.Float64("threshold", 0.5, "`share` of a filter's particles below which the effective number of them brings on a resampling: 0 never, 1 at each step")
-	f.samples = f.Int("samples", samples, "`number` of samples a run")
-	f.particles = f.Int("particles", 0, "`number` of particles of a filter's set (default: all samples, of digits 64), or of a search (default 1)")
-	f.out = f.String("out", "", "`folder` of the results, one file for each run of the grid, which is never run again (required)")
-	f.stored = f.String("stored", "", "`file` that mfm steer merge has printed: what is in it is not run again either")
-	f.shard = f.String("shard", "", "`i/n`: of the grid's runs only each n-th, from the i-th of 0 to n-1")
-	f.settings.add(f.flags,
-		option{name: "steps", path: "steps", usage: "`number` of steps"},
-		option{name: "solver", path: "solver", usage: "of the ODE: `euler` or heun", read: name},
-		option{name: "power", path: "power", usage: "of the steps' times, a `number`: 1 is uniform, more is finer near noise"},
-		option{name: "start", path: "start", usage: "`t` up to which the steering is that at t"},
-		option{name: "lambda", path: "lambda", usage: "`factor` of the reward"},
-		option{name: "lambda-power", path: "lambda_power", usage: "k in λ t^k, a `number`; 0 keeps the target"},
-		option{name: "renormalization", path: "renormalization", usage: "of the steering: `none`, rescale or clip", read: name},
-		option{name: "ratio", path: "ratio", usage: "of steering to base that rescale and clip take, a `number`"},
-		option{name: "noise", path: "noise", usage: "of the SDE, as a `share` of the square of the default's"},
-		option{name: "cap", path: "cap", usage: "`bound` of the steering's factor, 0 for none"},
+// build returns a sweep of settings.
+func (t steerTask[R]) build(c *command) prepare {
+	c.withOutput()
+	reward, kept := c.withReward(), c.withSweep()
+	grid := withSteerGrid(c, t.samples, t.steps, t.particles)
+	open := t.open(c)
+	return func() (work, error) {
+		settings, err := grid.settings()
+		if err = cmp.Or(kept.parse(true), err); err != nil {
+			return nil, err
+		}
+		opened, fingerprint, err := open(*reward)
+		if err != nil {
+			return nil, err
+		}
+		for i := range settings {
+			settings[i].Fingerprint = fingerprint
+			if err := opened.Check(settings[i]); err != nil {
+				return nil, err
+			}
+		}
+		return func(ctx context.Context, b compute.Backend) error {
+			results, err := sweep.Run(ctx, kept.Sweep, settings, func(ctx context.Context, s steering.Setting) (R, error) {
+				return opened.Run(ctx, b, s)
+			})
+			if err != nil {
+				return err
+			}
+			return t.table().write(c, results)
+		}, nil
+	}
+}
+
+// table returns the table of the results.
+func (t steerTask[R]) table() table[R] {
+	return table[R]{
+		columns: append(columns(func(r R) []any {
+			common := t.common(r)
+			return []any{common.Method, common.Dynamics, common.N, common.NFE, common.Seed}
+		}, "method %s", "dynamics %s", "n %d", "NFE %g", "seed %d"), t.columns...),
+		keys: 5, diverged: func(r R) bool { return t.common(r).Diverged },
+		notes: func(r R) (notes []string) {
+			common := t.common(r)
+			texts := common.Warnings
+			if t.note != nil && t.note(r) != "" {
+				texts = append(slices.Clone(texts), t.note(r))
+			}
+			for _, text := range texts {
+				name := fmt.Sprintf("%s, %s, n = %d, seed %d", common.Method, common.Dynamics, common.N, common.Seed)
+				notes = append(notes, name+": "+text)
+			}
+			return notes
+		},
+	}
+}
+
+// steerGrid are the flags of a grid of settings.
+type steerGrid struct {
+	methods, dynamics, n *string
+	seeds                *int
+	threshold            *float64
+	particles            int              // of a particle filter by default
+	base                 steering.Setting // with the options of all runs
+	config               *settings
+}
+
+// withSteerGrid adds the flags of a grid with the given defaults.
+func withSteerGrid(c *command, samples, steps, particles int) *steerGrid {
+	g := &steerGrid{particles: particles, base: steering.Setting{Config: steer.DefaultConfig()}}
+	g.base.Config.Steps = steps
+	var names []string
+	for _, e := range steer.Methods() {
+		names = append(names, e.Name)
+	}
+	f, s := c.Flags(), &g.base
+	g.methods = f.String("method", "mfm-g", "`names`, separated by commas: "+strings.Join(names, ", "))
+	c.complete("method", true, names...)
+	g.dynamics = f.String("dynamics", "ode", "`names`, separated by commas: ode, sde")
+	c.complete("dynamics", true, string(steer.ODE), string(steer.SDE))
+	g.n = f.String("n", "1", "`numbers` of posterior samples for an estimate, or of candidates to choose from, separated by commas")
+	g.seeds = f.Int("seeds", 1, "`number` of seeds, from 0")
+	f.StringVar((*string)(&s.Baseline), "baseline", "mean", "`baseline` of mfm-gf: mean or denoiser")
+	f.BoolVar(&s.Antithetic, "antithetic", false, "draw noise in pairs of opposite sign")
+	f.BoolVar(&s.LeaveOneOut, "leave-one-out", false, "remove the estimate's bias of order 1/N by the jackknife")
+	f.BoolVar(&s.Shared, "shared", false, "use the same noise for the posterior samples of all particles")
+	f.StringVar((*string)(&s.Posterior), "posterior", "", "`method` of a map's posterior samples for an estimate: map (default) or ode")
+	f.IntVar(&s.PosteriorSteps, "posterior-steps", 0, "`number` of steps of that method (default: 1)")
+	f.StringVar((*string)(&s.Resampling), "resampling", "", "`scheme` of a particle filter: systematic (default), stratified or multinomial")
+	g.threshold = f.Float64("threshold", 0.5, "`share` of a particle filter's particles: it resamples if the effective sample size "+
+		"is below; 0 never, 1 at each step")
+	f.Func("class", "`label` that a map with classes is conditioned on (default: none)", func(text string) error {
+		class, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("want a whole number")
+		}
+		s.Class = &class
+		return nil
+	})
+	f.Float64Var(&s.Guidance, "guidance", 0, "`scale` of classifier-free guidance toward the class; 0 for none")
+	f.IntVar(&s.Samples, "samples", samples, "`number` of samples of a run")
+	f.IntVar(&s.Particles, "particles", 0, "`number` of particles of a filter (default: all samples, for images 64) or of a search (default: 1)")
+	g.config = c.withSettings(
+		option{name: "steps", path: "steps", usage: fmt.Sprintf("`number` of steps (default: %d)", steps)},
+		option{name: "solver", path: "solver", usage: "`solver` of the ODE", values: []string{"euler", "heun"}, read: name},
+		option{name: "power", path: "power", usage: "`exponent` of the times of the steps: 1 is uniform, more is finer near noise"},
+		option{name: "start", path: "start", usage: "`t` below which the steering is that at t"},
+		option{name: "lambda", path: "lambda", usage: "`factor` λ of the reward"},
+		option{name: "lambda-power", path: "lambda_power", usage: "`number` k in λ t^k; 0 keeps the target"},
+		option{name: "renormalization", path: "renormalization", usage: "`bound` of the steering",
+			values: []string{"none", "rescale", "clip"}, read: name},
+		option{name: "ratio", path: "ratio", usage: "`ratio` of steering to base drift for rescale and clip"},
+		option{name: "noise", path: "noise", usage: "`factor` of the squared noise of the SDE; 1 is the default noise"},
+		option{name: "cap", path: "cap", usage: "`bound` of the steering's factor; 0 for none"},
 	)
-	return f
+	return g
 }
 
-// cells returns the grid: every method with all dynamics, numbers and seeds that change anything for it.
-func (f *steerFlags) cells() ([]experiment.SteerCell, error) {
-	config := steer.DefaultConfig()
-	config.Steps = f.steps
-	if err := f.settings.apply(&config); err != nil {
+// settings returns the grid: each method with all dynamics, numbers and seeds that it depends on.
+func (g *steerGrid) settings() ([]steering.Setting, error) {
+	if err := cmp.Or(checkSeeds(*g.seeds), g.config.apply(&g.base.Config)); err != nil {
 		return nil, err
 	}
-	seeds, err := strconv.Atoi(*f.seeds)
-	if err != nil || seeds < 1 {
-		return nil, fmt.Errorf("seeds %q: give a positive number", *f.seeds)
-	}
-	var cells []experiment.SteerCell
-	for _, method := range strings.Split(*f.methods, ",") {
-		for i, dynamics := range strings.Split(*f.dynamics, ",") {
-			switch filter := strings.HasPrefix(method, "smc-"); {
-			case filter && dynamics != string(steer.SDE) && strings.Contains(*f.dynamics, string(steer.SDE)), strings.HasPrefix(method, "search-") && i > 0:
-				continue // a filter goes by the SDE, to a search dynamics are all one
-			}
-			for i, text := range strings.Split(*f.draws, ",") {
-				n, err := strconv.Atoi(text)
-				if err != nil {
-					return nil, fmt.Errorf("n %q: give numbers separated by commas", *f.draws)
-				}
-				if strings.HasSuffix(method, "dps") || strings.HasSuffix(method, "exact") || method == "unsteered" { // which draw nothing
-					if n = 1; i > 0 {
-						continue
-					}
-				}
-				for seed := range seeds {
-					c := experiment.SteerCell{Method: method, N: n, Samples: *f.samples, Seed: int64(seed), Config: config}
-					c.Config.Dynamics = steer.Dynamics(dynamics)
-					switch {
-					case strings.HasPrefix(method, "smc-"):
-						c.Particles = cmp.Or(*f.particles, f.set, c.Samples)
-						c.Resampling = steer.Resampling(*f.resampling)
-						if *f.threshold != 0.5 {
-							c.Threshold = f.threshold
-						}
-					case strings.HasPrefix(method, "search-"):
-						c.Particles = max(*f.particles, 1)
-					}
-					if strings.HasSuffix(method, "mfm-g") || strings.HasSuffix(method, "mfm-gf") {
-						c.Antithetic, c.LeaveOneOut, c.Shared = *f.antithetic, *f.leaveOneOut, *f.shared
-						if *f.posteriorSteps > 1 || *f.posterior != "" && *f.posterior != string(mfm.MapMethod) { // otherwise it is one step of the map, which needs no name
-							c.Posterior, c.PosteriorSteps = mfm.Method(*f.posterior), *f.posteriorSteps
-						}
-					}
-					if strings.HasSuffix(method, "mfm-gf") {
-						c.Baseline = steer.Baseline(*f.baseline)
-					}
-					cells = append(cells, c)
-				}
-			}
+	var all []steering.Setting
+	for _, v := range combinations(*g.methods, *g.dynamics, *g.n) {
+		entry, err := steer.Lookup(v[0])
+		if err != nil {
+			return nil, err
 		}
-	}
-	return cells, nil
-}
-
-// runSteer runs a grid of a problem, and prints its rows.
-func runSteer[R any](ctx context.Context, s *shell, f *steerFlags, open func() (compute.Backend, gridProblem[R], error), print func(s *shell, rows []R) error) error {
-	if *f.out == "" {
-		return invalidf("--out is missing: name a folder for the results")
-	}
-	shard, shards, err := experiment.ParseShard(*f.shard)
-	if err != nil {
-		return invalid{err}
-	}
-	cells, err := f.cells()
-	if err != nil {
-		return invalid{err}
-	}
-	b, problem, err := open()
-	if b != nil {
-		defer b.Finalize()
-	}
-	if err != nil {
-		return err
-	}
-	for i, c := range cells {
-		cells[i].Problem = problem.name
-		if err := problem.check(c); err != nil {
-			return invalid{err}
+		s := g.base
+		if s.N, err = strconv.Atoi(v[2]); err != nil {
+			return nil, fmt.Errorf("--n %q: give numbers separated by commas", *g.n)
 		}
+		s.Method, s.Config.Dynamics = v[0], steer.Dynamics(v[1])
+		g.restrict(&s, entry)
+		all = addSeeds(all, s, *g.seeds, func(s *steering.Setting, seed int64) { s.Seed = seed })
 	}
-	if b == nil {
-		if b, err = f.open(s); err != nil {
-			return err
+	return all, nil
+}
+
+// restrict drops the options that the method of a setting does not read, so that equal runs have
+// equal settings, and sets defaults.
+func (g *steerGrid) restrict(s *steering.Setting, entry steer.Entry) {
+	dynamics := strings.Split(*g.dynamics, ",")
+	switch {
+	case entry.Filter:
+		if slices.Contains(dynamics, string(steer.SDE)) {
+			s.Config.Dynamics = steer.SDE
 		}
-		defer b.Finalize()
+		s.Particles = cmp.Or(s.Particles, g.particles, s.Samples)
+		if *g.threshold != 0.5 {
+			s.Threshold = g.threshold
+		}
+	case entry.Search:
+		s.Config.Dynamics = steer.Dynamics(dynamics[0])
+		s.Particles, s.Resampling, s.Guidance = max(s.Particles, 1), "", 0
+	default:
+		s.Particles, s.Resampling = 0, ""
 	}
-	o := experiment.Cells{Dir: *f.out, Stored: *f.stored, Shard: shard, Shards: shards, Done: func(i, n int) { fmt.Fprintf(s.stderr, "%d of %d\n", i, n) }}
-	rows, err := experiment.RunCells(ctx, o, cells, func(ctx context.Context, c experiment.SteerCell) (R, error) { return problem.run(ctx, b, c) })
-	if err != nil {
-		return err
+	if !entry.N {
+		s.N = 1
 	}
-	if *f.json {
-		return writeJSON(s.stdout, rows)
+	if !entry.Baseline {
+		s.Baseline = ""
 	}
-	return print(s, rows)
-}
-
-// gridProblem is what the runs of a grid have in common.
-type gridProblem[R any] struct {
-	name  string
-	check func(experiment.SteerCell) error
-	run   func(context.Context, compute.Backend, experiment.SteerCell) (R, error)
-}
-
-// mixtureRewardJSON is rewardJSON with the paper's reward of a mixture by name.
-func mixtureRewardJSON(text string) (json.RawMessage, error) {
-	if text != "paper" {
-		return rewardJSON(text)
+	if !entry.Draws {
+		s.Antithetic, s.LeaveOneOut, s.Shared = false, false, false
 	}
-	r := experiment.PaperReward()
-	return json.Marshal(map[string]any{"kind": "linear_gaussian", "a": r.A, "y": r.Y, "sigma": r.Sigma})
-}
-
-// rewardJSON returns the reward that a flag's text gives as JSON: the object itself, or what is in the file of that name.
-func rewardJSON(text string) (json.RawMessage, error) {
-	if strings.HasPrefix(strings.TrimSpace(text), "{") {
-		return json.RawMessage(text), nil
+	// One step of the map is the default, without a name.
+	if !entry.Draws || s.PosteriorSteps <= 1 && (s.Posterior == "" || s.Posterior == mfm.MapMethod) {
+		s.Posterior, s.PosteriorSteps = "", 0
 	}
-	raw, err := os.ReadFile(text)
-	if err != nil {
-		return nil, fmt.Errorf("reward %q is no name of one, no JSON object, and no file: %w", text, err)
-	}
-	return raw, nil
 }

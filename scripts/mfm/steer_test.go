@@ -8,68 +8,69 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/gomfm/gomfm/mfm/experiment/mixture"
 )
 
-// Shards into folders of their own and merged are the whole, and what is there is not run again.
+// Merged shards equal the whole sweep, and runs with results are not repeated.
 func TestSteerGMM(t *testing.T) {
 	args := func(out string, more ...string) []string {
 		return append([]string{"steer", "gmm", "--method", "exact,mfm-gf", "--n", "2,4", "--seeds", "2", "--steps", "4", "--samples", "16", "--json", "--out", out}, more...)
 	}
-	rows := func(args []string) (rows []experiment.SteeringRow) {
+	results := func(args []string) (results []mixture.SteeringResult) {
 		t.Helper()
 		code, stdout, stderr := invoke(t.Context(), args...)
 		if code != 0 {
 			t.Fatalf("exit code %d: %s", code, stderr)
 		}
-		if err := json.Unmarshal([]byte(stdout), &rows); err != nil {
+		if err := json.Unmarshal([]byte(stdout), &results); err != nil {
 			t.Fatal(err)
 		}
-		for i := range rows {
-			rows[i].Seconds = 0
+		for i := range results {
+			results[i].Seconds = 0
 		}
-		return rows
+		return results
 	}
 	whole, a, b := t.TempDir(), t.TempDir(), t.TempDir()
-	want := rows(args(whole))
+	want := results(args(whole))
 	if len(want) != 6 {
-		t.Fatalf("%d rows, want 6", len(want))
+		t.Fatalf("%d results, want 6", len(want))
 	}
-	if part := rows(args(a, "--shard", "0/2")); len(part) != 3 {
-		t.Errorf("%d rows of the first shard, want 3", len(part))
+	if part := results(args(a, "--shard", "0/2")); len(part) != 3 {
+		t.Errorf("%d results of the first shard, want 3", len(part))
 	}
-	rows(args(b, "--shard", "1/2"))
-	merged := rows([]string{"steer", "merge", "--from", a + "," + b})
-	again := rows([]string{"steer", "merge", "--from", whole})
+	results(args(b, "--shard", "1/2"))
+	merged := results([]string{"steer", "merge", "--from", a + "," + b})
+	again := results([]string{"steer", "merge", "--from", whole})
 	if !reflect.DeepEqual(merged, again) || len(merged) != 6 {
 		t.Errorf("shards give\n%+v, the whole\n%+v", merged, again)
 	}
-	if got := rows(args(whole)); !reflect.DeepEqual(got, want) {
-		t.Error("what is there was not taken")
+	if got := results(args(whole)); !reflect.DeepEqual(got, want) {
+		t.Error("a repeated sweep has other results")
 	}
 	_, text, _ := invoke(t.Context(), "steer", "merge", "--from", whole)
-	stored := write(t, t.TempDir(), "rows.json", strings.ReplaceAll(text, `"sw2":`, `"sw2":7`))
-	for _, row := range rows(args(t.TempDir(), "--stored", stored)) {
-		if row.SW2 < 7 {
-			t.Errorf("a row that is stored was run again: %+v", row)
+	stored := write(t, t.TempDir(), "results.json", strings.ReplaceAll(text, `"sw2":`, `"sw2":7`))
+	for _, result := range results(args(t.TempDir(), "--stored", stored)) {
+		if result.SW2 < 7 {
+			t.Errorf("a run with a stored result was repeated: %+v", result)
 		}
 	}
 	if _, again, _ := invoke(t.Context(), "steer", "merge", "--from", whole+","+stored); strings.Count(again, "cell") != 6 {
-		t.Errorf("a folder and a file of the same cells give %s", again)
+		t.Errorf("a folder and a file of the same runs give %s", again)
 	}
 }
 
-// A filter goes by the SDE alone, a search has no dynamics, and a table says what diverged.
+// A particle filter uses the SDE alone, a search has no dynamics, and the table marks diverged
+// runs.
 func TestSteerTable(t *testing.T) {
 	code, stdout, stderr := invoke(t.Context(), "steer", "gmm", "--method", "dps,smc-dps,search-greedy-renoise", "--dynamics", "ode,sde", "--n", "2", "--steps", "4", "--samples", "16", "--lambda", "10000", "--out", t.TempDir())
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	if lines := strings.Split(strings.TrimSpace(stdout), "\n"); len(lines) != 5 || strings.Count(stdout, "smc-dps") != 1 || !strings.Contains(stdout, "diverged") {
-		t.Errorf("want two rows of dps, one of smc-dps and one of the search, some diverged:\n%s", stdout)
+		t.Errorf("want two results of dps, one of smc-dps and one of the search, some diverged:\n%s", stdout)
 	}
 	if !strings.Contains(stderr, "seed 0: ") {
-		t.Errorf("nothing is said of the runs: %s", stderr)
+		t.Errorf("the runs have no warnings: %s", stderr)
 	}
 }
 

@@ -1,150 +1,108 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
 
 	"github.com/gomlx/compute"
 
-	"github.com/gomfm/gomfm/mfm/experiment"
-	"github.com/gomfm/gomfm/mfm/progress"
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/backend"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// trainFlags are the flags of every training.
-type trainFlags struct {
-	*flags
-	out   *string
-	init  *string
-	every *int64
-	keep  *int
+// training is a training that flags describe.
+type training struct {
+	kind     string // of its run
+	config   any    // as the flags describe it
+	manifest any    // the same as the run's manifest has it
+	line     string // the command that repeats it
+	data     string // the folder of its data, empty for the data in the package
+	// check opens the data and checks it before run is called; nil means that the configuration is
+	// enough.
+	check func() error
+	run   func(ctx context.Context, b compute.Backend, o run.Options) error
 }
 
-func newTrainFlags(name string) trainFlags {
-	f := newFlags(name).withBackend().withJSON()
-	return trainFlags{
-		flags: f,
-		out:   f.String("out", "", "`folder` of the run, which goes on where it was interrupted (required)"),
-		init:  f.String("init", "", "`folder` of a finished run with the same network, whose weights to begin with"),
-		every: f.Int64("every", 0, "steps between checkpoints, a `number` (default: a twentieth of all)"),
-		keep:  f.Int("keep", 2, "`number` of newest checkpoints that stay"),
+// trainVerb trains a task's model.
+func trainVerb(t task) builder {
+	if t.train == nil {
+		return nil
+	}
+	return func(c *command) prepare {
+		c.withOutput()
+		describe := t.train(c)
+		var o run.Options
+		f := c.Flags()
+		f.StringVar(&o.Dir, "out", "", "`folder` of the run, in which an interrupted run resumes (required)")
+		f.StringVar(&o.Init, "init", "", "`folder` of a finished run with the same network, whose weights initialize this one")
+		f.Int64Var(&o.Every, "every", 0, "`number` of steps between checkpoints (default: a twentieth of all steps)")
+		f.IntVar(&o.Keep, "keep", 2, "`number` of newest checkpoints to keep")
+		return func() (work, error) {
+			t, err := describe()
+			if err == nil && t.check != nil {
+				err = t.check()
+			}
+			if err = cmp.Or(err, c.require("name the folder of the run", "out"), checkTraining(o)); err != nil {
+				return nil, err
+			}
+			shown := c.options(o.Dir)
+			o.Command, o.Data, o.Sink, o.OnDamage = t.line, t.data, shown.Sink, shown.OnDamage
+			if o.Init != "" {
+				o.Command += " --init " + quote(o.Init)
+				// A run that has begun does not read the initial weights again.
+				if _, err := os.Stat(filepath.Join(o.Dir, "config.json")); err != nil {
+					if err := run.CheckInit(o.Init, t.kind, t.manifest); err != nil {
+						return nil, err
+					}
+				}
+			}
+			return func(ctx context.Context, b compute.Backend) error {
+				if err := t.run(ctx, b, o); err != nil {
+					return stopped(ctx, err, o.Dir)
+				}
+				return c.reportTraining(o.Dir)
+			}, nil
+		}
 	}
 }
 
-func (f trainFlags) check() error {
-	switch {
-	case *f.out == "":
-		return invalidf("--out is missing: name the folder of the run")
-	case *f.every < 0:
-		return invalidf("--every = %d: must not be negative", *f.every)
-	case *f.keep < 1:
-		return invalidf("--keep = %d: must be at least 1", *f.keep)
+func checkTraining(o run.Options) error {
+	if o.Every < 0 {
+		return fmt.Errorf("--every = %d: must not be negative", o.Every)
+	}
+	if o.Keep < 1 {
+		return fmt.Errorf("--keep = %d: must be at least 1", o.Keep)
 	}
 	return nil
 }
 
-func trainGMM(ctx context.Context, s *shell, args []string) error {
-	f := newTrainFlags("train gmm")
-	c := f.withGMM("train gmm")
-	if _, err := f.parse(s, args); err != nil {
-		return err
-	}
-	e, err := c.experiment()
-	if err != nil {
-		return err
-	}
-	return f.train(ctx, s, experiment.KindGMM, e.Config, c.line(), "", func(b compute.Backend, o experiment.RunOptions) error {
-		_, err := e.Train(ctx, b, o)
-		return err
-	})
-}
-
-func trainDigits(ctx context.Context, s *shell, args []string) error {
-	f := newTrainFlags("train digits")
-	c := f.withDigits("train digits")
-	if _, err := f.parse(s, args); err != nil {
-		return err
-	}
-	config, err := c.digits()
-	if err != nil {
-		return err
-	}
-	images, err := c.images()
-	if err != nil {
-		return err
-	}
-	e, err := experiment.NewDigits(config, images)
-	if err != nil {
-		return invalid{err}
-	}
-	return f.train(ctx, s, experiment.KindDigits, e.Config, c.line(), c.folder(), func(b compute.Backend, o experiment.RunOptions) error {
-		_, err := e.Train(ctx, b, o)
-		return err
-	})
-}
-
-func trainClassifier(ctx context.Context, s *shell, args []string) error {
-	f := newTrainFlags("train classifier")
-	c := f.withClassifier("train classifier")
-	if _, err := f.parse(s, args); err != nil {
-		return err
-	}
-	config, err := c.classifier()
-	if err != nil {
-		return err
-	}
-	if err := config.Validate(); err != nil {
-		return invalid{err}
-	}
-	images, err := c.images()
-	if err != nil {
-		return err
-	}
-	if err := config.CheckLabels(images); err != nil {
-		return invalid{err}
-	}
-	return f.train(ctx, s, experiment.KindClassifier, config, c.line(), c.folder(), func(b compute.Backend, o experiment.RunOptions) error {
-		_, err := experiment.TrainClassifier(ctx, b, config, images, o)
-		return err
-	})
-}
-
-// train carries out a training that flags and configuration allow, and says how it ended.
-func (f trainFlags) train(ctx context.Context, s *shell, kind string, config any, line, data string, work func(compute.Backend, experiment.RunOptions) error) error {
-	if err := f.check(); err != nil {
-		return err
-	}
-	if _, err := os.Stat(filepath.Join(*f.out, "config.json")); *f.init != "" && err != nil { // a run that has begun goes on without it
-		if err := experiment.CheckInit(*f.init, kind, config); err != nil {
-			return invalid{err}
-		}
-	}
-	b, err := f.open(s)
-	if err != nil {
-		return err
-	}
-	defer b.Finalize()
-	if *f.init != "" {
-		line += " --init " + quote(*f.init)
-	}
-	err = work(b, experiment.RunOptions{Dir: *f.out, Command: line, Data: data, Init: *f.init, Every: *f.every, Keep: *f.keep, Sink: progress.Auto(s.stderr), Problem: s.warn})
+// stopped returns the error of a training in a folder, with what to do if its context ended.
+func stopped(ctx context.Context, err error, dir string) error {
 	switch {
-	case errors.Is(err, experiment.ErrOtherRun):
+	case errors.Is(err, run.ErrOtherRun):
 		return invalid{err}
-	case err != nil && ctx.Err() != nil:
-		if err := besides(err, context.Cause(ctx)); err != nil {
-			return fmt.Errorf("stopped, but %w: the same command goes on from the last checkpoint in %s", err, *f.out)
-		}
-		return fmt.Errorf("stopped, everything is kept in %s: the same command goes on from there", *f.out)
-	case err != nil:
+	case ctx.Err() == nil:
 		return err
 	}
-	return f.report(s)
+	if rest := besides(err, context.Cause(ctx)); rest != nil {
+		return fmt.Errorf("stopped, but %w: the same command resumes from the last checkpoint in %s", rest, dir)
+	}
+	return fmt.Errorf("stopped, everything is kept in %s: the same command resumes there", dir)
 }
 
-// besides returns what an error holds besides the cause for which a context ended, nil where that is all.
+// besides returns what an error holds besides the cause of a context's end, nil if it holds nothing
+// else.
 func besides(err, cause error) error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var rest []error
@@ -159,19 +117,88 @@ func besides(err, cause error) error {
 	return err
 }
 
-// report says what came of a training.
-func (f trainFlags) report(s *shell) error {
-	log, err := experiment.ReadLog(*f.out)
+// reportTraining writes the last entry of the log of the run in dir.
+func (c *command) reportTraining(dir string) error {
+	log, err := run.ReadLog(dir)
 	if err != nil {
 		return err
 	}
 	last := log[len(log)-1]
-	if *f.json {
-		return writeJSON(s.stdout, struct {
-			Out string `json:"out"`
-			experiment.LogEntry
-		}{*f.out, last})
+	return c.write(struct {
+		Out string `json:"out"`
+		run.LogEntry
+	}{dir, last}, fmt.Sprintf("%s: %d steps in %.0f s, loss %.4g\n", dir, last.Step, last.Seconds, last.Loss))
+}
+
+// versions are those of this program and of the modules that results depend on.
+type versions struct {
+	MFM     string            `json:"mfm"`
+	Go      string            `json:"go"`
+	Modules map[string]string `json:"modules"`
+}
+
+func readVersions() versions {
+	v := versions{MFM: "unknown", Go: runtime.Version(), Modules: map[string]string{}}
+	build, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v
 	}
-	fmt.Fprintf(s.stdout, "%s: %d steps in %.0f s, loss %.4g\n", *f.out, last.Step, last.Seconds, last.Loss)
-	return nil
+	v.MFM = build.Main.Version
+	for _, m := range build.Deps {
+		if slices.Contains([]string{"github.com/gomlx/gomlx", "github.com/gomlx/compute", "github.com/gomlx/go-xla"}, m.Path) {
+			v.Modules[m.Path] = m.Version
+		}
+	}
+	return v
+}
+
+// info shows versions, backend and every default.
+func info(c *command) prepare {
+	c.withOutput()
+	preset := c.withPreset()
+	return func() (work, error) {
+		rewards := make(map[string]string) // kinds, with an example of each
+		for name, kind := range reward.Kinds() {
+			rewards[name] = kind.Example
+		}
+		all := map[string]any{
+			"versions": readVersions(), "preset": *preset, "sampler": mfm.DefaultSamplerConfig(),
+			"steer": steer.DefaultConfig(), "rewards": rewards,
+		}
+		for _, t := range tasks() {
+			defaults, err := t.defaults(*preset)
+			if err != nil {
+				return nil, err
+			}
+			maps.Copy(all, defaults)
+		}
+		return func(_ context.Context, b compute.Backend) error {
+			all["backend"] = backend.Describe(b)
+			return c.writeJSON(all, "  ")
+		}, nil
+	}
+}
+
+// infoVerb writes the configuration of a task's training to standard output, where --config can
+// read it, and versions to standard error.
+func infoVerb(t task) builder {
+	if t.train == nil {
+		return nil
+	}
+	return func(c *command) prepare {
+		c.withOutput()
+		describe := t.train(c)
+		return func() (work, error) {
+			t, err := describe()
+			return func(context.Context, compute.Backend) error {
+				v := readVersions()
+				fmt.Fprintf(c.ErrOrStderr(), "versions: mfm %s, %s", v.MFM, v.Go)
+				for _, path := range slices.Sorted(maps.Keys(v.Modules)) {
+					fmt.Fprintf(c.ErrOrStderr(), ", %s %s", path, v.Modules[path])
+				}
+				fmt.Fprintln(c.ErrOrStderr())
+				return c.writeJSON(t.config, "  ")
+			}, err
+		}
+	}
 }

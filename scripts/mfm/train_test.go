@@ -16,11 +16,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/gomfm/gomfm/mfm/experiment/image"
+	"github.com/gomfm/gomfm/mfm/experiment/mixture"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/experiment/speed"
 )
 
 const (
-	// tiny is a map that is compiled in seconds and trained in none.
+	// tiny is a map that compiles in seconds and trains in less.
 	tiny      = `{"parametrization": "plain", "network": {"width": 8, "depth": 1}, "train": {"batch": 16}}`
 	twoPoints = `{"weights": [1, 3], "means": [[-2, 0], [2, 1]], "covariances": [[[0.5, 0.1], [0.1, 0.3]], [[0.2, 0], [0, 0.2]]]}`
 )
@@ -48,7 +51,7 @@ func sum(t *testing.T, path ...string) [32]byte {
 	return sha256.Sum256(raw)
 }
 
-// The whole way of a mixture's map: trained, interrupted and gone on with, judged, sampled.
+// A mixture's map is trained, interrupted, resumed, evaluated and sampled.
 func TestGMM(t *testing.T) {
 	dir := t.TempDir()
 	config, mixture := write(t, dir, "tiny.json", tiny), write(t, dir, "mixture.json", twoPoints)
@@ -59,7 +62,7 @@ func TestGMM(t *testing.T) {
 	}
 	report := decode[struct {
 		Out string
-		experiment.LogEntry
+		run.LogEntry
 	}](t, must(t, train(whole)...))
 	if report.Out != whole || report.Step != 20 || !(report.Loss > 0) {
 		t.Errorf("report %+v", report)
@@ -69,11 +72,11 @@ func TestGMM(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	stderr := &cancelling{text: "0/20", cancel: cancel}
-	if code := run(ctx, train(parts), &bytes.Buffer{}, stderr); code != 1 {
+	if code := execute(ctx, train(parts), &bytes.Buffer{}, stderr); code != 1 {
 		t.Fatalf("interrupted training exits with %d: %s", code, &stderr.written)
 	}
 	lines := strings.Split(strings.TrimSpace(stderr.written.String()), "\n")
-	if last := lines[len(lines)-1]; !strings.Contains(last, "the same command goes on") || !strings.Contains(last, parts) {
+	if last := lines[len(lines)-1]; !strings.Contains(last, "the same command resumes") || !strings.Contains(last, parts) {
 		t.Errorf("interrupted training ends with %q", last)
 	}
 	if !strings.HasPrefix(lines[0], "backend: ") {
@@ -88,7 +91,7 @@ func TestGMM(t *testing.T) {
 	}
 	code, _, refusal := invoke(t.Context(), append(train(parts), "--steps", "21")...)
 	if code != 2 || !strings.Contains(refusal, "another run") {
-		t.Errorf("other steps in the same folder: exit code %d, %q", code, refusal)
+		t.Errorf("another number of steps in the same folder: exit code %d, %q", code, refusal)
 	}
 
 	t.Run("eval", func(t *testing.T) { evalOf(t, whole) })
@@ -96,7 +99,8 @@ func TestGMM(t *testing.T) {
 	t.Run("damage", func(t *testing.T) { damaged(t, parts, train(parts)) })
 }
 
-// Whoever stops a training whose last checkpoint can't be written is told so, and not that everything is kept.
+// A stopped training whose last checkpoint cannot be written reports that, and not that everything
+// is kept.
 func lostCheckpoint(t *testing.T, train []string, out string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -106,11 +110,11 @@ func lostCheckpoint(t *testing.T, train []string, out string) {
 		}
 		time.AfterFunc(100*time.Millisecond, cancel) // while the first step is being compiled
 	}}
-	code := run(ctx, train, &bytes.Buffer{}, stderr)
+	code := execute(ctx, train, &bytes.Buffer{}, stderr)
 	lines := strings.Split(strings.TrimSpace(stderr.written.String()), "\n")
 	last := lines[len(lines)-1]
 	if code != 1 || !strings.Contains(last, "saving step ") || strings.Contains(last, "everything is kept") || strings.Contains(last, "context canceled") {
-		t.Errorf("a training that is stopped and can't be kept exits with %d and %q", code, last)
+		t.Errorf("a stopped training without a checkpoint exits with %d and %q", code, last)
 	}
 }
 
@@ -140,25 +144,26 @@ func TestBesides(t *testing.T) {
 func evalOf(t *testing.T, dir string) {
 	args := []string{"eval", "gmm", "--checkpoint", dir, "--samples", "300", "--projections", "8", "--json"}
 	text := must(t, args...)
-	rows := decode[[]experiment.PosteriorRow](t, text)
-	times := experiment.DefaultEvaluateConfig().Times
-	if len(rows) != len(times) {
-		t.Fatalf("%d rows for %d times", len(rows), len(times))
+	results := decode[[]mixture.PosteriorResult](t, text)
+	times := mixture.DefaultEvalConfig().Times
+	if len(results) != len(times) {
+		t.Fatalf("%d results for %d times", len(results), len(times))
 	}
-	for i, r := range rows {
+	for i, r := range results {
 		if r.T != times[i] || r.Loss != "diagonal" || r.Distillation != "teacher" || r.Seed != 5 {
-			t.Errorf("row %+v", r)
+			t.Errorf("result %+v", r)
 		}
 		if excess := math.Sqrt(max(r.SW2*r.SW2-r.Floor*r.Floor, 0)) / r.Spread; math.Abs(excess-r.Excess) > 1e-12 {
 			t.Errorf("t = %g: excess %g, want %g", r.T, r.Excess, excess)
 		}
-		// The mixture's own posterior, not the paper's: its spread is at most that of the mixture, 1.33.
+		// The posterior is that of this mixture, whose standard deviation bounds it,
+		// 1.33.
 		if !(r.Spread > 0 && r.Spread < 1.4) || !(r.SW2 > r.Floor) || !(r.Diversity > 0) {
-			t.Errorf("row %+v", r)
+			t.Errorf("result %+v", r)
 		}
 	}
 	if again := must(t, args...); again != text {
-		t.Errorf("judged again: %s, want %s", again, text)
+		t.Errorf("a repeated evaluation is %s, want %s", again, text)
 	}
 	if table := must(t, args[:len(args)-1]...); strings.Count(table, "\n") != 2+len(times) {
 		t.Errorf("table %s", table)
@@ -189,11 +194,11 @@ func samplesOf(t *testing.T, dir string) {
 		}
 	}
 	if code, _, stderr := invoke(t.Context(), "sample", "digits", "--checkpoint", dir, "--json"); code != 2 || !strings.Contains(stderr, `"gmm"`) {
-		t.Errorf("a mixture's map as one of digits: exit code %d, %q", code, stderr)
+		t.Errorf("a mixture's map opened as one of digits: exit code %d, %q", code, stderr)
 	}
 }
 
-// A torn checkpoint is named, and the one before it used.
+// A torn checkpoint is reported, and the one before it is used.
 func damaged(t *testing.T, dir string, train []string) {
 	want := sum(t, dir, "weights.safetensors")
 	if err := os.Truncate(filepath.Join(dir, "step-000000020.safetensors"), 100); err != nil {
@@ -208,14 +213,14 @@ func damaged(t *testing.T, dir string, train []string) {
 	}
 	code, _, stderr = invoke(t.Context(), train...)
 	if code != 0 || !strings.Contains(stderr, "mfm: warning: ") || !strings.Contains(stderr, "step-000000020") {
-		t.Errorf("going on: exit code %d, %q", code, stderr)
+		t.Errorf("resuming: exit code %d, %q", code, stderr)
 	}
 	if sum(t, dir, "weights.safetensors") != want {
-		t.Error("a run that went on from the checkpoint before ends with other weights")
+		t.Error("a run that resumed from the checkpoint before ends with other weights")
 	}
 }
 
-// The way of a map of images, as far as a test can go it: trained, sampled, judged by two classifiers.
+// A map of images is trained, sampled, evaluated by two classifiers, steered and tuned.
 func TestDigits(t *testing.T) {
 	dir := t.TempDir()
 	smallImages(t, dir)
@@ -235,22 +240,23 @@ func TestDigits(t *testing.T) {
 	if code != 2 || !strings.Contains(stderr, "20 held-out images") {
 		t.Errorf("more contexts than images: exit code %d, %q", code, stderr)
 	}
-	t.Run("eval", func(t *testing.T) { judged(t, out, dir) })
+	t.Run("eval", func(t *testing.T) { evaluated(t, out, dir) })
 	t.Run("steer", func(t *testing.T) { steered(t, out, dir) })
 	t.Run("tune", func(t *testing.T) { tunedDigits(t, out, dir) })
 	t.Run("classes", func(t *testing.T) { withClasses(t, config, dir) })
 }
 
-// steered steers the map of run to bright images by the classifier that judged has trained in dir.
+// steered steers the map of run to bright images by the classifier that evaluated has trained in
+// dir.
 func steered(t *testing.T, run, dir string) {
 	judge := filepath.Join(dir, "judge")
 	args := []string{"steer", "digits", "--checkpoint", run, "--judge", judge, "--second", judge, "--data", dir, "--steps", "4", "--samples", "6", "--out", filepath.Join(dir, "cells")}
-	rows := decode[[]experiment.DigitsSteeringRow](t, must(t, append(args, "--reward", "class:1", "--method", "unsteered,mfm-gf", "--n", "2", "--json")...))
-	if len(rows) != 2 || rows[0].Samples != 6 || rows[1].NFE != 20 || len(rows[1].Classes) != 10 || rows[1].Target[1] < 0.6 || len(rows[0].Images) == 0 {
-		for i := range rows {
-			rows[i].Images = nil
+	results := decode[[]image.SteeringResult](t, must(t, append(args, "--reward", "class:1", "--method", "unsteered,mfm-gf", "--n", "2", "--json")...))
+	if len(results) != 2 || results[0].Samples != 6 || results[1].NFE != 20 || len(results[1].Classes) != 10 || results[1].Target[1] < 0.6 || len(results[0].Images) == 0 {
+		for i := range results {
+			results[i].Images = nil
 		}
-		t.Errorf("rows %+v", rows)
+		t.Errorf("results %+v", results)
 	}
 	if table := must(t, append(args, "--reward", "class:1", "--method", "unsteered")...); strings.Count(table, "\n") != 2 || !strings.Contains(table, "unsteered") {
 		t.Errorf("table %q", table)
@@ -268,7 +274,8 @@ func steered(t *testing.T, run, dir string) {
 	}
 }
 
-// withClasses trains a map with classes in two runs, of which the second begins with the weights of the first, and guides it to one of them.
+// withClasses trains a map with classes in two runs, of which the second is initialized with the
+// weights of the first, and guides it to one of the classes.
 func withClasses(t *testing.T, config, dir string) {
 	train := []string{"train", "digits", "--config", config, "--data", dir, "--loss", "diagonal", "--distillation", "self", "--set", "network.classes=2",
 		"--set", `train.loss.guidance={"classes": 2, "dropout": 0.2}`, "--steps", "2"}
@@ -281,10 +288,10 @@ func withClasses(t *testing.T, config, dir string) {
 		t.Errorf("%d samples, want 2", len(s.Samples[0]))
 	}
 	for want, args := range map[string][]string{
-		"--class = 2":        append(slices.Clone(sample), "--class", "2"),
-		"--guidance = 3":     append(slices.Clone(sample), "--guidance", "3"),
-		`method "map"`:       append(slices.Clone(sample), "--class", "1", "--guidance", "3"),
-		"configure the same": append(slices.Clone(train), "--set", "network.embedding=16", "--init", first, "--out", filepath.Join(dir, "other")),
+		"--class = 2":         append(slices.Clone(sample), "--class", "2"),
+		"--guidance = 3":      append(slices.Clone(sample), "--guidance", "3"),
+		`method "map"`:        append(slices.Clone(sample), "--class", "1", "--guidance", "3"),
+		"use the same values": append(slices.Clone(train), "--set", "network.embedding=16", "--init", first, "--out", filepath.Join(dir, "other")),
 	} {
 		if code, _, stderr := invoke(t.Context(), args...); code != 2 || !strings.Contains(stderr, want) {
 			t.Errorf("%v: exit code %d, %q; want 2 and %q", args, code, stderr, want)
@@ -292,7 +299,8 @@ func withClasses(t *testing.T, config, dir string) {
 	}
 }
 
-// smallImages writes a data set of bright and dark images of 8x8 pixels, labelled 1 and 0, in MNIST's form.
+// smallImages writes a data set of bright and dark images of 8x8 pixels, labelled 1 and 0, in
+// MNIST's form.
 func smallImages(t *testing.T, dir string) {
 	idx := func(name string, elements []byte, dims ...uint32) {
 		raw := []byte{0, 0, 8, byte(len(dims))}
@@ -312,14 +320,15 @@ func smallImages(t *testing.T, dir string) {
 	}
 }
 
-// judged trains two classifiers of the images in a folder and lets them judge the map of a run.
-func judged(t *testing.T, run, dir string) {
+// evaluated trains two classifiers of the images in a folder and evaluates the map of a run with
+// them.
+func evaluated(t *testing.T, mapRun, dir string) {
 	small := write(t, dir, "classifier.json", `{"network": {"channels": [4], "groups": 2, "embedding": 8}, "train": {"batch": 8}}`)
 	classifier := func(name string, more ...string) string {
 		out := filepath.Join(dir, name)
 		report := decode[struct {
 			Out string
-			experiment.LogEntry
+			run.LogEntry
 		}](t, must(t, append([]string{"train", "classifier", "--config", small, "--data", dir, "--out", out, "--json"}, more...)...))
 		if report.Out != out || !(report.Loss > 0) {
 			t.Errorf("report %+v", report)
@@ -329,7 +338,7 @@ func judged(t *testing.T, run, dir string) {
 	judge := classifier("judge", "--steps", "60", "--set", "train.optimizer.rate=0.02", "--set", "train.optimizer.warmup=5", "--set", "train.ema=[0.5]")
 	noised := classifier("noised", "--noised", "--steps", "2")
 
-	args := []string{"eval", "digits", "--checkpoint", run, "--judge", judge, "--noised", noised, "--times", "0.2,0.6", "--contexts", "3", "--samples", "4", "--generate", "5", "--seed", "2", "--json"}
+	args := []string{"eval", "digits", "--checkpoint", mapRun, "--judge", judge, "--noised", noised, "--times", "0.2,0.6", "--contexts", "3", "--samples", "4", "--generate", "5", "--seed", "2", "--json"}
 	q := decode[digitsQuality](t, must(t, args...))
 	if q.Accuracy != 1 { // of black and white
 		t.Errorf("accuracy %g of a classifier of bright and dark images", q.Accuracy)
@@ -338,28 +347,27 @@ func judged(t *testing.T, run, dir string) {
 	if g.Steps != 1 || g.Samples != 5 || len(g.Classes) != 10 || g.ClassesData[0] != 0.5 || g.ClassesData[1] != 0.5 || !(g.NearestSamples > 0) {
 		t.Errorf("generation %+v", g)
 	}
-	// An image held out has the pixels of one to train on.
+	// A held-out image has the pixels of a training image.
 	if g.NearestHeldOut > 1e-6 {
-		t.Errorf("images held out are %g from those to train on, want 0", g.NearestHeldOut)
+		t.Errorf("held-out images are %g from training images, want 0", g.NearestHeldOut)
 	}
 	if len(q.Posterior) != 2 || q.Posterior[1].T != 0.6 {
 		t.Fatalf("posterior %+v", q.Posterior)
 	}
 	for _, r := range q.Posterior {
 		if r.Contexts != 3 || r.Samples != 4 || !(r.TotalVariation > 0 && r.TotalVariation <= 1) || !(r.Floor > 0 && r.Floor <= 1) || !(r.Spread > 0) {
-			t.Errorf("row %+v", r)
+			t.Errorf("result %+v", r)
 		}
 	}
-	var table bytes.Buffer
-	if err := q.print(&shell{stdout: &table}); err != nil || !strings.Contains(table.String(), "accuracy 1.0000") || strings.Count(table.String(), "\n") != 3+1+2 {
-		t.Errorf("table %s (error %v)", &table, err)
+	if text := q.text(); !strings.Contains(text, "accuracy 1.0000") || strings.Count(text, "\n") != 3+1+2 {
+		t.Errorf("table %s", text)
 	}
 
 	for _, tc := range []struct {
 		name, message string
 		args          []string
 	}{
-		{"classifiers the wrong way round", "noised = true, want false", []string{"--judge", noised, "--noised", judge}},
+		{"exchanged classifiers", "noised = true, want false", []string{"--judge", noised, "--noised", judge}},
 		{"no classifiers", "--judge and --noised", []string{"--judge", ""}},
 		{"too many contexts", "must lie in [1, 20]", []string{"--contexts", "21"}},
 		{"a time beyond one", "time 1.5", []string{"--times", "1.5"}},
@@ -373,8 +381,8 @@ func judged(t *testing.T, run, dir string) {
 }
 
 func TestBench(t *testing.T) {
-	row := decode[experiment.BenchRow](t, must(t, "bench", "--case", "mlp", "--loss", "diagonal", "--seconds", "0.05", "--json"))
+	row := decode[speed.Result](t, must(t, "bench", "--case", "mlp", "--loss", "diagonal", "--seconds", "0.05", "--json"))
 	if row.Case != "mlp" || row.Loss != "diagonal" || !(row.StepsPerSecond > 0 && row.CompileSeconds > 0 && row.ForwardMS > 0 && row.JVPMS > 0) {
-		t.Errorf("row %+v", row)
+		t.Errorf("result %+v", row)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -8,108 +9,204 @@ import (
 
 	"github.com/gomlx/compute"
 
-	"github.com/gomfm/gomfm/mfm/experiment"
-	"github.com/gomfm/gomfm/mfm/progress"
+	"github.com/gomfm/gomfm/mfm/experiment/mixture"
+	"github.com/gomfm/gomfm/mfm/experiment/sweep"
+	"github.com/gomfm/gomfm/mfm/experiment/tuning"
+	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/tune"
 )
 
-// tuneFlags are the flags for a grid of tuned drifts.
-type tuneFlags struct {
-	*flags
-	checkpoint, reward, methods, networks, draws, lambdas, seeds, out, stored, shard *string
-	samples, steps                                                                   *int
-	settings                                                                         settings
+// tuneTask is what a task supplies to the verb tune; R is the result of a run.
+type tuneTask[R any] struct {
+	config         tuning.Config // default
+	paths          int           // on-policy paths of a batch, for methods that need whole paths
+	samples, steps int           // of the evaluation by default
+	networks       []tuning.Network
+	// open registers the flags of the task and returns a function that opens the map of a run, to
+	// be tuned to a reward.
+	open  func(c *command) func(dir, reward string) (tunings[R], error)
+	table table[R]
 }
 
-// newTuneFlags returns the flags with the defaults of a configuration, and those of the samples that judge.
-func newTuneFlags(command, rewards, networks string, c experiment.TuneConfig, samples, steps int) *tuneFlags {
-	f := &tuneFlags{flags: newFlags(command).withBackend().withJSON()}
-	f.checkpoint = f.String("checkpoint", "", "`folder` of the run whose map's drift is tuned (required)")
-	f.reward = f.String("reward", "paper", rewards)
-	f.methods = f.String("method", c.Method, "`names`, separated by commas: mfm-ft, mfm-ft-gf, plug-in-mfm-g, plug-in-mfm-gf, reward-weighted, adjoint, of mixtures plug-in-exact")
-	f.networks = f.String("network", c.Network, "`names` of what is tuned, separated by commas: "+networks)
-	f.draws = f.String("n", strconv.Itoa(c.N), "`numbers` of draws for a state, separated by commas")
-	f.lambdas = f.String("lambda", fmt.Sprint(c.Tune.Lambda), "`factors` of the reward, separated by commas")
-	f.seeds = f.String("seeds", "1", "`number` of seeds, from 0")
-	f.samples = f.Int("samples", samples, "`number` of samples that judge")
-	f.steps = f.Int("sampler-steps", steps, "`number` of steps of the samplers that draw them")
-	f.out = f.String("out", "", "`folder` of the results, one file for each run of the grid, which is never run again, and of the runs themselves (required)")
-	f.stored = f.String("stored", "", "`file` that mfm steer merge has printed: what is in it is not run again either")
-	f.shard = f.String("shard", "", "`i/n`: of the grid's runs only each n-th, from the i-th of 0 to n-1")
-	f.settings.add(f.flags,
-		option{name: "steps", path: "tune.steps", usage: "`number` of training steps"},
-		option{name: "batch", path: "tune.batch", usage: "rows a step, a `number`"},
-		option{name: "rate", path: "tune.optimizer.rate", usage: "learning `rate`"},
-		option{name: "kl", path: "budget.kl", usage: "`nats` that the tuned paths may be from the base's, 0 for any number"},
-	)
-	f.settings.addSet(f.flags, "tune.states.own=0.5")
-	return f
-}
+// tunings returns the tuning of a map with a configuration, and its fingerprint.
+type tunings[R any] func(tuning.Config) (tuning.Task[R], string, error)
 
-// check returns an error for a folder that is missing.
-func (f *tuneFlags) check() error {
-	for _, v := range []struct{ name, value string }{{"checkpoint", *f.checkpoint}, {"out", *f.out}} {
-		if v.value == "" {
-			return invalidf("--%s is missing: name a folder", v.name)
+// build returns a sweep of settings.
+func (t tuneTask[R]) build(c *command) prepare {
+	c.withOutput()
+	checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run whose map's drift is tuned (required)")
+	reward, kept := c.withReward(), c.withSweep()
+	grid := withTuneGrid(c, t.config, t.networks)
+	samples := c.Flags().Int("samples", t.samples, "`number` of samples of the evaluation")
+	steps := c.Flags().Int("sampler-steps", t.steps, "`number` of steps in which they are drawn")
+	open := t.open(c)
+	return func() (work, error) {
+		configs, err := t.configs(grid)
+		if err = cmp.Or(c.require("name the folder of a run", "checkpoint"), kept.parse(true), err); err != nil {
+			return nil, err
 		}
-	}
-	return nil
-}
-
-// configs returns the configurations of the grid, each made by defaults and changed as the flags say.
-func (f *tuneFlags) configs(defaults func(method string) experiment.TuneConfig) ([]experiment.TuneConfig, error) {
-	count, err := strconv.Atoi(*f.seeds)
-	if err != nil || count < 1 {
-		return nil, fmt.Errorf("seeds %q: give a positive number", *f.seeds)
-	}
-	var configs []experiment.TuneConfig
-	for _, method := range strings.Split(*f.methods, ",") {
-		for _, network := range strings.Split(*f.networks, ",") {
-			for i, n := range strings.Split(*f.draws, ",") {
-				if i > 0 && (method == "reward-weighted" || method == "adjoint" || method == "plug-in-exact") { // which draw nothing
-					continue
-				}
-				for _, lambda := range strings.Split(*f.lambdas, ",") {
-					for seed := range count {
-						c := defaults(method)
-						if err := f.settings.apply(&c); err != nil {
-							return nil, err
-						}
-						c.Method, c.Network, c.Tune.Seed = method, network, int64(seed)
-						if c.N, err = strconv.Atoi(n); err != nil {
-							return nil, fmt.Errorf("n %q: give numbers separated by commas", *f.draws)
-						}
-						if c.Tune.Lambda, err = strconv.ParseFloat(lambda, 64); err != nil {
-							return nil, fmt.Errorf("lambda %q: give numbers separated by commas", *f.lambdas)
-						}
-						configs = append(configs, c)
-					}
-				}
+		of, err := open(*checkpoint, *reward)
+		if err != nil {
+			return nil, err
+		}
+		var settings []tuning.Setting
+		for _, config := range configs {
+			one, fingerprint, err := of(config)
+			if err != nil {
+				return nil, err
 			}
+			eval := tuning.EvalConfig{Samples: *samples, Steps: *steps, Seed: config.Tune.Seed}
+			s := tuning.Setting{Fingerprint: fingerprint, Config: config, Eval: eval}
+			if err := one.Check(s); err != nil {
+				return nil, err
+			}
+			settings = append(settings, s)
+		}
+		return func(ctx context.Context, b compute.Backend) error {
+			results, err := sweep.Run(ctx, kept.Sweep, settings, func(ctx context.Context, s tuning.Setting) (r R, err error) {
+				one, _, err := of(s.Config)
+				if err != nil {
+					return r, err
+				}
+				return tuning.Run(ctx, b, one, s, kept.Dir, c.options(""))
+			})
+			if err != nil {
+				return err
+			}
+			return t.table.write(c, results)
+		}, nil
+	}
+}
+
+// tuneGrid are the flags of a grid of configurations.
+type tuneGrid struct {
+	methods, networks, n, lambdas *string
+	seeds                         *int
+	config                        *settings
+}
+
+// withTuneGrid adds the flags of a grid with the defaults of a configuration.
+func withTuneGrid(c *command, defaults tuning.Config, networks []tuning.Network) tuneGrid {
+	var methods, names []string
+	for _, e := range tune.Methods() {
+		methods = append(methods, e.Name)
+	}
+	for _, n := range networks {
+		names = append(names, string(n))
+	}
+	f := c.Flags()
+	g := tuneGrid{
+		methods:  f.String("method", defaults.Method, "`names`, separated by commas: "+strings.Join(methods, ", ")),
+		networks: f.String("network", string(defaults.Network), "`names` of what is tuned, separated by commas: "+strings.Join(names, ", ")),
+		n:        f.String("n", strconv.Itoa(defaults.N), "`numbers` of posterior samples for each state, separated by commas"),
+		lambdas:  f.String("lambda", fmt.Sprint(defaults.Tune.Lambda), "`factors` λ of the reward, separated by commas"),
+		seeds:    f.Int("seeds", 1, "`number` of seeds, from 0"),
+		config: c.withSettings(
+			option{name: "steps", path: "tune.steps", usage: "`number` of training steps"},
+			option{name: "batch", path: "tune.batch", usage: "`number` of rows in a batch"},
+			option{name: "rate", path: "tune.optimizer.rate", usage: "learning `rate`"},
+			option{name: "kl", path: "budget.kl", usage: "`bound` in nats of the divergence of the tuned paths from the base's; 0 for none"},
+		),
+	}
+	g.config.withSet(c, "tune.states.own=0.5")
+	c.complete("method", true, methods...)
+	c.complete("network", true, names...)
+	return g
+}
+
+// configs returns the grid: each method with all networks, numbers, factors and seeds that it
+// depends on.
+func (t tuneTask[R]) configs(g tuneGrid) ([]tuning.Config, error) {
+	if err := checkSeeds(*g.seeds); err != nil {
+		return nil, err
+	}
+	var all []tuning.Config
+	for _, v := range combinations(*g.methods, *g.networks, *g.n, *g.lambdas) {
+		c, entry, err := t.defaults(v[0])
+		if err = cmp.Or(err, g.config.apply(&c)); err != nil {
+			return nil, err
+		}
+		if !entry.N {
+			v[2], _, _ = strings.Cut(*g.n, ",")
+		}
+		if c.N, err = strconv.Atoi(v[2]); err != nil {
+			return nil, fmt.Errorf("--n %q: give numbers separated by commas", *g.n)
+		}
+		if c.Tune.Lambda, err = strconv.ParseFloat(v[3], 64); err != nil {
+			return nil, fmt.Errorf("--lambda %q: give numbers separated by commas", *g.lambdas)
+		}
+		c.Method, c.Network, c.Tune.Seed = v[0], tuning.Network(v[1]), 0
+		all = addSeeds(all, c, *g.seeds, func(c *tuning.Config, seed int64) { c.Tune.Seed = seed })
+	}
+	return all, nil
+}
+
+// defaults returns the default configuration of a method.
+func (t tuneTask[R]) defaults(method string) (tuning.Config, tune.Entry, error) {
+	c := t.config
+	c.Method = method
+	entry, err := tune.Lookup(method)
+	if err != nil {
+		return c, entry, err
+	}
+	m, err := c.TuneMethod(&steer.Exact{})
+	if err != nil {
+		return c, entry, err
+	}
+	if m.Needs().Data {
+		c.Tilted = false // it weights its data itself
+	}
+	if m.Needs().Paths {
+		c.Tune.States.OnPolicy, c.Tune.Batch = 1, t.paths*c.Tune.States.Steps
+	}
+	return c, entry, nil
+}
+
+// tuningNotes returns texts about a run, each with its name.
+func tuningNotes(name string, n int, lambda float64, seed int64, texts ...string) []string {
+	var notes []string
+	for _, text := range texts {
+		if text != "" {
+			notes = append(notes, fmt.Sprintf("%s, n = %d, λ = %g, seed %d: %s", name, n, lambda, seed, text))
 		}
 	}
-	return configs, nil
+	return notes
 }
 
-// eval returns how a tuned drift of a configuration is judged.
-func (f *tuneFlags) eval(c experiment.TuneConfig) experiment.EvalConfig {
-	return experiment.EvalConfig{Samples: *f.samples, Steps: *f.steps, Seed: c.Tune.Seed}
+// budgetNote says that the budget ended a training, empty if it did not.
+func budgetNote(stopped bool, steps int64) string {
+	if !stopped {
+		return ""
+	}
+	return fmt.Sprintf("the KL budget ended the training after %d steps", steps)
 }
 
-// runTuning runs a grid and prints its rows.
-func runTuning[C, R any](ctx context.Context, s *shell, f *tuneFlags, b compute.Backend, cells []C, run func(ctx context.Context, c C, o experiment.RunOptions) (R, error), print func(s *shell, rows []R) error) error {
-	shard, shards, err := experiment.ParseShard(*f.shard)
-	if err != nil {
-		return invalid{err}
+// tuneDistill distills a tuned drift of a mixture into a map, which the other commands take as a
+// checkpoint.
+func tuneDistill(c *command) prepare {
+	c.withOutput()
+	checkpoint := c.Flags().String("checkpoint", "", "`folder` of the tuned run (required)")
+	base := c.Flags().String("base", "", "`folder` of the run whose map it was tuned from (required)")
+	out := c.Flags().String("out", "", "`folder` of the map's run, in which an interrupted run resumes (required)")
+	set := c.withSettings(
+		option{name: "samples", path: "samples", usage: "`number` of samples of the tuned flow from which the map learns"},
+		option{name: "sampler-steps", path: "sampler_steps", usage: "`number` of steps in which they are drawn"},
+		option{name: "steps", path: "map.train.steps", usage: "`number` of training steps"},
+		option{name: "batch", path: "map.train.batch", usage: "`number` of rows in a batch"},
+	)
+	set.withSet(c, "map.network.width=128")
+	return func() (work, error) {
+		config := mixture.DefaultDistillConfig()
+		if err := cmp.Or(c.require("name a folder", "checkpoint", "base", "out"), set.apply(&config)); err != nil {
+			return nil, err
+		}
+		t, tuned, err := mixture.OpenTuning(*checkpoint, *base)
+		return func(ctx context.Context, b compute.Backend) error {
+			e, draw, err := t.Distill(ctx, b, tuned, config, c.options(*out))
+			if err != nil {
+				return err
+			}
+			return c.evaluatePosteriors(ctx, e, draw, mixture.DefaultEvalConfig())
+		}, err
 	}
-	o := experiment.Cells{Dir: *f.out, Stored: *f.stored, Shard: shard, Shards: shards, Done: func(i, n int) { fmt.Fprintf(s.stderr, "%d of %d\n", i, n) }}
-	rows, err := experiment.RunCells(ctx, o, cells, func(ctx context.Context, c C) (R, error) {
-		return run(ctx, c, experiment.RunOptions{Sink: progress.Auto(s.stderr), Problem: s.warn})
-	})
-	if err != nil {
-		return err
-	}
-	if *f.json {
-		return writeJSON(s.stdout, rows)
-	}
-	return print(s, rows)
 }

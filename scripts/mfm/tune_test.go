@@ -9,15 +9,18 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/spf13/cobra"
+
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/diagnose"
-	"github.com/gomfm/gomfm/mfm/experiment"
+	"github.com/gomfm/gomfm/mfm/experiment/image"
+	"github.com/gomfm/gomfm/mfm/experiment/mixture"
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
 const smallMap = "../../data/weights/gmm-small"
 
-// needLoops skips a test of compiled loops on a backend that has none.
+// needLoops skips a test that needs compiled loops on a backend without them.
 func needLoops(t *testing.T) {
 	t.Helper()
 	b, err := backend.New("")
@@ -30,74 +33,75 @@ func needLoops(t *testing.T) {
 	}
 }
 
-// A grid is tuned once, and found again.
+// A sweep is tuned once, and its results are found again.
 func TestTuneGMM(t *testing.T) {
 	needLoops(t)
 	out := t.TempDir()
-	run := func() (rows []experiment.TuneRow) {
+	run := func() (results []mixture.TuningResult) {
 		t.Helper()
 		code, stdout, stderr := invoke(t.Context(), "tune", "gmm", "--checkpoint", smallMap, "--method", "mfm-ft,reward-weighted", "--n", "1,2", "--steps", "3", "--batch", "64", "--samples", "64", "--sampler-steps", "16",
 			"--set", "adapter.width=8", "--json", "--out", out)
 		if code != 0 {
 			t.Fatalf("exit code %d: %s", code, stderr)
 		}
-		if err := json.Unmarshal([]byte(stdout), &rows); err != nil {
+		if err := json.Unmarshal([]byte(stdout), &results); err != nil {
 			t.Fatal(err)
 		}
-		return rows
+		return results
 	}
-	rows := run()
-	if len(rows) != 3 || rows[0].N != 1 || rows[1].N != 2 || rows[2].Method != "reward-weighted" || !(rows[0].ODE.SW2 > 0) {
-		t.Fatalf("rows %+v: want MFM-FT with one draw and with two, and one reward-weighted", rows)
+	results := run()
+	if len(results) != 3 || results[0].N != 1 || results[1].N != 2 || results[2].Method != "reward-weighted" || !(results[0].ODE.SW2 > 0) {
+		t.Fatalf("results %+v: want MFM-FT with one sample and with two, and one reward-weighted", results)
 	}
-	if again := run(); again[0].Seconds != rows[0].Seconds {
-		t.Error("a cell that was there was run again")
+	if again := run(); again[0].Seconds != results[0].Seconds {
+		t.Error("a run with a result was repeated")
 	}
 	runs, _ := filepath.Glob(filepath.Join(out, "run-*", "weights.safetensors"))
 	if len(runs) != 3 {
 		t.Fatalf("%d tuned networks are kept, want 3", len(runs))
 	}
-	// What was tuned is distilled into a map, which is a checkpoint like any other.
+	// A tuned drift is distilled into a map, which other commands accept as a checkpoint.
 	distilled := filepath.Join(out, "distilled")
 	must(t, "tune", "distill", "--checkpoint", filepath.Dir(runs[0]), "--base", smallMap, "--out", distilled, "--samples", "512", "--sampler-steps", "8", "--steps", "3", "--batch", "32", "--set", "map.network.width=8", "--json")
-	if rows := decode[[]experiment.PosteriorRow](t, must(t, "eval", "gmm", "--checkpoint", distilled, "--times", "0.5", "--contexts", "2", "--samples", "64", "--json")); len(rows) != 1 || !(rows[0].SW2 > 0) {
-		t.Errorf("the distilled map is judged as %+v", rows)
+	if results := decode[[]mixture.PosteriorResult](t, must(t, "eval", "gmm", "--checkpoint", distilled, "--times", "0.5", "--contexts", "2", "--samples", "64", "--json")); len(results) != 1 || !(results[0].SW2 > 0) {
+		t.Errorf("the distilled map is evaluated as %+v", results)
 	}
 }
 
-// tunedDigits tunes the map of run, which has no mixture, to bright images by the classifier that judged has trained in dir.
+// tunedDigits tunes the map of run, which has no mixture, to bright images by the classifier that
+// evaluated has trained in dir.
 func tunedDigits(t *testing.T, run, dir string) {
 	needLoops(t)
 	judge, out := filepath.Join(dir, "judge"), filepath.Join(dir, "tuned")
 	args := []string{"tune", "digits", "--checkpoint", run, "--judge", judge, "--second", judge, "--data", dir, "--reward", "class:1", "--network", "copy", "--method", "mfm-ft-gf,reward-weighted", "--steps", "2", "--batch", "4",
 		"--samples", "24", "--sampler-steps", "2", "--set", "budget.every=1", "--set", "budget.paths.paths=4", "--set", "budget.paths.steps=12", "--out", out}
-	rows := decode[[]experiment.DigitsTuneRow](t, must(t, append(slices.Clone(args), "--json")...))
-	if len(rows) != 2 || rows[0].Method != "mfm-ft-gf" || rows[1].Method != "reward-weighted" || rows[0].NFE != 2 || rows[0].TuneSteps != 2 || rows[0].TuneNFE != 2*4*8 || len(rows[1].Looks) != 2 || len(rows[0].Classes) != 10 || !(rows[0].SpreadTarget > 0) {
-		for i := range rows {
-			rows[i].Images = nil
+	results := decode[[]image.TuningResult](t, must(t, append(slices.Clone(args), "--json")...))
+	if len(results) != 2 || results[0].Method != "mfm-ft-gf" || results[1].Method != "reward-weighted" || results[0].NFE != 2 || results[0].TuneSteps != 2 || results[0].TuneNFE != 2*4*8 || len(results[1].Evaluations) != 2 || len(results[0].Classes) != 10 || !(results[0].SpreadTarget > 0) {
+		for i := range results {
+			results[i].Images = nil
 		}
-		t.Fatalf("rows %+v", rows)
+		t.Fatalf("results %+v", results)
 	}
-	table := must(t, args...) // of what is there
+	table := must(t, args...) // of the results in the folder
 	if strings.Count(table, "\n") != 3 || !strings.Contains(table, "distance floor") || !strings.Contains(table, "reward-weighted") {
 		t.Errorf("table %q", table)
 	}
 	other := filepath.Join(dir, "refused")
 	for want, more := range map[string][]string{
-		"--judge":               {"--judge", ""},
-		"--second":              {"--second", ""},
-		"class:K":               {"--reward", "class:bright"},
-		"steps = 0":             {"--sampler-steps", "0"},
-		"samples = 1":           {"--samples", "1"},
-		"adapter is of points":  {"--network", "adapter"},
-		"mixture as its prior":  {"--network", "copy,tilted-copy"},
-		"tilted with method":    {"--set", "tilted=true"},
-		"of 40 samples":         {"--lambda", "1,1e6"},
-		"use at least 2":        {"--method", "plug-in-mfm-gf", "--n", "1"},
-		"images have no value":  {"--method", "plug-in-exact"},
-		"lambda \"much\"":       {"--lambda", "much"},
-		"shard \"2/2\"":         {"--shard", "2/2"},
-		"method \"luck\" is un": {"--method", "luck"},
+		"--judge":                             {"--judge", ""},
+		"--second":                            {"--second", ""},
+		"class:K":                             {"--reward", "class:bright"},
+		"steps = 0":                           {"--sampler-steps", "0"},
+		"samples = 1":                         {"--samples", "1"},
+		"adapter is for samples of a mixture": {"--network", "adapter"},
+		"prior is a mixture":                  {"--network", "copy,tilted-copy"},
+		"tilted = true with method":           {"--set", "tilted=true"},
+		"40 samples have an effective number": {"--lambda", "1,1e6"},
+		"use at least 2":                      {"--method", "plug-in-mfm-gf", "--n", "1"},
+		"images have no value":                {"--method", "plug-in-exact"},
+		"lambda \"much\"":                     {"--lambda", "much"},
+		"shard \"2/2\"":                       {"--shard", "2/2"},
+		"method \"luck\" is un":               {"--method", "luck"},
 	} {
 		code, _, stderr := invoke(t.Context(), append(append(slices.Clone(args), "--out", other), more...)...)
 		if code != 2 || !strings.Contains(stderr, want) {
@@ -105,18 +109,22 @@ func tunedDigits(t *testing.T, run, dir string) {
 		}
 	}
 	if files, _ := filepath.Glob(filepath.Join(other, "*")); len(files) > 0 {
-		t.Errorf("what was refused has left %v", files)
+		t.Errorf("refused sweeps have left %v", files)
 	}
 }
 
-// The table of tuned digits has as many cells under its header for a training that diverged as for another, and says which was stopped.
+// The table of tuned digits has lines of one length, also for a training that diverged, and notes
+// about trainings that their budget ended.
 func TestPrintDigitsTuning(t *testing.T) {
 	var stdout, stderr bytes.Buffer
-	row := experiment.DigitsTuneRow{Network: "copy", Lambda: 1, TuneSteps: 1000, TuneNFE: 512000, Looks: []tune.Look{{Step: 500, KL: 2, KLSE: 0.3}, {Step: 1000, KL: 3, KLSE: 0.4}}, Stopped: true, Collapse: "they gather"}
+	c := &command{Command: &cobra.Command{}}
+	c.SetOut(&stdout)
+	c.SetErr(&stderr)
+	row := image.TuningResult{Network: "copy", Lambda: 1, TuneSteps: 1000, TuneNFE: 512000, Evaluations: []tune.Evaluation{{Step: 500, KL: 2, KLSE: 0.3}, {Step: 1000, KL: 3, KLSE: 0.4}}, Stopped: true, Collapse: "they gather"}
 	row.Method, row.N, row.L2 = "mfm-ft", 2, 0.1234
-	failed := experiment.DigitsTuneRow{Network: "low-rank", Lambda: 5}
+	failed := image.TuningResult{Network: "low-rank", Lambda: 5}
 	failed.Method, failed.Diverged = "adjoint", true
-	if err := printDigitsTuning(&shell{stdout: &stdout, stderr: &stderr}, []experiment.DigitsTuneRow{row, failed}); err != nil {
+	if err := digitsTuning().table.write(c, []image.TuningResult{row, failed}); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSuffix(stdout.String(), "\n"), "\n")
@@ -129,7 +137,7 @@ func TestPrintDigitsTuning(t *testing.T) {
 		}
 	}
 	if !strings.Contains(stderr.String(), "mfm-ft of a copy, n = 2, λ = 1, seed 0: the KL budget ended") || !strings.Contains(stderr.String(), "they gather") {
-		t.Errorf("told besides: %q", stderr.String())
+		t.Errorf("notes %q", stderr.String())
 	}
 }
 
@@ -141,7 +149,7 @@ func TestTuneRefuses(t *testing.T) {
 		"luck":         {"gmm", "--out", dir, "--checkpoint", smallMap, "--method", "luck"},
 		"numbers":      {"gmm", "--out", dir, "--checkpoint", smallMap, "--n", "many"},
 		"lambda":       {"gmm", "--out", dir, "--checkpoint", smallMap, "--lambda", "-1"},
-		"judging":      {"gmm", "--out", dir, "--checkpoint", smallMap, "--sampler-steps", "4"},
+		"evaluation":   {"gmm", "--out", dir, "--checkpoint", smallMap, "--sampler-steps", "4"},
 		"network":      {"gmm", "--out", dir, "--checkpoint", smallMap, "--network", "all"},
 		"own to 1":     {"gmm", "--out", dir, "--checkpoint", smallMap, "--method", "adjoint", "--set", "tune.states.own=0"},
 	} {
@@ -152,7 +160,7 @@ func TestTuneRefuses(t *testing.T) {
 	}
 }
 
-// The report of a look is printed and, where a folder is named, kept.
+// A report is printed and, if a folder is named, kept.
 func TestDiagnose(t *testing.T) {
 	needLoops(t)
 	out := filepath.Join(t.TempDir(), "report")
@@ -161,7 +169,7 @@ func TestDiagnose(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	var report diagnose.Report
-	if err := json.Unmarshal([]byte(stdout), &report); err != nil || len(report.Rows) != 2 || report.Config.Draws != 32 {
+	if err := json.Unmarshal([]byte(stdout), &report); err != nil || len(report.Results) != 2 || report.Config.Draws != 32 {
 		t.Errorf("report %s: %v", stdout, err)
 	}
 	if files, _ := filepath.Glob(filepath.Join(out, "*")); len(files) != 4 {

@@ -1,4 +1,4 @@
-// Package backendtest gives tests the backend they run on.
+// Package backendtest provides the backend for tests.
 package backendtest
 
 import (
@@ -12,8 +12,8 @@ import (
 
 var shared = sync.OnceValues(func() (compute.Backend, error) { return backend.New("") })
 
-// New returns the backend of this test process, opened once: what $GOMLX_BACKEND says, XLA on CPU where a plugin is
-// found, pure Go otherwise.
+// New returns the backend of this test process, opened once as [backend.New] does without a config:
+// $GOMLX_BACKEND, or XLA on the CPU if a plugin is found, or pure Go.
 func New(t testing.TB) compute.Backend {
 	t.Helper()
 	b, err := shared()
@@ -23,7 +23,7 @@ func New(t testing.TB) compute.Backend {
 	return b
 }
 
-// NeedLoops skips a test of a compiled While loop on a backend that has none.
+// NeedLoops skips a test that compiles While loops if the backend does not support them.
 func NeedLoops(t testing.TB, b compute.Backend) {
 	t.Helper()
 	if !backend.Loops(b) {

@@ -1,4 +1,5 @@
-// Package batch has what graphs of batches share: numbers that go with rows.
+// Package batch has graph functions for batches: per-row numbers that broadcast over states
+// ([Like], [Every]), row access in tables ([Row], [SetRow], [Of]), and a few reductions of rows.
 package batch
 
 import (
@@ -11,8 +12,9 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// Like returns c so that it broadcasts over x, [batch, ...]: a scalar or a node of x's rank as it is, one number a row, [batch], or one for all rows, [1] (or a row and what comes next),
-// with axes of length one behind. It panics where c does not go with x's first axes.
+// Like reshapes c so that it broadcasts over x, [batch, ...]. It returns scalars and nodes of x's
+// rank unchanged. It appends axes of length one to [1], one number for all rows, and to numbers per
+// row, [batch] or [batch, ...]. It panics if another c does not have x's leading axes.
 func Like(c, x *Node) *Node {
 	n := c.Rank()
 	if n == x.Rank() || n == 0 {
@@ -20,7 +22,7 @@ func Like(c, x *Node) *Node {
 	}
 	dims := slices.Clone(c.Shape().Dimensions)
 	if shared := n == 1 && dims[0] == 1; !shared && (n > x.Rank() || !slices.Equal(dims, x.Shape().Dimensions[:n])) {
-		Panicf("times of shape %s do not go with a state of shape %s: give one time a row, [batch], or one for all, [1]", c.Shape(), x.Shape())
+		Panicf("times of shape %s for states of shape %s: want one per row, [batch], or [1]", c.Shape(), x.Shape())
 	}
 	for range x.Rank() - n {
 		dims = append(dims, 1)
@@ -28,10 +30,10 @@ func Like(c, x *Node) *Node {
 	return Reshape(c, dims...)
 }
 
-// Every returns a scalar, or the one element of [1], once for each row of x, [batch]. What is [batch] already stays.
+// Every broadcasts t, a scalar or [1], to the rows of x, [batch]. It leaves a t of shape [batch].
 func Every(t, x *Node) *Node { return BroadcastToDims(t, x.Shape().Dim(0)) }
 
-// Scalars returns the elements of a vector.
+// Scalars returns the elements of a vector as scalars.
 func Scalars(v *Node) []*Node {
 	out := make([]*Node, v.Shape().Dim(0))
 	for i := range out {
@@ -40,10 +42,10 @@ func Scalars(v *Node) []*Node {
 	return out
 }
 
-// Of returns row i, an int32 scalar, of a table, [rows, columns], as scalars.
+// Of returns row i, an int32 scalar, of table, [rows, columns], as scalars.
 func Of(table, i *Node) []*Node { return Scalars(Reshape(Gather(table, InsertAxes(i, 0)), -1)) }
 
-// Repeat returns x, [n, ...], with every row times times, one after the other, [n·times, ...].
+// Repeat returns x, [n, ...], with every row repeated times times in succession, [n·times, ...].
 func Repeat(x *Node, times int) *Node {
 	if times == 1 {
 		return x
@@ -54,16 +56,17 @@ func Repeat(x *Node, times int) *Node {
 	return Reshape(BroadcastToDims(InsertAxes(x, 1), wide...), dims...)
 }
 
-// LogMeanExp returns log (1/N) Σ_i e^{r_i}, [n], of r [n, N].
+// LogMeanExp returns log (1/N) Σ_i e^{r_i}, [n], for r, [n, N].
 func LogMeanExp(r *Node) *Node {
 	top := StopGradient(ReduceAndKeep(r, ReduceMax, 1))
 	return Add(Reshape(top, -1), Log(ReduceMean(Exp(Sub(r, top)), 1)))
 }
 
-// Row returns row k, an int32 scalar, of a table, [rows, ...].
+// Row returns row k, an int32 scalar, of table, [rows, ...].
 func Row(table, k *Node) *Node { return Squeeze(Gather(table, Reshape(k, 1, 1)), 0) }
 
-// SetRow returns the table, [rows, ...], with row k, an int32 scalar, replaced: in place on a backend that has such an update, otherwise by choosing for each row.
+// SetRow returns table, [rows, ...], with row k, an int32 scalar, replaced: by an update in place
+// if the backend has one, otherwise by a selection over all rows.
 func SetRow(table, k, row *Node) *Node {
 	g, dims := table.Graph(), table.Shape().Dimensions
 	if g.Backend().Capabilities().Operations[compute.OpTypeDynamicUpdateSlice] {
@@ -73,10 +76,7 @@ func SetRow(table, k, row *Node) *Node {
 		}
 		return DynamicUpdateSlice(table, InsertAxes(row, 0), at)
 	}
-	ones := make([]int, len(dims))
-	for i := range ones {
-		ones[i] = 1
-	}
+	ones := slices.Repeat([]int{1}, len(dims))
 	ones[0] = dims[0]
 	here := Equal(Iota(g, shapes.Make(dtypes.Int32, ones...), 0), ConvertDType(k, dtypes.Int32))
 	return Where(BroadcastToDims(here, dims...), BroadcastToDims(InsertAxes(row, 0), dims...), table)

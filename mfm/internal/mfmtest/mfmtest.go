@@ -1,3 +1,4 @@
+// Package mfmtest provides schedules, mixtures, maps and checks for the tests of this project.
 package mfmtest
 
 import (
@@ -22,29 +23,36 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// late is a schedule of a user's own, without any closed form: α = 1-t, β = t(2-t).
+// Late is a user-defined schedule without any closed form: α = 1-t, β = t(2-t).
 type Late struct{}
 
+// At returns the schedule and its derivatives.
 func (Late) At(t float64) (alpha, beta, dAlpha, dBeta float64) {
 	return 1 - t, t * (2 - t), -1, 2 - 2*t
 }
 
+// Graph is At on a node.
 func (Late) Graph(t *Node) (alpha, beta, dAlpha, dBeta *Node) {
 	return OneMinus(t), Mul(t, AddScalar(Neg(t), 2)), Neg(OnesLike(t)), MulScalar(OneMinus(t), 2)
 }
 
+// String returns "late".
 func (Late) String() string { return "late" }
 
-// general hides the closed forms of a built-in schedule, so that the general numerical path is taken.
+// General hides the closed forms of a built-in schedule, so that the general numerical path is
+// taken.
 type General struct{ interpolant.Schedule }
 
+// String returns the name of the hidden schedule with a suffix.
 func (g General) String() string { return fmt.Sprintf("%v by the general path", g.Schedule) }
 
-// builtIn are the schedules of the package, everySchedule these by both paths and one of a user's.
+// BuiltIn returns the built-in schedules.
 func BuiltIn() []interpolant.Schedule {
 	return []interpolant.Schedule{interpolant.Linear{}, interpolant.Trigonometric{}, interpolant.VariancePreserving{}}
 }
 
+// EverySchedule returns the built-in schedules, by their closed forms and by the general path, and
+// [Late].
 func EverySchedule() []interpolant.Schedule {
 	all := append(BuiltIn(), Late{})
 	for _, ip := range BuiltIn() {
@@ -53,14 +61,15 @@ func EverySchedule() []interpolant.Schedule {
 	return all
 }
 
-// ends are the times next to which float32 has to hold out.
+// Ends are times in and next to the ends of [0, 1], where float32 must suffice.
 var Ends = []float64{0, 1e-7, 0.5, 1 - 1e-7, 1}
 
-// column is a float64 input [len(values)] of a graph, points one [n, dim].
+// Column returns a float64 tensor [len(values)].
 func Column(values ...float64) *tensors.Tensor {
 	return tensors.FromFlatDataAndDimensions(values, len(values))
 }
 
+// Points returns a float64 tensor [n, dim].
 func Points(rows [][]float64) *tensors.Tensor {
 	flat := make([]float64, 0, len(rows)*len(rows[0]))
 	for _, r := range rows {
@@ -69,8 +78,9 @@ func Points(rows [][]float64) *tensors.Tensor {
 	return tensors.FromFlatDataAndDimensions(flat, len(rows), len(rows[0]))
 }
 
-// evaluate runs a graph once on float64 inputs converted to dtype and returns its outputs, flat, in float64. Float64 is for formulas: it is
-// interpreted by the pure-Go backend, since compiling would be nearly all of the test. Float32 runs on the backend under test.
+// Evaluate runs a graph once on float64 inputs converted to dtype and returns its outputs, flat, in
+// float64. Float64 graphs test formulas and run on the interpreter, since compilation would
+// dominate the time of the test; float32 graphs run on the backend under test.
 func Evaluate(t testing.TB, dtype dtypes.DType, build func(in []*Node) []*Node, inputs ...*tensors.Tensor) [][]float64 {
 	t.Helper()
 	if dtype == dtypes.Float64 {
@@ -79,6 +89,7 @@ func Evaluate(t testing.TB, dtype dtypes.DType, build func(in []*Node) []*Node, 
 	return EvaluateOn(t, backendtest.New(t), dtype, build, inputs...)
 }
 
+// Interpreter returns the pure-Go backend.
 func Interpreter(t testing.TB) compute.Backend {
 	t.Helper()
 	b, err := backend.New("go")
@@ -88,7 +99,10 @@ func Interpreter(t testing.TB) compute.Backend {
 	return b
 }
 
-func EvaluateOn(t testing.TB, b compute.Backend, dtype dtypes.DType, build func(in []*Node) []*Node, inputs ...*tensors.Tensor) [][]float64 {
+// EvaluateOn is [Evaluate] on a given backend.
+func EvaluateOn(
+	t testing.TB, b compute.Backend, dtype dtypes.DType, build func(in []*Node) []*Node, inputs ...*tensors.Tensor,
+) [][]float64 {
 	t.Helper()
 	exec, err := NewExec(b, func(in []*Node) []*Node {
 		for i := range in {
@@ -105,7 +119,7 @@ func EvaluateOn(t testing.TB, b compute.Backend, dtype dtypes.DType, build func(
 	}
 	defer exec.Finalize()
 	args := make([]any, len(inputs))
-	for i, in := range inputs { // a tensor is of one backend
+	for i, in := range inputs { // a tensor belongs to one backend
 		if args[i], err = in.LocalClone(); err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +135,7 @@ func EvaluateOn(t testing.TB, b compute.Backend, dtype dtypes.DType, build func(
 	return flat
 }
 
-// near checks |got - want| <= tolerance (1 + |want|), element by element.
+// Near checks |got - want| <= tolerance (1 + |want|) for each element.
 func Near(t testing.TB, name string, got, want []float64, tolerance float64) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -134,11 +148,12 @@ func Near(t testing.TB, name string, got, want []float64, tolerance float64) {
 		}
 	}
 	if !(worst <= tolerance) {
-		t.Errorf("%s: element %d is %.12g, want %.12g (relative error %.2g, allowed %.2g)", name, at, got[at], want[at], worst, tolerance)
+		t.Errorf("%s: element %d is %.12g, want %.12g (relative error %.2g, allowed %.2g)",
+			name, at, got[at], want[at], worst, tolerance)
 	}
 }
 
-// flatten joins rows that an oracle returns one by one.
+// Flatten joins n rows, as the functions of a mixture return them, into one slice.
 func Flatten(n int, row func(i int) []float64) []float64 {
 	var flat []float64
 	for i := range n {
@@ -147,18 +162,21 @@ func Flatten(n int, row func(i int) []float64) []float64 {
 	return flat
 }
 
+// NewRNG returns a generator with the given seed.
 func NewRNG(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
 
-// tilted is a Gaussian with correlated coordinates, mixture one with three components of which no two are alike.
-func Tilted(t testing.TB) *gmm.Mixture {
+// Gaussian returns a Gaussian with correlated coordinates, as a mixture of one component.
+func Gaussian(t testing.TB) *gmm.Mixture {
 	return NewMixture(t, []float64{1}, [][]float64{{0.7, -0.4}}, [][][]float64{{{1.3, 0.5}, {0.5, 0.6}}})
 }
 
+// Mixture returns a mixture of three different components.
 func Mixture(t testing.TB) *gmm.Mixture {
 	return NewMixture(t, []float64{0.5, 0.3, 0.2}, [][]float64{{-1.5, -1}, {0.3, 0.2}, {2, 1}},
 		[][][]float64{{{0.4, 0.1}, {0.1, 0.3}}, {{0.2, 0}, {0, 0.5}}, {{0.6, -0.3}, {-0.3, 0.7}}})
 }
 
+// NewMixture returns a mixture, or fails the test.
 func NewMixture(t testing.TB, weights []float64, means [][]float64, covariances [][][]float64) *gmm.Mixture {
 	t.Helper()
 	m, err := gmm.New(weights, means, covariances)
@@ -168,30 +186,34 @@ func NewMixture(t testing.TB, weights []float64, means [][]float64, covariances 
 	return m
 }
 
-// exactMap is a map that is exact for a Gaussian law: the Gaussian parametrization around a backbone that returns zeros.
-func ExactMap(t testing.TB, law *gmm.Mixture, ip interpolant.Schedule) *mfm.Map {
+// ExactMap returns a map that is exact for a Gaussian: the Gaussian parametrization of its moments
+// around a backbone that returns zeros.
+func ExactMap(t testing.TB, mixture *gmm.Mixture, ip interpolant.Schedule) *mfm.Map {
 	t.Helper()
-	p, err := mfm.NewGaussian(law.Mean(), law.Covariance())
+	p, err := mfm.NewGaussian(mixture.Mean(), mixture.Covariance())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &mfm.Map{Interpolant: ip, Backbone: ZeroBackbone, Parametrization: p}
 }
 
+// ZeroBackbone returns zeros.
 func ZeroBackbone(_ *model.Scope, in nn.Inputs) *Node { return ZerosLike(in.Xbar) }
 
-// weightless is a scope for backbones without weights.
+// Weightless returns a scope for backbones without weights.
 func Weightless() *model.Scope { return model.NewStore().Scope(train.WeightsScope) }
 
-// situations are times and states as training meets them: x and x̄ are noised from one draw of the law, with independent noises.
-type Situations struct {
+// Cases are times and states as training draws them: x̄ and x are noised from one data sample each,
+// with independent noises.
+type Cases struct {
 	S, U, T []float64
 	Xbar, X [][]float64
 }
 
-func SituationsOf(law *gmm.Mixture, ip interpolant.Schedule, n int) Situations {
+// NewCases returns n cases for data of a mixture.
+func NewCases(mixture *gmm.Mixture, ip interpolant.Schedule, n int) Cases {
 	rng := NewRNG(7)
-	c := Situations{}
+	c := Cases{}
 	noised := func(t float64, z []float64) []float64 {
 		alpha, beta, _, _ := ip.At(t)
 		x := make([]float64, len(z))
@@ -200,7 +222,7 @@ func SituationsOf(law *gmm.Mixture, ip interpolant.Schedule, n int) Situations {
 		}
 		return x
 	}
-	for _, z := range law.Sample(rng, n) {
+	for _, z := range mixture.Sample(rng, n) {
 		s, u, t := 0.98*rng.Float64(), 0.98*rng.Float64(), 0.98*rng.Float64()
 		s, u = min(s, u), max(s, u)
 		c.S, c.U, c.T = append(c.S, s), append(c.U, u), append(c.T, t)
@@ -209,12 +231,14 @@ func SituationsOf(law *gmm.Mixture, ip interpolant.Schedule, n int) Situations {
 	return c
 }
 
-func (c Situations) Inputs() []*tensors.Tensor {
+// Inputs returns the tensors s, u, t [n] and x̄, x [n, dim].
+func (c Cases) Inputs() []*tensors.Tensor {
 	return []*tensors.Tensor{Column(c.S...), Column(c.U...), Column(c.T...), Points(c.Xbar), Points(c.X)}
 }
 
-// hasMoments checks that rows have the given mean and covariance, within 4 standard errors each. Those of a covariance are estimated
-// from the rows, so the law need not be Gaussian. bias, in units of the law's deviation and variance, is allowed beside them for methods that
+// HasMoments checks that rows have the given mean and covariance, each within 4 standard errors.
+// The standard errors of a covariance are estimated from the rows, so the distribution need not be
+// Gaussian. bias, in units of the standard deviation and of the variance, is added for methods that
 // have one.
 func HasMoments(t testing.TB, name string, rows [][]float64, mean []float64, covariance [][]float64, bias float64) {
 	t.Helper()
@@ -233,18 +257,20 @@ func HasMoments(t testing.TB, name string, rows [][]float64, mean []float64, cov
 				values[k] = (r[i] - mean[i]) * (r[j] - mean[j])
 			}
 			got, sd := stat.MeanStdDev(values, nil)
-			if se := sd / root; !(math.Abs(got-covariance[i][j]) <= 4*se+bias*math.Sqrt(covariance[i][i]*covariance[j][j])) {
+			scale := math.Sqrt(covariance[i][i] * covariance[j][j])
+			if se := sd / root; !(math.Abs(got-covariance[i][j]) <= 4*se+bias*scale) {
 				t.Errorf("%s: covariance %d,%d is %.4f ± %.4f, want %.4f", name, i, j, got, se, covariance[i][j])
 			}
 		}
 	}
 }
 
-// driftOf is a mixture's drift in closed form.
-func DriftOf(law *gmm.Mixture, ip interpolant.Schedule) interpolant.Drift {
-	return func(t, x, _ *Node) *Node { return law.DriftGraph(ip, t, x) }
+// DriftOf returns the exact drift of a mixture.
+func DriftOf(mixture *gmm.Mixture, ip interpolant.Schedule) interpolant.Drift {
+	return func(t, x, _ *Node) *Node { return mixture.Like(x).Drift(ip, t, x) }
 }
 
+// RowsOf splits flat into rows of length dim.
 func RowsOf(flat []float64, dim int) [][]float64 {
 	var rows [][]float64
 	for i := 0; i < len(flat); i += dim {
@@ -253,15 +279,18 @@ func RowsOf(flat []float64, dim int) [][]float64 {
 	return rows
 }
 
-// conditionalLaw returns p(x_{t'} | x_t = x) for data from law, noises of correlation rho. Given x and the data z, x_{t'} is Gaussian with mean
-// β' z + ρ (α'/α) (x - β z) and variance α'² (1-ρ²); so it is an affine image of p(z | x) with noise added, which loses no digits near t = 1.
-func ConditionalLaw(t testing.TB, law *gmm.Mixture, ip interpolant.Schedule, from, to, rho float64, x []float64) *gmm.Mixture {
+// TransitionMixture returns p(x_{t'} | x_t) for data of a mixture and noises of correlation rho.
+// Given x and the data z, x_{t'} is Gaussian with mean β' z + ρ (α'/α) (x - β z) and variance α'²
+// (1-ρ²). So it is an affine image of p(z | x) with noise added, which loses no digits near t = 1.
+func TransitionMixture(
+	t testing.TB, mixture *gmm.Mixture, ip interpolant.Schedule, from, to, rho float64, x []float64,
+) *gmm.Mixture {
 	t.Helper()
 	alpha, beta, _, _ := ip.At(from)
 	alphaTo, betaTo, _, _ := ip.At(to)
 	ofX := rho * alphaTo / alpha
 	ofData := betaTo - ofX*beta
-	posterior := law.Posterior(ip, from, x)
+	posterior := mixture.Posterior(ip, from, x)
 	var means [][]float64
 	var covariances [][][]float64
 	for k := range posterior.Len() {
@@ -276,5 +305,5 @@ func ConditionalLaw(t testing.TB, law *gmm.Mixture, ip interpolant.Schedule, fro
 		}
 		means, covariances = append(means, m), append(covariances, v)
 	}
-	return NewMixture(t, law.PosteriorWeights(ip, from, x), means, covariances)
+	return NewMixture(t, mixture.PosteriorWeights(ip, from, x), means, covariances)
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// smallBackbone is one hidden layer of 16.
+// SmallBackbone is a network with one hidden layer of width 16.
 func SmallBackbone(scope *model.Scope, in nn.Inputs) *Node {
 	g := in.S.Graph()
 	column := func(t *Node) *Node { return InsertAxes(t, -1) }
@@ -25,21 +25,24 @@ func SmallBackbone(scope *model.Scope, in nn.Inputs) *Node {
 		return scope.WithInitializer(init).VariableWithShape(name, shapes.Make(dtypes.Float32, dims...)).NodeValue(g)
 	}
 	normal := func(g *Graph, shape shapes.Shape) *Node {
-		return MulScalar(ClipScalar(model.GetStore(g).RandomNormal(g, shape), -6, 6), 0.3) // it may give infinities
+		values := model.GetStore(g).RandomNormal(g, shape) // may be infinite
+		return MulScalar(ClipScalar(values, -6, 6), 0.3)
 	}
 	h = Tanh(Add(Dot(h, variable("w1", normal, 7, 16)).Product(), variable("b1", Zeros, 1, 16)))
 	return Dot(h, variable("w2", normal, 16, 2)).Product()
 }
 
+// SmallMap returns a linear map with [SmallBackbone].
 func SmallMap() *mfm.Map {
 	return &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: SmallBackbone, Parametrization: mfm.Plain{}}
 }
 
-// normalSource draws from N(0, I) in two dimensions; scaled makes it overflow after some steps.
+// NormalSource draws from N(0, I) in two dimensions.
 func NormalSource(_ *model.Scope, _ *Graph, rng *solver.RNG, n int) (data, class *Node) {
 	return rng.Normal(shapes.Make(dtypes.Float32, n, 2)), nil
 }
 
+// SmallConfig returns a training of 12 steps with two moving averages.
 func SmallConfig() mfm.TrainConfig {
 	c := mfm.DefaultTrainConfig()
 	c.Steps, c.Batch, c.EMA, c.Seed = 12, 32, []float64{0.9, 0.99}, 5
@@ -47,6 +50,7 @@ func SmallConfig() mfm.TrainConfig {
 	return c
 }
 
+// NewSmallTrainer returns a trainer of [SmallMap] on [NormalSource], or fails the test.
 func NewSmallTrainer(t *testing.T, c mfm.TrainConfig) *train.Trainer {
 	t.Helper()
 	trainer, err := mfm.NewTrainer(backendtest.New(t), SmallMap(), NormalSource, nil, c)

@@ -1,3 +1,4 @@
+// Package xlafix works around a limitation of go-xla (v0.4) with reductions in closures.
 package xlafix
 
 import (
@@ -8,11 +9,14 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// withOwnReductions calls build, which builds a closure of g, and keeps the closure's reductions and those outside apart.
+// OwnReductions calls build, which builds a closure of g, and keeps the reductions of the closure
+// separate from those outside it.
 //
-// go-xla (v0.4) makes the little function by which a reduction combines two elements once for each kind and type, as part of the function that reduces
-// first, and refuses it in all others: no sum could be taken both inside a loop and outside. Its caches of them have no accessor; where a
-// later version has renamed them, or the backend is another, build sees them as they are.
+// go-xla builds the function by which a reduction combines two elements once per kind and type,
+// inside the function that reduces first, and refuses it in all other functions. So no sum could be
+// computed both inside and outside a loop. The caches of these functions have no accessor;
+// OwnReductions empties them by reflection. If a later version renames them, or for another
+// backend, it just calls build.
 func OwnReductions(g *Graph, build func() []*Node) []*Node {
 	for _, cache := range builderCaches(g) {
 		before := reflect.ValueOf(cache.Interface())
@@ -22,7 +26,7 @@ func OwnReductions(g *Graph, build func() []*Node) []*Node {
 	return build()
 }
 
-// builderCaches returns the maps called "cache..." of the backend's builder, so that they can be set.
+// builderCaches returns the maps named "cache..." of the backend's builder as settable values.
 func builderCaches(g *Graph) (caches []reflect.Value) {
 	builder := reflect.ValueOf(g).Elem().FieldByName("builder")
 	for builder.Kind() == reflect.Interface || builder.Kind() == reflect.Pointer {

@@ -1,0 +1,131 @@
+package image
+
+import (
+	"fmt"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/config"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+// Config is everything that a map of images depends on besides the images.
+type Config struct {
+	// Interpolant is "linear", "trigonometric" or "vp".
+	Interpolant string `json:"interpolant"`
+	// Parametrization is "mixture" (a mixture fitted to the images, see [mfm.MixturePrior]),
+	// "gaussian" (the mean of each pixel, one variance) or "plain".
+	Parametrization string `json:"parametrization"`
+	// Prior is that of the parametrization "mixture"; the others do not use it.
+	Prior   *PriorConfig    `json:"prior,omitempty"`
+	Network nn.Network      `json:"network"`
+	Train   mfm.TrainConfig `json:"train"`
+}
+
+// DefaultConfig is a small UNet on top of a mixture fitted to the images, trained by the semigroup
+// loss with the drift of the empirical distribution as the teacher, for half an hour on two CPU
+// cores. More contexts are near noise than with uniform times, since posteriors are wide and hard
+// to learn there.
+func DefaultConfig() Config {
+	prior := DefaultPrior()
+	c := Config{
+		Interpolant: "linear", Parametrization: "mixture", Prior: &prior,
+		Network: nn.NewNetwork(nn.DefaultUNet()), Train: mfm.DefaultTrainConfig(),
+	}
+	c.Train.Batch, c.Train.Steps = 64, 12_000
+	c.Train.Optimizer.Method, c.Train.Optimizer.Rate, c.Train.Optimizer.Warmup = "muon", 5e-3, 200
+	c.Train.EMA = []float64{0.999}
+	c.Train.Loss = mfm.Recipe(mfm.Semigroup, mfm.Teacher, c.Train.Steps)
+	c.Train.Loss.Times = mfm.TimeSampling{ContextPower: 2, ContextZero: 0.2, StartPower: 1, WholeGap: 0.2}
+	return c
+}
+
+// Validate returns an error that names the first value that is invalid in itself or for the images.
+func (c Config) Validate(images *data.Images) error {
+	if _, err := interpolant.ByName(c.Interpolant); err != nil {
+		return err
+	}
+	if err := c.Train.Validate(); err != nil {
+		return err
+	}
+	if err := c.Network.Validate(); err != nil {
+		return err
+	}
+	switch c.Parametrization {
+	case "mixture":
+		if c.Prior == nil {
+			return fmt.Errorf("parametrization mixture needs a prior: configure how it is fitted")
+		}
+		if err := c.Prior.validate(images); err != nil {
+			return err
+		}
+	case "gaussian", "plain":
+	default:
+		return fmt.Errorf("parametrization %q is unknown for images: use mixture, gaussian or plain", c.Parametrization)
+	}
+	return c.validateLoss(images)
+}
+
+// FitParametrization returns the parametrization of a valid configuration, fitted to the images.
+func (c Config) FitParametrization(images *data.Images) (mfm.Parametrization, error) {
+	switch c.Parametrization {
+	case "mixture":
+		return c.Prior.fit(images)
+	case "gaussian":
+		mean := images.Mean()
+		variance, err := images.Variance(mean)
+		if err != nil {
+			return nil, err
+		}
+		g := &mfm.Gaussian{Variance: []float64{variance}}
+		for _, m := range mean {
+			g.Mean = append(g.Mean, float64(m))
+		}
+		return g, nil
+	}
+	return mfm.Plain{}, nil
+}
+
+// validateLoss returns an error if the loss needs something that the images or their closed form
+// lack.
+func (c Config) validateLoss(images *data.Images) error {
+	loss, classes := c.Train.Loss, c.Network.ClassCount()
+	if loss.Guidance.Classes != classes {
+		return fmt.Errorf("network.classes = %d and train.loss.guidance.classes = %d: they must be equal",
+			classes, loss.Guidance.Classes)
+	}
+	if classes > 0 {
+		if images.Labels == nil {
+			return fmt.Errorf("network.classes = %d: the images have no labels, load them with their labels", classes)
+		}
+		if err := images.Validate(); err != nil {
+			return err
+		}
+		if _, err := images.ClassCounts(classes); err != nil {
+			return fmt.Errorf("network.classes = %d: %w", classes, err)
+		}
+		if loss.Distillation == mfm.Teacher {
+			return fmt.Errorf("network.classes = %d: the teacher has no classes, use distillation self", classes)
+		}
+	}
+	if loss.Consistency == mfm.Lagrangian && loss.Distillation == mfm.Teacher {
+		return fmt.Errorf("the Lagrangian loss needs the teacher's drift where the map leads, which for points grows " +
+			"without bound as u goes to 1: use distillation self, or another loss")
+	}
+	return nil
+}
+
+// Preset returns the configuration of a map of digits at a scale of [config.Presets]: full is
+// [DefaultConfig], quick has 2,000 steps. Another name is an error.
+func Preset(name string) (Config, error) {
+	c := DefaultConfig()
+	switch name {
+	case "quick":
+		c.Train.Steps = 2000
+	case "full":
+	default:
+		return c, config.UnknownPreset(name)
+	}
+	return c, nil
+}

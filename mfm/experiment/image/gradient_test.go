@@ -1,0 +1,98 @@
+package image
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// For a Gaussian, the reference is the exact ∇V_t. Estimates from many samples have a component of
+// 1 along it, those from two samples a smaller one.
+func TestGradients(t *testing.T) {
+	b := backendtest.New(t)
+	gaussian, err := gmm.New([]float64{1}, [][]float64{{0.4, -0.7}}, [][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := reward.LinearGaussian{A: [][]float64{{1.2, -0.8}}, Y: []float64{-1}, Sigma: 0.8}
+	target, logZ, err := gaussian.Tilt(r.A, r.Y, r.Sigma)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ip := interpolant.Linear{}
+	m := steer.FromGaussian(gaussian, ip)
+	m.Store = model.NewStore()
+	var data []float32
+	for _, x := range target.Sample(rand.New(rand.NewPCG(1, 2)), 4) {
+		data = append(data, float32(x[0]), float32(x[1]))
+	}
+	c := GradientConfig{Times: []float64{0.3, 0.7}, Ns: []int{2, 128}, States: 4, Draws: 1 << 14}
+	if testing.Short() {
+		c.Draws = 1 << 12
+	}
+	results, err := gradients(t.Context(), b, m, r.Reward(), data, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(results) != 8 {
+		t.Fatalf("%d results, want 8", len(results))
+	}
+	for _, r := range results {
+		if math.Abs(r.Difference-1) > 0.05+4*r.DifferenceSE {
+			t.Errorf("%+v: want a difference quotient near 1", r)
+		}
+		if r.Estimates != c.Draws/r.N {
+			t.Errorf("%+v: want %d estimates", r, c.Draws/r.N)
+		}
+		if r.N == 128 && (math.Abs(r.Mean-1) > 0.1+4*r.MeanSE || math.Abs(r.Median-1) > 0.3 ||
+			!(r.Length >= 0.9)) {
+			t.Errorf("%+v: want a component near 1", r)
+		}
+		if r.N == 2 && r.Method == "mfm-gf" && !(r.Mean < 0.9) {
+			t.Errorf("%+v: want a component below 0.9 from two samples", r)
+		}
+	}
+	at := &gradientsAt{
+		ctx: t.Context(), model: m, reward: r.Reward(),
+		states: data, t: 0.5, config: c,
+	}
+	got, err := at.reference(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exact := MustNewExec(b, func(x *Node) *Node {
+		x = Identity(x)
+		at := AddScalar(MulScalar(ReduceSum(x, 1), 0), 0.5)
+		return steer.FromTilt(gaussian, target, logZ, ip).Gradient(at, x)
+	})
+	want := tensors.MustCopyFlatData[float32](exact.MustCall(tensors.FromFlatDataAndDimensions(data, 4, 2))[0])
+	for k, v := range got {
+		for i := range v {
+			if w := float64(want[2*k+i]); math.Abs(v[i]-w) > 0.1*(1+math.Abs(w)) {
+				t.Errorf("state %d: ∇V %v, want %v", k, v, want[2*k:2*k+2])
+			}
+		}
+	}
+	for name, change := range map[string]func(c *GradientConfig){
+		"time":   func(c *GradientConfig) { c.Times = []float64{1} },
+		"number": func(c *GradientConfig) { c.Ns = []int{3} },
+		"draws":  func(c *GradientConfig) { c.Draws = 100 },
+		"states": func(c *GradientConfig) { c.States = 1 },
+	} {
+		c := c
+		change(&c)
+		if c.Validate() == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

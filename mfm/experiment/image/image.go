@@ -1,0 +1,111 @@
+// Package image is the experiment on images, such as digits, with pixels in [-1, 1]. Their
+// distribution is unknown; the closest closed form is the training set as a mixture of points, the
+// empirical distribution, whose drift is exact and serves as the teacher.
+//
+// [Load] returns the images, a [Config] describes network and training, and [New] returns the
+// [Experiment]. Its method Train trains the map; [Open] opens a trained one. Classifiers evaluate
+// the samples: [TrainClassifier] trains one of clean or of noised images. [Experiment.Generation]
+// evaluates unconditional samples, and [Experiment.Classes] compares the classes of posterior
+// samples with p(class | x_t).
+//
+// On a trained map, [NewSteering] steers samples to a reward of a classifier, [NewTuning]
+// fine-tunes the drift to it, and [Steering.Gradients] measures single estimates of the value's
+// gradient. The target distribution is the training set with weights e^{λ r}.
+//
+// Start with [DefaultConfig] and [DefaultClassifierConfig].
+package image
+
+import (
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/train"
+)
+
+// Experiment is a set of training images and the map that learns their posteriors.
+type Experiment struct {
+	Config Config
+	Data   *data.Images
+	Map    *mfm.Map
+	pixels *tensors.Tensor // [n, height, width, channels]
+}
+
+// New returns the experiment of a configuration on the given training images, with an untrained
+// map, or an error that names the first invalid value. Fitting the mixture of the parametrization
+// "mixture" takes seconds.
+func New(config Config, images *data.Images) (*Experiment, error) {
+	return NewWith(config, images, func() (mfm.Parametrization, error) { return config.FitParametrization(images) })
+}
+
+// NewWith is New with a function that returns the parametrization, called once config is validated.
+func NewWith(config Config, images *data.Images, parametrization func() (mfm.Parametrization, error)) (
+	*Experiment, error) {
+	if err := config.Validate(images); err != nil {
+		return nil, err
+	}
+	if config.Parametrization != "mixture" {
+		config.Prior = nil // not used
+	}
+	ip, err := interpolant.ByName(config.Interpolant)
+	if err != nil {
+		return nil, err
+	}
+	p, err := parametrization()
+	if err != nil {
+		return nil, err
+	}
+	return &Experiment{
+		Config: config,
+		Data:   images,
+		Map:    &mfm.Map{Interpolant: ip, Backbone: config.Network.Backbone(), Parametrization: p},
+		pixels: pixels(images),
+	}, nil
+}
+
+// Shape returns the shape of one image, [height, width, channels].
+func (e *Experiment) Shape() []int { return []int{e.Data.Height, e.Data.Width, e.Data.Channels} }
+
+// States returns images, flat, as states of a sampler, float32 [n, height, width, channels].
+func (e *Experiment) States(flat []float32) *tensors.Tensor {
+	dims := append([]int{len(flat) / e.Data.Dim()}, e.Shape()...)
+	return tensors.FromFlatDataAndDimensions(flat, dims...)
+}
+
+// Model returns the map with the weights that store has in [train.WeightsScope].
+func (e *Experiment) Model(store *model.Store) mfm.Model {
+	return mfm.Model{
+		Map: e.Map, Weights: store.Scope(train.WeightsScope), Shape: e.Shape(), Classes: e.Config.Network.ClassCount(),
+	}
+}
+
+// Source returns a source that samples images inside the training step, with their classes if the
+// network has classes.
+func (e *Experiment) Source() (train.Source, error) {
+	if e.Config.Network.ClassCount() == 0 {
+		return train.DataSet(e.pixels, nil)
+	}
+	return train.DataSet(e.pixels, classes(e.Data))
+}
+
+// Empirical returns the empirical distribution, the training images as a mixture of points, whose
+// posteriors are exact.
+func (e *Experiment) Empirical() (*gmm.Mixture, error) {
+	return gmm.Points(mfm.Rows(e.Data.Float32(), e.Data.Dim()))
+}
+
+// Teacher returns the drift of the empirical distribution. Its posterior mean is a softmax over the
+// training images.
+func (e *Experiment) Teacher() interpolant.Drift {
+	return func(t, x, _ *Node) *Node {
+		g := t.Graph()
+		points := train.DeviceValue(model.GetStore(g).Scope(train.DataScope), g, "samples", e.pixels)
+		flat := Reshape(x, x.Shape().Dim(0), -1)
+		b := gmm.PointsDrift(e.Map.Interpolant, Reshape(points, points.Shape().Dim(0), -1), t, flat)
+		return Reshape(b, x.Shape().Dimensions...)
+	}
+}

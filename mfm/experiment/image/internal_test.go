@@ -1,0 +1,84 @@
+package image
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/solver"
+)
+
+func TestMedianNearest(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	const size, n, m = 3, 7, 20
+	random := func(count int) []float32 {
+		v := make([]float32, count)
+		for i := range v {
+			v[i] = float32(rng.NormFloat64())
+		}
+		return v
+	}
+	samples, reference := random(n*size), random(m*size)
+	var nearest []float64
+	for _, a := range mfm.Rows(samples, size) {
+		best := math.Inf(1)
+		for _, b := range mfm.Rows(reference, size) {
+			d := 0.0
+			for i := range a {
+				d += (a[i] - b[i]) * (a[i] - b[i]) / size
+			}
+			best = min(best, math.Sqrt(d))
+		}
+		nearest = append(nearest, best)
+	}
+	slices.Sort(nearest)
+	if got, want := medianNearest(samples, reference, size), nearest[n/2]; math.Abs(got-want) > 1e-12 {
+		t.Errorf("median distance %g, want %g", got, want)
+	}
+}
+
+// A shift moves the pixels on a background of -1.
+func TestShiftImages(t *testing.T) {
+	const most, side = 2, 5
+	pixels := make([]float32, side*side)
+	for i := range pixels {
+		pixels[i] = -1
+	}
+	pixels[2*side+2] = 1 // a dot in the middle, which a shift by two does not lose
+	exec, err := NewExec(backendtest.New(t), func(state, x *Node) []*Node {
+		rng := &solver.RNG{State: state}
+		y := shiftImages(rng, x, most)
+		return []*Node{y, rng.State}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := RNGStateFromSeed(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, columns := map[int]bool{}, map[int]bool{}
+	for range 100 {
+		out, err := exec.Call(state, tensors.FromFlatDataAndDimensions(pixels, 1, side, side, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		state = out[1]
+		y := tensors.MustCopyFlatData[float32](out[0])
+		place := slices.Index(y, 1)
+		if place < 0 || slices.Index(y[place+1:], 1) >= 0 || slices.Min(y) != -1 {
+			t.Fatalf("shifted image %v has not one dot on a background of -1", y)
+		}
+		rows[place/side], columns[place%side] = true, true
+	}
+	// The probability that 100 shifts miss one of five places is 0.8^100 = 2e-10.
+	if len(rows) != 2*most+1 || len(columns) != 2*most+1 {
+		t.Errorf("the dot was in rows %v and columns %v, want all five", rows, columns)
+	}
+}

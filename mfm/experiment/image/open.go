@@ -1,0 +1,70 @@
+package image
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/train"
+)
+
+// Kind is the kind of a run that trained a map of images.
+const Kind = "digits"
+
+// Train trains the map; see [run.Train]. It returns a store with the weights in
+// [train.WeightsScope].
+func (e *Experiment) Train(ctx context.Context, b compute.Backend, o run.Options) (*model.Store, error) {
+	source, err := e.Source()
+	if err != nil {
+		return nil, err
+	}
+	if err := e.adoptPrior(o.Dir, o.Init); err != nil {
+		return nil, err
+	}
+	t, err := mfm.NewTrainer(b, e.Map, source, e.Teacher(), e.Config.Train)
+	if err != nil {
+		return nil, err
+	}
+	if o.Dir != "" {
+		keep := func(*train.Trainer) error { return e.keepPrior(o.Dir) }
+		o.Hooks = append(o.Hooks, train.Hook{Start: keep})
+	}
+	if err := run.Train(ctx, t, Kind, e.Config, o); err != nil {
+		return nil, err
+	}
+	return run.Store(t)
+}
+
+// Open returns the experiment of the run in dir, on the images that it was trained on, and a store
+// with its map's weights in [train.WeightsScope].
+func Open(dir string, images *data.Images) (*Experiment, *model.Store, error) {
+	var c Config
+	if _, err := run.ReadConfig(dir, &c, Kind); err != nil {
+		return nil, nil, err
+	}
+	e, err := NewWith(c, images, func() (mfm.Parametrization, error) {
+		if c.Prior != nil && c.Parametrization == "mixture" {
+			return readPrior(dir, c.Prior.Steps)
+		}
+		return c.FitParametrization(images)
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("run %s: %w", dir, err)
+	}
+	store, err := run.Open(dir)
+	return e, store, err
+}
+
+// OfRun returns the training and held-out images of the run in dir; see [Load].
+func OfRun(dir string) (train, heldOut *data.Images, err error) {
+	m, err := run.ReadManifest(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	return Load(m.Data)
+}

@@ -1,0 +1,232 @@
+package image
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/gomlx/compute"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// SteeringConfig names the folders of the runs, and the reward, that images are steered with.
+type SteeringConfig struct {
+	// Map is the folder of the map.
+	Map string
+	// Reward is as [reward.Parse] reads it. A classifier in it is named by its folder.
+	Reward json.RawMessage
+	// Evaluator is the folder of the classifier that evaluates samples first: that of the reward if
+	// it has one. Second is that of a classifier that the reward does not use.
+	Evaluator, Second string
+}
+
+// PaperReward returns the reward of the paper's digits experiment, log Σ_i w_i p(i|x) with the
+// weights (0,1,0,1,0,2,0,2,0,4)/10, by the classifier in the given folder.
+func PaperReward(classifier string) json.RawMessage {
+	weights := []float64{0, 0.1, 0, 0.1, 0, 0.2, 0, 0.2, 0, 0.4}
+	return digitsReward(map[string]any{"kind": "class_mixture", "classifier": classifier, "weights": weights})
+}
+
+// ClassReward returns the reward log p(class|x) by the classifier in the given folder.
+func ClassReward(classifier string, class int) json.RawMessage {
+	return digitsReward(map[string]any{"kind": "log_probability", "classifier": classifier, "class": class})
+}
+
+func digitsReward(of map[string]any) json.RawMessage {
+	raw, _ := json.Marshal(of) // strings and numbers always encode
+	return raw
+}
+
+// Steering steers samples of a map of images to a reward. It implements [steering.Task].
+type Steering struct {
+	steering.Base
+	Experiment *Experiment
+
+	raw         json.RawMessage // the reward
+	evaluators  [2]evaluator
+	classifiers []rewardClassifier // folders of the reward's classifiers
+	rewards     []float64          // of the training images; below [reward.Least] without a weight
+	features    [][]float64        // of the training images by the second evaluator
+}
+
+// evaluator is a classifier with its classes of the training images.
+type evaluator struct {
+	*Classifier
+	classes []int
+}
+
+// NewSteering opens map, reward and evaluators, and evaluates the training images.
+func NewSteering(b compute.Backend, c SteeringConfig, images *data.Images) (*Steering, error) {
+	e, store, err := Open(c.Map, images)
+	if err != nil {
+		return nil, err
+	}
+	m := e.Model(store)
+	s := &Steering{Experiment: e, raw: c.Reward, Base: steering.Base{Map: &m}}
+	if s.Model, err = steer.FromMap(m, mfm.DefaultSamplerConfig()); err != nil {
+		return nil, err
+	}
+	if s.Reward, s.classifiers, err = imageReward(b, c.Reward, e.Shape()); err != nil {
+		return nil, err
+	}
+	for i, dir := range []string{c.Evaluator, c.Second} {
+		classifier, err := OpenClassifier(b, dir, e.Shape())
+		if err != nil {
+			return nil, fmt.Errorf("evaluator: %w", err)
+		}
+		probabilities, features, err := classifier.Evaluate(images.Float32(), 1)
+		if err != nil {
+			return nil, err
+		}
+		// The features of the second evaluator remain.
+		s.evaluators[i], s.features = evaluator{classifier, stats.ArgMax(probabilities)}, features
+	}
+	if err := s.fingerprint(c); err != nil {
+		return nil, err
+	}
+	s.rewards, err = steering.Rewards(b, s.Model.Store, s.Reward, images.Float32(), e.Shape())
+	return s, err
+}
+
+// rewardClassifier is a classifier that a reward refers to by its folder.
+type rewardClassifier struct {
+	*Classifier
+	dir string
+}
+
+// imageReward returns a reward and its classifiers.
+func imageReward(b compute.Backend, raw json.RawMessage, shape []int) (
+	r reward.Reward, classifiers []rewardClassifier, err error) {
+	r, err = reward.Parse(raw, func(dir string) (reward.Logits, int, error) {
+		c, err := OpenClassifier(b, dir, shape)
+		if err != nil {
+			return nil, 0, err
+		}
+		classifiers = append(classifiers, rewardClassifier{c, dir})
+		logits, err := c.Logits()
+		return logits, c.Config.Network.Classes, err
+	})
+	return r, classifiers, err
+}
+
+// fingerprint sets Fingerprint, a hash of the map with its prior, the reward, the images and the
+// evaluators. It does not depend on the names of folders.
+func (s *Steering) fingerprint(c SteeringConfig) error {
+	var canonical any
+	if err := json.Unmarshal(c.Reward, &canonical); err != nil {
+		return fmt.Errorf("reward: %w", err)
+	}
+	text, err := json.Marshal(canonical)
+	if err != nil {
+		return fmt.Errorf("reward: %w", err)
+	}
+	spec := struct { // the fields' names are part of the hash
+		Config Config
+		Reward string
+		Prior  string
+		Judges [2]string
+		Images [sha256.Size]byte
+	}{Config: s.Experiment.Config, Reward: string(text), Images: s.Experiment.Data.SHA256()}
+	for i, e := range s.evaluators {
+		if spec.Judges[i], err = run.Fingerprint(e.Store, e.Config); err != nil {
+			return err
+		}
+	}
+	// The weights of the reward's classifiers stand for their folders.
+	further := make(checkpoint.Tensors)
+	for i, c := range s.classifiers {
+		name := fmt.Sprintf("reward_%d", i+1)
+		quoted, _ := json.Marshal(c.dir) // strings always encode
+		spec.Reward = strings.ReplaceAll(spec.Reward, string(quoted), fmt.Sprintf("%q", name))
+		weights, err := run.Weights(c.Store)
+		if err != nil {
+			return err
+		}
+		for path, value := range weights {
+			further["/classifier/"+name+path] = value
+		}
+	}
+	if p, mixture := s.Experiment.Map.Parametrization.(*mfm.MixturePrior); mixture {
+		if spec.Prior, err = run.HashTensors(priorTensors(p)); err != nil {
+			return err
+		}
+	}
+	s.Fingerprint, err = run.FingerprintWith(s.Model.Store, further, spec)
+	return err
+}
+
+// weights returns the weights e^{λ r} of the training images, of one class unless class is nil.
+// They sum to 1. It returns an error if the effective number of images is below 10 or one in a
+// hundred.
+func (s *Steering) weights(lambda float64, class *int) ([]float64, error) {
+	rewards, n := s.rewards, len(s.rewards)
+	if class != nil {
+		rewards = slices.Clone(rewards)
+		for i, label := range s.Experiment.Data.Labels {
+			if int(label) != *class {
+				rewards[i] = math.Inf(-1)
+				n--
+			}
+		}
+	}
+	return steering.TiltedWeights(rewards, lambda, max(10, float64(n)/100))
+}
+
+// Check returns an error that says why a setting cannot be run; nil means that it can.
+func (s *Steering) Check(c steering.Setting) error {
+	entry, err := steer.Lookup(c.Method)
+	if err != nil {
+		return err
+	}
+	if entry.Exact {
+		return fmt.Errorf("method %s: images have no value in closed form", c.Method)
+	}
+	if _, err := s.DrawModel(c); err != nil {
+		return err
+	}
+	dropout := s.Experiment.Config.Train.Loss.Guidance.Dropout
+	if (c.Class == nil || c.Guidance != 0) && s.Model.Classes > 0 && dropout == 0 {
+		return fmt.Errorf("method %s without a class, or with guidance: the map was trained with dropout = 0, give a class alone", c.Method)
+	}
+	if _, err := s.weights(c.Config.Lambda, c.Class); err != nil {
+		return err
+	}
+	return c.Check(nil)
+}
+
+// Run draws the images of a setting and evaluates them.
+func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Setting) (SteeringResult, error) {
+	var r SteeringResult
+	common, samples, _, err := s.Base.Run(ctx, b, c, nil, resampling(c.Seed))
+	r.Result = common
+	if err != nil || r.Diverged {
+		return r, err
+	}
+	if c.Seed == 0 {
+		if r.Images, err = strip(samples, s.Model.Shape, shownImages); err != nil {
+			return r, err
+		}
+	}
+	return r, s.evaluate(&r, samples, c.Config.Lambda, c.Class, rand.New(rand.NewPCG(uint64(c.Seed), 7)), b)
+}
+
+// Draw returns the images of a setting, flat, and the result of the sampler. Weighted images are
+// resampled by their weights.
+func (s *Steering) Draw(ctx context.Context, b compute.Backend, c steering.Setting) ([]float32, *steer.Result, error) {
+	return s.Base.Draw(ctx, b, c, nil, resampling(c.Seed))
+}
+
+func resampling(seed int64) *rand.Rand { return rand.New(rand.NewPCG(uint64(seed), 6)) }

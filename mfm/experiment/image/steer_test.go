@@ -1,0 +1,267 @@
+package image_test
+
+import (
+	"bytes"
+	"image/png"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/stat"
+
+	"github.com/gomfm/gomfm/mfm/experiment/image"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/metric"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// digitsRuns trains a map of the given parametrization and two classifiers on blots for a few
+// steps, and returns their folders.
+func digitsRuns(t *testing.T, parametrization string) image.SteeringConfig {
+	t.Helper()
+	b, dir := backendtest.New(t), t.TempDir()
+	c := image.SteeringConfig{
+		Map: filepath.Join(dir, "map"), Evaluator: filepath.Join(dir, "first"), Second: filepath.Join(dir, "second"),
+	}
+	config := mixtureConfig()
+	config.Parametrization = parametrization
+	e, err := image.New(config, blots(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Train(t.Context(), b, run.Options{Dir: c.Map}); err != nil {
+		t.Fatal(err)
+	}
+	for i, folder := range []string{c.Evaluator, c.Second} {
+		config := image.DefaultClassifierConfig(false)
+		config.Network.Classes, config.Network.Patch, config.Network.Channels = 2, 1, []int{4}
+		config.Network.Groups, config.Network.Embedding = 2, 4
+		config.Shift, config.Train.Steps, config.Train.Batch, config.Train.Seed = 0, 60, 16, int64(i)
+		config.Train.Optimizer.Rate = 0.02
+		if _, err := image.TrainClassifier(t.Context(), b, config, blots(1), run.Options{Dir: folder}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Reward = image.ClassReward(c.Evaluator, 1)
+	return c
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// A result agrees with the classifiers on the run's images, and steering to the log-probability of
+// a class raises it.
+func TestDigitsSteering(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains a map and two classifiers")
+	}
+	b := backendtest.New(t)
+	c := digitsRuns(t, "gaussian")
+	s, err := image.NewSteering(b, c, blots(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	setting := func(method string, n int) steering.Setting {
+		config := steer.DefaultConfig()
+		config.Steps = 8
+		return steering.Setting{Fingerprint: s.Fingerprint, Method: method, N: n, Samples: 64, Config: config}
+	}
+	results := map[string]image.SteeringResult{}
+	for _, m := range []steering.Setting{setting("unsteered", 1), setting("best-of-n", 8), setting("mfm-gf", 8)} {
+		if err := s.Check(m); err != nil {
+			t.Fatal(err)
+		}
+		r, err := s.Run(t.Context(), b, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		results[m.Method] = r
+		samples, result, err := s.Draw(t.Context(), b, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		picture, err := png.Decode(bytes.NewReader(r.Images))
+		if err != nil || picture.Bounds().Dx() != 20*4 || picture.Bounds().Dy() != 4 {
+			t.Fatalf("%s: pictures %v, %v", m.Method, picture.Bounds(), err)
+		}
+		want := 127.5 * (1 + float64(min(max(samples[9], -1), 1)))
+		if grey, _, _, _ := picture.At(1, 2).RGBA(); math.Abs(float64(grey>>8)-want) > 0.51 {
+			t.Errorf("%s: a pixel of %g has the grey %d", m.Method, samples[9], grey>>8)
+		}
+		mean := 0.0
+		for _, r := range result.Rewards {
+			mean += r / 64
+		}
+		if math.Abs(r.Reward-mean) > 1e-4 || r.NFE <= 0 || r.Seconds <= 0 {
+			t.Errorf("%s: reward %g, that of its samples %g; result %+v", m.Method, r.Reward, mean, r)
+		}
+		if d := math.Hypot(r.Classes[0]-r.Target[0], r.Classes[1]-r.Target[1]); math.Abs(d-r.L2) > 1e-9 {
+			t.Errorf("%s: L2 %g, that of the histograms %g", m.Method, r.L2, d)
+		}
+		for i, folder := range []string{c.Evaluator, c.Second} {
+			classifier, err := image.OpenClassifier(b, folder, []int{4, 4, 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			probabilities, features, err := classifier.Evaluate(samples, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The target is the training images weighted by the first evaluator's probability of
+			// the class.
+			images := blots(1).Float32()
+			of, featuresOf, err := classifier.Evaluate(images, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first, err := image.OpenClassifier(b, c.Evaluator, []int{4, 4, 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			weights, err := first.Probabilities(images, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			target, shares, total, confident := [2]float64{}, [2]float64{}, 0.0, 0.0
+			w := make([]float64, len(of))
+			for j, p := range of {
+				w[j] = weights[j][1]
+				total += w[j]
+				target[b2i(p[1] > p[0])] += w[j]
+			}
+			for _, p := range probabilities {
+				shares[b2i(p[1] > p[0])] += 1. / 64
+				if max(p[0], p[1]) > 0.9 {
+					confident += 1. / 64
+				}
+			}
+			l2 := math.Hypot(shares[0]-target[0]/total, shares[1]-target[1]/total)
+			if got := []float64{r.L2, r.L2Second}[i]; math.Abs(got-l2) > 1e-5 {
+				t.Errorf("%s: L2 by evaluator %d is %g, want %g", m.Method, i, got, l2)
+			}
+			if i == 0 {
+				continue
+			}
+			a, err := metric.NewMoments(features, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for j := range w {
+				w[j] /= total
+			}
+			reference, err := metric.NewMoments(featuresOf, w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			distance, err := metric.Frechet(a, reference)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if math.Abs(r.Confident-confident) > 1e-9 || math.Abs(r.Distance-distance) > 1e-3*(1+distance) ||
+				r.DistFloor <= 0 {
+				t.Errorf("%s: confident %g, want %g; distance %g, want %g; floor %g",
+					m.Method, r.Confident, confident, r.Distance, distance, r.DistFloor)
+			}
+		}
+		if want := math.Sqrt(2 * r.Target[0] * r.Target[1] / 64); math.Abs(r.L2Floor-want) > 1e-9 {
+			t.Errorf("%s: floor %g, want %g", m.Method, r.L2Floor, want)
+		}
+	}
+	for _, method := range []string{"best-of-n", "mfm-gf"} {
+		if results[method].Reward < results["unsteered"].Reward+0.05 {
+			t.Errorf("%s: reward %g, unsteered %g", method, results[method].Reward, results["unsteered"].Reward)
+		}
+	}
+	if err := s.Check(setting("exact", 1)); err == nil || !strings.Contains(err.Error(), "closed form") {
+		t.Errorf("the exact value of images: %v", err)
+	}
+	// The fingerprint depends on the classifiers, not on their folders.
+	moved := c
+	moved.Evaluator = filepath.Join(t.TempDir(), "moved")
+	if err := os.CopyFS(moved.Evaluator, os.DirFS(c.Evaluator)); err != nil {
+		t.Fatal(err)
+	}
+	moved.Reward = image.ClassReward(moved.Evaluator, 1)
+	swapped := c
+	swapped.Second = c.Evaluator
+	for config, same := range map[*image.SteeringConfig]bool{&moved: true, &swapped: false} {
+		other, err := image.NewSteering(b, *config, blots(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (other.Fingerprint == s.Fingerprint) != same {
+			t.Errorf("%+v has the same fingerprint: %v, want %v", config, !same, same)
+		}
+	}
+	if other, err := image.NewSteering(b, c, blots(2)); err != nil || other.Fingerprint == s.Fingerprint {
+		t.Errorf("other images have the same fingerprint (%v)", err)
+	}
+	far := setting("mfm-gf", 2)
+	far.Config.Lambda = 1e4
+	if err := s.Check(far); err == nil || !strings.Contains(err.Error(), "smaller lambda") {
+		t.Errorf("a reward that few images have: %v", err)
+	}
+	c.Reward = image.ClassReward(c.Evaluator, 0)
+	other, err := image.NewSteering(b, c, blots(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other.Fingerprint == s.Fingerprint {
+		t.Error("another reward has the same fingerprint")
+	}
+	for want, spoil := range map[string]func(c *image.SteeringConfig){
+		"no such file": func(c *image.SteeringConfig) { c.Second = "nowhere" },
+		"reward":       func(c *image.SteeringConfig) { c.Reward = []byte(`{"kind": "luck"}`) },
+		"classifier":   func(c *image.SteeringConfig) { c.Evaluator = c.Map },
+	} {
+		broken := c
+		spoil(&broken)
+		if _, err := image.NewSteering(b, broken, blots(1)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want an error with %q, got %v", want, err)
+		}
+	}
+}
+
+// L2SE agrees with the standard deviation of L2 over independent histograms.
+func TestL2SE(t *testing.T) {
+	const n, repeats = 1000, 4000
+	shares, target := []float64{0.5, 0.3, 0.2}, []float64{0.2, 0.3, 0.5}
+	resultOf := func(p []float64) image.SteeringResult {
+		r := image.SteeringResult{Classes: p, Target: target, L2: floats.Distance(p, target, 2)}
+		r.Method, r.Samples = "mfm-g", n
+		return r
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	l2 := make([]float64, repeats)
+	for i := range l2 {
+		counts := make([]float64, 3)
+		for range n {
+			u, k := rng.Float64(), 0
+			for ; k < 2 && u >= shares[k]; k++ {
+				u -= shares[k]
+			}
+			counts[k] += 1.0 / n
+		}
+		l2[i] = resultOf(counts).L2
+	}
+	if want, got := stat.StdDev(l2, nil), resultOf(shares).L2SE(); math.Abs(got/want-1) > 0.05 {
+		t.Errorf("standard error %.5f, want the standard deviation of %d histograms, %.5f", got, repeats, want)
+	}
+	if r := (image.SteeringResult{Result: steering.Result{Method: "smc-dps"}}); !math.IsNaN(r.L2SE()) {
+		t.Error("the standard error of a particle filter is not NaN")
+	}
+	tuned := image.SteeringResult{Result: steering.Result{Method: "mfm-ft-gf"}, Classes: shares, Target: target, L2: 0.4}
+	if tuned.Samples = n; !(tuned.L2SE() > 0) {
+		t.Errorf("the standard error of a tuned drift is %g", tuned.L2SE())
+	}
+}

@@ -1,0 +1,182 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/experiment/tuning"
+	"github.com/gomfm/gomfm/mfm/metric"
+	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/tune"
+)
+
+// shades are 24 dark and 24 bright images of 2x2 pixels, each of one grey.
+func shades() *data.Images {
+	var values []byte
+	for i := range byte(24) {
+		values = append(values, 4*i, 255-3*i)
+	}
+	return pixelImages(nil, values...)
+}
+
+// The diversity of the training images is 1 and that of the means of their classes 0. A class with
+// fewer than ten samples counts as 0 unless the target has less than 1% of it.
+func TestWithinClasses(t *testing.T) {
+	images := shades()
+	classifier := fixedClassifier(t, false, 0.1, 0.9)
+	probabilities, err := classifier.Probabilities(images.Float32(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tuning := &Tuning{Steering: &Steering{
+		Base: steering.Base{Model: steer.Model{Shape: []int{2, 2, 1}}}, Experiment: &Experiment{Data: images},
+		evaluators: [2]evaluator{{classifier, stats.ArgMax(probabilities)}},
+	}}
+	all := images.Float32()
+	var dark, bright, means []float32
+	for i := range images.N {
+		if x := all[4*i:][:4]; i%2 == 0 {
+			dark = append(dark, x...)
+		} else {
+			bright = append(bright, x...)
+		}
+	}
+	for _, class := range [][]float32{dark, bright} {
+		sum := float32(0)
+		for _, v := range class {
+			sum += v
+		}
+		means = append(means, slices.Repeat([]float32{sum / float32(len(class))}, len(class))...)
+	}
+	for _, c := range []struct {
+		name    string
+		samples []float32
+		shares  []float64
+		want    float64
+	}{
+		{"the images themselves", all, []float64{0.3, 0.7}, 1},
+		{"their classes' means", means, []float64{0.3, 0.7}, 0},
+		{"bright ones alone", bright, []float64{0.3, 0.7}, 0.7},
+		{"nine dark ones", append(slices.Clone(bright), dark[:9*4]...), []float64{0.3, 0.7}, 0.7},
+		{"bright ones, of a target that hardly has others", bright, []float64{0.009, 0.991}, 1},
+	} {
+		got, err := tuning.withinClasses(c.samples, c.shares)
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		near(t, "diversity of "+c.name, got, c.want, 1e-6)
+	}
+	_, err = tuning.withinClasses(all, []float64{0.001, 0.002})
+	if err == nil || !strings.Contains(err.Error(), "no class") {
+		t.Errorf("a target without a class to compare with: error %v", err)
+	}
+}
+
+// The target has the standard deviation of the weighted images and the divergence of their weights.
+// Too few effective images are an error.
+func TestTargetOfImages(t *testing.T) {
+	images := shades()
+	rewards := make([]float64, images.N)
+	s := &Steering{Experiment: &Experiment{Data: images}, rewards: rewards}
+	rows := mfm.Rows(images.Float32(), images.Dim())
+	want, err := metric.Spread(rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.target(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "standard deviation of all images", got.Spread, want, 1e-9)
+	near(t, "their divergence from themselves", got.KL, 0, 1e-12)
+	var bright [][]float64
+	for i := range rewards {
+		if rewards[i] = -1000; i%2 == 1 {
+			rewards[i], bright = 0, append(bright, rows[i])
+		}
+	}
+	if want, err = metric.Spread(bright); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = s.target(1); err != nil {
+		t.Fatal(err)
+	}
+	near(t, "divergence of half of the images from all", got.KL, math.Ln2, 1e-9)
+	// The variance is corrected as a mean over 48 images.
+	near(t, "standard deviation of bright images", got.Spread, want*math.Sqrt(23./24*48/47), 1e-9)
+	for i := range rewards {
+		rewards[i] = float64(-100 * i)
+	}
+	if _, err := s.target(1); err == nil || !strings.Contains(err.Error(), "too few") {
+		t.Errorf("a target of one image: error %v", err)
+	}
+}
+
+// The result of a training that diverged has its settings.
+func TestTuneDiverged(t *testing.T) {
+	c := tuning.Setting{Config: DefaultTuning(), Eval: tuning.EvalConfig{Samples: 64, Steps: 20}}
+	c.Config.Network, c.Config.N, c.Config.Tune.Lambda, c.Config.Tune.Steps, c.Config.Tune.Seed = "copy", 3, 5, 77, 2
+	r := (&Tuning{}).Diverged(c, nil)
+	if !r.Diverged || r.Method != "mfm-ft-gf" || r.Network != "copy" || r.N != 3 || r.Lambda != 5 ||
+		r.TuneSteps != 77 || r.Seed != 2 || r.Samples != 64 || r.Steps != 20 {
+		t.Errorf("result %+v", r)
+	}
+	if !tuning.Diverged(fmt.Errorf("evaluation: %w", tune.ErrDiverged)) {
+		t.Error("a path that is not finite is no divergence")
+	}
+	if tuning.Diverged(errors.Join(tune.ErrDiverged, errors.New("disk is full"))) {
+		t.Error("a path that is not finite, joined with another error, is a divergence")
+	}
+}
+
+// If there are more rows than a mixture is fitted to, rows returns a random part of them with the
+// index of the image of each.
+func TestPriorRows(t *testing.T) {
+	const n, moved = 20_000, 2
+	images := &data.Images{N: n, Height: 3, Width: 3, Channels: 1}
+	level := func(i int) byte { return byte(1 + (i*7919)%251) }
+	for i := range n {
+		for range 9 {
+			images.Pixels = append(images.Pixels, level(i))
+		}
+	}
+	rows, of := PriorConfig{Moved: moved}.rows(images, rand.New(rand.NewPCG(0, 0)))
+	if len(rows) != mostFitted || len(of) != mostFitted {
+		t.Fatalf("%d rows of %d images, want %d", len(rows), len(of), mostFitted)
+	}
+	counts, inOrder, whole := make([]int, n), 0, 0
+	for j, i := range of {
+		// A shifted image keeps its grey beside the background.
+		want := float64(level(i))/127.5 - 1
+		if got := slices.Max(rows[j]); math.Abs(got-want) > 1e-6 {
+			t.Fatalf("row %d has the grey %g, its image %d has %g", j, got, i, want)
+		}
+		if slices.Min(rows[j]) > -1 {
+			whole++
+		}
+		if counts[i]++; i == j%n {
+			inOrder++
+		}
+	}
+	if most := slices.Max(counts); most > 1+moved {
+		t.Errorf("an image has %d rows, want at most %d", most, 1+moved)
+	}
+	// A third of the rows are the images, and a ninth of the others are not shifted.
+	near(t, "share of rows that are not shifted", float64(whole)/mostFitted, (1+2./9)/3, 0.02)
+	if inOrder > 50 {
+		t.Errorf("%d rows are in their place: want them shuffled", inOrder)
+	}
+	again, _ := PriorConfig{Moved: moved}.rows(images, rand.New(rand.NewPCG(0, 0)))
+	if !slices.EqualFunc(rows, again, slices.Equal) {
+		t.Error("the same images have different rows")
+	}
+}

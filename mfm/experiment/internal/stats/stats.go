@@ -1,0 +1,59 @@
+// Package stats has the small statistics that the experiments share.
+package stats
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"gonum.org/v1/gonum/floats"
+)
+
+// ArgMax returns the most likely class for each row of probabilities, [n][classes].
+func ArgMax(probabilities [][]float64) []int {
+	out := make([]int, len(probabilities))
+	for i, p := range probabilities {
+		out[i] = floats.MaxIdx(p)
+	}
+	return out
+}
+
+// Categorical returns a random class with the probabilities p, which sum to 1.
+func Categorical(rng *rand.Rand, p []float64) int {
+	u := rng.Float64()
+	for c, v := range p {
+		if u -= v; u < 0 {
+			return c
+		}
+	}
+	return floats.MaxIdx(p)
+}
+
+// MeanSE returns the mean of independent values and its standard error, which is 0 for a single
+// value.
+func MeanSE(v []float64) (mean, se float64) {
+	n := float64(len(v))
+	for _, x := range v {
+		mean += x / n
+	}
+	for _, x := range v {
+		se += (x - mean) * (x - mean)
+	}
+	return mean, math.Sqrt(se / max(n*(n-1), 1))
+}
+
+// Finite reports whether all values are finite and at most 1e6 in absolute value. Larger values
+// mean that a run has diverged.
+func Finite(values []float32) bool { return CountNonFinite(values, 1) == 0 }
+
+// CountNonFinite returns the number of samples, flat with size elements each, that have a value for
+// which [Finite] is false.
+func CountNonFinite(values []float32, size int) int {
+	n := 0
+	for sample := range slices.Chunk(values, size) {
+		if slices.ContainsFunc(sample, func(v float32) bool { return !(math.Abs(float64(v)) <= 1e6) }) {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,194 @@
+package mixture_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/mixture"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+func setting(method string, dynamics steer.Dynamics, steps int) steering.Setting {
+	c := steering.Setting{Method: method, N: 4, Particles: 512, Samples: 1024, Config: steer.DefaultConfig()}
+	c.Config.Dynamics, c.Config.Steps = dynamics, steps
+	return c
+}
+
+// With the paper's reward and the exact value, samples are as near to the target as exact ones and
+// have its weights. Unsteered samples and those of DPS do not.
+func TestSteering(t *testing.T) {
+	b := backendtest.New(t)
+	backendtest.NeedLoops(t, b)
+	s, err := mixture.NewSteering("", gmm.Paper(), mixture.PaperReward())
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(c steering.Setting) mixture.SteeringResult {
+		t.Helper()
+		if err := s.Check(c); err != nil {
+			t.Fatal(err)
+		}
+		r, err := s.Run(t.Context(), b, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for _, c := range []steering.Setting{
+		setting("exact", steer.ODE, 400), setting("exact", steer.SDE, 800), setting("smc-exact", steer.SDE, 400),
+	} {
+		r := run(c)
+		if r.SW2 > 3*math.Max(r.Floor, 0.1) {
+			t.Errorf("%+v: far from the target", r)
+		}
+		for k, want := range []float64{0.5716, 0.3665, 0.0619} {
+			if math.Abs(r.Weights[k]-want) > 0.06 {
+				t.Errorf("%s: weight %d is %.3f, want %.3f", c.Method, k, r.Weights[k], want)
+			}
+		}
+	}
+	for _, method := range []string{"unsteered", "dps"} {
+		if r := run(setting(method, steer.SDE, 200)); r.SW2 < 0.8 {
+			t.Errorf("%+v: sliced W2 too small, want at least 0.8", r)
+		}
+	}
+	far := setting("dps", steer.SDE, 20)
+	far.Config.Lambda = 1e4
+	if r := run(far); !r.Diverged || r.Lost < 1 || r.Lost > 1024 || r.SW2 != 0 ||
+		r.Unusual != "lambda=10000" || r.Samples != 1024 || r.Steps != 20 {
+		t.Errorf("%+v: want a diverged result with its settings", r)
+	}
+	again := setting("mfm-gf", steer.SDE, 50)
+	if a, b := run(again), run(again); a.SW2 != b.SW2 || a.NFE != 50*(1+2*4) {
+		t.Errorf("two runs of the same setting differ: %+v, %+v", a, b)
+	}
+}
+
+// Different tasks have different fingerprints, and Check rejects invalid settings.
+func TestSteeringTasks(t *testing.T) {
+	seen := map[string]string{}
+	for name, c := range map[string]struct {
+		dir string
+		m   *gmm.Mixture
+		r   reward.LinearGaussian
+	}{
+		"paper":  {"", gmm.Paper(), mixture.PaperReward()},
+		"sigma":  {"", gmm.Paper(), reward.LinearGaussian{A: [][]float64{{1.2, -0.8}}, Y: []float64{-1}, Sigma: 0.3}},
+		"points": {"", newPoints(t), mixture.PaperReward()},
+		"map":    {"../../../data/weights/gmm-semigroup-teacher", nil, mixture.PaperReward()},
+	} {
+		s, err := mixture.NewSteering(c.dir, c.m, c.r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other, there := seen[s.Fingerprint]; there || s.Fingerprint == "" {
+			t.Errorf("%s and %s have the same fingerprint %q", name, other, s.Fingerprint)
+		}
+		seen[s.Fingerprint] = name
+	}
+	s, err := mixture.NewSteering("", gmm.Paper(), mixture.PaperReward())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(c *steering.Setting){
+		"method": func(c *steering.Setting) { c.Method = "luck" },
+		"detach": func(c *steering.Setting) { c.Method = "mfm-g" },
+		"twist": func(c *steering.Setting) {
+			c.Method, c.Particles, c.Config.Dynamics = "smc-mfm-g", c.Samples, steer.SDE
+		},
+		"lambda": func(c *steering.Setting) { c.Config.Lambda = 0 },
+		"n":      func(c *steering.Setting) { c.N = 0 },
+		"groups": func(c *steering.Setting) { c.Method, c.Particles, c.Config.Dynamics = "smc-dps", 1000, steer.SDE },
+		"anti":   func(c *steering.Setting) { c.Antithetic = true },
+		"shared": func(c *steering.Setting) { c.Shared = true },
+		"kind": func(c *steering.Setting) {
+			c.Method, c.Particles, c.Config.Dynamics, c.Resampling = "smc-dps", c.Samples, steer.SDE, "luck"
+		},
+		"sample": func(c *steering.Setting) { c.Samples = 1 },
+		"solver": func(c *steering.Setting) { c.Config.Solver = solver.Method("leapfrog") },
+	} {
+		c := setting("mfm-gf", steer.ODE, 20)
+		change(&c)
+		if err := s.Check(c); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	line := reward.LinearGaussian{A: [][]float64{{1}}, Y: []float64{0}, Sigma: 1}
+	if _, err := mixture.NewSteering("", gmm.Paper(), line); err == nil {
+		t.Error("no error for a reward of another dimension")
+	}
+}
+
+func newPoints(t *testing.T) *gmm.Mixture {
+	t.Helper()
+	m, err := gmm.Points([][]float64{{0, 1}, {2, 3}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// A setting may ask for posterior samples by several steps of the map or by its ODE, at a higher
+// NFE. The exact samples of a mixture have no such options.
+func TestPosteriorSettings(t *testing.T) {
+	b := backendtest.New(t)
+	s, err := mixture.NewSteering(smallMap, nil, mixture.PaperReward())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const steps, n = 4, 2
+	for _, of := range []struct {
+		posterior mfm.Method
+		steps     int
+		nfe       float64 // of a posterior sample
+		unusual   string
+	}{
+		{"", 0, 1, ""},
+		{"", 3, 3, "posterior_steps=3"},
+		// The last of Heun's steps is Euler's.
+		{mfm.ODEMethod, 2, 3, "posterior=ode posterior_steps=2"},
+	} {
+		c := setting("mfm-gf", steer.ODE, steps)
+		c.N, c.Samples, c.Posterior, c.PosteriorSteps = n, 64, of.posterior, of.steps
+		if err := s.Check(c); err != nil {
+			t.Fatal(err)
+		}
+		r, err := s.Run(t.Context(), b, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := steps + steps*n*(of.nfe+1); r.NFE != want || r.Unusual != of.unusual {
+			t.Errorf("%+v: NFE %g, settings %q; want %g", of, r.NFE, r.Unusual, want)
+		}
+	}
+	exact, err := mixture.NewSteering("", gmm.Paper(), mixture.PaperReward())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := setting("mfm-gf", steer.ODE, steps)
+	c.PosteriorSteps = 3
+	if err := exact.Check(c); err == nil || !strings.Contains(err.Error(), "closed form") {
+		t.Errorf("several steps for exact posterior samples: error %v", err)
+	}
+	c.Posterior, c.PosteriorSteps = mfm.ODEMethod, 0
+	if err := s.Check(c); err == nil || !strings.Contains(err.Error(), "denoiser") {
+		t.Errorf("posterior samples by one step of the ODE: error %v", err)
+	}
+	c.Posterior = ""
+	c.Config.NoiseSchedule = func(float64) float64 { return 1 }
+	if err := s.Check(c); err == nil || !strings.Contains(err.Error(), "noise schedule") {
+		t.Errorf("a noise schedule, which the JSON of a setting lacks: error %v", err)
+	}
+	c.Config.NoiseSchedule = nil
+	c.Posterior, c.PosteriorSteps = mfm.SDEMethod, 3
+	if err := s.Check(c); err == nil || !strings.Contains(err.Error(), "sde") {
+		t.Errorf("posterior samples by an SDE: error %v", err)
+	}
+}

@@ -1,0 +1,59 @@
+// Package report configures and writes the report on a run's map. Package diagnose evaluates the
+// map; packages mixture and image add what a steered run and a tuned drift report, if [Options] ask
+// for them. [Write] stores the report and its figures.
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/gomfm/gomfm/mfm/diagnose"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/figure"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// Options say what a report covers besides the map itself.
+type Options struct {
+	diagnose.Config
+	// Reward, in the JSON that [github.com/gomfm/gomfm/mfm/reward.Parse] reads, adds the warnings
+	// of a run that MFM-GF steers to it. Nil means no steered run.
+	Reward json.RawMessage
+	// Evaluator and Second are folders of the classifiers that evaluate steered images.
+	Evaluator, Second string
+	// Tuned is the folder of a drift that was tuned from this map; the report includes its
+	// monitors. Empty means none. For images, Reward must be the one that the drift was tuned to.
+	Tuned string
+}
+
+// Steered returns the setting of the steered run in a report: MFM-GF with 16 posterior samples per
+// state.
+func Steered(steps, samples int) steering.Setting {
+	s := steering.Setting{
+		Method: "mfm-gf", N: 16, Samples: samples, Config: steer.DefaultConfig(), Baseline: steer.MeanBaseline,
+	}
+	s.Config.Steps = steps
+	return s
+}
+
+// Write writes a report to the folder dir: report.json, report.txt, and its figures as PNG.
+func Write(dir string, r *diagnose.Report, theme figure.Theme) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	if err := run.WriteJSON(filepath.Join(dir, "report.json"), r); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	if err := run.ReplaceFile(filepath.Join(dir, "report.txt"), []byte(r.Text())); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	for name, fig := range r.Figures(theme) {
+		if err := fig.Save(filepath.Join(dir, name+".png")); err != nil {
+			return fmt.Errorf("report: %w", err)
+		}
+	}
+	return nil
+}

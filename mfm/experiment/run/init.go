@@ -1,0 +1,72 @@
+package run
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/train"
+)
+
+// ErrInit is wrapped by the error of a run whose weights cannot initialize another one.
+var ErrInit = errors.New("initial weights")
+
+// CheckInit returns an error that wraps [ErrInit] unless the run in dir has ended, is of the given
+// kind and has the network that config describes.
+func CheckInit(dir, kind string, config any) error {
+	_, err := initialWeights(dir, kind, config)
+	return err
+}
+
+// initialize gives a trainer at step zero the weights of the run in dir. Moments and moving
+// averages start anew.
+func initialize(t *train.Trainer, kind string, config any, dir string) error {
+	weights, err := initialWeights(dir, kind, config)
+	if err != nil {
+		return err
+	}
+	return train.SetWeights(t.Store(), weights)
+}
+
+// initialWeights returns the weights of the run in dir after the checks of [CheckInit].
+func initialWeights(dir, kind string, config any) (checkpoint.Tensors, error) {
+	manifest, err := ReadManifest(dir, kind)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInit, err)
+	}
+	mine, err := json.Marshal(config)
+	if err != nil {
+		return nil, fmt.Errorf("run: encoding the configuration: %w", err)
+	}
+	if theirs := manifest.Config; shaping(mine) != shaping(theirs) {
+		return nil, fmt.Errorf("%w: run %s has %s, this one %s: use the same values",
+			ErrInit, dir, shaping(theirs), shaping(mine))
+	}
+	weights, err := ReadWeights(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInit, err)
+	}
+	return weights, nil
+}
+
+// shaping returns the part of a configuration that determines the shapes of the weights, as JSON.
+func shaping(config []byte) string {
+	var all map[string]any
+	// Text that is not a JSON object has no such part.
+	_ = json.Unmarshal(config, &all)
+	part := make(map[string]any)
+	for _, key := range []string{"network", "parametrization", "prior", "noised"} {
+		if value, ok := all[key]; ok {
+			part[key] = value
+		}
+	}
+	raw, _ := json.Marshal(part) // decoded JSON always encodes
+	return string(raw)
+}
+
+// Begun reports whether the folder dir has a checkpoint to resume from.
+func Begun(dir string) bool {
+	_, _, err := checkpoint.Latest(dir)
+	return err == nil
+}

@@ -1,0 +1,32 @@
+package run
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gomfm/gomfm/mfm/train"
+)
+
+// The log of a long run has fewer entries than steps, each a mean since the previous one, and ends
+// with the last step.
+func TestLogWindows(t *testing.T) {
+	now := time.Unix(0, 0)
+	const total = 1203
+	l := newLog(total, func() time.Time { now = now.Add(time.Second); return now })
+	l.cut(1)
+	for step := int64(1); step <= total; step++ {
+		l.add(train.Metrics{Step: step, Loss: float64(step)})
+	}
+	last := l.entries[len(l.entries)-1]
+	if len(l.entries) != 602 || last.Step != total || last.Loss != total {
+		t.Errorf("%d entries, the last %+v", len(l.entries), last)
+	}
+	// The clock is read once an entry.
+	if e := l.entries[9]; e.Step != 20 || e.Loss != 19.5 || e.Seconds != 10 {
+		t.Errorf("the tenth entry is %+v", e)
+	}
+	l.cut(20)
+	if l.add(train.Metrics{Step: 20, Loss: 1}); len(l.entries) != 10 || l.entries[9].Seconds != 10 {
+		t.Errorf("resumed after step 19, the log is %+v", l.entries)
+	}
+}

@@ -1,0 +1,275 @@
+// Package run keeps a training in a folder: its configuration and manifest, a log, checkpoints, and
+// at the end the averaged weights. An interrupted run resumes where it stopped, with the same
+// result.
+//
+// [Train] trains, with [Options] for what to keep and to show; [Open] returns the weights of a run
+// and [ReadConfig] its configuration.
+package run
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/experiment/config"
+	"github.com/gomfm/gomfm/mfm/progress"
+	"github.com/gomfm/gomfm/mfm/train"
+)
+
+// Files of a run's folder, beside its checkpoints.
+const (
+	configFile  = "config.json"
+	logFile     = "log.json"
+	openLogFile = "log-open.json" // see [runLog]
+	weightsFile = "weights.safetensors"
+)
+
+// ErrOtherRun is wrapped by the error of a folder that holds a run with another configuration.
+var ErrOtherRun = errors.New("another run")
+
+// Manifest is the description of a run in its folder.
+type Manifest struct {
+	// Kind is that of the task, such as "gmm".
+	Kind string `json:"kind"`
+	// Command is the command line that reproduces the run.
+	Command string `json:"command"`
+	// Data is the folder of the data. Empty means the data in the package.
+	Data string `json:"data,omitempty"`
+	// Init is the folder of the run whose weights this one started with. Empty means random
+	// weights.
+	Init string `json:"init,omitempty"`
+	// Config is the task's configuration.
+	Config json.RawMessage `json:"config"`
+}
+
+// Options say what a run keeps and shows.
+type Options struct {
+	// Dir is the folder of the run. Empty means that nothing is kept.
+	Dir string
+	// Command, Data and Init are those of the [Manifest]. Init must be a finished run with the same
+	// network.
+	Command, Data, Init string
+	// Every is the number of steps between checkpoints, Keep the number of the newest ones that
+	// stay. Zero means a twentieth of the run, and two.
+	Every int64
+	Keep  int
+	// Sink shows the progress. Nil means no progress bar.
+	Sink progress.Sink
+	// Hooks are added to those of the training.
+	Hooks []train.Hook
+	// OnDamage is called with the error of each damaged checkpoint. Nil means no callback.
+	OnDamage func(error)
+	// Now is the clock of the log. Nil means time.Now.
+	Now func() time.Time
+}
+
+// Train trains and keeps everything in the folder of o: configuration, log, checkpoints, and at the
+// end the averaged weights. It resumes an interrupted run in the same folder and ends as if the run
+// had never been interrupted; only the seconds of the log differ. kind and config describe the run
+// in its manifest.
+func Train(ctx context.Context, t *train.Trainer, kind string, config any, o Options) error {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	total, keep := t.Config().Steps, cmp.Or(o.Keep, 2)
+	if o.Every == 0 {
+		o.Every = max(total/20, 1)
+	}
+	if o.Init != "" && !Begun(o.Dir) {
+		if err := initialize(t, kind, config, o.Init); err != nil {
+			return err
+		}
+	}
+	if o.Dir != "" {
+		if err := o.Claim(kind, config); err != nil {
+			return err
+		}
+		if err := waitForFolder(ctx, o.Dir); err != nil {
+			return err
+		}
+	}
+	log := newLog(total, o.Now)
+	t.AddHook(log.hook(o.Dir, keep))
+	if o.Sink != nil {
+		t.AddHook(progressHook(o.Sink, log, total))
+	}
+	for _, h := range o.Hooks {
+		t.AddHook(h)
+	}
+	err := train.Run(ctx, t, train.Options{Dir: o.Dir, Every: o.Every, Keep: keep, OnDamage: o.OnDamage})
+	if err != nil || o.Dir == "" {
+		return err
+	}
+	return ExportWeights(t, o)
+}
+
+// progressHook returns the hook that shows the progress of a training.
+func progressHook(sink progress.Sink, log *runLog, total int64) train.Hook {
+	return train.Hook{
+		Priority: train.PriorityProgress,
+		Start: func(t *train.Trainer) error {
+			if t.Done() < total {
+				sink.Update(progress.Report{Step: t.Done(), Total: total})
+			}
+			return nil
+		},
+		Step: func(_ *train.Trainer, m train.Metrics) error {
+			sink.Update(progress.Report{Step: m.Step, Total: total, Loss: log.recent()})
+			return nil
+		},
+		End: func(t *train.Trainer, err error) {
+			sink.Done(progress.Report{Step: t.Done(), Total: total, Loss: log.recent(), Elapsed: log.elapsed()}, err)
+		},
+	}
+}
+
+// Claim creates the folder of a run with its manifest, or compares the manifest that is there.
+// kind, data, initial weights and configuration must be the same; the command may differ.
+// [train.Run] compares only what the training depends on, whereas a run depends on the
+// distribution, the network and the data as well. The error of a folder with another run wraps
+// [ErrOtherRun].
+func (o Options) Claim(kind string, configuration any) error {
+	raw, err := json.Marshal(configuration)
+	if err != nil {
+		return fmt.Errorf("run: encoding the configuration: %w", err)
+	}
+	m := Manifest{Kind: kind, Command: o.Command, Data: o.Data, Init: o.Init, Config: raw}
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	path := filepath.Join(o.Dir, configFile)
+	old, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return WriteJSON(path, m)
+	}
+	if err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	var there Manifest
+	if err := config.Merge(&there, old); err != nil {
+		return fmt.Errorf("run %s: %s: %w", o.Dir, configFile, err)
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, there.Config); err != nil {
+		return fmt.Errorf("run %s: %s: %w", o.Dir, configFile, err)
+	}
+	if there.Kind != m.Kind || there.Data != m.Data || there.Init != m.Init ||
+		!bytes.Equal(compact.Bytes(), m.Config) {
+		return fmt.Errorf("%w: folder %s holds the run of `%s`: use another folder, or resume with that command",
+			ErrOtherRun, o.Dir, there.Command)
+	}
+	return nil
+}
+
+// waitForFolder waits up to five seconds for a process that still has the folder's checkpoints
+// open, such as one that was just killed.
+func waitForFolder(ctx context.Context, dir string) error {
+	patience, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for {
+		checkpoints, err := checkpoint.Open(dir, 1)
+		if err == nil {
+			return checkpoints.Close()
+		}
+		if !errors.Is(err, checkpoint.ErrLocked) {
+			return err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-patience.Done():
+			return err
+		}
+	}
+}
+
+// ReadManifest returns the manifest of the run in dir, or an error if its kind is not one of those
+// given. No kinds means any.
+func ReadManifest(dir string, kinds ...string) (Manifest, error) {
+	var m Manifest
+	raw, err := os.ReadFile(filepath.Join(dir, configFile))
+	if err != nil {
+		return m, fmt.Errorf("run %s: %w", dir, err)
+	}
+	if err := config.Decode(raw, &m); err != nil {
+		return m, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
+	}
+	if len(kinds) > 0 && !slices.Contains(kinds, m.Kind) {
+		return m, fmt.Errorf(`run %s is of kind %q, want "%s"`, dir, m.Kind, strings.Join(kinds, `" or "`))
+	}
+	return m, nil
+}
+
+// ReadConfig decodes the configuration of the run in dir, of one of the given kinds, into v.
+func ReadConfig(dir string, v any, kinds ...string) (Manifest, error) {
+	m, err := ReadManifest(dir, kinds...)
+	if err != nil {
+		return m, err
+	}
+	if err := config.Decode(m.Config, v); err != nil {
+		return m, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
+	}
+	return m, nil
+}
+
+// Seconds returns the seconds of a run's training from its log, or those since began if there is no
+// log.
+func Seconds(dir string, began time.Time) float64 {
+	if dir != "" {
+		if log, err := ReadLog(dir); err == nil && len(log) > 0 {
+			return log[len(log)-1].Seconds
+		}
+	}
+	return time.Since(began).Seconds()
+}
+
+// Exported reports whether the run in dir has its final weights.
+func Exported(dir string) (bool, error) {
+	_, err := os.Stat(filepath.Join(dir, weightsFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// ExportWeights writes the weights to use to the run's folder: the last moving average, or the
+// weights themselves if no average is kept.
+func ExportWeights(t *train.Trainer, o Options) error {
+	weights, err := t.FinalWeights()
+	if err != nil {
+		return err
+	}
+	metadata := map[string]string{
+		"command": o.Command, "seed": strconv.FormatInt(t.Config().Seed, 10),
+		"steps": strconv.FormatInt(t.Done(), 10), "log": logFile,
+	}
+	return checkpoint.WriteWeights(filepath.Join(o.Dir, weightsFile), weights, metadata)
+}
+
+// WriteJSON writes v as indented JSON to a file, which is replaced in one step.
+func WriteJSON(path string, v any) error {
+	raw, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		return fmt.Errorf("encoding %s: %w", path, err)
+	}
+	return ReplaceFile(path, append(raw, '\n'))
+}
+
+// ReplaceFile writes a file under another name and renames it to path, so that path has either the
+// old or the new content.
+func ReplaceFile(path string, content []byte) error {
+	temporary := path + ".part"
+	if err := os.WriteFile(temporary, content, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(temporary, path)
+}

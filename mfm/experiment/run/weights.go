@@ -1,0 +1,84 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/train"
+)
+
+// Store returns a store with the trainer's weights to use ([train.Trainer.FinalWeights]) in
+// [train.WeightsScope].
+func Store(t *train.Trainer) (*model.Store, error) {
+	weights, err := t.FinalWeights()
+	if err != nil {
+		return nil, err
+	}
+	return storeOf(weights)
+}
+
+// Open returns a store with the weights of the run in dir in [train.WeightsScope]: the final ones,
+// or those of the newest intact checkpoint if the run has not ended.
+func Open(dir string) (*model.Store, error) {
+	weights, err := ReadWeights(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		var c *checkpoint.Checkpoint
+		var problems []error
+		if c, problems, err = checkpoint.Latest(dir); err != nil {
+			return nil, fmt.Errorf("run %s: %w", dir, errors.Join(append(problems, err)...))
+		}
+		weights, err = train.FinalWeights(c.Tensors)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", dir, err)
+	}
+	return storeOf(weights)
+}
+
+// OpenAt returns a store with the weights of the run in dir after the given step, of which it must
+// have a checkpoint ([Options].Keep).
+func OpenAt(dir string, step int64) (*model.Store, error) {
+	c, err := checkpoint.Load(dir, step)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", dir, err)
+	}
+	weights, err := train.FinalWeights(c.Tensors)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", dir, err)
+	}
+	return storeOf(weights)
+}
+
+func storeOf(weights map[string]*tensors.Tensor) (*model.Store, error) {
+	store := model.NewStore()
+	return store, train.SetWeights(store, weights)
+}
+
+// ReadWeights returns the final weights of the run in dir. Its error wraps [os.ErrNotExist] if the
+// run has not ended.
+func ReadWeights(dir string) (map[string]*tensors.Tensor, error) {
+	weights, _, err := checkpoint.ReadWeights(filepath.Join(dir, weightsFile))
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", dir, err)
+	}
+	return weights, nil
+}
+
+// Weights returns the weights that a store has in [train.WeightsScope], by their paths below it.
+func Weights(store *model.Store) (map[string]*tensors.Tensor, error) {
+	weights := make(map[string]*tensors.Tensor)
+	for v := range store.Scope(train.WeightsScope).IterVariables() {
+		value, err := v.Value()
+		if err != nil {
+			return nil, fmt.Errorf("weights %q: %w", v.Path(), err)
+		}
+		weights[v.Path()[len(train.WeightsScope):]] = value
+	}
+	return weights, nil
+}

@@ -1,0 +1,217 @@
+// Package speed measures the speed of training steps, of the passes that they consist of, and of
+// steered runs. Start with [Training] and [Steering]. The JAX programs in scripts/jax do the same
+// work.
+package speed
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/ad"
+	"github.com/gomfm/gomfm/mfm/experiment/image"
+	"github.com/gomfm/gomfm/mfm/experiment/mixture"
+	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/train"
+)
+
+// Result is the speed of a training step and of its passes, or of a steered run. Times depend on
+// the machine.
+type Result struct {
+	// Case is "mlp" (the mixture, batch 1,024), "unet" (digits, batch 64) or "steer" (see
+	// [SteeringConfig]).
+	Case string `json:"case"`
+	// Loss is the consistency loss, for "steer" the method.
+	Loss           string  `json:"loss"`
+	StepsPerSecond float64 `json:"steps_per_s"`
+	// CompileSeconds is the time until the end of the first step; for "steer" it is what the first
+	// run takes longer than the others.
+	CompileSeconds float64 `json:"compile_s"`
+	// ForwardMS is the time of one evaluation of the map's velocity on the batch, in milliseconds.
+	// It is 0 for "steer", as are JVPMS and DoubleReverseMS.
+	ForwardMS float64 `json:"forward_ms"`
+	// JVPMS is the time of the velocity and its derivative along (s, x̄) by package ad.
+	// DoubleReverseMS is that of the same by reverse over reverse mode, 0 if the host library has
+	// no rule for it.
+	JVPMS           float64 `json:"jvp_ms"`
+	DoubleReverseMS float64 `json:"double_reverse_ms"`
+	// PeakRSSMB is the largest resident memory of the process so far, 0 if the system does not
+	// report it.
+	PeakRSSMB float64 `json:"peak_rss_mb"`
+}
+
+// Training measures the training step of a case, "mlp" or "unet", with a loss from the data alone,
+// for about the given time.
+func Training(
+	ctx context.Context, b compute.Backend, name string, loss mfm.Consistency, duration time.Duration,
+) (Result, error) {
+	result := Result{Case: name, Loss: string(loss)}
+	var m *mfm.Map
+	var source train.Source
+	var shape []int
+	config := mfm.DefaultTrainConfig()
+	config.Loss.Consistency, config.Steps = loss, 1_000_000
+	switch name {
+	case "mlp":
+		e, err := mixture.New(mixture.DefaultConfig())
+		if err != nil {
+			return result, err
+		}
+		m, source, shape = e.Map, e.Source(), e.Shape()
+	case "unet":
+		train, _, err := data.MNIST()
+		if err != nil {
+			return result, err
+		}
+		digits := image.DefaultConfig()
+		digits.Parametrization = "gaussian" // that of scripts/jax
+		e, err := image.New(digits, train)
+		if err != nil {
+			return result, err
+		}
+		if source, err = e.Source(); err != nil {
+			return result, err
+		}
+		m, shape, config.Batch = e.Map, e.Shape(), 64
+	default:
+		return result, fmt.Errorf("case %q is unknown: use mlp or unet", name)
+	}
+	t, err := mfm.NewTrainer(b, m, source, nil, config)
+	if err != nil {
+		return result, err
+	}
+	if err := result.timeSteps(ctx, t, duration); err != nil {
+		return result, err
+	}
+	if err := result.timePasses(b, t.Store(), m, append([]int{config.Batch}, shape...), duration/4); err != nil {
+		return result, err
+	}
+	result.PeakRSSMB = peakRSS()
+	return result, nil
+}
+
+// timeSteps times training steps, after the first one, which compiles, and three more.
+func (r *Result) timeSteps(ctx context.Context, t *train.Trainer, duration time.Duration) error {
+	start := time.Now()
+	if _, err := t.Step(); err != nil {
+		return err
+	}
+	r.CompileSeconds = time.Since(start).Seconds()
+	for range 3 {
+		if _, err := t.Step(); err != nil {
+			return err
+		}
+	}
+	start, n := time.Now(), 0
+	for time.Since(start) < duration {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := t.Step(); err != nil {
+			return err
+		}
+		n++
+	}
+	r.StepsPerSecond = float64(n) / time.Since(start).Seconds()
+	return nil
+}
+
+// timePasses times the map's velocity and its derivatives on a batch of the given shape.
+func (r *Result) timePasses(
+	b compute.Backend, store *model.Store, m *mfm.Map, dims []int, duration time.Duration,
+) error {
+	state := shapes.Make(dtypes.Float32, dims...)
+	network := func(s, xbar *Node) *Node {
+		scope := model.GetStore(s).Scope(train.WeightsScope)
+		in := nn.Inputs{S: s, U: OnesLike(s), T: MulScalar(s, 0.5), Xbar: xbar, X: MulScalar(xbar, 0.5)}
+		return m.Velocity(scope, in)
+	}
+	derivative := func(jvp func(outputs, inputs, tangents []*Node) []*Node) func(s, xbar *Node) []*Node {
+		return func(s, xbar *Node) []*Node {
+			f := network(s, xbar)
+			return []*Node{f, jvp([]*Node{f}, []*Node{s, xbar}, []*Node{OnesLike(s), Sin(xbar)})[0]}
+		}
+	}
+	for _, pass := range []struct {
+		ms    *float64
+		build func(s, xbar *Node) []*Node
+	}{
+		{&r.ForwardMS, func(s, xbar *Node) []*Node { return []*Node{network(s, xbar)} }},
+		{&r.JVPMS, derivative(ad.JVP)},
+		{&r.DoubleReverseMS, derivative(ad.DoubleReverse)},
+	} {
+		exec, err := model.NewExec(b, store, func(_ *model.Scope, s, xbar *Node) *Node {
+			outputs := pass.build(s, xbar)
+			sum := ReduceAllSum(outputs[0])
+			for _, y := range outputs[1:] {
+				sum = Add(sum, ReduceAllSum(y))
+			}
+			return sum
+		})
+		if err != nil {
+			return err
+		}
+		times := tensors.FromShape(shapes.Make(dtypes.Float32, dims[0]))
+		ms, err := timeCalls(exec, times, tensors.FromShape(state), duration)
+		exec.Finalize()
+		if err != nil && pass.ms != &r.DoubleReverseMS {
+			return err
+		}
+		*pass.ms = ms
+	}
+	return nil
+}
+
+// timeCalls returns the mean time of a call in milliseconds, after two calls, the first of which
+// compiles.
+func timeCalls(exec *model.Exec, s, xbar *tensors.Tensor, duration time.Duration) (float64, error) {
+	call := func() error {
+		out, err := exec.Call1(s, xbar)
+		if err != nil {
+			return err
+		}
+		_, err = tensors.CopyFlatData[float32](out)
+		return err
+	}
+	for range 2 {
+		if err := call(); err != nil {
+			return 0, err
+		}
+	}
+	start, n := time.Now(), 0
+	for time.Since(start) < duration {
+		if err := call(); err != nil {
+			return 0, err
+		}
+		n++
+	}
+	return time.Since(start).Seconds() * 1000 / float64(n), nil
+}
+
+// peakRSS returns the largest resident memory of the process in MB, as Linux reports it, and 0
+// elsewhere.
+func peakRSS() float64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmHWM:" {
+			kb, _ := strconv.ParseFloat(fields[1], 64)
+			return kb / 1024
+		}
+	}
+	return 0
+}

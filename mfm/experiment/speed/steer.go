@@ -1,0 +1,101 @@
+package speed
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/mixture"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// SteeringConfig is a steered run that [Steering] times: particles in the plane, steered with an
+// untrained map of three layers of 32 units.
+type SteeringConfig struct {
+	Method    string `json:"method"` // "mfm-g" or "mfm-gf"
+	Particles int    `json:"particles"`
+	Draws     int    `json:"draws"` // posterior samples per particle and step
+	Steps     int    `json:"steps"`
+	// Rows is the number of rows in a call of the network, see [steer.Steerer].Batch.
+	Rows int `json:"rows"`
+}
+
+// DefaultSteering returns 500 steps of 4,096 particles with 16 posterior samples each, in a single
+// compiled call.
+func DefaultSteering() SteeringConfig {
+	return SteeringConfig{Method: "mfm-g", Particles: 4096, Draws: 16, Steps: 500, Rows: 4096 * 16}
+}
+
+// SteeringResult is the speed of a steered run.
+type SteeringResult struct {
+	Result
+	SteeringConfig
+}
+
+// Steering measures steered runs for about the given time, at least one after the first, which
+// compiles. StepsPerSecond counts a step of all particles as one.
+func Steering(
+	ctx context.Context, b compute.Backend, c SteeringConfig, duration time.Duration,
+) (SteeringResult, error) {
+	result := SteeringResult{Result{Case: "steer", Loss: c.Method}, c}
+	if c.Method != "mfm-g" && c.Method != "mfm-gf" {
+		return result, fmt.Errorf("method %q cannot be timed: use mfm-g or mfm-gf", c.Method)
+	}
+	if c.Rows < 1 || c.Particles < 1 {
+		return result, fmt.Errorf("particles = %d, rows = %d: both must be positive", c.Particles, c.Rows)
+	}
+	setting := steering.Setting{Method: c.Method, N: c.Draws, Config: steer.DefaultConfig()}
+	setting.Config.Steps = c.Steps
+	m, err := setting.SteerMethod(nil)
+	if err != nil {
+		return result, err
+	}
+	config := mixture.DefaultConfig()
+	config.Network = nn.NewNetwork(nn.MLPConfig{Width: 32, Depth: 3, Activation: "silu"})
+	e, err := mixture.New(config)
+	if err != nil {
+		return result, err
+	}
+	store := model.NewStore()
+	if err := store.SetRNGStateFromSeed(1); err != nil {
+		return result, err
+	}
+	from, err := steer.FromMap(e.Model(store), mfm.DefaultSamplerConfig())
+	if err != nil {
+		return result, err
+	}
+	s, err := steer.New(b, from, mixture.PaperReward().Reward(), m)
+	if err != nil {
+		return result, err
+	}
+	defer s.Finalize()
+	s.Batch = c.Rows
+	run := func(seed int) error {
+		_, err := s.Sample(ctx, int64(seed), c.Particles, nil)
+		return err
+	}
+	start := time.Now()
+	if err := run(0); err != nil {
+		return result, err
+	}
+	first := time.Since(start).Seconds()
+	start = time.Now()
+	runs := 0
+	for runs == 0 || time.Since(start) < duration {
+		runs++
+		if err := run(runs); err != nil {
+			return result, err
+		}
+	}
+	each := time.Since(start).Seconds() / float64(runs)
+	result.StepsPerSecond = float64(c.Steps) / each
+	result.CompileSeconds = max(first-each, 0)
+	result.PeakRSSMB = peakRSS()
+	return result, nil
+}

@@ -1,0 +1,146 @@
+package steering
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/gomlx/compute"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
+	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// Task runs settings on a base and evaluates the samples; R is the result of a run.
+type Task[R any] interface {
+	// Check returns an error that says why a setting cannot be run.
+	Check(Setting) error
+	// Run steers as the setting says and evaluates the samples.
+	Run(ctx context.Context, b compute.Backend, s Setting) (R, error)
+}
+
+// Base is what a task steers: a model and a reward.
+type Base struct {
+	// Map is the map behind Model. Nil means a distribution in closed form.
+	Map    *mfm.Model
+	Model  steer.Model
+	Reward reward.Reward
+	// Fingerprint is a hash of distribution, map and reward, which keeps the results of different
+	// tasks apart.
+	Fingerprint string
+}
+
+// Result is what the results of all tasks have in common.
+type Result struct {
+	Method   string  `json:"method"`
+	Dynamics string  `json:"dynamics"`
+	N        int     `json:"n"`
+	NFE      float64 `json:"nfe"` // per sample
+	Seed     int64   `json:"seed"`
+	RunSettings
+	// Diverged reports that a sample has a value that is not finite or beyond 1e6; such a result
+	// has no evaluation.
+	Diverged bool     `json:"diverged,omitempty"`
+	Seconds  float64  `json:"seconds,omitempty"` // of sampling, compilation included
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// DrawModel returns the model with the posterior samples that the setting asks for. It returns an
+// error for a distribution in closed form if the setting asks for those of a map.
+func (t *Base) DrawModel(s Setting) (steer.Model, error) {
+	m, err := t.posteriorModel(s)
+	if err != nil {
+		return m, err
+	}
+	switch {
+	case m.Classes == 0 && (s.Class != nil || s.Guidance != 0):
+		return m, fmt.Errorf("method %s with a class or guidance: the model has no classes", s.Method)
+	case s.Class != nil && (*s.Class < 0 || *s.Class >= m.Classes):
+		return m, fmt.Errorf("method %s: class = %d: must lie in [0, %d)", s.Method, *s.Class, m.Classes)
+	case s.Guidance != 0 && s.Class == nil:
+		return m, fmt.Errorf("method %s: guidance = %g needs a class", s.Method, s.Guidance)
+	case s.Guidance != 0 && !(s.Guidance > 0 && s.Guidance < 1e6):
+		return m, fmt.Errorf("method %s: guidance = %g: must be positive, or 0 for none", s.Method, s.Guidance)
+	case s.Guidance != 0 && s.Baseline == steer.DenoiserBaseline:
+		return m, fmt.Errorf("method %s: guidance cancels with the baseline %s: use %s", s.Method, s.Baseline, steer.MeanBaseline)
+	case s.Guidance != 0:
+		m = m.Guided(s.Guidance)
+	}
+	return m, nil
+}
+
+// posteriorModel returns the model with the posterior samples of a setting.
+func (t *Base) posteriorModel(s Setting) (steer.Model, error) {
+	if s.Posterior == "" && s.PosteriorSteps == 0 {
+		return t.Model, nil
+	}
+	if t.Map == nil {
+		return steer.Model{}, fmt.Errorf(
+			"method %s with posterior = %q, posterior_steps = %d: a distribution in closed form needs neither: use a map",
+			s.Method, s.Posterior, s.PosteriorSteps)
+	}
+	config := mfm.DefaultSamplerConfig()
+	config.Method, config.Steps = cmp.Or(s.Posterior, mfm.MapMethod), cmp.Or(s.PosteriorSteps, 1)
+	m, err := steer.FromMap(*t.Map, config)
+	if err != nil {
+		return m, fmt.Errorf("method %s: %w", s.Method, err)
+	}
+	return m, nil
+}
+
+// Draw returns the samples of a setting as a flat array, and the result of the steered run.
+// Weighted samples are resampled by their weights with rng. exact is the value in closed form, nil
+// if it is not known.
+func (t *Base) Draw(
+	ctx context.Context, b compute.Backend, s Setting, exact *steer.Exact, rng *rand.Rand,
+) ([]float32, *steer.Result, error) {
+	m, err := t.DrawModel(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	method, err := s.SteerMethod(exact)
+	if err != nil {
+		return nil, nil, err
+	}
+	steerer, err := steer.New(b, m, t.Reward, method)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer steerer.Finalize()
+	if s.Class != nil {
+		if err := steerer.SetClass(*s.Class); err != nil {
+			return nil, nil, err
+		}
+	}
+	got, err := steerer.Sample(ctx, s.Seed, s.Samples, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return got.Resampled(rng), got, nil
+}
+
+// Run is Draw that also fills in what the results of all tasks have in common.
+func (t *Base) Run(
+	ctx context.Context, b compute.Backend, s Setting, exact *steer.Exact, rng *rand.Rand,
+) (r Result, samples []float32, got *steer.Result, err error) {
+	r = Result{
+		Method: s.Method, Dynamics: string(s.Config.Dynamics), N: s.N, Seed: s.Seed, RunSettings: s.runSettings(b),
+	}
+	began := time.Now()
+	if samples, got, err = t.Draw(ctx, b, s, exact, rng); err != nil {
+		return r, nil, nil, err
+	}
+	r.Seconds = time.Since(began).Seconds()
+	r.NFE = float64(got.Counts.NFE()) / float64(s.Samples)
+	r.Warnings = got.Series.Warnings(steer.DefaultThresholds(), s.N)
+	if n, first := got.Bad(); n > 0 {
+		r.Warnings = append(r.Warnings,
+			fmt.Sprintf("the reward of %d samples is NaN or +Inf; the first one is sample %d", n, first))
+	}
+	r.Diverged = !stats.Finite(got.Samples)
+	return r, samples, got, nil
+}

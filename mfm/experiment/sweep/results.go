@@ -1,0 +1,143 @@
+package sweep
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+)
+
+// Merge returns the results in folders of [Run] and in files of [Write], sorted by their text; of
+// settings that occur twice it keeps the last result. Each element is the result's JSON object with
+// the hash of its setting ([Name]) as the first key, "cell".
+func Merge(from ...string) ([]json.RawMessage, error) {
+	all := make(map[string]json.RawMessage)
+	for _, source := range from {
+		if info, err := os.Stat(source); err == nil && info.Mode().IsRegular() {
+			if err := readStored(source, all); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		paths, err := filepath.Glob(filepath.Join(source, prefix+"*.json"))
+		if err != nil {
+			return nil, fmt.Errorf("sweep: %w", err)
+		}
+		if len(paths) == 0 {
+			return nil, fmt.Errorf("sweep: %s has no results", source)
+		}
+		for _, path := range paths {
+			var r record[json.RawMessage, json.RawMessage]
+			if err := readRecord(path, &r); err != nil {
+				return nil, err
+			}
+			name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), prefix), ".json")
+			var text bytes.Buffer
+			if err := json.Compact(&text, r.Result); err != nil || text.Len() < 3 || text.Bytes()[0] != '{' {
+				return nil, fmt.Errorf("sweep: %s: the result is not a JSON object: delete the file to run it again",
+					path)
+			}
+			all[name] = fmt.Appendf(nil, `{"cell":%q,%s`, name, text.Bytes()[1:])
+		}
+	}
+	return slices.SortedFunc(maps.Values(all), func(a, b json.RawMessage) int {
+		return bytes.Compare(withoutName(a), withoutName(b))
+	}), nil
+}
+
+// withoutName returns the text of a result after its hash.
+func withoutName(result json.RawMessage) []byte {
+	_, rest, _ := bytes.Cut(result, []byte(","))
+	return rest
+}
+
+// Join returns results as a JSON list, one result a line.
+func Join(results []json.RawMessage) []byte {
+	text := []byte("[\n")
+	for i, r := range results {
+		if i > 0 {
+			text = append(text, ",\n"...)
+		}
+		text = append(text, r...)
+	}
+	return append(text, "\n]\n"...)
+}
+
+// Write writes results of [Merge] to a file, in the form that [Sweep].Stored and [Read] need. The
+// file is replaced in one step.
+func Write(path string, results []json.RawMessage) error {
+	if err := run.ReplaceFile(path, Join(results)); err != nil {
+		return fmt.Errorf("sweep: %w", err)
+	}
+	return nil
+}
+
+// Read returns the results in a file of [Write] whose key "test" has the given value. If the file
+// does not exist, it returns no results and no error.
+func Read[R any](path, test string) ([]R, error) {
+	all, err := readList(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var results []R
+	for i, raw := range all {
+		var head struct{ Test string }
+		if err := json.Unmarshal(raw, &head); err != nil {
+			return nil, fmt.Errorf("sweep: %s: result %d: %w", path, i+1, err)
+		}
+		if head.Test != test {
+			continue
+		}
+		var r R
+		if err := json.Unmarshal(raw, &r); err != nil {
+			return nil, fmt.Errorf("sweep: %s: result %d of %s: %w", path, i+1, test, err)
+		}
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+// readStored adds the results in a file of [Write] to results, by the hashes of their settings.
+func readStored(path string, results map[string]json.RawMessage) error {
+	all, err := readList(path)
+	if err != nil {
+		return err
+	}
+	for i, raw := range all {
+		var head struct {
+			Name string `json:"cell"`
+		}
+		if err := json.Unmarshal(raw, &head); err != nil || head.Name == "" {
+			return fmt.Errorf("sweep: %s: result %d has no hash of its setting", path, i+1)
+		}
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, raw); err != nil {
+			return fmt.Errorf("sweep: %s: result %d: %w", path, i+1, err)
+		}
+		results[head.Name] = compact.Bytes()
+	}
+	return nil
+}
+
+// readList returns the elements of a JSON list in a file.
+func readList(path string) ([]json.RawMessage, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("sweep: %w", err)
+	}
+	var all []json.RawMessage
+	if err := json.Unmarshal(raw, &all); err != nil {
+		return nil, fmt.Errorf("sweep: %s: want a JSON list of results: %w", path, err)
+	}
+	return all, nil
+}

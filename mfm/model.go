@@ -1,0 +1,63 @@
+package mfm
+
+import (
+	"fmt"
+
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm/interpolant"
+)
+
+// Model is a map with its weights and the shape of its samples: what samplers, steering,
+// fine-tuning and diagnosis need to know of it.
+type Model struct {
+	Map *Map
+	// Weights is the scope of the map's weights in their store: [train.WeightsScope] or that of a
+	// moving average ([train.AverageScope]).
+	Weights *model.Scope
+	// Shape is that of one sample, such as [2] or [28, 28, 1].
+	Shape []int
+	// Classes is the number of classes that the map is conditioned on, 0 for none.
+	Classes int
+}
+
+// Store returns the store of the weights.
+func (m Model) Store() *model.Store { return m.Weights.Store() }
+
+// Drift returns the map's drift with its weights.
+func (m Model) Drift() interpolant.Drift { return m.Map.DriftIn(m.Weights) }
+
+// Elements returns the number of elements of one sample.
+func (m Model) Elements() int {
+	n := 1
+	for _, d := range m.Shape {
+		n *= d
+	}
+	return n
+}
+
+// Validate returns an error if map, weights or shape are missing, if an axis is below 1, or if
+// Classes is negative.
+func (m Model) Validate() error {
+	switch {
+	case m.Map == nil:
+		return fmt.Errorf("model has no map")
+	case m.Weights == nil:
+		return fmt.Errorf("model has no weights: set their scope in a store")
+	case m.Classes < 0:
+		return fmt.Errorf("model has %d classes: must not be negative", m.Classes)
+	}
+	return validateShape(m.Shape)
+}
+
+func validateShape(shape []int) error {
+	if len(shape) == 0 {
+		return fmt.Errorf("samples have no shape: give that of one sample, such as [2]")
+	}
+	for _, d := range shape {
+		if d < 1 {
+			return fmt.Errorf("samples of shape %v: every axis must have a length of at least 1", shape)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+// Package notebook is what the cells of the notebooks share: scale ([Preset]), device ([Device]),
+// folders ([Figures], [Folder]), display ([Show]), stored results ([ReadJSON], [WriteJSON]) and
+// errors ([Must]). A cell is a small program of its own, so these functions print, panic and exit,
+// which no other package of mfm does. Notebooks import it with a dot.
+package notebook
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+
+	"github.com/gomlx/compute"
+	"github.com/janpfeifer/gonb/gonbui"
+
+	"github.com/gomfm/gomfm/mfm/backend"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/figure"
+)
+
+// Must panics if err is not nil.
+func Must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// Must1 returns v. It panics if err is not nil.
+func Must1[T any](v T, err error) T {
+	Must(err)
+	return v
+}
+
+// Must2 returns a and b. It panics if err is not nil.
+func Must2[A, B any](a A, b B, err error) (A, B) {
+	Must(err)
+	return a, b
+}
+
+// Preset returns the scale of a notebook: the environment variable MFM_PRESET, or "quick", which
+// takes minutes on two CPU cores. "full" is the scale of the stored results.
+func Preset() string { return cmp.Or(os.Getenv("MFM_PRESET"), "quick") }
+
+// Full reports whether the preset is "full".
+func Full() bool { return Preset() == "full" }
+
+// Figures returns the folder for a notebook's figures and results, which it creates: the
+// environment variable MFM_FIGURES; else ../figures for the preset "full", whose results are in the
+// repository, and a folder below it, with the preset's name, for others.
+func Figures() string {
+	dir := "../figures"
+	if !Full() {
+		dir += "/" + Preset()
+	}
+	dir = cmp.Or(os.Getenv("MFM_FIGURES"), dir)
+	Must(os.MkdirAll(dir, 0o755))
+	return dir
+}
+
+// Folder returns the path of a folder for a training with the given configuration, one for each
+// configuration. encoding/json must be able to encode it.
+func Folder(name string, config any) string {
+	sum := sha256.Sum256(Must1(json.Marshal(config)))
+	return fmt.Sprintf("../.cache/%s-%x", name, sum[:4])
+}
+
+// Device returns the default backend, see [backend.New].
+func Device() compute.Backend { return Must1(backend.New("")) }
+
+// Context returns a context that ends when the cell is interrupted, and a function that releases
+// it.
+func Context() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), os.Interrupt)
+}
+
+// Finish ends the cell if err, of a training, is not nil. If the training was interrupted, its last
+// step is saved, and Finish says so and exits; otherwise it panics.
+func Finish(err error) {
+	if errors.Is(err, context.Canceled) {
+		fmt.Printf("Interrupted: %v. Run this cell again to resume.\n", err)
+		os.Exit(1)
+	}
+	Must(err)
+}
+
+// Show displays a figure and saves it as a PNG under that name in [Figures].
+func Show(f *figure.Figure, name string) {
+	Must(f.Show())
+	Must(f.Save(filepath.Join(Figures(), name)))
+	gonbui.Sync()
+}
+
+// ShowTable displays a table.
+func ShowTable(t figure.Table) {
+	Must(t.Show())
+	gonbui.Sync()
+}
+
+// WriteJSON writes v as JSON to the file with that name in [Figures].
+func WriteJSON(name string, v any) { Must(run.WriteJSON(filepath.Join(Figures(), name), v)) }
+
+// ReadJSON returns the value in the JSON file with that name: with the preset "quick" the one in
+// the repository, with others the one in [Figures].
+func ReadJSON[T any](name string) T {
+	dir := "../figures"
+	if Preset() != "quick" {
+		dir = Figures()
+	}
+	var v T
+	Must(json.Unmarshal(Must1(os.ReadFile(filepath.Join(dir, name))), &v))
+	return v
+}

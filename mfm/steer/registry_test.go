@@ -1,0 +1,103 @@
+package steer_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+func options() steer.Options {
+	return steer.Options{Config: config(steer.SDE, 3), N: 4, Particles: 4, Exact: &steer.Exact{}}
+}
+
+func build(t testing.TB, e steer.Entry, o steer.Options) steer.Method {
+	t.Helper()
+	m, err := e.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// The name of each entry is that of its method, names are unique, and Lookup finds them.
+func TestNames(t *testing.T) {
+	seen := make(map[string]bool)
+	for _, e := range steer.Methods() {
+		if m := build(t, e, options()); m.String() != e.Name || seen[e.Name] {
+			t.Errorf("entry %q builds %q, seen before is %t", e.Name, m, seen[e.Name])
+		}
+		seen[e.Name] = true
+		if found, err := steer.Lookup(e.Name); err != nil || found.Name != e.Name {
+			t.Errorf("looking up %q returns %q, error %v", e.Name, found.Name, err)
+		}
+	}
+	_, err := steer.Lookup("magic")
+	if err == nil {
+		t.Fatal("an unknown method is found")
+	}
+	for name := range seen {
+		if !strings.Contains(err.Error(), name) {
+			t.Errorf("the error %q does not list %s", err, name)
+		}
+	}
+}
+
+// A method reads the options that its entry names, and no others.
+func TestOptionsThatAreRead(t *testing.T) {
+	quarter := 0.25
+	filter := func(e steer.Entry) bool { return e.Filter }
+	for name, c := range map[string]struct {
+		change func(o *steer.Options)
+		reads  func(e steer.Entry) bool
+	}{
+		"N":           {func(o *steer.Options) { o.N = 8 }, func(e steer.Entry) bool { return e.N }},
+		"Antithetic":  {func(o *steer.Options) { o.Antithetic = true }, func(e steer.Entry) bool { return e.Draws }},
+		"LeaveOneOut": {func(o *steer.Options) { o.LeaveOneOut = true }, func(e steer.Entry) bool { return e.Draws }},
+		"Shared":      {func(o *steer.Options) { o.Shared = true }, func(e steer.Entry) bool { return e.Draws }},
+		"Baseline": {
+			func(o *steer.Options) { o.Baseline = steer.DenoiserBaseline },
+			func(e steer.Entry) bool { return e.Baseline },
+		},
+		"Particles":  {func(o *steer.Options) { o.Particles = 8 }, func(e steer.Entry) bool { return e.Filter || e.Search }},
+		"Resampling": {func(o *steer.Options) { o.Resampling = steer.Multinomial }, filter},
+		"Threshold":  {func(o *steer.Options) { o.Threshold = &quarter }, filter},
+	} {
+		changed := options()
+		c.change(&changed)
+		for _, e := range steer.Methods() {
+			if reads := !reflect.DeepEqual(build(t, e, options()), build(t, e, changed)); reads != c.reads(e) {
+				t.Errorf("%s reads %s: %t, want %t", e.Name, name, reads, c.reads(e))
+			}
+		}
+	}
+}
+
+// The other flags of an entry agree with what its method needs: the value in closed form, the SDE,
+// and gradients of posterior samples.
+func TestNeeds(t *testing.T) {
+	mixture, ip := gmm.Paper(), interpolant.Linear{}
+	value := exact(t, mixture, ip, measured())
+	for _, e := range steer.Methods() {
+		o := options()
+		o.Exact = nil
+		if _, err := e.New(o); (err != nil) != e.Exact {
+			t.Errorf("%s without the exact value: error %v", e.Name, err)
+		}
+		o.Exact = &value
+		if err := build(t, e, o).Validate(); err != nil {
+			t.Errorf("%s with the SDE: error %v", e.Name, err)
+		}
+		s := newSteerer(t, steer.FromMixture(mixture, ip), measured().Reward(), build(t, e, o))
+		if _, err := s.Sample(t.Context(), 1, 4, nil); (err != nil) != e.MapGradient {
+			t.Errorf("%s without gradients of posterior samples: error %v", e.Name, err)
+		}
+		o.Config.Dynamics = steer.ODE
+		if err := build(t, e, o).Validate(); (err != nil) != e.Filter {
+			t.Errorf("%s with the ODE: error %v", e.Name, err)
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package tune_test
+
+import (
+	"math"
+	"testing"
+
+	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
+	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/tune"
+)
+
+// At b* the condition of MFM-FT holds in the mean for any N, one included, and any λ, as does that
+// of reward-weighted regression. Conditions with a ratio do not hold.
+func TestConditionsAtTheOptimum(t *testing.T) {
+	r := measured(0.8)
+	samples := 1 << 17
+	if testing.Short() {
+		samples = 1 << 14
+	}
+	type condition struct {
+		method   tune.Method
+		unbiased bool
+	}
+	check := func(ip interpolant.Schedule, lambda float64, conditions func(exact steer.Exact) []condition) {
+		gaussian, m := gaussian(t, ip)
+		target, logZ := tilt(t, gaussian, r, lambda)
+		ps := points(gaussian, target, ip, logZ, []float64{0.05, 0.4, 0.9}, 3)
+		for _, c := range conditions(steer.FromTilt(gaussian, target, logZ, ip)) {
+			largest := 0.0
+			task := tune.ResidualTask{
+				Model: m, Reward: r.Reward(), Lambda: lambda, Method: c.method, Points: ps, Samples: samples,
+			}
+			for i, res := range residuals(t, task) {
+				length, z := res.Bias()
+				if exact := res.Variance < 1e-12; exact && c.unbiased {
+					if length > 1e-4 {
+						t.Errorf("%v, %v, λ = %g, t = %g: the residual with the exact value is %v",
+							c.method, ip, lambda, ps[i].T, res.Mean)
+					}
+					continue
+				}
+				largest = max(largest, z)
+			}
+			// χ of 2 degrees of freedom: above 5 once in 270,000.
+			if c.unbiased && largest > 5 {
+				t.Errorf("%+v, %v, λ = %g: a residual is %.1f standard errors from zero", c.method, ip, lambda, largest)
+			}
+			if !c.unbiased && largest < 8 {
+				t.Errorf("%v, %v, λ = %g: the residuals are within %.1f standard errors of zero, want a bias",
+					c.method, ip, lambda, largest)
+			}
+		}
+	}
+	for _, lambda := range []float64{1, 5} {
+		check(interpolant.Linear{}, lambda, func(exact steer.Exact) []condition {
+			return []condition{
+				{tune.MetaTuning{Draws: steer.Draws{N: 1}}, true},
+				{tune.MetaTuning{Draws: steer.Draws{N: 4}}, true},
+				{tune.MetaTuning{Draws: steer.Draws{N: 2, Antithetic: true}}, true},
+				{tune.MetaTuning{Draws: steer.Draws{N: 1}, Reference: 8, Floor: 0.05}, true},
+				{tune.MetaTuning{Draws: steer.Draws{N: 1}, GradientFree: true}, true},
+				{tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true}, true},
+				{tune.MetaTuning{Draws: steer.Draws{N: 5}, GradientFree: true, Reference: 8, Floor: 0.05}, true},
+				{tune.RewardWeighted{}, true},
+				{tune.PlugIn{Estimator: exact}, true},
+				{tune.PlugIn{Estimator: steer.MFMG{Draws: steer.Draws{N: 2}}}, false},
+				{tune.PlugIn{Estimator: steer.MFMGF{Draws: steer.Draws{N: 2}, Baseline: steer.MeanBaseline}}, false},
+			}
+		})
+	}
+	for _, ip := range []interpolant.Schedule{interpolant.Trigonometric{}, interpolant.VariancePreserving{}} {
+		check(ip, 1, func(exact steer.Exact) []condition {
+			return []condition{
+				{tune.MetaTuning{Draws: steer.Draws{N: 1}}, true},
+				{tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true}, true},
+				{tune.RewardWeighted{}, true},
+				{tune.PlugIn{Estimator: exact}, true},
+			}
+		})
+	}
+}
+
+// The fixed point does not depend on the offset, which scales both sides of the condition.
+func TestOffsetMovesNothing(t *testing.T) {
+	gaussian, m := gaussian(t, interpolant.Linear{})
+	r := measured(0.8)
+	target, logZ := tilt(t, gaussian, r, 1)
+	for _, shift := range []float64{-3, 2} {
+		ps := points(gaussian, target, interpolant.Linear{}, logZ, []float64{0.05, 0.4, 0.9}, 2)
+		for i := range ps {
+			ps[i].Value += shift
+		}
+		for _, method := range []tune.Method{once(), tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true}} {
+			task := tune.ResidualTask{
+				Model: m, Reward: r.Reward(), Lambda: 1, Method: method, Points: ps, Samples: 1 << 16,
+			}
+			for i, res := range residuals(t, task) {
+				if _, z := res.Bias(); z > 5 {
+					t.Errorf("%+v, offset %g from the value, t = %g: the residual is %.1f standard errors from zero",
+						method, shift, ps[i].T, z)
+				}
+			}
+		}
+	}
+}
+
+// With a constant σ²/2 the fixed point is b + (σ²/2) ∇V instead of b*.
+func TestConstantNoise(t *testing.T) {
+	ip := interpolant.Linear{}
+	gaussian, m := gaussian(t, ip)
+	r := measured(0.8)
+	target, logZ := tilt(t, gaussian, r, 1)
+	const half = 1.7
+	doob := points(gaussian, target, ip, logZ, []float64{0.1, 0.4, 0.8}, 2)
+	constant := make([]tune.Point, len(doob))
+	for i, p := range doob {
+		constant[i] = p
+		constant[i].Correction = nil
+		for _, d := range p.Correction {
+			constant[i].Correction = append(constant[i].Correction, d*half/interpolant.HalfSquaredNoise(ip, p.T))
+		}
+	}
+	exact := steer.FromTilt(gaussian, target, logZ, ip)
+	gradientFree := tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true}
+	for _, method := range []tune.Method{once(), gradientFree, tune.PlugIn{Estimator: exact}} {
+		largest := func(ps []tune.Point) (length, z float64) {
+			task := tune.ResidualTask{
+				Model: m, Reward: r.Reward(), Lambda: 1, Noise: tune.Noise{Constant: half, Start: 0.01},
+				Method: method, Points: ps, Samples: 1 << 16,
+			}
+			for _, res := range residuals(t, task) {
+				l, s := res.Bias()
+				length = max(length, l)
+				if res.Variance > 1e-12 {
+					z = max(z, s)
+				}
+			}
+			return length, z
+		}
+		if length, z := largest(constant); z > 5 || z == 0 && length > 1e-4 {
+			t.Errorf("%+v at b + σ²/2 ∇V: the residual is %g, %.1f standard errors", method, length, z)
+		}
+		if length, z := largest(doob); length < 0.1 || z > 0 && z < 8 {
+			t.Errorf("%+v at b*: the residual is %g, %.1f standard errors, want another fixed point", method, length, z)
+		}
+	}
+}
+
+// The bias of the plug-in falls as 1/N.
+func TestPlugInBias(t *testing.T) {
+	gaussian, m := gaussian(t, interpolant.Linear{})
+	r := measured(0.8)
+	target, logZ := tilt(t, gaussian, r, 1)
+	ps := points(gaussian, target, interpolant.Linear{}, logZ, []float64{0.3}, 1)
+	var bias [2]float64
+	for i, n := range []int{16, 64} {
+		method := tune.PlugIn{Estimator: steer.MFMG{Draws: steer.Draws{N: n}}}
+		task := tune.ResidualTask{
+			Model: m, Reward: r.Reward(), Lambda: 1, Method: method, Points: ps, Samples: 1 << 17,
+		}
+		bias[i], _ = residuals(t, task)[0].Bias()
+	}
+	if slope := math.Log(bias[1]/bias[0]) / math.Log(4); slope < -1.3 || slope > -0.7 {
+		t.Errorf("the bias is %g with 16 samples and %g with 64: slope %.2f, want -1", bias[0], bias[1], slope)
+	}
+}
+
+// Large rewards do not move the fixed point if each state has its own offset. The tuner's single
+// offset is raised for batches whose largest weight is e^20 times the mean.
+func TestLargeRewards(t *testing.T) {
+	gaussian, m := gaussian(t, interpolant.Linear{})
+	r := measured(0.8)
+	for _, lambda := range []float64{50, 100} {
+		target, logZ := tilt(t, gaussian, r, lambda)
+		task := tune.ResidualTask{
+			Model: m, Reward: r.Reward(), Lambda: lambda, Method: tune.MetaTuning{Draws: steer.Draws{N: 8}},
+			Points:  points(gaussian, target, interpolant.Linear{}, logZ, []float64{0.3, 0.8}, 2),
+			Samples: 1 << 17,
+		}
+		for _, res := range residuals(t, task) {
+			if length, z := res.Bias(); math.IsNaN(length) || z > 5 {
+				t.Errorf("λ = %g: the bias is %g, %.1f standard errors", lambda, length, z)
+			}
+		}
+	}
+}
+
+// With two samples a mean error of the posterior samples cancels: without a reward the correction
+// is zero. With one sample the error remains.
+func TestMeanErrorOfPosteriorSamples(t *testing.T) {
+	gaussian, m := gaussian(t, interpolant.Linear{})
+	exact := m.Posterior
+	m = m.WithPosterior(func(rng *solver.RNG, eps, t, x, class *Node) *Node {
+		return AddScalar(exact(rng, eps, t, x, class), 0.5)
+	})
+	zero := reward.Func(func(x *Node) *Node { return MulScalar(ReduceSum(x, 1), 0) })
+	ps := points(gaussian, gaussian, interpolant.Linear{}, 0, []float64{0.3}, 2)
+	for n, want := range map[int]float64{1: 0.5 / 0.7, 2: 0} {
+		method := tune.MetaTuning{Draws: steer.Draws{N: n}, GradientFree: true}
+		task := tune.ResidualTask{Model: m, Reward: zero, Lambda: 1, Method: method, Points: ps, Samples: 1 << 14}
+		for _, r := range residuals(t, task) {
+			for i, v := range r.Mean {
+				if math.Abs(math.Abs(v)-want) > 0.05 {
+					t.Errorf("N = %d: element %d of the residual is %.3f, want %.3f", n, i, v, want)
+				}
+			}
+		}
+	}
+}

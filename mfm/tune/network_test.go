@@ -1,0 +1,105 @@
+package tune_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/train"
+	"github.com/gomfm/gomfm/mfm/tune"
+)
+
+// All networks start at the drift of the base, and low-rank tuning trains only the factors.
+func TestNetworksBeginAtTheBase(t *testing.T) {
+	g, err := mfm.NewGaussian([]float64{0, 0}, [][]float64{{1, 0}, {0, 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &mfm.Map{
+		Interpolant: interpolant.Linear{}, Parametrization: g,
+		Backbone: nn.MLP(nn.MLPConfig{Width: 8, Depth: 2, Activation: "silu", OutputGain: 1}),
+	}
+	store := model.NewStore()
+	if err := store.SetRNGStateFromSeed(3); err != nil {
+		t.Fatal(err)
+	}
+	at, x := []float32{0.3, 0.8}, [][]float32{{0.5, -1}, {2, 0.1}}
+	evaluate := func(store *model.Store, drift interpolant.Drift) []float32 {
+		exec, err := model.NewExec(backendtest.New(t), store, func(_ *model.Scope, at, x *Node) *Node {
+			return drift(at, x, nil)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer exec.Finalize()
+		return tensors.MustCopyFlatData[float32](exec.MustCall1(at, x))
+	}
+	want := evaluate(store, m.DriftIn(store.Scope(train.WeightsScope)))
+	weights := make(map[string]*tensors.Tensor)
+	for v := range store.Scope(train.WeightsScope).IterVariables() {
+		weights[strings.TrimPrefix(v.Path(), train.WeightsScope)] = v.MustValue()
+	}
+	base := tune.MapBase(mfm.Model{Map: m}, weights, mfm.DefaultSamplerConfig())
+	for name, network := range map[string]tune.Network{
+		"copy":     tune.Copy{Map: m, Weights: weights},
+		"low rank": tune.LowRank{Map: m, Weights: weights, Rank: 2},
+		"adapter":  adapter(8),
+	} {
+		task := task(t)
+		task.Base, task.Network, task.Source = base, network, samplesOf(gmm.Paper())
+		tuner := newTuner(t, task, quick(2))
+		for step := range 3 {
+			restored := model.NewStore()
+			model, err := base.In(restored)
+			if err != nil {
+				t.Fatal(err)
+			}
+			trained := network.Initial()
+			if step > 0 {
+				if _, err := tuner.Step(); err != nil && step < 3 {
+					t.Fatal(err)
+				}
+				if trained, err = tuner.Weights(train.WeightsScope); err != nil {
+					t.Fatal(err)
+				}
+				copied := make(map[string]*tensors.Tensor)
+				for k, v := range trained {
+					if copied[k], err = v.LocalClone(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				trained = copied
+			}
+			if name == "adapter" && step == 0 {
+				continue // its initial weights are created with the graph
+			}
+			drift, err := tune.Restore(restored, train.WeightsScope, network, trained, model.Drift)
+			if err != nil {
+				t.Fatal(err)
+			}
+			largest := 0.0
+			for i, v := range evaluate(restored, drift) {
+				largest = max(largest, math.Abs(float64(v-want[i])))
+			}
+			if step == 0 && largest > 1e-5 || step > 1 && largest == 0 {
+				t.Errorf("%s: after %d steps the drift differs from the base's by %g", name, step, largest)
+			}
+			if name == "low rank" {
+				for k := range trained {
+					if !strings.HasSuffix(k, "_a") && !strings.HasSuffix(k, "_b") {
+						t.Errorf("low rank trains %s", k)
+					}
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package tune
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// Options are the options of the methods that [Methods] lists, as configurations name them. A
+// method reads those that its [Entry] names and ignores the others.
+type Options struct {
+	// N is the number of posterior samples for each state.
+	N int
+	// Reference and Floor are those of [MetaTuning].
+	Reference int
+	Floor     float64
+	// Exact is the value in closed form, nil if it is not known.
+	Exact *steer.Exact
+}
+
+// Entry describes a method of [Methods]: what it needs, and which options it reads.
+type Entry struct {
+	// Name identifies the method in configurations and results. It is what the method's String
+	// returns.
+	Name string
+	// N says that the method reads N, and Reference that it reads Reference and Floor.
+	N, Reference bool
+	// LeastN is the smallest N with which the method learns anything; 0 if it does not read N.
+	LeastN int
+	// Exact says that the method needs the value in closed form.
+	Exact bool
+
+	build func(o Options) Method
+}
+
+// New returns the method with the given options, or an error if it needs the value in closed form
+// and there is none. It does not validate the options; see [Method].
+func (e Entry) New(o Options) (Method, error) {
+	if e.Exact && o.Exact == nil {
+		return nil, fmt.Errorf("method %s: the value has no closed form here", e.Name)
+	}
+	return e.build(o), nil
+}
+
+// Methods lists the methods that configurations can name.
+func Methods() []Entry {
+	draws := func(o Options) steer.Draws { return steer.Draws{N: o.N} }
+	meta := func(gradientFree bool) func(o Options) Method {
+		return func(o Options) Method {
+			return MetaTuning{Draws: draws(o), Reference: o.Reference, Floor: o.Floor, GradientFree: gradientFree}
+		}
+	}
+	entries := []Entry{
+		{N: true, Reference: true, LeastN: 1, build: meta(false)},
+		{N: true, Reference: true, LeastN: 1, build: meta(true)},
+		{N: true, LeastN: 1, build: func(o Options) Method { return PlugIn{steer.MFMG{Draws: draws(o)}} }},
+		// A single sample minus its mean is zero.
+		{N: true, LeastN: 2, build: func(o Options) Method {
+			return PlugIn{steer.MFMGF{Draws: draws(o), Baseline: steer.MeanBaseline}}
+		}},
+		{build: func(Options) Method { return RewardWeighted{} }},
+		{build: func(Options) Method { return AdjointMatching{} }},
+		{Exact: true, build: func(o Options) Method { return PlugIn{*o.Exact} }},
+	}
+	for i := range entries {
+		entries[i].Name = entries[i].build(Options{Exact: &steer.Exact{}}).String()
+	}
+	return entries
+}
+
+// Lookup returns the entry of a method by its name, or an error that lists the names.
+func Lookup(name string) (Entry, error) {
+	var names []string
+	for _, e := range Methods() {
+		if e.Name == name {
+			return e, nil
+		}
+		names = append(names, e.Name)
+	}
+	return Entry{}, fmt.Errorf("method %q is unknown: use %s", name, strings.Join(names, ", "))
+}

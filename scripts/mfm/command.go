@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/gomlx/compute"
+	"github.com/spf13/cobra"
+
+	"github.com/gomfm/gomfm/mfm/backend"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/progress"
+)
+
+// command is a command that does something.
+type command struct {
+	*cobra.Command
+	json        bool // whether the result is written as JSON
+	backendName *string
+	opened      compute.Backend
+}
+
+// builder registers the flags of a command and returns what runs once they are parsed.
+type builder func(c *command) prepare
+
+// prepare checks the flags and opens what they name. Its error means that the work cannot begin.
+type prepare func() (work, error)
+
+// work is the work of a command, on the backend if the command has a flag for it.
+type work func(ctx context.Context, b compute.Backend) error
+
+// leaf returns the command with the given builder. use is its name, followed by the names of its
+// operands.
+func leaf(use, about string, build builder) *cobra.Command {
+	c := &command{Command: &cobra.Command{Use: use, Short: about, SuggestionsMinimumDistance: 2}}
+	operands := strings.Fields(use)[1:]
+	c.Args = func(_ *cobra.Command, args []string) error {
+		if n := len(operands); len(args) > n {
+			return fmt.Errorf("unexpected argument %q: %s-h lists the arguments", args[n], didYouMean(c.SuggestionsFor(args[n])))
+		}
+		if len(args) < len(operands) {
+			return fmt.Errorf("%s is missing: -h lists the arguments", strings.Join(operands[len(args):], " and "))
+		}
+		return nil
+	}
+	prepare := build(c)
+	c.RunE = func(*cobra.Command, []string) error {
+		defer c.close()
+		work, err := prepare()
+		if err == nil && c.backendName != nil {
+			_, err = c.backend()
+		}
+		if err != nil {
+			return invalid{err}
+		}
+		return work(c.Context(), c.opened)
+	}
+	return c.Command
+}
+
+// group returns a command that only has others below it.
+func group(name, about string, commands ...*cobra.Command) *cobra.Command {
+	g := &cobra.Command{
+		Use: name, Short: about + ": " + names(commands), SuggestionsMinimumDistance: 2, DisableFlagsInUseLine: true,
+		Args: cobra.ArbitraryArgs, FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true},
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return invalid{fmt.Errorf("%s what? It takes %s", name, names(commands))}
+			}
+			hint := didYouMean(c.SuggestionsFor(args[0]))
+			return invalid{fmt.Errorf("unknown command \"%s %s\": %s%[1]s takes %[4]s", name, args[0], hint, names(commands))}
+		},
+	}
+	g.AddCommand(commands...)
+	return g
+}
+
+// names returns the names of commands, separated by commas.
+func names(commands []*cobra.Command) string {
+	var all []string
+	for _, c := range commands {
+		all = append(all, c.Name())
+	}
+	return strings.Join(all, ", ")
+}
+
+// withJSON adds the flag for a result that programs read.
+func (c *command) withJSON() { c.Flags().BoolVar(&c.json, "json", false, "write the result as JSON") }
+
+// withOutput adds the flags that choose the backend and the form of the result.
+func (c *command) withOutput() {
+	c.backendName = c.Flags().String("backend", "", "`name` of the backend: xla:cpu, xla:cuda or go "+
+		"(default: $GOMLX_BACKEND, or else XLA if there is a plugin)")
+	c.withJSON()
+}
+
+// complete offers values of a flag to the shell; in a list they are separated by commas.
+func (c *command) complete(flag string, list bool, values ...string) {
+	directive := cobra.ShellCompDirectiveNoFileComp
+	if list {
+		directive |= cobra.ShellCompDirectiveNoSpace
+	}
+	_ = c.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, typed string) (out []string, _ cobra.ShellCompDirective) {
+		for _, v := range values {
+			if list {
+				v = typed[:strings.LastIndex(typed, ",")+1] + v
+			}
+			out = append(out, v)
+		}
+		return out, directive
+	}) // it fails for an unknown flag alone
+}
+
+// require returns an error for the first of the given flags that is empty.
+func (c *command) require(remedy string, flags ...string) error {
+	for _, name := range flags {
+		if c.Flags().Lookup(name).Value.String() == "" {
+			return fmt.Errorf("--%s is missing: %s", name, remedy)
+		}
+	}
+	return nil
+}
+
+// backend opens the backend at its first call and reports on standard error which one it is.
+func (c *command) backend() (compute.Backend, error) {
+	if c.opened == nil {
+		b, err := backend.New(*c.backendName)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(c.ErrOrStderr(), "backend: %s\n", backend.Describe(b))
+		c.opened = b
+	}
+	return c.opened, nil
+}
+
+func (c *command) close() {
+	if c.opened != nil {
+		c.opened.Finalize()
+	}
+}
+
+func (c *command) warn(err error) { fmt.Fprintf(c.ErrOrStderr(), "mfm: warning: %s\n", oneLine(err)) }
+
+// options returns those of a run in dir, whose progress and damaged checkpoints are reported on
+// standard error.
+func (c *command) options(dir string) run.Options {
+	return run.Options{Dir: dir, Sink: progress.Auto(c.ErrOrStderr()), OnDamage: c.warn}
+}
+
+// write writes a result to standard output, as JSON in one line or as text.
+func (c *command) write(v any, text string) error {
+	if c.json {
+		return c.writeJSON(v, "")
+	}
+	_, err := fmt.Fprint(c.OutOrStdout(), text)
+	return err
+}
+
+// writeJSON writes JSON to standard output, in one line if indent is empty.
+func (c *command) writeJSON(v any, indent string) error {
+	e := json.NewEncoder(c.OutOrStdout())
+	e.SetIndent("", indent)
+	if err := e.Encode(v); err != nil {
+		return fmt.Errorf("writing the result: %w", err)
+	}
+	return nil
+}
+
+// column is a column of a table of results.
+type column[R any] struct {
+	header string
+	value  func(R) string
+}
+
+// columns returns columns of the values of a result. Each spec is a header, a space, and a format.
+func columns[R any](values func(R) []any, specs ...string) []column[R] {
+	var all []column[R]
+	for i, spec := range specs {
+		end := strings.LastIndexByte(spec, ' ')
+		all = append(all, column[R]{spec[:end], func(r R) string { return fmt.Sprintf(spec[end+1:], values(r)[i]) }})
+	}
+	return all
+}
+
+// table is a table of results.
+type table[R any] struct {
+	columns []column[R]
+	// A diverged result has its first keys columns alone. Nil means that no result diverges.
+	diverged func(R) bool
+	keys     int
+	// notes are the lines about a result for standard error; nil means none.
+	notes func(R) []string
+}
+
+// text returns the table of results as text.
+func (t table[R]) text(results []R) string {
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, c := range t.columns {
+		fmt.Fprint(w, c.header, "\t")
+	}
+	fmt.Fprintln(w)
+	for _, r := range results {
+		for i, c := range t.columns {
+			text := ""
+			if diverged := t.diverged != nil && t.diverged(r); !diverged || i < t.keys {
+				text = c.value(r)
+			} else if i == t.keys {
+				text = "diverged"
+			}
+			fmt.Fprint(w, text, "\t")
+		}
+		fmt.Fprintln(w)
+	}
+	_ = w.Flush() // a strings.Builder does not fail
+	return out.String()
+}
+
+// write writes results as JSON, or as a table with notes.
+func (t table[R]) write(c *command, results []R) error {
+	for _, r := range results {
+		if t.notes == nil || c.json {
+			break
+		}
+		for _, note := range t.notes(r) {
+			fmt.Fprintln(c.ErrOrStderr(), note)
+		}
+	}
+	return c.write(results, t.text(results))
+}

@@ -1,0 +1,227 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/image"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/figure"
+	"github.com/gomfm/gomfm/mfm/train"
+)
+
+// digitsTask is a map of images.
+func digitsTask() task {
+	return task{
+		name: "digits", about: "a map of images",
+		train: trainDigits, sample: sampleDigits, eval: evaluateDigits,
+		steer: digitsSteering().build, tune: digitsTuning().build,
+		diagnose: diagnoseVerb(image.DefaultDiagnosis(), diagnoseDigits),
+		defaults: func(preset string) (map[string]any, error) {
+			config, err := image.Preset(preset)
+			return map[string]any{"digits": config, "eval_digits": defaultDigitsEvaluation()}, err
+		},
+	}
+}
+
+func trainDigits(c *command) func() (*training, error) {
+	f, folder := c.withConfig(mapOptions()...), c.withImages()
+	return func() (*training, error) {
+		config, err := image.Preset(*f.preset)
+		if err = cmp.Or(err, f.configure(&config)); err != nil {
+			return nil, err
+		}
+		images, _, err := image.Load(cleanFolder(*folder))
+		if err != nil {
+			return nil, err
+		}
+		manifest := config
+		if config.Parametrization != "mixture" {
+			manifest.Prior = nil
+		}
+		return &training{
+			kind: image.Kind, config: config, manifest: manifest,
+			line: f.line("digits", "data"), data: cleanFolder(*folder),
+			run: func(ctx context.Context, b compute.Backend, o run.Options) error {
+				e, err := image.New(config, images) // fits the prior
+				if err != nil {
+					return invalid{err}
+				}
+				_, err = e.Train(ctx, b, o)
+				return err
+			},
+		}, config.Validate(images)
+	}
+}
+
+// withImages adds the flag that names a data set to train on.
+func (c *command) withImages() *string {
+	return c.Flags().String("data", "", "`folder` of the four IDX files of a data set such as MNIST (default: the 10,000 digits in the package)")
+}
+
+// cleanFolder returns a folder as a manifest has it, empty for the images in the package.
+func cleanFolder(dir string) string {
+	if dir == "" {
+		return ""
+	}
+	return filepath.Clean(dir)
+}
+
+// withImagesOf adds the flag that names the images of a trained map, and returns a function that
+// opens them.
+func (c *command) withImagesOf() func(dir string) (train, heldOut *data.Images, err error) {
+	folder := c.Flags().String("data", "", "`folder` of IDX files, the images that the map was trained on (default: those that the run names)")
+	return func(dir string) (train, heldOut *data.Images, err error) {
+		if *folder != "" {
+			return image.Load(*folder)
+		}
+		return image.OfRun(dir)
+	}
+}
+
+// digitsRun is a trained map of images with its weights and the images that it was not trained on.
+type digitsRun struct {
+	*image.Experiment
+	store   *model.Store
+	config  mfm.SamplerConfig
+	heldOut *data.Images
+}
+
+// withDigitsRun adds the flags of a trained map and returns a function that opens it.
+func (c *command) withDigitsRun() func() (*digitsRun, error) {
+	f, images := c.withSampler(), c.withImagesOf()
+	return func() (*digitsRun, error) {
+		r := new(digitsRun)
+		var err error
+		r.Experiment, r.store, r.config, err = openMap(f, func(dir string) (*image.Experiment, *model.Store, error) {
+			train, heldOut, err := images(dir)
+			if err != nil {
+				return nil, nil, err
+			}
+			r.heldOut = heldOut
+			return image.Open(dir, train)
+		})
+		if err == nil {
+			r.config.Classes = r.Config.Network.ClassCount()
+		}
+		return r, err
+	}
+}
+
+// sampler samples from the map, or with a guidance other than 1 from the map's drift, guided toward
+// a class.
+func (r *digitsRun) sampler(b compute.Backend, guidance float64) (*mfm.Sampler, error) {
+	if guidance == 1 {
+		return mfm.NewSampler(b, r.Model(r.store), r.config)
+	}
+	drift := mfm.ClassifierFree(r.Map.DriftIn(r.store.Scope(train.WeightsScope)), guidance, r.config.Classes)
+	return mfm.NewTeacherSampler(b, r.store, r.Map.Interpolant, drift, r.Shape(), r.config)
+}
+
+// checkClass returns an error for a class, -1 for any, or a guidance that the map cannot have.
+func (r *digitsRun) checkClass(class int, guidance float64) error {
+	n := r.Config.Network.ClassCount()
+	switch {
+	case class < -1 || class >= n:
+		return fmt.Errorf("--class = %d: the map has %d classes", class, n)
+	case !(guidance >= 0):
+		return fmt.Errorf("--guidance = %g: must not be negative", guidance)
+	case (class < 0 || guidance != 1) && n > 0 && r.Config.Train.Loss.Guidance.Dropout == 0:
+		return fmt.Errorf("the map was trained with train.loss.guidance.dropout = 0, so it has no samples without a class: " +
+			"name one with --class, or train it with a dropout")
+	case guidance != 1 && class < 0:
+		return fmt.Errorf("--guidance = %g: name the class to guide to with --class", guidance)
+	}
+	return nil
+}
+
+// digitSamples are posterior samples of images, each flat, [height, width, channels] with values of
+// about [-1, 1].
+type digitSamples struct {
+	T        float64       `json:"t"`
+	Shape    []int         `json:"shape"`
+	Contexts [][]float32   `json:"contexts"` // x_t, [contexts][pixels]
+	Samples  [][][]float32 `json:"samples"`  // [contexts][samples][pixels]
+}
+
+func sampleDigits(c *command) prepare {
+	open := c.withDigitsRun()
+	t := c.Flags().Float64("t", 0, "`time` of the contexts, noised held-out images; 0 for samples without a context")
+	contexts := c.Flags().Int("contexts", 4, "`number` of contexts, one a row")
+	n := c.Flags().Int("n", 12, "`number` of samples for each context")
+	seed := c.Flags().Int64("seed", 0, "`seed` of the noise")
+	class := c.Flags().Int("class", -1, "`number` of the class of the samples, for a map with classes (default: any)")
+	guidance := c.Flags().Float64("guidance", 1, "`scale` of classifier-free guidance toward --class, for --method ode or sde")
+	out := c.Flags().String("out", "", "PNG, SVG or PDF `file` for a figure of the samples")
+	return func() (work, error) {
+		if *out == "" && !c.json {
+			return nil, fmt.Errorf("--out is missing: name a PNG file, or give --json")
+		}
+		if err := cmp.Or(checkTime(*t), checkCount("contexts", *contexts), checkCount("n", *n)); err != nil {
+			return nil, err
+		}
+		run, err := open()
+		if err != nil {
+			return nil, err
+		}
+		if *contexts > run.heldOut.N {
+			return nil, fmt.Errorf("--contexts = %d: there are %d held-out images", *contexts, run.heldOut.N)
+		}
+		return func(ctx context.Context, b compute.Backend) error {
+			sampler, err := run.sampler(b, *guidance)
+			if err != nil {
+				return invalid{err}
+			}
+			x := run.Contexts(run.heldOut, *t, *contexts, rand.New(rand.NewPCG(uint64(*seed), 0)))
+			var labels []int32
+			if *class >= 0 {
+				labels = slices.Repeat([]int32{int32(*class)}, *contexts)
+			}
+			flat, err := mfm.Flat(sampler.Posterior(ctx, *seed, *t, run.States(x), *n, labels))
+			if err != nil {
+				return err
+			}
+			size := run.Data.Dim()
+			samples := digitSamples{T: *t, Shape: run.Shape(), Contexts: slices.Collect(slices.Chunk(x, size))}
+			for row := range slices.Chunk(flat, *n*size) {
+				samples.Samples = append(samples.Samples, slices.Collect(slices.Chunk(row, size)))
+			}
+			if *out != "" {
+				if err := samples.draw(*out); err != nil {
+					return err
+				}
+			}
+			return c.write(samples, fmt.Sprintf("%s: %d rows of %d samples at t = %g\n", *out, *contexts, *n, *t))
+		}, run.checkClass(*class, *guidance)
+	}
+}
+
+// draw draws a grid with a row for each context: x_t and its samples, or samples alone at t = 0,
+// where x_t has no information.
+func (d digitSamples) draw(path string) error {
+	var pixels []float32
+	cols, gaps := len(d.Samples[0]), []int(nil)
+	if d.T > 0 {
+		cols, gaps = cols+1, []int{0}
+	}
+	for i, row := range d.Samples {
+		if d.T > 0 {
+			pixels = append(pixels, d.Contexts[i]...)
+		}
+		pixels = append(pixels, slices.Concat(row...)...)
+	}
+	fig := figure.New(figure.Paper(), 1, 1)
+	fig.Panel(0, 0).Add(figure.Images{
+		Pixels: pixels, N: cols * len(d.Samples), H: d.Shape[0], W: d.Shape[1], C: d.Shape[2], Cols: cols, Gaps: gaps,
+	})
+	return fig.Save(path)
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/gomlx/compute"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm/diagnose"
+	"github.com/gomfm/gomfm/mfm/experiment/image"
+	"github.com/gomfm/gomfm/mfm/experiment/report"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/experiment/tuning"
+	"github.com/gomfm/gomfm/mfm/tune"
+)
+
+// evaluatorFlags name the images of a map and the classifiers that evaluate samples.
+type evaluatorFlags struct {
+	images        func(dir string) (train, heldOut *data.Images, err error)
+	judge, second *string
+}
+
+// withEvaluators adds the flags; required says when they are.
+func (c *command) withEvaluators(required string) evaluatorFlags {
+	return evaluatorFlags{
+		images: c.withImagesOf(),
+		judge:  c.Flags().String("judge", "", "`folder` of the run of the evaluator, a classifier of clean images; named rewards use it ("+required+")"),
+		second: c.Flags().String("second", "", "`folder` of the run of a second evaluator, which the reward does not use ("+required+")"),
+	}
+}
+
+// openSteering opens the steering of the map of the run in dir.
+func (c *command) openSteering(f evaluatorFlags, dir, reward string) (*image.Steering, error) {
+	if err := c.require("name the folder of a run", "checkpoint", "judge", "second"); err != nil {
+		return nil, err
+	}
+	raw, err := imageRewardJSON(reward, *f.judge)
+	if err != nil {
+		return nil, err
+	}
+	images, _, err := f.images(dir)
+	if err != nil {
+		return nil, err
+	}
+	b, err := c.backend()
+	if err != nil {
+		return nil, err
+	}
+	return image.NewSteering(b, image.SteeringConfig{Map: dir, Reward: raw, Evaluator: *f.judge, Second: *f.second}, images)
+}
+
+// imageRewardJSON is rewardJSON with rewards by name, which use the classifier of the run in dir.
+func imageRewardJSON(text, dir string) (json.RawMessage, error) {
+	if text == "paper" {
+		return image.PaperReward(dir), nil
+	}
+	if class, is := strings.CutPrefix(text, "class:"); is {
+		k, err := strconv.Atoi(class)
+		if err != nil {
+			return nil, fmt.Errorf("reward %q: want class:K with a number K", text)
+		}
+		return image.ClassReward(dir, k), nil
+	}
+	return rewardJSON(text)
+}
+
+// digitsSteering steers a map of images. By default a particle filter has 64 particles, whose
+// states and posterior samples the network evaluates together.
+func digitsSteering() steerTask[image.SteeringResult] {
+	type result = image.SteeringResult
+	return steerTask[result]{
+		samples: 1024, steps: 100, particles: 64,
+		open: func(c *command) func(reward string) (steering.Task[result], string, error) {
+			checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run whose map is steered (required)")
+			f := c.withEvaluators("required")
+			return func(reward string) (steering.Task[result], string, error) {
+				s, err := c.openSteering(f, *checkpoint, reward)
+				if err != nil {
+					return nil, "", err
+				}
+				return s, s.Fingerprint, nil
+			}
+		},
+		common: func(r result) steering.Result { return r.Result },
+		columns: columns(func(r result) []any {
+			return []any{r.L2, r.L2Floor, r.L2Second, r.Reward, r.Distance, r.DistFloor, r.Confident}
+		}, "l2 %.4f", "floor %.4f", "second l2 %.4f", "reward %.3f", "distance %.3f", "floor %.3f", "confident %.3f"),
+		note: func(r result) string {
+			if r.Lost == 0 || r.Diverged {
+				return ""
+			}
+			return fmt.Sprintf("%d of %d samples have no reward, or one of -Inf", r.Lost, r.Samples)
+		},
+	}
+}
+
+// digitsTuning fine-tunes the drift of a map of images.
+func digitsTuning() tuneTask[image.TuningResult] {
+	type result = image.TuningResult
+	return tuneTask[result]{
+		config: image.DefaultTuning(), paths: 2, samples: 1024, steps: 50,
+		networks: []tuning.Network{tuning.Copy, tuning.LowRank, tuning.WarmStarted},
+		open: func(c *command) func(dir, reward string) (tunings[result], error) {
+			f := c.withEvaluators("required")
+			return func(dir, reward string) (tunings[result], error) {
+				s, err := c.openSteering(f, dir, reward)
+				return func(config tuning.Config) (tuning.Task[result], string, error) {
+					t, err := image.NewTuning(s, config)
+					if err != nil {
+						return nil, "", err
+					}
+					return t, t.Fingerprint, nil
+				}, err
+			}
+		},
+		table: table[result]{
+			columns: columns(func(r result) []any {
+				kl, se := "", ""
+				if len(r.Evaluations) > 0 {
+					mean, of := tune.LateKL(r.Evaluations)
+					kl, se = fmt.Sprintf("%.2f", mean), fmt.Sprintf("%.2f", of)
+				}
+				return []any{r.Method, r.Network, r.N, r.Lambda, r.Seed, r.TuneSteps, r.TuneNFE, r.L2, r.L2Floor, r.L2Second,
+					r.Reward, r.RewardTarget, r.Distance, r.DistFloor, r.Diversity, r.Confident, kl, se, r.Train}
+			}, "method %s", "network %s", "n %d", "λ %g", "seed %d", "steps %d", "evaluations %.0f",
+				"l2 %.4f", "l2 floor %.4f", "second l2 %.4f", "reward %.3f", "target's %.3f", "distance %.3f",
+				"distance floor %.3f", "diversity %.3f", "confident %.3f", "KL %s", "± SE %s", "seconds %.0f"),
+			keys: 6, diverged: func(r result) bool { return r.Diverged },
+			notes: func(r result) []string {
+				if r.Diverged {
+					return nil
+				}
+				return tuningNotes(r.Method+" of a "+r.Network, r.N, r.Lambda, r.Seed,
+					budgetNote(r.Stopped, r.TuneSteps), r.Collapse, r.Overshoot, r.Behind)
+			},
+		},
+	}
+}
+
+// diagnoseDigits diagnoses a map of images.
+func diagnoseDigits(c *command) diagnosis {
+	f := c.withEvaluators("required with a reward")
+	return func(ctx context.Context, b compute.Backend, dir, reward string, o report.Options) (*diagnose.Report, error) {
+		train, heldOut, err := f.images(dir)
+		if err != nil {
+			return nil, invalid{err}
+		}
+		o.Evaluator, o.Second = *f.judge, *f.second
+		if reward != "" {
+			if *f.judge == "" || *f.second == "" {
+				return nil, invalid{fmt.Errorf("--judge and --second are missing: a reward on images needs both")}
+			}
+			if o.Reward, err = imageRewardJSON(reward, *f.judge); err != nil {
+				return nil, invalid{err}
+			}
+		}
+		return image.Diagnose(ctx, b, dir, train, heldOut, o)
+	}
+}
