@@ -1,7 +1,8 @@
-"""Joins the measurements of scripts/bench, ours and JAX's, into the file that is named first and prints them.
+"""Joins the measurements of scripts/bench and of JAX into the first file, and prints them.
 
-Each case and loss was measured in the order ours, theirs, theirs, ours. What other work of the machine does to a measurement is to slow it
-down, so the fastest of each side's counts. Without JAX its rate and the ratio are null.
+Each case and loss was measured in the order ours, JAX, JAX, ours. Other work on the machine can only
+slow a measurement down, so the fastest of each side counts. Without JAX its rate and the ratio are
+null.
 """
 
 import itertools
@@ -21,11 +22,11 @@ for i, (key, group) in enumerate(itertools.groupby(ours, key=lambda r: (r["case"
     if theirs:
         jax = theirs[i * len(group) : (i + 1) * len(group)]
         if [(r["case"], r["loss"]) for r in jax] != [key] * len(group):
-            sys.exit(f"bench_table.py: JAX's rows do not go with ours at {key[0]}, {key[1]}")
+            sys.exit(f"bench_table.py: JAX's results do not match ours at {key[0]}, {key[1]}")
         row["jax_steps_per_s"] = max(r["steps_per_s"] for r in jax)
         row["ratio"] = row["steps_per_s"] / row["jax_steps_per_s"]
     for name in ("compile_s", "forward_ms", "jvp_ms", "double_reverse_ms"):
-        row[name] = min(r[name] for r in group) or None  # 0 stands for what was not measured
+        row[name] = min(r[name] for r in group) or None  # 0 means not measured
     row["peak_rss_mb"] = max(r["peak_rss_mb"] for r in group) or None
     rows.append(row)
 out.write_text(json.dumps(rows, indent=1) + "\n")

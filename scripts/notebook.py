@@ -1,8 +1,8 @@
-"""Executes notebooks from top to bottom, shows how far they are, and writes them as HTML.
+"""Executes notebooks from top to bottom, shows their progress, and writes them as HTML.
 
-A notebook sees MFM_PRESET (quick or full) and MFM_HEADLESS=1: nobody is there to move a slider. The first cell that fails
-ends its notebook; the HTML is written all the same, and the exit code is 1. At the end it says how long each took, and how much
-memory all of it needed.
+A notebook sees MFM_PRESET (quick, full or paper) and MFM_HEADLESS=1, since nobody is there to move
+a slider. The first cell that fails ends its notebook; the HTML is written all the same, and the exit
+code is 1. At the end it reports the time of each notebook and the peak memory.
 """
 
 import argparse
@@ -24,7 +24,7 @@ NOTEBOOKS = pathlib.Path(__file__).resolve().parent.parent / "notebooks"
 
 
 class Client(NotebookClient):
-    """A client that prints each cell's title and time, and meanwhile what the cell prints."""
+    """A client that prints the title, the output and the time of each cell."""
 
     def __init__(self, nb, **options):
         super().__init__(nb, on_cell_start=self.begin, on_cell_executed=self.end, **options)
@@ -48,7 +48,7 @@ class Client(NotebookClient):
 
 
 class Printer:
-    """Prints a stream of text indented, line by line; a progress bar moves in a terminal and is left out elsewhere."""
+    """Prints text indented, line by line; a progress bar moves in a terminal and is omitted elsewhere."""
 
     def __init__(self):
         self.line = ""
@@ -73,10 +73,11 @@ class Printer:
 
 
 class Memory(threading.Thread):
-    """Watches the memory that this process and all below it (kernel, Go's compiler, the programs of the cells) hold together.
+    """Measures the peak memory of this process and its descendants: kernel, Go's compiler, cells.
 
-    It looks five times a second at the sum of their resident sets, in which pages that two of them share count twice. What one
-    process alone held at its most the kernel tells exactly, so that no short peak of the largest one is missed.
+    It samples the sum of their resident sets five times a second; pages that two of them share count
+    twice. The operating system reports the exact peak of a single process, so that no short peak of
+    the largest one is missed.
     """
 
     def __init__(self):
@@ -88,18 +89,18 @@ class Memory(threading.Thread):
             self.most = max(self.most, resident(os.getpid()))
 
     def peak(self):
-        """The most so far, in bytes."""
+        """Returns the peak so far, in bytes."""
         return max(self.most, 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 def resident(root):
-    """The resident sets of a process and its descendants, in bytes."""
+    """Returns the resident memory of a process and its descendants, in bytes."""
     children, pages = {}, {}
     for folder in pathlib.Path("/proc").glob("[0-9]*"):
         try:
             parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
             pages[folder.name] = int((folder / "statm").read_text().split()[1])
-        except (OSError, IndexError):  # it has ended
+        except (OSError, IndexError):  # the process has ended
             continue
         children.setdefault(parent, []).append(folder.name)
     found = [str(root)]
@@ -109,12 +110,12 @@ def resident(root):
 
 
 def plain(text):
-    """The text without the terminal's colours."""
+    """Returns text without terminal control codes."""
     return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
 
 
 def titles(nb):
-    """For each code cell by its index: its number, and the heading it stands under or else its first line."""
+    """Returns, by index of each code cell, its number and its heading, or its first line without one."""
     found, heading = {}, ""
     for i, cell in enumerate(nb.cells):
         if cell.cell_type == "markdown":
@@ -125,12 +126,12 @@ def titles(nb):
 
 
 def execute(file, preset, html, timeout):
-    """Executes one notebook and returns whether it succeeded, and the seconds that it took."""
+    """Executes one notebook and returns whether it succeeded, and its time in seconds."""
     began = time.monotonic()
     print(f"{file.stem} ({preset})", flush=True)
     nb = nbformat.read(file, as_version=4)
     failure = ""
-    # Errors as text rather than as HTML; the kernel's own log is of no use to a reader.
+    # Errors come as text rather than as HTML, and the kernel's log is dropped.
     client = Client(nb, timeout=timeout, kernel_name="gonb", extra_arguments=["--raw_error"], coalesce_streams=True,
                     resources={"metadata": {"path": str(file.parent)}})
     try:
@@ -143,17 +144,19 @@ def execute(file, preset, html, timeout):
     except AssertionError:
         if client.km is not None:
             raise
-        sys.exit("\ninterrupted: what was being trained is saved, and goes on when this is run again")  # the client has already ended the kernel
+        # The client has already ended the kernel.
+        sys.exit("\ninterrupted: trainings are saved, and resume when this is run again")
     nb.metadata["language_info"] = {"name": "go", "pygments_lexer": "go"}
     if html:
         html.mkdir(parents=True, exist_ok=True)
         page, _ = HTMLExporter().from_notebook_node(nb, resources={"metadata": {"name": file.stem}})
-        page = re.sub(r'href="([\w-]+)\.ipynb"', r'href="\1.html"', page)  # the pages of the other notebooks lie beside this one
+        # The pages of the other notebooks are in the same folder.
+        page = re.sub(r'href="([\w-]+)\.ipynb"', r'href="\1.html"', page)
         (html / f"{file.stem}.html").write_text(page)
     seconds = time.monotonic() - began
     if failure:
         client.printer.close()
-        print(f"{file.stem}: failed after {seconds:.0f} s, in the cell\n{indent(client.source, '    ')}\n{failure}", flush=True)
+        print(f"{file.stem}: failed after {seconds:.0f} s in the cell\n{indent(client.source, '    ')}\n{failure}", flush=True)
     else:
         print(f"{file.stem}: {seconds:.0f} s" + (f", {html / file.stem}.html" if html else ""), flush=True)
     return not failure, seconds
@@ -163,16 +166,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("notebooks", nargs="+", help="names of files in notebooks/")
     parser.add_argument("--preset", choices=["quick", "full", "paper"], default="quick")
-    parser.add_argument("--html", type=pathlib.Path, help="the folder to write NAME.html to")
-    parser.add_argument("--timeout", type=float, help="seconds that one cell may take")
-    parser.add_argument("--report", type=pathlib.Path, help="the file to write the last line to, instead of printing it")
+    parser.add_argument("--html", type=pathlib.Path, help="folder for NAME.html")
+    parser.add_argument("--timeout", type=float, help="largest time of a cell in seconds")
+    parser.add_argument("--report", type=pathlib.Path, help="file for the last line, instead of printing it")
     args = parser.parse_args()
     memory = Memory()
     memory.start()
     done = [execute(NOTEBOOKS / name, args.preset, args.html, args.timeout) for name in args.notebooks]
     memory.done.set()
     report = ", ".join(f"{pathlib.Path(name).stem} {seconds:.0f} s" for name, (_, seconds) in zip(args.notebooks, done))
-    report += f"; peak memory {memory.peak() / 1e9:.2f} GB, of all processes together"
+    report += f"; peak memory {memory.peak() / 1e9:.2f} GB of all processes together"
     if args.report:
         args.report.write_text(report + "\n")
     else:

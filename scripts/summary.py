@@ -1,8 +1,9 @@
-"""Prints the numbers of a run of notebooks as short tables, one row for each group of like measurements, and where to look.
+"""Prints the numbers of a run of notebooks as short tables, and where to find figures and pages.
 
-First those that the run has measured; after the quick preset, which measures a part, also the stored ones that the notebooks
-show. A file holds an object of figures, or an array of rows. Rows that agree in their texts (such as the loss), and in n, are one group; each
-number is shown as its mean, and as its range over the group.
+It prints the numbers that the run has measured; after the quick preset, which measures a part, also
+the stored ones that the notebooks show. A file holds an object of numbers or an array of results.
+Results that agree in their strings (such as the loss) and in n form a group. A line shows the mean
+of each number over a group, and its range.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import json
 import pathlib
 
 STORED = pathlib.Path("figures")
-SHOWN = {  # the stored numbers that a notebook shows in its quick preset
+SHOWN = {  # the stored numbers that a notebook shows in the quick preset
     "02_gmm_posterior": ["gmm_posterior.json", "gmm_sweep.json", "gmm_parametrization.json"],
     "03_mnist_posterior": ["mnist_posterior.json"],
     "04_gmm_steering": ["gmm_steering.json"],
@@ -19,8 +20,8 @@ SHOWN = {  # the stored numbers that a notebook shows in its quick preset
     "07_finetuning_variance": ["finetuning_variance.json"],
     "08_finetuning_mnist": ["finetuning_mnist.json"],
 }
-KEYS = ("seed", "t", "step", "steps", "n")  # numbers that say which measurement it is, not what was measured
-HIDDEN = ("cell", "images")  # texts that nobody reads
+KEYS = ("seed", "t", "step", "steps", "n")  # numbers that identify a measurement
+HIDDEN = ("cell", "images")  # strings of no interest to a reader
 
 
 def number(value):
@@ -58,7 +59,7 @@ def table_of_object(figures, prefix=""):
 
 
 def lists(figures):
-    """The lists of rows in an object, each a table with a line for each row, of its single numbers."""
+    """Yields the lists of results in an object, by name, as tables of their numbers."""
     for name, rows in figures.items():
         if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
             columns = [k for k, v in rows[0].items() if isinstance(v, (int, float))]
@@ -92,10 +93,10 @@ def section(title, files):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=pathlib.Path, help="where the notebooks wrote to")
-    parser.add_argument("notebooks", nargs="+", help="their names")
+    parser.add_argument("folder", type=pathlib.Path, help="folder that the notebooks wrote to")
+    parser.add_argument("notebooks", nargs="+", help="names of the notebooks")
     parser.add_argument("--preset", choices=["quick", "full", "paper"], default="quick")
-    parser.add_argument("--newer", type=pathlib.Path, help="a file made before the run: what is older was not measured by it")
+    parser.add_argument("--newer", type=pathlib.Path, help="file from the start of the run: older files were not measured by it")
     args = parser.parse_args()
     began = args.newer.stat().st_mtime if args.newer else 0
     measured = [f for f in sorted(args.folder.glob("*.json")) if f.stat().st_mtime >= began]
@@ -105,7 +106,7 @@ def main():
         if stored:
             section("stored in the repository (full preset)", stored)
     figures = args.folder / "*.png"
-    print("\nto look at: " + " ".join(f"{STORED / name}.html" for name in args.notebooks) + f", figures {figures}")
+    print("\nsee: " + " ".join(f"{STORED / name}.html" for name in args.notebooks) + f", figures {figures}")
 
 
 if __name__ == "__main__":

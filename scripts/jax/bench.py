@@ -1,4 +1,4 @@
-"""The training steps of `mfm bench`, written in JAX: the same networks, losses, batches and optimizer, to time against.
+"""The training steps of `mfm bench` in JAX: the same networks, losses, batches and optimizer.
 
     python bench.py --case mlp|unet --loss semigroup|meanflow|eulerian|lagrangian [--seconds 10] [--data IDX.gz]
 
@@ -25,7 +25,8 @@ def column(t, x):
     return t.reshape(-1, *[1] * (x.ndim - 1))
 
 
-# ---- networks: F(p, times, states), of s, u, t and how much is known, and of x̄, x and what they say together
+# ---- networks F(p, times, states): times s, u, t and the known share; states x̄, x and their
+# combination
 def mlp_init():
     sizes = [3 * 2 + 4 * 9] + [256] * 4 + [2]
     return [(normal(i, o), jnp.zeros(o)) for i, o in zip(sizes, sizes[1:])]
@@ -107,7 +108,7 @@ def unet(p, times, states):
     return y.reshape(batch, 14, 14, 2, 2, 1).transpose(0, 1, 3, 2, 4, 5).reshape(batch, 28, 28, 1)
 
 
-# ---- data, and the Gaussian parametrization for it (mean, variance along the axes of a basis)
+# ---- data, and its Gaussian parametrization (mean and variance along the axes of a basis)
 if a.case == "mlp":
     init, network, batch, shape = mlp_init, mlp, 1024, (2,)
     mean, variance, basis = 0.0, jnp.array([0.5, 12.5]), jnp.array([[-1.0, 1.0], [1.0, 1.0]]) / np.sqrt(2)
@@ -156,7 +157,7 @@ def squares(err, s, t):
     return (err**2).mean(range(1, err.ndim))
 
 
-# ---- losses: half of the rows on the diagonal, half off it
+# ---- losses: half of the batch on the diagonal, half off it
 def loss(p, key):
     k = jax.random.split(key, 8)
     x1, h = sample(k[0]), batch // 2
@@ -186,7 +187,8 @@ def loss(p, key):
     return 0.5 * on + 0.5 * off
 
 
-# ---- one step: RAdam with warm-up and cosine, clipping, one moving average; weights, moments and key are donated
+# ---- one step: RAdam with warm-up and cosine, clipping, one moving average; weights, moments and
+# key are donated
 def step(state, n):
     p, m, v, average, key = state
     key, k = jax.random.split(key)
@@ -222,6 +224,6 @@ np.asarray(figures)
 start, n = time.perf_counter(), 0
 while time.perf_counter() - start < a.seconds:
     state, figures = jitted(state, jnp.float32(n + 5))
-    np.asarray(figures)  # the loss is read at every step, as the progress bar does
+    np.asarray(figures)  # read the loss at every step, as the progress bar does
     n += 1
 print(json.dumps({"case": a.case, "loss": a.loss, "steps_per_s": n / (time.perf_counter() - start), "compile_s": compiled}))

@@ -1,4 +1,6 @@
-"""The steered runs of `mfm bench --case steer`, written in JAX as one `lax.scan`: the same network, estimators, particles and steps, to time against.
+"""The steered runs of `mfm bench --case steer` in JAX, as one `lax.scan`.
+
+The network, the estimators, the particles and the steps are the same.
 
     python steer.py --loss mfm-g|mfm-gf [--seconds 10]
 
@@ -11,7 +13,7 @@ arguments = argparse.ArgumentParser()
 arguments.add_argument("--loss", choices=["mfm-g", "mfm-gf"], required=True)
 arguments.add_argument("--seconds", type=float, default=10)
 a = arguments.parse_args()
-jax.config.update("jax_default_prng_impl", "rbg")  # XLA's own generator, as GoMLX has it
+jax.config.update("jax_default_prng_impl", "rbg")  # XLA's generator, as in GoMLX
 particles, draws, steps = 4096, 16, 500
 rng = np.random.default_rng(0)
 sizes = [3 * 2 + 4 * 9, 32, 32, 32, 2]
@@ -24,7 +26,8 @@ def network(p, times, states):
     times = jnp.concatenate([jnp.concatenate([v[None], jnp.sin(v * f), jnp.cos(v * f)]) for v in times])
     x = jnp.concatenate(states, -1)
     w, b = p[0]
-    h = jax.nn.silu(x @ w[: x.shape[-1]] + (times @ w[x.shape[-1] :] + b))  # what depends on times alone, once for all rows
+    # The part that depends on times alone is computed once for the batch.
+    h = jax.nn.silu(x @ w[: x.shape[-1]] + (times @ w[x.shape[-1] :] + b))
     for w, b in p[1:-1]:
         h = jax.nn.silu(h @ w + b)
     return h @ p[-1][0] + p[-1][1]
@@ -50,7 +53,9 @@ def reward(x):
     return -((x @ jnp.array([1.2, -0.8]) + 1) ** 2) / (2 * 0.2**2)
 
 
-def monitors(samples, r):  # effective draws, their spread, reward and value: what a run says of itself at each step
+# monitors returns what a run reports at each step: effective samples, their standard deviation,
+# reward and value.
+def monitors(samples, r):
     log = jax.nn.log_softmax(r, 1)
     effective = jnp.exp(-(jnp.exp(log) * log).sum(1))
     spread = jnp.sqrt(((samples - samples.mean(1, keepdims=True)) ** 2).mean((1, 2)))

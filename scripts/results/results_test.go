@@ -1,0 +1,171 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+func repository() fs.FS { return os.DirFS("../..") }
+
+// TestPages checks that the pages in the repository are those that its measurements give.
+func TestPages(t *testing.T) {
+	if err := checkPages(repository()); err != nil {
+		t.Error(err)
+	}
+}
+
+// copied returns a copy of what the pages depend on.
+func copied(t *testing.T) fstest.MapFS {
+	t.Helper()
+	files := fstest.MapFS{}
+	names, err := fs.Glob(repository(), "figures/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range append(names, readmePage, resultsPage) {
+		data, err := fs.ReadFile(repository(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = &fstest.MapFile{Data: data}
+	}
+	return files
+}
+
+// TestCheckFindsChange changes one number in a copy of the measurements.
+func TestCheckFindsChange(t *testing.T) {
+	for _, c := range []struct {
+		file, key string
+		pages     []string
+	}{
+		{"gmm_sweep.json", "mean_excess", []string{resultsPage}},
+		{"gmm_parametrization.json", "excess", []string{resultsPage}},
+		{"finetuning_mnist.json", "l2", []string{resultsPage}},
+		{"bench.json", "ratio", []string{resultsPage, readmePage}},
+	} {
+		files := copied(t)
+		name := path.Join("figures", c.file)
+		var rows []map[string]any
+		if err := json.Unmarshal(files[name].Data, &rows); err != nil {
+			t.Fatal(err)
+		}
+		rows[0][c.key] = rows[0][c.key].(float64) + 1
+		changed, err := json.Marshal(rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name].Data = changed
+		err = checkPages(files)
+		if err == nil {
+			t.Errorf("%s: a change of %s is not found", c.file, c.key)
+			continue
+		}
+		for _, page := range c.pages {
+			if !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(page) + `:\d+ `).MatchString(err.Error()) {
+				t.Errorf("%s: the error does not name a line of %s: %v", c.file, page, err)
+			}
+		}
+	}
+}
+
+func TestMissingMeasurements(t *testing.T) {
+	for _, name := range []string{"bench.json", "stress_tests.json", "kill_test.json", "mnist_posterior.json"} {
+		for content, data := range map[string]*fstest.MapFile{
+			"missing": nil, "empty": {}, "an empty list": {Data: []byte("[]\n")},
+			"no JSON": {Data: []byte("[")}, "without keys": {Data: []byte(`[{}]`)},
+		} {
+			files := copied(t)
+			files[path.Join("figures", name)] = data
+			if data == nil {
+				delete(files, path.Join("figures", name))
+			}
+			if err := checkPages(files); err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("%s is %s: got error %v, want one with its name", name, content, err)
+			}
+		}
+	}
+}
+
+func TestBlockMarkers(t *testing.T) {
+	files := copied(t)
+	files[readmePage] = &fstest.MapFile{Data: []byte("# Title\n")}
+	pages, err := render(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, found := pages[readmePage]; found {
+		t.Error("README.md without a block is rewritten")
+	}
+	files[readmePage] = &fstest.MapFile{Data: []byte("# Title\n" + blockBegin + "\nold\n" + blockEnd + "\nrest\n")}
+	if pages, err = render(files); err != nil {
+		t.Fatal(err)
+	}
+	text := pages[readmePage]
+	if !strings.HasPrefix(text, "# Title\n"+blockBegin+"\n") || !strings.HasSuffix(text, "\n"+blockEnd+"\nrest\n") ||
+		strings.Contains(text, "old") {
+		t.Errorf("README.md is not its text around the new block:\n%s", text)
+	}
+	files[readmePage] = &fstest.MapFile{Data: []byte(blockBegin + "\n")}
+	if _, err := render(files); err == nil {
+		t.Error("a block without an end is no error")
+	}
+}
+
+// TestLinks checks that the files and headings that the pages link to exist.
+func TestLinks(t *testing.T) {
+	pages, err := render(repository())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var anchors []string
+	for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(pages[resultsPage], -1) {
+		kept := regexp.MustCompile(`[^\p{L}\p{N} -]`).ReplaceAllString(strings.ToLower(heading[1]), "")
+		anchors = append(anchors, strings.ReplaceAll(kept, " ", "-"))
+	}
+	for name, text := range pages {
+		for _, link := range regexp.MustCompile(`\]\(([^):]+)\)`).FindAllStringSubmatch(text, -1) {
+			file, anchor, _ := strings.Cut(link[1], "#")
+			if _, err := fs.Stat(repository(), path.Join(path.Dir(name), file)); err != nil {
+				t.Errorf("%s links to %s: %v", name, link[1], err)
+			}
+			if file == resultsPage && anchor != "" && !slices.Contains(anchors, anchor) {
+				t.Errorf("%s links to %s: there is no such heading", name, link[1])
+			}
+		}
+	}
+}
+
+func TestMatches(t *testing.T) {
+	r := row{"x.json", map[string]any{"n": 16.0, "method": "dps", "t": 0.1 + 0.2,
+		"ode": map[string]any{"w": []any{1.0, 2.0}}}}
+	for condition, want := range map[string]bool{
+		"n=16": true, "n=1|16": true, "n=1": false, "n!=16": false, "n>=16": true, "n<=15": false, "t=0.3": true,
+		"method=dps": true, "method=exact|dps": true, "model=": true, "model=law": false, "model!=law": true,
+		"ode.w.1=2": true,
+	} {
+		if got := r.matches(condition); got != want {
+			t.Errorf("%s: got %v, want %v", condition, got, want)
+		}
+	}
+}
+
+func TestFormats(t *testing.T) {
+	for _, c := range []struct{ got, want string }{
+		{comma(1), "1"}, {comma(999), "999"}, {comma(1000), "1,000"}, {comma(1234567), "1,234,567"},
+		{power(0, 6.3e-5), "6·10⁻⁵"}, {power(1, 1.26e-10), "1.3·10⁻¹⁰"}, {power(1, 2), "2.0"},
+		{withinValues("%.2f", []float64{1, 2, 3}), "2.00 ± 0.58"}, {fmt.Sprintf("%.3f", beyond(5, 4)), "3.000"},
+		{table("a | b", [][]string{{"1", "2"}, {"3"}}), "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 |  |"},
+	} {
+		if c.got != c.want {
+			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+}

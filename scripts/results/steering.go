@@ -1,0 +1,145 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// steeringTable is the comparison of the methods on the tilted mixture, by ODE and by SDE.
+func (s *store) steeringTable() string {
+	type method struct {
+		label, conditions, model string
+		ns                       []int
+	}
+	doubling := []int{1, 4, 16, 32, 64, 128}
+	var lines [][]string
+	for _, m := range []method{
+		{"exact drift", "method=exact", "law", nil},
+		{"exact ∇V, the map's own drift", "method=exact", "", nil},
+		{"unsteered", "method=unsteered", "", nil},
+		{"DPS", "method=dps", "", nil},
+		{"MFM-G", "method=mfm-g", "", doubling},
+		{"MFM-GF", "method=mfm-gf", "", doubling},
+		{"Best-of-N", "method=best-of-n", "", doubling},
+		{"SMC, twist DPS", "method=smc-dps", "", nil},
+		{"SMC, twist MFM-GF", "method=smc-mfm-gf", "", []int{4, 16, 64}},
+		{"SMC, twist MFM-G", "method=smc-mfm-g", "", []int{4, 16, 64}},
+	} {
+		all := s.rows("gmm_steering.json", m.conditions, "model="+m.model)
+		if m.ns == nil {
+			lines = append(lines, steeringLine(m.label, "", all))
+		}
+		for _, n := range m.ns {
+			lines = append(lines, steeringLine(m.label, fmt.Sprint(n), where(all, fmt.Sprintf("n=%d", n))))
+		}
+	}
+	return table("method | N | NFE | ODE: sliced W₂ | shares | seeds | SDE: sliced W₂ | shares | seeds", lines)
+}
+
+func steeringLine(label, n string, rows []row) []string {
+	line := []string{label, n, rows[0].format("%.0f", "nfe")}
+	for _, dynamics := range []string{"ode", "sde"} {
+		of := filter(rows, "dynamics="+dynamics)
+		if len(of) == 0 {
+			line = append(line, "", "", "")
+			continue
+		}
+		line = append(line, within("%.3f", "sw2", of), shares("weights", of), fmt.Sprint(len(of)))
+	}
+	return line
+}
+
+// exactShares formats the weights of the three components in the tilted distribution of the paper's
+// mixture: with equal prior weights they are proportional to N(y; a·m, a'Σa + 0.2²), where m = -3,
+// 0, 3 in both coordinates, Σ = I/2, a = (1.2, -0.8) and y = -1.
+func exactShares() string {
+	const ax, ay, y, noise = 1.2, -0.8, -1, 0.2
+	var weights [3]float64
+	total := 0.0
+	for i, m := range []float64{-3, 0, 3} {
+		residual := y - (ax+ay)*m
+		weights[i] = math.Exp(-residual * residual / (2 * ((ax*ax+ay*ay)/2 + noise*noise)))
+		total += weights[i]
+	}
+	return fmt.Sprintf("%.3f, %.3f, %.3f", weights[0]/total, weights[1]/total, weights[2]/total)
+}
+
+// memoryTable is the peak memory of steered runs by rows at a time and particles.
+func (s *store) memoryTable() string {
+	var lines [][]string
+	for _, g := range groupBy(s.rows("steering_memory.json"), "rows") {
+		megabytes := func(particles string) string {
+			return fmt.Sprintf("%.0f MB", only("peak_rss_mb", where(g, "particles="+particles)))
+		}
+		lines = append(lines, []string{comma(g[0].Num("rows")), megabytes("1024"), megabytes("4096")})
+	}
+	return table("rows at a time | 1,024 particles | 4,096 particles", lines)
+}
+
+// l2SE returns the standard error of the L2 of a class histogram, for independent samples: with d
+// the shares p less the target's, √((Σ_k p_k d_k² - (Σ_k p_k d_k)²)/n)/|d| by the delta method.
+func l2SE(r row) float64 {
+	var first, second float64
+	for k := range r.fields["classes"].([]any) {
+		p := r.Num(fmt.Sprintf("classes.%d", k))
+		d := p - r.Num(fmt.Sprintf("target.%d", k))
+		first, second = first+p*d, second+p*d*d
+	}
+	return math.Sqrt(max(second-first*first, 0)/r.Num("samples")) / r.Num("l2")
+}
+
+// medianL2SE returns the median standard error of the L2 of class histograms.
+func medianL2SE(rows []row) float64 {
+	var errors []float64
+	for _, r := range rows {
+		errors = append(errors, l2SE(r))
+	}
+	slices.Sort(errors)
+	return errors[len(errors)/2]
+}
+
+// digitsL2 formats the L2 of the steered digits that meet the conditions, with its standard error.
+func (s *store) digitsL2(conditions ...string) string {
+	rows := s.rows("mnist_steering.json", conditions...)
+	return fmt.Sprintf("%.3f ± %.3f", only("l2", rows), l2SE(rows[0]))
+}
+
+// digitsSteeringTable is the comparison of the methods on digits. A particle filter has no standard
+// error, since its particles share ancestors.
+func (s *store) digitsSteeringTable() string {
+	var lines [][]string
+	add := func(label, method string, filtered bool, ns ...int) {
+		for _, n := range ns {
+			dynamics := "ode"
+			if filtered || label == "MFM-G, by the SDE" {
+				dynamics = "sde"
+			}
+			r := s.rows("mnist_steering.json", "method="+method, "dynamics="+dynamics, fmt.Sprintf("n=%d", n))[0]
+			l2, count := r.format("%.3f", "l2"), fmt.Sprint(n)
+			if !filtered {
+				l2 += fmt.Sprintf(" ± %.3f", l2SE(r))
+			}
+			if method == "unsteered" || method == "dps" || method == "smc-dps" {
+				count = ""
+			}
+			lines = append(lines, []string{label, count, r.format("%.0f", "nfe"), l2, r.format("%.3f", "l2_second_judge"),
+				r.format("%.2f", "reward"), r.format("%.2f", "distance")})
+		}
+	}
+	doubling := []int{1, 2, 4, 8, 16, 32}
+	add("unsteered", "unsteered", false, 1)
+	add("DPS", "dps", false, 1)
+	add("SMC, twist DPS", "smc-dps", true, 1)
+	add("SMC, twist MFM-GF", "smc-mfm-gf", true, 4)
+	add("SMC, twist MFM-G", "smc-mfm-g", true, 4)
+	add("MFM-G", "mfm-g", false, doubling...)
+	add("MFM-G, by the SDE", "mfm-g", false, 4)
+	add("MFM-GF", "mfm-gf", false, doubling...)
+	add("Best-of-N", "best-of-n", false, doubling...)
+	add("search, greedy, renoised", "search-greedy-renoise", false, 4)
+	add("search, softmax, renoised", "search-softmax-renoise", false, 4)
+	add("search, greedy, DDPM", "search-greedy-ddpm", false, 4)
+	add("search, softmax, DDPM", "search-softmax-ddpm", false, 4)
+	return table("method | N | NFE | L2 ± standard error | by the second evaluator | reward | distance", lines)
+}

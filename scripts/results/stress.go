@@ -1,0 +1,153 @@
+package main
+
+import (
+	"fmt"
+	"math"
+)
+
+// dash stands in a table for a number that there is not.
+const dash = "–"
+
+var dimensions = []int{2, 8, 32}
+
+// diversityTable is the excess of one-step samples by kind and number of modes, and dimension.
+func (s *store) diversityTable() string {
+	var lines [][]string
+	for _, kind := range []string{"overlapping", "separated", "anisotropic"} {
+		for _, modes := range []int{1, 4, 16, 64} {
+			line := []string{kind, fmt.Sprint(modes)}
+			for _, dim := range dimensions {
+				r := s.rows("stress_tests.json", "test=diversity", "kind="+kind,
+					fmt.Sprintf("modes=%d", modes), fmt.Sprintf("dim=%d", dim))
+				line = append(line, fmt.Sprintf("%.3f", mean("excess", nested("posterior", r))))
+			}
+			lines = append(lines, line)
+		}
+	}
+	return table("modes | number | 2 dimensions | 8 dimensions | 32 dimensions", lines)
+}
+
+// modeTable is the share of samples on wrong modes, in total variation at t = 0.2, of mixtures of
+// 64 modes, with that of as many exact samples in brackets.
+func (s *store) modeTable() string {
+	var lines [][]string
+	for _, kind := range []string{"overlapping", "separated", "anisotropic"} {
+		line := []string{kind}
+		for _, dim := range dimensions {
+			r := s.rows("stress_tests.json", "test=diversity", "kind="+kind, "modes=64", fmt.Sprintf("dim=%d", dim))
+			at := where(nested("contexts", r), "t=0.2")
+			line = append(line, fmt.Sprintf("%.2f (%.2f)", mean("variation", at), mean("variation_floor", at)))
+		}
+		lines = append(lines, line)
+	}
+	return table("64 modes | 2 dimensions | 8 dimensions | 32 dimensions", lines)
+}
+
+// spreadCounts says of how many contexts the samples' standard deviation is off by more than a
+// tenth.
+func (s *store) spreadCounts() string {
+	all := nested("contexts", s.rows("stress_tests.json", "test=diversity"))
+	return fmt.Sprintf("Of all %s contexts %d are too wide by more than a tenth and %d too narrow",
+		comma(float64(len(all))), len(filter(all, "diversity>=1.1")), len(filter(all, "diversity<=0.9")))
+}
+
+// equalOrder are the losses in the order of the table, each with its distillation.
+var equalOrder = [][2]string{
+	{"eulerian", "teacher"}, {"semigroup", "teacher"}, {"lagrangian", "teacher"}, {"meanflow", "self"},
+	{"semigroup", "self"}, {"lagrangian", "self"}, {"eulerian", "self"},
+}
+
+// equalTable compares the losses on three mixtures in equal time.
+func (s *store) equalTable() string {
+	var lines [][]string
+	for _, l := range equalOrder {
+		line := []string{lossNames[l[0]], l[1]}
+		for _, on := range []string{"overlapping-16x8", "separated-16x2", "anisotropic-4x32"} {
+			rows := s.rows("stress_tests.json", "test=losses", "on="+on, "loss="+l[0], "distillation="+l[1])
+			line = append(line, within("%.3f", "mean_excess", rows))
+		}
+		lines = append(lines, line)
+	}
+	return table("loss | distillation | 16 overlapping modes in 8 dimensions | 16 separated in 2 | "+
+		"4 anisotropic in 32", lines)
+}
+
+// equalDigitsTable compares the losses on digits in equal time, with the map before training.
+func (s *store) equalDigitsTable() string {
+	type line struct{ label, loss, distillation, steps string }
+	var lines [][]string
+	for _, l := range []line{
+		{"semigroup", "semigroup", "teacher", ""}, {"semigroup", "semigroup", "self", ""},
+		{"Lagrangian", "lagrangian", "self", ""},
+		{"before training", "semigroup", "teacher", "1"}, {"mean flow", "meanflow", "self", ""},
+		{"Eulerian", "eulerian", "teacher", ""}, {"Eulerian", "eulerian", "self", ""},
+	} {
+		steps := "steps>=2"
+		distillation := l.distillation
+		if l.steps == "1" {
+			steps, distillation = "steps<=1", ""
+		}
+		rows := s.rows("stress_tests.json", "test=losses", "on=digits", steps,
+			"loss="+l.loss, "distillation="+l.distillation)
+		var confident []float64
+		for _, r := range rows {
+			share := 0.0 // the files leave out a share of 0
+			if _, found := r.value("confident"); found {
+				share = r.Num("confident")
+			}
+			confident = append(confident, share)
+		}
+		cells := []string{l.label, distillation, comma(rows[0].Num("steps")), within("%.2f", "distance", rows),
+			fmt.Sprintf("%.2f", most("distance", rows)), withinValues("%.3f", confident)}
+		for i := range rows[0].list("classes") {
+			cells = append(cells, within("%.3f", fmt.Sprintf("classes.%d.total_variation", i), rows))
+		}
+		lines = append(lines, cells)
+	}
+	return table("loss | distillation | steps | distance | worst seed | confident | t = 0.2 | t = 0.3 | t = 0.4", lines)
+}
+
+// precisionTable is what float32 keeps at width 0.001 and t = 0.999, near a circle and near a
+// plane.
+func (s *store) precisionTable() string {
+	var lines [][]string
+	for _, q := range []struct{ key, label string }{
+		{"denoiser", "denoiser"}, {"drift", "drift"}, {"jvp", "derivative of the drift"}, {"score", "score"},
+		{"steering", "steering, difference of scores"}, {"by_denoiser", "steering, difference of denoisers"},
+		{"by_draws", "steering, MFM-GF with 32 exact samples"},
+	} {
+		line := []string{q.label}
+		for _, shape := range []string{"curve", "plane"} {
+			x := only(q.key, s.rows("stress_tests.json", "test=precision", "shape="+shape, "width=0.001", "t=0.999"))
+			line = append(line, power(1, x))
+		}
+		lines = append(lines, line)
+	}
+	return table("relative error in float32 | circle | plane", lines)
+}
+
+// manifoldTable is the error of one-step samples near a circle by parametrization.
+func (s *store) manifoldTable() string {
+	widths := []string{"0.3", "0.1", "0.03", "0.01"}
+	header := "parametrization"
+	for _, w := range widths {
+		header += " | excess, η = " + w
+	}
+	var lines [][]string
+	for _, p := range []string{"unfused", "gaussian", "plain", "anchored"} {
+		line := []string{p}
+		var last row
+		for _, w := range widths {
+			rows := s.rows("stress_tests.json", "test=manifold", "parametrization="+p, "width="+w)
+			line, last = append(line, fmt.Sprintf("%.2f", mean("excess", nested("posterior", rows)))), rows[0]
+		}
+		for i, at := range last.list("posterior") {
+			if t := at.Num("t"); math.Abs(t-0.6) < 1e-9 || math.Abs(t-0.95) < 1e-9 {
+				across, exact := last.Num(fmt.Sprintf("across.%d", i)), last.Num(fmt.Sprintf("exact.%d", i))
+				line = append(line, fmt.Sprintf("%.1f", across/exact))
+			}
+		}
+		lines = append(lines, line)
+	}
+	return table(header+" | distance, t = 0.6 | distance, t = 0.95", lines)
+}

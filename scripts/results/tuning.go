@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	"gonum.org/v1/gonum/stat"
+)
+
+// tuningTable is the comparison of the methods of fine-tuning on the tilted mixture.
+func (s *store) tuningTable() string {
+	var lines [][]string
+	add := func(label, method, network string, drawn bool, ns ...int) {
+		for _, n := range ns {
+			rows := s.rows("finetuning_gmm.json", "method="+method, "network="+network, fmt.Sprintf("n=%d", n), "lambda=1")
+			count := ""
+			if drawn {
+				count = fmt.Sprint(n)
+			}
+			error, errorSE := meanSE(values("drift_error", rows))
+			lines = append(lines, []string{
+				label, count, fmt.Sprint(len(rows)), within("%.3f", "ode.sw2", rows),
+				shares("ode.weights", rows), within("%.3f", "sde.sw2", rows),
+				fmt.Sprintf("%.2f ± %.2f %%", 100*error, 100*errorSE), fmt.Sprintf("%.2f", mean("reward", rows)),
+				fmt.Sprintf("%.2f", mean("kl", rows)), fmt.Sprintf("%.0f", median("seconds", rows)),
+			})
+		}
+	}
+	add("MFM-FT", "mfm-ft", "adapter", true, 1, 8, 32)
+	add("MFM-FT, a copy of the base", "mfm-ft", "copy", true, 8)
+	add("MFM-FT, low-rank updates", "mfm-ft", "low-rank", true, 8)
+	add("plug-in MFM-G", "plug-in-mfm-g", "adapter", true, 8, 32)
+	add("plug-in MFM-GF", "plug-in-mfm-gf", "adapter", true, 8, 32)
+	add("reward-weighted, endless data", "reward-weighted", "adapter", false, 8)
+	add("adjoint matching", "adjoint", "adapter", false, 8)
+	add("the exact ∇V as target", "plug-in-exact", "adapter", false, 8)
+	return table("method | N | seeds | ODE: sliced W₂ | shares | SDE: sliced W₂ | drift error | reward | KL, nats | "+
+		"training, s (median)", lines)
+}
+
+// monitorTable says in how many runs on the mixture each monitor reported, by method and λ.
+func (s *store) monitorTable() string {
+	var lines [][]string
+	for _, method := range []struct{ name, label string }{{"mfm-ft", "MFM-FT"}, {"plug-in-mfm-g", "plug-in MFM-G"}} {
+		for _, lambda := range []int{1, 2, 5, 10, 20, 50, 100} {
+			rows := s.rows("finetuning_gmm.json", "method="+method.name, "network=adapter", "n=8",
+				fmt.Sprintf("lambda=%d", lambda))
+			line := []string{method.label, fmt.Sprint(lambda), fmt.Sprint(len(rows))}
+			if rows[0].Text("diverged") != "" {
+				lines = append(lines, append(line, "diverged"))
+				continue
+			}
+			line = append(line, fmt.Sprintf("%.1f %%", 100*mean("drift_error", rows)), span("%.2f", "ode.diversity", rows),
+				span("%.2f", "kl/kl_best", rows))
+			for _, monitor := range []string{"collapsed", "overshot", "behind"} {
+				line = append(line, fmt.Sprint(len(filter(rows, monitor+"=true"))))
+			}
+			lines = append(lines, line)
+		}
+	}
+	return table("method | λ | runs | drift error | diversity, ODE | KL over the optimum's | `Collapse` | "+
+		"`Overshoot` | `Behind`", lines)
+}
+
+// biasSlopes counts the pairs of λ and t at which the bias of a plug-in target, over N from 16 on,
+// exceeds twice its standard error at least twice. It returns how many of their slopes of log bias
+// against log N lie within [-1.3, -0.7], as in "3 of the 4".
+func (s *store) biasSlopes() string {
+	inside, all := 0, 0
+	plugIns := s.rows("finetuning_variance.json", "method=plug-in-mfm-g|plug-in-mfm-gf", "n>=16")
+	for _, g := range groupBy(plugIns, "method", "lambda", "t") {
+		var logN, logBias []float64
+		for _, r := range g {
+			if bias := r.Num("bias"); bias > 2*r.Num("bias_se") {
+				logN, logBias = append(logN, math.Log(r.Num("n"))), append(logBias, math.Log(bias))
+			}
+		}
+		if len(logN) < 2 {
+			continue
+		}
+		all++
+		if _, slope := stat.LinearRegression(logN, logBias, nil, false); slope >= -1.3 && slope <= -0.7 {
+			inside++
+		}
+	}
+	return fmt.Sprintf("%d of the %d", inside, all)
+}
