@@ -2,6 +2,8 @@ package nn_test
 
 import (
 	"math"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gomlx/compute/dtypes"
@@ -14,7 +16,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
-// In BFloat16 output, derivative and gradients agree with float32 to the type's three digits, and the
+// In BFloat16 output, derivative and gradients agree with float32 to the type's two digits, and the
 // weights stay float32.
 func TestComputing(t *testing.T) {
 	b := backendtest.New(t)
@@ -57,7 +59,31 @@ func TestComputing(t *testing.T) {
 		for i := range flat {
 			flat[i] = float32(math.Sin(float64(i)))
 		}
-		out, err := exec.Call(tensors.FromFlatDataAndDimensions(flat, c.dims...))
+		x := func() *tensors.Tensor { return tensors.FromFlatDataAndDimensions(flat, c.dims...) }
+		if _, err := exec.Call(x()); err != nil {
+			t.Fatal(err)
+		}
+		// The last convolutions of a UNet are zero at the start, and with them its output.
+		for v := range store.IterVariables() {
+			old, err := v.Value()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasSuffix(v.Path(), "/weights") && !slices.ContainsFunc(
+				tensors.MustCopyFlatData[float32](old), func(w float32) bool { return w != 0 },
+			) {
+				value := tensors.FromShape(v.Shape())
+				tensors.MustMutableFlatData(value, func(w []float32) {
+					for i := range w {
+						w[i] = float32(0.1 * math.Sin(float64(i*i)))
+					}
+				})
+				if err := v.SetValue(value); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		out, err := exec.Call(x())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +93,7 @@ func TestComputing(t *testing.T) {
 			for j, v := range exact {
 				size, off = size+float64(v*v), off+float64((got[j]-v)*(got[j]-v))
 			}
-			if r := math.Sqrt(off / size); name == "mlp" && (!(r < 0.03) || r == 0) /* the UNet is zero at the start */ {
+			if r := math.Sqrt(off / size); !(r < 0.05) || r == 0 {
 				t.Errorf("%s: %s differs by %.4f", name, part, r)
 			}
 		}

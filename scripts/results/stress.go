@@ -97,12 +97,12 @@ func (s *store) equalDigitsTable() string {
 			}
 			confident = append(confident, share)
 		}
-		cells := []string{l.label, distillation, comma(rows[0].Num("steps")), within("%.2f", "distance", rows),
+		entries := []string{l.label, distillation, comma(rows[0].Num("steps")), within("%.2f", "distance", rows),
 			fmt.Sprintf("%.2f", most("distance", rows)), withinValues("%.3f", confident)}
 		for i := range rows[0].list("classes") {
-			cells = append(cells, within("%.3f", fmt.Sprintf("classes.%d.total_variation", i), rows))
+			entries = append(entries, within("%.3f", fmt.Sprintf("classes.%d.total_variation", i), rows))
 		}
-		lines = append(lines, cells)
+		lines = append(lines, entries)
 	}
 	return table("loss | distillation | steps | distance | worst seed | confident | t = 0.2 | t = 0.3 | t = 0.4", lines)
 }
