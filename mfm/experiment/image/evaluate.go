@@ -11,6 +11,7 @@ import (
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/metric"
 )
 
@@ -122,6 +123,10 @@ func (e *Experiment) Classes(ctx context.Context, sampler *mfm.Sampler, evaluato
 	r := ClassResult{T: t, Contexts: contexts, Samples: n}
 	if !noised.Config.Noised {
 		return r, fmt.Errorf("comparing classes: the second classifier was not trained on noised images")
+	}
+	if _, linear := e.Map.Interpolant.(interpolant.Linear); !linear {
+		return r, fmt.Errorf("comparing classes: the classifier was trained on the linear interpolant, the map is of %q",
+			e.Config.Interpolant)
 	}
 	if contexts < 1 || contexts > heldOut.N {
 		return r, fmt.Errorf("comparing classes: contexts = %d: must lie in [1, %d], the number of held-out images",
