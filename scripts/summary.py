@@ -21,7 +21,7 @@ SHOWN = {  # the stored numbers that a notebook shows in the quick preset
     "08_finetuning_mnist": ["finetuning_mnist.json"],
 }
 KEYS = ("seed", "t", "step", "steps", "n")  # numbers that identify a measurement
-HIDDEN = ("cell", "images")  # strings of no interest to a reader
+HIDDEN = ("run", "images")  # strings of no interest to a reader
 
 
 def number(value):

@@ -9,7 +9,7 @@ type Config struct {
 	Times []float64 `json:"times"`
 	// Contexts is the number of contexts at each time, Draws that of posterior samples for each.
 	Contexts int `json:"contexts"`
-	Draws    int `json:"draws"`
+	Draws    int `json:"samples"`
 	// Steps of the ODE, with whose samples the one-step samples are compared.
 	Steps int `json:"steps"`
 	// Grid is the number of intervals of s and of u, between which consistency is evaluated.
@@ -52,7 +52,7 @@ func (c Config) Validate() error {
 		name            string
 		value, from, to int
 	}{
-		{"contexts", c.Contexts, 2, 1 << 16}, {"draws", c.Draws, 2, 1 << 16}, {"steps", c.Steps, 2, 10_000},
+		{"contexts", c.Contexts, 2, 1 << 16}, {"samples", c.Draws, 2, 1 << 16}, {"steps", c.Steps, 2, 10_000},
 		{"grid", c.Grid, 2, 64},
 	} {
 		if v.value < v.from || v.value > v.to {

@@ -28,7 +28,7 @@ import (
 type Result struct {
 	T float64 `json:"t"`
 	// Spread is the posterior standard deviation itself, in units of the data.
-	Spread float64 `json:"spread"`
+	Spread float64 `json:"std"`
 	// Diversity is the ratio of the one-step samples' root mean square deviation to that of the
 	// ODE's samples, over all contexts.
 	Diversity float64 `json:"diversity"`

@@ -170,7 +170,7 @@ func TestInvalid(t *testing.T) {
 	for name, change := range map[string]func(c *diagnose.Config, s *diagnose.Subject){
 		"times":    func(c *diagnose.Config, _ *diagnose.Subject) { c.Times = nil },
 		"time 1":   func(c *diagnose.Config, _ *diagnose.Subject) { c.Times = []float64{1} },
-		"draws":    func(c *diagnose.Config, _ *diagnose.Subject) { c.Draws = 1 },
+		"samples":  func(c *diagnose.Config, _ *diagnose.Subject) { c.Draws = 1 },
 		"fewer":    func(_ *diagnose.Config, s *diagnose.Subject) { s.Data = s.Data[:10] },
 		"positive": func(c *diagnose.Config, _ *diagnose.Subject) { c.Thresholds.Mean = 0 },
 	} {

@@ -22,7 +22,7 @@ type Finding struct {
 // Report has the metrics of a map and what is wrong with it.
 type Report struct {
 	Config   Config    `json:"config"`
-	Results  []Result  `json:"rows"`
+	Results  []Result  `json:"results"`
 	Findings []Finding `json:"findings"`
 }
 

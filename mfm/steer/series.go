@@ -17,7 +17,7 @@ type Series struct {
 	Effective []float64 `json:"effective"`
 	// Spread is the root mean square deviation of a particle's posterior samples from their mean,
 	// per element.
-	Spread []float64 `json:"spread"`
+	Spread []float64 `json:"std"`
 	// Reward is the mean of λ_t r over a particle's posterior samples that have a reward, and over
 	// the particles that have such samples; 0 if there are none.
 	Reward []float64 `json:"reward"`

@@ -24,7 +24,7 @@ type Evaluation struct {
 	RewardSE float64 `json:"reward_se"`
 	Lost     int     `json:"lost,omitempty"` // paths whose reward is -Inf, NaN or +Inf
 	// Spread is the root mean square deviation of the samples from their mean, per element.
-	Spread float64 `json:"spread"`
+	Spread float64 `json:"std"`
 }
 
 // Evaluate draws paths of the drift with the last moving average of its weights, or with the

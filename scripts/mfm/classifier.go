@@ -92,7 +92,7 @@ func (c digitsEvaluation) validate(heldOut int) error {
 
 func evaluateDigits(c *command) prepare {
 	open := c.withDigitsRun()
-	cleanRun := c.Flags().String("judge", "", "`folder` of the run of the evaluator, a classifier of clean images (required)")
+	cleanRun := c.Flags().String("evaluator", "", "`folder` of the run of the evaluator, a classifier of clean images (required)")
 	noisedRun := c.Flags().String("noised", "", "`folder` of the run of a classifier of noised images (required)")
 	set := c.withSettings(
 		option{name: "times", path: "times", usage: "`t` of the contexts, numbers separated by commas", read: list},
@@ -103,7 +103,7 @@ func evaluateDigits(c *command) prepare {
 	)
 	return func() (work, error) {
 		if *cleanRun == "" || *noisedRun == "" {
-			return nil, fmt.Errorf("--judge and --noised are both required: name two runs of mfm train classifier, the second with --noised")
+			return nil, fmt.Errorf("--evaluator and --noised are both required: name two runs of mfm train classifier, the second with --noised")
 		}
 		evaluation := defaultDigitsEvaluation()
 		if err := set.apply(&evaluation); err != nil {
@@ -170,5 +170,5 @@ func (q digitsQuality) text() string {
 		fmt.Sprintf("nearest training image: %.3f from samples, %.3f from held-out images\n", g.NearestSamples, g.NearestHeldOut) +
 		table[image.ClassResult]{columns: columns(func(r image.ClassResult) []any {
 			return []any{r.T, r.TotalVariation, r.StandardError, r.Floor, r.TrainingSet, r.Spread}
-		}, "t %g", "total variation %.4f", "± %.4f", "floor %.4f", "training set %.4f", "spread %.4f")}.text(q.Posterior)
+		}, "t %g", "total variation %.4f", "± %.4f", "floor %.4f", "training set %.4f", "std %.4f")}.text(q.Posterior)
 }

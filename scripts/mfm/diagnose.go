@@ -26,7 +26,7 @@ func diagnoseVerb(config diagnose.Config, open func(c *command) diagnosis) build
 		set := c.withSettings(
 			option{name: "times", path: "times", usage: "`t` of the contexts, numbers in (0, 1) separated by commas", read: list},
 			option{name: "contexts", path: "contexts", usage: "`number` of contexts at each t"},
-			option{name: "draws", path: "draws", usage: "`number` of posterior samples for each context"},
+			option{name: "samples", path: "samples", usage: "`number` of posterior samples for each context"},
 			option{name: "steps", path: "steps", usage: "`number` of steps of the ODE that they are compared with"},
 			option{name: "seed", path: "seed", usage: "`seed` of contexts and noise"},
 		)

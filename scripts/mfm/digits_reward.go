@@ -20,25 +20,25 @@ import (
 
 // evaluatorFlags name the images of a map and the classifiers that evaluate samples.
 type evaluatorFlags struct {
-	images        func(dir string) (train, heldOut *data.Images, err error)
-	judge, second *string
+	images            func(dir string) (train, heldOut *data.Images, err error)
+	evaluator, second *string
 }
 
 // withEvaluators adds the flags; required says when they are.
 func (c *command) withEvaluators(required string) evaluatorFlags {
 	return evaluatorFlags{
-		images: c.withImagesOf(),
-		judge:  c.Flags().String("judge", "", "`folder` of the run of the evaluator, a classifier of clean images; named rewards use it ("+required+")"),
-		second: c.Flags().String("second", "", "`folder` of the run of a second evaluator, which the reward does not use ("+required+")"),
+		images:    c.withImagesOf(),
+		evaluator: c.Flags().String("evaluator", "", "`folder` of the run of the evaluator, a classifier of clean images; named rewards use it ("+required+")"),
+		second:    c.Flags().String("second", "", "`folder` of the run of a second evaluator, which the reward does not use ("+required+")"),
 	}
 }
 
 // openSteering opens the steering of the map of the run in dir.
 func (c *command) openSteering(f evaluatorFlags, dir, reward string) (*image.Steering, error) {
-	if err := c.require("name the folder of a run", "checkpoint", "judge", "second"); err != nil {
+	if err := c.require("name the folder of a run", "checkpoint", "evaluator", "second"); err != nil {
 		return nil, err
 	}
-	raw, err := imageRewardJSON(reward, *f.judge)
+	raw, err := imageRewardJSON(reward, *f.evaluator)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (c *command) openSteering(f evaluatorFlags, dir, reward string) (*image.Ste
 	if err != nil {
 		return nil, err
 	}
-	return image.NewSteering(b, image.SteeringConfig{Map: dir, Reward: raw, Evaluator: *f.judge, Second: *f.second}, images)
+	return image.NewSteering(b, image.SteeringConfig{Map: dir, Reward: raw, Evaluator: *f.evaluator, Second: *f.second}, images)
 }
 
 // imageRewardJSON is rewardJSON with rewards by name, which use the classifier of the run in dir.
@@ -149,12 +149,12 @@ func diagnoseDigits(c *command) diagnosis {
 		if err != nil {
 			return nil, invalid{err}
 		}
-		o.Evaluator, o.Second = *f.judge, *f.second
+		o.Evaluator, o.Second = *f.evaluator, *f.second
 		if reward != "" {
-			if *f.judge == "" || *f.second == "" {
-				return nil, invalid{fmt.Errorf("--judge and --second are missing: a reward on images needs both")}
+			if *f.evaluator == "" || *f.second == "" {
+				return nil, invalid{fmt.Errorf("--evaluator and --second are missing: a reward on images needs both")}
 			}
-			if o.Reward, err = imageRewardJSON(reward, *f.judge); err != nil {
+			if o.Reward, err = imageRewardJSON(reward, *f.evaluator); err != nil {
 				return nil, invalid{err}
 			}
 		}

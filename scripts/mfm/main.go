@@ -53,6 +53,9 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 1
 }
 
+// formerFlags are earlier names of flags, which are accepted with their present names.
+var formerFlags = map[string]string{"cells": "settings", "draws": "samples", "judge": "evaluator"}
+
 // newRoot returns the command mfm with all others below it.
 func newRoot() *cobra.Command {
 	var all []*cobra.Command
@@ -70,6 +73,9 @@ func newRoot() *cobra.Command {
 		return invalid{fmt.Errorf("unknown command %q: %smfm help lists them", args[0], didYouMean(c.SuggestionsFor(args[0])))}
 	}
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		return pflag.NormalizedName(cmp.Or(formerFlags[name], name))
+	})
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		hint := ""
 		if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {

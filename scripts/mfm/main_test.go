@@ -130,7 +130,7 @@ func TestRefuses(t *testing.T) {
 		{"sample of nothing", []string{"sample", "gmm", "--checkpoint", dir}, "no such file"},
 		{"digits without a file", []string{"sample", "digits", "--checkpoint", dir}, "--out is missing"},
 		{"digits of nothing", []string{"sample", "digits", "--checkpoint", dir, "--json"}, "no such file"},
-		{"digits without classifiers", []string{"eval", "digits", "--checkpoint", dir}, "--judge and --noised"},
+		{"digits without classifiers", []string{"eval", "digits", "--checkpoint", dir}, "--evaluator and --noised"},
 		{"digits from nowhere", []string{"train", "digits", "--out", out, "--data", filepath.Join(dir, "none")}, "none"},
 		{"digits with a mixture's parametrization", []string{"train", "digits", "--out", out, "--parametrization", "anchored"}, "anchored"},
 		{"digits with a loss that their teacher cannot serve", []string{"train", "digits", "--out", out, "--loss", "lagrangian"}, "use distillation self"},
@@ -292,6 +292,22 @@ func TestDashes(t *testing.T) {
 	} {
 		if got := strings.Join(doubleDashes(root, strings.Fields(tc.args)), " "); got != tc.want {
 			t.Errorf("%s becomes %s, want %s", tc.args, got, tc.want)
+		}
+	}
+}
+
+// Earlier names of flags are accepted, and messages have the present ones.
+func TestFormerFlags(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "none.json")
+	for args, want := range map[string]string{
+		"bench --draws many":                             "--samples",
+		"diagnose gmm -draws 1 --checkpoint " + smallMap: "samples = 1",
+		"stress base --grid --cells " + none:             none,
+		"steer digits --checkpoint a --judge b --out c":  "--second is missing",
+		"steer digits --checkpoint a --second b --out c": "--evaluator is missing",
+	} {
+		if code, _, stderr := invoke(t.Context(), strings.Fields(args)...); code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("mfm %s: exit code %d, %q; want 2 and %q", args, code, stderr, want)
 		}
 	}
 }

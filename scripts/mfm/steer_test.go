@@ -54,7 +54,7 @@ func TestSteerGMM(t *testing.T) {
 			t.Errorf("a run with a stored result was repeated: %+v", result)
 		}
 	}
-	if _, again, _ := invoke(t.Context(), "steer", "merge", "--from", whole+","+stored); strings.Count(again, "cell") != 6 {
+	if _, again, _ := invoke(t.Context(), "steer", "merge", "--from", whole+","+stored); strings.Count(again, `"run":`) != 6 {
 		t.Errorf("a folder and a file of the same runs give %s", again)
 	}
 }

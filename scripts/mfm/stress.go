@@ -42,7 +42,7 @@ func (c *command) withStress() stressFlags {
 	return stressFlags{
 		sweepFlags: c.withSweep(),
 		grid:       c.Flags().Bool("grid", false, "print the settings of the test as JSON and run nothing"),
-		file:       c.Flags().String("cells", "", "`file` with settings to run instead, in the format of --grid"),
+		file:       c.Flags().String("settings", "", "`file` with settings to run instead, in the format of --grid"),
 	}
 }
 
@@ -120,7 +120,7 @@ func stressLosses(c *command) prepare {
 		option{name: "seeds", path: "seeds", usage: "`number` of seeds"},
 	)
 	checkpoint := c.Flags().String("checkpoint", "", "`folder` of a run with the images of the digits (required for digits)")
-	judge := c.Flags().String("judge", "", "`folder` of the run of the classifier that evaluates digits (required for digits)")
+	evaluator := c.Flags().String("evaluator", "", "`folder` of the run of the classifier that evaluates digits (required for digits)")
 	noised := c.Flags().String("noised", "", "`folder` of the run of a classifier of noised digits (required for digits)")
 	ratesFile := c.Flags().String("rates", "", "`file` of steps per second for each loss, which determine its steps; "+
 		"missing rates are measured, which needs an idle machine, and added (default: rates.json in --out)")
@@ -134,9 +134,9 @@ func stressLosses(c *command) prepare {
 			return nil, err
 		}
 		required := settings == nil && budget.Digits > 0
-		if *checkpoint+*judge+*noised != "" || required {
-			if *checkpoint == "" || *judge == "" || *noised == "" {
-				return nil, fmt.Errorf("of --checkpoint, --judge and --noised one is missing: " +
+		if *checkpoint+*evaluator+*noised != "" || required {
+			if *checkpoint == "" || *evaluator == "" || *noised == "" {
+				return nil, fmt.Errorf("of --checkpoint, --evaluator and --noised one is missing: " +
 					"name folders of runs, or give --digits 0 and none of them")
 			}
 		}
@@ -149,7 +149,7 @@ func stressLosses(c *command) prepare {
 		return func(ctx context.Context, b compute.Backend) error {
 			bench := &stress.LossBench{}
 			if *checkpoint != "" {
-				if bench, err = openLossBench(b, *checkpoint, *judge, *noised); err != nil {
+				if bench, err = openLossBench(b, *checkpoint, *evaluator, *noised); err != nil {
 					return invalid{err}
 				}
 			}
@@ -169,14 +169,14 @@ func stressLosses(c *command) prepare {
 }
 
 // openLossBench opens what trainings on digits are evaluated with.
-func openLossBench(b compute.Backend, checkpoint, judge, noised string) (*stress.LossBench, error) {
+func openLossBench(b compute.Backend, checkpoint, evaluator, noised string) (*stress.LossBench, error) {
 	bench := &stress.LossBench{}
 	var err error
 	if bench.Images, bench.HeldOut, err = image.OfRun(checkpoint); err != nil {
 		return nil, err
 	}
 	shape := []int{bench.Images.Height, bench.Images.Width, bench.Images.Channels}
-	if bench.Evaluator, err = image.OpenClassifier(b, judge, shape); err != nil {
+	if bench.Evaluator, err = image.OpenClassifier(b, evaluator, shape); err != nil {
 		return nil, err
 	}
 	bench.Noised, err = image.OpenClassifier(b, noised, shape)
@@ -208,9 +208,9 @@ func (c *command) lossGrid(
 			}
 		}
 	}
-	problem, err := bench.Fingerprint()
+	fingerprint, err := bench.Fingerprint()
 	if err != nil {
 		return nil, err
 	}
-	return budget.Grid(rates, problem)
+	return budget.Grid(rates, fingerprint)
 }

@@ -249,8 +249,8 @@ func TestDigits(t *testing.T) {
 // steered steers the map of run to bright images by the classifier that evaluated has trained in
 // dir.
 func steered(t *testing.T, run, dir string) {
-	judge := filepath.Join(dir, "judge")
-	args := []string{"steer", "digits", "--checkpoint", run, "--judge", judge, "--second", judge, "--data", dir, "--steps", "4", "--samples", "6", "--out", filepath.Join(dir, "cells")}
+	evaluator := filepath.Join(dir, "evaluator")
+	args := []string{"steer", "digits", "--checkpoint", run, "--evaluator", evaluator, "--second", evaluator, "--data", dir, "--steps", "4", "--samples", "6", "--out", filepath.Join(dir, "runs")}
 	results := decode[[]image.SteeringResult](t, must(t, append(args, "--reward", "class:1", "--method", "unsteered,mfm-gf", "--n", "2", "--json")...))
 	if len(results) != 2 || results[0].Samples != 6 || results[1].NFE != 20 || len(results[1].Classes) != 10 || results[1].Target[1] < 0.6 || len(results[0].Images) == 0 {
 		for i := range results {
@@ -335,10 +335,10 @@ func evaluated(t *testing.T, mapRun, dir string) {
 		}
 		return out
 	}
-	judge := classifier("judge", "--steps", "60", "--set", "train.optimizer.rate=0.02", "--set", "train.optimizer.warmup=5", "--set", "train.ema=[0.5]")
+	evaluator := classifier("evaluator", "--steps", "60", "--set", "train.optimizer.rate=0.02", "--set", "train.optimizer.warmup=5", "--set", "train.ema=[0.5]")
 	noised := classifier("noised", "--noised", "--steps", "2")
 
-	args := []string{"eval", "digits", "--checkpoint", mapRun, "--judge", judge, "--noised", noised, "--times", "0.2,0.6", "--contexts", "3", "--samples", "4", "--generate", "5", "--seed", "2", "--json"}
+	args := []string{"eval", "digits", "--checkpoint", mapRun, "--evaluator", evaluator, "--noised", noised, "--times", "0.2,0.6", "--contexts", "3", "--samples", "4", "--generate", "5", "--seed", "2", "--json"}
 	q := decode[digitsQuality](t, must(t, args...))
 	if q.Accuracy != 1 { // of black and white
 		t.Errorf("accuracy %g of a classifier of bright and dark images", q.Accuracy)
@@ -367,8 +367,8 @@ func evaluated(t *testing.T, mapRun, dir string) {
 		name, message string
 		args          []string
 	}{
-		{"exchanged classifiers", "noised = true, want false", []string{"--judge", noised, "--noised", judge}},
-		{"no classifiers", "--judge and --noised", []string{"--judge", ""}},
+		{"exchanged classifiers", "noised = true, want false", []string{"--evaluator", noised, "--noised", evaluator}},
+		{"no classifiers", "--evaluator and --noised", []string{"--evaluator", ""}},
 		{"too many contexts", "must lie in [1, 20]", []string{"--contexts", "21"}},
 		{"a time beyond one", "time 1.5", []string{"--times", "1.5"}},
 		{"one sample", "samples = 1", []string{"--samples", "1"}},

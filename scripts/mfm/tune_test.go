@@ -72,8 +72,8 @@ func TestTuneGMM(t *testing.T) {
 // evaluated has trained in dir.
 func tunedDigits(t *testing.T, run, dir string) {
 	needLoops(t)
-	judge, out := filepath.Join(dir, "judge"), filepath.Join(dir, "tuned")
-	args := []string{"tune", "digits", "--checkpoint", run, "--judge", judge, "--second", judge, "--data", dir, "--reward", "class:1", "--network", "copy", "--method", "mfm-ft-gf,reward-weighted", "--steps", "2", "--batch", "4",
+	evaluator, out := filepath.Join(dir, "evaluator"), filepath.Join(dir, "tuned")
+	args := []string{"tune", "digits", "--checkpoint", run, "--evaluator", evaluator, "--second", evaluator, "--data", dir, "--reward", "class:1", "--network", "copy", "--method", "mfm-ft-gf,reward-weighted", "--steps", "2", "--batch", "4",
 		"--samples", "24", "--sampler-steps", "2", "--set", "budget.every=1", "--set", "budget.paths.paths=4", "--set", "budget.paths.steps=12", "--out", out}
 	results := decode[[]image.TuningResult](t, must(t, append(slices.Clone(args), "--json")...))
 	if len(results) != 2 || results[0].Method != "mfm-ft-gf" || results[1].Method != "reward-weighted" || results[0].NFE != 2 || results[0].TuneSteps != 2 || results[0].TuneNFE != 2*4*8 || len(results[1].Evaluations) != 2 || len(results[0].Classes) != 10 || !(results[0].SpreadTarget > 0) {
@@ -88,7 +88,7 @@ func tunedDigits(t *testing.T, run, dir string) {
 	}
 	other := filepath.Join(dir, "refused")
 	for want, more := range map[string][]string{
-		"--judge":                             {"--judge", ""},
+		"--evaluator":                         {"--evaluator", ""},
 		"--second":                            {"--second", ""},
 		"class:K":                             {"--reward", "class:bright"},
 		"steps = 0":                           {"--sampler-steps", "0"},
@@ -164,7 +164,7 @@ func TestTuneRefuses(t *testing.T) {
 func TestDiagnose(t *testing.T) {
 	needLoops(t)
 	out := filepath.Join(t.TempDir(), "report")
-	code, stdout, stderr := invoke(t.Context(), "diagnose", "gmm", "--checkpoint", smallMap, "--times", "0.2,0.6", "--draws", "32", "--json", "--out", out)
+	code, stdout, stderr := invoke(t.Context(), "diagnose", "gmm", "--checkpoint", smallMap, "--times", "0.2,0.6", "--samples", "32", "--json", "--out", out)
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}

@@ -123,7 +123,7 @@ func (s *store) digitsSteeringTable() string {
 			if method == "unsteered" || method == "dps" || method == "smc-dps" {
 				count = ""
 			}
-			lines = append(lines, []string{label, count, r.format("%.0f", "nfe"), l2, r.format("%.3f", "l2_second_judge"),
+			lines = append(lines, []string{label, count, r.format("%.0f", "nfe"), l2, r.format("%.3f", "l2_second_evaluator"),
 				r.format("%.2f", "reward"), r.format("%.2f", "distance")})
 		}
 	}

@@ -114,7 +114,7 @@ func (s *store) precisionTable() string {
 	for _, q := range []struct{ key, label string }{
 		{"denoiser", "denoiser"}, {"drift", "drift"}, {"jvp", "derivative of the drift"}, {"score", "score"},
 		{"steering", "steering, difference of scores"}, {"by_denoiser", "steering, difference of denoisers"},
-		{"by_draws", "steering, MFM-GF with 32 exact samples"},
+		{"by_samples", "steering, MFM-GF with 32 exact samples"},
 	} {
 		line := []string{q.label}
 		for _, shape := range []string{"curve", "plane"} {

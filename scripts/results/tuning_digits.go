@@ -8,10 +8,10 @@ import (
 // lateKL returns the mean divergence over the evaluations in the second half of a training, in
 // nats, and its standard error.
 func lateKL(r row) (mean, se float64) {
-	looks := r.list("looks")
-	last := looks[len(looks)-1].Num("step")
+	evaluations := r.list("evaluations")
+	last := evaluations[len(evaluations)-1].Num("step")
 	n := 0.0
-	for _, e := range looks {
+	for _, e := range evaluations {
 		if 2*e.Num("step") >= last {
 			mean, se, n = mean+e.Num("kl"), math.Hypot(se, e.Num("kl_se")), n+1
 		}
@@ -45,7 +45,7 @@ func (s *store) digitsTuningTable() string {
 		}
 		lines = append(lines, []string{
 			label, r.Text("network"), lambda, steps, comma(r.Num("tune_nfe")),
-			r.format("%.3f", "l2"), r.format("%.3f", "l2_floor"), r.format("%.3f", "l2_second_judge"),
+			r.format("%.3f", "l2"), r.format("%.3f", "l2_floor"), r.format("%.3f", "l2_second_evaluator"),
 			fmt.Sprintf("%.2f (%.2f)", r.Num("reward"), r.Num("reward_target")), r.format("%.2f", "distance"),
 			r.format("%.2f", "diversity"), kl,
 		})
@@ -68,9 +68,9 @@ func (s *store) digitsTuningTable() string {
 // that run at the key run.
 func (s *store) provoked(lambda string) []row {
 	r := s.rows("finetuning_mnist.json", "method=plug-in-mfm-g", "lambda="+lambda)[0]
-	looks := r.list("looks")
+	evaluations := r.list("evaluations")
 	last := map[string]any{"run": r.fields}
-	for key, v := range looks[len(looks)-1].fields {
+	for key, v := range evaluations[len(evaluations)-1].fields {
 		last[key] = v
 	}
 	return []row{{r.file, last}}

@@ -49,7 +49,7 @@ type ClassResult struct {
 	// TrainingSet is the mean for the exact posterior of the empirical distribution, by the labels
 	// of the training images; 0 without labels.
 	TrainingSet float64 `json:"training_set"`
-	Spread      float64 `json:"spread"` // standard deviation of the samples per pixel, mean over contexts
+	Spread      float64 `json:"std"` // standard deviation of the samples per pixel, mean over contexts
 }
 
 // Generation evaluates n unconditional samples of the map by a classifier of clean images. The

@@ -25,7 +25,7 @@ type SteeringResult struct {
 	// second.
 	L2       float64 `json:"l2"`
 	L2Floor  float64 `json:"l2_floor"`
-	L2Second float64 `json:"l2_second_judge"`
+	L2Second float64 `json:"l2_second_evaluator"`
 	// Classes and Target are the histograms of samples and target by the first evaluator, Second is
 	// that of the samples by the second.
 	Classes      []float64 `json:"classes"`

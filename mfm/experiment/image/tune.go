@@ -118,7 +118,7 @@ func (t *Tuning) newNetwork() (tune.Network, error) {
 
 // tuningManifest is the configuration in the manifest of such a run.
 type tuningManifest struct {
-	Fingerprint string `json:"problem"`
+	Fingerprint string `json:"problem"` // the key in folders of older runs, too
 	tuning.Config
 }
 
@@ -191,10 +191,10 @@ type TuningResult struct {
 	// the target and ten images. A class with fewer than ten samples counts as 0. Classes are those
 	// of the first evaluator.
 	Diversity   float64           `json:"diversity"`
-	Evaluations []tune.Evaluation `json:"looks"`
+	Evaluations []tune.Evaluation `json:"evaluations"`
 	// SpreadTarget is the standard deviation of the target and KLTarget its divergence from equal
 	// weights, in nats. The monitors compare the evaluations with them.
-	SpreadTarget float64 `json:"spread_target,omitempty"`
+	SpreadTarget float64 `json:"std_target,omitempty"`
 	KLTarget     float64 `json:"kl_target,omitempty"`
 	// Collapse, Overshoot and Behind are the reports of the monitors of package tune; empty means
 	// none.

@@ -23,9 +23,9 @@ type PosteriorResult struct {
 	Distillation string  `json:"distillation"`
 	Seed         int64   `json:"seed"`
 	T            float64 `json:"t"`
-	SW2          float64 `json:"sw2"`    // sliced W2 between the map's samples and exact ones
-	Floor        float64 `json:"floor"`  // the same between two sets of exact samples
-	Spread       float64 `json:"spread"` // standard deviation of the posterior, √(tr Cov / dim)
+	SW2          float64 `json:"sw2"`   // sliced W2 between the map's samples and exact ones
+	Floor        float64 `json:"floor"` // the same between two sets of exact samples
+	Spread       float64 `json:"std"`   // standard deviation of the posterior, √(tr Cov / dim)
 	// Excess is √max(SW2² - Floor², 0)/Spread. It is 0 if all posteriors are points; SW2 then has
 	// the whole error.
 	Excess float64 `json:"excess"`

@@ -62,7 +62,7 @@ type TuningResult struct {
 	Collapsed   bool   `json:"collapsed,omitempty"`
 	Overshot    bool   `json:"overshot,omitempty"`
 	Behind      bool   `json:"behind,omitempty"`
-	Evaluations int    `json:"looks"`              // their number
+	Evaluations int    `json:"evaluations"`        // their number
 	Diverged    string `json:"diverged,omitempty"` // why there is no evaluation
 }
 

@@ -27,7 +27,7 @@ type ValueResult struct {
 	Estimates int     `json:"estimates"` // for each state
 	Bias      float64 `json:"bias"`      // mean over states and estimates of the estimate less V_t
 	BiasSE    float64 `json:"bias_se"`   // its standard error
-	Spread    float64 `json:"spread"`    // standard deviation of the estimates of a state, RMS
+	Spread    float64 `json:"std"`       // standard deviation of the estimates of a state, RMS
 	Value     float64 `json:"value"`     // mean of V_t over the states
 	// StateError is the root mean square over states of the bias at each, corrected for the
 	// variance of the mean of the estimates.

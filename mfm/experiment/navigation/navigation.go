@@ -41,7 +41,7 @@ type Obstacle struct {
 // of a smooth factor between 0 and 1.
 type Task struct {
 	// StdDev is the standard deviation of the data, per element.
-	StdDev    float64    `json:"spread"`
+	StdDev    float64    `json:"std"`
 	Goal      []float64  `json:"goal"`
 	GoalWidth float64    `json:"goal_width"`
 	Obstacles []Obstacle `json:"obstacles"`
@@ -276,7 +276,7 @@ type VarianceResult struct {
 	T      float64 `json:"t"`
 	Lambda float64 `json:"lambda"`
 	States int     `json:"states"`
-	Draws  int     `json:"draws"` // residuals at each state
+	Draws  int     `json:"samples"` // residuals at each state
 	// Bias is the root mean square over the states of the length of the mean residual, in units of
 	// the optimal correction's length, less in quadrature the part that standard errors explain.
 	// BiasSE is that part.
@@ -285,7 +285,7 @@ type VarianceResult struct {
 	// Z is the largest |mean| in standard errors over states and elements.
 	Z float64 `json:"z"`
 	// StdDev is the standard deviation of a single residual, in the same units.
-	StdDev float64 `json:"spread"`
+	StdDev float64 `json:"std"`
 }
 
 // Variance evaluates the residuals of a method at the optimum, see [tune.Residuals]: rows residuals

@@ -20,7 +20,7 @@ import (
 type SteeringConfig struct {
 	Method    string `json:"method"` // "mfm-g" or "mfm-gf"
 	Particles int    `json:"particles"`
-	Draws     int    `json:"draws"` // posterior samples per particle and step
+	Draws     int    `json:"samples"` // posterior samples per particle and step
 	Steps     int    `json:"steps"`
 	// Rows is the number of rows in a call of the network, see [steer.Steerer].Batch.
 	Rows int `json:"rows"`

@@ -22,7 +22,7 @@ import (
 // [github.com/gomfm/gomfm/mfm/experiment/sweep.Name] hashes.
 type Setting struct {
 	// Fingerprint is that of the task, see [Base].
-	Fingerprint string `json:"problem"`
+	Fingerprint string `json:"fingerprint"`
 	// Method is one of [steer.Methods] by name. The options below are those of [steer.Options].
 	Method      string         `json:"method"`
 	N           int            `json:"n"`

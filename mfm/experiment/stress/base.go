@@ -65,12 +65,12 @@ type BaseSetting struct {
 	Steps     int64 `json:"steps"`
 	TuneSteps int64 `json:"tune_steps"`
 	// Draws is the number N of posterior samples of steering with MFM-GF.
-	Draws int `json:"draws"`
+	Draws int `json:"posterior_samples"`
 	// TuneMethod is that of [tuning.Config], TuneDraws its N.
 	TuneMethod string `json:"tune_method"`
-	TuneDraws  int    `json:"tune_draws"`
+	TuneDraws  int    `json:"tune_samples"`
 	// ValueDraws is the N of each of eight estimates of the value at a state.
-	ValueDraws   int   `json:"value_draws"`
+	ValueDraws   int   `json:"value_samples"`
 	Samples      int   `json:"samples"`
 	SamplerSteps int   `json:"sampler_steps"`
 	Seed         int64 `json:"seed"`
@@ -154,7 +154,7 @@ func (c BaseSetting) Validate() error {
 		return fmt.Errorf("perturbation %s is the drift of no distribution, which has no samples: use teacher", Noised)
 	}
 	if c.Samples < 2 || c.SamplerSteps < 3 || c.Draws < 1 || c.TuneDraws < 1 || c.ValueDraws < 1 || c.TuneSteps < 1 {
-		return fmt.Errorf("samples = %d, sampler_steps = %d, draws = %d, tune_draws = %d, value_draws = %d, "+
+		return fmt.Errorf("samples = %d, sampler_steps = %d, posterior_samples = %d, tune_samples = %d, value_samples = %d, "+
 			"tune_steps = %d: must be at least 2, 3, 1, 1, 1 and 1",
 			c.Samples, c.SamplerSteps, c.Draws, c.TuneDraws, c.ValueDraws, c.TuneSteps)
 	}

@@ -63,9 +63,9 @@ type ContextResult struct {
 // almost no mass.
 type HitResult struct {
 	T     float64 `json:"t"`
-	Draws int     `json:"draws"` // n
-	Map   float64 `json:"map"`   // of the map's samples
-	Exact float64 `json:"exact"` // of as many exact samples
+	Draws int     `json:"samples"` // n
+	Map   float64 `json:"map"`     // of the map's samples
+	Exact float64 `json:"exact"`   // of as many exact samples
 }
 
 // hitDraws are the values of n in a [HitResult].

@@ -22,12 +22,12 @@ func Keep(results []json.RawMessage) ([]json.RawMessage, error) {
 	}
 	var failed error
 	return slices.DeleteFunc(results, func(raw json.RawMessage) bool {
-		var head struct{ Cell, Test string }
+		var head struct{ Run, Test string }
 		if err := json.Unmarshal(raw, &head); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("reading results of stress tests: %w", err))
 			return false
 		}
-		return head.Test != "losses" && !names[head.Cell]
+		return head.Test != "losses" && !names[head.Run]
 	}), failed
 }
 

@@ -27,7 +27,7 @@ type LossSetting struct {
 	// Family is the mixture. Nil means digits.
 	Family *Family `json:"family,omitempty"`
 	// Fingerprint is, for digits, that of [LossBench.Fingerprint].
-	Fingerprint string `json:"problem,omitempty"`
+	Fingerprint string `json:"fingerprint,omitempty"`
 	mixture.Variant
 	// Width and Depth are those of the MLP on a mixture.
 	Width int   `json:"width,omitempty"`

@@ -41,7 +41,7 @@ type PrecisionResult struct {
 	ByDenoiser float64 `json:"by_denoiser"`
 	// ByDraws is that of the gradient by MFM-GF from 32 exact posterior samples, against float64
 	// with the same samples. It is a difference of two means too, but of the samples' deviations.
-	ByDraws float64 `json:"by_draws"`
+	ByDraws float64 `json:"by_samples"`
 }
 
 // PrecisionSetting is data near a manifold, and a time.

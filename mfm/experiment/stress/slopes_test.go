@@ -91,8 +91,8 @@ func TestReadAndKeep(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "results.json")
-	all := `[{"cell": "` + name + `", "test": "times", "across": 0.5},
-		{"cell": "tried", "test": "times", "across": 0.7}, {"cell": "other", "test": "losses"}]`
+	all := `[{"run": "` + name + `", "test": "times", "across": 0.5},
+		{"run": "tried", "test": "times", "across": 0.7}, {"run": "other", "test": "losses"}]`
 	if err := os.WriteFile(path, []byte(all), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestReadAndKeep(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept, err := stress.Keep(raw)
-	if err != nil || len(kept) != 2 || string(kept[1]) != `{"cell": "other", "test": "losses"}` {
+	if err != nil || len(kept) != 2 || string(kept[1]) != `{"run": "other", "test": "losses"}` {
 		t.Errorf("kept %s: %v", kept, err)
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 // Merge returns the results in folders of [Run] and in files of [Write], sorted by their text; of
 // settings that occur twice it keeps the last result. Each element is the result's JSON object with
-// the hash of its setting ([Name]) as the first key, "cell".
+// the hash of its setting ([Name]) as the first key, "run".
 func Merge(from ...string) ([]json.RawMessage, error) {
 	all := make(map[string]json.RawMessage)
 	for _, source := range from {
@@ -44,7 +44,7 @@ func Merge(from ...string) ([]json.RawMessage, error) {
 				return nil, fmt.Errorf("sweep: %s: the result is not a JSON object: delete the file to run it again",
 					path)
 			}
-			all[name] = fmt.Appendf(nil, `{"cell":%q,%s`, name, text.Bytes()[1:])
+			all[name] = fmt.Appendf(nil, `{"run":%q,%s`, name, text.Bytes()[1:])
 		}
 	}
 	return slices.SortedFunc(maps.Values(all), func(a, b json.RawMessage) int {
@@ -115,7 +115,7 @@ func readStored(path string, results map[string]json.RawMessage) error {
 	}
 	for i, raw := range all {
 		var head struct {
-			Name string `json:"cell"`
+			Name string `json:"run"`
 		}
 		if err := json.Unmarshal(raw, &head); err != nil || head.Name == "" {
 			return fmt.Errorf("sweep: %s: result %d has no hash of its setting", path, i+1)

@@ -49,8 +49,8 @@ func ParseShard(s string) (shard, shards int, err error) {
 
 // record is the content of a result's file: the setting and its result.
 type record[S, R any] struct {
-	Setting S `json:"cell"`
-	Result  R `json:"row"`
+	Setting S `json:"setting"`
+	Result  R `json:"result"`
 }
 
 // Name returns the hash of a setting's JSON, 16 hexadecimal digits, under which [Run] keeps its
@@ -117,7 +117,7 @@ func Run[S, R any](ctx context.Context, s Sweep, settings []S, do func(context.C
 }
 
 // prefix is that of the names of result files.
-const prefix = "cell-"
+const prefix = "run-"
 
 // readRecord reads the file of a result.
 func readRecord(path string, r any) error {

@@ -1,6 +1,7 @@
 package tuning
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ type Result struct {
 }
 
 // evaluationsFile stores the evaluations of the monitor, next to the log.
-const evaluationsFile = "looks.json"
+const evaluationsFile = "evaluations.json"
 
 // Train trains a tuner as [run.Train] does, with the budget's monitor. It keeps kind and metadata
 // in the manifest of the run. base and network are those of the tuner, from which it builds the
@@ -137,6 +138,10 @@ func (r *Result) restore(base tune.Base, network tune.Network, weights map[strin
 // evaluations it returns none and no error.
 func ReadEvaluations(dir string) ([]tune.Evaluation, error) {
 	raw, err := os.ReadFile(filepath.Join(dir, evaluationsFile))
+	if errors.Is(err, os.ErrNotExist) { // the file and key of older runs
+		raw, err = os.ReadFile(filepath.Join(dir, "looks.json"))
+		raw = bytes.ReplaceAll(raw, []byte(`"spread":`), []byte(`"std":`))
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}

@@ -13,7 +13,7 @@ import (
 // Setting is one fine-tuning with its evaluation: all that its result depends on.
 type Setting struct {
 	// Fingerprint is that of the task: base, weights and reward.
-	Fingerprint string     `json:"problem"`
+	Fingerprint string     `json:"fingerprint"`
 	Config      Config     `json:"config"`
 	Eval        EvalConfig `json:"eval"`
 }
