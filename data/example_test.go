@@ -15,14 +15,14 @@ import (
 	"github.com/gomfm/gomfm/data"
 )
 
-// The embedded digits, centred by the mean image of the training set.
+// The embedded digits, centered by the mean image of the training set.
 func ExampleMNIST() {
 	train, test, err := data.MNIST()
 	if err != nil {
 		log.Fatal(err)
 	}
 	mean := train.Mean()
-	x, err := train.Centred(mean)
+	x, err := train.Centered(mean)
 	if err != nil {
 		log.Fatal(err)
 	}

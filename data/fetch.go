@@ -36,7 +36,7 @@ type Event struct {
 // Fetcher downloads files over HTTP. The zero value is ready to use.
 //
 // A file arrives as NAME.part, is synced, verified, and only then renamed to NAME. So a file under
-// its own name is complete, and a valid file is never replaced. After a failure, a cancelled
+// its own name is complete, and a valid file is never replaced. After a failure, a canceled
 // context or a kill, NAME.part remains, and a later call resumes from it. Concurrent calls for the
 // same file, also from several processes, wait for each other by a lock on the empty file
 // .NAME.lock, which remains.

@@ -411,14 +411,14 @@ func TestFetchProgress(t *testing.T) {
 	}
 }
 
-// A cancelled call keeps its data, and the next one requests the rest.
+// A canceled call keeps its data, and the next one requests the rest.
 func TestFetchCancel(t *testing.T) {
 	dir := t.TempDir()
 	url, ranges := serve(t, stall(50000), good(content))
 	ctx, cancel := context.WithCancel(t.Context())
 	f := &Fetcher{Report: func(e Event) {
 		if e.Err != nil || e.Wait > 0 {
-			t.Errorf("event %+v after the context was cancelled", e)
+			t.Errorf("event %+v after the context was canceled", e)
 		}
 		if e.Done == 50000 {
 			cancel()

@@ -15,7 +15,7 @@ import (
 type Images struct {
 	N, Height, Width, Channels int
 	Pixels                     []byte  // [N, Height, Width, Channels], row-major, 0 to 255
-	Labels                     []int32 // [N], 0 or more, or nil if unlabelled
+	Labels                     []int32 // [N], 0 or more, or nil if unlabeled
 }
 
 // Validate returns an error if a dimension is not positive, or if the number of pixels or labels

@@ -69,7 +69,7 @@ func TestSliceSplitSubset(t *testing.T) {
 			t.Errorf("%s: %+v", name, p)
 		}
 	}
-	// A slice shares its pixels but cannot grow into its neighbour's. A subset is a copy.
+	// A slice shares its pixels but cannot grow into its neighbor's. A subset is a copy.
 	_ = append(part.Pixels, 1)
 	if &part.Pixels[0] != &m.Pixels[24] || cap(part.Pixels) != 36 || &picked.Pixels[0] == &m.Pixels[24] {
 		t.Error("a slice must share memory and a subset must not")
@@ -107,7 +107,7 @@ func TestPartsReject(t *testing.T) {
 		"index -1":     second(m.Subset([]int{-1})),
 		"label 3 of 7": second(m.ClassCounts(3)),
 		"-1 classes":   second(m.ClassCounts(-1)),
-		"11 values":    second(m.Centred(make([]float32, 11))),
+		"11 values":    second(m.Centered(make([]float32, 11))),
 		"13 values":    second(m.Variance(make([]float32, 13))),
 	} {
 		if err == nil || !strings.Contains(err.Error(), name) {
@@ -175,7 +175,7 @@ func TestStatistics(t *testing.T) {
 	if x[0] != float32(float64(m.Pixels[0])/127.5-1) {
 		t.Errorf("pixel %d is mapped to %g", m.Pixels[0], x[0])
 	}
-	centred, err := m.Centred(mean)
+	centered, err := m.Centered(mean)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,8 +188,8 @@ func TestStatistics(t *testing.T) {
 		column := make([]float64, m.N)
 		for i := range column {
 			column[i] = float64(x[i*d+j])
-			if got, want := centred[i*d+j], x[i*d+j]-mean[j]; got != want {
-				t.Fatalf("centred [%d, %d] is %g, want %g", i, j, got, want)
+			if got, want := centered[i*d+j], x[i*d+j]-mean[j]; got != want {
+				t.Fatalf("centered [%d, %d] is %g, want %g", i, j, got, want)
 			}
 		}
 		if want := stat.Mean(column, nil); math.Abs(float64(mean[j])-want) > 1e-6 {

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 )
 
-// mnistFS has the embedded digits. mnist/README.md names their source and licence.
+// mnistFS has the embedded digits. mnist/README.md names their source and license.
 //
 //go:embed mnist/*.gz
 var mnistFS embed.FS

@@ -33,10 +33,10 @@ func (m *Images) Mean() []float32 {
 	return mean
 }
 
-// Centred returns [Images.Float32] minus the mean image, [N, Height, Width, Channels]. For held-out
+// Centered returns [Images.Float32] minus the mean image, [N, Height, Width, Channels]. For held-out
 // images too, mean is [Images.Mean] of the training set. It fails if mean has not the size of an
 // image.
-func (m *Images) Centred(mean []float32) ([]float32, error) {
+func (m *Images) Centered(mean []float32) ([]float32, error) {
 	if err := m.checkMean(mean); err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func (m *Images) Centred(mean []float32) ([]float32, error) {
 }
 
 // Variance returns the average of (x - mean)² over all images and pixels, with x in the units of
-// [Images.Float32]: the variance V0 for the Gaussian preconditioning of centred data. For MNIST's
+// [Images.Float32]: the variance V0 for the Gaussian preconditioning of centered data. For MNIST's
 // digits about their own mean it is 0.269. It fails if mean has not the size of an image.
 func (m *Images) Variance(mean []float32) (float64, error) {
 	if err := m.checkMean(mean); err != nil {

@@ -127,7 +127,7 @@ type Batch struct {
 	Step  *Node // training step, from 1, a scalar of Data's dtype; nil means no warm-ups
 }
 
-// Terms are the values of a loss, scalars. Total is minimised. Diagonal and Consistency are the
+// Terms are the values of a loss, scalars. Total is minimized. Diagonal and Consistency are the
 // unweighted mean squares of the whitened errors, or 0 for a loss that was not evaluated.
 type Terms struct {
 	Total, Diagonal, Consistency *Node

@@ -179,7 +179,7 @@ func (p *MixturePrior) flow(ip interpolant.Schedule, in nn.Inputs) (velocity, me
 //
 //	dy/dφ = ((D - μ)/√c - y sin φ)/cos φ
 //
-// where D is the mean of the data under the mixture given x̄ and x. Towards t = 1 this is nearly
+// where D is the mean of the data under the mixture given x̄ and x. Toward t = 1 this is nearly
 // constant, because every component's posterior has the same variance there, whereas steps in s
 // would leave noise in the sample. The midpoint rule takes equal steps of φ and does not evaluate
 // at φ = π/2, which is s = 1.

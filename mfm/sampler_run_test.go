@@ -286,7 +286,7 @@ func TestSamplerErrors(t *testing.T) {
 		"no samples":  {first(s.Posterior(ctx, 1, 0.5, x, 0, nil)), "0 samples"},
 		"too many":    {first(s.Posterior(ctx, 1, 0.5, x, math.MaxInt, nil)), "samples per context"},
 		"class":       {first(s.Posterior(ctx, 1, 0.5, x, 1, []int32{0})), "classes"},
-		"backwards":   {first(s.Transition(ctx, 1, 0.5, 0.4, 0, x, 1, nil)), "rise"},
+		"backward":    {first(s.Transition(ctx, 1, 0.5, 0.4, 0, x, 1, nil)), "rise"},
 		"one time":    {first(s.Transition(ctx, 1, 0.5, 0.5+1e-9, 0, x, 1, nil)), "float32"},
 		"correlation": {first(s.Transition(ctx, 1, 0.5, 0.6, 1, x, 1, nil)), "correlation 1"},
 		"method":      {first(s.Transition(ctx, 1, 0.5, 0.6, 0, x, 1, nil)), `"map"`},
@@ -329,7 +329,7 @@ func TestSamplerCancel(t *testing.T) {
 	reason := errors.New("enough")
 	cancel(reason)
 	if _, err := mfm.Flat(s.Unconditional(ctx, 1, 100, nil)); !errors.Is(err, reason) {
-		t.Errorf("error %v for a cancelled call, want the cause", err)
+		t.Errorf("error %v for a canceled call, want the cause", err)
 	}
 }
 

@@ -91,7 +91,7 @@ func ExampleLatest() {
 func ExampleRead() {
 	var file bytes.Buffer
 	ts := checkpoint.Tensors{"image": tensors.FromFlatDataAndDimensions([]uint8{1, 2, 3, 4, 5, 6}, 2, 3)}
-	if err := checkpoint.Write(&file, ts, map[string]string{"licence": "CC0"}); err != nil {
+	if err := checkpoint.Write(&file, ts, map[string]string{"license": "CC0"}); err != nil {
 		log.Fatal(err)
 	}
 
@@ -100,7 +100,7 @@ func ExampleRead() {
 		log.Fatal(err)
 	}
 	fmt.Println(ts["image"].Shape(), ts["image"].Value(), metadata)
-	// Output: (Uint8)[2, 3] [[1 2 3] [4 5 6]] map[licence:CC0]
+	// Output: (Uint8)[2, 3] [[1 2 3] [4 5 6]] map[license:CC0]
 }
 
 // Weights that ship with a program, with metadata about their origin.

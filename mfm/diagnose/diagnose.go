@@ -264,9 +264,9 @@ func (s Subject) moments(c Config, rngState, t, data *Node) []*Node {
 	at := batch.Every(time, x)
 	denoised := Reshape(interpolant.Denoiser(s.Model.Map.Interpolant, reference, at, x, class), c.Contexts, -1)
 	b := reference(at, x, class)
-	centred := Sub(b, ReduceAndKeep(b, ReduceMean, 0))
+	centered := Sub(b, ReduceAndKeep(b, ReduceMean, 0))
 	off := ReduceAllMean(Square(Sub(extracted(at, x, class), b)))
-	squares := []*Node{ode, oneStep, ReduceAllMean(Square(Sub(mean, denoised))), off, ReduceAllMean(Square(centred))}
+	squares := []*Node{ode, oneStep, ReduceAllMean(Square(Sub(mean, denoised))), off, ReduceAllMean(Square(centered))}
 	return []*Node{ConvertDType(Stack(squares, 0), dtypes.Float32), ConvertDType(x, dtypes.Float32), rng.State}
 }
 

@@ -46,7 +46,7 @@ func (th *Theme) axes(x, y Axis, ix, iy interval) *plot.Plot {
 	return p
 }
 
-// gridLines draws a thin line at each labelled tick.
+// gridLines draws a thin line at each labeled tick.
 func gridLines(c color.Color, xs, ys []plot.Tick) plot.Plotter {
 	style := draw.LineStyle{Color: c, Width: vg.Points(0.5)}
 	return plotterFunc(func(c draw.Canvas, p *plot.Plot) {
@@ -64,8 +64,8 @@ func gridLines(c color.Color, xs, ys []plot.Tick) plot.Plotter {
 	})
 }
 
-// unlabelled returns the ticks without their labels.
-func unlabelled(ticks []plot.Tick) []plot.Tick {
+// unlabeled returns the ticks without their labels.
+func unlabeled(ticks []plot.Tick) []plot.Tick {
 	out := make([]plot.Tick, len(ticks))
 	for i, t := range ticks {
 		out[i].Value = t.Value

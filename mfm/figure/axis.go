@@ -16,7 +16,7 @@ type Axis struct {
 	Range [2]float64
 	// Log makes the scale logarithmic. All values must then be positive.
 	Log bool
-	// Ticks sets the values of the labelled ticks. Nil means round numbers.
+	// Ticks sets the values of the labeled ticks. Nil means round numbers.
 	Ticks []float64
 	// Categories labels the values 0, 1, ... with names. It excludes Log.
 	Categories []string

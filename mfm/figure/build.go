@@ -156,10 +156,10 @@ func (f *Figure) axes(panels []*Panel, i int, x, y interval) (*plotContent, erro
 	}
 	c.plot.Add(bare{gridLines(f.Theme.Grid, gridX, ticksY)})
 	if f.ShareX && !f.lowest(panels, i) {
-		ticksX, c.labelX = unlabelled(ticksX), ""
+		ticksX, c.labelX = unlabeled(ticksX), ""
 	}
 	if f.ShareY && slices.ContainsFunc(panels[i-i%f.cols:i], hasAxes) {
-		ticksY, c.labelY = unlabelled(ticksY), ""
+		ticksY, c.labelY = unlabeled(ticksY), ""
 	}
 	c.plot.X.Tick.Marker, c.plot.Y.Tick.Marker = plot.ConstantTicks(ticksX), plot.ConstantTicks(ticksY)
 	return c, nil

@@ -1,7 +1,7 @@
 // Package figure draws the figures of the project in one theme, on top of gonum/plot: inline in a
 // GoNB notebook ([Figure.Show]) or as a PNG or SVG file ([Figure.Save]).
 //
-// A [Figure] is a grid of panels. A [Panel] has a title, two labelled axes and a stack of layers. A
+// A [Figure] is a grid of panels. A [Panel] has a title, two labeled axes and a stack of layers. A
 // [Layer] is a struct that holds its data and its name:
 //
 //	fig := figure.New(figure.Notebook(), 1, 1)

@@ -73,7 +73,7 @@ func TestTicksAreSane(t *testing.T) {
 					t.Fatalf("%v: tick at %v", iv, k.Value)
 				}
 				if seen[k.Label] {
-					t.Fatalf("%v: two ticks labelled %q", iv, k.Label)
+					t.Fatalf("%v: two ticks labeled %q", iv, k.Label)
 				}
 				seen[k.Label] = true
 			}

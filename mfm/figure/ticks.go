@@ -8,7 +8,7 @@ import (
 	"gonum.org/v1/plot"
 )
 
-// ticks returns at most n labelled ticks, and unlabelled ticks between them on a logarithmic axis.
+// ticks returns at most n labeled ticks, and unlabeled ticks between them on a logarithmic axis.
 func (a *Axis) ticks(iv interval, n int) []plot.Tick {
 	switch {
 	case len(a.Categories) > 0:

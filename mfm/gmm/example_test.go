@@ -13,7 +13,7 @@ import (
 
 // In these examples linear is the schedule (1-t, t), like interpolant.Linear.
 
-// At t = 0.4 the posterior of a point near the middle mode still gives the neighbouring modes some
+// At t = 0.4 the posterior of a point near the middle mode still gives the neighboring modes some
 // weight.
 func ExampleMixture_Posterior() {
 	post := gmm.Paper().Posterior(linear{}, 0.4, []float64{0.5, 0.5})

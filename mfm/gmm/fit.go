@@ -14,14 +14,14 @@ import (
 // FitConfig configures [Fit].
 type FitConfig struct {
 	Components int // number of components, in [1, number of samples]
-	// Steps is the number of steps of k-means, and of expectation-maximisation after them.
+	// Steps is the number of steps of k-means, and of expectation-maximization after them.
 	Steps int
 	// Floor is added to the variances in all directions, so that a component with few samples has a
 	// density. It is positive.
 	Floor float64
 }
 
-// Fit returns a mixture fitted to samples, [n][dim], by expectation-maximisation (Dempster, Laird
+// Fit returns a mixture fitted to samples, [n][dim], by expectation-maximization (Dempster, Laird
 // and Rubin 1977). It starts from k-means with k-means++ seeding (Arthur and Vassilvitskii 2007)
 // and drops components that lose all their samples. The same samples, configuration and state of
 // rng give the same mixture. It returns an error for a configuration out of range and for samples
@@ -55,7 +55,7 @@ func Fit(samples [][]float64, c FitConfig, rng *rand.Rand) (*Mixture, error) {
 	}
 }
 
-// Refit returns the mixture after one step of expectation-maximisation on weighted samples,
+// Refit returns the mixture after one step of expectation-maximization on weighted samples,
 // [n][dim]. For samples of a distribution p, and m fitted to p, it is a step toward the mixture of
 // p(x) w(x)/Z, where weights holds w(x), [n]. floor is added to the variances as in [Fit].
 //

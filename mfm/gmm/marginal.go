@@ -77,7 +77,7 @@ func (m *Mixture) expectation(
 
 // responsibilities returns r_k = P(component k | I_t = x), [components].
 func (m *Mixture) responsibilities(alpha, beta float64, x []float64) []float64 {
-	return normalise(m.logJoint(alpha, beta, x))
+	return normalize(m.logJoint(alpha, beta, x))
 }
 
 // logJoint returns log w_k + log N(x; β m_k, α² I + β² C_k), [components].
@@ -112,9 +112,9 @@ func (m *Mixture) residual(y []float64, k int, beta float64, x []float64) {
 	m.covs[k].toBasis(y)
 }
 
-// normalise shifts log weights in place so that their exponentials sum to one, and returns the
+// normalize shifts log weights in place so that their exponentials sum to one, and returns the
 // exponentials.
-func normalise(logWeights []float64) []float64 {
+func normalize(logWeights []float64) []float64 {
 	floats.AddConst(-floats.LogSumExp(logWeights), logWeights)
 	weights := make([]float64, len(logWeights))
 	for k, l := range logWeights {

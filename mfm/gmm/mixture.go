@@ -34,7 +34,7 @@ import (
 // [Mixture.Dim].
 type Mixture struct {
 	dim        int
-	weights    []float64 // normalised
+	weights    []float64 // normalized
 	logWeights []float64
 	means      [][]float64   // [components][dim]
 	covs       []*covariance // one per component; components may share one
@@ -44,7 +44,7 @@ type Mixture struct {
 const maxMagnitude = 1e100
 
 // New returns the mixture with the given weights, [components], means, [components][dim], and
-// covariances, [components][dim][dim]. Weights are positive; New normalises them. Covariances are
+// covariances, [components][dim][dim]. Weights are positive; New normalizes them. Covariances are
 // symmetric and have no negative eigenvalue, both up to a relative 1e-9. New copies its arguments.
 // It returns an error that names the first invalid entry.
 func New(weights []float64, means [][]float64, covariances [][][]float64) (*Mixture, error) {

@@ -30,7 +30,7 @@ func PointsDenoiser(ip interpolant.Schedule, data, t, x *Node) *Node {
 
 // PointsDrift returns b_t(x) = β' D_t(x) + (α'/α)(x - β D_t(x)), with x's shape: the exact drift of
 // a data set. On the paths of the flow the quotient (x - β D_t(x))/α = E[I_0 | I_t = x] is bounded;
-// off them it grows as 1/α towards t = 1, as it must.
+// off them it grows as 1/α toward t = 1, as it must.
 func PointsDrift(ip interpolant.Schedule, data, t, x *Node) *Node {
 	at := pointsAt(ip, data, t, x)
 	d := at.denoiser()

@@ -23,7 +23,7 @@ func (m *Mixture) Posterior(ip interpolant.Schedule, t float64, x []float64) *Mi
 		means:      make([][]float64, m.Len()),
 		covs:       make([]*covariance, m.Len()),
 	}
-	post.weights = normalise(post.logWeights)
+	post.weights = normalize(post.logWeights)
 	scaled := make(map[*covariance]*covariance) // preserves sharing
 	for k, c := range m.covs {
 		if _, done := scaled[c]; !done {

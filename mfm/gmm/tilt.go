@@ -66,7 +66,7 @@ func (m *Mixture) Tilt(a [][]float64, y []float64, sigma float64) (target *Mixtu
 	}
 	logZ = floats.LogSumExp(target.logWeights)
 	floats.AddConst(-logZ, target.logWeights)
-	target.weights = normalise(target.logWeights)
+	target.weights = normalize(target.logWeights)
 	return target, logZ, nil
 }
 

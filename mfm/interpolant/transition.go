@@ -16,7 +16,7 @@ type Transition struct {
 }
 
 // DDPM returns the correlation (α_{t'} β_t)/(α_t β_{t'}) for which I_t is I_{t'} scaled down plus
-// independent noise: the transition of a diffusion run backwards. t and to are [batch], t < to.
+// independent noise: the transition of a diffusion run backward. t and to are [batch], t < to.
 func DDPM(ip Schedule, t, to *Node) *Node {
 	alpha, beta, _, _ := ip.Graph(t)
 	alphaTo, betaTo, _, _ := ip.Graph(to)

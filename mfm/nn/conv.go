@@ -39,7 +39,7 @@ func convolve(x, k *Node, stride int) *Node {
 
 // convolveByShifts convolves with a 3x3 kernel k [3, 3, in, out] by one matrix product.
 // Concatenated with its copies shifted up and down, x has 3·in channels. The product maps them to
-// 3·out channels: the contributions to the pixel itself and to its left and right neighbours,
+// 3·out channels: the contributions to the pixel itself and to its left and right neighbors,
 //
 //	y[h, w] = Σ_j z_j[h, w+j-1],   z_j[h, w] = Σ_i x[h+i-1, w] k[i, j].
 //

@@ -48,8 +48,8 @@ func GroupNorm(x *Node, groups int, scale, shift *Node) *Node {
 
 // LayerNorm normalizes the last axis to mean zero and variance one (Ba et al., arXiv 1607.06450).
 func LayerNorm(x *Node) *Node {
-	centred := Sub(x, ReduceAndKeep(x, ReduceMean, -1))
-	return RMSNorm(centred)
+	centered := Sub(x, ReduceAndKeep(x, ReduceMean, -1))
+	return RMSNorm(centered)
 }
 
 // RMSNorm divides the last axis by its root mean square (Zhang and Sennrich, arXiv 1910.07467).

@@ -13,15 +13,15 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
-// normalized returns x with mean zero (if centre is set) and variance one over each set of indices.
-func normalized(x []float64, sets [][]int, centre bool) []float64 {
+// normalized returns x with mean zero (if center is set) and variance one over each set of indices.
+func normalized(x []float64, sets [][]int, center bool) []float64 {
 	y := make([]float64, len(x))
 	for _, set := range sets {
 		var mean, square float64
 		for _, i := range set {
 			mean += x[i] / float64(len(set))
 		}
-		if !centre {
+		if !center {
 			mean = 0
 		}
 		for _, i := range set {

@@ -75,7 +75,7 @@ func (c UNetConfig) Validate() error {
 // The input is x̄, x and, if present, Fused, concatenated along the channels. On the way down each
 // level has residual blocks, each with attention if configured; a convolution of stride 2 leads to
 // the next level. The bottom has one more block. On the way up each level has as many blocks, each
-// with the output of its counterpart on the way down as further input; nearest-neighbour
+// with the output of its counterpart on the way down as further input; nearest-neighbor
 // up-sampling leads to the next level. The times, including FusedT if present, and a class modulate
 // the second group norm of every block. The last convolutions of blocks, of attention and of the
 // network are zero at the start, so F = 0. The backbone panics with Validate's error, and unless

@@ -9,12 +9,12 @@ import (
 	"github.com/janpfeifer/gonb/gonbui"
 )
 
-// These colours are visible on light and dark pages.
+// These colors are visible on light and dark pages.
 const (
-	colourRunning = "#3b7dd8"
-	colourDone    = "#2e9e5b"
-	colourStopped = "#c8443a"
-	colourTrack   = "rgba(128,128,128,0.25)"
+	colorRunning = "#3b7dd8"
+	colorDone    = "#2e9e5b"
+	colorStopped = "#c8443a"
+	colorTrack   = "rgba(128,128,128,0.25)"
 )
 
 // notebook shows a bar in the output of a notebook cell.
@@ -40,7 +40,7 @@ func newNotebook(now func() time.Time, show func(html string), sync func()) *not
 // Update implements [Sink].
 func (n *notebook) Update(r Report) {
 	if n.due(r) {
-		n.show(widget(r, n.facts(r), colourRunning))
+		n.show(widget(r, n.facts(r), colorRunning))
 	}
 }
 
@@ -48,21 +48,21 @@ func (n *notebook) Update(r Report) {
 // program may end right after it.
 func (n *notebook) Done(r Report, err error) {
 	n.rate.Observe(r.Step)
-	colour := colourDone
+	color := colorDone
 	if err != nil {
-		colour = colourStopped
+		color = colorStopped
 	}
-	n.show(widget(r, n.outcome(r, err), colour))
+	n.show(widget(r, n.outcome(r, err), color))
 	n.sync()
 }
 
 // widget returns the bar in HTML. Its text is readable alone, in case a viewer strips styles.
-func widget(r Report, facts []string, colour string) string {
+func widget(r Report, facts []string, color string) string {
 	var b strings.Builder
 	b.WriteString(`<div style="font-family:monospace;white-space:pre-wrap">`)
 	if r.Total > 0 {
-		fmt.Fprintf(&b, `<div style="width:20em;max-width:100%%;height:0.6em;background:%s">`, colourTrack)
-		fmt.Fprintf(&b, `<div style="width:%.1f%%;height:100%%;background:%s"></div></div>`, percent(r), colour)
+		fmt.Fprintf(&b, `<div style="width:20em;max-width:100%%;height:0.6em;background:%s">`, colorTrack)
+		fmt.Fprintf(&b, `<div style="width:%.1f%%;height:100%%;background:%s"></div></div>`, percent(r), color)
 	}
 	b.WriteString(html.EscapeString(strings.Join(append([]string{counts(r)}, facts...), separator)))
 	b.WriteString(`</div>`)

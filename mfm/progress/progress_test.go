@@ -158,12 +158,12 @@ func TestNotebook(t *testing.T) {
 	s.Done(r, nil)
 	const values = "  loss 0.5000  a&lt;b 1.000"
 	want := []string{
-		head + outer + fill("0.0", colourRunning) + " 0/40    0%" + values + "</div>",
-		head + outer + fill("25.0", colourRunning) + "10/40   25%" + values + "  20.0 steps/s  2s left</div>",
-		head + outer + fill("50.0", colourRunning) + "20/40   50%" + values + "  20.0 steps/s  1s left</div>",
-		head + outer + fill("75.0", colourRunning) + "30/40   75%" + values + "  20.0 steps/s  1s left</div>",
-		head + outer + fill("100.0", colourRunning) + "40/40  100%" + values + "  20.0 steps/s  0s left</div>",
-		head + outer + fill("100.0", colourDone) + "40/40  100%" + values + "  20.0 steps/s  done in 2s</div>",
+		head + outer + fill("0.0", colorRunning) + " 0/40    0%" + values + "</div>",
+		head + outer + fill("25.0", colorRunning) + "10/40   25%" + values + "  20.0 steps/s  2s left</div>",
+		head + outer + fill("50.0", colorRunning) + "20/40   50%" + values + "  20.0 steps/s  1s left</div>",
+		head + outer + fill("75.0", colorRunning) + "30/40   75%" + values + "  20.0 steps/s  1s left</div>",
+		head + outer + fill("100.0", colorRunning) + "40/40  100%" + values + "  20.0 steps/s  0s left</div>",
+		head + outer + fill("100.0", colorDone) + "40/40  100%" + values + "  20.0 steps/s  done in 2s</div>",
 	}
 	requireText(t, strings.Join(shown, "\n"), strings.Join(want, "\n"))
 	if synced != len(want) {
@@ -177,7 +177,7 @@ func TestNotebook(t *testing.T) {
 	shown = nil
 	s.Done(Report{Step: 1, Total: 4}, context.Canceled)
 	requireText(t, strings.Join(shown, ""),
-		head+outer+fill("25.0", colourStopped)+"1/4   25%  stopped: context canceled</div>")
+		head+outer+fill("25.0", colorStopped)+"1/4   25%  stopped: context canceled</div>")
 }
 
 const (
@@ -185,8 +185,8 @@ const (
 	outer = `<div style="width:20em;max-width:100%;height:0.6em;background:rgba(128,128,128,0.25)">`
 )
 
-func fill(percent, colour string) string {
-	return `<div style="width:` + percent + `%;height:100%;background:` + colour + `"></div></div>`
+func fill(percent, color string) string {
+	return `<div style="width:` + percent + `%;height:100%;background:` + color + `"></div></div>`
 }
 
 func TestText(t *testing.T) {

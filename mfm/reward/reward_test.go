@@ -232,7 +232,7 @@ func TestRewardsRefuse(t *testing.T) {
 		"ragged":         reward.LinearGaussian{A: [][]float64{{1, 2}, {1}}, Y: []float64{0, 0}, Sigma: 1}.Validate(),
 		"NaN":            reward.LinearGaussian{A: [][]float64{{math.NaN()}}, Y: []float64{0}, Sigma: 1}.Validate(),
 		"sigma":          reward.LinearGaussian{A: [][]float64{{1}}, Y: []float64{0}}.Validate(),
-		"no centre":      reward.Quadratic{Weight: []float64{1}}.Validate(),
+		"no center":      reward.Quadratic{Weight: []float64{1}}.Validate(),
 		"bounds":         reward.Box{Low: []float64{1}, High: []float64{1}, Width: 1}.Validate(),
 		"width":          reward.Box{Low: []float64{0}, High: []float64{1}}.Validate(),
 		"normal":         reward.HalfPlane{Width: 1}.Validate(),

@@ -32,7 +32,7 @@ func (m Method) Evaluations(steps int) int {
 }
 
 // Integrate integrates dx/ds = f(s, x) from x, [batch, ...], at the first of times to the last,
-// with one step between neighbouring times, in one compiled loop. rng is for a field that draws
+// with one step between neighboring times, in one compiled loop. rng is for a field that draws
 // random numbers from it, and otherwise nil. It panics for an unknown method.
 //
 // The last step of Heun's method is an Euler step, as in Karras et al., arXiv 2206.00364: the field

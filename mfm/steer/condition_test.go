@@ -125,7 +125,7 @@ func TestGuidance(t *testing.T) {
 			t.Errorf("scale %g: %d evaluations, want %d", scale, r.Counts.Network, want)
 		}
 	}
-	// Without a class the mean is 0 and the drift pulls towards it less: guidance goes beyond the
+	// Without a class the mean is 0 and the drift pulls toward it less: guidance goes beyond the
 	// class's 2.
 	if math.Abs(means[1]-2) > 0.1 || means[2] < 2.3 {
 		t.Errorf("means %v: want 2 without guidance and more with it", means)

@@ -154,7 +154,7 @@ func (s step) row() []float64 {
 	return []float64{s.t, s.at, s.drift, s.state, s.steer, s.noise, s.lambda}
 }
 
-// steps returns the steps between neighbours of Times.
+// steps returns the steps between neighbors of Times.
 func (c Config) steps(ip interpolant.Schedule) []step {
 	times := c.Times()
 	out := make([]step, 0, c.Steps)

@@ -21,7 +21,7 @@ func hostConfig(steps int64) train.Config {
 	return train.Config{Optimizer: train.DefaultOptimizer(), Steps: steps, Batch: 3, Accumulate: 1}
 }
 
-// hostTrainer pulls a vector towards the batches and reports the mean of each batch and class.
+// hostTrainer pulls a vector toward the batches and reports the mean of each batch and class.
 func hostTrainer(t *testing.T, b compute.Backend, c train.Config, load train.Loader) *train.Trainer {
 	t.Helper()
 	source, hook := train.FromHost(load, 2)

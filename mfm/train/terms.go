@@ -4,7 +4,7 @@ import . "github.com/gomlx/gomlx/core/graph"
 
 // Terms are the scalars that an [Objective] returns.
 type Terms struct {
-	Total   *Node    // minimised
+	Total   *Node    // minimized
 	Metrics []Metric // reported in [Metrics], with the same names in every step
 }
 

@@ -273,7 +273,7 @@ func TestMovingAverages(t *testing.T) {
 	}
 }
 
-// referenceAdam minimises over one number by Adam, AdamW or RAdam as in their papers. Muon is Adam
+// referenceAdam minimizes over one number by Adam, AdamW or RAdam as in their papers. Muon is Adam
 // for one number.
 func referenceAdam(o train.Optimizer, w float64, gradient func(w float64) float64, steps int) float64 {
 	var m, v float64

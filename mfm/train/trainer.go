@@ -1,4 +1,4 @@
-// Package train minimises an [Objective] in one compiled step: a [Trainer] holds the weights, their
+// Package train minimizes an [Objective] in one compiled step: a [Trainer] holds the weights, their
 // moving averages and the optimizer's moments on the device; [Run] trains with checkpoints, from
 // which a training resumes to the bit; a [Hook] observes it.
 package train
@@ -28,7 +28,7 @@ const (
 	DataScope    = "/data"    // data sets and frozen weights, of a source or a teacher
 )
 
-// Config configures the minimisation of an objective.
+// Config configures the minimization of an objective.
 type Config struct {
 	Optimizer Optimizer `json:"optimizer"`
 	Steps     int64     `json:"steps"` // number of steps, in [1, 2^24]
@@ -62,7 +62,7 @@ func (c Config) Validate() error {
 	return c.Optimizer.Validate()
 }
 
-// Objective builds the loss that a trainer minimises. weights is the scope of the trained
+// Objective builds the loss that a trainer minimizes. weights is the scope of the trained
 // variables, data that of fixed tensors ([DeviceValue]), step a float32 scalar that counts from 1.
 // It is called once per batch of a step.
 type Objective func(weights, data *model.Scope, rng *solver.RNG, step *Node) Terms
@@ -76,7 +76,7 @@ type Metrics struct {
 	Values       map[string]float64 // the objective's metrics by name
 }
 
-// Trainer minimises an objective in one compiled step. Data, noise, loss, gradient and update stay
+// Trainer minimizes an objective in one compiled step. Data, noise, loss, gradient and update stay
 // on the device, parameters and moments are donated buffers, and only [Metrics] are transferred to
 // the host. A Trainer must not be used by several goroutines at once.
 type Trainer struct {

@@ -46,7 +46,7 @@ func (AdjointMatching) Regress(p Problem, _ *solver.RNG, s States) Regressand {
 	rows := ConstAsDType(a.Graph(), a.DType(), table)
 	adjoints := ZerosLike(paths.X)
 	state := solver.Loop(steps, []*Node{a, adjoints}, func(i *Node, state []*Node) []*Node {
-		k := Sub(Const(i.Graph(), int32(steps-1)), i) // backwards
+		k := Sub(Const(i.Graph(), int32(steps-1)), i) // backward
 		row := batch.Of(rows, k)
 		a := state[0]
 		x := Identity(batch.Row(paths.X, k))

@@ -112,11 +112,11 @@ def unet(p, times, states):
 if a.case == "mlp":
     init, network, batch, shape = mlp_init, mlp, 1024, (2,)
     mean, variance, basis = 0.0, jnp.array([0.5, 12.5]), jnp.array([[-1.0, 1.0], [1.0, 1.0]]) / np.sqrt(2)
-    centres = jnp.array([[-3.0, -3.0], [0.0, 0.0], [3.0, 3.0]])
+    centers = jnp.array([[-3.0, -3.0], [0.0, 0.0], [3.0, 3.0]])
 
     def sample(key):
         k1, k2 = jax.random.split(key)
-        return centres[jax.random.randint(k1, (batch,), 0, 3)] + np.sqrt(0.5) * jax.random.normal(k2, (batch, 2))
+        return centers[jax.random.randint(k1, (batch,), 0, 3)] + np.sqrt(0.5) * jax.random.normal(k2, (batch, 2))
 else:
     init, network, batch, shape, basis = unet_init, unet, 64, (28, 28, 1), None
     pixels = np.frombuffer(gzip.open(a.data).read()[16:], np.uint8).reshape(-1, 28, 28, 1).astype(np.float32) / 127.5 - 1

@@ -28,14 +28,14 @@ const (
 	twoPoints = `{"weights": [1, 3], "means": [[-2, 0], [2, 1]], "covariances": [[[0.5, 0.1], [0.1, 0.3]], [[0.2, 0], [0, 0.2]]]}`
 )
 
-// cancelling is a writer that cancels a context when text is written to it.
-type cancelling struct {
+// canceling is a writer that cancels a context when text is written to it.
+type canceling struct {
 	written bytes.Buffer
 	text    string
 	cancel  context.CancelFunc
 }
 
-func (c *cancelling) Write(p []byte) (int, error) {
+func (c *canceling) Write(p []byte) (int, error) {
 	if strings.Contains(string(p), c.text) {
 		c.cancel()
 	}
@@ -71,7 +71,7 @@ func TestGMM(t *testing.T) {
 	// The first line of progress comes after the first step.
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	stderr := &cancelling{text: "0/20", cancel: cancel}
+	stderr := &canceling{text: "0/20", cancel: cancel}
 	if code := execute(ctx, train(parts), &bytes.Buffer{}, stderr); code != 1 {
 		t.Fatalf("interrupted training exits with %d: %s", code, &stderr.written)
 	}
@@ -104,7 +104,7 @@ func TestGMM(t *testing.T) {
 func lostCheckpoint(t *testing.T, train []string, out string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	stderr := &cancelling{text: "0/20", cancel: func() {
+	stderr := &canceling{text: "0/20", cancel: func() {
 		if err := os.RemoveAll(out); err != nil {
 			t.Error(err)
 		}
@@ -299,7 +299,7 @@ func withClasses(t *testing.T, config, dir string) {
 	}
 }
 
-// smallImages writes a data set of bright and dark images of 8x8 pixels, labelled 1 and 0, in
+// smallImages writes a data set of bright and dark images of 8x8 pixels, labeled 1 and 0, in
 // MNIST's form.
 func smallImages(t *testing.T, dir string) {
 	idx := func(name string, elements []byte, dims ...uint32) {

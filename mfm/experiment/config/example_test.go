@@ -13,8 +13,8 @@ func ExampleSet() {
 		Train mfm.TrainConfig `json:"train"`
 	}{mfm.DefaultTrainConfig()}
 	fmt.Println(config.Set(&c, "train.optimizer.rate", "1e-4"), c.Train.Optimizer.Rate)
-	fmt.Println(config.Set(&c, "train.optimiser.rate", "1e-4"))
+	fmt.Println(config.Set(&c, "train.optim.rate", "1e-4"))
 	// Output:
 	// <nil> 0.0001
-	// train.optimiser.rate: unknown key "optimiser"
+	// train.optim.rate: unknown key "optim"
 }

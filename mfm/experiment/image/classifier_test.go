@@ -61,8 +61,8 @@ func TestClassifier(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	labelled := *heldOut
-	labelled.Labels = make([]int32, heldOut.N)
+	labeled := *heldOut
+	labeled.Labels = make([]int32, heldOut.N)
 	for i, p := range got {
 		if !slices.Equal(p, want[i]) {
 			t.Fatalf("image %d has probabilities %v, from the trained classifier %v", i, p, want[i])
@@ -71,14 +71,14 @@ func TestClassifier(t *testing.T) {
 		for class, v := range p {
 			total += v
 			if v == slices.Max(p) {
-				labelled.Labels[i] = int32(class)
+				labeled.Labels[i] = int32(class)
 			}
 		}
 		if math.Abs(total-1) > 1e-5 {
 			t.Fatalf("the probabilities of image %d sum to %g", i, total)
 		}
 	}
-	if accuracy, err := opened.Accuracy(&labelled); accuracy != 1 || err != nil {
+	if accuracy, err := opened.Accuracy(&labeled); accuracy != 1 || err != nil {
 		t.Errorf("accuracy %g (error %v) on its own labels", accuracy, err)
 	}
 

@@ -32,7 +32,7 @@ func classes(images *data.Images) *tensors.Tensor {
 	return tensors.FromFlatDataAndDimensions(images.Labels, images.N)
 }
 
-// strip returns the first images, at most most of them, side by side as a grey PNG of their first
+// strip returns the first images, at most most of them, side by side as a gray PNG of their first
 // channel.
 func strip(pixels []float32, shape []int, most int) ([]byte, error) {
 	height, width, channels := shape[0], shape[1], shape[2]

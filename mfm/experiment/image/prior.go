@@ -19,7 +19,7 @@ import (
 type PriorConfig struct {
 	Components int `json:"components"`
 	Rank       int `json:"rank"`  // dimension of the subspace that the mixture lies in
-	Fit        int `json:"fit"`   // steps of expectation-maximisation
+	Fit        int `json:"fit"`   // steps of expectation-maximization
 	Steps      int `json:"steps"` // of the prior's flow, for each evaluation of the network
 	// Moved is the number of copies of each image, shifted by at most a pixel, that the mixture is
 	// also fitted to. A mixture fitted to the images alone is more accurate on them than on other
@@ -84,7 +84,7 @@ func (c PriorConfig) rows(images *data.Images, rng *rand.Rand) (rows [][]float64
 	return rows, of
 }
 
-// refit returns p, the prior of the images, after one step of expectation-maximisation with the
+// refit returns p, the prior of the images, after one step of expectation-maximization with the
 // images weighted.
 func (c PriorConfig) refit(p *mfm.MixturePrior, images *data.Images, weights []float64) (*mfm.MixturePrior, error) {
 	rows, of := c.rows(images, rand.New(rand.NewPCG(0, 0)))

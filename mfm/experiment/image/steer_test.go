@@ -95,8 +95,8 @@ func TestDigitsSteering(t *testing.T) {
 			t.Fatalf("%s: pictures %v, %v", m.Method, picture.Bounds(), err)
 		}
 		want := 127.5 * (1 + float64(min(max(samples[9], -1), 1)))
-		if grey, _, _, _ := picture.At(1, 2).RGBA(); math.Abs(float64(grey>>8)-want) > 0.51 {
-			t.Errorf("%s: a pixel of %g has the grey %d", m.Method, samples[9], grey>>8)
+		if gray, _, _, _ := picture.At(1, 2).RGBA(); math.Abs(float64(gray>>8)-want) > 0.51 {
+			t.Errorf("%s: a pixel of %g has the gray %d", m.Method, samples[9], gray>>8)
 		}
 		mean := 0.0
 		for _, r := range result.Rewards {

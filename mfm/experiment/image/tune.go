@@ -97,7 +97,7 @@ func NewTuning(s *Steering, c tuning.Config) (*Tuning, error) {
 }
 
 // newNetwork returns the configured network. A warm-started copy has the map's mixture prior
-// refitted to the target by one weighted step of expectation-maximisation: what a mixture can
+// refitted to the target by one weighted step of expectation-maximization: what a mixture can
 // express of the tilt is there from the start, and the network is tuned to the rest.
 func (t *Tuning) newNetwork() (tune.Network, error) {
 	if t.Config.Network != tuning.WarmStarted {

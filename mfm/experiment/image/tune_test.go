@@ -19,7 +19,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
-// shades are 24 dark and 24 bright images of 2x2 pixels, each of one grey.
+// shades are 24 dark and 24 bright images of 2x2 pixels, each of one gray.
 func shades() *data.Images {
 	var values []byte
 	for i := range byte(24) {
@@ -155,10 +155,10 @@ func TestPriorRows(t *testing.T) {
 	}
 	counts, inOrder, whole := make([]int, n), 0, 0
 	for j, i := range of {
-		// A shifted image keeps its grey beside the background.
+		// A shifted image keeps its gray beside the background.
 		want := float64(level(i))/127.5 - 1
 		if got := slices.Max(rows[j]); math.Abs(got-want) > 1e-6 {
-			t.Fatalf("row %d has the grey %g, its image %d has %g", j, got, i, want)
+			t.Fatalf("row %d has the gray %g, its image %d has %g", j, got, i, want)
 		}
 		if slices.Min(rows[j]) > -1 {
 			whole++

@@ -30,7 +30,7 @@ import (
 type Obstacle struct {
 	Center []float64 `json:"center"`
 	Width  float64   `json:"width"`  // standard deviation of the bump
-	Height float64   `json:"height"` // at the centre, positive
+	Height float64   `json:"height"` // at the center, positive
 }
 
 // Task is the task of reaching a goal among obstacles. Its reward is

@@ -147,7 +147,7 @@ func TestRunResumesInsideAWindow(t *testing.T) {
 	compareLogs(t, parts, whole, 4)
 }
 
-// A cancelled training returns the cause of its context.
+// A canceled training returns the cause of its context.
 func TestRunEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cause := errors.New("enough")
@@ -242,7 +242,7 @@ func TestOpenRefuses(t *testing.T) {
 	experimenttest.WantError(t, "no manifest", err, "no such file")
 	for _, tc := range []struct{ name, manifest, message string }{
 		{"torn", `{"kind": "gm`, "config.json"},
-		{"unknown key", `{"kind": "gmm", "colour": "red"}`, "colour"},
+		{"unknown key", `{"kind": "gmm", "color": "red"}`, "color"},
 		{"kind", `{"kind": "digits", "config": {}}`, `of kind "digits", want "gmm"`},
 		{"no mixture", `{"kind": "gmm", "config": {}}`, "mixture is missing"},
 		{"no weights", string(manifest(t)), "no checkpoint"},
@@ -267,7 +267,7 @@ func manifest(t *testing.T) []byte {
 	cancel()
 	dir := t.TempDir()
 	if _, err := tiny(t).Train(ctx, backendtest.New(t), run.Options{Dir: dir}); err == nil {
-		t.Fatal("a cancelled training returned no error")
+		t.Fatal("a canceled training returned no error")
 	}
 	raw, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	if err != nil {
