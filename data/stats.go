@@ -33,9 +33,9 @@ func (m *Images) Mean() []float32 {
 	return mean
 }
 
-// Centered returns [Images.Float32] minus the mean image, [N, Height, Width, Channels]. For held-out
-// images too, mean is [Images.Mean] of the training set. It fails if mean has not the size of an
-// image.
+// Centered returns [Images.Float32] minus the mean image, [N, Height, Width, Channels]. For
+// held-out images too, mean is [Images.Mean] of the training set. It fails if mean has not the size
+// of an image.
 func (m *Images) Centered(mean []float32) ([]float32, error) {
 	if err := m.checkMean(mean); err != nil {
 		return nil, err

@@ -136,7 +136,7 @@ func (g *Gaussian) Validate() error {
 }
 
 // String returns "gaussian".
-func (g *Gaussian) String() string { return "gaussian" }
+func (g *Gaussian) String() string { return string(GaussianName) }
 
 // Velocity returns the average velocity, see [Gaussian].
 func (g *Gaussian) Velocity(ip interpolant.Schedule, f Network, in nn.Inputs) *Node {

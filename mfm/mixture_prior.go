@@ -138,7 +138,7 @@ func (p *MixturePrior) Validate() error {
 }
 
 // String returns "mixture".
-func (p *MixturePrior) String() string { return "mixture" }
+func (p *MixturePrior) String() string { return string(MixtureName) }
 
 // Velocity returns the average velocity, see [MixturePrior]. It panics if [MixturePrior.Validate]
 // returns an error.

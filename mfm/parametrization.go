@@ -23,6 +23,21 @@ type Parametrization interface {
 	Whiten(ip interpolant.Schedule, s, t, err *Node) *Node
 }
 
+// ParametrizationName is the name of a parametrization in configurations. Those of mixtures and of
+// images each take some of the names.
+type ParametrizationName string
+
+// The names.
+const (
+	PlainName    ParametrizationName = "plain"    // [Plain]
+	AnchoredName ParametrizationName = "anchored" // [Anchored]
+	// GaussianName is a [Gaussian] with the moments of the data.
+	GaussianName ParametrizationName = "gaussian"
+	UnfusedName  ParametrizationName = "unfused"  // the same with [Gaussian].NoFusion
+	DiagonalName ParametrizationName = "diagonal" // a [Gaussian] with the variances of the data alone
+	MixtureName  ParametrizationName = "mixture"  // a [MixturePrior] fitted to the data
+)
+
 // Plain is the parametrization v_{s,u} = F, so X_{s,u}(x̄) = x̄ + (u-s) F.
 type Plain struct{}
 
@@ -33,7 +48,7 @@ func (Plain) Velocity(_ interpolant.Schedule, f Network, in nn.Inputs) *Node { r
 func (Plain) Whiten(_ interpolant.Schedule, _, _, err *Node) *Node { return err }
 
 // String returns "plain".
-func (Plain) String() string { return "plain" }
+func (Plain) String() string { return string(PlainName) }
 
 // Anchored is the optional parametrization of the paper's code, for the linear schedule:
 //
@@ -58,4 +73,4 @@ func (Anchored) Velocity(ip interpolant.Schedule, f Network, in nn.Inputs) *Node
 func (Anchored) Whiten(_ interpolant.Schedule, _, _, err *Node) *Node { return err }
 
 // String returns "anchored".
-func (Anchored) String() string { return "anchored" }
+func (Anchored) String() string { return string(AnchoredName) }

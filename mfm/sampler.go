@@ -52,13 +52,13 @@ func NewSampler(b compute.Backend, m Model, config SamplerConfig) (*Sampler, err
 
 // NewTeacherSampler returns a sampler that uses a drift alone, by [interpolant.ConditionalDrift]:
 // that of a closed form, a trained flow, or a map with guidance ([Map.DriftIn], [ClassifierFree]).
-// store holds the variables of the drift, if any. The method must be [ODEMethod] or [SDEMethod].
-// Other errors are those of [NewSampler].
+// store holds the variables of the drift, if any. The method must be [ODESampling] or
+// [SDESampling]. Other errors are those of [NewSampler].
 func NewTeacherSampler(
 	b compute.Backend, store *model.Store, ip interpolant.Schedule, teacher interpolant.Drift,
 	shape []int, config SamplerConfig,
 ) (*Sampler, error) {
-	if config.Method == MapMethod || config.Method == RefineMethod {
+	if config.Method == MapSampling || config.Method == RefineSampling {
 		return nil, fmt.Errorf("method %q needs a map, not a teacher's drift: use ode or sde", config.Method)
 	}
 	return (&Sampler{interpolant: ip, drift: teacher}).with(b, store, shape, config)
@@ -130,8 +130,8 @@ func (s *Sampler) Unconditional(ctx context.Context, seed int64, n int, class []
 // Transition returns n samples of p(x_{t'} | x_t = x) per context, [contexts, n, shape]; see
 // [interpolant.Transition]. 0 <= t < to <= 1 must hold also in float32. rho in [0, 1) is the
 // correlation of the noises in x_t and x_{t'}: 0, or [interpolant.DDPMCorrelation]. For to = 1 it
-// is [Sampler.Posterior]; otherwise the method must be [ODEMethod] or [SDEMethod]. Other arguments
-// and errors are those of [Sampler.Posterior].
+// is [Sampler.Posterior]; otherwise the method must be [ODESampling] or [SDESampling]. Other
+// arguments and errors are those of [Sampler.Posterior].
 func (s *Sampler) Transition(
 	ctx context.Context, seed int64, t, to, rho float64, x *tensors.Tensor, n int, class []int32,
 ) (*tensors.Tensor, error) {
@@ -144,7 +144,7 @@ func (s *Sampler) Transition(
 		return s.Posterior(ctx, seed, t, x, n, class)
 	case float32(t) == float32(to):
 		return nil, fmt.Errorf("sampling a transition from t = %g to %g: the times are equal in float32", t, to)
-	case s.config.Method != ODEMethod && s.config.Method != SDEMethod:
+	case s.config.Method != ODESampling && s.config.Method != SDESampling:
 		return nil, fmt.Errorf("sampling a transition: method %q has posteriors only: use ode or sde", s.config.Method)
 	}
 	r := request{seed: seed, times: []float64{t, to, rho}, states: []*tensors.Tensor{x}, class: class, repeat: n}
@@ -198,9 +198,9 @@ func (s *Sampler) posterior(rng *solver.RNG, times, states []*Node, class *Node)
 	noise := rng.Normal(x.Shape())
 	common := Slice(t, AxisRange(0, 1))
 	switch s.config.Method {
-	case MapMethod:
+	case MapSampling:
 		return s.m.PosteriorSteps(s.weights, grid, noise, common, x, class)
-	case RefineMethod:
+	case RefineSampling:
 		return s.m.PosteriorRefined(s.weights, rng, grid, noise, common, x, class)
 	default:
 		return s.integrate(rng, s.field(t, x, class), noise)
@@ -215,7 +215,7 @@ func (s *Sampler) transition(rng *solver.RNG, times, states []*Node, class *Node
 
 // integrate integrates a field from noise by the configured method.
 func (s *Sampler) integrate(rng *solver.RNG, f solver.Field, noise *Node) *Node {
-	if s.config.Method == SDEMethod {
+	if s.config.Method == SDESampling {
 		return solver.IntegrateSDE(rng, s.interpolant, s.config.times(), f, noise)
 	}
 	return solver.Integrate(rng, s.config.Solver, s.config.times(), f, noise)

@@ -8,24 +8,24 @@ import (
 	"github.com/gomfm/gomfm/mfm/solver"
 )
 
-// Method is a sampling method.
-type Method string
+// Sampling is a way to sample a posterior.
+type Sampling string
 
-// The methods. All sample the posterior p_{1|t}(.|x). Unconditional samples are those of the
-// posterior at t = 0.
+// The ways of sampling. All sample the posterior p_{1|t}(.|x). Unconditional samples are those of
+// the posterior at t = 0.
 const (
-	MapMethod    Method = "map"    // steps of the flow map, [Map.PosteriorSteps]
-	RefineMethod Method = "refine" // repeated denoising and noising, [Map.PosteriorRefined]
-	ODEMethod    Method = "ode"    // the ODE of the diagonal or of a teacher, [solver.Integrate]
-	SDEMethod    Method = "sde"    // the SDE with the same drift, [solver.IntegrateSDE]
+	MapSampling    Sampling = "map"    // steps of the flow map, [Map.PosteriorSteps]
+	RefineSampling Sampling = "refine" // repeated denoising and noising, [Map.PosteriorRefined]
+	ODESampling    Sampling = "ode"    // the ODE of the diagonal or of a teacher, [solver.Integrate]
+	SDESampling    Sampling = "sde"    // the SDE with the same drift, [solver.IntegrateSDE]
 )
 
 // SamplerConfig configures a [Sampler]. The zero value is not usable: start from
 // [DefaultSamplerConfig].
 type SamplerConfig struct {
-	Method Method `json:"method"`
-	// Solver is the method of the ODE. The other methods do not use it.
-	Solver solver.Method `json:"solver"`
+	Method Sampling `json:"method"`
+	// Solver is the scheme of the ODE. The other methods do not use it.
+	Solver solver.Scheme `json:"solver"`
 	// Grid is the grid of the steps, from noise at 0 to the sample at 1. A backend without loops
 	// compiles every step, which takes long for many.
 	interpolant.Grid
@@ -46,24 +46,24 @@ type SamplerConfig struct {
 // number of steps is changed.
 func DefaultSamplerConfig() SamplerConfig {
 	grid := interpolant.Grid{Steps: 1, Power: 1}
-	return SamplerConfig{Method: MapMethod, Solver: solver.Heun, Grid: grid, Start: 0.01}
+	return SamplerConfig{Method: MapSampling, Solver: solver.Heun, Grid: grid, Start: 0.01}
 }
 
 // Validate returns an error that names the first invalid value.
 func (c SamplerConfig) Validate() error {
-	if !slices.Contains([]Method{MapMethod, RefineMethod, ODEMethod, SDEMethod}, c.Method) {
+	if !slices.Contains([]Sampling{MapSampling, RefineSampling, ODESampling, SDESampling}, c.Method) {
 		return fmt.Errorf("method %q is unknown: use map, refine, ode or sde", c.Method)
 	}
-	if c.Method == ODEMethod && c.Solver != solver.Euler && c.Solver != solver.Heun {
+	if c.Method == ODESampling && c.Solver != solver.Euler && c.Solver != solver.Heun {
 		return fmt.Errorf("solver %q is unknown: use euler or heun", c.Solver)
 	}
 	if err := c.Grid.Validate(); err != nil {
 		return err
 	}
-	if c.Method == SDEMethod && c.Steps < 3 {
+	if c.Method == SDESampling && c.Steps < 3 {
 		return fmt.Errorf("steps = %d: the SDE needs 3 or more, since its first and last follow the ODE", c.Steps)
 	}
-	if c.Method == SDEMethod && !(c.Start > 0 && c.Start < 1) {
+	if c.Method == SDESampling && !(c.Start > 0 && c.Start < 1) {
 		return fmt.Errorf("start = %g: must lie in (0, 1)", c.Start)
 	}
 	if c.Classes < 0 {
@@ -77,7 +77,7 @@ func (c SamplerConfig) Validate() error {
 
 // NFE returns the number of evaluations of the map or teacher per sample.
 func (c SamplerConfig) NFE() int {
-	if c.Method == ODEMethod {
+	if c.Method == ODESampling {
 		return c.Solver.Evaluations(c.Steps)
 	}
 	return c.Steps
@@ -85,7 +85,7 @@ func (c SamplerConfig) NFE() int {
 
 // times returns the times of the configured steps, from 0 to 1.
 func (c SamplerConfig) times() []float64 {
-	if c.Method != SDEMethod {
+	if c.Method != SDESampling {
 		return c.Times(0, 1)
 	}
 	rest := interpolant.Grid{Steps: c.Steps - 1, Power: c.Power}

@@ -69,7 +69,7 @@ func TestSamplerChunks(t *testing.T) {
 func TestSamplerSeed(t *testing.T) {
 	ctx := context.Background()
 	for _, c := range []mfm.SamplerConfig{
-		mfm.DefaultSamplerConfig(), configured(mfm.RefineMethod, "", 3, 1), configured(mfm.SDEMethod, "", 8, 1),
+		mfm.DefaultSamplerConfig(), configured(mfm.RefineSampling, "", 3, 1), configured(mfm.SDESampling, "", 8, 1),
 	} {
 		s := mapSampler(t, interpolant.Linear{}, c)
 		sample := func(seed int64) []float32 {
@@ -100,11 +100,11 @@ func TestSamplerNFE(t *testing.T) {
 		want   int
 	}{
 		{mfm.DefaultSamplerConfig(), 1},
-		{configured(mfm.MapMethod, "", 4, 1), 4},
-		{configured(mfm.RefineMethod, "", 5, 1), 5},
-		{configured(mfm.ODEMethod, solver.Euler, 6, 1), 6},
-		{configured(mfm.ODEMethod, solver.Heun, 6, 1), 11},
-		{configured(mfm.SDEMethod, "", 7, 1), 7},
+		{configured(mfm.MapSampling, "", 4, 1), 4},
+		{configured(mfm.RefineSampling, "", 5, 1), 5},
+		{configured(mfm.ODESampling, solver.Euler, 6, 1), 6},
+		{configured(mfm.ODESampling, solver.Heun, 6, 1), 11},
+		{configured(mfm.SDESampling, "", 7, 1), 7},
 	} {
 		passes := 0
 		m := mfmtest.ExactMap(t, mfmtest.Gaussian(t), interpolant.Linear{})
@@ -204,7 +204,7 @@ func TestSamplerScope(t *testing.T) {
 	m := mfmtest.ExactMap(t, mfmtest.Gaussian(t), interpolant.Linear{})
 	m.Backbone = learned
 	sample := func(scope string) ([]float32, error) {
-		s, err := mfm.NewSampler(b, mfm.Model{Map: m, Weights: store.Scope(scope), Shape: []int{2}}, configured(mfm.MapMethod, "", 2, 1))
+		s, err := mfm.NewSampler(b, mfm.Model{Map: m, Weights: store.Scope(scope), Shape: []int{2}}, configured(mfm.MapSampling, "", 2, 1))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -339,11 +339,11 @@ func TestSamplerConfig(t *testing.T) {
 		want   string
 	}{
 		"method":  {func(c *mfm.SamplerConfig) { c.Method = "magic" }, `"magic"`},
-		"solver":  {func(c *mfm.SamplerConfig) { c.Method, c.Solver = mfm.ODEMethod, "rk4" }, `"rk4"`},
+		"solver":  {func(c *mfm.SamplerConfig) { c.Method, c.Solver = mfm.ODESampling, "rk4" }, `"rk4"`},
 		"steps":   {func(c *mfm.SamplerConfig) { c.Steps = 0 }, "steps = 0"},
 		"power":   {func(c *mfm.SamplerConfig) { c.Power = -1 }, "power = -1"},
-		"sde":     {func(c *mfm.SamplerConfig) { c.Method, c.Steps = mfm.SDEMethod, 2 }, "steps = 2"},
-		"start":   {func(c *mfm.SamplerConfig) { c.Method, c.Steps, c.Start = mfm.SDEMethod, 20, 0 }, "start = 0"},
+		"sde":     {func(c *mfm.SamplerConfig) { c.Method, c.Steps = mfm.SDESampling, 2 }, "steps = 2"},
+		"start":   {func(c *mfm.SamplerConfig) { c.Method, c.Steps, c.Start = mfm.SDESampling, 20, 0 }, "start = 0"},
 		"classes": {func(c *mfm.SamplerConfig) { c.Classes = -1 }, "classes = -1"},
 		"chunk":   {func(c *mfm.SamplerConfig) { c.Chunk = -1 }, "chunk = -1"},
 	} {
@@ -356,7 +356,7 @@ func TestSamplerConfig(t *testing.T) {
 			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
 		}
 	}
-	text, err := json.Marshal(configured(mfm.ODEMethod, solver.Euler, 7, 2))
+	text, err := json.Marshal(configured(mfm.ODESampling, solver.Euler, 7, 2))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +364,7 @@ func TestSamplerConfig(t *testing.T) {
 	if err := json.Unmarshal(text, &back); err != nil {
 		t.Fatal(err)
 	}
-	if back != configured(mfm.ODEMethod, solver.Euler, 7, 2) || !strings.Contains(string(text), `"steps":7`) {
+	if back != configured(mfm.ODESampling, solver.Euler, 7, 2) || !strings.Contains(string(text), `"steps":7`) {
 		t.Errorf("JSON %s reads as %+v", text, back)
 	}
 }

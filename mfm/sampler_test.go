@@ -27,7 +27,7 @@ func states(flat []float32, dim int) *tensors.Tensor {
 	return tensors.FromFlatDataAndDimensions(flat, len(flat)/dim, dim)
 }
 
-func configured(method mfm.Method, solver solver.Method, steps int, power float64) mfm.SamplerConfig {
+func configured(method mfm.Sampling, solver solver.Scheme, steps int, power float64) mfm.SamplerConfig {
 	c := mfm.DefaultSamplerConfig()
 	c.Method, c.Solver, c.Steps, c.Power = method, solver, steps, power
 	return c
@@ -68,13 +68,13 @@ func TestSamplersOnGaussian(t *testing.T) {
 			"one step": mapSampler(t, ip, mfm.DefaultSamplerConfig()),
 		}
 		if ip == (interpolant.Linear{}) {
-			samplers["map"] = mapSampler(t, ip, configured(mfm.MapMethod, "", 5, 1))
-			samplers["refine"] = mapSampler(t, ip, configured(mfm.RefineMethod, "", 4, 1))
-			samplers["euler"] = mapSampler(t, ip, configured(mfm.ODEMethod, solver.Euler, 100, 1))
-			samplers["heun"] = mapSampler(t, ip, configured(mfm.ODEMethod, solver.Heun, 24, 1))
-			samplers["GLASS"] = teacherSampler(t, ip, mixture, configured(mfm.ODEMethod, solver.Heun, 24, 1))
-			samplers["sde"] = mapSampler(t, ip, configured(mfm.SDEMethod, "", 100, 1))
-			samplers["GLASS sde"] = teacherSampler(t, ip, mixture, configured(mfm.SDEMethod, "", 100, 1))
+			samplers["map"] = mapSampler(t, ip, configured(mfm.MapSampling, "", 5, 1))
+			samplers["refine"] = mapSampler(t, ip, configured(mfm.RefineSampling, "", 4, 1))
+			samplers["euler"] = mapSampler(t, ip, configured(mfm.ODESampling, solver.Euler, 100, 1))
+			samplers["heun"] = mapSampler(t, ip, configured(mfm.ODESampling, solver.Heun, 24, 1))
+			samplers["GLASS"] = teacherSampler(t, ip, mixture, configured(mfm.ODESampling, solver.Heun, 24, 1))
+			samplers["sde"] = mapSampler(t, ip, configured(mfm.SDESampling, "", 100, 1))
+			samplers["GLASS sde"] = teacherSampler(t, ip, mixture, configured(mfm.SDESampling, "", 100, 1))
 		}
 		bias := map[string]float64{"euler": 0.02, "heun": 0.01, "GLASS": 0.01, "sde": 0.02, "GLASS sde": 0.02}
 		for name, s := range samplers {
@@ -104,8 +104,8 @@ func TestSamplersOnMixture(t *testing.T) {
 	const n = 4000
 	ip := interpolant.Linear{}
 	for name, s := range map[string]*mfm.Sampler{
-		"ode": teacherSampler(t, ip, mixture, configured(mfm.ODEMethod, solver.Heun, 40, 1)),
-		"sde": teacherSampler(t, ip, mixture, configured(mfm.SDEMethod, "", 150, 1)),
+		"ode": teacherSampler(t, ip, mixture, configured(mfm.ODESampling, solver.Heun, 40, 1)),
+		"sde": teacherSampler(t, ip, mixture, configured(mfm.SDESampling, "", 150, 1)),
 	} {
 		x := []float64{0.3, 0.4}
 		for at, target := range map[float64]*gmm.Mixture{0: mixture, 0.3: mixture.Posterior(ip, 0.3, x)} {
@@ -138,8 +138,8 @@ func TestSamplerTransition(t *testing.T) {
 	ip := interpolant.Linear{}
 	x := []float32{0.9, -1.1}
 	for name, s := range map[string]*mfm.Sampler{
-		"map":     mapSampler(t, ip, configured(mfm.ODEMethod, solver.Heun, 24, 1)),
-		"teacher": teacherSampler(t, ip, mixture, configured(mfm.SDEMethod, "", 80, 1)),
+		"map":     mapSampler(t, ip, configured(mfm.ODESampling, solver.Heun, 24, 1)),
+		"teacher": teacherSampler(t, ip, mixture, configured(mfm.SDESampling, "", 80, 1)),
 	} {
 		for _, c := range [][3]float64{
 			{0.3, 0.6, 0}, {0.3, 0.6, interpolant.DDPMCorrelation(ip, 0.3, 0.6)},
@@ -172,7 +172,7 @@ func TestSamplerTransitionToData(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	// Both times are 1 in float32: the posterior there is the context.
-	s = teacherSampler(t, interpolant.Linear{}, mfmtest.Gaussian(t), configured(mfm.ODEMethod, solver.Heun, 4, 1))
+	s = teacherSampler(t, interpolant.Linear{}, mfmtest.Gaussian(t), configured(mfm.ODESampling, solver.Heun, 4, 1))
 	if got, err = mfm.Flat(s.Transition(ctx, 3, 1-2e-9, 1-1e-9, 0, states(x, 2), 1, nil)); err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestSamplerTransitionToData(t *testing.T) {
 func TestSamplerEvaluates(t *testing.T) {
 	ctx, mixture, ip := context.Background(), mfmtest.Gaussian(t), interpolant.Trigonometric{}
 	x, xbar := []float32{0.9, -1.1, 0.2, 0.4}, []float32{-0.3, 0.8, 1, 0}
-	config := configured(mfm.ODEMethod, solver.Heun, 4, 1)
+	config := configured(mfm.ODESampling, solver.Heun, 4, 1)
 	at := func(values []float32, i int) []float64 {
 		return []float64{float64(values[2*i]), float64(values[2*i+1])}
 	}

@@ -12,7 +12,6 @@ package interpolant
 import (
 	"fmt"
 	"math"
-	"strings"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
@@ -77,7 +76,7 @@ func (Linear) EffectiveTime(a, b *Node) *Node { return Div(b, Add(a, b)) }
 func (Linear) MeanSlopes(s, u *Node) (alpha, beta *Node) { return Neg(OnesLike(s)), OnesLike(s) }
 
 // String returns "linear".
-func (Linear) String() string { return "linear" }
+func (Linear) String() string { return string(LinearName) }
 
 // At returns the cosine and sine of πt/2 and their derivatives.
 func (Trigonometric) At(t float64) (alpha, beta, dAlpha, dBeta float64) {
@@ -115,7 +114,7 @@ func (Trigonometric) MeanSlopes(s, u *Node) (alpha, beta *Node) {
 }
 
 // String returns "trigonometric".
-func (Trigonometric) String() string { return "trigonometric" }
+func (Trigonometric) String() string { return string(TrigonometricName) }
 
 // At returns √(1-t²), t and their derivatives. α is at least 1e-3.
 func (VariancePreserving) At(t float64) (alpha, beta, dAlpha, dBeta float64) {
@@ -142,17 +141,27 @@ func (vp VariancePreserving) MeanSlopes(s, u *Node) (alpha, beta *Node) {
 }
 
 // String returns "vp".
-func (VariancePreserving) String() string { return "vp" }
+func (VariancePreserving) String() string { return string(VariancePreservingName) }
 
-// ByName returns the built-in schedule with the name that configuration files use: "linear",
-// "trigonometric" or "vp". It returns an error for any other name.
-func ByName(name string) (Schedule, error) {
+// Name is the name of a built-in schedule in configurations.
+type Name string
+
+// The names.
+const (
+	LinearName             Name = "linear"        // of [Linear]
+	TrigonometricName      Name = "trigonometric" // of [Trigonometric]
+	VariancePreservingName Name = "vp"            // of [VariancePreserving]
+)
+
+// Schedule returns the schedule of that name. It returns an error for an unknown name.
+func (n Name) Schedule() (Schedule, error) {
 	for _, ip := range []Schedule{Linear{}, Trigonometric{}, VariancePreserving{}} {
-		if name == fmt.Sprint(ip) {
+		if string(n) == fmt.Sprint(ip) {
 			return ip, nil
 		}
 	}
-	return nil, fmt.Errorf("interpolant %q is unknown: use linear, trigonometric or vp", strings.TrimSpace(name))
+	return nil, fmt.Errorf("interpolant %q is unknown: use %s, %s or %s",
+		n, LinearName, TrigonometricName, VariancePreservingName)
 }
 
 // EffectiveTime returns the t at which (α_t, β_t) is proportional to (a, b): the time at which I_t

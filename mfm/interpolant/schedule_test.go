@@ -173,14 +173,17 @@ func TestMeanSlopesDerivative(t *testing.T) {
 	}
 }
 
-func TestByName(t *testing.T) {
-	for _, ip := range mfmtest.BuiltIn() {
-		got, err := interpolant.ByName(fmt.Sprint(ip))
-		if err != nil || got != ip {
-			t.Errorf("%v: got %v, %v", ip, got, err)
+func TestNames(t *testing.T) {
+	for name, want := range map[interpolant.Name]interpolant.Schedule{
+		"linear": interpolant.Linear{}, "trigonometric": interpolant.Trigonometric{},
+		"vp": interpolant.VariancePreserving{},
+	} {
+		got, err := name.Schedule()
+		if err != nil || got != want || fmt.Sprint(got) != string(name) {
+			t.Errorf("%s: got %v, %v", name, got, err)
 		}
 	}
-	if _, err := interpolant.ByName("cosine"); err == nil || !strings.Contains(err.Error(), `"cosine"`) {
+	if _, err := interpolant.Name("cosine").Schedule(); err == nil || !strings.Contains(err.Error(), `"cosine"`) {
 		t.Errorf("error %v for an unknown name, want one with the name", err)
 	}
 }

@@ -40,16 +40,23 @@ func Architectures() map[string]Architecture {
 // recognized by their keys, so that hashes of configurations that are older than kinds stay valid.
 type Network struct {
 	Architecture
-	// Compute is the type that the network computes in, see [Computing]; "" means that of its inputs.
-	// In JSON it is the key "compute".
-	Compute string
+	// Compute is the type that the network computes in, see [Computing]; "" means that of its
+	// inputs. In JSON it is the key "compute".
+	Compute ComputeType
 }
 
-// computeTypes returns the values of Compute.
-func computeTypes() map[string]dtypes.DType {
-	return map[string]dtypes.DType{
-		"bfloat16": dtypes.BFloat16, "float32": dtypes.Float32,
-	}
+// ComputeType is the name of a type that a network computes in.
+type ComputeType string
+
+// The types.
+const (
+	BFloat16 ComputeType = "bfloat16"
+	Float32  ComputeType = "float32"
+)
+
+// computeTypes returns the types by their names.
+func computeTypes() map[ComputeType]dtypes.DType {
+	return map[ComputeType]dtypes.DType{BFloat16: dtypes.BFloat16, Float32: dtypes.Float32}
 }
 
 // NewNetwork returns a network of the architecture a.

@@ -14,18 +14,18 @@ import (
 // is a sum of fields.
 type Field func(s, x *Node) *Node
 
-// Method is a method for ordinary differential equations.
-type Method string
+// Scheme is a numerical scheme for ordinary differential equations.
+type Scheme string
 
-// The methods.
+// The schemes.
 const (
-	Euler Method = "euler" // first order, one evaluation per step
-	Heun  Method = "heun"  // second order, two evaluations per step but one in the last
+	Euler Scheme = "euler" // first order, one evaluation per step
+	Heun  Scheme = "heun"  // second order, two evaluations per step but one in the last
 )
 
 // Evaluations returns the number of evaluations of the field in the given number of steps.
-func (m Method) Evaluations(steps int) int {
-	if m == Heun {
+func (s Scheme) Evaluations(steps int) int {
+	if s == Heun {
 		return 2*steps - 1
 	}
 	return steps
@@ -33,12 +33,12 @@ func (m Method) Evaluations(steps int) int {
 
 // Integrate integrates dx/ds = f(s, x) from x, [batch, ...], at the first of times to the last,
 // with one step between neighboring times, in one compiled loop. rng is for a field that draws
-// random numbers from it, and otherwise nil. It panics for an unknown method.
+// random numbers from it, and otherwise nil. It panics for an unknown scheme.
 //
 // The last step of Heun's method is an Euler step, as in Karras et al., arXiv 2206.00364: the field
 // is never evaluated at the last time, where that of singular data has no limit, and a second-order
 // error in one step preserves order two.
-func Integrate(rng *RNG, method Method, times []float64, f Field, x *Node) *Node {
+func Integrate(rng *RNG, scheme Scheme, times []float64, f Field, x *Node) *Node {
 	euler := func(row []*Node, x *Node) *Node {
 		return Add(x, Mul(row[2], f(batch.Every(row[0], x), x)))
 	}
@@ -52,15 +52,15 @@ func Integrate(rng *RNG, method Method, times []float64, f Field, x *Node) *Node
 		table = append(table, []float64{times[k-1], times[k], times[k] - times[k-1]})
 	}
 	switch {
-	case method == Euler:
+	case scheme == Euler:
 		return Scan(rng, table, x, euler)
-	case method == Heun && len(table) > 0:
+	case scheme == Heun && len(table) > 0:
 		last := len(table) - 1
 		return Scan(rng, table[last:], Scan(rng, table[:last], x, heun), euler)
-	case method == Heun:
+	case scheme == Heun:
 		return x
 	}
-	Panicf("solver %q is unknown: use %s or %s", method, Euler, Heun)
+	Panicf("solver %q is unknown: use %s or %s", scheme, Euler, Heun)
 	return nil
 }
 

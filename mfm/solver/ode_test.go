@@ -37,7 +37,7 @@ func TestIntegrateOrder(t *testing.T) {
 	want := spiralAt(1, x)
 	counts := []int{8, 16, 32, 64}
 	for _, power := range []float64{1, 1.7} {
-		for method, order := range map[solver.Method]float64{solver.Euler: 1, solver.Heun: 2} {
+		for method, order := range map[solver.Scheme]float64{solver.Euler: 1, solver.Heun: 2} {
 			got := mfmtest.EvaluateOn(t, backendtest.New(t), dtypes.Float64, func(in []*Node) (out []*Node) {
 				for _, n := range counts {
 					times := interpolant.Grid{Steps: n, Power: power}.Times(0, 1)

@@ -46,7 +46,7 @@ const (
 type Config struct {
 	Dynamics Dynamics `json:"dynamics"`
 	// Solver of the ODE: euler or heun. The SDE needs euler.
-	Solver solver.Method `json:"solver"`
+	Solver solver.Scheme `json:"solver"`
 	// Grid has the steps from noise at 0 to the sample at 1. The first ends at Start; Power places
 	// the others.
 	interpolant.Grid

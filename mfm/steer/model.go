@@ -115,10 +115,10 @@ func FromMap(m mfm.Model, sampler mfm.SamplerConfig) (Model, error) {
 	if err := sampler.Validate(); err != nil {
 		return Model{}, fmt.Errorf("posterior samples: %w", err)
 	}
-	if sampler.Method != mfm.MapMethod && sampler.Method != mfm.ODEMethod {
+	if sampler.Method != mfm.MapSampling && sampler.Method != mfm.ODESampling {
 		return Model{}, fmt.Errorf("posterior samples: method %q: use map or ode", sampler.Method)
 	}
-	if sampler.Method == mfm.ODEMethod && sampler.Steps < 2 {
+	if sampler.Method == mfm.ODESampling && sampler.Steps < 2 {
 		return Model{}, fmt.Errorf("posterior samples: %d step of the ode returns the denoiser for any noise: use 2 or more",
 			sampler.Steps)
 	}
@@ -131,7 +131,7 @@ func FromMap(m mfm.Model, sampler mfm.SamplerConfig) (Model, error) {
 		Drift:        m.Drift(),
 		PosteriorNFE: sampler.NFE(),
 		Posterior: func(_ *solver.RNG, eps, t, x, class *Node) *Node {
-			if sampler.Method == mfm.MapMethod {
+			if sampler.Method == mfm.MapSampling {
 				return m.Map.PosteriorSteps(m.Weights, times, eps, t, x, class)
 			}
 			return solver.Integrate(nil, sampler.Solver, times, m.Map.Field(m.Weights, batch.Every(t, x), x, class), eps)
@@ -170,7 +170,7 @@ func FromGaussian(gaussian *gmm.Mixture, ip interpolant.Schedule) Model {
 // given number of Heun steps, with gradients in x.
 func FromTeacher(b interpolant.Drift, ip interpolant.Schedule, shape []int, steps int) Model {
 	sampler := mfm.SamplerConfig{
-		Method: mfm.ODEMethod, Solver: solver.Heun, Grid: interpolant.Grid{Steps: steps, Power: 1},
+		Method: mfm.ODESampling, Solver: solver.Heun, Grid: interpolant.Grid{Steps: steps, Power: 1},
 	}
 	return Model{
 		Interpolant:  ip,

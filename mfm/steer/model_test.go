@@ -29,9 +29,9 @@ func TestPosteriorSamplesOfAMap(t *testing.T) {
 	x := states(mixture, ip, at, 6)
 	want, _ := estimates(t, exact(t, mixture, ip, r), steer.FromMixture(mixture, ip), r.Reward(), at, x, 1)
 	for _, sampler := range []mfm.SamplerConfig{
-		{Method: mfm.MapMethod, Solver: solver.Heun, Grid: interpolant.Grid{Steps: 1, Power: 1}, Start: 0.01},
-		{Method: mfm.MapMethod, Solver: solver.Heun, Grid: interpolant.Grid{Steps: 3, Power: 1}, Start: 0.01},
-		{Method: mfm.ODEMethod, Solver: solver.Heun, Grid: interpolant.Grid{Steps: 6, Power: 1}, Start: 0.01},
+		{Method: mfm.MapSampling, Solver: solver.Heun, Grid: interpolant.Grid{Steps: 1, Power: 1}, Start: 0.01},
+		{Method: mfm.MapSampling, Solver: solver.Heun, Grid: interpolant.Grid{Steps: 3, Power: 1}, Start: 0.01},
+		{Method: mfm.ODESampling, Solver: solver.Heun, Grid: interpolant.Grid{Steps: 6, Power: 1}, Start: 0.01},
 	} {
 		m, err := steer.FromMap(e.Model(store), sampler)
 		if err != nil {

@@ -8,14 +8,24 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
+// Algorithm is the name of an optimization algorithm.
+type Algorithm string
+
+// The algorithms.
+const (
+	RAdam Algorithm = "radam" // Liu et al., arXiv 1908.03265
+	Adam  Algorithm = "adam"  // Kingma and Ba, arXiv 1412.6980
+	AdamW Algorithm = "adamw" // Loshchilov and Hutter, arXiv 1711.05101
+	// Muon is orthogonalized momentum for matrices and kernels and Adam for the rest (Jordan et
+	// al., kellerjordan.github.io/posts/muon, 2024), scaled as in arXiv 2502.16982, so that its
+	// steps have the size of Adam's.
+	Muon Algorithm = "muon"
+)
+
 // Optimizer configures an optimizer: a method of the Adam family or Muon, a learning-rate schedule,
 // and gradient clipping.
 type Optimizer struct {
-	// Method is "radam" (Liu et al., arXiv 1908.03265), "adam" (Kingma and Ba, arXiv 1412.6980),
-	// "adamw" (Loshchilov and Hutter, arXiv 1711.05101) or "muon": orthogonalized momentum for
-	// matrices and kernels and Adam for the rest (Jordan et al., kellerjordan.github.io/posts/muon,
-	// 2024), scaled as in arXiv 2502.16982, so that its steps have the size of Adam's.
-	Method string `json:"method"`
+	Method Algorithm `json:"method"`
 	// Rate is the learning rate after warm-up, at most 10.
 	Rate float64 `json:"rate"`
 	// Warmup is the number of steps over which the rate grows linearly from zero.
@@ -38,14 +48,14 @@ type Optimizer struct {
 // DefaultOptimizer returns RAdam with rate 1e-3, a warm-up of 100 steps, a cosine to zero and
 // clipping at norm 1.
 func DefaultOptimizer() Optimizer {
-	return Optimizer{Method: "radam", Rate: 1e-3, Warmup: 100, Cosine: true,
+	return Optimizer{Method: RAdam, Rate: 1e-3, Warmup: 100, Cosine: true,
 		Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, Clip: 1}
 }
 
 // Validate returns an error that names the first value out of range.
 func (o Optimizer) Validate() error {
-	if !slices.Contains([]string{"radam", "adam", "adamw", "muon"}, o.Method) {
-		return fmt.Errorf("optimizer %q is unknown: use radam, adam, adamw or muon", o.Method)
+	if !slices.Contains([]Algorithm{RAdam, Adam, AdamW, Muon}, o.Method) {
+		return fmt.Errorf("optimizer %q is unknown: use %s, %s, %s or %s", o.Method, RAdam, Adam, AdamW, Muon)
 	}
 	for _, v := range []struct {
 		name            string
@@ -86,17 +96,17 @@ func (o Optimizer) clip(norm *Node) *Node {
 
 // update returns the next parameter and moments.
 func (o Optimizer) update(bias biasCorrection, rate, param, grad, m, v *Node) (nextParam, nextM, nextV *Node) {
-	if o.Method == "muon" && param.Rank() > 1 {
+	if o.Method == Muon && param.Rank() > 1 {
 		return o.muon(rate, param, grad, m), Add(MulScalar(m, muonMomentum), grad), v
 	}
 	nextM = Add(MulScalar(m, o.Beta1), MulScalar(grad, 1-o.Beta1))
 	nextV = Add(MulScalar(v, o.Beta2), MulScalar(Square(grad), 1-o.Beta2))
 	adaptive := Div(Mul(nextM, bias.first), AddScalar(Sqrt(Mul(nextV, bias.second)), o.Epsilon))
 	step := adaptive
-	if o.Method == "radam" {
+	if o.Method == RAdam {
 		step = Where(bias.rectified, Mul(adaptive, bias.rectification), Mul(nextM, bias.first))
 	}
-	if o.Method == "adamw" {
+	if o.Method == AdamW {
 		step = Add(step, MulScalar(param, o.WeightDecay))
 	}
 	return Sub(param, Mul(rate, step)), nextM, nextV

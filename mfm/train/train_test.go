@@ -307,8 +307,8 @@ func referenceAdam(o train.Optimizer, w float64, gradient func(w float64) float6
 }
 
 func TestOptimizersAgainstTheirPapers(t *testing.T) {
-	for _, method := range []string{"adam", "adamw", "radam", "muon"} {
-		t.Run(method, func(t *testing.T) {
+	for _, method := range []train.Algorithm{train.Adam, train.AdamW, train.RAdam, train.Muon} {
+		t.Run(string(method), func(t *testing.T) {
 			c := mfmtest.SmallConfig().Config
 			c.Steps, c.EMA = 40, []float64{0.8}
 			c.Optimizer = train.Optimizer{Method: method, Rate: 0.05, Warmup: 5, Cosine: true, FinalShare: 0.1,

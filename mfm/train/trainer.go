@@ -10,12 +10,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
 // Scopes of a trainer's store. Everything but DataScope is the training state and belongs to a

@@ -30,7 +30,7 @@ func (AdjointMatching) NFE(steer.Model) int { return 4 }
 // Validate returns nil.
 func (AdjointMatching) Validate() error { return nil }
 
-// Regress builds the regressand; see [Method].
+// Regress builds the regressand; see [Objective].
 func (AdjointMatching) Regress(p Problem, _ *solver.RNG, s States) Regressand {
 	paths := s.Paths
 	end := Identity(StopGradient(paths.End))

@@ -52,7 +52,8 @@ func TestClasses(t *testing.T) {
 		},
 	}
 	task := tune.Task{
-		Base: tune.ModelBase(m), Reward: signed{}, Method: tune.MetaTuning{Draws: steer.Draws{N: 4}}, Shape: []int{1},
+		Base: tune.ModelBase(m), Reward: signed{}, Shape: []int{1},
+		Objective: tune.MetaTuning{Draws: steer.Draws{N: 4}},
 		Network: tune.Adapter{
 			Interpolant: ip, Variance: 2.5, Noise: tune.Noise{Start: 0.01}, Classes: 2,
 			Backbone: nn.MLP(nn.MLPConfig{Width: 16, Depth: 2, Activation: "silu", Classes: 2}),
@@ -70,7 +71,7 @@ func TestClasses(t *testing.T) {
 	run(t, tuner)
 	weights := tuner.Store().Scope(train.WeightsScope)
 	drift := tune.TunedDrift(task.Network, weights, m.Drift)
-	config := mfm.SamplerConfig{Method: mfm.ODEMethod, Solver: solver.Heun, Grid: interpolant.Grid{Steps: 50, Power: 1}, Chunk: 4096, Classes: 2}
+	config := mfm.SamplerConfig{Method: mfm.ODESampling, Solver: solver.Heun, Grid: interpolant.Grid{Steps: 50, Power: 1}, Chunk: 4096, Classes: 2}
 	sampler, err := mfm.NewTeacherSampler(b, tuner.Store(), ip, drift, []int{1}, config)
 	if err != nil {
 		t.Fatal(err)

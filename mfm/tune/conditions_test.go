@@ -22,8 +22,8 @@ func TestConditionsAtTheOptimum(t *testing.T) {
 		samples = 1 << 14
 	}
 	type condition struct {
-		method   tune.Method
-		unbiased bool
+		objective tune.Objective
+		unbiased  bool
 	}
 	check := func(ip interpolant.Schedule, lambda float64, conditions func(exact steer.Exact) []condition) {
 		gaussian, m := gaussian(t, ip)
@@ -32,14 +32,14 @@ func TestConditionsAtTheOptimum(t *testing.T) {
 		for _, c := range conditions(steer.FromTilt(gaussian, target, logZ, ip)) {
 			largest := 0.0
 			task := tune.ResidualTask{
-				Model: m, Reward: r.Reward(), Lambda: lambda, Method: c.method, Points: ps, Samples: samples,
+				Model: m, Reward: r.Reward(), Lambda: lambda, Objective: c.objective, Points: ps, Samples: samples,
 			}
 			for i, res := range residuals(t, task) {
 				length, z := res.Bias()
 				if exact := res.Variance < 1e-12; exact && c.unbiased {
 					if length > 1e-4 {
 						t.Errorf("%v, %v, λ = %g, t = %g: the residual with the exact value is %v",
-							c.method, ip, lambda, ps[i].T, res.Mean)
+							c.objective, ip, lambda, ps[i].T, res.Mean)
 					}
 					continue
 				}
@@ -47,11 +47,12 @@ func TestConditionsAtTheOptimum(t *testing.T) {
 			}
 			// χ of 2 degrees of freedom: above 5 once in 270,000.
 			if c.unbiased && largest > 5 {
-				t.Errorf("%+v, %v, λ = %g: a residual is %.1f standard errors from zero", c.method, ip, lambda, largest)
+				t.Errorf("%+v, %v, λ = %g: a residual is %.1f standard errors from zero",
+					c.objective, ip, lambda, largest)
 			}
 			if !c.unbiased && largest < 8 {
 				t.Errorf("%v, %v, λ = %g: the residuals are within %.1f standard errors of zero, want a bias",
-					c.method, ip, lambda, largest)
+					c.objective, ip, lambda, largest)
 			}
 		}
 	}
@@ -94,14 +95,16 @@ func TestOffsetMovesNothing(t *testing.T) {
 		for i := range ps {
 			ps[i].Value += shift
 		}
-		for _, method := range []tune.Method{once(), tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true}} {
+		for _, objective := range []tune.Objective{
+			once(), tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true},
+		} {
 			task := tune.ResidualTask{
-				Model: m, Reward: r.Reward(), Lambda: 1, Method: method, Points: ps, Samples: 1 << 16,
+				Model: m, Reward: r.Reward(), Lambda: 1, Objective: objective, Points: ps, Samples: 1 << 16,
 			}
 			for i, res := range residuals(t, task) {
 				if _, z := res.Bias(); z > 5 {
 					t.Errorf("%+v, offset %g from the value, t = %g: the residual is %.1f standard errors from zero",
-						method, shift, ps[i].T, z)
+						objective, shift, ps[i].T, z)
 				}
 			}
 		}
@@ -126,11 +129,11 @@ func TestConstantNoise(t *testing.T) {
 	}
 	exact := steer.FromTilt(gaussian, target, logZ, ip)
 	gradientFree := tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true}
-	for _, method := range []tune.Method{once(), gradientFree, tune.PlugIn{Estimator: exact}} {
+	for _, objective := range []tune.Objective{once(), gradientFree, tune.PlugIn{Estimator: exact}} {
 		largest := func(ps []tune.Point) (length, z float64) {
 			task := tune.ResidualTask{
 				Model: m, Reward: r.Reward(), Lambda: 1, Noise: tune.Noise{Constant: half, Start: 0.01},
-				Method: method, Points: ps, Samples: 1 << 16,
+				Objective: objective, Points: ps, Samples: 1 << 16,
 			}
 			for _, res := range residuals(t, task) {
 				l, s := res.Bias()
@@ -142,10 +145,11 @@ func TestConstantNoise(t *testing.T) {
 			return length, z
 		}
 		if length, z := largest(constant); z > 5 || z == 0 && length > 1e-4 {
-			t.Errorf("%+v at b + σ²/2 ∇V: the residual is %g, %.1f standard errors", method, length, z)
+			t.Errorf("%+v at b + σ²/2 ∇V: the residual is %g, %.1f standard errors", objective, length, z)
 		}
 		if length, z := largest(doob); length < 0.1 || z > 0 && z < 8 {
-			t.Errorf("%+v at b*: the residual is %g, %.1f standard errors, want another fixed point", method, length, z)
+			t.Errorf("%+v at b*: the residual is %g, %.1f standard errors, want another fixed point",
+				objective, length, z)
 		}
 	}
 }
@@ -158,9 +162,9 @@ func TestPlugInBias(t *testing.T) {
 	ps := points(gaussian, target, interpolant.Linear{}, logZ, []float64{0.3}, 1)
 	var bias [2]float64
 	for i, n := range []int{16, 64} {
-		method := tune.PlugIn{Estimator: steer.MFMG{Draws: steer.Draws{N: n}}}
+		objective := tune.PlugIn{Estimator: steer.MFMG{Draws: steer.Draws{N: n}}}
 		task := tune.ResidualTask{
-			Model: m, Reward: r.Reward(), Lambda: 1, Method: method, Points: ps, Samples: 1 << 17,
+			Model: m, Reward: r.Reward(), Lambda: 1, Objective: objective, Points: ps, Samples: 1 << 17,
 		}
 		bias[i], _ = residuals(t, task)[0].Bias()
 	}
@@ -177,7 +181,7 @@ func TestLargeRewards(t *testing.T) {
 	for _, lambda := range []float64{50, 100} {
 		target, logZ := tilt(t, gaussian, r, lambda)
 		task := tune.ResidualTask{
-			Model: m, Reward: r.Reward(), Lambda: lambda, Method: tune.MetaTuning{Draws: steer.Draws{N: 8}},
+			Model: m, Reward: r.Reward(), Lambda: lambda, Objective: tune.MetaTuning{Draws: steer.Draws{N: 8}},
 			Points:  points(gaussian, target, interpolant.Linear{}, logZ, []float64{0.3, 0.8}, 2),
 			Samples: 1 << 17,
 		}
@@ -200,8 +204,8 @@ func TestMeanErrorOfPosteriorSamples(t *testing.T) {
 	zero := reward.Func(func(x *Node) *Node { return MulScalar(ReduceSum(x, 1), 0) })
 	ps := points(gaussian, gaussian, interpolant.Linear{}, 0, []float64{0.3}, 2)
 	for n, want := range map[int]float64{1: 0.5 / 0.7, 2: 0} {
-		method := tune.MetaTuning{Draws: steer.Draws{N: n}, GradientFree: true}
-		task := tune.ResidualTask{Model: m, Reward: zero, Lambda: 1, Method: method, Points: ps, Samples: 1 << 14}
+		objective := tune.MetaTuning{Draws: steer.Draws{N: n}, GradientFree: true}
+		task := tune.ResidualTask{Model: m, Reward: zero, Lambda: 1, Objective: objective, Points: ps, Samples: 1 << 14}
 		for _, r := range residuals(t, task) {
 			for i, v := range r.Mean {
 				if math.Abs(math.Abs(v)-want) > 0.05 {

@@ -12,9 +12,9 @@
 //	E[w D - (σ_t²/2) ∇_x w] = 0,   w = e^{λ r(X_{0,1}(ε; t, x)) - c},
 //
 // for which one posterior sample at each state (t, x) is enough, under any distribution of the
-// states. The offset c may be any number that does not depend on ε. Every [Method] is such a
-// condition E[w] D = E[g], with the pair (w, g) as its [Regressand]. All methods are trained with
-// the same loss, whose gradient is ∂D (w D - g):
+// states. The offset c may be any number that does not depend on ε. Every [Objective] is such a
+// condition E[w] D = E[g], with the pair (w, g) as its [Regressand]. All are trained with the same
+// loss, whose gradient is ∂D (w D - g):
 //
 //	|D + sg[(w - 1) D - g]|².
 //
@@ -23,6 +23,6 @@
 //
 // MFM-FT is [MetaTuning]. [PlugIn], [RewardWeighted] and [AdjointMatching] are its baselines.
 //
-// A [Tuner] trains the [Network] of a [Task]. New conditions implement [Method], new
-// parametrizations of the drift [Network].
+// A [Tuner] trains the [Network] of a [Task]. New conditions implement [Objective],
+// new parametrizations of the drift [Network].
 package tune

@@ -21,7 +21,7 @@ import (
 
 // normalTask tunes the standard normal distribution toward a reward of one's own, r(x) = x. The
 // tilted distribution is N(1, 1), with the divergence 1/2.
-func normalTask(method tune.Method) tune.Task {
+func normalTask(objective tune.Objective) tune.Task {
 	normal, err := gmm.New([]float64{1}, [][]float64{{0}}, [][][]float64{{{1}}})
 	if err != nil {
 		log.Fatal(err)
@@ -29,10 +29,10 @@ func normalTask(method tune.Method) tune.Task {
 	ip := interpolant.Linear{}
 	backbone := nn.MLP(nn.MLPConfig{Width: 16, Depth: 1, Activation: "silu"})
 	return tune.Task{
-		Base:    tune.ModelBase(steer.FromGaussian(normal, ip)),
-		Reward:  reward.Func(func(x *Node) *Node { return Reshape(x, -1) }),
-		Network: tune.Adapter{Interpolant: ip, Backbone: backbone, Variance: 1, Noise: tune.Noise{Start: 0.01}},
-		Method:  method,
+		Base:      tune.ModelBase(steer.FromGaussian(normal, ip)),
+		Reward:    reward.Func(func(x *Node) *Node { return Reshape(x, -1) }),
+		Network:   tune.Adapter{Interpolant: ip, Backbone: backbone, Variance: 1, Noise: tune.Noise{Start: 0.01}},
+		Objective: objective,
 		Source: func(_ *model.Scope, _ *Graph, rng *solver.RNG, n int) (data, class *Node) {
 			rng.State, data = normal.OnGraph(rng.State.Graph(), dtypes.Float32).Sample(rng.State, n)
 			return data, nil

@@ -107,7 +107,7 @@ func task(t testing.TB) tune.Task {
 	t.Helper()
 	gaussian, m := gaussian(t, interpolant.Linear{})
 	return tune.Task{
-		Base: tune.ModelBase(m), Reward: measured(0.8).Reward(), Network: adapter(8), Method: once(),
+		Base: tune.ModelBase(m), Reward: measured(0.8).Reward(), Network: adapter(8), Objective: once(),
 		Source: samplesOf(gaussian), Shape: []int{2},
 	}
 }

@@ -80,7 +80,7 @@ func (m MetaTuning) Validate() error {
 	return m.Draws.Validate()
 }
 
-// Regress builds the regressand; see [Method].
+// Regress builds the regressand; see [Objective].
 func (m MetaTuning) Regress(p Problem, rng *solver.RNG, s States) Regressand {
 	if !m.GradientFree {
 		p.Model.MustReparameterize(m.String())

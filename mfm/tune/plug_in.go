@@ -34,7 +34,7 @@ func (m PlugIn) NFE(p steer.Model) int {
 	return 1 + n*(p.PosteriorNFE+1)
 }
 
-// Regress builds the regressand; see [Method].
+// Regress builds the regressand; see [Objective].
 func (m PlugIn) Regress(p Problem, rng *solver.RNG, s States) Regressand {
 	p.Varied = true
 	e := m.Estimate(p.Problem, rng, steer.NewCounter(s.X.Graph()), s.T, s.X, s.Base, true)

@@ -7,8 +7,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// Options are the options of the methods that [Methods] lists, as configurations name them. A
-// method reads those that its [Entry] names and ignores the others.
+// Options are the options of the objectives that [Objectives] lists, as configurations name them.
+// An objective reads those that its [Entry] names and ignores the others.
 type Options struct {
 	// N is the number of posterior samples for each state.
 	N int
@@ -19,49 +19,49 @@ type Options struct {
 	Exact *steer.Exact
 }
 
-// Entry describes a method of [Methods]: what it needs, and which options it reads.
+// Entry describes an objective of [Objectives]: what it needs, and which options it reads.
 type Entry struct {
-	// Name identifies the method in configurations and results. It is what the method's String
-	// returns.
+	// Name identifies the objective in configurations and results, as their method. It is what the
+	// objective's String returns.
 	Name string
-	// N says that the method reads N, and Reference that it reads Reference and Floor.
+	// N says that the objective reads N, and Reference that it reads Reference and Floor.
 	N, Reference bool
-	// LeastN is the smallest N with which the method learns anything; 0 if it does not read N.
+	// LeastN is the smallest N with which the objective learns anything; 0 if it does not read N.
 	LeastN int
-	// Exact says that the method needs the value in closed form.
+	// Exact says that the objective needs the value in closed form.
 	Exact bool
 
-	build func(o Options) Method
+	build func(o Options) Objective
 }
 
-// New returns the method with the given options, or an error if it needs the value in closed form
-// and there is none. It does not validate the options; see [Method].
-func (e Entry) New(o Options) (Method, error) {
+// New returns the objective with the given options, or an error if it needs the value in closed
+// form and there is none. It does not validate the options; see [Objective].
+func (e Entry) New(o Options) (Objective, error) {
 	if e.Exact && o.Exact == nil {
 		return nil, fmt.Errorf("method %s: the value has no closed form here", e.Name)
 	}
 	return e.build(o), nil
 }
 
-// Methods lists the methods that configurations can name.
-func Methods() []Entry {
+// Objectives lists the objectives that configurations can name.
+func Objectives() []Entry {
 	draws := func(o Options) steer.Draws { return steer.Draws{N: o.N} }
-	meta := func(gradientFree bool) func(o Options) Method {
-		return func(o Options) Method {
+	meta := func(gradientFree bool) func(o Options) Objective {
+		return func(o Options) Objective {
 			return MetaTuning{Draws: draws(o), Reference: o.Reference, Floor: o.Floor, GradientFree: gradientFree}
 		}
 	}
 	entries := []Entry{
 		{N: true, Reference: true, LeastN: 1, build: meta(false)},
 		{N: true, Reference: true, LeastN: 1, build: meta(true)},
-		{N: true, LeastN: 1, build: func(o Options) Method { return PlugIn{steer.MFMG{Draws: draws(o)}} }},
+		{N: true, LeastN: 1, build: func(o Options) Objective { return PlugIn{steer.MFMG{Draws: draws(o)}} }},
 		// A single sample minus its mean is zero.
-		{N: true, LeastN: 2, build: func(o Options) Method {
+		{N: true, LeastN: 2, build: func(o Options) Objective {
 			return PlugIn{steer.MFMGF{Draws: draws(o), Baseline: steer.MeanBaseline}}
 		}},
-		{build: func(Options) Method { return RewardWeighted{} }},
-		{build: func(Options) Method { return AdjointMatching{} }},
-		{Exact: true, build: func(o Options) Method { return PlugIn{*o.Exact} }},
+		{build: func(Options) Objective { return RewardWeighted{} }},
+		{build: func(Options) Objective { return AdjointMatching{} }},
+		{Exact: true, build: func(o Options) Objective { return PlugIn{*o.Exact} }},
 	}
 	for i := range entries {
 		entries[i].Name = entries[i].build(Options{Exact: &steer.Exact{}}).String()
@@ -69,10 +69,10 @@ func Methods() []Entry {
 	return entries
 }
 
-// Lookup returns the entry of a method by its name, or an error that lists the names.
+// Lookup returns the entry of an objective by its name, or an error that lists the names.
 func Lookup(name string) (Entry, error) {
 	var names []string
-	for _, e := range Methods() {
+	for _, e := range Objectives() {
 		if e.Name == name {
 			return e, nil
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
-func build(t testing.TB, e tune.Entry, o tune.Options) tune.Method {
+func build(t testing.TB, e tune.Entry, o tune.Options) tune.Objective {
 	t.Helper()
 	m, err := e.New(o)
 	if err != nil {
@@ -20,10 +20,10 @@ func build(t testing.TB, e tune.Entry, o tune.Options) tune.Method {
 	return m
 }
 
-// The name of each entry is that of its method, names are unique, and Lookup finds them.
+// The name of each entry is that of its objective, names are unique, and Lookup finds them.
 func TestNames(t *testing.T) {
 	seen := make(map[string]bool)
-	for _, e := range tune.Methods() {
+	for _, e := range tune.Objectives() {
 		if m := build(t, e, tune.Options{N: 2, Exact: &steer.Exact{}}); m.String() != e.Name || seen[e.Name] {
 			t.Errorf("entry %q builds %q, seen before is %t", e.Name, m, seen[e.Name])
 		}
@@ -34,7 +34,7 @@ func TestNames(t *testing.T) {
 	}
 	_, err := tune.Lookup("magic")
 	if err == nil {
-		t.Fatal("an unknown method is found")
+		t.Fatal("an unknown objective is found")
 	}
 	for name := range seen {
 		if !strings.Contains(err.Error(), name) {
@@ -43,7 +43,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// A method reads the options that its entry names, and no others.
+// An objective reads the options that its entry names, and no others.
 func TestOptionsThatAreRead(t *testing.T) {
 	options := tune.Options{N: 2, Reference: 4, Floor: 0.05, Exact: &steer.Exact{}}
 	for name, c := range map[string]struct {
@@ -56,36 +56,36 @@ func TestOptionsThatAreRead(t *testing.T) {
 	} {
 		changed := options
 		c.change(&changed)
-		for _, e := range tune.Methods() {
+		for _, e := range tune.Objectives() {
 			if reads := !reflect.DeepEqual(build(t, e, options), build(t, e, changed)); reads != c.reads(e) {
 				t.Errorf("%s reads %s: %t, want %t", e.Name, name, reads, c.reads(e))
 			}
 		}
 	}
 	options.Exact = nil
-	for _, e := range tune.Methods() {
+	for _, e := range tune.Objectives() {
 		if _, err := e.New(options); (err != nil) != e.Exact {
 			t.Errorf("%s without the exact value: error %v", e.Name, err)
 		}
 	}
 }
 
-// LeastN is the smallest N with which a method learns anything: with fewer samples the vector of
-// its condition is zero.
+// LeastN is the smallest N with which an objective learns anything: with fewer samples the vector
+// of its condition is zero.
 func TestLeastN(t *testing.T) {
 	gaussian, m := gaussian(t, interpolant.Linear{})
 	r := measured(0.8)
 	target, logZ := tilt(t, gaussian, r, 1)
 	ps := points(gaussian, target, interpolant.Linear{}, logZ, []float64{0.4}, 1)
 	ps[0].Correction = []float64{0, 0} // the residual is -g
-	for _, e := range tune.Methods() {
+	for _, e := range tune.Objectives() {
 		if (e.LeastN > 0) != e.N {
 			t.Errorf("%s: N is %t, LeastN %d", e.Name, e.N, e.LeastN)
 		}
 		for n := 1; n <= e.LeastN; n++ {
-			method := build(t, e, tune.Options{N: n})
+			objective := build(t, e, tune.Options{N: n})
 			got := residuals(t, tune.ResidualTask{
-				Model: m, Reward: r.Reward(), Lambda: 1, Method: method, Points: ps, Samples: 64,
+				Model: m, Reward: r.Reward(), Lambda: 1, Objective: objective, Points: ps, Samples: 64,
 			})
 			if learns := math.Hypot(got[0].Mean[0], got[0].Mean[1]) > 0; learns != (n == e.LeastN) {
 				t.Errorf("%s with N = %d: the mean vector is %v", e.Name, n, got[0].Mean)

@@ -75,11 +75,11 @@ type Regressand struct {
 	LogWeight *Node
 }
 
-// Method builds the condition by which the correction is trained.
-type Method interface {
+// Objective builds the condition by which the correction is trained.
+type Objective interface {
 	// Regress builds the regressand at the states, without gradients.
 	Regress(p Problem, rng *solver.RNG, s States) Regressand
-	// Needs returns what the method needs of its states.
+	// Needs returns what the objective needs of its states.
 	Needs() Needs
 	// NFE returns the number of evaluations for each state, without those of the trained network. A
 	// backward pass counts twice, as in [steer.Counts.NFE].
@@ -90,7 +90,7 @@ type Method interface {
 	String() string
 }
 
-// Needs is what a method needs of its states.
+// Needs is what an objective needs of its states.
 type Needs struct {
 	Data  bool // interpolants of data
 	Paths bool // on-policy paths

@@ -17,8 +17,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// Point is a state at which the residual w D - g of a method is evaluated. With the optimal
-// correction D* the residual of an unbiased method has mean zero.
+// Point is a state at which the residual w D - g of an objective is evaluated. With the optimal
+// correction D* the residual of an unbiased objective has mean zero.
 type Point struct {
 	T          float64   // in (0, 1)
 	X          []float64 // [dim]
@@ -33,8 +33,8 @@ type ResidualTask struct {
 	Reward reward.Reward
 	Lambda float64
 	Noise  Noise
-	// Method must not need paths.
-	Method Method
+	// Objective must not need paths.
+	Objective Objective
 	// Points have equal dimensions.
 	Points []Point
 	// Samples is the least number of samples of w D - g at each point, at least 2. It is rounded up
@@ -53,7 +53,7 @@ type Residual struct {
 }
 
 // Bias returns the length of the mean, and z, the root of the sum of its squares in standard
-// errors. For an unbiased method z² is χ² with dim degrees of freedom.
+// errors. For an unbiased objective z² is χ² with dim degrees of freedom.
 func (r Residual) Bias() (length, z float64) {
 	for i, m := range r.Mean {
 		length += m * m
@@ -66,11 +66,11 @@ func (r Residual) Bias() (length, z float64) {
 
 // validate returns an error that names the first value out of range.
 func (r ResidualTask) validate() error {
-	if err := r.Method.Validate(); err != nil {
+	if err := r.Objective.Validate(); err != nil {
 		return err
 	}
-	if r.Method.Needs().Paths {
-		return fmt.Errorf("its targets are whole paths, so it has no residual at a point: use another method")
+	if r.Objective.Needs().Paths {
+		return fmt.Errorf("its targets are whole paths, so it has no residual at a point: use another objective")
 	}
 	if len(r.Points) == 0 || r.Samples < 2 {
 		return fmt.Errorf("%d samples at %d points: must be at least 2 at 1", r.Samples, len(r.Points))
@@ -85,23 +85,23 @@ func (r ResidualTask) validate() error {
 	return nil
 }
 
-// Residuals samples the residual of a method at each point, in float32 with sums in float64. store
-// has the weights of the model. It returns an error for a method with invalid options or that needs
-// paths, and for points or samples that do not fit.
+// Residuals samples the residual of an objective at each point, in float32 with sums in float64.
+// store has the weights of the model. It returns an error for an objective with invalid options or
+// that needs paths, and for points or samples that do not fit.
 func Residuals(
 	ctx context.Context, b compute.Backend, store *model.Store, task ResidualTask,
 ) ([]Residual, error) {
-	method, points := task.Method, task.Points
+	objective, points := task.Objective, task.Points
 	if err := task.validate(); err != nil {
-		return nil, fmt.Errorf("%v: %w", method, err)
+		return nil, fmt.Errorf("%v: %w", objective, err)
 	}
 	dim := len(points[0].X)
-	rows := max(1, min(task.Samples, (1<<18)/(len(points)*max(1, method.NFE(task.Model)))))
+	rows := max(1, min(task.Samples, (1<<18)/(len(points)*max(1, objective.NFE(task.Model)))))
 	exec, err := model.NewExec(b, store, func(_ *model.Scope, rngState, t, x, d, value *Node) []*Node {
 		return task.sums(rows, rngState, t, x, d, value)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%v: preparing the residuals: %w", method, err)
+		return nil, fmt.Errorf("%v: preparing the residuals: %w", objective, err)
 	}
 	defer exec.Finalize()
 	state, err := RNGStateFromSeed(task.Seed)
@@ -113,18 +113,18 @@ func Residuals(
 	done := 0
 	for ; done < task.Samples; done += rows {
 		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("%v: residuals: %w", method, context.Cause(ctx))
+			return nil, fmt.Errorf("%v: residuals: %w", objective, context.Cause(ctx))
 		}
 		in := pointTensors(points)
 		out, err := exec.Call(state, in[0], in[1], in[2], in[3])
 		if err != nil {
-			return nil, fmt.Errorf("%v: residuals: %w", method, err)
+			return nil, fmt.Errorf("%v: residuals: %w", objective, err)
 		}
 		state = out[3]
 		for i, to := range [][]float64{sum, square, weight} {
 			flat, err := tensors.CopyFlatData[float64](out[i])
 			if err != nil {
-				return nil, fmt.Errorf("%v: reading residuals: %w", method, err)
+				return nil, fmt.Errorf("%v: reading residuals: %w", objective, err)
 			}
 			for j, v := range flat {
 				to[j] += v
@@ -158,13 +158,13 @@ func (r ResidualTask) sums(rows int, rngState, t, x, d, value *Node) []*Node {
 		Problem: steer.Problem{Model: r.Model, Reward: r.Reward, Lambda: Scalar(x.Graph(), x.DType(), r.Lambda)},
 		Noise:   r.Noise, Offset: batch.Repeat(value, rows),
 	}
-	if r.Method.Needs().Data {
+	if r.Objective.Needs().Data {
 		s.Data = r.Model.Posterior(rng, rng.Normal(s.X.Shape()), s.T, s.X, nil)
 		alpha, beta, dAlpha, dBeta := r.Model.Interpolant.Graph(batch.Like(s.T, s.X))
 		noise := Div(Sub(s.X, Mul(beta, s.Data)), alpha)
 		s.Velocity = Add(Mul(dAlpha, noise), Mul(dBeta, s.Data))
 	}
-	got := r.Method.Regress(p, rng, s)
+	got := r.Objective.Regress(p, rng, s)
 	wide := func(v *Node, last ...int) *Node {
 		return ConvertDType(Reshape(v, append([]int{points, rows}, last...)...), dtypes.Float64)
 	}

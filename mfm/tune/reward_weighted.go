@@ -26,7 +26,7 @@ func (RewardWeighted) NFE(steer.Model) int { return 2 }
 // Validate returns nil.
 func (RewardWeighted) Validate() error { return nil }
 
-// Regress builds the regressand; see [Method].
+// Regress builds the regressand; see [Objective].
 func (RewardWeighted) Regress(p Problem, _ *solver.RNG, s States) Regressand {
 	_, r, _ := reward.Weighed(p.Reward, p.Lambda, s.Data, p.Condition(s.Data))
 	r = StopGradient(r)

@@ -30,9 +30,10 @@ const (
 type Task struct {
 	Base   Base
 	Reward reward.Reward
-	// Network parametrizes the tuned drift, and Method builds the condition by which it is trained.
-	Network Network
-	Method  Method
+	// Network parametrizes the tuned drift, and Objective builds the condition by which it is
+	// trained.
+	Network   Network
+	Objective Objective
 	// Source draws the data of interpolants; samples of the base may replace data. It may be nil if
 	// [Config].States has no interpolants.
 	Source train.Source
@@ -55,7 +56,7 @@ type Tuner struct {
 }
 
 // New returns a tuner at step zero. It returns an error for an incomplete task, for invalid
-// options, and for states that the method cannot use.
+// options, and for states that the objective cannot use.
 func New(b compute.Backend, task Task, config Config) (*Tuner, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -82,21 +83,21 @@ func New(b compute.Backend, task Task, config Config) (*Tuner, error) {
 	return t, t.prepare(onPolicy, replay)
 }
 
-// validate returns an error if a part is missing, or if the method cannot use the states: numbers
-// of interpolants, on-policy states and states of the replay buffer.
+// validate returns an error if a part is missing, or if the objective cannot use the states:
+// numbers of interpolants, on-policy states and states of the replay buffer.
 func (t Task) validate(c Config, data, onPolicy, replay int) error {
-	if t.Base.Model == nil || t.Reward == nil || t.Network == nil || t.Method == nil {
-		return fmt.Errorf("the task is incomplete: set Base, Reward, Network and Method")
+	if t.Base.Model == nil || t.Reward == nil || t.Network == nil || t.Objective == nil {
+		return fmt.Errorf("the task is incomplete: set Base, Reward, Network and Objective")
 	}
-	if err := t.Method.Validate(); err != nil {
-		return fmt.Errorf("%v: %w", t.Method, err)
+	if err := t.Objective.Validate(); err != nil {
+		return fmt.Errorf("%v: %w", t.Objective, err)
 	}
-	switch needs := t.Method.Needs(); {
+	switch needs := t.Objective.Needs(); {
 	case needs.Data && onPolicy+replay > 0:
-		return fmt.Errorf("%v needs interpolants of data: set own and replay to 0", t.Method)
+		return fmt.Errorf("%v needs interpolants of data: set own and replay to 0", t.Objective)
 	case needs.Paths && (data > 0 || replay > 0):
 		return fmt.Errorf("%v needs on-policy paths: set own to 1, and batch = %d to a multiple of a path's %d steps",
-			t.Method, c.Batch, c.States.Steps)
+			t.Objective, c.Batch, c.States.Steps)
 	case data > 0 && t.Source == nil:
 		return fmt.Errorf("%d states are interpolants of data, but there is no data: set Source, or own to 1", data)
 	}
@@ -146,7 +147,7 @@ func (t *Tuner) objective(weights, data *model.Scope, rng *solver.RNG, step *Nod
 	s.T, s.X = StopGradient(s.T), StopGradient(s.X)
 	s.Base = StopGradient(t.model.Drift(s.T, s.X, s.Class))
 	p.Problem = p.Conditioned(s.Class)
-	r := t.task.Method.Regress(p, rng, s)
+	r := t.task.Objective.Regress(p, rng, s)
 	if r.LogWeight != nil {
 		offset.SetNodeValue(t.nextOffset(c, r.LogWeight))
 	}

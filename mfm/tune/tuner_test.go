@@ -25,7 +25,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
-// Every method brings the drift to b*, on interpolants of data or on on-policy paths.
+// Every objective brings the drift to b*, on interpolants of data or on on-policy paths.
 func TestTuningReachesTheOptimum(t *testing.T) {
 	b := backendtest.New(t)
 	backendtest.NeedLoops(t, b)
@@ -34,8 +34,8 @@ func TestTuningReachesTheOptimum(t *testing.T) {
 	target, _ := tilt(t, gaussian, r, 1)
 	best := func(at, x, _ *Node) *Node { return target.Like(x).Drift(interpolant.Linear{}, at, x) }
 	for _, l := range []struct {
-		method   tune.Method
-		onPolicy float64
+		objective tune.Objective
+		onPolicy  float64
 	}{
 		{once(), 0},
 		{once(), 0.5},
@@ -45,23 +45,23 @@ func TestTuningReachesTheOptimum(t *testing.T) {
 		{tune.AdjointMatching{}, 1},
 		{tune.PlugIn{Estimator: steer.MFMG{Draws: steer.Draws{N: 32}}}, 0},
 	} {
-		method, c := l.method, quick(1200)
+		objective, c := l.objective, quick(1200)
 		if l.onPolicy > 0 {
 			c.States.OnPolicy, c.Batch, c.States.Steps = l.onPolicy, 40*16, 40
 		}
 		c.Optimizer.Rate = 3e-3
 		task := task(t)
-		task.Network, task.Method = adapter(64), method
+		task.Network, task.Objective = adapter(64), objective
 		tuner := newTuner(t, task, c)
 		before := driftError(t, tuner, m, best, target)
 		run(t, tuner)
 		allowed := 0.06
-		if method.Needs().Paths {
+		if objective.Needs().Paths {
 			allowed = 0.12 // paths with forty steps
 		}
 		if after := driftError(t, tuner, m, best, target); after > allowed*before {
 			t.Errorf("%+v, on-policy share %g: E|b̂ - b*|² is %.4f of that of the base, want at most %g",
-				method, l.onPolicy, after/before, allowed)
+				objective, l.onPolicy, after/before, allowed)
 		}
 	}
 }
@@ -241,8 +241,8 @@ func TestNotFinite(t *testing.T) {
 // Invalid options are errors that name the option.
 func TestInvalidOptions(t *testing.T) {
 	for name, c := range map[string]struct {
-		method tune.Method
-		change func(c *tune.Config)
+		objective tune.Objective
+		change    func(c *tune.Config)
 	}{
 		"lambda":      {once(), func(c *tune.Config) { c.Lambda = 0 }},
 		"own to 1":    {tune.AdjointMatching{}, func(*tune.Config) {}},
@@ -260,7 +260,7 @@ func TestInvalidOptions(t *testing.T) {
 		config := quick(5)
 		c.change(&config)
 		task := task(t)
-		task.Method = c.method
+		task.Objective = c.objective
 		_, err := tune.New(backendtest.New(t), task, config)
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: error %v", name, err)

@@ -16,7 +16,7 @@ import (
 func bench(c *command) prepare {
 	c.withOutput()
 	f := c.Flags()
-	of := f.String("case", "mlp", "`name` of the case: training of mlp (the mixture) or unet (digits), or steer")
+	of := f.String("case", string(speed.MLP), "`name` of the case: training of mlp (the mixture) or unet (digits), or steer")
 	loss := f.String("loss", string(mfm.Semigroup), "`name` of the loss; for --case steer of the method, mfm-g or mfm-gf")
 	seconds := f.Float64("seconds", 10, "`time` of the measurement; the passes of a training take three quarters of it more")
 	steered := speed.DefaultSteering()
@@ -24,17 +24,17 @@ func bench(c *command) prepare {
 	f.IntVar(&steered.Draws, "samples", steered.Draws, "`number` of posterior samples for each of them")
 	f.IntVar(&steered.Steps, "steps", steered.Steps, "`number` of its steps")
 	f.IntVar(&steered.Rows, "rows", steered.Rows, "`number` of rows that the network evaluates at a time")
-	c.complete("case", false, "mlp", "unet", "steer")
+	c.complete("case", false, string(speed.MLP), string(speed.UNet), string(speed.Steer))
 	c.complete("loss", false, append(losses(), "mfm-g", "mfm-gf")...)
 	return func() (work, error) {
 		config := mfm.DefaultLoss()
 		config.Consistency, steered.Method = mfm.Consistency(*loss), *loss
-		switch *of {
-		case "mlp", "unet":
+		switch speed.Case(*of) {
+		case speed.MLP, speed.UNet:
 			if err := config.Validate(); err != nil {
 				return nil, err
 			}
-		case "steer":
+		case speed.Steer:
 			if *loss != "mfm-g" && *loss != "mfm-gf" {
 				return nil, fmt.Errorf("--loss = %q of --case steer: use mfm-g or mfm-gf", *loss)
 			}
@@ -46,14 +46,14 @@ func bench(c *command) prepare {
 		}
 		duration := time.Duration(*seconds * float64(time.Second))
 		return func(ctx context.Context, b compute.Backend) error {
-			if *of == "steer" {
+			if *of == string(speed.Steer) {
 				r, err := speed.Steering(ctx, b, steered, duration)
 				if err != nil {
 					return err
 				}
 				return c.write(r, speedTable(r.Result))
 			}
-			r, err := speed.Training(ctx, b, *of, config.Consistency, duration)
+			r, err := speed.Training(ctx, b, speed.Case(*of), config.Consistency, duration)
 			if err != nil {
 				return err
 			}

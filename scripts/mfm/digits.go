@@ -45,7 +45,7 @@ func trainDigits(c *command) func() (*training, error) {
 			return nil, err
 		}
 		manifest := config
-		if config.Parametrization != "mixture" {
+		if config.Parametrization != mfm.MixtureName {
 			manifest.Prior = nil
 		}
 		return &training{

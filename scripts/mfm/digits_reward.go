@@ -134,7 +134,7 @@ func digitsTuning() tuneTask[image.TuningResult] {
 				if r.Diverged {
 					return nil
 				}
-				return tuningNotes(r.Method+" of a "+r.Network, r.N, r.Lambda, r.Seed,
+				return tuningNotes(fmt.Sprintf("%s of a %s", r.Method, r.Network), r.N, r.Lambda, r.Seed,
 					budgetNote(r.Stopped, r.TuneSteps), r.Collapse, r.Overshoot, r.Behind)
 			},
 		},

@@ -196,7 +196,7 @@ func (g *steerGrid) restrict(s *steering.Setting, entry steer.Entry) {
 		s.Antithetic, s.LeaveOneOut, s.Shared = false, false, false
 	}
 	// One step of the map is the default, without a name.
-	if !entry.Draws || s.PosteriorSteps <= 1 && (s.Posterior == "" || s.Posterior == mfm.MapMethod) {
+	if !entry.Draws || s.PosteriorSteps <= 1 && (s.Posterior == "" || s.Posterior == mfm.MapSampling) {
 		s.Posterior, s.PosteriorSteps = "", 0
 	}
 }

@@ -88,7 +88,7 @@ type tuneGrid struct {
 // withTuneGrid adds the flags of a grid with the defaults of a configuration.
 func withTuneGrid(c *command, defaults tuning.Config, networks []tuning.Network) tuneGrid {
 	var methods, names []string
-	for _, e := range tune.Methods() {
+	for _, e := range tune.Objectives() {
 		methods = append(methods, e.Name)
 	}
 	for _, n := range networks {
@@ -149,7 +149,7 @@ func (t tuneTask[R]) defaults(method string) (tuning.Config, tune.Entry, error) 
 	if err != nil {
 		return c, entry, err
 	}
-	m, err := c.TuneMethod(&steer.Exact{})
+	m, err := c.Objective(&steer.Exact{})
 	if err != nil {
 		return c, entry, err
 	}

@@ -46,7 +46,7 @@ func DefaultClassifierConfig(noised bool) ClassifierConfig {
 		Network: nn.DefaultClassifier(), Noised: noised, Shift: 2, Train: mfm.DefaultTrainConfig().Config,
 	}
 	c.Train.Batch, c.Train.Steps = 128, 1500
-	c.Train.Optimizer.Method, c.Train.Optimizer.Rate = "adam", 2e-3
+	c.Train.Optimizer.Method, c.Train.Optimizer.Rate = train.Adam, 2e-3
 	c.Train.EMA = []float64{0.995}
 	if noised {
 		c.Network.Channels = []int{32, 96}

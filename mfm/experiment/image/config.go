@@ -8,16 +8,16 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/config"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Config is everything that a map of images depends on besides the images.
 type Config struct {
-	// Interpolant is "linear", "trigonometric" or "vp".
-	Interpolant string `json:"interpolant"`
-	// Parametrization is "mixture" (a mixture fitted to the images, see [mfm.MixturePrior]),
-	// "gaussian" (the mean of each pixel, one variance) or "plain".
-	Parametrization string `json:"parametrization"`
-	// Prior is that of the parametrization "mixture"; the others do not use it.
+	Interpolant interpolant.Name `json:"interpolant"`
+	// Parametrization is [mfm.MixtureName] (a mixture fitted to the images), [mfm.GaussianName]
+	// (the mean of each pixel, one variance) or [mfm.PlainName].
+	Parametrization mfm.ParametrizationName `json:"parametrization"`
+	// Prior is that of [mfm.MixtureName]; the others do not use it.
 	Prior   *PriorConfig    `json:"prior,omitempty"`
 	Network nn.Network      `json:"network"`
 	Train   mfm.TrainConfig `json:"train"`
@@ -30,11 +30,11 @@ type Config struct {
 func DefaultConfig() Config {
 	prior := DefaultPrior()
 	c := Config{
-		Interpolant: "linear", Parametrization: "mixture", Prior: &prior,
+		Interpolant: interpolant.LinearName, Parametrization: mfm.MixtureName, Prior: &prior,
 		Network: nn.NewNetwork(nn.DefaultUNet()), Train: mfm.DefaultTrainConfig(),
 	}
 	c.Train.Batch, c.Train.Steps = 64, 12_000
-	c.Train.Optimizer.Method, c.Train.Optimizer.Rate, c.Train.Optimizer.Warmup = "muon", 5e-3, 200
+	c.Train.Optimizer.Method, c.Train.Optimizer.Rate, c.Train.Optimizer.Warmup = train.Muon, 5e-3, 200
 	c.Train.EMA = []float64{0.999}
 	c.Train.Loss = mfm.Recipe(mfm.Semigroup, mfm.Teacher, c.Train.Steps)
 	c.Train.Loss.Times = mfm.TimeSampling{ContextPower: 2, ContextZero: 0.2, StartPower: 1, WholeGap: 0.2}
@@ -43,7 +43,7 @@ func DefaultConfig() Config {
 
 // Validate returns an error that names the first value that is invalid in itself or for the images.
 func (c Config) Validate(images *data.Images) error {
-	if _, err := interpolant.ByName(c.Interpolant); err != nil {
+	if _, err := c.Interpolant.Schedule(); err != nil {
 		return err
 	}
 	if err := c.Train.Validate(); err != nil {
@@ -53,16 +53,17 @@ func (c Config) Validate(images *data.Images) error {
 		return err
 	}
 	switch c.Parametrization {
-	case "mixture":
+	case mfm.MixtureName:
 		if c.Prior == nil {
-			return fmt.Errorf("parametrization mixture needs a prior: configure how it is fitted")
+			return fmt.Errorf("parametrization %s needs a prior: configure how it is fitted", mfm.MixtureName)
 		}
 		if err := c.Prior.validate(images); err != nil {
 			return err
 		}
-	case "gaussian", "plain":
+	case mfm.GaussianName, mfm.PlainName:
 	default:
-		return fmt.Errorf("parametrization %q is unknown for images: use mixture, gaussian or plain", c.Parametrization)
+		return fmt.Errorf("parametrization %q is unknown for images: use %s, %s or %s",
+			c.Parametrization, mfm.MixtureName, mfm.GaussianName, mfm.PlainName)
 	}
 	return c.validateLoss(images)
 }
@@ -70,9 +71,9 @@ func (c Config) Validate(images *data.Images) error {
 // FitParametrization returns the parametrization of a valid configuration, fitted to the images.
 func (c Config) FitParametrization(images *data.Images) (mfm.Parametrization, error) {
 	switch c.Parametrization {
-	case "mixture":
+	case mfm.MixtureName:
 		return c.Prior.fit(images)
-	case "gaussian":
+	case mfm.GaussianName:
 		mean := images.Mean()
 		variance, err := images.Variance(mean)
 		if err != nil {

@@ -48,10 +48,10 @@ func NewWith(config Config, images *data.Images, parametrization func() (mfm.Par
 	if err := config.Validate(images); err != nil {
 		return nil, err
 	}
-	if config.Parametrization != "mixture" {
+	if config.Parametrization != mfm.MixtureName {
 		config.Prior = nil // not used
 	}
-	ip, err := interpolant.ByName(config.Interpolant)
+	ip, err := config.Interpolant.Schedule()
 	if err != nil {
 		return nil, err
 	}

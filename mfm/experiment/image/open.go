@@ -48,7 +48,7 @@ func Open(dir string, images *data.Images) (*Experiment, *model.Store, error) {
 		return nil, nil, err
 	}
 	e, err := NewWith(c, images, func() (mfm.Parametrization, error) {
-		if c.Prior != nil && c.Parametrization == "mixture" {
+		if c.Prior != nil && c.Parametrization == mfm.MixtureName {
 			return readPrior(dir, c.Prior.Steps)
 		}
 		return c.FitParametrization(images)

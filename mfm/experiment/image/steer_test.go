@@ -13,6 +13,7 @@ import (
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/stat"
 
+	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
@@ -23,7 +24,7 @@ import (
 
 // digitsRuns trains a map of the given parametrization and two classifiers on blots for a few
 // steps, and returns their folders.
-func digitsRuns(t *testing.T, parametrization string) image.SteeringConfig {
+func digitsRuns(t *testing.T, parametrization mfm.ParametrizationName) image.SteeringConfig {
 	t.Helper()
 	b, dir := backendtest.New(t), t.TempDir()
 	c := image.SteeringConfig{

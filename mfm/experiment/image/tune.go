@@ -20,6 +20,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/solver"
+	"github.com/gomfm/gomfm/mfm/steer"
 	"github.com/gomfm/gomfm/mfm/train"
 	"github.com/gomfm/gomfm/mfm/tune"
 )
@@ -40,7 +41,7 @@ func DefaultTuning() tuning.Config {
 	c := tuning.DefaultConfig()
 	c.Method, c.Network, c.N, c.Tilted = "mfm-ft-gf", tuning.WarmStarted, 2, true
 	c.Tune.Steps, c.Tune.Batch, c.Tune.EMA = 1000, 64, []float64{0.995}
-	c.Tune.Optimizer.Method, c.Tune.Optimizer.Rate = "muon", 2e-4
+	c.Tune.Optimizer.Method, c.Tune.Optimizer.Rate = train.Muon, 2e-4
 	// Toward t = 1, where rows would weigh up to 1,000, the drift of a copy is not held to the
 	// base's.
 	c.Tune.Girsanov = false
@@ -126,7 +127,7 @@ type tuningManifest struct {
 // training is no error. Non-finite values are [train.NonFiniteError] or [tune.ErrDiverged],
 // wrapped; a folder of another run is [run.ErrOtherRun].
 func (t *Tuning) Train(ctx context.Context, b compute.Backend, o run.Options) (*tuning.Result, error) {
-	method, err := t.Config.TuneMethod(nil)
+	objective, err := t.Config.Objective(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +141,7 @@ func (t *Tuning) Train(ctx context.Context, b compute.Backend, o run.Options) (*
 	}
 	manifest := tuningManifest{t.Fingerprint, t.Config}
 	task := tune.Task{
-		Base: t.base, Reward: t.Reward, Network: network, Method: method,
+		Base: t.base, Reward: t.Reward, Network: network, Objective: objective,
 		Source: source, Shape: t.Model.Shape, Metadata: manifest,
 	}
 	tuner, err := tune.New(b, task, t.Config.Tune)
@@ -179,8 +180,8 @@ func (t *Tuning) source() (train.Source, error) {
 // Steps are those of the sampler, with one evaluation for each step.
 type TuningResult struct {
 	SteeringResult
-	Network string  `json:"network"`
-	Lambda  float64 `json:"lambda"`
+	Network tuning.Network `json:"network"`
+	Lambda  float64        `json:"lambda"`
 	// TuneSteps is the number of steps of training that were done, or that of the configuration if
 	// the training diverged. TuneNFE is the NFE of the whole training, with three evaluations for
 	// each row of the tuned network.
@@ -211,9 +212,9 @@ func (t *Tuning) Check(s tuning.Setting) error { return s.Eval.Validate() }
 // Diverged returns the result of a training that ended in non-finite values.
 func (t *Tuning) Diverged(s tuning.Setting, _ error) TuningResult {
 	c := s.Config
-	r := TuningResult{Network: string(c.Network), Lambda: c.Tune.Lambda, TuneSteps: c.Tune.Steps}
+	r := TuningResult{Network: c.Network, Lambda: c.Tune.Lambda, TuneSteps: c.Tune.Steps}
 	r.Result = steering.Result{
-		Method: c.Method, Dynamics: "ode", N: c.N, Seed: c.Tune.Seed, Diverged: true,
+		Method: c.Method, Dynamics: steer.ODE, N: c.N, Seed: c.Tune.Seed, Diverged: true,
 		RunSettings: steering.RunSettings{Samples: s.Eval.Samples, Steps: s.Eval.Steps},
 	}
 	return r
@@ -232,23 +233,23 @@ func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Resu
 		return TuningResult{}, err
 	}
 	result := TuningResult{
-		Network: string(t.Config.Network), Lambda: config.Lambda, TuneSteps: r.Steps, Evaluations: r.Evaluations,
+		Network: t.Config.Network, Lambda: config.Lambda, TuneSteps: r.Steps, Evaluations: r.Evaluations,
 		SpreadTarget: target.Spread, KLTarget: target.KL, Stopped: r.Stopped, Train: r.Seconds,
 		Collapse:  tune.Collapse(r.Evaluations, target),
 		Overshoot: tune.Overshoot(r.Evaluations, target),
 		Behind:    tune.Behind(r.Evaluations, target),
 	}
 	result.Result = steering.Result{
-		Method: t.Config.Method, Dynamics: "ode", N: t.Config.N, NFE: float64(c.Steps), Seed: config.Seed,
+		Method: t.Config.Method, Dynamics: steer.ODE, N: t.Config.N, NFE: float64(c.Steps), Seed: config.Seed,
 		RunSettings: steering.RunSettings{Samples: c.Samples, Steps: c.Steps, Device: steering.Device(b)},
 	}
-	method, err := t.Config.TuneMethod(nil)
+	objective, err := t.Config.Objective(nil)
 	if err != nil {
 		return result, err
 	}
-	result.TuneNFE = t.Config.NFE(method, r.Model, r.Steps)
+	result.TuneNFE = t.Config.NFE(objective, r.Model, r.Steps)
 	sampler, err := mfm.NewTeacherSampler(b, r.Store, r.Model.Interpolant, r.Drift, t.Model.Shape, mfm.SamplerConfig{
-		Method: mfm.ODEMethod, Solver: solver.Euler, Grid: interpolant.Grid{Steps: c.Steps, Power: 1}, Chunk: 256,
+		Method: mfm.ODESampling, Solver: solver.Euler, Grid: interpolant.Grid{Steps: c.Steps, Power: 1}, Chunk: 256,
 	})
 	if err != nil {
 		return result, err

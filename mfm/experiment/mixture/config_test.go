@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/config"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
@@ -75,11 +76,11 @@ func TestNewRejects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range []string{"x", "anchored"} {
+	for _, p := range []mfm.ParametrizationName{"x", mfm.AnchoredName} {
 		c := image.DefaultConfig()
 		c.Parametrization = p
 		_, err := image.New(c, images)
-		experimenttest.WantError(t, "digits with parametrization "+p, err, "is unknown for images")
+		experimenttest.WantError(t, "digits with parametrization "+string(p), err, "is unknown for images")
 	}
 }
 
@@ -89,7 +90,9 @@ func TestParametrizations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range []string{"gaussian", "diagonal", "plain", "anchored"} {
+	for _, p := range []mfm.ParametrizationName{
+		mfm.GaussianName, mfm.UnfusedName, mfm.DiagonalName, mfm.PlainName, mfm.AnchoredName,
+	} {
 		for _, m := range []*gmm.Mixture{gmm.Paper(), line} {
 			c := mixture.DefaultConfig()
 			c.Mixture, c.Parametrization = m, p

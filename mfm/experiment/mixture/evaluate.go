@@ -19,13 +19,13 @@ import (
 // PosteriorResult is the quality of a map's posterior samples at one time t. SW2, Floor and Spread
 // are root mean squares over the contexts x_t, and Excess follows from them.
 type PosteriorResult struct {
-	Loss         string  `json:"loss"`
-	Distillation string  `json:"distillation"`
-	Seed         int64   `json:"seed"`
-	T            float64 `json:"t"`
-	SW2          float64 `json:"sw2"`   // sliced W2 between the map's samples and exact ones
-	Floor        float64 `json:"floor"` // the same between two sets of exact samples
-	Spread       float64 `json:"std"`   // standard deviation of the posterior, √(tr Cov / dim)
+	Loss         mfm.Consistency  `json:"loss"`
+	Distillation mfm.Distillation `json:"distillation"`
+	Seed         int64            `json:"seed"`
+	T            float64          `json:"t"`
+	SW2          float64          `json:"sw2"`   // sliced W2 between the map's samples and exact ones
+	Floor        float64          `json:"floor"` // the same between two sets of exact samples
+	Spread       float64          `json:"std"`   // standard deviation of the posterior, √(tr Cov / dim)
 	// Excess is √max(SW2² - Floor², 0)/Spread. It is 0 if all posteriors are points; SW2 then has
 	// the whole error.
 	Excess float64 `json:"excess"`
@@ -101,7 +101,7 @@ func (e *Experiment) EvaluateEach(ctx context.Context, draw Sampler, config Eval
 	results := make([]PosteriorResult, 0, len(config.Times))
 	for _, t := range config.Times {
 		result := PosteriorResult{
-			Loss: string(training.Loss.Consistency), Distillation: string(training.Loss.Distillation),
+			Loss: training.Loss.Consistency, Distillation: training.Loss.Distillation,
 			Seed: training.Seed, T: t,
 		}
 		wide := 0 // contexts whose posterior is more than a point

@@ -39,14 +39,14 @@ func Variants() []Variant {
 // LossResult is the result of one training of a sweep. A training that ended in non-finite values
 // has no map to evaluate: its excess is NaN, and absent from the JSON.
 type LossResult struct {
-	Loss         string  `json:"loss"`
-	Distillation string  `json:"distillation"`
-	Seed         int64   `json:"seed"`
-	Diverged     bool    `json:"diverged"`    // non-finite values, or a mean excess above 1
-	MeanExcess   float64 `json:"mean_excess"` // over the times of the evaluation
-	WorstExcess  float64 `json:"worst_excess"`
-	Seconds      float64 `json:"seconds"` // of training; 0 after non-finite values
-	StepsPerSec  float64 `json:"steps_per_s"`
+	Loss         mfm.Consistency  `json:"loss"`
+	Distillation mfm.Distillation `json:"distillation"`
+	Seed         int64            `json:"seed"`
+	Diverged     bool             `json:"diverged"`    // non-finite values, or a mean excess above 1
+	MeanExcess   float64          `json:"mean_excess"` // over the times of the evaluation
+	WorstExcess  float64          `json:"worst_excess"`
+	Seconds      float64          `json:"seconds"` // of training; 0 after non-finite values
+	StepsPerSec  float64          `json:"steps_per_s"`
 }
 
 // MarshalJSON omits an excess that is NaN, which JSON cannot express.
@@ -111,7 +111,7 @@ func SweepLosses(ctx context.Context, b compute.Backend, base Config, o LossSwee
 
 func sweepOne(ctx context.Context, b compute.Backend, config Config, v Variant, o LossSweep) (
 	[]PosteriorResult, LossResult, error) {
-	result := LossResult{Loss: string(v.Loss), Distillation: string(v.Distillation), Seed: config.Train.Seed}
+	result := LossResult{Loss: v.Loss, Distillation: v.Distillation, Seed: config.Train.Seed}
 	e, err := New(config)
 	if err != nil {
 		return nil, result, err

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"math"
 	"reflect"
-	"strings"
 	"testing"
 
 	"github.com/gomfm/gomfm/mfm"
@@ -108,7 +107,7 @@ func TestSweepOfDivergence(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !math.IsNaN(read[0].MeanExcess) || !math.IsNaN(read[0].WorstExcess) || read[1] != results[1] ||
-		!strings.HasPrefix(read[0].Loss, "diagonal") {
+		read[0].Loss != mfm.DiagonalOnly {
 		t.Errorf("results read again are %+v", read)
 	}
 }

@@ -31,21 +31,20 @@ import (
 
 // Config is everything that a map of a Gaussian mixture depends on.
 type Config struct {
-	Mixture *gmm.Mixture `json:"mixture"`
-	// Interpolant is "linear", "trigonometric" or "vp".
-	Interpolant string `json:"interpolant"`
-	// Parametrization is "gaussian" (the mixture's mean and covariance), "unfused" (the same with
-	// [mfm.Gaussian].NoFusion), "diagonal" (its variances alone), "plain" or "anchored".
-	Parametrization string          `json:"parametrization"`
-	Network         nn.Network      `json:"network"`
-	Train           mfm.TrainConfig `json:"train"`
+	Mixture     *gmm.Mixture     `json:"mixture"`
+	Interpolant interpolant.Name `json:"interpolant"`
+	// Parametrization is any name but [mfm.MixtureName]. The data are the mixture, whose mean,
+	// covariance and variances are closed forms.
+	Parametrization mfm.ParametrizationName `json:"parametrization"`
+	Network         nn.Network              `json:"network"`
+	Train           mfm.TrainConfig         `json:"train"`
 }
 
 // DefaultConfig is the paper's mixture with an MLP of four layers of 256 units, trained for 5,000
 // steps by the semigroup loss with the mixture's drift as the teacher.
 func DefaultConfig() Config {
 	c := Config{
-		Mixture: gmm.Paper(), Interpolant: "linear", Parametrization: "gaussian",
+		Mixture: gmm.Paper(), Interpolant: interpolant.LinearName, Parametrization: mfm.GaussianName,
 		Network: nn.NewNetwork(nn.DefaultMLP()), Train: mfm.DefaultTrainConfig(),
 	}
 	c.Train.Steps = 5000
@@ -70,7 +69,7 @@ func New(config Config) (*Experiment, error) {
 	if config.Mixture == nil {
 		return nil, fmt.Errorf("mixture is missing: give weights, means and covariances")
 	}
-	ip, err := interpolant.ByName(config.Interpolant)
+	ip, err := config.Interpolant.Schedule()
 	if err != nil {
 		return nil, err
 	}
@@ -95,30 +94,30 @@ func New(config Config) (*Experiment, error) {
 func parametrization(config Config) (mfm.Parametrization, error) {
 	mean, covariance := config.Mixture.Mean(), config.Mixture.Covariance()
 	switch config.Parametrization {
-	case "gaussian", "unfused":
+	case mfm.GaussianName, mfm.UnfusedName:
 		g, err := mfm.NewGaussian(mean, covariance)
 		if err == nil {
-			g.NoFusion = config.Parametrization == "unfused"
+			g.NoFusion = config.Parametrization == mfm.UnfusedName
 		}
 		return g, err
-	case "diagonal":
+	case mfm.DiagonalName:
 		variance := make([]float64, len(mean))
 		for i := range variance {
 			variance[i] = covariance[i][i]
 		}
 		g := &mfm.Gaussian{Mean: mean, Variance: variance}
 		return g, g.Validate()
-	case "plain":
+	case mfm.PlainName:
 		return mfm.Plain{}, nil
-	case "anchored":
-		if config.Interpolant != "linear" {
-			return nil, fmt.Errorf("parametrization anchored is for the linear interpolant, not for %s",
-				config.Interpolant)
+	case mfm.AnchoredName:
+		if config.Interpolant != interpolant.LinearName {
+			return nil, fmt.Errorf("parametrization %s is for the %s interpolant, not for %s",
+				mfm.AnchoredName, interpolant.LinearName, config.Interpolant)
 		}
 		return mfm.Anchored{}, nil
 	}
-	return nil, fmt.Errorf("parametrization %q is unknown: use gaussian, unfused, diagonal, plain or anchored",
-		config.Parametrization)
+	return nil, fmt.Errorf("parametrization %q is unknown: use %s, %s, %s, %s or %s", config.Parametrization,
+		mfm.GaussianName, mfm.UnfusedName, mfm.DiagonalName, mfm.PlainName, mfm.AnchoredName)
 }
 
 // Shape returns the shape of one sample, [dim].

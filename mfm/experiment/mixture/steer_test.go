@@ -112,7 +112,7 @@ func TestSteeringTasks(t *testing.T) {
 			c.Method, c.Particles, c.Config.Dynamics, c.Resampling = "smc-dps", c.Samples, steer.SDE, "luck"
 		},
 		"sample": func(c *steering.Setting) { c.Samples = 1 },
-		"solver": func(c *steering.Setting) { c.Config.Solver = solver.Method("leapfrog") },
+		"solver": func(c *steering.Setting) { c.Config.Solver = solver.Scheme("leapfrog") },
 	} {
 		c := setting("mfm-gf", steer.ODE, 20)
 		change(&c)
@@ -145,7 +145,7 @@ func TestPosteriorSettings(t *testing.T) {
 	}
 	const steps, n = 4, 2
 	for _, of := range []struct {
-		posterior mfm.Method
+		posterior mfm.Sampling
 		steps     int
 		nfe       float64 // of a posterior sample
 		unusual   string
@@ -153,7 +153,7 @@ func TestPosteriorSettings(t *testing.T) {
 		{"", 0, 1, ""},
 		{"", 3, 3, "posterior_steps=3"},
 		// The last of Heun's steps is Euler's.
-		{mfm.ODEMethod, 2, 3, "posterior=ode posterior_steps=2"},
+		{mfm.ODESampling, 2, 3, "posterior=ode posterior_steps=2"},
 	} {
 		c := setting("mfm-gf", steer.ODE, steps)
 		c.N, c.Samples, c.Posterior, c.PosteriorSteps = n, 64, of.posterior, of.steps
@@ -177,7 +177,7 @@ func TestPosteriorSettings(t *testing.T) {
 	if err := exact.Check(c); err == nil || !strings.Contains(err.Error(), "closed form") {
 		t.Errorf("several steps for exact posterior samples: error %v", err)
 	}
-	c.Posterior, c.PosteriorSteps = mfm.ODEMethod, 0
+	c.Posterior, c.PosteriorSteps = mfm.ODESampling, 0
 	if err := s.Check(c); err == nil || !strings.Contains(err.Error(), "denoiser") {
 		t.Errorf("posterior samples by one step of the ODE: error %v", err)
 	}
@@ -187,7 +187,7 @@ func TestPosteriorSettings(t *testing.T) {
 		t.Errorf("a noise schedule, which the JSON of a setting lacks: error %v", err)
 	}
 	c.Config.NoiseSchedule = nil
-	c.Posterior, c.PosteriorSteps = mfm.SDEMethod, 3
+	c.Posterior, c.PosteriorSteps = mfm.SDESampling, 3
 	if err := s.Check(c); err == nil || !strings.Contains(err.Error(), "sde") {
 		t.Errorf("posterior samples by an SDE: error %v", err)
 	}

@@ -74,10 +74,10 @@ func TuningOf(e *Experiment, store *model.Store, r reward.LinearGaussian, config
 	return t, err
 }
 
-// method returns the configured method.
-func (t *Tuning) method() (tune.Method, error) {
+// objective returns the configured objective.
+func (t *Tuning) objective() (tune.Objective, error) {
 	exact := steer.FromTilt(t.Base.Config.Mixture, t.Target, t.LogZ, t.Base.Map.Interpolant)
-	return t.Config.TuneMethod(&exact)
+	return t.Config.Objective(&exact)
 }
 
 func (t *Tuning) newNetwork() (tune.Network, error) {
@@ -100,7 +100,7 @@ type tuneManifest struct {
 
 // Train fine-tunes the drift; see [run.Train] and [tuning.Config.Train].
 func (t *Tuning) Train(ctx context.Context, b compute.Backend, o run.Options) (*tuning.Result, error) {
-	method, err := t.method()
+	objective, err := t.objective()
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (t *Tuning) Train(ctx context.Context, b compute.Backend, o run.Options) (*
 		source = (&Experiment{Config: Config{Mixture: t.Target}}).Source()
 	}
 	task := tune.Task{
-		Base: t.base, Reward: t.reward.Reward(), Network: t.network, Method: method,
+		Base: t.base, Reward: t.reward.Reward(), Network: t.network, Objective: objective,
 		Source: source, Shape: t.Base.Shape(), Metadata: manifest,
 	}
 	tuner, err := tune.New(b, task, t.Config.Tune)

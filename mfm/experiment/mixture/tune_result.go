@@ -35,12 +35,12 @@ type Quality struct {
 
 // TuningResult is the quality of a tuned drift of a mixture.
 type TuningResult struct {
-	Method  string  `json:"method"`
-	Network string  `json:"network"`
-	N       int     `json:"n"`
-	Lambda  float64 `json:"lambda"`
-	Seed    int64   `json:"seed"`
-	Steps   int64   `json:"steps"` // of training that were done
+	Method  string         `json:"method"`
+	Network tuning.Network `json:"network"`
+	N       int            `json:"n"`
+	Lambda  float64        `json:"lambda"`
+	Seed    int64          `json:"seed"`
+	Steps   int64          `json:"steps"` // of training that were done
 	// NFE is that of the whole training, with three evaluations for each row of the tuned network.
 	NFE     float64 `json:"nfe"`
 	Samples int     `json:"samples"`
@@ -71,17 +71,17 @@ type TuningResult struct {
 // that says so in Diverged.
 func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Result, c tuning.EvalConfig) (
 	TuningResult, error) {
-	method, err := t.method()
+	objective, err := t.objective()
 	if err != nil {
 		return TuningResult{}, err
 	}
 	config := t.Config.Tune
 	rng := rand.New(rand.NewPCG(uint64(c.Seed), 17))
 	result := TuningResult{
-		Method: t.Config.Method, Network: string(t.Config.Network), N: t.Config.N, Lambda: config.Lambda,
+		Method: t.Config.Method, Network: t.Config.Network, N: t.Config.N, Lambda: config.Lambda,
 		Seed: config.Seed, Steps: r.Steps, Samples: c.Samples, Seconds: r.Seconds, Stopped: r.Stopped,
 	}
-	result.NFE = t.Config.NFE(method, r.Model, r.Steps)
+	result.NFE = t.Config.NFE(objective, r.Model, r.Steps)
 	drift, base, err := t.DriftErrors(b, r, 1<<15, rng)
 	if err != nil {
 		return result, err
@@ -158,7 +158,7 @@ func (t *Tuning) Check(s tuning.Setting) error { return s.Eval.ValidateSDE(s.Con
 func (t *Tuning) Diverged(s tuning.Setting, err error) TuningResult {
 	c := s.Config
 	return TuningResult{
-		Method: c.Method, Network: string(c.Network), N: c.N, Lambda: c.Tune.Lambda, Seed: c.Tune.Seed,
+		Method: c.Method, Network: c.Network, N: c.N, Lambda: c.Tune.Lambda, Seed: c.Tune.Seed,
 		Diverged: err.Error(),
 	}
 }
@@ -167,7 +167,8 @@ func (t *Tuning) Diverged(s tuning.Setting, err error) TuningResult {
 func (t *Tuning) odeSamples(ctx context.Context, b compute.Backend, r *tuning.Result, c tuning.EvalConfig) (
 	[]float32, error) {
 	config := mfm.SamplerConfig{
-		Method: mfm.ODEMethod, Solver: solver.Euler, Grid: interpolant.Grid{Steps: c.Steps, Power: 1}, Chunk: c.Samples,
+		Method: mfm.ODESampling, Solver: solver.Euler, Grid: interpolant.Grid{Steps: c.Steps, Power: 1},
+		Chunk: c.Samples,
 	}
 	sampler, err := mfm.NewTeacherSampler(b, r.Store, t.Base.Map.Interpolant, r.Drift, t.Base.Shape(), config)
 	if err != nil {

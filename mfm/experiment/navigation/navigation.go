@@ -1,10 +1,10 @@
 // Package navigation is a task in the plane whose optimal drift is known: steering from noise to a
 // goal among obstacles, on Gaussian data whose flow map is exact. It measures bias and variance of
-// fine-tuning methods at their optimum.
+// fine-tuning objectives at their optimum.
 //
 // Start with [Default]. [Task.Model] and [Task.Reward] define the task, [Task.Value] is its value
-// by quadrature, [Task.Sample] samples the tilted distribution, and [Task.Variance] evaluates a
-// method.
+// by quadrature, [Task.Sample] samples the tilted distribution, and [Task.Variance] evaluates an
+// objective.
 package navigation
 
 import (
@@ -268,8 +268,8 @@ func (n Task) Points(rng *rand.Rand, t, lambda float64, count int) []tune.Point 
 	return out
 }
 
-// VarianceResult is the bias and variance of a method's residual at the optimum, over states that
-// the tilted distribution visits. An unbiased residual has mean zero there.
+// VarianceResult is the bias and variance of an objective's residual at the optimum, over states
+// that the tilted distribution visits. An unbiased residual has mean zero there.
 type VarianceResult struct {
 	Method string  `json:"method"`
 	N      int     `json:"n"`
@@ -288,14 +288,14 @@ type VarianceResult struct {
 	StdDev float64 `json:"std"`
 }
 
-// Variance evaluates the residuals of a method at the optimum, see [tune.Residuals]: rows residuals
-// at each of the given number of states. draws is the method's N. It returns an error unless t lies
-// in (0, 1) and lambda is positive.
+// Variance evaluates the residuals of an objective at the optimum, see [tune.Residuals]: rows
+// residuals at each of the given number of states. draws is the objective's N. It returns an error
+// unless t lies in (0, 1) and lambda is positive.
 func (n Task) Variance(
-	ctx context.Context, b compute.Backend, method tune.Method, draws int, t, lambda float64, states, rows int,
+	ctx context.Context, b compute.Backend, objective tune.Objective, draws int, t, lambda float64, states, rows int,
 	seed int64,
 ) (VarianceResult, error) {
-	result := VarianceResult{Method: method.String(), N: draws, T: t, Lambda: lambda, States: states}
+	result := VarianceResult{Method: objective.String(), N: draws, T: t, Lambda: lambda, States: states}
 	m, err := n.Model()
 	if err != nil {
 		return result, err
@@ -306,7 +306,7 @@ func (n Task) Variance(
 	points := n.Points(rand.New(rand.NewPCG(uint64(seed), 19)), float64(float32(t)), lambda, states)
 	got, err := tune.Residuals(ctx, b, model.NewStore(), tune.ResidualTask{
 		Model: m, Reward: n.Reward(), Lambda: lambda, Noise: tune.Noise{Start: 1e-3},
-		Method: method, Points: points, Samples: rows, Seed: seed,
+		Objective: objective, Points: points, Samples: rows, Seed: seed,
 	})
 	if err != nil {
 		return result, err

@@ -27,20 +27,28 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
+// Case is what is measured.
+type Case string
+
+// The cases.
+const (
+	MLP   Case = "mlp"   // training of a map of the mixture, batch 1,024
+	UNet  Case = "unet"  // training of a map of digits, batch 64
+	Steer Case = "steer" // a steered run, see [SteeringConfig]
+)
+
 // Result is the speed of a training step and of its passes, or of a steered run. Times depend on
 // the machine.
 type Result struct {
-	// Case is "mlp" (the mixture, batch 1,024), "unet" (digits, batch 64) or "steer" (see
-	// [SteeringConfig]).
-	Case string `json:"case"`
-	// Loss is the consistency loss, for "steer" the method.
+	Case Case `json:"case"`
+	// Loss is the consistency loss, for [Steer] the method.
 	Loss           string  `json:"loss"`
 	StepsPerSecond float64 `json:"steps_per_s"`
-	// CompileSeconds is the time until the end of the first step; for "steer" it is what the first
+	// CompileSeconds is the time until the end of the first step; for [Steer] it is what the first
 	// run takes longer than the others.
 	CompileSeconds float64 `json:"compile_s"`
 	// ForwardMS is the time of one evaluation of the map's velocity on the batch, in milliseconds.
-	// It is 0 for "steer", as are JVPMS and DoubleReverseMS.
+	// It is 0 for [Steer], as are JVPMS and DoubleReverseMS.
 	ForwardMS float64 `json:"forward_ms"`
 	// JVPMS is the time of the velocity and its derivative along (s, x̄) by package ad.
 	// DoubleReverseMS is that of the same by reverse over reverse mode, 0 if the host library has
@@ -52,31 +60,31 @@ type Result struct {
 	PeakRSSMB float64 `json:"peak_rss_mb"`
 }
 
-// Training measures the training step of a case, "mlp" or "unet", with a loss from the data alone,
+// Training measures the training step of a case, [MLP] or [UNet], with a loss from the data alone,
 // for about the given time.
 func Training(
-	ctx context.Context, b compute.Backend, name string, loss mfm.Consistency, duration time.Duration,
+	ctx context.Context, b compute.Backend, of Case, loss mfm.Consistency, duration time.Duration,
 ) (Result, error) {
-	result := Result{Case: name, Loss: string(loss)}
+	result := Result{Case: of, Loss: string(loss)}
 	var m *mfm.Map
 	var source train.Source
 	var shape []int
 	config := mfm.DefaultTrainConfig()
 	config.Loss.Consistency, config.Steps = loss, 1_000_000
-	switch name {
-	case "mlp":
+	switch of {
+	case MLP:
 		e, err := mixture.New(mixture.DefaultConfig())
 		if err != nil {
 			return result, err
 		}
 		m, source, shape = e.Map, e.Source(), e.Shape()
-	case "unet":
+	case UNet:
 		train, _, err := data.MNIST()
 		if err != nil {
 			return result, err
 		}
 		digits := image.DefaultConfig()
-		digits.Parametrization = "gaussian" // that of scripts/jax
+		digits.Parametrization = mfm.GaussianName // that of scripts/jax
 		e, err := image.New(digits, train)
 		if err != nil {
 			return result, err
@@ -86,7 +94,7 @@ func Training(
 		}
 		m, shape, config.Batch = e.Map, e.Shape(), 64
 	default:
-		return result, fmt.Errorf("case %q is unknown: use mlp or unet", name)
+		return result, fmt.Errorf("case %q is unknown: use %s or %s", of, MLP, UNet)
 	}
 	t, err := mfm.NewTrainer(b, m, source, nil, config)
 	if err != nil {

@@ -43,7 +43,7 @@ type SteeringResult struct {
 func Steering(
 	ctx context.Context, b compute.Backend, c SteeringConfig, duration time.Duration,
 ) (SteeringResult, error) {
-	result := SteeringResult{Result{Case: "steer", Loss: c.Method}, c}
+	result := SteeringResult{Result{Case: Steer, Loss: c.Method}, c}
 	if c.Method != "mfm-g" && c.Method != "mfm-gf" {
 		return result, fmt.Errorf("method %q cannot be timed: use mfm-g or mfm-gf", c.Method)
 	}

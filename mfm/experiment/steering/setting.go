@@ -31,10 +31,10 @@ type Setting struct {
 	Antithetic  bool           `json:"antithetic,omitempty"`
 	LeaveOneOut bool           `json:"leave_one_out,omitempty"`
 	Shared      bool           `json:"shared,omitempty"`
-	// Posterior and PosteriorSteps say how a map samples the posterior for an estimate: "map", in
-	// one step by default, or "ode", in PosteriorSteps steps of Heun's method along the diagonal
-	// v_{s,s}, at least 2.
-	Posterior      mfm.Method       `json:"posterior,omitempty"`
+	// Posterior and PosteriorSteps say how a map samples the posterior for an estimate:
+	// [mfm.MapSampling], in one step by default, or [mfm.ODESampling], in PosteriorSteps steps of
+	// Heun's method along the diagonal v_{s,s}, at least 2.
+	Posterior      mfm.Sampling     `json:"posterior,omitempty"`
 	PosteriorSteps int              `json:"posterior_steps,omitempty"`
 	Resampling     steer.Resampling `json:"resampling,omitempty"`
 	Threshold      *float64         `json:"threshold,omitempty"`

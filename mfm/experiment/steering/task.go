@@ -36,11 +36,11 @@ type Base struct {
 
 // Result is what the results of all tasks have in common.
 type Result struct {
-	Method   string  `json:"method"`
-	Dynamics string  `json:"dynamics"`
-	N        int     `json:"n"`
-	NFE      float64 `json:"nfe"` // per sample
-	Seed     int64   `json:"seed"`
+	Method   string         `json:"method"`
+	Dynamics steer.Dynamics `json:"dynamics"`
+	N        int            `json:"n"`
+	NFE      float64        `json:"nfe"` // per sample
+	Seed     int64          `json:"seed"`
 	RunSettings
 	// Diverged reports that a sample has a value that is not finite or beyond 1e6; such a result
 	// has no evaluation.
@@ -84,7 +84,7 @@ func (t *Base) posteriorModel(s Setting) (steer.Model, error) {
 			s.Method, s.Posterior, s.PosteriorSteps)
 	}
 	config := mfm.DefaultSamplerConfig()
-	config.Method, config.Steps = cmp.Or(s.Posterior, mfm.MapMethod), cmp.Or(s.PosteriorSteps, 1)
+	config.Method, config.Steps = cmp.Or(s.Posterior, mfm.MapSampling), cmp.Or(s.PosteriorSteps, 1)
 	m, err := steer.FromMap(*t.Map, config)
 	if err != nil {
 		return m, fmt.Errorf("method %s: %w", s.Method, err)
@@ -128,7 +128,7 @@ func (t *Base) Run(
 	ctx context.Context, b compute.Backend, s Setting, exact *steer.Exact, rng *rand.Rand,
 ) (r Result, samples []float32, got *steer.Result, err error) {
 	r = Result{
-		Method: s.Method, Dynamics: string(s.Config.Dynamics), N: s.N, Seed: s.Seed, RunSettings: s.runSettings(b),
+		Method: s.Method, Dynamics: s.Config.Dynamics, N: s.N, Seed: s.Seed, RunSettings: s.runSettings(b),
 	}
 	began := time.Now()
 	if samples, got, err = t.Draw(ctx, b, s, exact, rng); err != nil {

@@ -79,7 +79,7 @@ type BaseSetting struct {
 // BaseResult says how far everything that builds on a wrong base is from what the true base would
 // give.
 type BaseResult struct {
-	Test         string           `json:"test"` // "base"
+	Test         Test             `json:"test"` // [BaseTest]
 	Perturbation Perturbation     `json:"perturbation"`
 	Size         float64          `json:"size"`
 	Distillation mfm.Distillation `json:"distillation"`
@@ -228,7 +228,7 @@ func field() interpolant.Drift {
 // [BaseResult].Diverged.
 func (c BaseSetting) Run(ctx context.Context, b compute.Backend, o run.Options) (BaseResult, error) {
 	result := BaseResult{
-		Test: "base", Perturbation: c.Perturbation, Size: c.Size, Distillation: c.Distillation, Seed: c.Seed,
+		Test: BaseTest, Perturbation: c.Perturbation, Size: c.Size, Distillation: c.Distillation, Seed: c.Seed,
 	}
 	if err := c.Validate(); err != nil {
 		return result, err

@@ -80,7 +80,7 @@ func (c BaseSetting) samples(
 	}
 	result.Posterior = math.Sqrt(result.Posterior)
 	config := mfm.SamplerConfig{
-		Method: mfm.ODEMethod, Solver: solver.Euler, Grid: interpolant.Grid{Steps: c.SamplerSteps, Power: 1},
+		Method: mfm.ODESampling, Solver: solver.Euler, Grid: interpolant.Grid{Steps: c.SamplerSteps, Power: 1},
 		Chunk: c.Samples,
 	}
 	drift := e.Map.DriftIn(store.Scope(train.WeightsScope))

@@ -33,7 +33,7 @@ type DiversitySetting struct {
 // DiversityResult says how well a map's one-step posterior samples cover the posteriors of a random
 // mixture.
 type DiversityResult struct {
-	Test string `json:"test"` // "diversity"
+	Test Test `json:"test"` // [DiversityTest]
 	Family
 	Training  int64                     `json:"training_seed"`
 	Steps     int64                     `json:"steps"`
@@ -109,7 +109,7 @@ func (c DiversitySetting) Validate() error {
 
 // Run trains a map and evaluates its posterior samples. Non-finite values are a result.
 func (c DiversitySetting) Run(ctx context.Context, b compute.Backend, o run.Options) (DiversityResult, error) {
-	result := DiversityResult{Test: "diversity", Family: c.Family, Training: c.Seed, Steps: c.Steps}
+	result := DiversityResult{Test: DiversityTest, Family: c.Family, Training: c.Seed, Steps: c.Steps}
 	if err := c.Validate(); err != nil {
 		return result, err
 	}

@@ -12,6 +12,19 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
+// Test is the name of a stress test, as in its results.
+type Test string
+
+// The tests, in the order of the package's documentation.
+const (
+	DiversityTest Test = "diversity"
+	BaseTest      Test = "base"
+	ManifoldTest  Test = "manifold"
+	TimesTest     Test = "times"
+	PrecisionTest Test = "precision"
+	LossesTest    Test = "losses"
+)
+
 // Edition numbers the defaults that a setting does not name: those of configurations, losses and
 // evaluation in this package. It increases when they change, so that results of different defaults
 // are kept apart.

@@ -22,12 +22,15 @@ func Keep(results []json.RawMessage) ([]json.RawMessage, error) {
 	}
 	var failed error
 	return slices.DeleteFunc(results, func(raw json.RawMessage) bool {
-		var head struct{ Run, Test string }
+		var head struct {
+			Run  string
+			Test Test
+		}
 		if err := json.Unmarshal(raw, &head); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("reading results of stress tests: %w", err))
 			return false
 		}
-		return head.Test != "losses" && !names[head.Run]
+		return head.Test != LossesTest && !names[head.Run]
 	}), failed
 }
 

@@ -42,12 +42,12 @@ type LossSetting struct {
 
 // LossResult is what a loss gives within the time of its budget.
 type LossResult struct {
-	Test         string `json:"test"` // "losses"
-	On           string `json:"on"`   // name of the family, or "digits"
-	Loss         string `json:"loss"`
-	Distillation string `json:"distillation"`
-	Seed         int64  `json:"seed"`
-	Steps        int64  `json:"steps"`
+	Test         Test             `json:"test"` // [LossesTest]
+	On           string           `json:"on"`   // name of the family, or "digits"
+	Loss         mfm.Consistency  `json:"loss"`
+	Distillation mfm.Distillation `json:"distillation"`
+	Seed         int64            `json:"seed"`
+	Steps        int64            `json:"steps"`
 	// Seconds is the time of the training, which includes that of other work on the machine.
 	Seconds float64 `json:"seconds"`
 	// Diverged reports that a value was not finite. There are no other measurements then.
@@ -255,7 +255,7 @@ func (c LossSetting) Validate() error {
 // setting of digits with another fingerprint.
 func (l *LossBench) Run(ctx context.Context, b compute.Backend, c LossSetting, o run.Options) (LossResult, error) {
 	result := LossResult{
-		Test: "losses", On: c.on(), Loss: string(c.Loss), Distillation: string(c.Distillation),
+		Test: LossesTest, On: c.on(), Loss: c.Loss, Distillation: c.Distillation,
 		Seed: c.Seed, Steps: c.Steps,
 	}
 	if err := c.Validate(); err != nil {

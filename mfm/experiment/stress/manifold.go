@@ -15,10 +15,18 @@ import (
 	"github.com/gomfm/gomfm/mfm/gmm"
 )
 
+// Shape is the shape of a manifold.
+type Shape string
+
+// The shapes.
+const (
+	Curve Shape = "curve" // a circle of radius 3 in the plane
+	Plane Shape = "plane" // a tilted plane in space
+)
+
 // Manifold is a mixture near a manifold, with a standard deviation of Width across it.
 type Manifold struct {
-	// Shape is curve, a circle of radius 3 in the plane, or plane, a tilted plane in space.
-	Shape string  `json:"shape"`
+	Shape Shape   `json:"shape"`
 	Width float64 `json:"width"`
 }
 
@@ -33,7 +41,7 @@ func (m Manifold) Mixture() (*gmm.Mixture, error) {
 	var means [][]float64
 	var covariances [][][]float64
 	switch m.Shape {
-	case "curve":
+	case Curve:
 		const n, radius = 96, 3.0
 		along := 2 * math.Pi * radius / n / 2
 		for k := range n {
@@ -41,7 +49,7 @@ func (m Manifold) Mixture() (*gmm.Mixture, error) {
 			weights, means = append(weights, 1), append(means, []float64{radius * cos, radius * sin})
 			covariances = append(covariances, spanned([][]float64{{-sin, cos}, {cos, sin}}, []float64{along, m.Width}))
 		}
-	case "plane":
+	case Plane:
 		for k := range 4 {
 			sin, cos := math.Sincos(math.Pi / 2 * (float64(k) + 0.3))
 			mean := make([]float64, 3)
@@ -52,7 +60,7 @@ func (m Manifold) Mixture() (*gmm.Mixture, error) {
 			covariances = append(covariances, spanned(planeAxes, []float64{1, 0.5, m.Width}))
 		}
 	default:
-		return nil, fmt.Errorf("manifold with shape %q is unknown: use curve or plane", m.Shape)
+		return nil, fmt.Errorf("manifold with shape %q is unknown: use %s or %s", m.Shape, Curve, Plane)
 	}
 	return gmm.New(weights, means, covariances)
 }
@@ -62,7 +70,7 @@ var planeAxes = [][]float64{{2. / 3, 2. / 3, 1. / 3}, {-2. / 3, 1. / 3, 2. / 3},
 
 // Across returns the signed distance of a point from the manifold.
 func (m Manifold) Across(x []float64) float64 {
-	if m.Shape == "curve" {
+	if m.Shape == Curve {
 		return math.Hypot(x[0], x[1]) - 3
 	}
 	sum := 0.0
@@ -92,20 +100,20 @@ type ManifoldSetting struct {
 	Edition
 	Manifold
 	// Parametrization is that of [mixture.Config].
-	Parametrization string             `json:"parametrization"`
-	NetWidth        int                `json:"net_width"`
-	Depth           int                `json:"depth"`
-	Steps           int64              `json:"steps"`
-	Seed            int64              `json:"seed"`
-	Eval            mixture.EvalConfig `json:"eval"`
+	Parametrization mfm.ParametrizationName `json:"parametrization"`
+	NetWidth        int                     `json:"net_width"`
+	Depth           int                     `json:"depth"`
+	Steps           int64                   `json:"steps"`
+	Seed            int64                   `json:"seed"`
+	Eval            mixture.EvalConfig      `json:"eval"`
 }
 
 // ManifoldResult says how close a map comes to data near a manifold, as a whole and across the
 // manifold.
 type ManifoldResult struct {
-	Test string `json:"test"` // "manifold"
+	Test Test `json:"test"` // [ManifoldTest]
 	Manifold
-	Parametrization string                    `json:"parametrization"`
+	Parametrization mfm.ParametrizationName   `json:"parametrization"`
 	Seed            int64                     `json:"seed"`
 	Posterior       []mixture.PosteriorResult `json:"posterior"`
 	// Across is the root mean square distance of one-step samples from the manifold by t, Exact
@@ -121,9 +129,11 @@ type ManifoldResult struct {
 func ManifoldGrid() []ManifoldSetting {
 	var settings []ManifoldSetting
 	for _, width := range []float64{0.3, 0.1, 0.03, 0.01} {
-		for _, p := range []string{"gaussian", "unfused", "plain", "anchored"} {
+		for _, p := range []mfm.ParametrizationName{
+			mfm.GaussianName, mfm.UnfusedName, mfm.PlainName, mfm.AnchoredName,
+		} {
 			settings = append(settings, ManifoldSetting{
-				Edition: Edition{edition}, Manifold: Manifold{"curve", width}, Parametrization: p,
+				Edition: Edition{edition}, Manifold: Manifold{Curve, width}, Parametrization: p,
 				NetWidth: 128, Depth: 4, Steps: 5000, Eval: posteriorEvaluation(),
 			})
 		}
@@ -155,7 +165,7 @@ func (c ManifoldSetting) Validate() error {
 // Run trains a map and evaluates its posterior samples. Non-finite values are a result.
 func (c ManifoldSetting) Run(ctx context.Context, b compute.Backend, o run.Options) (ManifoldResult, error) {
 	result := ManifoldResult{
-		Test: "manifold", Manifold: c.Manifold, Parametrization: c.Parametrization, Seed: c.Seed,
+		Test: ManifoldTest, Manifold: c.Manifold, Parametrization: c.Parametrization, Seed: c.Seed,
 	}
 	if err := c.Validate(); err != nil {
 		return result, err

@@ -25,7 +25,7 @@ import (
 // of the difference to float64, in units of the root mean square of the value itself, over states
 // that the tilted distribution visits. 1e30 stands for a value that is not finite.
 type PrecisionResult struct {
-	Test string `json:"test"` // "precision"
+	Test Test `json:"test"` // [PrecisionTest]
 	Manifold
 	T        float64 `json:"t"`
 	Score    float64 `json:"score"`
@@ -55,7 +55,7 @@ type PrecisionSetting struct {
 // width.
 func PrecisionGrid() []PrecisionSetting {
 	var settings []PrecisionSetting
-	for _, shape := range []string{"curve", "plane"} {
+	for _, shape := range []Shape{Curve, Plane} {
 		for _, width := range []float64{0.3, 0.1, 0.03, 0.01, 0.003, 0.001} {
 			for _, s := range []float64{0.5, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4} {
 				settings = append(settings, PrecisionSetting{Edition{edition}, Manifold{shape, width}, s})
@@ -79,7 +79,7 @@ func (c PrecisionSetting) Validate() error {
 
 // Run compares the closed forms in float32 with those in float64.
 func (c PrecisionSetting) Run(_ context.Context, b compute.Backend, _ run.Options) (PrecisionResult, error) {
-	result := PrecisionResult{Test: "precision", Manifold: c.Manifold, T: 1 - c.OneMinusT}
+	result := PrecisionResult{Test: PrecisionTest, Manifold: c.Manifold, T: 1 - c.OneMinusT}
 	if err := c.Validate(); err != nil {
 		return result, err
 	}

@@ -29,7 +29,7 @@ type TimesSetting struct {
 // TimesResult says how far samples by the exact drift are from data near a manifold, as a whole and
 // across it.
 type TimesResult struct {
-	Test string `json:"test"` // "times"
+	Test Test `json:"test"` // [TimesTest]
 	TimesSetting
 	Across float64 `json:"across"` // root mean square distance from the manifold
 	Exact  float64 `json:"exact"`  // that of 2^18 exact samples
@@ -44,7 +44,7 @@ func TimesGrid() []TimesSetting {
 	for _, width := range []float64{0.3, 0.1, 0.03, 0.01, 0.003} {
 		for _, power := range []float64{0.5, 1, 2} {
 			for _, steps := range []int{30, 100, 300, 1000} {
-				m := Manifold{"curve", width}
+				m := Manifold{Curve, width}
 				settings = append(settings, TimesSetting{Edition{edition}, m, power, steps, 4096})
 			}
 		}
@@ -69,7 +69,7 @@ func (c TimesSetting) Validate() error {
 
 // Run samples with Euler steps of the exact drift.
 func (c TimesSetting) Run(ctx context.Context, b compute.Backend, _ run.Options) (TimesResult, error) {
-	result := TimesResult{Test: "times", TimesSetting: c}
+	result := TimesResult{Test: TimesTest, TimesSetting: c}
 	if err := c.Validate(); err != nil {
 		return result, err
 	}
@@ -80,7 +80,7 @@ func (c TimesSetting) Run(ctx context.Context, b compute.Backend, _ run.Options)
 	ip := interpolant.Linear{}
 	drift := func(t, x, _ *Node) *Node { return data.Like(x).Drift(ip, t, x) }
 	config := mfm.SamplerConfig{
-		Method: mfm.ODEMethod, Solver: solver.Euler, Grid: interpolant.Grid{Steps: c.Steps, Power: c.Power},
+		Method: mfm.ODESampling, Solver: solver.Euler, Grid: interpolant.Grid{Steps: c.Steps, Power: c.Power},
 		Chunk: c.Samples,
 	}
 	sampler, err := mfm.NewTeacherSampler(b, model.NewStore(), ip, drift, []int{data.Dim()}, config)

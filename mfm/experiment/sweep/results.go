@@ -81,7 +81,7 @@ func Write(path string, results []json.RawMessage) error {
 
 // Read returns the results in a file of [Write] whose key "test" has the given value. If the file
 // does not exist, it returns no results and no error.
-func Read[R any](path, test string) ([]R, error) {
+func Read[R any, T ~string](path string, test T) ([]R, error) {
 	all, err := readList(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -95,7 +95,7 @@ func Read[R any](path, test string) ([]R, error) {
 		if err := json.Unmarshal(raw, &head); err != nil {
 			return nil, fmt.Errorf("sweep: %s: result %d: %w", path, i+1, err)
 		}
-		if head.Test != test {
+		if head.Test != string(test) {
 			continue
 		}
 		var r R

@@ -20,7 +20,7 @@ import (
 
 // Config is everything that a tuned drift depends on besides its base.
 type Config struct {
-	// Method is one of [tune.Methods] by name, with N posterior samples for each state.
+	// Method is one of [tune.Objectives] by name, with N posterior samples for each state.
 	Method string `json:"method"`
 	N      int    `json:"n"`
 	// Reference and Floor are those of [tune.MetaTuning].
@@ -65,9 +65,9 @@ func DefaultConfig() Config {
 	return c
 }
 
-// TuneMethod returns the method that the configuration names. exact is the value in closed form,
+// Objective returns the objective that the configuration names. exact is the value in closed form,
 // nil if it is not known.
-func (c Config) TuneMethod(exact *steer.Exact) (tune.Method, error) {
+func (c Config) Objective(exact *steer.Exact) (tune.Objective, error) {
 	entry, err := tune.Lookup(c.Method)
 	if err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func (c Config) Validate() error {
 	if err != nil {
 		return err
 	}
-	m, err := c.TuneMethod(&steer.Exact{Value: func(t, _ *Node) *Node { return t }})
+	m, err := c.Objective(&steer.Exact{Value: func(t, _ *Node) *Node { return t }})
 	if err != nil {
 		return err
 	}
@@ -124,8 +124,8 @@ func (c Config) MapNetwork(m *mfm.Map, weights map[string]*tensors.Tensor) (tune
 
 // NFE returns the network evaluations of a training of the given number of steps, including three
 // for each state of the tuned network's own training pass.
-func (c Config) NFE(method tune.Method, m steer.Model, steps int64) float64 {
-	return float64(steps) * float64(c.Tune.Batch) * float64(method.NFE(m)+3)
+func (c Config) NFE(objective tune.Objective, m steer.Model, steps int64) float64 {
+	return float64(steps) * float64(c.Tune.Batch) * float64(objective.NFE(m)+3)
 }
 
 // EvalConfig says how a tuned drift is evaluated: the number of samples, the steps of the sampler,

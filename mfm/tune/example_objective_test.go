@@ -13,8 +13,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
-// knownValue is a method of one's own. It regresses the correction on (σ_t²/2) ∇V_t with the known
-// gradient of the value ∇V_t(x) = t/((1-t)² + t²).
+// knownValue is an objective of one's own. It regresses the correction on (σ_t²/2) ∇V_t with the
+// known gradient of the value ∇V_t(x) = t/((1-t)² + t²).
 type knownValue struct{}
 
 func (knownValue) String() string      { return "known-value" }
@@ -28,9 +28,9 @@ func (knownValue) Regress(p tune.Problem, _ *solver.RNG, s tune.States) tune.Reg
 	return tune.Regressand{Vector: InsertAxes(Mul(half, gradient), -1)}
 }
 
-// A method of one's own implements Method: it builds the condition E[Weight] D = E[Vector] on the
-// correction D of the drift.
-func ExampleMethod() {
+// An objective of one's own implements Objective: it builds the condition E[Weight] D = E[Vector]
+// on the correction D of the drift.
+func ExampleObjective() {
 	b, err := backend.New("go")
 	if err != nil {
 		log.Fatal(err)
