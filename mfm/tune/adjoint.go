@@ -33,6 +33,7 @@ func (AdjointMatching) Validate() error { return nil }
 // Regress builds the regressand; see [Objective].
 func (AdjointMatching) Regress(p Problem, _ *solver.RNG, s States) Regressand {
 	paths := s.Paths
+	p.Problem = p.Conditioned(paths.Class)
 	end := Identity(StopGradient(paths.End))
 	_, r, _ := reward.Weighed(p.Reward, p.Lambda, end, p.Condition(end))
 	a := Gradient(ReduceAllSum(r), end)[0]

@@ -35,7 +35,7 @@ func (t *Tuner) Evaluate(ctx context.Context, c PathConfig, seed int64) (Evaluat
 		if n := len(t.config.EMA); n > 0 {
 			scope = train.AverageScope(n - 1)
 		}
-		task := PathTask{Base: t.model, Reward: t.task.Reward, Shape: t.task.Shape}
+		task := PathTask{Base: t.model, Reward: t.task.Reward, Shape: t.task.Shape, ClassShares: t.task.ClassShares}
 		task.Drift = TunedDrift(t.task.Network, t.Store().Scope(scope), t.model.Drift)
 		drawer, err := newPathDrawer(t.backend, t.Store(), task, c)
 		if err != nil {

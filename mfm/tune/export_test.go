@@ -16,7 +16,7 @@ func Squares(r Regressand, correction *Node) *Node { return r.squares(correction
 func OnPaths(
 	p Problem, tuned interpolant.Drift, rng *solver.RNG, shape []int, rows, steps int, g *Graph,
 ) States {
-	return onPaths(p, tuned, rng, shapes.Make(float32Type, append([]int{rows}, shape...)...), rows, steps, g)
+	return onPaths(p, tuned, rng, shapes.Make(float32Type, append([]int{rows}, shape...)...), rows, steps, nil, g)
 }
 
 // Interpolants draws interpolants of data.

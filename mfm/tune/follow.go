@@ -16,6 +16,7 @@ type Paths struct {
 	Times []float64 // t_0 < ... < 1, the last one that of End
 	X     *Node     // states at all times but the last, [steps, n, ...]
 	End   *Node     // states at 1, [n, ...]
+	Class *Node     // labels that the paths are conditioned on, int32 [n]; nil means none
 }
 
 // pathTimes returns the times of a path from t_0 to 1. The drift of the SDE contains x/t, so steps
@@ -39,18 +40,18 @@ func checkPath(start float64, steps int) error {
 	return nil
 }
 
-// follow draws n paths of the SDE with drift b along times from t_0 to 1. The ODE carries noise to
-// t_0, and the last step adds no noise. If keep, the states of the paths are returned. move is
+// follow draws n paths of the SDE with drift b, conditioned on class, int32 [n] or nil, along times
+// from t_0 to 1. The ODE carries noise to t_0, and the last step adds no noise. If keep, the states of the paths are returned. move is
 // called for each step but that to t_0, with the coefficients of the step, and returns numbers [n]
 // whose sum along the path is returned; nil means no callback.
 func follow(
-	rng *solver.RNG, ip interpolant.Schedule, b interpolant.Drift, times []float64, noise *Node, keep bool,
+	rng *solver.RNG, ip interpolant.Schedule, b interpolant.Drift, times []float64, noise, class *Node, keep bool,
 	move func(row []*Node, x, drift *Node) *Node,
 ) (Paths, *Node) {
 	g, dtype := noise.Graph(), noise.DType()
 	steps := solver.SDESteps(ip, append([]float64{0}, times...))
 	start := batch.Every(ScalarZero(g, dtype), noise)
-	x := Add(noise, MulScalar(b(start, noise, nil), steps[0].Drift))
+	x := Add(noise, MulScalar(b(start, noise, class), steps[0].Drift))
 	steps = steps[1:]
 	table := make([][]float64, len(steps))
 	for k, s := range steps {
@@ -64,7 +65,7 @@ func follow(
 	state = solver.Loop(len(steps), state, func(i *Node, state []*Node) []*Node {
 		x, r, sum := state[0], &solver.RNG{State: state[1]}, state[2]
 		row := batch.Of(rows, i)
-		drift := b(batch.Every(row[0], x), x, nil)
+		drift := b(batch.Every(row[0], x), x, class)
 		if move != nil {
 			sum = Add(sum, move(row, x, drift))
 		}
@@ -77,7 +78,7 @@ func follow(
 		return out
 	})
 	rng.State = state[1]
-	p := Paths{Times: times, End: state[0]}
+	p := Paths{Times: times, End: state[0], Class: class}
 	if keep {
 		p.X = state[3]
 	}

@@ -52,6 +52,9 @@ type PathTask struct {
 	Reward reward.Reward
 	// Shape is that of one sample.
 	Shape []int
+	// ClassShares are the shares of the classes among the paths of a model with classes, as those
+	// of [Task].
+	ClassShares []float64
 }
 
 // PathResult describes the paths of a tuned drift's SDE.
@@ -82,7 +85,7 @@ var ErrDiverged = errors.New("paths are not finite")
 
 // DrawPaths draws paths of the SDE of a tuned drift. store has the weights of the base and of the
 // drift. It returns [ErrDiverged] if a path is not finite, and an error if fewer than two paths
-// have a reward.
+// have a reward, or for shares that do not fit the model's classes.
 func DrawPaths(
 	ctx context.Context, b compute.Backend, store *model.Store, task PathTask, c PathConfig,
 ) (*PathResult, error) {
@@ -104,11 +107,15 @@ func newPathDrawer(b compute.Backend, store *model.Store, task PathTask, c PathC
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	if err := checkShares(task.ClassShares, task.Base.Classes); err != nil {
+		return nil, err
+	}
 	exec, err := model.NewExec(b, store, func(_ *model.Scope, rngState *Node) []*Node {
 		rng := &solver.RNG{State: rngState}
 		noise := rng.Normal(shapes.Make(float32Type, append([]int{c.Paths}, task.Shape...)...))
+		class := pathClasses(rng, rngState.Graph(), task.Base.Classes, task.ClassShares, c.Paths)
 		divergence := func(row []*Node, x, drift *Node) *Node {
-			d := Sub(drift, task.Base.Drift(batch.Every(row[0], x), x, nil))
+			d := Sub(drift, task.Base.Drift(batch.Every(row[0], x), x, class))
 			square := ReduceSum(Square(Reshape(d, c.Paths, -1)), 1)
 			// A step moves the mean by 2 h D beside noise √(σ² h): its divergence is h |D|²/(σ²/2).
 			// The last step has no noise and is left out.
@@ -117,8 +124,8 @@ func newPathDrawer(b compute.Backend, store *model.Store, task PathTask, c PathC
 			return Mul(Where(noisy, share, ZerosLike(share)), square)
 		}
 		times := pathTimes(c.Start, c.Steps)
-		paths, kl := follow(rng, task.Base.Interpolant, task.Drift, times, noise, false, divergence)
-		_, usable, _ := reward.Weighed(task.Reward, nil, paths.End, reward.Condition{})
+		paths, kl := follow(rng, task.Base.Interpolant, task.Drift, times, noise, class, false, divergence)
+		_, usable, _ := reward.Weighed(task.Reward, nil, paths.End, reward.Condition{Class: class})
 		return []*Node{paths.End, usable, kl}
 	})
 	if err != nil {

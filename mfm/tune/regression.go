@@ -12,7 +12,8 @@ import (
 )
 
 // Problem is what a regressand depends on beside the states: the base model, a reward with its
-// factor λ, and the schedule of σ_t.
+// factor λ, and the schedule of σ_t. Model and reward are conditioned on the classes of the states;
+// a method that needs paths conditions them itself, on those of [Paths].
 type Problem struct {
 	steer.Problem
 	Noise Noise

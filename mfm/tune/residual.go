@@ -25,6 +25,9 @@ type Point struct {
 	Correction []float64 // D, [dim]
 	// Value is V_t(x). It is the offset c of the weights, which are then of order one.
 	Value float64
+	// Class is the label that the state is conditioned on if the model has classes; the number of
+	// classes means none.
+	Class int32
 }
 
 // ResidualTask says which residuals [Residuals] samples.
@@ -80,6 +83,9 @@ func (r ResidualTask) validate() error {
 		if len(p.X) != dim || len(p.Correction) != dim || dim == 0 || !(p.T > 0 && p.T < 1) {
 			return fmt.Errorf("point %d at t = %g has %d elements and a correction of %d: want t in (0, 1) and %d of each, as in the first",
 				i, p.T, len(p.X), len(p.Correction), dim)
+		}
+		if p.Class < 0 || int(p.Class) > r.Model.Classes {
+			return fmt.Errorf("point %d has class %d: must lie in [0, %d]", i, p.Class, r.Model.Classes)
 		}
 	}
 	return nil
@@ -153,13 +159,21 @@ func (r ResidualTask) sums(rows int, rngState, t, x, d, value *Node) []*Node {
 	rng := &solver.RNG{State: rngState}
 	points, dim := x.Shape().Dim(0), x.Shape().Dim(1)
 	s := States{T: batch.Repeat(t, rows), X: batch.Repeat(x, rows)}
-	s.Base = r.Model.Drift(s.T, s.X, nil)
+	if r.Model.Classes > 0 {
+		var class []int32
+		for _, p := range r.Points {
+			class = append(class, p.Class)
+		}
+		s.Class = batch.Repeat(Const(x.Graph(), class), rows)
+	}
+	s.Base = r.Model.Drift(s.T, s.X, s.Class)
 	p := Problem{
 		Problem: steer.Problem{Model: r.Model, Reward: r.Reward, Lambda: Scalar(x.Graph(), x.DType(), r.Lambda)},
 		Noise:   r.Noise, Offset: batch.Repeat(value, rows),
 	}
+	p.Problem = p.Conditioned(s.Class)
 	if r.Objective.Needs().Data {
-		s.Data = r.Model.Posterior(rng, rng.Normal(s.X.Shape()), s.T, s.X, nil)
+		s.Data = r.Model.Posterior(rng, rng.Normal(s.X.Shape()), s.T, s.X, s.Class)
 		alpha, beta, dAlpha, dBeta := r.Model.Interpolant.Graph(batch.Like(s.T, s.X))
 		noise := Div(Sub(s.X, Mul(beta, s.Data)), alpha)
 		s.Velocity = Add(Mul(dAlpha, noise), Mul(dBeta, s.Data))

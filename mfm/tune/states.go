@@ -7,6 +7,8 @@ import (
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
+	. "github.com/gomlx/gomlx/support/exceptions"
+	"gonum.org/v1/gonum/floats"
 
 	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/interpolant"
@@ -73,6 +75,8 @@ func (s StateSampling) interpolants(
 	x1, class := source(data, g, rng, n)
 	if p.Model.Classes == 0 {
 		class = nil
+	} else if class == nil {
+		Panicf("the model has %d classes, but the data has no labels: give a source with labels", p.Model.Classes)
 	}
 	u := rng.Uniform(shapes.Make(x1.DType(), n))
 	if s.Power != 0 && s.Power != 1 {
@@ -86,24 +90,68 @@ func (s StateSampling) interpolants(
 	}
 }
 
-// onPaths draws states on paths of the current drift, as many as rows, steps of them on each path.
-// like has the shape of the states.
+// onPaths draws states on paths of the current drift, as many as rows, steps of them on each path,
+// with classes drawn by their shares. like has the shape of the states.
 func onPaths(
-	p Problem, tuned interpolant.Drift, rng *solver.RNG, like shapes.Shape, rows, steps int, g *Graph,
+	p Problem, tuned interpolant.Drift, rng *solver.RNG, like shapes.Shape, rows, steps int, shares []float64, g *Graph,
 ) States {
 	shape := like.Clone()
-	shape.Dimensions[0] = rows / steps
+	n := rows / steps
+	shape.Dimensions[0] = n
 	noise := rng.Normal(shape)
+	class := pathClasses(rng, g, p.Model.Classes, shares, n)
 	frozen := func(t, x, class *Node) *Node { return StopGradient(tuned(t, x, class)) }
-	paths, _ := follow(rng, p.Model.Interpolant, frozen, pathTimes(p.Noise.Start, steps), noise, true, nil)
+	paths, _ := follow(rng, p.Model.Interpolant, frozen, pathTimes(p.Noise.Start, steps), noise, class, true, nil)
 	paths.X, paths.End = StopGradient(paths.X), StopGradient(paths.End)
 	times := ConstAsDType(g, shape.DType, paths.Times[:steps])
 	dims := append([]int{rows}, shape.Dimensions[1:]...)
-	return States{
-		T:     Reshape(BroadcastToDims(InsertAxes(times, -1), steps, shape.Dimensions[0]), rows),
+	s := States{
+		T:     Reshape(BroadcastToDims(InsertAxes(times, -1), steps, n), rows),
 		X:     Reshape(paths.X, dims...),
 		Paths: &paths,
 	}
+	if class != nil {
+		s.Class = Reshape(BroadcastToDims(InsertAxes(class, 0), steps, n), rows)
+	}
+	return s
+}
+
+// checkShares returns an error if shares are neither nil nor those of so many classes.
+func checkShares(shares []float64, classes int) error {
+	if shares == nil {
+		return nil
+	}
+	if len(shares) != classes {
+		return fmt.Errorf("%d shares of classes for a model with %d classes: give one for each, or none", len(shares), classes)
+	}
+	sum := 0.0
+	for _, s := range shares {
+		if !(s >= 0) {
+			return fmt.Errorf("shares of classes %v: must not be negative", shares)
+		}
+		sum += s
+	}
+	if !(sum > 0 && sum <= math.MaxFloat64) {
+		return fmt.Errorf("shares of classes %v: their sum must be positive and finite", shares)
+	}
+	return nil
+}
+
+// pathClasses draws the classes of n paths with probabilities in proportion to shares, or with equal
+// ones if shares is nil, int32 [n]. Without classes it returns nil and draws nothing.
+func pathClasses(rng *solver.RNG, g *Graph, classes int, shares []float64, n int) *Node {
+	if classes == 0 {
+		return nil
+	}
+	if shares == nil || classes == 1 {
+		return rng.Below(classes, n)
+	}
+	// A class without a share has an empty interval between two equal bounds.
+	bounds := floats.CumSum(make([]float64, classes), shares)
+	floats.Scale(1/bounds[classes-1], bounds)
+	u := rng.Uniform(shapes.Make(float32Type, n, 1))
+	above := GreaterOrEqual(u, ConstAsDType(g, float32Type, [][]float64{bounds[:classes-1]}))
+	return ReduceSum(ConvertDType(above, int32Type), 1)
 }
 
 // states draws the states of a step.
@@ -117,7 +165,7 @@ func (t *Tuner) states(
 	}
 	if onPolicy > 0 {
 		like := shapes.Make(float32Type, append([]int{onPolicy}, t.task.Shape...)...)
-		all = append(all, onPaths(p, tuned, rng, like, onPolicy, t.config.States.Steps, g))
+		all = append(all, onPaths(p, tuned, rng, like, onPolicy, t.config.States.Steps, t.task.ClassShares, g))
 	}
 	if replay > 0 {
 		all = append(all, t.replayed(all[len(all)-1], rng, replay))
@@ -130,11 +178,15 @@ func joined(all []States) States {
 	if len(all) == 1 {
 		return all[0]
 	}
-	var t, x []*Node
+	var t, x, class []*Node
 	for _, s := range all {
-		t, x = append(t, s.T), append(x, s.X)
+		t, x, class = append(t, s.T), append(x, s.X), append(class, s.Class)
 	}
-	return States{T: Concatenate(t, 0), X: Concatenate(x, 0)}
+	s := States{T: Concatenate(t, 0), X: Concatenate(x, 0)}
+	if class[0] != nil {
+		s.Class = Concatenate(class, 0)
+	}
+	return s
 }
 
 // replayed replaces the oldest states of the replay buffer by the given ones and draws states from
@@ -153,9 +205,14 @@ func (t *Tuner) replayed(onPolicy States, rng *solver.RNG, rows int) States {
 	count.SetNodeValue(n)
 	filled := MulScalar(MinScalar(n, float64(slots)), float64(each))
 	u := rng.Uniform(shapes.Make(float32Type, rows))
-	index := ConvertDType(Min(Floor(Mul(u, filled)), MinusOne(filled)), int32Type)
+	index := InsertAxes(ConvertDType(Min(Floor(Mul(u, filled)), MinusOne(filled)), int32Type), -1)
 	dims := append([]int{slots * each}, t.task.Shape...)
-	return States{
-		T: Gather(Reshape(at, -1), InsertAxes(index, -1)), X: Gather(Reshape(x, dims...), InsertAxes(index, -1)),
+	s := States{T: Gather(Reshape(at, -1), index), X: Gather(Reshape(x, dims...), index)}
+	if onPolicy.Class != nil {
+		classes := store.GetVariable(replayClasses)
+		class := batch.SetRow(classes.NodeValue(g), slot, onPolicy.Class)
+		classes.SetNodeValue(class)
+		s.Class = Gather(Reshape(class, -1), index)
 	}
+	return s
 }

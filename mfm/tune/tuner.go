@@ -22,6 +22,7 @@ const (
 	lambdaVariable  = train.StateScope + "/lambda"   // the largest λ that a budget allows
 	replayStates    = train.StateScope + "/replay_x" // [slots, rows, ...]
 	replayTimes     = train.StateScope + "/replay_t" // [slots, rows]
+	replayClasses   = train.StateScope + "/replay_c" // [slots, rows], for a model with classes
 	replayCount     = train.StateScope + "/replay_n" // number of slots filled so far
 	lambdaUnlimited = 1e30
 )
@@ -39,6 +40,10 @@ type Task struct {
 	Source train.Source
 	// Shape is that of one sample, such as [2] or [28, 28, 1].
 	Shape []int
+	// ClassShares are the shares of the classes, which need not sum to 1, among on-policy paths and
+	// those of [Tuner.Evaluate]; nil means equal ones. One share alone fixes the class.
+	// Interpolants have the labels of their data, a path has one class from its start to its end.
+	ClassShares []float64
 	// Metadata is the whole configuration, which encoding/json can encode. A checkpoint with other
 	// metadata is refused.
 	Metadata any
@@ -76,9 +81,8 @@ func New(b compute.Backend, task Task, config Config) (*Tuner, error) {
 	if t.model, err = task.Base.In(t.Store()); err != nil {
 		return nil, err
 	}
-	if t.model.Classes > 0 && onPolicy+replay > 0 {
-		return nil, fmt.Errorf("a model with %d classes needs interpolants of data with labels: set own and replay to 0",
-			t.model.Classes)
+	if err := checkShares(task.ClassShares, t.model.Classes); err != nil {
+		return nil, err
 	}
 	return t, t.prepare(onPolicy, replay)
 }
@@ -123,6 +127,9 @@ func (t *Tuner) prepare(onPolicy, replay int) error {
 		values[replayStates] = tensors.FromShape(shapes.Make(float32Type, dims...))
 		values[replayTimes] = tensors.FromShape(shapes.Make(float32Type, slots, onPolicy))
 		values[replayCount] = tensors.FromScalar(float32(0))
+		if t.model.Classes > 0 {
+			values[replayClasses] = tensors.FromShape(shapes.Make(int32Type, slots, onPolicy))
+		}
 	}
 	return put(store, "", values, false)
 }
@@ -146,7 +153,9 @@ func (t *Tuner) objective(weights, data *model.Scope, rng *solver.RNG, step *Nod
 	s := t.states(p, tuned, data, rng, g)
 	s.T, s.X = StopGradient(s.T), StopGradient(s.X)
 	s.Base = StopGradient(t.model.Drift(s.T, s.X, s.Class))
-	p.Problem = p.Conditioned(s.Class)
+	if !t.task.Objective.Needs().Paths {
+		p.Problem = p.Conditioned(s.Class)
+	}
 	r := t.task.Objective.Regress(p, rng, s)
 	if r.LogWeight != nil {
 		offset.SetNodeValue(t.nextOffset(c, r.LogWeight))
