@@ -14,6 +14,7 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/solver"
@@ -110,5 +111,122 @@ func TestClassifierFree(t *testing.T) {
 	}, []float32{1, 2}, []int32{0, 2})
 	if got := fmt.Sprint(tensors.MustCopyFlatData[float32](out)); err != nil || got != "[3 6]" {
 		t.Errorf("%s, %v; want [3 6]", got, err)
+	}
+}
+
+// For classes with equal covariances the guided velocity is that of the Gaussian with mean m_∅ +
+// scale (m_c - m_∅), for every pair of times and every context. Rows without a class are not guided.
+func TestGuidedIsExactForEqualCovariances(t *testing.T) {
+	const scale, variance = 2.5, 0.6
+	b := backendtest.New(t)
+	for _, ip := range mfmtest.BuiltIn() {
+		means := [][]float64{{-1, 0.5}, {2, 1}, {0.3, -0.2}}
+		m, err := mfmtest.ClassModel(ip, means, []float64{variance, variance, variance}).Guided(scale)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := mfm.NewSampler(b, m, mfm.DefaultSamplerConfig())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.NFE() != 2 {
+			t.Errorf("NFE %d of a guided step, want 2", s.NFE())
+		}
+		x, xbar := mfm.Points([][]float64{{0.4, -1}, {1.5, 0.7}}), mfm.Points([][]float64{{-0.3, 0.8}, {0.9, 2}})
+		for class, mean := range means {
+			want := mfmtest.ClassModel(ip, means, []float64{variance, variance, variance})
+			guided := make([]float64, len(mean))
+			for k, none := range means[2] {
+				guided[k] = none + scale*(mean[k]-none)
+			}
+			want.Map.Parametrization = &mfm.Gaussian{Mean: guided, Variance: []float64{variance}}
+			exact, err := mfm.NewSampler(b, want, mfm.DefaultSamplerConfig())
+			if err != nil {
+				t.Fatal(err)
+			}
+			labels := []int32{int32(class), int32(class)}
+			for _, times := range [][3]float64{{0, 1, 0}, {0, 1, 0.7}, {0.2, 0.6, 0.4}, {0.5, 0.5, 0.9}} {
+				got, err := mfm.Flat(s.Velocity(t.Context(), times[0], times[1], xbar, times[2], x, labels))
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, err := mfm.Flat(exact.Velocity(t.Context(), times[0], times[1], xbar, times[2], x, labels))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range want {
+					if math.Abs(float64(got[i]-want[i])) > 2e-5*(1+math.Abs(float64(want[i]))) {
+						t.Errorf("%v, class %d, times %v: velocity %v, want %v", ip, class, times, got, want)
+						break
+					}
+				}
+			}
+		}
+	}
+}
+
+// With other covariances steps of the guided map approach the ODE of the guided diagonal, which is
+// that of the guided drift: the error falls as one over the number of steps.
+func TestGuidedStepsApproachTheODE(t *testing.T) {
+	b := backendtest.New(t)
+	backendtest.NeedLoops(t, b)
+	ip := interpolant.Linear{}
+	plain := mfmtest.ClassModel(ip, [][]float64{{-1, 0.5}, {2, 1}, {0.3, -0.2}}, []float64{0.3, 0.2, 1})
+	m, err := plain.Guided(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sampled := func(m mfm.Model, method mfm.Sampling, steps int) []float32 {
+		c := mfm.DefaultSamplerConfig()
+		c.Method, c.Steps = method, steps
+		s, err := mfm.NewSampler(b, m, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, err := mfm.Flat(s.Posterior(t.Context(), 1, 0.3, mfm.Points([][]float64{{0.4, -1}, {1.5, 0.7}}), 200, []int32{0, 1}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	ode := sampled(m, mfm.ODESampling, 200)
+	teacher, err := mfm.NewTeacherSampler(b, plain.Store(), ip, mfm.ClassifierFree(plain.Drift(), 2, 2), plain.Shape,
+		mfm.SamplerConfig{Method: mfm.ODESampling, Solver: solver.Heun, Grid: interpolant.Grid{Steps: 200, Power: 1}, Classes: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	drift, err := mfm.Flat(teacher.Posterior(t.Context(), 1, 0.3, mfm.Points([][]float64{{0.4, -1}, {1.5, 0.7}}), 200, []int32{0, 1}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	distance := func(x []float32) float64 {
+		sum := 0.0
+		for i, v := range x {
+			sum += math.Pow(float64(v-ode[i]), 2) / float64(len(x))
+		}
+		return math.Sqrt(sum)
+	}
+	if d := distance(drift); d > 1e-4 {
+		t.Errorf("the ODE of the guided diagonal and that of the guided drift are %.2g apart", d)
+	}
+	one, eight, sixteen := distance(sampled(m, mfm.MapSampling, 1)), distance(sampled(m, mfm.MapSampling, 8)), distance(sampled(m, mfm.MapSampling, 16))
+	if one < 0.05 || eight/sixteen < 1.7 || eight/sixteen > 2.3 {
+		t.Errorf("errors %.4f, %.4f, %.4f of 1, 8 and 16 steps: want the last one half of the second", one, eight, sixteen)
+	}
+}
+
+func TestGuidedRefuses(t *testing.T) {
+	m := mfmtest.ClassModel(interpolant.Linear{}, [][]float64{{-1, 0}, {2, 0}, {0, 0}}, []float64{1, 1, 1})
+	if same, err := m.Guided(1); err != nil || same.Map != m.Map || m.Map.NFE() != 1 {
+		t.Errorf("scale 1: another map, or error %v", err)
+	}
+	for _, scale := range []float64{-1, math.NaN(), math.Inf(1)} {
+		if _, err := m.Guided(scale); err == nil || !strings.Contains(err.Error(), "scale") {
+			t.Errorf("scale %g: error %v", scale, err)
+		}
+	}
+	m.Classes = 0
+	if _, err := m.Guided(2); err == nil || !strings.Contains(err.Error(), "no classes") {
+		t.Errorf("a model without classes: error %v", err)
 	}
 }

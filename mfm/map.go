@@ -32,6 +32,19 @@ func (m *Map) Velocity(scope *model.Scope, in nn.Inputs) *Node {
 	return m.Parametrization.Velocity(m.Interpolant, network, in)
 }
 
+// NFE returns the number of evaluations of the backbone for a velocity: 2 with the guidance of
+// [Model.Guided], otherwise 1.
+func (m *Map) NFE() int {
+	n := 1
+	for p := m.Parametrization; ; n *= 2 {
+		g, guidance := p.(guided)
+		if !guidance {
+			return n
+		}
+		p = g.Parametrization
+	}
+}
+
 // Flow returns X_{s,u}(x̄; t, x), [batch, ...].
 func (m *Map) Flow(scope *model.Scope, in nn.Inputs) *Node {
 	return Add(in.Xbar, Mul(batch.Like(Sub(in.U, in.S), in.Xbar), m.Velocity(scope, in)))

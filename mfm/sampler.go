@@ -79,8 +79,13 @@ func (s *Sampler) with(b compute.Backend, store *model.Store, shape []int, confi
 // Config returns the sampler's configuration.
 func (s *Sampler) Config() SamplerConfig { return s.config }
 
-// NFE returns the number of evaluations of the map or teacher per sample.
-func (s *Sampler) NFE() int { return s.config.NFE() }
+// NFE returns the number of evaluations of the map's network or of the teacher per sample.
+func (s *Sampler) NFE() int {
+	if s.m == nil {
+		return s.config.NFE()
+	}
+	return s.config.NFE() * s.m.NFE()
+}
 
 // Finalize frees the compiled graphs, but not the weights.
 func (s *Sampler) Finalize() {

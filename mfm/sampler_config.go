@@ -75,7 +75,7 @@ func (c SamplerConfig) Validate() error {
 	return nil
 }
 
-// NFE returns the number of evaluations of the map or teacher per sample.
+// NFE returns the number of evaluations of a velocity of the map, or of the teacher, per sample.
 func (c SamplerConfig) NFE() int {
 	if c.Method == ODESampling {
 		return c.Solver.Evaluations(c.Steps)

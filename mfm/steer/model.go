@@ -68,7 +68,9 @@ func (m Model) Given(class *Node) Model {
 
 // Guided returns the model with classifier-free guidance of its drift, b_∅ + scale (b_c - b_∅), at
 // twice the evaluations; see [mfm.ClassifierFree]. A scale of 1 is none. Posterior samples stay
-// those of the class. It panics for a model without classes.
+// those of the class: the value is that of the class's posterior, and guidance is added to the
+// steering of its samples. With [FromMap] of [mfm.Model.Guided] both are guided. It panics for a
+// model without classes.
 func (m Model) Guided(scale float64) Model {
 	if m.Classes == 0 {
 		Panicf("guidance by %g of a model without classes", scale)
@@ -129,7 +131,8 @@ func FromMap(m mfm.Model, sampler mfm.SamplerConfig) (Model, error) {
 		Shape:        m.Shape,
 		Classes:      m.Classes,
 		Drift:        m.Drift(),
-		PosteriorNFE: sampler.NFE(),
+		DriftNFE:     m.Map.NFE(),
+		PosteriorNFE: sampler.NFE() * m.Map.NFE(),
 		Posterior: func(_ *solver.RNG, eps, t, x, class *Node) *Node {
 			if sampler.Method == mfm.MapSampling {
 				return m.Map.PosteriorSteps(m.Weights, times, eps, t, x, class)

@@ -173,7 +173,7 @@ func TestClassPaths(t *testing.T) {
 // the other class it does not.
 func TestClassResiduals(t *testing.T) {
 	ip := interpolant.Linear{}
-	for _, method := range []tune.Method{
+	for _, method := range []tune.Objective{
 		tune.MetaTuning{Draws: steer.Draws{N: 2}}, tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true}, tune.RewardWeighted{},
 	} {
 		for _, swapped := range []int{0, 1} {
@@ -187,7 +187,7 @@ func TestClassResiduals(t *testing.T) {
 				}
 			}
 			task := tune.ResidualTask{
-				Model: classModel(t, 0), Reward: signed{}, Lambda: 1, Method: method, Points: ps, Samples: 1 << 14,
+				Model: classModel(t, 0), Reward: signed{}, Lambda: 1, Objective: method, Points: ps, Samples: 1 << 14,
 			}
 			for i, r := range residuals(t, task) {
 				length, z := r.Bias()

@@ -16,7 +16,6 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/figure"
-	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // digitsTask is a map of images.
@@ -110,21 +109,17 @@ func (c *command) withDigitsRun() func() (*digitsRun, error) {
 			r.heldOut = heldOut
 			return image.Open(dir, train)
 		})
-		if err == nil {
-			r.config.Classes = r.Config.Network.ClassCount()
-		}
 		return r, err
 	}
 }
 
-// sampler samples from the map, or with a guidance other than 1 from the map's drift, guided toward
-// a class.
+// sampler samples from the map, with a guidance other than 1 guided toward a class.
 func (r *digitsRun) sampler(b compute.Backend, guidance float64) (*mfm.Sampler, error) {
-	if guidance == 1 {
-		return mfm.NewSampler(b, r.Model(r.store), r.config)
+	m, err := r.Model(r.store).Guided(guidance)
+	if err != nil {
+		return nil, err
 	}
-	drift := mfm.ClassifierFree(r.Map.DriftIn(r.store.Scope(train.WeightsScope)), guidance, r.config.Classes)
-	return mfm.NewTeacherSampler(b, r.store, r.Map.Interpolant, drift, r.Shape(), r.config)
+	return mfm.NewSampler(b, m, r.config)
 }
 
 // checkClass returns an error for a class, -1 for any, or a guidance that the map cannot have.
@@ -160,7 +155,7 @@ func sampleDigits(c *command) prepare {
 	n := c.Flags().Int("n", 12, "`number` of samples for each context")
 	seed := c.Flags().Int64("seed", 0, "`seed` of the noise")
 	class := c.Flags().Int("class", -1, "`number` of the class of the samples, for a map with classes (default: any)")
-	guidance := c.Flags().Float64("guidance", 1, "`scale` of classifier-free guidance toward --class, for --method ode or sde")
+	guidance := c.Flags().Float64("guidance", 1, "`scale` of classifier-free guidance toward --class; more --steps follow it better")
 	out := c.Flags().String("out", "", "PNG, SVG or PDF `file` for a figure of the samples")
 	return func() (work, error) {
 		if *out == "" && !c.json {

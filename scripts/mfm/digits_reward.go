@@ -13,6 +13,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/report"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/experiment/tuning"
 	"github.com/gomfm/gomfm/mfm/tune"
@@ -104,6 +105,9 @@ func digitsTuning() tuneTask[image.TuningResult] {
 	return tuneTask[result]{
 		config: image.DefaultTuning(), paths: 2, samples: 1024, steps: 50,
 		networks: []tuning.Network{tuning.Copy, tuning.LowRank, tuning.WarmStarted},
+		options: []option{
+			{name: "class", path: "class", usage: "`label` for which a map with classes is tuned (default: all of them)"},
+		},
 		open: func(c *command) func(dir, reward string) (tunings[result], error) {
 			f := c.withEvaluators("required")
 			return func(dir, reward string) (tunings[result], error) {
@@ -144,12 +148,22 @@ func digitsTuning() tuneTask[image.TuningResult] {
 // diagnoseDigits diagnoses a map of images.
 func diagnoseDigits(c *command) diagnosis {
 	f := c.withEvaluators("required with a reward")
+	var class *int
+	c.withClass(&class, "`label` of the images, and of steered samples, of a map with classes (default: all, and none)")
+	guidance := c.Flags().Float64("guidance", 0, "`scale` of classifier-free guidance of the map toward the class; 0 for none")
 	return func(ctx context.Context, b compute.Backend, dir, reward string, o report.Options) (*diagnose.Report, error) {
 		train, heldOut, err := f.images(dir)
 		if err != nil {
 			return nil, invalid{err}
 		}
-		o.Evaluator, o.Second = *f.evaluator, *f.second
+		var config image.Config
+		if _, err := run.ReadConfig(dir, &config, image.Kind); err != nil {
+			return nil, invalid{err}
+		}
+		if err := config.CheckCondition(class, *guidance); err != nil {
+			return nil, invalid{err}
+		}
+		o.Evaluator, o.Second, o.Class, o.Guidance = *f.evaluator, *f.second, class, *guidance
 		if reward != "" {
 			if *f.evaluator == "" || *f.second == "" {
 				return nil, invalid{fmt.Errorf("--evaluator and --second are missing: a reward on images needs both")}

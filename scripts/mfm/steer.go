@@ -118,15 +118,9 @@ func withSteerGrid(c *command, samples, steps, particles int) *steerGrid {
 	f.StringVar((*string)(&s.Resampling), "resampling", "", "`scheme` of a particle filter: systematic (default), stratified or multinomial")
 	g.threshold = f.Float64("threshold", 0.5, "`share` of a particle filter's particles: it resamples if the effective sample size "+
 		"is below; 0 never, 1 at each step")
-	f.Func("class", "`label` that a map with classes is conditioned on (default: none)", func(text string) error {
-		class, err := strconv.Atoi(text)
-		if err != nil {
-			return fmt.Errorf("want a whole number")
-		}
-		s.Class = &class
-		return nil
-	})
+	c.withClass(&s.Class, "`label` that a map with classes is conditioned on (default: none)")
 	f.Float64Var(&s.Guidance, "guidance", 0, "`scale` of classifier-free guidance toward the class; 0 for none")
+	f.BoolVar(&s.GuidePosterior, "guide-posterior", false, "guide the posterior samples of an estimate, too")
 	f.IntVar(&s.Samples, "samples", samples, "`number` of samples of a run")
 	f.IntVar(&s.Particles, "particles", 0, "`number` of particles of a filter (default: all samples, for images 64) or of a search (default: 1)")
 	g.config = c.withSettings(
@@ -143,6 +137,18 @@ func withSteerGrid(c *command, samples, steps, particles int) *steerGrid {
 		option{name: "cap", path: "cap", usage: "`bound` of the steering's factor; 0 for none"},
 	)
 	return g
+}
+
+// withClass adds the flag of a class, which remains nil without it.
+func (c *command) withClass(class **int, usage string) {
+	c.Flags().Func("class", usage, func(text string) error {
+		k, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("want a whole number")
+		}
+		*class = &k
+		return nil
+	})
 }
 
 // settings returns the grid: each method with all dynamics, numbers and seeds that it depends on.
@@ -182,7 +188,10 @@ func (g *steerGrid) restrict(s *steering.Setting, entry steer.Entry) {
 		}
 	case entry.Search:
 		s.Config.Dynamics = steer.Dynamics(dynamics[0])
-		s.Particles, s.Resampling, s.Guidance = max(s.Particles, 1), "", 0
+		s.Particles, s.Resampling = max(s.Particles, 1), ""
+		if !s.GuidePosterior { // it uses no drift
+			s.Guidance = 0
+		}
 	default:
 		s.Particles, s.Resampling = 0, ""
 	}
@@ -194,6 +203,7 @@ func (g *steerGrid) restrict(s *steering.Setting, entry steer.Entry) {
 	}
 	if !entry.Draws {
 		s.Antithetic, s.LeaveOneOut, s.Shared = false, false, false
+		s.GuidePosterior = s.GuidePosterior && entry.Search
 	}
 	// One step of the map is the default, without a name.
 	if !entry.Draws || s.PosteriorSteps <= 1 && (s.Posterior == "" || s.Posterior == mfm.MapSampling) {

@@ -275,7 +275,8 @@ func steered(t *testing.T, run, dir string) {
 }
 
 // withClasses trains a map with classes in two runs, of which the second is initialized with the
-// weights of the first, and guides it to one of the classes.
+// weights of the first, guides it to one of the classes, tunes it for all of them and for one, and
+// diagnoses it for one. The classifier is that of evaluated.
 func withClasses(t *testing.T, config, dir string) {
 	train := []string{"train", "digits", "--config", config, "--data", dir, "--loss", "diagonal", "--distillation", "self", "--set", "network.classes=2",
 		"--set", `train.loss.guidance={"classes": 2, "dropout": 0.2}`, "--steps", "2"}
@@ -283,14 +284,47 @@ func withClasses(t *testing.T, config, dir string) {
 	must(t, append(train, "--out", first)...)
 	must(t, append(train, "--rate", "0.1", "--init", first, "--out", second)...)
 	sample := []string{"sample", "digits", "--checkpoint", second, "--contexts", "1", "--n", "2", "--json"}
-	guided := append(slices.Clone(sample), "--class", "1", "--method", "ode", "--steps", "2")
-	if s := decode[digitSamples](t, must(t, append(guided, "--guidance", "3")...)); len(s.Samples[0]) != 2 {
-		t.Errorf("%d samples, want 2", len(s.Samples[0]))
+	guided := append(slices.Clone(sample), "--class", "1")
+	for _, method := range []string{"map", "ode"} {
+		of := func(scale string) [][][]float32 {
+			return decode[digitSamples](t, must(t, append(slices.Clone(guided), "--method", method, "--steps", "2", "--guidance", scale)...)).Samples
+		}
+		plain, none, three := of("1"), of("0"), of("3")
+		if len(three[0]) != 2 || reflect.DeepEqual(three, plain) || reflect.DeepEqual(none, plain) {
+			t.Errorf("%s: %d samples, want 2 that depend on the guidance", method, len(three[0]))
+		}
+	}
+	needLoops(t)
+	judge := filepath.Join(dir, "judge")
+	tune := []string{"tune", "digits", "--checkpoint", second, "--judge", judge, "--second", judge, "--data", dir, "--reward", "class:1",
+		"--network", "copy", "--steps", "2", "--batch", "24", "--set", "tune.states.own=0.5", "--set", "tune.states.steps=12",
+		"--set", "tune.noise.start=0.1", "--samples", "24", "--sampler-steps", "2", "--set", "budget.every=2",
+		"--set", "budget.paths.paths=4", "--set", "budget.paths.steps=12", "--out", filepath.Join(dir, "tuned-classes"), "--json"}
+	for class, share := range map[string]float64{"": 0.5, "1": 1} {
+		args, unusual := tune, ""
+		if class != "" {
+			args, unusual = append(slices.Clone(tune), "--class", class), "class="+class
+		}
+		r := decode[[]image.TuningResult](t, must(t, args...))[0]
+		if r.TuneSteps != 2 || r.Unusual != unusual || math.Abs(r.Target[1]-share) > 1e-6 || len(r.Evaluations) != 1 {
+			r.Images = nil
+			t.Errorf("class %q: result %+v, want a share %g of the second class in the target", class, r, share)
+		}
+	}
+	diagnose := []string{"diagnose", "digits", "--checkpoint", second, "--times", "0.5", "--contexts", "2", "--draws", "4", "--steps", "2", "--json"}
+	one := must(t, append(slices.Clone(diagnose), "--class", "1")...)
+	if zero := must(t, append(slices.Clone(diagnose), "--class", "0")...); zero == one {
+		t.Error("the diagnosis does not depend on the class")
+	}
+	if guided := must(t, append(slices.Clone(diagnose), "--class", "1", "--guidance", "3")...); guided == one {
+		t.Error("the diagnosis does not depend on the guidance")
 	}
 	for want, args := range map[string][]string{
 		"--class = 2":         append(slices.Clone(sample), "--class", "2"),
 		"--guidance = 3":      append(slices.Clone(sample), "--guidance", "3"),
-		`method "map"`:        append(slices.Clone(sample), "--class", "1", "--guidance", "3"),
+		"class = 2":           append(slices.Clone(tune), "--class", "2"),
+		"class = 3":           append(slices.Clone(diagnose), "--class", "3"),
+		"guidance = -1":       append(slices.Clone(diagnose), "--guidance", "-1"),
 		"use the same values": append(slices.Clone(train), "--set", "network.embedding=16", "--init", first, "--out", filepath.Join(dir, "other")),
 	} {
 		if code, _, stderr := invoke(t.Context(), args...); code != 2 || !strings.Contains(stderr, want) {

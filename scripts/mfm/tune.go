@@ -22,6 +22,7 @@ type tuneTask[R any] struct {
 	paths          int           // on-policy paths of a batch, for methods that need whole paths
 	samples, steps int           // of the evaluation by default
 	networks       []tuning.Network
+	options        []option // of the configuration, besides those of all tasks
 	// open registers the flags of the task and returns a function that opens the map of a run, to
 	// be tuned to a reward.
 	open  func(c *command) func(dir, reward string) (tunings[R], error)
@@ -36,7 +37,7 @@ func (t tuneTask[R]) build(c *command) prepare {
 	c.withOutput()
 	checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run whose map's drift is tuned (required)")
 	reward, kept := c.withReward(), c.withSweep()
-	grid := withTuneGrid(c, t.config, t.networks)
+	grid := withTuneGrid(c, t.config, t.networks, t.options)
 	samples := c.Flags().Int("samples", t.samples, "`number` of samples of the evaluation")
 	steps := c.Flags().Int("sampler-steps", t.steps, "`number` of steps in which they are drawn")
 	open := t.open(c)
@@ -86,7 +87,7 @@ type tuneGrid struct {
 }
 
 // withTuneGrid adds the flags of a grid with the defaults of a configuration.
-func withTuneGrid(c *command, defaults tuning.Config, networks []tuning.Network) tuneGrid {
+func withTuneGrid(c *command, defaults tuning.Config, networks []tuning.Network, options []option) tuneGrid {
 	var methods, names []string
 	for _, e := range tune.Objectives() {
 		methods = append(methods, e.Name)
@@ -101,12 +102,12 @@ func withTuneGrid(c *command, defaults tuning.Config, networks []tuning.Network)
 		n:        f.String("n", strconv.Itoa(defaults.N), "`numbers` of posterior samples for each state, separated by commas"),
 		lambdas:  f.String("lambda", fmt.Sprint(defaults.Tune.Lambda), "`factors` λ of the reward, separated by commas"),
 		seeds:    f.Int("seeds", 1, "`number` of seeds, from 0"),
-		config: c.withSettings(
+		config: c.withSettings(append(options,
 			option{name: "steps", path: "tune.steps", usage: "`number` of training steps"},
 			option{name: "batch", path: "tune.batch", usage: "`number` of rows in a batch"},
 			option{name: "rate", path: "tune.optimizer.rate", usage: "learning `rate`"},
 			option{name: "kl", path: "budget.kl", usage: "`bound` in nats of the divergence of the tuned paths from the base's; 0 for none"},
-		),
+		)...),
 	}
 	g.config.withSet(c, "tune.states.own=0.5")
 	c.complete("method", true, methods...)

@@ -117,6 +117,24 @@ func (c Config) validateLoss(images *data.Images) error {
 	return nil
 }
 
+// CheckCondition returns an error for a class that a map of this configuration does not have, nil
+// for any, and for a guidance, 0 for none, of a map without classes or trained without dropout.
+func (c Config) CheckCondition(class *int, guidance float64) error {
+	n := c.Network.ClassCount()
+	switch {
+	case class != nil && (*class < 0 || *class >= n):
+		return fmt.Errorf("class = %d: the map has %d classes, numbered from 0", *class, n)
+	case guidance != 0 && n == 0:
+		return fmt.Errorf("guidance = %g: the map has no classes, use 0", guidance)
+	case !(guidance >= 0 && guidance < 1e6):
+		return fmt.Errorf("guidance = %g: must be positive, or 0 for none", guidance)
+	case guidance != 0 && c.Train.Loss.Guidance.Dropout == 0:
+		return fmt.Errorf("guidance = %g: the map was trained with train.loss.guidance.dropout = 0, "+
+			"so it has no drift without class to guide from: use 0", guidance)
+	}
+	return nil
+}
+
 // Preset returns the configuration of a map of digits at a scale of [config.Presets]: full is
 // [DefaultConfig], quick has 2,000 steps. Another name is an error.
 func Preset(name string) (Config, error) {

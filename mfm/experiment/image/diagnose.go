@@ -33,6 +33,9 @@ func Diagnose(ctx context.Context, b compute.Backend, dir string, images, heldOu
 	if subject.Model.Classes > 0 {
 		subject.Class = heldOut.Labels
 	}
+	if err := e.restrict(&subject, o); err != nil {
+		return nil, err
+	}
 	out, err := diagnose.Map(ctx, b, subject, o.Config)
 	if err != nil {
 		return nil, err
@@ -49,6 +52,7 @@ func Diagnose(ctx context.Context, b compute.Backend, dir string, images, heldOu
 		return nil, err
 	}
 	c := report.Steered(25, 16)
+	c.Class, c.Guidance, c.GuidePosterior = o.Class, o.Guidance, o.Guidance != 0
 	if err := s.Check(c); err != nil {
 		return nil, err
 	}
@@ -71,12 +75,33 @@ func Diagnose(ctx context.Context, b compute.Backend, dir string, images, heldOu
 	if err != nil {
 		return nil, err
 	}
-	target, err := s.target(manifest.Tune.Lambda)
+	target, err := s.target(manifest.Tune.Lambda, manifest.Class)
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", o.Tuned, err)
 	}
 	out.AddTuning(evaluations, target)
 	return out, nil
+}
+
+// restrict leaves to a subject the images of a class and guides its map, if o asks for it.
+func (e *Experiment) restrict(subject *diagnose.Subject, o report.Options) (err error) {
+	if err := e.Config.CheckCondition(o.Class, o.Guidance); err != nil {
+		return err
+	}
+	if o.Class != nil {
+		all, labels := subject.Data, subject.Class
+		subject.Data, subject.Class = nil, nil
+		size := subject.Model.Elements()
+		for i, label := range labels {
+			if int(label) == *o.Class {
+				subject.Data, subject.Class = append(subject.Data, all[i*size:(i+1)*size]...), append(subject.Class, label)
+			}
+		}
+	}
+	if o.Guidance != 0 {
+		subject.Model, err = subject.Model.Guided(o.Guidance)
+	}
+	return err
 }
 
 // DefaultDiagnosis is a diagnosis of a map of images, whose network is large: 8 contexts with 16

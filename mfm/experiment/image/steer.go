@@ -58,7 +58,7 @@ type Steering struct {
 	raw         json.RawMessage // the reward
 	evaluators  [2]evaluator
 	classifiers []rewardClassifier // folders of the reward's classifiers
-	rewards     []float64          // of the training images; below [reward.Least] without a weight
+	rewards     []float64          // of the training images given their labels; below [reward.Least] without a weight
 	features    [][]float64        // of the training images by the second evaluator
 }
 
@@ -97,7 +97,11 @@ func NewSteering(b compute.Backend, c SteeringConfig, images *data.Images) (*Ste
 	if err := s.fingerprint(c); err != nil {
 		return nil, err
 	}
-	s.rewards, err = steering.Rewards(b, s.Model.Store, s.Reward, images.Float32(), e.Shape())
+	var labels []int32
+	if m.Classes > 0 {
+		labels = images.Labels
+	}
+	s.rewards, err = steering.Rewards(b, s.Model.Store, s.Reward, images.Float32(), e.Shape(), labels)
 	return s, err
 }
 
@@ -172,7 +176,17 @@ func (s *Steering) fingerprint(c SteeringConfig) error {
 // They sum to 1. It returns an error if the effective number of images is below 10 or one in a
 // hundred.
 func (s *Steering) weights(lambda float64, class *int) ([]float64, error) {
-	rewards, n := s.rewards, len(s.rewards)
+	rewards, n := s.ofClass(class)
+	return steering.TiltedWeights(rewards, lambda, least(n))
+}
+
+// least returns the least effective number of n weighted images.
+func least(n int) float64 { return max(10, float64(n)/100) }
+
+// ofClass returns the rewards of the training images, -Inf for those of other classes than the
+// given one, and the number of images of the class; nil means all classes.
+func (s *Steering) ofClass(class *int) (rewards []float64, n int) {
+	rewards, n = s.rewards, len(s.rewards)
 	if class != nil {
 		rewards = slices.Clone(rewards)
 		for i, label := range s.Experiment.Data.Labels {
@@ -182,7 +196,7 @@ func (s *Steering) weights(lambda float64, class *int) ([]float64, error) {
 			}
 		}
 	}
-	return steering.TiltedWeights(rewards, lambda, max(10, float64(n)/100))
+	return rewards, n
 }
 
 // Check returns an error that says why a setting cannot be run; nil means that it can.
@@ -220,7 +234,11 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 			return r, err
 		}
 	}
-	return r, s.evaluate(&r, samples, c.Config.Lambda, c.Class, rand.New(rand.NewPCG(uint64(c.Seed), 7)), b)
+	weights, err := s.weights(c.Config.Lambda, c.Class)
+	if err != nil {
+		return r, err
+	}
+	return r, s.evaluate(&r, samples, s.Labels(c), weights, rand.New(rand.NewPCG(uint64(c.Seed), 7)), b)
 }
 
 // Draw returns the images of a setting, flat, and the result of the sampler. Weighted images are

@@ -65,14 +65,11 @@ func (r SteeringResult) L2SE() float64 {
 // shownImages is the number of images in a result.
 const shownImages = 20
 
-// evaluate fills in the quality of samples, flat.
-func (s *Steering) evaluate(result *SteeringResult, samples []float32, lambda float64, class *int, rng *rand.Rand,
-	b compute.Backend) error {
-	weights, err := s.weights(lambda, class)
-	if err != nil {
-		return err
-	}
-	rewards, err := steering.Rewards(b, s.Model.Store, s.Reward, samples, s.Model.Shape)
+// evaluate fills in the quality of samples, flat, that were generated under labels, compared with
+// the training images with weights.
+func (s *Steering) evaluate(result *SteeringResult, samples []float32, labels []int32, weights []float64,
+	rng *rand.Rand, b compute.Backend) error {
+	rewards, err := steering.Rewards(b, s.Model.Store, s.Reward, samples, s.Model.Shape, labels)
 	if err != nil {
 		return err
 	}

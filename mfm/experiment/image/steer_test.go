@@ -23,8 +23,8 @@ import (
 )
 
 // digitsRuns trains a map of the given parametrization and two classifiers on blots for a few
-// steps, and returns their folders.
-func digitsRuns(t *testing.T, parametrization mfm.ParametrizationName) image.SteeringConfig {
+// steps, and returns their folders. change changes the configuration of the map.
+func digitsRuns(t *testing.T, parametrization mfm.ParametrizationName, change ...func(c *image.Config)) image.SteeringConfig {
 	t.Helper()
 	b, dir := backendtest.New(t), t.TempDir()
 	c := image.SteeringConfig{
@@ -32,6 +32,9 @@ func digitsRuns(t *testing.T, parametrization mfm.ParametrizationName) image.Ste
 	}
 	config := mixtureConfig()
 	config.Parametrization = parametrization
+	for _, f := range change {
+		f(&config)
+	}
 	e, err := image.New(config, blots(1))
 	if err != nil {
 		t.Fatal(err)

@@ -2,15 +2,12 @@ package image
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"time"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/core/tensors"
-	"gonum.org/v1/gonum/floats"
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
@@ -60,13 +57,15 @@ type Tuning struct {
 	base    tune.Base
 }
 
-// NewTuning returns the tuning of the map that s steers, to the same reward. It returns an error
-// for a configuration that [tuning.Config.Validate] rejects or that does not fit this map.
+// NewTuning returns the tuning of the map that s steers, to the same reward. A map with classes is
+// tuned for each of them, or for the one that c names, to its own tilted distribution. NewTuning
+// returns an error for a configuration that [tuning.Config.Validate] rejects or that does not fit
+// this map.
 func NewTuning(s *Steering, c tuning.Config) (*Tuning, error) {
-	if s.Model.Classes > 0 {
-		return nil, errors.New("the map has classes: fine-tune it by package tune, or use a map without classes")
-	}
 	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if err := s.Experiment.Config.CheckCondition(c.Class, 0); err != nil {
 		return nil, err
 	}
 	if entry, _ := tune.Lookup(c.Method); entry.Exact {
@@ -85,11 +84,14 @@ func NewTuning(s *Steering, c tuning.Config) (*Tuning, error) {
 				c.Network, tuning.Copy)
 		}
 	}
-	if _, err := s.weights(c.Tune.Lambda, nil); err != nil {
+	t := &Tuning{Steering: s, Config: c}
+	_, err := s.tunedWeights(c.Tune.Lambda, c.Class)
+	if err == nil && c.Network == tuning.WarmStarted {
+		_, err = s.tunedWeights(c.Tune.Lambda, nil)
+	}
+	if err != nil {
 		return nil, err
 	}
-	t := &Tuning{Steering: s, Config: c}
-	var err error
 	if t.weights, err = run.Weights(s.Model.Store); err != nil {
 		return nil, err
 	}
@@ -99,12 +101,13 @@ func NewTuning(s *Steering, c tuning.Config) (*Tuning, error) {
 
 // newNetwork returns the configured network. A warm-started copy has the map's mixture prior
 // refitted to the target by one weighted step of expectation-maximization: what a mixture can
-// express of the tilt is there from the start, and the network is tuned to the rest.
+// express of the tilt is there from the start, and the network is tuned to the rest. The prior is
+// that of all classes, since the network of a class expects it.
 func (t *Tuning) newNetwork() (tune.Network, error) {
 	if t.Config.Network != tuning.WarmStarted {
 		return t.Config.MapNetwork(t.Map.Map, t.weights)
 	}
-	weights, err := t.Steering.weights(t.Config.Tune.Lambda, nil)
+	weights, err := t.tunedWeights(t.Config.Tune.Lambda, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -142,38 +145,13 @@ func (t *Tuning) Train(ctx context.Context, b compute.Backend, o run.Options) (*
 	manifest := tuningManifest{t.Fingerprint, t.Config}
 	task := tune.Task{
 		Base: t.base, Reward: t.Reward, Network: network, Objective: objective,
-		Source: source, Shape: t.Model.Shape, Metadata: manifest,
+		Source: source, Shape: t.Model.Shape, ClassShares: t.shares(), Metadata: manifest,
 	}
 	tuner, err := tune.New(b, task, t.Config.Tune)
 	if err != nil {
 		return nil, err
 	}
 	return t.Config.Train(ctx, tuner, KindTuned, manifest, t.base, network, o)
-}
-
-// source returns a source of the images that the states are interpolants of.
-func (t *Tuning) source() (train.Source, error) {
-	if !t.Config.Tilted {
-		return t.Experiment.Source()
-	}
-	weights, err := t.Steering.weights(t.Config.Tune.Lambda, nil)
-	if err != nil {
-		return nil, err
-	}
-	// Systematic resampling by the weights, to the same number of images.
-	images, rng := t.Experiment.Data, rand.New(rand.NewPCG(uint64(t.Config.Tune.Seed), 19))
-	pixels := images.Float32()
-	resampled := make([]float32, 0, len(pixels))
-	sum, offset, size := 0.0, rng.Float64(), images.Dim()
-	for i, w := range weights {
-		sum += w * float64(images.N)
-		for sum > offset {
-			resampled = append(resampled, pixels[i*size:(i+1)*size]...)
-			offset++
-		}
-	}
-	dims := append([]int{len(resampled) / size}, t.Model.Shape...)
-	return train.DataSet(tensors.FromFlatDataAndDimensions(resampled, dims...), nil)
 }
 
 // TuningResult is the quality of a tuned drift of images. Method is that of the tuning. NFE and
@@ -215,20 +193,29 @@ func (t *Tuning) Diverged(s tuning.Setting, _ error) TuningResult {
 	r := TuningResult{Network: c.Network, Lambda: c.Tune.Lambda, TuneSteps: c.Tune.Steps}
 	r.Result = steering.Result{
 		Method: c.Method, Dynamics: steer.ODE, N: c.N, Seed: c.Tune.Seed, Diverged: true,
-		RunSettings: steering.RunSettings{Samples: s.Eval.Samples, Steps: s.Eval.Steps},
+		RunSettings: steering.RunSettings{Samples: s.Eval.Samples, Steps: s.Eval.Steps, Unusual: unusual(c)},
 	}
 	return r
 }
 
-// Evaluate evaluates c.Samples samples of the tuned drift by c.Steps Euler steps of its ODE. For
-// non-finite samples the result has Diverged and no quality.
+// unusual returns the class that is tuned as [steering.RunSettings].Unusual has it.
+func unusual(c tuning.Config) string {
+	if c.Class == nil {
+		return ""
+	}
+	return fmt.Sprintf("class=%d", *c.Class)
+}
+
+// Evaluate evaluates c.Samples samples of the tuned drift by c.Steps Euler steps of its ODE, with
+// classes by their shares among the images unless the configuration names one. For non-finite
+// samples the result has Diverged and no quality.
 func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Result, c tuning.EvalConfig) (
 	TuningResult, error) {
 	if err := c.Validate(); err != nil {
 		return TuningResult{}, err
 	}
 	config := t.Config.Tune
-	target, err := t.target(config.Lambda)
+	target, err := t.target(config.Lambda, t.Config.Class)
 	if err != nil {
 		return TuningResult{}, err
 	}
@@ -241,7 +228,9 @@ func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Resu
 	}
 	result.Result = steering.Result{
 		Method: t.Config.Method, Dynamics: steer.ODE, N: t.Config.N, NFE: float64(c.Steps), Seed: config.Seed,
-		RunSettings: steering.RunSettings{Samples: c.Samples, Steps: c.Steps, Device: steering.Device(b)},
+		RunSettings: steering.RunSettings{
+			Samples: c.Samples, Steps: c.Steps, Device: steering.Device(b), Unusual: unusual(t.Config),
+		},
 	}
 	objective, err := t.Config.Objective(nil)
 	if err != nil {
@@ -250,13 +239,22 @@ func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Resu
 	result.TuneNFE = t.Config.NFE(objective, r.Model, r.Steps)
 	sampler, err := mfm.NewTeacherSampler(b, r.Store, r.Model.Interpolant, r.Drift, t.Model.Shape, mfm.SamplerConfig{
 		Method: mfm.ODESampling, Solver: solver.Euler, Grid: interpolant.Grid{Steps: c.Steps, Power: 1}, Chunk: 256,
+		Classes: t.Model.Classes,
 	})
 	if err != nil {
 		return result, err
 	}
 	defer sampler.Finalize()
-	began := time.Now()
-	samples, err := mfm.Flat(sampler.Unconditional(ctx, c.Seed, c.Samples, nil))
+	began, each := time.Now(), c.Samples
+	var labels []int32
+	if shares := t.shares(); shares != nil {
+		each = 1 // of a label
+		rng := rand.New(rand.NewPCG(uint64(c.Seed), 29))
+		for range c.Samples {
+			labels = append(labels, int32(stats.Categorical(rng, shares)))
+		}
+	}
+	samples, err := mfm.Flat(sampler.Unconditional(ctx, c.Seed, each, labels))
 	if err != nil {
 		return result, err
 	}
@@ -267,35 +265,16 @@ func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Resu
 	if result.Images, err = strip(samples, t.Model.Shape, shownImages); err != nil {
 		return result, err
 	}
+	weights, err := t.tunedWeights(config.Lambda, t.Config.Class)
+	if err != nil {
+		return result, err
+	}
 	rng := rand.New(rand.NewPCG(uint64(c.Seed), 7))
-	if err := t.evaluate(&result.SteeringResult, samples, config.Lambda, nil, rng, b); err != nil {
+	if err := t.evaluate(&result.SteeringResult, samples, labels, weights, rng, b); err != nil {
 		return result, err
 	}
 	result.Diversity, err = t.withinClasses(samples, result.Target)
 	return result, err
-}
-
-// target returns what is known of the tilted distribution from the weighted training images: their
-// standard deviation, and their divergence from equal weights, Σ w log(n w). The slack is 5: copies
-// that come near the target are up to three times as far from the base on the grid of the
-// evaluations.
-func (s *Steering) target(lambda float64) (tune.Target, error) {
-	weights, err := s.weights(lambda, nil)
-	if err != nil {
-		return tune.Target{}, err
-	}
-	images := s.Experiment.Data
-	moments, err := metric.NewMoments(mfm.Rows(images.Float32(), images.Dim()), weights)
-	if err != nil {
-		return tune.Target{}, fmt.Errorf("standard deviation of the target: %w", err)
-	}
-	kl, mean := 0.0, floats.Sum(weights)/float64(len(weights))
-	for _, w := range weights {
-		if w > 0 {
-			kl += w / mean * math.Log(w/mean) / float64(len(weights))
-		}
-	}
-	return tune.Target{Spread: moments.Spread(), KL: kl, Slack: 5}, nil
 }
 
 // withinClasses returns the diversity of samples, flat, for a target with the given shares of the

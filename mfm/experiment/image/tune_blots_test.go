@@ -6,10 +6,14 @@ import (
 	"testing"
 
 	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
+	"github.com/gomfm/gomfm/mfm/experiment/report"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/experiment/tuning"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/tune"
 )
 
 // Tunes the drift of the shipped map of digits for two steps and evaluates it, by low-rank updates
@@ -107,6 +111,84 @@ func TestTuneBlots(t *testing.T) {
 		spoil(&broken)
 		if _, err := tuned(broken); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want an error with %q, got %v", want, err)
+		}
+	}
+}
+
+// A map with classes is tuned for all of them or for one, at states of any origin; it is steered with
+// guidance of drift and posterior samples, and diagnosed for one class with guidance.
+func TestTuneClasses(t *testing.T) {
+	b := backendtest.New(t)
+	backendtest.NeedLoops(t, b)
+	of := digitsRuns(t, "mixture", func(c *image.Config) {
+		network := nn.UNetConfig{Patch: 1, Channels: []int{4}, Blocks: 1, Heads: 1, Groups: 2, Embedding: 4, Classes: 2}
+		c.Network, c.Train.Loss.Distillation = nn.NewNetwork(network), mfm.Self
+		c.Train.Loss.Guidance = mfm.Guidance{Classes: 2, Dropout: 0.2}
+	})
+	images := blots(1)
+	s, err := image.NewSteering(b, of, images)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, two := 1, 2
+	setting := tuning.Setting{Config: blotsTuning(tuning.WarmStarted), Eval: tuning.EvalConfig{Samples: 40, Steps: 2}}
+	setting.Config.Tune.Batch = 48
+	setting.Config.Tune.States = tune.StateSampling{OnPolicy: 0.5, Replay: 0.25, Steps: 12, Capacity: 100}
+	setting.Config.Tune.Noise.Start = 0.1
+	for _, c := range []struct {
+		class   *int
+		network tuning.Network
+		unusual string
+	}{{nil, tuning.WarmStarted, ""}, {&one, tuning.Copy, "class=1"}} {
+		setting.Config.Class, setting.Config.Network = c.class, c.network
+		g, err := image.NewTuning(s, setting.Config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := tuning.Run(t.Context(), b, g, setting, "", run.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Images = nil
+		if r.Diverged || r.TuneSteps != 2 || r.Unusual != c.unusual || len(r.Evaluations) != 1 || !(r.L2 >= 0) {
+			t.Errorf("result %+v", r)
+		}
+		// The classifiers tell the classes of the training images.
+		if second := r.Target[1]; math.Abs(second-0.5) > 0.02 && c.class == nil || second < 0.98 && c.class != nil {
+			t.Errorf("class %v: shares %.3f of the target", c.unusual, r.Target)
+		}
+	}
+	setting.Config.Class = &two
+	if _, err := image.NewTuning(s, setting.Config); err == nil || !strings.Contains(err.Error(), "class = 2") {
+		t.Errorf("a class that the map does not have: error %v", err)
+	}
+
+	steered := report.Steered(4, 8)
+	steered.Class, steered.Guidance, steered.GuidePosterior = &one, 2, true
+	if err := s.Check(steered); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := s.Run(t.Context(), b, steered); err != nil || r.NFE != 4*(2+2*16+16) {
+		t.Errorf("NFE %g, %v; want %d", r.NFE, err, 4*(2+2*16+16))
+	}
+
+	o := report.Options{
+		Config: image.DefaultDiagnosis(), Reward: of.Reward, Evaluator: of.Evaluator, Second: of.Second, Class: &one, Guidance: 2,
+	}
+	o.Times, o.Contexts = []float64{0.5}, 4
+	diagnosed, err := image.Diagnose(t.Context(), b, of.Map, images, images, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(diagnosed.Results) != 1 {
+		t.Errorf("%d results, want one", len(diagnosed.Results))
+	}
+	o.Reward, o.Guidance = nil, 0
+	for i, class := range []*int{nil, &one, &two} {
+		o.Class, o.Contexts = class, 31 // more than the images of a class
+		_, err := image.Diagnose(t.Context(), b, of.Map, images, images, o)
+		if want := []string{"", "31 contexts", "class = 2"}[i]; (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("class %v: error %v, want %q", class, err, want)
 		}
 	}
 }

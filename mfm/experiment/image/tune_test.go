@@ -9,12 +9,19 @@ import (
 	"strings"
 	"testing"
 
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/experiment/tuning"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/metric"
+	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
 	"github.com/gomfm/gomfm/mfm/tune"
 )
@@ -92,7 +99,7 @@ func TestTargetOfImages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := s.target(1)
+	got, err := s.target(1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +114,7 @@ func TestTargetOfImages(t *testing.T) {
 	if want, err = metric.Spread(bright); err != nil {
 		t.Fatal(err)
 	}
-	if got, err = s.target(1); err != nil {
+	if got, err = s.target(1, nil); err != nil {
 		t.Fatal(err)
 	}
 	near(t, "divergence of half of the images from all", got.KL, math.Ln2, 1e-9)
@@ -116,8 +123,111 @@ func TestTargetOfImages(t *testing.T) {
 	for i := range rewards {
 		rewards[i] = float64(-100 * i)
 	}
-	if _, err := s.target(1); err == nil || !strings.Contains(err.Error(), "too few") {
+	if _, err := s.target(1, nil); err == nil || !strings.Contains(err.Error(), "too few") {
 		t.Errorf("a target of one image: error %v", err)
+	}
+}
+
+// Each class is tilted by itself and keeps its share of the images, or one class has all weight. The
+// divergence is that from the images of the same classes. The states are interpolants of images with
+// their labels.
+func TestTargetOfClasses(t *testing.T) {
+	images := shades() // 24 of each class
+	for i := range images.N {
+		images.Labels = append(images.Labels, int32(i%2))
+	}
+	rewards := make([]float64, images.N)
+	for i := range rewards {
+		if i%4 == 0 { // half of the dark ones
+			rewards[i] = -1000
+		}
+		rewards[i] += 3 * float64(i%2) // does not matter within a class
+	}
+	pixels := images.Float32()
+	dims := []int{images.N, 2, 2, 1}
+	s := &Steering{
+		Base:    steering.Base{Model: steer.Model{Shape: []int{2, 2, 1}, Classes: 2}},
+		rewards: rewards, Experiment: &Experiment{
+			Data: images, pixels: tensors.FromFlatDataAndDimensions(pixels, dims...),
+			Config: Config{Network: nn.NewNetwork(nn.UNetConfig{Classes: 2})},
+		},
+	}
+	dark, bright := 0, 1
+	for _, c := range []struct {
+		class  *int
+		share  [2]float64
+		kl     float64
+		weight [4]float64 // of the first images
+	}{
+		{nil, [2]float64{0.5, 0.5}, math.Ln2 / 2, [4]float64{0, 1. / 48, 1. / 24, 1. / 48}},
+		{&dark, [2]float64{1, 0}, math.Ln2, [4]float64{0, 0, 1. / 12, 0}},
+		{&bright, [2]float64{0, 1}, 0, [4]float64{0, 1. / 24, 0, 1. / 24}},
+	} {
+		weights, err := s.tunedWeights(1, c.class)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range c.weight {
+			near(t, "weight of an image", weights[i], want, 1e-12)
+		}
+		target, err := s.target(1, c.class)
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, "divergence", target.KL, c.kl, 1e-9)
+		for _, tilted := range []bool{false, true} {
+			g := &Tuning{Steering: s, Config: tuning.Config{Tilted: tilted, Class: c.class, Tune: tune.Config{Lambda: 1}}}
+			if got := g.shares(); math.Abs(got[0]-c.share[0])+math.Abs(got[1]-c.share[1]) > 1e-12 {
+				t.Errorf("shares %v, want %v", got, c.share)
+			}
+			source, err := g.source()
+			if err != nil {
+				t.Fatal(err)
+			}
+			const n = 2000
+			store := model.NewStore()
+			exec, err := model.NewExec(backendtest.New(t), store, func(_ *model.Scope, state *Node) []*Node {
+				x, class := source(store.Scope("/data"), state.Graph(), &solver.RNG{State: state}, n)
+				return []*Node{Reshape(Slice(x, AxisRange(), AxisElem(0), AxisElem(0), AxisElem(0)), n), class}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			state, err := RNGStateFromSeed(1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := exec.Call(state)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x, labels := tensors.MustCopyFlatData[float32](out[0]), tensors.MustCopyFlatData[int32](out[1])
+			share, weightless := 0.0, 0
+			for i, class := range labels {
+				if (x[i] > 0) != (class == 1) {
+					t.Fatalf("an image of grey %g has the label %d", x[i], class)
+				}
+				share += float64(class) / n
+				if k := slices.Index(pixels, x[i]) / 4; k%4 == 0 {
+					weightless++
+				}
+			}
+			near(t, "share of the second class among states", share, c.share[1], 0.05)
+			if (weightless > 0) == (tilted || c.class == &bright) {
+				t.Errorf("tilted %v: %d states of images without weight", tilted, weightless)
+			}
+		}
+	}
+	rewards[1], rewards[0] = 1000, -1e30
+	for i := 2; i < images.N; i++ {
+		rewards[i] = -1e30
+	}
+	if _, err := s.tunedWeights(1, nil); err == nil || !strings.Contains(err.Error(), "class 0") {
+		t.Errorf("a class without reward: error %v", err)
+	}
+	rewards[0] = 0
+	if _, err := s.tunedWeights(1, nil); err == nil || !strings.Contains(err.Error(), "one class") {
+		t.Errorf("an image of each class: error %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package mixture
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 
 	"github.com/gomlx/compute"
@@ -17,6 +18,9 @@ import (
 func Diagnose(ctx context.Context, b compute.Backend, dir string, o report.Options) (*diagnose.Report, error) {
 	if err := o.Config.Validate(); err != nil {
 		return nil, err
+	}
+	if o.Class != nil || o.Guidance != 0 {
+		return nil, errors.New("a class or guidance: a map of a mixture has no classes")
 	}
 	e, store, err := Open(dir)
 	if err != nil {

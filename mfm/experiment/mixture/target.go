@@ -92,7 +92,7 @@ const poolSize = 1 << 18
 func newPool(b compute.Backend, m *gmm.Mixture, r reward.Reward) (*pool, error) {
 	p := &pool{samples: m.Sample(rand.New(rand.NewPCG(1, 7)), poolSize)}
 	var err error
-	p.rewards, err = steering.Rewards(b, model.NewStore(), r, flatten(p.samples), []int{m.Dim()})
+	p.rewards, err = steering.Rewards(b, model.NewStore(), r, flatten(p.samples), []int{m.Dim()}, nil)
 	return p, err
 }
 

@@ -61,6 +61,9 @@ func TuningOf(e *Experiment, store *model.Store, r reward.LinearGaussian, config
 	if err := checkDim(e.Config.Mixture, r); err != nil {
 		return nil, err
 	}
+	if config.Class != nil {
+		return nil, fmt.Errorf("class = %d: a map of a mixture has no classes", *config.Class)
+	}
 	t := &Tuning{Config: config, Base: e, reward: r}
 	var err error
 	if t.weights, err = run.Weights(store); err != nil {

@@ -13,13 +13,18 @@ import (
 	"github.com/gomfm/gomfm/mfm/reward"
 )
 
-// Rewards returns the reward of samples, a flat array of samples of the given shape. A sample that
-// the reward gives no weight has a value below [reward.Least].
+// Rewards returns the reward of samples, a flat array of samples of the given shape that were
+// generated under the labels class, one for each sample; nil means no condition. A sample that the
+// reward gives no weight has a value below [reward.Least].
 func Rewards(
-	b compute.Backend, store *model.Store, r reward.Reward, samples []float32, shape []int,
+	b compute.Backend, store *model.Store, r reward.Reward, samples []float32, shape []int, class []int32,
 ) ([]float64, error) {
-	exec, err := model.NewExec(b, store, func(_ *model.Scope, x *Node) *Node {
-		_, usable, _ := reward.Weighed(r, nil, x, reward.Condition{})
+	exec, err := model.NewExec(b, store, func(_ *model.Scope, in []*Node) *Node {
+		var c reward.Condition
+		if class != nil {
+			c.Class = in[1]
+		}
+		_, usable, _ := reward.Weighed(r, nil, in[0], c)
 		return usable
 	})
 	if err != nil {
@@ -31,12 +36,19 @@ func Rewards(
 	for _, d := range shape {
 		size *= d
 	}
-	chunk := max(1, (1<<19)/size) // samples per call
+	n, chunk := len(samples)/size, max(1, (1<<19)/size) // samples per call
+	if class != nil && len(class) != n {
+		return nil, fmt.Errorf("rewarding %d samples with %d labels: give one for each, or none", n, len(class))
+	}
 	var out []float64
-	for n := len(samples) / size; len(out) < n; {
+	for len(out) < n {
 		from, to := len(out), min(len(out)+chunk, n)
 		dims := append([]int{to - from}, shape...)
-		rewards, err := exec.Call1(tensors.FromFlatDataAndDimensions(samples[from*size:to*size], dims...))
+		in := []any{tensors.FromFlatDataAndDimensions(samples[from*size:to*size], dims...)}
+		if class != nil {
+			in = append(in, class[from:to])
+		}
+		rewards, err := exec.Call1(in...)
 		if err != nil {
 			return nil, fmt.Errorf("rewarding samples: %w", err)
 		}

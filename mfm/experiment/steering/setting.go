@@ -41,11 +41,15 @@ type Setting struct {
 	// Class conditions a map that has classes; nil means no class. Guidance is the scale of
 	// classifier-free guidance of its drift, see [steer.Model.Guided]; 0 means none. The samples are
 	// compared with the target of the class without guidance.
-	Class    *int         `json:"class,omitempty"`
-	Guidance float64      `json:"guidance,omitempty"`
-	Samples  int          `json:"samples"`
-	Seed     int64        `json:"seed"`
-	Config   steer.Config `json:"config"`
+	Class    *int    `json:"class,omitempty"`
+	Guidance float64 `json:"guidance,omitempty"`
+	// GuidePosterior applies the guidance to the posterior samples of an estimate, too, see
+	// [mfm.Model.Guided].
+	GuidePosterior bool `json:"guide_posterior,omitempty"`
+
+	Samples int          `json:"samples"`
+	Seed    int64        `json:"seed"`
+	Config  steer.Config `json:"config"`
 }
 
 // SteerMethod returns the method that the setting names. exact is the value in closed form, nil if
@@ -118,7 +122,7 @@ func (s Setting) runSettings(b compute.Backend) RunSettings {
 	}
 	options := []string{
 		"antithetic", "leave_one_out", "shared", "posterior", "posterior_steps", "resampling", "threshold",
-		"class", "guidance",
+		"class", "guidance", "guide_posterior",
 	}
 	for name, v := range object(s) {
 		if slices.Contains(options, name) || name == "baseline" && v != string(steer.MeanBaseline) {

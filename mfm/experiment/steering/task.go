@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/gomlx/compute"
@@ -49,8 +50,9 @@ type Result struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// DrawModel returns the model with the posterior samples that the setting asks for. It returns an
-// error for a distribution in closed form if the setting asks for those of a map.
+// DrawModel returns the model with the posterior samples and the guidance that the setting asks for.
+// It returns an error for a class or guidance that the model cannot have, and for a distribution in
+// closed form if the setting asks for posterior samples of a map.
 func (t *Base) DrawModel(s Setting) (steer.Model, error) {
 	m, err := t.posteriorModel(s)
 	if err != nil {
@@ -65,6 +67,9 @@ func (t *Base) DrawModel(s Setting) (steer.Model, error) {
 		return m, fmt.Errorf("method %s: guidance = %g needs a class", s.Method, s.Guidance)
 	case s.Guidance != 0 && !(s.Guidance > 0 && s.Guidance < 1e6):
 		return m, fmt.Errorf("method %s: guidance = %g: must be positive, or 0 for none", s.Method, s.Guidance)
+	case s.GuidePosterior && s.Guidance == 0:
+		return m, fmt.Errorf("method %s: guide_posterior needs a guidance", s.Method)
+	case s.GuidePosterior: // the model is guided already
 	case s.Guidance != 0 && s.Baseline == steer.DenoiserBaseline:
 		return m, fmt.Errorf("method %s: guidance cancels with the baseline %s: use %s", s.Method, s.Baseline, steer.MeanBaseline)
 	case s.Guidance != 0:
@@ -75,17 +80,25 @@ func (t *Base) DrawModel(s Setting) (steer.Model, error) {
 
 // posteriorModel returns the model with the posterior samples of a setting.
 func (t *Base) posteriorModel(s Setting) (steer.Model, error) {
-	if s.Posterior == "" && s.PosteriorSteps == 0 {
+	guide := s.GuidePosterior && t.Model.Classes > 0 && s.Guidance > 0 // else refused by DrawModel
+	if s.Posterior == "" && s.PosteriorSteps == 0 && !guide {
 		return t.Model, nil
 	}
 	if t.Map == nil {
 		return steer.Model{}, fmt.Errorf(
-			"method %s with posterior = %q, posterior_steps = %d: a distribution in closed form needs neither: use a map",
-			s.Method, s.Posterior, s.PosteriorSteps)
+			"method %s with posterior = %q, posterior_steps = %d, guide_posterior = %t: a distribution in closed form needs none of them: use a map",
+			s.Method, s.Posterior, s.PosteriorSteps, s.GuidePosterior)
+	}
+	of := *t.Map
+	if guide {
+		var err error
+		if of, err = of.Guided(s.Guidance); err != nil {
+			return steer.Model{}, fmt.Errorf("method %s: %w", s.Method, err)
+		}
 	}
 	config := mfm.DefaultSamplerConfig()
 	config.Method, config.Steps = cmp.Or(s.Posterior, mfm.MapSampling), cmp.Or(s.PosteriorSteps, 1)
-	m, err := steer.FromMap(*t.Map, config)
+	m, err := steer.FromMap(of, config)
 	if err != nil {
 		return m, fmt.Errorf("method %s: %w", s.Method, err)
 	}
@@ -121,6 +134,19 @@ func (t *Base) Draw(
 		return nil, nil, err
 	}
 	return got.Resampled(rng), got, nil
+}
+
+// Labels returns the labels that the samples of a setting are generated under, one for each, or nil
+// if the model has no classes. The number of classes is the label of no class.
+func (t *Base) Labels(s Setting) []int32 {
+	if t.Model.Classes == 0 {
+		return nil
+	}
+	label := t.Model.Classes
+	if s.Class != nil {
+		label = *s.Class
+	}
+	return slices.Repeat([]int32{int32(label)}, s.Samples)
 }
 
 // Run is Draw that also fills in what the results of all tasks have in common.

@@ -35,7 +35,10 @@ type Config struct {
 	// Tilted resamples the data by their weights e^{λ r}, so that training visits the states of the
 	// tilted distribution. The fixed point of MFM-FT and of the plug-in methods is the same for any
 	// states; that of reward-weighted regression is not, since it weights its data itself.
-	Tilted bool        `json:"tilted,omitempty"`
+	Tilted bool `json:"tilted,omitempty"`
+	// Class is the class for which a map with classes is tuned; nil means all of them. The others
+	// change with it, since they share weights. It must be nil for a map without classes.
+	Class  *int        `json:"class,omitempty"`
 	Budget tune.Budget `json:"budget"`
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/train"
@@ -199,6 +200,36 @@ func ExactMap(t testing.TB, mixture *gmm.Mixture, ip interpolant.Schedule) *mfm.
 
 // ZeroBackbone returns zeros.
 func ZeroBackbone(_ *model.Scope, in nn.Inputs) *Node { return ZerosLike(in.Xbar) }
+
+// Classes is the exact parametrization of one Gaussian for each label, the last of no class, around
+// a backbone that returns zeros.
+type Classes []*mfm.Gaussian
+
+// Velocity returns the velocity of each row's Gaussian.
+func (c Classes) Velocity(ip interpolant.Schedule, f mfm.Network, in nn.Inputs) *Node {
+	out := c[0].Velocity(ip, f, in)
+	for k, g := range c[1:] {
+		is := batch.Like(Equal(in.Class, Scalar(in.Class.Graph(), in.Class.DType(), k+1)), out)
+		out = Where(BroadcastToShape(is, out.Shape()), g.Velocity(ip, f, in), out)
+	}
+	return out
+}
+
+// Whiten returns err.
+func (Classes) Whiten(_ interpolant.Schedule, _, _, err *Node) *Node { return err }
+
+// ClassModel returns the exact model, of the plane, of Gaussians with the given means and variances
+// of all coordinates. The last one is that of no class.
+func ClassModel(ip interpolant.Schedule, means [][]float64, variances []float64) mfm.Model {
+	var c Classes
+	for k, mean := range means {
+		c = append(c, &mfm.Gaussian{Mean: mean, Variance: []float64{variances[k]}})
+	}
+	return mfm.Model{
+		Map:     &mfm.Map{Interpolant: ip, Backbone: ZeroBackbone, Parametrization: c},
+		Weights: Weightless(), Shape: []int{2}, Classes: len(means) - 1,
+	}
+}
 
 // Weightless returns a scope for backbones without weights.
 func Weightless() *model.Scope { return model.NewStore().Scope(train.WeightsScope) }
