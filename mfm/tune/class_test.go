@@ -8,6 +8,7 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
@@ -93,6 +94,9 @@ func TestClasses(t *testing.T) {
 			config.Optimizer.Rate, config.States, config.Noise.Start = 1e-2, c.states, 0.1
 			tuner := newTuner(t, task, config)
 			run(t, tuner)
+			if c.states.Replay > 0 {
+				checkReplayedClasses(t, tuner)
+			}
 			drift := tune.TunedDrift(task.Network, tuner.Store().Scope(train.WeightsScope), m.Drift)
 			sampler, err := mfm.NewTeacherSampler(b, tuner.Store(), ip, drift, []int{1}, mfm.SamplerConfig{
 				Method: mfm.ODESampling, Solver: solver.Heun, Grid: interpolant.Grid{Steps: 50, Power: 1}, Chunk: 4096, Classes: 2,
@@ -114,6 +118,26 @@ func TestClasses(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// checkReplayedClasses checks that late states in the replay buffer are near the mean of their class.
+func checkReplayedClasses(t *testing.T, tuner *tune.Tuner) {
+	t.Helper()
+	state := clones(t, tuner)
+	variable := func(name string) *tensors.Tensor { return state[train.StateScope+"/replay_"+name] }
+	x, at := tensors.MustCopyFlatData[float32](variable("x")), tensors.MustCopyFlatData[float32](variable("t"))
+	late, right := 0, 0
+	for i, class := range tensors.MustCopyFlatData[int32](variable("c")) {
+		if at[i] > 0.8 {
+			late++
+			if (x[i] > 0.4) == (class == 1) {
+				right++
+			}
+		}
+	}
+	if late < 20 || float64(right) < 0.97*float64(late) {
+		t.Errorf("%d of %d late states in the replay buffer are near the mean of their class", right, late)
 	}
 }
 
