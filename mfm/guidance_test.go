@@ -115,7 +115,8 @@ func TestClassifierFree(t *testing.T) {
 }
 
 // For classes with equal covariances the guided velocity is that of the Gaussian with mean m_∅ +
-// scale (m_c - m_∅), for every pair of times and every context. Rows without a class are not guided.
+// scale (m_c - m_∅), for every pair of times and every context. Rows without a class are not
+// guided.
 func TestGuidedIsExactForEqualCovariances(t *testing.T) {
 	const scale, variance = 2.5, 0.6
 	b := backendtest.New(t)

@@ -24,8 +24,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
-// classMeans are the means of two classes with variance 1/4. The reward 2 x (2 class - 1) moves them
-// by -1/2 and +1/2, at a divergence of 1/2 nat each.
+// classMeans are the means of two classes with variance 1/4. The reward 2 x (2 class - 1) moves
+// them by -1/2 and +1/2, at a divergence of 1/2 nat each.
 var classMeans = []float64{-1, 2}
 
 // classGaussian returns a class, moved by shift times the sign of its reward.
@@ -121,7 +121,8 @@ func TestClasses(t *testing.T) {
 	}
 }
 
-// checkReplayedClasses checks that late states in the replay buffer are near the mean of their class.
+// checkReplayedClasses checks that late states in the replay buffer are near the mean of their
+// class.
 func checkReplayedClasses(t *testing.T, tuner *tune.Tuner) {
 	t.Helper()
 	state := clones(t, tuner)
@@ -193,8 +194,8 @@ func TestClassPaths(t *testing.T) {
 	}
 }
 
-// At the optimal correction of its class the condition of a method holds in the mean, and at that of
-// the other class it does not.
+// At the optimal correction of its class the condition of a method holds in the mean, and at that
+// of the other class it does not.
 func TestClassResiduals(t *testing.T) {
 	ip := interpolant.Linear{}
 	for _, method := range []tune.Objective{

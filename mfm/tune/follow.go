@@ -41,9 +41,9 @@ func checkPath(start float64, steps int) error {
 }
 
 // follow draws n paths of the SDE with drift b, conditioned on class, int32 [n] or nil, along times
-// from t_0 to 1. The ODE carries noise to t_0, and the last step adds no noise. If keep, the states of the paths are returned. move is
-// called for each step but that to t_0, with the coefficients of the step, and returns numbers [n]
-// whose sum along the path is returned; nil means no callback.
+// from t_0 to 1. The ODE carries noise to t_0, and the last step adds no noise. If keep, the states
+// of the paths are returned. move is called for each step but that to t_0, with the coefficients of
+// the step, and returns numbers [n] whose sum along the path is returned; nil means no callback.
 func follow(
 	rng *solver.RNG, ip interpolant.Schedule, b interpolant.Drift, times []float64, noise, class *Node, keep bool,
 	move func(row []*Node, x, drift *Node) *Node,

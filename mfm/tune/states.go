@@ -137,8 +137,8 @@ func checkShares(shares []float64, classes int) error {
 	return nil
 }
 
-// pathClasses draws the classes of n paths with probabilities in proportion to shares, or with equal
-// ones if shares is nil, int32 [n]. Without classes it returns nil and draws nothing.
+// pathClasses draws the classes of n paths with probabilities in proportion to shares, or with
+// equal ones if shares is nil, int32 [n]. Without classes it returns nil and draws nothing.
 func pathClasses(rng *solver.RNG, g *Graph, classes int, shares []float64, n int) *Node {
 	if classes == 0 {
 		return nil

@@ -115,8 +115,8 @@ func TestTuneBlots(t *testing.T) {
 	}
 }
 
-// A map with classes is tuned for all of them or for one, at states of any origin; it is steered with
-// guidance of drift and posterior samples, and diagnosed for one class with guidance.
+// A map with classes is tuned for all of them or for one, at states of any origin; it is steered
+// with guidance of drift and posterior samples, and diagnosed for one class with guidance.
 func TestTuneClasses(t *testing.T) {
 	b := backendtest.New(t)
 	backendtest.NeedLoops(t, b)

@@ -65,8 +65,8 @@ func (s *Steering) target(lambda float64, class *int) (tune.Target, error) {
 	return tune.Target{Spread: moments.Spread(), KL: kl, Slack: 5}, nil
 }
 
-// shares returns the shares of the classes among the paths and the samples, which sum to 1: those of
-// the images, or all for the configured class. It returns nil for a map without classes.
+// shares returns the shares of the classes among the paths and the samples, which sum to 1: those
+// of the images, or all for the configured class. It returns nil for a map without classes.
 func (t *Tuning) shares() []float64 {
 	if t.Model.Classes == 0 {
 		return nil

@@ -128,9 +128,9 @@ func TestTargetOfImages(t *testing.T) {
 	}
 }
 
-// Each class is tilted by itself and keeps its share of the images, or one class has all weight. The
-// divergence is that from the images of the same classes. The states are interpolants of images with
-// their labels.
+// Each class is tilted by itself and keeps its share of the images, or one class has all weight.
+// The divergence is that from the images of the same classes. The states are interpolants of images
+// with their labels.
 func TestTargetOfClasses(t *testing.T) {
 	images := shades() // 24 of each class
 	for i := range images.N {

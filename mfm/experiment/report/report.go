@@ -28,8 +28,9 @@ type Options struct {
 	// and to it as the class of steered samples. Nil means that each image has its label and that
 	// steered samples have no class.
 	Class *int
-	// Guidance is the scale of guidance of the map, as [github.com/gomfm/gomfm/mfm.Model.Guided] has it,
-	// for images with classes; 0 means none. Steered samples are guided as well, and need a Class.
+	// Guidance is the scale of guidance of the map, as [github.com/gomfm/gomfm/mfm.Model.Guided]
+	// has it, for images with classes; 0 means none. Steered samples are guided as well, and need a
+	// Class.
 	Guidance float64
 	// Tuned is the folder of a drift that was tuned from this map; the report includes its
 	// monitors. Empty means none. For images, Reward must be the one that the drift was tuned to.

@@ -50,9 +50,9 @@ type Result struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// DrawModel returns the model with the posterior samples and the guidance that the setting asks for.
-// It returns an error for a class or guidance that the model cannot have, and for a distribution in
-// closed form if the setting asks for posterior samples of a map.
+// DrawModel returns the model with the posterior samples and the guidance that the setting asks
+// for. It returns an error for a class or guidance that the model cannot have, and for a
+// distribution in closed form if the setting asks for posterior samples of a map.
 func (t *Base) DrawModel(s Setting) (steer.Model, error) {
 	m, err := t.posteriorModel(s)
 	if err != nil {

@@ -62,10 +62,10 @@ func TestRewardsGivenClasses(t *testing.T) {
 	}
 }
 
-// A linear reward moves the mean of the guided Gaussian, m_∅ + scale (m_c - m_∅), by its variance. The
-// posterior samples of the class alone have another mean, but a reward moves them as far, so that
-// both are exact with the mean as the baseline. With the denoiser as the baseline the drift cancels,
-// and only guided posterior samples guide.
+// A linear reward moves the mean of the guided Gaussian, m_∅ + scale (m_c - m_∅), by its variance.
+// The posterior samples of the class alone have another mean, but a reward moves them as far, so
+// that both are exact with the mean as the baseline. With the denoiser as the baseline the drift
+// cancels, and only guided posterior samples guide.
 func TestGuidePosterior(t *testing.T) {
 	base, b, class := classBase(t), backendtest.New(t), 1
 	backendtest.NeedLoops(t, b)
