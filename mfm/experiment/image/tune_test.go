@@ -205,7 +205,7 @@ func TestTargetOfClasses(t *testing.T) {
 			share, weightless := 0.0, 0
 			for i, class := range labels {
 				if (x[i] > 0) != (class == 1) {
-					t.Fatalf("an image of grey %g has the label %d", x[i], class)
+					t.Fatalf("an image of gray %g has the label %d", x[i], class)
 				}
 				share += float64(class) / n
 				if k := slices.Index(pixels, x[i]) / 4; k%4 == 0 {
