@@ -3,6 +3,7 @@ package data
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -159,19 +160,14 @@ func (m *Images) ClassCounts(classes int) ([]int, error) {
 	return counts, nil
 }
 
-// SHA256 returns a hash of the pixels and labels, for fingerprints of results. The labels are one
-// byte each if all are below 256, else four.
-func (m *Images) SHA256() [sha256.Size]byte {
+// Hash returns the SHA-256 of shape, pixels and labels in hexadecimal digits, which identifies the
+// content of a data set wherever it is stored.
+func (m *Images) Hash() string {
 	h := sha256.New()
+	fmt.Fprintln(h, m.shape())
 	h.Write(m.Pixels)
-	if m.Classes() > 256 {
-		binary.Write(h, binary.LittleEndian, m.Labels)
-	} else {
-		for _, c := range m.Labels {
-			h.Write([]byte{byte(c)})
-		}
-	}
-	return [sha256.Size]byte(h.Sum(nil))
+	binary.Write(h, binary.LittleEndian, m.Labels) // a hash does not fail
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // checkLabels returns an error for the first label outside [0, classes).

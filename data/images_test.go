@@ -3,6 +3,7 @@ package data
 import (
 	"bytes"
 	"crypto/sha256"
+	"fmt"
 	"math"
 	"math/bits"
 	"math/rand/v2"
@@ -257,15 +258,26 @@ func TestMoved(t *testing.T) {
 	}
 }
 
-// Labels beyond a byte must not collide in the hash, nor change that of small ones.
-func TestSHA256(t *testing.T) {
-	m := &Images{N: 2, Height: 1, Width: 1, Channels: 1, Pixels: []byte{1, 2}, Labels: []int32{0, 44}}
-	if want := sha256.Sum256([]byte{1, 2, 0, 44}); m.SHA256() != want {
-		t.Errorf("hash %x, want %x", m.SHA256(), want)
+// The hash is that of the whole content: shape, pixels and labels.
+func TestHash(t *testing.T) {
+	make := func(change func(m *Images)) string {
+		m := &Images{N: 2, Height: 1, Width: 2, Channels: 3, Pixels: count(12), Labels: []int32{0, 44}}
+		change(m)
+		return m.Hash()
 	}
-	small := m.SHA256()
-	m.Labels[1] = 300 // = 44 modulo 256
-	if m.SHA256() == small {
-		t.Error("labels 44 and 300 have the same hash")
+	// Of "[2 1 2 3]\n", the bytes 0 to 11, and 0 and 44 as little-endian integers of four bytes.
+	want := fmt.Sprintf("%x", sha256.Sum256(append(append([]byte("[2 1 2 3]\n"), count(12)...), 0, 0, 0, 0, 44, 0, 0, 0)))
+	if got := make(func(*Images) {}); got != want {
+		t.Errorf("hash %s, want %s", got, want)
+	}
+	for name, change := range map[string]func(m *Images){
+		"shape":         func(m *Images) { m.Height, m.Width = 2, 1 },
+		"pixel":         func(m *Images) { m.Pixels[11] = 0 },
+		"label":         func(m *Images) { m.Labels[1] = 300 }, // 44 modulo 256
+		"without label": func(m *Images) { m.Labels = nil },
+	} {
+		if make(change) == want {
+			t.Errorf("%s: the hash is the same", name)
+		}
 	}
 }

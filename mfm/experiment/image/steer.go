@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
-	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
@@ -142,33 +140,28 @@ func (s *Steering) fingerprint(c SteeringConfig) error {
 		Reward string
 		Prior  string
 		Judges [2]string
-		Images [sha256.Size]byte
-	}{Config: s.Experiment.Config, Reward: string(text), Images: s.Experiment.Data.SHA256()}
+		Images string
+	}{Config: s.Experiment.Config, Reward: string(text), Images: s.Experiment.Data.Hash()}
 	for i, e := range s.evaluators {
 		if spec.Judges[i], err = run.Fingerprint(e.Store, e.Config); err != nil {
 			return err
 		}
 	}
-	// The weights of the reward's classifiers stand for their folders.
-	further := make(checkpoint.Tensors)
-	for i, c := range s.classifiers {
-		name := fmt.Sprintf("reward_%d", i+1)
-		quoted, _ := json.Marshal(c.dir) // strings always encode
-		spec.Reward = strings.ReplaceAll(spec.Reward, string(quoted), fmt.Sprintf("%q", name))
-		weights, err := run.Weights(c.Store)
+	// Hashes of the reward's classifiers, with their weights, stand for their folders.
+	for _, c := range s.classifiers {
+		hash, err := run.Fingerprint(c.Store, c.Config)
 		if err != nil {
 			return err
 		}
-		for path, value := range weights {
-			further["/classifier/"+name+path] = value
-		}
+		dir, _ := json.Marshal(c.dir) // strings always encode
+		spec.Reward = strings.ReplaceAll(spec.Reward, `"classifier":`+string(dir), fmt.Sprintf(`"classifier":%q`, hash))
 	}
 	if p, mixture := s.Experiment.Map.Parametrization.(*mfm.MixturePrior); mixture {
 		if spec.Prior, err = run.HashTensors(priorTensors(p)); err != nil {
 			return err
 		}
 	}
-	s.Fingerprint, err = run.FingerprintWith(s.Model.Store, further, spec)
+	s.Fingerprint, err = run.Fingerprint(s.Model.Store, spec)
 	return err
 }
 

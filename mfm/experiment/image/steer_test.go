@@ -196,9 +196,10 @@ func TestDigitsSteering(t *testing.T) {
 		t.Fatal(err)
 	}
 	moved.Reward = image.ClassReward(moved.Evaluator, 1)
-	swapped := c
+	swapped, rewarded := c, c
 	swapped.Second = c.Evaluator
-	for config, same := range map[*image.SteeringConfig]bool{&moved: true, &swapped: false} {
+	rewarded.Reward = image.ClassReward(c.Second, 1)
+	for config, same := range map[*image.SteeringConfig]bool{&moved: true, &swapped: false, &rewarded: false} {
 		other, err := image.NewSteering(b, *config, blots(1))
 		if err != nil {
 			t.Fatal(err)

@@ -16,21 +16,13 @@ import (
 // Fingerprint returns a hash of the JSON of spec and of the tensors in store with their paths: 16
 // hexadecimal digits. Results with equal fingerprints belong to the same task.
 func Fingerprint(store *model.Store, spec any) (string, error) {
-	return FingerprintWith(store, nil, spec)
-}
-
-// FingerprintWith is [Fingerprint] with further tensors, by paths that the store does not have.
-func FingerprintWith(store *model.Store, further checkpoint.Tensors, spec any) (string, error) {
 	h := sha256.New()
 	raw, err := json.Marshal(spec)
 	if err != nil {
 		return "", err
 	}
 	h.Write(raw)
-	values := maps.Clone(further)
-	if values == nil {
-		values = make(checkpoint.Tensors)
-	}
+	values := make(checkpoint.Tensors)
 	for v := range store.IterVariables() {
 		if values[v.Path()], err = v.Value(); err != nil {
 			return "", err

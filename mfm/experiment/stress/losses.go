@@ -2,7 +2,6 @@ package stress
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"math"
 	"slices"
@@ -89,8 +88,8 @@ func (l *LossBench) Fingerprint() (string, error) {
 		// The names of the fields are part of the hash.
 		Judge           string
 		Noised          image.ClassifierConfig
-		Images, HeldOut [sha256.Size]byte
-	}{evaluator, l.Noised.Config, l.Images.SHA256(), l.HeldOut.SHA256()})
+		Images, HeldOut string
+	}{evaluator, l.Noised.Config, l.Images.Hash(), l.HeldOut.Hash()})
 }
 
 // LossBudget says on which data all losses are trained, and for how long.
