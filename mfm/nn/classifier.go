@@ -37,6 +37,11 @@ func (c ClassifierConfig) Validate() error {
 	return nil
 }
 
+// CheckImage returns an error unless the network, which is valid, takes images of this size.
+func (c ClassifierConfig) CheckImage(height, width int) error {
+	return sidesError("Classifier", height, width, c.Patch, len(c.Channels))
+}
+
 // Classifier returns a function that builds a residual network from images x [batch, height, width,
 // channels] to logits [batch, Classes]. With times t [batch] it is a classifier p(class | x_t) of
 // noised images; with nil t it is a classifier of clean images. The two cannot share weights. The

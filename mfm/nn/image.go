@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"fmt"
+
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 	. "github.com/gomlx/gomlx/support/exceptions"
@@ -11,11 +13,17 @@ func checkSides(network string, x *Node, patch, levels int) {
 	if x.Rank() != 4 {
 		Panicf("nn.%s: want images [batch, height, width, channels], got %s", network, x.Shape())
 	}
-	unit := patch << (levels - 1)
-	if d := x.Shape().Dimensions; d[1]%unit != 0 || d[2]%unit != 0 {
-		Panicf("nn.%s: images of %dx%d pixels with patches of %dx%d and %d levels: sides must be multiples of %d",
-			network, d[1], d[2], patch, patch, levels, unit)
+	must(sidesError(network, x.Shape().Dim(1), x.Shape().Dim(2), patch, levels))
+}
+
+// sidesError returns an error unless images of a size can be cut into patches and halved at each
+// level.
+func sidesError(network string, height, width, patch, levels int) error {
+	if unit := patch << (levels - 1); height%unit != 0 || width%unit != 0 {
+		return fmt.Errorf("nn.%s: images of %dx%d pixels with patches of %dx%d and %d levels: sides must be multiples of %d: "+
+			"crop or resize the images, or use a smaller patch or fewer levels", network, height, width, patch, patch, levels, unit)
 	}
+	return nil
 }
 
 // residual returns h + x, where h results from x by group norm, SiLU and a 3x3 convolution, twice.

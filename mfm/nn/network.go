@@ -74,6 +74,15 @@ func (n Network) Validate() error {
 	return n.Architecture.Validate()
 }
 
+// CheckImage returns an error unless the network, which is valid, takes images of this size. An
+// architecture without a method of this name takes all.
+func (n Network) CheckImage(height, width int) error {
+	if a, ok := n.Architecture.(interface{ CheckImage(height, width int) error }); ok {
+		return a.CheckImage(height, width)
+	}
+	return nil
+}
+
 // Backbone returns the network. It panics, when it builds a graph, with Validate's error.
 func (n Network) Backbone() Backbone {
 	if dtype, known := computeTypes()[n.Compute]; known {

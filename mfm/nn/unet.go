@@ -69,6 +69,11 @@ func (c UNetConfig) Validate() error {
 	return nil
 }
 
+// CheckImage returns an error unless the network, which is valid, takes images of this size.
+func (c UNetConfig) CheckImage(height, width int) error {
+	return sidesError("UNet", height, width, c.Patch, len(c.Channels))
+}
+
 // UNet returns a convolutional backbone for images [batch, height, width, channels] (Ronneberger et
 // al., arXiv 1505.04597), with residual blocks and attention of Dhariwal and Nichol, 2105.05233.
 //

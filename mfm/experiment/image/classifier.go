@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,12 +67,13 @@ func (c ClassifierConfig) Validate() error {
 	return c.Train.Validate()
 }
 
-// CheckLabels returns an error unless every image has a label for which the network has a class.
+// CheckLabels returns an error unless every image has a label for which the network has a class, and
+// a size that the network takes.
 func (c ClassifierConfig) CheckLabels(images *data.Images) error {
 	if images.Labels == nil {
 		return fmt.Errorf("the %d images have no labels: load them together with their labels", images.N)
 	}
-	if err := images.Validate(); err != nil {
+	if err := cmp.Or(images.Validate(), c.Network.CheckImage(images.Height, images.Width)); err != nil {
 		return err
 	}
 	if _, err := images.ClassCounts(c.Network.Classes); err != nil {

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/gomfm/gomfm/data"
@@ -49,7 +50,10 @@ func (c Config) Validate(images *data.Images) error {
 	if err := c.Train.Validate(); err != nil {
 		return err
 	}
-	if err := c.Network.Validate(); err != nil {
+	if err := cmp.Or(images.Validate(), c.Network.Validate()); err != nil {
+		return err
+	}
+	if err := c.Network.CheckImage(images.Height, images.Width); err != nil {
 		return err
 	}
 	switch c.Parametrization {
@@ -99,9 +103,6 @@ func (c Config) validateLoss(images *data.Images) error {
 	if classes > 0 {
 		if images.Labels == nil {
 			return fmt.Errorf("network.classes = %d: the images have no labels, load them with their labels", classes)
-		}
-		if err := images.Validate(); err != nil {
-			return err
 		}
 		if _, err := images.ClassCounts(classes); err != nil {
 			return fmt.Errorf("network.classes = %d: %w", classes, err)

@@ -23,8 +23,10 @@ func (e *Experiment) Train(ctx context.Context, b compute.Backend, o run.Options
 	if err != nil {
 		return nil, err
 	}
-	if err := e.adoptPrior(o.Dir, o.Init); err != nil {
-		return nil, err
+	if p, mixture := e.Map.Parametrization.(*mfm.MixturePrior); mixture && priorRun(o) != "" {
+		if e.Map.Parametrization, err = readPrior(priorRun(o), p.Steps); err != nil {
+			return nil, err
+		}
 	}
 	t, err := mfm.NewTrainer(b, e.Map, source, e.Teacher(), e.Config.Train)
 	if err != nil {
@@ -47,17 +49,28 @@ func Open(dir string, images *data.Images) (*Experiment, *model.Store, error) {
 	if _, err := run.ReadConfig(dir, &c, Kind); err != nil {
 		return nil, nil, err
 	}
-	e, err := NewWith(c, images, func() (mfm.Parametrization, error) {
-		if c.Prior != nil && c.Parametrization == mfm.MixtureName {
-			return readPrior(dir, c.Prior.Steps)
-		}
-		return c.FitParametrization(images)
-	})
+	e, err := newWithPriorOf(dir, c, images)
 	if err != nil {
 		return nil, nil, fmt.Errorf("run %s: %w", dir, err)
 	}
 	store, err := run.Open(dir)
 	return e, store, err
+}
+
+// NewRun is [New] for a training with options o: it fits no mixture if the training resumes, or
+// starts with the weights of another run, but reads the one that the run has kept.
+func NewRun(config Config, images *data.Images, o run.Options) (*Experiment, error) {
+	return newWithPriorOf(priorRun(o), config, images)
+}
+
+// newWithPriorOf is [New] with the mixture that the run in dir has kept; if dir is empty, it is New.
+func newWithPriorOf(dir string, c Config, images *data.Images) (*Experiment, error) {
+	return NewWith(c, images, func() (mfm.Parametrization, error) {
+		if dir != "" && c.Parametrization == "mixture" {
+			return readPrior(dir, c.Prior.Steps)
+		}
+		return c.FitParametrization(images)
+	})
 }
 
 // OfRun returns the training and held-out images of the run in dir; see [Load].

@@ -39,10 +39,15 @@ func (c PriorConfig) validate(images *data.Images) error {
 		return fmt.Errorf("prior with fit = %d, steps = %d, moved = %d: must be at least 1, 1 and 0",
 			c.Fit, c.Steps, c.Moved)
 	}
+	if images.Dim() > mostPixels {
+		return fmt.Errorf("prior for images of %d values: a mixture is fitted to at most %d: "+
+			"use the parametrization gaussian, or smaller images", images.Dim(), mostPixels)
+	}
 	n := images.N * (1 + c.Moved)
 	if c.Rank < 1 || c.Rank >= images.Dim() || n <= images.Dim() {
 		return fmt.Errorf("prior of rank %d for %d images of %d pixels: "+
-			"give a rank below the number of pixels, and more images than pixels", c.Rank, n, images.Dim())
+			"give a rank below the number of pixels, and more images than pixels, or use the parametrization gaussian",
+			c.Rank, n, images.Dim())
 	}
 	if c.Components < 1 || c.Components > n {
 		return fmt.Errorf("prior of %d components for %d images: give at least 1, and no more than images",
@@ -95,6 +100,10 @@ func (c PriorConfig) refit(p *mfm.MixturePrior, images *data.Images, weights []f
 	return p.Refit(rows, weight)
 }
 
+// mostPixels is the largest number of values of an image that a mixture is fitted to: time grows with
+// its third power.
+const mostPixels = 4096
+
 // mostFitted is the largest number of rows that a mixture is fitted to, a random part of more; it
 // bounds time and memory.
 const mostFitted = 50_000
@@ -102,27 +111,14 @@ const mostFitted = 50_000
 // priorFile keeps the prior of a run whose parametrization is a mixture.
 const priorFile = "prior.safetensors"
 
-// adoptPrior replaces the fitted prior by the kept one of the run in dir if that has begun, else by
-// that of the run in init, whose weights this one starts with, if init is not empty. The rounding
-// of another machine then does not change the prior of a network. It is an error if that run has
-// lost its prior.
-func (e *Experiment) adoptPrior(dir, init string) error {
-	p, mixture := e.Map.Parametrization.(*mfm.MixturePrior)
-	if !mixture {
-		return nil
+// priorRun returns the folder of the run whose kept prior a training with options o uses: its own
+// if that has begun, else that of the run whose weights it starts with. The rounding of another
+// machine then does not change the prior of a network. It is empty if there is no such run.
+func priorRun(o run.Options) string {
+	if o.Dir != "" && run.Begun(o.Dir) {
+		return o.Dir
 	}
-	from := init
-	if dir != "" && run.Begun(dir) {
-		from = dir
-	}
-	if from == "" {
-		return nil
-	}
-	kept, err := readPrior(from, p.Steps)
-	if err == nil {
-		e.Map.Parametrization = kept
-	}
-	return err
+	return o.Init
 }
 
 // keepPrior writes the prior, if the map has one, to a run's folder.

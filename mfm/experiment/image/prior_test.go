@@ -1,6 +1,8 @@
 package image_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"math/rand/v2"
 	"os"
@@ -15,6 +17,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/nn"
+	mfmtrain "github.com/gomfm/gomfm/mfm/train"
 )
 
 // blots are 60 images of 4x4 pixels in two classes, bright above or below.
@@ -81,6 +84,18 @@ func TestRunKeepsItsPrior(t *testing.T) {
 		t.Fatal(err)
 	}
 	same("started with its weights", other.Map.Parametrization)
+	for name, o := range map[string]run.Options{"to resume": {Dir: dir}, "to start": {Dir: filepath.Join(dir, "new"), Init: dir}} {
+		e, err := image.NewRun(mixtureConfig(), blots(2), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(name, e.Map.Parametrization)
+	}
+	fresh, err := image.NewRun(mixtureConfig(), blots(1), run.Options{Dir: filepath.Join(dir, "new")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same("fitted anew", fresh.Map.Parametrization)
 
 	raw, err := os.ReadFile(filepath.Join(dir, "prior.safetensors"))
 	if err != nil {
@@ -104,12 +119,56 @@ func TestRunKeepsItsPrior(t *testing.T) {
 	}
 }
 
+// An interrupted run that resumes with its kept prior ends with the weights of an uninterrupted one.
+func TestRunResumesWithItsPrior(t *testing.T) {
+	b, config := backendtest.New(t), mixtureConfig()
+	config.Train.Steps = 4
+	train := func(ctx context.Context, o run.Options) error {
+		e, err := image.NewRun(config, blots(1), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = e.Train(ctx, b, o)
+		return err
+	}
+	whole, parts := run.Options{Dir: filepath.Join(t.TempDir(), "whole")}, run.Options{Dir: filepath.Join(t.TempDir(), "parts")}
+	if err := train(t.Context(), whole); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	stopping := parts
+	stopping.Hooks = []mfmtrain.Hook{{Step: func(_ *mfmtrain.Trainer, m mfmtrain.Metrics) error {
+		if m.Step == 2 {
+			cancel()
+		}
+		return nil
+	}}}
+	if err := train(ctx, stopping); !errors.Is(err, context.Canceled) {
+		t.Fatalf("interrupted training: %v", err)
+	}
+	if err := train(t.Context(), parts); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"weights.safetensors", "prior.safetensors", "step-000000004.safetensors"} {
+		want, err := os.ReadFile(filepath.Join(whole.Dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(filepath.Join(parts.Dir, name)); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s of the resumed run differs (%v)", name, err)
+		}
+	}
+}
+
 func TestPriorRejects(t *testing.T) {
 	for want, spoil := range map[string]func(c *image.Config){
 		"needs a prior": func(c *image.Config) { c.Prior = nil },
 		"rank":          func(c *image.Config) { c.Prior.Rank = 16 },
 		"components":    func(c *image.Config) { c.Prior.Components = 1000 },
 		"steps":         func(c *image.Config) { c.Prior.Steps = 0 },
+		"multiples of 8": func(c *image.Config) {
+			c.Network.Architecture = nn.UNetConfig{Patch: 4, Channels: []int{4, 4}, Blocks: 1, Heads: 1, Groups: 2, Embedding: 4}
+		},
 	} {
 		c := mixtureConfig()
 		spoil(&c)
