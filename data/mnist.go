@@ -36,6 +36,12 @@ func LoadMNIST(dir string) (train, test *Images, err error) {
 	return loadMNIST(os.DirFS(dir), ".", display)
 }
 
+// isMNIST reports whether a folder has one of the files of [LoadMNIST].
+func isMNIST(path string) bool {
+	found, _ := fs.Glob(os.DirFS(path), "*-idx[13]-ubyte*") // fails for a bad pattern alone
+	return len(found) > 0
+}
+
 // loadMNIST loads the four files in the folder root of fsys. Errors name a file by display(name).
 func loadMNIST(fsys fs.FS, root string, display func(string) string) (train, test *Images, err error) {
 	load := func(set string) (*Images, error) {

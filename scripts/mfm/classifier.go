@@ -29,19 +29,23 @@ func classifierTask() task {
 }
 
 func trainClassifier(c *command) func() (*training, error) {
-	f, folder := c.withConfig(trainOptions()...), c.withImages()
+	f, location := c.withConfig(trainOptions()...), c.withImages("(default: the 10,000 digits in the package)")
 	noised := c.Flags().Bool("noised", false, "classify noised images x_t, with t as an input")
 	return func() (*training, error) {
 		config, err := image.ClassifierPreset(*f.preset, *noised)
 		if err = cmp.Or(err, f.configure(&config)); err != nil {
 			return nil, err
 		}
+		from, err := location(data.Location{})
+		if err != nil {
+			return nil, err
+		}
 		var images *data.Images
 		return &training{
 			kind: image.KindClassifier, config: config, manifest: config,
-			line: f.line("classifier", "noised", "data"), data: cleanFolder(*folder),
+			line: f.line("classifier", "noised", "data", "labels", "size"), data: from.String(),
 			check: func() (err error) {
-				if images, _, err = image.Load(cleanFolder(*folder)); err != nil {
+				if images, _, err = data.Load(from); err != nil {
 					return err
 				}
 				return config.CheckLabels(images)

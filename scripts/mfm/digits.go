@@ -33,13 +33,17 @@ func digitsTask() task {
 }
 
 func trainDigits(c *command) func() (*training, error) {
-	f, folder := c.withConfig(mapOptions()...), c.withImages()
+	f, location := c.withConfig(mapOptions()...), c.withImages("(default: the 10,000 digits in the package)")
 	return func() (*training, error) {
 		config, err := image.Preset(*f.preset)
 		if err = cmp.Or(err, f.configure(&config)); err != nil {
 			return nil, err
 		}
-		images, _, err := image.Load(cleanFolder(*folder))
+		from, err := location(data.Location{})
+		if err != nil {
+			return nil, err
+		}
+		images, _, err := data.Load(from)
 		if err != nil {
 			return nil, err
 		}
@@ -49,9 +53,9 @@ func trainDigits(c *command) func() (*training, error) {
 		}
 		return &training{
 			kind: image.Kind, config: config, manifest: manifest,
-			line: f.line("digits", "data"), data: cleanFolder(*folder),
+			line: f.line("digits", "data", "labels", "size"), data: from.String(),
 			run: func(ctx context.Context, b compute.Backend, o run.Options) error {
-				e, err := image.New(config, images) // fits the prior
+				e, err := image.NewRun(config, images, o) // may fit a mixture
 				if err != nil {
 					return invalid{err}
 				}
@@ -62,28 +66,44 @@ func trainDigits(c *command) func() (*training, error) {
 	}
 }
 
-// withImages adds the flag that names a data set to train on.
-func (c *command) withImages() *string {
-	return c.Flags().String("data", "", "`folder` of the four IDX files of a data set such as MNIST (default: the 10,000 digits in the package)")
-}
-
-// cleanFolder returns a folder as a manifest has it, empty for the images in the package.
-func cleanFolder(dir string) string {
-	if dir == "" {
-		return ""
+// withImages adds the flags that name a data set, and returns a function that returns the location
+// with their values in place of those of another location.
+func (c *command) withImages(otherwise string) func(data.Location) (data.Location, error) {
+	f := c.Flags()
+	path := f.String("data", "", "`path` of images: "+data.FormatNames()+" "+otherwise)
+	labels := f.String("labels", "", "`file` .npy with the labels of a .npy file of images (default: no labels)")
+	size := f.String("size", "", "`HxW`: height and width to which the images of a folder are cropped and resized (default: their own size)")
+	return func(l data.Location) (_ data.Location, err error) {
+		if *path != "" {
+			l.Path = filepath.Clean(*path)
+		}
+		if *labels != "" {
+			l.Labels = filepath.Clean(*labels)
+		}
+		if *size != "" {
+			l.Height, l.Width, err = data.ParseSize(*size)
+		}
+		return l, err
 	}
-	return filepath.Clean(dir)
 }
 
-// withImagesOf adds the flag that names the images of a trained map, and returns a function that
+// withImagesOf adds the flags that name the images of a trained map, and returns a function that
 // opens them.
 func (c *command) withImagesOf() func(dir string) (train, heldOut *data.Images, err error) {
-	folder := c.Flags().String("data", "", "`folder` of IDX files, the images that the map was trained on (default: those that the run names)")
+	location := c.withImages("(default: what the run names, the images that the map was trained on)")
 	return func(dir string) (train, heldOut *data.Images, err error) {
-		if *folder != "" {
-			return image.Load(*folder)
+		m, err := run.ReadManifest(dir)
+		if err != nil {
+			return nil, nil, err
 		}
-		return image.OfRun(dir)
+		l, err := data.ParseLocation(m.Data)
+		if err != nil {
+			return nil, nil, fmt.Errorf("run %s: %w", dir, err)
+		}
+		if l, err = location(l); err != nil {
+			return nil, nil, err
+		}
+		return data.Load(l)
 	}
 }
 
@@ -167,6 +187,9 @@ func sampleDigits(c *command) prepare {
 		run, err := open()
 		if err != nil {
 			return nil, err
+		}
+		if channels := run.Data.Channels; *out != "" && channels != 1 && channels != 3 {
+			return nil, fmt.Errorf("--out: a figure has images of 1 or 3 channels, these have %d: give --json alone", channels)
 		}
 		if *contexts > run.heldOut.N {
 			return nil, fmt.Errorf("--contexts = %d: there are %d held-out images", *contexts, run.heldOut.N)

@@ -400,6 +400,9 @@ func TestInfo(t *testing.T) {
 		t.Errorf("loss %s, %d steps, batch %d", c.Train.Loss.Consistency, c.Train.Steps, c.Train.Batch)
 	}
 	decode[image.Config](t, must(t, "info", "digits"))
+	if code, _, stderr := invoke(t.Context(), "info", "digits", "--backend", "abacus"); code != 0 || strings.Contains(stderr, "backend") {
+		t.Errorf("info of a task opens a backend: exit code %d, %q", code, stderr)
+	}
 	if c := decode[image.ClassifierConfig](t, must(t, "info", "classifier", "--noised")); !c.Noised {
 		t.Error("the configuration of a noised classifier has noised = false")
 	}

@@ -27,7 +27,7 @@ type training struct {
 	config   any    // as the flags describe it
 	manifest any    // the same as the run's manifest has it
 	line     string // the command that repeats it
-	data     string // the folder of its data, empty for the data in the package
+	data     string // the location of its data, empty for the data in the package
 	// check opens the data and checks it before run is called; nil means that the configuration is
 	// enough.
 	check func() error
@@ -189,6 +189,7 @@ func infoVerb(t task) builder {
 		c.withOutput()
 		describe := t.train(c)
 		return func() (work, error) {
+			c.backendName = nil // nothing runs
 			t, err := describe()
 			return func(context.Context, compute.Backend) error {
 				v := readVersions()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"image/color"
+	"image/draw"
 	"image/png"
 	"math"
 
@@ -13,13 +14,14 @@ import (
 	"github.com/gomfm/gomfm/data"
 )
 
-// Load returns images to train on and held-out images: those in the folder dir ([data.LoadMNIST]),
-// or the digits of package data if dir is empty ([data.MNIST]).
-func Load(dir string) (train, heldOut *data.Images, err error) {
-	if dir == "" {
-		return data.MNIST()
+// Load returns images to train on and held-out images: those at a location in the form of
+// [data.ParseLocation], or the digits of package data if it is empty. See [data.Load].
+func Load(location string) (train, heldOut *data.Images, err error) {
+	l, err := data.ParseLocation(location)
+	if err != nil {
+		return nil, nil, err
 	}
-	return data.LoadMNIST(dir)
+	return data.Load(l)
 }
 
 // pixels returns images as a tensor, [n, height, width, channels].
@@ -32,23 +34,57 @@ func classes(images *data.Images) *tensors.Tensor {
 	return tensors.FromFlatDataAndDimensions(images.Labels, images.N)
 }
 
-// strip returns the first images, at most most of them, side by side as a gray PNG of their first
-// channel.
+// strip returns the first images, at most most of them, side by side as a PNG: in color if they have
+// three channels, else the first channel in gray.
 func strip(pixels []float32, shape []int, most int) ([]byte, error) {
 	height, width, channels := shape[0], shape[1], shape[2]
 	n := min(most, len(pixels)/(height*width*channels))
-	picture := image.NewGray(image.Rect(0, 0, n*width, height))
-	for i := range n {
-		for y := range height {
-			for x := range width {
-				v := float64(pixels[((i*height+y)*width+x)*channels])
-				picture.SetGray(i*width+x, y, color.Gray{Y: uint8(math.Round(min(max((v+1)/2, 0), 1) * 255))})
-			}
+	var picture draw.Image = image.NewGray(image.Rect(0, 0, n*width, height))
+	if channels == 3 {
+		picture = image.NewRGBA(picture.Bounds())
+	}
+	for i := range n * height * width {
+		level := func(channel int) uint8 {
+			v := float64(pixels[i*channels+channel])
+			return uint8(math.Round(min(max((v+1)/2, 0), 1) * 255))
 		}
+		c := color.RGBA{R: level(0), G: level(0), B: level(0), A: 0xff}
+		if channels == 3 {
+			c.G, c.B = level(1), level(2)
+		}
+		picture.Set(i/(height*width)*width+i%width, i/width%height, c)
 	}
 	var out bytes.Buffer
 	if err := png.Encode(&out, picture); err != nil {
 		return nil, fmt.Errorf("encoding images: %w", err)
 	}
 	return out.Bytes(), nil
+}
+
+// Unstrip returns the first n images, of the given shape [height, width, channels], of a result's
+// Images as they are shown: pixels in [-1, 1], [n, height, width, 1], or [n, height, width, 3] if
+// they have three channels. It returns an error if there are fewer images, or if they are not of
+// this size.
+func Unstrip(strip []byte, shape []int, n int) ([]float32, error) {
+	picture, err := png.Decode(bytes.NewReader(strip))
+	if err != nil {
+		return nil, fmt.Errorf("decoding images: %w", err)
+	}
+	height, width := shape[0], shape[1]
+	if size := picture.Bounds().Size(); size.Y != height || size.X%width != 0 || size.X < n*width {
+		return nil, fmt.Errorf("decoding images: a strip of %dx%d pixels, want %d images of %dx%d or more",
+			size.Y, size.X, n, height, width)
+	}
+	var pixels []float32
+	for i := range n * height * width {
+		r, g, b, _ := picture.At(i/(height*width)*width+i%width, i/width%height).RGBA()
+		levels := []uint32{r, g, b}
+		if shape[2] != 3 {
+			levels = levels[:1]
+		}
+		for _, level := range levels {
+			pixels = append(pixels, float32(level)/32767.5-1)
+		}
+	}
+	return pixels, nil
 }

@@ -43,6 +43,40 @@ func TestMedianNearest(t *testing.T) {
 	}
 }
 
+// A strip has the colors of its images, or the first channel in gray.
+func TestStrip(t *testing.T) {
+	const n, height, width = 3, 2, 4
+	for channels := range 4 {
+		channels++
+		pixels := make([]float32, n*height*width*channels)
+		var want []float32
+		for i := range pixels {
+			pixels[i] = float32(i*37%256)/127.5 - 1 // a level of a PNG
+			if i < (n-1)*height*width*channels && (channels == 3 || i%channels == 0) {
+				want = append(want, pixels[i])
+			}
+		}
+		shape := []int{height, width, channels}
+		png, err := strip(pixels, shape, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Unstrip(png, shape, n-1)
+		if err != nil || !slices.EqualFunc(got, want, func(a, b float32) bool { return math.Abs(float64(a-b)) < 1e-6 }) {
+			t.Errorf("%d channels: %v, want %v (%v)", channels, got, want, err)
+		}
+		if _, err := Unstrip(png, shape, n+1); err == nil {
+			t.Error("more images than there are")
+		}
+		if _, err := Unstrip(png, []int{height + 1, width, channels}, 1); err == nil {
+			t.Error("images of another height")
+		}
+	}
+	if _, err := Unstrip(nil, []int{1, 1, 1}, 1); err == nil {
+		t.Error("no PNG")
+	}
+}
+
 // A shift moves the pixels on a background of -1.
 func TestShiftImages(t *testing.T) {
 	const most, side = 2, 5

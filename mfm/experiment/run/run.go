@@ -43,7 +43,7 @@ type Manifest struct {
 	Kind string `json:"kind"`
 	// Command is the command line that reproduces the run.
 	Command string `json:"command"`
-	// Data is the folder of the data. Empty means the data in the package.
+	// Data is the location of the data, such as a folder. Empty means the data in the package.
 	Data string `json:"data,omitempty"`
 	// Init is the folder of the run whose weights this one started with. Empty means random
 	// weights.

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	experiment "github.com/gomfm/gomfm/mfm/experiment/image"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+)
+
+// smallNetwork is for images of any even size.
+const smallNetwork = `"channels": [4], "groups": 2, "embedding": 8`
+
+// colorFolder writes nine classes of six PNG images of height 12 and width 10, each class with a
+// color of its own.
+func colorFolder(t *testing.T, dir string) {
+	for i := range 9 * 6 {
+		class := i % 9
+		img := image.NewRGBA(image.Rect(0, 0, 10, 12))
+		for p := range 120 {
+			img.Set(p%10, p/10, color.RGBA{R: uint8(80 * (class % 3)), G: uint8(80 * (class / 3)), B: uint8(p + i), A: 255})
+		}
+		folder := filepath.Join(dir, fmt.Sprintf("class %d", class))
+		var raw bytes.Buffer
+		if err := png.Encode(&raw, img); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, folder, fmt.Sprintf("%d.png", i), raw.String())
+	}
+}
+
+// wantColor checks that a PNG has pixels with color.
+func wantColor(t *testing.T, name string, raw []byte) {
+	t.Helper()
+	picture, err := png.Decode(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	for x := range picture.Bounds().Dx() {
+		for y := range picture.Bounds().Dy() {
+			if r, g, b, _ := picture.At(x, y).RGBA(); r != g || g != b {
+				return
+			}
+		}
+	}
+	t.Errorf("%s has no color", name)
+}
+
+// A map of RGB images in a folder is trained, sampled, evaluated, steered, tuned and diagnosed.
+func TestImageFolder(t *testing.T) {
+	dir := t.TempDir()
+	folder := filepath.Join(dir, "faces")
+	colorFolder(t, folder)
+	config := write(t, dir, "map.json", `{"parametrization": "gaussian", "network": {`+smallNetwork+`, "attention": [], "heads": 1}, "train": {"batch": 4}}`)
+	out := filepath.Join(dir, "map")
+	train := []string{"train", "digits", "--config", config, "--data", folder, "--loss", "diagonal", "--steps", "3", "--out", out}
+	must(t, train...)
+	file := filepath.Join(dir, "samples.png")
+	s := decode[digitSamples](t, must(t, "sample", "digits", "--checkpoint", out, "--t", "0.5", "--contexts", "2", "--n", "3", "--json", "--out", file))
+	if !slices.Equal(s.Shape, []int{12, 10, 3}) || len(s.Samples) != 2 || len(s.Samples[1][2]) != 360 {
+		t.Errorf("samples of shape %v", s.Shape)
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantColor(t, file, raw)
+
+	small := write(t, dir, "classifier.json", `{"network": {"classes": 9, `+smallNetwork+`}, "train": {"batch": 8, "steps": 3}}`)
+	judge, noised := filepath.Join(dir, "judge"), filepath.Join(dir, "noised")
+	classifier := []string{"train", "classifier", "--config", small, "--data", folder, "--out"}
+	must(t, append(classifier, judge)...)
+	must(t, append(classifier, noised, "--noised")...)
+	must(t, "eval", "digits", "--checkpoint", out, "--judge", judge, "--noised", noised, "--times", "0.5", "--contexts", "2", "--samples", "2", "--generate", "3")
+	evaluators := []string{"--checkpoint", out, "--judge", judge, "--second", judge, "--reward", "class:8", "--json"}
+	steered := decode[[]experiment.SteeringResult](t, must(t, append([]string{"steer", "digits", "--method", "mfm-gf", "--n", "2",
+		"--steps", "3", "--samples", "4", "--out", filepath.Join(dir, "steered")}, evaluators...)...))
+	wantColor(t, "the strip of a result", steered[0].Images)
+	if pixels, err := experiment.Unstrip(steered[0].Images, s.Shape, 4); err != nil || len(pixels) != 4*360 {
+		t.Errorf("%d pixels: %v", len(pixels), err)
+	}
+	tuned := decode[[]experiment.TuningResult](t, must(t, append([]string{"tune", "digits", "--network", "copy", "--steps", "2", "--batch", "4",
+		"--kl", "0", "--out", filepath.Join(dir, "tuned")}, evaluators...)...))
+	if len(tuned) != 1 || tuned[0].TuneSteps != 2 {
+		t.Errorf("%d results of tuning", len(tuned))
+	}
+	must(t, append([]string{"diagnose", "digits", "--times", "0.5", "--contexts", "2", "--draws", "4"}, evaluators...)...)
+
+	for want, args := range map[string][]string{
+		`size "0x3"`:          {"--size", "0x3"},
+		"sides must be":       {"--set", "network.patch=4"},
+		"network.classes = 3": {"--set", "network.classes=3", "--set", "train.loss.guidance.classes=3", "--distillation", "self"},
+		"gaussian":            {"--parametrization", "mixture"},
+		"another run":         {"--size", "6"},
+	} {
+		if code, _, stderr := invoke(t.Context(), append(slices.Clone(train), args...)...); code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit code %d, %q; want 2 and %q", args, code, stderr, want)
+		}
+	}
+	if code, _, stderr := invoke(t.Context(), append(classifier, filepath.Join(dir, "x"), "--set", "network.patch=4")...); code != 2 || !strings.Contains(stderr, "sides must be") {
+		t.Errorf("a classifier's patches: exit code %d, %q", code, stderr)
+	}
+}
+
+// The location of the images, with their labels and size, is part of a run.
+func TestImageLocations(t *testing.T) {
+	dir := t.TempDir()
+	colorFolder(t, filepath.Join(dir, "faces"))
+	config := write(t, dir, "map.json", `{"parametrization": "plain", "network": {`+smallNetwork+`, "attention": [], "heads": 1}, "train": {"batch": 4, "steps": 1}}`)
+	npy := func(name, descr, shape string, elements []byte) string {
+		header := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }\n", descr, shape)
+		return write(t, dir, name, "\x93NUMPY\x01\x00"+string([]byte{byte(len(header)), 0})+header+string(elements))
+	}
+	images := npy("x.npy", "|u1", "20, 4, 6, 2", bytes.Repeat([]byte{0, 100, 200}, 20*16))
+	labels := npy("y.npy", "|u1", "20,", bytes.Repeat([]byte{0, 1}, 10))
+	for _, tc := range []struct {
+		name, location string
+		shape          []int
+		args           []string
+	}{
+		{"size", filepath.Join(dir, "faces") + "?size=8x6", []int{8, 6, 3}, []string{"--data", filepath.Join(dir, "faces"), "--size", "8x6"}},
+		{"arrays", images + "?labels=" + strings.ReplaceAll(labels, "/", "%2F"), []int{4, 6, 2},
+			[]string{"--data", images, "--labels", labels, "--distillation", "self", "--set", "network.classes=2",
+				"--set", `train.loss.guidance={"classes": 2, "dropout": 0.2}`}},
+	} {
+		out := filepath.Join(dir, tc.name)
+		must(t, append([]string{"train", "digits", "--config", config, "--loss", "diagonal", "--out", out}, tc.args...)...)
+		var m run.Manifest
+		raw, err := os.ReadFile(filepath.Join(out, "config.json"))
+		if err == nil {
+			err = json.Unmarshal(raw, &m)
+		}
+		if err != nil || m.Data != tc.location || !strings.Contains(m.Command, strings.Join(tc.args[:4], " ")) {
+			t.Errorf("%s: data %q by %q (%v), want %q", tc.name, m.Data, m.Command, err, tc.location)
+		}
+		sample := []string{"sample", "digits", "--checkpoint", out, "--contexts", "1", "--n", "1", "--json"}
+		if s := decode[digitSamples](t, must(t, sample...)); !slices.Equal(s.Shape, tc.shape) {
+			t.Errorf("%s: samples of shape %v, want %v", tc.name, s.Shape, tc.shape)
+		}
+		if tc.name == "arrays" {
+			if code, _, stderr := invoke(t.Context(), append(sample, "--out", filepath.Join(dir, "x.png"))...); code != 2 || !strings.Contains(stderr, "these have 2") {
+				t.Errorf("a figure of two channels: exit code %d, %q", code, stderr)
+			}
+		}
+	}
+}
