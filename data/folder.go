@@ -71,7 +71,8 @@ func list(dir string) (images, folders []string, err error) {
 		case ext == ".png" || ext == ".jpg" || ext == ".jpeg":
 			images = append(images, name)
 		case slices.Contains([]string{".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif"}, ext):
-			return nil, nil, fmt.Errorf("data: %s: images of type %s cannot be read: convert it to PNG or JPEG", path, ext)
+			return nil, nil, fmt.Errorf("data: %s: images of type %s cannot be read: convert it to PNG or JPEG",
+				path, ext)
 		}
 	}
 	return images, folders, nil
@@ -121,7 +122,8 @@ func (r *folderReader) read(dir string) (*Images, []string, error) {
 			return nil, nil, err
 		}
 		if len(deeper) > 0 {
-			return nil, nil, fmt.Errorf("data: %s is a subfolder of a class: move its images to %s", filepath.Join(path, deeper[0]), path)
+			return nil, nil, fmt.Errorf("data: %s is a subfolder of a class: move its images to %s",
+				filepath.Join(path, deeper[0]), path)
 		}
 		if err := add(path, files); err != nil {
 			return nil, nil, err
@@ -174,17 +176,20 @@ func (r *folderReader) decode(path string) ([]byte, error) {
 // check returns an error for an image whose size differs from that of the others, or is too large.
 func (r *folderReader) check(path string, height, width int) error {
 	if height > maxSide || width > maxSide {
-		return fmt.Errorf("data: %s has %dx%d pixels, more than %d along a side: make it smaller", path, height, width, maxSide)
+		return fmt.Errorf("data: %s has %dx%d pixels, more than %d along a side: make it smaller",
+			path, height, width, maxSide)
 	}
 	if r.height == 0 {
 		r.height, r.width, r.first = height, width, path
 	}
 	if !r.resize && (height != r.height || width != r.width) {
 		return fmt.Errorf("data: %s has %dx%d pixels (height x width), but %s has %dx%d: "+
-			"give images of one size, or a size to crop and resize all images to", path, height, width, r.first, r.height, r.width)
+			"give images of one size, or a size to crop and resize all images to",
+			path, height, width, r.first, r.height, r.width)
 	}
 	if r.bytes += 3 * r.height * r.width; r.bytes > maxBytes {
-		return fmt.Errorf("data: %s: the images up to this one have more than %d bytes: use fewer or smaller images", path, maxBytes)
+		return fmt.Errorf("data: %s: the images up to this one have more than %d bytes: use fewer or smaller images",
+			path, maxBytes)
 	}
 	return nil
 }

@@ -37,9 +37,8 @@ type Format struct {
 func Formats() []Format {
 	return []Format{
 		{Name: "a .npy file of uint8 [n, h, w] or [n, h, w, c]", Accepts: isNPY, Labels: true, Load: loadNPY},
-		{Name: "a folder of MNIST's four IDX files", Accepts: isMNIST, Load: func(l Location) (_, _ *Images, err error) {
-			return LoadMNIST(l.Path)
-		}},
+		{Name: "a folder of MNIST's four IDX files", Accepts: isMNIST,
+			Load: func(l Location) (_, _ *Images, err error) { return LoadMNIST(l.Path) }},
 		{Name: "a folder of PNG or JPEG images, with a subfolder for each class", Accepts: isFolder, Size: true,
 			Load: loadFolder},
 	}
@@ -58,7 +57,9 @@ func FormatNames() string {
 // held-out images, a tenth, always the same at random, is held out. An error names the file, what
 // is wrong with it, and what to do.
 func Load(l Location) (train, heldOut *Images, err error) {
-	format := Format{Name: "the digits in the package", Load: func(Location) (_, _ *Images, err error) { return MNIST() }}
+	format := Format{
+		Name: "the digits in the package", Load: func(Location) (_, _ *Images, err error) { return MNIST() },
+	}
 	if l.Path != "" {
 		if _, err := os.Stat(l.Path); err != nil {
 			return nil, nil, fmt.Errorf("%w: give %s", fileSource(l.Path).fail(err), FormatNames())
@@ -125,8 +126,8 @@ func ParseSize(text string) (height, width int, err error) {
 	height, err1 := strconv.Atoi(first)
 	width, err2 := strconv.Atoi(second)
 	if err1 != nil || err2 != nil || min(height, width) < 1 || max(height, width) > maxSide {
-		return 0, 0, fmt.Errorf("data: size %q: give a height and a width from 1 to %d, such as 24x32, or one number for both",
-			text, maxSide)
+		return 0, 0, fmt.Errorf("data: size %q: give a height and a width from 1 to %d, such as 24x32, "+
+			"or one number for both", text, maxSide)
 	}
 	return height, width, nil
 }

@@ -48,10 +48,12 @@ func ReadNPY(images, labels string) (*Images, error) {
 		return nil, s.fail(err)
 	}
 	if descr[1:] != "u1" {
-		return nil, s.fail(fmt.Errorf("has elements of type %s, want uint8: save x.astype(numpy.uint8) of values 0 to 255", descr))
+		return nil, s.fail(fmt.Errorf("has elements of type %s, want uint8: save x.astype(numpy.uint8) of values 0 to 255",
+			descr))
 	}
 	if n := len(dims); n != 3 && n != 4 {
-		return nil, s.fail(fmt.Errorf("has shape %v, want [n, height, width] or [n, height, width, channels]: reshape it", dims))
+		return nil, s.fail(fmt.Errorf("has shape %v, want [n, height, width] or [n, height, width, channels]: reshape it",
+			dims))
 	}
 	dims = append(dims, 1)
 	m := &Images{N: dims[0], Height: dims[1], Width: dims[2], Channels: dims[3], Pixels: pixels}
@@ -80,7 +82,8 @@ func readNPYLabels(s source) ([]int32, error) {
 		return nil, err
 	}
 	if kind := descr[1]; len(dims) != 1 || kind != 'u' && kind != 'i' {
-		return nil, fmt.Errorf("has type %s and shape %v, want integers of shape [n]: save labels.astype(numpy.int32)", descr, dims)
+		return nil, fmt.Errorf("has type %s and shape %v, want integers of shape [n]: save labels.astype(numpy.int32)",
+			descr, dims)
 	}
 	labels, size := make([]int32, dims[0]), len(raw)/dims[0]
 	for i := range labels {
@@ -91,7 +94,8 @@ func readNPYLabels(s source) ([]int32, error) {
 		negative := descr[1] == 'i' && word[size-1] >= 0x80
 		value := binary.LittleEndian.Uint64(append(word, make([]byte, 8)...))
 		if negative || value > maxLabel {
-			return nil, fmt.Errorf("label %d of %d is negative or exceeds %d: number the classes from 0", i, len(labels), maxLabel)
+			return nil, fmt.Errorf("label %d of %d is negative or exceeds %d: number the classes from 0",
+				i, len(labels), maxLabel)
 		}
 		labels[i] = int32(value)
 	}
@@ -113,7 +117,8 @@ func readNPY(s source) (dims []int, descr string, elements []byte, err error) {
 	for key, pattern := range npyKeys {
 		found := pattern.FindSubmatch(header)
 		if found == nil {
-			return nil, "", nil, fmt.Errorf("header %q has no plain %s: save one numeric array with numpy.save", header, key)
+			return nil, "", nil, fmt.Errorf("header %q has no plain %s: save one numeric array with numpy.save",
+				header, key)
 		}
 		values[key] = string(found[1])
 	}
@@ -128,8 +133,8 @@ func readNPY(s source) (dims []int, descr string, elements []byte, err error) {
 	for _, text := range strings.FieldsFunc(values["shape"], func(r rune) bool { return r == ',' || r == ' ' }) {
 		d, err := strconv.Atoi(text)
 		if err != nil || d < 1 || d > maxBytes/size {
-			return nil, "", nil, fmt.Errorf("has shape (%s): every dimension must be positive, and all elements at most %d bytes",
-				values["shape"], maxBytes)
+			return nil, "", nil, fmt.Errorf("has shape (%s): every dimension must be positive, "+
+				"and all elements at most %d bytes", values["shape"], maxBytes)
 		}
 		dims, size = append(dims, d), size*d
 	}

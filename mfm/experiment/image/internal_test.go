@@ -62,7 +62,8 @@ func TestStrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := Unstrip(png, shape, n-1)
-		if err != nil || !slices.EqualFunc(got, want, func(a, b float32) bool { return math.Abs(float64(a-b)) < 1e-6 }) {
+		near := func(a, b float32) bool { return math.Abs(float64(a-b)) < 1e-6 }
+		if err != nil || !slices.EqualFunc(got, want, near) {
 			t.Errorf("%d channels: %v, want %v (%v)", channels, got, want, err)
 		}
 		if _, err := Unstrip(png, shape, n+1); err == nil {

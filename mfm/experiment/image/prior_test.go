@@ -84,7 +84,9 @@ func TestRunKeepsItsPrior(t *testing.T) {
 		t.Fatal(err)
 	}
 	same("started with its weights", other.Map.Parametrization)
-	for name, o := range map[string]run.Options{"to resume": {Dir: dir}, "to start": {Dir: filepath.Join(dir, "new"), Init: dir}} {
+	for name, o := range map[string]run.Options{
+		"to resume": {Dir: dir}, "to start": {Dir: filepath.Join(dir, "new"), Init: dir},
+	} {
 		e, err := image.NewRun(mixtureConfig(), blots(2), o)
 		if err != nil {
 			t.Fatal(err)
@@ -131,7 +133,8 @@ func TestRunResumesWithItsPrior(t *testing.T) {
 		_, err = e.Train(ctx, b, o)
 		return err
 	}
-	whole, parts := run.Options{Dir: filepath.Join(t.TempDir(), "whole")}, run.Options{Dir: filepath.Join(t.TempDir(), "parts")}
+	dir := t.TempDir()
+	whole, parts := run.Options{Dir: filepath.Join(dir, "whole")}, run.Options{Dir: filepath.Join(dir, "parts")}
 	if err := train(t.Context(), whole); err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +170,9 @@ func TestPriorRejects(t *testing.T) {
 		"components":    func(c *image.Config) { c.Prior.Components = 1000 },
 		"steps":         func(c *image.Config) { c.Prior.Steps = 0 },
 		"multiples of 8": func(c *image.Config) {
-			c.Network.Architecture = nn.UNetConfig{Patch: 4, Channels: []int{4, 4}, Blocks: 1, Heads: 1, Groups: 2, Embedding: 4}
+			unet := c.Network.Architecture.(nn.UNetConfig)
+			unet.Patch, unet.Channels = 4, []int{4, 4}
+			c.Network.Architecture = unet
 		},
 	} {
 		c := mixtureConfig()
