@@ -186,3 +186,85 @@ func TestUnreadableFolder(t *testing.T) {
 		t.Errorf("file instead of a folder: error %v, want a fs.PathError", err)
 	}
 }
+
+// FuzzManifest checks that any input gives an error, or a manifest that survives writing and
+// reading again.
+func FuzzManifest(f *testing.F) {
+	text, err := os.ReadFile(filepath.Join(saved(f), manifestName(3)))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range [][]byte{nil, []byte("null"), []byte("[]"), []byte("{}"), text, text[:len(text)/2],
+		bytes.Replace(text, []byte(`"version": 1`), []byte(`"version": 2`), 1),
+		bytes.Replace(text, []byte(`"checkpoint": {`), []byte(`"checkpoint": {"step": 4,`), 1)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		m, err := decodeManifest(text)
+		if err != nil {
+			return
+		}
+		again, err := m.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := decodeManifest(again); err != nil || !reflect.DeepEqual(got, m) {
+			t.Fatalf("written again, the manifest is %+v (error %v), want %+v", got, err, m)
+		}
+	})
+}
+
+// FuzzFolder checks that any folder gives an error, or a checkpoint of the step that its name says,
+// with the tensors that its manifest lists.
+func FuzzFolder(f *testing.F) {
+	dir := saved(f)
+	text, err := os.ReadFile(filepath.Join(dir, manifestName(3)))
+	if err != nil {
+		f.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, tensorNames(3)[0]))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(int64(3), text, data)
+	f.Add(int64(4), text, data)
+	f.Add(int64(-1), text, data)
+	f.Add(int64(3), text, data[:20])
+	f.Add(int64(3), text, []byte(nil))
+	f.Add(int64(3), []byte(nil), data)
+	f.Add(int64(3), []byte("{}"), data)
+	f.Fuzz(func(t *testing.T, step int64, text, data []byte) {
+		dir := t.TempDir()
+		for name, content := range map[string][]byte{manifestName(step): text, tensorNames(step)[0]: data} {
+			if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+				t.Skip(err)
+			}
+		}
+		c, problems, err := Latest(dir)
+		if err != nil {
+			return
+		}
+		m, err := readManifest(dir, step)
+		if err != nil || c.Step != step || m.Step != step || len(problems) > 0 {
+			t.Fatalf("checkpoint of step %d in a folder of step %d: manifest %+v, error %v, problems %v",
+				c.Step, step, m, err, problems)
+		}
+		if err := sameTensors(c.Tensors, m); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// saved returns a folder with a checkpoint of step 3.
+func saved(f *testing.F) string {
+	f.Helper()
+	dir := f.TempDir()
+	m, err := Open(dir, 1)
+	if err == nil {
+		err = errors.Join(m.Save(3, state(3), map[string]int{"seed": 7}), m.Close())
+	}
+	if err != nil {
+		f.Fatal(err)
+	}
+	return dir
+}

@@ -169,3 +169,24 @@ func TestFullDiskLeavesNothing(t *testing.T) {
 	m.fs = unsynced{}
 	save(t, m, 200)
 }
+
+// A first save that is killed at any moment leaves, once the folder is opened again, either a
+// checkpoint or nothing: no file that looks like a checkpoint that was lost.
+func TestFirstSaveKilled(t *testing.T) {
+	for ops := 0; ; ops++ {
+		dir := t.TempDir()
+		m := open(t, dir, 1)
+		m.fs = &failing{fileSystem: unsynced{}, ops: ops, deadly: true}
+		err := m.Save(5, state(5), nil)
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+		m = open(t, dir, 1)
+		if c, problems, _ := m.Latest(); len(problems) > 0 {
+			t.Errorf("killed at operation %d: checkpoint %v, problems %q", ops, c, problems)
+		}
+		if err == nil {
+			break
+		}
+	}
+}

@@ -30,7 +30,7 @@ type Manager struct {
 }
 
 // Open locks dir, creating it if necessary, and removes temporary files that a killed run left
-// there. The manager keeps the last keep checkpoints, at least 1. If another manager, in this or
+// there, or completes its save if all was written. The manager keeps the last keep checkpoints, at least 1. If another manager, in this or
 // another process, has dir open, the error wraps [ErrLocked] and names the process. The operating
 // system releases the lock when a process ends, in whatever way.
 func Open(dir string, keep int) (*Manager, error) {
@@ -75,7 +75,7 @@ func acquire(dir string) (*flock.Flock, error) {
 	return lock, nil
 }
 
-// clean removes the temporary files of checkpoints.
+// clean removes the temporary files of checkpoints, except a manifest that completes a save.
 func (m *Manager) clean() error {
 	files, err := os.ReadDir(m.dir)
 	if err != nil {
@@ -83,14 +83,40 @@ func (m *Manager) clean() error {
 	}
 	for _, f := range files {
 		name, isTemp := strings.CutSuffix(f.Name(), tempSuffix)
-		if _, ours := parseName(name); !isTemp || !ours {
+		e, ours := parseName(name)
+		if !isTemp || !ours {
 			continue
 		}
-		if err := m.fs.Remove(filepath.Join(m.dir, f.Name())); err != nil {
+		path := filepath.Join(m.dir, name)
+		if e.manifest && m.unfinished(e.step) {
+			err = commit(m.fs, path)
+		} else {
+			err = m.fs.Remove(path + tempSuffix)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// unfinished reports whether step has no manifest but an intact temporary one, and tensors of the
+// right size: its save was interrupted between its last two operations.
+func (m *Manager) unfinished(step int64) bool {
+	path := filepath.Join(m.dir, manifestName(step))
+	if _, err := os.Stat(path); err == nil {
+		return false
+	}
+	text, err := os.ReadFile(path + tempSuffix)
+	if err != nil {
+		return false
+	}
+	c, err := decodeManifest(text)
+	if err != nil || c.Step != step || !slices.Contains(tensorNames(step), c.File) {
+		return false
+	}
+	info, err := os.Stat(filepath.Join(m.dir, c.File))
+	return err == nil && info.Size() == c.Size
 }
 
 // Close releases the lock. The checkpoints remain, and so does the lock file: if it were deleted,

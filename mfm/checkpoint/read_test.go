@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"math"
 	"os"
@@ -71,9 +72,9 @@ var badFiles = []struct {
 }{
 	{"empty", nil, "too short"},
 	{"short", []byte("\x02\x00\x00"), "too short"},
-	{"zip", []byte("PK\x03\x04PK\x03\x04PK"), "exceeds the limit"},
+	{"zip", []byte("PK\x03\x04PK\x03\x04PK"), "limit"},
 	{"header beyond the end", []byte("\x09\x00\x00\x00\x00\x00\x00\x00{}"), "truncated"},
-	{"header length negative", []byte("\xff\xff\xff\xff\xff\xff\xff\xff{}"), "exceeds the limit"},
+	{"header length negative", []byte("\xff\xff\xff\xff\xff\xff\xff\xff{}"), "the format's limit is 100000000 bytes"},
 	{"no header", withHeader("", 0), "EOF"},
 	{"not UTF-8", withHeader("{\"\xff\":{}}", 0), "UTF-8"},
 	{"list", withHeader("[]", 0), "object"},
@@ -86,14 +87,18 @@ var badFiles = []struct {
 	{"metadata twice", withHeader(`{"__metadata__":{"a":"1"},"__metadata__":{"a":"1"}}`, 0), "occurs twice"},
 	{"type", withHeader(`{"w":{"dtype":"F31","shape":[],"data_offsets":[0,4]}}`, 4), `"F31" is not supported`},
 	{"no shape", withHeader(`{"w":{"dtype":"F32","data_offsets":[0,4]}}`, 4), "no shape"},
-	{"negative axis", withHeader(`{"w":{"dtype":"F32","shape":[-1,-1],"data_offsets":[0,4]}}`, 4), "negative axis"},
+	{"negative axis", withHeader(`{"w":{"dtype":"F32","shape":[-1,-1],"data_offsets":[0,4]}}`, 4), "-1 is not a whole number"},
 	{"fraction", withHeader(`{"w":{"dtype":"F32","shape":[1.5],"data_offsets":[0,4]}}`, 4), `"w"`},
 	{"overflow", withHeader(
 		`{"w":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}`, 0,
 	), "too large"},
 	{"overflow of an empty shape", withHeader(
-		`{"w":{"dtype":"F32","shape":[0,4294967296,4294967296],"data_offsets":[0,0]}}`, 0,
+		`{"w":{"dtype":"F32","shape":[4294967296,4294967296,0],"data_offsets":[0,0]}}`, 0,
 	), "too large"},
+	{"field twice", withHeader(
+		`{"w":{"dtype":"I32","dtype":"F32","shape":[],"data_offsets":[0,4]}}`, 4,
+	), `"w": "dtype": occurs twice`},
+	{"capitals", withHeader(`{"w":{"DType":"F32","shape":[],"data_offsets":[0,4]}}`, 4), `"" is not supported`},
 	{"no offsets", withHeader(`{"w":{"dtype":"F32","shape":[]}}`, 4), "data_offsets"},
 	{"three offsets", withHeader(`{"w":{"dtype":"F32","shape":[],"data_offsets":[0,4,4]}}`, 4), "data_offsets"},
 	{"negative offset", withHeader(`{"w":{"dtype":"F32","shape":[],"data_offsets":[-4,0]}}`, 4), "data_offsets"},
@@ -110,6 +115,58 @@ var badFiles = []struct {
 	{"gap in front", withHeader(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, 8), "begin at byte 4"},
 	{"data left over", withHeader(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 5), "the file has 5"},
 	{"no bool", append(withHeader(`{"a":{"dtype":"BOOL","shape":[2],"data_offsets":[0,2]}}`, 1), 2), "element 1 is 2"},
+}
+
+// TestReadAgreesWithTheReference compares the verdict on each file of testdata/verdicts.json,
+// accepted or refused, with that of the format's reference implementation (testdata/verdicts.py).
+func TestReadAgreesWithTheReference(t *testing.T) {
+	// Read refuses these, which the reference accepts; see the documentation of Read.
+	stricter := map[string]string{
+		"tensor twice, the same":        "occurs twice", // the format forbids it
+		"tensor twice, the first a gap": "occurs twice",
+		"tensor twice, once escaped":    "occurs twice",
+		"metadata key twice":            "occurs twice",
+		"tensor a list":                 "want a JSON object", // side effects of the reference's parser
+		"dtype an object":               "not a string",
+		"shape of 2^63 with 0":          "2^63 - 1",
+		"shape of 2^64 - 1 with 0":      "2^63 - 1",
+		"bool of 2":                     "not a bool",
+		"dtype C64":                     "not supported", "dtype F8_E5M2": "not supported", "dtype F8_E4M3": "not supported",
+		"dtype F8_E8M0": "not supported", "dtype F8_E4M3FNUZ": "not supported", "dtype F8_E5M2FNUZ": "not supported",
+		"dtype F6_E2M3": "not supported", "dtype F6_E3M2": "not supported", "dtype F4": "not supported",
+	}
+	for _, v := range verdicts(t) {
+		_, _, err := decoded(v.File)
+		want, strict := stricter[v.Name]
+		delete(stricter, v.Name)
+		switch {
+		case strict && (v.Error != "" || err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: error %v, the reference's %q: want one with %q, and none of the reference", v.Name, err, v.Error, want)
+		case !strict && (err == nil) != (v.Error == ""):
+			t.Errorf("%s: error %v, the reference's %q", v.Name, err, v.Error)
+		}
+	}
+	if len(stricter) > 0 {
+		t.Errorf("no file for %v", stricter)
+	}
+}
+
+// verdict is a file with the reference implementation's error, empty if it accepts the file.
+type verdict struct {
+	Name, Error string
+	File        []byte
+}
+
+func verdicts(t testing.TB) (all []verdict) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", "verdicts.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &all)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 func TestReadRefuses(t *testing.T) {
@@ -160,6 +217,9 @@ func TestReadOrder(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	for _, test := range badFiles {
 		f.Add(test.data)
+	}
+	for _, v := range verdicts(f) {
+		f.Add(v.File)
 	}
 	f.Add(encoded(f, everyKind(), map[string]string{"seed": "7"}))
 	f.Add(encoded(f, Tensors{"w": tensors.FromScalar(true)}, nil))

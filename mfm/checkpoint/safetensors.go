@@ -23,10 +23,9 @@ type Tensors map[string]*tensors.Tensor
 
 const (
 	metadataKey = "__metadata__"
-	// maxHeader is the limit for the header in bytes, for readers of untrusted files. It allows
-	// 100,000 tensors; decoding takes about ten times its size in memory. (The reference
-	// implementation allows 100 MB.)
-	maxHeader = 16 << 20
+	// maxHeader is the limit for the header in bytes, that of the reference implementation.
+	// Decoding takes about ten times the header's size in memory.
+	maxHeader = 100_000_000
 )
 
 // format is an element type and its name in the header.
@@ -61,8 +60,8 @@ type tensorInfo struct {
 	Offsets []int64 `json:"data_offsets"` // begin and end, relative to the end of the header
 }
 
-// shape returns the tensor's shape and its size in bytes. It returns an error for an unknown type,
-// a negative axis, or a size that overflows.
+// shape returns the tensor's shape and its size in bytes. It returns an error for an unknown type
+// and for a size that overflows before an axis of length 0, as in the reference implementation.
 func (info tensorInfo) shape() (shapes.Shape, int64, error) {
 	none := shapes.Shape{}
 	i := slices.IndexFunc(formats, func(f format) bool { return f.name == info.DType })
@@ -72,23 +71,18 @@ func (info tensorInfo) shape() (shapes.Shape, int64, error) {
 	if info.Shape == nil {
 		return none, 0, errors.New("no shape")
 	}
-	// An axis of length 0 makes the tensor empty, but the other axes must not overflow either.
 	dtype := formats[i].dtype
-	size, empty := int64(dtype.Size()), false
+	elements := int64(1)
 	for _, n := range info.Shape {
-		if n < 0 {
-			return none, 0, fmt.Errorf("shape %v has a negative axis", info.Shape)
-		}
-		empty = empty || n == 0
-		if int64(max(n, 1)) > math.MaxInt64/size {
+		if elements > 0 && int64(n) > math.MaxInt64/elements {
 			return none, 0, fmt.Errorf("shape %v is too large", info.Shape)
 		}
-		size *= int64(max(n, 1))
+		elements *= int64(n)
 	}
-	if empty {
-		size = 0
+	if elements > math.MaxInt64/int64(dtype.Size()) {
+		return none, 0, fmt.Errorf("shape %v is too large", info.Shape)
 	}
-	return shapes.Make(dtype, info.Shape...), size, nil
+	return shapes.Make(dtype, info.Shape...), elements * int64(dtype.Size()), nil
 }
 
 // stored is one tensor of a file. Slices of them have the order of the file.
