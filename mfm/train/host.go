@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	. "github.com/gomlx/gomlx/core/graph"
@@ -47,12 +48,14 @@ type loadedBatch struct {
 	err error
 }
 
+var errNoBatch = errors.New("host batches: no batch is loaded: add the hook of train.FromHost to the trainer")
+
 const samplesName, classesName = "host_samples", "host_classes"
 
 func (f *feed) source(scope *model.Scope, g *Graph, _ *solver.RNG, n int) (data, class *Node) {
 	switch {
 	case f.batch.Samples == nil:
-		Panicf("host batches: no batch is loaded: add the hook of train.FromHost to the trainer")
+		panic(errNoBatch)
 	case f.batch.Samples.Shape().Dim(0) != n:
 		Panicf("host batches have shape %s, the trainer's batch is %d", f.batch.Samples.Shape(), n)
 	}

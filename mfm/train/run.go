@@ -19,7 +19,13 @@ type Options struct {
 	// OnDamage is called with the error of each damaged checkpoint that is skipped. Nil means no
 	// callback.
 	OnDamage func(error)
+	// Restart starts from step zero in a folder whose checkpoints are all damaged. Otherwise that is
+	// an error that wraps [ErrDamaged].
+	Restart bool
 }
+
+// ErrDamaged is wrapped by the error of a folder whose checkpoints are all damaged.
+var ErrDamaged = errors.New("no checkpoint is intact")
 
 // Run trains t to the configured number of steps and keeps checkpoints in a folder that it locks.
 // It resumes from the newest sound checkpoint, which must have been saved with the same
@@ -38,7 +44,7 @@ func Run(ctx context.Context, t *Trainer, o Options) (err error) {
 		return fmt.Errorf("training in %s: %w", o.Dir, err)
 	}
 	defer func() { err = errors.Join(err, checkpoints.Close()) }()
-	if err := resume(t, checkpoints, o.OnDamage); err != nil {
+	if err := resume(t, checkpoints, o); err != nil {
 		return fmt.Errorf("training in %s: %w", o.Dir, err)
 	}
 	if err := t.eachHook(func(h Hook) error { return h.Start(t) }); err != nil {
@@ -77,14 +83,19 @@ func Run(ctx context.Context, t *Trainer, o Options) (err error) {
 
 // resume restores the newest sound checkpoint, if any, after checking that it was saved with the
 // configuration of t.
-func resume(t *Trainer, checkpoints *checkpoint.Manager, onDamage func(error)) error {
+func resume(t *Trainer, checkpoints *checkpoint.Manager, o Options) error {
 	c, problems, err := checkpoints.Latest()
-	if onDamage != nil {
+	none := errors.Is(err, checkpoint.ErrNone)
+	if none && len(problems) > 0 && !o.Restart {
+		return fmt.Errorf("%w: %w: repair one, or restart from step zero, which replaces them",
+			ErrDamaged, errors.Join(problems...))
+	}
+	if o.OnDamage != nil {
 		for _, p := range problems {
-			onDamage(p)
+			o.OnDamage(p)
 		}
 	}
-	if errors.Is(err, checkpoint.ErrNone) {
+	if none {
 		return nil
 	}
 	if err != nil {
