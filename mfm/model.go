@@ -3,9 +3,13 @@ package mfm
 import (
 	"fmt"
 
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Model is a map with its weights and the shape of its samples: what samplers, steering,
@@ -26,6 +30,19 @@ func (m Model) Store() *model.Store { return m.Weights.Store() }
 
 // Drift returns the map's drift with its weights.
 func (m Model) Drift() interpolant.Drift { return m.Map.DriftIn(m.Weights) }
+
+// Shapes returns the shapes of the map's weights by their paths below their scope; see
+// [train.Shapes]. It does not use m.Weights.
+func (m Model) Shapes() (map[string]shapes.Shape, error) {
+	return train.Shapes(func(weights *model.Scope, g *Graph) {
+		t, x := Zeros(g, shapes.Make(dtypes.Float32, 1)), Zeros(g, shapes.Make(dtypes.Float32, append([]int{1}, m.Shape...)...))
+		var class *Node
+		if m.Classes > 0 {
+			class = Zeros(g, shapes.Make(dtypes.Int32, 1))
+		}
+		m.Map.Drift(weights, t, x, class)
+	})
+}
 
 // Elements returns the number of elements of one sample.
 func (m Model) Elements() int {

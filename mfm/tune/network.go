@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -184,6 +185,27 @@ func Restore(
 		return nil, fmt.Errorf("fixed weights: %w", err)
 	}
 	return TunedDrift(n, store.Scope(scope), base), nil
+}
+
+// Shapes returns the shapes of a network's weights by their paths; see [train.Shapes].
+func Shapes(base Base, n Network) (map[string]shapes.Shape, error) {
+	return train.Shapes(func(weights *model.Scope, g *Graph) {
+		store := weights.Store()
+		m, err := base.In(store)
+		if err != nil {
+			panic(err)
+		}
+		drift, err := Restore(store, weights.Scope(), n, n.Initial(), m.Drift)
+		if err != nil {
+			panic(err)
+		}
+		t, x := Zeros(g, shapes.Make(float32Type, 1)), Zeros(g, shapes.Make(float32Type, append([]int{1}, m.Shape...)...))
+		var class *Node
+		if m.Classes > 0 {
+			class = Zeros(g, shapes.Make(dtypes.Int32, 1))
+		}
+		drift(t, x, class)
+	})
 }
 
 // put adds variables to a store below scope. It copies the values, since a trainer donates the

@@ -19,6 +19,7 @@ import (
 type command struct {
 	*cobra.Command
 	json        bool // whether the result is written as JSON
+	restart     bool // whether a training starts from zero if no checkpoint is intact
 	backendName *string
 	opened      compute.Backend
 }
@@ -148,7 +149,13 @@ func (c *command) warn(err error) { fmt.Fprintf(c.ErrOrStderr(), "mfm: warning: 
 // options returns those of a run in dir, whose progress and damaged checkpoints are reported on
 // standard error.
 func (c *command) options(dir string) run.Options {
-	return run.Options{Dir: dir, Sink: progress.Auto(c.ErrOrStderr()), OnDamage: c.warn}
+	return run.Options{Dir: dir, Sink: progress.Auto(c.ErrOrStderr()), OnDamage: c.warn, Restart: c.restart}
+}
+
+// withRestart adds the flag for a run without an intact checkpoint.
+func (c *command) withRestart() {
+	c.Flags().BoolVar(&c.restart, "restart", false, "start from step zero if no checkpoint of the run is intact, "+
+		"and replace what it has")
 }
 
 // write writes a result to standard output, as JSON in one line or as text.

@@ -5,7 +5,7 @@
 //
 // Results go to standard output, as JSON with --json; the backend, progress and warnings go to
 // standard error. The exit code is 0 for success, 1 for work that failed or was stopped, and 2 for
-// work that did not begin because of the arguments.
+// work that did not begin because of the arguments or of a run that they name.
 package main
 
 import (
@@ -21,6 +21,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 func main() {
@@ -46,8 +48,14 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
+	damaged := errors.Is(err, train.ErrDamaged)
+	if damaged && c.Flags().Lookup("restart") != nil {
+		err = fmt.Errorf("%w: give --restart for that", err)
+	}
 	fmt.Fprintf(stderr, "%s: %s\n", c.CommandPath(), oneLine(err))
-	if _, ok := errors.AsType[invalid](err); ok || !begun {
+	_, wrong := errors.AsType[invalid](err)
+	_, unfit := errors.AsType[*train.FitError](err)
+	if wrong || unfit || damaged || !begun {
 		return 2
 	}
 	return 1

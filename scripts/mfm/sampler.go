@@ -40,7 +40,7 @@ func (c *command) withSampler() samplerFlags {
 // openMap opens the map of the run that the flags name with its weights at the step that they name,
 // and returns how it is sampled. It reports damaged checkpoints, instead of which an older one is
 // used.
-func openMap[E any](f samplerFlags, open func(dir string) (E, *model.Store, error)) (
+func openMap[E interface{ Model(*model.Store) mfm.Model }](f samplerFlags, open func(dir string) (E, *model.Store, error)) (
 	e E, store *model.Store, config mfm.SamplerConfig, err error,
 ) {
 	config = mfm.DefaultSamplerConfig()
@@ -55,7 +55,7 @@ func openMap[E any](f samplerFlags, open func(dir string) (E, *model.Store, erro
 		f.c.warn(err)
 	}
 	if e, store, err = open(*f.checkpoint); err == nil && *f.at != 0 {
-		store, err = run.OpenAt(*f.checkpoint, *f.at)
+		store, err = run.OpenAt(*f.checkpoint, *f.at, e.Model(store).Shapes)
 	}
 	return e, store, config, err
 }

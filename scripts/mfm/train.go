@@ -47,6 +47,7 @@ func trainVerb(t task) builder {
 		f.StringVar(&o.Dir, "out", "", "`folder` of the run, in which an interrupted run resumes (required)")
 		f.StringVar(&o.Init, "init", "", "`folder` of a finished run with the same network, whose weights initialize this one")
 		f.Int64Var(&o.Every, "every", 0, "`number` of steps between checkpoints (default: a twentieth of all steps)")
+		c.withRestart()
 		f.IntVar(&o.Keep, "keep", 2, "`number` of newest checkpoints to keep")
 		return func() (work, error) {
 			t, err := describe()
@@ -57,7 +58,7 @@ func trainVerb(t task) builder {
 				return nil, err
 			}
 			shown := c.options(o.Dir)
-			o.Command, o.Data, o.Sink, o.OnDamage = t.line, t.data, shown.Sink, shown.OnDamage
+			o.Command, o.Data, o.Sink, o.OnDamage, o.Restart = t.line, t.data, shown.Sink, shown.OnDamage, c.restart
 			if o.Init != "" {
 				o.Command += " --init " + quote(o.Init)
 				// A run that has begun does not read the initial weights again.

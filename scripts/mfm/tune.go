@@ -37,6 +37,7 @@ func (t tuneTask[R]) build(c *command) prepare {
 	c.withOutput()
 	checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run whose map's drift is tuned (required)")
 	reward, kept := c.withReward(), c.withSweep()
+	c.withRestart()
 	grid := withTuneGrid(c, t.config, t.networks, t.options)
 	samples := c.Flags().Int("samples", t.samples, "`number` of samples of the evaluation")
 	steps := c.Flags().Int("sampler-steps", t.steps, "`number` of steps in which they are drawn")
@@ -196,6 +197,7 @@ func tuneDistill(c *command) prepare {
 		option{name: "batch", path: "map.train.batch", usage: "`number` of rows in a batch"},
 	)
 	set.withSet(c, "map.network.width=128")
+	c.withRestart()
 	return func() (work, error) {
 		config := mixture.DefaultDistillConfig()
 		if err := cmp.Or(c.require("name a folder", "checkpoint", "base", "out"), set.apply(&config)); err != nil {

@@ -108,6 +108,7 @@ func TrainClassifier(ctx context.Context, b compute.Backend, config ClassifierCo
 	if err != nil {
 		return nil, err
 	}
+	o.DataHash = images.Hash()
 	if err := run.Train(ctx, trainer, KindClassifier, config, o); err != nil {
 		return nil, err
 	}
@@ -125,7 +126,16 @@ func OpenClassifier(b compute.Backend, dir string, shape []int) (*Classifier, er
 	if _, err := run.ReadConfig(dir, &config, KindClassifier); err != nil {
 		return nil, err
 	}
-	store, err := run.Open(dir)
+	store, err := run.Open(dir, func() (map[string]shapes.Shape, error) {
+		return train.Shapes(func(weights *model.Scope, g *Graph) {
+			var t *Node
+			if config.Noised {
+				t = Zeros(g, shapes.Make(dtypes.Float32, 1))
+			}
+			x := Zeros(g, shapes.Make(dtypes.Float32, append([]int{1}, shape...)...))
+			nn.Classifier(config.Network)(weights, x, t)
+		})
+	})
 	if err != nil {
 		return nil, err
 	}

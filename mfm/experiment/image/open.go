@@ -33,6 +33,7 @@ func (e *Experiment) Train(ctx context.Context, b compute.Backend, o run.Options
 		return nil, err
 	}
 	if o.Dir != "" {
+		o.DataHash = e.Data.Hash()
 		keep := func(*train.Trainer) error { return e.keepPrior(o.Dir) }
 		o.Hooks = append(o.Hooks, train.Hook{Start: keep})
 	}
@@ -43,17 +44,22 @@ func (e *Experiment) Train(ctx context.Context, b compute.Backend, o run.Options
 }
 
 // Open returns the experiment of the run in dir, on the images that it was trained on, and a store
-// with its map's weights in [train.WeightsScope].
+// with its map's weights in [train.WeightsScope]. Other images, and weights that are not exactly
+// those of the map, are errors.
 func Open(dir string, images *data.Images) (*Experiment, *model.Store, error) {
 	var c Config
-	if _, err := run.ReadConfig(dir, &c, Kind); err != nil {
-		return nil, nil, err
+	m, err := run.ReadConfig(dir, &c, Kind)
+	if err == nil {
+		err = m.CheckData(images.Hash())
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("run %s: %w", dir, err)
 	}
 	e, err := newWithPriorOf(dir, c, images)
 	if err != nil {
 		return nil, nil, fmt.Errorf("run %s: %w", dir, err)
 	}
-	store, err := run.Open(dir)
+	store, err := run.Open(dir, e.Model(model.NewStore()).Shapes)
 	return e, store, err
 }
 
@@ -67,17 +73,24 @@ func NewRun(config Config, images *data.Images, o run.Options) (*Experiment, err
 func newWithPriorOf(dir string, c Config, images *data.Images) (*Experiment, error) {
 	return NewWith(c, images, func() (mfm.Parametrization, error) {
 		if dir != "" && c.Parametrization == "mixture" {
-			return readPrior(dir, c.Prior.Steps)
+			return readPrior(dir, *c.Prior, images.Dim())
 		}
 		return c.FitParametrization(images)
 	})
 }
 
-// OfRun returns the training and held-out images of the run in dir; see [Load].
+// OfRun returns the training and held-out images of the run in dir; see [Load]. Images that have
+// changed since the training are an error.
 func OfRun(dir string) (train, heldOut *data.Images, err error) {
 	m, err := run.ReadManifest(dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	return Load(m.Data)
+	if train, heldOut, err = Load(m.Data); err == nil {
+		err = m.CheckData(train.Hash())
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("run %s: %w", dir, err)
+	}
+	return train, heldOut, nil
 }

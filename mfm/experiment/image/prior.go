@@ -2,10 +2,11 @@ package image
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"path/filepath"
 
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/gomfm/gomfm/data"
@@ -13,6 +14,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // PriorConfig says how the mixture of a [mfm.MixturePrior] is fitted to images.
@@ -130,12 +132,28 @@ func (e *Experiment) keepPrior(dir string) error {
 	return checkpoint.WriteWeights(filepath.Join(dir, priorFile), priorTensors(p), nil)
 }
 
-func readPrior(dir string, steps int) (*mfm.MixturePrior, error) {
+// readPrior returns the prior that the run in dir keeps, for images of dim pixels. Tensors that are
+// not exactly those of the configured prior are a [train.FitError], wrapped.
+func readPrior(dir string, c PriorConfig, dim int) (*mfm.MixturePrior, error) {
 	kept, _, err := checkpoint.ReadWeights(filepath.Join(dir, priorFile))
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", dir, err)
 	}
-	p, err := priorOf(kept, steps)
+	n := c.Components
+	if w := kept["weights"]; w != nil && w.Shape().Rank() == 1 {
+		n = min(n, w.Shape().Dim(0)) // the fit drops components that lose their samples
+	}
+	want := make(map[string]shapes.Shape)
+	for name, dims := range map[string][]int{
+		"mean": {dim}, "variance": {1}, "basis": {dim, c.Rank}, "rest": {1},
+		"weights": {n}, "means": {n, c.Rank}, "covariances": {n, c.Rank, c.Rank},
+	} {
+		want[name] = shapes.Make(dtypes.Float32, dims...)
+	}
+	var p *mfm.MixturePrior
+	if err = train.Fit(kept, want); err == nil {
+		p, err = priorOf(kept, c.Steps)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %s: %w", dir, priorFile, err)
 	}
@@ -175,35 +193,19 @@ func float32s(values []float64, dims ...int) *tensors.Tensor {
 	return tensors.FromFlatDataAndDimensions(flat, dims...)
 }
 
-// priorOf is the inverse of priorTensors and validates what it reads.
+// priorOf is the inverse of priorTensors and validates the numbers.
 func priorOf(kept checkpoint.Tensors, steps int) (*mfm.MixturePrior, error) {
 	values := make(map[string][]float64)
-	for name, rank := range map[string]int{
-		"mean": 1, "variance": 1, "basis": 2, "rest": 1, "weights": 1, "means": 2, "covariances": 3,
-	} {
-		t := kept[name]
-		if t == nil || t.Shape().Rank() != rank {
-			return nil, fmt.Errorf("prior: %s is missing or not of rank %d", name, rank)
-		}
+	for name, t := range kept {
 		flat, err := tensors.CopyFlatData[float32](t)
 		if err != nil {
 			return nil, fmt.Errorf("prior: %s: %w", name, err)
 		}
 		for _, v := range flat {
-			if math.IsNaN(float64(v)) {
-				return nil, fmt.Errorf("prior: %s has a NaN", name)
-			}
 			values[name] = append(values[name], float64(v))
 		}
 	}
-	dims := kept["basis"].Shape().Dimensions
-	rank, n := dims[1], len(values["weights"])
-	if len(values["means"]) != n*rank || len(values["covariances"]) != n*rank*rank ||
-		len(values["rest"]) != 1 || rank == 0 {
-		return nil, fmt.Errorf("prior: shapes of rest %s, weights %s, means %s and covariances %s do not match %s",
-			kept["rest"].Shape(), kept["weights"].Shape(), kept["means"].Shape(), kept["covariances"].Shape(),
-			kept["basis"].Shape())
-	}
+	rank, n := kept["basis"].Shape().Dim(1), len(values["weights"])
 	means, covariances := make([][]float64, n), make([][][]float64, n)
 	for k := range n {
 		means[k] = values["means"][k*rank:][:rank]

@@ -175,6 +175,6 @@ func openDistilled(dir string) (*Experiment, *model.Store, error) {
 	if e.Map.Parametrization, err = keptGaussian(dir); err != nil {
 		return nil, nil, err
 	}
-	store, err := run.Open(dir)
+	store, err := run.Open(dir, e.Model(model.NewStore()).Shapes)
 	return e, store, err
 }

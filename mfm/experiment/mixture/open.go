@@ -75,6 +75,6 @@ func Open(dir string) (*Experiment, *model.Store, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("run %s: %w", dir, err)
 	}
-	store, err := run.Open(dir)
+	store, err := run.Open(dir, e.Model(model.NewStore()).Shapes)
 	return e, store, err
 }

@@ -10,13 +10,19 @@ import (
 // ErrNonFinite is wrapped by the error of samples with non-finite values.
 var ErrNonFinite = errors.New("samples are not finite: the map has diverged")
 
-// OnlyNonFinite reports whether err is about non-finite values alone, in training or among samples.
+// OnlyNonFinite reports whether err is about non-finite values alone, in training, among samples or
+// in the weights of a run.
 // It is false if another error is joined to it, such as that of a checkpoint that could not be
 // written.
 func OnlyNonFinite(err error) bool {
 	return OnlyErrors(err, func(err error) bool {
-		_, is := err.(*train.NonFiniteError)
-		return is || err == ErrNonFinite
+		switch e := err.(type) {
+		case *train.NonFiniteError:
+			return true
+		case *train.FitError:
+			return e.NonFinite
+		}
+		return err == ErrNonFinite
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/train"
@@ -13,7 +14,7 @@ import (
 var ErrInit = errors.New("initial weights")
 
 // CheckInit returns an error that wraps [ErrInit] unless the run in dir has ended, is of the given
-// kind and has the network that config describes.
+// kind and has the network that config describes. [Train] also compares its weights with the model.
 func CheckInit(dir, kind string, config any) error {
 	_, err := initialWeights(dir, kind, config)
 	return err
@@ -26,7 +27,10 @@ func initialize(t *train.Trainer, kind string, config any, dir string) error {
 	if err != nil {
 		return err
 	}
-	return train.SetWeights(t.Store(), weights)
+	if err := t.Initialize(weights); err != nil {
+		return fmt.Errorf("%w: run %s: %s: %w", ErrInit, dir, weightsFile, err)
+	}
+	return nil
 }
 
 // initialWeights returns the weights of the run in dir after the checks of [CheckInit].
@@ -43,9 +47,9 @@ func initialWeights(dir, kind string, config any) (checkpoint.Tensors, error) {
 		return nil, fmt.Errorf("%w: run %s has %s, this one %s: use the same values",
 			ErrInit, dir, shaping(theirs), shaping(mine))
 	}
-	weights, err := ReadWeights(dir)
+	weights, _, err := checkpoint.ReadWeights(filepath.Join(dir, weightsFile))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInit, err)
+		return nil, fmt.Errorf("%w: run %s: %w", ErrInit, dir, err)
 	}
 	return weights, nil
 }

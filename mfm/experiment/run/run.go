@@ -43,8 +43,10 @@ type Manifest struct {
 	Kind string `json:"kind"`
 	// Command is the command line that reproduces the run.
 	Command string `json:"command"`
-	// Data is the location of the data, such as a folder. Empty means the data in the package.
-	Data string `json:"data,omitempty"`
+	// Data is the location of the data, such as a folder. Empty means the data in the package. DataHash is a hash of
+	// their content, empty if the task has no data or in runs that are older than hashes.
+	Data     string `json:"data,omitempty"`
+	DataHash string `json:"data_hash,omitempty"`
 	// Init is the folder of the run whose weights this one started with. Empty means random
 	// weights.
 	Init string `json:"init,omitempty"`
@@ -56,9 +58,9 @@ type Manifest struct {
 type Options struct {
 	// Dir is the folder of the run. Empty means that nothing is kept.
 	Dir string
-	// Command, Data and Init are those of the [Manifest]. Init must be a finished run with the same
-	// network.
-	Command, Data, Init string
+	// Command, Data, DataHash and Init are those of the [Manifest], which has folders by their
+	// absolute paths. Init must be a finished run with the same network.
+	Command, Data, DataHash, Init string
 	// Every is the number of steps between checkpoints, Keep the number of the newest ones that
 	// stay. Zero means a twentieth of the run, and two.
 	Every int64
@@ -69,6 +71,9 @@ type Options struct {
 	Hooks []train.Hook
 	// OnDamage is called with the error of each damaged checkpoint. Nil means no callback.
 	OnDamage func(error)
+	// Restart starts from step zero if no checkpoint of a run is intact. Otherwise that is an error
+	// that wraps [train.ErrDamaged], for a run that has ended or whose checkpoints are damaged.
+	Restart bool
 	// Now is the clock of the log. Nil means time.Now.
 	Now func() time.Time
 }
@@ -97,6 +102,9 @@ func Train(ctx context.Context, t *train.Trainer, kind string, config any, o Opt
 		if err := waitForFolder(ctx, o.Dir); err != nil {
 			return err
 		}
+		if err := o.checkEnded(); err != nil {
+			return err
+		}
 	}
 	log := newLog(total, o.Now)
 	t.AddHook(log.hook(o.Dir, keep))
@@ -106,18 +114,36 @@ func Train(ctx context.Context, t *train.Trainer, kind string, config any, o Opt
 	for _, h := range o.Hooks {
 		t.AddHook(h)
 	}
-	err := train.Run(ctx, t, train.Options{Dir: o.Dir, Every: o.Every, Keep: keep, OnDamage: o.OnDamage})
+	err := train.Run(ctx, t, train.Options{
+		Dir: o.Dir, Every: o.Every, Keep: keep, OnDamage: o.OnDamage, Restart: o.Restart,
+	})
 	if err != nil || o.Dir == "" {
 		return err
 	}
 	return ExportWeights(t, o)
 }
 
-// progressHook returns the hook that shows the progress of a training.
+// checkEnded returns an error if the run has ended but has no checkpoint, so that training would
+// replace its final weights by those of a start from step zero.
+func (o Options) checkEnded() error {
+	ended, err := Exported(o.Dir)
+	if err != nil || !ended || o.Restart {
+		return err
+	}
+	if _, damaged, err := checkpoint.Latest(o.Dir); errors.Is(err, checkpoint.ErrNone) && len(damaged) == 0 {
+		return fmt.Errorf("run %s: %w: the run has ended and its checkpoints are gone: "+
+			"use its weights, or restart from step zero, which replaces them", o.Dir, train.ErrDamaged)
+	}
+	return nil
+}
+
+// progressHook returns the hook that shows the progress of a training, once it has started.
 func progressHook(sink progress.Sink, log *runLog, total int64) train.Hook {
+	started := false
 	return train.Hook{
 		Priority: train.PriorityProgress,
 		Start: func(t *train.Trainer) error {
+			started = true
 			if t.Done() < total {
 				sink.Update(progress.Report{Step: t.Done(), Total: total})
 			}
@@ -128,13 +154,17 @@ func progressHook(sink progress.Sink, log *runLog, total int64) train.Hook {
 			return nil
 		},
 		End: func(t *train.Trainer, err error) {
+			if !started {
+				return
+			}
 			sink.Done(progress.Report{Step: t.Done(), Total: total, Loss: log.recent(), Elapsed: log.elapsed()}, err)
 		},
 	}
 }
 
 // Claim creates the folder of a run with its manifest, or compares the manifest that is there.
-// kind, data, initial weights and configuration must be the same; the command may differ.
+// kind, data, initial weights and configuration must be the same; the command may differ. Data are
+// compared by their hashes, or by their folders if one of the two has no hash.
 // [train.Run] compares only what the training depends on, whereas a run depends on the
 // distribution, the network and the data as well. The error of a folder with another run wraps
 // [ErrOtherRun].
@@ -143,7 +173,9 @@ func (o Options) Claim(kind string, configuration any) error {
 	if err != nil {
 		return fmt.Errorf("run: encoding the configuration: %w", err)
 	}
-	m := Manifest{Kind: kind, Command: o.Command, Data: o.Data, Init: o.Init, Config: raw}
+	m := Manifest{
+		Kind: kind, Command: o.Command, Data: absolute(o.Data), DataHash: o.DataHash, Init: absolute(o.Init), Config: raw,
+	}
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
@@ -163,12 +195,38 @@ func (o Options) Claim(kind string, configuration any) error {
 	if err := json.Compact(&compact, there.Config); err != nil {
 		return fmt.Errorf("run %s: %s: %w", o.Dir, configFile, err)
 	}
-	if there.Kind != m.Kind || there.Data != m.Data || there.Init != m.Init ||
+	hashed := there.DataHash != "" && m.DataHash != ""
+	if there.Kind != m.Kind || !hashed && absolute(there.Data) != m.Data || absolute(there.Init) != m.Init ||
 		!bytes.Equal(compact.Bytes(), m.Config) {
 		return fmt.Errorf("%w: folder %s holds the run of `%s`: use another folder, or resume with that command",
 			ErrOtherRun, o.Dir, there.Command)
 	}
+	if hashed {
+		if err := there.CheckData(m.DataHash); err != nil {
+			return fmt.Errorf("%w: folder %s: %w", ErrOtherRun, o.Dir, err)
+		}
+	}
 	return nil
+}
+
+// CheckData returns an error unless the hash is that of the data of the run, or the run has none.
+func (m Manifest) CheckData(hash string) error {
+	if m.DataHash == "" || m.DataHash == hash {
+		return nil
+	}
+	return fmt.Errorf("the data have changed: the run was trained on data with the hash %.16s, these have %.16s: "+
+		"use the same data, or another run", m.DataHash, hash)
+}
+
+// absolute returns the absolute path of a folder, empty for none.
+func absolute(dir string) string {
+	if dir == "" {
+		return ""
+	}
+	if path, err := filepath.Abs(dir); err == nil {
+		return path
+	}
+	return filepath.Clean(dir)
 }
 
 // waitForFolder waits up to five seconds for a process that still has the folder's checkpoints

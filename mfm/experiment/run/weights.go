@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
@@ -23,36 +24,57 @@ func Store(t *train.Trainer) (*model.Store, error) {
 	return storeOf(weights)
 }
 
+// Shapes returns the shapes of a model's weights by their paths, as [mfm.Model.Shapes] and
+// [train.Shapes] do.
+type Shapes func() (map[string]shapes.Shape, error)
+
 // Open returns a store with the weights of the run in dir in [train.WeightsScope]: the final ones,
-// or those of the newest intact checkpoint if the run has not ended.
-func Open(dir string) (*model.Store, error) {
-	weights, err := ReadWeights(dir)
+// or those of the newest intact checkpoint if the run has not ended. Weights that are not exactly
+// those of the model are a [train.FitError], wrapped.
+func Open(dir string, of Shapes) (*model.Store, error) {
+	weights, err := ReadWeights(dir, of)
 	if errors.Is(err, os.ErrNotExist) {
 		var c *checkpoint.Checkpoint
 		var problems []error
 		if c, problems, err = checkpoint.Latest(dir); err != nil {
 			return nil, fmt.Errorf("run %s: %w", dir, errors.Join(append(problems, err)...))
 		}
-		weights, err = train.FinalWeights(c.Tensors)
+		return ofCheckpoint(dir, c, of)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("run %s: %w", dir, err)
+		return nil, err
 	}
 	return storeOf(weights)
 }
 
 // OpenAt returns a store with the weights of the run in dir after the given step, of which it must
-// have a checkpoint ([Options].Keep).
-func OpenAt(dir string, step int64) (*model.Store, error) {
+// have a checkpoint ([Options].Keep). Other errors are those of [Open].
+func OpenAt(dir string, step int64, of Shapes) (*model.Store, error) {
 	c, err := checkpoint.Load(dir, step)
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", dir, err)
 	}
+	return ofCheckpoint(dir, c, of)
+}
+
+// ofCheckpoint returns a store with the weights to use of a checkpoint in dir.
+func ofCheckpoint(dir string, c *checkpoint.Checkpoint, of Shapes) (*model.Store, error) {
 	weights, err := train.FinalWeights(c.Tensors)
+	if err == nil {
+		err = of.check(weights)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("run %s: %w", dir, err)
+		return nil, fmt.Errorf("run %s: checkpoint of step %d: %w", dir, c.Step, err)
 	}
 	return storeOf(weights)
+}
+
+func (of Shapes) check(weights map[string]*tensors.Tensor) error {
+	want, err := of()
+	if err != nil {
+		return err
+	}
+	return train.Fit(weights, want)
 }
 
 func storeOf(weights map[string]*tensors.Tensor) (*model.Store, error) {
@@ -61,11 +83,14 @@ func storeOf(weights map[string]*tensors.Tensor) (*model.Store, error) {
 }
 
 // ReadWeights returns the final weights of the run in dir. Its error wraps [os.ErrNotExist] if the
-// run has not ended.
-func ReadWeights(dir string) (map[string]*tensors.Tensor, error) {
+// run has not ended, and [train.FitError] if the weights are not exactly those of the model.
+func ReadWeights(dir string, of Shapes) (map[string]*tensors.Tensor, error) {
 	weights, _, err := checkpoint.ReadWeights(filepath.Join(dir, weightsFile))
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", dir, err)
+	}
+	if err := of.check(weights); err != nil {
+		return nil, fmt.Errorf("run %s: %s: %w", dir, weightsFile, err)
 	}
 	return weights, nil
 }

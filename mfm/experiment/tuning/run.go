@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
@@ -109,9 +110,11 @@ func (c Config) overspent(evaluations []tune.Evaluation) bool {
 }
 
 // Open fills in the result of the finished run in dir; total is the number of steps of its
-// configuration.
+// configuration. Weights that are not exactly those of the network are a [train.FitError], wrapped.
 func (r *Result) Open(dir string, total int64, base tune.Base, network tune.Network) error {
-	weights, err := run.ReadWeights(dir)
+	weights, err := run.ReadWeights(dir, func() (map[string]shapes.Shape, error) {
+		return tune.Shapes(base, network)
+	})
 	if err != nil {
 		return err
 	}
