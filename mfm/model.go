@@ -35,7 +35,8 @@ func (m Model) Drift() interpolant.Drift { return m.Map.DriftIn(m.Weights) }
 // [train.Shapes]. It does not use m.Weights.
 func (m Model) Shapes() (map[string]shapes.Shape, error) {
 	return train.Shapes(func(weights *model.Scope, g *Graph) {
-		t, x := Zeros(g, shapes.Make(dtypes.Float32, 1)), Zeros(g, shapes.Make(dtypes.Float32, append([]int{1}, m.Shape...)...))
+		t := Zeros(g, shapes.Make(dtypes.Float32, 1))
+		x := Zeros(g, shapes.Make(dtypes.Float32, append([]int{1}, m.Shape...)...))
 		var class *Node
 		if m.Classes > 0 {
 			class = Zeros(g, shapes.Make(dtypes.Int32, 1))

@@ -30,9 +30,10 @@ type Manager struct {
 }
 
 // Open locks dir, creating it if necessary, and removes temporary files that a killed run left
-// there, or completes its save if all was written. The manager keeps the last keep checkpoints, at least 1. If another manager, in this or
-// another process, has dir open, the error wraps [ErrLocked] and names the process. The operating
-// system releases the lock when a process ends, in whatever way.
+// there, or completes its save if all was written. The manager keeps the last keep checkpoints, at
+// least 1. If another manager, in this or another process, has dir open, the error wraps
+// [ErrLocked] and names the process. The operating system releases the lock when a process ends, in
+// whatever way.
 func Open(dir string, keep int) (*Manager, error) {
 	if keep < 1 {
 		return nil, fmt.Errorf("keep = %d checkpoints: must be at least 1", keep)

@@ -87,7 +87,9 @@ var badFiles = []struct {
 	{"metadata twice", withHeader(`{"__metadata__":{"a":"1"},"__metadata__":{"a":"1"}}`, 0), "occurs twice"},
 	{"type", withHeader(`{"w":{"dtype":"F31","shape":[],"data_offsets":[0,4]}}`, 4), `"F31" is not supported`},
 	{"no shape", withHeader(`{"w":{"dtype":"F32","data_offsets":[0,4]}}`, 4), "no shape"},
-	{"negative axis", withHeader(`{"w":{"dtype":"F32","shape":[-1,-1],"data_offsets":[0,4]}}`, 4), "-1 is not a whole number"},
+	{"negative axis", withHeader(
+		`{"w":{"dtype":"F32","shape":[-1,-1],"data_offsets":[0,4]}}`, 4,
+	), "-1 is not a whole number"},
 	{"fraction", withHeader(`{"w":{"dtype":"F32","shape":[1.5],"data_offsets":[0,4]}}`, 4), `"w"`},
 	{"overflow", withHeader(
 		`{"w":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}`, 0,
@@ -131,7 +133,8 @@ func TestReadAgreesWithTheReference(t *testing.T) {
 		"shape of 2^63 with 0":          "2^63 - 1",
 		"shape of 2^64 - 1 with 0":      "2^63 - 1",
 		"bool of 2":                     "not a bool",
-		"dtype C64":                     "not supported", "dtype F8_E5M2": "not supported", "dtype F8_E4M3": "not supported",
+		"dtype C64":                     "not supported",
+		"dtype F8_E5M2":                 "not supported", "dtype F8_E4M3": "not supported",
 		"dtype F8_E8M0": "not supported", "dtype F8_E4M3FNUZ": "not supported", "dtype F8_E5M2FNUZ": "not supported",
 		"dtype F6_E2M3": "not supported", "dtype F6_E3M2": "not supported", "dtype F4": "not supported",
 	}
@@ -141,7 +144,8 @@ func TestReadAgreesWithTheReference(t *testing.T) {
 		delete(stricter, v.Name)
 		switch {
 		case strict && (v.Error != "" || err == nil || !strings.Contains(err.Error(), want)):
-			t.Errorf("%s: error %v, the reference's %q: want one with %q, and none of the reference", v.Name, err, v.Error, want)
+			t.Errorf("%s: error %v, the reference's %q: want one with %q, and none of the reference",
+				v.Name, err, v.Error, want)
 		case !strict && (err == nil) != (v.Error == ""):
 			t.Errorf("%s: error %v, the reference's %q", v.Name, err, v.Error)
 		}

@@ -70,7 +70,8 @@ func Fit(values map[string]*tensors.Tensor, want map[string]shapes.Shape) error 
 			return fmt.Errorf("tensor %q: %w", name, err)
 		}
 		if i >= 0 {
-			faults = append(faults, FitError{Tensor: name, Fault: fmt.Sprintf("is not finite at element %d", i), NonFinite: true})
+			fault := fmt.Sprintf("is not finite at element %d", i)
+			faults = append(faults, FitError{Tensor: name, Fault: fault, NonFinite: true})
 		}
 	}
 	if len(faults) == 0 {
@@ -117,8 +118,10 @@ func Shapes(build func(weights *model.Scope, g *Graph)) (map[string]shapes.Shape
 	if err := TryCatch[error](func() { build(store.Scope(WeightsScope), g) }); err != nil {
 		return nil, fmt.Errorf("building the model: %w", err)
 	}
-	return shapesOf(store, func(path string) bool { return strings.HasPrefix(path, WeightsScope+"/") }, len(WeightsScope)), nil
+	return shapesOf(store, isWeight, len(WeightsScope)), nil
 }
+
+func isWeight(path string) bool { return strings.HasPrefix(path, WeightsScope+"/") }
 
 // shapesOf returns the shapes of the variables in a store whose paths are of a kind, by their paths
 // without the first bytes.
@@ -190,8 +193,8 @@ func (t *Trainer) implied(state map[string]*tensors.Tensor) map[string]shapes.Sh
 }
 
 // Initialize gives a trainer at step zero initial weights, by their paths below [WeightsScope].
-// Moments and averages start anew. It returns a [*FitError] and changes nothing unless the weights
-// are exactly those of the model.
+// Moments and averages start anew; the tensors then belong to the trainer. It returns a [*FitError]
+// and changes nothing unless the weights are exactly those of the model.
 func (t *Trainer) Initialize(weights map[string]*tensors.Tensor) error {
 	state := make(map[string]*tensors.Tensor)
 	for path, value := range weights {
@@ -201,7 +204,7 @@ func (t *Trainer) Initialize(weights map[string]*tensors.Tensor) error {
 	if err != nil {
 		return err
 	}
-	maps.DeleteFunc(want, func(path string, _ shapes.Shape) bool { return !strings.HasPrefix(path, WeightsScope+"/") })
+	maps.DeleteFunc(want, func(path string, _ shapes.Shape) bool { return !isWeight(path) })
 	if err := Fit(state, want); err != nil {
 		return err
 	}

@@ -199,7 +199,8 @@ func Shapes(base Base, n Network) (map[string]shapes.Shape, error) {
 		if err != nil {
 			panic(err)
 		}
-		t, x := Zeros(g, shapes.Make(float32Type, 1)), Zeros(g, shapes.Make(float32Type, append([]int{1}, m.Shape...)...))
+		t := Zeros(g, shapes.Make(float32Type, 1))
+		x := Zeros(g, shapes.Make(float32Type, append([]int{1}, m.Shape...)...))
 		var class *Node
 		if m.Classes > 0 {
 			class = Zeros(g, shapes.Make(dtypes.Int32, 1))

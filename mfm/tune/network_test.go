@@ -48,7 +48,7 @@ func TestNetworksBeginAtTheBase(t *testing.T) {
 	for v := range store.Scope(train.WeightsScope).IterVariables() {
 		weights[strings.TrimPrefix(v.Path(), train.WeightsScope)] = v.MustValue()
 	}
-	base := tune.MapBase(mfm.Model{Map: m}, weights, mfm.DefaultSamplerConfig())
+	base := tune.MapBase(mfm.Model{Map: m, Shape: []int{2}}, weights, mfm.DefaultSamplerConfig())
 	for name, network := range map[string]tune.Network{
 		"copy":     tune.Copy{Map: m, Weights: weights},
 		"low rank": tune.LowRank{Map: m, Weights: weights, Rank: 2},
@@ -57,6 +57,10 @@ func TestNetworksBeginAtTheBase(t *testing.T) {
 		task := task(t)
 		task.Base, task.Network, task.Source = base, network, samplesOf(gmm.Paper())
 		tuner := newTuner(t, task, quick(2))
+		shapes, err := tune.Shapes(base, network)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for step := range 3 {
 			restored := model.NewStore()
 			model, err := base.In(restored)
@@ -78,6 +82,11 @@ func TestNetworksBeginAtTheBase(t *testing.T) {
 					}
 				}
 				trained = copied
+			}
+			if step > 0 {
+				if err := train.Fit(trained, shapes); err != nil {
+					t.Errorf("%s: Shapes are not those of the trained weights: %v", name, err)
+				}
 			}
 			if name == "adapter" && step == 0 {
 				continue // its initial weights are created with the graph

@@ -12,6 +12,7 @@ import (
 	"github.com/gomlx/compute"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
@@ -68,6 +69,18 @@ func TestGMMTuning(t *testing.T) {
 	_, _, err = mixture.OpenTuning(dir, "../../../data/weights/gmm-semigroup-teacher")
 	if err == nil || !strings.Contains(err.Error(), "another map") {
 		t.Errorf("opened with another base: error %v", err)
+	}
+	altered := t.TempDir()
+	if err := os.CopyFS(altered, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	delete(again.Weights, "/output/biases")
+	if err := checkpoint.WriteWeights(filepath.Join(altered, "weights.safetensors"), again.Weights, nil); err != nil {
+		t.Fatal(err)
+	}
+	var unfit *train.FitError
+	if _, _, err := mixture.OpenTuning(altered, smallMap); !errors.As(err, &unfit) || unfit.Tensor != "/output/biases" {
+		t.Errorf("tuned weights without a tensor: error %v, want one that names it", err)
 	}
 	distill := mixture.DefaultDistillConfig()
 	distill.Samples, distill.SamplerSteps = 2048, 20
