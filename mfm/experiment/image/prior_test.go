@@ -68,6 +68,10 @@ func TestRunKeepsItsPrior(t *testing.T) {
 			t.Errorf("%s: another prior", name)
 		}
 	}
+	if _, _, err := image.Open(dir, blots(2)); err == nil || !strings.Contains(err.Error(), "the data have changed") {
+		t.Errorf("opened with other images: error %v", err)
+	}
+	withoutHash(t, dir)
 	opened, _, err := image.Open(dir, blots(2))
 	if err != nil {
 		t.Fatal(err)
@@ -160,6 +164,23 @@ func TestRunResumesWithItsPrior(t *testing.T) {
 		if got, err := os.ReadFile(filepath.Join(parts.Dir, name)); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%s of the resumed run differs (%v)", name, err)
 		}
+	}
+}
+
+// withoutHash turns the run in dir into one that is older than hashes of data, which takes any
+// images.
+func withoutHash(t *testing.T, dir string) {
+	t.Helper()
+	m, err := run.ReadManifest(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.DataHash == "" {
+		t.Error("the run keeps no hash of its images")
+	}
+	m.DataHash = ""
+	if err := run.WriteJSON(filepath.Join(dir, "config.json"), m); err != nil {
+		t.Fatal(err)
 	}
 }
 

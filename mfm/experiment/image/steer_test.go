@@ -208,6 +208,7 @@ func TestDigitsSteering(t *testing.T) {
 			t.Errorf("%+v has the same fingerprint: %v, want %v", config, !same, same)
 		}
 	}
+	withoutHash(t, c.Map)
 	if other, err := image.NewSteering(b, c, blots(2)); err != nil || other.Fingerprint == s.Fingerprint {
 		t.Errorf("other images have the same fingerprint (%v)", err)
 	}
