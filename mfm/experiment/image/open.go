@@ -23,8 +23,8 @@ func (e *Experiment) Train(ctx context.Context, b compute.Backend, o run.Options
 	if err != nil {
 		return nil, err
 	}
-	if p, mixture := e.Map.Parametrization.(*mfm.MixturePrior); mixture && priorRun(o) != "" {
-		if e.Map.Parametrization, err = readPrior(priorRun(o), p.Steps); err != nil {
+	if _, mixture := e.Map.Parametrization.(*mfm.MixturePrior); mixture && priorRun(o) != "" {
+		if e.Map.Parametrization, err = readPrior(priorRun(o), *e.Config.Prior, e.Data.Dim()); err != nil {
 			return nil, err
 		}
 	}
