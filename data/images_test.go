@@ -281,29 +281,3 @@ func TestHash(t *testing.T) {
 		}
 	}
 }
-
-// Hash depends on shape, pixels and labels, and on nothing else.
-func TestHash(t *testing.T) {
-	images := func(change func(*Images)) string {
-		m := &Images{N: 2, Height: 1, Width: 2, Channels: 1, Pixels: []byte{1, 2, 3, 4}, Labels: []int32{0, 1}}
-		change(m)
-		return m.Hash()
-	}
-	same := images(func(*Images) {})
-	if again := images(func(m *Images) { m.Pixels = append(make([]byte, 0, 100), m.Pixels...) }); again != same || len(same) != 64 {
-		t.Errorf("hashes %s and %s of the same images", same, again)
-	}
-	seen := map[string]string{same: "the same"}
-	for name, change := range map[string]func(*Images){
-		"pixel": func(m *Images) { m.Pixels[3]++ }, "order": func(m *Images) { m.Pixels[0], m.Pixels[3] = 4, 1 },
-		"label": func(m *Images) { m.Labels[1] = 0 }, "large label": func(m *Images) { m.Labels[1] = 257 },
-		"no labels": func(m *Images) { m.Labels = nil }, "height": func(m *Images) { m.Height, m.Width = 2, 1 },
-		"channels": func(m *Images) { m.Width, m.Channels = 1, 2 },
-	} {
-		hash := images(change)
-		if other, is := seen[hash]; is {
-			t.Errorf("images with another %s have the hash of those with %s", name, other)
-		}
-		seen[hash] = name
-	}
-}
