@@ -24,7 +24,8 @@ func TestDocProgramIsTheExample(t *testing.T) {
 	if example := read("example_test.go"); !strings.Contains(example, "func Example() {"+body+"\t// Output: 3\n}\n") {
 		t.Errorf("the program of the package comment is not the body of Example:\n%s", body)
 	}
-	if block := "```go\n" + strings.TrimPrefix(strings.ReplaceAll(body, "\n\t", "\n"), "\n") + "```"; !strings.Contains(read("../README.md"), block) {
+	block := "```go\n" + strings.TrimPrefix(strings.ReplaceAll(body, "\n\t", "\n"), "\n") + "```"
+	if !strings.Contains(read("../README.md"), block) {
 		t.Errorf("the program of README.md is not that of the package comment:\n%s", block)
 	}
 }

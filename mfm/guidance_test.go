@@ -12,7 +12,6 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
-	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
@@ -27,10 +26,7 @@ import (
 func TestGuidanceHasItsFixedPoint(t *testing.T) {
 	const rows, dropout, mix, scale, none = 4000, 0.25, 0.4, 1.5, 0.8
 	fixed := (scale/(1-mix) - 1) * none
-	mixture, err := gmm.New([]float64{1}, [][]float64{{0, 0}}, [][][]float64{{{1, 0}, {0, 1}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	mixture := mfmtest.NewMixture(t, []float64{1}, [][]float64{{0, 0}}, [][][]float64{{{1, 0}, {0, 1}}})
 	b := backendtest.New(t)
 	for _, c := range []mfm.Consistency{mfm.DiagonalOnly, mfm.Eulerian, mfm.Lagrangian} {
 		t.Run(string(c), func(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
-	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/solver"
@@ -42,10 +42,7 @@ func newLossGraph(
 	t *testing.T, b compute.Backend, ip interpolant.Schedule, loss mfm.Loss, rows int, shared bool,
 ) lossGraph {
 	t.Helper()
-	data, err := gmm.New([]float64{1}, [][]float64{lossMean}, [][][]float64{lossCovariance})
-	if err != nil {
-		t.Fatal(err)
-	}
+	data := mfmtest.NewMixture(t, []float64{1}, [][]float64{lossMean}, [][][]float64{lossCovariance})
 	gaussian, err := mfm.NewGaussian(lossMean, lossCovariance)
 	if err != nil {
 		t.Fatal(err)

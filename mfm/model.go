@@ -8,6 +8,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 
+	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/train"
 )
@@ -46,13 +47,7 @@ func (m Model) Shapes() (map[string]shapes.Shape, error) {
 }
 
 // Elements returns the number of elements of one sample.
-func (m Model) Elements() int {
-	n := 1
-	for _, d := range m.Shape {
-		n *= d
-	}
-	return n
-}
+func (m Model) Elements() int { return batch.Size(m.Shape) }
 
 // Validate returns an error if map, weights or shape are missing, if an axis is below 1, or if
 // Classes is negative.

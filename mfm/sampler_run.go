@@ -84,7 +84,8 @@ func (s *Sampler) check(r *request) (rows int, err error) {
 			return 0, err
 		}
 		if i > 0 && len(flat) != len(r.flat[0]) {
-			return 0, fmt.Errorf("states of %d and %d samples: want as many", len(r.flat[0])/s.elements(), len(flat)/s.elements())
+			return 0, fmt.Errorf("states of %d and %d samples: want as many", len(r.flat[0])/s.elements(),
+				len(flat)/s.elements())
 		}
 		r.flat = append(r.flat, flat)
 	}
@@ -216,13 +217,7 @@ func (s *Sampler) requireWeights(g *Graph) {
 }
 
 // elements returns the number of elements of a sample.
-func (s *Sampler) elements() int {
-	n := 1
-	for _, d := range s.shape {
-		n *= d
-	}
-	return n
-}
+func (s *Sampler) elements() int { return batch.Size(s.shape) }
 
 func float32s(values []float64) []float32 {
 	out := make([]float32, len(values))

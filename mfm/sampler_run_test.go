@@ -36,7 +36,8 @@ func TestSamplerChunks(t *testing.T) {
 	m.Backbone = func(_ *model.Scope, in nn.Inputs) *Node { built++; return ZerosLike(in.Xbar) }
 	config := mfm.DefaultSamplerConfig()
 	config.Chunk = 700
-	s, err := mfm.NewSampler(backendtest.New(t), mfm.Model{Map: m, Weights: model.NewStore().Scope(train.WeightsScope), Shape: []int{2}}, config)
+	s, err := mfm.NewSampler(backendtest.New(t),
+		mfm.Model{Map: m, Weights: model.NewStore().Scope(train.WeightsScope), Shape: []int{2}}, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +110,8 @@ func TestSamplerNFE(t *testing.T) {
 		passes := 0
 		m := mfmtest.ExactMap(t, mfmtest.Gaussian(t), interpolant.Linear{})
 		m.Backbone = func(_ *model.Scope, in nn.Inputs) *Node { passes++; return ZerosLike(in.Xbar) }
-		s, err := mfm.NewSampler(b, mfm.Model{Map: m, Weights: model.NewStore().Scope(train.WeightsScope), Shape: []int{2}}, c.config)
+		s, err := mfm.NewSampler(b,
+			mfm.Model{Map: m, Weights: model.NewStore().Scope(train.WeightsScope), Shape: []int{2}}, c.config)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +206,8 @@ func TestSamplerScope(t *testing.T) {
 	m := mfmtest.ExactMap(t, mfmtest.Gaussian(t), interpolant.Linear{})
 	m.Backbone = learned
 	sample := func(scope string) ([]float32, error) {
-		s, err := mfm.NewSampler(b, mfm.Model{Map: m, Weights: store.Scope(scope), Shape: []int{2}}, configured(mfm.MapSampling, "", 2, 1))
+		s, err := mfm.NewSampler(b, mfm.Model{Map: m, Weights: store.Scope(scope), Shape: []int{2}},
+			configured(mfm.MapSampling, "", 2, 1))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -241,7 +244,8 @@ func TestSamplerClasses(t *testing.T) {
 	}
 	config := mfm.DefaultSamplerConfig()
 	config.Classes, config.Chunk = 10, 3
-	s, err := mfm.NewSampler(backendtest.New(t), mfm.Model{Map: m, Weights: model.NewStore().Scope(train.WeightsScope), Shape: []int{1}}, config)
+	s, err := mfm.NewSampler(backendtest.New(t),
+		mfm.Model{Map: m, Weights: model.NewStore().Scope(train.WeightsScope), Shape: []int{1}}, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,8 +295,9 @@ func TestSamplerErrors(t *testing.T) {
 		"correlation": {first(s.Transition(ctx, 1, 0.5, 0.6, 1, x, 1, nil)), "correlation 1"},
 		"method":      {first(s.Transition(ctx, 1, 0.5, 0.6, 0, x, 1, nil)), `"map"`},
 		"velocity":    {first(s.Velocity(ctx, 0.5, 0.2, x, 0.5, x, nil)), "from 0.5 to 0.2"},
-		"two states":  {first(s.Velocity(ctx, 0.2, 0.5, x, 0.5, states([]float32{1, 2, 3, 4}, 2), nil)), "1 and 2 samples"},
-		"drift time":  {first(s.Drift(ctx, -0.1, x, nil)), "-0.1"},
+		"two states": {first(s.Velocity(ctx, 0.2, 0.5, x, 0.5, states([]float32{1, 2, 3, 4}, 2), nil)),
+			"1 and 2 samples"},
+		"drift time": {first(s.Drift(ctx, -0.1, x, nil)), "-0.1"},
 	} {
 		if c.err == nil || !strings.Contains(c.err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", name, c.err, c.want)
@@ -301,7 +306,8 @@ func TestSamplerErrors(t *testing.T) {
 
 	b, m := backendtest.New(t), mfmtest.ExactMap(t, mfmtest.Gaussian(t), interpolant.Linear{})
 	for _, shape := range [][]int{nil, {0}, {2, -1}} {
-		if _, err := mfm.NewSampler(b, mfm.Model{Map: m, Weights: model.NewStore().Scope("/"), Shape: shape}, mfm.DefaultSamplerConfig()); err == nil {
+		if _, err := mfm.NewSampler(b, mfm.Model{Map: m, Weights: model.NewStore().Scope("/"), Shape: shape},
+			mfm.DefaultSamplerConfig()); err == nil {
 			t.Errorf("no error for shape %v", shape)
 		}
 	}
@@ -312,7 +318,8 @@ func TestSamplerErrors(t *testing.T) {
 	}
 	broken := &mfm.Map{Interpolant: interpolant.Linear{}, Parametrization: mfm.Plain{}}
 	broken.Backbone = func(*model.Scope, nn.Inputs) *Node { panic("no network") }
-	s, err = mfm.NewSampler(b, mfm.Model{Map: broken, Weights: model.NewStore().Scope("/"), Shape: []int{2}}, mfm.DefaultSamplerConfig())
+	s, err = mfm.NewSampler(b, mfm.Model{Map: broken, Weights: model.NewStore().Scope("/"), Shape: []int{2}},
+		mfm.DefaultSamplerConfig())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,8 @@ func configured(method mfm.Sampling, solver solver.Scheme, steps int, power floa
 func mapSampler(t testing.TB, ip interpolant.Schedule, config mfm.SamplerConfig) *mfm.Sampler {
 	t.Helper()
 	m := mfmtest.ExactMap(t, mfmtest.Gaussian(t), ip)
-	s, err := mfm.NewSampler(backendtest.New(t), mfm.Model{Map: m, Weights: model.NewStore().Scope(train.WeightsScope), Shape: []int{2}}, config)
+	s, err := mfm.NewSampler(backendtest.New(t),
+		mfm.Model{Map: m, Weights: model.NewStore().Scope(train.WeightsScope), Shape: []int{2}}, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +240,8 @@ func ExampleSampler() {
 		Backbone:        func(_ *model.Scope, in nn.Inputs) *Node { return ZerosLike(in.Xbar) },
 		Parametrization: &mfm.Gaussian{Mean: []float64{1}, Variance: []float64{0.25}},
 	}
-	s, err := mfm.NewSampler(b, mfm.Model{Map: m, Weights: model.NewStore().Scope(train.WeightsScope), Shape: []int{1}}, mfm.DefaultSamplerConfig())
+	s, err := mfm.NewSampler(b, mfm.Model{Map: m, Weights: model.NewStore().Scope(train.WeightsScope), Shape: []int{1}},
+		mfm.DefaultSamplerConfig())
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -11,9 +11,9 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/figure"
-	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/steer"
@@ -24,10 +24,7 @@ import (
 // subject returns a map of a Gaussian, which is exact if the backbone returns zero.
 func subject(t testing.TB, backbone nn.Backbone) diagnose.Subject {
 	t.Helper()
-	gaussian, err := gmm.New([]float64{1}, [][]float64{{0.4, -0.7}}, [][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	gaussian := mfmtest.NewMixture(t, []float64{1}, [][]float64{{0.4, -0.7}}, [][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
 	g, err := mfm.NewGaussian(gaussian.Mean(), gaussian.Covariance())
 	if err != nil {
 		t.Fatal(err)
@@ -117,10 +114,8 @@ func TestExact(t *testing.T) {
 	}{"exact": {0, false}, "shrunk": {0.7, true}} {
 		s := subject(t, shrink(c.by))
 		s.Drift = nil
-		gaussian, err := gmm.New([]float64{1}, [][]float64{{0.4, -0.7}}, [][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		gaussian := mfmtest.NewMixture(t, []float64{1}, [][]float64{{0.4, -0.7}},
+			[][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
 		s.Exact = func(at float64, x []float64) float64 {
 			return gaussian.Posterior(interpolant.Linear{}, at, x).Spread()
 		}

@@ -53,39 +53,46 @@ func findings(results []Result, limit Thresholds) []Finding {
 		return r.Diversity, "the ODE's samples"
 	}
 	add("collapse",
-		"train longer, use more data rows on the diagonal (diagonal_share), or a loss with a teacher; check that the ODE's samples vary",
+		"train longer, use more data rows on the diagonal (diagonal_share), or a loss with a teacher; check that the "+
+			"ODE's samples vary",
 		func(r Result) bool { v, _ := diversity(r); return v < 1-limit.Diversity },
 		func(r Result) string {
 			v, of := diversity(r)
-			return fmt.Sprintf("one-step samples have %.2f of the standard deviation of %s: they depend too weakly on the noise",
+			return fmt.Sprintf("one-step samples have %.2f of the standard deviation of %s: they depend too weakly "+
+				"on the noise",
 				v, of)
 		})
 	add("overspread", "train longer, or use several steps of the map",
 		func(r Result) bool { v, _ := diversity(r); return v > 1+limit.Diversity },
 		func(r Result) string {
 			v, of := diversity(r)
-			return fmt.Sprintf("one-step samples have %.2f times the standard deviation of %s: the long step disagrees with the short ones",
+			return fmt.Sprintf("one-step samples have %.2f times the standard deviation of %s: the long step "+
+				"disagrees with the short ones",
 				v, of)
 		})
 	add("mean",
-		"the consistency loss has not converged: train longer, or give it more rows; if the drift is that of another model, distil from that model",
+		"the consistency loss has not converged: train longer, or give it more rows; if the drift is that of another "+
+			"model, distil from that model",
 		func(r Result) bool { return r.Mean > limit.Mean },
 		func(r Result) string {
 			return fmt.Sprintf("the mean of one-step samples is %.2f posterior standard deviations from the denoiser",
 				r.Mean)
 		})
 	add("drift",
-		"the diagonal has not converged, or the map was trained on another distribution than the reference drift: train longer, or use that drift as the teacher",
+		"the diagonal has not converged, or the map was trained on another distribution than the reference drift: "+
+			"train longer, or use that drift as the teacher",
 		func(r Result) bool { return r.Drift > limit.Drift },
 		func(r Result) string {
 			return fmt.Sprintf("the map's drift differs from the reference by %.1f %% of its variance", 100*r.Drift)
 		})
 	add("consistency",
-		"long steps disagree with the short ones that compose them: train longer, use the semigroup loss, or several steps of the map",
+		"long steps disagree with the short ones that compose them: train longer, use the semigroup loss, or several "+
+			"steps of the map",
 		func(r Result) bool { v, _, _ := r.worst(); return v > limit.Consistency },
 		func(r Result) string {
 			v, s, u := r.worst()
-			return fmt.Sprintf("the step from s = %.3g to u = %.3g differs from its two halves by %.2f posterior standard deviations",
+			return fmt.Sprintf("the step from s = %.3g to u = %.3g differs from its two halves by %.2f posterior "+
+				"standard deviations",
 				s, u, v)
 		})
 	return out
@@ -96,7 +103,8 @@ func (r *Report) AddSteering(s steer.Series, t steer.Thresholds, n int) {
 	for _, w := range s.Warnings(t, n) {
 		r.Findings = append(r.Findings, Finding{
 			"steering", w,
-			"plot the run's series (steer.Series) from there on, with more steps, more posterior samples or a smaller λ",
+			"plot the run's series (steer.Series) from there on, with more steps, more posterior samples or a " +
+				"smaller λ",
 		})
 	}
 }

@@ -72,5 +72,5 @@ func (l Bars) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
 		}
 		ps = append(ps, e)
 	}
-	return ps, []plot.Thumbnailer{swatch{f.color}}, nil
+	return ps, []plot.Thumbnailer{chart}, nil
 }

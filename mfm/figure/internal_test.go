@@ -69,7 +69,8 @@ func TestTicksAreSane(t *testing.T) {
 			}
 			seen := make(map[string]bool)
 			for i, k := range ticks {
-				if slack := 1e-6 * (iv.hi - iv.lo); k.Value < iv.lo-slack || k.Value > iv.hi+slack || i > 0 && k.Value <= ticks[i-1].Value {
+				if slack := 1e-6 * (iv.hi - iv.lo); k.Value < iv.lo-slack || k.Value > iv.hi+slack ||
+					i > 0 && k.Value <= ticks[i-1].Value {
 					t.Fatalf("%v: tick at %v", iv, k.Value)
 				}
 				if seen[k.Label] {
@@ -102,7 +103,8 @@ func TestScripts(t *testing.T) {
 
 // Every sign of the formulas of the method has a glyph.
 func TestGlyphs(t *testing.T) {
-	const signs = "αβγδεζηθικλμνξοπρστυφχψω ΓΔΘΛΞΠΣΦΨΩ ϵϑϕ ∇∂∫∑∏√∞≈≤≥≠±×·−–—… ‖|⟨⟩∼→←↦⇒∈∉⊂∪∩∀∃ ℝ𝔼ℙ ∘⊙⊗⊕†′ x̄x̂x̃ẋ ₀₁₂₃₄₅₆₇₈₉₊₋ₛₜᵤₓᵢⱼ ⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ½¼"
+	const signs = "αβγδεζηθικλμνξοπρστυφχψω ΓΔΘΛΞΠΣΦΨΩ ϵϑϕ ∇∂∫∑∏√∞≈≤≥≠±×·−–—… ‖|⟨⟩∼→←↦⇒∈∉⊂∪∩∀∃ ℝ𝔼ℙ ∘⊙⊗⊕†′ x̄x̂x̃ẋ " +
+		"₀₁₂₃₄₅₆₇₈₉₊₋ₛₜᵤₓᵢⱼ ⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ½¼"
 	for _, r := range signs {
 		if err := checkText("sign", string(r)); err != nil {
 			t.Error(err)
@@ -316,7 +318,8 @@ func TestLayout(t *testing.T) {
 				t.Errorf("%s, panel %d: height over width %v, want 0.75", tc.name, i, got)
 			}
 			m := c.margins(r.Size().X, r.Size().Y)
-			outer := vg.Rectangle{Min: r.Min.Sub(vg.Point{X: m.left, Y: m.bottom}), Max: r.Max.Add(vg.Point{X: m.right, Y: m.top})}
+			outer := vg.Rectangle{Min: r.Min.Sub(vg.Point{X: m.left, Y: m.bottom}),
+				Max: r.Max.Add(vg.Point{X: m.right, Y: m.top})}
 			if outer.Min.X < 0 || outer.Min.Y < 0 || outer.Max.X > g.width || outer.Max.Y > g.height {
 				t.Errorf("%s, panel %d: %v is outside the figure of %v x %v", tc.name, i, outer, g.width, g.height)
 			}
@@ -365,7 +368,8 @@ func TestSharedAxes(t *testing.T) {
 func TestLegendFits(t *testing.T) {
 	th := Paper()
 	var entries []entry
-	for _, name := range []string{"Mean Flow", "Eulerian, self", "Eulerian, teacher", "Lagrangian, self", "Lagrangian, teacher", "semigroup, self", "semigroup, teacher"} {
+	for _, name := range []string{"Mean Flow", "Eulerian, self", "Eulerian, teacher", "Lagrangian, self",
+		"Lagrangian, teacher", "semigroup, self", "semigroup, teacher"} {
 		entries = mergeEntries(entries, []entry{{name: name}, {name: "Mean Flow"}})
 	}
 	if len(entries) != 7 {

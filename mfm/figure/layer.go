@@ -50,17 +50,6 @@ func (f *frame) line(width float64) draw.LineStyle {
 // widths returns k line widths of the theme.
 func (f *frame) widths(k float64) vg.Length { return vg.Points(k * f.theme.LineWidth) }
 
-// swatch is a rectangle of one color in the legend.
-type swatch struct{ color color.Color }
-
-// Thumbnail implements [plot.Thumbnailer].
-func (s swatch) Thumbnail(c *draw.Canvas) {
-	h := (c.Max.Y - c.Min.Y) * 0.14
-	r := draw.Crop(*c, 0, 0, h, -h)
-	c.SetColor(s.color)
-	c.Fill(r.Rectangle.Path())
-}
-
 // behind marks a plotter that is drawn below the other plotters of its panel, such as an error
 // band.
 type behind struct{ plot.Plotter }

@@ -91,7 +91,7 @@ func (l Line) draw(f *frame) (ps []plot.Plotter, thumbs []plot.Thumbnailer, err 
 		if err != nil {
 			return nil, nil, err
 		}
-		ps, thumbs = append(ps, behind{band}), append(thumbs, swatch{band.Color})
+		ps, thumbs = append(ps, behind{band}), append(thumbs, band)
 	}
 	curve, err := plotter.NewLine(xys)
 	if err != nil {

@@ -53,7 +53,8 @@ func TestTableErrors(t *testing.T) {
 		want  string
 	}{
 		{Table{}, "no Header"},
-		{Table{Header: []string{"a", "b"}, Rows: [][]string{{"1", "2"}, {"1"}}}, "row 1 has 1 cells under a Header of 2"},
+		{Table{Header: []string{"a", "b"}, Rows: [][]string{{"1", "2"}, {"1"}}},
+			"row 1 has 1 cells under a Header of 2"},
 	} {
 		if _, err := tc.table.HTML(); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("HTML: error %v, want one with %q", err, tc.want)

@@ -12,11 +12,8 @@ import (
 // From many samples of a mixture with separated components, Fit finds weights, means and
 // covariances within four standard errors.
 func TestFitFindsTheMixture(t *testing.T) {
-	mixture, err := gmm.New([]float64{1, 3}, [][]float64{{-4, 0, 1}, {3, 2, 0}},
+	mixture := must(t, []float64{1, 3}, [][]float64{{-4, 0, 1}, {3, 2, 0}},
 		[][][]float64{{{1, 0.5, 0}, {0.5, 2, 0}, {0, 0, 0.3}}, {{0.5, 0, 0.1}, {0, 0.5, 0}, {0.1, 0, 0.5}}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	const n = 20_000
 	rng := rand.New(rand.NewPCG(1, 1))
 	const floor = 1e-6
@@ -111,11 +108,8 @@ func TestFitErrors(t *testing.T) {
 // For overlapping components the likelihood never decreases over steps, and ends above that of the
 // mixture from which the samples were drawn.
 func TestFitOfOverlappingComponents(t *testing.T) {
-	mixture, err := gmm.New([]float64{1, 4}, [][]float64{{0, 0}, {1.5, 0}},
+	mixture := must(t, []float64{1, 4}, [][]float64{{0, 0}, {1.5, 0}},
 		[][][]float64{{{0.1, 0}, {0, 0.1}}, {{1, 0.3}, {0.3, 2}}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	samples := mixture.Sample(rand.New(rand.NewPCG(2, 2)), 2000)
 	likelihood := func(m *gmm.Mixture) (sum float64) {
 		for _, x := range samples {
@@ -145,10 +139,7 @@ func TestFitOfOverlappingComponents(t *testing.T) {
 // more and the old variance as dim = 1 more. A component far from all samples keeps its mean and
 // covariance.
 func TestRefit(t *testing.T) {
-	m, err := gmm.New([]float64{1, 1}, [][]float64{{0}, {1000}}, [][][]float64{{{4}}, {{9}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := must(t, []float64{1, 1}, [][]float64{{0}, {1000}}, [][][]float64{{{4}}, {{9}}})
 	samples := [][]float64{{2}, {6}}
 	const floor = 0.25
 	got, err := m.Refit(samples, []float64{300, 100}, floor)
@@ -193,10 +184,7 @@ func TestRefit(t *testing.T) {
 // sample among light ones counts as one sample, and equal weights of any size count as all of the
 // samples.
 func TestRefitCountsByComponent(t *testing.T) {
-	m, err := gmm.New([]float64{1, 1}, [][]float64{{-100}, {100}}, [][][]float64{{{1}}, {{1}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := must(t, []float64{1, 1}, [][]float64{{-100}, {100}}, [][][]float64{{{1}}, {{1}}})
 	var samples [][]float64
 	var weights []float64
 	for range 50 {

@@ -8,22 +8,15 @@ import (
 
 // Transition is the transition kernel p(x_{t'} | x_t) of an interpolant from time t to a later time
 // t'. The noises of the two states have correlation Rho: 0 uses independent noise for x_{t'},
-// [DDPM] makes the pair Markov. For t' = 1 it is the posterior, for every Rho.
+// [DDPMCorrelation] makes the pair Markov. For t' = 1 it is the posterior, for every Rho.
 type Transition struct {
 	Interpolant Schedule
 	To          *Node // t', [batch], in (t, 1]
 	Rho         *Node // correlation of the noises in I_t and I_{t'}, [batch], in [0, 1)
 }
 
-// DDPM returns the correlation (α_{t'} β_t)/(α_t β_{t'}) for which I_t is I_{t'} scaled down plus
-// independent noise: the transition of a diffusion run backward. t and to are [batch], t < to.
-func DDPM(ip Schedule, t, to *Node) *Node {
-	alpha, beta, _, _ := ip.Graph(t)
-	alphaTo, betaTo, _, _ := ip.Graph(to)
-	return Div(Mul(alphaTo, beta), MaxScalar(Mul(alpha, betaTo), 1e-12))
-}
-
-// DDPMCorrelation is [DDPM] on the host, for one pair of times 0 <= t < to <= 1.
+// DDPMCorrelation returns the correlation (α_{t'} β_t)/(α_t β_{t'}) for which I_t is I_{t'} scaled
+// down plus independent noise: the transition of a diffusion run backward, for 0 <= t < to <= 1.
 func DDPMCorrelation(ip Schedule, t, to float64) float64 {
 	alpha, beta, _, _ := ip.At(t)
 	alphaTo, betaTo, _, _ := ip.At(to)

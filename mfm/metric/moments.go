@@ -1,56 +1,12 @@
 package metric
 
 import (
-	"errors"
 	"fmt"
 	"math"
 
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
-	"gonum.org/v1/gonum/stat"
 )
-
-// MeanError returns the Euclidean distance between the samples' mean and the exact mean, [dim]. For
-// n exact samples it is about √(trace of the covariance / n): see [Floor].
-func MeanError(samples [][]float64, mean []float64) (float64, error) {
-	dim, err := check("samples", samples, 1)
-	if err != nil {
-		return 0, err
-	}
-	if len(mean) != dim {
-		return 0, fmt.Errorf("mean has %d entries, samples have %d", len(mean), dim)
-	}
-	return floats.Distance(sampleMean(samples), mean, 2), nil
-}
-
-// CovarianceError returns |S - C|/|C| in the Frobenius norm, for the covariance S of at least two
-// samples and the exact covariance C, [dim][dim], which is not zero.
-func CovarianceError(samples [][]float64, covariance [][]float64) (float64, error) {
-	dim, err := check("samples", samples, 2)
-	if err != nil {
-		return 0, err
-	}
-	dimC, err := check("rows of the covariance", covariance, 1)
-	if err != nil {
-		return 0, err
-	}
-	if len(covariance) != dim || dimC != dim {
-		return 0, fmt.Errorf("covariance is %d by %d, samples have dimension %d", len(covariance), dimC, dim)
-	}
-	var s mat.SymDense
-	stat.CovarianceMatrix(&s, dense(samples, dim), nil)
-	square, squareC := 0.0, 0.0
-	for i, row := range covariance {
-		for j, c := range row {
-			square += (s.At(i, j) - c) * (s.At(i, j) - c)
-			squareC += c * c
-		}
-	}
-	if squareC == 0 {
-		return 0, errors.New("covariance is zero: the relative error is undefined")
-	}
-	return math.Sqrt(square / squareC), nil
-}
 
 // Spread returns the standard deviation of at least two samples, as the root mean square over their
 // coordinates: √(trace of the covariance / dim). Its exact value for a Gaussian mixture is
@@ -82,6 +38,19 @@ func Diversity(samples [][]float64, std float64) (float64, error) {
 // floor, in units of the exact distribution's [Spread], std, which must be positive.
 func Excess(sw2, floor, std float64) float64 {
 	return math.Sqrt(math.Max(sw2*sw2-floor*floor, 0)) / std
+}
+
+// MeanSE returns the mean of independent values and its standard error, which is 0 for a single
+// value.
+func MeanSE(v []float64) (mean, se float64) {
+	n := float64(len(v))
+	for _, x := range v {
+		mean += x / n
+	}
+	for _, x := range v {
+		se += (x - mean) * (x - mean)
+	}
+	return mean, math.Sqrt(se / max(n*(n-1), 1))
 }
 
 // dense returns samples as a matrix with one sample per row.

@@ -4,8 +4,11 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
+
+	"gonum.org/v1/gonum/stat"
 
 	"github.com/gomfm/gomfm/mfm/metric"
 )
@@ -18,14 +21,6 @@ func TestMoments(t *testing.T) {
 		f         func() (float64, error)
 		want, tol float64
 	}{
-		{"mean error", func() (float64, error) { return metric.MeanError(samples, []float64{4, 6}) }, 5, 1e-15},
-		{"no mean error", func() (float64, error) { return metric.MeanError(samples, []float64{1, 2}) }, 0, 1e-15},
-		{"no covariance error", func() (float64, error) {
-			return metric.CovarianceError(samples, [][]float64{{1, 0}, {0, 1}})
-		}, 0, 1e-15},
-		{"covariance error", func() (float64, error) {
-			return metric.CovarianceError(samples, [][]float64{{1, 1}, {1, 1}})
-		}, math.Sqrt(0.5), 1e-15},
 		{"spread", func() (float64, error) { return metric.Spread(samples) }, 1, 1e-15},
 		{"diversity", func() (float64, error) { return metric.Diversity(samples, 4) }, 0.25, 1e-15},
 		{"excess", func() (float64, error) { return metric.Excess(5, 3, 2), nil }, 2, 1e-15},
@@ -41,15 +36,7 @@ func TestMoments(t *testing.T) {
 
 func TestMomentsRefuse(t *testing.T) {
 	one, two := [][]float64{{1, 2}}, [][]float64{{1, 2}, {3, 4}}
-	eye, zero := [][]float64{{1, 0}, {0, 1}}, [][]float64{{0, 0}, {0, 0}}
 	for name, f := range map[string]func() (float64, error){
-		"mean of nothing":        func() (float64, error) { return metric.MeanError(nil, []float64{1}) },
-		"mean's dimension":       func() (float64, error) { return metric.MeanError(one, []float64{1}) },
-		"covariance of one":      func() (float64, error) { return metric.CovarianceError(one, eye) },
-		"covariance's shape":     func() (float64, error) { return metric.CovarianceError(two, [][]float64{{1}}) },
-		"covariance's rows":      func() (float64, error) { return metric.CovarianceError(two, eye[:1]) },
-		"no covariance":          func() (float64, error) { return metric.CovarianceError(two, nil) },
-		"zero covariance":        func() (float64, error) { return metric.CovarianceError(two, zero) },
 		"spread of one":          func() (float64, error) { return metric.Spread(one) },
 		"spread of NaN":          func() (float64, error) { return metric.Spread([][]float64{{1}, {math.NaN()}}) },
 		"diversity of one":       func() (float64, error) { return metric.Diversity(one, 1) },
@@ -62,16 +49,23 @@ func TestMomentsRefuse(t *testing.T) {
 	}
 }
 
+func TestMeanSE(t *testing.T) {
+	mean, se := metric.MeanSE([]float64{1, 2, 3, 6})
+	// Four values of variance 14/3.
+	if want := math.Sqrt(14.0 / 3 / 4); mean != 3 || math.Abs(se-want) > 1e-12 {
+		t.Errorf("mean %g ± %g, want 3 ± %g", mean, se, want)
+	}
+	if mean, se = metric.MeanSE([]float64{5}); mean != 5 || se != 0 {
+		t.Errorf("mean of one value %g ± %g, want 5 ± 0", mean, se)
+	}
+}
+
 // The difference of two means of n standard normal numbers is N(0, 2/n), with mean size √(4/(π n)).
 func TestFloor(t *testing.T) {
 	const n = 50
 	draw := func(rng *rand.Rand) [][]float64 { return normals(rng, n, []float64{0}, []float64{1}) }
 	meansApart := func(a, b [][]float64) (float64, error) {
-		mean := 0.0
-		for _, x := range b {
-			mean += x[0] / n
-		}
-		return metric.MeanError(a, []float64{mean})
+		return math.Abs(stat.Mean(slices.Concat(a...), nil) - stat.Mean(slices.Concat(b...), nil)), nil
 	}
 	mean, stdErr, err := metric.Floor(meansApart, draw, newRNG(1), 400)
 	if err != nil {

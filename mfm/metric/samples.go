@@ -1,9 +1,9 @@
 // Package metric compares sets of samples with each other and with exact distributions. For two
 // sets of samples it has the sliced Wasserstein distance ([SlicedW2]), the maximum mean discrepancy
 // ([MMD]) and the Fréchet distance ([Frechet]). For samples against the exact distribution it has
-// the errors of mean and covariance, the standard deviation ([Spread], [Diversity]) and the total
-// variation of class frequencies ([TotalVariation]). Streams ([MomentStream], [SlicedStream],
-// [KernelStream]) take samples in batches and merge over shards.
+// the standard deviation ([Spread], [Diversity]) and the total variation of class frequencies
+// ([TotalVariation]). Streams ([MomentStream], [SlicedStream], [KernelStream]) take samples in
+// batches and merge over shards.
 //
 // A set of samples is a [][]float64 with one sample per row; all rows have the same length.
 // Functions that take one return an error if it is empty, ragged or has non-finite values. Two

@@ -29,7 +29,8 @@ func (s *MomentStream) Add(features [][]float64) error {
 		return err
 	}
 	x := dense(features, dim)
-	part := MomentStream{n: float64(len(features)), mean: mat.NewVecDense(dim, sampleMean(features)), scatter: mat.NewSymDense(dim, nil)}
+	part := MomentStream{n: float64(len(features)), mean: mat.NewVecDense(dim, sampleMean(features)),
+		scatter: mat.NewSymDense(dim, nil)}
 	for i := range features {
 		row := x.RowView(i).(*mat.VecDense)
 		row.SubVec(row, part.mean)
@@ -45,7 +46,8 @@ func (s *MomentStream) Merge(other *MomentStream) error {
 	case other.n == 0:
 		return nil
 	case s.n == 0:
-		*s = MomentStream{n: other.n, mean: mat.VecDenseCopyOf(other.mean), scatter: mat.NewSymDense(other.mean.Len(), nil)}
+		*s = MomentStream{n: other.n, mean: mat.VecDenseCopyOf(other.mean),
+			scatter: mat.NewSymDense(other.mean.Len(), nil)}
 		s.scatter.CopySym(other.scatter)
 		return nil
 	case s.mean.Len() != other.mean.Len():

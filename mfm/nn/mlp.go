@@ -79,7 +79,8 @@ func MLP(cfg MLPConfig) Backbone {
 		}
 		h := denseOfParts(scope.In("hidden_0"), times, Concatenate(states, 1), cfg.Width)
 		if cfg.Classes > 0 {
-			h = Add(h, ConvertDType(ClassEmbedding(scope.In("class"), in.Class, cfg.Classes, cfg.Width, in.T), h.DType()))
+			h = Add(h, ConvertDType(ClassEmbedding(scope.In("class"), in.Class, cfg.Classes, cfg.Width, in.T),
+				h.DType()))
 		}
 		h = activate(h)
 		for i := 1; i < cfg.Depth; i++ {

@@ -54,7 +54,8 @@ func TestNetworkKeepsAbsentKeys(t *testing.T) {
 	}
 	want := nn.DefaultUNet()
 	want.Blocks = 3
-	if err := json.Unmarshal([]byte(`{"kind": "unet", "blocks": 3}`), &n); err != nil || !reflect.DeepEqual(n.Architecture, want) {
+	if err := json.Unmarshal([]byte(`{"kind": "unet", "blocks": 3}`), &n); err != nil ||
+		!reflect.DeepEqual(n.Architecture, want) {
 		t.Errorf("another kind: %v, error %v", n.Architecture, err)
 	}
 }

@@ -46,12 +46,6 @@ func GroupNorm(x *Node, groups int, scale, shift *Node) *Node {
 	return Reshape(Add(Mul(flat, InsertAxes(a, 1)), InsertAxes(b, 1)), d...)
 }
 
-// LayerNorm normalizes the last axis to mean zero and variance one (Ba et al., arXiv 1607.06450).
-func LayerNorm(x *Node) *Node {
-	centered := Sub(x, ReduceAndKeep(x, ReduceMean, -1))
-	return RMSNorm(centered)
-}
-
 // RMSNorm divides the last axis by its root mean square (Zhang and Sennrich, arXiv 1910.07467).
 func RMSNorm(x *Node) *Node {
 	square := ReduceAndKeep(Square(x), ReduceMean, -1)

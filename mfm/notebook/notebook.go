@@ -1,7 +1,7 @@
 // Package notebook is what the cells of the notebooks share: scale ([Preset]), device ([Device]),
-// folders ([Figures], [Folder]), display ([Show]), stored results ([ReadJSON], [WriteJSON]) and
-// errors ([Must]). A cell is a small program of its own, so these functions print, panic and exit,
-// which no other package of mfm does. Notebooks import it with a dot.
+// folders ([Figures], [Folder]), display ([Show], [LossCurve]), stored results ([ReadJSON],
+// [WriteJSON]) and errors ([Must]). A cell is a small program of its own, so these functions print,
+// panic and exit, which no other package of mfm does. Notebooks import it with a dot.
 package notebook
 
 import (
@@ -18,9 +18,11 @@ import (
 	"github.com/gomlx/compute"
 	"github.com/janpfeifer/gonb/gonbui"
 
+	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/figure"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Must panics if err is not nil.
@@ -93,6 +95,24 @@ func Show(f *figure.Figure, name string) {
 	Must(f.Show())
 	Must(f.Save(filepath.Join(Figures(), name)))
 	gonbui.Sync()
+}
+
+// LossCurve returns a hook that draws the curve of a loss below the cell during the training in
+// dir, with the steps done before an interruption. The hook panics if the curve cannot be drawn.
+func LossCurve(dir string, loss mfm.Loss) train.Hook {
+	live := figure.NewLive(figure.Notebook(), nil)
+	live.Title = fmt.Sprintf("%s loss, %s", loss.Consistency, loss.Distillation)
+	log, _ := run.ReadLog(dir) // empty at the start of a run
+	for _, entry := range log {
+		live.Update(int(entry.Step), entry.Loss)
+	}
+	return train.Hook{
+		Step: func(_ *train.Trainer, m train.Metrics) error {
+			live.Update(int(m.Step), m.Loss)
+			return nil
+		},
+		End: func(*train.Trainer, error) { Must(live.Close()) },
+	}
 }
 
 // ShowTable displays a table.

@@ -52,19 +52,6 @@ func (t transformed) Build(scope *model.Scope, x *Node, c Condition) *Node {
 	return t.of.Build(in(scope, "reward"), t.f(in(scope, "transform"), x), c)
 }
 
-// Conditioned returns r for the condition c, which takes the place of any that it is built with.
-func Conditioned(r Reward, c Condition) Reward { return conditioned{r, c} }
-
-type conditioned struct {
-	of Reward
-	c  Condition
-}
-
-// Build implements [Reward].
-func (r conditioned) Build(scope *model.Scope, x *Node, _ Condition) *Node {
-	return r.of.Build(scope, x, r.c)
-}
-
 // in returns the scope below a scope, which may be nil.
 func in(scope *model.Scope, name string) *model.Scope {
 	if scope == nil {

@@ -32,7 +32,8 @@ func NewBlackBox(b compute.Backend, m Model, r reward.Host, method Method) (*Ste
 	switch method.(type) { // a type that embeds one of these may have another Build
 	case Guided, BestOf, SMC, Search:
 	default:
-		return nil, fmt.Errorf("%v: methods of type %T cannot stop for a black-box reward: use a reward that is a graph",
+		return nil, fmt.Errorf("%v: methods of type %T cannot stop for a black-box reward: use a reward that "+
+			"is a graph",
 			method, method)
 	}
 	stepwise := method.(interface {
@@ -211,7 +212,8 @@ func (b *blackBox) compile(part *part, build builder) error {
 func withoutGradient(x *Node) *Node {
 	zeros := MulScalar(ReduceSum(Reshape(x, x.Shape().Dim(0), -1), 1), 0)
 	return IdentityWithCustomGradient(zeros, func(*Node, *Node) *Node {
-		Panicf("this method needs the gradient of the reward, which a black-box reward does not have: use mfm-gf, best-of-n, smc with mfm-gf, or a search")
+		Panicf("this method needs the gradient of the reward, which a black-box reward does not have: use mfm-gf, " +
+			"best-of-n, smc with mfm-gf, or a search")
 		return nil
 	})
 }

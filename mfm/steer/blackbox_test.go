@@ -57,7 +57,8 @@ func TestBlackBoxReward(t *testing.T) {
 		steer.SMC{Config: config(steer.SDE, k), Particles: n, Twist: gf, Resampling: steer.Systematic, Threshold: 1},
 		steer.Search{Config: config(steer.SDE, k), Particles: 2, N: 3, Selection: steer.Greedy, Transition: steer.DDPM},
 		steer.Search{
-			Config: config(steer.SDE, k), Particles: 2, N: 3, Selection: steer.SoftmaxSelection, Transition: steer.Renoise,
+			Config: config(steer.SDE, k), Particles: 2, N: 3, Selection: steer.SoftmaxSelection,
+			Transition: steer.Renoise,
 		},
 	} {
 		evaluated := 0
@@ -117,7 +118,8 @@ func TestBlackBoxErrors(t *testing.T) {
 		"gradient of the reward": {measuredInGo, steer.Guided{Config: config(steer.ODE, 4), Estimator: steer.DPS{}}},
 		"rewards twice":          {measuredInGo, heun},
 		"3 numbers":              {func([]float32, []int) ([]float64, error) { return make([]float64, 3), nil }, plain},
-		"no luck":                {func([]float32, []int) ([]float64, error) { return nil, errors.New("no luck") }, plain},
+		"no luck": {func([]float32, []int) ([]float64, error) { return nil, errors.New("no luck") },
+			plain},
 		"stopped after 1 of 4 steps": {func(_ []float32, shape []int) ([]float64, error) {
 			cancel()
 			return make([]float64, shape[0]), nil

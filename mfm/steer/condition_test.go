@@ -11,6 +11,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/solver"
@@ -23,10 +24,8 @@ func classes(t testing.TB) steer.Model {
 	t.Helper()
 	var models []steer.Model
 	for _, c := range []struct{ x, y, variance float64 }{{-1, 0, 0.25}, {2, 1, 0.25}, {0, 0, 1}} {
-		g, err := gmm.New([]float64{1}, [][]float64{{c.x, c.y}}, [][][]float64{{{c.variance, 0}, {0, c.variance}}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		g := mfmtest.NewMixture(t, []float64{1}, [][]float64{{c.x, c.y}},
+			[][][]float64{{{c.variance, 0}, {0, c.variance}}})
 		models = append(models, steer.FromGaussian(g, interpolant.Linear{}))
 	}
 	choose := func(class, x *Node, of func(m steer.Model) *Node) *Node {
@@ -62,7 +61,8 @@ func (byClass) Build(_ *model.Scope, x *Node, c reward.Condition) *Node {
 func TestConditions(t *testing.T) {
 	config := steer.DefaultConfig()
 	config.Steps = 40
-	method := steer.Guided{Config: config, Estimator: steer.MFMGF{Draws: steer.Draws{N: 16}, Baseline: steer.MeanBaseline}}
+	method := steer.Guided{Config: config,
+		Estimator: steer.MFMGF{Draws: steer.Draws{N: 16}, Baseline: steer.MeanBaseline}}
 	m, b := classes(t), backendtest.New(t)
 	class := 0
 	box := func(samples []float32, shape []int) ([]float64, error) {
@@ -102,7 +102,8 @@ func TestConditions(t *testing.T) {
 	if err := graph.SetClass(3); err == nil {
 		t.Error("a class out of range is accepted")
 	}
-	if err := newSteerer(t, steer.FromMixture(gmm.Paper(), interpolant.Linear{}), measured().Reward(), method).SetClass(0); err == nil {
+	s := newSteerer(t, steer.FromMixture(gmm.Paper(), interpolant.Linear{}), measured().Reward(), method)
+	if err := s.SetClass(0); err == nil {
 		t.Error("a class of a model without classes is accepted")
 	}
 }

@@ -71,7 +71,8 @@ func (d Draws) Draw(p Problem, rng *solver.RNG, counter *Counter, t, x *Node) (s
 		Panicf("the model has no posterior samples: use a map or the exact value")
 	}
 	if p.Model.Detached && (d.Antithetic || d.Shared) {
-		Panicf("antithetic or shared noise has no effect: this model's posterior samples come from a closed form, not from the noise; use independent noise, or a map")
+		Panicf("antithetic or shared noise has no effect: this model's posterior samples come from a closed form, " +
+			"not from the noise; use independent noise, or a map")
 	}
 	rows := x.Shape().Dim(0) * d.N
 	eps := d.noise(rng, x)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
@@ -33,7 +34,8 @@ func TestExactValue(t *testing.T) {
 				up, down := append([]float64(nil), p...), append([]float64(nil), p...)
 				up[j] += h
 				down[j] -= h
-				if want, got := (value(up)-value(down))/(2*h), gradients[0][2*i+j]; math.Abs(got-want) > 1e-5*(1+math.Abs(want)) {
+				want, got := (value(up)-value(down))/(2*h), gradients[0][2*i+j]
+				if math.Abs(got-want) > 1e-5*(1+math.Abs(want)) {
 					t.Errorf("t = %g, x = %v: gradient %g, want %g", at, p, got, want)
 				}
 			}
@@ -58,7 +60,8 @@ func TestDPS(t *testing.T) {
 					up, down := append([]float64(nil), p...), append([]float64(nil), p...)
 					up[j] += h
 					down[j] -= h
-					if want, got := (value(up)-value(down))/(2*h), gradients[0][2*i+j]; math.Abs(got-want) > 1e-5*(1+math.Abs(want)) {
+					want, got := (value(up)-value(down))/(2*h), gradients[0][2*i+j]
+					if math.Abs(got-want) > 1e-5*(1+math.Abs(want)) {
 						t.Errorf("%v, t = %g, x = %v: gradient %g, want %g", ip, at, p, got, want)
 					}
 				}
@@ -71,10 +74,7 @@ func TestDPS(t *testing.T) {
 // functions of noise, as MFM-G needs.
 func gaussian(t testing.TB, ip interpolant.Schedule) (*gmm.Mixture, steer.Model) {
 	t.Helper()
-	mixture, err := gmm.New([]float64{1}, [][]float64{{0.4, -0.7}}, [][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	mixture := mfmtest.NewMixture(t, []float64{1}, [][]float64{{0.4, -0.7}}, [][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
 	return mixture, steer.FromGaussian(mixture, ip)
 }
 
@@ -99,7 +99,8 @@ func TestEstimatorsAgreeWithTheOracle(t *testing.T) {
 		{steer.MFMG{Draws: steer.Draws{N: n, Shared: true}}, flow, single, false},
 		{steer.MFMGF{Draws: steer.Draws{N: n}, Baseline: steer.MeanBaseline}, exactPosterior, mixture, false},
 		{steer.MFMGF{Draws: steer.Draws{N: n}, Baseline: steer.DenoiserBaseline}, exactPosterior, mixture, false},
-		{steer.MFMGF{Draws: steer.Draws{N: n, LeaveOneOut: true}, Baseline: steer.DenoiserBaseline}, exactPosterior, mixture, true},
+		{steer.MFMGF{Draws: steer.Draws{N: n, LeaveOneOut: true}, Baseline: steer.DenoiserBaseline}, exactPosterior,
+			mixture, true},
 	} {
 		for _, at := range []float64{0.3, 0.8} {
 			x := states(c.mixture, ip, at, 4)

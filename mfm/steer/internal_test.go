@@ -198,7 +198,8 @@ func TestSteps(t *testing.T) {
 // none.
 func TestWarnings(t *testing.T) {
 	s := Series{Times: []float64{0, 0.5}, Ratio: []float64{20, 1}, Effective: []float64{0, 0}, Bad: []float64{0, 0}}
-	const ratio = "the steering is longer than 10 times the base at 1 of 2 steps, first at t = 0 (20): use more steps, a smaller λ, or clipping"
+	const ratio = "the steering is longer than 10 times the base at 1 of 2 steps, first at t = 0 (20): use more " +
+		"steps, a smaller λ, or clipping"
 	if w := s.Warnings(DefaultThresholds(), 8); len(w) != 1 || w[0] != ratio {
 		t.Errorf("%q, want %q alone", w, ratio)
 	}
@@ -228,7 +229,8 @@ func TestWarnings(t *testing.T) {
 			t.Errorf("%s: %q", name, w)
 		}
 	}
-	const narrow = "the standard deviation of a state's posterior samples is at most 0.02 of that in the second step at "
+	const narrow = "the standard deviation of a state's posterior samples is at most 0.02 of that in the " +
+		"second step at "
 	const fall = "the mean reward of the posterior samples is more than 3 nats below its largest value so far at "
 	for want, change := range map[string]func(s *Series){
 		narrow + "1 of 5 steps, first at t = 0.3 (0.03)": func(s *Series) {

@@ -105,7 +105,8 @@ func (m Model) WithPosterior(draw func(rng *solver.RNG, eps, t, x, class *Node) 
 // MustReparameterize panics with the method's name if the model is Detached.
 func (m Model) MustReparameterize(method string) {
 	if m.Detached {
-		Panicf("%s needs gradients through posterior samples, but those of this model come from a closed form without gradients: use a map, steer.FromTeacher, or mfm-gf",
+		Panicf("%s needs gradients through posterior samples, but those of this model come from a closed form "+
+			"without gradients: use a map, steer.FromTeacher, or mfm-gf",
 			method)
 	}
 }
@@ -121,7 +122,8 @@ func FromMap(m mfm.Model, sampler mfm.SamplerConfig) (Model, error) {
 		return Model{}, fmt.Errorf("posterior samples: method %q: use map or ode", sampler.Method)
 	}
 	if sampler.Method == mfm.ODESampling && sampler.Steps < 2 {
-		return Model{}, fmt.Errorf("posterior samples: %d step of the ode returns the denoiser for any noise: use 2 or more",
+		return Model{}, fmt.Errorf("posterior samples: %d step of the ode returns the denoiser for any noise: "+
+			"use 2 or more",
 			sampler.Steps)
 	}
 	times := sampler.Times(0, 1)
@@ -137,7 +139,8 @@ func FromMap(m mfm.Model, sampler mfm.SamplerConfig) (Model, error) {
 			if sampler.Method == mfm.MapSampling {
 				return m.Map.PosteriorSteps(m.Weights, times, eps, t, x, class)
 			}
-			return solver.Integrate(nil, sampler.Solver, times, m.Map.Field(m.Weights, batch.Every(t, x), x, class), eps)
+			return solver.Integrate(nil, sampler.Solver, times, m.Map.Field(m.Weights, batch.Every(t, x), x, class),
+				eps)
 		},
 	}, nil
 }

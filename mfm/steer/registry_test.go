@@ -2,10 +2,10 @@ package steer_test
 
 import (
 	"reflect"
-	"strings"
 	"testing"
 
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
@@ -23,27 +23,9 @@ func build(t testing.TB, e steer.Entry, o steer.Options) steer.Method {
 	return m
 }
 
-// The name of each entry is that of its method, names are unique, and Lookup finds them.
 func TestNames(t *testing.T) {
-	seen := make(map[string]bool)
-	for _, e := range steer.Methods() {
-		if m := build(t, e, options()); m.String() != e.Name || seen[e.Name] {
-			t.Errorf("entry %q builds %q, seen before is %t", e.Name, m, seen[e.Name])
-		}
-		seen[e.Name] = true
-		if found, err := steer.Lookup(e.Name); err != nil || found.Name != e.Name {
-			t.Errorf("looking up %q returns %q, error %v", e.Name, found.Name, err)
-		}
-	}
-	_, err := steer.Lookup("magic")
-	if err == nil {
-		t.Fatal("an unknown method is found")
-	}
-	for name := range seen {
-		if !strings.Contains(err.Error(), name) {
-			t.Errorf("the error %q does not list %s", err, name)
-		}
-	}
+	built := func(e steer.Entry) string { return build(t, e, options()).String() }
+	mfmtest.Registry(t, steer.Methods(), func(e steer.Entry) string { return e.Name }, built, steer.Lookup)
 }
 
 // A method reads the options that its entry names, and no others.
@@ -62,7 +44,8 @@ func TestOptionsThatAreRead(t *testing.T) {
 			func(o *steer.Options) { o.Baseline = steer.DenoiserBaseline },
 			func(e steer.Entry) bool { return e.Baseline },
 		},
-		"Particles":  {func(o *steer.Options) { o.Particles = 8 }, func(e steer.Entry) bool { return e.Filter || e.Search }},
+		"Particles": {func(o *steer.Options) { o.Particles = 8 },
+			func(e steer.Entry) bool { return e.Filter || e.Search }},
 		"Resampling": {func(o *steer.Options) { o.Resampling = steer.Multinomial }, filter},
 		"Threshold":  {func(o *steer.Options) { o.Threshold = &quarter }, filter},
 	} {

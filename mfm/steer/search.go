@@ -32,7 +32,7 @@ const (
 	// Renoise adds fresh noise: x_{t'} = α_{t'} ε + β_{t'} x₁.
 	Renoise Transition = "renoise"
 	// DDPM keeps a part of the noise that x_t and x₁ imply, as the reverse process of a diffusion
-	// does; see [interpolant.DDPM].
+	// does; see [interpolant.DDPMCorrelation].
 	DDPM Transition = "ddpm"
 )
 
@@ -63,7 +63,8 @@ func (m Search) Group() int { return 1 }
 func (m Search) Validate() error {
 	switch {
 	case m.Particles < 1 || m.N < 1 || m.Particles > 1<<16 || m.N > 1<<16 || m.Particles*m.N > 1<<16:
-		return fmt.Errorf("%d particles with %d posterior samples each: both must be positive, and their product at most 65536",
+		return fmt.Errorf("%d particles with %d posterior samples each: both must be positive, and their product at "+
+			"most 65536",
 			m.Particles, m.N)
 	case m.Selection != Greedy && m.Selection != SoftmaxSelection:
 		return fmt.Errorf("selection %q is unknown: use %s or %s", m.Selection, Greedy, SoftmaxSelection)

@@ -101,7 +101,8 @@ func (s Series) Warnings(t Thresholds, n int) []string {
 	if n > 1 && len(s.Spread) > 1 && len(s.Spread) <= len(s.Times) {
 		second := s.Spread[1] // a particle filter draws nothing in its first step
 		warn(s.Spread, func(i int) bool { return i > 0 && s.Times[i] < 0.5 && s.Spread[i] <= t.Spread*second },
-			fmt.Sprintf("the standard deviation of a state's posterior samples is at most %g of that in the second step",
+			fmt.Sprintf("the standard deviation of a state's posterior samples is at most %g of that in the "+
+				"second step",
 				t.Spread),
 			"samples of the map may depend too weakly on its noise, see package diagnose")
 	}

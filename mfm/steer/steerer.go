@@ -11,6 +11,7 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 
 	"github.com/gomfm/gomfm/mfm/backend"
+	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/solver"
 )
@@ -217,10 +218,4 @@ func (s *Steerer) call(ctx context.Context, rng, like *tensors.Tensor) (out []*t
 }
 
 // elements returns the number of elements of a sample.
-func (s *Steerer) elements() int {
-	n := 1
-	for _, d := range s.model.Shape {
-		n *= d
-	}
-	return n
-}
+func (s *Steerer) elements() int { return batch.Size(s.model.Shape) }

@@ -43,7 +43,8 @@ func classGaussian(t testing.TB, class int, shift float64) *gmm.Mixture {
 func classModel(t testing.TB, shift float64) steer.Model {
 	t.Helper()
 	ip := interpolant.Linear{}
-	first, second := steer.FromGaussian(classGaussian(t, 0, shift), ip), steer.FromGaussian(classGaussian(t, 1, shift), ip)
+	first, second := steer.FromGaussian(classGaussian(t, 0, shift), ip),
+		steer.FromGaussian(classGaussian(t, 1, shift), ip)
 	choose := func(class, x *Node, of func(m steer.Model) *Node) *Node {
 		y := of(first)
 		is := BroadcastToShape(batch.Like(Equal(class, ZerosLike(class)), x), y.Shape())
@@ -75,7 +76,8 @@ func TestClasses(t *testing.T) {
 		tuned  []int
 	}{
 		{"interpolants", meta, tune.DefaultStateSampling(), nil, []int{0, 1}},
-		{"interpolants, paths and replay", meta, tune.StateSampling{OnPolicy: 0.25, Replay: 0.25, Steps: 16, Capacity: 512}, nil, []int{0, 1}},
+		{"interpolants, paths and replay", meta,
+			tune.StateSampling{OnPolicy: 0.25, Replay: 0.25, Steps: 16, Capacity: 512}, nil, []int{0, 1}},
 		{"paths of one class", meta, tune.StateSampling{OnPolicy: 1, Steps: 16}, []float64{0, 1}, []int{1}},
 		{"adjoint matching", tune.AdjointMatching{}, tune.StateSampling{OnPolicy: 1, Steps: 64}, nil, []int{0, 1}},
 	} {
@@ -99,7 +101,8 @@ func TestClasses(t *testing.T) {
 			}
 			drift := tune.TunedDrift(task.Network, tuner.Store().Scope(train.WeightsScope), m.Drift)
 			sampler, err := mfm.NewTeacherSampler(b, tuner.Store(), ip, drift, []int{1}, mfm.SamplerConfig{
-				Method: mfm.ODESampling, Solver: solver.Heun, Grid: interpolant.Grid{Steps: 50, Power: 1}, Chunk: 4096, Classes: 2,
+				Method: mfm.ODESampling, Solver: solver.Heun, Grid: interpolant.Grid{Steps: 50, Power: 1}, Chunk: 4096,
+				Classes: 2,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -162,7 +165,8 @@ func TestClassPaths(t *testing.T) {
 			task.ClassShares = nil
 		}
 		const n = 4000
-		p, err := tune.DrawPaths(t.Context(), b, model.NewStore(), task, tune.PathConfig{Paths: n, Steps: 200, Start: 0.01, Seed: 1})
+		p, err := tune.DrawPaths(t.Context(), b, model.NewStore(), task,
+			tune.PathConfig{Paths: n, Steps: 200, Start: 0.01, Seed: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,7 +191,8 @@ func TestClassPaths(t *testing.T) {
 	}
 	for want, shares := range map[string][]float64{"2 classes": {1}, "negative": {-1, 2}, "positive": {0, 0}} {
 		task.ClassShares = shares
-		_, err := tune.DrawPaths(t.Context(), b, model.NewStore(), task, tune.PathConfig{Paths: 4, Steps: 200, Start: 0.01})
+		_, err := tune.DrawPaths(t.Context(), b, model.NewStore(), task,
+			tune.PathConfig{Paths: 4, Steps: 200, Start: 0.01})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("shares %v: error %v, want one with %q", shares, err, want)
 		}
@@ -199,7 +204,8 @@ func TestClassPaths(t *testing.T) {
 func TestClassResiduals(t *testing.T) {
 	ip := interpolant.Linear{}
 	for _, method := range []tune.Objective{
-		tune.MetaTuning{Draws: steer.Draws{N: 2}}, tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true}, tune.RewardWeighted{},
+		tune.MetaTuning{Draws: steer.Draws{N: 2}}, tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true},
+		tune.RewardWeighted{},
 	} {
 		for _, swapped := range []int{0, 1} {
 			var ps []tune.Point

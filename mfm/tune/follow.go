@@ -34,7 +34,8 @@ func checkPath(start float64, steps int) error {
 			steps, start)
 	}
 	if times := pathTimes(start, steps); times[1]-times[0] > 0.5*start {
-		return fmt.Errorf("a path of %d steps from t = %g: its first step is %.2g, more than half the start; use more steps or a later start",
+		return fmt.Errorf("a path of %d steps from t = %g: its first step is %.2g, more than half the start; use "+
+			"more steps or a later start",
 			steps, start, times[1]-times[0])
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/reward"
@@ -25,10 +26,7 @@ import (
 // gaussian returns a Gaussian and its exact model, whose posterior samples have gradients.
 func gaussian(t testing.TB, ip interpolant.Schedule) (*gmm.Mixture, steer.Model) {
 	t.Helper()
-	gaussian, err := gmm.New([]float64{1}, [][]float64{{0.4, -0.7}}, [][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	gaussian := mfmtest.NewMixture(t, []float64{1}, [][]float64{{0.4, -0.7}}, [][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
 	return gaussian, steer.FromGaussian(gaussian, ip)
 }
 

@@ -69,7 +69,8 @@ func (m MetaTuning) Validate() error {
 		return fmt.Errorf("leave_one_out: MFM-FT has no bias to remove, use false")
 	}
 	if m.GradientFree && m.Antithetic {
-		return fmt.Errorf("antithetic with gradient_free: a sample must not depend on the other samples of its state, use false")
+		return fmt.Errorf("antithetic with gradient_free: a sample must not depend on the other samples of its " +
+			"state, use false")
 	}
 	if m.Reference < 0 || m.Reference > 1<<16 {
 		return fmt.Errorf("reference = %d posterior samples: must lie in [0, 65536]", m.Reference)

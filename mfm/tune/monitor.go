@@ -61,7 +61,8 @@ func Overshoot(evaluations []Evaluation, target Target) string {
 	if 2*beyond <= len(evaluations) {
 		return ""
 	}
-	return fmt.Sprintf("the drift's divergence from the base is %.3g ± %.2g nats at step %d, that of the tilted distribution is %.3g: "+
+	return fmt.Sprintf("the drift's divergence from the base is %.3g ± %.2g nats at step %d, that of the tilted "+
+		"distribution is %.3g: "+
 		"the drift moved beyond its target; use more samples, a less biased estimate, a smaller rate or a KL budget",
 		last.KL, last.KLSE, last.Step, target.KL)
 }
@@ -76,8 +77,10 @@ func Behind(evaluations []Evaluation, target Target) string {
 		return ""
 	}
 	if mean, se := LateKL(evaluations); mean+3*se < target.KL/2 {
-		return fmt.Sprintf("the drift's divergence from the base is %.3g ± %.2g nats, that of the tilted distribution is %.3g: "+
-			"the drift has not reached its target; use more steps, more samples, states that have a weight, or a λ that grows",
+		return fmt.Sprintf("the drift's divergence from the base is %.3g ± %.2g nats, that of the tilted "+
+			"distribution is %.3g: "+
+			"the drift has not reached its target; use more steps, more samples, states that have a weight, or a λ "+
+			"that grows",
 			mean, se, target.KL)
 	}
 	return ""

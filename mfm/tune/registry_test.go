@@ -3,9 +3,9 @@ package tune_test
 import (
 	"math"
 	"reflect"
-	"strings"
 	"testing"
 
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/steer"
 	"github.com/gomfm/gomfm/mfm/tune"
@@ -20,27 +20,9 @@ func build(t testing.TB, e tune.Entry, o tune.Options) tune.Objective {
 	return m
 }
 
-// The name of each entry is that of its objective, names are unique, and Lookup finds them.
 func TestNames(t *testing.T) {
-	seen := make(map[string]bool)
-	for _, e := range tune.Objectives() {
-		if m := build(t, e, tune.Options{N: 2, Exact: &steer.Exact{}}); m.String() != e.Name || seen[e.Name] {
-			t.Errorf("entry %q builds %q, seen before is %t", e.Name, m, seen[e.Name])
-		}
-		seen[e.Name] = true
-		if found, err := tune.Lookup(e.Name); err != nil || found.Name != e.Name {
-			t.Errorf("looking up %q returns %q, error %v", e.Name, found.Name, err)
-		}
-	}
-	_, err := tune.Lookup("magic")
-	if err == nil {
-		t.Fatal("an unknown objective is found")
-	}
-	for name := range seen {
-		if !strings.Contains(err.Error(), name) {
-			t.Errorf("the error %q does not list %s", err, name)
-		}
-	}
+	built := func(e tune.Entry) string { return build(t, e, tune.Options{N: 2, Exact: &steer.Exact{}}).String() }
+	mfmtest.Registry(t, tune.Objectives(), func(e tune.Entry) string { return e.Name }, built, tune.Lookup)
 }
 
 // An objective reads the options that its entry names, and no others.

@@ -81,7 +81,8 @@ func (r ResidualTask) validate() error {
 	dim := len(r.Points[0].X)
 	for i, p := range r.Points {
 		if len(p.X) != dim || len(p.Correction) != dim || dim == 0 || !(p.T > 0 && p.T < 1) {
-			return fmt.Errorf("point %d at t = %g has %d elements and a correction of %d: want t in (0, 1) and %d of each, as in the first",
+			return fmt.Errorf("point %d at t = %g has %d elements and a correction of %d: want t in (0, 1) and %d of "+
+				"each, as in the first",
 				i, p.T, len(p.X), len(p.Correction), dim)
 		}
 		if p.Class < 0 || int(p.Class) > r.Model.Classes {

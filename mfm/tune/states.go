@@ -59,7 +59,8 @@ func (s StateSampling) split(n int) (data, onPolicy, replay int, err error) {
 	if s.OnPolicy > 0 {
 		paths := min(int(math.Round(s.OnPolicy*float64(n)/float64(s.Steps))), n/s.Steps)
 		if onPolicy = paths * s.Steps; paths < 1 {
-			return 0, 0, 0, fmt.Errorf("own = %g of a batch of %d: less than a whole path of %d steps, use a larger batch or fewer steps",
+			return 0, 0, 0, fmt.Errorf("own = %g of a batch of %d: less than a whole path of %d steps, use a larger "+
+				"batch or fewer steps",
 				s.OnPolicy, n, s.Steps)
 		}
 	}

@@ -65,7 +65,7 @@ func Diagnose(ctx context.Context, b compute.Backend, dir string, images, heldOu
 		return out, nil
 	}
 	var manifest tuningManifest
-	if _, err := run.ReadConfig(o.Tuned, &manifest, KindTuned); err != nil {
+	if _, err := run.ReadConfig(o.Tuned, &manifest, kindTuned); err != nil {
 		return nil, err
 	}
 	if manifest.Fingerprint != s.Fingerprint {

@@ -125,7 +125,8 @@ func (e *Experiment) Classes(ctx context.Context, sampler *mfm.Sampler, evaluato
 		return r, fmt.Errorf("comparing classes: the second classifier was not trained on noised images")
 	}
 	if _, linear := e.Map.Interpolant.(interpolant.Linear); !linear {
-		return r, fmt.Errorf("comparing classes: the classifier was trained on the linear interpolant, the map is of %q",
+		return r, fmt.Errorf("comparing classes: the classifier was trained on the linear interpolant, the "+
+			"map is of %q",
 			e.Config.Interpolant)
 	}
 	if contexts < 1 || contexts > heldOut.N {
@@ -187,7 +188,7 @@ func (e *Experiment) Classes(ctx context.Context, sampler *mfm.Sampler, evaluato
 		}
 		r.Spread += deviation / float64(contexts)
 	}
-	r.TotalVariation, r.StandardError = stats.MeanSE(distances)
+	r.TotalVariation, r.StandardError = metric.MeanSE(distances)
 	return r, nil
 }
 

@@ -63,7 +63,8 @@ func coin(t *testing.T) (*Experiment, *mfm.Sampler) {
 	}
 	m := &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: flip, Parametrization: mfm.Plain{}}
 	b, c := backendtest.New(t), mfm.DefaultSamplerConfig()
-	sampler, err := mfm.NewSampler(b, mfm.Model{Map: m, Weights: model.NewStore().Scope(train.WeightsScope), Shape: e.Shape()}, c)
+	sampler, err := mfm.NewSampler(b,
+		mfm.Model{Map: m, Weights: model.NewStore().Scope(train.WeightsScope), Shape: e.Shape()}, c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
@@ -274,7 +275,7 @@ func (g *gradientsAt) difference(b compute.Backend, reference [][]float64) (mean
 	for k, v := range reference {
 		slopes[k] = (values[1][k] - values[0][k]) / (2 * differenceStep * floats.Norm(v, 2))
 	}
-	mean, se = stats.MeanSE(slopes)
+	mean, se = metric.MeanSE(slopes)
 	return mean, se, nil
 }
 
@@ -304,7 +305,7 @@ func (g *gradientsAt) evaluate(b compute.Backend, e steer.Estimator, reference [
 		squares[k] = math.Sqrt(squares[k] / float64(len(s)))
 	}
 	result.Median, result.Length = median(all), median(squares)
-	result.Mean, result.MeanSE = stats.MeanSE(means)
+	result.Mean, result.MeanSE = metric.MeanSE(means)
 	return result, nil
 }
 

@@ -206,7 +206,8 @@ func (s *Steering) Check(c steering.Setting) error {
 	}
 	dropout := s.Experiment.Config.Train.Loss.Guidance.Dropout
 	if (c.Class == nil || c.Guidance != 0) && s.Model.Classes > 0 && dropout == 0 {
-		return fmt.Errorf("method %s without a class, or with guidance: the map was trained with dropout = 0, give a class alone", c.Method)
+		return fmt.Errorf("method %s without a class, or with guidance: the map was trained with dropout = 0, give a "+
+			"class alone", c.Method)
 	}
 	if _, err := s.weights(c.Config.Lambda, c.Class); err != nil {
 		return err

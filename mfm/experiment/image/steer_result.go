@@ -75,7 +75,7 @@ func (s *Steering) evaluate(result *SteeringResult, samples []float32, labels []
 	}
 	rewarded := slices.DeleteFunc(rewards, func(r float64) bool { return r < reward.Least })
 	result.Lost = len(rewards) - len(rewarded)
-	result.Reward, result.RewardSE = stats.MeanSE(rewarded)
+	result.Reward, result.RewardSE = metric.MeanSE(rewarded)
 	result.RewardTarget = floats.Dot(weights, s.rewards)
 	for i, evaluator := range s.evaluators {
 		probabilities, features, err := evaluator.Evaluate(samples, 1)

@@ -266,7 +266,8 @@ func TestL2SE(t *testing.T) {
 	if r := (image.SteeringResult{Result: steering.Result{Method: "smc-dps"}}); !math.IsNaN(r.L2SE()) {
 		t.Error("the standard error of a particle filter is not NaN")
 	}
-	tuned := image.SteeringResult{Result: steering.Result{Method: "mfm-ft-gf"}, Classes: shares, Target: target, L2: 0.4}
+	tuned := image.SteeringResult{Result: steering.Result{Method: "mfm-ft-gf"}, Classes: shares, Target: target,
+		L2: 0.4}
 	if tuned.Samples = n; !(tuned.L2SE() > 0) {
 		t.Errorf("the standard error of a tuned drift is %g", tuned.L2SE())
 	}

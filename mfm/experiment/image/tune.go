@@ -22,8 +22,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
-// KindTuned is the kind of a run that tuned the drift of a map of images.
-const KindTuned = "tuned-digits"
+// kindTuned is the kind of a run that tuned the drift of a map of images.
+const kindTuned = "tuned-digits"
 
 // DefaultTuning is MFM-FT without gradients of a warm-started copy, with two posterior samples for
 // each state, for 1,000 steps of 64 images of the target, more of them near noise. It evaluates the
@@ -151,7 +151,7 @@ func (t *Tuning) Train(ctx context.Context, b compute.Backend, o run.Options) (*
 	if err != nil {
 		return nil, err
 	}
-	return t.Config.Train(ctx, tuner, KindTuned, manifest, t.base, network, o)
+	return t.Config.Train(ctx, tuner, kindTuned, manifest, t.base, network, o)
 }
 
 // TuningResult is the quality of a tuned drift of images. Method is that of the tuning. NFE and

@@ -10,6 +10,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
@@ -86,10 +87,7 @@ func TestNewRejects(t *testing.T) {
 
 // New accepts every parametrization, in other dimensions than two as well.
 func TestParametrizations(t *testing.T) {
-	line, err := gmm.New([]float64{1, 2}, [][]float64{{-1}, {1}}, [][][]float64{{{0.1}}, {{0.2}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	line := mfmtest.NewMixture(t, []float64{1, 2}, [][]float64{{-1}, {1}}, [][][]float64{{{0.1}}, {{0.2}}})
 	for _, p := range []mfm.ParametrizationName{
 		mfm.GaussianName, mfm.UnfusedName, mfm.DiagonalName, mfm.PlainName, mfm.AnchoredName,
 	} {

@@ -9,8 +9,8 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
-	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
 	"github.com/gomfm/gomfm/mfm/progress"
 )
 
@@ -72,10 +72,7 @@ func TestSweep(t *testing.T) {
 // A training that ends in non-finite values has no excess, instead of the perfect 0.
 func TestSweepOfDivergence(t *testing.T) {
 	// The square of the mean is infinite in float32.
-	far, err := gmm.New([]float64{1}, [][]float64{{1e30, 0}}, [][][]float64{{{1, 0}, {0, 1}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	far := mfmtest.NewMixture(t, []float64{1}, [][]float64{{1e30, 0}}, [][][]float64{{{1, 0}, {0, 1}}})
 	c := experimenttest.TinyConfig()
 	c.Mixture = far
 	options := mixture.LossSweep{

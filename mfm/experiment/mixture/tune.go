@@ -17,8 +17,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
-// KindTuned is the kind of a run that tuned the drift of a mixture's map.
-const KindTuned = "tuned-gmm"
+// kindTuned is the kind of a run that tuned the drift of a mixture's map.
+const kindTuned = "tuned-gmm"
 
 // Tuning fine-tunes the drift of a mixture's map to a linear-Gaussian reward, for which the optimal
 // drift is a closed form. It implements [tuning.Task].
@@ -124,14 +124,14 @@ func (t *Tuning) Train(ctx context.Context, b compute.Backend, o run.Options) (*
 	if err != nil {
 		return nil, err
 	}
-	return t.Config.Train(ctx, tuner, KindTuned, manifest, t.base, t.network, o)
+	return t.Config.Train(ctx, tuner, kindTuned, manifest, t.base, t.network, o)
 }
 
 // OpenTuning opens the tuned drift of the finished run in dir. base is the folder of the run whose
 // map was tuned; another map is an error.
 func OpenTuning(dir, base string) (*Tuning, *tuning.Result, error) {
 	var manifest tuneManifest
-	if _, err := run.ReadConfig(dir, &manifest, KindTuned); err != nil {
+	if _, err := run.ReadConfig(dir, &manifest, kindTuned); err != nil {
 		return nil, nil, err
 	}
 	t, err := NewTuning(base, manifest.Reward, manifest.Config)

@@ -8,6 +8,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/reward"
 )
@@ -19,10 +20,7 @@ func TestValues(t *testing.T) {
 	b := backendtest.New(t)
 	// For a Gaussian and a linear measurement the moments of e^r are closed forms: log E[e^{2r}] is
 	// the value of the reward with standard deviation σ/√2.
-	gaussian, err := gmm.New([]float64{1}, [][]float64{{0.5, 0}}, [][][]float64{{{1, 0}, {0, 1}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	gaussian := mfmtest.NewMixture(t, []float64{1}, [][]float64{{0.5, 0}}, [][][]float64{{{1, 0}, {0, 1}}})
 	const sigma = 1.0
 	r := reward.LinearGaussian{A: [][]float64{{1, 0}}, Y: []float64{1}, Sigma: sigma}
 	s, err := mixture.NewSteering("", gaussian, r)

@@ -63,7 +63,8 @@ func (n Task) Validate() error {
 	positive := func(v float64) bool { return v > 0 && !math.IsInf(v, 0) }
 	if len(n.Goal) != 2 || !positive(n.GoalWidth) || !positive(n.StdDev) {
 		return fmt.Errorf(
-			"standard deviation %g, goal %v, goal width %g: the goal must have two coordinates, the others must be positive",
+			"standard deviation %g, goal %v, goal width %g: the goal must have two coordinates, the others must "+
+				"be positive",
 			n.StdDev, n.Goal, n.GoalWidth)
 	}
 	for i, o := range n.Obstacles {

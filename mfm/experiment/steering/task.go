@@ -71,7 +71,8 @@ func (t *Base) DrawModel(s Setting) (steer.Model, error) {
 		return m, fmt.Errorf("method %s: guide_posterior needs a guidance", s.Method)
 	case s.GuidePosterior: // the model is guided already
 	case s.Guidance != 0 && s.Baseline == steer.DenoiserBaseline:
-		return m, fmt.Errorf("method %s: guidance cancels with the baseline %s: use %s", s.Method, s.Baseline, steer.MeanBaseline)
+		return m, fmt.Errorf("method %s: guidance cancels with the baseline %s: use %s", s.Method, s.Baseline,
+			steer.MeanBaseline)
 	case s.Guidance != 0:
 		m = m.Guided(s.Guidance)
 	}
@@ -86,7 +87,8 @@ func (t *Base) posteriorModel(s Setting) (steer.Model, error) {
 	}
 	if t.Map == nil {
 		return steer.Model{}, fmt.Errorf(
-			"method %s with posterior = %q, posterior_steps = %d, guide_posterior = %t: a distribution in closed form needs none of them: use a map",
+			"method %s with posterior = %q, posterior_steps = %d, guide_posterior = %t: a distribution in closed "+
+				"form needs none of them: use a map",
 			s.Method, s.Posterior, s.PosteriorSteps, s.GuidePosterior)
 	}
 	of := *t.Map

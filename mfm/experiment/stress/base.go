@@ -154,7 +154,8 @@ func (c BaseSetting) Validate() error {
 		return fmt.Errorf("perturbation %s is the drift of no distribution, which has no samples: use teacher", Noised)
 	}
 	if c.Samples < 2 || c.SamplerSteps < 3 || c.Draws < 1 || c.TuneDraws < 1 || c.ValueDraws < 1 || c.TuneSteps < 1 {
-		return fmt.Errorf("samples = %d, sampler_steps = %d, posterior_samples = %d, tune_samples = %d, value_samples = %d, "+
+		return fmt.Errorf("samples = %d, sampler_steps = %d, posterior_samples = %d, tune_samples = %d, "+
+			"value_samples = %d, "+
 			"tune_steps = %d: must be at least 2, 3, 1, 1, 1 and 1",
 			c.Samples, c.SamplerSteps, c.Draws, c.TuneDraws, c.ValueDraws, c.TuneSteps)
 	}

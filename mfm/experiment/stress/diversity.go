@@ -88,36 +88,22 @@ func DiversityGrid() []DiversitySetting {
 	return settings
 }
 
-// config returns the configuration of the training.
-func (c DiversitySetting) config() (mixture.Config, error) {
+func (c DiversitySetting) experiment() (*mixture.Experiment, error) {
 	data, err := c.Family.Mixture()
 	variant := mixture.Variant{Loss: mfm.Semigroup, Distillation: mfm.Teacher}
-	return stressMap(data, variant, c.Width, c.Depth, c.Steps, c.Seed), err
+	return experiment(c.Edition, stressMap(data, variant, c.Width, c.Depth, c.Steps, c.Seed), err, c.Eval)
 }
 
 // Validate returns an error that names the first value out of range.
 func (c DiversitySetting) Validate() error {
-	if err := c.check(); err != nil {
-		return err
-	}
-	config, err := c.config()
-	if err != nil {
-		return err
-	}
-	return checkMap(config, c.Eval)
+	_, err := c.experiment()
+	return err
 }
 
 // Run trains a map and evaluates its posterior samples. Non-finite values are a result.
 func (c DiversitySetting) Run(ctx context.Context, b compute.Backend, o run.Options) (DiversityResult, error) {
 	result := DiversityResult{Test: DiversityTest, Family: c.Family, Training: c.Seed, Steps: c.Steps}
-	if err := c.Validate(); err != nil {
-		return result, err
-	}
-	config, err := c.config()
-	if err != nil {
-		return result, err
-	}
-	e, err := mixture.New(config)
+	e, err := c.experiment()
 	if err != nil {
 		return result, err
 	}

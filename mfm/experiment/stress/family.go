@@ -1,6 +1,7 @@
 package stress
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -55,12 +56,19 @@ func stressMap(data *gmm.Mixture, v mixture.Variant, width, depth int, steps, se
 	return config
 }
 
-// checkMap returns an error for a map that cannot be built, or an evaluation out of range.
-func checkMap(config mixture.Config, eval mixture.EvalConfig) error {
-	if _, err := mixture.New(config); err != nil {
-		return err
+// experiment returns the experiment of a setting, or its first error: of the edition, of the
+// mixture (err), of the map, or of the evaluation.
+func experiment(
+	e Edition, config mixture.Config, err error, eval mixture.EvalConfig,
+) (*mixture.Experiment, error) {
+	if err := cmp.Or(e.check(), err); err != nil {
+		return nil, err
 	}
-	return eval.Validate()
+	x, err := mixture.New(config)
+	if err != nil {
+		return nil, err
+	}
+	return x, eval.Validate()
 }
 
 // FamilyKind says how wide the components of a family are. The unit is δ, the mean distance from a

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
 )
 
 // Two equal modes: the first sample hits one, and the second sample hits the other in half of the
@@ -17,10 +18,7 @@ func TestModeShares(t *testing.T) {
 	almost(t, "hits of two samples", hit([]float64{0.5, 0.5}, 2), 1.5, 1e-12)
 	almost(t, "hits of a single mode", hit([]float64{1, 0}, 3), 1, 1e-12)
 	identity := [][]float64{{1, 0}, {0, 4}}
-	m, err := gmm.New([]float64{1, 1}, [][]float64{{-10, 0}, {10, 0}}, [][][]float64{identity, identity})
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := mfmtest.NewMixture(t, []float64{1, 1}, [][]float64{{-10, 0}, {10, 0}}, [][][]float64{identity, identity})
 	// Two dimensions: squared Mahalanobis distances up to 2 + 4·2 = 10 hit, √10 = 3.16.
 	got, err := modeShares([][]float64{{-10, 0}, {-13.1, 0}, {-13.3, 0}, {10, 6.2}, {10, 6.4}}, m)
 	if err != nil {

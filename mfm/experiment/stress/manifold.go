@@ -141,25 +141,18 @@ func ManifoldGrid() []ManifoldSetting {
 	return settings
 }
 
-// config returns the configuration of the training.
-func (c ManifoldSetting) config() (mixture.Config, error) {
+func (c ManifoldSetting) experiment() (*mixture.Experiment, error) {
 	data, err := c.Mixture()
 	variant := mixture.Variant{Loss: mfm.Semigroup, Distillation: mfm.Teacher}
 	config := stressMap(data, variant, c.NetWidth, c.Depth, c.Steps, c.Seed)
 	config.Parametrization = c.Parametrization
-	return config, err
+	return experiment(c.Edition, config, err, c.Eval)
 }
 
 // Validate returns an error that names the first value out of range.
 func (c ManifoldSetting) Validate() error {
-	if err := c.check(); err != nil {
-		return err
-	}
-	config, err := c.config()
-	if err != nil {
-		return err
-	}
-	return checkMap(config, c.Eval)
+	_, err := c.experiment()
+	return err
 }
 
 // Run trains a map and evaluates its posterior samples. Non-finite values are a result.
@@ -167,14 +160,7 @@ func (c ManifoldSetting) Run(ctx context.Context, b compute.Backend, o run.Optio
 	result := ManifoldResult{
 		Test: ManifoldTest, Manifold: c.Manifold, Parametrization: c.Parametrization, Seed: c.Seed,
 	}
-	if err := c.Validate(); err != nil {
-		return result, err
-	}
-	config, err := c.config()
-	if err != nil {
-		return result, err
-	}
-	e, err := mixture.New(config)
+	e, err := c.experiment()
 	if err != nil {
 		return result, err
 	}

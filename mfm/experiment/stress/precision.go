@@ -115,7 +115,8 @@ func (c PrecisionSetting) Run(_ context.Context, b compute.Backend, _ run.Option
 			out := []*Node{
 				data.Like(x).Score(ip, at, x), drift, data.Like(x).Denoiser(ip, at, x), jvp,
 				MulScalar(Sub(target.Like(x).Score(ip, at, x), data.Like(x).Score(ip, at, x)), half),
-				MulScalar(Sub(target.Like(x).Denoiser(ip, at, x), data.Like(x).Denoiser(ip, at, x)), half*beta/(alpha*alpha)),
+				MulScalar(Sub(target.Like(x).Denoiser(ip, at, x), data.Like(x).Denoiser(ip, at, x)),
+					half*beta/(alpha*alpha)),
 			}
 			for k := range out {
 				out[k] = ConvertDType(out[k], dtypes.Float64)

@@ -8,7 +8,7 @@ import (
 	"gonum.org/v1/gonum/stat"
 
 	"github.com/gomfm/gomfm/mfm"
-	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
+	"github.com/gomfm/gomfm/mfm/metric"
 )
 
 // BaseMeasure is one of the errors in a [BaseResult], by name.
@@ -71,7 +71,7 @@ func NewBaseCurve(results []BaseResult, p Perturbation, d mfm.Distillation, m Ba
 		for i, r := range results {
 			squares[i] = of(r) * of(r)
 		}
-		mean, se := stats.MeanSE(squares)
+		mean, se := metric.MeanSE(squares)
 		root := math.Sqrt(mean)
 		return root, se / (2 * root)
 	}

@@ -147,7 +147,8 @@ func TestPrecision(t *testing.T) {
 	// so inexact. A difference of deviations from a mean is not.
 	if !(near.ByDenoiser > near.Steering && near.Steering > near.Score && near.ByDraws < near.ByDenoiser/100 &&
 		near.ByDraws > 0) {
-		t.Errorf("at t = 0.999 steering has the error %.2g by denoisers, %.2g by scores, %.2g by samples; the score %.2g",
+		t.Errorf("at t = 0.999 steering has the error %.2g by denoisers, %.2g by scores, %.2g by samples; the "+
+			"score %.2g",
 			near.ByDenoiser, near.Steering, near.ByDraws, near.Score)
 	}
 }

@@ -2,6 +2,7 @@ package sweep
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -77,6 +78,42 @@ func Write(path string, results []json.RawMessage) error {
 		return fmt.Errorf("sweep: %w", err)
 	}
 	return nil
+}
+
+// Complete runs the settings of which neither s.Dir nor the file s.Stored has a result, as [Run]
+// does. Then it writes the results of both to s.Stored, which need not exist, those of s.Dir in
+// preference, and drops those that keep refuses: keep gets the hash of the setting ([Name]) and the
+// result's key "test". Nil keeps the results of settings. If s.Dir is empty, the file stays as it
+// is.
+func Complete[S, R any](
+	ctx context.Context, s Sweep, settings []S, do func(context.Context, S) (R, error),
+	keep func(name, test string) bool,
+) error {
+	path, from := s.Stored, []string{s.Stored, s.Dir}
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		s.Stored, from = "", from[1:]
+	}
+	if _, err := Run(ctx, s, settings, do); err != nil {
+		return err
+	}
+	if runs, err := filepath.Glob(filepath.Join(s.Dir, prefix+"*.json")); err != nil || len(runs) == 0 {
+		return err
+	}
+	results, err := Merge(from...)
+	if err != nil {
+		return err
+	}
+	if keep == nil {
+		names, err := Names(settings)
+		if err != nil {
+			return err
+		}
+		keep = func(name, _ string) bool { return names[name] }
+	}
+	return Write(path, slices.DeleteFunc(results, func(raw json.RawMessage) bool {
+		var head struct{ Run, Test string }
+		return json.Unmarshal(raw, &head) == nil && !keep(head.Run, head.Test) // Merge has checked raw
+	}))
 }
 
 // Read returns the results in a file of [Write] whose key "test" has the given value. If the file

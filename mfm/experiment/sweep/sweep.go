@@ -3,7 +3,7 @@
 //
 // A setting is any value with a JSON form; the hash of that form ([Name]) is the name of its
 // result. [Run] runs a sweep, [Merge] and [Write] collect the results of several folders in one
-// file, and [Read] reads them from it.
+// file, and [Read] reads them from it. [Complete] runs what such a file lacks.
 package sweep
 
 import (
@@ -62,6 +62,19 @@ func Name(setting any) (string, error) {
 	}
 	sum := sha256.Sum256(raw)
 	return fmt.Sprintf("%x", sum[:8]), nil
+}
+
+// Names returns the set of the hashes of settings.
+func Names[S any](settings []S) (map[string]bool, error) {
+	names := make(map[string]bool)
+	for _, s := range settings {
+		name, err := Name(s)
+		if err != nil {
+			return nil, err
+		}
+		names[name] = true
+	}
+	return names, nil
 }
 
 // Run calls do for each setting of this shard that has no result yet. It returns all results that

@@ -129,6 +129,40 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// Complete runs the settings without a result, creates the file, keeps in it the results of all
+// settings or those that keep accepts, and leaves it alone if all results were in it.
+func TestComplete(t *testing.T) {
+	dir, calls := t.TempDir(), 0
+	s := sweep.Sweep{Dir: dir, Stored: filepath.Join(dir, "results.json")}
+	complete := func(settings []setting, keep func(name, test string) bool, wantCalls, wantResults int) {
+		t.Helper()
+		calls = 0
+		err := sweep.Complete(t.Context(), s, settings, counted(&calls, 0), keep)
+		results, errMerge := sweep.Merge(s.Stored)
+		if err = errors.Join(err, errMerge); err != nil || calls != wantCalls || len(results) != wantResults {
+			t.Errorf("%d results after %d calls, want %d after %d: %v", len(results), calls, wantResults, wantCalls,
+				err)
+		}
+	}
+	complete(grid()[:8], nil, 8, 8)
+	complete(grid()[4:], nil, 4, 8) // drops four results
+	s.Dir = t.TempDir()
+	complete(grid()[4:5], nil, 0, 8) // leaves the file alone
+	complete(grid()[:1], func(string, string) bool { return true }, 1, 9)
+	first, err := sweep.Name(grid()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	complete(grid()[:1], func(name, test string) bool { return name == first && test == "" }, 0, 1)
+
+	// What exists stays after a failed run.
+	calls = 0
+	if err := sweep.Complete(t.Context(), s, grid(), counted(&calls, 3), nil); err == nil {
+		t.Error("a failed run returned no error")
+	}
+	complete(grid(), nil, 9, 12)
+}
+
 func TestParseShard(t *testing.T) {
 	for text, want := range map[string][2]int{"": {0, 1}, "0/4": {0, 4}, "3/4": {3, 4}} {
 		if i, n, err := sweep.ParseShard(text); err != nil || i != want[0] || n != want[1] {

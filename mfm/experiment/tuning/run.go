@@ -47,7 +47,8 @@ const evaluationsFile = "evaluations.json"
 // in the manifest of the run. base and network are those of the tuner, from which it builds the
 // result.
 func (c Config) Train(
-	ctx context.Context, tuner *tune.Tuner, kind string, metadata any, base tune.Base, network tune.Network, o run.Options,
+	ctx context.Context, tuner *tune.Tuner, kind string, metadata any, base tune.Base, network tune.Network,
+	o run.Options,
 ) (*Result, error) {
 	r := &Result{}
 	if o.Dir != "" {

@@ -1,5 +1,6 @@
 // Package batch has graph functions for batches: per-row numbers that broadcast over states
 // ([Like], [Every]), row access in tables ([Row], [SetRow], [Of]), and a few reductions of rows.
+// Its only function outside graphs is [Size].
 package batch
 
 import (
@@ -11,6 +12,15 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
+
+// Size returns the number of elements of an array with the given axes.
+func Size(dims []int) int {
+	n := 1
+	for _, d := range dims {
+		n *= d
+	}
+	return n
+}
 
 // Like reshapes c so that it broadcasts over x, [batch, ...]. It returns scalars and nodes of x's
 // rank unchanged. It appends axes of length one to [1], one number for all rows, and to numbers per

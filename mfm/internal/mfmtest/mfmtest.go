@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/gomlx/compute"
@@ -337,4 +338,28 @@ func TransitionMixture(
 		means, covariances = append(means, m), append(covariances, v)
 	}
 	return NewMixture(t, mixture.PosteriorWeights(ip, from, x), means, covariances)
+}
+
+// Registry checks that each entry's name is unique and that of what it builds, that lookup finds
+// each entry, and that its error for another name lists all of them.
+func Registry[E any](t *testing.T, entries []E, name, built func(e E) string, lookup func(name string) (E, error)) {
+	t.Helper()
+	_, unknown := lookup("magic")
+	if unknown == nil {
+		t.Fatal("an unknown name is found")
+	}
+	seen := make(map[string]bool)
+	for _, e := range entries {
+		n := name(e)
+		if b := built(e); b != n || seen[n] {
+			t.Errorf("entry %q builds %q, seen before is %t", n, b, seen[n])
+		}
+		seen[n] = true
+		if found, err := lookup(n); err != nil || name(found) != n {
+			t.Errorf("looking up %q returns %q, error %v", n, name(found), err)
+		}
+		if !strings.Contains(unknown.Error(), n) {
+			t.Errorf("the error %q does not list %s", unknown, n)
+		}
+	}
 }

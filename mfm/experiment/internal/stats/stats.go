@@ -29,19 +29,6 @@ func Categorical(rng *rand.Rand, p []float64) int {
 	return floats.MaxIdx(p)
 }
 
-// MeanSE returns the mean of independent values and its standard error, which is 0 for a single
-// value.
-func MeanSE(v []float64) (mean, se float64) {
-	n := float64(len(v))
-	for _, x := range v {
-		mean += x / n
-	}
-	for _, x := range v {
-		se += (x - mean) * (x - mean)
-	}
-	return mean, math.Sqrt(se / max(n*(n-1), 1))
-}
-
 // Finite reports whether all values are finite and at most 1e6 in absolute value. Larger values
 // mean that a run has diverged.
 func Finite(values []float32) bool { return CountNonFinite(values, 1) == 0 }

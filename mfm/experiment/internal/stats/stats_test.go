@@ -24,17 +24,6 @@ func TestCategorical(t *testing.T) {
 	}
 }
 
-func TestMeanSE(t *testing.T) {
-	mean, se := MeanSE([]float64{1, 2, 3, 6})
-	// Four values of variance 14/3.
-	if want := math.Sqrt(14.0 / 3 / 4); mean != 3 || math.Abs(se-want) > 1e-12 {
-		t.Errorf("mean %g ± %g, want 3 ± %g", mean, se, want)
-	}
-	if mean, se = MeanSE([]float64{5}); mean != 5 || se != 0 {
-		t.Errorf("mean of one value %g ± %g, want 5 ± 0", mean, se)
-	}
-}
-
 // A sample counts once, however many of its values are not finite.
 func TestCountNonFinite(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(-1))
