@@ -16,9 +16,12 @@ import (
 func bench(c *command) prepare {
 	c.withOutput()
 	f := c.Flags()
-	of := f.String("case", string(speed.MLP), "`name` of the case: training of mlp (the mixture) or unet (digits), or steer")
-	loss := f.String("loss", string(mfm.Semigroup), "`name` of the loss; for --case steer of the method, mfm-g or mfm-gf")
-	seconds := f.Float64("seconds", 10, "`time` of the measurement; the passes of a training take three quarters of it more")
+	of := f.String("case", string(speed.MLP),
+		"`name` of the case: training of mlp (the mixture) or unet (digits), or steer")
+	loss := f.String("loss", string(mfm.Semigroup),
+		"`name` of the loss; for --case steer of the method, mfm-g or mfm-gf")
+	seconds := f.Float64("seconds", 10,
+		"`time` of the measurement; the passes of a training take three quarters of it more")
 	steered := speed.DefaultSteering()
 	f.IntVar(&steered.Particles, "particles", steered.Particles, "`number` of particles of --case steer")
 	f.IntVar(&steered.Draws, "samples", steered.Draws, "`number` of posterior samples for each of them")
@@ -64,7 +67,8 @@ func bench(c *command) prepare {
 
 func speedTable(r speed.Result) string {
 	return table[speed.Result]{columns: columns(func(r speed.Result) []any {
-		return []any{r.Case, r.Loss, r.StepsPerSecond, r.CompileSeconds, r.ForwardMS, r.JVPMS, r.DoubleReverseMS, r.PeakRSSMB}
+		return []any{r.Case, r.Loss, r.StepsPerSecond, r.CompileSeconds, r.ForwardMS, r.JVPMS, r.DoubleReverseMS,
+			r.PeakRSSMB}
 	}, "case %s", "loss %s", "steps/s %.1f", "compile s %.1f", "forward ms %.2f", "forward+JVP ms %.2f",
 		"double reverse ms %.2f", "peak MB %.0f")}.text([]speed.Result{r})
 }

@@ -86,17 +86,20 @@ func (c digitsEvaluation) validate(heldOut int) error {
 		}
 	}
 	if c.Contexts < 1 || c.Contexts > heldOut {
-		return fmt.Errorf("evaluation with contexts = %d: must lie in [1, %d], the number of held-out images", c.Contexts, heldOut)
+		return fmt.Errorf("evaluation with contexts = %d: must lie in [1, %d], the number of held-out images",
+			c.Contexts, heldOut)
 	}
 	if c.Samples < 2 || c.Generate < 1 {
-		return fmt.Errorf("evaluation with samples = %d, generate = %d: must be at least 2 and 1", c.Samples, c.Generate)
+		return fmt.Errorf("evaluation with samples = %d, generate = %d: must be at least 2 and 1", c.Samples,
+			c.Generate)
 	}
 	return nil
 }
 
 func evaluateDigits(c *command) prepare {
 	open := c.withDigitsRun()
-	cleanRun := c.Flags().String("evaluator", "", "`folder` of the run of the evaluator, a classifier of clean images (required)")
+	cleanRun := c.Flags().String("evaluator", "",
+		"`folder` of the run of the evaluator, a classifier of clean images (required)")
 	noisedRun := c.Flags().String("noised", "", "`folder` of the run of a classifier of noised images (required)")
 	set := c.withSettings(
 		option{name: "times", path: "times", usage: "`t` of the contexts, numbers separated by commas", read: list},
@@ -107,7 +110,8 @@ func evaluateDigits(c *command) prepare {
 	)
 	return func() (work, error) {
 		if *cleanRun == "" || *noisedRun == "" {
-			return nil, fmt.Errorf("--evaluator and --noised are both required: name two runs of mfm train classifier, the second with --noised")
+			return nil, fmt.Errorf("--evaluator and --noised are both required: name two runs of mfm train " +
+				"classifier, the second with --noised")
 		}
 		evaluation := defaultDigitsEvaluation()
 		if err := set.apply(&evaluation); err != nil {
@@ -171,7 +175,8 @@ func (q digitsQuality) text() string {
 	return fmt.Sprintf("classifier: accuracy %.4f on held-out images\n", q.Accuracy) +
 		fmt.Sprintf("t = 0, %d samples of %d step(s): %.3f ± %.3f confident, largest gap of a class %.3f\n",
 			g.Samples, g.Steps, g.Confident, g.ConfidentSE, g.LargestGap) +
-		fmt.Sprintf("nearest training image: %.3f from samples, %.3f from held-out images\n", g.NearestSamples, g.NearestHeldOut) +
+		fmt.Sprintf("nearest training image: %.3f from samples, %.3f from held-out images\n", g.NearestSamples,
+			g.NearestHeldOut) +
 		table[image.ClassResult]{columns: columns(func(r image.ClassResult) []any {
 			return []any{r.T, r.TotalVariation, r.StandardError, r.Floor, r.TrainingSet, r.Spread}
 		}, "t %g", "total variation %.4f", "± %.4f", "floor %.4f", "training set %.4f", "std %.4f")}.text(q.Posterior)

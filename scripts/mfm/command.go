@@ -40,7 +40,8 @@ func leaf(use, about string, build builder) *cobra.Command {
 	operands := strings.Fields(use)[1:]
 	c.Args = func(_ *cobra.Command, args []string) error {
 		if n := len(operands); len(args) > n {
-			return fmt.Errorf("unexpected argument %q: %s-h lists the arguments", args[n], didYouMean(c.SuggestionsFor(args[n])))
+			return fmt.Errorf("unexpected argument %q: %s-h lists the arguments", args[n],
+				didYouMean(c.SuggestionsFor(args[n])))
 		}
 		if len(args) < len(operands) {
 			return fmt.Errorf("%s is missing: -h lists the arguments", strings.Join(operands[len(args):], " and "))
@@ -72,7 +73,8 @@ func group(name, about string, commands ...*cobra.Command) *cobra.Command {
 				return invalid{fmt.Errorf("%s what? It takes %s", name, names(commands))}
 			}
 			hint := didYouMean(c.SuggestionsFor(args[0]))
-			return invalid{fmt.Errorf("unknown command \"%s %s\": %s%[1]s takes %[4]s", name, args[0], hint, names(commands))}
+			return invalid{fmt.Errorf("unknown command \"%s %s\": %s%[1]s takes %[4]s", name, args[0], hint,
+				names(commands))}
 		},
 	}
 	g.AddCommand(commands...)
@@ -104,7 +106,9 @@ func (c *command) complete(flag string, list bool, values ...string) {
 	if list {
 		directive |= cobra.ShellCompDirectiveNoSpace
 	}
-	_ = c.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, typed string) (out []string, _ cobra.ShellCompDirective) {
+	_ = c.RegisterFlagCompletionFunc(flag, func(
+		_ *cobra.Command, _ []string, typed string,
+	) (out []string, _ cobra.ShellCompDirective) {
 		for _, v := range values {
 			if list {
 				v = typed[:strings.LastIndex(typed, ",")+1] + v

@@ -67,7 +67,8 @@ func dataMNIST(c *command) prepare {
 			if err != nil {
 				return err
 			}
-			text := fmt.Sprintf("%s: %d + %d images; mfm train digits --data %[1]s trains on them\n", dir, train.N, test.N)
+			text := fmt.Sprintf("%s: %d + %d images; mfm train digits --data %[1]s trains on them\n", dir, train.N,
+				test.N)
 			return c.write(map[string]any{"out": dir, "train": train.N, "test": test.N}, text)
 		}, nil
 	}

@@ -72,7 +72,8 @@ func (c *command) withImages(otherwise string) func(data.Location) (data.Locatio
 	f := c.Flags()
 	path := f.String("data", "", "`path` of images: "+data.FormatNames()+" "+otherwise)
 	labels := f.String("labels", "", "`file` .npy with the labels of a .npy file of images (default: no labels)")
-	size := f.String("size", "", "`HxW`: height and width to which the images of a folder are cropped and resized (default: their own size)")
+	size := f.String("size", "",
+		"`HxW`: height and width to which the images of a folder are cropped and resized (default: their own size)")
 	return func(l data.Location) (_ data.Location, err error) {
 		if *path != "" {
 			l.Path = filepath.Clean(*path)
@@ -151,7 +152,8 @@ func (r *digitsRun) checkClass(class int, guidance float64) error {
 	case !(guidance >= 0):
 		return fmt.Errorf("--guidance = %g: must not be negative", guidance)
 	case (class < 0 || guidance != 1) && n > 0 && r.Config.Train.Loss.Guidance.Dropout == 0:
-		return fmt.Errorf("the map was trained with train.loss.guidance.dropout = 0, so it has no samples without a class: " +
+		return fmt.Errorf("the map was trained with train.loss.guidance.dropout = 0, so it has no samples " +
+			"without a class: " +
 			"name one with --class, or train it with a dropout")
 	case guidance != 1 && class < 0:
 		return fmt.Errorf("--guidance = %g: name the class to guide to with --class", guidance)
@@ -175,7 +177,8 @@ func sampleDigits(c *command) prepare {
 	n := c.Flags().Int("n", 12, "`number` of samples for each context")
 	seed := c.Flags().Int64("seed", 0, "`seed` of the noise")
 	class := c.Flags().Int("class", -1, "`number` of the class of the samples, for a map with classes (default: any)")
-	guidance := c.Flags().Float64("guidance", 1, "`scale` of classifier-free guidance toward --class; more --steps follow it better")
+	guidance := c.Flags().Float64("guidance",
+		1, "`scale` of classifier-free guidance toward --class; more --steps follow it better")
 	out := c.Flags().String("out", "", "PNG, SVG or PDF `file` for a figure of the samples")
 	return func() (work, error) {
 		if *out == "" && !c.json {
@@ -189,7 +192,8 @@ func sampleDigits(c *command) prepare {
 			return nil, err
 		}
 		if channels := run.Data.Channels; *out != "" && channels != 1 && channels != 3 {
-			return nil, fmt.Errorf("--out: a figure has images of 1 or 3 channels, these have %d: give --json alone", channels)
+			return nil, fmt.Errorf("--out: a figure has images of 1 or 3 channels, these have %d: give --json alone",
+				channels)
 		}
 		if *contexts > run.heldOut.N {
 			return nil, fmt.Errorf("--contexts = %d: there are %d held-out images", *contexts, run.heldOut.N)

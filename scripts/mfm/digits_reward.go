@@ -28,9 +28,11 @@ type evaluatorFlags struct {
 // withEvaluators adds the flags; required says when they are.
 func (c *command) withEvaluators(required string) evaluatorFlags {
 	return evaluatorFlags{
-		images:    c.withImagesOf(),
-		evaluator: c.Flags().String("evaluator", "", "`folder` of the run of the evaluator, a classifier of clean images; named rewards use it ("+required+")"),
-		second:    c.Flags().String("second", "", "`folder` of the run of a second evaluator, which the reward does not use ("+required+")"),
+		images: c.withImagesOf(),
+		evaluator: c.Flags().String("evaluator", "",
+			"`folder` of the run of the evaluator, a classifier of clean images; named rewards use it ("+required+")"),
+		second: c.Flags().String("second", "",
+			"`folder` of the run of a second evaluator, which the reward does not use ("+required+")"),
 	}
 }
 
@@ -51,7 +53,8 @@ func (c *command) openSteering(f evaluatorFlags, dir, reward string) (*image.Ste
 	if err != nil {
 		return nil, err
 	}
-	return image.NewSteering(b, image.SteeringConfig{Map: dir, Reward: raw, Evaluator: *f.evaluator, Second: *f.second}, images)
+	return image.NewSteering(b, image.SteeringConfig{Map: dir, Reward: raw, Evaluator: *f.evaluator, Second: *f.second},
+		images)
 }
 
 // imageRewardJSON is rewardJSON with rewards by name, which use the classifier of the run in dir.
@@ -106,7 +109,8 @@ func digitsTuning() tuneTask[image.TuningResult] {
 		config: image.DefaultTuning(), paths: 2, samples: 1024, steps: 50,
 		networks: []tuning.Network{tuning.Copy, tuning.LowRank, tuning.WarmStarted},
 		options: []option{
-			{name: "class", path: "class", usage: "`label` for which a map with classes is tuned (default: all of them)"},
+			{name: "class", path: "class",
+				usage: "`label` for which a map with classes is tuned (default: all of them)"},
 		},
 		open: func(c *command) func(dir, reward string) (tunings[result], error) {
 			f := c.withEvaluators("required")
@@ -128,7 +132,8 @@ func digitsTuning() tuneTask[image.TuningResult] {
 					mean, of := tune.LateKL(r.Evaluations)
 					kl, se = fmt.Sprintf("%.2f", mean), fmt.Sprintf("%.2f", of)
 				}
-				return []any{r.Method, r.Network, r.N, r.Lambda, r.Seed, r.TuneSteps, r.TuneNFE, r.L2, r.L2Floor, r.L2Second,
+				return []any{r.Method, r.Network, r.N, r.Lambda, r.Seed, r.TuneSteps, r.TuneNFE, r.L2, r.L2Floor,
+					r.L2Second,
 					r.Reward, r.RewardTarget, r.Distance, r.DistFloor, r.Diversity, r.Confident, kl, se, r.Train}
 			}, "method %s", "network %s", "n %d", "λ %g", "seed %d", "steps %d", "evaluations %.0f",
 				"l2 %.4f", "l2 floor %.4f", "second l2 %.4f", "reward %.3f", "target's %.3f", "distance %.3f",
@@ -150,8 +155,10 @@ func diagnoseDigits(c *command) diagnosis {
 	f := c.withEvaluators("required with a reward")
 	var class *int
 	c.withClass(&class, "`label` of the images, and of steered samples, of a map with classes (default: all, and none)")
-	guidance := c.Flags().Float64("guidance", 0, "`scale` of classifier-free guidance of the map toward the class; 0 for none")
-	return func(ctx context.Context, b compute.Backend, dir, reward string, o report.Options) (*diagnose.Report, error) {
+	guidance := c.Flags().Float64("guidance",
+		0, "`scale` of classifier-free guidance of the map toward the class; 0 for none")
+	return func(ctx context.Context, b compute.Backend, dir, reward string, o report.Options) (*diagnose.Report,
+		error) {
 		train, heldOut, err := f.images(dir)
 		if err != nil {
 			return nil, invalid{err}

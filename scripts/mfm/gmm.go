@@ -39,7 +39,8 @@ func mixtureTask() task {
 
 func trainMixture(c *command) func() (*training, error) {
 	f := c.withConfig(mapOptions()...)
-	file := c.Flags().String("mixture", "", "JSON `file` of the mixture: weights, means, covariances (default: the paper's mixture)")
+	file := c.Flags().String("mixture", "",
+		"JSON `file` of the mixture: weights, means, covariances (default: the paper's mixture)")
 	return func() (*training, error) {
 		config, err := mixtureConfig(f, *file)
 		if err != nil {
@@ -126,7 +127,8 @@ func sampleMixture(c *command) prepare {
 func evaluateMixture(c *command) prepare {
 	f := c.withSampler()
 	set := c.withSettings(
-		option{name: "times", path: "times", usage: "`t` of the contexts, numbers in [0, 1) separated by commas", read: list},
+		option{name: "times", path: "times", usage: "`t` of the contexts, numbers in [0, 1) separated by commas",
+			read: list},
 		option{name: "contexts", path: "contexts", usage: "`number` of random x_t at each t"},
 		option{name: "samples", path: "samples", usage: "`number` of samples for each x_t"},
 		option{name: "projections", path: "projections", usage: "`number` of directions of the sliced W2"},
@@ -160,9 +162,10 @@ func (c *command) evaluatePosteriors(
 		return err
 	}
 	title := fmt.Sprintf("%s, %s, seed %d\n", results[0].Loss, results[0].Distillation, results[0].Seed)
-	return c.write(results, title+table[mixture.PosteriorResult]{columns: columns(func(r mixture.PosteriorResult) []any {
-		return []any{r.T, r.SW2, r.Floor, r.Spread, r.Excess, r.Diversity}
-	}, "t %g", "sw2 %.4f", "floor %.4f", "std %.4f", "excess %.4f", "diversity %.4f")}.text(results))
+	return c.write(results,
+		title+table[mixture.PosteriorResult]{columns: columns(func(r mixture.PosteriorResult) []any {
+			return []any{r.T, r.SW2, r.Floor, r.Spread, r.Excess, r.Diversity}
+		}, "t %g", "sw2 %.4f", "floor %.4f", "std %.4f", "excess %.4f", "diversity %.4f")}.text(results))
 }
 
 // mixtureRewardJSON is rewardJSON with the paper's reward by name.
@@ -180,12 +183,15 @@ func mixtureSteering() steerTask[mixture.SteeringResult] {
 	return steerTask[result]{
 		samples: 4096, steps: 1000,
 		open: func(c *command) func(reward string) (steering.Task[result], string, error) {
-			checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run whose map is steered (default: the mixture's own, exact drift and posteriors)")
-			file := c.Flags().String("mixture", "", "JSON `file` of the mixture if there is no checkpoint (default: the paper's mixture)")
+			checkpoint := c.Flags().String("checkpoint", "",
+				"`folder` of the run whose map is steered (default: the mixture's own, exact drift and posteriors)")
+			file := c.Flags().String("mixture", "",
+				"JSON `file` of the mixture if there is no checkpoint (default: the paper's mixture)")
 			return func(reward string) (steering.Task[result], string, error) {
 				raw, err := mixtureRewardJSON(reward)
 				if *checkpoint != "" && *file != "" {
-					err = fmt.Errorf("--mixture and --checkpoint: the map has a mixture of its own, give one of the two")
+					err = fmt.Errorf("--mixture and --checkpoint: the map has a mixture of its own, give one " +
+						"of the two")
 				}
 				m := gmm.Paper()
 				if err == nil && *file != "" {
@@ -263,7 +269,9 @@ func mixtureTuningNotes(r mixture.TuningResult) []string {
 
 // diagnoseMixture diagnoses a map of a mixture.
 func diagnoseMixture(*command) diagnosis {
-	return func(ctx context.Context, b compute.Backend, dir, reward string, o report.Options) (*diagnose.Report, error) {
+	return func(
+		ctx context.Context, b compute.Backend, dir, reward string, o report.Options,
+	) (*diagnose.Report, error) {
 		if reward != "" {
 			var err error
 			if o.Reward, err = mixtureRewardJSON(reward); err != nil {

@@ -70,7 +70,8 @@ func newRoot() *cobra.Command {
 	for _, v := range verbs() {
 		all = append(all, v.command(tasks()))
 	}
-	all = append(all, stressCommand(), dataCommand(), leaf("bench", "measure the speed of a training step or of a steered run", bench))
+	all = append(all, stressCommand(), dataCommand(),
+		leaf("bench", "measure the speed of a training step or of a steered run", bench))
 	root := group("mfm", "meta flow maps", all...)
 	root.Long = "mfm trains, samples, evaluates, steers, fine-tunes and diagnoses meta flow maps.\n" +
 		"Each command lists its flags with -h."
@@ -78,7 +79,8 @@ func newRoot() *cobra.Command {
 		if len(args) == 0 {
 			return invalid{errors.New("no command: mfm help lists them")}
 		}
-		return invalid{fmt.Errorf("unknown command %q: %smfm help lists them", args[0], didYouMean(c.SuggestionsFor(args[0])))}
+		return invalid{fmt.Errorf("unknown command %q: %smfm help lists them", args[0],
+			didYouMean(c.SuggestionsFor(args[0])))}
 	}
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
@@ -87,7 +89,8 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		hint := ""
 		if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
-			hint = didYouMean(similarFlags(c.Flags(), cmp.Or(unknown.GetSpecifiedShortnames(), unknown.GetSpecifiedName())))
+			hint = didYouMean(similarFlags(c.Flags(),
+				cmp.Or(unknown.GetSpecifiedShortnames(), unknown.GetSpecifiedName())))
 		}
 		return fmt.Errorf("%w: %s-h lists the flags", err, hint)
 	})

@@ -88,41 +88,53 @@ func TestRefuses(t *testing.T) {
 		{"unknown preset", train("--preset", "huge"), `preset "huge" is unknown`},
 		{"unknown backend", train("--backend", "abacus"), "abacus"},
 
-		{"steps not a number", train("--steps", "many"), "--steps many: train.steps: string where an integer is required"},
+		{"steps not a number", train("--steps", "many"),
+			"--steps many: train.steps: string where an integer is required"},
 		{"steps not whole", train("--steps", "1.5"), "train.steps: number 1.5"},
 		{"no steps", train("--steps", "0"), "steps = 0"},
 		{"too many steps", train("--steps", "99999999999"), "steps = 99999999999"},
 		{"rate not a number", train("--rate", "nan"), "train.optimizer.rate: string where a number is required"},
 		{"negative rate", train("--rate", "-1"), "rate = -1"},
 		{"batch of one", train("--batch", "1"), "batch = 1"},
-		{"unknown loss", train("--loss", "hinge"), `loss "hinge" is unknown: use diagonal, semigroup, meanflow, eulerian or lagrangian`},
-		{"unknown distillation", train("--distillation", "pupil"), `distillation "pupil" is unknown: use self or teacher`},
+		{"unknown loss", train("--loss", "hinge"),
+			`loss "hinge" is unknown: use diagonal, semigroup, meanflow, eulerian or lagrangian`},
+		{"unknown distillation", train("--distillation", "pupil"),
+			`distillation "pupil" is unknown: use self or teacher`},
 		{"unknown interpolant", train("--interpolant", "cubic"), `interpolant "cubic" is unknown`},
 		{"unknown parametrization", train("--parametrization", "cubic"), `parametrization "cubic" is unknown`},
 		{"set without a value", train("--set", "train.steps"), "want path=value"},
-		{"set of an unknown key", train("--set", "train.loss.color=1"), `--set train.loss.color=1: train.loss.color: unknown key "color"`},
+		{"set of an unknown key", train("--set", "train.loss.color=1"),
+			`--set train.loss.color=1: train.loss.color: unknown key "color"`},
 		{"network without width", train("--set", "network.width=0"), "width must be positive"},
 
 		{"no config", train("--config", filepath.Join(dir, "none.json")), "no such file"},
 		{"config is a folder", train("--config", dir), "is a directory"},
-		{"unknown key in config", train("--config", file("a.json", `{"train": {"stepz": 1}}`)), `a.json: unknown key "stepz"`},
-		{"wrong type in config", train("--config", file("b.json", `{"train": {"ema": 1}}`)), "b.json: train.ema: number where a list is required"},
+		{"unknown key in config", train("--config", file("a.json", `{"train": {"stepz": 1}}`)),
+			`a.json: unknown key "stepz"`},
+		{"wrong type in config", train("--config", file("b.json", `{"train": {"ema": 1}}`)),
+			"b.json: train.ema: number where a list is required"},
 		{"config not JSON", train("--config", file("c.json", "{\n steps: 1}")), "c.json: line 2: not JSON"},
 		{"config that ends early", train("--config", file("d.json", `{"train":`)), "ends too early"},
 		{"two configs in one", train("--config", file("e.json", `{}{}`)), "after the JSON value"},
 
 		{"no mixture", train("--mixture", filepath.Join(dir, "none.json")), "no such file"},
 		{"unknown key in mixture", train("--mixture", file("f.json", `{"weights": [1], "centers": [[0]]}`)), "centers"},
-		{"key missing in mixture", train("--mixture", file("g.json", `{"weights": [1], "means": [[0]]}`)), `"covariances"`},
-		{"negative weight", train("--mixture", file("h.json", `{"weights": [-1], "means": [[0]], "covariances": [[[1]]]}`)), "h.json"},
-		{"covariance not positive", train("--mixture", file("i.json", `{"weights": [1], "means": [[0, 0]], "covariances": [[[1, 2], [2, 1]]]}`)), "i.json"},
+		{"key missing in mixture", train("--mixture", file("g.json", `{"weights": [1], "means": [[0]]}`)),
+			`"covariances"`},
+		{"negative weight", train("--mixture",
+			file("h.json", `{"weights": [-1], "means": [[0]], "covariances": [[[1]]]}`)), "h.json"},
+		{"covariance not positive",
+			train("--mixture", file("i.json",
+				`{"weights": [1], "means": [[0, 0]], "covariances": [[[1, 2], [2, 1]]]}`)), "i.json"},
 
 		{"eval without a run", []string{"eval", "gmm"}, "--checkpoint is missing"},
-		{"eval of nothing", []string{"eval", "gmm", "--checkpoint", filepath.Join(dir, "none"), "--json"}, "no such file"},
+		{"eval of nothing", []string{"eval", "gmm", "--checkpoint", filepath.Join(dir, "none"), "--json"},
+			"no such file"},
 		{"eval at time one", []string{"eval", "gmm", "--checkpoint", dir, "--times", "0.5,1"}, "time 1"},
 		{"eval at no time", []string{"eval", "gmm", "--checkpoint", dir, "--times", "noon"}, "--times"},
 		{"eval with one sample", []string{"eval", "gmm", "--checkpoint", dir, "--samples", "1"}, "samples = 1"},
-		{"unknown method", []string{"eval", "gmm", "--checkpoint", dir, "--method", "guess"}, `method "guess" is unknown`},
+		{"unknown method", []string{"eval", "gmm", "--checkpoint", dir, "--method", "guess"},
+			`method "guess" is unknown`},
 		{"no steps of a sampler", []string{"sample", "gmm", "--checkpoint", dir, "--steps", "0"}, "steps = 0"},
 		{"time beyond one", []string{"sample", "gmm", "--checkpoint", dir, "--t", "1.5"}, "--t = 1.5"},
 		{"no time", []string{"sample", "gmm", "--checkpoint", dir, "--t", "NaN"}, "--t = NaN"},
@@ -131,22 +143,32 @@ func TestRefuses(t *testing.T) {
 		{"digits without a file", []string{"sample", "digits", "--checkpoint", dir}, "--out is missing"},
 		{"digits of nothing", []string{"sample", "digits", "--checkpoint", dir, "--json"}, "no such file"},
 		{"digits without classifiers", []string{"eval", "digits", "--checkpoint", dir}, "--evaluator and --noised"},
-		{"digits from nowhere", []string{"train", "digits", "--out", out, "--data", filepath.Join(dir, "none")}, "none"},
-		{"digits with a mixture's parametrization", []string{"train", "digits", "--out", out, "--parametrization", "anchored"}, "anchored"},
-		{"digits with a loss that their teacher cannot serve", []string{"train", "digits", "--out", out, "--loss", "lagrangian"}, "use distillation self"},
-		{"digits with classes and a teacher", []string{"train", "digits", "--out", out, "--set", "network.classes=10", "--set", "train.loss.guidance.classes=10"}, "the teacher has no classes"},
-		{"digits with more labels than classes", []string{"train", "digits", "--out", out, "--set", "network.classes=5", "--set", "train.loss.guidance.classes=5"}, "network.classes = 5"},
-		{"guidance without classes", []string{"train", "digits", "--out", out, "--set", "train.loss.guidance.classes=10"}, "they must be equal"},
+		{"digits from nowhere", []string{"train", "digits", "--out", out, "--data", filepath.Join(dir, "none")},
+			"none"},
+		{"digits with a mixture's parametrization",
+			[]string{"train", "digits", "--out", out, "--parametrization", "anchored"}, "anchored"},
+		{"digits with a loss that their teacher cannot serve",
+			[]string{"train", "digits", "--out", out, "--loss", "lagrangian"}, "use distillation self"},
+		{"digits with classes and a teacher",
+			[]string{"train", "digits", "--out", out, "--set", "network.classes=10", "--set",
+				"train.loss.guidance.classes=10"}, "the teacher has no classes"},
+		{"digits with more labels than classes",
+			[]string{"train", "digits", "--out", out, "--set", "network.classes=5", "--set",
+				"train.loss.guidance.classes=5"}, "network.classes = 5"},
+		{"guidance without classes",
+			[]string{"train", "digits", "--out", out, "--set", "train.loss.guidance.classes=10"}, "they must be equal"},
 		{"mixture with classes", train("--set", "network.classes=3"), "samples of a mixture have no classes"},
 		{"weights of nothing", train("--init", filepath.Join(dir, "none")), "initial weights"},
 		{"classifier with a loss", []string{"train", "classifier", "--out", out, "--loss", "semigroup"}, "loss"},
-		{"classifier of too few classes", []string{"train", "classifier", "--out", out, "--set", "network.classes=5"}, "network.classes = 5, these images need 10"},
+		{"classifier of too few classes", []string{"train", "classifier", "--out", out, "--set", "network.classes=5"},
+			"network.classes = 5, these images need 10"},
 		{"classifier's shift", []string{"train", "classifier", "--out", out, "--set", "shift=-1"}, "shift = -1"},
 
 		{"inspect nothing", []string{"data", "inspect"}, "IMAGES and LABELS is missing"},
 		{"inspect half", []string{"data", "inspect", "a"}, "LABELS is missing"},
 		{"inspect three", []string{"data", "inspect", "a", "b", "c"}, `unexpected argument "c"`},
-		{"inspect files that do not exist", []string{"data", "inspect", filepath.Join(dir, "a"), filepath.Join(dir, "b")}, "no such file"},
+		{"inspect files that do not exist",
+			[]string{"data", "inspect", filepath.Join(dir, "a"), filepath.Join(dir, "b")}, "no such file"},
 		{"inspect text", []string{"data", "inspect", file("text", "hello, world"), file("more", "hello")}, "text"},
 		{"mirror", []string{"data", "mnist", "--out", out, "--mirror", "ftp://x/"}, "ftp://x/"},
 		{"bench of nothing", []string{"bench", "--case", "mnist"}, `--case = "mnist"`},
@@ -159,7 +181,8 @@ func TestRefuses(t *testing.T) {
 		if code != 2 {
 			t.Errorf("%s: exit code %d, want 2", tc.name, code)
 		}
-		if stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, tc.message) || !strings.HasPrefix(stderr, "mfm") {
+		if stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, tc.message) ||
+			!strings.HasPrefix(stderr, "mfm") {
 			t.Errorf("%s: wrote %q and %q, want one line with %q", tc.name, stdout, stderr, tc.message)
 		}
 	}
@@ -217,7 +240,8 @@ func TestVerbsTimesTasks(t *testing.T) {
 		got = append(got, strings.TrimPrefix(c.CommandPath(), "mfm "))
 	}
 	want := []string{
-		"bench", "data inspect", "data mnist", "diagnose digits", "diagnose gmm", "eval digits", "eval gmm", "info", "info classifier", "info digits", "info gmm",
+		"bench", "data inspect", "data mnist", "diagnose digits", "diagnose gmm", "eval digits", "eval gmm", "info",
+		"info classifier", "info digits", "info gmm",
 		"sample digits", "sample gmm", "steer digits", "steer gmm", "steer merge",
 		"stress base", "stress diversity", "stress losses", "stress manifold", "stress precision", "stress times",
 		"train classifier", "train digits", "train gmm", "tune digits", "tune distill", "tune gmm",
@@ -230,17 +254,27 @@ func TestVerbsTimesTasks(t *testing.T) {
 // A mistyped command or flag is answered with similar ones, in the same line.
 func TestSuggestions(t *testing.T) {
 	for want, args := range map[string][]string{
-		`unknown command "trian": did you mean train? mfm help lists them`:                             {"trian", "gmm"},
-		`unknown command "train gm": did you mean gmm? train takes gmm, digits, classifier`:            {"train", "gm"},
-		`unknown command "steer merg": did you mean merge? steer takes gmm, digits, merge`:             {"steer", "merg"},
-		`unknown command "train faces": train takes gmm, digits, classifier`:                           {"train", "faces"},
-		`unexpected argument "digit": did you mean digits? -h lists the arguments`:                     {"info", "digit"},
-		`unknown flag: --stpes: did you mean --steps? -h lists the flags`:                              {"train", "gmm", "--stpes", "3"},
-		`unknown flag: --sampler: did you mean --sampler-steps or --samples? -h lists the flags`:       {"tune", "gmm", "--sampler", "3"},
-		`unknown flag: --color: -h lists the flags`:                                                    {"train", "gmm", "--color=red"},
-		`unknown shorthand flag: 'j' in -jsn: did you mean --json? -h lists the flags`:                 {"eval", "gmm", "-jsn"},
-		`unknown flag: --see: did you mean --keep or --seed or --set? -h lists the flags`:              {"train", "gmm", "--see", "1"},
-		`invalid argument "x" for "--n" flag: strconv.ParseInt: parsing "x": invalid syntax: -h lists`: {"sample", "gmm", "--n", "x"},
+		`unknown command "trian": did you mean train? mfm help lists them`: {
+			"trian", "gmm"},
+		`unknown command "train gm": did you mean gmm? train takes gmm, digits, classifier`: {"train", "gm"},
+		`unknown command "steer merg": did you mean merge? steer takes gmm, digits, merge`: {
+			"steer", "merg"},
+		`unknown command "train faces": train takes gmm, digits, classifier`: {
+			"train", "faces"},
+		`unexpected argument "digit": did you mean digits? -h lists the arguments`: {
+			"info", "digit"},
+		`unknown flag: --stpes: did you mean --steps? -h lists the flags`: {
+			"train", "gmm", "--stpes", "3"},
+		`unknown flag: --sampler: did you mean --sampler-steps or --samples? -h lists the flags`: {
+			"tune", "gmm", "--sampler", "3"},
+		`unknown flag: --color: -h lists the flags`: {
+			"train", "gmm", "--color=red"},
+		`unknown shorthand flag: 'j' in -jsn: did you mean --json? -h lists the flags`: {
+			"eval", "gmm", "-jsn"},
+		`unknown flag: --see: did you mean --keep or --seed or --set? -h lists the flags`: {
+			"train", "gmm", "--see", "1"},
+		`invalid argument "x" for "--n" flag: strconv.ParseInt: parsing "x": invalid syntax: -h lists`: {
+			"sample", "gmm", "--n", "x"},
 	} {
 		code, stdout, stderr := invoke(t.Context(), args...)
 		if code != 2 || stdout != "" || !strings.Contains(stderr, want) || strings.Count(stderr, "\n") != 1 {
@@ -252,7 +286,8 @@ func TestSuggestions(t *testing.T) {
 // Scripts complete commands, flags, and the values of some flags, in lists too.
 func TestCompletion(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish"} {
-		if script := must(t, "completion", shell); !strings.Contains(script, shell+" completion") || !strings.Contains(script, "mfm") {
+		if script := must(t, "completion", shell); !strings.Contains(script, shell+" completion") ||
+			!strings.Contains(script, "mfm") {
 			t.Errorf("mfm completion %s writes %.200q", shell, script)
 		}
 	}
@@ -306,7 +341,8 @@ func TestFormerFlags(t *testing.T) {
 		"steer digits --checkpoint a --judge b --out c":  "--second is missing",
 		"steer digits --checkpoint a --second b --out c": "--evaluator is missing",
 	} {
-		if code, _, stderr := invoke(t.Context(), strings.Fields(args)...); code != 2 || !strings.Contains(stderr, want) {
+		if code, _, stderr := invoke(t.Context(), strings.Fields(args)...); code != 2 ||
+			!strings.Contains(stderr, want) {
 			t.Errorf("mfm %s: exit code %d, %q; want 2 and %q", args, code, stderr, want)
 		}
 	}
@@ -316,13 +352,15 @@ func TestInspect(t *testing.T) {
 	const dir = "../../data/mnist/"
 	images, labels := dir+"t10k-images-idx3-ubyte.gz", dir+"t10k-labels-idx1-ubyte.gz"
 	// Flags stand before, between or after operands.
-	for _, args := range [][]string{{images, labels, "--json"}, {"--json", images, labels}, {images, "--json", labels}} {
+	for _, args := range [][]string{{images, labels, "--json"}, {"--json", images, labels},
+		{images, "--json", labels}} {
 		s := decode[data.Summary](t, must(t, append([]string{"data", "inspect"}, args...)...))
 		total := 0
 		for _, n := range s.ClassCounts {
 			total += n
 		}
-		if s.Count != 1000 || total != 1000 || len(s.ClassCounts) != 10 || !reflect.DeepEqual(s.Shape, []int{28, 28, 1}) {
+		if s.Count != 1000 || total != 1000 || len(s.ClassCounts) != 10 ||
+			!reflect.DeepEqual(s.Shape, []int{28, 28, 1}) {
 			t.Errorf("summary %+v of 1,000 digits", s)
 		}
 	}
@@ -410,10 +448,12 @@ func TestInfo(t *testing.T) {
 
 // A loss sets the options that are best for it; a file overrides them, and flags override the file.
 func TestConfigurationsPrecedence(t *testing.T) {
-	path := write(t, t.TempDir(), "c.json", `{"train": {"loss": {"consistency": "lagrangian", "diagonal_share": 0.125}, "steps": 5, "batch": 6}}`)
+	path := write(t, t.TempDir(), "c.json",
+		`{"train": {"loss": {"consistency": "lagrangian", "diagonal_share": 0.125}, "steps": 5, "batch": 6}}`)
 	c := &command{Command: &cobra.Command{}}
 	describe := trainMixture(c)
-	if err := c.ParseFlags([]string{"--config", path, "--steps", "7", "--loss", "eulerian", "--set", "train.ema=[]"}); err != nil {
+	if err := c.ParseFlags([]string{"--config", path, "--steps", "7", "--loss", "eulerian",
+		"--set", "train.ema=[]"}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := describe()
@@ -426,13 +466,15 @@ func TestConfigurationsPrecedence(t *testing.T) {
 	if !reflect.DeepEqual(got.config, want) {
 		t.Errorf("configuration %+v, want %+v", got.config, want)
 	}
-	if line, want := got.line, "go run ./scripts/mfm train gmm --preset quick --config "+path+" --steps 7 --loss eulerian --set 'train.ema=[]'"; line != want {
+	if line, want := got.line, "go run ./scripts/mfm train gmm --preset quick --config "+path+
+		" --steps 7 --loss eulerian --set 'train.ema=[]'"; line != want {
 		t.Errorf("command %s, want %s", line, want)
 	}
 }
 
 func TestQuote(t *testing.T) {
-	for word, want := range map[string]string{"a-b_c/d.json": "a-b_c/d.json", "": "''", "a b": "'a b'", "it's": `'it'\''s'`, "$(rm)": "'$(rm)'"} {
+	for word, want := range map[string]string{"a-b_c/d.json": "a-b_c/d.json", "": "''", "a b": "'a b'",
+		"it's": `'it'\''s'`, "$(rm)": "'$(rm)'"} {
 		if got := quote(word); got != want {
 			t.Errorf("quote(%q) = %s, want %s", word, got, want)
 		}

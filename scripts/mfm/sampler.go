@@ -29,10 +29,13 @@ func (c *command) withSampler() samplerFlags {
 		checkpoint: f.String("checkpoint", "", "`folder` of the run, finished or not (required)"),
 		at:         f.Int64("at", 0, "`step` of the checkpoint to use (default: the end of the run)"),
 		settings: c.withSettings(
-			option{name: "method", path: "method", usage: "`method` of sampling", values: []string{"map", "refine", "ode", "sde"}, read: name},
+			option{name: "method", path: "method", usage: "`method` of sampling",
+				values: []string{"map", "refine", "ode", "sde"}, read: name},
 			option{name: "steps", path: "steps", usage: "`number` of steps (default: one step of the map)"},
-			option{name: "solver", path: "solver", usage: "`solver` of the ODE", values: []string{"heun", "euler"}, read: name},
-			option{name: "power", path: "power", usage: "`exponent` of the times of the steps: 1 is uniform, more is finer near noise"},
+			option{name: "solver", path: "solver", usage: "`solver` of the ODE", values: []string{"heun", "euler"},
+				read: name},
+			option{name: "power", path: "power",
+				usage: "`exponent` of the times of the steps: 1 is uniform, more is finer near noise"},
 		),
 	}
 }

@@ -119,9 +119,12 @@ func trainOptions() []option {
 func mapOptions() []option {
 	return append(trainOptions(),
 		option{name: "loss", path: "train.loss.consistency", usage: "`name` of the loss", values: losses(), read: name},
-		option{name: "distillation", path: "train.loss.distillation", usage: "`source` of the drift", values: []string{"self", "teacher"}},
-		option{name: "interpolant", path: "interpolant", usage: "`name` of the schedule", values: []string{"linear", "trigonometric", "vp"}},
-		option{name: "parametrization", path: "parametrization", usage: "`name` of the parametrization around the network; see mfm info"},
+		option{name: "distillation", path: "train.loss.distillation", usage: "`source` of the drift",
+			values: []string{"self", "teacher"}},
+		option{name: "interpolant", path: "interpolant", usage: "`name` of the schedule",
+			values: []string{"linear", "trigonometric", "vp"}},
+		option{name: "parametrization", path: "parametrization",
+			usage: "`name` of the parametrization around the network; see mfm info"},
 	)
 }
 
@@ -167,7 +170,8 @@ func (f configFlags) line(task string, more ...string) string {
 // quote quotes a word for a shell if necessary.
 func quote(word string) string {
 	plain := func(r rune) bool {
-		return strings.ContainsRune("%+,-./:=@_", r) || '0' <= r && r <= '9' || 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z'
+		return strings.ContainsRune("%+,-./:=@_", r) || '0' <= r && r <= '9' || 'A' <= r && r <= 'Z' ||
+			'a' <= r && r <= 'z'
 	}
 	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
 		return word

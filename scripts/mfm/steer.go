@@ -50,9 +50,10 @@ func (t steerTask[R]) build(c *command) prepare {
 			}
 		}
 		return func(ctx context.Context, b compute.Backend) error {
-			results, err := sweep.Run(ctx, kept.Sweep, settings, func(ctx context.Context, s steering.Setting) (R, error) {
-				return opened.Run(ctx, b, s)
-			})
+			results, err := sweep.Run(ctx, kept.Sweep, settings,
+				func(ctx context.Context, s steering.Setting) (R, error) {
+					return opened.Run(ctx, b, s)
+				})
 			if err != nil {
 				return err
 			}
@@ -107,26 +108,33 @@ func withSteerGrid(c *command, samples, steps, particles int) *steerGrid {
 	c.complete("method", true, names...)
 	g.dynamics = f.String("dynamics", "ode", "`names`, separated by commas: ode, sde")
 	c.complete("dynamics", true, string(steer.ODE), string(steer.SDE))
-	g.n = f.String("n", "1", "`numbers` of posterior samples for an estimate, or of candidates to choose from, separated by commas")
+	g.n = f.String("n", "1",
+		"`numbers` of posterior samples for an estimate, or of candidates to choose from, separated by commas")
 	g.seeds = f.Int("seeds", 1, "`number` of seeds, from 0")
 	f.StringVar((*string)(&s.Baseline), "baseline", "mean", "`baseline` of mfm-gf: mean or denoiser")
 	f.BoolVar(&s.Antithetic, "antithetic", false, "draw noise in pairs of opposite sign")
 	f.BoolVar(&s.LeaveOneOut, "leave-one-out", false, "remove the estimate's bias of order 1/N by the jackknife")
 	f.BoolVar(&s.Shared, "shared", false, "use the same noise for the posterior samples of all particles")
-	f.StringVar((*string)(&s.Posterior), "posterior", "", "`method` of a map's posterior samples for an estimate: map (default) or ode")
+	f.StringVar((*string)(&s.Posterior), "posterior", "",
+		"`method` of a map's posterior samples for an estimate: map (default) or ode")
 	f.IntVar(&s.PosteriorSteps, "posterior-steps", 0, "`number` of steps of that method (default: 1)")
-	f.StringVar((*string)(&s.Resampling), "resampling", "", "`scheme` of a particle filter: systematic (default), stratified or multinomial")
-	g.threshold = f.Float64("threshold", 0.5, "`share` of a particle filter's particles: it resamples if the effective sample size "+
-		"is below; 0 never, 1 at each step")
+	f.StringVar((*string)(&s.Resampling), "resampling", "",
+		"`scheme` of a particle filter: systematic (default), stratified or multinomial")
+	g.threshold = f.Float64("threshold", 0.5,
+		"`share` of a particle filter's particles: it resamples if the effective sample size "+
+			"is below; 0 never, 1 at each step")
 	c.withClass(&s.Class, "`label` that a map with classes is conditioned on (default: none)")
 	f.Float64Var(&s.Guidance, "guidance", 0, "`scale` of classifier-free guidance toward the class; 0 for none")
 	f.BoolVar(&s.GuidePosterior, "guide-posterior", false, "guide the posterior samples of an estimate, too")
 	f.IntVar(&s.Samples, "samples", samples, "`number` of samples of a run")
-	f.IntVar(&s.Particles, "particles", 0, "`number` of particles of a filter (default: all samples, for images 64) or of a search (default: 1)")
+	f.IntVar(&s.Particles, "particles", 0,
+		"`number` of particles of a filter (default: all samples, for images 64) or of a search (default: 1)")
 	g.config = c.withSettings(
 		option{name: "steps", path: "steps", usage: fmt.Sprintf("`number` of steps (default: %d)", steps)},
-		option{name: "solver", path: "solver", usage: "`solver` of the ODE", values: []string{"euler", "heun"}, read: name},
-		option{name: "power", path: "power", usage: "`exponent` of the times of the steps: 1 is uniform, more is finer near noise"},
+		option{name: "solver", path: "solver", usage: "`solver` of the ODE", values: []string{"euler", "heun"},
+			read: name},
+		option{name: "power", path: "power",
+			usage: "`exponent` of the times of the steps: 1 is uniform, more is finer near noise"},
 		option{name: "start", path: "start", usage: "`t` below which the steering is that at t"},
 		option{name: "lambda", path: "lambda", usage: "`factor` λ of the reward"},
 		option{name: "lambda-power", path: "lambda_power", usage: "`number` k in λ t^k; 0 keeps the target"},

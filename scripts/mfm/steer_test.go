@@ -14,7 +14,8 @@ import (
 // Merged shards equal the whole sweep, and runs with results are not repeated.
 func TestSteerGMM(t *testing.T) {
 	args := func(out string, more ...string) []string {
-		return append([]string{"steer", "gmm", "--method", "exact,mfm-gf", "--n", "2,4", "--seeds", "2", "--steps", "4", "--samples", "16", "--json", "--out", out}, more...)
+		return append([]string{"steer", "gmm", "--method", "exact,mfm-gf", "--n", "2,4", "--seeds", "2", "--steps", "4",
+			"--samples", "16", "--json", "--out", out}, more...)
 	}
 	results := func(args []string) (results []mixture.SteeringResult) {
 		t.Helper()
@@ -54,19 +55,23 @@ func TestSteerGMM(t *testing.T) {
 			t.Errorf("a run with a stored result was repeated: %+v", result)
 		}
 	}
-	if _, again, _ := invoke(t.Context(), "steer", "merge", "--from", whole+","+stored); strings.Count(again, `"run":`) != 6 {
-		t.Errorf("a folder and a file of the same runs give %s", again)
+	_, both, _ := invoke(t.Context(), "steer", "merge", "--from", whole+","+stored)
+	if strings.Count(both, `"run":`) != 6 {
+		t.Errorf("a folder and a file of the same runs give %s", both)
 	}
 }
 
 // A particle filter uses the SDE alone, a search has no dynamics, and the table marks diverged
 // runs.
 func TestSteerTable(t *testing.T) {
-	code, stdout, stderr := invoke(t.Context(), "steer", "gmm", "--method", "dps,smc-dps,search-greedy-renoise", "--dynamics", "ode,sde", "--n", "2", "--steps", "4", "--samples", "16", "--lambda", "10000", "--out", t.TempDir())
+	code, stdout, stderr := invoke(t.Context(), "steer", "gmm", "--method", "dps,smc-dps,search-greedy-renoise",
+		"--dynamics", "ode,sde", "--n", "2", "--steps", "4", "--samples", "16", "--lambda", "10000", "--out",
+		t.TempDir())
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
-	if lines := strings.Split(strings.TrimSpace(stdout), "\n"); len(lines) != 5 || strings.Count(stdout, "smc-dps") != 1 || !strings.Contains(stdout, "diverged") {
+	if lines := strings.Split(strings.TrimSpace(stdout), "\n"); len(lines) != 5 ||
+		strings.Count(stdout, "smc-dps") != 1 || !strings.Contains(stdout, "diverged") {
 		t.Errorf("want two results of dps, one of smc-dps and one of the search, some diverged:\n%s", stdout)
 	}
 	if !strings.Contains(stderr, "seed 0: ") {

@@ -20,11 +20,15 @@ import (
 
 func stressCommand() *cobra.Command {
 	return group("stress", "run a stress test",
-		leaf("diversity", "posteriors of random mixtures, by modes, dimension and shape", stressTest(stress.DiversityGrid)),
-		leaf("base", "the effect of an error of the base drift on all that is built on it", stressTest(stress.BaseGrid)),
+		leaf("diversity", "posteriors of random mixtures, by modes, dimension and shape",
+			stressTest(stress.DiversityGrid)),
+		leaf("base", "the effect of an error of the base drift on all that is built on it",
+			stressTest(stress.BaseGrid)),
 		leaf("manifold", "maps of data near a manifold, by parametrization", stressTest(stress.ManifoldGrid)),
-		leaf("precision", "closed forms for data near a manifold in float32, toward t = 1", stressTest(stress.PrecisionGrid)),
-		leaf("times", "samples of data near a manifold by the exact drift, by time sampling", stressTest(stress.TimesGrid)),
+		leaf("precision", "closed forms for data near a manifold in float32, toward t = 1",
+			stressTest(stress.PrecisionGrid)),
+		leaf("times", "samples of data near a manifold by the exact drift, by time sampling",
+			stressTest(stress.TimesGrid)),
 		leaf("losses", "every loss for the same time, on mixtures and on digits", stressLosses),
 	)
 }
@@ -120,9 +124,12 @@ func stressLosses(c *command) prepare {
 		option{name: "digits", path: "digits", usage: "`seconds` of a training on digits; 0 for none"},
 		option{name: "seeds", path: "seeds", usage: "`number` of seeds"},
 	)
-	checkpoint := c.Flags().String("checkpoint", "", "`folder` of a run with the images of the digits (required for digits)")
-	evaluator := c.Flags().String("evaluator", "", "`folder` of the run of the classifier that evaluates digits (required for digits)")
-	noised := c.Flags().String("noised", "", "`folder` of the run of a classifier of noised digits (required for digits)")
+	checkpoint := c.Flags().String("checkpoint", "",
+		"`folder` of a run with the images of the digits (required for digits)")
+	evaluator := c.Flags().String("evaluator", "",
+		"`folder` of the run of the classifier that evaluates digits (required for digits)")
+	noised := c.Flags().String("noised", "",
+		"`folder` of the run of a classifier of noised digits (required for digits)")
 	ratesFile := c.Flags().String("rates", "", "`file` of steps per second for each loss, which determine its steps; "+
 		"missing rates are measured, which needs an idle machine, and added (default: rates.json in --out)")
 	return func() (work, error) {
@@ -162,9 +169,10 @@ func stressLosses(c *command) prepare {
 			if *f.grid {
 				return c.writeJSON(settings, " ")
 			}
-			return runSettings(ctx, f, settings, func(ctx context.Context, s stress.LossSetting, o run.Options) (stress.LossResult, error) {
-				return bench.Run(ctx, b, s, o)
-			})
+			return runSettings(ctx, f, settings,
+				func(ctx context.Context, s stress.LossSetting, o run.Options) (stress.LossResult, error) {
+					return bench.Run(ctx, b, s, o)
+				})
 		}, nil
 	}
 }

@@ -16,10 +16,13 @@ func TestStress(t *testing.T) {
 	if len(grid) != len(stress.TimesGrid()) || grid[0] != stress.TimesGrid()[0] {
 		t.Errorf("--grid prints %d settings, want %d", len(grid), len(stress.TimesGrid()))
 	}
-	settings := write(t, dir, "settings.json", `[{"shape": "plane", "width": 0.1, "power": 1, "steps": 4, "samples": 8}, {"shape": "curve", "width": 0.1, "power": 2, "steps": 4, "samples": 8}]`)
+	settings := write(t, dir, "settings.json",
+		`[{"shape": "plane", "width": 0.1, "power": 1, "steps": 4, "samples": 8},
+			{"shape": "curve", "width": 0.1, "power": 2, "steps": 4, "samples": 8}]`)
 	out := filepath.Join(dir, "out")
 	args := []string{"stress", "times", "--settings", settings, "--out", out}
-	if results := decode[[]stress.TimesResult](t, must(t, append(args, "--shard", "1/2")...)); len(results) != 1 || results[0].Shape != "curve" || !(results[0].Across > 0) {
+	if results := decode[[]stress.TimesResult](t, must(t, append(args, "--shard", "1/2")...)); len(results) != 1 ||
+		results[0].Shape != "curve" || !(results[0].Across > 0) {
 		t.Errorf("the second shard gives %+v", results)
 	}
 	files, err := filepath.Glob(filepath.Join(out, "run-*.json"))
@@ -44,9 +47,11 @@ func TestStress(t *testing.T) {
 		"--evaluator": {"losses", "--out", out},
 		"--rates":     {"losses", "--digits", "0", "--grid"},
 		"is unknown":  {"losses", "--digits", "0", "--grid", "--out", out},
-		"shape":       {"times", "--out", out, "--settings", write(t, dir, "knot.json", `[{"shape": "knot", "width": 0.1, "power": 1, "steps": 4, "samples": 8}]`)},
+		"shape": {"times", "--out", out, "--settings",
+			write(t, dir, "knot.json", `[{"shape": "knot", "width": 0.1, "power": 1, "steps": 4, "samples": 8}]`)},
 	} {
-		if code, _, stderr := invoke(t.Context(), append([]string{"stress"}, args...)...); code == 0 || !strings.Contains(stderr, want) {
+		if code, _, stderr := invoke(t.Context(), append([]string{"stress"}, args...)...); code == 0 ||
+			!strings.Contains(stderr, want) {
 			t.Errorf("stress %v: exit code %d, %q; want an error with %q", args, code, stderr, want)
 		}
 	}

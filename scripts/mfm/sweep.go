@@ -23,8 +23,10 @@ type sweepFlags struct {
 
 func (c *command) withSweep() *sweepFlags {
 	f := &sweepFlags{c: c, shard: c.Flags().String("shard", "", "`i/n`: shard i of n, from 0; only each n-th run")}
-	c.Flags().StringVar(&f.Dir, "out", "", "`folder` of the results, one file for each run, which is not repeated (required)")
-	c.Flags().StringVar(&f.Stored, "stored", "", "`file` with the output of mfm steer merge, whose runs are not repeated either")
+	c.Flags().StringVar(&f.Dir, "out", "",
+		"`folder` of the results, one file for each run, which is not repeated (required)")
+	c.Flags().StringVar(&f.Stored, "stored", "",
+		"`file` with the output of mfm steer merge, whose runs are not repeated either")
 	f.Done = func(i, n int) { fmt.Fprintf(c.ErrOrStderr(), "%d of %d\n", i, n) }
 	return f
 }
@@ -76,7 +78,8 @@ func checkSeeds(n int) error {
 
 // withReward adds the flag that names a reward.
 func (c *command) withReward() *string {
-	return c.Flags().String("reward", "paper", "`name`: paper or, for images, class:K; or a JSON object, or a file with one: see mfm info")
+	return c.Flags().String("reward", "paper",
+		"`name`: paper or, for images, class:K; or a JSON object, or a file with one: see mfm info")
 }
 
 // rewardJSON returns a reward as JSON: the text itself if it is an object, or the content of the
@@ -94,7 +97,8 @@ func rewardJSON(text string) (json.RawMessage, error) {
 
 // steerMerge merges results of any kind and prints them, one a line.
 func steerMerge(c *command) prepare {
-	from := c.Flags().String("from", "", "`folders` of results, or files with the output of this command, separated by commas (required)")
+	from := c.Flags().String("from", "",
+		"`folders` of results, or files with the output of this command, separated by commas (required)")
 	return func() (work, error) {
 		if err := c.require("name the folders of the results", "from"); err != nil {
 			return nil, err

@@ -41,13 +41,17 @@ func verbs() []verb {
 			builder: func(t task) builder { return t.sample }},
 		{name: "eval", about: "evaluate posterior samples", each: "evaluate posterior samples of %s",
 			builder: func(t task) builder { return t.eval }},
-		{name: "steer", about: "steer samples to a reward", each: "steer samples of %s to a reward, in a sweep of settings",
+		{name: "steer", about: "steer samples to a reward",
+			each:    "steer samples of %s to a reward, in a sweep of settings",
 			builder: func(t task) builder { return t.steer }, others: []*cobra.Command{merge}},
-		{name: "tune", about: "fine-tune a drift to a reward", each: "fine-tune the drift of %s to a reward, in a sweep of settings",
+		{name: "tune", about: "fine-tune a drift to a reward",
+			each:    "fine-tune the drift of %s to a reward, in a sweep of settings",
 			builder: func(t task) builder { return t.tune }, others: []*cobra.Command{distill}},
-		{name: "diagnose", about: "diagnose a map", each: "diagnose %s", builder: func(t task) builder { return t.diagnose }},
+		{name: "diagnose", about: "diagnose a map", each: "diagnose %s",
+			builder: func(t task) builder { return t.diagnose }},
 		{name: "info", about: "show versions, backend and every default, or those of one task",
-			each: "show the configuration with which train, given the same flags, trains %s", builder: infoVerb, alone: info},
+			each: "show the configuration with which train, given the same flags, trains %s", builder: infoVerb,
+			alone: info},
 	}
 }
 

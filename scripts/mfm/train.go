@@ -45,7 +45,8 @@ func trainVerb(t task) builder {
 		var o run.Options
 		f := c.Flags()
 		f.StringVar(&o.Dir, "out", "", "`folder` of the run, in which an interrupted run resumes (required)")
-		f.StringVar(&o.Init, "init", "", "`folder` of a finished run with the same network, whose weights initialize this one")
+		f.StringVar(&o.Init, "init", "",
+			"`folder` of a finished run with the same network, whose weights initialize this one")
 		f.Int64Var(&o.Every, "every", 0, "`number` of steps between checkpoints (default: a twentieth of all steps)")
 		c.withRestart()
 		f.IntVar(&o.Keep, "keep", 2, "`number` of newest checkpoints to keep")
@@ -146,7 +147,8 @@ func readVersions() versions {
 	}
 	v.MFM = build.Main.Version
 	for _, m := range build.Deps {
-		if slices.Contains([]string{"github.com/gomlx/gomlx", "github.com/gomlx/compute", "github.com/gomlx/go-xla"}, m.Path) {
+		if slices.Contains([]string{"github.com/gomlx/gomlx", "github.com/gomlx/compute", "github.com/gomlx/go-xla"},
+			m.Path) {
 			v.Modules[m.Path] = m.Version
 		}
 	}

@@ -57,7 +57,8 @@ func TestGMM(t *testing.T) {
 	config, mixture := write(t, dir, "tiny.json", tiny), write(t, dir, "mixture.json", twoPoints)
 	whole, parts := filepath.Join(dir, "whole"), filepath.Join(dir, "parts")
 	train := func(out string) []string {
-		return []string{"train", "gmm", "--config", config, "--mixture", mixture, "--loss", "diagonal", "--distillation", "teacher",
+		return []string{"train", "gmm", "--config", config, "--mixture", mixture, "--loss", "diagonal",
+			"--distillation", "teacher",
 			"--steps", "20", "--seed", "5", "--every", "6", "--out", out, "--json"}
 	}
 	report := decode[struct {
@@ -76,7 +77,8 @@ func TestGMM(t *testing.T) {
 		t.Fatalf("interrupted training exits with %d: %s", code, &stderr.written)
 	}
 	lines := strings.Split(strings.TrimSpace(stderr.written.String()), "\n")
-	if last := lines[len(lines)-1]; !strings.Contains(last, "the same command resumes") || !strings.Contains(last, parts) {
+	if last := lines[len(lines)-1]; !strings.Contains(last, "the same command resumes") ||
+		!strings.Contains(last, parts) {
 		t.Errorf("interrupted training ends with %q", last)
 	}
 	if !strings.HasPrefix(lines[0], "backend: ") {
@@ -113,7 +115,8 @@ func lostCheckpoint(t *testing.T, train []string, out string) {
 	code := execute(ctx, train, &bytes.Buffer{}, stderr)
 	lines := strings.Split(strings.TrimSpace(stderr.written.String()), "\n")
 	last := lines[len(lines)-1]
-	if code != 1 || !strings.Contains(last, "saving step ") || strings.Contains(last, "everything is kept") || strings.Contains(last, "context canceled") {
+	if code != 1 || !strings.Contains(last, "saving step ") || strings.Contains(last, "everything is kept") ||
+		strings.Contains(last, "context canceled") {
 		t.Errorf("a stopped training without a checkpoint exits with %d and %q", code, last)
 	}
 }
@@ -133,7 +136,8 @@ func TestBesides(t *testing.T) {
 		{"another", full, full},
 		{"joined", errors.Join(stopped, full), full},
 		{"joined twice", errors.Join(errors.Join(stopped, full), torn), errors.Join(full, torn)},
-		{"joined and wrapped", fmt.Errorf("run: %w", errors.Join(stopped, full)), fmt.Errorf("run: %w", errors.Join(stopped, full))},
+		{"joined and wrapped", fmt.Errorf("run: %w", errors.Join(stopped, full)),
+			fmt.Errorf("run: %w", errors.Join(stopped, full))},
 	} {
 		if got := besides(tc.err, cause); fmt.Sprint(got) != fmt.Sprint(tc.want) {
 			t.Errorf("%s: besides the cause there is %v, want %v", tc.name, got, tc.want)
@@ -172,7 +176,8 @@ func evalOf(t *testing.T, dir string) {
 
 func samplesOf(t *testing.T, dir string) {
 	sample := func(args ...string) [][]float64 {
-		return decode[[][]float64](t, must(t, append([]string{"sample", "gmm", "--checkpoint", dir, "--n", "7", "--json"}, args...)...))
+		return decode[[][]float64](t,
+			must(t, append([]string{"sample", "gmm", "--checkpoint", dir, "--n", "7", "--json"}, args...)...))
 	}
 	first := sample("--t", "0.4", "--x", "-0.5,1")
 	if len(first) != 7 || len(first[0]) != 2 {
@@ -181,7 +186,8 @@ func samplesOf(t *testing.T, dir string) {
 	if again := sample("--t", "0.4", "--x", "-0.5,1"); !reflect.DeepEqual(again, first) {
 		t.Errorf("the same seed gives %v and %v", first, again)
 	}
-	for _, args := range [][]string{{"--t", "0.4", "--x", "-0.5,1", "--seed", "1"}, {"--t", "0.4", "--x", "0.5,1"}, {"--t", "0.5", "--x", "-0.5,1"},
+	for _, args := range [][]string{{"--t", "0.4", "--x", "-0.5,1", "--seed", "1"}, {"--t", "0.4", "--x", "0.5,1"},
+		{"--t", "0.5", "--x", "-0.5,1"},
 		{"--t", "0.4", "--x", "-0.5,1", "--method", "ode", "--steps", "3"}} {
 		if other := sample(args...); reflect.DeepEqual(other, first) {
 			t.Errorf("%v gives the same samples", args)
@@ -193,7 +199,8 @@ func samplesOf(t *testing.T, dir string) {
 			t.Errorf("--x %s: exit code %d, %q", x, code, stderr)
 		}
 	}
-	if code, _, stderr := invoke(t.Context(), "sample", "digits", "--checkpoint", dir, "--json"); code != 2 || !strings.Contains(stderr, `"gmm"`) {
+	if code, _, stderr := invoke(t.Context(), "sample", "digits", "--checkpoint", dir, "--json"); code != 2 ||
+		!strings.Contains(stderr, `"gmm"`) {
 		t.Errorf("a mixture's map opened as one of digits: exit code %d, %q", code, stderr)
 	}
 }
@@ -224,12 +231,16 @@ func damaged(t *testing.T, dir string, train []string) {
 func TestDigits(t *testing.T) {
 	dir := t.TempDir()
 	smallImages(t, dir)
-	config := write(t, dir, "tiny.json", `{"parametrization": "plain", "network": {"channels": [4], "attention": [], "heads": 1, "groups": 2, "embedding": 8}, "train": {"batch": 4}}`)
+	config := write(t, dir, "tiny.json",
+		`{"parametrization": "plain", "network": {"channels": [4], "attention": [], "heads": 1, "groups": 2, "embedding": 8}, "train": {"batch": 4}}`)
 	out := filepath.Join(dir, "run")
 	must(t, "train", "digits", "--config", config, "--data", dir, "--loss", "diagonal", "--steps", "2", "--out", out)
 	png := filepath.Join(dir, "samples.png")
-	s := decode[digitSamples](t, must(t, "sample", "digits", "--checkpoint", out, "--t", "0.5", "--contexts", "2", "--n", "3", "--json", "--out", png))
-	if len(s.Contexts) != 2 || len(s.Samples) != 2 || len(s.Samples[1]) != 3 || len(s.Samples[1][2]) != 8*8 || len(s.Contexts[0]) != 8*8 {
+	s := decode[digitSamples](t,
+		must(t, "sample", "digits", "--checkpoint", out, "--t", "0.5", "--contexts", "2", "--n", "3", "--json", "--out",
+			png))
+	if len(s.Contexts) != 2 || len(s.Samples) != 2 || len(s.Samples[1]) != 3 || len(s.Samples[1][2]) != 8*8 ||
+		len(s.Contexts[0]) != 8*8 {
 		t.Errorf("samples of %d contexts", len(s.Samples))
 	}
 	raw, err := os.ReadFile(png)
@@ -250,15 +261,19 @@ func TestDigits(t *testing.T) {
 // dir.
 func steered(t *testing.T, run, dir string) {
 	evaluator := filepath.Join(dir, "evaluator")
-	args := []string{"steer", "digits", "--checkpoint", run, "--evaluator", evaluator, "--second", evaluator, "--data", dir, "--steps", "4", "--samples", "6", "--out", filepath.Join(dir, "runs")}
-	results := decode[[]image.SteeringResult](t, must(t, append(args, "--reward", "class:1", "--method", "unsteered,mfm-gf", "--n", "2", "--json")...))
-	if len(results) != 2 || results[0].Samples != 6 || results[1].NFE != 20 || len(results[1].Classes) != 10 || results[1].Target[1] < 0.6 || len(results[0].Images) == 0 {
+	args := []string{"steer", "digits", "--checkpoint", run, "--evaluator", evaluator, "--second", evaluator, "--data",
+		dir, "--steps", "4", "--samples", "6", "--out", filepath.Join(dir, "runs")}
+	results := decode[[]image.SteeringResult](t,
+		must(t, append(args, "--reward", "class:1", "--method", "unsteered,mfm-gf", "--n", "2", "--json")...))
+	if len(results) != 2 || results[0].Samples != 6 || results[1].NFE != 20 || len(results[1].Classes) != 10 ||
+		results[1].Target[1] < 0.6 || len(results[0].Images) == 0 {
 		for i := range results {
 			results[i].Images = nil
 		}
 		t.Errorf("results %+v", results)
 	}
-	if table := must(t, append(args, "--reward", "class:1", "--method", "unsteered")...); strings.Count(table, "\n") != 2 || !strings.Contains(table, "unsteered") {
+	if table := must(t, append(args, "--reward", "class:1", "--method", "unsteered")...); strings.Count(table,
+		"\n") != 2 || !strings.Contains(table, "unsteered") {
 		t.Errorf("table %q", table)
 	}
 	for want, more := range map[string][]string{
@@ -268,7 +283,8 @@ func steered(t *testing.T, run, dir string) {
 		"closed form": {"--method", "exact"},
 		"class 12":    {"--reward", "class:12"},
 	} {
-		if code, _, stderr := invoke(t.Context(), append(slices.Clone(args), more...)...); code != 2 || !strings.Contains(stderr, want) {
+		if code, _, stderr := invoke(t.Context(), append(slices.Clone(args), more...)...); code != 2 ||
+			!strings.Contains(stderr, want) {
 			t.Errorf("%v: exit code %d, %q; want 2 and %q", more, code, stderr, want)
 		}
 	}
@@ -278,7 +294,8 @@ func steered(t *testing.T, run, dir string) {
 // weights of the first, guides it to one of the classes, tunes it for all of them and for one, and
 // diagnoses it for one. The classifier is that of evaluated.
 func withClasses(t *testing.T, config, dir string) {
-	train := []string{"train", "digits", "--config", config, "--data", dir, "--loss", "diagonal", "--distillation", "self", "--set", "network.classes=2",
+	train := []string{"train", "digits", "--config", config, "--data", dir, "--loss", "diagonal", "--distillation",
+		"self", "--set", "network.classes=2",
 		"--set", `train.loss.guidance={"classes": 2, "dropout": 0.2}`, "--steps", "2"}
 	first, second := filepath.Join(dir, "classes"), filepath.Join(dir, "more")
 	must(t, append(train, "--out", first)...)
@@ -287,7 +304,9 @@ func withClasses(t *testing.T, config, dir string) {
 	guided := append(slices.Clone(sample), "--class", "1")
 	for _, method := range []string{"map", "ode"} {
 		of := func(scale string) [][][]float32 {
-			return decode[digitSamples](t, must(t, append(slices.Clone(guided), "--method", method, "--steps", "2", "--guidance", scale)...)).Samples
+			return decode[digitSamples](t,
+				must(t, append(slices.Clone(guided), "--method", method, "--steps", "2", "--guidance",
+					scale)...)).Samples
 		}
 		plain, none, three := of("1"), of("0"), of("3")
 		if len(three[0]) != 2 || reflect.DeepEqual(three, plain) || reflect.DeepEqual(none, plain) {
@@ -296,10 +315,13 @@ func withClasses(t *testing.T, config, dir string) {
 	}
 	needLoops(t)
 	judge := filepath.Join(dir, "judge")
-	tune := []string{"tune", "digits", "--checkpoint", second, "--judge", judge, "--second", judge, "--data", dir, "--reward", "class:1",
-		"--network", "copy", "--steps", "2", "--batch", "24", "--set", "tune.states.own=0.5", "--set", "tune.states.steps=12",
+	tune := []string{"tune", "digits", "--checkpoint", second, "--judge", judge, "--second", judge, "--data", dir,
+		"--reward", "class:1",
+		"--network", "copy", "--steps", "2", "--batch", "24", "--set", "tune.states.own=0.5", "--set",
+		"tune.states.steps=12",
 		"--set", "tune.noise.start=0.1", "--samples", "24", "--sampler-steps", "2", "--set", "budget.every=2",
-		"--set", "budget.paths.paths=4", "--set", "budget.paths.steps=12", "--out", filepath.Join(dir, "tuned-classes"), "--json"}
+		"--set", "budget.paths.paths=4", "--set", "budget.paths.steps=12", "--out", filepath.Join(dir, "tuned-classes"),
+		"--json"}
 	for class, share := range map[string]float64{"": 0.5, "1": 1} {
 		args, unusual := tune, ""
 		if class != "" {
@@ -311,7 +333,8 @@ func withClasses(t *testing.T, config, dir string) {
 			t.Errorf("class %q: result %+v, want a share %g of the second class in the target", class, r, share)
 		}
 	}
-	diagnose := []string{"diagnose", "digits", "--checkpoint", second, "--times", "0.5", "--contexts", "2", "--draws", "4", "--steps", "2", "--json"}
+	diagnose := []string{"diagnose", "digits", "--checkpoint", second, "--times", "0.5", "--contexts", "2", "--draws",
+		"4", "--steps", "2", "--json"}
 	one := must(t, append(slices.Clone(diagnose), "--class", "1")...)
 	if zero := must(t, append(slices.Clone(diagnose), "--class", "0")...); zero == one {
 		t.Error("the diagnosis does not depend on the class")
@@ -320,12 +343,13 @@ func withClasses(t *testing.T, config, dir string) {
 		t.Error("the diagnosis does not depend on the guidance")
 	}
 	for want, args := range map[string][]string{
-		"--class = 2":         append(slices.Clone(sample), "--class", "2"),
-		"--guidance = 3":      append(slices.Clone(sample), "--guidance", "3"),
-		"class = 2":           append(slices.Clone(tune), "--class", "2"),
-		"class = 3":           append(slices.Clone(diagnose), "--class", "3"),
-		"guidance = -1":       append(slices.Clone(diagnose), "--guidance", "-1"),
-		"use the same values": append(slices.Clone(train), "--set", "network.embedding=16", "--init", first, "--out", filepath.Join(dir, "other")),
+		"--class = 2":    append(slices.Clone(sample), "--class", "2"),
+		"--guidance = 3": append(slices.Clone(sample), "--guidance", "3"),
+		"class = 2":      append(slices.Clone(tune), "--class", "2"),
+		"class = 3":      append(slices.Clone(diagnose), "--class", "3"),
+		"guidance = -1":  append(slices.Clone(diagnose), "--guidance", "-1"),
+		"use the same values": append(slices.Clone(train), "--set", "network.embedding=16", "--init", first, "--out",
+			filepath.Join(dir, "other")),
 	} {
 		if code, _, stderr := invoke(t.Context(), args...); code != 2 || !strings.Contains(stderr, want) {
 			t.Errorf("%v: exit code %d, %q; want 2 and %q", args, code, stderr, want)
@@ -347,7 +371,8 @@ func smallImages(t *testing.T, dir string) {
 		var pixels, labels []byte
 		for i := range n {
 			label := byte(i % 2)
-			pixels, labels = append(pixels, bytes.Repeat([]byte{50 + 150*label + byte(i)}, 64)...), append(labels, label)
+			pixels, labels = append(pixels, bytes.Repeat([]byte{50 + 150*label + byte(i)}, 64)...),
+				append(labels, label)
 		}
 		idx(set+"-images-idx3-ubyte", pixels, uint32(n), 8, 8)
 		idx(set+"-labels-idx1-ubyte", labels, uint32(n))
@@ -357,28 +382,33 @@ func smallImages(t *testing.T, dir string) {
 // evaluated trains two classifiers of the images in a folder and evaluates the map of a run with
 // them.
 func evaluated(t *testing.T, mapRun, dir string) {
-	small := write(t, dir, "classifier.json", `{"network": {"channels": [4], "groups": 2, "embedding": 8}, "train": {"batch": 8}}`)
+	small := write(t, dir, "classifier.json",
+		`{"network": {"channels": [4], "groups": 2, "embedding": 8}, "train": {"batch": 8}}`)
 	classifier := func(name string, more ...string) string {
 		out := filepath.Join(dir, name)
 		report := decode[struct {
 			Out string
 			run.LogEntry
-		}](t, must(t, append([]string{"train", "classifier", "--config", small, "--data", dir, "--out", out, "--json"}, more...)...))
+		}](t, must(t, append([]string{"train", "classifier", "--config", small, "--data", dir, "--out", out, "--json"},
+			more...)...))
 		if report.Out != out || !(report.Loss > 0) {
 			t.Errorf("report %+v", report)
 		}
 		return out
 	}
-	evaluator := classifier("evaluator", "--steps", "60", "--set", "train.optimizer.rate=0.02", "--set", "train.optimizer.warmup=5", "--set", "train.ema=[0.5]")
+	evaluator := classifier("evaluator", "--steps", "60", "--set", "train.optimizer.rate=0.02", "--set",
+		"train.optimizer.warmup=5", "--set", "train.ema=[0.5]")
 	noised := classifier("noised", "--noised", "--steps", "2")
 
-	args := []string{"eval", "digits", "--checkpoint", mapRun, "--evaluator", evaluator, "--noised", noised, "--times", "0.2,0.6", "--contexts", "3", "--samples", "4", "--generate", "5", "--seed", "2", "--json"}
+	args := []string{"eval", "digits", "--checkpoint", mapRun, "--evaluator", evaluator, "--noised", noised, "--times",
+		"0.2,0.6", "--contexts", "3", "--samples", "4", "--generate", "5", "--seed", "2", "--json"}
 	q := decode[digitsQuality](t, must(t, args...))
 	if q.Accuracy != 1 { // of black and white
 		t.Errorf("accuracy %g of a classifier of bright and dark images", q.Accuracy)
 	}
 	g := q.Generation
-	if g.Steps != 1 || g.Samples != 5 || len(g.Classes) != 10 || g.ClassesData[0] != 0.5 || g.ClassesData[1] != 0.5 || !(g.NearestSamples > 0) {
+	if g.Steps != 1 || g.Samples != 5 || len(g.Classes) != 10 || g.ClassesData[0] != 0.5 || g.ClassesData[1] != 0.5 ||
+		!(g.NearestSamples > 0) {
 		t.Errorf("generation %+v", g)
 	}
 	// A held-out image has the pixels of a training image.
@@ -389,7 +419,8 @@ func evaluated(t *testing.T, mapRun, dir string) {
 		t.Fatalf("posterior %+v", q.Posterior)
 	}
 	for _, r := range q.Posterior {
-		if r.Contexts != 3 || r.Samples != 4 || !(r.TotalVariation > 0 && r.TotalVariation <= 1) || !(r.Floor > 0 && r.Floor <= 1) || !(r.Spread > 0) {
+		if r.Contexts != 3 || r.Samples != 4 || !(r.TotalVariation > 0 && r.TotalVariation <= 1) ||
+			!(r.Floor > 0 && r.Floor <= 1) || !(r.Spread > 0) {
 			t.Errorf("result %+v", r)
 		}
 	}
@@ -415,8 +446,10 @@ func evaluated(t *testing.T, mapRun, dir string) {
 }
 
 func TestBench(t *testing.T) {
-	row := decode[speed.Result](t, must(t, "bench", "--case", "mlp", "--loss", "diagonal", "--seconds", "0.05", "--json"))
-	if row.Case != "mlp" || row.Loss != "diagonal" || !(row.StepsPerSecond > 0 && row.CompileSeconds > 0 && row.ForwardMS > 0 && row.JVPMS > 0) {
+	row := decode[speed.Result](t,
+		must(t, "bench", "--case", "mlp", "--loss", "diagonal", "--seconds", "0.05", "--json"))
+	if row.Case != "mlp" || row.Loss != "diagonal" ||
+		!(row.StepsPerSecond > 0 && row.CompileSeconds > 0 && row.ForwardMS > 0 && row.JVPMS > 0) {
 		t.Errorf("result %+v", row)
 	}
 }

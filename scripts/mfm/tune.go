@@ -65,13 +65,14 @@ func (t tuneTask[R]) build(c *command) prepare {
 			settings = append(settings, s)
 		}
 		return func(ctx context.Context, b compute.Backend) error {
-			results, err := sweep.Run(ctx, kept.Sweep, settings, func(ctx context.Context, s tuning.Setting) (r R, err error) {
-				one, _, err := of(s.Config)
-				if err != nil {
-					return r, err
-				}
-				return tuning.Run(ctx, b, one, s, kept.Dir, c.options(""))
-			})
+			results, err := sweep.Run(ctx, kept.Sweep, settings,
+				func(ctx context.Context, s tuning.Setting) (r R, err error) {
+					one, _, err := of(s.Config)
+					if err != nil {
+						return r, err
+					}
+					return tuning.Run(ctx, b, one, s, kept.Dir, c.options(""))
+				})
 			if err != nil {
 				return err
 			}
@@ -98,16 +99,20 @@ func withTuneGrid(c *command, defaults tuning.Config, networks []tuning.Network,
 	}
 	f := c.Flags()
 	g := tuneGrid{
-		methods:  f.String("method", defaults.Method, "`names`, separated by commas: "+strings.Join(methods, ", ")),
-		networks: f.String("network", string(defaults.Network), "`names` of what is tuned, separated by commas: "+strings.Join(names, ", ")),
-		n:        f.String("n", strconv.Itoa(defaults.N), "`numbers` of posterior samples for each state, separated by commas"),
-		lambdas:  f.String("lambda", fmt.Sprint(defaults.Tune.Lambda), "`factors` λ of the reward, separated by commas"),
-		seeds:    f.Int("seeds", 1, "`number` of seeds, from 0"),
+		methods: f.String("method", defaults.Method, "`names`, separated by commas: "+strings.Join(methods, ", ")),
+		networks: f.String("network", string(defaults.Network), "`names` of what is tuned, separated by commas: "+
+			strings.Join(names, ", ")),
+		n: f.String("n", strconv.Itoa(defaults.N),
+			"`numbers` of posterior samples for each state, separated by commas"),
+		lambdas: f.String("lambda", fmt.Sprint(defaults.Tune.Lambda),
+			"`factors` λ of the reward, separated by commas"),
+		seeds: f.Int("seeds", 1, "`number` of seeds, from 0"),
 		config: c.withSettings(append(options,
 			option{name: "steps", path: "tune.steps", usage: "`number` of training steps"},
 			option{name: "batch", path: "tune.batch", usage: "`number` of rows in a batch"},
 			option{name: "rate", path: "tune.optimizer.rate", usage: "learning `rate`"},
-			option{name: "kl", path: "budget.kl", usage: "`bound` in nats of the divergence of the tuned paths from the base's; 0 for none"},
+			option{name: "kl", path: "budget.kl",
+				usage: "`bound` in nats of the divergence of the tuned paths from the base's; 0 for none"},
 		)...),
 	}
 	g.config.withSet(c, "tune.states.own=0.5")
@@ -191,7 +196,8 @@ func tuneDistill(c *command) prepare {
 	base := c.Flags().String("base", "", "`folder` of the run whose map it was tuned from (required)")
 	out := c.Flags().String("out", "", "`folder` of the map's run, in which an interrupted run resumes (required)")
 	set := c.withSettings(
-		option{name: "samples", path: "samples", usage: "`number` of samples of the tuned flow from which the map learns"},
+		option{name: "samples", path: "samples",
+			usage: "`number` of samples of the tuned flow from which the map learns"},
 		option{name: "sampler-steps", path: "sampler_steps", usage: "`number` of steps in which they are drawn"},
 		option{name: "steps", path: "map.train.steps", usage: "`number` of training steps"},
 		option{name: "batch", path: "map.train.batch", usage: "`number` of rows in a batch"},

@@ -39,7 +39,9 @@ func TestTuneGMM(t *testing.T) {
 	out := t.TempDir()
 	run := func() (results []mixture.TuningResult) {
 		t.Helper()
-		code, stdout, stderr := invoke(t.Context(), "tune", "gmm", "--checkpoint", smallMap, "--method", "mfm-ft,reward-weighted", "--n", "1,2", "--steps", "3", "--batch", "64", "--samples", "64", "--sampler-steps", "16",
+		code, stdout, stderr := invoke(t.Context(), "tune", "gmm", "--checkpoint", smallMap, "--method",
+			"mfm-ft,reward-weighted", "--n", "1,2", "--steps", "3", "--batch", "64", "--samples", "64",
+			"--sampler-steps", "16",
 			"--set", "adapter.width=8", "--json", "--out", out)
 		if code != 0 {
 			t.Fatalf("exit code %d: %s", code, stderr)
@@ -50,7 +52,8 @@ func TestTuneGMM(t *testing.T) {
 		return results
 	}
 	results := run()
-	if len(results) != 3 || results[0].N != 1 || results[1].N != 2 || results[2].Method != "reward-weighted" || !(results[0].ODE.SW2 > 0) {
+	if len(results) != 3 || results[0].N != 1 || results[1].N != 2 || results[2].Method != "reward-weighted" ||
+		!(results[0].ODE.SW2 > 0) {
 		t.Fatalf("results %+v: want MFM-FT with one sample and with two, and one reward-weighted", results)
 	}
 	if again := run(); again[0].Seconds != results[0].Seconds {
@@ -62,8 +65,12 @@ func TestTuneGMM(t *testing.T) {
 	}
 	// A tuned drift is distilled into a map, which other commands accept as a checkpoint.
 	distilled := filepath.Join(out, "distilled")
-	must(t, "tune", "distill", "--checkpoint", filepath.Dir(runs[0]), "--base", smallMap, "--out", distilled, "--samples", "512", "--sampler-steps", "8", "--steps", "3", "--batch", "32", "--set", "map.network.width=8", "--json")
-	if results := decode[[]mixture.PosteriorResult](t, must(t, "eval", "gmm", "--checkpoint", distilled, "--times", "0.5", "--contexts", "2", "--samples", "64", "--json")); len(results) != 1 || !(results[0].SW2 > 0) {
+	must(t, "tune", "distill", "--checkpoint", filepath.Dir(runs[0]), "--base", smallMap, "--out", distilled,
+		"--samples", "512", "--sampler-steps", "8", "--steps", "3", "--batch", "32", "--set", "map.network.width=8",
+		"--json")
+	if results := decode[[]mixture.PosteriorResult](t,
+		must(t, "eval", "gmm", "--checkpoint", distilled, "--times", "0.5", "--contexts", "2", "--samples", "64",
+			"--json")); len(results) != 1 || !(results[0].SW2 > 0) {
 		t.Errorf("the distilled map is evaluated as %+v", results)
 	}
 }
@@ -73,17 +80,23 @@ func TestTuneGMM(t *testing.T) {
 func tunedDigits(t *testing.T, run, dir string) {
 	needLoops(t)
 	evaluator, out := filepath.Join(dir, "evaluator"), filepath.Join(dir, "tuned")
-	args := []string{"tune", "digits", "--checkpoint", run, "--evaluator", evaluator, "--second", evaluator, "--data", dir, "--reward", "class:1", "--network", "copy", "--method", "mfm-ft-gf,reward-weighted", "--steps", "2", "--batch", "4",
-		"--samples", "24", "--sampler-steps", "2", "--set", "budget.every=1", "--set", "budget.paths.paths=4", "--set", "budget.paths.steps=12", "--out", out}
+	args := []string{"tune", "digits", "--checkpoint", run, "--evaluator", evaluator, "--second", evaluator, "--data",
+		dir, "--reward", "class:1", "--network", "copy", "--method", "mfm-ft-gf,reward-weighted", "--steps", "2",
+		"--batch", "4",
+		"--samples", "24", "--sampler-steps", "2", "--set", "budget.every=1", "--set", "budget.paths.paths=4", "--set",
+		"budget.paths.steps=12", "--out", out}
 	results := decode[[]image.TuningResult](t, must(t, append(slices.Clone(args), "--json")...))
-	if len(results) != 2 || results[0].Method != "mfm-ft-gf" || results[1].Method != "reward-weighted" || results[0].NFE != 2 || results[0].TuneSteps != 2 || results[0].TuneNFE != 2*4*8 || len(results[1].Evaluations) != 2 || len(results[0].Classes) != 10 || !(results[0].SpreadTarget > 0) {
+	if len(results) != 2 || results[0].Method != "mfm-ft-gf" || results[1].Method != "reward-weighted" ||
+		results[0].NFE != 2 || results[0].TuneSteps != 2 || results[0].TuneNFE != 2*4*8 ||
+		len(results[1].Evaluations) != 2 || len(results[0].Classes) != 10 || !(results[0].SpreadTarget > 0) {
 		for i := range results {
 			results[i].Images = nil
 		}
 		t.Fatalf("results %+v", results)
 	}
 	table := must(t, args...) // of the results in the folder
-	if strings.Count(table, "\n") != 3 || !strings.Contains(table, "distance floor") || !strings.Contains(table, "reward-weighted") {
+	if strings.Count(table, "\n") != 3 || !strings.Contains(table, "distance floor") ||
+		!strings.Contains(table, "reward-weighted") {
 		t.Errorf("table %q", table)
 	}
 	other := filepath.Join(dir, "refused")
@@ -120,7 +133,9 @@ func TestPrintDigitsTuning(t *testing.T) {
 	c := &command{Command: &cobra.Command{}}
 	c.SetOut(&stdout)
 	c.SetErr(&stderr)
-	row := image.TuningResult{Network: "copy", Lambda: 1, TuneSteps: 1000, TuneNFE: 512000, Evaluations: []tune.Evaluation{{Step: 500, KL: 2, KLSE: 0.3}, {Step: 1000, KL: 3, KLSE: 0.4}}, Stopped: true, Collapse: "they gather"}
+	row := image.TuningResult{Network: "copy", Lambda: 1, TuneSteps: 1000, TuneNFE: 512000,
+		Evaluations: []tune.Evaluation{{Step: 500, KL: 2, KLSE: 0.3}, {Step: 1000, KL: 3, KLSE: 0.4}}, Stopped: true,
+		Collapse: "they gather"}
 	row.Method, row.N, row.L2 = "mfm-ft", 2, 0.1234
 	failed := image.TuningResult{Network: "low-rank", Lambda: 5}
 	failed.Method, failed.Diverged = "adjoint", true
@@ -128,7 +143,8 @@ func TestPrintDigitsTuning(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSuffix(stdout.String(), "\n"), "\n")
-	if len(lines) != 3 || len(lines[0]) == 0 || utf8.RuneCountInString(lines[1]) != utf8.RuneCountInString(lines[0]) || utf8.RuneCountInString(lines[2]) != utf8.RuneCountInString(lines[0]) {
+	if len(lines) != 3 || len(lines[0]) == 0 || utf8.RuneCountInString(lines[1]) != utf8.RuneCountInString(lines[0]) ||
+		utf8.RuneCountInString(lines[2]) != utf8.RuneCountInString(lines[0]) {
 		t.Errorf("table\n%s: its lines are not of one length", stdout.String())
 	}
 	for _, want := range []string{"512000", "0.1234", "2.50", "0.25", "diverged", "l2 floor", "distance floor"} {
@@ -136,7 +152,8 @@ func TestPrintDigitsTuning(t *testing.T) {
 			t.Errorf("table\n%s: lacks %s", stdout.String(), want)
 		}
 	}
-	if !strings.Contains(stderr.String(), "mfm-ft of a copy, n = 2, λ = 1, seed 0: the KL budget ended") || !strings.Contains(stderr.String(), "they gather") {
+	if !strings.Contains(stderr.String(), "mfm-ft of a copy, n = 2, λ = 1, seed 0: the KL budget ended") ||
+		!strings.Contains(stderr.String(), "they gather") {
 		t.Errorf("notes %q", stderr.String())
 	}
 }
@@ -151,7 +168,8 @@ func TestTuneRefuses(t *testing.T) {
 		"lambda":       {"gmm", "--out", dir, "--checkpoint", smallMap, "--lambda", "-1"},
 		"evaluation":   {"gmm", "--out", dir, "--checkpoint", smallMap, "--sampler-steps", "4"},
 		"network":      {"gmm", "--out", dir, "--checkpoint", smallMap, "--network", "all"},
-		"own to 1":     {"gmm", "--out", dir, "--checkpoint", smallMap, "--method", "adjoint", "--set", "tune.states.own=0"},
+		"own to 1": {"gmm", "--out", dir, "--checkpoint", smallMap, "--method", "adjoint", "--set",
+			"tune.states.own=0"},
 	} {
 		code, _, stderr := invoke(t.Context(), append([]string{"tune"}, args...)...)
 		if code == 0 || !strings.Contains(stderr, want) {
@@ -164,18 +182,21 @@ func TestTuneRefuses(t *testing.T) {
 func TestDiagnose(t *testing.T) {
 	needLoops(t)
 	out := filepath.Join(t.TempDir(), "report")
-	code, stdout, stderr := invoke(t.Context(), "diagnose", "gmm", "--checkpoint", smallMap, "--times", "0.2,0.6", "--samples", "32", "--json", "--out", out)
+	code, stdout, stderr := invoke(t.Context(), "diagnose", "gmm", "--checkpoint", smallMap, "--times", "0.2,0.6",
+		"--samples", "32", "--json", "--out", out)
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	var report diagnose.Report
-	if err := json.Unmarshal([]byte(stdout), &report); err != nil || len(report.Results) != 2 || report.Config.Draws != 32 {
+	if err := json.Unmarshal([]byte(stdout), &report); err != nil || len(report.Results) != 2 ||
+		report.Config.Draws != 32 {
 		t.Errorf("report %s: %v", stdout, err)
 	}
 	if files, _ := filepath.Glob(filepath.Join(out, "*")); len(files) != 4 {
 		t.Errorf("files %v, want four", files)
 	}
-	if code, _, stderr := invoke(t.Context(), "diagnose", "gmm", "--checkpoint", smallMap, "--times", "1.5"); code != 2 || !strings.Contains(stderr, "time 1.5") {
+	if code, _, stderr := invoke(t.Context(), "diagnose", "gmm", "--checkpoint", smallMap, "--times",
+		"1.5"); code != 2 || !strings.Contains(stderr, "time 1.5") {
 		t.Errorf("exit code %d, %q; want 2 for a time beyond 1", code, stderr)
 	}
 }

@@ -31,7 +31,7 @@ func (s *store) funcs() template.FuncMap {
 		"max":       func(a, b float64) float64 { return max(a, b) },
 		"thousands": func(x float64) string { return comma(1000 * math.Round(x/1000)) },
 		"list":      func(items ...string) []string { return items },
-		"rms":       func(key string, rows []row) float64 { root, _ := rms(key, rows); return root },
+		"rms":       rms,
 
 		"lossTable": s.lossTable, "parametrizationTable": s.parametrizationTable,
 		"digitsTable": s.digitsTable, "variation": s.variation,

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gomfm/gomfm/mfm/metric"
 	"gonum.org/v1/gonum/stat"
 )
 
@@ -42,20 +43,11 @@ func only(key string, rows []row) float64 {
 	return values(key, rows)[0]
 }
 
-// meanSE returns the mean and its standard error, which is 0 for a single value.
-func meanSE(all []float64) (mean, se float64) {
-	if len(all) == 1 {
-		return all[0], 0
-	}
-	mean, sd := stat.MeanStdDev(all, nil)
-	return mean, sd / math.Sqrt(float64(len(all)))
-}
-
 // within formats the mean over rows and its standard error, as in 0.029 ± 0.001.
 func within(format, key string, rows []row) string { return withinValues(format, values(key, rows)) }
 
 func withinValues(format string, all []float64) string {
-	m, se := meanSE(all)
+	m, se := metric.MeanSE(all)
 	return fmt.Sprintf(format+" ± "+format, m, se)
 }
 
@@ -76,7 +68,7 @@ func geometricSE(key string, rows []row) float64 {
 	for i, x := range all {
 		all[i] = math.Log(x)
 	}
-	m, se := meanSE(all)
+	m, se := metric.MeanSE(all)
 	return math.Exp(m) * se
 }
 

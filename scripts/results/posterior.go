@@ -58,7 +58,8 @@ func (s *store) variation(key string) string {
 // digitsTable is the quality of posterior samples of digits.
 func (s *store) digitsTable() string {
 	whole := s.rows("mnist_posterior.json")[0]
-	ours, bare := where(whole.list("generation"), "steps=1")[0], where(whole.list("no_network.generation"), "steps=1")[0]
+	ours, bare := where(whole.list("generation"), "steps=1")[0],
+		where(whole.list("no_network.generation"), "steps=1")[0]
 	const f3 = "%.3f"
 	confident := func(r row) string { return fmt.Sprintf("%.3f ± %.3f", r.Num("confident"), r.Num("confident_se")) }
 	early := where(whole.list("posterior"), "t<=0.4")

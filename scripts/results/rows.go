@@ -90,6 +90,21 @@ func asRows(file string, v any) (rows []row) {
 	return rows
 }
 
+// decode returns rows as values of another type, such as the results that were written to a file.
+func decode[T any](rows []row) []T {
+	all := make([]T, len(rows))
+	for i, r := range rows {
+		raw, err := json.Marshal(r.fields)
+		if err == nil {
+			err = json.Unmarshal(raw, &all[i])
+		}
+		if err != nil {
+			panic(fmt.Errorf("%s: %w", r.file, err))
+		}
+	}
+	return all
+}
+
 // matches reports whether a row meets a condition key=a|b, key!=a, key>=a or key<=a. Equality of
 // numbers allows for rounding. An absent key equals the empty text, as in model=.
 func (r row) matches(condition string) bool {

@@ -2,8 +2,11 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"slices"
+
+	"github.com/gomfm/gomfm/mfm/experiment/image"
+	"github.com/gomfm/gomfm/mfm/experiment/mixture"
+	"github.com/gomfm/gomfm/mfm/gmm"
 )
 
 // steeringTable is the comparison of the methods on the tilted mixture, by ODE and by SDE.
@@ -50,19 +53,15 @@ func steeringLine(label, n string, rows []row) []string {
 	return line
 }
 
-// exactShares formats the weights of the three components in the tilted distribution of the paper's
-// mixture: with equal prior weights they are proportional to N(y; a·m, a'Σa + 0.2²), where m = -3,
-// 0, 3 in both coordinates, Σ = I/2, a = (1.2, -0.8) and y = -1.
-func exactShares() string {
-	const ax, ay, y, noise = 1.2, -0.8, -1, 0.2
-	var weights [3]float64
-	total := 0.0
-	for i, m := range []float64{-3, 0, 3} {
-		residual := y - (ax+ay)*m
-		weights[i] = math.Exp(-residual * residual / (2 * ((ax*ax+ay*ay)/2 + noise*noise)))
-		total += weights[i]
+// exactShares formats the weights of the three components of the paper's mixture, tilted.
+func exactShares() (string, error) {
+	r := mixture.PaperReward()
+	tilted, _, err := gmm.Paper().Tilt(r.A, r.Y, r.Sigma)
+	if err != nil {
+		return "", err
 	}
-	return fmt.Sprintf("%.3f, %.3f, %.3f", weights[0]/total, weights[1]/total, weights[2]/total)
+	weights := tilted.Weights()
+	return fmt.Sprintf("%.3f, %.3f, %.3f", weights[0], weights[1], weights[2]), nil
 }
 
 // memoryTable is the peak memory of steered runs by rows at a time and particles.
@@ -77,17 +76,8 @@ func (s *store) memoryTable() string {
 	return table("rows at a time | 1,024 particles | 4,096 particles", lines)
 }
 
-// l2SE returns the standard error of the L2 of a class histogram, for independent samples: with d
-// the shares p less the target's, √((Σ_k p_k d_k² - (Σ_k p_k d_k)²)/n)/|d| by the delta method.
-func l2SE(r row) float64 {
-	var first, second float64
-	for k := range r.fields["classes"].([]any) {
-		p := r.Num(fmt.Sprintf("classes.%d", k))
-		d := p - r.Num(fmt.Sprintf("target.%d", k))
-		first, second = first+p*d, second+p*d*d
-	}
-	return math.Sqrt(max(second-first*first, 0)/r.Num("samples")) / r.Num("l2")
-}
+// l2SE returns the standard error of the L2 of a class histogram.
+func l2SE(r row) float64 { return decode[image.SteeringResult]([]row{r})[0].L2SE() }
 
 // medianL2SE returns the median standard error of the L2 of class histograms.
 func medianL2SE(rows []row) float64 {
@@ -123,8 +113,9 @@ func (s *store) digitsSteeringTable() string {
 			if method == "unsteered" || method == "dps" || method == "smc-dps" {
 				count = ""
 			}
-			lines = append(lines, []string{label, count, r.format("%.0f", "nfe"), l2, r.format("%.3f", "l2_second_evaluator"),
-				r.format("%.2f", "reward"), r.format("%.2f", "distance")})
+			lines = append(lines,
+				[]string{label, count, r.format("%.0f", "nfe"), l2, r.format("%.3f", "l2_second_evaluator"),
+					r.format("%.2f", "reward"), r.format("%.2f", "distance")})
 		}
 	}
 	doubling := []int{1, 2, 4, 8, 16, 32}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/gomfm/gomfm/mfm/metric"
 	"gonum.org/v1/gonum/stat"
 )
 
@@ -12,12 +13,13 @@ func (s *store) tuningTable() string {
 	var lines [][]string
 	add := func(label, method, network string, drawn bool, ns ...int) {
 		for _, n := range ns {
-			rows := s.rows("finetuning_gmm.json", "method="+method, "network="+network, fmt.Sprintf("n=%d", n), "lambda=1")
+			rows := s.rows("finetuning_gmm.json", "method="+method, "network="+network, fmt.Sprintf("n=%d", n),
+				"lambda=1")
 			count := ""
 			if drawn {
 				count = fmt.Sprint(n)
 			}
-			error, errorSE := meanSE(values("drift_error", rows))
+			error, errorSE := metric.MeanSE(values("drift_error", rows))
 			lines = append(lines, []string{
 				label, count, fmt.Sprint(len(rows)), within("%.3f", "ode.sw2", rows),
 				shares("ode.weights", rows), within("%.3f", "sde.sw2", rows),
@@ -50,7 +52,8 @@ func (s *store) monitorTable() string {
 				lines = append(lines, append(line, "diverged"))
 				continue
 			}
-			line = append(line, fmt.Sprintf("%.1f %%", 100*mean("drift_error", rows)), span("%.2f", "ode.diversity", rows),
+			line = append(line, fmt.Sprintf("%.1f %%", 100*mean("drift_error", rows)),
+				span("%.2f", "ode.diversity", rows),
 				span("%.2f", "kl/kl_best", rows))
 			for _, monitor := range []string{"collapsed", "overshot", "behind"} {
 				line = append(line, fmt.Sprint(len(filter(rows, monitor+"=true"))))
