@@ -180,7 +180,8 @@ func TestGuidedStepsApproachTheODE(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		x, err := mfm.Flat(s.Posterior(t.Context(), 1, 0.3, mfm.Points([][]float64{{0.4, -1}, {1.5, 0.7}}), 200, []int32{0, 1}))
+		x, err := mfm.Flat(s.Posterior(t.Context(), 1, 0.3, mfm.Points([][]float64{{0.4, -1}, {1.5, 0.7}}), 200,
+			[]int32{0, 1}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,11 +189,13 @@ func TestGuidedStepsApproachTheODE(t *testing.T) {
 	}
 	ode := sampled(m, mfm.ODESampling, 200)
 	teacher, err := mfm.NewTeacherSampler(b, plain.Store(), ip, mfm.ClassifierFree(plain.Drift(), 2, 2), plain.Shape,
-		mfm.SamplerConfig{Method: mfm.ODESampling, Solver: solver.Heun, Grid: interpolant.Grid{Steps: 200, Power: 1}, Classes: 2})
+		mfm.SamplerConfig{Method: mfm.ODESampling, Solver: solver.Heun, Grid: interpolant.Grid{Steps: 200, Power: 1},
+			Classes: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	drift, err := mfm.Flat(teacher.Posterior(t.Context(), 1, 0.3, mfm.Points([][]float64{{0.4, -1}, {1.5, 0.7}}), 200, []int32{0, 1}))
+	drift, err := mfm.Flat(teacher.Posterior(t.Context(), 1, 0.3, mfm.Points([][]float64{{0.4, -1}, {1.5, 0.7}}), 200,
+		[]int32{0, 1}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,9 +209,11 @@ func TestGuidedStepsApproachTheODE(t *testing.T) {
 	if d := distance(drift); d > 1e-4 {
 		t.Errorf("the ODE of the guided diagonal and that of the guided drift are %.2g apart", d)
 	}
-	one, eight, sixteen := distance(sampled(m, mfm.MapSampling, 1)), distance(sampled(m, mfm.MapSampling, 8)), distance(sampled(m, mfm.MapSampling, 16))
+	one, eight, sixteen := distance(sampled(m, mfm.MapSampling, 1)), distance(sampled(m, mfm.MapSampling, 8)),
+		distance(sampled(m, mfm.MapSampling, 16))
 	if one < 0.05 || eight/sixteen < 1.7 || eight/sixteen > 2.3 {
-		t.Errorf("errors %.4f, %.4f, %.4f of 1, 8 and 16 steps: want the last one half of the second", one, eight, sixteen)
+		t.Errorf("errors %.4f, %.4f, %.4f of 1, 8 and 16 steps: want the last one half of the second", one, eight,
+			sixteen)
 	}
 }
 

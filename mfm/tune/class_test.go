@@ -15,6 +15,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/reward"
@@ -32,10 +33,7 @@ var classMeans = []float64{-1, 2}
 func classGaussian(t testing.TB, class int, shift float64) *gmm.Mixture {
 	t.Helper()
 	mean := classMeans[class] + shift*float64(2*class-1)
-	g, err := gmm.New([]float64{1}, [][]float64{{mean}}, [][][]float64{{{0.25}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := mfmtest.NewMixture(t, []float64{1}, [][]float64{{mean}}, [][][]float64{{{0.25}}})
 	return g
 }
 

@@ -123,7 +123,8 @@ func checkShares(shares []float64, classes int) error {
 		return nil
 	}
 	if len(shares) != classes {
-		return fmt.Errorf("%d shares of classes for a model with %d classes: give one for each, or none", len(shares), classes)
+		return fmt.Errorf("%d shares of classes for a model with %d classes: give one for each, or none", len(shares),
+			classes)
 	}
 	sum := 0.0
 	for _, s := range shares {

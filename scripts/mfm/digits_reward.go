@@ -157,8 +157,9 @@ func diagnoseDigits(c *command) diagnosis {
 	c.withClass(&class, "`label` of the images, and of steered samples, of a map with classes (default: all, and none)")
 	guidance := c.Flags().Float64("guidance",
 		0, "`scale` of classifier-free guidance of the map toward the class; 0 for none")
-	return func(ctx context.Context, b compute.Backend, dir, reward string, o report.Options) (*diagnose.Report,
-		error) {
+	return func(
+		ctx context.Context, b compute.Backend, dir, reward string, o report.Options,
+	) (*diagnose.Report, error) {
 		train, heldOut, err := f.images(dir)
 		if err != nil {
 			return nil, invalid{err}

@@ -25,7 +25,8 @@ import (
 const (
 	// tiny is a map that compiles in seconds and trains in less.
 	tiny      = `{"parametrization": "plain", "network": {"width": 8, "depth": 1}, "train": {"batch": 16}}`
-	twoPoints = `{"weights": [1, 3], "means": [[-2, 0], [2, 1]], "covariances": [[[0.5, 0.1], [0.1, 0.3]], [[0.2, 0], [0, 0.2]]]}`
+	twoPoints = `{"weights": [1, 3], "means": [[-2, 0], [2, 1]],
+		"covariances": [[[0.5, 0.1], [0.1, 0.3]], [[0.2, 0], [0, 0.2]]]}`
 )
 
 // canceling is a writer that cancels a context when text is written to it.
@@ -232,7 +233,8 @@ func TestDigits(t *testing.T) {
 	dir := t.TempDir()
 	smallImages(t, dir)
 	config := write(t, dir, "tiny.json",
-		`{"parametrization": "plain", "network": {"channels": [4], "attention": [], "heads": 1, "groups": 2, "embedding": 8}, "train": {"batch": 4}}`)
+		`{"parametrization": "plain", "network": {"channels": [4], "attention": [], "heads": 1, "groups": 2,
+			"embedding": 8}, "train": {"batch": 4}}`)
 	out := filepath.Join(dir, "run")
 	must(t, "train", "digits", "--config", config, "--data", dir, "--loss", "diagonal", "--steps", "2", "--out", out)
 	png := filepath.Join(dir, "samples.png")
@@ -272,8 +274,8 @@ func steered(t *testing.T, run, dir string) {
 		}
 		t.Errorf("results %+v", results)
 	}
-	if table := must(t, append(args, "--reward", "class:1", "--method", "unsteered")...); strings.Count(table,
-		"\n") != 2 || !strings.Contains(table, "unsteered") {
+	table := must(t, append(args, "--reward", "class:1", "--method", "unsteered")...)
+	if strings.Count(table, "\n") != 2 || !strings.Contains(table, "unsteered") {
 		t.Errorf("table %q", table)
 	}
 	for want, more := range map[string][]string{

@@ -94,7 +94,8 @@ func (e *Experiment) restrict(subject *diagnose.Subject, o report.Options) (err 
 		size := subject.Model.Elements()
 		for i, label := range labels {
 			if int(label) == *o.Class {
-				subject.Data, subject.Class = append(subject.Data, all[i*size:(i+1)*size]...), append(subject.Class, label)
+				subject.Data, subject.Class = append(subject.Data, all[i*size:(i+1)*size]...),
+					append(subject.Class, label)
 			}
 		}
 	}

@@ -24,7 +24,8 @@ import (
 
 // digitsRuns trains a map of the given parametrization and two classifiers on blots for a few
 // steps, and returns their folders. change changes the configuration of the map.
-func digitsRuns(t *testing.T, parametrization mfm.ParametrizationName, change ...func(c *image.Config)) image.SteeringConfig {
+func digitsRuns(t *testing.T, parametrization mfm.ParametrizationName,
+	change ...func(c *image.Config)) image.SteeringConfig {
 	t.Helper()
 	b, dir := backendtest.New(t), t.TempDir()
 	c := image.SteeringConfig{

@@ -173,7 +173,8 @@ func TestTuneClasses(t *testing.T) {
 	}
 
 	o := report.Options{
-		Config: image.DefaultDiagnosis(), Reward: of.Reward, Evaluator: of.Evaluator, Second: of.Second, Class: &one, Guidance: 2,
+		Config: image.DefaultDiagnosis(), Reward: of.Reward, Evaluator: of.Evaluator, Second: of.Second, Class: &one,
+		Guidance: 2,
 	}
 	o.Times, o.Contexts = []float64{0.5}, 4
 	diagnosed, err := image.Diagnose(t.Context(), b, of.Map, images, images, o)

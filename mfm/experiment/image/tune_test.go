@@ -176,7 +176,8 @@ func TestTargetOfClasses(t *testing.T) {
 		}
 		near(t, "divergence", target.KL, c.kl, 1e-9)
 		for _, tilted := range []bool{false, true} {
-			g := &Tuning{Steering: s, Config: tuning.Config{Tilted: tilted, Class: c.class, Tune: tune.Config{Lambda: 1}}}
+			g := &Tuning{Steering: s,
+				Config: tuning.Config{Tilted: tilted, Class: c.class, Tune: tune.Config{Lambda: 1}}}
 			if got := g.shares(); math.Abs(got[0]-c.share[0])+math.Abs(got[1]-c.share[1]) > 1e-12 {
 				t.Errorf("shares %v, want %v", got, c.share)
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 	"gonum.org/v1/gonum/floats"
 
+	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/reward"
 )
 
@@ -32,10 +33,7 @@ func Rewards(
 	}
 	defer exec.Finalize()
 	exec.SetMaxCache(-1)
-	size := 1
-	for _, d := range shape {
-		size *= d
-	}
+	size := batch.Size(shape)
 	n, chunk := len(samples)/size, max(1, (1<<19)/size) // samples per call
 	if class != nil && len(class) != n {
 		return nil, fmt.Errorf("rewarding %d samples with %d labels: give one for each, or none", n, len(class))

@@ -77,7 +77,8 @@ func TestGuidePosterior(t *testing.T) {
 		baseline steer.Baseline
 		guide    bool
 		nfe      float64 // of a step
-	}{{steer.MeanBaseline, false, 2 + 16 + 16}, {steer.MeanBaseline, true, 2 + 32 + 16}, {steer.DenoiserBaseline, true, 2 + 32 + 16}} {
+	}{{steer.MeanBaseline, false, 2 + 16 + 16}, {steer.MeanBaseline, true, 2 + 32 + 16},
+		{steer.DenoiserBaseline, true, 2 + 32 + 16}} {
 		s.Baseline, s.GuidePosterior = c.baseline, c.guide
 		r, samples, _, err := base.Run(t.Context(), b, s, nil, rand.New(rand.NewPCG(1, 2)))
 		if err != nil {
