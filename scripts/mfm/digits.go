@@ -179,7 +179,7 @@ func sampleDigits(c *command) prepare {
 	class := c.Flags().Int("class", -1, "`number` of the class of the samples, for a map with classes (default: any)")
 	guidance := c.Flags().Float64("guidance",
 		1, "`scale` of classifier-free guidance toward --class; more --steps follow it better")
-	out := c.Flags().String("out", "", "PNG, SVG or PDF `file` for a figure of the samples")
+	out := c.Flags().String("out", "", "PNG or SVG `file` for a figure of the samples")
 	return func() (work, error) {
 		if *out == "" && !c.json {
 			return nil, fmt.Errorf("--out is missing: name a PNG file, or give --json")
