@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // download is the download of one file to part.
@@ -109,7 +108,7 @@ func (d *download) complete(ctx context.Context, url string) (resumed bool, err 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stall := cmp.Or(d.Stall, defaultStall)
-	watchdog := time.AfterFunc(stall, func() { cancel(fmt.Errorf("no data for %v", stall)) })
+	watchdog := d.timer(stall, func() { cancel(fmt.Errorf("no data for %v", stall)) })
 	defer watchdog.Stop()
 
 	resp, offset, err := d.open(ctx, url, offset)

@@ -52,6 +52,15 @@ type Fetcher struct {
 	// Report is called after data were written, after an attempt failed, and before a wait, by the
 	// goroutine of Fetch. Nil means no callback.
 	Report func(Event)
+
+	// after calls f once d has passed since the last reset of the timer that it returns. Nil means
+	// time.AfterFunc.
+	after func(d time.Duration, f func()) timer
+}
+
+type timer interface {
+	Reset(d time.Duration) bool
+	Stop() bool
 }
 
 const (
@@ -178,6 +187,13 @@ func (f *Fetcher) sleep(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	}
+}
+
+func (f *Fetcher) timer(d time.Duration, expire func()) timer {
+	if f.after != nil {
+		return f.after(d, expire)
+	}
+	return time.AfterFunc(d, expire)
 }
 
 func (f *Fetcher) report(e Event) {

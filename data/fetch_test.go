@@ -106,12 +106,46 @@ func stall(n int) http.HandlerFunc {
 	}
 }
 
-// clock provides a Sleep that takes no time and records the waits.
-type clock struct{ waits []time.Duration }
+// clock is the time of a fetcher. Its sleep takes no time and records the waits, and its timer
+// expires only when the clock is advanced.
+type clock struct {
+	waits []time.Duration
+
+	mu            sync.Mutex
+	now, deadline time.Duration
+	expire        func()
+	expired       int
+}
+
+func (c *clock) fetcher() *Fetcher { return &Fetcher{Sleep: c.sleep, after: c.after} }
 
 func (c *clock) sleep(ctx context.Context, d time.Duration) error {
 	c.waits = append(c.waits, d)
 	return ctx.Err()
+}
+
+func (c *clock) after(d time.Duration, f func()) timer {
+	c.Reset(d)
+	c.expire = f
+	return c
+}
+
+func (c *clock) Reset(d time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deadline = c.now + d
+	return true
+}
+
+func (c *clock) Stop() bool { return true }
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.now += d; c.now >= c.deadline {
+		c.expired++
+		c.expire()
+	}
 }
 
 func part(dir string) string { return filepath.Join(dir, "weights.bin.part") }
@@ -146,6 +180,8 @@ func TestFetch(t *testing.T) {
 		handlers []http.HandlerFunc
 		ranges   []string // requested, in order
 		waits    int
+		stalls   bool // whether the first handler stalls, once kept and stalled bytes have arrived
+		stalled  int64
 	}{
 		{name: "at once", handlers: []http.HandlerFunc{good(content)}, ranges: []string{""}},
 		{name: "of unknown length", handlers: []http.HandlerFunc{chunked(content)}, ranges: []string{""}},
@@ -172,9 +208,9 @@ func TestFetch(t *testing.T) {
 			ranges: []string{"", rest(10000), rest(20000), rest(30000), rest(40000), rest(50000), rest(60000)},
 			waits:  6},
 		{name: "stalls", handlers: []http.HandlerFunc{stall(10000), good(content)},
-			ranges: []string{"", rest(10000)}, waits: 1},
+			ranges: []string{"", rest(10000)}, waits: 1, stalls: true, stalled: 10000},
 		{name: "stalls before the first byte", handlers: []http.HandlerFunc{stall(0), good(content)},
-			ranges: []string{"", ""}, waits: 1},
+			ranges: []string{"", ""}, waits: 1, stalls: true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "new", "folder")
@@ -185,9 +221,20 @@ func TestFetch(t *testing.T) {
 				write(t, part(dir), tc.kept)
 				write(t, filepath.Join(dir, "weights.bin"), wrong) // altered, of the right size
 			}
-			url, ranges := serve(t, tc.handlers...)
 			c := new(clock)
-			f := &Fetcher{Stall: 200 * time.Millisecond, Sleep: c.sleep}
+			if first := tc.handlers; tc.stalls && tc.stalled == 0 {
+				tc.handlers = append([]http.HandlerFunc{func(w http.ResponseWriter, r *http.Request) {
+					c.advance(defaultStall)
+					first[0](w, r)
+				}}, first[1:]...)
+			}
+			url, ranges := serve(t, tc.handlers...)
+			f := c.fetcher()
+			f.Report = func(e Event) {
+				if tc.stalls && e.Err == nil && e.Wait == 0 && e.Done == tc.stalled {
+					c.advance(defaultStall)
+				}
+			}
 			if err := f.Fetch(t.Context(), dir, fileAt(url)); err != nil {
 				t.Fatal(err)
 			}
@@ -235,8 +282,7 @@ func TestFetchNextMirror(t *testing.T) {
 			}
 			bad, badRanges := serve(t, tc.bad)
 			fine, fineRanges := serve(t, status(503), good(content))
-			c := new(clock)
-			f := &Fetcher{Sleep: c.sleep}
+			f := new(clock).fetcher()
 			if err := f.Fetch(t.Context(), dir, fileAt(bad, fine)); err != nil {
 				t.Fatal(err)
 			}
@@ -279,11 +325,13 @@ func TestFetchFails(t *testing.T) {
 			write(t, filepath.Join(dir, "weights.bin"), old)
 			url, ranges := serve(t, tc.handlers...)
 			var failed int
-			f := &Fetcher{Attempts: 3, Sleep: new(clock).sleep, Report: func(e Event) {
+			f := new(clock).fetcher()
+			f.Attempts = 3
+			f.Report = func(e Event) {
 				if e.Err != nil {
 					failed++
 				}
-			}}
+			}
 			err := f.Fetch(t.Context(), dir, fileAt(url, dead.URL))
 			for _, want := range []string{"weights.bin", url, tc.want, dead.URL, "refused"} {
 				if err == nil || !strings.Contains(err.Error(), want) {
@@ -314,15 +362,9 @@ func TestFetchFails(t *testing.T) {
 }
 
 // An attempt ends after a time without data, not after a total time. This holds for HTTP/2 too,
-// whose client reports less about why a request ended.
+// whose client reports less about why a request ended. Here 300 ms pass before each piece of data,
+// and 400 ms where the first attempt stalls.
 func TestFetchStall(t *testing.T) {
-	slow := func(w http.ResponseWriter, _ *http.Request) {
-		for piece := range slices.Chunk(content, len(content)/10) {
-			time.Sleep(60 * time.Millisecond)
-			w.Write(piece)
-			w.(http.Flusher).Flush()
-		}
-	}
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
@@ -334,19 +376,25 @@ func TestFetchStall(t *testing.T) {
 				if requests.Add(1) == 1 {
 					stall(100)(w, r)
 				}
-				slow(w, r)
+				chunked(content)(w, r)
 			}))
 			server.EnableHTTP2 = protocol == "HTTP/2.0"
 			server.StartTLS()
 			defer server.Close()
 			var failures []error
-			report := func(e Event) {
-				if e.Err != nil {
+			c := new(clock)
+			f := c.fetcher()
+			f.Client, f.Stall = server.Client(), 400*time.Millisecond
+			f.Report = func(e Event) {
+				switch {
+				case e.Err != nil:
 					failures = append(failures, e.Err)
+				case e.Wait > 0:
+				case e.Done == 100:
+					c.advance(400 * time.Millisecond)
+				default:
+					c.advance(300 * time.Millisecond)
 				}
-			}
-			f := &Fetcher{
-				Client: server.Client(), Stall: 400 * time.Millisecond, Sleep: new(clock).sleep, Report: report,
 			}
 			dir := t.TempDir()
 			if err := f.Fetch(t.Context(), dir, fileAt(server.URL)); err != nil {
@@ -357,6 +405,9 @@ func TestFetchStall(t *testing.T) {
 				!strings.HasSuffix(failures[0].Error(), "no data for 400ms") {
 				t.Errorf("%d requests, failures %v, want 2 and one failure with \"no data\"", requests.Load(), failures)
 			}
+			if c.now < 5*300*time.Millisecond || c.expired != 1 {
+				t.Errorf("%d attempts expired in %v, want one in more than the 400 ms without data", c.expired, c.now)
+			}
 		})
 	}
 }
@@ -364,7 +415,8 @@ func TestFetchStall(t *testing.T) {
 func TestFetchBackoff(t *testing.T) {
 	url, _ := serve(t, status(503), status(503), status(503), cut(5000), status(503), status(503), good(content))
 	c := new(clock)
-	f := &Fetcher{Backoff: 20 * time.Second, Sleep: c.sleep}
+	f := c.fetcher()
+	f.Backoff = 20 * time.Second
 	if err := f.Fetch(t.Context(), t.TempDir(), fileAt(url)); err != nil {
 		t.Fatal(err)
 	}
@@ -384,7 +436,8 @@ func TestFetchProgress(t *testing.T) {
 	write(t, part(dir), content[:half])
 	url, _ := serve(t, status(503), good(content))
 	var events []Event
-	f := &Fetcher{Backoff: time.Hour, Sleep: new(clock).sleep, Report: func(e Event) { events = append(events, e) }}
+	f := new(clock).fetcher()
+	f.Backoff, f.Report = time.Hour, func(e Event) { events = append(events, e) }
 	if err := f.Fetch(t.Context(), dir, fileAt(url)); err != nil {
 		t.Fatal(err)
 	}
@@ -416,14 +469,15 @@ func TestFetchCancel(t *testing.T) {
 	dir := t.TempDir()
 	url, ranges := serve(t, stall(50000), good(content))
 	ctx, cancel := context.WithCancel(t.Context())
-	f := &Fetcher{Report: func(e Event) {
+	f := new(clock).fetcher()
+	f.Report = func(e Event) {
 		if e.Err != nil || e.Wait > 0 {
 			t.Errorf("event %+v after the context was canceled", e)
 		}
 		if e.Done == 50000 {
 			cancel()
 		}
-	}}
+	}
 	err := f.Fetch(ctx, dir, fileAt(url, url))
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "50000 of 150000 bytes are kept") {
 		t.Errorf("error %v, want context.Canceled and the number of bytes kept", err)
@@ -469,7 +523,7 @@ func TestFetchConcurrently(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			if err := new(Fetcher).Fetch(t.Context(), dir, fileAt(url)); err != nil {
+			if err := new(clock).fetcher().Fetch(t.Context(), dir, fileAt(url)); err != nil {
 				t.Error(err)
 			}
 			wantFile(t, dir)
@@ -479,6 +533,19 @@ func TestFetchConcurrently(t *testing.T) {
 	if n := requests.Load(); n != 1 {
 		t.Errorf("%d requests, want 1", n)
 	}
+}
+
+// endsWhenWaitedFor is a context that ends as soon as a caller waits for its end.
+type endsWhenWaitedFor struct {
+	context.Context
+	cancel context.CancelFunc
+	waited bool
+}
+
+func (e *endsWhenWaitedFor) Done() <-chan struct{} {
+	e.waited = true
+	e.cancel()
+	return e.Context.Done()
 }
 
 // A caller that waits for another one stops with its own context.
@@ -491,12 +558,12 @@ func TestFetchCancelWhileLocked(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error, 1)
-	go func() { first <- new(Fetcher).Fetch(ctx, dir, fileAt(url)) }()
+	go func() { first <- new(clock).fetcher().Fetch(ctx, dir, fileAt(url)) }()
 	<-arrived
-	late, cancelLate := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancelLate()
-	if err := new(Fetcher).Fetch(late, dir, fileAt(url)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("second caller: error %v, want context.DeadlineExceeded", err)
+	late := &endsWhenWaitedFor{}
+	late.Context, late.cancel = context.WithCancel(t.Context())
+	if err := new(clock).fetcher().Fetch(late, dir, fileAt(url)); !errors.Is(err, context.Canceled) || !late.waited {
+		t.Errorf("second caller: error %v, waited %t, want context.Canceled while it waits", err, late.waited)
 	}
 	cancel()
 	if err := <-first; !errors.Is(err, context.Canceled) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 )
 
 // mnistFS has the embedded digits. mnist/README.md names their source and license.
@@ -97,8 +98,8 @@ func MNISTMirrors() []string {
 }
 
 // MNISTFiles returns the four files of the full MNIST, 60,000 + 10,000 digits in 11.6 MB, at the
-// given base URLs or, without any, at [MNISTMirrors]. [Fetcher] downloads and [LoadMNIST] loads
-// them.
+// given base URLs, with or without a slash at the end, or, without any, at [MNISTMirrors].
+// [Fetcher] downloads and [LoadMNIST] loads them.
 func MNISTFiles(mirrors ...string) []File {
 	if len(mirrors) == 0 {
 		mirrors = MNISTMirrors()
@@ -116,7 +117,7 @@ func MNISTFiles(mirrors ...string) []File {
 	}
 	for i := range files {
 		for _, base := range mirrors {
-			files[i].URLs = append(files[i].URLs, base+files[i].Name)
+			files[i].URLs = append(files[i].URLs, strings.TrimSuffix(base, "/")+"/"+files[i].Name)
 		}
 	}
 	return files

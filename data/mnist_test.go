@@ -242,3 +242,13 @@ func TestDefaultDir(t *testing.T) {
 		t.Errorf("%s was created: %v", dir, err)
 	}
 }
+
+// The URL of a mirror ends with a slash or not.
+func TestMNISTFilesOfAMirror(t *testing.T) {
+	const want = "http://host/mnist/train-images-idx3-ubyte.gz"
+	for _, base := range []string{"http://host/mnist/", "http://host/mnist"} {
+		if got := MNISTFiles(base)[0].URLs; !slices.Equal(got, []string{want}) {
+			t.Errorf("mirror %s: URLs %q, want %q", base, got, want)
+		}
+	}
+}

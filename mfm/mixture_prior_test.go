@@ -164,7 +164,8 @@ func TestFitMixturePrior(t *testing.T) {
 	p, mixture := priorAndMixture(t, 2)
 	samples := mixture.Sample(mfmtest.NewRNG(3), 4000)
 	fit, err := mfm.FitMixturePrior(samples, 2, 4, func(z [][]float64, floor float64) (*gmm.Mixture, error) {
-		return gmm.Fit(z, gmm.FitConfig{Components: 2, Steps: 30, Floor: 1e-6}, rand.New(rand.NewPCG(1, 1)))
+		return gmm.Fit(t.Context(), z, gmm.FitConfig{Components: 2, Steps: 30, Floor: 1e-6},
+			rand.New(rand.NewPCG(1, 1)))
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,9 @@
 package backend
 
 import (
+	"cmp"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -31,10 +33,7 @@ const (
 // installs one. On an AVX-512 CPU it adds --xla_cpu_prefer_vector_width=512 to $XLA_FLAGS, unless
 // that sets a width.
 func New(config string) (compute.Backend, error) {
-	if config == "" {
-		config = os.Getenv(EnvBackend)
-	}
-	if config == "" {
+	if config = cmp.Or(config, os.Getenv(EnvBackend)); config == "" {
 		config = "xla:cpu"
 		if findPlugin("cpu") == "" {
 			config = "go"
@@ -47,13 +46,11 @@ func New(config string) (compute.Backend, error) {
 		if !filepath.IsAbs(name) {
 			path := findPlugin(name)
 			if path == "" {
-				flag := map[bool]string{true: " --cuda"}[strings.HasPrefix(name, "cuda")]
-				return nil, fmt.Errorf("backend %q: no PJRT plugin %q found: run scripts/setup%s,"+
-					" or set %s to the folder of pjrt_c_api_%s_plugin.so", config, name, flag, EnvPluginPath, name)
+				return nil, fmt.Errorf("backend %q: no PJRT plugin %q found: %s", config, name, remedy(name))
 			}
 			// go-xla reads its search path before main starts, so name the file. It knows a CPU
 			// plugin, whose buffers the host shares, only by its short name.
-			opened = "xla:" + path
+			opened = "xla:" + plainPath(path)
 			if name == "cpu" && !strings.Contains(options, "shared_buffers") {
 				opened += ",shared_buffers"
 			}
@@ -71,6 +68,25 @@ func New(config string) (compute.Backend, error) {
 		return nil, fmt.Errorf("backend %q: %w", config, err)
 	}
 	return b, nil
+}
+
+// Missing returns one line that says that [New] opens the pure-Go backend for this config because
+// it finds no plugin of XLA, and how to get one. It returns the empty string if New does not.
+func Missing(config string) string {
+	if cmp.Or(config, os.Getenv(EnvBackend)) != "" || findPlugin("cpu") != "" {
+		return ""
+	}
+	return "no plugin of XLA is found, so the pure-Go backend runs, which is slower and has no loops: " + remedy("cpu")
+}
+
+// remedy says how to get the named PJRT plugin.
+func remedy(name string) string {
+	flag, folder := "", "lib/python3*/site-packages/lammps_jax_pjrt_cpu"
+	if strings.HasPrefix(name, "cuda") {
+		flag, folder = " --cuda", "lib/pjrt"
+	}
+	return fmt.Sprintf("run scripts/setup%s in a checkout of gomfm; outside of it, set %s to the folder of "+
+		"pjrt_c_api_%s_plugin.so, which is .venv/%s there", flag, EnvPluginPath, name, folder)
 }
 
 // Describe returns one line on b's kind, plugin version and devices, for the start of a notebook or
@@ -92,8 +108,9 @@ func Describe(b compute.Backend) string {
 
 // GPU reports whether b's device is a CUDA GPU, which needs larger batches than a CPU.
 func GPU(b compute.Backend) bool {
-	// The description contains the plugin's name or the path of its file.
-	cuda := regexp.MustCompile(`(^xla:|/)[^/ )]*cuda[^/ )]*([ )]|$)`)
+	// The description contains the plugin's name or the path of its file, whose folder may have any
+	// name.
+	cuda := regexp.MustCompile(`^xla:[^/ ]*cuda|/[^/]*cuda[^/]*\.so`)
 	return b.Name() == "xla" && cuda.MatchString(strings.ToLower(b.Description()))
 }
 
@@ -108,14 +125,24 @@ func findPlugin(name string) string {
 	}
 	for _, folder := range pluginFolders() {
 		for _, pattern := range patterns {
-			if found, _ := filepath.Glob(filepath.Join(folder, fmt.Sprintf(pattern, name))); len(found) > 0 {
-				if path, err := filepath.Abs(found[0]); err == nil {
+			for _, found := range glob(folder, fmt.Sprintf(pattern, name)) {
+				if path, err := filepath.Abs(found); err == nil {
 					return path
 				}
 			}
 		}
 	}
 	return ""
+}
+
+// glob returns the paths below a folder that match a pattern. The name of the folder itself is no
+// pattern, whatever characters it has.
+func glob(folder, pattern string) []string {
+	found, _ := fs.Glob(os.DirFS(folder), pattern)
+	for i, name := range found {
+		found[i] = filepath.Join(folder, name)
+	}
+	return found
 }
 
 func pluginFolders() []string {
@@ -130,8 +157,7 @@ func pluginFolders() []string {
 	dir, err := os.Getwd()
 	for err == nil {
 		folders = append(folders, filepath.Join(dir, ".venv", "lib", "pjrt"))
-		packages, _ := filepath.Glob(filepath.Join(dir, ".venv", "lib", "python3*", "site-packages", "*pjrt*"))
-		folders = append(folders, packages...)
+		folders = append(folders, glob(filepath.Join(dir, ".venv", "lib"), "python3*/site-packages/*pjrt*")...)
 		if filepath.Dir(dir) == dir {
 			break
 		}

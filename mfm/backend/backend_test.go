@@ -1,6 +1,8 @@
 package backend_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -29,6 +31,67 @@ func TestNewNamesTheRemedy(t *testing.T) {
 	}
 	if _, err := backend.New("nonsense"); err == nil {
 		t.Error("backend \"nonsense\" is accepted")
+	}
+}
+
+// A plugin is found in a folder of any name, and opened there.
+func TestNewFindsAPluginInAnyFolder(t *testing.T) {
+	plugins, _ := filepath.Glob("../../.venv/lib/python3*/site-packages/*pjrt*/pjrt_c_api_cpu_plugin.so")
+	if len(plugins) == 0 {
+		t.Skip("no plugin is installed in .venv")
+	}
+	plugin, err := filepath.Abs(plugins[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(backend.EnvBackend, "")
+	for _, name := range []string{"[a-b]", "[", "*", "?", `back\slash`, "a b", "a,b", "ü", "%s", "cuda x", "Nvidia"} {
+		for _, below := range []string{"", ".venv/lib/python3.11/site-packages/a_pjrt_b"} {
+			root := filepath.Join(t.TempDir(), name)
+			folder := filepath.Join(root, below)
+			if err := os.MkdirAll(folder, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(plugin, filepath.Join(folder, filepath.Base(plugin))); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv(backend.EnvPluginPath, root)
+			if below != "" {
+				t.Setenv(backend.EnvPluginPath, "")
+				t.Chdir(root)
+			}
+			b, err := backend.New("")
+			if err != nil {
+				t.Errorf("folder %q: %v", folder, err)
+				continue
+			}
+			if missing := backend.Missing(""); b.Name() != "xla" || backend.GPU(b) || missing != "" {
+				t.Errorf("folder %q: backend %q, GPU %t, missing %q; want XLA on the CPU",
+					folder, b.Name(), backend.GPU(b),
+					missing)
+			}
+			b.Finalize()
+		}
+	}
+}
+
+// Where no plugin is found, one line says so, and how to get one. A backend that was chosen is not
+// missing.
+func TestMissing(t *testing.T) {
+	t.Setenv(backend.EnvBackend, "")
+	t.Setenv(backend.EnvPluginPath, t.TempDir())
+	note := backend.Missing("")
+	for _, want := range []string{"pure-Go", "scripts/setup", backend.EnvPluginPath, "pjrt_c_api_cpu_plugin.so"} {
+		if !strings.Contains(note, want) || strings.Contains(note, "\n") {
+			t.Errorf("the note %q has no %q, or more than a line", note, want)
+		}
+	}
+	if note := backend.Missing("go"); note != "" {
+		t.Errorf("the chosen pure-Go backend has the note %q", note)
+	}
+	t.Setenv(backend.EnvBackend, "go")
+	if note := backend.Missing(""); note != "" {
+		t.Errorf("the pure-Go backend of the environment has the note %q", note)
 	}
 }
 
@@ -62,6 +125,10 @@ func TestGPU(t *testing.T) {
 		{named{name: "xla", description: `xla:cpu - PJRT "cpu" plugin (x.so) v0.115`}, false},
 		{named{name: "xla", description: "xla:/opt/cuda/pjrt_c_api_cpu_plugin.so" +
 			" - PJRT plugin (/opt/cuda/pjrt_c_api_cpu_plugin.so) v0.115"}, false},
+		{named{name: "xla", description: "xla:/opt/a cuda b/pjrt_c_api_cpu_plugin.so" +
+			" - PJRT plugin (/opt/a cuda b/pjrt_c_api_cpu_plugin.so) v0.115"}, false},
+		{named{name: "xla", description: "xla:/cuda b/pjrt_c_api_cpu_plugin.so" +
+			" - PJRT plugin (/cuda b/pjrt_c_api_cpu_plugin.so) v0.115"}, false},
 		{named{name: "Go Backend", description: "no cuda here"}, false},
 	} {
 		if got := backend.GPU(c.named); got != c.want {

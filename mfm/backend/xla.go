@@ -5,7 +5,10 @@ package backend
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/go-xla/compute/xla"
@@ -28,6 +31,22 @@ func open(config string, onCPU bool) (compute.Backend, error) {
 		}
 	}
 	return compute.NewWithConfig(config) // also if a plugin does not know the option
+}
+
+// plainPath returns a name of the plugin at path that go-xla does not misread: it ends a path at a
+// comma, and takes any plugin for one of CUDA if its folder has a name like that. The folder stays
+// open for the name.
+func plainPath(path string) string {
+	folder, file := filepath.Split(path)
+	misread := strings.Contains(folder, ",") || pjrt.IsCUDAName(folder) && !pjrt.IsCUDAName(file)
+	if runtime.GOOS != "linux" || !misread {
+		return path
+	}
+	open, err := syscall.Open(folder, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return path
+	}
+	return fmt.Sprintf("/proc/self/fd/%d/%s", open, file)
 }
 
 // vectorWidth is XLA's flag for the vector width in bits. The default, 256, uses half of AVX-512.

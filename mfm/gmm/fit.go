@@ -1,6 +1,7 @@
 package gmm
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -24,9 +25,9 @@ type FitConfig struct {
 // Fit returns a mixture fitted to samples, [n][dim], by expectation-maximization (Dempster, Laird
 // and Rubin 1977). It starts from k-means with k-means++ seeding (Arthur and Vassilvitskii 2007)
 // and drops components that lose all their samples. The same samples, configuration and state of
-// rng give the same mixture. It returns an error for a configuration out of range and for samples
-// that [Points] refuses.
-func Fit(samples [][]float64, c FitConfig, rng *rand.Rand) (*Mixture, error) {
+// rng give the same mixture. It returns an error for a configuration out of range, for samples that
+// [Points] refuses, and if ctx ends, which it checks before each step.
+func Fit(ctx context.Context, samples [][]float64, c FitConfig, rng *rand.Rand) (*Mixture, error) {
 	if c.Components < 1 || c.Components > len(samples) {
 		return nil, fmt.Errorf("fitting a mixture of %d components to %d samples: give from 1 to %[2]d components",
 			c.Components, len(samples))
@@ -42,8 +43,14 @@ func Fit(samples [][]float64, c FitConfig, rng *rand.Rand) (*Mixture, error) {
 	for i, row := range samples {
 		x.SetRow(i, row)
 	}
-	resp := kMeans(x, c.Components, c.Steps, rng)
+	resp, err := kMeans(ctx, x, c.Components, c.Steps, rng)
+	if err != nil {
+		return nil, err
+	}
 	for i := 1; ; i++ {
+		if err := ended(ctx); err != nil {
+			return nil, err
+		}
 		m, err := maximize(x, resp, c.Floor)
 		if err != nil {
 			return nil, fmt.Errorf("fitting a mixture: %w", err)
@@ -53,6 +60,14 @@ func Fit(samples [][]float64, c FitConfig, rng *rand.Rand) (*Mixture, error) {
 		}
 		resp = m.expect(x)
 	}
+}
+
+// ended returns an error if ctx has ended.
+func ended(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return fmt.Errorf("fitting a mixture: stopped: %w", context.Cause(ctx))
 }
 
 // Refit returns the mixture after one step of expectation-maximization on weighted samples,
@@ -135,8 +150,9 @@ func (m *Mixture) Refit(samples [][]float64, weights []float64, floor float64) (
 // minWeight is the least relative weight of a component after [Mixture.Refit].
 const minWeight = 1e-6
 
-// kMeans returns the samples' responsibilities for the clusters, [clusters][n], each 0 or 1.
-func kMeans(x *mat.Dense, clusters, steps int, rng *rand.Rand) [][]float64 {
+// kMeans returns the samples' responsibilities for the clusters, [clusters][n], each 0 or 1, or an
+// error if ctx ends.
+func kMeans(ctx context.Context, x *mat.Dense, clusters, steps int, rng *rand.Rand) ([][]float64, error) {
 	n, dim := x.Dims()
 	square := func(i int, center []float64) float64 {
 		d := floats.Distance(x.RawRowView(i), center, 2)
@@ -148,6 +164,9 @@ func kMeans(x *mat.Dense, clusters, steps int, rng *rand.Rand) [][]float64 {
 	}
 	var centers [][]float64
 	for next := rng.IntN(n); len(centers) < clusters; {
+		if err := ended(ctx); err != nil {
+			return nil, err
+		}
 		center := append([]float64(nil), x.RawRowView(next)...)
 		centers = append(centers, center)
 		for i := range nearest {
@@ -162,6 +181,9 @@ func kMeans(x *mat.Dense, clusters, steps int, rng *rand.Rand) [][]float64 {
 	}
 	cluster := make([]int, n)
 	for range steps {
+		if err := ended(ctx); err != nil {
+			return nil, err
+		}
 		inParallel(n, func(i int) {
 			best := math.Inf(1)
 			for k, center := range centers {
@@ -191,7 +213,7 @@ func kMeans(x *mat.Dense, clusters, steps int, rng *rand.Rand) [][]float64 {
 	for i, k := range cluster {
 		resp[k][i] = 1
 	}
-	return resp
+	return resp, nil
 }
 
 // maximize returns the mixture of maximum likelihood for given responsibilities, [components][n],

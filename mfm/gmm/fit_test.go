@@ -1,6 +1,8 @@
 package gmm_test
 
 import (
+	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -17,7 +19,7 @@ func TestFitFindsTheMixture(t *testing.T) {
 	const n = 20_000
 	rng := rand.New(rand.NewPCG(1, 1))
 	const floor = 1e-6
-	fit, err := gmm.Fit(mixture.Sample(rng, n), gmm.FitConfig{Components: 2, Steps: 10, Floor: floor}, rng)
+	fit, err := gmm.Fit(t.Context(), mixture.Sample(rng, n), gmm.FitConfig{Components: 2, Steps: 10, Floor: floor}, rng)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +53,8 @@ func TestFitFindsTheMixture(t *testing.T) {
 // sample has the floor as its variance.
 func TestFitOfFewSamples(t *testing.T) {
 	samples := [][]float64{{0, 1}, {2, 5}, {4, 3}}
-	one, err := gmm.Fit(samples, gmm.FitConfig{Components: 1, Steps: 2, Floor: 0.5}, rand.New(rand.NewPCG(1, 1)))
+	one, err := gmm.Fit(t.Context(), samples,
+		gmm.FitConfig{Components: 1, Steps: 2, Floor: 0.5}, rand.New(rand.NewPCG(1, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +65,8 @@ func TestFitOfFewSamples(t *testing.T) {
 			t.Errorf("moment %d is %g, want %g", i, got, want[i])
 		}
 	}
-	each, err := gmm.Fit(samples, gmm.FitConfig{Components: 3, Steps: 1, Floor: 0.01}, rand.New(rand.NewPCG(1, 1)))
+	each, err := gmm.Fit(t.Context(), samples,
+		gmm.FitConfig{Components: 3, Steps: 1, Floor: 0.01}, rand.New(rand.NewPCG(1, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,30 +81,66 @@ func TestFitErrors(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	two := [][]float64{{0}, {1}}
 	for name, f := range map[string]func() (*gmm.Mixture, error){
-		"no components": func() (*gmm.Mixture, error) { return gmm.Fit(two, gmm.FitConfig{Steps: 1, Floor: 1}, rng) },
-		"too many": func() (*gmm.Mixture, error) {
-			return gmm.Fit(two, gmm.FitConfig{Components: 3, Steps: 1, Floor: 1}, rng)
+		"no components": func() (*gmm.Mixture, error) {
+			return gmm.Fit(t.Context(), two, gmm.FitConfig{Steps: 1, Floor: 1}, rng)
 		},
-		"no floor": func() (*gmm.Mixture, error) { return gmm.Fit(two, gmm.FitConfig{Components: 1, Steps: 1}, rng) },
-		"no steps": func() (*gmm.Mixture, error) { return gmm.Fit(two, gmm.FitConfig{Components: 1, Floor: 1}, rng) },
+		"too many": func() (*gmm.Mixture, error) {
+			return gmm.Fit(t.Context(), two, gmm.FitConfig{Components: 3, Steps: 1, Floor: 1}, rng)
+		},
+		"no floor": func() (*gmm.Mixture, error) {
+			return gmm.Fit(t.Context(), two, gmm.FitConfig{Components: 1, Steps: 1}, rng)
+		},
+		"no steps": func() (*gmm.Mixture, error) {
+			return gmm.Fit(t.Context(), two, gmm.FitConfig{Components: 1, Floor: 1}, rng)
+		},
 		"ragged": func() (*gmm.Mixture, error) {
-			return gmm.Fit([][]float64{{0}, {1, 2}}, gmm.FitConfig{Components: 1, Steps: 1, Floor: 1}, rng)
+			return gmm.Fit(t.Context(), [][]float64{{0}, {1, 2}}, gmm.FitConfig{Components: 1, Steps: 1, Floor: 1}, rng)
 		},
 		"not finite": func() (*gmm.Mixture, error) {
-			return gmm.Fit([][]float64{{0}, {math.NaN()}}, gmm.FitConfig{Components: 1, Steps: 1, Floor: 1}, rng)
+			return gmm.Fit(t.Context(), [][]float64{{0}, {math.NaN()}},
+				gmm.FitConfig{Components: 1, Steps: 1, Floor: 1}, rng)
 		},
 		"infinite floor": func() (*gmm.Mixture, error) {
-			return gmm.Fit(two, gmm.FitConfig{Components: 1, Steps: 1, Floor: math.Inf(1)}, rng)
+			return gmm.Fit(t.Context(), two, gmm.FitConfig{Components: 1, Steps: 1, Floor: math.Inf(1)}, rng)
 		},
 		"nothing to fit": func() (*gmm.Mixture, error) {
-			return gmm.Fit(nil, gmm.FitConfig{Components: 1, Steps: 1, Floor: 1}, rng)
+			return gmm.Fit(t.Context(), nil, gmm.FitConfig{Components: 1, Steps: 1, Floor: 1}, rng)
 		},
 		"negative number": func() (*gmm.Mixture, error) {
-			return gmm.Fit(two, gmm.FitConfig{Components: -1, Steps: 1, Floor: 1}, rng)
+			return gmm.Fit(t.Context(), two, gmm.FitConfig{Components: -1, Steps: 1, Floor: 1}, rng)
 		},
 	} {
 		if _, err := f(); err == nil {
 			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// endsAfter is a context that has ended once it was asked a number of times.
+type endsAfter struct {
+	context.Context
+	left int
+}
+
+func (e *endsAfter) Err() error {
+	if e.left--; e.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// A fit can be stopped before each center, and before each step of k-means and of
+// expectation-maximization.
+func TestFitEndsWithItsContext(t *testing.T) {
+	c := gmm.FitConfig{Components: 2, Steps: 3, Floor: 1}
+	samples := [][]float64{{0}, {1}, {5}}
+	for asked := range 2 + 3 + 3 + 1 {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cause := errors.New("enough")
+		cancel(cause)
+		_, err := gmm.Fit(&endsAfter{ctx, asked}, samples, c, rand.New(rand.NewPCG(1, 1)))
+		if ended := errors.Is(err, cause); ended != (asked < 8) || err != nil && !ended {
+			t.Errorf("a context that ends after %d questions: error %v", asked, err)
 		}
 	}
 }
@@ -119,7 +159,7 @@ func TestFitOfOverlappingComponents(t *testing.T) {
 	}
 	last := math.Inf(-1)
 	for _, steps := range []int{30, 60, 120, 240} { // k-means has converged after 30
-		fit, err := gmm.Fit(samples, gmm.FitConfig{Components: 2, Steps: steps, Floor: 1e-9},
+		fit, err := gmm.Fit(t.Context(), samples, gmm.FitConfig{Components: 2, Steps: steps, Floor: 1e-9},
 			rand.New(rand.NewPCG(1, 1)))
 		if err != nil {
 			t.Fatal(err)

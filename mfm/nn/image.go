@@ -19,7 +19,8 @@ func checkSides(network string, x *Node, patch, levels int) {
 // sidesError returns an error unless images of a size can be cut into patches and halved at each
 // level.
 func sidesError(network string, height, width, patch, levels int) error {
-	if unit := patch << (levels - 1); height%unit != 0 || width%unit != 0 {
+	// No image has larger sides than these bounds.
+	if unit := min(patch, 1<<30) << min(levels-1, 30); height%unit != 0 || width%unit != 0 {
 		return fmt.Errorf("nn.%s: images of %dx%d pixels with patches of %dx%d and %d levels: "+
 			"sides must be multiples of %d: crop or resize the images, or use a smaller patch or fewer levels",
 			network, height, width, patch, patch, levels, unit)

@@ -48,8 +48,12 @@ func (c MLPConfig) Validate() error {
 	case math.IsNaN(c.OutputGain) || math.IsInf(c.OutputGain, 0):
 		return fmt.Errorf("MLP: output gain must be finite, got %g", c.OutputGain)
 	}
-	if _, err := activation.TypeString(c.Activation); err != nil {
+	kind, err := activation.TypeString(c.Activation)
+	if err != nil {
 		return fmt.Errorf("MLP: unknown activation %q: use one of %v", c.Activation, activation.TypeValues())
+	}
+	if kind == activation.TypeSwiGLU && c.Width%2 != 0 {
+		return fmt.Errorf("MLP: width %d with activation %q: must be even", c.Width, c.Activation)
 	}
 	return nil
 }

@@ -14,12 +14,14 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 
 	"github.com/gomlx/compute"
 	"github.com/janpfeifer/gonb/gonbui"
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
+	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/figure"
 	"github.com/gomfm/gomfm/mfm/train"
@@ -71,8 +73,19 @@ func Folder(name string, config any) string {
 	return fmt.Sprintf("../.cache/%s-%x", name, sum[:4])
 }
 
-// Device returns the default backend, see [backend.New].
-func Device() compute.Backend { return Must1(backend.New("")) }
+// Device returns the default backend, see [backend.New]. Its first call in a cell prints a note if
+// that is the pure-Go backend because XLA is missing.
+func Device() compute.Backend {
+	b := Must1(backend.New(""))
+	note.Do(func() {
+		if text := backend.Missing(""); text != "" {
+			fmt.Println("Note:", text)
+		}
+	})
+	return b
+}
+
+var note sync.Once
 
 // Context returns a context that ends when the cell is interrupted, and a function that releases
 // it.
@@ -81,13 +94,19 @@ func Context() (context.Context, context.CancelFunc) {
 }
 
 // Finish ends the cell if err, of a training, is not nil. If the training was interrupted, its last
-// step is saved, and Finish says so and exits; otherwise it panics.
+// step is saved, and Finish says so and exits. It also exits with a line if the folder of the run
+// is in use or holds another run. Otherwise it panics.
 func Finish(err error) {
-	if errors.Is(err, context.Canceled) {
+	switch {
+	case errors.Is(err, context.Canceled):
 		fmt.Printf("Interrupted: %v. Run this cell again to resume.\n", err)
-		os.Exit(1)
+	case errors.Is(err, checkpoint.ErrLocked), errors.Is(err, run.ErrOtherRun):
+		fmt.Printf("Not trained: %v.\n", err)
+	default:
+		Must(err)
+		return
 	}
-	Must(err)
+	os.Exit(1)
 }
 
 // Show displays a figure and saves it as a PNG under that name in [Figures].

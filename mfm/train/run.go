@@ -41,7 +41,7 @@ func Run(ctx context.Context, t *Trainer, o Options) (err error) {
 	defer func() { t.end(err) }()
 	checkpoints, err := checkpoint.Open(o.Dir, max(o.Keep, 1))
 	if err != nil {
-		return fmt.Errorf("training in %s: %w", o.Dir, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, checkpoints.Close()) }()
 	if err := resume(t, checkpoints, o); err != nil {

@@ -38,8 +38,8 @@ func bench(c *command) prepare {
 				return nil, err
 			}
 		case speed.Steer:
-			if *loss != "mfm-g" && *loss != "mfm-gf" {
-				return nil, fmt.Errorf("--loss = %q of --case steer: use mfm-g or mfm-gf", *loss)
+			if err := steered.Validate(); err != nil {
+				return nil, err
 			}
 		default:
 			return nil, fmt.Errorf("--case = %q is unknown: use mlp, unet or steer", *of)
@@ -50,13 +50,13 @@ func bench(c *command) prepare {
 		duration := time.Duration(*seconds * float64(time.Second))
 		return func(ctx context.Context, b compute.Backend) error {
 			if *of == string(speed.Steer) {
-				r, err := speed.Steering(ctx, b, steered, duration)
+				r, err := speed.Steering(ctx, b, steered, duration, time.Now)
 				if err != nil {
 					return err
 				}
 				return c.write(r, speedTable(r.Result))
 			}
-			r, err := speed.Training(ctx, b, speed.Case(*of), config.Consistency, duration)
+			r, err := speed.Training(ctx, b, speed.Case(*of), config.Consistency, duration, time.Now)
 			if err != nil {
 				return err
 			}

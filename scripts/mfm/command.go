@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"text/tabwriter"
+	"time"
 
 	"github.com/gomlx/compute"
 	"github.com/spf13/cobra"
@@ -13,6 +16,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/progress"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // command is a command that does something.
@@ -22,6 +26,8 @@ type command struct {
 	restart     bool // whether a training starts from zero if no checkpoint is intact
 	backendName *string
 	opened      compute.Backend
+	dir         string      // folder of the run that it trains, empty if it does something else
+	unsaved     atomic.Bool // whether a training has done steps that it saves when it is stopped
 }
 
 // builder registers the flags of a command and returns what runs once they are parsed.
@@ -50,17 +56,43 @@ func leaf(use, about string, build builder) *cobra.Command {
 	}
 	prepare := build(c)
 	c.RunE = func(*cobra.Command, []string) error {
-		defer c.close()
-		work, err := prepare()
-		if err == nil && c.backendName != nil {
-			_, err = c.backend()
-		}
-		if err != nil {
-			return invalid{err}
-		}
-		return work(c.Context(), c.opened)
+		return c.stoppable(func() error {
+			defer c.close()
+			work, err := prepare()
+			if err == nil && c.backendName != nil {
+				_, err = c.backend()
+			}
+			if err != nil {
+				return invalid{err}
+			}
+			return work(c.Context(), c.opened)
+		})
 	}
 	return c.Command
+}
+
+// stoppable does the work. Some work does not end soon after its context, such as a compilation by
+// XLA. If nothing is left to save, stoppable leaves it behind then, for the process to end: files
+// are replaced in one step, and so none is half written.
+func (c *command) stoppable(work func() error) error {
+	ctx, done := c.Context(), make(chan error, 1)
+	go func() { done <- work() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	if patience > 0 {
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(patience):
+			if !c.unsaved.Load() {
+				return stopped(ctx, fmt.Errorf("stopped: %w", context.Cause(ctx)), c.dir)
+			}
+		}
+	}
+	return <-done
 }
 
 // group returns a command that only has others below it.
@@ -137,6 +169,9 @@ func (c *command) backend() (compute.Backend, error) {
 			return nil, err
 		}
 		fmt.Fprintf(c.ErrOrStderr(), "backend: %s\n", backend.Describe(b))
+		if missing := backend.Missing(*c.backendName); missing != "" {
+			c.warn(errors.New(missing))
+		}
 		c.opened = b
 	}
 	return c.opened, nil
@@ -153,7 +188,14 @@ func (c *command) warn(err error) { fmt.Fprintf(c.ErrOrStderr(), "mfm: warning: 
 // options returns those of a run in dir, whose progress and damaged checkpoints are reported on
 // standard error.
 func (c *command) options(dir string) run.Options {
-	return run.Options{Dir: dir, Sink: progress.Auto(c.ErrOrStderr()), OnDamage: c.warn, Restart: c.restart}
+	saves := train.Hook{
+		Step: func(*train.Trainer, train.Metrics) error { c.unsaved.Store(true); return nil },
+		End:  func(*train.Trainer, error) { c.unsaved.Store(false) },
+	}
+	return run.Options{
+		Dir: dir, Sink: progress.Auto(c.ErrOrStderr()), OnDamage: c.warn, Restart: c.restart,
+		Hooks: []train.Hook{saves},
+	}
 }
 
 // withRestart adds the flag for a run without an intact checkpoint.
@@ -167,8 +209,8 @@ func (c *command) write(v any, text string) error {
 	if c.json {
 		return c.writeJSON(v, "")
 	}
-	_, err := fmt.Fprint(c.OutOrStdout(), text)
-	return err
+	fmt.Fprint(c.OutOrStdout(), text) // execute reports its error
+	return nil
 }
 
 // writeJSON writes JSON to standard output, in one line if indent is empty.

@@ -41,7 +41,7 @@ func dataMNIST(c *command) prepare {
 	c.withJSON()
 	out := c.Flags().String("out", "", "`folder` to download to (default: mnist in the user's cache folder)")
 	var mirrors []string
-	usage := "base `URL` to download from, with a slash at its end, instead of the public mirrors; may be repeated"
+	usage := "base `URL` to download from, instead of the public mirrors; may be repeated"
 	c.Flags().Func("mirror", usage, func(base string) error {
 		if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			return errors.New("want a URL of http or https")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/experiment/report"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/figure"
 )
 
@@ -39,6 +40,11 @@ func diagnoseVerb(config diagnose.Config, open func(c *command) diagnosis) build
 		return func() (work, error) {
 			if err := cmp.Or(c.require("name the folder of a run", "checkpoint"), set.apply(&config)); err != nil {
 				return nil, err
+			}
+			for _, dir := range []string{*checkpoint, cmp.Or(*tuned, *checkpoint)} {
+				if _, err := run.ReadManifest(dir); err != nil {
+					return nil, err
+				}
 			}
 			return func(ctx context.Context, b compute.Backend) error {
 				r, err := diagnose(ctx, b, *checkpoint, *reward, report.Options{Config: config, Tuned: *tuned})

@@ -55,9 +55,16 @@ func trainDigits(c *command) func() (*training, error) {
 			kind: image.Kind, config: config, manifest: manifest,
 			line: f.line("digits", "data", "labels", "size"), data: from.String(),
 			run: func(ctx context.Context, b compute.Backend, o run.Options) error {
-				e, err := image.NewRun(config, images, o) // may fit a mixture
-				if err != nil {
+				o.DataHash = images.Hash()
+				if err := o.Prepare(ctx, image.Kind, manifest); err != nil {
+					return err
+				}
+				e, err := image.NewRun(ctx, config, images, o) // may fit a mixture
+				if err != nil && ctx.Err() == nil {
 					return invalid{err}
+				}
+				if err != nil {
+					return err
 				}
 				_, err = e.Train(ctx, b, o)
 				return err

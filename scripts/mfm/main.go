@@ -18,6 +18,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -26,10 +27,19 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as it is under nohup
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+	patience = 500 * time.Millisecond
 	os.Exit(execute(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
+
+// patience is the time that a stopped command has to end by itself if nothing is left to save; 0
+// means that it has all the time it needs.
+var patience time.Duration
 
 // invalid is an error in the arguments of a command.
 type invalid struct{ error }
@@ -38,13 +48,16 @@ func (e invalid) Unwrap() error { return e.error }
 
 // execute runs a command line and returns the exit code.
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRoot()
-	root.SetOut(stdout)
+	root, out := newRoot(), &output{Writer: stdout}
+	root.SetOut(out)
 	root.SetErr(stderr)
 	begun := false
 	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
 	root.SetArgs(doubleDashes(root, args))
 	c, err := root.ExecuteContextC(ctx)
+	if err == nil && out.err != nil {
+		err, begun = out.err, true
+	}
 	if err == nil {
 		return 0
 	}
@@ -63,6 +76,22 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // formerFlags are earlier names of flags, which are accepted with their present names.
 var formerFlags = map[string]string{"cells": "settings", "draws": "samples", "judge": "evaluator"}
+
+// output is a writer that keeps its first error for the end of a command, since cobra drops those
+// of help.
+type output struct {
+	io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	if o.err == nil {
+		if _, err := o.Writer.Write(p); err != nil {
+			o.err = fmt.Errorf("writing the result: %w", err)
+		}
+	}
+	return len(p), nil
+}
 
 // newRoot returns the command mfm with all others below it.
 func newRoot() *cobra.Command {

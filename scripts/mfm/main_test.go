@@ -104,9 +104,44 @@ func TestRefuses(t *testing.T) {
 		{"unknown parametrization", train("--parametrization", "cubic"), `parametrization "cubic" is unknown`},
 		{"set without a value", train("--set", "train.steps"), "want path=value"},
 		{"set of an unknown key", train("--set", "train.loss.color=1"),
-			`--set train.loss.color=1: train.loss.color: unknown key "color"`},
+			`--set train.loss.color=1: unknown key "color"`},
 		{"network without width", train("--set", "network.width=0"), "width must be positive"},
 
+		{"odd width of a gated activation", train("--set", "network.width=7", "--set", "network.activation=SwiGLU"),
+			"must be even"},
+		{"more levels than halvings",
+			[]string{"train", "digits", "--out", out, "--set", "network.channels=[8,8,8,8,8,8,8]"},
+			"28x28 pixels"},
+		{"no levels", []string{"train", "digits", "--out", out, "--set", "network.channels=[]"},
+			"levels must be positive"},
+		{"no patch", []string{"train", "digits", "--out", out, "--set", "network.patch=0"}, "patch must be positive"},
+		{"no levels of a classifier", []string{"train", "classifier", "--out", out, "--set", "network.channels=[]"},
+			"levels must be positive"},
+		{"more levels of a classifier",
+			[]string{"train", "classifier", "--out", out, "--set", "network.channels=[8,8,8,8,8,8,8]"},
+			"28x28 pixels"},
+		{"endless config", train("--config", "/dev/zero"), "/dev/zero: larger than 256 MiB"},
+		{"endless reward", []string{"steer", "gmm", "--out", out, "--reward", "/dev/zero"}, "larger than 256 MiB"},
+		{"endless settings", []string{"stress", "times", "--out", out, "--settings", "/dev/zero"},
+			"/dev/zero: larger than 256 MiB"},
+		{"endless mixture", train("--mixture", "/dev/zero"), "/dev/zero is larger"},
+		{"diagnosis of nothing", []string{"diagnose", "gmm", "--checkpoint", filepath.Join(dir, "none")},
+			"no such file"},
+		{"diagnosis of a tuned nothing",
+			[]string{"diagnose", "gmm", "--checkpoint", smallMap, "--tuned", filepath.Join(dir, "none")},
+			"no such file"},
+		{"checkpoint that does not exist", []string{"sample", "gmm", "--checkpoint", smallMap, "--at", "7"},
+			"no checkpoint of step 7"},
+		{"too many seeds", []string{"steer", "gmm", "--out", out, "--method", "mfm-gf", "--seeds", "99999999"},
+			"--seeds = 99999999"},
+		{"negative particles",
+			[]string{"steer", "gmm", "--out", out, "--method", "search-greedy-ddpm", "--particles", "-1"},
+			"--particles = -1"},
+		{"negative steps of a posterior", []string{"steer", "gmm", "--out", out, "--posterior-steps", "-1"},
+			"--posterior-steps = -1"},
+		{"bench of no rows", []string{"bench", "--case", "steer", "--loss", "mfm-g", "--rows", "0"}, "rows = 0"},
+		{"bench of no steps", []string{"bench", "--case", "steer", "--loss", "mfm-g", "--steps", "0"}, "steps = 0"},
+		{"bench of another method", []string{"bench", "--case", "steer", "--loss", "dps"}, `method "dps"`},
 		{"no config", train("--config", filepath.Join(dir, "none.json")), "no such file"},
 		{"config is a folder", train("--config", dir), "is a directory"},
 		{"unknown key in config", train("--config", file("a.json", `{"train": {"stepz": 1}}`)),
@@ -185,9 +220,63 @@ func TestRefuses(t *testing.T) {
 			!strings.HasPrefix(stderr, "mfm") {
 			t.Errorf("%s: wrote %q and %q, want one line with %q", tc.name, stdout, stderr, tc.message)
 		}
+		if again := repeated(stderr); again != "" {
+			t.Errorf("%s: wrote %q, which has %q twice", tc.name, stderr, again)
+		}
 	}
 	if _, err := os.Stat(out); err == nil {
 		t.Error("a refused command has created its folder")
+	}
+}
+
+// repeated returns a path or a part between colons that a message has twice, empty if there is
+// none.
+func repeated(message string) string {
+	seen := make(map[string]bool)
+	for _, part := range strings.FieldsFunc(message, func(r rune) bool { return strings.ContainsRune(":,;\n", r) }) {
+		words := []string{strings.TrimSpace(part)}
+		for _, word := range strings.Fields(part) {
+			if strings.Contains(word, "/") && word != words[0] {
+				words = append(words, word)
+			}
+		}
+		for _, word := range words {
+			if len(word) > 3 && seen[word] {
+				return word
+			}
+			seen[word] = true
+		}
+	}
+	return ""
+}
+
+// Output that cannot be written is an error of every command, of help too.
+func TestFullOutput(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	const images, labels = "../../data/mnist/t10k-images-idx3-ubyte.gz", "../../data/mnist/t10k-labels-idx1-ubyte.gz"
+	commands := [][]string{
+		{"-h"}, {"help"}, {"help", "train", "gmm"}, {"help", "fly"}, {"train", "-h"}, {"completion", "bash"},
+		{"__complete", "train", ""},
+		{"info", "gmm"}, {"info"}, {"data", "inspect", images, labels}, {"data", "inspect", images, labels, "--json"},
+		{"sample", "gmm", "--checkpoint", smallMap, "--n", "2"},
+		{"sample", "gmm", "--checkpoint", smallMap, "--n", "2", "--json"},
+		{"stress", "times", "--grid"},
+	}
+	for _, c := range leaves(newRoot()) {
+		commands = append(commands, append(strings.Fields(c.CommandPath())[1:], "-h"))
+	}
+	for _, args := range commands {
+		var stderr bytes.Buffer
+		code := execute(t.Context(), args, full, &stderr)
+		lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
+		if last := lines[len(lines)-1]; code != 1 || !strings.Contains(last, "no space left") ||
+			strings.Count(stderr.String(), "no space") != 1 {
+			t.Errorf("mfm %q > /dev/full: exit code %d, %q; want 1 and one line", args, code, &stderr)
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/gomfm/gomfm/mfm/experiment/config"
@@ -76,7 +75,11 @@ func (s *settings) withSet(c *command, example string) {
 func (s *settings) apply(v any) error {
 	for _, one := range *s {
 		if err := config.Set(v, one.path, one.value); err != nil {
-			return fmt.Errorf("%s: %w", one, err)
+			text := err.Error()
+			if one.flag == "set" { // the flag names the path
+				text = strings.TrimPrefix(text, one.path+": ")
+			}
+			return fmt.Errorf("%s: %s", one, text)
 		}
 	}
 	return nil
@@ -135,11 +138,11 @@ func losses() []string {
 // configure applies file and settings to v, a pointer to a configuration.
 func (f configFlags) configure(v any) error {
 	if *f.file != "" {
-		raw, err := os.ReadFile(*f.file)
-		if err != nil {
-			return fmt.Errorf("reading the configuration: %w", err)
+		raw, err := config.ReadFile(*f.file)
+		if err == nil {
+			err = config.Merge(v, raw)
 		}
-		if err := config.Merge(v, raw); err != nil {
+		if err != nil {
 			return fmt.Errorf("%s: %w", *f.file, err)
 		}
 	}

@@ -174,6 +174,10 @@ func (g *steerGrid) settings() ([]steering.Setting, error) {
 		if s.N, err = strconv.Atoi(v[2]); err != nil {
 			return nil, fmt.Errorf("--n %q: give numbers separated by commas", *g.n)
 		}
+		if s.Particles < 0 || s.PosteriorSteps < 0 {
+			return nil, fmt.Errorf("--particles = %d, --posterior-steps = %d: must not be negative",
+				s.Particles, s.PosteriorSteps)
+		}
 		s.Method, s.Config.Dynamics = v[0], steer.Dynamics(v[1])
 		g.restrict(&s, entry)
 		all = addSeeds(all, s, *g.seeds, func(s *steering.Setting, seed int64) { s.Seed = seed })

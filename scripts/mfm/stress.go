@@ -56,11 +56,11 @@ func readSettings[S interface{ Validate() error }](f stressFlags) (settings []S,
 	if err := f.parse(!*f.grid); err != nil || *f.file == "" {
 		return nil, err
 	}
-	raw, err := os.ReadFile(*f.file)
-	if err != nil {
-		return nil, err
+	raw, err := config.ReadFile(*f.file)
+	if err == nil {
+		err = config.Merge(&settings, raw)
 	}
-	if err := config.Merge(&settings, raw); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", *f.file, err)
 	}
 	if len(settings) == 0 {
@@ -199,7 +199,7 @@ func (c *command) lossGrid(
 	ctx context.Context, b compute.Backend, bench *stress.LossBench, budget stress.LossBudget, path string, known bool,
 ) ([]stress.LossSetting, error) {
 	rates := map[string]float64{}
-	raw, err := os.ReadFile(path)
+	raw, err := config.ReadFile(path)
 	if err == nil {
 		err = config.Merge(&rates, raw)
 	}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/gomlx/compute"
 
+	"github.com/gomfm/gomfm/mfm/experiment/config"
 	"github.com/gomfm/gomfm/mfm/experiment/sweep"
 )
 
@@ -70,8 +70,8 @@ func addSeeds[C any](grid []C, c C, seeds int, set func(c *C, seed int64)) []C {
 }
 
 func checkSeeds(n int) error {
-	if n < 1 {
-		return fmt.Errorf("--seeds = %d: must be positive", n)
+	if n < 1 || n > 10_000 {
+		return fmt.Errorf("--seeds = %d: must be positive and at most 10000", n)
 	}
 	return nil
 }
@@ -88,7 +88,7 @@ func rewardJSON(text string) (json.RawMessage, error) {
 	if strings.HasPrefix(strings.TrimSpace(text), "{") {
 		return json.RawMessage(text), nil
 	}
-	raw, err := os.ReadFile(text)
+	raw, err := config.ReadFile(text)
 	if err != nil {
 		return nil, fmt.Errorf("reward %q is no name of a reward, no JSON object, and no file: %w", text, err)
 	}

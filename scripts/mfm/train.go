@@ -59,7 +59,8 @@ func trainVerb(t task) builder {
 				return nil, err
 			}
 			shown := c.options(o.Dir)
-			o.Command, o.Data, o.Sink, o.OnDamage, o.Restart = t.line, t.data, shown.Sink, shown.OnDamage, c.restart
+			c.dir, o.Command, o.Data = o.Dir, t.line, t.data
+			o.Sink, o.OnDamage, o.Restart, o.Hooks = shown.Sink, shown.OnDamage, shown.Restart, shown.Hooks
 			if o.Init != "" {
 				o.Command += " --init " + quote(o.Init)
 				// A run that has begun does not read the initial weights again.
@@ -89,12 +90,13 @@ func checkTraining(o run.Options) error {
 	return nil
 }
 
-// stopped returns the error of a training in a folder, with what to do if its context ended.
+// stopped returns the error of a training in a folder, with what to do if its context ended. An
+// empty folder means that it is no training.
 func stopped(ctx context.Context, err error, dir string) error {
 	switch {
 	case errors.Is(err, run.ErrOtherRun):
 		return invalid{err}
-	case ctx.Err() == nil:
+	case ctx.Err() == nil || dir == "":
 		return err
 	}
 	if rest := besides(err, context.Cause(ctx)); rest != nil {

@@ -13,8 +13,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
@@ -102,16 +102,30 @@ func TestGMM(t *testing.T) {
 	t.Run("damage", func(t *testing.T) { damaged(t, parts, train(parts)) })
 }
 
+// endsOnceTrained is a context that has ended when it is asked for the second time after the
+// training has begun: it is asked before each step.
+type endsOnceTrained struct {
+	context.Context
+	begun atomic.Bool
+	asked atomic.Int32
+}
+
+func (e *endsOnceTrained) Err() error {
+	if e.begun.Load() && e.asked.Add(1) > 1 {
+		return context.Canceled
+	}
+	return nil
+}
+
 // A stopped training whose last checkpoint cannot be written reports that, and not that everything
 // is kept.
 func lostCheckpoint(t *testing.T, train []string, out string) {
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
+	ctx := &endsOnceTrained{Context: t.Context()}
 	stderr := &canceling{text: "0/20", cancel: func() {
 		if err := os.RemoveAll(out); err != nil {
 			t.Error(err)
 		}
-		time.AfterFunc(100*time.Millisecond, cancel) // while the first step is being compiled
+		ctx.begun.Store(true)
 	}}
 	code := execute(ctx, train, &bytes.Buffer{}, stderr)
 	lines := strings.Split(strings.TrimSpace(stderr.written.String()), "\n")

@@ -12,12 +12,40 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
+	"os"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 )
+
+// maxBytes bounds a file of JSON.
+const maxBytes = 256 << 20
+
+// ReadFile returns the content of a JSON file, or an error if it is larger than 256 MiB: a device
+// such as /dev/zero has no end. Its errors do not repeat the path.
+func ReadFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, withoutPath(err)
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
+	if err == nil && len(raw) > maxBytes {
+		err = fmt.Errorf("larger than %d MiB, too large for JSON", maxBytes>>20)
+	}
+	return raw, withoutPath(err)
+}
+
+// withoutPath returns the cause of an error of a file, whose path the caller adds.
+func withoutPath(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}
 
 // Merge reads a JSON object into config, a pointer to a configuration; keys that are absent keep
 // their values. An unknown key, a value of another type and text after the object are errors of one

@@ -2,6 +2,7 @@ package image
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 
 	"github.com/gomfm/gomfm/data"
@@ -72,11 +73,12 @@ func (c Config) Validate(images *data.Images) error {
 	return c.validateLoss(images)
 }
 
-// FitParametrization returns the parametrization of a valid configuration, fitted to the images.
-func (c Config) FitParametrization(images *data.Images) (mfm.Parametrization, error) {
+// FitParametrization returns the parametrization of a valid configuration, fitted to the images, or
+// an error if ctx ends.
+func (c Config) FitParametrization(ctx context.Context, images *data.Images) (mfm.Parametrization, error) {
 	switch c.Parametrization {
 	case mfm.MixtureName:
-		return c.Prior.fit(images)
+		return c.Prior.fit(ctx, images)
 	case mfm.GaussianName:
 		mean := images.Mean()
 		variance, err := images.Variance(mean)

@@ -53,7 +53,7 @@ func coin(t *testing.T) (*Experiment, *mfm.Sampler) {
 	t.Helper()
 	config := DefaultConfig()
 	config.Parametrization = "plain"
-	e, err := New(config, pixelImages([]int32{0, 0, 0, 1}, 0, 0, 0, 255))
+	e, err := New(t.Context(), config, pixelImages([]int32{0, 0, 0, 1}, 0, 0, 0, 255))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,8 @@
 package image
 
 import (
+	"context"
+
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
@@ -37,9 +39,11 @@ type Experiment struct {
 
 // New returns the experiment of a configuration on the given training images, with an untrained
 // map, or an error that names the first invalid value. Fitting the mixture of the parametrization
-// "mixture" takes seconds.
-func New(config Config, images *data.Images) (*Experiment, error) {
-	return NewWith(config, images, func() (mfm.Parametrization, error) { return config.FitParametrization(images) })
+// "mixture" takes seconds; it is an error if ctx ends then.
+func New(ctx context.Context, config Config, images *data.Images) (*Experiment, error) {
+	return NewWith(config, images, func() (mfm.Parametrization, error) {
+		return config.FitParametrization(ctx, images)
+	})
 }
 
 // NewWith is New with a function that returns the parametrization, called once config is validated.

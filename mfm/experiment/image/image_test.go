@@ -37,7 +37,7 @@ func plainConfig() image.Config {
 // The teacher is the drift of the images as a mixture of points.
 func TestDigitsTeacher(t *testing.T) {
 	images := fourImages()
-	e, err := image.New(plainConfig(), images)
+	e, err := image.New(t.Context(), plainConfig(), images)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestDigitsTeacher(t *testing.T) {
 
 func TestContexts(t *testing.T) {
 	images := fourImages()
-	e, err := image.New(plainConfig(), images)
+	e, err := image.New(t.Context(), plainConfig(), images)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestContexts(t *testing.T) {
 // The empirical distribution has the images as points of equal weight.
 func TestEmpirical(t *testing.T) {
 	images := fourImages()
-	e, err := image.New(plainConfig(), images)
+	e, err := image.New(t.Context(), plainConfig(), images)
 	if err != nil {
 		t.Fatal(err)
 	}

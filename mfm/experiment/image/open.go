@@ -49,13 +49,13 @@ func (e *Experiment) Train(ctx context.Context, b compute.Backend, o run.Options
 func Open(dir string, images *data.Images) (*Experiment, *model.Store, error) {
 	var c Config
 	m, err := run.ReadConfig(dir, &c, Kind)
-	if err == nil {
-		err = m.CheckData(images.Hash())
-	}
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := m.CheckData(images.Hash()); err != nil {
 		return nil, nil, fmt.Errorf("run %s: %w", dir, err)
 	}
-	e, err := newWithPriorOf(dir, c, images)
+	e, err := newWithPriorOf(context.Background(), dir, c, images) // it has a prior if it needs one
 	if err != nil {
 		return nil, nil, fmt.Errorf("run %s: %w", dir, err)
 	}
@@ -65,17 +65,17 @@ func Open(dir string, images *data.Images) (*Experiment, *model.Store, error) {
 
 // NewRun is [New] for a training with options o: it fits no mixture if the training resumes, or
 // starts with the weights of another run, but reads the one that the run has kept.
-func NewRun(config Config, images *data.Images, o run.Options) (*Experiment, error) {
-	return newWithPriorOf(priorRun(o), config, images)
+func NewRun(ctx context.Context, config Config, images *data.Images, o run.Options) (*Experiment, error) {
+	return newWithPriorOf(ctx, priorRun(o), config, images)
 }
 
 // newWithPriorOf is [New] with the mixture that the run in dir has kept; if dir is empty, it is New.
-func newWithPriorOf(dir string, c Config, images *data.Images) (*Experiment, error) {
+func newWithPriorOf(ctx context.Context, dir string, c Config, images *data.Images) (*Experiment, error) {
 	return NewWith(c, images, func() (mfm.Parametrization, error) {
 		if dir != "" && c.Parametrization == "mixture" {
 			return readPrior(dir, *c.Prior, images.Dim())
 		}
-		return c.FitParametrization(images)
+		return c.FitParametrization(ctx, images)
 	})
 }
 

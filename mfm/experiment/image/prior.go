@@ -1,6 +1,7 @@
 package image
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -59,12 +60,12 @@ func (c PriorConfig) validate(images *data.Images) error {
 }
 
 // fit returns the prior, with its numbers rounded to float32 as in the run's folder. The same
-// images give the same prior.
-func (c PriorConfig) fit(images *data.Images) (*mfm.MixturePrior, error) {
+// images give the same prior. It is an error if ctx ends.
+func (c PriorConfig) fit(ctx context.Context, images *data.Images) (*mfm.MixturePrior, error) {
 	rng := rand.New(rand.NewPCG(0, 0))
 	rows, _ := c.rows(images, rng)
 	p, err := mfm.FitMixturePrior(rows, c.Rank, c.Steps, func(z [][]float64, floor float64) (*gmm.Mixture, error) {
-		return gmm.Fit(z, gmm.FitConfig{Components: c.Components, Steps: c.Fit, Floor: floor}, rng)
+		return gmm.Fit(ctx, z, gmm.FitConfig{Components: c.Components, Steps: c.Fit, Floor: floor}, rng)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("prior: %w", err)
@@ -137,7 +138,7 @@ func (e *Experiment) keepPrior(dir string) error {
 func readPrior(dir string, c PriorConfig, dim int) (*mfm.MixturePrior, error) {
 	kept, _, err := checkpoint.ReadWeights(filepath.Join(dir, priorFile))
 	if err != nil {
-		return nil, fmt.Errorf("run %s: %w", dir, err)
+		return nil, err
 	}
 	n := c.Components
 	if w := kept["weights"]; w != nil && w.Shape().Rank() == 1 {

@@ -50,7 +50,7 @@ func mixtureConfig() image.Config {
 func TestRunKeepsItsPrior(t *testing.T) {
 	b := backendtest.New(t)
 	dir, next := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")
-	e, err := image.New(mixtureConfig(), blots(1))
+	e, err := image.New(t.Context(), mixtureConfig(), blots(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestRunKeepsItsPrior(t *testing.T) {
 		t.Fatal(err)
 	}
 	same("opened", opened.Map.Parametrization)
-	other, err := image.New(mixtureConfig(), blots(2))
+	other, err := image.New(t.Context(), mixtureConfig(), blots(2))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,13 +91,13 @@ func TestRunKeepsItsPrior(t *testing.T) {
 	for name, o := range map[string]run.Options{
 		"to resume": {Dir: dir}, "to start": {Dir: filepath.Join(dir, "new"), Init: dir},
 	} {
-		e, err := image.NewRun(mixtureConfig(), blots(2), o)
+		e, err := image.NewRun(t.Context(), mixtureConfig(), blots(2), o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		same(name, e.Map.Parametrization)
 	}
-	fresh, err := image.NewRun(mixtureConfig(), blots(1), run.Options{Dir: filepath.Join(dir, "new")})
+	fresh, err := image.NewRun(t.Context(), mixtureConfig(), blots(1), run.Options{Dir: filepath.Join(dir, "new")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestRunResumesWithItsPrior(t *testing.T) {
 	b, config := backendtest.New(t), mixtureConfig()
 	config.Train.Steps = 4
 	train := func(ctx context.Context, o run.Options) error {
-		e, err := image.NewRun(config, blots(1), o)
+		e, err := image.NewRun(t.Context(), config, blots(1), o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +198,7 @@ func TestPriorRejects(t *testing.T) {
 	} {
 		c := mixtureConfig()
 		spoil(&c)
-		if _, err := image.New(c, blots(1)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := image.New(t.Context(), c, blots(1)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want an error with %q, got %v", want, err)
 		}
 	}

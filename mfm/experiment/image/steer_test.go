@@ -36,7 +36,7 @@ func digitsRuns(t *testing.T, parametrization mfm.ParametrizationName,
 	for _, f := range change {
 		f(&config)
 	}
-	e, err := image.New(config, blots(1))
+	e, err := image.New(t.Context(), config, blots(1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ func TestNewRejects(t *testing.T) {
 	for _, p := range []mfm.ParametrizationName{"x", mfm.AnchoredName} {
 		c := image.DefaultConfig()
 		c.Parametrization = p
-		_, err := image.New(c, images)
+		_, err := image.New(t.Context(), c, images)
 		experimenttest.WantError(t, "digits with parametrization "+string(p), err, "is unknown for images")
 	}
 }

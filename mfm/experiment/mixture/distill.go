@@ -148,12 +148,12 @@ func keptGaussian(dir string) (*mfm.Gaussian, error) {
 	if dir == "" {
 		return nil, os.ErrNotExist
 	}
-	raw, err := os.ReadFile(filepath.Join(dir, gaussianFile))
-	if err != nil {
-		return nil, fmt.Errorf("run %s: %w", dir, err)
-	}
+	raw, err := config.ReadFile(filepath.Join(dir, gaussianFile))
 	g := new(mfm.Gaussian)
-	if err := config.Decode(raw, g); err != nil {
+	if err == nil {
+		err = config.Decode(raw, g)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("run %s: %s: %w", dir, gaussianFile, err)
 	}
 	return g, g.Validate()

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gomfm/gomfm/mfm/experiment/config"
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
@@ -94,12 +95,12 @@ func (l *runLog) read(dir string) error {
 }
 
 func readLog(path string, entries any) error {
-	raw, err := os.ReadFile(path)
+	raw, err := config.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("log %s: %w", path, err)
 	}
 	if err := json.Unmarshal(raw, entries); err != nil {
 		return fmt.Errorf("log %s: %w: delete it to start a new log", path, err)

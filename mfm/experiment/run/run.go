@@ -76,6 +76,22 @@ type Options struct {
 	Restart bool
 	// Now is the clock of the log. Nil means time.Now.
 	Now func() time.Time
+	// Sleep waits for d between two attempts to open a folder in use. If ctx ends first, it returns
+	// an error. Nil means a timer.
+	Sleep func(ctx context.Context, d time.Duration) error
+}
+
+// Prepare checks the folder of o for a run of this kind and configuration before long work, as
+// [Train] does: see [Options.Claim]. If another process has the folder open, it waits a few
+// seconds.
+func (o Options) Prepare(ctx context.Context, kind string, config any) error {
+	if o.Dir == "" {
+		return nil
+	}
+	if err := o.Claim(kind, config); err != nil {
+		return err
+	}
+	return o.waitForFolder(ctx)
 }
 
 // Train trains and keeps everything in the folder of o: configuration, log, checkpoints, and at the
@@ -95,13 +111,10 @@ func Train(ctx context.Context, t *train.Trainer, kind string, config any, o Opt
 			return err
 		}
 	}
+	if err := o.Prepare(ctx, kind, config); err != nil {
+		return err
+	}
 	if o.Dir != "" {
-		if err := o.Claim(kind, config); err != nil {
-			return err
-		}
-		if err := waitForFolder(ctx, o.Dir); err != nil {
-			return err
-		}
 		if err := o.checkEnded(); err != nil {
 			return err
 		}
@@ -180,15 +193,15 @@ func (o Options) Claim(kind string, configuration any) error {
 		return fmt.Errorf("run: %w", err)
 	}
 	path := filepath.Join(o.Dir, configFile)
-	old, err := os.ReadFile(path)
+	old, err := config.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return WriteJSON(path, m)
 	}
-	if err != nil {
-		return fmt.Errorf("run: %w", err)
-	}
 	var there Manifest
-	if err := config.Merge(&there, old); err != nil {
+	if err == nil {
+		err = config.Merge(&there, old)
+	}
+	if err != nil {
 		return fmt.Errorf("run %s: %s: %w", o.Dir, configFile, err)
 	}
 	var compact bytes.Buffer
@@ -231,22 +244,28 @@ func absolute(dir string) string {
 
 // waitForFolder waits up to five seconds for a process that still has the folder's checkpoints
 // open, such as one that was just killed.
-func waitForFolder(ctx context.Context, dir string) error {
-	patience, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	for {
-		checkpoints, err := checkpoint.Open(dir, 1)
+func (o Options) waitForFolder(ctx context.Context) error {
+	const tries = 50
+	for i := 1; ; i++ {
+		checkpoints, err := checkpoint.Open(o.Dir, 1)
 		if err == nil {
 			return checkpoints.Close()
 		}
-		if !errors.Is(err, checkpoint.ErrLocked) {
+		if !errors.Is(err, checkpoint.ErrLocked) || i == tries || o.sleep(ctx, 100*time.Millisecond) != nil {
 			return err
 		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-patience.Done():
-			return err
-		}
+	}
+}
+
+func (o Options) sleep(ctx context.Context, d time.Duration) error {
+	if o.Sleep != nil {
+		return o.Sleep(ctx, d)
+	}
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -254,11 +273,11 @@ func waitForFolder(ctx context.Context, dir string) error {
 // given. No kinds means any.
 func ReadManifest(dir string, kinds ...string) (Manifest, error) {
 	var m Manifest
-	raw, err := os.ReadFile(filepath.Join(dir, configFile))
-	if err != nil {
-		return m, fmt.Errorf("run %s: %w", dir, err)
+	raw, err := config.ReadFile(filepath.Join(dir, configFile))
+	if err == nil {
+		err = config.Decode(raw, &m)
 	}
-	if err := config.Decode(raw, &m); err != nil {
+	if err != nil {
 		return m, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
 	}
 	if len(kinds) > 0 && !slices.Contains(kinds, m.Kind) {

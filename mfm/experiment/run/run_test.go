@@ -195,21 +195,28 @@ func TestRunWaitsForItsFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
+	var waits int
+	wait := func(context.Context, time.Duration) error { waits++; return nil }
+	_, err = tiny(t).Train(t.Context(), b, run.Options{Dir: dir, Sleep: wait})
+	if !errors.Is(err, checkpoint.ErrLocked) || waits != 49 {
+		t.Errorf("a folder that stays in use: error %v after %d waits, want %v after 49",
+			err, waits, checkpoint.ErrLocked)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
 	if _, err := tiny(t).Train(ctx, b, run.Options{Dir: dir}); !errors.Is(err, checkpoint.ErrLocked) {
-		t.Errorf("a folder that stays in use: error %v, want %v", err, checkpoint.ErrLocked)
+		t.Errorf("a folder in use when the context has ended: error %v, want %v", err, checkpoint.ErrLocked)
 	}
 	if err := holder.Close(); err != nil {
 		t.Fatal(err)
 	}
-	train := func(last int64) {
-		o := run.Options{Dir: dir, Hooks: stopAfter(last, stop)}
+	train := func(last int64, sleep func(context.Context, time.Duration) error) {
+		o := run.Options{Dir: dir, Hooks: stopAfter(last, stop), Sleep: sleep}
 		if _, err := tiny(t).Train(t.Context(), b, o); !errors.Is(err, stop) {
 			t.Errorf("a folder that is or becomes free: error %v, want %v", err, stop)
 		}
 	}
-	train(3)
+	train(3, nil)
 	// The process that holds the folder writes the log of these steps just before it ends.
 	path := filepath.Join(dir, "log.json")
 	log, err := os.ReadFile(path)
@@ -222,11 +229,16 @@ func TestRunWaitsForItsFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.AfterFunc(200*time.Millisecond, func() {
-		_ = os.WriteFile(path, log, 0o644)
-		_ = holder.Close()
+	waits = 0
+	train(5, func(context.Context, time.Duration) error {
+		if waits++; waits < 3 {
+			return nil
+		}
+		return errors.Join(os.WriteFile(path, log, 0o644), holder.Close())
 	})
-	train(5)
+	if waits != 3 {
+		t.Errorf("waited %d times for a folder that became free after 3", waits)
+	}
 	entries, err := run.ReadLog(dir)
 	if err != nil || len(entries) != 5 {
 		t.Errorf("the log has entries %v (error %v), want those of five steps", entries, err)

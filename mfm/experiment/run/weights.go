@@ -37,7 +37,7 @@ func Open(dir string, of Shapes) (*model.Store, error) {
 		var c *checkpoint.Checkpoint
 		var problems []error
 		if c, problems, err = checkpoint.Latest(dir); err != nil {
-			return nil, fmt.Errorf("run %s: %w", dir, errors.Join(append(problems, err)...))
+			return nil, errors.Join(append(problems, err)...)
 		}
 		return ofCheckpoint(dir, c, of)
 	}
@@ -51,6 +51,9 @@ func Open(dir string, of Shapes) (*model.Store, error) {
 // have a checkpoint ([Options].Keep). Other errors are those of [Open].
 func OpenAt(dir string, step int64, of Shapes) (*model.Store, error) {
 	c, err := checkpoint.Load(dir, step)
+	if errors.Is(err, checkpoint.ErrNone) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", dir, err)
 	}
@@ -87,7 +90,7 @@ func storeOf(weights map[string]*tensors.Tensor) (*model.Store, error) {
 func ReadWeights(dir string, of Shapes) (map[string]*tensors.Tensor, error) {
 	weights, _, err := checkpoint.ReadWeights(filepath.Join(dir, weightsFile))
 	if err != nil {
-		return nil, fmt.Errorf("run %s: %w", dir, err)
+		return nil, err
 	}
 	if err := of.check(weights); err != nil {
 		return nil, fmt.Errorf("run %s: %s: %w", dir, weightsFile, err)

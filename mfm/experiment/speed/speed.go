@@ -61,9 +61,10 @@ type Result struct {
 }
 
 // Training measures the training step of a case, [MLP] or [UNet], with a loss from the data alone,
-// for about the given time.
+// for about the given time by the clock now.
 func Training(
 	ctx context.Context, b compute.Backend, of Case, loss mfm.Consistency, duration time.Duration,
+	now func() time.Time,
 ) (Result, error) {
 	result := Result{Case: of, Loss: string(loss)}
 	var m *mfm.Map
@@ -85,7 +86,7 @@ func Training(
 		}
 		digits := image.DefaultConfig()
 		digits.Parametrization = mfm.GaussianName // that of scripts/jax
-		e, err := image.New(digits, train)
+		e, err := image.New(ctx, digits, train)
 		if err != nil {
 			return result, err
 		}
@@ -100,10 +101,11 @@ func Training(
 	if err != nil {
 		return result, err
 	}
-	if err := result.timeSteps(ctx, t, duration); err != nil {
+	if err := result.timeSteps(ctx, t, duration, now); err != nil {
 		return result, err
 	}
-	if err := result.timePasses(b, t.Store(), m, append([]int{config.Batch}, shape...), duration/4); err != nil {
+	dims := append([]int{config.Batch}, shape...)
+	if err := result.timePasses(b, t.Store(), m, dims, duration/4, now); err != nil {
 		return result, err
 	}
 	result.PeakRSSMB = peakRSS()
@@ -111,34 +113,47 @@ func Training(
 }
 
 // timeSteps times training steps, after the first one, which compiles, and three more.
-func (r *Result) timeSteps(ctx context.Context, t *train.Trainer, duration time.Duration) error {
-	start := time.Now()
-	if _, err := t.Step(); err != nil {
-		return err
-	}
-	r.CompileSeconds = time.Since(start).Seconds()
-	for range 3 {
-		if _, err := t.Step(); err != nil {
-			return err
-		}
-	}
-	start, n := time.Now(), 0
-	for time.Since(start) < duration {
+func (r *Result) timeSteps(
+	ctx context.Context, t *train.Trainer, duration time.Duration, now func() time.Time,
+) error {
+	step := func() error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if _, err := t.Step(); err != nil {
+		_, err := t.Step()
+		return err
+	}
+	start := now()
+	if err := step(); err != nil {
+		return err
+	}
+	r.CompileSeconds = now().Sub(start).Seconds()
+	for range 3 {
+		if err := step(); err != nil {
 			return err
 		}
-		n++
 	}
-	r.StepsPerSecond = float64(n) / time.Since(start).Seconds()
-	return nil
+	seconds, err := secondsOf(step, duration, now)
+	r.StepsPerSecond = 1 / seconds
+	return err
+}
+
+// secondsOf returns the mean time of f, which it calls for about the given time, at least once.
+func secondsOf(f func() error, duration time.Duration, now func() time.Time) (float64, error) {
+	start := now()
+	for n := 1; ; n++ {
+		if err := f(); err != nil {
+			return 0, err
+		}
+		if took := now().Sub(start); took >= duration {
+			return took.Seconds() / float64(n), nil
+		}
+	}
 }
 
 // timePasses times the map's velocity and its derivatives on a batch of the given shape.
 func (r *Result) timePasses(
-	b compute.Backend, store *model.Store, m *mfm.Map, dims []int, duration time.Duration,
+	b compute.Backend, store *model.Store, m *mfm.Map, dims []int, duration time.Duration, now func() time.Time,
 ) error {
 	state := shapes.Make(dtypes.Float32, dims...)
 	network := func(s, xbar *Node) *Node {
@@ -172,7 +187,7 @@ func (r *Result) timePasses(
 			return err
 		}
 		times := tensors.FromShape(shapes.Make(dtypes.Float32, dims[0]))
-		ms, err := timeCalls(exec, times, tensors.FromShape(state), duration)
+		ms, err := timeCalls(exec, times, tensors.FromShape(state), duration, now)
 		exec.Finalize()
 		if err != nil && pass.ms != &r.DoubleReverseMS {
 			return err
@@ -184,7 +199,9 @@ func (r *Result) timePasses(
 
 // timeCalls returns the mean time of a call in milliseconds, after two calls, the first of which
 // compiles.
-func timeCalls(exec *model.Exec, s, xbar *tensors.Tensor, duration time.Duration) (float64, error) {
+func timeCalls(
+	exec *model.Exec, s, xbar *tensors.Tensor, duration time.Duration, now func() time.Time,
+) (float64, error) {
 	call := func() error {
 		out, err := exec.Call1(s, xbar)
 		if err != nil {
@@ -198,14 +215,8 @@ func timeCalls(exec *model.Exec, s, xbar *tensors.Tensor, duration time.Duration
 			return 0, err
 		}
 	}
-	start, n := time.Now(), 0
-	for time.Since(start) < duration {
-		if err := call(); err != nil {
-			return 0, err
-		}
-		n++
-	}
-	return time.Since(start).Seconds() * 1000 / float64(n), nil
+	seconds, err := secondsOf(call, duration, now)
+	return 1000 * seconds, err
 }
 
 // peakRSS returns the largest resident memory of the process in MB, as Linux reports it, and 0

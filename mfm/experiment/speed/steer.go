@@ -32,27 +32,41 @@ func DefaultSteering() SteeringConfig {
 	return SteeringConfig{Method: "mfm-g", Particles: 4096, Draws: 16, Steps: 500, Rows: 4096 * 16}
 }
 
+// Validate returns an error that names the first invalid value.
+func (c SteeringConfig) Validate() error {
+	m, err := c.method()
+	if err != nil {
+		return err
+	}
+	return m.Validate()
+}
+
+// method returns the method that a valid configuration times.
+func (c SteeringConfig) method() (steer.Method, error) {
+	if c.Method != "mfm-g" && c.Method != "mfm-gf" {
+		return nil, fmt.Errorf("method %q cannot be timed: use mfm-g or mfm-gf", c.Method)
+	}
+	if c.Rows < 1 || c.Particles < 1 {
+		return nil, fmt.Errorf("particles = %d, rows = %d: both must be positive", c.Particles, c.Rows)
+	}
+	setting := steering.Setting{Method: c.Method, N: c.Draws, Config: steer.DefaultConfig()}
+	setting.Config.Steps = c.Steps
+	return setting.SteerMethod(nil)
+}
+
 // SteeringResult is the speed of a steered run.
 type SteeringResult struct {
 	Result
 	SteeringConfig
 }
 
-// Steering measures steered runs for about the given time, at least one after the first, which
-// compiles. StepsPerSecond counts a step of all particles as one.
+// Steering measures steered runs for about the given time by the clock now, at least one after the
+// first, which compiles. StepsPerSecond counts a step of all particles as one.
 func Steering(
-	ctx context.Context, b compute.Backend, c SteeringConfig, duration time.Duration,
+	ctx context.Context, b compute.Backend, c SteeringConfig, duration time.Duration, now func() time.Time,
 ) (SteeringResult, error) {
 	result := SteeringResult{Result{Case: Steer, Loss: c.Method}, c}
-	if c.Method != "mfm-g" && c.Method != "mfm-gf" {
-		return result, fmt.Errorf("method %q cannot be timed: use mfm-g or mfm-gf", c.Method)
-	}
-	if c.Rows < 1 || c.Particles < 1 {
-		return result, fmt.Errorf("particles = %d, rows = %d: both must be positive", c.Particles, c.Rows)
-	}
-	setting := steering.Setting{Method: c.Method, N: c.Draws, Config: steer.DefaultConfig()}
-	setting.Config.Steps = c.Steps
-	m, err := setting.SteerMethod(nil)
+	m, err := c.method()
 	if err != nil {
 		return result, err
 	}
@@ -76,24 +90,20 @@ func Steering(
 	}
 	defer s.Finalize()
 	s.Batch = c.Rows
-	run := func(seed int) error {
-		_, err := s.Sample(ctx, int64(seed), c.Particles, nil)
+	seed := int64(-1)
+	run := func() error {
+		seed++
+		_, err := s.Sample(ctx, seed, c.Particles, nil)
 		return err
 	}
-	start := time.Now()
-	if err := run(0); err != nil {
+	first, err := secondsOf(run, 0, now)
+	if err != nil {
 		return result, err
 	}
-	first := time.Since(start).Seconds()
-	start = time.Now()
-	runs := 0
-	for runs == 0 || time.Since(start) < duration {
-		runs++
-		if err := run(runs); err != nil {
-			return result, err
-		}
+	each, err := secondsOf(run, duration, now)
+	if err != nil {
+		return result, err
 	}
-	each := time.Since(start).Seconds() / float64(runs)
 	result.StepsPerSecond = float64(c.Steps) / each
 	result.CompileSeconds = max(first-each, 0)
 	result.PeakRSSMB = peakRSS()

@@ -320,7 +320,7 @@ func (l *LossBench) trainDigits(
 		if l.digits != nil {
 			return l.digits.Map.Parametrization, nil
 		}
-		return config.FitParametrization(l.Images)
+		return config.FitParametrization(ctx, l.Images)
 	})
 	if err != nil {
 		return err

@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/gomfm/gomfm/mfm/experiment/config"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 )
 
@@ -27,19 +29,20 @@ func Merge(from ...string) ([]json.RawMessage, error) {
 			}
 			continue
 		}
-		paths, err := filepath.Glob(filepath.Join(source, prefix+"*.json"))
+		names, err := fs.Glob(os.DirFS(source), prefix+"*.json") // the folder's name is no pattern
 		if err != nil {
 			return nil, fmt.Errorf("sweep: %w", err)
 		}
-		if len(paths) == 0 {
+		if len(names) == 0 {
 			return nil, fmt.Errorf("sweep: %s has no results", source)
 		}
-		for _, path := range paths {
+		for _, name := range names {
+			path := filepath.Join(source, name)
 			var r record[json.RawMessage, json.RawMessage]
 			if err := readRecord(path, &r); err != nil {
 				return nil, err
 			}
-			name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), prefix), ".json")
+			name := strings.TrimSuffix(strings.TrimPrefix(name, prefix), ".json")
 			var text bytes.Buffer
 			if err := json.Compact(&text, r.Result); err != nil || text.Len() < 3 || text.Bytes()[0] != '{' {
 				return nil, fmt.Errorf("sweep: %s: the result is not a JSON object: delete the file to run it again",
@@ -168,9 +171,9 @@ func readStored(path string, results map[string]json.RawMessage) error {
 
 // readList returns the elements of a JSON list in a file.
 func readList(path string) ([]json.RawMessage, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := config.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("sweep: %w", err)
+		return nil, fmt.Errorf("sweep: %s: %w", path, err)
 	}
 	var all []json.RawMessage
 	if err := json.Unmarshal(raw, &all); err != nil {

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/gomfm/gomfm/mfm/experiment/config"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 )
 
@@ -134,9 +135,9 @@ const prefix = "run-"
 
 // readRecord reads the file of a result.
 func readRecord(path string, r any) error {
-	raw, err := os.ReadFile(path)
+	raw, err := config.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("sweep: %w", err)
+		return fmt.Errorf("sweep: %s: %w", path, err)
 	}
 	if err := json.Unmarshal(raw, r); err != nil {
 		return fmt.Errorf("sweep: %s: %w: delete the file to run this setting again", path, err)

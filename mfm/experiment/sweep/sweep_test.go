@@ -175,3 +175,19 @@ func TestParseShard(t *testing.T) {
 		}
 	}
 }
+
+// Results are found in a folder of any name, and a file without an end is refused.
+func TestMergeOfAnyFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "[a")
+	var calls int
+	if _, err := sweep.Run(t.Context(), sweep.Sweep{Dir: dir}, grid()[:2], counted(&calls, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if merged, err := sweep.Merge(dir); err != nil || len(merged) != 2 {
+		t.Errorf("merged %s, %v, want two results", merged, err)
+	}
+	endless := sweep.Sweep{Dir: t.TempDir(), Stored: "/dev/zero"}
+	if _, err := sweep.Run(t.Context(), endless, grid(), counted(&calls, 0)); err == nil {
+		t.Error("stored results without an end are accepted")
+	}
+}

@@ -141,9 +141,9 @@ func (r *Result) restore(base tune.Base, network tune.Network, weights map[strin
 // ReadEvaluations returns the evaluations of the monitor of the run in dir. Without a file of
 // evaluations it returns none and no error.
 func ReadEvaluations(dir string) ([]tune.Evaluation, error) {
-	raw, err := os.ReadFile(filepath.Join(dir, evaluationsFile))
+	raw, err := config.ReadFile(filepath.Join(dir, evaluationsFile))
 	if errors.Is(err, os.ErrNotExist) { // the file and key of older runs
-		raw, err = os.ReadFile(filepath.Join(dir, "looks.json"))
+		raw, err = config.ReadFile(filepath.Join(dir, "looks.json"))
 		raw = bytes.ReplaceAll(raw, []byte(`"spread":`), []byte(`"std":`))
 	}
 	if errors.Is(err, os.ErrNotExist) {

@@ -1,0 +1,61 @@
+package notebook
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/gomfm/gomfm/mfm/backend"
+	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+)
+
+// TestMain lets this binary also run as a cell, the program of a notebook.
+func TestMain(m *testing.M) {
+	switch os.Getenv("NOTEBOOK_TEST_CELL") {
+	case "device":
+		fmt.Println(Device().Name(), Device().Name())
+	case "locked":
+		Finish(fmt.Errorf("training: %w", checkpoint.ErrLocked))
+	case "other":
+		Finish(fmt.Errorf("training: %w", run.ErrOtherRun))
+	case "broken":
+		Finish(errors.New("broken"))
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+// cell runs this binary as a cell and returns what it prints.
+func cell(t *testing.T, name string) (output string, err error) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "NOTEBOOK_TEST_CELL="+name,
+		backend.EnvBackend+"=", backend.EnvPluginPath+"="+t.TempDir())
+	raw, err := cmd.CombinedOutput()
+	return string(raw), err
+}
+
+// A cell without XLA has one note about it.
+func TestDeviceWithoutXLA(t *testing.T) {
+	output, err := cell(t, "device")
+	if err != nil || strings.Count(output, "\n") != 2 || !strings.HasPrefix(output, "Note: no plugin of XLA") {
+		t.Errorf("error %v, output %q, want one note", err, output)
+	}
+}
+
+// A folder in use or of another run ends a cell with one line; another error panics.
+func TestFinish(t *testing.T) {
+	for name, want := range map[string]error{"locked": checkpoint.ErrLocked, "other": run.ErrOtherRun} {
+		output, err := cell(t, name)
+		if err == nil || strings.Count(output, "\n") != 1 || !strings.Contains(output, want.Error()) {
+			t.Errorf("%s: error %v, output %q, want one line with %q", name, err, output, want)
+		}
+	}
+	if output, err := cell(t, "broken"); err == nil || !strings.Contains(output, "panic: broken") {
+		t.Errorf("another error: error %v, output %q, want a panic", err, output)
+	}
+}
