@@ -330,8 +330,8 @@ func withClasses(t *testing.T, config, dir string) {
 		}
 	}
 	needLoops(t)
-	judge := filepath.Join(dir, "judge")
-	tune := []string{"tune", "digits", "--checkpoint", second, "--judge", judge, "--second", judge, "--data", dir,
+	evaluator := filepath.Join(dir, "evaluator")
+	tune := []string{"tune", "digits", "--checkpoint", second, "--evaluator", evaluator, "--second", evaluator, "--data", dir,
 		"--reward", "class:1",
 		"--network", "copy", "--steps", "2", "--batch", "24", "--set", "tune.states.own=0.5", "--set",
 		"tune.states.steps=12",

@@ -111,11 +111,12 @@ func badLabels(images *data.Images) map[string]badImages {
 
 func TestTrainClassifierRejects(t *testing.T) {
 	b, dir := backendtest.New(t), filepath.Join(t.TempDir(), "run")
+	c := tinyClassifier()
+	c.Network.Patch = 1 // the images are 2x2
 	for name, tc := range badLabels(fourImages()) {
-		_, err := image.TrainClassifier(t.Context(), b, tinyClassifier(), tc.images, run.Options{Dir: dir})
+		_, err := image.TrainClassifier(t.Context(), b, c, tc.images, run.Options{Dir: dir})
 		experimenttest.WantError(t, name, err, tc.message)
 	}
-	c := tinyClassifier()
 	c.Network.Classes = 3
 	_, err := image.TrainClassifier(t.Context(), b, c, fourImages(), run.Options{Dir: dir})
 	experimenttest.WantError(t, "a class too few", err, "network.classes = 3, these images need 4")

@@ -53,6 +53,9 @@ func coin(t *testing.T) (*Experiment, *mfm.Sampler) {
 	t.Helper()
 	config := DefaultConfig()
 	config.Parametrization = "plain"
+	network := nn.DefaultUNet()
+	network.Patch = 1 // the images are 2x2
+	config.Network = nn.NewNetwork(network)
 	e, err := New(t.Context(), config, pixelImages([]int32{0, 0, 0, 1}, 0, 0, 0, 255))
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/nn"
 )
 
 // fourImages are images of 2x2 pixels.
@@ -27,10 +28,13 @@ func fourImages() *data.Images {
 	}}
 }
 
-// plainConfig is for few images, to which a mixture cannot be fitted.
+// plainConfig is for few images of any size, to which a mixture cannot be fitted.
 func plainConfig() image.Config {
 	c := image.DefaultConfig()
 	c.Parametrization = "plain"
+	network := nn.DefaultUNet()
+	network.Patch, network.Channels, network.Attention = 1, network.Channels[:1], nil
+	c.Network = nn.NewNetwork(network)
 	return c
 }
 
