@@ -25,7 +25,7 @@ func TestStress(t *testing.T) {
 		results[0].Shape != "curve" || !(results[0].Across > 0) {
 		t.Errorf("the second shard gives %+v", results)
 	}
-	files, err := filepath.Glob(filepath.Join(out, "run-*.json"))
+	files, err := filepath.Glob(filepath.Join(out, "result-*.json"))
 	if err != nil || len(files) != 1 {
 		t.Fatalf("results %v, want one: %v", files, err)
 	}

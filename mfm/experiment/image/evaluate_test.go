@@ -33,7 +33,7 @@ func pixelImages(labels []int32, values ...byte) *data.Images {
 func fixedClassifier(t *testing.T, noised bool, dark, bright float64) *Classifier {
 	t.Helper()
 	c := &Classifier{Config: DefaultClassifierConfig(noised), shape: []int{2, 2, 1}}
-	c.Config.Network.Classes = 2
+	c.Config.Network.Classes, c.Config.Network.Patch = 2, 1
 	var err error
 	c.exec, err = model.NewExec(backendtest.New(t), model.NewStore(), func(_ *model.Scope, _, x *Node) []*Node {
 		mean := ReduceMean(x, 1, 2) // [n, 1], also the features

@@ -131,7 +131,7 @@ func Run[S, R any](ctx context.Context, s Sweep, settings []S, do func(context.C
 }
 
 // prefix is that of the names of result files.
-const prefix = "run-"
+const prefix = "result-"
 
 // readRecord reads the file of a result.
 func readRecord(path string, r any) error {

@@ -114,7 +114,7 @@ func TestRun(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("after the end of its context: %v", err)
 	}
-	files, err := filepath.Glob(filepath.Join(whole, "run-*.json"))
+	files, err := filepath.Glob(filepath.Join(whole, "result-*.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
