@@ -21,7 +21,7 @@ func (r *Report) lines(theme figure.Theme) *figure.Figure {
 	fig := figure.New(theme, 1, 2)
 	fig.X = figure.Axis{Label: "t, time of the context", Range: [2]float64{0, 1}}
 	var t, diversity, mean, drift, consistency []float64
-	exact := figure.Line{Name: "over the exact posteriors'", Markers: true}
+	exact := figure.Line{Name: "one-step samples / exact posteriors", Markers: true}
 	for _, result := range r.Results {
 		worst, _, _ := result.worst()
 		t, diversity, mean = append(t, result.T), append(diversity, result.Diversity), append(mean, result.Mean)
@@ -35,16 +35,16 @@ func (r *Report) lines(theme figure.Theme) *figure.Figure {
 	room := 1.6 * threshold
 	all := slices.Concat(diversity, exact.Y)
 	left.Y = figure.Axis{
-		Label: "standard deviation, one-step samples",
+		Label: "ratio of standard deviations",
 		Range: [2]float64{min(1-room, 0.95*slices.Min(all)), max(1+room, 1.05*slices.Max(all))},
 	}
-	left.Add(figure.Line{Name: "over that of the ODE's", X: t, Y: diversity, Markers: true})
+	left.Add(figure.Line{Name: "one-step samples / ODE samples", X: t, Y: diversity, Markers: true})
 	if len(exact.X) > 0 {
 		left.Add(exact)
 	}
 	left.Add(
 		figure.HLine{Y: 1 - threshold, Label: "collapsed", Below: true},
-		figure.HLine{Y: 1 + threshold, Label: "spread too far"},
+		figure.HLine{Y: 1 + threshold, Label: "too wide"},
 	)
 	right.Y = figure.Axis{Label: "error, posterior standard deviations", Range: [2]float64{0, math.NaN()}}
 	right.Add(
@@ -52,7 +52,7 @@ func (r *Report) lines(theme figure.Theme) *figure.Figure {
 		figure.Line{Name: "worst step against its halves", X: t, Y: consistency, Markers: true},
 	)
 	if slices.ContainsFunc(drift, func(v float64) bool { return v > 0 }) {
-		right.Add(figure.Line{Name: "drift against the reference, of its deviation", X: t, Y: drift, Markers: true})
+		right.Add(figure.Line{Name: "drift against the reference, relative", X: t, Y: drift, Markers: true})
 	}
 	fig.Caption = "Metrics of a map without a closed form."
 	return fig
@@ -62,7 +62,7 @@ func (r *Report) heatMaps(theme figure.Theme) *figure.Figure {
 	columns := min(len(r.Results), 3)
 	rows := (len(r.Results) + columns - 1) / columns
 	fig := figure.New(theme, rows, columns)
-	fig.X, fig.Y = figure.Axis{Label: "u, end of the step"}, figure.Axis{Label: "s, its start"}
+	fig.X, fig.Y = figure.Axis{Label: "u, end of the step"}, figure.Axis{Label: "s, start of the step"}
 	fig.ShareX, fig.ShareY = true, true
 	most := 0.0
 	for _, result := range r.Results {

@@ -1,7 +1,8 @@
 // Package notebook is what the cells of the notebooks share: scale ([Preset]), device ([Device]),
-// folders ([Figures], [Folder]), display ([Show], [LossCurve]), stored results ([ReadJSON],
-// [WriteJSON]) and errors ([Must]). A cell is a small program of its own, so these functions print,
-// panic and exit, which no other package of mfm does. Notebooks import it with a dot.
+// folders ([Figures], [Folder]), display ([Show], [LossCurve]), stored results ([Results],
+// [ReadJSON], [WriteJSON]) and errors ([Must]). A cell is a small program of its own, so these
+// functions print, panic and exit, which no other package of mfm does. Notebooks import it with a
+// dot.
 package notebook
 
 import (
@@ -153,4 +154,18 @@ func ReadJSON[T any](name string) T {
 	var v T
 	Must(json.Unmarshal(Must1(os.ReadFile(filepath.Join(dir, name))), &v))
 	return v
+}
+
+// Results returns the results in the JSON file with that name in [Figures] if the preset is "full"
+// and the file exists, and says so. Otherwise it returns those of compute and writes them to the
+// file.
+func Results[R any](name string, compute func() R) R {
+	path := filepath.Join(Figures(), name)
+	if _, err := os.Stat(path); Full() && err == nil {
+		fmt.Printf("Results of %s. Delete the file to compute them again.\n", path)
+		return ReadJSON[R](name)
+	}
+	results := compute()
+	WriteJSON(name, results)
+	return results
 }
