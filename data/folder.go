@@ -15,6 +15,11 @@ import (
 	"golang.org/x/image/draw"
 )
 
+// maxDensity bounds the pixels in a byte of an image file, so that a damaged header cannot cause a
+// large allocation: a byte of a PNG has at most eight pixels, and deflate, its compression, makes
+// data at most 1032 times smaller. JPEG stores fewer.
+const maxDensity = 8 * 1032
+
 func isFolder(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
@@ -141,12 +146,24 @@ func (r *folderReader) decode(path string) ([]byte, error) {
 		return nil, fileSource(path).fail(err)
 	}
 	defer f.Close()
+	return r.decodeFrom(path, f)
+}
+
+// decodeFrom is decode of the content f of the file called path.
+func (r *folderReader) decodeFrom(path string, f io.ReadSeeker) ([]byte, error) {
+	var size int64
 	config, _, err := image.DecodeConfig(f)
 	if err == nil {
 		err = r.check(path, config.Height, config.Width)
 		if err != nil {
 			return nil, err
 		}
+		size, err = f.Seek(0, io.SeekEnd)
+	}
+	if err == nil && int64(config.Height)*int64(config.Width) > maxDensity*size {
+		err = fmt.Errorf("its %d bytes are too few for %dx%d pixels", size, config.Height, config.Width)
+	}
+	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
 	var img image.Image
@@ -175,6 +192,9 @@ func (r *folderReader) decode(path string) ([]byte, error) {
 
 // check returns an error for an image whose size differs from that of the others, or is too large.
 func (r *folderReader) check(path string, height, width int) error {
+	if height < 1 || width < 1 {
+		return fmt.Errorf("data: %s has %dx%d pixels, which is no image: replace or remove it", path, height, width)
+	}
 	if height > maxSide || width > maxSide {
 		return fmt.Errorf("data: %s has %dx%d pixels, more than %d along a side: make it smaller",
 			path, height, width, maxSide)

@@ -86,7 +86,7 @@ func Load(l Location) (train, heldOut *Images, err error) {
 // "?labels=FILE&size=HxW" if it has these parts.
 func (l Location) String() string {
 	parts := make(url.Values)
-	if l.Labels != "" {
+	if l.Labels != "" || partsStart(l.Path) >= 0 { // the path ends where the last parts begin
 		parts.Set("labels", l.Labels)
 	}
 	if l.Height != 0 {
@@ -98,10 +98,15 @@ func (l Location) String() string {
 	return l.Path + "?" + parts.Encode()
 }
 
+// partsStart returns the index of the parts in the text of a location, -1 if there are none.
+func partsStart(text string) int {
+	return max(strings.LastIndex(text, "?labels="), strings.LastIndex(text, "?size="))
+}
+
 // ParseLocation is the inverse of [Location.String]. Text after a question mark that is not such a
 // part belongs to the path.
 func ParseLocation(text string) (Location, error) {
-	end := max(strings.LastIndex(text, "?labels="), strings.LastIndex(text, "?size="))
+	end := partsStart(text)
 	if end < 0 {
 		return Location{Path: text}, nil
 	}

@@ -42,7 +42,10 @@ func loadNPY(l Location) (train, heldOut *Images, err error) {
 // channels], and their labels from a second one, integers [n] from 0 to 65535. An empty name of the
 // second file means no labels. An error names the file, what is wrong, and what to do.
 func ReadNPY(images, labels string) (*Images, error) {
-	s := fileSource(images)
+	return readNPYPair(fileSource(images), fileSource(labels))
+}
+
+func readNPYPair(s, labels source) (*Images, error) {
 	dims, descr, pixels, err := readNPY(s)
 	if err != nil {
 		return nil, s.fail(err)
@@ -61,16 +64,15 @@ func ReadNPY(images, labels string) (*Images, error) {
 		return nil, s.fail(fmt.Errorf("has shape %v, which looks like [n, channels, height, width]: "+
 			"save x.transpose(0, 2, 3, 1)", dims[:4]))
 	}
-	if labels == "" {
+	if labels.name == "" {
 		return m, nil
 	}
-	s = fileSource(labels)
-	if m.Labels, err = readNPYLabels(s); err != nil {
-		return nil, s.fail(err)
+	if m.Labels, err = readNPYLabels(labels); err != nil {
+		return nil, labels.fail(err)
 	}
 	if len(m.Labels) != m.N {
-		return nil, s.fail(fmt.Errorf("has %d labels but %s has %d images: give one label for each image",
-			len(m.Labels), images, m.N))
+		return nil, labels.fail(fmt.Errorf("has %d labels but %s has %d images: give one label for each image",
+			len(m.Labels), s.name, m.N))
 	}
 	return m, nil
 }
