@@ -2,13 +2,18 @@ package checkpoint
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/gomfm/gomfm/internal/fuzztest"
 )
 
 // TestDamage damages the newer of two checkpoints in every way, and checks that Latest returns the
@@ -200,7 +205,11 @@ func FuzzManifest(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		m, err := decodeManifest(text)
+		var m *manifest
+		err := fuzztest.Read(t, len(text), 64, func() (err error) {
+			m, err = decodeManifest(text)
+			return err
+		})
 		if err != nil {
 			return
 		}
@@ -215,7 +224,8 @@ func FuzzManifest(f *testing.F) {
 }
 
 // FuzzFolder checks that any folder gives an error, or a checkpoint of the step that its name says,
-// with the tensors that its manifest lists.
+// with the tensors that its manifest lists. A sealed text is a manifest without its envelope, which
+// gets the right checksum.
 func FuzzFolder(f *testing.F) {
 	dir := saved(f)
 	text, err := os.ReadFile(filepath.Join(dir, manifestName(3)))
@@ -226,21 +236,49 @@ func FuzzFolder(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(int64(3), text, data)
-	f.Add(int64(4), text, data)
-	f.Add(int64(-1), text, data)
-	f.Add(int64(3), text, data[:20])
-	f.Add(int64(3), text, []byte(nil))
-	f.Add(int64(3), []byte(nil), data)
-	f.Add(int64(3), []byte("{}"), data)
-	f.Fuzz(func(t *testing.T, step int64, text, data []byte) {
-		dir := t.TempDir()
-		for name, content := range map[string][]byte{manifestName(step): text, tensorNames(step)[0]: data} {
-			if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+	var e envelope
+	if err := json.Unmarshal(text, &e); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(int64(3), text, data, false)
+	f.Add(int64(4), text, data, false)
+	f.Add(int64(-1), text, data, false)
+	f.Add(int64(3), text, data[:20], false)
+	f.Add(int64(3), text, []byte(nil), false)
+	f.Add(int64(3), []byte(nil), data, false)
+	f.Add(int64(3), []byte("{}"), data, false)
+	f.Add(int64(3), []byte(e.Checkpoint), data, true)
+	f.Add(int64(3), bytes.Replace(e.Checkpoint, []byte("step-"), []byte("../step-"), 1), data, true)
+	f.Add(int64(3), []byte(`{"step": 3}`), data, true)
+	dir = f.TempDir()
+	f.Fuzz(func(t *testing.T, step int64, text, data []byte, sealed bool) {
+		if sealed {
+			var body bytes.Buffer
+			if err := json.Compact(&body, text); err != nil {
 				t.Skip(err)
 			}
+			sum := sha256.Sum256(body.Bytes())
+			text = fmt.Appendf(nil, `{"format": %q, "version": %d, "sha256": "%x", "checkpoint": %s}`,
+				manifestFormat, manifestVersion, sum, body.Bytes())
 		}
-		c, problems, err := Latest(dir)
+		for name, content := range map[string][]byte{manifestName(step): text, tensorNames(step)[0]: data} {
+			path := filepath.Join(dir, name)
+			if err := os.WriteFile(path, content, 0o644); err != nil {
+				t.Skip(err)
+			}
+			defer os.Remove(path)
+		}
+		var c *Checkpoint
+		var problems []error
+		err := fuzztest.Read(t, len(text)+len(data), 256, func() (err error) {
+			c, problems, err = Latest(dir)
+			return err
+		})
+		for _, p := range problems {
+			if strings.Contains(p.Error(), "\n") {
+				t.Errorf("the problem has more than one line: %q", p)
+			}
+		}
 		if err != nil {
 			return
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomfm/gomfm/internal/fuzztest"
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/dtypes/bfloat16"
 	"github.com/gomlx/compute/dtypes/float16"
@@ -228,7 +229,12 @@ func FuzzRead(f *testing.F) {
 	f.Add(encoded(f, everyKind(), map[string]string{"seed": "7"}))
 	f.Add(encoded(f, Tensors{"w": tensors.FromScalar(true)}, nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		ts, metadata, err := decoded(data)
+		var ts Tensors
+		var metadata map[string]string
+		err := fuzztest.Read(t, len(data), 256, func() (err error) {
+			ts, metadata, err = decoded(data)
+			return err
+		})
 		if err != nil {
 			return
 		}

@@ -66,14 +66,19 @@ func strip(pixels []float32, shape []int, most int) ([]byte, error) {
 // they have three channels. It returns an error if there are fewer images, or if they are not of
 // this size.
 func Unstrip(strip []byte, shape []int, n int) ([]float32, error) {
-	picture, err := png.Decode(bytes.NewReader(strip))
+	size, err := png.DecodeConfig(bytes.NewReader(strip))
 	if err != nil {
 		return nil, fmt.Errorf("decoding images: %w", err)
 	}
 	height, width := shape[0], shape[1]
-	if size := picture.Bounds().Size(); size.Y != height || size.X%width != 0 || size.X < n*width {
-		return nil, fmt.Errorf("decoding images: a strip of %dx%d pixels, want %d images of %dx%d or more",
-			size.Y, size.X, n, height, width)
+	// A PNG has at most 8 * 1032 pixels in a byte; a damaged size must not cause a large allocation.
+	if size.Height != height || size.Width%width != 0 || size.Width < n*width || size.Width/8/1032 > len(strip)/height {
+		return nil, fmt.Errorf("decoding images: a strip of %dx%d pixels in %d bytes, want %d images of %dx%d or more",
+			size.Height, size.Width, len(strip), n, height, width)
+	}
+	picture, err := png.Decode(bytes.NewReader(strip))
+	if err != nil {
+		return nil, fmt.Errorf("decoding images: %w", err)
 	}
 	var pixels []float32
 	for i := range n * height * width {

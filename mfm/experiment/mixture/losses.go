@@ -49,10 +49,10 @@ type LossResult struct {
 	StepsPerSec  float64          `json:"steps_per_s"`
 }
 
-// MarshalJSON omits an excess that is NaN, which JSON cannot express.
+// MarshalJSON omits both excesses if one is NaN, which JSON cannot express.
 func (r LossResult) MarshalJSON() ([]byte, error) {
 	type plain LossResult
-	if !math.IsNaN(r.MeanExcess) {
+	if !math.IsNaN(r.MeanExcess) && !math.IsNaN(r.WorstExcess) {
 		return json.Marshal(plain(r))
 	}
 	return json.Marshal(struct {
