@@ -113,6 +113,7 @@ func FuzzReadNPY(f *testing.F) {
 	f.Add(npy(3, npyDict("|u1", "2, 6, 1, 2"), count(24)), npy(1, npyDict("<u4", "2,"), []byte{7, 0, 0, 0, 0, 1, 0, 0}))
 	f.Add(npy(1, npyDict("|u1", "65536, 65536, 65536"), count(1)), []byte(nil))
 	f.Add(gray[:len(gray)-1], two[:20])
+	f.Add(npy(1, npyDict("|u1", "2, 3,\r4"), count(24)), npy(1, npyDict("<i8", "0\n"), nil))
 	f.Add(two, gray)
 	f.Fuzz(func(t *testing.T, images, labels []byte) {
 		read := func(images, labels []byte) (*Images, error) {

@@ -132,11 +132,12 @@ func readNPY(s source) (dims []int, descr string, elements []byte, err error) {
 		return nil, "", nil, fmt.Errorf("is in Fortran order: save numpy.ascontiguousarray(x)")
 	}
 	size := int(descr[2] - '0')
-	for _, text := range strings.FieldsFunc(values["shape"], func(r rune) bool { return r == ',' || r == ' ' }) {
+	shape := strings.FieldsFunc(values["shape"], func(r rune) bool { return r < '0' || r > '9' })
+	for _, text := range shape {
 		d, err := strconv.Atoi(text)
 		if err != nil || d < 1 || d > maxBytes/size {
 			return nil, "", nil, fmt.Errorf("has shape (%s): every dimension must be positive, "+
-				"and all elements at most %d bytes", values["shape"], maxBytes)
+				"and all elements at most %d bytes", strings.Join(shape, ", "), maxBytes)
 		}
 		dims, size = append(dims, d), size*d
 	}

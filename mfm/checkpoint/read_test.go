@@ -245,6 +245,9 @@ func FuzzRead(f *testing.F) {
 		if total > int64(len(data)) {
 			t.Fatalf("%d bytes of tensors from a file of %d", total, len(data))
 		}
+		if _, err := contentSum(ts, metadata); err != nil {
+			t.Fatal(err)
+		}
 		again, metadataAgain, err := decoded(encoded(t, ts, metadata))
 		if err != nil {
 			t.Fatal(err)
