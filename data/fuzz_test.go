@@ -11,6 +11,7 @@ import (
 	"image/png"
 	"io"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -63,7 +64,8 @@ func FuzzReadImages(f *testing.F) {
 		if m == nil || bytes.HasPrefix(content, gzipMagic) {
 			return
 		}
-		if again := idx([]uint32{uint32(m.N), uint32(m.Height), uint32(m.Width)}, m.Pixels); !bytes.Equal(again, content) {
+		again := idx([]uint32{uint32(m.N), uint32(m.Height), uint32(m.Width)}, m.Pixels)
+		if !bytes.Equal(again, content) {
 			t.Errorf("images of % x are written as % x", content, again)
 		}
 	})
@@ -159,7 +161,8 @@ func FuzzDecodeImage(f *testing.F) {
 		if err := jpeg.Encode(&asJPEG, img, nil); err != nil {
 			f.Fatal(err)
 		}
-		empty := bytes.Replace(asJPEG.Bytes(), []byte{0xff, 0xc0, 0, 17, 8, 0, 5, 0, 4}, []byte{0xff, 0xc0, 0, 17, 8, 0, 5, 0, 0}, 1)
+		frame := []byte{0xff, 0xc0, 0, 17, 8, 0, 5, 0} // followed by the width
+		empty := bytes.Replace(asJPEG.Bytes(), append(frame, 4), append(slices.Clone(frame), 0), 1)
 		for _, b := range [][]byte{asPNG.Bytes(), asJPEG.Bytes(), empty, asPNG.Bytes()[:40], asJPEG.Bytes()[:40]} {
 			f.Add(b, false)
 			f.Add(b, true)
@@ -182,7 +185,8 @@ func FuzzDecodeImage(f *testing.F) {
 			}
 			return
 		}
-		if resize && (r.height != 2 || r.width != 3) || r.height < 1 || r.width < 1 || len(pixels) != 3*r.height*r.width {
+		if resize && (r.height != 2 || r.width != 3) || min(r.height, r.width) < 1 ||
+			len(pixels) != 3*r.height*r.width {
 			t.Errorf("%d pixels of an image of %dx%d", len(pixels), r.height, r.width)
 		}
 	})
@@ -205,7 +209,8 @@ func huge(t testing.TB) []byte {
 
 // FuzzParseLocation checks that any text gives an error, or a location that its text gives again.
 func FuzzParseLocation(f *testing.F) {
-	for _, text := range []string{"", "a/b.npy", "a?labels=b.npy", "a?size=3x4", "a?labels=b&size=5", "a?size=3?labels=",
+	for _, text := range []string{"", "a/b.npy", "a?labels=b.npy", "a?size=3x4", "a?labels=b&size=5",
+		"a?size=3?labels=",
 		"a?b", "a?size=0", "a?size=%zz", "a?labels=b;c", "a?labels=%3F%0A", "a?size=1&size=2&x=y"} {
 		f.Add(text)
 	}

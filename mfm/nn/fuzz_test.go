@@ -19,7 +19,8 @@ func FuzzNetwork(f *testing.F) {
 		f.Add(raw)
 	}
 	for _, text := range []string{`{"kind": "mlp"}`, `{"kind": "unet", "blocks": 3, "compute": "bfloat16"}`,
-		`{"width": 8, "compute": "float16"}`, `{"kind": "mlp", "Width": 3, "width": 4}`, `{"kind": null}`, `null`, `[]`, `{`,
+		`{"width": 8, "compute": "float16"}`, `{"kind": "mlp", "Width": 3, "width": 4}`, `{"kind": null}`,
+		`null`, `[]`, `{`,
 		`{"width": 1, "channels": 2}`, `{"kind": "x\n"}`, `{"channels": [], "classes": -1}`} {
 		f.Add([]byte(text))
 	}

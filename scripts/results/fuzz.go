@@ -15,11 +15,12 @@ func (s *store) fuzzTable() string {
 		}
 		n := total("executions", group)
 		lines = append(lines, []string{
-			"`" + group[0].Text("package") + "`", strings.Join(names, ", "), comma(n), comma(n / total("seconds", group)),
+			"`" + group[0].Text("package") + "`", strings.Join(names, ", "), comma(n),
+			comma(n / total("seconds", group)),
 			comma(total("interesting", group)), fmt.Sprint(total("findings", group)),
 		})
 	}
-	return table("package | targets | executions | per second | inputs that reach new code | findings", lines)
+	return table("package | targets | executions | per second | new inputs | findings", lines)
 }
 
 // total returns the sum of the numbers at a key.

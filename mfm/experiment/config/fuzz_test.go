@@ -20,7 +20,8 @@ import (
 // command line changes.
 func configurations() []any {
 	mixtures, images, classifier := mixture.DefaultConfig(), image.DefaultConfig(), image.DefaultClassifierConfig(true)
-	distillation, tuned, steered, diagnosis := mixture.DefaultDistillConfig(), tuning.DefaultConfig(), steer.DefaultConfig(),
+	distillation, tuned, steered, diagnosis := mixture.DefaultDistillConfig(), tuning.DefaultConfig(),
+		steer.DefaultConfig(),
 		diagnose.DefaultConfig()
 	return []any{
 		&mixtures, &images, &classifier, &distillation, &tuned, &steered, &diagnosis, &map[string]float64{},
@@ -58,8 +59,9 @@ func FuzzMerge(f *testing.F) {
 		f.Add(byte(i), raw)
 	}
 	for i, settings := range []any{
-		[]stress.LossSetting{{Family: new(stress.Family), Width: 8, Depth: 1, Steps: 5}}, stress.DiversityGrid()[:1], stress.BaseGrid()[:1], stress.ManifoldGrid()[:1],
-		stress.PrecisionGrid()[:1], stress.TimesGrid()[:1],
+		[]stress.LossSetting{{Family: new(stress.Family), Width: 8, Depth: 1, Steps: 5}},
+		stress.DiversityGrid()[:1], stress.BaseGrid()[:1], stress.ManifoldGrid()[:1], stress.PrecisionGrid()[:1],
+		stress.TimesGrid()[:1],
 	} {
 		raw, err := json.Marshal(settings)
 		if err != nil {
@@ -67,7 +69,8 @@ func FuzzMerge(f *testing.F) {
 		}
 		f.Add(byte(8+i), raw)
 	}
-	for _, text := range []string{`{"train": {"stepz": 5}}`, `{"train": {"steps": "many"}}`, `{"train": {"ema": 0.9}}`, `[]`,
+	for _, text := range []string{`{"train": {"stepz": 5}}`, `{"train": {"steps": "many"}}`,
+		`{"train": {"ema": 0.9}}`, `[]`,
 		"{\n\"train\":\n!}", `{"mixture": {"weights": [1], "means": [[0, 0]]}}`, `{"train": {"seed": 1e400}}`, "{}\n{}",
 		`{"": 1}`, `{"network": {"kind": "unet"}}`, `{"": "x"}`} {
 		f.Add(byte(0), []byte(text))

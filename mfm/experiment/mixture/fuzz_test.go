@@ -12,7 +12,8 @@ import (
 // reading again.
 func FuzzLossResult(f *testing.F) {
 	for _, text := range []string{`{"loss": "semigroup", "mean_excess": 0.1, "worst_excess": 0.2}`, `{}`, `null`, `[]`,
-		`{"mean_excess": null, "worst_excess": 1}`, `{"mean_excess": 1}`, `{"mean_excess": 1e400}`, `{"seed": "\n"}`, `{`} {
+		`{"mean_excess": null, "worst_excess": 1}`, `{"mean_excess": 1}`, `{"mean_excess": 1e400}`,
+		`{"seed": "\n"}`, `{`} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
@@ -30,8 +31,10 @@ func FuzzLossResult(f *testing.F) {
 // FuzzGaussian checks that any file of a run's parametrization gives an error, or a valid
 // parametrization that is the same after writing and reading again.
 func FuzzGaussian(f *testing.F) {
-	for _, text := range []string{`{"variance": [5]}`, `{"mean": [1, 2], "variance": [5, 6], "basis": [[1, 0], [0, 1]]}`, `{}`,
-		`null`, `[]`, `{"variance": [-1]}`, `{"variance": [1], "basis": [[1, 2]]}`, `{"variance": [1], "no_fusion": true} {}`,
+	for _, text := range []string{`{"variance": [5]}`,
+		`{"mean": [1, 2], "variance": [5, 6], "basis": [[1, 0], [0, 1]]}`, `{}`,
+		`null`, `[]`, `{"variance": [-1]}`, `{"variance": [1], "basis": [[1, 2]]}`,
+		`{"variance": [1], "no_fusion": true} {}`,
 		`{"variance": [1], "mean": [1, 2, 3]}`, `{"x\n": 1}`, `{`} {
 		f.Add([]byte(text))
 	}

@@ -49,7 +49,8 @@ func FuzzRates(f *testing.F) {
 
 // FuzzKeep checks that any result gives an error or a decision.
 func FuzzKeep(f *testing.F) {
-	for _, text := range []string{`{"run": "a", "test": "losses"}`, `{"run": 1}`, `{"test": "x\n"}`, `[]`, `null`, `{`} {
+	for _, text := range []string{`{"run": "a", "test": "losses"}`, `{"run": 1}`, `{"test": "x\n"}`,
+		`[]`, `null`, `{`} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {

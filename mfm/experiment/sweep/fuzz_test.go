@@ -13,7 +13,8 @@ import (
 
 // FuzzParseShard checks that any text gives an error, or a shard that its text gives again.
 func FuzzParseShard(f *testing.F) {
-	for _, text := range []string{"", "0/4", "3/4", "4/4", "-1/4", "1", "1/0", "a/b", "1/4/2", "1/4 x", "+1/ 4", "0x1/4", "\n0/1"} {
+	for _, text := range []string{"", "0/4", "3/4", "4/4", "-1/4", "1", "1/0", "a/b", "1/4/2", "1/4 x",
+		"+1/ 4", "0x1/4", "\n0/1"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -37,11 +38,13 @@ func FuzzParseShard(f *testing.F) {
 // FuzzResults checks that any file gives an error, or results that are the same after writing and
 // reading again. A record is the file of one result, else the file has those of many.
 func FuzzResults(f *testing.F) {
-	for _, text := range []string{`[]`, `null`, `[{"run": "a", "test": "x", "loss": 1}]`, `[{"run": ""}]`, `[1]`, `[`, `{}`,
+	for _, text := range []string{`[]`, `null`, `[{"run": "a", "test": "x", "loss": 1}]`,
+		`[{"run": ""}]`, `[1]`, `[`, `{}`,
 		`[{"run": "a", "test": 1}]`, `[{"run": "b"}, {"run": "a", "x": "\n"}]`, `[{"x": 1, "run": "a"}]`} {
 		f.Add([]byte(text), false)
 	}
-	for _, text := range []string{`{"setting": {"seed": 1}, "result": {"loss": 0.5}}`, `{"result": {}}`, `{"result": [1, 2]}`,
+	for _, text := range []string{`{"setting": {"seed": 1}, "result": {"loss": 0.5}}`,
+		`{"result": {}}`, `{"result": [1, 2]}`,
 		`{"result": null}`, `{}`, `[]`, `{`} {
 		f.Add([]byte(text), true)
 	}

@@ -11,8 +11,10 @@ import (
 // FuzzEvaluations checks that any file gives an error, or evaluations that are the same after
 // writing and reading again.
 func FuzzEvaluations(f *testing.F) {
-	const good = `[{"step": 100, "lambda": 1, "kl": 0.5, "kl_se": 0.1, "reward": -1, "reward_se": 0.2, "lost": 1, "std": 2}]`
-	for _, text := range []string{good, good + good, `[]`, `null`, `{}`, `[{"step": 1.5}]`, `[{"spread": 1}]`, `[{"std": "a\n"}]`, `[`} {
+	const good = `[{"step": 100, "lambda": 1, "kl": 0.5, "kl_se": 0.1, "reward": -1, "reward_se": 0.2, "lost": 1,
+		"std": 2}]`
+	for _, text := range []string{good, good + good, `[]`, `null`, `{}`, `[{"step": 1.5}]`, `[{"spread": 1}]`,
+		`[{"std": "a\n"}]`, `[`} {
 		f.Add([]byte(text))
 	}
 	write, dir := fuzztest.File(f, "evaluations.json")
