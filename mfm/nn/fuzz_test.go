@@ -37,7 +37,11 @@ func FuzzNetwork(f *testing.F) {
 		}
 		fuzztest.RoundTrip(t, n, func(raw []byte) (any, error) {
 			var again nn.Network
-			return &again, json.Unmarshal(raw, &again)
+			err := json.Unmarshal(raw, &again)
+			if again.Compute != n.Compute {
+				t.Errorf("%s computes in %q, want %q", raw, again.Compute, n.Compute)
+			}
+			return &again, err
 		})
 	})
 }
