@@ -135,7 +135,7 @@ func eachField(raw []byte, each func(key string, value json.RawMessage) error) e
 		return err
 	}
 	if token != json.Delim('{') {
-		return fmt.Errorf("want a JSON object, it begins with %v", token)
+		return fmt.Errorf("want a JSON object, it begins with %q", fmt.Sprint(token))
 	}
 	for dec.More() {
 		token, err := dec.Token()
@@ -200,7 +200,7 @@ func decodeTensor(raw json.RawMessage) (info tensorInfo, err error) {
 
 func decodeString(raw json.RawMessage) (text string, err error) {
 	if raw[0] != '"' {
-		return "", fmt.Errorf("%.100s is not a string", raw)
+		return "", fmt.Errorf("%.100q is not a string", raw)
 	}
 	return text, json.Unmarshal(raw, &text)
 }
@@ -209,13 +209,13 @@ func decodeString(raw json.RawMessage) (text string, err error) {
 func decodeNumbers[T int | int64](raw json.RawMessage) ([]T, error) {
 	var list []json.RawMessage
 	if err := json.Unmarshal(raw, &list); err != nil || list == nil {
-		return nil, fmt.Errorf("%.100s is not a list of whole numbers", raw)
+		return nil, fmt.Errorf("%.100q is not a list of whole numbers", raw)
 	}
 	numbers := make([]T, len(list))
 	for i, text := range list {
 		n, err := strconv.ParseUint(string(text), 10, 63)
 		if err != nil {
-			return nil, fmt.Errorf("%.100s is not a whole number from 0 to 2^63 - 1", text)
+			return nil, fmt.Errorf("%.100q is not a whole number from 0 to 2^63 - 1", text)
 		}
 		numbers[i] = T(n)
 	}

@@ -90,7 +90,7 @@ var badFiles = []struct {
 	{"no shape", withHeader(`{"w":{"dtype":"F32","data_offsets":[0,4]}}`, 4), "no shape"},
 	{"negative axis", withHeader(
 		`{"w":{"dtype":"F32","shape":[-1,-1],"data_offsets":[0,4]}}`, 4,
-	), "-1 is not a whole number"},
+	), `"-1" is not a whole number`},
 	{"fraction", withHeader(`{"w":{"dtype":"F32","shape":[1.5],"data_offsets":[0,4]}}`, 4), `"w"`},
 	{"overflow", withHeader(
 		`{"w":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}`, 0,
@@ -228,6 +228,10 @@ func FuzzRead(f *testing.F) {
 	}
 	f.Add(encoded(f, everyKind(), map[string]string{"seed": "7"}))
 	f.Add(encoded(f, Tensors{"w": tensors.FromScalar(true)}, nil))
+	for _, header := range []string{`"a\nb"`, "{\"w\":{\"dtype\":[\n]}}", "{\"w\":{\"shape\":{\n}}}",
+		"{\"w\":{\"shape\":[[\n]]}}"} {
+		f.Add(withHeader(header, 0))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var ts Tensors
 		var metadata map[string]string
