@@ -32,7 +32,7 @@ func newCovariance(entries [][]float64, dim int) (*covariance, error) {
 		}
 		for j, v := range row {
 			if !(math.Abs(v) <= maxMagnitude) {
-				return nil, fmt.Errorf("has %v at (%d, %d): entries must be finite and at most %g",
+				return nil, fmt.Errorf("has %v at (%d, %d): entries must be at most %g in magnitude",
 					v, i, j, maxMagnitude)
 			}
 			largest = math.Max(largest, math.Abs(v))

@@ -1,34 +1,19 @@
 package gmm
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/gomfm/gomfm/mfm/internal/strictjson"
 )
 
 // file is a mixture as JSON.
 type file struct {
-	Weights     []number     `json:"weights"`
-	Means       [][]number   `json:"means"`
-	Covariances [][][]number `json:"covariances"`
-}
-
-// number is a float64 that refuses null, which encoding/json decodes as zero.
-type number float64
-
-// UnmarshalJSON reads a number.
-func (n *number) UnmarshalJSON(data []byte) error {
-	var v *float64
-	if err := json.Unmarshal(data, &v); err != nil {
-		return err
-	}
-	if v == nil {
-		return fmt.Errorf("null instead of a number")
-	}
-	*n = number(*v)
-	return nil
+	Weights     []float64     `json:"weights"`
+	Means       [][]float64   `json:"means"`
+	Covariances [][][]float64 `json:"covariances"`
 }
 
 const (
@@ -37,18 +22,12 @@ const (
 )
 
 // FromJSON reads a mixture from {"weights": [...], "means": [[...]], "covariances": [[[...]]]}, the
-// arguments of [New]. It returns an error of one line for unknown or missing keys, for data after
-// the object and for values that New refuses.
+// arguments of [New]. It returns an error of one line, which names the key's path, for unknown,
+// repeated or missing keys, for null, for data after the object and for values that New refuses.
 func FromJSON(data []byte) (*Mixture, error) {
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
 	var f file
-	if err := decoder.Decode(&f); err != nil {
-		return nil, fmt.Errorf("decoding the JSON of a mixture: %w", err)
-	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return nil, fmt.Errorf("the JSON of a mixture has data after its closing brace, at byte %d",
-			decoder.InputOffset())
+	if err := strictjson.Decode(data, &f); err != nil {
+		return nil, err
 	}
 	for _, key := range []struct {
 		name    string
@@ -58,11 +37,7 @@ func FromJSON(data []byte) (*Mixture, error) {
 			return nil, fmt.Errorf("mixture lacks the key %q: weights, means and covariances are required", key.name)
 		}
 	}
-	covariances := make([][][]float64, len(f.Covariances))
-	for k, c := range f.Covariances {
-		covariances[k] = table(c)
-	}
-	return New(vector(f.Weights), table(f.Means), covariances)
+	return New(f.Weights, f.Means, f.Covariances)
 }
 
 // ReadFile reads a mixture from a JSON file, see [FromJSON]. Its errors name the file.
@@ -104,11 +79,7 @@ func (m *Mixture) MarshalJSON() ([]byte, error) {
 		return nil, fmt.Errorf("mixture has %g entries of covariances, too many for JSON: the limit is %d",
 			entries, maxEntries)
 	}
-	f := struct {
-		Weights     []float64     `json:"weights"`
-		Means       [][]float64   `json:"means"`
-		Covariances [][][]float64 `json:"covariances"`
-	}{}
+	var f file
 	for k, w := range m.weights {
 		if w == 0 { // underflow in a posterior
 			continue
@@ -119,20 +90,4 @@ func (m *Mixture) MarshalJSON() ([]byte, error) {
 		f.Covariances = append(f.Covariances, covariance)
 	}
 	return json.Marshal(f)
-}
-
-func vector(v []number) []float64 {
-	out := make([]float64, len(v))
-	for i, x := range v {
-		out[i] = float64(x)
-	}
-	return out
-}
-
-func table(t [][]number) [][]float64 {
-	out := make([][]float64, len(t))
-	for i, row := range t {
-		out[i] = vector(row)
-	}
-	return out
 }

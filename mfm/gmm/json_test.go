@@ -64,17 +64,23 @@ func TestJSONOfPosterior(t *testing.T) {
 
 func TestJSONErrors(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
-		"empty":         {``, "EOF"},
+		"empty":         {``, "ends too early"},
 		"not JSON":      {`weights`, "invalid character"},
-		"not an object": {`[1]`, "cannot unmarshal"},
-		"null":          {`null`, `lacks the key "weights"`},
-		"unknown key":   {`{"weights": [1], "means": [[0]], "covariances": [[[1]]], "x": 1}`, `unknown field "x"`},
+		"not an object": {`[1]`, "a list where an object is required"},
+		"null":          {`null`, "null where an object is required"},
+		"unknown key":   {`{"weights": [1], "means": [[0]], "covariances": [[[1]]], "x": 1}`, `x: unknown key "x": use one of covariances, means, weights`},
 		"missing key":   {`{"weights": [1], "means": [[0]]}`, `lacks the key "covariances"`},
-		"null entry":    {`{"weights": [1], "means": [[null]], "covariances": [[[1]]]}`, "null instead of a number"},
-		"a string":      {`{"weights": ["1"], "means": [[0]], "covariances": [[[1]]]}`, "cannot unmarshal"},
-		"overflow":      {`{"weights": [1e999], "means": [[0]], "covariances": [[[1]]]}`, "1e999"},
-		"trailing":      {`{"weights": [1], "means": [[0]], "covariances": [[[1]]]} {}`, "after its closing brace"},
-		"cut off":       {`{"weights": [1], "means": [[0]], "covar`, "unexpected EOF"},
+		"null entry":    {`{"weights": [1], "means": [[null]], "covariances": [[[1]]]}`, "means[0][0]: null where a number is required"},
+		"a string":      {`{"weights": ["1"], "means": [[0]], "covariances": [[[1]]]}`, `weights[0]: "1" where a number is required`},
+		"overflow":      {`{"weights": [1e999], "means": [[0]], "covariances": [[[1]]]}`, "weights[0]: 1e999 is out of range"},
+		"trailing":      {`{"weights": [1], "means": [[0]], "covariances": [[[1]]]} {}`, "text after the JSON value"},
+		"cut off":       {`{"weights": [1], "means": [[0]], "covar`, "ends too early"},
+		"other case":    {`{"Weights": [1], "means": [[0]], "covariances": [[[1]]]}`, "did you mean weights?"},
+		"repeated":      {`{"weights": [1], "weights": [2]}`, "weights: the key is repeated"},
+		"mean of 1e20":  {`{"weights": [1], "means": [[0, 1e20]], "covariances": [[[1, 0], [0, 1]]]}`, "entry 1 of mean 0 of the mixture is 1e+20"},
+		"mean of 1e39":  {`{"weights": [1], "means": [[-1e39]], "covariances": [[[1]]]}`, "mean 0 of the mixture is -1e+39"},
+		"variance":      {`{"weights": [1], "means": [[0]], "covariances": [[[1e20]]]}`, "covariance 0 of the mixture has 1e+20 at (0, 0)"},
+		"weight":        {`{"weights": [1, 1e39], "means": [[0], [1]], "covariances": [[[1]], [[1]]]}`, "weight 1 of the mixture is 1e+39"},
 		"impossible":    {`{"weights": [1], "means": [[0]], "covariances": [[[-1]]]}`, "eigenvalue -1"},
 	} {
 		_, err := gmm.FromJSON([]byte(c.text))
@@ -101,7 +107,7 @@ func FuzzFromJSON(f *testing.F) {
 	for _, seed := range []string{
 		`{"weights": [1, 2], "means": [[0, 0], [3, 3]], "covariances": [[[1, 0], [0, 1]], [[0.5, 0.1], [0.1, 0.2]]]}`,
 		`{"weights": [1], "means": [[0]], "covariances": [[[0]]]}`,
-		`{"weights": [1e-320], "means": [[1e100]], "covariances": [[[1e100]]]}`,
+		`{"weights": [1e-320], "means": [[1e18]], "covariances": [[[1e18]]]}`,
 		`{"weights": [1], "means": [[0, 0]], "covariances": [[[1, 1], [1, 1]]]}`,
 		`{"weights": [], "means": [], "covariances": []}`,
 		`{"weights": [null], "means": [[]], "covariances": [[[]]]}`,

@@ -40,13 +40,15 @@ type Mixture struct {
 	covs       []*covariance // one per component; components may share one
 }
 
-// maxMagnitude bounds the entries of means and covariances, so that their squares are finite.
-const maxMagnitude = 1e100
+// maxMagnitude bounds weights and the entries of means and covariances, so that their squares are
+// finite in the float32 of graphs.
+const maxMagnitude = 1e18
 
 // New returns the mixture with the given weights, [components], means, [components][dim], and
 // covariances, [components][dim][dim]. Weights are positive; New normalizes them. Covariances are
-// symmetric and have no negative eigenvalue, both up to a relative 1e-9. New copies its arguments.
-// It returns an error that names the first invalid entry.
+// symmetric and have no negative eigenvalue, both up to a relative 1e-9. No number exceeds 1e18 in
+// magnitude, beyond which squares overflow in float32. New copies its arguments. It returns an
+// error that names the first invalid entry.
 func New(weights []float64, means [][]float64, covariances [][][]float64) (*Mixture, error) {
 	if len(means) != len(weights) || len(covariances) != len(weights) {
 		return nil, fmt.Errorf("mixture has %d weights, %d means and %d covariances: give one of each per component",
@@ -113,8 +115,9 @@ func newMixture(weights []float64, means [][]float64) (*Mixture, error) {
 		return nil, fmt.Errorf("mean 0 of the mixture is empty: its dimension must be at least 1")
 	}
 	for k, w := range weights {
-		if !(w > 0) || math.IsInf(w, 0) {
-			return nil, fmt.Errorf("weight %d of the mixture is %v: weights must be positive and finite", k, w)
+		if !(w > 0 && w <= maxMagnitude) {
+			return nil, fmt.Errorf("weight %d of the mixture is %v: weights must be positive and at most %g",
+				k, w, maxMagnitude)
 		}
 		m.logWeights[k] = math.Log(w)
 		if len(means[k]) != m.dim {
@@ -122,7 +125,7 @@ func newMixture(weights []float64, means [][]float64) (*Mixture, error) {
 		}
 		for j, v := range means[k] {
 			if !(math.Abs(v) <= maxMagnitude) {
-				return nil, fmt.Errorf("entry %d of mean %d of the mixture is %v: it must be finite and at most %g",
+				return nil, fmt.Errorf("entry %d of mean %d of the mixture is %v: it must be at most %g in magnitude",
 					j, k, v, maxMagnitude)
 			}
 		}

@@ -1,7 +1,6 @@
 package nn
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +9,8 @@ import (
 	"slices"
 
 	"github.com/gomlx/compute/dtypes"
+
+	"github.com/gomfm/gomfm/mfm/internal/strictjson"
 )
 
 // Architecture is the configuration of a backbone. [MLPConfig] and [UNetConfig] are architectures.
@@ -74,13 +75,19 @@ func (n Network) Validate() error {
 	return n.Architecture.Validate()
 }
 
-// CheckImage returns an error unless the network, which is valid, takes images of this size. An
-// architecture without a method of this name takes all.
-func (n Network) CheckImage(height, width int) error {
-	if a, ok := n.Architecture.(interface{ CheckImage(height, width int) error }); ok {
-		return a.CheckImage(height, width)
+// CheckShape returns an error unless the network, which is valid, takes samples of this shape. An
+// architecture with a method CheckImage(height, width int) error takes the images [height, width,
+// channels] for which this returns nil; any other takes all.
+func (n Network) CheckShape(shape []int) error {
+	a, ok := n.Architecture.(interface{ CheckImage(height, width int) error })
+	switch {
+	case !ok:
+		return nil
+	case len(shape) != 3:
+		return fmt.Errorf("network %s is for images [height, width, channels], not for samples of shape %v: use kind mlp",
+			n.Kind(), shape)
 	}
-	return nil
+	return a.CheckImage(shape[0], shape[1])
 }
 
 // Backbone returns the network. It panics, when it builds a graph, with Validate's error.
@@ -119,19 +126,18 @@ func (n Network) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON implements [json.Unmarshaler]. Keys that are absent keep the values of the present
 // architecture, if its kind is named or none, else the defaults of the kind that is named. An
-// unknown kind and unknown keys are errors.
+// unknown kind and unknown keys are errors, as are values of another type.
 func (n *Network) UnmarshalJSON(raw []byte) error {
-	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &keys); err != nil {
+	known := Architectures()
+	to, kind, compute := n.Architecture, "", n.Compute
+	named, err := strictjson.Lookup(raw, "kind", &kind)
+	if err != nil {
 		return err
 	}
-	known := Architectures()
-	to, kind := n.Architecture, ""
-	if text, ok := keys["kind"]; ok {
-		if err := json.Unmarshal(text, &kind); err != nil {
-			return fmt.Errorf("network: kind: %w", err)
-		}
-	} else if to == nil || known[to.Kind()] != nil {
+	if _, err := strictjson.Lookup(raw, "compute", &compute); err != nil {
+		return err
+	}
+	if !named && (to == nil || known[to.Kind()] != nil) {
 		kind = recognized(raw)
 	}
 	if kind != "" && (to == nil || to.Kind() != kind) {
@@ -140,19 +146,7 @@ func (n *Network) UnmarshalJSON(raw []byte) error {
 	if to == nil {
 		return fmt.Errorf("network: kind %q is unknown: use one of %v", kind, slices.Sorted(maps.Keys(known)))
 	}
-	compute := n.Compute
-	if text, ok := keys["compute"]; ok {
-		if err := json.Unmarshal(text, &compute); err != nil {
-			return fmt.Errorf("network: compute: %w", err)
-		}
-	}
-	delete(keys, "compute")
-	delete(keys, "kind")
-	rest, err := json.Marshal(keys)
-	if err != nil {
-		return err
-	}
-	if to, err = decodeInto(to, rest); err == nil {
+	if to, err = decodeInto(to, raw); err == nil {
 		n.Architecture, n.Compute = to, compute
 	}
 	return err
@@ -160,36 +154,29 @@ func (n *Network) UnmarshalJSON(raw []byte) error {
 
 // recognized returns the kind of an object that has a key of an MLP or a UNet alone, or "".
 func recognized(raw []byte) string {
-	var keys struct{ Width, Channels any }
-	switch err := json.Unmarshal(raw, &keys); {
-	case err != nil:
-		return ""
-	case keys.Width != nil && keys.Channels == nil:
+	var width, channels any
+	hasWidth, _ := strictjson.Lookup(raw, "width", &width) // reading it reports what is wrong
+	hasChannels, _ := strictjson.Lookup(raw, "channels", &channels)
+	switch {
+	case hasWidth && !hasChannels:
 		return MLPConfig{}.Kind()
-	case keys.Channels != nil && keys.Width == nil:
+	case hasChannels && !hasWidth:
 		return UNetConfig{}.Kind()
 	}
 	return ""
 }
 
-// decodeInto decodes raw over a deep copy of the configuration a, which may be a struct or a
-// pointer.
+// decodeInto decodes raw over a copy of the configuration a, which may be a struct or a pointer.
 func decodeInto(a Architecture, raw []byte) (Architecture, error) {
-	present, err := json.Marshal(a)
-	if err != nil {
+	present := reflect.ValueOf(a)
+	pointer := present.Kind() == reflect.Pointer
+	if pointer {
+		present = present.Elem()
+	}
+	copied := reflect.New(present.Type())
+	copied.Elem().Set(present)
+	if err := strictjson.Decode(raw, copied.Interface(), "kind", "compute"); err != nil {
 		return nil, err
-	}
-	kind, pointer := reflect.TypeOf(a), false
-	if kind.Kind() == reflect.Pointer {
-		kind, pointer = kind.Elem(), true
-	}
-	copied := reflect.New(kind)
-	for _, layer := range [][]byte{present, raw} {
-		d := json.NewDecoder(bytes.NewReader(layer))
-		d.DisallowUnknownFields()
-		if err := d.Decode(copied.Interface()); err != nil {
-			return nil, err
-		}
 	}
 	if !pointer {
 		copied = copied.Elem()

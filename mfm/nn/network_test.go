@@ -80,11 +80,15 @@ func TestNetworkCompute(t *testing.T) {
 func TestNetworkErrors(t *testing.T) {
 	for raw, message := range map[string]string{
 		`{"kind": "dit"}`:               `kind "dit" is unknown: use one of [mlp unet]`,
-		`{"kind": 1}`:                   "kind",
+		`{"kind": 1}`:                   "kind: 1 where a string is required",
+		`null`:                          "null where an object is required",
+		`{"kind": "mlp", "Width": 3}`:   `Width: unknown key "Width": did you mean width?`,
+		`{"Kind": "mlp", "width": 3}`:   `Kind: did you mean "kind"?`,
+		`{"width": 3, "width": 4}`:      "width: the key is repeated",
 		`{"depth": 3}`:                  `kind "" is unknown`,
-		`{"kind": "mlp", "blocks": 1}`:  `unknown field "blocks"`,
+		`{"kind": "mlp", "blocks": 1}`:  `blocks: unknown key "blocks": use one of activation, classes, depth`,
 		`{"width": 3, "channels": [1]}`: `kind "" is unknown`,
-		`[]`:                            "cannot unmarshal array",
+		`[]`:                            "a list where an object is required",
 	} {
 		var n nn.Network
 		if err := json.Unmarshal([]byte(raw), &n); err == nil || !strings.Contains(err.Error(), message) {

@@ -38,5 +38,5 @@ func ExampleReward() {
 func ExampleParse() {
 	_, err := reward.Parse([]byte(`{"kind": "half_plane", "a": [1, 0], "width": 0}`), nil)
 	fmt.Println(err)
-	// Output: reward half_plane: half-plane reward: width = 0 must be positive and finite
+	// Output: reward half_plane: width = 0 must be positive and finite
 }

@@ -1,7 +1,6 @@
 package reward
 
 import (
-	"fmt"
 	"math"
 
 	. "github.com/gomlx/gomlx/core/graph"
@@ -22,21 +21,21 @@ type LinearGaussian struct {
 // Validate returns an error that names the first invalid value.
 func (l LinearGaussian) Validate() error {
 	if len(l.A) == 0 || len(l.A[0]) == 0 || len(l.A) != len(l.Y) {
-		return fmt.Errorf("linear-Gaussian reward: %d rows of a, %d measurements y: want equal numbers, no empty row",
+		return invalid("linear_gaussian", "%d rows of a, %d measurements y: want equal numbers, no empty row",
 			len(l.A), len(l.Y))
 	}
 	for i, row := range l.A {
 		if len(row) != len(l.A[0]) {
-			return fmt.Errorf("linear-Gaussian reward: row %d of a has %d entries, row 0 %d", i, len(row), len(l.A[0]))
+			return invalid("linear_gaussian", "row %d of a has %d entries, row 0 %d", i, len(row), len(l.A[0]))
 		}
 		for _, v := range append([]float64{l.Y[i]}, row...) {
 			if math.IsNaN(v) || math.IsInf(v, 0) {
-				return fmt.Errorf("linear-Gaussian reward: measurement %d has a non-finite entry %g", i, v)
+				return invalid("linear_gaussian", "measurement %d has a non-finite entry %g", i, v)
 			}
 		}
 	}
 	if !(l.Sigma > 0) || math.IsInf(l.Sigma, 0) {
-		return fmt.Errorf("linear-Gaussian reward: sigma = %g must be positive and finite", l.Sigma)
+		return invalid("linear_gaussian", "sigma = %g must be positive and finite", l.Sigma)
 	}
 	return nil
 }
@@ -82,11 +81,11 @@ func (q Quadratic) Validate() error {
 		values []float64
 	}{{"center", q.Center}, {"weight", q.Weight}} {
 		if len(v.values) == 0 {
-			return fmt.Errorf("quadratic reward has no %s: give one number, or one per element", v.name)
+			return invalid("quadratic", "no %s: give one number, or one per element", v.name)
 		}
 		for i, x := range v.values {
 			if math.IsNaN(x) || math.IsInf(x, 0) {
-				return fmt.Errorf("quadratic reward: %s[%d] = %g must be finite", v.name, i, x)
+				return invalid("quadratic", "%s[%d] = %g must be finite", v.name, i, x)
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package reward
 
 import (
-	"fmt"
 	"math"
 
 	. "github.com/gomlx/gomlx/core/graph"
@@ -22,12 +21,12 @@ type Box struct {
 // Validate returns an error that names the first invalid value.
 func (b Box) Validate() error {
 	if len(b.Low) == 0 || len(b.Low) != len(b.High) {
-		return fmt.Errorf("box reward: %d lower and %d upper bounds: want one of each, or one of each per element",
+		return invalid("box", "%d lower and %d upper bounds: want one of each, or one of each per element",
 			len(b.Low), len(b.High))
 	}
 	for i, low := range b.Low {
 		if !(low < b.High[i]) {
-			return fmt.Errorf("box reward: bound %d is [%g, %g]: must be increasing", i, low, b.High[i])
+			return invalid("box", "bound %d is [%g, %g]: must be increasing", i, low, b.High[i])
 		}
 	}
 	return checkWidth("box", b.Width)
@@ -66,14 +65,14 @@ type HalfPlane struct {
 // Validate returns an error that names the first invalid value.
 func (h HalfPlane) Validate() error {
 	if len(h.A) == 0 {
-		return fmt.Errorf("half-plane reward has no normal a: give one number per element")
+		return invalid("half_plane", "no normal a: give one number per element")
 	}
 	for i, v := range append([]float64{h.Offset}, h.A...) {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return fmt.Errorf("half-plane reward: number %d of offset and a is %g, must be finite", i, v)
+			return invalid("half_plane", "number %d of offset and a is %g, must be finite", i, v)
 		}
 	}
-	return checkWidth("half-plane", h.Width)
+	return checkWidth("half_plane", h.Width)
 }
 
 // Reward returns r as a graph function. It panics with Validate's error.
@@ -88,9 +87,9 @@ func (h HalfPlane) Reward() Reward {
 	})
 }
 
-func checkWidth(name string, width float64) error {
+func checkWidth(kind string, width float64) error {
 	if !(width > 0) || math.IsInf(width, 0) {
-		return fmt.Errorf("%s reward: width = %g must be positive and finite", name, width)
+		return invalid(kind, "width = %g must be positive and finite", width)
 	}
 	return nil
 }

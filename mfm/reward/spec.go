@@ -1,7 +1,6 @@
 package reward
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/strictjson"
 )
 
 // Classifiers returns the logits and the number of classes of the classifier called name, for
@@ -73,20 +73,41 @@ func (p Parser) Parse(raw []byte) (Reward, error) {
 		return nil, fmt.Errorf("reward: kind %q is unknown: use one of %v", name, slices.Sorted(maps.Keys(p.Kinds)))
 	}
 	r, err := kind.Parse(p, raw)
-	if err != nil {
-		return nil, fmt.Errorf("reward %s: %w", name, err)
-	}
-	return r, nil
+	return r, ofKind(name, err)
 }
 
-func kindOf(raw []byte) (string, error) {
-	var head struct {
-		Kind string `json:"kind"`
+// kindError is an error that names the kind of its reward.
+type kindError struct {
+	kind string
+	error
+}
+
+func (e kindError) Error() string { return fmt.Sprintf("reward %s: %v", e.kind, e.error) }
+
+func (e kindError) Unwrap() error { return e.error }
+
+// ofKind returns an error that names the kind of its reward, once.
+func ofKind(kind string, err error) error {
+	if named, ok := err.(kindError); err == nil || ok && named.kind == kind {
+		return err
 	}
-	if err := json.Unmarshal(raw, &head); err != nil {
+	return kindError{kind, err}
+}
+
+// invalid returns the error of a value of a reward.
+func invalid(kind, format string, values ...any) error {
+	return kindError{kind, fmt.Errorf(format, values...)}
+}
+
+func kindOf(raw []byte) (kind string, err error) {
+	found, err := strictjson.Lookup(raw, "kind", &kind)
+	if err == nil && !found {
+		err = errors.New(`no key "kind": name the kind of the reward`)
+	}
+	if err != nil {
 		return "", fmt.Errorf("reward: %w", err)
 	}
-	return head.Kind, nil
+	return kind, nil
 }
 
 // ParseLinearGaussian returns the values of a reward of kind linear_gaussian, for which the steered
@@ -98,10 +119,10 @@ func ParseLinearGaussian(raw []byte) (LinearGaussian, error) {
 		return r, err
 	}
 	if kind != "linear_gaussian" {
-		return r, fmt.Errorf("reward: kind %q is not linear_gaussian", kind)
+		return r, fmt.Errorf("reward %s: want kind linear_gaussian, for which the tilted distribution has a closed form", kind)
 	}
 	if err := Decode(raw, &r); err != nil {
-		return r, fmt.Errorf("reward %s: %w", kind, err)
+		return r, ofKind(kind, err)
 	}
 	return r, r.Validate()
 }
@@ -150,10 +171,10 @@ func parseSum(p Parser, raw []byte) (Reward, error) {
 		return nil, errors.New("no rewards: give a list of them under \"of\"")
 	}
 	var terms []Reward
-	for _, of := range v.Of {
+	for i, of := range v.Of {
 		r, err := p.Parse(of)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("of[%d]: %w", i, err)
 		}
 		terms = append(terms, r)
 	}
@@ -173,7 +194,7 @@ func parseScaled(p Parser, raw []byte) (Reward, error) {
 	}
 	r, err := p.Parse(v.Of)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("of: %w", err)
 	}
 	return Scaled(r, *v.Factor), nil
 }
@@ -249,19 +270,6 @@ func parseWeights(build func(Logits, []float64) (Reward, error)) func(Parser, []
 	}
 }
 
-// Decode decodes a JSON object into v, whose fields are all keys except "kind". Unknown keys are
-// errors.
-func Decode(raw []byte, v any) error {
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &all); err != nil {
-		return err
-	}
-	delete(all, "kind")
-	rest, err := json.Marshal(all)
-	if err != nil {
-		return err
-	}
-	d := json.NewDecoder(bytes.NewReader(rest))
-	d.DisallowUnknownFields()
-	return d.Decode(v)
-}
+// Decode decodes a JSON object into v, whose fields are all keys except "kind". Unknown and
+// repeated keys are errors, and so are null and values of another type or out of range.
+func Decode(raw []byte, v any) error { return strictjson.Decode(raw, v, "kind") }

@@ -157,11 +157,25 @@ func (t *Trainer) Run(ctx context.Context) (err error) {
 	return t.loop(ctx, func(Metrics) error { return nil })
 }
 
+// StoppedError is the error of a training whose context ended after Done of Total steps.
+type StoppedError struct {
+	Done, Total int64
+	Cause       error
+}
+
+// Error returns the steps and the cause.
+func (e *StoppedError) Error() string {
+	return fmt.Sprintf("training stopped after %d of %d steps: %v", e.Done, e.Total, e.Cause)
+}
+
+// Unwrap returns the cause.
+func (e *StoppedError) Unwrap() error { return e.Cause }
+
 // loop trains to the configured number of steps. After each step it calls the hooks, then after.
 func (t *Trainer) loop(ctx context.Context, after func(Metrics) error) error {
 	for t.done < t.config.Steps {
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("training stopped after %d of %d steps: %w", t.done, t.config.Steps, context.Cause(ctx))
+			return &StoppedError{t.done, t.config.Steps, context.Cause(ctx)}
 		}
 		if err := t.eachHook(func(h Hook) error { return h.Before(ctx, t) }); err != nil {
 			return err

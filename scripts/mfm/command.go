@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync/atomic"
 	"text/tabwriter"
@@ -100,17 +101,21 @@ func group(name, about string, commands ...*cobra.Command) *cobra.Command {
 	g := &cobra.Command{
 		Use: name, Short: about + ": " + names(commands), SuggestionsMinimumDistance: 2, DisableFlagsInUseLine: true,
 		Args: cobra.ArbitraryArgs, FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true},
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return invalid{fmt.Errorf("%s what? It takes %s", name, names(commands))}
-			}
-			hint := didYouMean(c.SuggestionsFor(args[0]))
-			return invalid{fmt.Errorf("unknown command \"%s %s\": %s%[1]s takes %[4]s", name, args[0], hint,
-				names(commands))}
-		},
+		RunE: onlyBelow(name, commands),
 	}
 	g.AddCommand(commands...)
 	return g
+}
+
+// onlyBelow returns the run of a command that does nothing without one of the commands below it.
+func onlyBelow(name string, commands []*cobra.Command) func(c *cobra.Command, args []string) error {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return invalid{fmt.Errorf("%s what? It takes %s", name, names(commands))}
+		}
+		hint := didYouMean(c.SuggestionsFor(args[0]))
+		return invalid{fmt.Errorf("unknown command \"%s %s\": %s%[1]s takes %[4]s", name, args[0], hint, names(commands))}
+	}
 }
 
 // names returns the names of commands, separated by commas.
@@ -229,12 +234,19 @@ type column[R any] struct {
 	value  func(R) string
 }
 
-// columns returns columns of the values of a result. Each spec is a header, a space, and a format.
+// columns returns columns of the values of a result. Each spec is a header, a space, and a format. A
+// value that is NaN does not exist, and is "-".
 func columns[R any](values func(R) []any, specs ...string) []column[R] {
 	var all []column[R]
 	for i, spec := range specs {
 		end := strings.LastIndexByte(spec, ' ')
-		all = append(all, column[R]{spec[:end], func(r R) string { return fmt.Sprintf(spec[end+1:], values(r)[i]) }})
+		all = append(all, column[R]{spec[:end], func(r R) string {
+			v := values(r)[i]
+			if f, ok := v.(float64); ok && math.IsNaN(f) {
+				return "-"
+			}
+			return fmt.Sprintf(spec[end+1:], v)
+		}})
 	}
 	return all
 }

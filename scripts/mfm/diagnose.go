@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 
 	"github.com/gomlx/compute"
 
@@ -48,6 +49,9 @@ func diagnoseVerb(config diagnose.Config, open func(c *command) diagnosis) build
 			}
 			return func(ctx context.Context, b compute.Backend) error {
 				r, err := diagnose(ctx, b, *checkpoint, *reward, report.Options{Config: config, Tuned: *tuned})
+				if _, unfit := errors.AsType[report.InvalidError](err); unfit {
+					return invalid{err}
+				}
 				if err != nil {
 					return err
 				}

@@ -49,6 +49,7 @@ func (e invalid) Unwrap() error { return e.error }
 // execute runs a command line and returns the exit code.
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root, out := newRoot(), &output{Writer: stdout}
+	checkTopics(root)
 	root.SetOut(out)
 	root.SetErr(stderr)
 	begun := false
@@ -124,6 +125,28 @@ func newRoot() *cobra.Command {
 		return fmt.Errorf("%w: %s-h lists the flags", err, hint)
 	})
 	return root
+}
+
+// checkTopics makes the commands help and completion refuse a topic and a shell that do not exist.
+func checkTopics(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Args = func(_ *cobra.Command, topic []string) error {
+				if at, rest, err := root.Find(topic); err != nil || len(rest) > 0 {
+					if len(rest) == 0 {
+						rest = topic
+					}
+					return fmt.Errorf("no help on %q: %smfm help lists the commands", rest[0], didYouMean(at.SuggestionsFor(rest[0])))
+				}
+				return nil
+			}
+		case "completion":
+			c.Args, c.RunE = cobra.ArbitraryArgs, onlyBelow(c.Name(), c.Commands())
+		}
+	}
 }
 
 // didYouMean returns a hint with names that are similar to one that does not exist, empty if there

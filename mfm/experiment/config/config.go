@@ -1,13 +1,13 @@
 // Package config reads configurations: JSON over the values that a configuration already has, and
 // single values by their path of JSON keys, as a command line sets them. Errors are one line, in
-// the terms of JSON rather than of Go.
+// the terms of JSON rather than of Go: they name the path of keys, the value, and what to do.
 //
 // Start from the default of a task, such as mixture.DefaultConfig; read a file into it with
 // [Merge], and set one value with [Set].
 package config
 
 import (
-	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,10 +15,10 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"reflect"
-	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/gomfm/gomfm/mfm/internal/strictjson"
 )
 
 // maxBytes bounds a file of JSON.
@@ -47,20 +47,12 @@ func withoutPath(err error) error {
 	return err
 }
 
-// Merge reads a JSON object into config, a pointer to a configuration; keys that are absent keep
-// their values. An unknown key, a value of another type and text after the object are errors of one
-// line, which say where. Merge does not check ranges: that is left to the configuration's own
-// validation.
-func Merge(config any, raw []byte) error {
-	err := Decode(raw, config)
-	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return fmt.Errorf("line %d: %w", line(raw, e.Offset), explain(err))
-	}
-	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
-		return fmt.Errorf("%s: %w", keyPath(e), explain(err))
-	}
-	return explain(err)
-}
+// Merge reads JSON into config, a pointer to a configuration; keys that are absent keep their
+// values. Unknown keys (also those that differ from a key in case alone), repeated keys, values of
+// another type, numbers out of range, null instead of a value, a byte-order mark and text after the
+// JSON are errors. Integers keep all 64 bits and may be written as 5e1. Merge does not check other
+// ranges: that is left to the configuration's own validation.
+func Merge(config any, raw []byte) error { return strictjson.Decode(raw, config) }
 
 // Set sets one value of config, a pointer to a configuration, by its path of JSON keys, such as
 // "train.optimizer.rate". The value is JSON such as [0.99, 0.999] or true, or a number such as .5
@@ -68,9 +60,8 @@ func Merge(config any, raw []byte) error {
 func Set(config any, path, value string) error {
 	raw := []byte(value)
 	if !json.Valid(raw) || value == "null" {
-		raw, _ = json.Marshal(value) // a string always encodes
-		if number, err := strconv.ParseFloat(value, 64); err == nil && !math.IsNaN(number) && !math.IsInf(number, 0) {
-			raw, _ = json.Marshal(number)
+		if raw = number(value); raw == nil {
+			raw, _ = json.Marshal(value) // a string always encodes
 		}
 	}
 	keys := strings.Split(path, ".")
@@ -78,68 +69,27 @@ func Set(config any, path, value string) error {
 		key, _ := json.Marshal(keys[i])
 		raw = fmt.Appendf(nil, "{%s:%s}", key, raw)
 	}
-	if err := Decode(raw, config); err != nil {
-		return fmt.Errorf("%s: %w", path, explain(err))
-	}
-	return nil
+	return strictjson.Decode(raw, config)
 }
 
-// Decode reads a single JSON value into v. Keys that v does not have are an error, and so is text
-// after the value.
-func Decode(data []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return fmt.Errorf("text after the JSON value, at line %d", line(data, d.InputOffset()))
-	}
-	return nil
-}
-
-// explain rewords an error of encoding/json for the author of the text.
-func explain(err error) error {
-	if err == nil {
+// number returns the JSON of a number that is not written as JSON, such as .5, 3. or +007, digit by
+// digit; nil for other text.
+func number(text string) []byte {
+	if v, err := strconv.ParseFloat(text, 64); err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
 		return nil
 	}
-	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Errorf("%s where %s is required", e.Value, required(e.Type))
+	sign, rest := "", strings.TrimPrefix(text, "+")
+	if cut, negative := strings.CutPrefix(text, "-"); negative {
+		sign, rest = "-", cut
 	}
-	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return fmt.Errorf("not JSON: %w", e)
+	mantissa, exponent := rest, ""
+	if i := strings.IndexAny(rest, "eE"); i >= 0 {
+		mantissa, exponent = rest[:i], rest[i:]
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("not JSON: it ends too early")
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	raw := fmt.Appendf(nil, "%s%s.%s%s", sign, cmp.Or(strings.TrimLeft(whole, "0"), "0"), cmp.Or(fraction, "0"), exponent)
+	if !json.Valid(raw) { // a hexadecimal number
+		return nil
 	}
-	return errors.New(strings.Replace(err.Error(), "json: unknown field", "unknown key", 1))
-}
-
-// keyPath returns the path of keys of a value of the wrong type. It omits the names of embedded
-// types, which are not keys.
-func keyPath(e *json.UnmarshalTypeError) string {
-	isType := func(name string) bool { return name[:1] != strings.ToLower(name[:1]) }
-	return strings.Join(slices.DeleteFunc(strings.Split(e.Field, "."), isType), ".")
-}
-
-// required names a type in JSON's terms.
-func required(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.Int, reflect.Int64, reflect.Uint64:
-		return "an integer"
-	case reflect.Float64:
-		return "a number"
-	case reflect.Bool:
-		return "true or false"
-	case reflect.String:
-		return "a string"
-	case reflect.Slice:
-		return "a list"
-	}
-	return "an object"
-}
-
-// line returns the line of an offset, from 1.
-func line(text []byte, offset int64) int {
-	return 1 + bytes.Count(text[:min(int(offset), len(text))], []byte("\n"))
+	return raw
 }

@@ -54,7 +54,7 @@ func (c Config) Validate(images *data.Images) error {
 	if err := cmp.Or(images.Validate(), c.Network.Validate()); err != nil {
 		return err
 	}
-	if err := c.Network.CheckImage(images.Height, images.Width); err != nil {
+	if err := c.Network.CheckShape([]int{images.Height, images.Width, images.Channels}); err != nil {
 		return err
 	}
 	switch c.Parametrization {

@@ -10,8 +10,10 @@ import (
 	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/experiment/report"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/experiment/tuning"
 	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/tune"
 )
 
 // Diagnose evaluates the map of the run in dir on the first of the held-out images, and adds what o
@@ -20,67 +22,76 @@ import (
 // classes is evaluated given the class of each image.
 func Diagnose(ctx context.Context, b compute.Backend, dir string, images, heldOut *data.Images, o report.Options) (
 	*diagnose.Report, error) {
-	if err := o.Config.Validate(); err != nil {
+	d, err := newDiagnosis(b, dir, images, heldOut, o)
+	if err != nil {
+		return nil, report.InvalidError{Err: err}
+	}
+	out, err := diagnose.Map(ctx, b, d.subject, o.Config)
+	if err != nil || d.steering == nil {
+		return out, err
+	}
+	_, steered, err := d.steering.Draw(ctx, b, d.setting)
+	if err != nil {
 		return nil, err
+	}
+	out.AddSteering(steered.Series, steer.DefaultThresholds(), d.setting.N)
+	if o.Tuned != "" {
+		out.AddTuning(d.evaluations, d.target)
+	}
+	return out, nil
+}
+
+// diagnosis is what a report needs.
+type diagnosis struct {
+	subject     diagnose.Subject
+	steering    *Steering // nil without a reward
+	setting     steering.Setting
+	evaluations []tune.Evaluation // of the tuned drift
+	target      tune.Target
+}
+
+// newDiagnosis checks the options of a report and opens what they name.
+func newDiagnosis(b compute.Backend, dir string, images, heldOut *data.Images, o report.Options) (d diagnosis, err error) {
+	if err := o.Config.Validate(); err != nil {
+		return d, err
+	}
+	if o.Reward == nil && o.Tuned != "" {
+		return d, fmt.Errorf("run %s: give the reward that it was tuned to, which determines its target", o.Tuned)
 	}
 	e, store, err := Open(dir, images)
 	if err != nil {
-		return nil, err
+		return d, err
 	}
-	subject := diagnose.Subject{
-		Model: e.Model(store), Data: heldOut.Float32(),
+	d.subject = diagnose.Subject{Model: e.Model(store), Data: heldOut.Float32()}
+	if d.subject.Model.Classes > 0 {
+		d.subject.Class = heldOut.Labels
 	}
-	if subject.Model.Classes > 0 {
-		subject.Class = heldOut.Labels
-	}
-	if err := e.restrict(&subject, o); err != nil {
-		return nil, err
-	}
-	out, err := diagnose.Map(ctx, b, subject, o.Config)
-	if err != nil {
-		return nil, err
-	}
-	if o.Reward == nil {
-		if o.Tuned != "" {
-			return nil, fmt.Errorf("run %s: give the reward that it was tuned to, which determines its target", o.Tuned)
-		}
-		return out, nil
+	if err := e.restrict(&d.subject, o); err != nil || o.Reward == nil {
+		return d, err
 	}
 	config := SteeringConfig{Map: dir, Reward: o.Reward, Evaluator: o.Evaluator, Second: o.Second}
-	s, err := NewSteering(b, config, images)
-	if err != nil {
-		return nil, err
+	if d.steering, err = NewSteering(b, config, images); err != nil {
+		return d, err
 	}
-	c := report.Steered(25, 16)
-	c.Class, c.Guidance, c.GuidePosterior = o.Class, o.Guidance, o.Guidance != 0
-	if err := s.Check(c); err != nil {
-		return nil, err
-	}
-	_, steered, err := s.Draw(ctx, b, c)
-	if err != nil {
-		return nil, err
-	}
-	out.AddSteering(steered.Series, steer.DefaultThresholds(), c.N)
-	if o.Tuned == "" {
-		return out, nil
+	d.setting = report.Steered(25, 16)
+	d.setting.Class, d.setting.Guidance, d.setting.GuidePosterior = o.Class, o.Guidance, o.Guidance != 0
+	if err := d.steering.Check(d.setting); err != nil || o.Tuned == "" {
+		return d, err
 	}
 	var manifest tuningManifest
 	if _, err := run.ReadConfig(o.Tuned, &manifest, kindTuned); err != nil {
-		return nil, err
+		return d, err
 	}
-	if manifest.Fingerprint != s.Fingerprint {
-		return nil, fmt.Errorf("run %s was tuned from another map, or to another reward", o.Tuned)
+	if manifest.Fingerprint != d.steering.Fingerprint {
+		return d, fmt.Errorf("run %s was tuned from another map, or to another reward", o.Tuned)
 	}
-	evaluations, err := tuning.ReadEvaluations(o.Tuned)
-	if err != nil {
-		return nil, err
+	if d.evaluations, err = tuning.ReadEvaluations(o.Tuned); err != nil {
+		return d, err
 	}
-	target, err := s.target(manifest.Tune.Lambda, manifest.Class)
-	if err != nil {
-		return nil, fmt.Errorf("run %s: %w", o.Tuned, err)
+	if d.target, err = d.steering.target(manifest.Tune.Lambda, manifest.Class); err != nil {
+		return d, fmt.Errorf("run %s: %w", o.Tuned, err)
 	}
-	out.AddTuning(evaluations, target)
-	return out, nil
+	return d, nil
 }
 
 // restrict leaves to a subject the images of a class and guides its map, if o asks for it.

@@ -80,6 +80,9 @@ func NewSteering(b compute.Backend, c SteeringConfig, images *data.Images) (*Ste
 	if s.Reward, s.classifiers, err = imageReward(b, c.Reward, e.Shape()); err != nil {
 		return nil, err
 	}
+	if err := s.CheckReward(b, e.Shape()); err != nil {
+		return nil, err
+	}
 	for i, dir := range []string{c.Evaluator, c.Second} {
 		classifier, err := OpenClassifier(b, dir, e.Shape())
 		if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/experiment/tuning"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/strictjson"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/train"
 	"github.com/gomfm/gomfm/mfm/tune"
@@ -151,7 +152,7 @@ func keptGaussian(dir string) (*mfm.Gaussian, error) {
 	raw, err := config.ReadFile(filepath.Join(dir, gaussianFile))
 	g := new(mfm.Gaussian)
 	if err == nil {
-		err = config.Decode(raw, g)
+		err = strictjson.Decode(raw, g)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %s: %w", dir, gaussianFile, err)

@@ -2,6 +2,7 @@ package mixture
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -26,12 +27,36 @@ type PosteriorResult struct {
 	SW2          float64          `json:"sw2"`   // sliced W2 between the map's samples and exact ones
 	Floor        float64          `json:"floor"` // the same between two sets of exact samples
 	Spread       float64          `json:"std"`   // standard deviation of the posterior, √(tr Cov / dim)
-	// Excess is √max(SW2² - Floor², 0)/Spread. It is 0 if all posteriors are points; SW2 then has
-	// the whole error.
+	// Excess is √max(SW2² - Floor², 0)/Spread. It is NaN, and absent from the JSON, if all posteriors
+	// are points; SW2 then has the whole error.
 	Excess float64 `json:"excess"`
 	// Diversity is the standard deviation of the map's samples over that of the posterior: the mean
-	// over the contexts whose posterior is more than a point, 0 without any.
+	// over the contexts whose posterior is more than a point. Without any it is as Excess.
 	Diversity float64 `json:"diversity"`
+}
+
+// MarshalJSON omits an excess and a diversity that are NaN, which JSON cannot express.
+func (r PosteriorResult) MarshalJSON() ([]byte, error) {
+	type plain PosteriorResult
+	if !math.IsNaN(r.Excess) {
+		return json.Marshal(plain(r))
+	}
+	return json.Marshal(struct {
+		plain
+		Excess    *float64 `json:"excess,omitempty"`
+		Diversity *float64 `json:"diversity,omitempty"`
+	}{plain: plain(r)})
+}
+
+// UnmarshalJSON reads an absent excess and diversity as NaN.
+func (r *PosteriorResult) UnmarshalJSON(raw []byte) error {
+	type plain PosteriorResult
+	read := plain{Excess: math.NaN(), Diversity: math.NaN()}
+	if err := json.Unmarshal(raw, &read); err != nil {
+		return err
+	}
+	*r = PosteriorResult(read)
+	return nil
 }
 
 // EvalConfig says how posterior samples are evaluated.
@@ -124,7 +149,9 @@ func (e *Experiment) EvaluateEach(ctx context.Context, draw Sampler, config Eval
 					return nil, fmt.Errorf("evaluating at t = %g: %w", t, err)
 				}
 			}
-			result.Diversity += one.Diversity
+			if one.Spread > 0 {
+				result.Diversity += one.Diversity
+			}
 			result.SW2 += one.SW2 * one.SW2
 			result.Floor += one.Floor * one.Floor
 			result.Spread += one.Spread * one.Spread
@@ -135,6 +162,8 @@ func (e *Experiment) EvaluateEach(ctx context.Context, draw Sampler, config Eval
 		if wide > 0 {
 			result.Diversity /= float64(wide)
 			result.Excess = metric.Excess(result.SW2, result.Floor, result.Spread)
+		} else {
+			result.Excess, result.Diversity = math.NaN(), math.NaN()
 		}
 		results = append(results, result)
 	}
@@ -151,6 +180,7 @@ func (r *PosteriorResult) compare(samples [][]float64, posterior *gmm.Mixture, r
 	if r.Floor, err = metric.SlicedW2(again, exact, projections); err != nil {
 		return err
 	}
+	r.Excess, r.Diversity = math.NaN(), math.NaN()
 	if r.Spread = posterior.Spread(); r.Spread > 0 {
 		r.Excess = metric.Excess(r.SW2, r.Floor, r.Spread)
 		r.Diversity, err = metric.Diversity(samples, r.Spread)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gomlx/compute"
@@ -148,10 +149,20 @@ func sweepOne(ctx context.Context, b compute.Backend, config Config, v Variant, 
 	if err != nil {
 		return nil, result, err
 	}
-	for _, r := range posteriors {
-		result.MeanExcess += r.Excess / float64(len(posteriors))
-		result.WorstExcess = max(result.WorstExcess, r.Excess)
-	}
+	result.MeanExcess, result.WorstExcess = meanExcess(posteriors)
 	result.Diverged = result.MeanExcess > 1
 	return posteriors, result, nil
+}
+
+// meanExcess returns the mean and the largest excess of the results that have one, NaN without any.
+func meanExcess(results []PosteriorResult) (mean, worst float64) {
+	results = slices.DeleteFunc(slices.Clone(results), func(r PosteriorResult) bool { return math.IsNaN(r.Excess) })
+	if len(results) == 0 {
+		return math.NaN(), math.NaN()
+	}
+	for _, r := range results {
+		mean += r.Excess / float64(len(results))
+		worst = max(worst, r.Excess)
+	}
+	return mean, worst
 }

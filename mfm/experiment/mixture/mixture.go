@@ -83,6 +83,9 @@ func New(config Config) (*Experiment, error) {
 		return nil, fmt.Errorf("network.classes = %d, train.loss.guidance.classes = %d: "+
 			"samples of a mixture have no classes, use 0", n, g)
 	}
+	if err := config.Network.CheckShape([]int{config.Mixture.Dim()}); err != nil {
+		return nil, err
+	}
 	p, err := parametrization(config)
 	if err != nil {
 		return nil, err

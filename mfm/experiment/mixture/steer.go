@@ -12,6 +12,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
@@ -64,7 +65,17 @@ func NewSteering(dir string, m *gmm.Mixture, r reward.LinearGaussian) (*Steering
 	if err := checkDim(s.Mixture, r); err != nil {
 		return nil, err
 	}
-	return s, nil
+	return s, s.checkReward()
+}
+
+// checkReward is [steering.Base.CheckReward] on the pure-Go backend.
+func (s *Steering) checkReward() error {
+	b, err := backend.New("go")
+	if err != nil {
+		return err
+	}
+	defer b.Finalize()
+	return s.CheckReward(b, []int{s.Mixture.Dim()})
 }
 
 // NewRewardSteering is [NewSteering] for any reward that [reward.Parse] reads. Unless the reward is
@@ -80,7 +91,10 @@ func NewRewardSteering(dir string, m *gmm.Mixture, raw json.RawMessage) (*Steeri
 	}
 	s := &Steering{Mixture: m}
 	s.Reward = r
-	return s, s.open(dir, raw)
+	if err := s.open(dir, raw); err != nil {
+		return nil, err
+	}
+	return s, s.checkReward()
 }
 
 // SteeringOf returns the steering of the map of e to the reward r. The weights are those that store
@@ -145,6 +159,10 @@ func (s *Steering) Check(c steering.Setting) error {
 		return err
 	}
 	if s.linear == nil {
+		if entry.Exact {
+			return fmt.Errorf("method %s: the value has a closed form only for a reward of kind linear_gaussian: "+
+				"use such a reward, or another method", c.Method)
+		}
 		return c.Check(nil)
 	}
 	if _, _, err := s.closedForm(c.Config.Lambda); err != nil {

@@ -42,6 +42,9 @@ func (s *Steering) targetOf(b compute.Backend, lambda float64) (*target, error) 
 		s.pool = p
 	}
 	draw, err := s.pool.tilted(lambda)
+	if text := s.RewardWarning(lambda); err != nil && text != "" {
+		err = fmt.Errorf("%s: %w", text, err)
+	}
 	return &target{nil, draw, s.Mixture}, err
 }
 

@@ -64,6 +64,11 @@ func TuningOf(e *Experiment, store *model.Store, r reward.LinearGaussian, config
 	if config.Class != nil {
 		return nil, fmt.Errorf("class = %d: a map of a mixture has no classes", *config.Class)
 	}
+	if config.Network == tuning.Adapter {
+		if err := config.Adapter.CheckShape(e.Shape()); err != nil {
+			return nil, fmt.Errorf("adapter: %w", err)
+		}
+	}
 	t := &Tuning{Config: config, Base: e, reward: r}
 	var err error
 	if t.weights, err = run.Weights(store); err != nil {

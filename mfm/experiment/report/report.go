@@ -37,6 +37,16 @@ type Options struct {
 	Tuned string
 }
 
+// InvalidError is an error in the [Options] of a report, or in the run that it is about, before the
+// map is evaluated.
+type InvalidError struct{ Err error }
+
+// Error returns the error's text.
+func (e InvalidError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error.
+func (e InvalidError) Unwrap() error { return e.Err }
+
 // Steered returns the setting of the steered run in a report: MFM-GF with 16 posterior samples per
 // state.
 func Steered(steps, samples int) steering.Setting {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/config"
+	"github.com/gomfm/gomfm/mfm/internal/strictjson"
 	"github.com/gomfm/gomfm/mfm/progress"
 	"github.com/gomfm/gomfm/mfm/train"
 )
@@ -170,6 +171,10 @@ func progressHook(sink progress.Sink, log *runLog, total int64) train.Hook {
 			if !started {
 				return
 			}
+			var stopped *train.StoppedError // the report has its number of steps
+			if OnlyErrors(err, func(err error) (is bool) { stopped, is = err.(*train.StoppedError); return is }) {
+				err = stopped.Cause
+			}
 			sink.Done(progress.Report{Step: t.Done(), Total: total, Loss: log.recent(), Elapsed: log.elapsed()}, err)
 		},
 	}
@@ -199,7 +204,7 @@ func (o Options) Claim(kind string, configuration any) error {
 	}
 	var there Manifest
 	if err == nil {
-		err = config.Merge(&there, old)
+		err = strictjson.Decode(old, &there)
 	}
 	if err != nil {
 		return fmt.Errorf("run %s: %s: %w", o.Dir, configFile, err)
@@ -275,7 +280,7 @@ func ReadManifest(dir string, kinds ...string) (Manifest, error) {
 	var m Manifest
 	raw, err := config.ReadFile(filepath.Join(dir, configFile))
 	if err == nil {
-		err = config.Decode(raw, &m)
+		err = strictjson.Decode(raw, &m)
 	}
 	if err != nil {
 		return m, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
@@ -292,7 +297,7 @@ func ReadConfig(dir string, v any, kinds ...string) (Manifest, error) {
 	if err != nil {
 		return m, err
 	}
-	if err := config.Decode(m.Config, v); err != nil {
+	if err := strictjson.Decode(m.Config, v); err != nil {
 		return m, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
 	}
 	return m, nil

@@ -3,6 +3,8 @@ package steering
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"slices"
 
 	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -20,13 +22,23 @@ import (
 func Rewards(
 	b compute.Backend, store *model.Store, r reward.Reward, samples []float32, shape []int, class []int32,
 ) ([]float64, error) {
+	return evaluate(b, store, samples, shape, class, func(x *Node, c reward.Condition) *Node {
+		_, usable, _ := reward.Weighed(r, nil, x, c)
+		return usable
+	})
+}
+
+// evaluate returns the values of a graph function of samples, as [Rewards] does.
+func evaluate(
+	b compute.Backend, store *model.Store, samples []float32, shape []int, class []int32,
+	build func(x *Node, c reward.Condition) *Node,
+) ([]float64, error) {
 	exec, err := model.NewExec(b, store, func(_ *model.Scope, in []*Node) *Node {
 		var c reward.Condition
 		if class != nil {
 			c.Class = in[1]
 		}
-		_, usable, _ := reward.Weighed(r, nil, in[0], c)
-		return usable
+		return build(in[0], c)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the reward: %w", err)
@@ -61,6 +73,63 @@ func Rewards(
 	return out, nil
 }
 
+// CheckReward returns an error unless the reward takes samples of the model's shape. It evaluates
+// the reward at 256 samples of N(0, I), from which [Result] warns of a reward whose values float32
+// cannot tell apart. b may be another backend than that of the runs.
+func (t *Base) CheckReward(b compute.Backend, shape []int) error {
+	const n = 256
+	size := 1
+	for _, d := range shape {
+		size *= d
+	}
+	rng, noise := rand.New(rand.NewPCG(1, 11)), make([]float32, n*size)
+	for i := range noise {
+		noise[i] = float32(rng.NormFloat64())
+	}
+	var class []int32
+	if t.Model.Classes > 0 {
+		class = make([]int32, n)
+	}
+	var panicked any // without GoMLX's description of where
+	values, err := evaluate(b, t.Model.Store, noise, shape, class, func(x *Node, c reward.Condition) *Node {
+		defer func() {
+			if panicked = recover(); panicked != nil {
+				panic(panicked)
+			}
+		}()
+		return reward.Values(t.Reward, x, c)
+	})
+	if panicked != nil {
+		err = fmt.Errorf("%v", panicked)
+	}
+	if err != nil {
+		return fmt.Errorf("the reward does not fit samples of shape %v: %w", shape, err)
+	}
+	values = slices.DeleteFunc(values, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) })
+	t.finite = float64(len(values)) / n
+	if len(values) > 0 {
+		t.span = floats.Max(values) - floats.Min(values)
+	}
+	t.checked = true
+	return nil
+}
+
+// RewardWarning returns what float32 cannot tell apart of λ r, empty if it can or if CheckReward has
+// not been called.
+func (t *Base) RewardWarning(lambda float64) string {
+	span := math.Abs(lambda) * t.span
+	switch {
+	case !t.checked:
+	case t.finite == 0:
+		return "the reward is not finite in float32 at any of 256 samples of N(0, I): it tells no samples apart"
+	case span > 1<<24:
+		return fmt.Sprintf("values of the reward at samples of N(0, I) span %.1g: float32 resolves them in steps of %.1g, "+
+			"and its exponential distinguishes differences up to 88, so that all weight goes to one sample",
+			span, span/(1<<24))
+	}
+	return ""
+}
+
 // TiltedWeights returns the weights e^{λ r} of samples with the given rewards, normalized to a sum
 // of one. It returns an error if their effective number 1/Σ w² is less than least: such samples do
 // not represent the tilted distribution.
@@ -71,11 +140,15 @@ func TiltedWeights(rewards []float64, lambda, least float64) ([]float64, error) 
 			w[i] = math.Inf(-1)
 		}
 	}
-	sum := floats.LogSumExp(w)
-	for i := range w {
-		w[i] = math.Exp(w[i] - sum)
+	sum, effective := math.Inf(-1), 0.0
+	if floats.Max(w) > sum {
+		sum = floats.LogSumExp(w)
+		for i := range w {
+			w[i] = math.Exp(w[i] - sum)
+		}
+		effective = 1 / floats.Dot(w, w)
 	}
-	if effective := 1 / floats.Dot(w, w); !(effective >= least) {
+	if !(effective >= least) {
 		return nil, fmt.Errorf(
 			"lambda = %g: %d samples have an effective number of %.0f, too few: use a smaller lambda or a wider reward",
 			lambda, len(w), effective)

@@ -33,6 +33,11 @@ type Base struct {
 	// Fingerprint is a hash of distribution, map and reward, which keeps the results of different
 	// tasks apart.
 	Fingerprint string
+
+	// The difference between the largest and the smallest finite value of the reward, and the share
+	// of finite values, see [Base.CheckReward].
+	checked      bool
+	span, finite float64
 }
 
 // Result is what the results of all tasks have in common.
@@ -165,6 +170,9 @@ func (t *Base) Run(
 	r.Seconds = time.Since(began).Seconds()
 	r.NFE = float64(got.Counts.NFE()) / float64(s.Samples)
 	r.Warnings = got.Series.Warnings(steer.DefaultThresholds(), s.N)
+	if text := t.RewardWarning(s.Config.Lambda); text != "" {
+		r.Warnings = append(r.Warnings, text+": use a smaller factor or a wider reward")
+	}
 	if n, first := got.Bad(); n > 0 {
 		r.Warnings = append(r.Warnings,
 			fmt.Sprintf("the reward of %d samples is NaN or +Inf; the first one is sample %d", n, first))

@@ -151,7 +151,7 @@ func ReadEvaluations(dir string) ([]tune.Evaluation, error) {
 	}
 	var evaluations []tune.Evaluation
 	if err == nil {
-		err = config.Decode(raw, &evaluations)
+		err = config.Merge(&evaluations, raw)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %s: %w", dir, evaluationsFile, err)
