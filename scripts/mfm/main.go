@@ -49,9 +49,9 @@ func (e invalid) Unwrap() error { return e.error }
 // execute runs a command line and returns the exit code.
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root, out := newRoot(), &output{Writer: stdout}
-	checkTopics(root)
 	root.SetOut(out)
 	root.SetErr(stderr)
+	checkTopics(root)
 	begun := false
 	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
 	root.SetArgs(doubleDashes(root, args))

@@ -88,12 +88,11 @@ func TestRefuses(t *testing.T) {
 		{"unknown preset", train("--preset", "huge"), `preset "huge" is unknown`},
 		{"unknown backend", train("--backend", "abacus"), "abacus"},
 
-		{"steps not a number", train("--steps", "many"),
-			"--steps many: train.steps: string where an integer is required"},
-		{"steps not whole", train("--steps", "1.5"), "train.steps: number 1.5"},
+		{"steps not a number", train("--steps", "many"), `--steps many: train.steps: "many" where an integer is required`},
+		{"steps not whole", train("--steps", "1.5"), "train.steps: 1.5 where an integer is required"},
 		{"no steps", train("--steps", "0"), "steps = 0"},
 		{"too many steps", train("--steps", "99999999999"), "steps = 99999999999"},
-		{"rate not a number", train("--rate", "nan"), "train.optimizer.rate: string where a number is required"},
+		{"rate not a number", train("--rate", "nan"), `train.optimizer.rate: "nan" where a number is required`},
 		{"negative rate", train("--rate", "-1"), "rate = -1"},
 		{"batch of one", train("--batch", "1"), "batch = 1"},
 		{"unknown loss", train("--loss", "hinge"),
@@ -144,23 +143,29 @@ func TestRefuses(t *testing.T) {
 		{"bench of another method", []string{"bench", "--case", "steer", "--loss", "dps"}, `method "dps"`},
 		{"no config", train("--config", filepath.Join(dir, "none.json")), "no such file"},
 		{"config is a folder", train("--config", dir), "is a directory"},
-		{"unknown key in config", train("--config", file("a.json", `{"train": {"stepz": 1}}`)),
-			`a.json: unknown key "stepz"`},
-		{"wrong type in config", train("--config", file("b.json", `{"train": {"ema": 1}}`)),
-			"b.json: train.ema: number where a list is required"},
+		{"unknown key in config", train("--config", file("a.json", `{"train": {"stepz": 1}}`)), `a.json: train.stepz: unknown key "stepz": did you mean steps?`},
+		{"wrong type in config", train("--config", file("b.json", `{"train": {"ema": 1}}`)), "b.json: train.ema: 1 where a list is required"},
 		{"config not JSON", train("--config", file("c.json", "{\n steps: 1}")), "c.json: line 2: not JSON"},
 		{"config that ends early", train("--config", file("d.json", `{"train":`)), "ends too early"},
 		{"two configs in one", train("--config", file("e.json", `{}{}`)), "after the JSON value"},
 
+		{"key in other case", train("--config", file("case.json", `{"Train": {"STEPS": 3}}`)), `case.json: Train: unknown key "Train": did you mean train?`},
+		{"null in config", train("--config", file("null.json", `{"train": {"steps": null}}`)), "null.json: train.steps: null where an integer is required"},
+		{"repeated key in config", train("--config", file("twice.json", `{"train": {"steps": 3, "steps": 4}}`)), "twice.json: train.steps: the key is repeated"},
+		{"byte-order mark", train("--config", file("bom.json", "\ufeff{}")), "bom.json: the text begins with a byte-order mark"},
+		{"number out of range", train("--config", file("range.json", `{"train": {"steps": 1e400}}`)), "train.steps: 1e400 is out of range"},
+		{"seed beyond 64 bits", train("--seed", "9223372036854775808"), "train.seed: 9223372036854775808 is out of range"},
+		{"repeated key of a network", train("--set", `network={"width": 8, "width": 9}`), "network.width: the key is repeated"},
+		{"network for images", train("--set", "network.kind=unet"), "network unet is for images"},
+
 		{"no mixture", train("--mixture", filepath.Join(dir, "none.json")), "no such file"},
 		{"unknown key in mixture", train("--mixture", file("f.json", `{"weights": [1], "centers": [[0]]}`)), "centers"},
-		{"key missing in mixture", train("--mixture", file("g.json", `{"weights": [1], "means": [[0]]}`)),
-			`"covariances"`},
-		{"negative weight", train("--mixture",
-			file("h.json", `{"weights": [-1], "means": [[0]], "covariances": [[[1]]]}`)), "h.json"},
-		{"covariance not positive",
-			train("--mixture", file("i.json",
-				`{"weights": [1], "means": [[0, 0]], "covariances": [[[1, 2], [2, 1]]]}`)), "i.json"},
+		{"key missing in mixture", train("--mixture", file("g.json", `{"weights": [1], "means": [[0]]}`)), `"covariances"`},
+		{"negative weight", train("--mixture", file("h.json", `{"weights": [-1], "means": [[0]], "covariances": [[[1]]]}`)), "h.json"},
+		{"mixture beyond float32", train("--mixture", file("far.json", `{"weights": [1], "means": [[0, 1e20]], "covariances": [[[1, 0], [0, 1]]]}`)), "far.json: entry 1 of mean 0 of the mixture is 1e+20"},
+		{"variance beyond float32", train("--mixture", file("wide.json", `{"weights": [1], "means": [[0]], "covariances": [[[1e39]]]}`)), "wide.json: covariance 0 of the mixture has 1e+39 at (0, 0)"},
+		{"weight beyond float32", train("--mixture", file("heavy.json", `{"weights": [1, 1e39], "means": [[0], [1]], "covariances": [[[1]], [[1]]]}`)), "heavy.json: weight 1 of the mixture is 1e+39"},
+		{"covariance not positive", train("--mixture", file("i.json", `{"weights": [1], "means": [[0, 0]], "covariances": [[[1, 2], [2, 1]]]}`)), "i.json"},
 
 		{"eval without a run", []string{"eval", "gmm"}, "--checkpoint is missing"},
 		{"eval of nothing", []string{"eval", "gmm", "--checkpoint", filepath.Join(dir, "none"), "--json"},
@@ -210,6 +215,9 @@ func TestRefuses(t *testing.T) {
 		{"bench without a loss", []string{"bench", "--loss", "hinge"}, `loss "hinge"`},
 		{"bench of no time", []string{"bench", "--seconds", "0"}, "--seconds = 0"},
 		{"info with an operand", []string{"info", "gnn"}, `unexpected argument "gnn"`},
+		{"help on nothing", []string{"help", "nothing"}, `no help on "nothing"`},
+		{"help on half a command", []string{"help", "train", "gm"}, `no help on "gm": did you mean gmm?`},
+		{"completion of an unknown shell", []string{"completion", "foo"}, `unknown command "completion foo": completion takes bash, fish, powershell, zsh`},
 		{"info at an unknown scale", []string{"info", "--preset", "x"}, `preset "x"`},
 	} {
 		code, stdout, stderr := invoke(t.Context(), tc.args...)
@@ -302,7 +310,7 @@ func TestHelp(t *testing.T) {
 			t.Errorf("mfm help %s writes %q", strings.Join(words, " "), got)
 		}
 	}
-	for _, args := range [][]string{{"-h"}, {"--help"}, {"help", "fly"}, {"train", "-h"}} {
+	for _, args := range [][]string{{"-h"}, {"--help"}, {"help"}, {"train", "-h"}} {
 		if text := must(t, args...); !strings.Contains(text, "Available Commands:") {
 			t.Errorf("mfm %v writes %q", args, text)
 		}

@@ -85,7 +85,23 @@ func TestSteerRefuses(t *testing.T) {
 	if err := os.WriteFile(broken, []byte(`{"kind": "wish"}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	reward := func(text string, more ...string) []string {
+		return append([]string{"gmm", "--out", filepath.Join(dir, "refused"), "--reward", text}, more...)
+	}
 	for want, args := range map[string][]string{
+		"shape [2]: reward quadratic: center: samples have 2": reward(`{"kind": "quadratic", "center": [0, 0, 0], "weight": [1]}`),
+		"shape [2]: reward box: samples have 2":               reward(`{"kind": "box", "low": [0, 0, 0], "high": [1, 1, 1], "width": 1}`),
+		"shape [2]: reward half_plane: samples have 2":        reward(`{"kind": "half_plane", "a": [1], "offset": 0, "width": 1}`, "--checkpoint", smallMap),
+		"shape [2]: reward log_mixture: samples have 2": reward(`{"kind": "sum", "of": [{"kind": "scaled", "factor": 2, "of":
+			{"kind": "log_mixture", "mixture": {"weights": [1], "means": [[0]], "covariances": [[[1]]]}}}]}`),
+		"reward is for samples of 3":                           reward(`{"kind": "linear_gaussian", "a": [[1, 2, 3]], "y": [0], "sigma": 1}`),
+		"steer gmm: reward linear_gaussian: sigma = -1 must":   reward(`{"kind": "linear_gaussian", "a": [[1, 2]], "y": [0], "sigma": -1}`),
+		`linear_gaussian: a[0][1]: "2" where a number is`:      reward(`{"kind": "linear_gaussian", "a": [[1, "2"]], "y": [0], "sigma": 1}`),
+		`reward: Kind: did you mean "kind"?`:                   reward(`{"Kind": "linear_gaussian"}`),
+		"reward: weight: the key is repeated":                  reward(`{"kind": "quadratic", "center": [0], "weight": [1], "weight": [2]}`),
+		"sum: of[1]: reward scaled: of: reward: null where an": reward(`{"kind": "sum", "of": [{"kind": "quadratic", "center": [0], "weight": [1]}, {"kind": "scaled", "factor": 1, "of": null}]}`),
+		"closed form only for a reward of kind linear":         reward(`{"kind": "quadratic", "center": [0], "weight": [1]}`, "--method", "exact"),
+
 		"--out":        {"gmm"},
 		"luck":         {"gmm", "--out", dir, "--method", "luck"},
 		"shard":        {"gmm", "--out", dir, "--shard", "2/2"},
@@ -103,5 +119,25 @@ func TestSteerRefuses(t *testing.T) {
 		if code != 2 || !strings.Contains(stderr, want) || strings.Count(strings.TrimSpace(stderr), "\n") > 0 {
 			t.Errorf("steer %v: exit code %d, %q; want 2, and %q in one line", args, code, stderr, want)
 		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "refused")); err == nil {
+		t.Error("a refused command has created its folder")
+	}
+}
+
+// A reward whose values float32 cannot tell apart gives a warning that says so.
+func TestSteerWarnsOfScale(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"kind": "scaled", "factor": 1e37, "of": {"kind": "half_plane", "a": [1, 0], "offset": 0, "width": 1}}`: "N(0, I) span 3e+37: float32 resolves them in steps of 2e+30, and its exponential distinguishes differences up to 88",
+		`{"kind": "linear_gaussian", "a": [[1, 2]], "y": [0], "sigma": 1e-30}`:                                   "the reward is not finite in float32 at any of 256 samples",
+		`{"kind": "linear_gaussian", "a": [[1, 2]], "y": [1e30], "sigma": 1}`:                                    "the reward is not finite in float32 at any of 256 samples",
+	} {
+		_, _, stderr := invoke(t.Context(), "steer", "gmm", "--method", "dps", "--steps", "4", "--samples", "16", "--reward", text, "--out", t.TempDir())
+		if !strings.Contains(stderr, want) {
+			t.Errorf("%s: %q, want %q", text, stderr, want)
+		}
+	}
+	if _, _, stderr := invoke(t.Context(), "steer", "gmm", "--method", "exact", "--steps", "4", "--samples", "16", "--out", t.TempDir()); strings.Contains(stderr, "N(0, I)") {
+		t.Errorf("a usual reward gives the warning %q", stderr)
 	}
 }

@@ -161,6 +161,9 @@ func TestPrintDigitsTuning(t *testing.T) {
 func TestTuneRefuses(t *testing.T) {
 	dir := t.TempDir()
 	for want, args := range map[string][]string{
+		"use kind mlp": {"gmm", "--out", dir, "--checkpoint", smallMap, "--set", "adapter.kind=unet"},
+		"want kind":    {"gmm", "--out", dir, "--checkpoint", smallMap, "--reward", `{"kind": "quadratic", "center": [0], "weight": [1]}`},
+		"3 elements":   {"gmm", "--out", dir, "--checkpoint", smallMap, "--reward", `{"kind": "linear_gaussian", "a": [[1, 2, 3]], "y": [0], "sigma": 1}`},
 		"--checkpoint": {"gmm", "--out", dir},
 		"--out":        {"gmm", "--checkpoint", smallMap},
 		"luck":         {"gmm", "--out", dir, "--checkpoint", smallMap, "--method", "luck"},
@@ -198,5 +201,9 @@ func TestDiagnose(t *testing.T) {
 	if code, _, stderr := invoke(t.Context(), "diagnose", "gmm", "--checkpoint", smallMap, "--times",
 		"1.5"); code != 2 || !strings.Contains(stderr, "time 1.5") {
 		t.Errorf("exit code %d, %q; want 2 for a time beyond 1", code, stderr)
+	}
+	const box = `{"kind": "box", "low": [0, 0, 0], "high": [1, 1, 1], "width": 1}`
+	if code, _, stderr := invoke(t.Context(), "diagnose", "gmm", "--checkpoint", smallMap, "--reward", box); code != 2 || !strings.Contains(stderr, "shape [2]: reward box: samples have 2 elements, want 3") {
+		t.Errorf("exit code %d, %q; want 2 for a reward of another dimension", code, stderr)
 	}
 }

@@ -2,9 +2,11 @@ package mixture_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
@@ -96,8 +98,19 @@ func TestEvaluatePoints(t *testing.T) {
 	if r := results[0]; math.Abs(r.Diversity-1) > 0.1 || !(r.Spread > 0) {
 		t.Errorf("at t = 0.05: %+v", r)
 	}
-	if r := results[1]; r.SW2 > 1e-3 || math.IsNaN(r.Excess) || math.IsNaN(r.Diversity) {
-		t.Errorf("at t = 0.99: %+v", r)
+	if r := results[1]; r.SW2 > 1e-3 || !math.IsNaN(r.Excess) || !math.IsNaN(r.Diversity) {
+		t.Errorf("at t = 0.99: %+v, want no excess and no diversity", r)
+	}
+	raw, err := json.Marshal(results[1])
+	if err != nil || strings.Contains(string(raw), "excess") || strings.Contains(string(raw), "diversity") {
+		t.Errorf("a result without excess is %s, error %v", raw, err)
+	}
+	var read mixture.PosteriorResult
+	if err := json.Unmarshal(raw, &read); err != nil || !math.IsNaN(read.Excess) || read.SW2 != results[1].SW2 {
+		t.Errorf("%s is read as %+v, error %v", raw, read, err)
+	}
+	if err := json.Unmarshal([]byte(`{"excess": 0, "diversity": 0.5}`), &read); err != nil || read.Excess != 0 || read.Diversity != 0.5 {
+		t.Errorf("a stored result is read as %+v, error %v", read, err)
 	}
 }
 

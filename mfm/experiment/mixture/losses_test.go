@@ -71,8 +71,8 @@ func TestSweep(t *testing.T) {
 
 // A training that ends in non-finite values has no excess, instead of the perfect 0.
 func TestSweepOfDivergence(t *testing.T) {
-	// The square of the mean is infinite in float32.
-	far := mfmtest.NewMixture(t, []float64{1}, [][]float64{{1e30, 0}}, [][][]float64{{{1, 0}, {0, 1}}})
+	// The squares of gradients are infinite in float32.
+	far := mfmtest.NewMixture(t, []float64{1}, [][]float64{{1e18, 0}}, [][][]float64{{{1, 0}, {0, 1}}})
 	c := experimenttest.TinyConfig()
 	c.Mixture = far
 	options := mixture.LossSweep{
