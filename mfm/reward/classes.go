@@ -1,7 +1,6 @@
 package reward
 
 import (
-	"fmt"
 	"math"
 
 	. "github.com/gomlx/gomlx/core/graph"
@@ -38,12 +37,12 @@ func ClassMixture(logits Logits, weights []float64) (Reward, error) {
 	total := 0.0
 	for i, w := range weights {
 		if !(w >= 0) || math.IsInf(w, 0) {
-			return nil, fmt.Errorf("class mixture: weight %d is %g: must be finite and not negative", i, w)
+			return nil, invalid("class_mixture", "weight %d is %g: must be finite and not negative", i, w)
 		}
 		total += w
 	}
 	if total == 0 {
-		return nil, fmt.Errorf("class mixture: all %d weights are zero: at least one must be positive", len(weights))
+		return nil, invalid("class_mixture", "all %d weights are zero: at least one must be positive", len(weights))
 	}
 	logWeights := make([]float64, len(weights))
 	for i, w := range weights {
@@ -64,7 +63,7 @@ func ClassMixture(logits Logits, weights []float64) (Reward, error) {
 func ClassProbability(logits Logits, weights []float64) (Reward, error) {
 	for i, w := range weights {
 		if math.IsNaN(w) || math.IsInf(w, 0) {
-			return nil, fmt.Errorf("class probability: weight %d is %g: must be finite", i, w)
+			return nil, invalid("class_probability", "weight %d is %g: must be finite", i, w)
 		}
 	}
 	return ofClasses{logits, len(weights), func(log *Node) *Node {
@@ -76,7 +75,7 @@ func ClassProbability(logits Logits, weights []float64) (Reward, error) {
 // target is the data distribution conditioned on the class.
 func LogProbability(logits Logits, class, classes int) (Reward, error) {
 	if class < 0 || class >= classes {
-		return nil, fmt.Errorf("log-probability of class %d: class must lie in [0, %d)", class, classes)
+		return nil, invalid("log_probability", "class = %d: must lie in [0, %d)", class, classes)
 	}
 	return ofClasses{logits, classes, func(log *Node) *Node {
 		return Reshape(Slice(log, AxisRange(), AxisElem(class)), -1)

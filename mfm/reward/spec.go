@@ -119,7 +119,7 @@ func ParseLinearGaussian(raw []byte) (LinearGaussian, error) {
 		return r, err
 	}
 	if kind != "linear_gaussian" {
-		return r, fmt.Errorf("reward %s: want kind linear_gaussian, for which the tilted distribution has a closed form", kind)
+		return r, invalid(kind, "want kind linear_gaussian, for which the tilted distribution has a closed form")
 	}
 	if err := Decode(raw, &r); err != nil {
 		return r, ofKind(kind, err)

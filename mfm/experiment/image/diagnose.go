@@ -51,7 +51,8 @@ type diagnosis struct {
 }
 
 // newDiagnosis checks the options of a report and opens what they name.
-func newDiagnosis(b compute.Backend, dir string, images, heldOut *data.Images, o report.Options) (d diagnosis, err error) {
+func newDiagnosis(b compute.Backend, dir string, images, heldOut *data.Images, o report.Options) (
+	d diagnosis, err error) {
 	if err := o.Config.Validate(); err != nil {
 		return d, err
 	}

@@ -13,19 +13,12 @@
 package strictjson
 
 import (
-	"bytes"
 	"encoding"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"maps"
-	"math"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
 // Error is the error of a value at a path of keys, such as train.ema[1].
@@ -74,24 +67,6 @@ func Decode(text []byte, v any, skip ...string) error {
 	return d.value(reflect.ValueOf(v).Elem())
 }
 
-// without returns a decoder of an object without some of its keys.
-func (d *decoder) without(skip []string) (*decoder, error) {
-	rest := []byte{'{'}
-	err := d.members(func(key string) error {
-		from := d.at
-		if err := d.skip(); err != nil || slices.Contains(skip, key) {
-			return err
-		}
-		if len(rest) > 1 {
-			rest = append(rest, ',')
-		}
-		name, _ := json.Marshal(key) // a string always encodes
-		rest = append(append(append(rest, name...), ':'), d.text[from:d.at]...)
-		return nil
-	})
-	return &decoder{text: append(rest, '}')}, err
-}
-
 // Lookup reads the value of one key of the JSON object text into v, a pointer, and reports whether
 // the object has the key. Other keys are not read.
 func Lookup(text []byte, key string, v any) (found bool, err error) {
@@ -113,162 +88,6 @@ func Lookup(text []byte, key string, v any) (found bool, err error) {
 		return d.skip()
 	})
 	return found, err
-}
-
-// open returns a decoder at the beginning of a text that is a single, well-formed JSON value.
-func open(text []byte) (*decoder, error) {
-	switch {
-	case bytes.HasPrefix(text, []byte("\xef\xbb\xbf")):
-		return nil, errors.New("the text begins with a byte-order mark: save it as UTF-8 without one")
-	case !utf8.Valid(text):
-		return nil, errors.New("the text is not UTF-8: save it as UTF-8")
-	}
-	stream := json.NewDecoder(bytes.NewReader(text))
-	var first json.RawMessage
-	err := stream.Decode(&first)
-	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return nil, fmt.Errorf("line %d: not JSON: %w", line(text, int(syntax.Offset)), err)
-	}
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return nil, errors.New("not JSON: it ends too early")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("not JSON: %w", err)
-	}
-	d := &decoder{text: text, at: int(stream.InputOffset())}
-	if d.space(); d.at < len(text) {
-		return nil, fmt.Errorf("text after the JSON value, at line %d: remove it", line(text, d.at))
-	}
-	d.at = 0
-	d.space()
-	return d, nil
-}
-
-// line returns the line of an offset, from 1.
-func line(text []byte, offset int) int {
-	return 1 + bytes.Count(text[:min(offset, len(text))], []byte("\n"))
-}
-
-// decoder reads text, which is well-formed, from the offset at, where a value begins.
-type decoder struct {
-	text []byte
-	at   int
-}
-
-func (d *decoder) peek() byte { return d.text[d.at] }
-
-func (d *decoder) space() {
-	for d.at < len(d.text) && strings.IndexByte(" \t\r\n", d.text[d.at]) >= 0 {
-		d.at++
-	}
-}
-
-// members calls each with the keys of an object, with d at their values, which each reads.
-func (d *decoder) members(each func(key string) error) error {
-	seen := make(map[string]bool)
-	return d.entries('}', func(int) error {
-		key := d.string()
-		d.space()
-		d.at++ // the colon
-		d.space()
-		name := key
-		if quoted := strconv.Quote(key); quoted != `"`+key+`"` {
-			name = short(quoted)
-		}
-		if seen[key] {
-			return within(name, errors.New("the key is repeated: give it once"))
-		}
-		seen[key] = true
-		if err := each(key); err != nil {
-			return within(name, err)
-		}
-		return nil
-	})
-}
-
-// entries calls each with the number of every entry of a list or an object, with d at the entry.
-func (d *decoder) entries(end byte, each func(i int) error) error {
-	for i := 0; ; i++ {
-		d.at++ // the bracket, or a comma
-		d.space()
-		if d.peek() == end { // there is no comma before the end
-			break
-		}
-		if err := each(i); err != nil {
-			return err
-		}
-		if d.space(); d.peek() == end {
-			break
-		}
-	}
-	d.at++
-	return nil
-}
-
-// skip passes a value, which must not repeat a key.
-func (d *decoder) skip() error {
-	switch d.peek() {
-	case '{':
-		return d.members(func(string) error { return d.skip() })
-	case '[':
-		return d.entries(']', func(i int) error {
-			if err := d.skip(); err != nil {
-				return within(fmt.Sprintf("[%d]", i), err)
-			}
-			return nil
-		})
-	case '"':
-		d.string()
-	default:
-		d.token()
-	}
-	return nil
-}
-
-// token passes a number, true, false or null and returns it.
-func (d *decoder) token() string {
-	from := d.at
-	for d.at < len(d.text) && strings.IndexByte(" \t\r\n,]}", d.text[d.at]) < 0 {
-		d.at++
-	}
-	return string(d.text[from:d.at])
-}
-
-// string passes a string and returns its value.
-func (d *decoder) string() (value string) {
-	from := d.at
-	for d.at++; d.peek() != '"'; d.at++ {
-		if d.peek() == '\\' {
-			d.at++
-		}
-	}
-	d.at++
-	_ = json.Unmarshal(d.text[from:d.at], &value) // it is well-formed
-	return value
-}
-
-// mismatch returns the error of a value that should be another kind of value.
-func (d *decoder) mismatch(want string) error {
-	var got string
-	switch from := d.at; d.peek() {
-	case '{':
-		got = "an object"
-	case '[':
-		got = "a list"
-	case '"':
-		got = strconv.Quote(short(d.string()))
-	default:
-		got, d.at = short(d.token()), from
-	}
-	return &Error{Err: fmt.Errorf("%s where %s is required", got, want)}
-}
-
-// short returns the beginning of a long text.
-func short(text string) string {
-	if runes := []rune(text); len(runes) > 40 {
-		return string(runes[:40]) + "..."
-	}
-	return text
 }
 
 // value reads a value into v.
@@ -357,92 +176,6 @@ func required(t reflect.Type) string {
 	return "an integer"
 }
 
-// object reads an object into the fields of a struct.
-func (d *decoder) object(v reflect.Value) error {
-	fields := make(map[string][]int)
-	collect(v.Type(), nil, fields)
-	return d.members(func(key string) error {
-		if index, ok := fields[key]; ok {
-			return d.value(field(v, index))
-		}
-		return unknown(key, slices.Sorted(maps.Keys(fields)))
-	})
-}
-
-// unknown returns the error of a key that is not one of those known.
-func unknown(key string, known []string) error {
-	hint := "no key is possible here"
-	if len(known) > 0 {
-		nearest := slices.MinFunc(known, func(a, b string) int { return distance(key, a) - distance(key, b) })
-		hint = "use one of " + strings.Join(known, ", ")
-		if distance(key, nearest) <= len(nearest)/3 {
-			hint = fmt.Sprintf("did you mean %s?", nearest)
-		}
-	}
-	return fmt.Errorf("unknown key %q: %s", key, hint)
-}
-
-// distance returns the number of letters to insert, delete or replace to make b of a, in any case.
-func distance(a, b string) int {
-	a, b = strings.ToLower(short(a)), strings.ToLower(b)
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0]++
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal, row[j+1] = row[j+1], min(replaced, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}
-
-// collect adds the fields of a struct by their JSON keys, with those of embedded structs, of which
-// the outermost counts.
-func collect(t reflect.Type, at []int, to map[string][]int) {
-	for i := range t.NumField() {
-		f := t.Field(i)
-		tag, inner := f.Tag.Get("json"), f.Type
-		name, _, _ := strings.Cut(tag, ",")
-		index := append(slices.Clone(at), i)
-		if inner.Kind() == reflect.Pointer {
-			inner = inner.Elem()
-		}
-		switch {
-		case tag == "-":
-		case f.Anonymous && name == "" && inner.Kind() == reflect.Struct:
-			collect(inner, index, to)
-		case f.IsExported():
-			if name == "" {
-				name = f.Name
-			}
-			if old, ok := to[name]; !ok || len(index) < len(old) {
-				to[name] = index
-			}
-		}
-	}
-}
-
-// field returns a field by its index, and creates embedded structs that are nil.
-func field(v reflect.Value, index []int) reflect.Value {
-	for _, i := range index {
-		if v.Kind() == reflect.Pointer {
-			if v.IsNil() {
-				v.Set(reflect.New(v.Type().Elem()))
-			}
-			v = v.Elem()
-		}
-		v = v.Field(i)
-	}
-	return v
-}
-
 // mapped reads an object into a copy of a map.
 func (d *decoder) mapped(v reflect.Value) error {
 	copied := reflect.MakeMap(v.Type())
@@ -490,71 +223,4 @@ func (d *decoder) array(v reflect.Value) error {
 		return fmt.Errorf("%d entries in a list: give %d", n, v.Len())
 	}
 	return err
-}
-
-// number sets v to the number that text writes.
-func number(v reflect.Value, text string) error {
-	bits := v.Type().Bits()
-	if v.CanFloat() {
-		f, err := strconv.ParseFloat(text, bits)
-		if err != nil {
-			return fmt.Errorf("%s is out of range: use at most %.2g in magnitude", short(text),
-				map[int]float64{32: math.MaxFloat32, 64: math.MaxFloat64}[bits])
-		}
-		if mantissa, _, _ := strings.Cut(strings.ToLower(text), "e"); f == 0 && strings.ContainsAny(mantissa, "123456789") {
-			return fmt.Errorf("%s is too small for a number of %d bits: use 0, or more", short(text), bits)
-		}
-		v.SetFloat(f)
-		return nil
-	}
-	whole, ok := integer(text)
-	if !ok {
-		return &Error{Err: fmt.Errorf("%s where an integer is required", short(text))}
-	}
-	if v.CanInt() {
-		i, err := strconv.ParseInt(whole, 10, bits)
-		if err != nil {
-			return fmt.Errorf("%s is out of range: use an integer in [%d, %d]", short(text),
-				int64(math.MinInt64)>>(64-bits), int64(math.MaxInt64)>>(64-bits))
-		}
-		v.SetInt(i)
-		return nil
-	}
-	u, err := strconv.ParseUint(whole, 10, bits)
-	if err != nil {
-		return fmt.Errorf("%s is out of range: use an integer in [0, %d]", short(text), uint64(math.MaxUint64)>>(64-bits))
-	}
-	v.SetUint(u)
-	return nil
-}
-
-// integer returns the digits of a JSON number that is an integer, exactly; of one with more than 30
-// digits, others that are out of range too. It reports false for other numbers.
-func integer(text string) (digits string, ok bool) {
-	sign := ""
-	if text[0] == '-' {
-		sign, text = "-", text[1:]
-	}
-	mantissa, exponent, _ := strings.Cut(strings.ToLower(text), "e")
-	whole, fraction, _ := strings.Cut(mantissa, ".")
-	digits = strings.TrimLeft(strings.TrimRight(whole+fraction, "0"), "0")
-	if digits == "" {
-		return "0", true
-	}
-	shift := 0
-	if exponent != "" {
-		var err error
-		if shift, err = strconv.Atoi(exponent); err != nil { // more than an int holds
-			shift = math.MaxInt / 2
-			if exponent[0] == '-' {
-				shift = -shift
-			}
-		}
-	}
-	// Zeros that follow the digits.
-	zeros := shift - len(fraction) + len(whole+fraction) - len(strings.TrimRight(whole+fraction, "0"))
-	if zeros < 0 {
-		return "", false
-	}
-	return sign + digits + strings.Repeat("0", min(zeros, 30)), true
 }
