@@ -82,6 +82,9 @@ func TestGMM(t *testing.T) {
 		!strings.Contains(last, parts) {
 		t.Errorf("interrupted training ends with %q", last)
 	}
+	if all := stderr.written.String(); !strings.Contains(all, "stopped after") || strings.Contains(all, "training stopped") {
+		t.Errorf("interrupted training says that it stopped not once: %q", all)
+	}
 	if !strings.HasPrefix(lines[0], "backend: ") {
 		t.Errorf("training begins with %q, want the backend", lines[0])
 	}
@@ -133,6 +136,15 @@ func lostCheckpoint(t *testing.T, train []string, out string) {
 	if code != 1 || !strings.Contains(last, "saving step ") || strings.Contains(last, "everything is kept") ||
 		strings.Contains(last, "context canceled") {
 		t.Errorf("a stopped training without a checkpoint exits with %d and %q", code, last)
+	}
+}
+
+// A value that does not exist is a dash.
+func TestColumnWithoutValue(t *testing.T) {
+	values := func(v float64) []any { return []any{v} }
+	got := table[float64]{columns: columns(values, "excess %.2f")}.text([]float64{0, math.NaN()})
+	if lines := strings.Fields(got); !slices.Equal(lines, []string{"excess", "0.00", "-"}) {
+		t.Errorf("table %q", got)
 	}
 }
 

@@ -1,7 +1,6 @@
 package image
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,13 +72,13 @@ func (c ClassifierConfig) CheckLabels(images *data.Images) error {
 	if images.Labels == nil {
 		return fmt.Errorf("the %d images have no labels: load them together with their labels", images.N)
 	}
-	if err := cmp.Or(images.Validate(), c.Network.CheckImage(images.Height, images.Width)); err != nil {
+	if err := images.Validate(); err != nil {
 		return err
 	}
 	if _, err := images.ClassCounts(c.Network.Classes); err != nil {
 		return fmt.Errorf("%w: network.classes = %d, these images need %d", err, c.Network.Classes, images.Classes())
 	}
-	return nil
+	return c.Network.CheckImage(images.Height, images.Width)
 }
 
 // Classifier is a trained classifier of images.
