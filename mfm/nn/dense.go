@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"math"
 	"slices"
 
 	. "github.com/gomlx/gomlx/core/graph"
@@ -43,4 +44,10 @@ func denseOfParts(scope *model.Scope, a, b *Node, units int) *Node {
 func silu(x *Node) *Node {
 	h := MulScalar(x, 0.5)
 	return Add(h, Mul(h, Tanh(h)))
+}
+
+// gelu returns x Φ(x) in its tanh approximation (Hendrycks and Gimpel, arXiv 1606.08415).
+func gelu(x *Node) *Node {
+	inner := MulScalar(Add(x, MulScalar(Mul(x, Square(x)), 0.044715)), math.Sqrt(2/math.Pi))
+	return Mul(MulScalar(x, 0.5), OnePlus(Tanh(inner)))
 }

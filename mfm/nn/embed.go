@@ -55,14 +55,71 @@ func geometric(top float64, n int) []float64 {
 // ClassEmbedding returns a learned vector for each label, [batch] -> [batch, width]: a row of the
 // variable "weights" [classes+1, width], standard normal at the start. The last row, for label =
 // classes, means "no class"; so does a nil class. Labels outside [0, classes] give zeros.
+func ClassEmbedding(scope *model.Scope, class *Node, classes, width int, times *Node) *Node {
+	return embedding(scope, classIndex(class, classes, times), classes+1, width, 1, times)
+}
+
+// classIndex returns the labels, or, if class is nil, the label "no class" for each time.
+func classIndex(class *Node, classes int, times *Node) *Node {
+	if class == nil {
+		return FillScalar(times.Graph(), shapes.Make(dtypes.Int32, times.Shape().Dimensions...), float64(classes))
+	}
+	return class
+}
+
+// embedding returns rows of the variable "weights" [rows, width] in the type of like, initially
+// normal with standard deviation std.
 //
 // It multiplies by one-hot labels instead of gathering, because the gradient of a gather, a
 // scatter, adds in no fixed order on a GPU.
-func ClassEmbedding(scope *model.Scope, class *Node, classes, width int, times *Node) *Node {
-	if class == nil {
-		class = FillScalar(times.Graph(), shapes.Make(dtypes.Int32, times.Shape().Dimensions...), float64(classes))
+func embedding(scope *model.Scope, index *Node, rows, width int, std float64, like *Node) *Node {
+	table := weights(scope, like, std*math.Sqrt(float64(rows)), rows, width)
+	return Dot(OneHot(index, rows, like.DType()), table).Product()
+}
+
+// nearest returns the index of the value that is nearest to each of x, int32 [batch]. If x is nil it
+// returns zeros for each time.
+func nearest(x *Node, values []float64, times *Node) *Node {
+	if x == nil || len(values) == 1 {
+		return FillScalar(times.Graph(), shapes.Make(dtypes.Int32, times.Shape().Dimensions...), 0)
 	}
-	rows := classes + 1
-	table := weights(scope, times, math.Sqrt(float64(rows)), rows, width)
-	return Dot(OneHot(class, rows, times.DType()), table).Product()
+	distance := Abs(Sub(InsertAxes(x, -1), ExpandLeftToRank(ConstAsDType(x.Graph(), x.DType(), values), 2)))
+	return ArgMin(distance, -1, dtypes.Int32)
+}
+
+// sinusoidFrequencies is the number of frequencies of sinusoids, those of DiT.
+const sinusoidFrequencies = 128
+
+// sinusoids returns the cosines, then the sines, of t·10000^{-k/128}, k = 0 to 127: [batch] ->
+// [batch, 256].
+func sinusoids(t *Node) *Node {
+	frequencies := make([]float64, sinusoidFrequencies)
+	for k := range frequencies {
+		frequencies[k] = math.Pow(10_000, -float64(k)/sinusoidFrequencies)
+	}
+	sines := Fourier(t, frequencies)
+	return Concatenate([]*Node{
+		SliceAxis(sines, -1, AxisRangeToEnd(sinusoidFrequencies)),
+		SliceAxis(sines, -1, AxisRangeFromStart(sinusoidFrequencies)),
+	}, -1)
+}
+
+// sinusoidalPositions returns the positions of a grid of tokens as [1, height·width, channels]: sines
+// and cosines of the column in the first half of the channels, of the row in the second
+// (Dosovitskiy et al., arXiv 2010.11929, in the layout of DiT). channels is a multiple of 4.
+func sinusoidalPositions(height, width, channels int) [][][]float64 {
+	n := channels / 4
+	positions := make([][]float64, 0, height*width)
+	for row := range height {
+		for column := range width {
+			p := make([]float64, channels)
+			for k := range n {
+				ω := math.Pow(10_000, -float64(k)/float64(n))
+				p[k], p[n+k] = math.Sincos(float64(column) * ω)
+				p[2*n+k], p[3*n+k] = math.Sincos(float64(row) * ω)
+			}
+			positions = append(positions, p)
+		}
+	}
+	return [][][]float64{positions}
 }

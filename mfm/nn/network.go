@@ -30,7 +30,7 @@ type Architecture interface {
 // kind.
 func Architectures() map[string]Architecture {
 	all := make(map[string]Architecture)
-	for _, a := range []Architecture{DefaultMLP(), DefaultUNet()} {
+	for _, a := range []Architecture{DefaultMLP(), DefaultUNet(), DefaultDiT()} {
 		all[a.Kind()] = a
 	}
 	return all

@@ -79,7 +79,7 @@ func TestNetworkCompute(t *testing.T) {
 
 func TestNetworkErrors(t *testing.T) {
 	for raw, message := range map[string]string{
-		`{"kind": "dit"}`:               `kind "dit" is unknown: use one of [mlp unet]`,
+		`{"kind": "gru"}`:               `kind "gru" is unknown: use one of [dit mlp unet]`,
 		`{"kind": 1}`:                   "kind: 1 where a string is required",
 		`null`:                          "null where an object is required",
 		`{"kind": "mlp", "Width": 3}`:   `Width: unknown key "Width": did you mean width?`,

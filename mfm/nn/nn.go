@@ -31,6 +31,10 @@ type Inputs struct {
 	Fused, FusedT *Node
 	// Class has labels, int32 [batch]. Nil, or a label equal to the number of classes, means none.
 	Class *Node
+	// Guidance and ContextGuidance are the scales of guidance by the class and by the context that
+	// a network trained with them is to apply, [batch] in the type of the times. Nil means 1, no
+	// guidance. Networks without these inputs ignore them.
+	Guidance, ContextGuidance *Node
 }
 
 // Backbone builds a network on the graph of its inputs, with its weights in scope, and returns a

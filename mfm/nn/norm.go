@@ -1,7 +1,9 @@
 package nn
 
 import (
+	"github.com/gomlx/compute/dtypes"
 	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
@@ -20,6 +22,14 @@ const normEpsilon = 1e-6
 // pass over x computes both sums, another applies the formula as an affine map per channel, in a
 // quarter of the CPU time of the direct order.
 func GroupNorm(x *Node, groups int, scale, shift *Node) *Node {
+	if scale != nil {
+		scale = OnePlus(scale)
+	}
+	return groupNorm(x, groups, scale, shift)
+}
+
+// groupNorm is GroupNorm with a gain in the place of 1 + scale. It computes 16-bit values in float32.
+func groupNorm(x *Node, groups int, gain, shift *Node) *Node {
 	if x.Rank() != 4 || groups < 1 || x.Shape().Dimensions[3]%groups != 0 {
 		Panicf("nn.GroupNorm: want images [batch, height, width, channels], channels divisible by %d, got %s",
 			groups, x.Shape())
@@ -36,8 +46,8 @@ func GroupNorm(x *Node, groups int, scale, shift *Node) *Node {
 	square := groupMean(ReduceSum(Square(flat), 1))
 	variance := Max(Sub(square, Square(mean)), ZerosLike(mean))
 	a := Reciprocal(Sqrt(AddScalar(variance, normEpsilon)))
-	if scale != nil {
-		a = Mul(a, OnePlus(scale))
+	if gain != nil {
+		a = Mul(a, gain)
 	}
 	b := Neg(Mul(mean, a))
 	if shift != nil {
@@ -46,8 +56,42 @@ func GroupNorm(x *Node, groups int, scale, shift *Node) *Node {
 	return Reshape(Add(Mul(flat, InsertAxes(a, 1)), InsertAxes(b, 1)), d...)
 }
 
+// LayerNorm normalizes the last axis to mean zero and variance one (Ba et al., arXiv 1607.06450). It
+// computes 16-bit values in float32.
+func LayerNorm(x *Node) *Node {
+	return inFloat32(x, func(x *Node) *Node { return normalized(x, normEpsilon) })
+}
+
+// normalized subtracts the mean of the last axis and divides by √(variance + ε).
+func normalized(x *Node, epsilon float64) *Node {
+	centered := Sub(x, ReduceAndKeep(x, ReduceMean, -1))
+	return rootMeanSquareNormalized(centered, epsilon)
+}
+
 // RMSNorm divides the last axis by its root mean square (Zhang and Sennrich, arXiv 1910.07467).
-func RMSNorm(x *Node) *Node {
+func RMSNorm(x *Node) *Node { return rootMeanSquareNormalized(x, normEpsilon) }
+
+func rootMeanSquareNormalized(x *Node, epsilon float64) *Node {
 	square := ReduceAndKeep(Square(x), ReduceMean, -1)
-	return Div(x, Sqrt(AddScalar(square, normEpsilon)))
+	return Div(x, Sqrt(AddScalar(square, epsilon)))
+}
+
+// affineEpsilon is PyTorch's default for layer norms, which the norms of queries and keys use.
+const affineEpsilon = 1e-5
+
+// affineLayerNorm is a layer norm of the last axis followed by the variables "weights", initially
+// one, and "biases". Both are [width].
+func affineLayerNorm(scope *model.Scope, x *Node) *Node {
+	return inFloat32(x, func(x *Node) *Node {
+		w := gains(scope, x, x.Shape().Dim(-1))
+		return addBias(scope, Mul(normalized(x, affineEpsilon), ExpandLeftToRank(w, x.Rank())))
+	})
+}
+
+// inFloat32 computes f in float32 if x has 16 bits, and converts the result back.
+func inFloat32(x *Node, f func(*Node) *Node) *Node {
+	if !x.DType().IsFloat16() {
+		return f(x)
+	}
+	return ConvertDType(f(ConvertDType(x, dtypes.Float32)), x.DType())
 }

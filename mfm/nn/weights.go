@@ -30,6 +30,13 @@ func addBias(scope *model.Scope, y *Node) *Node {
 	return Add(y, ExpandLeftToRank(ConvertDType(b, y.DType()), y.Rank()))
 }
 
+// gains returns the variable "weights" [width], initially one, in x's type.
+func gains(scope *model.Scope, x *Node, width int) *Node {
+	shape := shapes.Make(parameterType(x), width)
+	w := initialized(scope, "weights", shape, func(value *tensors.Tensor) { fill(value, func() float64 { return 1 }) })
+	return ConvertDType(w.NodeValue(x), x.DType())
+}
+
 // parameterType returns the type of the parameters of a layer that computes in x's type: float32 for
 // types of 16 bits, otherwise the same.
 func parameterType(x *Node) dtypes.DType {
@@ -45,13 +52,22 @@ func parameterType(x *Node) dtypes.DType {
 // long to compile as the network's, and its normal numbers, from log u with u in [0, 1), are
 // infinite once in 2^24.
 func variable(scope *model.Scope, name string, shape shapes.Shape, std float64) *model.Variable {
+	return initialized(scope, name, shape, func(value *tensors.Tensor) {
+		if std != 0 {
+			r := stream(scope, name)
+			fill(value, func() float64 { return std * r.NormFloat64() })
+		}
+	})
+}
+
+// initialized returns the scope's variable of that name. If it has no value yet, initialize fills
+// one, which is zero before.
+func initialized(scope *model.Scope, name string, shape shapes.Shape, initialize func(*tensors.Tensor)) *model.Variable {
 	if v := scope.GetVariable(name); v != nil && v.HasValue() {
 		return scope.VariableWithShape(name, shape) // panics if the shape differs
 	}
 	value := tensors.FromShape(shape)
-	if std != 0 {
-		fillNormal(value, stream(scope, name), std)
-	}
+	initialize(value)
 	v := scope.VariableWithValue(name, value)
 	if !v.HasValue() { // it existed, but was reset
 		must(v.SetValue(value))
@@ -80,18 +96,19 @@ func stream(scope *model.Scope, name string) *rand.Rand {
 	return rand.New(rand.NewChaCha8(key))
 }
 
-func fillNormal(value *tensors.Tensor, r *rand.Rand, std float64) {
+// fill sets the elements of value, in order, to the results of next.
+func fill(value *tensors.Tensor, next func() float64) {
 	switch value.DType() {
 	case dtypes.Float32:
 		tensors.MustMutableFlatData(value, func(flat []float32) {
 			for i := range flat {
-				flat[i] = float32(std * r.NormFloat64())
+				flat[i] = float32(next())
 			}
 		})
 	case dtypes.Float64:
 		tensors.MustMutableFlatData(value, func(flat []float64) {
 			for i := range flat {
-				flat[i] = std * r.NormFloat64()
+				flat[i] = next()
 			}
 		})
 	default:

@@ -1,0 +1,76 @@
+package pretrained
+
+import (
+	"fmt"
+
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+// timeFeatures is the number of sines and cosines of a time in a DiT.
+const timeFeatures = 256
+
+// DiT returns the parameters of [nn.DiT] for images of the given number of channels, in the names of
+// the paper's released transformer (arXiv 2601.14430), which keeps those of DiT, SiT and Decoupled
+// MeanFlow. The fixed positions, "pos_embed", are not among them.
+func DiT(c nn.DiTConfig, channels int) []Parameter {
+	l := list{}
+	patch := func(file, path string) {
+		l.add(file+".proj.weight", path+"/weights", PatchEmbedding, c.Width, channels, c.Patch, c.Patch)
+		l.add(file+".proj.bias", path+"/biases", Same, c.Width)
+	}
+	patch("x_embedder", "state")
+	patch("x_cond_embedder", "context")
+	l.linear("x_cond_adaLN.1", "context_gate", c.Width, 2*c.Width)
+	for _, time := range [][2]string{
+		{"s_embedder", "encoder_s"}, {"t_embedder", "encoder_u"}, {"t_cond_embedder", "context_time"},
+		{"s_embedder_second", "decoder_s"}, {"t_embedder_second", "decoder_u"},
+	} {
+		l.linear(time[0]+".mlp.0", time[1]+"/hidden", timeFeatures, c.Width)
+		l.linear(time[0]+".mlp.2", time[1]+"/output", c.Width, c.Width)
+	}
+	if c.Classes > 0 {
+		l.add("y_embedder.embedding_table.weight", "class/weights", Same, c.Classes+1, c.Width)
+	}
+	pairs := (len(c.Guidance) + 1) * (len(c.ContextGuidance) + 1)
+	l.add("guidance_embedder.embedding_table.weight", "guidance/weights", Same, pairs, c.Width)
+	for i := range c.Depth {
+		file, path := fmt.Sprintf("blocks.%d.", i), fmt.Sprintf("block_%d/", i)
+		l.linear(file+"adaLN_modulation.1", path+"modulation", c.Width, 6*c.Width)
+		l.linear(file+"attn.qkv", path+"attention/qkv", c.Width, 3*c.Width)
+		l.linear(file+"attn.proj", path+"attention/out", c.Width, c.Width)
+		if c.QKNorm {
+			l.norm(file+"attn.q_norm", path+"attention/q_norm", c.Width/c.Heads)
+			l.norm(file+"attn.k_norm", path+"attention/k_norm", c.Width/c.Heads)
+		}
+		l.linear(file+"mlp.fc1", path+"hidden", c.Width, 4*c.Width)
+		l.linear(file+"mlp.fc2", path+"output", 4*c.Width, c.Width)
+	}
+	l.linear("final_layer.adaLN_modulation.1", "output/modulation", c.Width, 2*c.Width)
+	l.linear("final_layer.linear", "output/linear", c.Width, c.Patch*c.Patch*channels)
+	return l
+}
+
+// list is a list of parameters under construction.
+type list []Parameter
+
+func (l *list) add(file, path string, layout Layout, shape ...int) {
+	*l = append(*l, Parameter{File: file, Path: path, Layout: layout, Shape: shape})
+}
+
+// linear adds the weights and biases of a linear layer.
+func (l *list) linear(file, path string, in, out int) {
+	l.add(file+".weight", path+"/weights", Linear, out, in)
+	l.add(file+".bias", path+"/biases", Same, out)
+}
+
+// norm adds the gains and biases of a normalization.
+func (l *list) norm(file, path string, width int) {
+	l.add(file+".weight", path+"/weights", Same, width)
+	l.add(file+".bias", path+"/biases", Same, width)
+}
+
+// convolution adds the weights and biases of a convolution.
+func (l *list) convolution(file, path string, size, in, out int) {
+	l.add(file+".weight", path+"/weights", Convolution, out, in, size, size)
+	l.add(file+".bias", path+"/biases", Same, out)
+}

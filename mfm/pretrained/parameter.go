@@ -1,0 +1,193 @@
+// Package pretrained reads and writes the weights of networks of the field in their own names and
+// layouts, and maps them to the variables of package nn.
+//
+// A network's list of [Parameter] is the one place that knows both names. [Import] and [Export]
+// move tensors along such a list. A tensor that is missing, superfluous or of another shape or type
+// is an error that names it.
+package pretrained
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/dtypes/bfloat16"
+	"github.com/gomlx/compute/dtypes/float16"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm/checkpoint"
+)
+
+// Layout is the order of the axes of a tensor in a file of PyTorch, with its order here.
+type Layout int
+
+const (
+	// Same keeps the axes.
+	Same Layout = iota
+	// Linear is [out, in], here [in, out].
+	Linear
+	// Convolution is [out, in, height, width], here [height, width, in, out].
+	Convolution
+	// PatchEmbedding is a convolution whose stride is its size, here the linear layer
+	// [height·width·in, out] on the pixels of a patch.
+	PatchEmbedding
+	// Pointwise is a convolution of one pixel or a linear layer, here the linear layer [in, out].
+	Pointwise
+)
+
+// Parameter is a tensor in a file and the variable that it is here.
+type Parameter struct {
+	File   string // name in the file, such as "blocks.0.attn.qkv.weight"
+	Path   string // path of the variable below the network's scope, such as "block_0/attention/qkv/weights"
+	Layout Layout
+	Shape  []int // of the tensor in the file
+}
+
+// Import returns the variables of a network, by their paths, from the tensors of a file. float16 and
+// bfloat16 become float32. If the tensors are not exactly those of the parameters, the error lists
+// each that is missing, unexpected or of another shape.
+func Import(from checkpoint.Tensors, parameters []Parameter) (checkpoint.Tensors, error) {
+	var problems []error
+	to, known := make(checkpoint.Tensors, len(parameters)), make(map[string]bool, len(parameters))
+	for _, p := range parameters {
+		known[p.File] = true
+		t, ok := from[p.File]
+		switch {
+		case !ok:
+			problems = append(problems, fmt.Errorf("tensor %q %v is missing", p.File, p.Shape))
+		case !slices.Equal(t.Shape().Dimensions, p.Shape):
+			problems = append(problems, fmt.Errorf("tensor %q is %v, want %v", p.File, t.Shape().Dimensions, p.Shape))
+		default:
+			values, err := float32s(t)
+			if err != nil {
+				problems = append(problems, fmt.Errorf("tensor %q: %w", p.File, err))
+				continue
+			}
+			order, dims := p.Layout.order(p.Shape)
+			to[p.Path] = tensors.FromFlatDataAndDimensions(permute(values, p.Shape, order), dims...)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(from)) {
+		if !known[name] {
+			problems = append(problems, fmt.Errorf("tensor %q %v is unexpected", name, from[name].Shape().Dimensions))
+		}
+	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+	return to, nil
+}
+
+// Export returns the tensors of a file from the variables of a network, the inverse of [Import]. It
+// returns an error if a variable is missing or of another shape.
+func Export(from checkpoint.Tensors, parameters []Parameter) (checkpoint.Tensors, error) {
+	to := make(checkpoint.Tensors, len(parameters))
+	for _, p := range parameters {
+		order, dims := p.Layout.order(p.Shape)
+		t, ok := from[p.Path]
+		if !ok || !slices.Equal(t.Shape().Dimensions, dims) {
+			return nil, fmt.Errorf("variable %q %v is missing or has another shape", p.Path, dims)
+		}
+		values, err := float32s(t)
+		if err != nil {
+			return nil, fmt.Errorf("variable %q: %w", p.Path, err)
+		}
+		// Undo the permutation on the axes before they were merged.
+		permuted, inverse := make([]int, len(order)), make([]int, len(order))
+		for i, axis := range order {
+			permuted[i], inverse[axis] = p.Shape[axis], i
+		}
+		to[p.File] = tensors.FromFlatDataAndDimensions(permute(values, permuted, inverse), p.Shape...)
+	}
+	return to, nil
+}
+
+// Load creates the variables of a network below the scope of the given path, such as
+// [train.WeightsScope], with the weights of [Import]. It returns an error if one exists already.
+func Load(store *model.Store, scope string, weights checkpoint.Tensors) error {
+	for path, value := range weights {
+		if _, err := store.CreateVariable(model.JoinPath(scope, path), value); err != nil {
+			return fmt.Errorf("weights %q: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// order returns the permutation of the file's axes that gives the axes here, and the dimensions here.
+func (l Layout) order(shape []int) (order, dims []int) {
+	switch l {
+	case Linear:
+		return []int{1, 0}, []int{shape[1], shape[0]}
+	case Convolution:
+		return []int{2, 3, 1, 0}, []int{shape[2], shape[3], shape[1], shape[0]}
+	case PatchEmbedding:
+		return []int{2, 3, 1, 0}, []int{shape[2] * shape[3] * shape[1], shape[0]}
+	case Pointwise:
+		if len(shape) == 2 {
+			return Linear.order(shape)
+		}
+		return PatchEmbedding.order(shape)
+	}
+	for axis := range shape {
+		order = append(order, axis)
+	}
+	return order, slices.Clone(shape)
+}
+
+// permute returns the values of a tensor of the given shape with its axes in the given order.
+func permute(values []float32, shape, order []int) []float32 {
+	strides := make([]int, len(shape))
+	for axis, stride := len(shape)-1, 1; axis >= 0; axis-- {
+		strides[axis], stride = stride, stride*shape[axis]
+	}
+	result := make([]float32, 0, len(values))
+	var walk func(axis, offset int)
+	walk = func(axis, offset int) {
+		if axis == len(order) {
+			result = append(result, values[offset])
+			return
+		}
+		for i := range shape[order[axis]] {
+			walk(axis+1, offset+i*strides[order[axis]])
+		}
+	}
+	walk(0, 0)
+	return result
+}
+
+// float32s returns the elements of a tensor of floating-point numbers.
+func float32s(t *tensors.Tensor) ([]float32, error) {
+	switch t.DType() {
+	case dtypes.Float32:
+		return tensors.CopyFlatData[float32](t)
+	case dtypes.Float64, dtypes.Float16, dtypes.BFloat16:
+		return converted(t)
+	}
+	return nil, fmt.Errorf("its type is %s, want floating-point numbers", t.DType())
+}
+
+// converted returns the elements of a tensor of float64, float16 or bfloat16 as float32.
+func converted(t *tensors.Tensor) ([]float32, error) {
+	switch t.DType() {
+	case dtypes.Float64:
+		flat, err := tensors.CopyFlatData[float64](t)
+		return each(flat, func(v float64) float32 { return float32(v) }), err
+	case dtypes.Float16:
+		flat, err := tensors.CopyFlatData[float16.Float16](t)
+		return each(flat, float16.Float16.Float32), err
+	default:
+		flat, err := tensors.CopyFlatData[bfloat16.BFloat16](t)
+		return each(flat, bfloat16.BFloat16.Float32), err
+	}
+}
+
+func each[T any](from []T, f func(T) float32) []float32 {
+	to := make([]float32, len(from))
+	for i, v := range from {
+		to[i] = f(v)
+	}
+	return to
+}
