@@ -1,0 +1,362 @@
+package pretrained
+
+import (
+	"archive/zip"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"path"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/pretrained/internal/pickle"
+)
+
+// Limits for files of PyTorch. They are far above those of real files.
+const (
+	mostPickle    = 64 << 20 // bytes of the pickle that describes the tensors
+	mostNesting   = 32       // dictionaries in dictionaries
+	mostRepeats   = 4        // bytes of tensors for each byte of the file
+	mostTorchRank = 16
+)
+
+// storage is a one-dimensional array of numbers in a file.
+type storage struct {
+	dtype  dtypes.DType
+	length int64 // in elements
+	key    string
+}
+
+// view is a tensor as a view of a storage.
+type view struct {
+	storage     *storage
+	offset      int64 // in elements
+	size, steps []int64
+}
+
+// torchFile is a file of PyTorch under construction.
+type torchFile struct {
+	size     int64
+	storages map[string]*storage
+	// read returns n bytes of a storage from a byte offset.
+	read func(s *storage, offset, n int64) ([]byte, error)
+}
+
+// ReadTorch reads a file of torch.save: the zip format of PyTorch 1.6 and later, and the older
+// sequence of pickles. r holds size bytes. It returns the tensors in all dictionaries by the names of
+// their keys, joined by dots: that of a training checkpoint of Lightning may be
+// "state_dict.model.weight". Other values are dropped.
+//
+// It runs nothing that the file says. The file may name only the classes and functions that build
+// tensors and plain containers; any other is an error. The memory is bounded by a small multiple of
+// the file's size.
+func ReadTorch(r io.ReaderAt, size int64) (checkpoint.Tensors, error) {
+	var magic [4]byte
+	if _, err := r.ReadAt(magic[:], 0); err != nil {
+		return nil, errors.New("too short for a file of PyTorch")
+	}
+	f := &torchFile{size: size, storages: make(map[string]*storage)}
+	var root any
+	var err error
+	if string(magic[:]) == "PK\x03\x04" {
+		root, err = f.openZip(r)
+	} else {
+		root, err = f.openLegacy(r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]*view)
+	if err := collect(found, "", root, mostNesting); err != nil {
+		return nil, err
+	}
+	return f.tensors(found)
+}
+
+func (f *torchFile) openZip(r io.ReaderAt) (any, error) {
+	archive, err := zip.NewReader(r, f.size)
+	if err != nil {
+		return nil, fmt.Errorf("zip: %w", err)
+	}
+	entries, folder := make(map[string]*zip.File), ""
+	for _, entry := range archive.File {
+		if entries[entry.Name] != nil {
+			return nil, fmt.Errorf("zip: %q occurs twice", entry.Name)
+		}
+		entries[entry.Name] = entry
+		if path.Base(entry.Name) == "data.pkl" {
+			if folder != "" {
+				return nil, errors.New("zip: two entries data.pkl")
+			}
+			folder = path.Dir(entry.Name)
+		}
+	}
+	if folder == "" {
+		return nil, errors.New("zip without data.pkl: not a file of torch.save")
+	}
+	if entries[path.Join(folder, "constants.pkl")] != nil {
+		return nil, errors.New("a TorchScript program: save its state_dict() instead")
+	}
+	section := func(name string) (*io.SectionReader, error) {
+		entry := entries[path.Join(folder, name)]
+		if entry == nil {
+			return nil, fmt.Errorf("zip: %q is missing", name)
+		}
+		// PyTorch compresses nothing; a compressed entry can be a thousand times its size.
+		if entry.Method != zip.Store || entry.UncompressedSize64 != entry.CompressedSize64 {
+			return nil, fmt.Errorf("zip: %q is compressed, which PyTorch never does", name)
+		}
+		offset, err := entry.DataOffset()
+		if err != nil {
+			return nil, fmt.Errorf("zip: %q: %w", name, err)
+		}
+		if n := entry.CompressedSize64; n > uint64(f.size) || offset > f.size-int64(n) {
+			return nil, fmt.Errorf("zip: %q reaches beyond the file", name)
+		}
+		return io.NewSectionReader(r, offset, int64(entry.CompressedSize64)), nil
+	}
+	if order := entries[path.Join(folder, "byteorder")]; order != nil {
+		s, err := section("byteorder")
+		if err != nil {
+			return nil, err
+		}
+		if text, err := readAll(s, 16); err != nil || string(text) != "little" {
+			return nil, fmt.Errorf("byte order %q: only little is supported", text)
+		}
+	}
+	s, err := section("data.pkl")
+	if err != nil {
+		return nil, err
+	}
+	data, err := readAll(s, mostPickle)
+	if err != nil {
+		return nil, fmt.Errorf("data.pkl: %w", err)
+	}
+	f.read = func(s *storage, offset, n int64) ([]byte, error) {
+		part, err := section(path.Join("data", s.key))
+		if err != nil {
+			return nil, err
+		}
+		if offset > part.Size()-n {
+			return nil, fmt.Errorf("storage %q has %d bytes, want %d", s.key, part.Size(), offset+n)
+		}
+		return readAll(io.NewSectionReader(part, offset, n), n)
+	}
+	root, _, err := pickle.Decode(data, f.environment())
+	if err != nil {
+		return nil, fmt.Errorf("data.pkl: %w", err)
+	}
+	return root, nil
+}
+
+// legacyMagic is the first pickle of the older format, legacyVersion the second.
+var legacyMagic, _ = new(big.Int).SetString("1950a86a20f9469cfc6c", 16)
+
+const legacyVersion = 1001
+
+func (f *torchFile) openLegacy(r io.ReaderAt) (any, error) {
+	// The pickles come first; the data of the storages follow.
+	head, err := readAll(io.NewSectionReader(r, 0, f.size), mostPickle)
+	if err != nil && !errors.Is(err, errTooLong) {
+		return nil, err
+	}
+	var values [5]any
+	rest := head
+	for i := range values {
+		env := pickle.Environment{Class: refuse}
+		if i == 3 {
+			env = f.environment()
+		}
+		if values[i], rest, err = pickle.Decode(rest, env); err != nil {
+			return nil, fmt.Errorf("not a file of PyTorch, or damaged: pickle %d: %w", i+1, err)
+		}
+		if magic, ok := values[0].(*big.Int); i == 0 && (!ok || magic.Cmp(legacyMagic) != 0) {
+			return nil, errors.New("not a file of PyTorch: its first number is not the magic one")
+		}
+	}
+	if version, ok := values[1].(int64); !ok || version != legacyVersion {
+		return nil, fmt.Errorf("version %v of PyTorch's older format: only %d is supported", values[1], legacyVersion)
+	}
+	keys, ok := values[4].(*pickle.List)
+	if !ok {
+		return nil, errors.New("damaged: the fifth pickle is not the list of storages")
+	}
+	at := int64(len(head) - len(rest))
+	offsets := make(map[string]int64, len(keys.Items))
+	for _, item := range keys.Items {
+		key, _ := item.(string)
+		s := f.storages[key]
+		if s == nil {
+			return nil, fmt.Errorf("damaged: storage %v is not one of the tensors'", item)
+		}
+		length, err := readAll(io.NewSectionReader(r, at, 8), 8)
+		if err != nil || len(length) < 8 {
+			return nil, errors.New("truncated between two storages")
+		}
+		if n := binary.LittleEndian.Uint64(length); n != uint64(s.length) {
+			return nil, fmt.Errorf("damaged: storage %q has %d elements, its tensors want %d", key, n, s.length)
+		}
+		if offsets[key] != 0 {
+			return nil, fmt.Errorf("damaged: storage %q occurs twice", key)
+		}
+		offsets[key] = at + 8
+		// A storage's length was checked against the file's size.
+		if at += 8 + s.length*int64(s.dtype.Size()); at > f.size {
+			return nil, fmt.Errorf("truncated: storage %q reaches beyond the file", key)
+		}
+	}
+	f.read = func(s *storage, offset, n int64) ([]byte, error) {
+		begin, ok := offsets[s.key]
+		if !ok {
+			return nil, fmt.Errorf("storage %q is missing", s.key)
+		}
+		return readAll(io.NewSectionReader(r, begin+offset, n), n)
+	}
+	return values[3], nil
+}
+
+var errTooLong = errors.New("too long")
+
+// readAll reads at most limit bytes; more are an error with the first ones.
+func readAll(r io.Reader, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		return data[:limit], fmt.Errorf("more than %d bytes: %w", limit, errTooLong)
+	}
+	return data, err
+}
+
+// collect adds the tensors in dictionaries and lists, by their keys joined by dots.
+func collect(found map[string]*view, name string, value any, depth int) error {
+	if depth == 0 {
+		return fmt.Errorf("%.60q: dictionaries nested more than %d deep", name, mostNesting)
+	}
+	join := func(key string) string {
+		if name == "" {
+			return key
+		}
+		return name + "." + key
+	}
+	switch v := value.(type) {
+	case *view:
+		if name == "" {
+			name = "tensor"
+		}
+		if found[name] != nil {
+			return fmt.Errorf("tensor %q occurs twice", name)
+		}
+		found[name] = v
+	case *pickle.Dict:
+		for i, key := range v.Keys {
+			text, ok := key.(string)
+			if n, isInt := key.(int64); isInt {
+				text, ok = fmt.Sprint(n), true
+			}
+			if !ok {
+				continue
+			}
+			if err := collect(found, join(text), v.Values[i], depth-1); err != nil {
+				return err
+			}
+		}
+	case *pickle.List:
+		for i, item := range v.Items {
+			if err := collect(found, join(fmt.Sprint(i)), item, depth-1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// tensors reads the tensors.
+func (f *torchFile) tensors(found map[string]*view) (checkpoint.Tensors, error) {
+	var total int64
+	for name, v := range found {
+		n, err := v.check()
+		if err != nil {
+			return nil, fmt.Errorf("tensor %q: %w", name, err)
+		}
+		if total += n; n > f.size || total > mostRepeats*f.size {
+			return nil, fmt.Errorf("tensor %q: the tensors take more than %d times the %d bytes of the file",
+				name, mostRepeats, f.size)
+		}
+	}
+	result := make(checkpoint.Tensors, len(found))
+	for name, v := range found {
+		t, err := f.tensor(v)
+		if err != nil {
+			return nil, fmt.Errorf("tensor %q: %w", name, err)
+		}
+		result[name] = t
+	}
+	return result, nil
+}
+
+// check returns the tensor's size in bytes, or an error if it reaches beyond its storage.
+func (v *view) check() (int64, error) {
+	elements, last := int64(1), v.offset
+	for axis, n := range v.size {
+		step := v.steps[axis]
+		if n < 0 || step < 0 || n > 0 && elements > max(v.storage.length, 1)/n {
+			return 0, fmt.Errorf("its shape %v, steps %v do not fit a storage of %d elements", v.size, v.steps,
+				v.storage.length)
+		}
+		elements *= n
+		if n > 1 && step > v.storage.length {
+			return 0, fmt.Errorf("it reaches beyond its storage of %d elements", v.storage.length)
+		}
+		last += max(n-1, 0) * step
+	}
+	if v.offset < 0 || elements > 0 && last >= v.storage.length {
+		return 0, fmt.Errorf("it reaches beyond its storage of %d elements", v.storage.length)
+	}
+	return elements * int64(v.storage.dtype.Size()), nil
+}
+
+// tensor reads one tensor, whose view was checked.
+func (f *torchFile) tensor(v *view) (*tensors.Tensor, error) {
+	dims, elements, last := make([]int, len(v.size)), int64(1), int64(0)
+	for axis, n := range v.size {
+		dims[axis] = int(n)
+		elements *= n
+		last += max(n-1, 0) * v.steps[axis]
+	}
+	width := int64(v.storage.dtype.Size())
+	t := tensors.FromShape(shapes.Make(v.storage.dtype, dims...))
+	if elements == 0 {
+		return t, nil
+	}
+	raw, err := f.read(v.storage, v.offset*width, (last+1)*width)
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(raw)) < (last+1)*width {
+		return nil, errors.New("truncated")
+	}
+	return t, t.MutableBytes(func(to []byte) {
+		v.gather(to, raw, width)
+	})
+}
+
+// gather copies the elements of the view, in order, from the bytes of its storage.
+func (v *view) gather(to, from []byte, width int64) {
+	index := make([]int64, len(v.size))
+	var at int64
+	for done := int64(0); done < int64(len(to)); done += width {
+		copy(to[done:done+width], from[at*width:])
+		for axis := len(index) - 1; axis >= 0; axis-- {
+			at += v.steps[axis]
+			if index[axis]++; index[axis] < v.size[axis] {
+				break
+			}
+			at -= v.size[axis] * v.steps[axis]
+			index[axis] = 0
+		}
+	}
+}

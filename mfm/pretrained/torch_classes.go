@@ -1,0 +1,195 @@
+package pretrained
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"github.com/gomfm/gomfm/mfm/pretrained/internal/pickle"
+)
+
+// storageTypes are the classes of PyTorch's storages.
+var storageTypes = map[string]dtypes.DType{
+	"DoubleStorage": dtypes.Float64, "FloatStorage": dtypes.Float32, "HalfStorage": dtypes.Float16,
+	"BFloat16Storage": dtypes.BFloat16, "LongStorage": dtypes.Int64, "IntStorage": dtypes.Int32,
+	"ShortStorage": dtypes.Int16, "CharStorage": dtypes.Int8, "ByteStorage": dtypes.Uint8,
+	"BoolStorage": dtypes.Bool,
+}
+
+// refuse allows no class.
+func refuse(module, name string) (pickle.Class, error) {
+	return nil, fmt.Errorf("the file calls %.60s.%.60s, which does not build tensors or plain containers: it is refused",
+		module, name)
+}
+
+// inert are classes without tensors that checkpoints of training contain. They become nil.
+var inert = map[string]bool{
+	"argparse.Namespace": true, "pathlib.PosixPath": true, "pathlib.WindowsPath": true, "pathlib.Path": true,
+	"datetime.timedelta": true, "datetime.datetime": true, "torch.device": true, "numpy.dtype": true,
+	"numpy.core.multiarray.scalar": true, "numpy._core.multiarray.scalar": true, "_codecs.encode": true,
+}
+
+// dropped is a value without tensors.
+type dropped struct{}
+
+// Build ignores the attributes.
+func (dropped) Build(any) error { return nil }
+
+// environment returns what a file of PyTorch may refer to.
+func (f *torchFile) environment() pickle.Environment {
+	return pickle.Environment{Class: f.class, Persistent: f.persistent}
+}
+
+// class returns the class or function of a name that builds tensors or plain containers.
+func (f *torchFile) class(module, name string) (pickle.Class, error) {
+	full := module + "." + name
+	switch full {
+	case "collections.OrderedDict", "builtins.dict", "__builtin__.dict", "collections.defaultdict":
+		return dictionary, nil
+	case "builtins.list", "__builtin__.list", "builtins.set", "__builtin__.set", "torch.Size", "builtins.tuple":
+		return func(args []any) (any, error) {
+			if len(args) == 1 {
+				return args[0], nil
+			}
+			return &pickle.List{}, nil
+		}, nil
+	case "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor":
+		return rebuildTensor, nil
+	case "torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state":
+		return func(args []any) (any, error) {
+			if len(args) < 1 {
+				return nil, errors.New("a parameter without a tensor")
+			}
+			return args[0], nil
+		}, nil
+	}
+	if inert[full] {
+		return func([]any) (any, error) { return dropped{}, nil }, nil
+	}
+	if dtype, ok := storageTypes[name]; ok && (module == "torch" || module == "torch.cuda") {
+		return storageClass(dtype), nil
+	}
+	if module == "torch" && torchTypes[name] {
+		return func([]any) (any, error) { return dropped{}, nil }, nil
+	}
+	return refuse(module, name)
+}
+
+// torchTypes are names of PyTorch's element types, which occur as values.
+var torchTypes = map[string]bool{
+	"float16": true, "float32": true, "float64": true, "bfloat16": true, "int8": true, "int16": true, "int32": true,
+	"int64": true, "uint8": true, "bool": true,
+}
+
+// storageClass returns a class that stands for an element type. It cannot be called.
+func storageClass(dtype dtypes.DType) pickle.Class {
+	return func(args []any) (any, error) {
+		if len(args) == 1 {
+			if to, ok := args[0].(*dtypes.DType); ok {
+				*to = dtype
+				return nil, nil
+			}
+		}
+		return nil, errors.New("the pickle calls the class of a storage")
+	}
+}
+
+// dictionary is OrderedDict, which may be called with a list of pairs, and dict.
+func dictionary(args []any) (any, error) {
+	d := &pickle.Dict{}
+	for _, arg := range args {
+		list, ok := arg.(*pickle.List)
+		if !ok {
+			continue // a default factory
+		}
+		for _, item := range list.Items {
+			pair, ok := item.(pickle.Tuple)
+			if items, isList := item.(*pickle.List); isList {
+				pair, ok = items.Items, true
+			}
+			if !ok || len(pair) != 2 {
+				return nil, errors.New("an OrderedDict of items that are not pairs")
+			}
+			d.Set(pair[0], pair[1])
+		}
+	}
+	return d, nil
+}
+
+// persistent returns the storage that a tuple ("storage", class, key, device, elements, ...) stands
+// for.
+func (f *torchFile) persistent(id any) (any, error) {
+	tuple, ok := id.(pickle.Tuple)
+	if !ok || len(tuple) < 5 || tuple[0] != "storage" {
+		return nil, errors.New("a reference to something else than a storage")
+	}
+	class, isClass := tuple[1].(pickle.Class)
+	key, isKey := tuple[2].(string)
+	length, isLength := tuple[4].(int64)
+	if !isClass || !isKey || !isLength {
+		return nil, errors.New("a reference to a storage without class, key or length")
+	}
+	if len(tuple) > 5 && tuple[5] != nil {
+		return nil, errors.New("a storage that is a view of another: save it with a newer PyTorch")
+	}
+	var dtype dtypes.DType
+	if _, err := class([]any{&dtype}); err != nil {
+		return nil, err
+	}
+	if length < 0 || length > f.size/int64(dtype.Size()) {
+		return nil, fmt.Errorf("storage %.40q of %d elements is larger than the file", key, length)
+	}
+	s := f.storages[key]
+	if s == nil {
+		s = &storage{dtype, length, key}
+		f.storages[key] = s
+	}
+	if s.dtype != dtype || s.length != length {
+		return nil, fmt.Errorf("storage %.40q has two types or lengths", key)
+	}
+	return s, nil
+}
+
+// rebuildTensor is PyTorch's function of storage, offset, size and steps.
+func rebuildTensor(args []any) (any, error) {
+	if len(args) < 4 {
+		return nil, fmt.Errorf("a tensor with %d arguments, want storage, offset, size and steps", len(args))
+	}
+	s, ok := args[0].(*storage)
+	offset, isInt := args[1].(int64)
+	size, err := integers(args[2])
+	steps, err2 := integers(args[3])
+	if err := errors.Join(err, err2); err != nil || !ok || !isInt {
+		return nil, errors.New("a tensor whose storage, offset, size or steps are of another type")
+	}
+	if len(size) != len(steps) || len(size) > mostTorchRank {
+		return nil, fmt.Errorf("a tensor of %d axes and %d steps", len(size), len(steps))
+	}
+	return &view{s, offset, size, steps}, nil
+}
+
+func integers(value any) ([]int64, error) {
+	var items []any
+	switch v := value.(type) {
+	case pickle.Tuple:
+		items = v
+	case *pickle.List:
+		items = v.Items
+	default:
+		return nil, fmt.Errorf("%T instead of a tuple", value)
+	}
+	result := make([]int64, len(items))
+	for i, item := range items {
+		switch n := item.(type) {
+		case int64:
+			result[i] = n
+		case *big.Int:
+			return nil, errors.New("a number of more than 64 bits")
+		default:
+			return nil, fmt.Errorf("%T instead of an integer", item)
+		}
+	}
+	return result, nil
+}
