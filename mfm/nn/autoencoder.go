@@ -3,7 +3,6 @@ package nn
 import (
 	"fmt"
 
-	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 	. "github.com/gomlx/gomlx/support/exceptions"
@@ -147,10 +146,7 @@ func (a autoencoder) halved(name string, x *Node) *Node {
 
 // norm is a group norm with learned gains and biases.
 func (a autoencoder) norm(scope *model.Scope, x *Node) *Node {
-	channels := x.Shape().Dim(3)
-	gain := InsertAxes(gains(scope, x, channels), 0)
-	bias := variable(scope, "biases", shapes.Make(parameterType(x), channels), 0).NodeValue(x)
-	return groupNorm(x, a.Groups, gain, InsertAxes(ConvertDType(bias, x.DType()), 0))
+	return affineGroupNorm(scope, x, a.Groups, normEpsilon)
 }
 
 // residual returns x plus norm, SiLU and convolution, twice.

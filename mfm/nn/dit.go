@@ -177,7 +177,7 @@ func (d dit) tokens(in Inputs) (tokens, common *Node) {
 	}
 	dims := in.Xbar.Shape().Dimensions
 	positions := ConstAsDType(tokens.Graph(), tokens.DType(),
-		sinusoidalPositions(dims[1]/d.Patch, dims[2]/d.Patch, d.Width))
+		[][][]float64{SinusoidalPositions(dims[1]/d.Patch, dims[2]/d.Patch, d.Width)})
 	if d.Classes > 0 {
 		index := classIndex(in.Class, d.Classes, in.T)
 		common = Add(common, embedding(d.scope.In("class"), index, d.Classes+1, d.Width, 0.02, in.T))

@@ -104,10 +104,10 @@ func sinusoids(t *Node) *Node {
 	}, -1)
 }
 
-// sinusoidalPositions returns the positions of a grid of tokens as [1, height·width, channels]: sines
-// and cosines of the column in the first half of the channels, of the row in the second
-// (Dosovitskiy et al., arXiv 2010.11929, in the layout of DiT). channels is a multiple of 4.
-func sinusoidalPositions(height, width, channels int) [][][]float64 {
+// SinusoidalPositions returns the positions of a grid of tokens as [height·width][channels]: sines
+// and cosines of the column in the first half of the channels, of the row in the second, in the
+// layout of DiT (arXiv 2212.09748). channels is a multiple of 4.
+func SinusoidalPositions(height, width, channels int) [][]float64 {
 	n := channels / 4
 	positions := make([][]float64, 0, height*width)
 	for row := range height {
@@ -121,5 +121,5 @@ func sinusoidalPositions(height, width, channels int) [][][]float64 {
 			positions = append(positions, p)
 		}
 	}
-	return [][][]float64{positions}
+	return positions
 }

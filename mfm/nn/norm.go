@@ -2,6 +2,7 @@ package nn
 
 import (
 	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 	. "github.com/gomlx/gomlx/support/exceptions"
@@ -25,11 +26,29 @@ func GroupNorm(x *Node, groups int, scale, shift *Node) *Node {
 	if scale != nil {
 		scale = OnePlus(scale)
 	}
-	return groupNorm(x, groups, scale, shift)
+	return groupNorm(x, groups, normEpsilon, scale, shift)
 }
 
-// groupNorm is GroupNorm with a gain in the place of 1 + scale. It computes 16-bit values in float32.
-func groupNorm(x *Node, groups int, gain, shift *Node) *Node {
+// affineGroupNorm is a group norm with learned gains "weights", initially one, and "biases", both
+// [channels].
+func affineGroupNorm(scope *model.Scope, x *Node, groups int, epsilon float64) *Node {
+	channels := x.Shape().Dim(3)
+	gain := InsertAxes(gains(scope, x, channels), 0)
+	bias := variable(scope, "biases", shapes.Make(parameterType(x), channels), 0).NodeValue(x)
+	return groupNorm(x, groups, epsilon, gain, InsertAxes(ConvertDType(bias, x.DType()), 0))
+}
+
+// groupNorm is GroupNorm with a gain instead of 1 + scale. It computes 16-bit values in float32.
+func groupNorm(x *Node, groups int, epsilon float64, gain, shift *Node) *Node {
+	if x.DType().IsFloat16() {
+		wide := func(x *Node) *Node {
+			if x == nil {
+				return nil
+			}
+			return ConvertDType(x, dtypes.Float32)
+		}
+		return ConvertDType(groupNorm(wide(x), groups, epsilon, wide(gain), wide(shift)), x.DType())
+	}
 	if x.Rank() != 4 || groups < 1 || x.Shape().Dimensions[3]%groups != 0 {
 		Panicf("nn.GroupNorm: want images [batch, height, width, channels], channels divisible by %d, got %s",
 			groups, x.Shape())
@@ -45,7 +64,7 @@ func groupNorm(x *Node, groups int, gain, shift *Node) *Node {
 	mean := groupMean(ReduceSum(flat, 1))
 	square := groupMean(ReduceSum(Square(flat), 1))
 	variance := Max(Sub(square, Square(mean)), ZerosLike(mean))
-	a := Reciprocal(Sqrt(AddScalar(variance, normEpsilon)))
+	a := Reciprocal(Sqrt(AddScalar(variance, epsilon)))
 	if gain != nil {
 		a = Mul(a, gain)
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // Autoencoder returns the parameters of [nn.Autoencoder] in the names of diffusers' AutoencoderKL.
-func Autoencoder(c nn.AutoencoderConfig) []Parameter {
+func Autoencoder(c nn.AutoencoderConfig) []Weight {
 	l := list{}
 	coarsest := len(c.Channels) - 1
 	top := c.Channels[coarsest]

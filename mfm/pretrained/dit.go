@@ -2,7 +2,13 @@ package pretrained
 
 import (
 	"fmt"
+	"maps"
+	"math"
+	"slices"
 
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
@@ -12,7 +18,7 @@ const timeFeatures = 256
 // DiT returns the parameters of [nn.DiT] for images of the given number of channels, in the names of
 // the paper's released transformer (arXiv 2601.14430), which keeps those of DiT, SiT and Decoupled
 // MeanFlow. The fixed positions, "pos_embed", are not among them.
-func DiT(c nn.DiTConfig, channels int) []Parameter {
+func DiT(c nn.DiTConfig, channels int) []Weight {
 	l := list{}
 	patch := func(file, path string) {
 		l.add(file+".proj.weight", path+"/weights", PatchEmbedding, c.Width, channels, c.Patch, c.Patch)
@@ -51,10 +57,10 @@ func DiT(c nn.DiTConfig, channels int) []Parameter {
 }
 
 // list is a list of parameters under construction.
-type list []Parameter
+type list []Weight
 
 func (l *list) add(file, path string, layout Layout, shape ...int) {
-	*l = append(*l, Parameter{File: file, Path: path, Layout: layout, Shape: shape})
+	*l = append(*l, Weight{File: file, Path: path, Layout: layout, Shape: shape})
 }
 
 // linear adds the weights and biases of a linear layer.
@@ -73,4 +79,39 @@ func (l *list) norm(file, path string, width int) {
 func (l *list) convolution(file, path string, size, in, out int) {
 	l.add(file+".weight", path+"/weights", Convolution, out, in, size, size)
 	l.add(file+".bias", path+"/biases", Same, out)
+}
+
+// positionsTolerance is the largest difference of "pos_embed" from the fixed positions.
+const positionsTolerance = 1e-5
+
+// importDiT is [Import] for a transformer. It checks "pos_embed", which is fixed, and leaves it out.
+func importDiT(from checkpoint.Tensors, c nn.DiTConfig, channels int) (checkpoint.Tensors, error) {
+	rest := maps.Clone(from)
+	if t := rest["pos_embed"]; t != nil {
+		delete(rest, "pos_embed")
+		if err := checkPositions(t, c.Width); err != nil {
+			return nil, fmt.Errorf("tensor \"pos_embed\": %w", err)
+		}
+	}
+	return Import(rest, DiT(c, channels))
+}
+
+// checkPositions returns an error unless t has the fixed positions of a square grid.
+func checkPositions(t *tensors.Tensor, width int) error {
+	values, err := float32s(t)
+	if err != nil {
+		return err
+	}
+	side := int(math.Round(math.Sqrt(float64(len(values) / width))))
+	if want := []int{1, side * side, width}; !slices.Equal(t.Shape().Dimensions, want) {
+		return fmt.Errorf("it is %v, want [1, tokens, %d] of a square grid", t.Shape().Dimensions, width)
+	}
+	for i, p := range nn.SinusoidalPositions(side, side, width) {
+		for j, want := range p {
+			if got := values[i*width+j]; math.Abs(float64(got)-want) > positionsTolerance {
+				return fmt.Errorf("token %d has %g, the sines and cosines of its position %g", i, got, want)
+			}
+		}
+	}
+	return nil
 }

@@ -1,7 +1,7 @@
 // Package pretrained reads and writes the weights of networks of the field in their own names and
 // layouts, and maps them to the variables of package nn.
 //
-// A network's list of [Parameter] is the one place that knows both names. [Import] and [Export]
+// A network's list of [Weight] is the one place that knows both names. [Import] and [Export]
 // move tensors along such a list. A tensor that is missing, superfluous or of another shape or type
 // is an error that names it.
 package pretrained
@@ -38,8 +38,8 @@ const (
 	Pointwise
 )
 
-// Parameter is a tensor in a file and the variable that it is here.
-type Parameter struct {
+// Weight is a tensor in a file and the variable that it is here.
+type Weight struct {
 	File   string // name in the file, such as "blocks.0.attn.qkv.weight"
 	Path   string // path of the variable below the network's scope, such as "block_0/attention/qkv/weights"
 	Layout Layout
@@ -49,7 +49,7 @@ type Parameter struct {
 // Import returns the variables of a network, by their paths, from the tensors of a file. float16 and
 // bfloat16 become float32. If the tensors are not exactly those of the parameters, the error lists
 // each that is missing, unexpected or of another shape.
-func Import(from checkpoint.Tensors, parameters []Parameter) (checkpoint.Tensors, error) {
+func Import(from checkpoint.Tensors, parameters []Weight) (checkpoint.Tensors, error) {
 	var problems []error
 	to, known := make(checkpoint.Tensors, len(parameters)), make(map[string]bool, len(parameters))
 	for _, p := range parameters {
@@ -83,7 +83,7 @@ func Import(from checkpoint.Tensors, parameters []Parameter) (checkpoint.Tensors
 
 // Export returns the tensors of a file from the variables of a network, the inverse of [Import]. It
 // returns an error if a variable is missing or of another shape.
-func Export(from checkpoint.Tensors, parameters []Parameter) (checkpoint.Tensors, error) {
+func Export(from checkpoint.Tensors, parameters []Weight) (checkpoint.Tensors, error) {
 	to := make(checkpoint.Tensors, len(parameters))
 	for _, p := range parameters {
 		order, dims := p.Layout.order(p.Shape)

@@ -1,0 +1,159 @@
+package nn
+
+import (
+	"fmt"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
+	. "github.com/gomlx/gomlx/support/exceptions"
+)
+
+// LatentCodec maps images to the latents that a flow map works on, and back.
+// [Autoencoder] and [TinyAutoencoder] are codecs.
+type LatentCodec interface {
+	// Latent returns normalized latents [batch, h/f, w/f, channels] of images [batch, h, w, colors] in
+	// [-1, 1]: the mean of their distribution, where the codec has one.
+	Latent(scope *model.Scope, images *Node) *Node
+	// Decode returns the images, in [-1, 1] up to its error, of normalized latents.
+	Decode(scope *model.Scope, latents *Node) *Node
+	// Factor is f, the side of the square of pixels that one position of a latent stands for.
+	Factor() int
+	// LatentChannels is the number of channels of the latents.
+	LatentChannels() int
+	// Validate returns an error that names the first invalid field.
+	Validate() error
+}
+
+// Latent returns the normalized mean of [Autoencoder.Encode].
+func (a Autoencoder) Latent(scope *model.Scope, images *Node) *Node {
+	mean, _ := a.Encode(scope, images)
+	return a.Normalize(mean)
+}
+
+// LatentChannels returns Latents.
+func (c AutoencoderConfig) LatentChannels() int { return c.Latents }
+
+// TinyAutoencoder is an autoencoder of the TAESD family (madebyollin/taesd), about a sixtieth of the
+// size of the [Autoencoder] whose latents it shares: convolutions of 64 channels with ReLU, sides
+// divided by 8. It has no log variance, and its latents are normalized already.
+type TinyAutoencoder struct {
+	Images  int `json:"images"`  // channels of the images
+	Latents int `json:"latents"` // channels of the latents
+	// MiddleNorm adds a branch with a group norm to the blocks at the coarsest level, as in TAEF2.
+	MiddleNorm bool `json:"middle_norm,omitempty"`
+	// Checkpoint recomputes the activations of each stage of the decoder in the backward pass.
+	Checkpoint bool `json:"checkpoint,omitempty"`
+}
+
+// The sizes of the TAESD family.
+const (
+	tinyChannels    = 64
+	tinyLevels      = 4
+	tinyBlocks      = 3 // a level, but one at the finest
+	tinyGroups      = 4
+	tinyBranch      = 4 * tinyChannels
+	tinySaturation  = 3 // latents are squashed into [-3, 3]
+	tinyNormEpsilon = 1e-5
+)
+
+// Validate returns an error that names the first invalid field.
+func (a TinyAutoencoder) Validate() error {
+	if a.Images < 1 || a.Latents < 1 {
+		return fmt.Errorf("tiny autoencoder: images and latents must be positive, got %d and %d", a.Images, a.Latents)
+	}
+	return nil
+}
+
+// Factor returns 8.
+func (a TinyAutoencoder) Factor() int { return 1 << (tinyLevels - 1) }
+
+// LatentChannels returns Latents.
+func (a TinyAutoencoder) LatentChannels() int { return a.Latents }
+
+// Latent returns the latents [batch, h/8, w/8, latents] of images [batch, h, w, images] in [-1, 1].
+// It panics unless 8 divides the sides.
+func (a TinyAutoencoder) Latent(scope *model.Scope, images *Node) *Node {
+	must(a.Validate())
+	checkSides("TinyAutoencoder", images, 1, tinyLevels)
+	t := tiny{scope.In("encoder")}
+	h := t.convolution("input", MulScalar(OnePlus(images), 0.5), tinyChannels, 1, true) // pixels in [0, 1]
+	h = t.block("block_3_0", h, false)
+	for level := tinyLevels - 2; level >= 0; level-- {
+		h = t.convolution(fmt.Sprintf("down_%d", level), h, tinyChannels, 2, false)
+		for i := range tinyBlocks {
+			h = t.block(fmt.Sprintf("block_%d_%d", level, i), h, a.MiddleNorm && level == 0)
+		}
+	}
+	return t.convolution("output", h, a.Latents, 1, true)
+}
+
+// Decode returns the images [batch, 8h, 8w, images] of latents [batch, h, w, latents].
+func (a TinyAutoencoder) Decode(scope *model.Scope, latents *Node) *Node {
+	must(a.Validate())
+	if latents.Rank() != 4 || latents.Shape().Dim(3) != a.Latents {
+		Panicf("nn.TinyAutoencoder: want latents [batch, height, width, %d], got %s", a.Latents, latents.Shape())
+	}
+	t := tiny{scope.In("decoder")}
+	h := MulScalar(Tanh(MulScalar(latents, 1./tinySaturation)), tinySaturation)
+	h = relu(t.convolution("input", h, tinyChannels, 1, true))
+	for level := range tinyLevels - 1 {
+		if a.Checkpoint {
+			h = h.Checkpoint()
+		}
+		for i := range tinyBlocks {
+			h = t.block(fmt.Sprintf("block_%d_%d", level, i), h, a.MiddleNorm && level == 0)
+		}
+		h = t.convolution(fmt.Sprintf("up_%d", level), upsampled(h), tinyChannels, 1, false)
+	}
+	h = t.convolution("output", t.block("block_3_0", h, false), a.Images, 1, true)
+	if a.Checkpoint {
+		h = h.StopCheckpoint()
+	}
+	return AddScalar(MulScalar(h, 2), -1)
+}
+
+// tiny is the state of a tiny autoencoder under construction. Level 0 is the coarsest.
+type tiny struct{ scope *model.Scope }
+
+// convolution is a 3x3 convolution with one row and column of zeros on each side.
+func (t tiny) convolution(name string, x *Node, channels, stride int, bias bool) *Node {
+	scope := t.scope.In("%s", name)
+	k := weights(scope, x, 1, 3, 3, x.Shape().Dim(3), channels)
+	y := convolve(x, k, stride)
+	if stride != 1 {
+		y = Convolve(x, k).Strides(stride).PaddingPerDim([][2]int{{1, 1}, {1, 1}}).Done()
+	}
+	if bias {
+		y = addBias(scope, y)
+	}
+	return y
+}
+
+// block returns relu(x + three convolutions with ReLU between them).
+func (t tiny) block(name string, x *Node, norm bool) *Node {
+	t = tiny{t.scope.In("%s", name)}
+	if norm {
+		x = Add(x, t.branch(x))
+	}
+	h := x
+	for i := range 3 {
+		if i > 0 {
+			h = relu(h)
+		}
+		h = t.convolution(fmt.Sprintf("conv_%d", i), h, tinyChannels, 1, true)
+	}
+	return relu(Add(h, x))
+}
+
+// branch returns a linear layer, group norm, ReLU and a linear layer on each pixel.
+func (t tiny) branch(x *Node) *Node {
+	in, out := t.scope.In("branch_in"), t.scope.In("branch_out")
+	h := Dot(Reshape(x, -1, tinyChannels), weights(in, x, 1, tinyChannels, tinyBranch)).Product()
+	d := x.Shape().Dimensions
+	h = affineGroupNorm(t.scope.In("branch_norm"), Reshape(h, d[0], d[1], d[2], tinyBranch), tinyGroups, tinyNormEpsilon)
+	h = Reshape(relu(h), -1, tinyBranch)
+	return Reshape(Dot(h, weights(out, x, 1, tinyBranch, tinyChannels)).Product(), d...)
+}
+
+// relu returns max(x, 0).
+func relu(x *Node) *Node { return Max(x, ZerosLike(x)) }

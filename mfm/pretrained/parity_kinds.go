@@ -1,0 +1,191 @@
+package pretrained
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm/ad"
+	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+// integer returns the metadata of a name as an integer.
+func (r *Reference) integer(name string) (int, error) {
+	n, err := strconv.Atoi(r.Metadata[name])
+	if err != nil {
+		return 0, fmt.Errorf("metadata %q is %q, want an integer", name, r.Metadata[name])
+	}
+	return n, nil
+}
+
+// integers fills each variable with the metadata of its name.
+func (r *Reference) integers(to map[string]*int) (err error) {
+	for name, value := range to {
+		if *value, err = r.integer(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decode fills a slice from the metadata of a name, a list in the notation of Python. Absent
+// metadata leave it unchanged.
+func (r *Reference) decode(name string, to any) error {
+	text, ok := r.Metadata[name]
+	if !ok {
+		return nil
+	}
+	list := strings.NewReplacer("(", "[", ",)", "]", ")", "]", "'", `"`).Replace(text)
+	if err := json.Unmarshal([]byte(list), to); err != nil {
+		return fmt.Errorf("metadata %q is %q, want a list", name, text)
+	}
+	return nil
+}
+
+// transformerParity is the paper's transformer: v, its derivatives along (s, x̄) and u in the
+// directions (1, tangent) and 1, and the gradient of <v, tangent> in the context.
+var transformerParity = parityKind{
+	name: "transformer",
+	recognizes: func(r *Reference) bool {
+		return r.Weights["x_embedder.proj.weight"] != nil && r.Metadata["encoder_depth"] != ""
+	},
+	network: func(r *Reference) (checkpoint.Tensors, outputs, error) {
+		c, channels, err := transformerConfig(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		weights, err := importDiT(r.Weights, c, channels)
+		return weights, func(scope *model.Scope, x map[string]*Node) func(string) *Node {
+			in := nn.Inputs{
+				S: x["s"], U: x["u"], T: x["t"], Xbar: channelsLast(x["x"]), X: channelsLast(x["x_cond"]),
+				Class: x["class"], Guidance: x["cfg_scale"], ContextGuidance: x["x_cond_scale"],
+			}
+			v := c.Backbone()(scope, in)
+			return func(name string) *Node {
+				switch name {
+				case "v":
+					return channelsFirst(v)
+				case "jvp_s_x":
+					tangents := []*Node{OnesLike(in.S), channelsLast(x["tangent"])}
+					return channelsFirst(ad.JVP([]*Node{v}, []*Node{in.S, in.Xbar}, tangents)[0])
+				case "jvp_u":
+					return channelsFirst(ad.JVP([]*Node{v}, []*Node{in.U}, []*Node{OnesLike(in.U)})[0])
+				case "grad_x_cond":
+					return channelsFirst(Gradient(ReduceAllSum(Mul(v, channelsLast(x["tangent"]))), in.X)[0])
+				}
+				return nil
+			}
+		}, err
+	},
+}
+
+// transformerConfig returns the configuration of a transformer and the channels of its images.
+func transformerConfig(r *Reference) (c nn.DiTConfig, channels int, err error) {
+	err = r.integers(map[string]*int{
+		"patch_size": &c.Patch, "hidden_size": &c.Width, "depth": &c.Depth, "encoder_depth": &c.Encoder,
+		"num_heads": &c.Heads, "label_dim": &c.Classes, "in_channels": &channels,
+	})
+	if err != nil {
+		return c, 0, err
+	}
+	c.Reversed = r.Metadata["is_zero_data"] != "False"
+	c.QKNorm = r.Metadata["qk_norm"] == "True"
+	c.BlindAtZero = r.Metadata["preserve_t_cond_0"] == "True"
+	if r.Metadata["use_joint_attention"] == "True" {
+		return c, 0, fmt.Errorf("joint attention is not supported")
+	}
+	if err := r.decode("model_guidance_class_ws", &c.Guidance); err != nil {
+		return c, 0, err
+	}
+	if err := r.decode("model_guidance_x_cond_ws", &c.ContextGuidance); err != nil {
+		return c, 0, err
+	}
+	return c, channels, c.Validate()
+}
+
+// autoencoderParity is the autoencoder of latent diffusion in diffusers' names: the mean and log
+// variance of an image's latents, the image of latents, and the gradient of <image, w> in them.
+var autoencoderParity = parityKind{
+	name: "autoencoder",
+	recognizes: func(r *Reference) bool {
+		return r.Weights["post_quant_conv.weight"] != nil && r.Metadata["block_out_channels"] != ""
+	},
+	network: func(r *Reference) (checkpoint.Tensors, outputs, error) {
+		c := nn.AutoencoderConfig{Scale: 1}
+		err := r.integers(map[string]*int{
+			"in_channels": &c.Images, "latent_channels": &c.Latents, "layers_per_block": &c.Blocks,
+			"norm_num_groups": &c.Groups,
+		})
+		if err == nil {
+			err = r.decode("block_out_channels", &c.Channels)
+		}
+		if err == nil {
+			err = c.Validate()
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		weights, err := Import(r.Weights, Autoencoder(c))
+		a := nn.Autoencoder{AutoencoderConfig: c}
+		return weights, func(scope *model.Scope, x map[string]*Node) func(string) *Node {
+			mean, logVariance := a.Encode(scope, channelsLast(x["image"]))
+			latent := channelsLast(x["latent"])
+			image := a.Decode(scope, latent)
+			return func(name string) *Node {
+				switch name {
+				case "mean":
+					return channelsFirst(mean)
+				case "logvar":
+					return channelsFirst(logVariance)
+				case "image":
+					return channelsFirst(image)
+				case "grad_latent":
+					return channelsFirst(Gradient(ReduceAllSum(Mul(image, channelsLast(x["w"]))), latent)[0])
+				}
+				return nil
+			}
+		}, err
+	},
+}
+
+// driftParity is the conditional drift of an isotropic Gaussian mixture on the linear interpolant.
+var driftParity = parityKind{
+	name: "conditional drift",
+	recognizes: func(r *Reference) bool {
+		return r.In["x_bar"] != nil && r.In["log_weight"] != nil && r.Out["drift"] != nil
+	},
+	network: func(r *Reference) (checkpoint.Tensors, outputs, error) {
+		return nil, func(_ *model.Scope, x map[string]*Node) func(string) *Node {
+			drift := mixtureDrift(x["log_weight"], x["mu"], x["std"])
+			return func(name string) *Node {
+				if name != "drift" {
+					return nil
+				}
+				return interpolant.ConditionalDrift(interpolant.Linear{}, drift, x["s"], x["x_bar"], x["t"], x["x"], nil)
+			}
+		}, nil
+	},
+}
+
+// mixtureDrift returns the drift E[I_1 - I_0 | I_t = x] of the linear interpolant to the mixture of
+// N(mean_k, std_k² I). Each component's is (μ_k - x)/(1-t) weighted by its variances: with v = (1-t)² +
+// t² std², it is mean + (t std² - (1-t))/v (x - t mean).
+func mixtureDrift(logWeight, mean, std *Node) interpolant.Drift {
+	return func(t, x, _ *Node) *Node {
+		dim := float64(x.Shape().Dim(1))
+		time := InsertAxes(t, -1)                                                              // [batch, 1]
+		variance := Add(Square(OneMinus(time)), Mul(Square(time), InsertAxes(Square(std), 0))) // [batch, k]
+		centered := Sub(InsertAxes(x, 1), Mul(InsertAxes(time, -1), InsertAxes(mean, 0)))      // [batch, k, dim]
+		square := Div(ReduceSum(Square(centered), -1), variance)
+		logits := Sub(InsertAxes(logWeight, 0), MulScalar(Add(square, MulScalar(Log(variance), dim)), 0.5))
+		slope := Div(Sub(Mul(time, InsertAxes(Square(std), 0)), OneMinus(time)), variance)
+		each := Add(InsertAxes(mean, 0), Mul(InsertAxes(slope, -1), centered))
+		return ReduceSum(Mul(InsertAxes(Softmax(logits, -1), -1), each), 1)
+	}
+}
