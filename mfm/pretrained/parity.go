@@ -40,7 +40,9 @@ type parityKind struct {
 type outputs func(scope *model.Scope, in map[string]*Node) func(name string) *Node
 
 // parityKinds returns the kinds in the order in which they are tried.
-func parityKinds() []parityKind { return []parityKind{transformerParity, autoencoderParity, driftParity} }
+func parityKinds() []parityKind {
+	return []parityKind{transformerParity, autoencoderParity, driftParity}
+}
 
 // ReadReference reads a file of reference values.
 func ReadReference(path string) (*Reference, error) {
