@@ -101,6 +101,11 @@ func (c DiTConfig) Validate() error {
 	return nil
 }
 
+// CheckImage returns an error unless the network, which is valid, takes images of this size.
+func (c DiTConfig) CheckImage(height, width int) error {
+	return sidesError("DiT", height, width, c.Patch, 1)
+}
+
 // DiT returns the transformer of the paper's ImageNet experiment for images or latents [batch,
 // height, width, channels]: the diffusion transformer of Peebles and Xie (arXiv 2212.09748) with
 // the split of times of Decoupled MeanFlow (arXiv 2510.24474) and an adapter for the context.

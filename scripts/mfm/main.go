@@ -100,7 +100,8 @@ func newRoot() *cobra.Command {
 	for _, v := range verbs() {
 		all = append(all, v.command(tasks()))
 	}
-	all = append(all, stressCommand(), dataCommand(),
+	all = append(all, stressCommand(), dataCommand(), weightsCommand(),
+		leaf("parity FILE", "compare a network with reference values of its original", parity),
 		leaf("bench", "measure the speed of a training step or of a steered run", bench))
 	root := group("mfm", "meta flow maps", all...)
 	root.Long = "mfm trains, samples, evaluates, steers, fine-tunes and diagnoses meta flow maps.\n" +
