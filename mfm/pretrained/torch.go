@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/big"
 	"path"
+	"slices"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
@@ -300,6 +302,9 @@ func (f *torchFile) tensors(found map[string]*view) (checkpoint.Tensors, error) 
 
 // check returns the tensor's size in bytes, or an error if it reaches beyond its storage.
 func (v *view) check() (int64, error) {
+	if len(v.size) > 0 && slices.Min(v.size) == 0 && slices.Max(v.size) <= math.MaxInt32 {
+		return 0, nil
+	}
 	elements, last := int64(1), v.offset
 	for axis, n := range v.size {
 		step := v.steps[axis]

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"math"
 	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/gomlx/core/tensors"
 
+	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/pretrained"
 )
 
@@ -33,4 +37,57 @@ func TestReadTorchRealFiles(t *testing.T) {
 			t.Errorf("%s: %d parameters, want 1.34 million", name, parameters)
 		}
 	}
+}
+
+// TestReadTorch reads files of testdata/make_references.py, whose elements are their places in the
+// storage.
+func TestReadTorch(t *testing.T) {
+	want := map[string][]float32{
+		"matrix": count(24), "transposed": {0, 6, 12, 18, 1, 7, 13, 19}, "column": {2, 8, 14, 20},
+		"slice": {6, 8, 10, 12, 14, 16}, "scalar": {7}, "half": count(3), "brain": count(3), "double": count(3),
+		"empty": {}, "long": count(3), "parameter": count(5),
+	}
+	for _, name := range []string{"zip.pt", "legacy.pt"} {
+		all, metadata, err := pretrained.Open(filepath.Join("testdata", name))
+		if err != nil || metadata != nil {
+			t.Fatalf("%s: %v, metadata %v", name, err, metadata)
+		}
+		if v := all["optimizer_states.0.state.0.exp_avg"]; v == nil || len(all) != len(want)+2 {
+			t.Errorf("%s: %d tensors, want %d; optimizer's %v", name, len(all), len(want)+2, v)
+		}
+		for key, elements := range want {
+			v := all["state_dict.model."+key]
+			if v == nil {
+				t.Errorf("%s: %s is missing", name, key)
+				continue
+			}
+			var got []float32
+			switch v.DType() {
+			case dtypes.Int64:
+				for _, n := range tensors.MustCopyFlatData[int64](v) {
+					got = append(got, float32(n))
+				}
+			default:
+				if v.Size() > 0 {
+					imported, err := pretrained.Import(checkpoint.Tensors{key: v},
+						[]pretrained.Weight{{File: key, Path: key, Shape: v.Shape().Dimensions}})
+					if err != nil {
+						t.Fatal(err)
+					}
+					got = tensors.MustCopyFlatData[float32](imported[key])
+				}
+			}
+			if len(got) < len(elements) || !slices.Equal(got[:len(elements)], elements) {
+				t.Errorf("%s: %s %s = %v, want %v", name, key, v.Shape(), got, elements)
+			}
+		}
+	}
+}
+
+func count(n int) []float32 {
+	values := make([]float32, n)
+	for i := range values {
+		values[i] = float32(i)
+	}
+	return values
 }

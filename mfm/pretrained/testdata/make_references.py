@@ -1,0 +1,187 @@
+"""Makes the reference values of this folder with PyTorch and timm.
+
+    pip install torch timm safetensors
+    python make_references.py                       the small files beside this script
+    python make_references.py --size XL/2 --out F   a transformer of that size with random weights
+"""
+
+import argparse
+import collections
+import math
+import pathlib
+
+import torch
+from safetensors.torch import save_file
+from timm.layers import Mlp, PatchEmbed
+from timm.models.vision_transformer import Attention
+from torch import nn
+
+here = pathlib.Path(__file__).parent
+
+
+def time_embedder(width):
+    embedder = nn.Module()
+    embedder.mlp = nn.Sequential(nn.Linear(256, width), nn.SiLU(), nn.Linear(width, width))
+    return embedder
+
+
+def embed_time(embedder, t):
+    phase = t[:, None] * torch.exp(-math.log(10000) * torch.arange(128) / 128)
+    return embedder.mlp(torch.cat([phase.cos(), phase.sin()], -1))
+
+
+def modulation(width, parts):
+    return nn.Sequential(nn.SiLU(), nn.Linear(width, parts * width))
+
+
+def modulate(x, shift, scale):
+    return x * (1 + scale[:, None]) + shift[:, None]
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads, qk_norm):
+        super().__init__()
+        self.attn = Attention(width, heads, qkv_bias=True, qk_norm=qk_norm, norm_layer=nn.LayerNorm)
+        self.mlp = Mlp(width, 4 * width, act_layer=lambda: nn.GELU(approximate="tanh"))
+        self.adaLN_modulation = modulation(width, 6)
+        self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+
+    def forward(self, x, c):
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(c).chunk(6, -1)
+        x = x + gate1[:, None] * self.attn(modulate(self.norm(x), shift1, scale1))
+        return x + gate2[:, None] * self.mlp(modulate(self.norm(x), shift2, scale2))
+
+
+class Transformer(nn.Module):
+    """The transformer of arXiv 2601.14430, in the names of its released weights."""
+
+    def __init__(self, c):
+        super().__init__()
+        self.c = c
+        width, channels, patch = c["hidden_size"], c["in_channels"], c["patch_size"]
+        embed = lambda: PatchEmbed(c["input_size"], patch, channels, width)
+        self.x_embedder, self.x_cond_embedder = embed(), embed()
+        self.x_cond_adaLN = modulation(width, 2)
+        for name in ["s_embedder", "t_embedder", "t_cond_embedder", "s_embedder_second", "t_embedder_second"]:
+            setattr(self, name, time_embedder(width))
+        for name, rows in [
+            ("y_embedder", c["label_dim"] + 1),
+            ("guidance_embedder", (1 + len(c["model_guidance_class_ws"])) * (1 + len(c["model_guidance_x_cond_ws"]))),
+        ]:
+            table = nn.Module()
+            table.embedding_table = nn.Embedding(rows, width)
+            setattr(self, name, table)
+        self.blocks = nn.ModuleList(Block(width, c["num_heads"], c["qk_norm"]) for _ in range(c["depth"]))
+        self.final_layer = nn.Module()
+        self.final_layer.linear = nn.Linear(width, patch * patch * channels)
+        self.final_layer.adaLN_modulation = modulation(width, 2)
+        self.final_layer.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+
+    def forward(self, s, u, t, x, x_cond, y, class_scale, context_scale):
+        c = self.c
+        if c["is_zero_data"]:
+            s, u = 1 - s, 1 - u
+        context_time = embed_time(self.t_cond_embedder, t)
+        shift, scale = self.x_cond_adaLN(context_time).chunk(2, -1)
+        if c["preserve_t_cond_0"]:
+            shift, scale = shift * t[:, None], scale * t[:, None] - 1
+        h = self.x_embedder(x) + modulate(self.x_cond_embedder(x_cond), shift, scale)
+        h = h + positions(c["input_size"] // c["patch_size"], c["hidden_size"])
+        nearest = lambda v, scales: (v[:, None] - torch.tensor([1.0] + scales)).abs().argmin(1)
+        index = nearest(class_scale, c["model_guidance_class_ws"]) + nearest(
+            context_scale, c["model_guidance_x_cond_ws"]
+        ) * (1 + len(c["model_guidance_class_ws"]))
+        label = self.y_embedder.embedding_table(y)
+        first = embed_time(self.s_embedder, s) + embed_time(self.t_embedder, u) + context_time + label
+        first = first + self.guidance_embedder.embedding_table(index)
+        second = embed_time(self.s_embedder_second, s) + embed_time(self.t_embedder_second, u) + context_time + label
+        for i, block in enumerate(self.blocks):
+            h = block(h, first if i < c["encoder_depth"] else second)
+        shift, scale = self.final_layer.adaLN_modulation(second).chunk(2, -1)
+        h = self.final_layer.linear(modulate(self.final_layer.norm(h), shift, scale))
+        n, p, channels = c["input_size"] // c["patch_size"], c["patch_size"], c["in_channels"]
+        h = h.reshape(-1, n, n, p, p, channels).permute(0, 5, 1, 3, 2, 4).reshape(-1, channels, n * p, n * p)
+        return -h if c["is_zero_data"] else h
+
+
+def positions(side, width):
+    quarter = width // 4
+    omega = 10000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
+    row, column = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    parts = []
+    for axis in (column, row):
+        phase = axis.reshape(-1, 1) * omega
+        parts += [phase.sin(), phase.cos()]
+    return torch.cat(parts, 1).float()[None]
+
+
+def transformer(c, path, batch, derivatives):
+    torch.manual_seed(0)
+    model = Transformer(c).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.randn(p.shape) * (0.02 if p.ndim > 1 and p.shape[-1] > 300 else 0.1))
+    side = c["input_size"]
+    image = lambda: torch.randn(batch, c["in_channels"], side, side)
+    u = torch.rand(batch)
+    s = u * torch.rand(batch)
+    x, x_cond, tangent = image(), image(), image()
+    t = torch.rand(batch)
+    scales = lambda name: torch.tensor(([1.0] + c[name])[-1:] * batch)
+    y = torch.randint(c["label_dim"] + 1, (batch,))
+    rest = (y, scales("model_guidance_class_ws"), scales("model_guidance_x_cond_ws"))
+    values = {"in.s": s, "in.u": u, "in.t": t, "in.x": x, "in.x_cond": x_cond, "in.tangent": tangent}
+    values |= {"in.class": y.int(), "in.cfg_scale": rest[1], "in.x_cond_scale": rest[2]}
+    with torch.no_grad():
+        values["out.v"] = model(s, u, t, x, x_cond, *rest)
+    if derivatives:
+        f = lambda s, u, x: model(s, u, t, x, x_cond, *rest)
+        zero, one = torch.zeros_like(s), torch.ones_like(s)
+        with nn.attention.sdpa_kernel(nn.attention.SDPBackend.MATH):
+            values["out.jvp_s_x"] = torch.func.jvp(f, (s, u, x), (one, zero, tangent))[1]
+            values["out.jvp_u"] = torch.func.jvp(f, (s, u, x), (zero, one, torch.zeros_like(x)))[1]
+            leaf = x_cond.clone().requires_grad_()
+            (model(s, u, t, x, leaf, *rest) * tangent).sum().backward()
+            values["out.grad_x_cond"] = leaf.grad
+    weights = {"weight." + k: v for k, v in model.state_dict().items()}
+    weights["weight.pos_embed"] = positions(side // c["patch_size"], c["hidden_size"])
+    all_values = {k: v.detach().clone().contiguous() for k, v in (weights | values).items()}
+    save_file(all_values, path, {k: str(v) for k, v in c.items()})
+
+
+def torch_files():
+    """Files of torch.save, whose elements are their numbers in the order of the storage."""
+    count = lambda n, dtype=torch.float32: torch.arange(n, dtype=dtype)
+    base = count(24).reshape(4, 6)
+    state = collections.OrderedDict(
+        matrix=base, transposed=base.t(), column=base[:, 2], slice=base[1:3, ::2], scalar=torch.tensor(7.0),
+        half=count(3).half(), brain=count(3).bfloat16(), double=count(3).double(), empty=torch.zeros(0, 3),
+        long=count(3, torch.int64), bool=torch.tensor([True, False]), parameter=nn.Parameter(count(5)),
+    )
+    checkpoint = {"epoch": 3, "state_dict": {"model." + k: v for k, v in state.items()}, "name": "text",
+                  "optimizer_states": [{"state": {0: {"exp_avg": count(2)}}, "lr": 1e-3}], "ema": None}
+    torch.save(checkpoint, here / "zip.pt")
+    torch.save(checkpoint, here / "legacy.pt", _use_new_zipfile_serialization=False)
+
+
+sizes = {"S": (384, 12, 6, 8), "B": (768, 12, 12, 8), "L": (1024, 24, 16, 18), "XL": (1152, 28, 16, 20)}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size", help="such as XL/2")
+    parser.add_argument("--out")
+    args = parser.parse_args()
+    common = {"is_zero_data": True, "preserve_t_cond_0": True, "qk_norm": False, "model_guidance_x_cond_ws": []}
+    if args.size:
+        name, patch = args.size.split("/")
+        width, depth, heads, encoder = sizes[name]
+        c = common | {"hidden_size": width, "depth": depth, "num_heads": heads, "encoder_depth": encoder,
+                      "patch_size": int(patch), "input_size": 32, "in_channels": 4, "label_dim": 1000,
+                      "model_guidance_class_ws": []}
+        transformer(c, args.out, 2, False)
+    else:
+        c = common | {"hidden_size": 16, "depth": 2, "num_heads": 2, "encoder_depth": 1, "patch_size": 2,
+                      "input_size": 4, "in_channels": 3, "label_dim": 2, "qk_norm": True,
+                      "model_guidance_class_ws": [2.0, 3.0], "model_guidance_x_cond_ws": [1.5]}
+        transformer(c, here / "dit_qk_norm.safetensors", 3, True)
+        torch_files()
