@@ -3,7 +3,6 @@ package data
 import (
 	"fmt"
 	"image"
-	_ "image/jpeg" // for image.Decode
 	_ "image/png"
 	"io"
 	"math"
@@ -168,8 +167,7 @@ func (r *folderReader) decodeFrom(path string, f io.ReadSeeker) ([]byte, error) 
 	}
 	var img image.Image
 	if err == nil {
-		img, _, err = image.Decode(f)
-		img = upsampled(img)
+		img, err = Decode(f)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("data: %s is no PNG or JPEG image, or damaged: %w: replace or remove it", path, err)

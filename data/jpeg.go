@@ -3,7 +3,20 @@ package data
 import (
 	"image"
 	"image/color"
+	_ "image/jpeg" // for image.Decode
+	_ "image/png"  // for image.Decode
+	"io"
 )
+
+// Decode decodes a PNG or JPEG as PIL does: a PNG to the same pixels, a JPEG up to rounding, at most
+// a few gray levels.
+func Decode(r io.Reader) (image.Image, error) {
+	img, _, err := image.Decode(r)
+	if err != nil {
+		return nil, err
+	}
+	return upsampled(img), nil
+}
 
 // upsampled returns a JPEG's picture with its color planes upsampled by a triangle filter, as
 // libjpeg, and so PIL, does. The standard library repeats each color sample instead, which costs

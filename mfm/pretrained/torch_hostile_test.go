@@ -125,4 +125,3 @@ func FuzzReadTorch(f *testing.F) {
 		}
 	})
 }
-
