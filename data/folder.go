@@ -167,7 +167,7 @@ func (r *folderReader) decodeFrom(path string, f io.ReadSeeker) ([]byte, error) 
 	}
 	var img image.Image
 	if err == nil {
-		img, err = Decode(f)
+		img, err = DecodeImage(f)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("data: %s is no PNG or JPEG image, or damaged: %w: replace or remove it", path, err)

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"math"
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
@@ -50,14 +51,17 @@ func (c AutoencoderConfig) Validate() error {
 			return fmt.Errorf("autoencoder: %d groups do not divide %d channels at level %d", c.Groups, channels, level)
 		}
 	}
-	if !(c.Scale > 0) {
-		return fmt.Errorf("autoencoder: scale must be positive, got %g", c.Scale)
+	if !(c.Scale > 0) || math.IsInf(c.Scale, 0) || math.IsNaN(c.Shift) || math.IsInf(c.Shift, 0) {
+		return fmt.Errorf("autoencoder: scale must be positive and shift finite, got %g and %g", c.Scale, c.Shift)
 	}
 	return nil
 }
 
 // Factor returns the side of the square of pixels that one position of a latent stands for.
 func (c AutoencoderConfig) Factor() int { return 1 << (len(c.Channels) - 1) }
+
+// LatentChannels returns Latents.
+func (c AutoencoderConfig) LatentChannels() int { return c.Latents }
 
 // Autoencoder is the variational autoencoder of latent diffusion: residual blocks at each level, one
 // level's sides half of the last one's, and self-attention at the coarsest.
@@ -89,8 +93,15 @@ func (a Autoencoder) Encode(scope *model.Scope, images *Node) (mean, logVariance
 // Normalize returns (z - Shift) Scale, the latents that a flow map works on.
 func (a Autoencoder) Normalize(z *Node) *Node { return MulScalar(AddScalar(z, -a.Shift), a.Scale) }
 
+// Latent returns the normalized mean of [Autoencoder.Encode].
+func (a Autoencoder) Latent(scope *model.Scope, images *Node) *Node {
+	mean, _ := a.Encode(scope, images)
+	return a.Normalize(mean)
+}
+
 // Decode returns the images [batch, h, w, images], in [-1, 1] up to the decoder's error, of
-// normalized latents [batch, h/f, w/f, latents].
+// normalized latents [batch, h/f, w/f, Latents]. It panics with Validate's error, and for other
+// numbers of channels.
 func (a Autoencoder) Decode(scope *model.Scope, z *Node) *Node {
 	must(a.Validate())
 	if z.Rank() != 4 || z.Shape().Dim(3) != a.Latents {

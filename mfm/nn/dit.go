@@ -13,7 +13,7 @@ type DiTConfig struct {
 	Patch   int `json:"patch"`   // side of the square of pixels that makes a token
 	Width   int `json:"width"`   // width of a token
 	Depth   int `json:"depth"`   // number of blocks
-	Encoder int `json:"encoder"` // number of blocks, from the first, that see s; the rest see u
+	Encoder int `json:"encoder"` // number of blocks, from the first, with the encoder's conditioning
 	Heads   int `json:"heads"`   // attention heads; must divide Width
 	Classes int `json:"classes"` // classes to condition on; 0: none
 	// Guidance and ContextGuidance are the scales of class guidance and of guidance by the context
@@ -88,6 +88,8 @@ func (c DiTConfig) Validate() error {
 		return fmt.Errorf("DiT: encoder must be 0 to the depth of %d, got %d", c.Depth, c.Encoder)
 	case c.Classes < 0:
 		return fmt.Errorf("DiT: classes must not be negative, got %d", c.Classes)
+	case c.Encoder == 0 && len(c.Guidance)+len(c.ContextGuidance) > 0:
+		return fmt.Errorf("DiT: guidance scales condition the encoder: encoder must be positive, got 0")
 	}
 	for name, scales := range map[string][]float64{"guidance": c.Guidance, "context_guidance": c.ContextGuidance} {
 		seen := map[float64]bool{1: true}

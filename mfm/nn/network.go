@@ -13,8 +13,9 @@ import (
 	"github.com/gomfm/gomfm/mfm/internal/strictjson"
 )
 
-// Architecture is the configuration of a backbone. [MLPConfig] and [UNetConfig] are architectures.
-// A user's own is a struct with these methods that encoding/json can encode and decode.
+// Architecture is the configuration of a backbone. [MLPConfig], [UNetConfig] and [DiTConfig] are
+// architectures. A user's own is a struct with these methods that encoding/json can encode and
+// decode.
 type Architecture interface {
 	// Kind identifies the architecture in JSON, such as "mlp".
 	Kind() string

@@ -33,8 +33,8 @@ type Inputs struct {
 	// Class has labels, int32 [batch]. Nil, or a label equal to the number of classes, means none.
 	Class *Node
 	// Guidance and ContextGuidance are the scales of guidance by the class and by the context that
-	// a network trained with them is to apply, [batch] in the type of the times. Nil means 1, no
-	// guidance. Networks without these inputs ignore them.
+	// a network trained with them is to apply, [batch] or [1] in the type of the times. Nil means 1,
+	// no guidance. Networks without these inputs ignore them, and samplers do not set them yet.
 	Guidance, ContextGuidance *Node
 }
 
@@ -49,7 +49,7 @@ func (in Inputs) check(classes int) {
 		node *Node
 	}{{"S", in.S}, {"U", in.U}, {"T", in.T}, {"Xbar", in.Xbar}, {"X", in.X}} {
 		if f.node == nil {
-			Panicf("nn.Inputs: %s is nil: only Fused, FusedT and Class may be nil", f.name)
+			Panicf("nn.Inputs: %s is nil: only Fused, FusedT, Class, Guidance and ContextGuidance may be nil", f.name)
 		}
 	}
 	if in.Xbar.Rank() < 2 || !in.X.Shape().Equal(in.Xbar.Shape()) {
@@ -72,6 +72,12 @@ func (in Inputs) check(classes int) {
 			Panicf("nn.Inputs: times must all be (%s)[%d], or all [1], got %s", in.Xbar.DType(), batch, t.Shape())
 		}
 	}
+	for _, scale := range []*Node{in.Guidance, in.ContextGuidance} {
+		if scale != nil && (scale.Rank() != 1 || scale.DType() != in.T.DType() ||
+			scale.Shape().Dim(0) != batch && scale.Shape().Dim(0) != 1) {
+			Panicf("nn.Inputs: guidance scales must be (%s)[%d], or [1], got %s", in.T.DType(), batch, scale.Shape())
+		}
+	}
 	if in.Class == nil {
 		return
 	}
@@ -85,7 +91,7 @@ func (in Inputs) check(classes int) {
 
 // PerRow returns the inputs with times of shape [1] broadcast to [batch].
 func (in Inputs) PerRow() Inputs {
-	for _, t := range []**Node{&in.S, &in.U, &in.T, &in.FusedT} {
+	for _, t := range []**Node{&in.S, &in.U, &in.T, &in.FusedT, &in.Guidance, &in.ContextGuidance} {
 		if *t != nil {
 			*t = BroadcastToDims(*t, in.Xbar.Shape().Dimensions[0])
 		}

@@ -8,38 +8,14 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// LatentCodec maps images to the latents that a flow map works on, and back.
-// [Autoencoder] and [TinyAutoencoder] are codecs.
-type LatentCodec interface {
-	// Latent returns normalized latents [batch, h/f, w/f, channels] of images [batch, h, w, colors] in
-	// [-1, 1]: the mean of their distribution, where the codec has one.
-	Latent(scope *model.Scope, images *Node) *Node
-	// Decode returns the images, in [-1, 1] up to its error, of normalized latents.
-	Decode(scope *model.Scope, latents *Node) *Node
-	// Factor is f, the side of the square of pixels that one position of a latent stands for.
-	Factor() int
-	// LatentChannels is the number of channels of the latents.
-	LatentChannels() int
-	// Validate returns an error that names the first invalid field.
-	Validate() error
-}
-
-// Latent returns the normalized mean of [Autoencoder.Encode].
-func (a Autoencoder) Latent(scope *model.Scope, images *Node) *Node {
-	mean, _ := a.Encode(scope, images)
-	return a.Normalize(mean)
-}
-
-// LatentChannels returns Latents.
-func (c AutoencoderConfig) LatentChannels() int { return c.Latents }
-
 // TinyAutoencoder is an autoencoder of the TAESD family (madebyollin/taesd), about a sixtieth of the
 // size of the [Autoencoder] whose latents it shares: convolutions of 64 channels with ReLU, sides
-// divided by 8. It has no log variance, and its latents are normalized already.
+// divided by 8. It has no log variance, and its latents are normalized already. Start from
+// [FLUX2TinyAutoencoder].
 type TinyAutoencoder struct {
 	Images  int `json:"images"`  // channels of the images
-	Latents int `json:"latents"` // channels of the latents
-	// MiddleNorm adds a branch with a group norm to the blocks at the coarsest level, as in TAEF2.
+	Latents int `json:"latents"` // channels of the latents: 4 of Stable Diffusion, 16 of FLUX.1, 32 of FLUX.2
+	// MiddleNorm adds a branch with a group norm to the blocks at the coarsest level.
 	MiddleNorm bool `json:"middle_norm,omitempty"`
 	// Checkpoint recomputes the activations of each stage of the decoder in the backward pass.
 	Checkpoint bool `json:"checkpoint,omitempty"`
@@ -55,6 +31,11 @@ const (
 	tinySaturation  = 3 // latents are squashed into [-3, 3]
 	tinyNormEpsilon = 1e-5
 )
+
+// FLUX2TinyAutoencoder returns the configuration of taef2, for the latents of FLUX.2.
+func FLUX2TinyAutoencoder() TinyAutoencoder {
+	return TinyAutoencoder{Images: 3, Latents: 32, MiddleNorm: true, Checkpoint: true}
+}
 
 // Validate returns an error that names the first invalid field.
 func (a TinyAutoencoder) Validate() error {
@@ -77,17 +58,18 @@ func (a TinyAutoencoder) Latent(scope *model.Scope, images *Node) *Node {
 	checkSides("TinyAutoencoder", images, 1, tinyLevels)
 	t := tiny{scope.In("encoder")}
 	h := t.convolution("input", MulScalar(OnePlus(images), 0.5), tinyChannels, 1, true) // pixels in [0, 1]
-	h = t.block("block_3_0", h, false)
-	for level := tinyLevels - 2; level >= 0; level-- {
+	h = t.block("block_0_0", h, false)
+	for level := 1; level < tinyLevels; level++ {
 		h = t.convolution(fmt.Sprintf("down_%d", level), h, tinyChannels, 2, false)
 		for i := range tinyBlocks {
-			h = t.block(fmt.Sprintf("block_%d_%d", level, i), h, a.MiddleNorm && level == 0)
+			h = t.block(fmt.Sprintf("block_%d_%d", level, i), h, a.MiddleNorm && level == tinyLevels-1)
 		}
 	}
 	return t.convolution("output", h, a.Latents, 1, true)
 }
 
-// Decode returns the images [batch, 8h, 8w, images] of latents [batch, h, w, latents].
+// Decode returns the images [batch, 8h, 8w, images] of latents [batch, h, w, Latents]. It panics with
+// Validate's error, and for other numbers of channels.
 func (a TinyAutoencoder) Decode(scope *model.Scope, latents *Node) *Node {
 	must(a.Validate())
 	if latents.Rank() != 4 || latents.Shape().Dim(3) != a.Latents {
@@ -96,31 +78,33 @@ func (a TinyAutoencoder) Decode(scope *model.Scope, latents *Node) *Node {
 	t := tiny{scope.In("decoder")}
 	h := MulScalar(Tanh(MulScalar(latents, 1./tinySaturation)), tinySaturation)
 	h = relu(t.convolution("input", h, tinyChannels, 1, true))
-	for level := range tinyLevels - 1 {
+	for level := tinyLevels - 1; level > 0; level-- {
 		if a.Checkpoint {
 			h = h.Checkpoint()
 		}
 		for i := range tinyBlocks {
-			h = t.block(fmt.Sprintf("block_%d_%d", level, i), h, a.MiddleNorm && level == 0)
+			h = t.block(fmt.Sprintf("block_%d_%d", level, i), h, a.MiddleNorm && level == tinyLevels-1)
 		}
 		h = t.convolution(fmt.Sprintf("up_%d", level), upsampled(h), tinyChannels, 1, false)
 	}
-	h = t.convolution("output", t.block("block_3_0", h, false), a.Images, 1, true)
+	h = t.convolution("output", t.block("block_0_0", h, false), a.Images, 1, true)
 	if a.Checkpoint {
 		h = h.StopCheckpoint()
 	}
 	return AddScalar(MulScalar(h, 2), -1)
 }
 
-// tiny is the state of a tiny autoencoder under construction. Level 0 is the coarsest.
+// tiny is the state of a tiny autoencoder under construction. Level 0 is the finest.
 type tiny struct{ scope *model.Scope }
 
 // convolution is a 3x3 convolution with one row and column of zeros on each side.
 func (t tiny) convolution(name string, x *Node, channels, stride int, bias bool) *Node {
 	scope := t.scope.In("%s", name)
 	k := weights(scope, x, 1, 3, 3, x.Shape().Dim(3), channels)
-	y := convolve(x, k, stride)
-	if stride != 1 {
+	var y *Node
+	if stride == 1 {
+		y = convolve(x, k, 1)
+	} else {
 		y = Convolve(x, k).Strides(stride).PaddingPerDim([][2]int{{1, 1}, {1, 1}}).Done()
 	}
 	if bias {

@@ -6,8 +6,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
-// Autoencoder returns the parameters of [nn.Autoencoder] in the names of diffusers' AutoencoderKL.
-func Autoencoder(c nn.AutoencoderConfig) []Weight {
+// AutoencoderWeights returns the weights of [nn.Autoencoder] in the names of diffusers' AutoencoderKL.
+func AutoencoderWeights(c nn.AutoencoderConfig) []Weight {
 	l := list{}
 	coarsest := len(c.Channels) - 1
 	top := c.Channels[coarsest]
@@ -48,7 +48,7 @@ func Autoencoder(c nn.AutoencoderConfig) []Weight {
 	return l
 }
 
-// residual adds the parameters of a residual block.
+// residual adds the weights of a residual block.
 func (l *list) residual(file, path string, in, out int) {
 	l.norm(file+".norm1", path+"/norm_0", in)
 	l.convolution(file+".conv1", path+"/conv_0", 3, in, out)
@@ -59,7 +59,7 @@ func (l *list) residual(file, path string, in, out int) {
 	}
 }
 
-// middle adds the parameters of the blocks at the coarsest level.
+// middle adds the weights of the blocks at the coarsest level.
 func (l *list) middle(file, path string, channels int) {
 	l.residual(file+"resnets.0", path+"middle_0", channels, channels)
 	l.residual(file+"resnets.1", path+"middle_1", channels, channels)
@@ -70,7 +70,7 @@ func (l *list) middle(file, path string, channels int) {
 	}
 }
 
-// pointwise adds the parameters of a convolution of one pixel.
+// pointwise adds the weights of a convolution of one pixel.
 func (l *list) pointwise(file, path string, in, out int) {
 	l.add(file+".weight", path+"/weights", PatchEmbedding, out, in, 1, 1)
 	l.add(file+".bias", path+"/biases", Same, out)

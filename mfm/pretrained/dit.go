@@ -15,10 +15,11 @@ import (
 // timeFeatures is the number of sines and cosines of a time in a DiT.
 const timeFeatures = 256
 
-// DiT returns the parameters of [nn.DiT] for images of the given number of channels, in the names of
-// the paper's released transformer (arXiv 2601.14430), which keeps those of DiT, SiT and Decoupled
-// MeanFlow. The fixed positions, "pos_embed", are not among them.
-func DiT(c nn.DiTConfig, channels int) []Weight {
+// DiTWeights returns the weights of [nn.DiT] for images of the given number of channels, in the
+// names of the paper's released transformer (arXiv 2601.14430), which keeps those of DiT, SiT and
+// Decoupled MeanFlow. The fixed positions, "pos_embed", are not among them: see [ImportDiT]. The list
+// is for a map whose parametrization gives no combined observation, such as [mfm.Plain].
+func DiTWeights(c nn.DiTConfig, channels int) []Weight {
 	l := list{}
 	patch := func(file, path string) {
 		l.add(file+".proj.weight", path+"/weights", PatchEmbedding, c.Width, channels, c.Patch, c.Patch)
@@ -56,7 +57,7 @@ func DiT(c nn.DiTConfig, channels int) []Weight {
 	return l
 }
 
-// list is a list of parameters under construction.
+// list is a list of weights under construction.
 type list []Weight
 
 func (l *list) add(file, path string, layout Layout, shape ...int) {
@@ -84,8 +85,9 @@ func (l *list) convolution(file, path string, size, in, out int) {
 // positionsTolerance is the largest difference of "pos_embed" from the fixed positions.
 const positionsTolerance = 1e-5
 
-// importDiT is [Import] for a transformer. It checks "pos_embed", which is fixed, and leaves it out.
-func importDiT(from checkpoint.Tensors, c nn.DiTConfig, channels int) (checkpoint.Tensors, error) {
+// ImportDiT is [Import] for [nn.DiT]. It checks the fixed positions "pos_embed", if the file has them,
+// and leaves them out.
+func ImportDiT(from checkpoint.Tensors, c nn.DiTConfig, channels int) (checkpoint.Tensors, error) {
 	rest := maps.Clone(from)
 	if t := rest["pos_embed"]; t != nil {
 		delete(rest, "pos_embed")
@@ -93,7 +95,7 @@ func importDiT(from checkpoint.Tensors, c nn.DiTConfig, channels int) (checkpoin
 			return nil, fmt.Errorf("tensor \"pos_embed\": %w", err)
 		}
 	}
-	return Import(rest, DiT(c, channels))
+	return Import(rest, DiTWeights(c, channels))
 }
 
 // checkPositions returns an error unless t has the fixed positions of a square grid.

@@ -15,8 +15,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/pretrained"
 )
 
-// shared returns the path of a file of reference values or weights, or skips the test where there is
-// none.
+// shared returns the path of a file of reference values or weights beside the repository, or skips
+// the test where there is none.
 func shared(t *testing.T, elements ...string) string {
 	t.Helper()
 	path := filepath.Join(append([]string{"..", "..", "..", "shared"}, elements...)...)
@@ -27,14 +27,18 @@ func shared(t *testing.T, elements ...string) string {
 }
 
 func TestParity(t *testing.T) {
+	transformer, autoencoder := []string{"grad_x_cond", "jvp_s_x", "jvp_u", "v"},
+		[]string{"grad_latent", "image", "logvar", "mean"}
 	for name, outputs := range map[string][]string{
-		"dit_tiny_a": {"grad_x_cond", "jvp_s_x", "jvp_u", "v"},
-		"dit_tiny_b": {"grad_x_cond", "jvp_s_x", "jvp_u", "v"},
-		"vae_tiny":   {"grad_latent", "image", "logvar", "mean"},
-		"glass_2d":   {"drift"},
+		"testdata/dit_qk_norm": transformer, "testdata/autoencoder": autoencoder,
+		"dit_tiny_a": transformer, "dit_tiny_b": transformer, "vae_tiny": autoencoder, "glass_2d": {"drift"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, err := pretrained.ReadReference(shared(t, "golden", name+".safetensors"))
+			path := name + ".safetensors"
+			if !strings.HasPrefix(name, "testdata") {
+				path = shared(t, "golden", path)
+			}
+			r, err := pretrained.ReadReference(path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,21 +60,22 @@ func TestParity(t *testing.T) {
 }
 
 func TestParityErrors(t *testing.T) {
-	path := shared(t, "golden", "dit_tiny_b.safetensors")
+	const path = "testdata/dit_qk_norm.safetensors"
 	backend := backendtest.New(t)
 	for message, change := range map[string]func(r *pretrained.Reference){
-		`"blocks.1.mlp.fc1.bias" [192] is missing`: func(r *pretrained.Reference) {
+		`"blocks.1.mlp.fc1.bias" [64] is missing`: func(r *pretrained.Reference) {
 			delete(r.Weights, "blocks.1.mlp.fc1.bias")
 		},
-		`"extra" [48] is unexpected`: func(r *pretrained.Reference) {
+		`"extra" [16] is unexpected`: func(r *pretrained.Reference) {
 			r.Weights["extra"] = r.Weights["x_embedder.proj.bias"]
 		},
-		`"blocks.0.attn.proj.bias" is [192], want [48]`: func(r *pretrained.Reference) {
+		`"blocks.0.attn.proj.bias" is [64], want [16]`: func(r *pretrained.Reference) {
 			r.Weights["blocks.0.attn.proj.bias"] = r.Weights["blocks.1.mlp.fc1.bias"]
 		},
 		`"pos_embed": token 0 has`: func(r *pretrained.Reference) {
 			r.Weights["pos_embed"] = tensors.FromShape(r.Weights["pos_embed"].Shape())
 		},
+		`input "u" is missing`:            func(r *pretrained.Reference) { delete(r.In, "u") },
 		`output "w" is unknown`:           func(r *pretrained.Reference) { r.Out = checkpoint.Tensors{"w": r.Out["v"]} },
 		`"depth" is "x", want an integer`: func(r *pretrained.Reference) { r.Metadata["depth"] = "x" },
 		`the kind of network is unknown`:  func(r *pretrained.Reference) { delete(r.Metadata, "encoder_depth") },

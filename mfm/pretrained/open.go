@@ -1,7 +1,6 @@
 package pretrained
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,15 +11,17 @@ import (
 	"strings"
 
 	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/internal/strictjson"
 )
 
-// mostIndex is the limit for the index of a sharded file in bytes.
-const mostIndex = 64 << 20
+// maxIndex is the limit for the index of a sharded file in bytes.
+const maxIndex = 64 << 20
 
-// Open reads the tensors of a file of weights and its metadata. The content decides the format:
+// Open reads the tensors of a file of weights, and the metadata of a safetensors file; those of other
+// formats are nil. The content decides the format:
 // safetensors, the index of sharded safetensors (a JSON object with "weight_map"), or torch.save
 // ([ReadTorch]). Errors name the file.
-func Open(path string) (checkpoint.Tensors, map[string]string, error) {
+func Open(path string) (tensors checkpoint.Tensors, metadata map[string]string, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, nil, err
@@ -59,39 +60,41 @@ func openSharded(path string, f io.ReadSeeker, size int64) (checkpoint.Tensors, 
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
-	if size > mostIndex {
-		return nil, fmt.Errorf("%s: an index of %d bytes, more than %d", path, size, mostIndex)
+	if size > maxIndex {
+		return nil, fmt.Errorf("%s: an index of %d bytes, more than %d", path, size, maxIndex)
 	}
-	var index struct {
-		WeightMap map[string]string `json:"weight_map"`
+	raw, err := io.ReadAll(io.LimitReader(f, maxIndex))
+	if err != nil {
+		return nil, err
 	}
-	if err := json.NewDecoder(f).Decode(&index); err != nil {
+	var shardOf map[string]string
+	if _, err := strictjson.Lookup(raw, "weight_map", &shardOf); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if len(index.WeightMap) == 0 {
+	if len(shardOf) == 0 {
 		return nil, fmt.Errorf("%s: no weight_map: not the index of sharded safetensors", path)
 	}
 	shards := make(map[string]bool)
-	for name, shard := range index.WeightMap {
+	for name, shard := range shardOf {
 		if filepath.Base(shard) != shard || !filepath.IsLocal(shard) {
 			return nil, fmt.Errorf("%s: tensor %q lies in %q, which is not a file beside the index", path, name, shard)
 		}
 		shards[shard] = true
 	}
-	all := make(checkpoint.Tensors, len(index.WeightMap))
+	all := make(checkpoint.Tensors, len(shardOf))
 	for _, shard := range slices.Sorted(maps.Keys(shards)) {
 		t, _, err := checkpoint.ReadWeights(filepath.Join(filepath.Dir(path), shard))
 		if err != nil {
 			return nil, err
 		}
 		for name, value := range t {
-			if index.WeightMap[name] != shard {
-				return nil, fmt.Errorf("%s: tensor %q lies in %s, the index says %q", path, name, shard, index.WeightMap[name])
+			if shardOf[name] != shard {
+				return nil, fmt.Errorf("%s: tensor %q lies in %s, the index says %q", path, name, shard, shardOf[name])
 			}
 			all[name] = value
 		}
 	}
-	for name, shard := range index.WeightMap {
+	for name, shard := range shardOf {
 		if all[name] == nil {
 			return nil, fmt.Errorf("%s: tensor %q is missing in %s", path, name, shard)
 		}

@@ -18,8 +18,8 @@ import (
 )
 
 // Reference is a file of reference values of an original implementation: its configuration as
-// metadata, its weights ("weight.*"), inputs ("in.*") and outputs ("out.*"). Images are [batch,
-// channels, height, width].
+// metadata, its weights ("weight.*"), inputs ("in.*") and outputs ("out.*"). A name without one of
+// these prefixes is an input, and "drift" an output. Images are [batch, channels, height, width].
 type Reference struct {
 	Metadata         map[string]string
 	Weights, In, Out checkpoint.Tensors
@@ -27,7 +27,8 @@ type Reference struct {
 
 // parityKind compares one kind of network with its original.
 type parityKind struct {
-	name string
+	name   string
+	inputs []string // those that a reference must have
 	// recognizes reports whether a reference is of this kind.
 	recognizes func(r *Reference) bool
 	// network returns the network's weights, by their paths, and a function that builds the outputs of
@@ -70,7 +71,8 @@ func ReadReference(path string) (*Reference, error) {
 }
 
 // Parity runs the network of a reference and returns, for each of its outputs, the relative error
-// |ours - original|/|original| in the Euclidean norm over all elements.
+// |ours - original|/|original| in the Euclidean norm over all elements, or |ours| if the original is
+// zero. It returns an error if the kind of network is unknown, or if a weight or input is missing.
 func Parity(backend compute.Backend, r *Reference) (map[string]float64, error) {
 	for _, kind := range parityKinds() {
 		if !kind.recognizes(r) {
@@ -90,6 +92,11 @@ func Parity(backend compute.Backend, r *Reference) (map[string]float64, error) {
 }
 
 func parity(backend compute.Backend, r *Reference, kind parityKind) (map[string]float64, error) {
+	for _, name := range kind.inputs {
+		if r.In[name] == nil {
+			return nil, fmt.Errorf("input %q is missing", name)
+		}
+	}
 	weights, build, err := kind.network(r)
 	if err != nil {
 		return nil, err

@@ -51,7 +51,8 @@ func (r *Reference) decode(name string, to any) error {
 // transformerParity is the paper's transformer: v, its derivatives along (s, x̄) and u in the
 // directions (1, tangent) and 1, and the gradient of <v, tangent> in the context.
 var transformerParity = parityKind{
-	name: "transformer",
+	name:   "transformer",
+	inputs: []string{"s", "u", "t", "x", "x_cond", "tangent"},
 	recognizes: func(r *Reference) bool {
 		return r.Weights["x_embedder.proj.weight"] != nil && r.Metadata["encoder_depth"] != ""
 	},
@@ -60,7 +61,7 @@ var transformerParity = parityKind{
 		if err != nil {
 			return nil, nil, err
 		}
-		weights, err := importDiT(r.Weights, c, channels)
+		weights, err := ImportDiT(r.Weights, c, channels)
 		return weights, func(scope *model.Scope, x map[string]*Node) func(string) *Node {
 			in := nn.Inputs{
 				S: x["s"], U: x["u"], T: x["t"], Xbar: channelsLast(x["x"]), X: channelsLast(x["x_cond"]),
@@ -112,7 +113,8 @@ func transformerConfig(r *Reference) (c nn.DiTConfig, channels int, err error) {
 // autoencoderParity is the autoencoder of latent diffusion in diffusers' names: the mean and log
 // variance of an image's latents, the image of latents, and the gradient of <image, w> in them.
 var autoencoderParity = parityKind{
-	name: "autoencoder",
+	name:   "autoencoder",
+	inputs: []string{"image", "latent", "w"},
 	recognizes: func(r *Reference) bool {
 		return r.Weights["post_quant_conv.weight"] != nil && r.Metadata["block_out_channels"] != ""
 	},
@@ -131,7 +133,7 @@ var autoencoderParity = parityKind{
 		if err != nil {
 			return nil, nil, err
 		}
-		weights, err := Import(r.Weights, Autoencoder(c))
+		weights, err := Import(r.Weights, AutoencoderWeights(c))
 		a := nn.Autoencoder{AutoencoderConfig: c}
 		return weights, func(scope *model.Scope, x map[string]*Node) func(string) *Node {
 			mean, logVariance := a.Encode(scope, channelsLast(x["image"]))
@@ -156,7 +158,8 @@ var autoencoderParity = parityKind{
 
 // driftParity is the conditional drift of an isotropic Gaussian mixture on the linear interpolant.
 var driftParity = parityKind{
-	name: "conditional drift",
+	name:   "conditional drift",
+	inputs: []string{"s", "x_bar", "t", "x", "log_weight", "mu", "std"},
 	recognizes: func(r *Reference) bool {
 		return r.In["x_bar"] != nil && r.In["log_weight"] != nil && r.Out["drift"] != nil
 	},

@@ -32,7 +32,7 @@ func pictures(t *testing.T, dir string, n int) *tensors.Tensor {
 		if err != nil {
 			return err
 		}
-		img, err := data.Decode(bytes.NewReader(raw))
+		img, err := data.DecodeImage(bytes.NewReader(raw))
 		if err != nil {
 			return nil
 		}
@@ -54,10 +54,10 @@ func pictures(t *testing.T, dir string, n int) *tensors.Tensor {
 }
 
 func TestTinyAutoencoderReconstructsPictures(t *testing.T) {
-	a := nn.TinyAutoencoder{Images: 3, Latents: 32, MiddleNorm: true}
+	a := nn.FLUX2TinyAutoencoder()
 	store := model.NewStore()
 	for part, parameters := range map[string][]pretrained.Weight{
-		"encoder": pretrained.TinyEncoder(a), "decoder": pretrained.TinyDecoder(a),
+		"encoder": pretrained.TinyEncoderWeights(a), "decoder": pretrained.TinyDecoderWeights(a),
 	} {
 		file, err := os.ReadFile(shared(t, "weights", "taef2_"+part+".pth"))
 		if err != nil {

@@ -164,7 +164,7 @@ func rebuildTensor(args []any) (any, error) {
 	if err := errors.Join(err, err2); err != nil || !ok || !isInt {
 		return nil, errors.New("a tensor whose storage, offset, size or steps are of another type")
 	}
-	if len(size) != len(steps) || len(size) > mostTorchRank {
+	if len(size) != len(steps) || len(size) > maxTorchRank {
 		return nil, fmt.Errorf("a tensor of %d axes and %d steps", len(size), len(steps))
 	}
 	return &view{s, offset, size, steps}, nil

@@ -13,8 +13,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/pretrained"
 )
 
-// mostParityError is the largest relative error with which an output counts as equal.
-const mostParityError = 1e-4
+// maxParityError is the largest relative error with which an output counts as equal.
+const maxParityError = 1e-4
 
 func weightsCommand() *cobra.Command {
 	return group("weights", "inspect files of weights",
@@ -38,8 +38,8 @@ func parity(c *command) prepare {
 				key := "out." + name
 				outputs[key] = errs[name]
 				text += fmt.Sprintf("%-20s %.2g\n", key, errs[name])
-				if !(errs[name] <= mostParityError) {
-					worst = append(worst, fmt.Errorf("%s: relative error %.3g, more than %g", key, errs[name], mostParityError))
+				if !(errs[name] <= maxParityError) {
+					worst = append(worst, fmt.Errorf("%s: relative error %.3g, more than %g", key, errs[name], maxParityError))
 				}
 			}
 			return errors.Join(c.write(outputs, text), errors.Join(worst...))

@@ -13,7 +13,7 @@ func testdata(name string) string {
 func TestParityOfAFile(t *testing.T) {
 	errs := decode[map[string]float64](t, must(t, "parity", testdata("dit_qk_norm.safetensors"), "--json"))
 	for _, key := range []string{"out.v", "out.jvp_s_x", "out.jvp_u", "out.grad_x_cond"} {
-		if e, ok := errs[key]; !ok || !(e <= mostParityError) || len(errs) != 4 {
+		if e, ok := errs[key]; !ok || !(e <= maxParityError) || len(errs) != 4 {
 			t.Errorf("%s: relative error %g of %v", key, e, errs)
 		}
 	}

@@ -1,6 +1,6 @@
-"""Makes the reference values of this folder with PyTorch and timm.
+"""Makes the reference values of this folder with PyTorch, timm and diffusers.
 
-    pip install torch timm safetensors
+    pip install torch timm diffusers safetensors
     python make_references.py                       the small files beside this script
     python make_references.py --size XL/2 --out F   a transformer of that size with random weights
 """
@@ -149,6 +149,28 @@ def transformer(c, path, batch, derivatives):
     save_file(all_values, path, {k: str(v) for k, v in c.items()})
 
 
+def autoencoder(path):
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    c = {"in_channels": 3, "out_channels": 3, "latent_channels": 2, "block_out_channels": (4, 8),
+         "layers_per_block": 1, "norm_num_groups": 2, "down_block_types": ("DownEncoderBlock2D",) * 2,
+         "up_block_types": ("UpDecoderBlock2D",) * 2}
+    model = AutoencoderKL(**c).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.randn(p.shape) * (0.2 if p.ndim > 1 else 0.1) + (p.ndim == 1) * 0.5)
+    image, w = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8)
+    latent = torch.randn(2, 2, 4, 4, requires_grad=True)
+    posterior = model.encode(image).latent_dist
+    decoded = model.decode(latent).sample
+    (decoded * w).sum().backward()
+    values = {"in.image": image, "in.latent": latent, "in.w": w, "out.mean": posterior.mean,
+              "out.logvar": posterior.logvar, "out.image": decoded, "out.grad_latent": latent.grad}
+    values |= {"weight." + k: v for k, v in model.state_dict().items()}
+    save_file({k: v.detach().clone().contiguous() for k, v in values.items()}, path, {k: str(v) for k, v in c.items()})
+
+
 def torch_files():
     """Files of torch.save, whose elements are their numbers in the order of the storage."""
     count = lambda n, dtype=torch.float32: torch.arange(n, dtype=dtype)
@@ -184,4 +206,5 @@ if __name__ == "__main__":
                       "input_size": 4, "in_channels": 3, "label_dim": 2, "qk_norm": True,
                       "model_guidance_class_ws": [2.0, 3.0], "model_guidance_x_cond_ws": [1.5]}
         transformer(c, here / "dit_qk_norm.safetensors", 3, True)
+        autoencoder(here / "autoencoder.safetensors")
         torch_files()

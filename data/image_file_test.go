@@ -13,7 +13,7 @@ func decodeFile(t *testing.T, path string) image.Image {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	img, err := Decode(f)
+	img, err := DecodeImage(f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +22,7 @@ func decodeFile(t *testing.T, path string) image.Image {
 
 // TestDecode compares with PIL's pixels (testdata/make_jpeg.py). Two decoders may differ by
 // rounding in the cosine transform.
-func TestDecode(t *testing.T) {
+func TestDecodeImage(t *testing.T) {
 	for _, name := range []string{"420", "422", "444"} {
 		got := decodeFile(t, "testdata/jpeg_"+name+".jpg")
 		want := decodeFile(t, "testdata/jpeg_"+name+".png")

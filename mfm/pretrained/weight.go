@@ -1,9 +1,10 @@
-// Package pretrained reads and writes the weights of networks of the field in their own names and
-// layouts, and maps them to the variables of package nn.
+// Package pretrained imports the weights of published networks: [Open] reads safetensors and files
+// of torch.save, [Import] maps their names and layouts to the variables of package nn, and [Parity]
+// compares a network with its original.
 //
-// A network's list of [Weight] is the one place that knows both names. [Import] and [Export]
-// move tensors along such a list. A tensor that is missing, superfluous or of another shape or type
-// is an error that names it.
+// A network's list of [Weight], such as [DiTWeights], is the one place that knows both names.
+// [Import] and [Export] move tensors along such a list. A tensor that is missing, superfluous or of
+// another shape or type is an error that names it.
 package pretrained
 
 import (
@@ -34,8 +35,6 @@ const (
 	// PatchEmbedding is a convolution whose stride is its size, here the linear layer
 	// [height·width·in, out] on the pixels of a patch.
 	PatchEmbedding
-	// Pointwise is a convolution of one pixel or a linear layer, here the linear layer [in, out].
-	Pointwise
 )
 
 // Weight is a tensor in a file and the variable that it is here.
@@ -47,12 +46,12 @@ type Weight struct {
 }
 
 // Import returns the variables of a network, by their paths, from the tensors of a file. float16 and
-// bfloat16 become float32. If the tensors are not exactly those of the parameters, the error lists
+// bfloat16 become float32. If the tensors are not exactly those of the list, the error lists
 // each that is missing, unexpected or of another shape.
-func Import(from checkpoint.Tensors, parameters []Weight) (checkpoint.Tensors, error) {
+func Import(from checkpoint.Tensors, weights []Weight) (checkpoint.Tensors, error) {
 	var problems []error
-	to, known := make(checkpoint.Tensors, len(parameters)), make(map[string]bool, len(parameters))
-	for _, p := range parameters {
+	to, known := make(checkpoint.Tensors, len(weights)), make(map[string]bool, len(weights))
+	for _, p := range weights {
 		known[p.File] = true
 		t, ok := from[p.File]
 		switch {
@@ -83,9 +82,9 @@ func Import(from checkpoint.Tensors, parameters []Weight) (checkpoint.Tensors, e
 
 // Export returns the tensors of a file from the variables of a network, the inverse of [Import]. It
 // returns an error if a variable is missing or of another shape.
-func Export(from checkpoint.Tensors, parameters []Weight) (checkpoint.Tensors, error) {
-	to := make(checkpoint.Tensors, len(parameters))
-	for _, p := range parameters {
+func Export(from checkpoint.Tensors, weights []Weight) (checkpoint.Tensors, error) {
+	to := make(checkpoint.Tensors, len(weights))
+	for _, p := range weights {
 		order, dims := p.Layout.order(p.Shape)
 		t, ok := from[p.Path]
 		if !ok || !slices.Equal(t.Shape().Dimensions, dims) {
@@ -125,11 +124,6 @@ func (l Layout) order(shape []int) (order, dims []int) {
 		return []int{2, 3, 1, 0}, []int{shape[2], shape[3], shape[1], shape[0]}
 	case PatchEmbedding:
 		return []int{2, 3, 1, 0}, []int{shape[2] * shape[3] * shape[1], shape[0]}
-	case Pointwise:
-		if len(shape) == 2 {
-			return Linear.order(shape)
-		}
-		return PatchEmbedding.order(shape)
 	}
 	for axis := range shape {
 		order = append(order, axis)
