@@ -8,9 +8,9 @@ import (
 	"io"
 )
 
-// DecodeImage decodes a PNG or JPEG as PIL does: a PNG to the same pixels, a JPEG up to rounding, at most
-// a few gray levels. It allocates what the header promises: check [image.DecodeConfig] first for a
-// file that is not trusted.
+// DecodeImage decodes a PNG or JPEG as PIL does: a PNG to the same pixels, a JPEG up to rounding, at
+// most a few gray levels. It allocates what the header promises: check [image.DecodeConfig] first for
+// a file that is not trusted.
 func DecodeImage(r io.Reader) (image.Image, error) {
 	img, _, err := image.Decode(r)
 	if err != nil {
