@@ -17,7 +17,7 @@ import (
 
 // The embedded digits, centered by the mean image of the training set.
 func ExampleMNIST() {
-	train, test, err := data.MNIST()
+	train, heldOut, err := data.MNIST()
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func ExampleMNIST() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("%d + %d digits of %dx%d pixels\n", train.N, test.N, train.Height, train.Width)
+	fmt.Printf("%d + %d digits of %dx%d pixels\n", train.N, heldOut.N, train.Height, train.Width)
 	fmt.Printf("%d values of variance %.3f\n", len(x), variance)
 	// Output:
 	// 9000 + 1000 digits of 28x28 pixels
@@ -92,11 +92,11 @@ func ExampleFetcher() {
 	if err := fetcher.Fetch(context.Background(), dir, data.MNISTFiles()...); err != nil {
 		log.Fatal(err)
 	}
-	train, test, err := data.LoadMNIST(dir)
+	train, heldOut, err := data.LoadMNIST(dir)
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(train.N, test.N)
+	fmt.Println(train.N, heldOut.N)
 }
 
 // A file with known size and checksum, from one server that lacks it and one that has it.

@@ -23,16 +23,16 @@ const mnistClasses = 10
 // MNIST returns the 10,000 embedded digits, 9,000 for training and 1,000 held out: real digits of
 // MNIST, 28x28 pixels with one channel, with labels 0 to 9. [MNISTFiles] and [LoadMNIST] give the
 // full set of 60,000 + 10,000.
-func MNIST() (train, test *Images, err error) {
+func MNIST() (train, heldOut *Images, err error) {
 	return loadMNIST(mnistFS, "mnist", func(name string) string { return name })
 }
 
-// LoadMNIST loads a training set and a test set from the four files of MNIST in dir,
+// LoadMNIST loads a training set and a held-out set from the four files of MNIST in dir,
 // {train,t10k}-images-idx3-ubyte and {train,t10k}-labels-idx1-ubyte, each with or without the
 // suffix .gz. It also loads data sets in the same form, such as Fashion-MNIST from the folder
 // /usr/share/datasets/fashion-mnist of Debian's dataset-fashion-mnist. It returns an error as
 // [ReadPair] does, if a label is not below ten, or if the image sizes of the two sets differ.
-func LoadMNIST(dir string) (train, test *Images, err error) {
+func LoadMNIST(dir string) (train, heldOut *Images, err error) {
 	display := func(name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
 	return loadMNIST(os.DirFS(dir), ".", display)
 }
@@ -44,7 +44,7 @@ func isMNIST(path string) bool {
 }
 
 // loadMNIST loads the four files in the folder root of fsys. Errors name a file by display(name).
-func loadMNIST(fsys fs.FS, root string, display func(string) string) (train, test *Images, err error) {
+func loadMNIST(fsys fs.FS, root string, display func(string) string) (train, heldOut *Images, err error) {
 	load := func(set string) (*Images, error) {
 		images, err := findIDX(fsys, path.Join(root, set+"-images-idx3-ubyte"), display)
 		if err != nil {
@@ -66,14 +66,14 @@ func loadMNIST(fsys fs.FS, root string, display func(string) string) (train, tes
 	if train, err = load("train"); err != nil {
 		return nil, nil, err
 	}
-	if test, err = load("t10k"); err != nil {
+	if heldOut, err = load("t10k"); err != nil {
 		return nil, nil, err
 	}
-	if train.Height != test.Height || train.Width != test.Width {
-		return nil, nil, fmt.Errorf("data: %s: training images of %dx%d pixels but test images of %dx%d",
-			display(root), train.Height, train.Width, test.Height, test.Width)
+	if train.Height != heldOut.Height || train.Width != heldOut.Width {
+		return nil, nil, fmt.Errorf("data: %s: training images of %dx%d pixels but held-out images of %dx%d",
+			display(root), train.Height, train.Width, heldOut.Height, heldOut.Width)
 	}
-	return train, test, nil
+	return train, heldOut, nil
 }
 
 // findIDX returns the file name.gz of fsys, or name if absent.

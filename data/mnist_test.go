@@ -18,7 +18,7 @@ import (
 const fashionDir = "/usr/share/datasets/fashion-mnist"
 
 func TestMNIST(t *testing.T) {
-	train, test, err := MNIST()
+	train, heldOut, err := MNIST()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func TestMNIST(t *testing.T) {
 		counts []int
 	}{
 		{"train", train, []int{899, 1001, 896, 933, 882, 778, 910, 965, 856, 880}},
-		{"test", test, []int{102, 126, 95, 99, 98, 85, 104, 105, 88, 98}},
+		{"held out", heldOut, []int{102, 126, 95, 99, 98, 85, 104, 105, 88, 98}},
 	} {
 		if err := tc.m.Validate(); err != nil {
 			t.Errorf("%s: %v", tc.name, err)
@@ -49,9 +49,9 @@ func TestMNIST(t *testing.T) {
 	for i := range train.N {
 		seen[string(train.Pixels[784*i:784*(i+1)])] = true
 	}
-	for i := range test.N {
-		if seen[string(test.Pixels[784*i:784*(i+1)])] {
-			t.Errorf("test digit %d is a training digit too", i)
+	for i := range heldOut.N {
+		if seen[string(heldOut.Pixels[784*i:784*(i+1)])] {
+			t.Errorf("held-out digit %d is a training digit too", i)
 		}
 	}
 }
@@ -78,10 +78,10 @@ func TestMNISTReadme(t *testing.T) {
 }
 
 // writeMNIST writes four files in the form of MNIST, with images of 28x28 pixels.
-func writeMNIST(t *testing.T, suffix string, train, test int, encode func([]byte) []byte) string {
+func writeMNIST(t *testing.T, suffix string, train, heldOut int, encode func([]byte) []byte) string {
 	t.Helper()
 	dir := t.TempDir()
-	for set, n := range map[string]int{"train": train, "t10k": test} {
+	for set, n := range map[string]int{"train": train, "t10k": heldOut} {
 		labels := make([]byte, n)
 		for i := range labels {
 			labels[i] = byte(i % 10)
@@ -106,14 +106,14 @@ func TestLoadMNIST(t *testing.T) {
 		"plain":                 writeMNIST(t, "", 60, 10, plain),
 		"plain named .gz":       writeMNIST(t, ".gz", 60, 10, plain),
 	} {
-		train, test, err := LoadMNIST(dir)
+		train, heldOut, err := LoadMNIST(dir)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if train.N != 60 || test.N != 10 || train.Dim() != 784 || test.Labels[9] != 9 ||
+		if train.N != 60 || heldOut.N != 10 || train.Dim() != 784 || heldOut.Labels[9] != 9 ||
 			!bytes.Equal(train.Pixels, count(784*60)) {
-			t.Errorf("%s: read %v and %v", name, train.shape(), test.shape())
+			t.Errorf("%s: read %v and %v", name, train.shape(), heldOut.shape())
 		}
 	}
 }
@@ -128,7 +128,7 @@ func TestLoadMNISTRejects(t *testing.T) {
 		{"label 10", "train-labels-idx1-ubyte", idx([]uint32{3}, []byte{1, 10, 2}), "label 1 of 3 is 10, want 0 to 9"},
 		{"counts", "train-labels-idx1-ubyte", idx([]uint32{2}, []byte{1, 2}), "2 labels"},
 		{"sizes", "t10k-images-idx3-ubyte", idx([]uint32{3, 28, 27}, count(3*28*27)),
-			"28x28 pixels but test images of 28x27"},
+			"28x28 pixels but held-out images of 28x27"},
 		{"damaged", "t10k-images-idx3-ubyte", []byte("not this"), "starts with 6e 6f 74 20"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -162,14 +162,14 @@ func TestFashionMNIST(t *testing.T) {
 	if _, err := os.Stat(fashionDir); err != nil {
 		t.Skip("dataset-fashion-mnist is not installed")
 	}
-	train, test, err := LoadMNIST(fashionDir)
+	train, heldOut, err := LoadMNIST(fashionDir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct {
 		m *Images
 		n int
-	}{{train, 60000}, {test, 10000}} {
+	}{{train, 60000}, {heldOut, 10000}} {
 		counts, err := tc.m.ClassCounts(10)
 		if err != nil || tc.m.N != tc.n || tc.m.Dim() != 784 {
 			t.Fatalf("shape %v, %v", tc.m.shape(), err)

@@ -256,7 +256,7 @@ func arctanRatio(w *Node) *Node {
 
 // spanVariance returns the mean variance of the mixture per dimension.
 func (p *MixturePrior) spanVariance() float64 {
-	deviation := p.Mixture.Spread()
+	deviation := p.Mixture.Std()
 	return deviation * deviation
 }
 

@@ -95,10 +95,10 @@ func (c SamplerConfig) times() []float64 {
 // chunk returns the number of rows per call for total rows of the given number of elements: as few
 // calls as the limit allows, all of the same size.
 func (c SamplerConfig) chunk(total, elements int) int {
-	const mostElements, mostRows = 1 << 20, 1 << 14
+	const maxChunkElements, maxChunkRows = 1 << 20, 1 << 14
 	limit := c.Chunk
 	if limit == 0 {
-		limit = min(max(mostElements/elements, 1), mostRows)
+		limit = min(max(maxChunkElements/elements, 1), maxChunkRows)
 	}
 	calls := (total + limit - 1) / limit
 	return (total + calls - 1) / calls

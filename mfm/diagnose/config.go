@@ -7,9 +7,9 @@ import "fmt"
 type Config struct {
 	// Times are the t of the contexts x_t, in (0, 1).
 	Times []float64 `json:"times"`
-	// Contexts is the number of contexts at each time, Draws that of posterior samples for each.
+	// Contexts is the number of contexts at each time, Samples that of posterior samples for each.
 	Contexts int `json:"contexts"`
-	Draws    int `json:"samples"`
+	Samples  int `json:"samples"`
 	// Steps of the ODE, with whose samples the one-step samples are compared.
 	Steps int `json:"steps"`
 	// Grid is the number of intervals of s and of u, between which consistency is evaluated.
@@ -33,7 +33,7 @@ type Thresholds struct {
 // and the thresholds 0.15, 0.2, 0.05 and 0.15.
 func DefaultConfig() Config {
 	return Config{
-		Times: []float64{0.05, 0.2, 0.4, 0.6, 0.8, 0.95}, Contexts: 32, Draws: 64, Steps: 64, Grid: 8,
+		Times: []float64{0.05, 0.2, 0.4, 0.6, 0.8, 0.95}, Contexts: 32, Samples: 64, Steps: 64, Grid: 8,
 		Thresholds: Thresholds{Diversity: 0.15, Mean: 0.2, Drift: 0.05, Consistency: 0.15},
 	}
 }
@@ -52,7 +52,7 @@ func (c Config) Validate() error {
 		name            string
 		value, from, to int
 	}{
-		{"contexts", c.Contexts, 2, 1 << 16}, {"samples", c.Draws, 2, 1 << 16}, {"steps", c.Steps, 2, 10_000},
+		{"contexts", c.Contexts, 2, 1 << 16}, {"samples", c.Samples, 2, 1 << 16}, {"steps", c.Steps, 2, 10_000},
 		{"grid", c.Grid, 2, 64},
 	} {
 		if v.value < v.from || v.value > v.to {

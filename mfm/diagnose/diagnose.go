@@ -27,8 +27,8 @@ import (
 // square deviation of the ODE's samples per element, unless said otherwise.
 type Result struct {
 	T float64 `json:"t"`
-	// Spread is the posterior standard deviation itself, in units of the data.
-	Spread float64 `json:"std"`
+	// Std is the posterior standard deviation itself, in units of the data.
+	Std float64 `json:"std"`
 	// Diversity is the ratio of the one-step samples' root mean square deviation to that of the
 	// ODE's samples, over all contexts.
 	Diversity float64 `json:"diversity"`
@@ -53,7 +53,7 @@ func (r Result) finite() bool {
 			return false
 		}
 	}
-	return !bad(r.Spread) && r.Spread > 0 && !bad(r.Diversity) && !bad(r.Exact) && !bad(r.Mean) && !bad(r.Drift)
+	return !bad(r.Std) && r.Std > 0 && !bad(r.Diversity) && !bad(r.Exact) && !bad(r.Mean) && !bad(r.Drift)
 }
 
 // worst returns the largest entry of Consistency with its s and u.
@@ -187,9 +187,9 @@ func (e *evaluator) evaluate(t float64) (Result, error) {
 		return Result{}, err
 	}
 	e.state = out[2]
-	r := Result{T: t, Spread: math.Sqrt(float64(v[0])), Diversity: math.Sqrt(float64(v[1] / v[0]))}
-	sampling := float64(v[1]) / float64(c.Draws)
-	r.Mean = math.Sqrt(max(float64(v[2])-sampling, 0)) / r.Spread
+	r := Result{T: t, Std: math.Sqrt(float64(v[0])), Diversity: math.Sqrt(float64(v[1] / v[0]))}
+	sampling := float64(v[1]) / float64(c.Samples)
+	r.Mean = math.Sqrt(max(float64(v[2])-sampling, 0)) / r.Std
 	if v[4] > 0 {
 		r.Drift = float64(v[3] / v[4])
 	}
@@ -214,7 +214,7 @@ func (e *evaluator) evaluate(t float64) (Result, error) {
 				return Result{}, err
 			}
 			e.state = out[1]
-			line[j] = math.Sqrt(float64(tensors.ToScalar[float32](out[0]))) / r.Spread
+			line[j] = math.Sqrt(float64(tensors.ToScalar[float32](out[0]))) / r.Std
 		}
 		r.Consistency = append(r.Consistency, line)
 	}
@@ -243,12 +243,12 @@ func (s Subject) moments(c Config, rngState, t, data *Node) []*Node {
 	rng := &solver.RNG{State: rngState}
 	scope := s.Model.Weights
 	time, x := s.contexts(rng, t, data)
-	each := batch.Repeat(x, c.Draws)
-	class, classes := s.class(x.Graph(), c.Contexts, 1), s.class(x.Graph(), c.Contexts, c.Draws)
+	each := batch.Repeat(x, c.Samples)
+	class, classes := s.class(x.Graph(), c.Contexts, 1), s.class(x.Graph(), c.Contexts, c.Samples)
 	grouped := func(samples *Node) (mean, variance *Node) {
-		g := Reshape(samples, c.Contexts, c.Draws, -1)
+		g := Reshape(samples, c.Contexts, c.Samples, -1)
 		m := ReduceAndKeep(g, ReduceMean, 1)
-		variance = MulScalar(ReduceAllMean(Square(Sub(g, m))), float64(c.Draws)/float64(c.Draws-1))
+		variance = MulScalar(ReduceAllMean(Square(Sub(g, m))), float64(c.Samples)/float64(c.Samples-1))
 		return Reshape(m, c.Contexts, -1), variance
 	}
 	mean, oneStep := grouped(s.Model.Map.Posterior(scope, rng.Normal(each.Shape()), time, each, classes))

@@ -47,7 +47,7 @@ func report(t testing.TB, s diagnose.Subject) *diagnose.Report {
 	b := backendtest.New(t)
 	backendtest.NeedLoops(t, b)
 	c := diagnose.DefaultConfig()
-	c.Times, c.Contexts, c.Draws, c.Grid = []float64{0.2, 0.6, 0.9}, 64, 256, 4
+	c.Times, c.Contexts, c.Samples, c.Grid = []float64{0.2, 0.6, 0.9}, 64, 256, 4
 	r, err := diagnose.Map(t.Context(), b, s, c)
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func TestExact(t *testing.T) {
 		gaussian := mfmtest.NewMixture(t, []float64{1}, [][]float64{{0.4, -0.7}},
 			[][][]float64{{{1.5, 0.6}, {0.6, 0.8}}})
 		s.Exact = func(at float64, x []float64) float64 {
-			return gaussian.Posterior(interpolant.Linear{}, at, x).Spread()
+			return gaussian.Posterior(interpolant.Linear{}, at, x).Std()
 		}
 		r := report(t, s)
 		if r.Has("collapse") != c.collapse {
@@ -136,21 +136,21 @@ func TestAdded(t *testing.T) {
 	steering := func(ratio float64) steer.Series {
 		return steer.Series{Times: []float64{0, 0.5}, Ratio: []float64{1, ratio}, Effective: []float64{4, 4}}
 	}
-	target := tune.Target{Spread: 1, KL: 2}
+	target := tune.Target{Std: 1, KL: 2}
 	r.AddSteering(steering(2), steer.DefaultThresholds(), 8)
-	r.AddTuning([]tune.Evaluation{{Spread: 1}, {Spread: 1, KL: 2}, {Spread: 0.9, KL: 2}}, target)
+	r.AddTuning([]tune.Evaluation{{Std: 1}, {Std: 1, KL: 2}, {Std: 0.9, KL: 2}}, target)
 	if len(r.Findings) > 0 {
 		t.Errorf("healthy runs have findings:\n%s", r.Text())
 	}
 	r.AddSteering(steering(200), steer.DefaultThresholds(), 8)
-	r.AddTuning([]tune.Evaluation{{Spread: 1}, {Spread: 0.5, KL: 9}, {Spread: 0.1, KL: 9}}, target)
+	r.AddTuning([]tune.Evaluation{{Std: 1}, {Std: 0.5, KL: 9}, {Std: 0.1, KL: 9}}, target)
 	slow := &diagnose.Report{}
-	slow.AddTuning([]tune.Evaluation{{Spread: 1}, {Spread: 1, KL: 0.3}, {Spread: 1, KL: 0.4}}, target)
+	slow.AddTuning([]tune.Evaluation{{Std: 1}, {Std: 1, KL: 0.3}, {Std: 1, KL: 0.4}}, target)
 	if !slow.Has("behind") || len(slow.Findings) != 1 {
 		t.Errorf("the findings of a training that has hardly begun:\n%s", slow.Text())
 	}
 	few := &diagnose.Report{}
-	few.AddTuning([]tune.Evaluation{{Spread: 0.1, KL: 9}}, target)
+	few.AddTuning([]tune.Evaluation{{Std: 0.1, KL: 9}}, target)
 	if !few.Has("unseen tuning") || len(few.Findings) != 1 {
 		t.Errorf("the findings of a training with one evaluation:\n%s", few.Text())
 	}
@@ -165,7 +165,7 @@ func TestInvalid(t *testing.T) {
 	for name, change := range map[string]func(c *diagnose.Config, s *diagnose.Subject){
 		"times":    func(c *diagnose.Config, _ *diagnose.Subject) { c.Times = nil },
 		"time 1":   func(c *diagnose.Config, _ *diagnose.Subject) { c.Times = []float64{1} },
-		"samples":  func(c *diagnose.Config, _ *diagnose.Subject) { c.Draws = 1 },
+		"samples":  func(c *diagnose.Config, _ *diagnose.Subject) { c.Samples = 1 },
 		"fewer":    func(_ *diagnose.Config, s *diagnose.Subject) { s.Data = s.Data[:10] },
 		"positive": func(c *diagnose.Config, _ *diagnose.Subject) { c.Thresholds.Mean = 0 },
 	} {

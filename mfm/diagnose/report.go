@@ -155,7 +155,7 @@ func (r *Report) Text() string {
 			drift = fmt.Sprintf("%.4f", result.Drift)
 		}
 		fmt.Fprintf(&s, "%6g %10.4f %10.3f %10s %10.3f %10s %12.3f\n",
-			result.T, result.Spread, result.Diversity, exact, result.Mean, drift, worst)
+			result.T, result.Std, result.Diversity, exact, result.Mean, drift, worst)
 	}
 	if len(r.Findings) == 0 {
 		s.WriteString("No metric exceeds its threshold.\n")

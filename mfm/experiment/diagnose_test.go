@@ -20,7 +20,7 @@ func TestDiagnose(t *testing.T) {
 	b := backendtest.New(t)
 	backendtest.NeedLoops(t, b)
 	c := image.DefaultDiagnosis()
-	c.Times, c.Contexts, c.Draws, c.Steps, c.Grid = []float64{0.4}, 4, 8, 4, 2
+	c.Times, c.Contexts, c.Samples, c.Steps, c.Grid = []float64{0.4}, 4, 8, 4, 2
 	got, err := experiment.Diagnose(t.Context(), b, "../../data/weights/digits", report.Options{Config: c})
 	if err != nil {
 		t.Fatal(err)

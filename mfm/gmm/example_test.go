@@ -20,7 +20,7 @@ func ExampleMixture_Posterior() {
 	mean, covariance := post.Component(1)
 	fmt.Printf("weights %.3f\n", post.Weights())
 	fmt.Printf("mode 1: mean %.3f, covariance %.3f\n", mean, covariance)
-	fmt.Printf("mean of all %.3f, root mean square deviation %.3f\n", post.Mean(), post.Spread())
+	fmt.Printf("mean of all %.3f, root mean square deviation %.3f\n", post.Mean(), post.Std())
 	// Output:
 	// weights [0.002 0.632 0.366]
 	// mode 1: mean [0.227 0.227], covariance [[0.409 0.000] [0.000 0.409]]
@@ -42,7 +42,7 @@ func ExampleMixture_ConditionalDrift() {
 		}
 		mean += xbar[0] / 1000
 	}
-	fmt.Printf("mean %.2f ± %.2f, exact %.2f\n", mean, post.Spread()/math.Sqrt(1000), post.Mean()[0])
+	fmt.Printf("mean %.2f ± %.2f, exact %.2f\n", mean, post.Std()/math.Sqrt(1000), post.Mean()[0])
 	// Output: mean 1.16 ± 0.04, exact 1.12
 }
 

@@ -193,9 +193,9 @@ func (m *Mixture) Covariance() [][]float64 {
 	return rows(cov)
 }
 
-// Spread returns the root mean square deviation per element, √(tr Cov[X]/dim): the unit of the
+// Std returns the root mean square deviation per element, √(tr Cov[X]/dim): the unit of the
 // errors of a sampler.
-func (m *Mixture) Spread() float64 {
+func (m *Mixture) Std() float64 {
 	mean := m.Mean()
 	trace := 0.0
 	for k, w := range m.weights {

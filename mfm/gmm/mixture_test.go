@@ -78,7 +78,7 @@ func TestSampleMoments(t *testing.T) {
 		for i, row := range m.Covariance() {
 			trace += row[i]
 		}
-		near(t, name+": root mean square deviation", []float64{m.Spread()},
+		near(t, name+": root mean square deviation", []float64{m.Std()},
 			[]float64{math.Sqrt(trace / float64(m.Dim()))}, 1e-14)
 	}
 }

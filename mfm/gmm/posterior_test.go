@@ -43,7 +43,7 @@ func TestPosteriorAtTheEnds(t *testing.T) {
 		}
 		point := m.Posterior(sched, 1, x)
 		near(t, "mean at t = 1", point.Mean(), x, 1e-12)
-		near(t, "root mean square deviation at t = 1", []float64{point.Spread()}, []float64{0}, 1e-7)
+		near(t, "root mean square deviation at t = 1", []float64{point.Std()}, []float64{0}, 1e-7)
 	})
 }
 

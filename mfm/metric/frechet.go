@@ -50,8 +50,8 @@ func NewMoments(samples [][]float64, weights []float64) (Moments, error) {
 	return m, nil
 }
 
-// Spread returns √(trace of the covariance / dim), as [Spread] does for samples.
-func (m Moments) Spread() float64 {
+// Std returns √(trace of the covariance / dim), as [Std] does for samples.
+func (m Moments) Std() float64 {
 	return math.Sqrt(mat.Trace(m.Covariance) / float64(len(m.Mean)))
 }
 

@@ -62,8 +62,8 @@ func TestWeightedMoments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if spread, err := metric.Spread(repeated); err != nil || math.Abs(want.Spread()-spread) > 1e-12 {
-		t.Errorf("Moments.Spread %g, Spread of the samples %g (%v)", want.Spread(), spread, err)
+	if deviation, err := metric.Std(repeated); err != nil || math.Abs(want.Std()-deviation) > 1e-12 {
+		t.Errorf("Moments.Std %g, that of the samples %g (%v)", want.Std(), deviation, err)
 	}
 	n, m := float64(len(samples)), float64(len(repeated))
 	for i := range 3 {

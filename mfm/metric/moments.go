@@ -8,10 +8,10 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// Spread returns the standard deviation of at least two samples, as the root mean square over their
+// Std returns the standard deviation of at least two samples, as the root mean square over their
 // coordinates: √(trace of the covariance / dim). Its exact value for a Gaussian mixture is
-// Mixture.Spread of package gmm.
-func Spread(samples [][]float64) (float64, error) {
+// Mixture.Std of package gmm.
+func Std(samples [][]float64) (float64, error) {
 	dim, err := check("samples", samples, 2)
 	if err != nil {
 		return 0, err
@@ -24,18 +24,18 @@ func Spread(samples [][]float64) (float64, error) {
 	return math.Sqrt(sum / float64(dim*(len(samples)-1))), nil
 }
 
-// Diversity returns the ratio of the samples' [Spread] to the exact one, std: one for exact
+// Diversity returns the ratio of the samples' [Std] to the exact one, std: one for exact
 // samples, less if a sampler drops or averages modes. std must be positive and finite.
 func Diversity(samples [][]float64, std float64) (float64, error) {
 	if !(std > 0) || math.IsInf(std, 0) {
 		return 0, fmt.Errorf("exact standard deviation is %v: must be positive and finite", std)
 	}
-	s, err := Spread(samples)
+	s, err := Std(samples)
 	return s / std, err
 }
 
 // Excess returns √(max(sw2² - floor², 0))/std: the part of a distance that exceeds its sampling
-// floor, in units of the exact distribution's [Spread], std, which must be positive.
+// floor, in units of the exact distribution's [Std], std, which must be positive.
 func Excess(sw2, floor, std float64) float64 {
 	return math.Sqrt(math.Max(sw2*sw2-floor*floor, 0)) / std
 }

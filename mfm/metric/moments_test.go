@@ -21,7 +21,7 @@ func TestMoments(t *testing.T) {
 		f         func() (float64, error)
 		want, tol float64
 	}{
-		{"spread", func() (float64, error) { return metric.Spread(samples) }, 1, 1e-15},
+		{"standard deviation", func() (float64, error) { return metric.Std(samples) }, 1, 1e-15},
 		{"diversity", func() (float64, error) { return metric.Diversity(samples, 4) }, 0.25, 1e-15},
 		{"excess", func() (float64, error) { return metric.Excess(5, 3, 2), nil }, 2, 1e-15},
 		{"excess below the floor", func() (float64, error) { return metric.Excess(3, 5, 2), nil }, 0, 0},
@@ -37,11 +37,11 @@ func TestMoments(t *testing.T) {
 func TestMomentsRefuse(t *testing.T) {
 	one, two := [][]float64{{1, 2}}, [][]float64{{1, 2}, {3, 4}}
 	for name, f := range map[string]func() (float64, error){
-		"spread of one":          func() (float64, error) { return metric.Spread(one) },
-		"spread of NaN":          func() (float64, error) { return metric.Spread([][]float64{{1}, {math.NaN()}}) },
-		"diversity of one":       func() (float64, error) { return metric.Diversity(one, 1) },
-		"diversity without unit": func() (float64, error) { return metric.Diversity(two, 0) },
-		"diversity to NaN":       func() (float64, error) { return metric.Diversity(two, math.NaN()) },
+		"standard deviation of one": func() (float64, error) { return metric.Std(one) },
+		"standard deviation of NaN": func() (float64, error) { return metric.Std([][]float64{{1}, {math.NaN()}}) },
+		"diversity of one":          func() (float64, error) { return metric.Diversity(one, 1) },
+		"diversity without unit":    func() (float64, error) { return metric.Diversity(two, 0) },
+		"diversity to NaN":          func() (float64, error) { return metric.Diversity(two, math.NaN()) },
 	} {
 		if _, err := f(); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: error %v, want one of one line", name, err)

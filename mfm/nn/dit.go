@@ -77,8 +77,8 @@ func (c DiTConfig) Validate() error {
 		}
 	}
 	switch {
-	case c.Width > mostWidth || c.Depth > mostDepth:
-		return fmt.Errorf("DiT: width and depth must be at most %d and %d, got %d and %d", mostWidth, mostDepth,
+	case c.Width > maxWidth || c.Depth > maxDepth:
+		return fmt.Errorf("DiT: width and depth must be at most %d and %d, got %d and %d", maxWidth, maxDepth,
 			c.Width, c.Depth)
 	case c.Width%c.Heads != 0:
 		return fmt.Errorf("DiT: %d heads do not divide a width of %d", c.Heads, c.Width)

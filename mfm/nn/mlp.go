@@ -24,8 +24,8 @@ func DefaultMLP() MLPConfig {
 	return MLPConfig{Width: 256, Depth: 4, Activation: "silu"}
 }
 
-// Larger values are taken for mistakes: a layer of mostWidth units already has 2^28 weights.
-const mostWidth, mostDepth = 1 << 14, 1000
+// Larger values are taken for mistakes: a layer of maxWidth units already has 2^28 weights.
+const maxWidth, maxDepth = 1 << 14, 1000
 
 // Kind returns "mlp".
 func (c MLPConfig) Kind() string { return "mlp" }
@@ -39,10 +39,10 @@ func (c MLPConfig) ClassCount() int { return c.Classes }
 // Validate returns an error that names the first invalid field.
 func (c MLPConfig) Validate() error {
 	switch {
-	case c.Width < 1 || c.Width > mostWidth:
-		return fmt.Errorf("MLP: width must be positive and at most %d, got %d", mostWidth, c.Width)
-	case c.Depth < 1 || c.Depth > mostDepth:
-		return fmt.Errorf("MLP: depth must be positive and at most %d, got %d", mostDepth, c.Depth)
+	case c.Width < 1 || c.Width > maxWidth:
+		return fmt.Errorf("MLP: width must be positive and at most %d, got %d", maxWidth, c.Width)
+	case c.Depth < 1 || c.Depth > maxDepth:
+		return fmt.Errorf("MLP: depth must be positive and at most %d, got %d", maxDepth, c.Depth)
 	case c.Classes < 0:
 		return fmt.Errorf("MLP: classes must not be negative, got %d", c.Classes)
 	case math.IsNaN(c.OutputGain) || math.IsInf(c.OutputGain, 0):

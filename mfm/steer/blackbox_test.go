@@ -44,13 +44,14 @@ func newBlackBox(t testing.TB, r reward.Host, method steer.Method) *steer.Steere
 // needs no gradient.
 func TestBlackBoxReward(t *testing.T) {
 	const n, k = 12, 5
-	draws := steer.Draws{N: 4}
-	gf := steer.MFMGF{Draws: draws, Baseline: steer.MeanBaseline}
+	draws := steer.PosteriorSamples{N: 4}
+	gf := steer.MFMGF{PosteriorSamples: draws, Baseline: steer.MeanBaseline}
 	for _, m := range []steer.Method{
 		steer.Guided{Config: config(steer.ODE, k)},
 		steer.Guided{Config: config(steer.ODE, k), Estimator: gf},
 		steer.Guided{
-			Config: config(steer.SDE, k), Estimator: steer.MFMGF{Draws: draws, Baseline: steer.DenoiserBaseline},
+			Config:    config(steer.SDE, k),
+			Estimator: steer.MFMGF{PosteriorSamples: draws, Baseline: steer.DenoiserBaseline},
 		},
 		steer.BestOf{Config: config(steer.ODE, k), N: 3},
 		steer.SMC{Config: config(steer.SDE, k), Particles: n, Resampling: steer.Systematic, Threshold: 0.5},
@@ -106,7 +107,7 @@ func TestBlackBoxReward(t *testing.T) {
 
 // Methods that need more than a black-box reward has, and failures of the reward, are errors.
 func TestBlackBoxErrors(t *testing.T) {
-	gf := steer.MFMGF{Draws: steer.Draws{N: 2}, Baseline: steer.MeanBaseline}
+	gf := steer.MFMGF{PosteriorSamples: steer.PosteriorSamples{N: 2}, Baseline: steer.MeanBaseline}
 	plain := steer.Guided{Config: config(steer.ODE, 4), Estimator: gf}
 	heun := plain
 	heun.Solver = solver.Heun

@@ -62,7 +62,7 @@ func TestConditions(t *testing.T) {
 	config := steer.DefaultConfig()
 	config.Steps = 40
 	method := steer.Guided{Config: config,
-		Estimator: steer.MFMGF{Draws: steer.Draws{N: 16}, Baseline: steer.MeanBaseline}}
+		Estimator: steer.MFMGF{PosteriorSamples: steer.PosteriorSamples{N: 16}, Baseline: steer.MeanBaseline}}
 	m, b := classes(t), backendtest.New(t)
 	class := 0
 	box := func(samples []float32, shape []int) ([]float64, error) {

@@ -44,7 +44,7 @@ type Estimate struct {
 	// Statistics of the posterior samples of each state, [n]; nil if the estimator draws none.
 
 	Effective *Node // effective number of samples: the exponential of the entropy of their weights
-	Spread    *Node // root mean square deviation of the samples from their mean, per element
+	Std       *Node // root mean square deviation of the samples from their mean, per element
 	Reward    *Node // mean of λ r over the samples that have a reward, 0 if none has
 	Rewarded  *Node // 1 if at least one sample has a reward, otherwise 0
 	Bad       *Node // number of rewards that are NaN or +Inf
@@ -85,7 +85,7 @@ func (e *Estimate) describe(samples, rewards, bad *Node) {
 	e.Effective = Exp(Neg(ReduceSum(Mul(Exp(log), log), 1)))
 	flat := Reshape(samples, n, count, -1)
 	deviation := Sub(flat, ReduceAndKeep(flat, ReduceMean, 1))
-	e.Spread = Sqrt(ReduceMean(Square(deviation), 1, 2))
+	e.Std = Sqrt(ReduceMean(Square(deviation), 1, 2))
 	least := Scalar(rewards.Graph(), rewards.DType(), reward.Least)
 	has := ConvertDType(GreaterThan(rewards, least), rewards.DType())
 	e.Rewarded = ReduceMax(has, 1)

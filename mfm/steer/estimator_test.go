@@ -93,13 +93,16 @@ func TestEstimatorsAgreeWithTheOracle(t *testing.T) {
 		mixture    *gmm.Mixture
 		jackknifed bool
 	}{
-		{steer.MFMG{Draws: steer.Draws{N: n}}, flow, single, false},
-		{steer.MFMG{Draws: steer.Draws{N: n, Antithetic: true}}, flow, single, false},
-		{steer.MFMG{Draws: steer.Draws{N: n, LeaveOneOut: true}}, flow, single, true},
-		{steer.MFMG{Draws: steer.Draws{N: n, Shared: true}}, flow, single, false},
-		{steer.MFMGF{Draws: steer.Draws{N: n}, Baseline: steer.MeanBaseline}, exactPosterior, mixture, false},
-		{steer.MFMGF{Draws: steer.Draws{N: n}, Baseline: steer.DenoiserBaseline}, exactPosterior, mixture, false},
-		{steer.MFMGF{Draws: steer.Draws{N: n, LeaveOneOut: true}, Baseline: steer.DenoiserBaseline}, exactPosterior,
+		{steer.MFMG{PosteriorSamples: steer.PosteriorSamples{N: n}}, flow, single, false},
+		{steer.MFMG{PosteriorSamples: steer.PosteriorSamples{N: n, Antithetic: true}}, flow, single, false},
+		{steer.MFMG{PosteriorSamples: steer.PosteriorSamples{N: n, LeaveOneOut: true}}, flow, single, true},
+		{steer.MFMG{PosteriorSamples: steer.PosteriorSamples{N: n, Shared: true}}, flow, single, false},
+		{steer.MFMGF{PosteriorSamples: steer.PosteriorSamples{N: n}, Baseline: steer.MeanBaseline}, exactPosterior,
+			mixture, false},
+		{steer.MFMGF{PosteriorSamples: steer.PosteriorSamples{N: n}, Baseline: steer.DenoiserBaseline}, exactPosterior,
+			mixture, false},
+		{steer.MFMGF{PosteriorSamples: steer.PosteriorSamples{N: n, LeaveOneOut: true},
+			Baseline: steer.DenoiserBaseline}, exactPosterior,
 			mixture, true},
 	} {
 		for _, at := range []float64{0.3, 0.8} {
@@ -144,7 +147,8 @@ func TestBiasOfTheValue(t *testing.T) {
 	want, _ := estimates(t, exact(t, mixture, ip, r), m, r.Reward(), at, x, 1)
 	const repeats = 3000
 	bias := func(n int, jackknife bool, i int) (mean, se float64) {
-		gf := steer.MFMGF{Draws: steer.Draws{N: n, LeaveOneOut: jackknife}, Baseline: steer.MeanBaseline}
+		samples := steer.PosteriorSamples{N: n, LeaveOneOut: jackknife}
+		gf := steer.MFMGF{PosteriorSamples: samples, Baseline: steer.MeanBaseline}
 		values, _ := estimates(t, gf, m, r.Reward(), at, x, repeats)
 		mean, se = meanSE(values, i)
 		return mean - want[0][i], se

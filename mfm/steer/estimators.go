@@ -14,7 +14,7 @@ import (
 // differentiates it through reward and map,
 //
 //	∇_x log (1/N) Σ_i e^{λ r(X_i)}.
-type MFMG struct{ Draws }
+type MFMG struct{ PosteriorSamples }
 
 // String returns "mfm-g".
 func (MFMG) String() string { return "mfm-g" }
@@ -57,7 +57,7 @@ const (
 // so that (σ_t²/2) ∇V_t = (β'_t - α'_t β_t/α_t) (Σ_i w_i X_i - baseline). With one sample and
 // [MeanBaseline] the gradient is zero.
 type MFMGF struct {
-	Draws
+	PosteriorSamples
 	Baseline Baseline `json:"baseline"`
 }
 
@@ -69,7 +69,7 @@ func (m MFMGF) Validate() error {
 	if m.Baseline != MeanBaseline && m.Baseline != DenoiserBaseline {
 		return fmt.Errorf("baseline %q is unknown: use %s or %s", m.Baseline, MeanBaseline, DenoiserBaseline)
 	}
-	return m.Draws.Validate()
+	return m.PosteriorSamples.Validate()
 }
 
 // Estimate builds the estimate; see [Estimator].

@@ -50,7 +50,7 @@ func Example() {
 	trained := mfm.Model{Map: m, Weights: trainer.Store().Scope(train.WeightsScope), Shape: []int{2}}
 	base := must(steer.FromMap(trained, mfm.DefaultSamplerConfig()))
 	method := steer.Guided{Config: steer.DefaultConfig(),
-		Estimator: steer.MFMGF{Draws: steer.Draws{N: 16}, Baseline: steer.MeanBaseline}}
+		Estimator: steer.MFMGF{PosteriorSamples: steer.PosteriorSamples{N: 16}, Baseline: steer.MeanBaseline}}
 	method.Lambda = 3
 	result := must(must(steer.New(b, base, right, method)).Sample(ctx, 1, 500, nil))
 	exact := math.Abs(stat.Mean(result.Rewards, nil)-0.81) < 0.1 // 0.81 = I_1(3)/I_0(3), of Bessel functions

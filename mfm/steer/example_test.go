@@ -20,7 +20,7 @@ func ExampleSteerer() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	gf := steer.MFMGF{Draws: steer.Draws{N: 16}, Baseline: steer.MeanBaseline}
+	gf := steer.MFMGF{PosteriorSamples: steer.PosteriorSamples{N: 16}, Baseline: steer.MeanBaseline}
 	method := steer.Guided{Config: steer.DefaultConfig(), Estimator: gf}
 	method.Steps = 8
 	m := steer.FromMixture(gmm.Paper(), interpolant.Linear{})

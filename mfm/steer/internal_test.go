@@ -210,7 +210,7 @@ func TestWarnings(t *testing.T) {
 	}
 	healthy := Series{
 		Times: []float64{0, 0.1, 0.3, 0.6, 0.9}, Ratio: []float64{1, 1, 1, 1, 1},
-		Effective: []float64{3, 3, 3, 3, 3}, Spread: []float64{2, 2, 1, 0.3, 0.01},
+		Effective: []float64{3, 3, 3, 3, 3}, Std: []float64{2, 2, 1, 0.3, 0.01},
 		Reward: []float64{-50, -30, -31, -5, -1}, Bad: make([]float64, 5),
 		Particles: []float64{0, 0.5, 0.4, 0.5, 0.9},
 	}
@@ -234,9 +234,9 @@ func TestWarnings(t *testing.T) {
 	const fall = "the mean reward of the posterior samples is more than 3 nats below its largest value so far at "
 	for want, change := range map[string]func(s *Series){
 		narrow + "1 of 5 steps, first at t = 0.3 (0.03)": func(s *Series) {
-			s.Spread = []float64{2, 2, 0.03, 0.01, 0.01}
+			s.Std = []float64{2, 2, 0.03, 0.01, 0.01}
 		},
-		narrow + "2 of 5 steps, first at t = 0.1 (0)": func(s *Series) { s.Spread = make([]float64, 5) },
+		narrow + "2 of 5 steps, first at t = 0.1 (0)": func(s *Series) { s.Std = make([]float64, 5) },
 		fall + "1 of 5 steps, first at t = 0.6 (-40)": func(s *Series) {
 			s.Reward = []float64{-50, -30, -31, -40, -35}
 		},
@@ -257,7 +257,7 @@ func TestWarnings(t *testing.T) {
 // the mean resolve it.
 func TestGradientFreeNearTheData(t *testing.T) {
 	const states, count, dim = 64, 32, 2
-	m := MFMGF{Draws: Draws{N: count}, Baseline: MeanBaseline}
+	m := MFMGF{PosteriorSamples: PosteriorSamples{N: count}, Baseline: MeanBaseline}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for s, tolerance := range map[float64]float64{1e-3: 1e-4, 1e-4: 1e-3} {
 		at := float32(1 - s)

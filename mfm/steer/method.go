@@ -38,7 +38,7 @@ type Outcome struct {
 	// Rewards are r of the samples, without λ, [n]; nil if the method did not evaluate them.
 	Rewards *Node
 	// Series has the means over the particles at each step, float32 [steps, 7], in the order Ratio,
-	// Effective, Spread, Reward, Value, Bad, Particles of [Series].
+	// Effective, Std, Reward, Value, Bad, Particles of [Series].
 	Series  *Node
 	Rng     *solver.RNG
 	Counter *Counter

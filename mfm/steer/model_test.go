@@ -42,7 +42,8 @@ func TestPosteriorSamplesOfAMap(t *testing.T) {
 			p := steer.Problem{Model: m, Reward: r.Reward(), Lambda: ScalarOne(x.Graph(), x.DType())}
 			counter := steer.NewCounter(x.Graph())
 			rng := &solver.RNG{State: state}
-			got := steer.MFMG{Draws: steer.Draws{N: n}}.Estimate(p, rng, counter, times, x, nil, true)
+			g := steer.MFMG{PosteriorSamples: steer.PosteriorSamples{N: n}}
+			got := g.Estimate(p, rng, counter, times, x, nil, true)
 			return []*Node{got.Value, got.Gradient, counter.Node()}
 		})
 		if err != nil {

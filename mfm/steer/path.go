@@ -14,7 +14,7 @@ import (
 const (
 	ratioColumn = iota
 	effectiveColumn
-	spreadColumn
+	stdColumn
 	rewardColumn
 	valueColumn
 	badColumn
@@ -132,7 +132,7 @@ func (e Estimate) means(base, steering *Node) *Node {
 	rms := func(x *Node) *Node { return Sqrt(ReduceAllMean(Square(x))) }
 	values := make([]*Node, columns)
 	for i, v := range []*Node{
-		effectiveColumn: e.Effective, spreadColumn: e.Spread, rewardColumn: e.Reward, valueColumn: e.Value,
+		effectiveColumn: e.Effective, stdColumn: e.Std, rewardColumn: e.Reward, valueColumn: e.Value,
 		badColumn: e.Bad, particlesColumn: nil,
 	} {
 		values[i] = ScalarZero(base.Graph(), base.DType())

@@ -13,7 +13,7 @@ type Options struct {
 	// N is the number of posterior samples of an estimate or a search, or of candidates of
 	// Best-of-N.
 	N int
-	// Antithetic, LeaveOneOut and Shared are those of [Draws].
+	// Antithetic, LeaveOneOut and Shared are those of [PosteriorSamples].
 	Antithetic, LeaveOneOut, Shared bool
 	// Baseline of MFM-GF; empty means [MeanBaseline].
 	Baseline Baseline
@@ -31,9 +31,9 @@ type Entry struct {
 	// Name identifies the method in configurations and results, such as "smc-mfm-gf". It is what
 	// the method's String returns.
 	Name string
-	// N says that the method reads N, Draws that it reads Antithetic, LeaveOneOut and Shared, and
-	// Baseline that it reads Baseline.
-	N, Draws, Baseline bool
+	// N says that the method reads N, PosteriorSamples that it reads Antithetic, LeaveOneOut and
+	// Shared, and Baseline that it reads Baseline.
+	N, PosteriorSamples, Baseline bool
 	// Filter says that the method reads Particles, Resampling and Threshold, and that it needs the
 	// dynamics [SDE]. Search says that it reads Particles and ignores the dynamics.
 	Filter, Search bool
@@ -63,15 +63,15 @@ type estimator struct {
 
 // estimators lists the estimators that configurations can name.
 func estimators() []estimator {
-	draws := func(o Options) Draws {
-		return Draws{N: o.N, Antithetic: o.Antithetic, Shared: o.Shared, LeaveOneOut: o.LeaveOneOut}
+	samples := func(o Options) PosteriorSamples {
+		return PosteriorSamples{N: o.N, Antithetic: o.Antithetic, Shared: o.Shared, LeaveOneOut: o.LeaveOneOut}
 	}
 	return []estimator{
-		{Entry{Name: "mfm-g", N: true, Draws: true, MapGradient: true}, func(o Options) Estimator {
-			return MFMG{Draws: draws(o)}
+		{Entry{Name: "mfm-g", N: true, PosteriorSamples: true, MapGradient: true}, func(o Options) Estimator {
+			return MFMG{PosteriorSamples: samples(o)}
 		}},
-		{Entry{Name: "mfm-gf", N: true, Draws: true, Baseline: true}, func(o Options) Estimator {
-			return MFMGF{Draws: draws(o), Baseline: cmp.Or(o.Baseline, MeanBaseline)}
+		{Entry{Name: "mfm-gf", N: true, PosteriorSamples: true, Baseline: true}, func(o Options) Estimator {
+			return MFMGF{PosteriorSamples: samples(o), Baseline: cmp.Or(o.Baseline, MeanBaseline)}
 		}},
 		{Entry{Name: "dps"}, func(Options) Estimator { return DPS{} }},
 		{Entry{Name: "exact", Exact: true}, func(o Options) Estimator { return *o.Exact }},

@@ -32,14 +32,15 @@ func TestNames(t *testing.T) {
 func TestOptionsThatAreRead(t *testing.T) {
 	quarter := 0.25
 	filter := func(e steer.Entry) bool { return e.Filter }
+	ofSamples := func(e steer.Entry) bool { return e.PosteriorSamples }
 	for name, c := range map[string]struct {
 		change func(o *steer.Options)
 		reads  func(e steer.Entry) bool
 	}{
 		"N":           {func(o *steer.Options) { o.N = 8 }, func(e steer.Entry) bool { return e.N }},
-		"Antithetic":  {func(o *steer.Options) { o.Antithetic = true }, func(e steer.Entry) bool { return e.Draws }},
-		"LeaveOneOut": {func(o *steer.Options) { o.LeaveOneOut = true }, func(e steer.Entry) bool { return e.Draws }},
-		"Shared":      {func(o *steer.Options) { o.Shared = true }, func(e steer.Entry) bool { return e.Draws }},
+		"Antithetic":  {func(o *steer.Options) { o.Antithetic = true }, ofSamples},
+		"LeaveOneOut": {func(o *steer.Options) { o.LeaveOneOut = true }, ofSamples},
+		"Shared":      {func(o *steer.Options) { o.Shared = true }, ofSamples},
 		"Baseline": {
 			func(o *steer.Options) { o.Baseline = steer.DenoiserBaseline },
 			func(e steer.Entry) bool { return e.Baseline },

@@ -98,7 +98,7 @@ func (m Search) program(ip interpolant.Schedule) program {
 			s := stateOf(nodes)
 			r := batch.Of(ConstAsDType(s.x.Graph(), s.x.DType(), table), i)
 			p.Lambda = r[4]
-			samples, rewards, bad := Draws{N: m.N}.Draw(p, s.rng, s.counter, batch.Every(r[0], s.x), s.x)
+			samples, rewards, bad := PosteriorSamples{N: m.N}.Draw(p, s.rng, s.counter, batch.Every(r[0], s.x), s.x)
 			e := Estimate{Value: batch.LogMeanExp(rewards)}
 			e.describe(samples, rewards, bad)
 			best, from, reward := m.selected(s.rng, samples, s.x, rewards)

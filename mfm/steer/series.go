@@ -15,9 +15,9 @@ type Series struct {
 	// Effective is the effective number of posterior samples of a particle: the exponential of the
 	// entropy of their weights; 0 if none are drawn.
 	Effective []float64 `json:"effective"`
-	// Spread is the root mean square deviation of a particle's posterior samples from their mean,
+	// Std is the root mean square deviation of a particle's posterior samples from their mean,
 	// per element.
-	Spread []float64 `json:"std"`
+	Std []float64 `json:"std"`
 	// Reward is the mean of λ_t r over a particle's posterior samples that have a reward, and over
 	// the particles that have such samples; 0 if there are none.
 	Reward []float64 `json:"reward"`
@@ -41,7 +41,7 @@ func newSeries(c Config, series []float64, calls int) Series {
 		s.Lambda = append(s.Lambda, c.lambda(max(t, c.Start)))
 		row := series[k*columns : (k+1)*columns]
 		for i, to := range []*[]float64{
-			ratioColumn: &s.Ratio, effectiveColumn: &s.Effective, spreadColumn: &s.Spread, rewardColumn: &s.Reward,
+			ratioColumn: &s.Ratio, effectiveColumn: &s.Effective, stdColumn: &s.Std, rewardColumn: &s.Reward,
 			valueColumn: &s.Value, badColumn: &s.Bad, particlesColumn: &s.Particles,
 		} {
 			*to = append(*to, row[i]/float64(calls))
@@ -56,9 +56,9 @@ type Thresholds struct {
 	Ratio float64
 	// Effective is the smallest effective number of posterior samples.
 	Effective float64
-	// Spread is reported in the first half of the time, if it is at most this share of that in the
+	// Std is reported in the first half of the time, if it is at most this share of that in the
 	// second step.
-	Spread float64
+	Std float64
 	// Fall is the largest decrease of the mean of λ r, in nats with the λ of the last step, from
 	// its largest value so far. A tenth of that value is allowed in addition.
 	Fall float64
@@ -67,9 +67,9 @@ type Thresholds struct {
 	Particles float64
 }
 
-// DefaultThresholds has Ratio 10, Effective 1.5, Spread 0.02, Fall 3 and Particles 0.05.
+// DefaultThresholds has Ratio 10, Effective 1.5, Std 0.02, Fall 3 and Particles 0.05.
 func DefaultThresholds() Thresholds {
-	return Thresholds{Ratio: 10, Effective: 1.5, Spread: 0.02, Fall: 3, Particles: 0.05}
+	return Thresholds{Ratio: 10, Effective: 1.5, Std: 0.02, Fall: 3, Particles: 0.05}
 }
 
 // Warnings returns a sentence for each series that is beyond its threshold. n is the number of
@@ -98,12 +98,12 @@ func (s Series) Warnings(t Thresholds, n int) []string {
 			fmt.Sprintf("fewer than %g of %d posterior samples carry the weight", t.Effective, n),
 			"the estimate is that of the best sample; use more samples or a smaller λ")
 	}
-	if n > 1 && len(s.Spread) > 1 && len(s.Spread) <= len(s.Times) {
-		second := s.Spread[1] // a particle filter draws nothing in its first step
-		warn(s.Spread, func(i int) bool { return i > 0 && s.Times[i] < 0.5 && s.Spread[i] <= t.Spread*second },
+	if n > 1 && len(s.Std) > 1 && len(s.Std) <= len(s.Times) {
+		second := s.Std[1] // a particle filter draws nothing in its first step
+		warn(s.Std, func(i int) bool { return i > 0 && s.Times[i] < 0.5 && s.Std[i] <= t.Std*second },
 			fmt.Sprintf("the standard deviation of a state's posterior samples is at most %g of that in the "+
 				"second step",
-				t.Spread),
+				t.Std),
 			"samples of the map may depend too weakly on its noise, see package diagnose")
 	}
 	fall := s.fall()

@@ -31,7 +31,8 @@ func TestSMC(t *testing.T) {
 		{Resampling: steer.Stratified, Threshold: 1, Twist: steer.DPS{}},
 		{Resampling: steer.Multinomial, Threshold: 0.5, Twist: steer.DPS{}},
 		{Resampling: steer.Systematic, Threshold: 0, Twist: nil},
-		{Resampling: steer.Systematic, Threshold: 0.5, Twist: steer.MFMG{Draws: steer.Draws{N: 64, LeaveOneOut: true}}},
+		{Resampling: steer.Systematic, Threshold: 0.5,
+			Twist: steer.MFMG{PosteriorSamples: steer.PosteriorSamples{N: 64, LeaveOneOut: true}}},
 		{Resampling: steer.Systematic, Threshold: 0.5, Twist: exact(t, mixture, ip, r)},
 	} {
 		c.Config, c.Particles = config(steer.SDE, 150), particles
@@ -88,7 +89,7 @@ func TestSMCWithoutWeight(t *testing.T) {
 	for _, threshold := range []float64{0, 0.5} {
 		c := steer.SMC{
 			Config: config(steer.SDE, 100), Particles: particles, Resampling: steer.Systematic, Threshold: threshold,
-			Twist: steer.MFMGF{Draws: steer.Draws{N: 64}, Baseline: steer.MeanBaseline},
+			Twist: steer.MFMGF{PosteriorSamples: steer.PosteriorSamples{N: 64}, Baseline: steer.MeanBaseline},
 		}
 		got := sample(t, newSteerer(t, flow, inside, c), 1, particles*filters)
 		var z [][]float64

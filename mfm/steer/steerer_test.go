@@ -82,7 +82,7 @@ func TestCounter(t *testing.T) {
 	drift := func(t, x, _ *Node) *Node { return mixture.Like(x).Drift(ip, t, x) }
 	m := steer.FromTeacher(drift, ip, []int{2}, 1) // one evaluation for each posterior sample, as for a map
 	const n, k, N = 6, 5, 4
-	draws := steer.Draws{N: N}
+	draws := steer.PosteriorSamples{N: N}
 	heun := config(steer.ODE, k)
 	heun.Solver = solver.Heun
 	search := steer.Search{
@@ -91,14 +91,14 @@ func TestCounter(t *testing.T) {
 	filter := steer.SMC{
 		Config: config(steer.SDE, k), Particles: n, Twist: steer.DPS{}, Resampling: steer.Systematic, Threshold: 0.5,
 	}
-	gf := steer.MFMGF{Draws: draws, Baseline: steer.MeanBaseline}
+	g, gf := steer.MFMG{PosteriorSamples: draws}, steer.MFMGF{PosteriorSamples: draws, Baseline: steer.MeanBaseline}
 	for name, c := range map[string]struct {
 		method steer.Method
 		want   int64 // NFE for each sample
 	}{
 		"unsteered":  {steer.Guided{Config: config(steer.ODE, k)}, k},
-		"MFM-G":      {steer.Guided{Config: config(steer.ODE, k), Estimator: steer.MFMG{Draws: draws}}, k + 4*N*k},
-		"MFM-G, SDE": {steer.Guided{Config: config(steer.SDE, k), Estimator: steer.MFMG{Draws: draws}}, k + 4*N*k},
+		"MFM-G":      {steer.Guided{Config: config(steer.ODE, k), Estimator: g}, k + 4*N*k},
+		"MFM-G, SDE": {steer.Guided{Config: config(steer.SDE, k), Estimator: g}, k + 4*N*k},
 		"MFM-GF":     {steer.Guided{Config: config(steer.SDE, k), Estimator: gf}, k + 2*N*k},
 		"DPS":        {steer.Guided{Config: config(steer.ODE, k), Estimator: steer.DPS{}}, 4 * k},
 		"Heun":       {steer.Guided{Config: heun, Estimator: steer.DPS{}}, 4 * (2*k - 1)},
@@ -117,7 +117,8 @@ func TestCounter(t *testing.T) {
 
 // MFM-G refuses posterior samples without a gradient in x, with which it would not steer.
 func TestDetachedPosterior(t *testing.T) {
-	m := steer.Guided{Config: config(steer.ODE, 3), Estimator: steer.MFMG{Draws: steer.Draws{N: 2}}}
+	g := steer.MFMG{PosteriorSamples: steer.PosteriorSamples{N: 2}}
+	m := steer.Guided{Config: config(steer.ODE, 3), Estimator: g}
 	s := newSteerer(t, steer.FromMixture(gmm.Paper(), interpolant.Linear{}), measured().Reward(), m)
 	if _, err := s.Sample(context.Background(), 1, 4, nil); err == nil || !strings.Contains(err.Error(), "gradient") {
 		t.Errorf("the error is %v", err)
@@ -130,13 +131,13 @@ func TestIgnoredSettings(t *testing.T) {
 	mixture, ip := gmm.Paper(), interpolant.Linear{}
 	rescaled, late := config(steer.SDE, 4), config(steer.ODE, 4)
 	rescaled.Renormalization, late.LambdaPower = steer.RescaleLength, 1
-	guided := func(draws steer.Draws) steer.Method {
-		gf := steer.MFMGF{Draws: draws, Baseline: steer.MeanBaseline}
+	guided := func(draws steer.PosteriorSamples) steer.Method {
+		gf := steer.MFMGF{PosteriorSamples: draws, Baseline: steer.MeanBaseline}
 		return steer.Guided{Config: config(steer.ODE, 4), Estimator: gf}
 	}
 	for want, m := range map[string]steer.Method{
-		"antithetic":      guided(steer.Draws{N: 2, Antithetic: true}),
-		"shared":          guided(steer.Draws{N: 2, Shared: true}),
+		"antithetic":      guided(steer.PosteriorSamples{N: 2, Antithetic: true}),
+		"shared":          guided(steer.PosteriorSamples{N: 2, Shared: true}),
 		"renormalization": steer.SMC{Config: rescaled, Particles: 4, Twist: steer.DPS{}, Resampling: steer.Systematic},
 		"lambda_power":    steer.Guided{Config: late, Estimator: exact(t, mixture, ip, measured())},
 	} {
@@ -180,7 +181,8 @@ func TestLambda(t *testing.T) {
 	const n = 2048
 	c := config(steer.SDE, 200)
 	c.Lambda = 2
-	m := steer.Guided{Config: c, Estimator: steer.MFMGF{Draws: steer.Draws{N: 64}, Baseline: steer.MeanBaseline}}
+	samples := steer.PosteriorSamples{N: 64}
+	m := steer.Guided{Config: c, Estimator: steer.MFMGF{PosteriorSamples: samples, Baseline: steer.MeanBaseline}}
 	s := newSteerer(t, steer.FromMixture(mixture, ip), r.Reward(), m)
 	got := mfm.Rows(sample(t, s, 1, n).Samples, 2)
 	projections := metric.Projections2D(64)
@@ -201,7 +203,7 @@ func TestLambda(t *testing.T) {
 // neither the number of samples nor the counts.
 func TestSteererIsReproducible(t *testing.T) {
 	mixture, ip, r := gmm.Paper(), interpolant.Linear{}, measured().Reward()
-	gf := steer.MFMGF{Draws: steer.Draws{N: 4}, Baseline: steer.MeanBaseline}
+	gf := steer.MFMGF{PosteriorSamples: steer.PosteriorSamples{N: 4}, Baseline: steer.MeanBaseline}
 	method := steer.Guided{Config: config(steer.SDE, steps(t, 20)), Estimator: gf}
 	s := newSteerer(t, steer.FromMixture(mixture, ip), r, method)
 	a, b := sample(t, s, 3, 10), sample(t, s, 3, 10)
@@ -242,8 +244,9 @@ func TestBadRewards(t *testing.T) {
 		e steer.Estimator
 		m steer.Model
 	}{
-		{steer.MFMGF{Draws: steer.Draws{N: 8}, Baseline: steer.MeanBaseline}, steer.FromMixture(mixture, ip)},
-		{steer.MFMG{Draws: steer.Draws{N: 8}}, flow},
+		{steer.MFMGF{PosteriorSamples: steer.PosteriorSamples{N: 8}, Baseline: steer.MeanBaseline},
+			steer.FromMixture(mixture, ip)},
+		{steer.MFMG{PosteriorSamples: steer.PosteriorSamples{N: 8}}, flow},
 		{steer.DPS{}, steer.FromMixture(mixture, ip)},
 	} {
 		m := steer.Guided{Config: config(steer.ODE, steps(t, 30)), Estimator: c.e}

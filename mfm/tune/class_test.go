@@ -65,7 +65,7 @@ func TestClasses(t *testing.T) {
 	b := backendtest.New(t)
 	backendtest.NeedLoops(t, b)
 	m, ip := classModel(t, 0), interpolant.Linear{}
-	meta := tune.MetaTuning{Draws: steer.Draws{N: 4}}
+	meta := tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 4}}
 	for _, c := range []struct {
 		name   string
 		method tune.Objective
@@ -202,7 +202,8 @@ func TestClassPaths(t *testing.T) {
 func TestClassResiduals(t *testing.T) {
 	ip := interpolant.Linear{}
 	for _, method := range []tune.Objective{
-		tune.MetaTuning{Draws: steer.Draws{N: 2}}, tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true},
+		tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 2}},
+		tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 2}, GradientFree: true},
 		tune.RewardWeighted{},
 	} {
 		for _, swapped := range []int{0, 1} {

@@ -59,25 +59,27 @@ func TestConditionsAtTheOptimum(t *testing.T) {
 	for _, lambda := range []float64{1, 5} {
 		check(interpolant.Linear{}, lambda, func(exact steer.Exact) []condition {
 			return []condition{
-				{tune.MetaTuning{Draws: steer.Draws{N: 1}}, true},
-				{tune.MetaTuning{Draws: steer.Draws{N: 4}}, true},
-				{tune.MetaTuning{Draws: steer.Draws{N: 2, Antithetic: true}}, true},
-				{tune.MetaTuning{Draws: steer.Draws{N: 1}, Reference: 8, Floor: 0.05}, true},
-				{tune.MetaTuning{Draws: steer.Draws{N: 1}, GradientFree: true}, true},
-				{tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true}, true},
-				{tune.MetaTuning{Draws: steer.Draws{N: 5}, GradientFree: true, Reference: 8, Floor: 0.05}, true},
+				{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 1}}, true},
+				{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 4}}, true},
+				{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 2, Antithetic: true}}, true},
+				{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 1}, Reference: 8, Floor: 0.05}, true},
+				{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 1}, GradientFree: true}, true},
+				{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 2}, GradientFree: true}, true},
+				{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 5}, GradientFree: true, Reference: 8,
+					Floor: 0.05}, true},
 				{tune.RewardWeighted{}, true},
 				{tune.PlugIn{Estimator: exact}, true},
-				{tune.PlugIn{Estimator: steer.MFMG{Draws: steer.Draws{N: 2}}}, false},
-				{tune.PlugIn{Estimator: steer.MFMGF{Draws: steer.Draws{N: 2}, Baseline: steer.MeanBaseline}}, false},
+				{tune.PlugIn{Estimator: steer.MFMG{PosteriorSamples: steer.PosteriorSamples{N: 2}}}, false},
+				{tune.PlugIn{Estimator: steer.MFMGF{PosteriorSamples: steer.PosteriorSamples{N: 2},
+					Baseline: steer.MeanBaseline}}, false},
 			}
 		})
 	}
 	for _, ip := range []interpolant.Schedule{interpolant.Trigonometric{}, interpolant.VariancePreserving{}} {
 		check(ip, 1, func(exact steer.Exact) []condition {
 			return []condition{
-				{tune.MetaTuning{Draws: steer.Draws{N: 1}}, true},
-				{tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true}, true},
+				{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 1}}, true},
+				{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 2}, GradientFree: true}, true},
 				{tune.RewardWeighted{}, true},
 				{tune.PlugIn{Estimator: exact}, true},
 			}
@@ -96,7 +98,7 @@ func TestOffsetMovesNothing(t *testing.T) {
 			ps[i].Value += shift
 		}
 		for _, objective := range []tune.Objective{
-			once(), tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true},
+			once(), tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 2}, GradientFree: true},
 		} {
 			task := tune.ResidualTask{
 				Model: m, Reward: r.Reward(), Lambda: 1, Objective: objective, Points: ps, Samples: 1 << 16,
@@ -128,7 +130,7 @@ func TestConstantNoise(t *testing.T) {
 		}
 	}
 	exact := steer.FromTilt(gaussian, target, logZ, ip)
-	gradientFree := tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true}
+	gradientFree := tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 2}, GradientFree: true}
 	for _, objective := range []tune.Objective{once(), gradientFree, tune.PlugIn{Estimator: exact}} {
 		largest := func(ps []tune.Point) (length, z float64) {
 			task := tune.ResidualTask{
@@ -162,7 +164,7 @@ func TestPlugInBias(t *testing.T) {
 	ps := points(gaussian, target, interpolant.Linear{}, logZ, []float64{0.3}, 1)
 	var bias [2]float64
 	for i, n := range []int{16, 64} {
-		objective := tune.PlugIn{Estimator: steer.MFMG{Draws: steer.Draws{N: n}}}
+		objective := tune.PlugIn{Estimator: steer.MFMG{PosteriorSamples: steer.PosteriorSamples{N: n}}}
 		task := tune.ResidualTask{
 			Model: m, Reward: r.Reward(), Lambda: 1, Objective: objective, Points: ps, Samples: 1 << 17,
 		}
@@ -181,9 +183,10 @@ func TestLargeRewards(t *testing.T) {
 	for _, lambda := range []float64{50, 100} {
 		target, logZ := tilt(t, gaussian, r, lambda)
 		task := tune.ResidualTask{
-			Model: m, Reward: r.Reward(), Lambda: lambda, Objective: tune.MetaTuning{Draws: steer.Draws{N: 8}},
-			Points:  points(gaussian, target, interpolant.Linear{}, logZ, []float64{0.3, 0.8}, 2),
-			Samples: 1 << 17,
+			Model: m, Reward: r.Reward(), Lambda: lambda,
+			Objective: tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 8}},
+			Points:    points(gaussian, target, interpolant.Linear{}, logZ, []float64{0.3, 0.8}, 2),
+			Samples:   1 << 17,
 		}
 		for _, res := range residuals(t, task) {
 			if length, z := res.Bias(); math.IsNaN(length) || z > 5 {
@@ -204,7 +207,7 @@ func TestMeanErrorOfPosteriorSamples(t *testing.T) {
 	zero := reward.Func(func(x *Node) *Node { return MulScalar(ReduceSum(x, 1), 0) })
 	ps := points(gaussian, gaussian, interpolant.Linear{}, 0, []float64{0.3}, 2)
 	for n, want := range map[int]float64{1: 0.5 / 0.7, 2: 0} {
-		objective := tune.MetaTuning{Draws: steer.Draws{N: n}, GradientFree: true}
+		objective := tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: n}, GradientFree: true}
 		task := tune.ResidualTask{Model: m, Reward: zero, Lambda: 1, Objective: objective, Points: ps, Samples: 1 << 14}
 		for _, r := range residuals(t, task) {
 			for i, v := range r.Mean {

@@ -23,8 +23,8 @@ type Evaluation struct {
 	Reward   float64 `json:"reward"` // mean over the ends of the paths
 	RewardSE float64 `json:"reward_se"`
 	Lost     int     `json:"lost,omitempty"` // paths whose reward is -Inf, NaN or +Inf
-	// Spread is the root mean square deviation of the samples from their mean, per element.
-	Spread float64 `json:"std"`
+	// Std is the root mean square deviation of the samples from their mean, per element.
+	Std float64 `json:"std"`
 }
 
 // Evaluate draws paths of the drift with the last moving average of its weights, or with the
@@ -57,7 +57,7 @@ func (t *Tuner) Evaluate(ctx context.Context, c PathConfig, seed int64) (Evaluat
 	lambda := math.Copysign(math.Min(t.scheduled(), float64(tensors.ToScalar[float32](most))), t.config.Lambda)
 	e := Evaluation{Step: t.Done(), Lambda: lambda, KL: paths.KL, KLSE: paths.KLSE, Lost: paths.Lost}
 	size := len(paths.Samples) / c.Paths
-	if e.Spread, err = metric.Spread(mfm.Rows(paths.Samples, size)); err != nil {
+	if e.Std, err = metric.Std(mfm.Rows(paths.Samples, size)); err != nil {
 		return Evaluation{}, fmt.Errorf("standard deviation of the samples: %w", err)
 	}
 	e.Reward, e.RewardSE = paths.Reward()

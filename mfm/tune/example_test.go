@@ -54,7 +54,8 @@ func ExampleTuner() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	tuner, err := tune.New(b, normalTask(tune.MetaTuning{Draws: steer.Draws{N: 1}}), normalConfig())
+	objective := tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 1}}
+	tuner, err := tune.New(b, normalTask(objective), normalConfig())
 	if err != nil {
 		log.Fatal(err)
 	}

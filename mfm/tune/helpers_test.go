@@ -136,7 +136,7 @@ func quick(steps int64) tune.Config {
 }
 
 // once is MFM-FT with one posterior sample.
-func once() tune.MetaTuning { return tune.MetaTuning{Draws: steer.Draws{N: 1}} }
+func once() tune.MetaTuning { return tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 1}} }
 
 // clones returns copies of the training state.
 func clones(t testing.TB, tuner *tune.Tuner) map[string]*tensors.Tensor {

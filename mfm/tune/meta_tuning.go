@@ -20,7 +20,7 @@ import (
 // Both sides are plain means, so the fixed point is b* for any N and any distribution of the
 // states.
 type MetaTuning struct {
-	steer.Draws
+	steer.PosteriorSamples
 	// Reference is the number of additional posterior samples at each state. Their mean weight plus
 	// Floor times e^c replaces e^c at that state. 0 means one c for all states.
 	//
@@ -78,7 +78,7 @@ func (m MetaTuning) Validate() error {
 	if m.Reference > 0 && !(m.Floor > 0 && m.Floor <= 1e6) {
 		return fmt.Errorf("floor = %g: must lie in (0, 1e6], since it bounds the weights", m.Floor)
 	}
-	return m.Draws.Validate()
+	return m.PosteriorSamples.Validate()
 }
 
 // Regress builds the regressand; see [Objective].
@@ -92,7 +92,7 @@ func (m MetaTuning) Regress(p Problem, rng *solver.RNG, s States) Regressand {
 	samples, rewards, _ := m.Draw(p.Problem, rng, counter, s.T, x)
 	c := p.offset(rewards)
 	if m.Reference > 0 {
-		_, others, _ := steer.Draws{N: m.Reference}.Draw(p.Problem, rng, counter, s.T, StopGradient(s.X))
+		_, others, _ := steer.PosteriorSamples{N: m.Reference}.Draw(p.Problem, rng, counter, s.T, StopGradient(s.X))
 		reference := InsertAxes(batch.LogMeanExp(others), -1)
 		c = AddScalar(c, math.Log(m.Floor))
 		top := Max(reference, c)
@@ -135,18 +135,18 @@ func (m MetaTuning) covariance(p Problem, s States, weights, samples *Node) *Nod
 	return Mul(batch.Like(factor, mean), mean)
 }
 
-// mostExponent is the largest exponent of a weight: the square of e^20 leaves float32 room for a
+// maxExponent is the largest exponent of a weight: the square of e^20 leaves float32 room for a
 // sum. A batch with a larger exponent has all its weights scaled down by the same factor. This
 // prevents overflow, with a bias for such batches: with a running offset, those whose largest
 // weight is e^20 times the mean.
-const mostExponent = 20
+const maxExponent = 20
 
 // unknownOffset is below every offset: an offset that is not above it is unknown.
 const unknownOffset = -1e29
 
 // offset returns c for rewards λ r, [n] or [n, N]: the given one if it is known, otherwise the
 // logarithm of the batch's mean weight. A scalar is raised so that no weight exceeds
-// e^mostExponent.
+// e^maxExponent.
 func (p Problem) offset(rewards *Node) *Node {
 	if p.Offset != nil && p.Offset.Rank() == 1 {
 		return batch.Like(p.Offset, rewards)
@@ -156,6 +156,6 @@ func (p Problem) offset(rewards *Node) *Node {
 		known := GreaterThan(p.Offset, Scalar(c.Graph(), p.Offset.DType(), unknownOffset))
 		c = Where(known, ConvertDType(p.Offset, c.DType()), c)
 	}
-	c = Max(c, AddScalar(ReduceAllMax(rewards), -mostExponent))
+	c = Max(c, AddScalar(ReduceAllMax(rewards), -maxExponent))
 	return StopGradient(c)
 }

@@ -12,8 +12,8 @@ const LeastEvaluations = 2
 
 // Target is what is known of the tilted distribution that a drift is tuned to; 0 for what is not.
 type Target struct {
-	// Spread is the root mean square deviation of its samples from their mean, per element.
-	Spread float64
+	// Std is the root mean square deviation of its samples from their mean, per element.
+	Std float64
 	// KL is its divergence from the base's distribution, E*[λ r] - log Z, in nats. The optimal
 	// drift's paths have the same divergence.
 	KL float64
@@ -98,7 +98,7 @@ func Collapse(evaluations []Evaluation, target Target) string {
 	first, last := evaluations[0], evaluations[len(evaluations)-1]
 	widest := first
 	for _, e := range evaluations {
-		if e.Spread > widest.Spread {
+		if e.Std > widest.Std {
 			widest = e
 		}
 	}
@@ -108,14 +108,14 @@ func Collapse(evaluations []Evaluation, target Target) string {
 	}
 	const advice = "they concentrate where the reward is largest; use a smaller λ, a KL budget, or fewer steps"
 	switch {
-	case target.Spread > 0 && last.Spread < 0.75*target.Spread:
+	case target.Std > 0 && last.Std < 0.75*target.Std:
 		return fmt.Sprintf("the samples' standard deviation is %.3g at step %d, that of the target is %.3g, "+
 			"while the reward went from %.3g to %.3g: %s",
-			last.Spread, last.Step, target.Spread, first.Reward, last.Reward, advice)
-	case target.Spread <= 0 && last.Spread < 0.5*widest.Spread:
+			last.Std, last.Step, target.Std, first.Reward, last.Reward, advice)
+	case target.Std <= 0 && last.Std < 0.5*widest.Std:
 		return fmt.Sprintf("the samples' standard deviation fell from %.3g at step %d to %.3g at step %d "+
 			"while the reward went from %.3g to %.3g: %s",
-			widest.Spread, widest.Step, last.Spread, last.Step, first.Reward, last.Reward, advice)
+			widest.Std, widest.Step, last.Std, last.Step, first.Reward, last.Reward, advice)
 	}
 	return ""
 }

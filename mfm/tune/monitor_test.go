@@ -36,7 +36,7 @@ func TestCollapse(t *testing.T) {
 	evaluations := func(deviations, rewards []float64) (out []tune.Evaluation) {
 		for i := range deviations {
 			out = append(out, tune.Evaluation{
-				Step: int64(100 * (i + 1)), Lambda: 1, Spread: deviations[i], Reward: rewards[i], RewardSE: 0.05,
+				Step: int64(100 * (i + 1)), Lambda: 1, Std: deviations[i], Reward: rewards[i], RewardSE: 0.05,
 			})
 		}
 		return out
@@ -65,7 +65,7 @@ func TestCollapse(t *testing.T) {
 		"a quarter":   {evaluations([]float64{2, 1.8, 0.7, 0.4}, []float64{-3, -1, -0.2, -0.1}), 0.54, true},
 		"at once":     {evaluations([]float64{0.4, 0.4, 0.4, 0.4}, []float64{-0.1, -0.1, -0.1, -0.1}), 2, true},
 	} {
-		if text := tune.Collapse(c.evaluations, tune.Target{Spread: c.target}); (text != "") != c.collapse {
+		if text := tune.Collapse(c.evaluations, tune.Target{Std: c.target}); (text != "") != c.collapse {
 			t.Errorf("%s: %q", name, text)
 		}
 	}

@@ -45,19 +45,22 @@ func (e Entry) New(o Options) (Objective, error) {
 
 // Objectives lists the objectives that configurations can name.
 func Objectives() []Entry {
-	draws := func(o Options) steer.Draws { return steer.Draws{N: o.N} }
+	samples := func(o Options) steer.PosteriorSamples { return steer.PosteriorSamples{N: o.N} }
 	meta := func(gradientFree bool) func(o Options) Objective {
 		return func(o Options) Objective {
-			return MetaTuning{Draws: draws(o), Reference: o.Reference, Floor: o.Floor, GradientFree: gradientFree}
+			return MetaTuning{PosteriorSamples: samples(o), Reference: o.Reference, Floor: o.Floor,
+				GradientFree: gradientFree}
 		}
 	}
 	entries := []Entry{
 		{N: true, Reference: true, LeastN: 1, build: meta(false)},
 		{N: true, Reference: true, LeastN: 1, build: meta(true)},
-		{N: true, LeastN: 1, build: func(o Options) Objective { return PlugIn{steer.MFMG{Draws: draws(o)}} }},
+		{N: true, LeastN: 1, build: func(o Options) Objective {
+			return PlugIn{steer.MFMG{PosteriorSamples: samples(o)}}
+		}},
 		// A single sample minus its mean is zero.
 		{N: true, LeastN: 2, build: func(o Options) Objective {
-			return PlugIn{steer.MFMGF{Draws: draws(o), Baseline: steer.MeanBaseline}}
+			return PlugIn{steer.MFMGF{PosteriorSamples: samples(o), Baseline: steer.MeanBaseline}}
 		}},
 		{build: func(Options) Objective { return RewardWeighted{} }},
 		{build: func(Options) Objective { return AdjointMatching{} }},

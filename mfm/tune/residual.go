@@ -52,7 +52,7 @@ type Residual struct {
 	Mean, SE []float64 // [dim], with the standard error
 	// Variance is that of one sample, summed over the dimensions.
 	Variance float64
-	Draws    int // number of samples
+	Samples  int // number of samples
 }
 
 // Bias returns the length of the mean, and z, the root of the sum of its squares in standard
@@ -142,7 +142,7 @@ func Residuals(
 	n := float64(done)
 	for i := range results {
 		w := weight[i] / n
-		r := Residual{Draws: done}
+		r := Residual{Samples: done}
 		for j := i * dim; j < (i+1)*dim; j++ {
 			mean := sum[j] / n
 			variance := math.Max(square[j]/n-mean*mean, 0) / (w * w)

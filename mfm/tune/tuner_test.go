@@ -39,11 +39,11 @@ func TestTuningReachesTheOptimum(t *testing.T) {
 	}{
 		{once(), 0},
 		{once(), 0.5},
-		{tune.MetaTuning{Draws: steer.Draws{N: 2}, GradientFree: true}, 0},
-		{tune.MetaTuning{Draws: steer.Draws{N: 1}, Reference: 8, Floor: 0.05}, 0},
+		{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 2}, GradientFree: true}, 0},
+		{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 1}, Reference: 8, Floor: 0.05}, 0},
 		{tune.RewardWeighted{}, 0},
 		{tune.AdjointMatching{}, 1},
-		{tune.PlugIn{Estimator: steer.MFMG{Draws: steer.Draws{N: 32}}}, 0},
+		{tune.PlugIn{Estimator: steer.MFMG{PosteriorSamples: steer.PosteriorSamples{N: 32}}}, 0},
 	} {
 		objective, c := l.objective, quick(1200)
 		if l.onPolicy > 0 {
@@ -251,9 +251,11 @@ func TestInvalidOptions(t *testing.T) {
 		"whole path":  {once(), func(c *tune.Config) { c.States.OnPolicy, c.Batch = 0.01, 64 }},
 		"accumulate":  {once(), func(c *tune.Config) { c.Accumulate = 2 }},
 		"antithetic": {
-			tune.MetaTuning{Draws: steer.Draws{N: 2, Antithetic: true}, GradientFree: true}, func(*tune.Config) {},
+			tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 2, Antithetic: true}, GradientFree: true},
+			func(*tune.Config) {},
 		},
-		"reference":  {tune.MetaTuning{Draws: steer.Draws{N: 1}, Reference: -1}, func(*tune.Config) {}},
+		"reference": {tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 1}, Reference: -1},
+			func(*tune.Config) {}},
 		"start":      {once(), func(c *tune.Config) { c.Noise.Start = 0 }},
 		"incomplete": {nil, func(*tune.Config) {}},
 	} {

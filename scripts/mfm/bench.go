@@ -24,7 +24,7 @@ func bench(c *command) prepare {
 		"`time` of the measurement; the passes of a training take three quarters of it more")
 	steered := speed.DefaultSteering()
 	f.IntVar(&steered.Particles, "particles", steered.Particles, "`number` of particles of --case steer")
-	f.IntVar(&steered.Draws, "samples", steered.Draws, "`number` of posterior samples for each of them")
+	f.IntVar(&steered.Samples, "samples", steered.Samples, "`number` of posterior samples for each of them")
 	f.IntVar(&steered.Steps, "steps", steered.Steps, "`number` of its steps")
 	f.IntVar(&steered.Rows, "rows", steered.Rows, "`number` of rows that the network evaluates at a time")
 	c.complete("case", false, string(speed.MLP), string(speed.UNet), string(speed.Steer))

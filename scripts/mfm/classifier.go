@@ -178,6 +178,6 @@ func (q digitsQuality) text() string {
 		fmt.Sprintf("nearest training image: %.3f from samples, %.3f from held-out images\n", g.NearestSamples,
 			g.NearestHeldOut) +
 		table[image.ClassResult]{columns: columns(func(r image.ClassResult) []any {
-			return []any{r.T, r.TotalVariation, r.StandardError, r.Floor, r.TrainingSet, r.Spread}
+			return []any{r.T, r.TotalVariation, r.StandardError, r.Floor, r.TrainingSet, r.Std}
 		}, "t %g", "total variation %.4f", "± %.4f", "floor %.4f", "training set %.4f", "std %.4f")}.text(q.Posterior)
 }

@@ -63,13 +63,13 @@ func dataMNIST(c *command) prepare {
 			if err := fetcher.Fetch(ctx, dir, data.MNISTFiles(mirrors...)...); err != nil {
 				return err
 			}
-			train, test, err := data.LoadMNIST(dir)
+			train, heldOut, err := data.LoadMNIST(dir)
 			if err != nil {
 				return err
 			}
 			text := fmt.Sprintf("%s: %d + %d images; mfm train digits --data %[1]s trains on them\n", dir, train.N,
-				test.N)
-			return c.write(map[string]any{"out": dir, "train": train.N, "test": test.N}, text)
+				heldOut.N)
+			return c.write(map[string]any{"out": dir, "train": train.N, "test": heldOut.N}, text)
 		}, nil
 	}
 }

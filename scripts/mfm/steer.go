@@ -213,12 +213,12 @@ func (g *steerGrid) restrict(s *steering.Setting, entry steer.Entry) {
 	if !entry.Baseline {
 		s.Baseline = ""
 	}
-	if !entry.Draws {
+	if !entry.PosteriorSamples {
 		s.Antithetic, s.LeaveOneOut, s.Shared = false, false, false
 		s.GuidePosterior = s.GuidePosterior && entry.Search
 	}
 	// One step of the map is the default, without a name.
-	if !entry.Draws || s.PosteriorSteps <= 1 && (s.Posterior == "" || s.Posterior == mfm.MapSampling) {
+	if !entry.PosteriorSamples || s.PosteriorSteps <= 1 && (s.Posterior == "" || s.Posterior == mfm.MapSampling) {
 		s.Posterior, s.PosteriorSteps = "", 0
 	}
 }

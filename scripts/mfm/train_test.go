@@ -184,12 +184,12 @@ func evalOf(t *testing.T, dir string) {
 		if r.T != times[i] || r.Loss != "diagonal" || r.Distillation != "teacher" || r.Seed != 5 {
 			t.Errorf("result %+v", r)
 		}
-		if excess := math.Sqrt(max(r.SW2*r.SW2-r.Floor*r.Floor, 0)) / r.Spread; math.Abs(excess-r.Excess) > 1e-12 {
+		if excess := math.Sqrt(max(r.SW2*r.SW2-r.Floor*r.Floor, 0)) / r.Std; math.Abs(excess-r.Excess) > 1e-12 {
 			t.Errorf("t = %g: excess %g, want %g", r.T, r.Excess, excess)
 		}
 		// The posterior is that of this mixture, whose standard deviation bounds it,
 		// 1.33.
-		if !(r.Spread > 0 && r.Spread < 1.4) || !(r.SW2 > r.Floor) || !(r.Diversity > 0) {
+		if !(r.Std > 0 && r.Std < 1.4) || !(r.SW2 > r.Floor) || !(r.Diversity > 0) {
 			t.Errorf("result %+v", r)
 		}
 	}
@@ -448,7 +448,7 @@ func evaluated(t *testing.T, mapRun, dir string) {
 	}
 	for _, r := range q.Posterior {
 		if r.Contexts != 3 || r.Samples != 4 || !(r.TotalVariation > 0 && r.TotalVariation <= 1) ||
-			!(r.Floor > 0 && r.Floor <= 1) || !(r.Spread > 0) {
+			!(r.Floor > 0 && r.Floor <= 1) || !(r.Std > 0) {
 			t.Errorf("result %+v", r)
 		}
 	}

@@ -88,7 +88,7 @@ func tunedDigits(t *testing.T, run, dir string) {
 	results := decode[[]image.TuningResult](t, must(t, append(slices.Clone(args), "--json")...))
 	if len(results) != 2 || results[0].Method != "mfm-ft-gf" || results[1].Method != "reward-weighted" ||
 		results[0].NFE != 2 || results[0].TuneSteps != 2 || results[0].TuneNFE != 2*4*8 ||
-		len(results[1].Evaluations) != 2 || len(results[0].Classes) != 10 || !(results[0].SpreadTarget > 0) {
+		len(results[1].Evaluations) != 2 || len(results[0].Classes) != 10 || !(results[0].StdTarget > 0) {
 		for i := range results {
 			results[i].Images = nil
 		}
@@ -192,7 +192,7 @@ func TestDiagnose(t *testing.T) {
 	}
 	var report diagnose.Report
 	if err := json.Unmarshal([]byte(stdout), &report); err != nil || len(report.Results) != 2 ||
-		report.Config.Draws != 32 {
+		report.Config.Samples != 32 {
 		t.Errorf("report %s: %v", stdout, err)
 	}
 	if files, _ := filepath.Glob(filepath.Join(out, "*")); len(files) != 4 {

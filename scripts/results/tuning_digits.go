@@ -64,7 +64,7 @@ func (s *store) digitsTuningTable() string {
 		"distance | diversity | KL, nats", lines)
 }
 
-// provoked returns the last evaluation of the run on digits that was made to go wrong at λ, with
+// provoked returns the last evaluation of the run on digits whose failure was provoked at λ, with
 // that run at the key run.
 func (s *store) provoked(lambda string) []row {
 	r := s.rows("finetuning_mnist.json", "method=plug-in-mfm-g", "lambda="+lambda)[0]

@@ -121,6 +121,6 @@ func (e *Experiment) restrict(subject *diagnose.Subject, o report.Options) (err 
 // posterior samples each, 8 steps of the ODE, and residuals on a grid of 4.
 func DefaultDiagnosis() diagnose.Config {
 	c := diagnose.DefaultConfig()
-	c.Contexts, c.Draws, c.Steps, c.Grid = 8, 16, 8, 4
+	c.Contexts, c.Samples, c.Steps, c.Grid = 8, 16, 8, 4
 	return c
 }

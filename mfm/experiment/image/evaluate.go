@@ -49,7 +49,7 @@ type ClassResult struct {
 	// TrainingSet is the mean for the exact posterior of the empirical distribution, by the labels
 	// of the training images; 0 without labels.
 	TrainingSet float64 `json:"training_set"`
-	Spread      float64 `json:"std"` // standard deviation of the samples per pixel, mean over contexts
+	Std         float64 `json:"std"` // standard deviation of the samples per pixel, mean over contexts
 }
 
 // Generation evaluates n unconditional samples of the map by a classifier of clean images. The
@@ -182,11 +182,11 @@ func (e *Experiment) Classes(ctx context.Context, sampler *mfm.Sampler, evaluato
 			return r, err
 		}
 		r.Floor += floor / float64(contexts)
-		deviation, err := metric.Spread(mfm.Rows(samples[i*n*size:(i+1)*n*size], size))
+		deviation, err := metric.Std(mfm.Rows(samples[i*n*size:(i+1)*n*size], size))
 		if err != nil {
 			return r, err
 		}
-		r.Spread += deviation / float64(contexts)
+		r.Std += deviation / float64(contexts)
 	}
 	r.TotalVariation, r.StandardError = metric.MeanSE(distances)
 	return r, nil

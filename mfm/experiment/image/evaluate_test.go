@@ -148,7 +148,7 @@ func TestClasses(t *testing.T) {
 	near(t, "total variation", r.TotalVariation, binomialDeviation(n, 0.5, 0.2), 4*deviation/math.Sqrt(contexts))
 	near(t, "its standard error", r.StandardError, deviation/math.Sqrt(contexts), 0.2*deviation/math.Sqrt(contexts))
 	near(t, "floor", r.Floor, binomialDeviation(n, 0.2, 0.2), 4*math.Sqrt(0.16/n/contexts))
-	near(t, "standard deviation", r.Spread, 1, 0.03)
+	near(t, "standard deviation", r.Std, 1, 0.03)
 	// Three training images are dark, -1, and one is bright, 1.
 	want := 0.0
 	for _, x := range mfm.Rows(e.Contexts(heldOut, 0.5, contexts, rand.New(rand.NewPCG(3, 1))), 4) {

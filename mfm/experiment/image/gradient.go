@@ -54,10 +54,10 @@ type GradientConfig struct {
 	// Ns are numbers of posterior samples of an estimate, powers of two in [2, 256].
 	Ns     []int
 	States int // at each time, at least 2
-	// Draws is the number of posterior samples at each state, at least 512: N of them are an
+	// Samples is the number of posterior samples at each state, at least 512: N of them are an
 	// estimate, all of them the reference.
-	Draws int
-	Seed  uint64
+	Samples int
+	Seed    uint64
 }
 
 // gradientChunk is the number of posterior samples in a compiled call.
@@ -75,9 +75,9 @@ func (c GradientConfig) Validate() error {
 			return fmt.Errorf("gradients from n = %d samples: must be a power of two in [2, %d]", n, gradientChunk)
 		}
 	}
-	if c.States < 2 || c.Draws < 2*gradientChunk || len(c.Times) == 0 || len(c.Ns) == 0 {
-		return fmt.Errorf("gradients: times: %d, ns: %d, states = %d, draws = %d: must be at least 1, 1, 2 and %d",
-			len(c.Times), len(c.Ns), c.States, c.Draws, 2*gradientChunk)
+	if c.States < 2 || c.Samples < 2*gradientChunk || len(c.Times) == 0 || len(c.Ns) == 0 {
+		return fmt.Errorf("gradients: times: %d, ns: %d, states = %d, samples = %d: must be at least 1, 1, 2 and %d",
+			len(c.Times), len(c.Ns), c.States, c.Samples, 2*gradientChunk)
 	}
 	return nil
 }
@@ -126,9 +126,10 @@ func gradients(
 			return nil, err
 		}
 		for _, n := range c.Ns {
-			draws := steer.Draws{N: n}
+			samples := steer.PosteriorSamples{N: n}
 			for _, e := range []steer.Estimator{
-				steer.MFMG{Draws: draws}, steer.MFMGF{Draws: draws, Baseline: steer.MeanBaseline},
+				steer.MFMG{PosteriorSamples: samples},
+				steer.MFMGF{PosteriorSamples: samples, Baseline: steer.MeanBaseline},
 			} {
 				result, err := at.evaluate(b, e, reference)
 				if err != nil {
@@ -152,7 +153,7 @@ type gradientsAt struct {
 	config GradientConfig
 }
 
-// each calls a graph Draws/gradientChunk times for each state and passes its output to take. The
+// each calls a graph Samples/gradientChunk times for each state and passes its output to take. The
 // graph's inputs are the problem, times [copies], copies of the state [copies, ...], and the
 // state's direction, [any].
 func (g *gradientsAt) each(b compute.Backend, copies int, directions [][]float64,
@@ -176,7 +177,7 @@ func (g *gradientsAt) each(b compute.Backend, copies int, directions [][]float64
 	}
 	size := len(g.states) / g.config.States
 	for k := range g.config.States {
-		for range g.config.Draws / gradientChunk {
+		for range g.config.Samples / gradientChunk {
 			if g.ctx.Err() != nil {
 				return fmt.Errorf("gradients at t = %g: %w", g.t, context.Cause(g.ctx))
 			}
@@ -208,7 +209,7 @@ func (g *gradientsAt) reference(b compute.Backend) ([][]float64, error) {
 	}
 	none := slices.Repeat([][]float64{{0}}, g.config.States)
 	err := g.each(b, 1, none, func(p steer.Problem, rng *solver.RNG, t, x, _ *Node) *Node {
-		samples, rewards, _ := steer.Draws{N: gradientChunk}.Draw(p, rng, steer.NewCounter(x.Graph()), t, x)
+		samples, rewards, _ := steer.PosteriorSamples{N: gradientChunk}.Draw(p, rng, steer.NewCounter(x.Graph()), t, x)
 		flat := Reshape(samples, gradientChunk, -1)
 		top := ReduceAllMax(rewards)
 		w := Reshape(Exp(Sub(rewards, top)), -1, 1)
@@ -231,7 +232,7 @@ func (g *gradientsAt) reference(b compute.Backend) ([][]float64, error) {
 		return nil, err
 	}
 	alpha, beta, _, _ := g.model.Interpolant.At(g.t)
-	draws := float64(g.config.Draws / gradientChunk * gradientChunk)
+	draws := float64(g.config.Samples / gradientChunk * gradientChunk)
 	out := make([][]float64, len(sums))
 	for k, s := range sums {
 		out[k] = make([]float64, size)
@@ -261,7 +262,7 @@ func (g *gradientsAt) difference(b compute.Backend, reference [][]float64) (mean
 		}
 		logs := make([][]float64, len(reference))
 		err := aside.each(b, 1, reference, func(p steer.Problem, rng *solver.RNG, t, x, _ *Node) *Node {
-			_, rewards, _ := steer.Draws{N: gradientChunk}.Draw(p, rng, steer.NewCounter(x.Graph()), t, x)
+			_, rewards, _ := steer.PosteriorSamples{N: gradientChunk}.Draw(p, rng, steer.NewCounter(x.Graph()), t, x)
 			return batch.LogMeanExp(rewards)
 		}, func(k int, values []float32) { logs[k] = append(logs[k], float64(values[0])) })
 		if err != nil {

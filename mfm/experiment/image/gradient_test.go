@@ -33,9 +33,9 @@ func TestGradients(t *testing.T) {
 	for _, x := range target.Sample(rand.New(rand.NewPCG(1, 2)), 4) {
 		data = append(data, float32(x[0]), float32(x[1]))
 	}
-	c := GradientConfig{Times: []float64{0.3, 0.7}, Ns: []int{2, 128}, States: 4, Draws: 1 << 14}
+	c := GradientConfig{Times: []float64{0.3, 0.7}, Ns: []int{2, 128}, States: 4, Samples: 1 << 14}
 	if testing.Short() {
-		c.Draws = 1 << 12
+		c.Samples = 1 << 12
 	}
 	results, err := gradients(t.Context(), b, m, r.Reward(), data, c)
 	if err != nil {
@@ -48,8 +48,8 @@ func TestGradients(t *testing.T) {
 		if math.Abs(r.Difference-1) > 0.05+4*r.DifferenceSE {
 			t.Errorf("%+v: want a difference quotient near 1", r)
 		}
-		if r.Estimates != c.Draws/r.N {
-			t.Errorf("%+v: want %d estimates", r, c.Draws/r.N)
+		if r.Estimates != c.Samples/r.N {
+			t.Errorf("%+v: want %d estimates", r, c.Samples/r.N)
 		}
 		if r.N == 128 && (math.Abs(r.Mean-1) > 0.1+4*r.MeanSE || math.Abs(r.Median-1) > 0.3 ||
 			!(r.Length >= 0.9)) {
@@ -81,10 +81,10 @@ func TestGradients(t *testing.T) {
 		}
 	}
 	for name, change := range map[string]func(c *GradientConfig){
-		"time":   func(c *GradientConfig) { c.Times = []float64{1} },
-		"number": func(c *GradientConfig) { c.Ns = []int{3} },
-		"draws":  func(c *GradientConfig) { c.Draws = 100 },
-		"states": func(c *GradientConfig) { c.States = 1 },
+		"time":    func(c *GradientConfig) { c.Times = []float64{1} },
+		"number":  func(c *GradientConfig) { c.Ns = []int{3} },
+		"samples": func(c *GradientConfig) { c.Samples = 100 },
+		"states":  func(c *GradientConfig) { c.States = 1 },
 	} {
 		c := c
 		change(&c)

@@ -42,9 +42,9 @@ func (c PriorConfig) validate(images *data.Images) error {
 		return fmt.Errorf("prior with fit = %d, steps = %d, moved = %d: must be at least 1, 1 and 0",
 			c.Fit, c.Steps, c.Moved)
 	}
-	if images.Dim() > mostPixels {
+	if images.Dim() > maxPixels {
 		return fmt.Errorf("prior for images of %d values: a mixture is fitted to at most %d: "+
-			"use the parametrization gaussian, or smaller images", images.Dim(), mostPixels)
+			"use the parametrization gaussian, or smaller images", images.Dim(), maxPixels)
 	}
 	n := images.N * (1 + c.Moved)
 	if c.Rank < 1 || c.Rank >= images.Dim() || n <= images.Dim() {
@@ -83,11 +83,11 @@ func (c PriorConfig) rows(images *data.Images, rng *rand.Rand) (rows [][]float64
 	for i := range of {
 		of[i] = i % images.N
 	}
-	if len(rows) > mostFitted {
+	if len(rows) > maxFitted {
 		rng.Shuffle(len(rows), func(i, j int) {
 			rows[i], rows[j], of[i], of[j] = rows[j], rows[i], of[j], of[i]
 		})
-		rows, of = rows[:mostFitted], of[:mostFitted]
+		rows, of = rows[:maxFitted], of[:maxFitted]
 	}
 	return rows, of
 }
@@ -103,13 +103,13 @@ func (c PriorConfig) refit(p *mfm.MixturePrior, images *data.Images, weights []f
 	return p.Refit(rows, weight)
 }
 
-// mostPixels is the largest number of values of an image that a mixture is fitted to: time grows with
-// its third power.
-const mostPixels = 4096
+// maxPixels is the largest number of values of an image that a mixture is fitted to: time grows
+// with its third power.
+const maxPixels = 4096
 
-// mostFitted is the largest number of rows that a mixture is fitted to, a random part of more; it
+// maxFitted is the largest number of rows that a mixture is fitted to, a random part of more; it
 // bounds time and memory.
-const mostFitted = 50_000
+const maxFitted = 50_000
 
 // priorFile keeps the prior of a run whose parametrization is a mixture.
 const priorFile = "prior.safetensors"

@@ -25,15 +25,15 @@ import (
 // kindTuned is the kind of a run that tuned the drift of a map of images.
 const kindTuned = "tuned-digits"
 
-// DefaultTuning is MFM-FT without gradients of a warm-started copy, with two posterior samples for
-// each state, for 1,000 steps of 64 images of the target, more of them near noise. It evaluates the
-// drift on 64 paths of 30 steps. A classifier is nearly a step function, so that gradients at
-// single samples carry little information.
+// DefaultTuning is MFM-FT without gradients of a copy with the tilted prior, with two posterior
+// samples for each state, for 1,000 steps of 64 images of the target, more of them near noise. It
+// evaluates the drift on 64 paths of 30 steps. A classifier is nearly a step function, so that
+// gradients at single samples carry little information.
 //
 // Muon takes steps of about equal length, so that a batch of large weights counts no more than
 // another. Like clipping this is a bias, of unknown size on images; states of the target and the
-// warm-started prior keep weights near one. That prior is near the target from the start, so that
-// small steps are enough; a plain copy needs larger ones, and more.
+// tilted prior keep weights near one. That prior is near the target from the start, so that small
+// steps are enough; a plain copy needs larger ones, and more.
 func DefaultTuning() tuning.Config {
 	c := tuning.DefaultConfig()
 	c.Method, c.Network, c.N, c.Tilted = "mfm-ft-gf", tuning.WarmStarted, 2, true
@@ -99,8 +99,8 @@ func NewTuning(s *Steering, c tuning.Config) (*Tuning, error) {
 	return t, nil
 }
 
-// newNetwork returns the configured network. A warm-started copy has the map's mixture prior
-// refitted to the target by one weighted step of expectation-maximization: what a mixture can
+// newNetwork returns the configured network. A tilted copy has the tilted prior, the map's mixture
+// prior refitted to the target by one weighted step of expectation-maximization: what a mixture can
 // express of the tilt is there from the start, and the network is tuned to the rest. The prior is
 // that of all classes, since the network of a class expects it.
 func (t *Tuning) newNetwork() (tune.Network, error) {
@@ -171,10 +171,10 @@ type TuningResult struct {
 	// of the first evaluator.
 	Diversity   float64           `json:"diversity"`
 	Evaluations []tune.Evaluation `json:"evaluations"`
-	// SpreadTarget is the standard deviation of the target and KLTarget its divergence from equal
+	// StdTarget is the standard deviation of the target and KLTarget its divergence from equal
 	// weights, in nats. The monitors compare the evaluations with them.
-	SpreadTarget float64 `json:"std_target,omitempty"`
-	KLTarget     float64 `json:"kl_target,omitempty"`
+	StdTarget float64 `json:"std_target,omitempty"`
+	KLTarget  float64 `json:"kl_target,omitempty"`
 	// Collapse, Overshoot and Behind are the reports of the monitors of package tune; empty means
 	// none.
 	Collapse  string  `json:"collapse,omitempty"`
@@ -221,7 +221,7 @@ func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Resu
 	}
 	result := TuningResult{
 		Network: t.Config.Network, Lambda: config.Lambda, TuneSteps: r.Steps, Evaluations: r.Evaluations,
-		SpreadTarget: target.Spread, KLTarget: target.KL, Stopped: r.Stopped, Train: r.Seconds,
+		StdTarget: target.Std, KLTarget: target.KL, Stopped: r.Stopped, Train: r.Seconds,
 		Collapse:  tune.Collapse(r.Evaluations, target),
 		Overshoot: tune.Overshoot(r.Evaluations, target),
 		Behind:    tune.Behind(r.Evaluations, target),
@@ -302,11 +302,11 @@ func (t *Tuning) withinClasses(samples []float32, shares []float64) (float64, er
 		if len(sampled[class]) < 10 {
 			continue
 		}
-		a, err := metric.Spread(sampled[class])
+		a, err := metric.Std(sampled[class])
 		if err != nil {
 			return 0, err
 		}
-		b, err := metric.Spread(images[class])
+		b, err := metric.Std(images[class])
 		if err != nil {
 			return 0, err
 		}

@@ -17,8 +17,7 @@ import (
 )
 
 // Tunes the drift of the shipped map of digits for two steps and evaluates it, by low-rank updates
-// and by a warm-started copy. The refitted prior of the copy alone brings the classes near the
-// target.
+// and by a copy with the tilted prior. That prior alone brings the classes near the target.
 func TestDigitsTuning(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a UNet is compiled for its gradient")
@@ -94,7 +93,7 @@ func TestTuneBlots(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.TuneSteps != 2 || r.NFE != 1 || r.Samples != 40 || !(r.Seconds > 0 && r.Train > 0 && r.SpreadTarget > 0) ||
+	if r.TuneSteps != 2 || r.NFE != 1 || r.Samples != 40 || !(r.Seconds > 0 && r.Train > 0 && r.StdTarget > 0) ||
 		len(r.Evaluations) != 1 || !(r.Diversity > 0) {
 		r.Images = nil
 		t.Errorf("result %+v", r)
@@ -210,7 +209,7 @@ func TestTunePlainMap(t *testing.T) {
 	}
 	_, err = image.NewTuning(s, blotsTuning(tuning.WarmStarted))
 	if err == nil || !strings.Contains(err.Error(), "prior is a mixture") {
-		t.Errorf("a warm-started copy of a map without a mixture: error %v", err)
+		t.Errorf("a tilted copy of a map without a mixture: error %v", err)
 	}
 }
 

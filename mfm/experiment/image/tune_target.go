@@ -62,7 +62,7 @@ func (s *Steering) target(lambda float64, class *int) (tune.Target, error) {
 			kl += w / mean * math.Log(w/mean) / float64(n)
 		}
 	}
-	return tune.Target{Spread: moments.Spread(), KL: kl, Slack: 5}, nil
+	return tune.Target{Std: moments.Std(), KL: kl, Slack: 5}, nil
 }
 
 // shares returns the shares of the classes among the paths and the samples, which sum to 1: those

@@ -95,7 +95,7 @@ func TestTargetOfImages(t *testing.T) {
 	rewards := make([]float64, images.N)
 	s := &Steering{Experiment: &Experiment{Data: images}, rewards: rewards}
 	rows := mfm.Rows(images.Float32(), images.Dim())
-	want, err := metric.Spread(rows)
+	want, err := metric.Std(rows)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestTargetOfImages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	near(t, "standard deviation of all images", got.Spread, want, 1e-9)
+	near(t, "standard deviation of all images", got.Std, want, 1e-9)
 	near(t, "their divergence from themselves", got.KL, 0, 1e-12)
 	var bright [][]float64
 	for i := range rewards {
@@ -111,7 +111,7 @@ func TestTargetOfImages(t *testing.T) {
 			rewards[i], bright = 0, append(bright, rows[i])
 		}
 	}
-	if want, err = metric.Spread(bright); err != nil {
+	if want, err = metric.Std(bright); err != nil {
 		t.Fatal(err)
 	}
 	if got, err = s.target(1, nil); err != nil {
@@ -119,7 +119,7 @@ func TestTargetOfImages(t *testing.T) {
 	}
 	near(t, "divergence of half of the images from all", got.KL, math.Ln2, 1e-9)
 	// The variance is corrected as a mean over 48 images.
-	near(t, "standard deviation of bright images", got.Spread, want*math.Sqrt(23./24*48/47), 1e-9)
+	near(t, "standard deviation of bright images", got.Std, want*math.Sqrt(23./24*48/47), 1e-9)
 	for i := range rewards {
 		rewards[i] = float64(-100 * i)
 	}
@@ -261,8 +261,8 @@ func TestPriorRows(t *testing.T) {
 		}
 	}
 	rows, of := PriorConfig{Moved: moved}.rows(images, rand.New(rand.NewPCG(0, 0)))
-	if len(rows) != mostFitted || len(of) != mostFitted {
-		t.Fatalf("%d rows of %d images, want %d", len(rows), len(of), mostFitted)
+	if len(rows) != maxFitted || len(of) != maxFitted {
+		t.Fatalf("%d rows of %d images, want %d", len(rows), len(of), maxFitted)
 	}
 	counts, inOrder, whole := make([]int, n), 0, 0
 	for j, i := range of {
@@ -282,7 +282,7 @@ func TestPriorRows(t *testing.T) {
 		t.Errorf("an image has %d rows, want at most %d", most, 1+moved)
 	}
 	// A third of the rows are the images, and a ninth of the others are not shifted.
-	near(t, "share of rows that are not shifted", float64(whole)/mostFitted, (1+2./9)/3, 0.02)
+	near(t, "share of rows that are not shifted", float64(whole)/maxFitted, (1+2./9)/3, 0.02)
 	if inOrder > 50 {
 		t.Errorf("%d rows are in their place: want them shuffled", inOrder)
 	}

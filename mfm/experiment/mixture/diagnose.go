@@ -29,7 +29,7 @@ func Diagnose(ctx context.Context, b compute.Backend, dir string, o report.Optio
 		Model: e.Model(store),
 		Data:  flatten(samples), Drift: e.Teacher(),
 		Exact: func(t float64, x []float64) float64 {
-			return e.Config.Mixture.Posterior(e.Map.Interpolant, t, x).Spread()
+			return e.Config.Mixture.Posterior(e.Map.Interpolant, t, x).Std()
 		},
 	}
 	if e.distilled {

@@ -17,7 +17,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/metric"
 )
 
-// PosteriorResult is the quality of a map's posterior samples at one time t. SW2, Floor and Spread
+// PosteriorResult is the quality of a map's posterior samples at one time t. SW2, Floor and Std
 // are root mean squares over the contexts x_t, and Excess follows from them.
 type PosteriorResult struct {
 	Loss         mfm.Consistency  `json:"loss"`
@@ -26,8 +26,8 @@ type PosteriorResult struct {
 	T            float64          `json:"t"`
 	SW2          float64          `json:"sw2"`   // sliced W2 between the map's samples and exact ones
 	Floor        float64          `json:"floor"` // the same between two sets of exact samples
-	Spread       float64          `json:"std"`   // standard deviation of the posterior, √(tr Cov / dim)
-	// Excess is √max(SW2² - Floor², 0)/Spread. It is NaN, and absent from the JSON, if all posteriors
+	Std          float64          `json:"std"`   // standard deviation of the posterior, √(tr Cov / dim)
+	// Excess is √max(SW2² - Floor², 0)/Std. It is NaN, and absent from the JSON, if all posteriors
 	// are points; SW2 then has the whole error.
 	Excess float64 `json:"excess"`
 	// Diversity is the standard deviation of the map's samples over that of the posterior: the mean
@@ -137,7 +137,7 @@ func (e *Experiment) EvaluateEach(ctx context.Context, draw Sampler, config Eval
 			if err != nil {
 				return nil, fmt.Errorf("evaluating at t = %g: %w", t, err)
 			}
-			if posterior.Spread() > 0 {
+			if posterior.Std() > 0 {
 				wide++
 			}
 			one := PosteriorResult{T: t}
@@ -149,19 +149,19 @@ func (e *Experiment) EvaluateEach(ctx context.Context, draw Sampler, config Eval
 					return nil, fmt.Errorf("evaluating at t = %g: %w", t, err)
 				}
 			}
-			if one.Spread > 0 {
+			if one.Std > 0 {
 				result.Diversity += one.Diversity
 			}
 			result.SW2 += one.SW2 * one.SW2
 			result.Floor += one.Floor * one.Floor
-			result.Spread += one.Spread * one.Spread
+			result.Std += one.Std * one.Std
 		}
 		n := float64(config.Contexts)
 		result.SW2, result.Floor = math.Sqrt(result.SW2/n), math.Sqrt(result.Floor/n)
-		result.Spread = math.Sqrt(result.Spread / n)
+		result.Std = math.Sqrt(result.Std / n)
 		if wide > 0 {
 			result.Diversity /= float64(wide)
-			result.Excess = metric.Excess(result.SW2, result.Floor, result.Spread)
+			result.Excess = metric.Excess(result.SW2, result.Floor, result.Std)
 		} else {
 			result.Excess, result.Diversity = math.NaN(), math.NaN()
 		}
@@ -181,9 +181,9 @@ func (r *PosteriorResult) compare(samples [][]float64, posterior *gmm.Mixture, r
 		return err
 	}
 	r.Excess, r.Diversity = math.NaN(), math.NaN()
-	if r.Spread = posterior.Spread(); r.Spread > 0 {
-		r.Excess = metric.Excess(r.SW2, r.Floor, r.Spread)
-		r.Diversity, err = metric.Diversity(samples, r.Spread)
+	if r.Std = posterior.Std(); r.Std > 0 {
+		r.Excess = metric.Excess(r.SW2, r.Floor, r.Std)
+		r.Diversity, err = metric.Diversity(samples, r.Std)
 	}
 	return err
 }

@@ -46,8 +46,8 @@ func TestEvaluateExactSamples(t *testing.T) {
 			t.Errorf("result %d is of t = %g, loss %s, %s", i, r.T, r.Loss, r.Distillation)
 		}
 		// Two sets of n samples of standard deviation 1 are about 1/√n = 0.022 apart.
-		if !(r.Floor > 0 && r.Floor < 0.1*r.Spread) || !(r.Excess < 0.1) {
-			t.Errorf("t = %g: floor %.3g of standard deviation %.3g, excess %.3g", r.T, r.Floor, r.Spread, r.Excess)
+		if !(r.Floor > 0 && r.Floor < 0.1*r.Std) || !(r.Excess < 0.1) {
+			t.Errorf("t = %g: floor %.3g of standard deviation %.3g, excess %.3g", r.T, r.Floor, r.Std, r.Excess)
 		}
 		// The standard deviation of n samples has a relative error of about √(1/(2n)) = 0.016 at
 		// most, the mean over four contexts half of it.
@@ -70,7 +70,7 @@ func TestEvaluateBiasedSamples(t *testing.T) {
 		t.Errorf("sliced W2 = %.4f of samples shifted by 5, want %.4f", results[0].SW2, want)
 	}
 	r := results[0]
-	if want := math.Sqrt(r.SW2*r.SW2-r.Floor*r.Floor) / r.Spread; math.Abs(r.Excess-want) > 1e-12 {
+	if want := math.Sqrt(r.SW2*r.SW2-r.Floor*r.Floor) / r.Std; math.Abs(r.Excess-want) > 1e-12 {
 		t.Errorf("excess = %g, want %g", r.Excess, want)
 	}
 	results, err = e.Evaluate(t.Context(), exact(e, []float64{0, 0}, 0.5), config)
@@ -95,7 +95,7 @@ func TestEvaluatePoints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := results[0]; math.Abs(r.Diversity-1) > 0.1 || !(r.Spread > 0) {
+	if r := results[0]; math.Abs(r.Diversity-1) > 0.1 || !(r.Std > 0) {
 		t.Errorf("at t = 0.05: %+v", r)
 	}
 	if r := results[1]; r.SW2 > 1e-3 || !math.IsNaN(r.Excess) || !math.IsNaN(r.Diversity) {

@@ -90,7 +90,7 @@ func (t *Tuning) objective() (tune.Objective, error) {
 
 func (t *Tuning) newNetwork() (tune.Network, error) {
 	if t.Config.Network == tuning.Adapter {
-		deviation := t.Base.Config.Mixture.Spread()
+		deviation := t.Base.Config.Mixture.Std()
 		return tune.Adapter{
 			Interpolant: t.Base.Map.Interpolant, Backbone: t.Config.Adapter.Backbone(),
 			Variance: deviation * deviation, Noise: t.Config.Tune.Noise,

@@ -105,7 +105,7 @@ func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Resu
 	result.Reward, _ = paths.Reward()
 	result.RewardBest = t.bestReward(rng)
 	result.KLBest = config.Lambda*result.RewardBest - t.LogZ
-	known := tune.Target{Spread: t.Target.Spread(), KL: result.KLBest}
+	known := tune.Target{Std: t.Target.Std(), KL: result.KLBest}
 	result.Evaluations = len(r.Evaluations)
 	result.Collapsed = tune.Collapse(r.Evaluations, known) != ""
 	result.Overshot = tune.Overshoot(r.Evaluations, known) != ""
@@ -134,7 +134,7 @@ func (t *Tuning) quality(samples [][]float64, rng *rand.Rand) (q Quality, err er
 		return q, err
 	}
 	q = Quality{SW2: r.SW2, Floor: r.Floor, MMD: r.MMD, Weights: r.Weights}
-	q.Diversity, err = metric.Diversity(samples, t.Target.Spread())
+	q.Diversity, err = metric.Diversity(samples, t.Target.Std())
 	return q, err
 }
 
@@ -183,7 +183,7 @@ func (t *Tuning) odeSamples(ctx context.Context, b compute.Backend, r *tuning.Re
 // samples.
 func (t *Tuning) Known() tune.Target {
 	best := t.bestReward(rand.New(rand.NewPCG(1, 51)))
-	return tune.Target{Spread: t.Target.Spread(), KL: t.Config.Tune.Lambda*best - t.LogZ}
+	return tune.Target{Std: t.Target.Std(), KL: t.Config.Tune.Lambda*best - t.LogZ}
 }
 
 // bestReward returns the mean reward over samples of the target.

@@ -27,7 +27,7 @@ type ValueResult struct {
 	Estimates int     `json:"estimates"` // for each state
 	Bias      float64 `json:"bias"`      // mean over states and estimates of the estimate less V_t
 	BiasSE    float64 `json:"bias_se"`   // its standard error
-	Spread    float64 `json:"std"`       // standard deviation of the estimates of a state, RMS
+	Std       float64 `json:"std"`       // standard deviation of the estimates of a state, RMS
 	Value     float64 `json:"value"`     // mean of V_t over the states
 	// StateError is the root mean square over states of the bias at each, corrected for the
 	// variance of the mean of the estimates.
@@ -37,11 +37,11 @@ type ValueResult struct {
 // ValueConfig says at how many states a value is estimated, and how often.
 type ValueConfig struct {
 	States int
-	// Draws is the number of posterior samples at each state: Draws/N estimates from N samples
+	// Samples is the number of posterior samples at each state: Samples/N estimates from N samples
 	// each.
-	Draws int
-	Seed  uint64
-	// LeaveOneOut corrects the estimates by the jackknife; see [steer.Draws].
+	Samples int
+	Seed    uint64
+	// LeaveOneOut corrects the estimates by the jackknife; see [steer.PosteriorSamples].
 	LeaveOneOut bool
 }
 
@@ -91,7 +91,7 @@ func (s *Steering) Values(b compute.Backend, t float64, ns []int, c ValueConfig)
 			square += ((mean-v)*(mean-v) - sd*sd/float64(len(estimates[i]))) / float64(c.States)
 			varianceOfBias += sd * sd / float64(len(estimates[i])) / float64(c.States*c.States)
 		}
-		r.Spread, r.BiasSE, r.StateError = math.Sqrt(variance), math.Sqrt(varianceOfBias), math.Sqrt(max(square, 0))
+		r.Std, r.BiasSE, r.StateError = math.Sqrt(variance), math.Sqrt(varianceOfBias), math.Sqrt(max(square, 0))
 		results = append(results, r)
 	}
 	return results, nil
@@ -99,8 +99,8 @@ func (s *Steering) Values(b compute.Backend, t float64, ns []int, c ValueConfig)
 
 // validate returns an error unless there are two estimates of n posterior samples each.
 func (c ValueConfig) validate(n int) error {
-	if n < 1 || c.Draws < 2*n {
-		return fmt.Errorf("values from n = %d of %d posterior samples: want at least two estimates", n, c.Draws)
+	if n < 1 || c.Samples < 2*n {
+		return fmt.Errorf("values from n = %d of %d posterior samples: want at least two estimates", n, c.Samples)
 	}
 	return nil
 }
@@ -121,7 +121,7 @@ func (s *Steering) exactValues(t float64, states [][]float64) ([]float64, error)
 
 // ValueAt compares estimates of V_t from n posterior samples with the exact value at the given
 // states, [any][dim], at a time t in [0, 1). For each state it returns the exact value, the mean of
-// the c.Draws/n estimates less the exact value, and their standard deviation, all in nats. The
+// the c.Samples/n estimates less the exact value, and their standard deviation, all in nats. The
 // reward must be linear-Gaussian; λ is 1, and c.States is not used.
 func (s *Steering) ValueAt(b compute.Backend, t float64, states [][]float64, n int, c ValueConfig) (
 	exact, bias, deviation []float64, err error) {
@@ -160,7 +160,7 @@ func (s *Steering) estimates(b compute.Backend, t float64, points [][]float64, n
 	[][]float64, error) {
 	states := tensors.FromFlatDataAndDimensions(flatten(points), c.States, s.Mixture.Dim())
 	const samples = 1 << 20 // posterior samples of a call
-	each := c.Draws / n
+	each := c.Samples / n
 	perCall := max(1, min(each, samples/(n*c.States)))
 	exec, err := model.NewExec(b, s.Model.Store, func(_ *model.Scope, x, rngState *Node) []*Node {
 		g := x.Graph()
@@ -168,7 +168,8 @@ func (s *Steering) estimates(b compute.Backend, t float64, points [][]float64, n
 		many := batch.Repeat(x, perCall)
 		at := BroadcastToDims(Scalar(g, x.DType(), t), many.Shape().Dim(0))
 		p := steer.Problem{Model: s.Model, Reward: s.Reward, Lambda: ScalarOne(g, x.DType())}
-		e := steer.MFMGF{Draws: steer.Draws{N: n, LeaveOneOut: c.LeaveOneOut}, Baseline: steer.MeanBaseline}
+		samples := steer.PosteriorSamples{N: n, LeaveOneOut: c.LeaveOneOut}
+		e := steer.MFMGF{PosteriorSamples: samples, Baseline: steer.MeanBaseline}
 		value := e.Estimate(p, rng, steer.NewCounter(g), at, many, nil, false).Value
 		return []*Node{Reshape(value, c.States, perCall), rng.State}
 	})

@@ -36,7 +36,7 @@ func TestValues(t *testing.T) {
 		return logZ
 	}
 	relative := math.Exp(value(sigma/math.Sqrt2)-2*value(sigma)) - 1 // Var[e^r]/E[e^r]²
-	results, err := s.Values(b, 0, []int{8, 32}, mixture.ValueConfig{States: 16, Draws: 1 << 14, Seed: 1})
+	results, err := s.Values(b, 0, []int{8, 32}, mixture.ValueConfig{States: 16, Samples: 1 << 14, Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,8 +45,8 @@ func TestValues(t *testing.T) {
 		if math.Abs(r.Bias-want) > 4*r.BiasSE+2/float64(r.N*r.N) {
 			t.Errorf("n = %d: bias %.5f ± %.5f, want %.5f", r.N, r.Bias, r.BiasSE, want)
 		}
-		if want := math.Sqrt(relative / float64(r.N)); math.Abs(r.Spread/want-1) > 0.15 {
-			t.Errorf("n = %d: standard deviation %.4f, want %.4f", r.N, r.Spread, want)
+		if want := math.Sqrt(relative / float64(r.N)); math.Abs(r.Std/want-1) > 0.15 {
+			t.Errorf("n = %d: standard deviation %.4f, want %.4f", r.N, r.Std, want)
 		}
 		if math.Abs(r.Value-value(sigma)) > 1e-9 {
 			t.Errorf("value %g, want %g", r.Value, value(sigma))
@@ -55,7 +55,7 @@ func TestValues(t *testing.T) {
 	// At t > 0 each state has its own posterior, value, bias and standard deviation.
 	const at, n = 0.3, 16
 	states := [][]float64{{-1, 2}, {0.4, 0}}
-	exact, bias, deviation, err := s.ValueAt(b, at, states, n, mixture.ValueConfig{Draws: 1 << 18, Seed: 2})
+	exact, bias, deviation, err := s.ValueAt(b, at, states, n, mixture.ValueConfig{Samples: 1 << 18, Seed: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,10 +76,10 @@ func TestValues(t *testing.T) {
 				i, exact[i], bias[i], se, deviation[i], value(sigma), want, wantDeviation)
 		}
 	}
-	if _, _, _, err := s.ValueAt(b, 0, [][]float64{{1}}, 8, mixture.ValueConfig{Draws: 16}); err == nil {
+	if _, _, _, err := s.ValueAt(b, 0, [][]float64{{1}}, 8, mixture.ValueConfig{Samples: 16}); err == nil {
 		t.Error("a state of one element: no error")
 	}
-	loo, err := s.Values(b, 0, []int{8}, mixture.ValueConfig{States: 16, Draws: 1 << 14, Seed: 1, LeaveOneOut: true})
+	loo, err := s.Values(b, 0, []int{8}, mixture.ValueConfig{States: 16, Samples: 1 << 14, Seed: 1, LeaveOneOut: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,19 +101,19 @@ func TestValuesRejects(t *testing.T) {
 	}
 	for want, f := range map[string]func() error{
 		"[0, 1)": func() error {
-			_, err := s.Values(b, 1, []int{1}, mixture.ValueConfig{States: 2, Draws: 2})
+			_, err := s.Values(b, 1, []int{1}, mixture.ValueConfig{States: 2, Samples: 2})
 			return err
 		},
 		"2 states": func() error {
-			_, err := s.Values(b, 0, []int{1}, mixture.ValueConfig{States: 1, Draws: 2})
+			_, err := s.Values(b, 0, []int{1}, mixture.ValueConfig{States: 1, Samples: 2})
 			return err
 		},
 		"two estimates": func() error {
-			_, err := s.Values(b, 0, []int{4}, mixture.ValueConfig{States: 2, Draws: 7})
+			_, err := s.Values(b, 0, []int{4}, mixture.ValueConfig{States: 2, Samples: 7})
 			return err
 		},
 		"closed form": func() error {
-			_, err := other.Values(b, 0, []int{1}, mixture.ValueConfig{States: 2, Draws: 2})
+			_, err := other.Values(b, 0, []int{1}, mixture.ValueConfig{States: 2, Samples: 2})
 			return err
 		},
 	} {

@@ -272,12 +272,12 @@ func (n Task) Points(rng *rand.Rand, t, lambda float64, count int) []tune.Point 
 // VarianceResult is the bias and variance of an objective's residual at the optimum, over states
 // that the tilted distribution visits. An unbiased residual has mean zero there.
 type VarianceResult struct {
-	Method string  `json:"method"`
-	N      int     `json:"n"`
-	T      float64 `json:"t"`
-	Lambda float64 `json:"lambda"`
-	States int     `json:"states"`
-	Draws  int     `json:"samples"` // residuals at each state
+	Method  string  `json:"method"`
+	N       int     `json:"n"`
+	T       float64 `json:"t"`
+	Lambda  float64 `json:"lambda"`
+	States  int     `json:"states"`
+	Samples int     `json:"samples"` // residuals at each state
 	// Bias is the root mean square over the states of the length of the mean residual, in units of
 	// the optimal correction's length, less in quadrature the part that standard errors explain.
 	// BiasSE is that part.
@@ -290,13 +290,13 @@ type VarianceResult struct {
 }
 
 // Variance evaluates the residuals of an objective at the optimum, see [tune.Residuals]: rows
-// residuals at each of the given number of states. draws is the objective's N. It returns an error
-// unless t lies in (0, 1) and lambda is positive.
+// residuals at each of the given number of states. samples is the objective's N. It returns an
+// error unless t lies in (0, 1) and lambda is positive.
 func (n Task) Variance(
-	ctx context.Context, b compute.Backend, objective tune.Objective, draws int, t, lambda float64, states, rows int,
+	ctx context.Context, b compute.Backend, objective tune.Objective, samples int, t, lambda float64, states, rows int,
 	seed int64,
 ) (VarianceResult, error) {
-	result := VarianceResult{Method: objective.String(), N: draws, T: t, Lambda: lambda, States: states}
+	result := VarianceResult{Method: objective.String(), N: samples, T: t, Lambda: lambda, States: states}
 	m, err := n.Model()
 	if err != nil {
 		return result, err
@@ -312,7 +312,7 @@ func (n Task) Variance(
 	if err != nil {
 		return result, err
 	}
-	result.Draws = got[0].Draws
+	result.Samples = got[0].Samples
 	var mean, error2, variance, size float64
 	for i, r := range got {
 		for j := range r.Mean {

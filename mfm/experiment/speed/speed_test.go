@@ -35,7 +35,7 @@ func TestSpeed(t *testing.T) {
 		t.Skip("a batch of 1,024 takes too long on the pure-Go backend")
 	}
 	equal := func(a, b float64) bool { return math.Abs(a-b) < 1e-9*b }
-	steered = speed.SteeringConfig{Method: "mfm-gf", Particles: 64, Draws: 2, Steps: 5, Rows: 32}
+	steered = speed.SteeringConfig{Method: "mfm-gf", Particles: 64, Samples: 2, Steps: 5, Rows: 32}
 	run, err := speed.Steering(t.Context(), b, steered, 3*time.Millisecond, now)
 	if err != nil || run.Case != "steer" || run.SteeringConfig != steered ||
 		!equal(run.StepsPerSecond, 5000) || run.CompileSeconds > 1e-9 {

@@ -20,7 +20,7 @@ import (
 type SteeringConfig struct {
 	Method    string `json:"method"` // "mfm-g" or "mfm-gf"
 	Particles int    `json:"particles"`
-	Draws     int    `json:"samples"` // posterior samples per particle and step
+	Samples   int    `json:"samples"` // posterior samples per particle and step
 	Steps     int    `json:"steps"`
 	// Rows is the number of rows in a call of the network, see [steer.Steerer].Batch.
 	Rows int `json:"rows"`
@@ -29,7 +29,7 @@ type SteeringConfig struct {
 // DefaultSteering returns 500 steps of 4,096 particles with 16 posterior samples each, in a single
 // compiled call.
 func DefaultSteering() SteeringConfig {
-	return SteeringConfig{Method: "mfm-g", Particles: 4096, Draws: 16, Steps: 500, Rows: 4096 * 16}
+	return SteeringConfig{Method: "mfm-g", Particles: 4096, Samples: 16, Steps: 500, Rows: 4096 * 16}
 }
 
 // Validate returns an error that names the first invalid value.
@@ -49,7 +49,7 @@ func (c SteeringConfig) method() (steer.Method, error) {
 	if c.Rows < 1 || c.Particles < 1 {
 		return nil, fmt.Errorf("particles = %d, rows = %d: both must be positive", c.Particles, c.Rows)
 	}
-	setting := steering.Setting{Method: c.Method, N: c.Draws, Config: steer.DefaultConfig()}
+	setting := steering.Setting{Method: c.Method, N: c.Samples, Config: steer.DefaultConfig()}
 	setting.Config.Steps = c.Steps
 	return setting.SteerMethod(nil)
 }

@@ -64,13 +64,13 @@ type BaseSetting struct {
 	Depth     int   `json:"depth"`
 	Steps     int64 `json:"steps"`
 	TuneSteps int64 `json:"tune_steps"`
-	// Draws is the number N of posterior samples of steering with MFM-GF.
-	Draws int `json:"posterior_samples"`
-	// TuneMethod is that of [tuning.Config], TuneDraws its N.
-	TuneMethod string `json:"tune_method"`
-	TuneDraws  int    `json:"tune_samples"`
-	// ValueDraws is the N of each of eight estimates of the value at a state.
-	ValueDraws   int   `json:"value_samples"`
+	// PosteriorSamples is the number N of posterior samples of steering with MFM-GF.
+	PosteriorSamples int `json:"posterior_samples"`
+	// TuneMethod is that of [tuning.Config], TuneSamples its N.
+	TuneMethod  string `json:"tune_method"`
+	TuneSamples int    `json:"tune_samples"`
+	// ValueSamples is the N of each of eight estimates of the value at a state.
+	ValueSamples int   `json:"value_samples"`
 	Samples      int   `json:"samples"`
 	SamplerSteps int   `json:"sampler_steps"`
 	Seed         int64 `json:"seed"`
@@ -121,8 +121,9 @@ func BaseGrid() []BaseSetting {
 			add := func(p Perturbation, size float64) {
 				settings = append(settings, BaseSetting{
 					Edition: Edition{edition}, Perturbation: p, Size: size, Distillation: d, Width: 128, Depth: 4,
-					Steps: 5000, TuneSteps: 2000, Draws: 32, TuneMethod: "mfm-ft-gf", TuneDraws: 8, ValueDraws: 1024,
-					Samples: 4096, SamplerSteps: 250, Seed: seed,
+					Steps: 5000, TuneSteps: 2000, PosteriorSamples: 32, TuneMethod: "mfm-ft-gf", TuneSamples: 8,
+					ValueSamples: 1024,
+					Samples:      4096, SamplerSteps: 250, Seed: seed,
 				})
 			}
 			add(WrongWeights, 0)
@@ -153,11 +154,12 @@ func (c BaseSetting) Validate() error {
 	if c.Perturbation == Noised && c.Distillation == mfm.Self {
 		return fmt.Errorf("perturbation %s is the drift of no distribution, which has no samples: use teacher", Noised)
 	}
-	if c.Samples < 2 || c.SamplerSteps < 3 || c.Draws < 1 || c.TuneDraws < 1 || c.ValueDraws < 1 || c.TuneSteps < 1 {
+	if c.Samples < 2 || c.SamplerSteps < 3 || c.PosteriorSamples < 1 || c.TuneSamples < 1 ||
+		c.ValueSamples < 1 || c.TuneSteps < 1 {
 		return fmt.Errorf("samples = %d, sampler_steps = %d, posterior_samples = %d, tune_samples = %d, "+
 			"value_samples = %d, "+
 			"tune_steps = %d: must be at least 2, 3, 1, 1, 1 and 1",
-			c.Samples, c.SamplerSteps, c.Draws, c.TuneDraws, c.ValueDraws, c.TuneSteps)
+			c.Samples, c.SamplerSteps, c.PosteriorSamples, c.TuneSamples, c.ValueSamples, c.TuneSteps)
 	}
 	if err := c.tuneConfig().Validate(); err != nil {
 		return err

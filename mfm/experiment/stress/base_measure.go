@@ -111,7 +111,7 @@ func (c BaseSetting) steering(
 		return err
 	}
 	setting := steering.Setting{
-		Method: "mfm-gf", N: c.Draws, Samples: c.Samples, Seed: c.Seed, Config: steer.DefaultConfig(),
+		Method: "mfm-gf", N: c.PosteriorSamples, Samples: c.Samples, Seed: c.Seed, Config: steer.DefaultConfig(),
 		Baseline: steer.MeanBaseline,
 	}
 	setting.Config.Steps = c.SamplerSteps
@@ -124,8 +124,8 @@ func (c BaseSetting) steering(
 	}
 	result.Steering, result.SteeringFloor = steered.SW2, steered.Floor
 	for _, t := range []float64{0.3, 0.6, 0.9} {
-		values := mixture.ValueConfig{States: 64, Draws: 8 * c.ValueDraws, Seed: uint64(c.Seed)}
-		v, err := s.Values(b, t, []int{c.ValueDraws}, values)
+		values := mixture.ValueConfig{States: 64, Samples: 8 * c.ValueSamples, Seed: uint64(c.Seed)}
+		v, err := s.Values(b, t, []int{c.ValueSamples}, values)
 		if err != nil {
 			return err
 		}
@@ -139,7 +139,7 @@ func (c BaseSetting) steering(
 // tuneConfig returns the configuration of the tuning, which its monitor evaluates only at the end.
 func (c BaseSetting) tuneConfig() tuning.Config {
 	config := tuning.DefaultConfig()
-	config.Method, config.N, config.Tune.Steps, config.Tune.Seed = c.TuneMethod, c.TuneDraws, c.TuneSteps, c.Seed
+	config.Method, config.N, config.Tune.Steps, config.Tune.Seed = c.TuneMethod, c.TuneSamples, c.TuneSteps, c.Seed
 	config.Budget.Every = c.TuneSteps
 	return config
 }

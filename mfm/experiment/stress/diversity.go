@@ -62,14 +62,14 @@ type ContextResult struct {
 // samples of the mode satisfy. A map that hits more modes than exact samples do hits modes of
 // almost no mass.
 type HitResult struct {
-	T     float64 `json:"t"`
-	Draws int     `json:"samples"` // n
-	Map   float64 `json:"map"`     // of the map's samples
-	Exact float64 `json:"exact"`   // of as many exact samples
+	T       float64 `json:"t"`
+	Samples int     `json:"samples"` // n
+	Map     float64 `json:"map"`     // of the map's samples
+	Exact   float64 `json:"exact"`   // of as many exact samples
 }
 
-// hitDraws are the values of n in a [HitResult].
-var hitDraws = []int{1, 4, 16, 64, 256}
+// hitSamples are the values of n in a [HitResult].
+var hitSamples = []int{1, 4, 16, 64, 256}
 
 // DiversityGrid is the grid of the stress test: every kind of family with 1 to 64 modes in 2 to 32
 // dimensions.
@@ -147,13 +147,13 @@ func (c DiversitySetting) Run(ctx context.Context, b compute.Backend, o run.Opti
 // samples and of exact samples by mode.
 func addHits(results []HitResult, t float64, got, exact []float64, contexts int) []HitResult {
 	if results == nil {
-		for _, n := range hitDraws {
-			results = append(results, HitResult{T: t, Draws: n})
+		for _, n := range hitSamples {
+			results = append(results, HitResult{T: t, Samples: n})
 		}
 	}
 	for i := range results {
-		results[i].Map += hit(got, results[i].Draws) / float64(contexts)
-		results[i].Exact += hit(exact, results[i].Draws) / float64(contexts)
+		results[i].Map += hit(got, results[i].Samples) / float64(contexts)
+		results[i].Exact += hit(exact, results[i].Samples) / float64(contexts)
 	}
 	return results
 }

@@ -39,9 +39,9 @@ type PrecisionResult struct {
 	// ByDenoiser is that of the same term as (β' - α' β/α) (D* - D), the difference of two
 	// denoisers, each of which is exact to float32.
 	ByDenoiser float64 `json:"by_denoiser"`
-	// ByDraws is that of the gradient by MFM-GF from 32 exact posterior samples, against float64
+	// BySamples is that of the gradient by MFM-GF from 32 exact posterior samples, against float64
 	// with the same samples. It is a difference of two means too, but of the samples' deviations.
-	ByDraws float64 `json:"by_samples"`
+	BySamples float64 `json:"by_samples"`
 }
 
 // PrecisionSetting is data near a manifold, and a time.
@@ -143,13 +143,15 @@ func (c PrecisionSetting) Run(_ context.Context, b compute.Backend, _ run.Option
 		}
 		*to = relativeError(got, want)
 	}
-	result.ByDraws, err = errorByDraws(b, data, r.Reward(), t, states[:512*data.Dim()])
+	result.BySamples, err = errorBySamples(b, data, r.Reward(), t, states[:512*data.Dim()])
 	return result, err
 }
 
-// errorByDraws returns the relative error of MFM-GF's gradient in float32, at states in a flat
+// errorBySamples returns the relative error of MFM-GF's gradient in float32, at states in a flat
 // array, with the same posterior samples in float32 and float64.
-func errorByDraws(b compute.Backend, data *gmm.Mixture, r reward.Reward, t float32, states []float32) (float64, error) {
+func errorBySamples(
+	b compute.Backend, data *gmm.Mixture, r reward.Reward, t float32, states []float32,
+) (float64, error) {
 	const draws = 32
 	ip, dim := interpolant.Linear{}, data.Dim()
 	n, rng := len(states)/dim, rand.New(rand.NewPCG(1, 49))
@@ -169,7 +171,7 @@ func errorByDraws(b compute.Backend, data *gmm.Mixture, r reward.Reward, t float
 	if err != nil {
 		return 0, fmt.Errorf("preparing the random state: %w", err)
 	}
-	estimator := steer.MFMGF{Draws: steer.Draws{N: draws}, Baseline: steer.MeanBaseline}
+	estimator := steer.MFMGF{PosteriorSamples: steer.PosteriorSamples{N: draws}, Baseline: steer.MeanBaseline}
 	var values [2][]float64
 	for i, dtype := range []dtypes.DType{dtypes.Float32, dtypes.Float64} {
 		exec, err := NewExec(b, func(state, x, samples *Node) *Node {

@@ -145,11 +145,11 @@ func TestPrecision(t *testing.T) {
 	}
 	// A difference of two scores, and even more one of two means, is small against its terms, and
 	// so inexact. A difference of deviations from a mean is not.
-	if !(near.ByDenoiser > near.Steering && near.Steering > near.Score && near.ByDraws < near.ByDenoiser/100 &&
-		near.ByDraws > 0) {
+	if !(near.ByDenoiser > near.Steering && near.Steering > near.Score && near.BySamples < near.ByDenoiser/100 &&
+		near.BySamples > 0) {
 		t.Errorf("at t = 0.999 steering has the error %.2g by denoisers, %.2g by scores, %.2g by samples; the "+
 			"score %.2g",
-			near.ByDenoiser, near.Steering, near.ByDraws, near.Score)
+			near.ByDenoiser, near.Steering, near.BySamples, near.Score)
 	}
 }
 
@@ -252,8 +252,8 @@ func TestBaseRun(t *testing.T) {
 	run := func(p stress.Perturbation, size float64, d mfm.Distillation) stress.BaseResult {
 		t.Helper()
 		c := stress.BaseSetting{
-			Perturbation: p, Size: size, Distillation: d, Width: 8, Depth: 1, Steps: 5, TuneSteps: 4, Draws: 2,
-			TuneMethod: "mfm-ft", TuneDraws: 2, ValueDraws: 16, Samples: 128, SamplerSteps: 25,
+			Perturbation: p, Size: size, Distillation: d, Width: 8, Depth: 1, Steps: 5, TuneSteps: 4,
+			PosteriorSamples: 2, TuneMethod: "mfm-ft", TuneSamples: 2, ValueSamples: 16, Samples: 128, SamplerSteps: 25,
 		}
 		result, err := c.Run(context.Background(), backendtest.New(t), run.Options{})
 		if err != nil {
@@ -288,8 +288,8 @@ func TestBaseRun(t *testing.T) {
 		t.Errorf("noise of size 0.2 gives the error %.4f, want about %.4f", result.Base, want)
 	}
 	valid := stress.BaseSetting{
-		Perturbation: stress.Shifted, Distillation: mfm.Self, Samples: 2, SamplerSteps: 3, Draws: 1,
-		TuneMethod: "mfm-ft", TuneDraws: 1, ValueDraws: 1, TuneSteps: 1,
+		Perturbation: stress.Shifted, Distillation: mfm.Self, Samples: 2, SamplerSteps: 3, PosteriorSamples: 1,
+		TuneMethod: "mfm-ft", TuneSamples: 1, ValueSamples: 1, TuneSteps: 1,
 	}
 	if err := valid.Validate(); err != nil {
 		t.Error(err)

@@ -50,7 +50,8 @@ const (
 	Adapter Network = "adapter"  // a small network added to the base, for points
 	Copy    Network = "copy"     // a copy of the base's network
 	LowRank Network = "low-rank" // low-rank updates of the base's matrices
-	// WarmStarted is a copy whose mixture prior is refitted to the tilted distribution, for images.
+	// WarmStarted is a copy with the tilted prior: its mixture prior is refitted to the tilted
+	// distribution. It is for images.
 	WarmStarted Network = "tilted-copy"
 )
 

@@ -22,7 +22,7 @@ func TestReadEvaluations(t *testing.T) {
 			t.Fatal(err)
 		}
 		e, err := tuning.ReadEvaluations(dir)
-		if err != nil || len(e) != 1 || e[0].Step != 5 || e[0].KL*e[0].Spread != 0.5 {
+		if err != nil || len(e) != 1 || e[0].Step != 5 || e[0].KL*e[0].Std != 0.5 {
 			t.Errorf("%s is read as %+v: %v", tc.file, e, err)
 		}
 	}

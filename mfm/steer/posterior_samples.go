@@ -11,8 +11,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/solver"
 )
 
-// Draws are the options of posterior sampling in an estimate.
-type Draws struct {
+// PosteriorSamples are the options of posterior sampling in an estimate.
+type PosteriorSamples struct {
 	// N is the number of posterior samples for each state.
 	N int `json:"n"`
 	// Antithetic draws the noise in pairs ε, -ε; N must be even.
@@ -26,10 +26,10 @@ type Draws struct {
 }
 
 // Samples returns N.
-func (d Draws) Samples() int { return d.N }
+func (d PosteriorSamples) Samples() int { return d.N }
 
 // Validate returns an error if N lies outside [1, 65536], or is odd with Antithetic.
-func (d Draws) Validate() error {
+func (d PosteriorSamples) Validate() error {
 	if d.N < 1 || d.N > 1<<16 {
 		return fmt.Errorf("n = %d posterior samples: must lie in [1, 65536]", d.N)
 	}
@@ -40,7 +40,7 @@ func (d Draws) Validate() error {
 }
 
 // noise returns noise [n·N, ...], in which the N rows of a state are adjacent.
-func (d Draws) noise(rng *solver.RNG, x *Node) *Node {
+func (d PosteriorSamples) noise(rng *solver.RNG, x *Node) *Node {
 	dims := append([]int(nil), x.Shape().Dimensions...)
 	states, n := dims[0], d.N
 	if d.Shared {
@@ -66,7 +66,7 @@ func (d Draws) noise(rng *solver.RNG, x *Node) *Node {
 // their rewards λ r, [n, N], and for each state the number of rewards that are NaN or +Inf, [n]. It
 // adds the evaluations to counter. It panics if the model has no posterior samples, and for
 // Antithetic or Shared if they are not functions of the noise.
-func (d Draws) Draw(p Problem, rng *solver.RNG, counter *Counter, t, x *Node) (samples, rewards, bad *Node) {
+func (d PosteriorSamples) Draw(p Problem, rng *solver.RNG, counter *Counter, t, x *Node) (samples, rewards, bad *Node) {
 	if p.Model.Posterior == nil {
 		Panicf("the model has no posterior samples: use a map or the exact value")
 	}
@@ -92,7 +92,7 @@ func (d Draws) Draw(p Problem, rng *solver.RNG, counter *Counter, t, x *Node) (s
 func weights(rewards *Node) *Node { return Softmax(rewards, 1) }
 
 // value returns the estimate of V_t, [n], from rewards [n, N].
-func (d Draws) value(rewards *Node) *Node {
+func (d PosteriorSamples) value(rewards *Node) *Node {
 	if d.LeaveOneOut {
 		return jackknifed(rewards)
 	}
