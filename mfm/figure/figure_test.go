@@ -620,8 +620,7 @@ func ExampleFigure_Save() {
 	f := figure.New(figure.Paper(), 1, 1)
 	f.Panel(0, 0).Add(figure.Line{Name: "semigroup", X: []float64{0, 1}, Y: []float64{0.2, 0.1}})
 	fmt.Println(f.Save("loss.svg"))
-	// Output: figure: panel at row 0, column 0: the X axis has no label: set Panel.X.Label, or
-	// Figure.X for all panels
+	// Output: figure: panel at row 0, column 0: the X axis has no label: set Panel.X.Label, or Figure.X for all panels
 }
 
 func ExampleMeanSE() {

@@ -29,7 +29,7 @@ func TestComputing(t *testing.T) {
 	}{
 		"mlp":  {nn.MLP(nn.MLPConfig{Width: 32, Depth: 2, Activation: "silu", OutputGain: 1}), []int{4, 3}},
 		"unet": {nn.UNet(unet), []int{2, 8, 8, 1}},
-		"dit":  {nn.DiT(nn.DiTConfig{Patch: 2, Width: 32, Depth: 2, Encoder: 1, Heads: 2}), []int{2, 8, 8, 1}},
+		"dit":  {nn.DiT(nn.DiTConfig{Patch: 2, Width: 16, Depth: 1, Heads: 2}), []int{2, 4, 4, 1}},
 	} {
 		store := model.NewStore()
 		if err := store.SetRNGStateFromSeed(1); err != nil {

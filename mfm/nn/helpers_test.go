@@ -31,11 +31,17 @@ func run(
 	t testing.TB, store *model.Store, f func(scope *model.Scope, x []*Node) []*Node, args ...*tensors.Tensor,
 ) []*tensors.Tensor {
 	t.Helper()
+	return call(t, newExec(t, store, f), args...)
+}
+
+// newExec compiles f on the store's root scope.
+func newExec(t testing.TB, store *model.Store, f func(scope *model.Scope, x []*Node) []*Node) *model.Exec {
+	t.Helper()
 	exec, err := model.NewExec(backendtest.New(t), store, f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return call(t, exec, args...)
+	return exec
 }
 
 func call(t testing.TB, exec *model.Exec, args ...*tensors.Tensor) []*tensors.Tensor {

@@ -148,7 +148,7 @@ func TiltedWeights(rewards []float64, lambda, least float64) ([]float64, error) 
 		}
 		effective = 1 / floats.Dot(w, w)
 	}
-	if !(effective >= least) {
+	if !(effective > 0 && effective >= least) {
 		return nil, fmt.Errorf(
 			"lambda = %g: %d samples have an effective number of %.0f, too few: use a smaller lambda or a wider reward",
 			lambda, len(w), effective)
