@@ -45,3 +45,39 @@ func ExampleRate() {
 	fmt.Printf("%.1f blocks/s, %v left (%v)\n", rate.PerSecond(), left, ok)
 	// Output: 50.0 blocks/s, 30s left (true)
 }
+
+// quarters is a sink of one's own: it prints a line for each completed quarter of the work.
+type quarters struct{ done int64 }
+
+func (q *quarters) Update(r progress.Report) {
+	if r.Total == 0 { // unknown
+		return
+	}
+	if quarter := 4 * r.Step / r.Total; quarter > q.done {
+		q.done = quarter
+		fmt.Printf("%d%% done, loss %.2f\n", 25*quarter, r.Loss)
+	}
+}
+
+func (q *quarters) Done(r progress.Report, err error) {
+	fmt.Printf("ended at step %d with error %v\n", r.Step, err)
+}
+
+// A sink of one's own implements Update and Done.
+func ExampleSink() {
+	var sink progress.Sink = &quarters{}
+	report := progress.Report{Total: 1000, Loss: 2}
+	sink.Update(report) // the run starts here
+	for report.Step < report.Total {
+		report.Step++
+		report.Loss *= 0.998
+		sink.Update(report)
+	}
+	sink.Done(report, nil)
+	// Output:
+	// 25% done, loss 1.21
+	// 50% done, loss 0.74
+	// 75% done, loss 0.45
+	// 100% done, loss 0.27
+	// ended at step 1000 with error <nil>
+}
