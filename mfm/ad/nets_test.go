@@ -39,6 +39,9 @@ func networks() []network {
 			Patch: 2, Channels: []int{2, 4}, Blocks: 1, Attention: []int{1}, Heads: 2, Groups: 2,
 			Embedding: 3, Classes: 2,
 		}), []int{2, 8, 4, 1}, true},
+		{"DiT", nn.DiT(nn.DiTConfig{
+			Patch: 2, Width: 8, Depth: 2, Encoder: 1, Heads: 2, Classes: 2,
+		}), []int{2, 4, 4, 1}, true},
 	}
 }
 
