@@ -34,15 +34,15 @@ type Distillation string
 
 // The two sources of drift.
 const (
-	Self    Distillation = "self"
-	Teacher Distillation = "teacher"
+	Self    Distillation = "self"    // the data and the map itself
+	Teacher Distillation = "teacher" // a given drift, such as a trained flow or a closed form
 )
 
 // Loss is a diagonal loss (flow matching of the posterior's drift) and a consistency loss, with all
 // options of the paper. The zero value is not usable: start from [DefaultLoss] or [Recipe].
 type Loss struct {
-	Consistency  Consistency  `json:"consistency"`
-	Distillation Distillation `json:"distillation"`
+	Consistency  Consistency  `json:"consistency"`  // one of the constants, such as [MeanFlow]
+	Distillation Distillation `json:"distillation"` // [Self] or [Teacher]
 	// DiagonalShare is the share η of the batch in [0, 1] for the diagonal loss, or its weight if
 	// Sum is set: loss = η L_diagonal + (1-η) L_consistency. With 0 only the consistency loss
 	// remains. For the semigroup, and for the self-distilled Eulerian and Lagrangian losses, that
@@ -67,8 +67,8 @@ type Loss struct {
 	Guidance      Guidance     `json:"guidance"` // for maps with classes only
 }
 
-// DefaultLoss returns the mean flow loss from the data alone, the best of the self-distilled losses on
-// mixtures (notebook 02_gmm_posterior), with half of the batch on the diagonal and plain least
+// DefaultLoss returns the mean flow loss from the data alone, the best of the self-distilled losses
+// on mixtures (notebook 02_gmm_posterior), with half of the batch on the diagonal and plain least
 // squares.
 func DefaultLoss() Loss {
 	return Loss{Consistency: MeanFlow, Distillation: Self, DiagonalShare: 0.5, AdaptiveFloor: 0.01,

@@ -20,9 +20,9 @@ import (
 // Map serves a trained map, its moving averages and frozen copies. The methods build graphs and
 // panic as graph functions do.
 type Map struct {
-	Interpolant     interpolant.Schedule
-	Backbone        nn.Backbone
-	Parametrization Parametrization
+	Interpolant     interpolant.Schedule // (α, β) of the interpolant, such as [interpolant.Linear]
+	Backbone        nn.Backbone          // network F, for states of x̄'s shape [batch, ...]
+	Parametrization Parametrization      // defines v by F
 }
 
 // Velocity returns v_{s,u}(x̄; t, x), the average velocity from s to u, [batch, ...]. At u = s it

@@ -13,9 +13,10 @@ import (
 type Drift func(t, x, class *Node) *Node
 
 // GLASSer is a [Schedule] that computes the coefficients c_x, c_x̄ and c_b of [ConditionalDrift] in
-// closed form. alphaS to betaT are the schedule at s and t, h is √(α_t²β_s² + α_s²β_t²), all
-// [batch].
+// closed form.
 type GLASSer interface {
+	// GLASS returns c_x, c_x̄ and c_b, [batch] each. alphaS to betaT are the schedule at s and t,
+	// and h is √(α_t²β_s² + α_s²β_t²) > 0, all [batch].
 	GLASS(alphaS, betaS, alphaT, betaT, h *Node) (x, xbar, drift *Node)
 }
 

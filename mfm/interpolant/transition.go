@@ -10,9 +10,9 @@ import (
 // t'. The noises of the two states have correlation Rho: 0 uses independent noise for x_{t'},
 // [DDPMCorrelation] makes the pair Markov. For t' = 1 it is the posterior, for every Rho.
 type Transition struct {
-	Interpolant Schedule
-	To          *Node // t', [batch], in (t, 1]
-	Rho         *Node // correlation of the noises in I_t and I_{t'}, [batch], in [0, 1)
+	Interpolant Schedule // (α, β) of the interpolant
+	To          *Node    // t', [batch], in (t, 1]
+	Rho         *Node    // correlation of the noises in I_t and I_{t'}, [batch], in [0, 1)
 }
 
 // DDPMCorrelation returns the correlation (α_{t'} β_t)/(α_t β_{t'}) for which I_t is I_{t'} scaled

@@ -52,8 +52,8 @@ type ComputeType string
 
 // The types.
 const (
-	BFloat16 ComputeType = "bfloat16"
-	Float32  ComputeType = "float32"
+	BFloat16 ComputeType = "bfloat16" // 8 bits of precision, the range of float32
+	Float32  ComputeType = "float32"  // 24 bits of precision
 )
 
 // computeTypes returns the types by their names.

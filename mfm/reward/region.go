@@ -13,8 +13,8 @@ import (
 // near 0 inside, decreasing with slope 1/w outside. -Inf and +Inf leave a side open. Bounds have
 // one number for all elements, or one per element.
 type Box struct {
-	Low   []float64 `json:"low"`
-	High  []float64 `json:"high"`
+	Low   []float64 `json:"low"`   // [dim] or [1], may be -Inf
+	High  []float64 `json:"high"`  // of Low's length, each above Low, may be +Inf
 	Width float64   `json:"width"` // w > 0, the width of the edge
 }
 

@@ -11,7 +11,7 @@ type Terms struct {
 // Metric is a named scalar of a training step.
 type Metric struct {
 	Name  string
-	Value *Node
+	Value *Node // scalar, of [Terms].Total's type
 }
 
 // nodes returns the total and the values of the metrics.

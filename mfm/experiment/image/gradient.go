@@ -27,7 +27,8 @@ import (
 // MFM-GF from many posterior samples. The component of an estimate along the reference, in units of
 // the reference's length, should be 1.
 type GradientResult struct {
-	Method    string  `json:"method"` // mfm-g or mfm-gf
+	// Method is the name of a method in [steer.Methods], here mfm-g or mfm-gf.
+	Method    string  `json:"method"`
 	T         float64 `json:"t"`
 	N         int     `json:"n"` // posterior samples of an estimate
 	States    int     `json:"states"`

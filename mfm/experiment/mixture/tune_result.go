@@ -35,6 +35,7 @@ type Quality struct {
 
 // TuningResult is the quality of a tuned drift of a mixture.
 type TuningResult struct {
+	// Method is the name of an objective in [tune.Objectives].
 	Method  string         `json:"method"`
 	Network tuning.Network `json:"network"`
 	N       int            `json:"n"`

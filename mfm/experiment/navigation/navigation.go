@@ -272,6 +272,7 @@ func (n Task) Points(rng *rand.Rand, t, lambda float64, count int) []tune.Point 
 // VarianceResult is the bias and variance of an objective's residual at the optimum, over states
 // that the tilted distribution visits. An unbiased residual has mean zero there.
 type VarianceResult struct {
+	// Method is the name of an objective in [tune.Objectives], or that of one's own.
 	Method  string  `json:"method"`
 	N       int     `json:"n"`
 	T       float64 `json:"t"`

@@ -18,7 +18,8 @@ import (
 // SteeringConfig is a steered run that [Steering] times: particles in the plane, steered with an
 // untrained map of three layers of 32 units.
 type SteeringConfig struct {
-	Method    string `json:"method"` // "mfm-g" or "mfm-gf"
+	// Method is the name of a method in [steer.Methods], here "mfm-g" or "mfm-gf".
+	Method    string `json:"method"`
 	Particles int    `json:"particles"`
 	Samples   int    `json:"samples"` // posterior samples per particle and step
 	Steps     int    `json:"steps"`

@@ -23,7 +23,8 @@ import (
 type Setting struct {
 	// Fingerprint is that of the task, see [Base].
 	Fingerprint string `json:"fingerprint"`
-	// Method is one of [steer.Methods] by name. The options below are those of [steer.Options].
+	// Method is the name of a method in [steer.Methods]. The options below are those of
+	// [steer.Options].
 	Method      string         `json:"method"`
 	N           int            `json:"n"`
 	Particles   int            `json:"particles,omitempty"`

@@ -42,6 +42,8 @@ type Base struct {
 
 // Result is what the results of all tasks have in common.
 type Result struct {
+	// Method is the name of a method in [steer.Methods], or, of a tuned drift, of an objective in
+	// [github.com/gomfm/gomfm/mfm/tune.Objectives].
 	Method   string         `json:"method"`
 	Dynamics steer.Dynamics `json:"dynamics"`
 	N        int            `json:"n"`

@@ -66,7 +66,7 @@ type BaseSetting struct {
 	TuneSteps int64 `json:"tune_steps"`
 	// PosteriorSamples is the number N of posterior samples of steering with MFM-GF.
 	PosteriorSamples int `json:"posterior_samples"`
-	// TuneMethod is that of [tuning.Config], TuneSamples its N.
+	// TuneMethod is the name of an objective in [tune.Objectives], TuneSamples its N.
 	TuneMethod  string `json:"tune_method"`
 	TuneSamples int    `json:"tune_samples"`
 	// ValueSamples is the N of each of eight estimates of the value at a state.

@@ -20,7 +20,8 @@ import (
 
 // Config is everything that a tuned drift depends on besides its base.
 type Config struct {
-	// Method is one of [tune.Objectives] by name, with N posterior samples for each state.
+	// Method is the name of an objective in [tune.Objectives], with N posterior samples for each
+	// state.
 	Method string `json:"method"`
 	N      int    `json:"n"`
 	// Reference and Floor are those of [tune.MetaTuning].

@@ -44,8 +44,8 @@ func number(v reflect.Value, text string) error {
 	return nil
 }
 
-// integer returns the digits of a JSON number that is an integer, exactly; of one with more than 30
-// digits, others that are out of range too. It reports false for other numbers.
+// integer returns the digits of a JSON number that is an integer. A number with more than 30
+// trailing zeros is cut to 30, which is still out of range. It reports false for other numbers.
 func integer(text string) (digits string, ok bool) {
 	sign := ""
 	if text[0] == '-' {
