@@ -106,7 +106,7 @@ func TestScriptsFindTheirCheckout(t *testing.T) {
 // The help of a script is its head, by a link too, and also if the checkout cannot be written to.
 // Help that cannot be written is an error.
 func TestHelp(t *testing.T) {
-	for _, name := range []string{"bench", "killtest", "run", "setup"} {
+	for _, name := range []string{"bench", "fuzz", "killtest", "lab", "run", "setup", "test"} {
 		link := filepath.Join(t.TempDir(), "link")
 		path, err := filepath.Abs(name)
 		if err == nil {
