@@ -40,17 +40,18 @@ func trainClassifier(c *command) func() (*training, error) {
 		if err != nil {
 			return nil, err
 		}
-		var images *data.Images
+		var images, heldOut *data.Images
 		return &training{
 			kind: image.KindClassifier, config: config, manifest: config,
 			line: f.line("classifier", "noised", "data", "labels", "size"), data: from.String(),
 			check: func() (err error) {
-				if images, _, err = data.Load(from); err != nil {
+				if images, heldOut, err = data.Load(from); err != nil {
 					return err
 				}
 				return config.CheckLabels(images)
 			},
 			run: func(ctx context.Context, b compute.Backend, o run.Options) error {
+				o.HeldOutHash = heldOut.Hash()
 				_, err := image.TrainClassifier(ctx, b, config, images, o)
 				return err
 			},

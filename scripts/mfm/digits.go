@@ -43,7 +43,7 @@ func trainDigits(c *command) func() (*training, error) {
 		if err != nil {
 			return nil, err
 		}
-		images, _, err := data.Load(from)
+		images, heldOut, err := data.Load(from)
 		if err != nil {
 			return nil, err
 		}
@@ -55,7 +55,7 @@ func trainDigits(c *command) func() (*training, error) {
 			kind: image.Kind, config: config, manifest: manifest,
 			line: f.line("digits", "data", "labels", "size"), data: from.String(),
 			run: func(ctx context.Context, b compute.Backend, o run.Options) error {
-				o.DataHash = images.Hash()
+				o.DataHash, o.HeldOutHash = images.Hash(), heldOut.Hash()
 				if err := o.Prepare(ctx, image.Kind, manifest); err != nil {
 					return err
 				}
@@ -111,7 +111,13 @@ func (c *command) withImagesOf() func(dir string) (train, heldOut *data.Images, 
 		if l, err = location(l); err != nil {
 			return nil, nil, err
 		}
-		return data.Load(l)
+		if train, heldOut, err = data.Load(l); err != nil {
+			return nil, nil, err
+		}
+		if err := m.CheckData(train.Hash(), heldOut.Hash()); err != nil {
+			return nil, nil, fmt.Errorf("run %s: %w", dir, err)
+		}
+		return train, heldOut, nil
 	}
 }
 

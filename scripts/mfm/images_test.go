@@ -156,3 +156,49 @@ func TestImageLocations(t *testing.T) {
 		}
 	}
 }
+
+// Held-out images that have changed since the training are refused, and by a run that is older than
+// their hash accepted.
+func TestHeldOutImages(t *testing.T) {
+	dir := t.TempDir()
+	smallImages(t, dir)
+	network := `"channels": [4], "groups": 2, "embedding": 8`
+	config := write(t, dir, "map.json", `{"parametrization": "plain", "network": {`+network+`, "attention": [], "heads": 1}, "train": {"batch": 4}}`)
+	small := write(t, dir, "classifier.json", `{"network": {`+network+`}, "train": {"batch": 8}}`)
+	out, classifier := filepath.Join(dir, "map"), filepath.Join(dir, "classifier")
+	train := []string{"train", "digits", "--config", config, "--data", dir, "--loss", "diagonal", "--steps", "1", "--out", out}
+	trainClassifier := []string{"train", "classifier", "--config", small, "--data", dir, "--steps", "1", "--out", classifier}
+	sample := []string{"sample", "digits", "--checkpoint", out, "--contexts", "1", "--n", "1", "--json"}
+	must(t, train...)
+	must(t, trainClassifier...)
+	must(t, sample...)
+	path := filepath.Join(dir, "t10k-images-idx3-ubyte")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len(raw)-1] ^= 1
+	write(t, dir, filepath.Base(path), string(raw))
+	for _, args := range [][]string{train, trainClassifier, sample} {
+		if code, _, stderr := invoke(t.Context(), args...); code != 2 || !strings.Contains(stderr, "the held-out data have changed") {
+			t.Errorf("%v with other held-out images: exit code %d, %q", args[:2], code, stderr)
+		}
+	}
+	for _, of := range []string{out, classifier} {
+		if _, _, err := experiment.OfRun(of); err == nil || !strings.Contains(err.Error(), "the held-out data have changed") {
+			t.Errorf("opened other held-out images: error %v", err)
+		}
+		m, err := run.ReadManifest(of)
+		m.HeldOutHash = ""
+		if err == nil {
+			err = run.WriteJSON(filepath.Join(of, "config.json"), m)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := experiment.OfRun(of); err != nil {
+			t.Errorf("a run without the hash: %v", err)
+		}
+	}
+	must(t, sample...)
+}

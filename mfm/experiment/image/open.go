@@ -52,7 +52,7 @@ func Open(dir string, images *data.Images) (*Experiment, *model.Store, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := m.CheckData(images.Hash()); err != nil {
+	if err := m.CheckData(images.Hash(), ""); err != nil {
 		return nil, nil, fmt.Errorf("run %s: %w", dir, err)
 	}
 	e, err := newWithPriorOf(context.Background(), dir, c, images) // it has a prior if it needs one
@@ -87,7 +87,7 @@ func OfRun(dir string) (train, heldOut *data.Images, err error) {
 		return nil, nil, err
 	}
 	if train, heldOut, err = Load(m.Data); err == nil {
-		err = m.CheckData(train.Hash())
+		err = m.CheckData(train.Hash(), heldOut.Hash())
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("run %s: %w", dir, err)

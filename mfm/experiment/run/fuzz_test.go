@@ -44,7 +44,7 @@ func FuzzLog(f *testing.F) {
 // FuzzManifest checks that any file gives an error, or the manifest of a run that is the same after
 // writing and reading again.
 func FuzzManifest(f *testing.F) {
-	const good = `{"kind": "gmm", "command": "mfm train gmm", "data": "/a", "data_hash": "0", "init": "/b",
+	const good = `{"kind": "gmm", "command": "mfm train gmm", "data": "/a", "data_hash": "0", "held_out_hash": "1", "init": "/b",
 		"config": {"train": {"steps": 5}}}`
 	for _, text := range []string{good, `{"kind": "gmm", "command": "", "config": null}`, `{"config": {}}`, `{}`, `null`,
 		`[]`, `{"kind": "gmm"} {}`, `{"kind": "x\n", "config": [1, "\n"]}`, `{"kinds": 1}`, `{`} {
@@ -66,7 +66,7 @@ func FuzzManifest(f *testing.F) {
 			_, err := ReadConfig(dir, &c, "gmm")
 			return err
 		})
-		if shaping(m.Config) == "" || m.CheckData("0") != nil && m.DataHash == "" {
+		if shaping(m.Config) == "" || m.CheckData("0", "1") != nil && m.DataHash+m.HeldOutHash == "" {
 			t.Errorf("manifest %+v", m)
 		}
 		fuzztest.RoundTrip(t, m, func(raw []byte) (any, error) {

@@ -45,9 +45,11 @@ type Manifest struct {
 	// Command is the command line that reproduces the run.
 	Command string `json:"command"`
 	// Data is the location of the data, such as a folder. Empty means the data in the package. DataHash is a hash of
-	// their content, empty if the task has no data or in runs that are older than hashes.
-	Data     string `json:"data,omitempty"`
-	DataHash string `json:"data_hash,omitempty"`
+	// the content of the training data, HeldOutHash of the held-out data. They are empty if the task has no such data
+	// or in runs that are older than these hashes.
+	Data        string `json:"data,omitempty"`
+	DataHash    string `json:"data_hash,omitempty"`
+	HeldOutHash string `json:"held_out_hash,omitempty"`
 	// Init is the folder of the run whose weights this one started with. Empty means random
 	// weights.
 	Init string `json:"init,omitempty"`
@@ -59,9 +61,9 @@ type Manifest struct {
 type Options struct {
 	// Dir is the folder of the run. Empty means that nothing is kept.
 	Dir string
-	// Command, Data, DataHash and Init are those of the [Manifest], which has folders by their
-	// absolute paths. Init must be a finished run with the same network.
-	Command, Data, DataHash, Init string
+	// Command, Data, DataHash, HeldOutHash and Init are those of the [Manifest], which has folders
+	// by their absolute paths. Init must be a finished run with the same network.
+	Command, Data, DataHash, HeldOutHash, Init string
 	// Every is the number of steps between checkpoints, Keep the number of the newest ones that
 	// stay. Zero means a twentieth of the run, and two.
 	Every int64
@@ -192,7 +194,8 @@ func (o Options) Claim(kind string, configuration any) error {
 		return fmt.Errorf("run: encoding the configuration: %w", err)
 	}
 	m := Manifest{
-		Kind: kind, Command: o.Command, Data: absolute(o.Data), DataHash: o.DataHash, Init: absolute(o.Init), Config: raw,
+		Kind: kind, Command: o.Command, Data: absolute(o.Data), DataHash: o.DataHash, HeldOutHash: o.HeldOutHash,
+		Init: absolute(o.Init), Config: raw,
 	}
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return fmt.Errorf("run: %w", err)
@@ -220,20 +223,25 @@ func (o Options) Claim(kind string, configuration any) error {
 			ErrOtherRun, o.Dir, there.Command)
 	}
 	if hashed {
-		if err := there.CheckData(m.DataHash); err != nil {
+		if err := there.CheckData(m.DataHash, m.HeldOutHash); err != nil {
 			return fmt.Errorf("%w: folder %s: %w", ErrOtherRun, o.Dir, err)
 		}
 	}
 	return nil
 }
 
-// CheckData returns an error unless the hash is that of the data of the run, or the run has none.
-func (m Manifest) CheckData(hash string) error {
-	if m.DataHash == "" || m.DataHash == hash {
-		return nil
+// CheckData returns an error unless the hashes are those of the run's training and held-out data. A
+// hash that the run does not have is not compared, nor is heldOut if it is empty.
+func (m Manifest) CheckData(hash, heldOut string) error {
+	if m.DataHash != "" && m.DataHash != hash {
+		return fmt.Errorf("the data have changed: the run was trained on data with the hash %.16s, these have %.16s: "+
+			"use the same data, or another run", m.DataHash, hash)
 	}
-	return fmt.Errorf("the data have changed: the run was trained on data with the hash %.16s, these have %.16s: "+
-		"use the same data, or another run", m.DataHash, hash)
+	if m.HeldOutHash != "" && heldOut != "" && m.HeldOutHash != heldOut {
+		return fmt.Errorf("the held-out data have changed: those of the run have the hash %.16s, these have %.16s: "+
+			"use the same data, or another run", m.HeldOutHash, heldOut)
+	}
+	return nil
 }
 
 // absolute returns the absolute path of a folder, empty for none.

@@ -326,6 +326,7 @@ func (l *LossBench) trainDigits(
 		return err
 	}
 	l.digits = e
+	o.HeldOutHash = l.HeldOut.Hash()
 	began := time.Now()
 	store, err := e.Train(ctx, b, o)
 	if err != nil || result == nil {
