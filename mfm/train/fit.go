@@ -204,8 +204,13 @@ func (t *Trainer) Initialize(weights map[string]*tensors.Tensor) error {
 	if err != nil {
 		return err
 	}
-	maps.DeleteFunc(want, func(path string, _ shapes.Shape) bool { return !isWeight(path) })
-	if err := Fit(state, want); err != nil {
+	named := make(map[string]shapes.Shape) // by the names of weights
+	for path, shape := range want {
+		if isWeight(path) {
+			named[path[len(WeightsScope):]] = shape
+		}
+	}
+	if err := Fit(weights, named); err != nil {
 		return err
 	}
 	return t.set(state)

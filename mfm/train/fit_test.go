@@ -110,8 +110,13 @@ func TestInitialize(t *testing.T) {
 	part := maps.Clone(weights)
 	delete(part, "/w1")
 	var unfit *train.FitError
-	if err := second.Initialize(part); !errors.As(err, &unfit) || unfit.Tensor != "/weights/w1" {
+	if err := second.Initialize(part); !errors.As(err, &unfit) || unfit.Tensor != "/w1" {
 		t.Errorf("weights without w1: error %v, want one that names it", err)
+	}
+	more := maps.Clone(weights)
+	more["zz_extra"] = tensors.FromScalar(float32(1))
+	if err := second.Initialize(more); !errors.As(err, &unfit) || unfit.Tensor != "zz_extra" {
+		t.Errorf("weights with zz_extra: error %v, want one that names it", err)
 	}
 	if state, err := second.State(); err != nil || len(state) != 2 {
 		t.Errorf("after a refused initialization the state has %d tensors (error %v), want step and random state", len(state), err)
