@@ -122,6 +122,10 @@ func evaluateDigits(c *command) prepare {
 		if err != nil {
 			return nil, err
 		}
+		if run.Data.Labels == nil || run.heldOut.Labels == nil {
+			return nil, fmt.Errorf("run %s: its images have no labels, which the evaluation compares with: "+
+				"evaluate a map of images with labels", c.Flags().Lookup("checkpoint").Value)
+		}
 		return func(ctx context.Context, b compute.Backend) error {
 			sampler, err := run.sampler(b, 1)
 			if err != nil {

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -162,6 +165,27 @@ func (c *command) require(remedy string, flags ...string) error {
 		if c.Flags().Lookup(name).Value.String() == "" {
 			return fmt.Errorf("--%s is missing: %s", name, remedy)
 		}
+	}
+	return nil
+}
+
+// checkFolder returns an error if dir names something that is not a folder. It need not exist.
+func checkFolder(dir string) error {
+	info, err := os.Stat(dir)
+	if errors.Is(err, syscall.ENOTDIR) || err == nil && !info.IsDir() {
+		return fmt.Errorf("run: %s is not a folder", dir)
+	}
+	return nil
+}
+
+// checkFigure returns an error if no figure can be written to path: for a format that figures do not
+// have, or in a folder that does not exist. Empty means no figure.
+func checkFigure(path string) error {
+	if ext := strings.ToLower(filepath.Ext(path)); path != "" && ext != ".png" && ext != ".svg" {
+		return fmt.Errorf("--out %s: name a .png or .svg file", quote(path))
+	}
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+		return fmt.Errorf("--out %s: there is no folder %s", quote(path), filepath.Dir(path))
 	}
 	return nil
 }

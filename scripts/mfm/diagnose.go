@@ -39,7 +39,8 @@ func diagnoseVerb(config diagnose.Config, open func(c *command) diagnosis) build
 		)
 		diagnose := open(c)
 		return func() (work, error) {
-			if err := cmp.Or(c.require("name the folder of a run", "checkpoint"), set.apply(&config)); err != nil {
+			err := cmp.Or(c.require("name the folder of a run", "checkpoint"), checkFolder(*out), set.apply(&config))
+			if err != nil {
 				return nil, err
 			}
 			for _, dir := range []string{*checkpoint, cmp.Or(*tuned, *checkpoint)} {

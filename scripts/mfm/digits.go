@@ -197,7 +197,8 @@ func sampleDigits(c *command) prepare {
 		if *out == "" && !c.json {
 			return nil, fmt.Errorf("--out is missing: name a PNG file, or give --json")
 		}
-		if err := cmp.Or(checkTime(*t), checkCount("contexts", *contexts), checkCount("n", *n)); err != nil {
+		err := cmp.Or(checkTime(*t), checkCount("contexts", *contexts), checkCount("n", *n), checkFigure(*out))
+		if err != nil {
 			return nil, err
 		}
 		run, err := open()

@@ -134,6 +134,7 @@ func TestImageLocations(t *testing.T) {
 		{"arrays", images + "?labels=" + strings.ReplaceAll(labels, "/", "%2F"), []int{4, 6, 2},
 			[]string{"--data", images, "--labels", labels, "--distillation", "self", "--set", "network.classes=2",
 				"--set", `train.loss.guidance={"classes": 2, "dropout": 0.2}`}},
+		{"no labels", images, []int{4, 6, 2}, []string{"--distillation", "self", "--data", images}},
 	} {
 		out := filepath.Join(dir, tc.name)
 		must(t, append([]string{"train", "digits", "--config", config, "--loss", "diagonal", "--out", out}, tc.args...)...)
@@ -148,6 +149,11 @@ func TestImageLocations(t *testing.T) {
 		sample := []string{"sample", "digits", "--checkpoint", out, "--contexts", "1", "--n", "1", "--json"}
 		if s := decode[digitSamples](t, must(t, sample...)); !slices.Equal(s.Shape, tc.shape) {
 			t.Errorf("%s: samples of shape %v, want %v", tc.name, s.Shape, tc.shape)
+		}
+		if tc.name == "no labels" {
+			if code, _, stderr := invoke(t.Context(), "eval", "digits", "--checkpoint", out, "--evaluator", "x", "--noised", "y"); code != 2 || !strings.Contains(stderr, "have no labels") {
+				t.Errorf("evaluating images without labels: exit code %d, %q", code, stderr)
+			}
 		}
 		if tc.name == "arrays" {
 			if code, _, stderr := invoke(t.Context(), append(sample, "--out", filepath.Join(dir, "x.png"))...); code != 2 || !strings.Contains(stderr, "these have 2") {

@@ -71,6 +71,10 @@ func TestRefuses(t *testing.T) {
 	train := func(args ...string) []string {
 		return append([]string{"train", "gmm", "--out", out}, args...)
 	}
+	taken := file("taken", "")
+	sample := func(out string) []string {
+		return []string{"sample", "digits", "--checkpoint", shippedRuns + "digits", "--out", out}
+	}
 	for _, tc := range []struct {
 		name    string
 		args    []string
@@ -119,6 +123,18 @@ func TestRefuses(t *testing.T) {
 		{"more levels of a classifier",
 			[]string{"train", "classifier", "--out", out, "--set", "network.channels=[8,8,8,8,8,8,8]"},
 			"28x28 pixels"},
+		{"a file to train in", []string{"train", "gmm", "--out", taken}, "run: " + taken + " is not a folder"},
+		{"a folder in a file", []string{"train", "gmm", "--out", taken + "/run"}, "is not a folder"},
+		{"a file to steer in", []string{"steer", "gmm", "--out", taken}, "run: " + taken + " is not a folder"},
+		{"a file to tune in", []string{"tune", "gmm", "--checkpoint", smallMap, "--out", taken},
+			"run: " + taken + " is not a folder"},
+		{"a file to distill in", []string{"tune", "distill", "--checkpoint", dir, "--base", smallMap, "--out", taken},
+			"run: " + taken + " is not a folder"},
+		{"a file to diagnose in", []string{"diagnose", "gmm", "--checkpoint", smallMap, "--out", taken},
+			"run: " + taken + " is not a folder"},
+		{"a figure of another format", sample("x.bmp"), "--out x.bmp: name a .png or .svg file"},
+		{"a figure without a format", sample("/dev/full"), "--out /dev/full: name a .png or .svg file"},
+		{"a figure in no folder", sample("/nonexist/x.png"), "--out /nonexist/x.png: there is no folder /nonexist"},
 		{"endless config", train("--config", "/dev/zero"), "/dev/zero: larger than 256 MiB"},
 		{"endless reward", []string{"steer", "gmm", "--out", out, "--reward", "/dev/zero"}, "larger than 256 MiB"},
 		{"endless settings", []string{"stress", "times", "--out", out, "--settings", "/dev/zero"},

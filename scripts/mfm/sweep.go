@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -37,7 +38,7 @@ func (f *sweepFlags) parse(outRequired bool) (err error) {
 		return fmt.Errorf("--out is missing: name a folder for the results")
 	}
 	f.Shard, f.Shards, err = sweep.ParseShard(*f.shard)
-	return err
+	return cmp.Or(checkFolder(f.Dir), err)
 }
 
 // combinations returns all combinations of the values in lists, which are separated by commas. The

@@ -55,7 +55,7 @@ func trainVerb(t task) builder {
 			if err == nil && t.check != nil {
 				err = t.check()
 			}
-			if err = cmp.Or(err, c.require("name the folder of the run", "out"), checkTraining(o)); err != nil {
+			if err = cmp.Or(err, c.require("name the folder of the run", "out"), checkFolder(o.Dir), checkTraining(o)); err != nil {
 				return nil, err
 			}
 			shown := c.options(o.Dir)

@@ -206,7 +206,8 @@ func tuneDistill(c *command) prepare {
 	c.withRestart()
 	return func() (work, error) {
 		config := mixture.DefaultDistillConfig()
-		if err := cmp.Or(c.require("name a folder", "checkpoint", "base", "out"), set.apply(&config)); err != nil {
+		err := cmp.Or(c.require("name a folder", "checkpoint", "base", "out"), checkFolder(*out), set.apply(&config))
+		if err != nil {
 			return nil, err
 		}
 		t, tuned, err := mixture.OpenTuning(*checkpoint, *base)
