@@ -30,7 +30,7 @@ type command struct {
 	restart     bool // whether a training starts from zero if no checkpoint is intact
 	backendName *string
 	opened      compute.Backend
-	dir         string      // folder of the run that it trains, empty if it does something else
+	dir         string      // folder in which its training resumes, empty if it does something else
 	unsaved     atomic.Bool // whether a training has done steps that it saves when it is stopped
 }
 
@@ -69,7 +69,7 @@ func leaf(use, about string, build builder) *cobra.Command {
 			if err != nil {
 				return invalid{err}
 			}
-			return work(c.Context(), c.opened)
+			return stopped(c.Context(), work(c.Context(), c.opened), c.dir)
 		})
 	}
 	return c.Command

@@ -72,7 +72,7 @@ func trainVerb(t task) builder {
 			}
 			return func(ctx context.Context, b compute.Backend) error {
 				if err := t.run(ctx, b, o); err != nil {
-					return stopped(ctx, err, o.Dir)
+					return err
 				}
 				return c.reportTraining(o.Dir)
 			}, nil
@@ -90,13 +90,13 @@ func checkTraining(o run.Options) error {
 	return nil
 }
 
-// stopped returns the error of a training in a folder, with what to do if its context ended. An
-// empty folder means that it is no training.
+// stopped returns the error of work that trains in a folder, with what to do if its context ended.
+// An empty folder means that it is no training.
 func stopped(ctx context.Context, err error, dir string) error {
 	switch {
 	case errors.Is(err, run.ErrOtherRun):
 		return invalid{err}
-	case ctx.Err() == nil || dir == "":
+	case err == nil || ctx.Err() == nil || dir == "":
 		return err
 	}
 	if rest := besides(err, context.Cause(ctx)); rest != nil {

@@ -47,6 +47,7 @@ func (t tuneTask[R]) build(c *command) prepare {
 		if err = cmp.Or(c.require("name the folder of a run", "checkpoint"), kept.parse(true), err); err != nil {
 			return nil, err
 		}
+		c.dir = kept.Dir
 		of, err := open(*checkpoint, *reward)
 		if err != nil {
 			return nil, err
@@ -210,6 +211,7 @@ func tuneDistill(c *command) prepare {
 		if err != nil {
 			return nil, err
 		}
+		c.dir = *out
 		t, tuned, err := mixture.OpenTuning(*checkpoint, *base)
 		return func(ctx context.Context, b compute.Backend) error {
 			e, draw, err := t.Distill(ctx, b, tuned, config, c.options(*out))

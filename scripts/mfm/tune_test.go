@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"path/filepath"
 	"slices"
@@ -72,6 +73,18 @@ func TestTuneGMM(t *testing.T) {
 		must(t, "eval", "gmm", "--checkpoint", distilled, "--times", "0.5", "--contexts", "2", "--samples", "64",
 			"--json")); len(results) != 1 || !(results[0].SW2 > 0) {
 		t.Errorf("the distilled map is evaluated as %+v", results)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, args := range [][]string{
+		{"gmm", "--checkpoint", smallMap}, {"distill", "--checkpoint", filepath.Dir(runs[0]), "--base", smallMap},
+	} {
+		dir := filepath.Join(out, "stopped-"+args[0])
+		code, _, stderr := invoke(ctx, append(append([]string{"tune"}, args...), "--out", dir)...)
+		if want := "stopped, everything is kept in " + dir + ": the same command resumes there\n"; code != 1 ||
+			!strings.HasSuffix(stderr, want) {
+			t.Errorf("tune %s, stopped: exit code %d, %q; want 1 and %q", args[0], code, stderr, want)
+		}
 	}
 }
 
