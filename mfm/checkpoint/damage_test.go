@@ -63,11 +63,11 @@ func TestDamage(t *testing.T) {
 		{"tensors zeroed", tensorFile, edit(func(b []byte) []byte { return make([]byte, len(b)) }), "altered"},
 		{"tensors' last bit", tensorFile, edit(func(b []byte) []byte { b[len(b)-1] ^= 1; return b }), "altered"},
 		{"tensors swapped", tensorFile, edit(func([]byte) []byte { return encoded(t, state(201), nil) }), "altered"},
-		{"tensors missing", tensorFile, func(t *testing.T, path string) { _ = os.Remove(path) }, tensorFile},
+		{"tensors missing", tensorFile, func(t *testing.T, path string) { _ = os.Remove(path) }, tensorFile + ": no such file"},
 		{"tensors a folder", tensorFile, func(t *testing.T, path string) {
 			_ = os.Remove(path)
 			_ = os.Mkdir(path, 0o755)
-		}, "not a regular file"},
+		}, tensorFile + ": not a regular file"},
 		{"manifest emptied", manifestFile, truncate(0), manifestFile + ": truncated or altered"},
 		{"manifest truncated", manifestFile, truncate(0.5), manifestFile + ": truncated or altered"},
 		{"manifest missing", manifestFile, func(t *testing.T, path string) {

@@ -87,13 +87,21 @@ func Load(dir string, step int64) (*Checkpoint, error) {
 func load(dir string, step int64) (*Checkpoint, error) {
 	m, err := readManifest(dir, step)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", manifestName(step), err)
+		return nil, named(manifestName(step), err)
 	}
 	t, err := readChecked(filepath.Join(dir, m.File), m)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", m.File, err)
+		return nil, named(m.File, err)
 	}
 	return &Checkpoint{Step: step, Tensors: t, Meta: m.Meta}, nil
+}
+
+// named returns an error with the name of its file, in place of the file's path.
+func named(name string, err error) error {
+	if of, ok := errors.AsType[*fs.PathError](err); ok {
+		err = of.Err
+	}
+	return fmt.Errorf("%s: %w", name, err)
 }
 
 // readChecked reads the tensors that m describes and compares the size and hash of their file.

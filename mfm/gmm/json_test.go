@@ -68,7 +68,7 @@ func TestJSONErrors(t *testing.T) {
 		"not JSON":      {`weights`, "invalid character"},
 		"not an object": {`[1]`, "a list where an object is required"},
 		"null":          {`null`, "null where an object is required"},
-		"unknown key":   {`{"weights": [1], "means": [[0]], "covariances": [[[1]]], "x": 1}`, `x: unknown key "x": use one of covariances, means, weights`},
+		"unknown key":   {`{"weights": [1], "means": [[0]], "covariances": [[[1]]], "x": 1}`, `x: unknown key: use one of covariances, means, weights`},
 		"missing key":   {`{"weights": [1], "means": [[0]]}`, `lacks the key "covariances"`},
 		"null entry":    {`{"weights": [1], "means": [[null]], "covariances": [[[1]]]}`, "means[0][0]: null where a number is required"},
 		"a string":      {`{"weights": ["1"], "means": [[0]], "covariances": [[[1]]]}`, `weights[0]: "1" where a number is required`},

@@ -82,11 +82,11 @@ func TestNetworkErrors(t *testing.T) {
 		`{"kind": "gru"}`:               `kind "gru" is unknown: use one of [dit mlp unet]`,
 		`{"kind": 1}`:                   "kind: 1 where a string is required",
 		`null`:                          "null where an object is required",
-		`{"kind": "mlp", "Width": 3}`:   `Width: unknown key "Width": did you mean width?`,
+		`{"kind": "mlp", "Width": 3}`:   `Width: unknown key: did you mean width?`,
 		`{"Kind": "mlp", "width": 3}`:   `Kind: did you mean "kind"?`,
 		`{"width": 3, "width": 4}`:      "width: the key is repeated",
 		`{"depth": 3}`:                  `kind "" is unknown`,
-		`{"kind": "mlp", "blocks": 1}`:  `blocks: unknown key "blocks": use one of activation, classes, depth`,
+		`{"kind": "mlp", "blocks": 1}`:  `blocks: unknown key: use one of activation, classes, depth`,
 		`{"width": 3, "channels": [1]}`: `kind "" is unknown`,
 		`[]`:                            "a list where an object is required",
 	} {

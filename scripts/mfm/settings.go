@@ -75,9 +75,9 @@ func (s *settings) withSet(c *command, example string) {
 func (s *settings) apply(v any) error {
 	for _, one := range *s {
 		if err := config.Set(v, one.path, one.value); err != nil {
-			text := err.Error()
-			if one.flag == "set" { // the flag names the path
-				text = strings.TrimPrefix(text, one.path+": ")
+			text, is := strings.CutPrefix(err.Error(), one.path+": ") // the flag names the path
+			if i := strings.LastIndex(text, " where "); is && i >= 0 {
+				text = text[i+len(" where "):] // and the value
 			}
 			return fmt.Errorf("%s: %s", one, text)
 		}

@@ -30,7 +30,7 @@ func TestMerge(t *testing.T) {
 // The error of a faulty text is one line that names the fault and where it is.
 func TestMergeRefuses(t *testing.T) {
 	for _, tc := range []struct{ name, text, message string }{
-		{"unknown key", `{"train": {"stepz": 5}}`, `train.stepz: unknown key "stepz": did you mean steps?`},
+		{"unknown key", `{"train": {"stepz": 5}}`, `train.stepz: unknown key: did you mean steps?`},
 		{"wrong type", "{\n \"train\": {\"steps\": \"many\"}}", `train.steps: "many" where an integer is required`},
 		{"fraction", `{"train": {"batch": 1.5}}`, "train.batch: 1.5 where an integer is required"},
 		{"embedded type", `{"train": {"optimizer": {"clip": true}}}`,
@@ -45,8 +45,8 @@ func TestMergeRefuses(t *testing.T) {
 		{"two values", "{}\n{}", "text after the JSON value, at line 2"},
 		{"closing brace too many", `{}}`, "text after the JSON value"},
 		{"mixture", `{"mixture": {"weights": [1], "means": [[0, 0]]}}`, `lacks the key "covariances"`},
-		{"other case of a group", `{"Train": {"steps": 5}}`, `Train: unknown key "Train": did you mean train?`},
-		{"other case", `{"train": {"STEPS": 5}}`, `train.STEPS: unknown key "STEPS": did you mean steps?`},
+		{"other case of a group", `{"Train": {"steps": 5}}`, `Train: unknown key: did you mean train?`},
+		{"other case", `{"train": {"STEPS": 5}}`, `train.STEPS: unknown key: did you mean steps?`},
 		{"null", `{"train": {"steps": null}}`, "train.steps: null where an integer is required"},
 		{"null for a group", `{"train": null}`, "train: null where an object is required"},
 		{"null for a network", `{"network": null}`, "network: null where an object is required"},
@@ -59,7 +59,7 @@ func TestMergeRefuses(t *testing.T) {
 		{"seed out of range", `{"train": {"seed": 9223372036854775808}}`, "train.seed: 9223372036854775808 is out of range"},
 		{"rate out of range", `{"train": {"optimizer": {"rate": 1e309}}}`, "train.optimizer.rate: 1e309 is out of range"},
 		{"rate too small", `{"train": {"optimizer": {"rate": 1e-400}}}`, "train.optimizer.rate: 1e-400 is too small"},
-		{"network's key", `{"network": {"Width": 5}}`, `network.Width: unknown key "Width": did you mean width?`},
+		{"network's key", `{"network": {"Width": 5}}`, `network.Width: unknown key: did you mean width?`},
 		{"mixture's entry", `{"mixture": {"weights": [1], "means": [[0, true]]}}`, "mixture.means[0][1]: true where a number"},
 		{"number too large", `{"train": {"seed": 1e400}}`, "train.seed: 1e400 is out of range"},
 	} {
@@ -88,7 +88,7 @@ func TestSet(t *testing.T) {
 		t.Errorf("set to %+v, want %+v", c, want)
 	}
 	for _, tc := range []struct{ path, value, message string }{
-		{"train.stepz", "1", `train.stepz: unknown key "stepz": did you mean steps?`},
+		{"train.stepz", "1", `train.stepz: unknown key: did you mean steps?`},
 		{"train.steps", "x", `train.steps: "x" where an integer is required`},
 		{"train.steps", "1e3000", "train.steps: 1e3000 is out of range: use an integer"},
 		{"train.optimizer.rate", "nan", `train.optimizer.rate: "nan" where a number is required`},

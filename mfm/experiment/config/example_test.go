@@ -16,5 +16,5 @@ func ExampleSet() {
 	fmt.Println(config.Set(&c, "train.optim.rate", "1e-4"))
 	// Output:
 	// <nil> 0.0001
-	// train.optim: unknown key "optim": use one of accumulate, batch, ema, loss, optimizer, seed, steps
+	// train.optim: unknown key: use one of accumulate, batch, ema, loss, optimizer, seed, steps
 }

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -52,12 +53,12 @@ func Open(dir string, images *data.Images) (*Experiment, *model.Store, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := m.CheckData(images.Hash(), ""); err != nil {
+	if err := cmp.Or(m.CheckData(images.Hash(), ""), c.Validate(images)); err != nil {
 		return nil, nil, fmt.Errorf("run %s: %w", dir, err)
 	}
 	e, err := newWithPriorOf(context.Background(), dir, c, images) // it has a prior if it needs one
 	if err != nil {
-		return nil, nil, fmt.Errorf("run %s: %w", dir, err)
+		return nil, nil, err
 	}
 	store, err := run.Open(dir, e.Model(model.NewStore()).Shapes)
 	return e, store, err

@@ -11,8 +11,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomlx/gomlx/core/tensors"
+
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
@@ -104,8 +107,15 @@ func TestRunKeepsItsPrior(t *testing.T) {
 	same("fitted anew", fresh.Map.Parametrization)
 
 	raw, err := os.ReadFile(filepath.Join(dir, "prior.safetensors"))
+	if err == nil {
+		one := checkpoint.Tensors{"one": tensors.FromFlatDataAndDimensions([]float32{1}, 1)}
+		err = checkpoint.WriteWeights(filepath.Join(dir, "prior.safetensors"), one, nil)
+	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, _, err := image.Open(dir, blots(1)); err == nil || strings.Count(err.Error(), dir) != 1 {
+		t.Errorf("another prior: error %v, want one that names the run once", err)
 	}
 	raw[len(raw)-3] ^= 1
 	if err := os.WriteFile(filepath.Join(dir, "prior.safetensors"), raw, 0o644); err != nil {

@@ -224,7 +224,7 @@ func (o Options) Claim(kind string, configuration any) error {
 	}
 	if hashed {
 		if err := there.CheckData(m.DataHash, m.HeldOutHash); err != nil {
-			return fmt.Errorf("%w: folder %s: %w", ErrOtherRun, o.Dir, err)
+			return fmt.Errorf("%w: folder %s: %w, or another folder", ErrOtherRun, o.Dir, err)
 		}
 	}
 	return nil
@@ -235,11 +235,11 @@ func (o Options) Claim(kind string, configuration any) error {
 func (m Manifest) CheckData(hash, heldOut string) error {
 	if m.DataHash != "" && m.DataHash != hash {
 		return fmt.Errorf("the data have changed: the run was trained on data with the hash %.16s, these have %.16s: "+
-			"use the same data, or another run", m.DataHash, hash)
+			"use the same data", m.DataHash, hash)
 	}
 	if m.HeldOutHash != "" && heldOut != "" && m.HeldOutHash != heldOut {
 		return fmt.Errorf("the held-out data have changed: those of the run have the hash %.16s, these have %.16s: "+
-			"use the same data, or another run", m.HeldOutHash, heldOut)
+			"use the same data", m.HeldOutHash, heldOut)
 	}
 	return nil
 }

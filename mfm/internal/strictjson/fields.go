@@ -30,7 +30,10 @@ func unknown(key string, known []string) error {
 			hint = fmt.Sprintf("did you mean %s?", nearest)
 		}
 	}
-	return fmt.Errorf("unknown key %q: %s", key, hint)
+	if key == "" { // the path shows every other one
+		return fmt.Errorf(`unknown key "": %s`, hint)
+	}
+	return fmt.Errorf("unknown key: %s", hint)
 }
 
 // distance returns the number of letters to insert, delete or replace to make b of a, in any case.

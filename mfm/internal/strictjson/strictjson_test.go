@@ -104,10 +104,10 @@ func TestDecodeIntegers(t *testing.T) {
 
 func TestDecodeRefuses(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"I": 1}`:                           `I: unknown key "I": did you mean i?`,
-		`{"lst": []}`:                        `lst: unknown key "lst": did you mean list?`,
-		`{"at": {"c": 1, "b": 1}}`:           `at.c: unknown key "c": use one of a, b`,
-		`{"Hidden": 1}`:                      `Hidden: unknown key "Hidden": use one of`,
+		`{"I": 1}`:                           `I: unknown key: did you mean i?`,
+		`{"lst": []}`:                        `lst: unknown key: did you mean list?`,
+		`{"at": {"c": 1, "b": 1}}`:           `at.c: unknown key: use one of a, b`,
+		`{"Hidden": 1}`:                      `Hidden: unknown key: use one of`,
 		`{"i": 1, "short": 1, "i":2}`:        "i: the key is repeated: give it once",
 		`{"raw": [{"x": {"y": 1, "y": 1}}]}`: "raw[0].x.y: the key is repeated",
 		`{"any": {"x": 1, "\u0078": 1}}`:     "any.x: the key is repeated",
