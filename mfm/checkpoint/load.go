@@ -67,7 +67,10 @@ func latest(dir string) (c *Checkpoint, problems []error, moved bool, err error)
 		moved = moved || errors.Is(err, ErrNone)
 		problems = append(problems, err)
 	}
-	return nil, problems, moved, fmt.Errorf("%w in %s, %d damaged", ErrNone, dir, len(problems))
+	if err = fmt.Errorf("%w in %s", ErrNone, dir); len(problems) > 0 {
+		err = fmt.Errorf("%w, %d damaged", err, len(problems))
+	}
+	return nil, problems, moved, err
 }
 
 // Load returns the checkpoint of a step in dir after checking it in full. The error wraps [ErrNone]

@@ -87,7 +87,7 @@ var badFiles = []struct {
 	{"metadata number", withHeader(`{"__metadata__":{"a":1}}`, 0), "__metadata__"},
 	{"metadata twice", withHeader(`{"__metadata__":{"a":"1"},"__metadata__":{"a":"1"}}`, 0), "occurs twice"},
 	{"type", withHeader(`{"w":{"dtype":"F31","shape":[],"data_offsets":[0,4]}}`, 4), `"F31" is not supported`},
-	{"no shape", withHeader(`{"w":{"dtype":"F32","data_offsets":[0,4]}}`, 4), "no shape"},
+	{"no shape", withHeader(`{"w":{"dtype":"F32","data_offsets":[0,4]}}`, 4), `tensor "w": has no shape`},
 	{"negative axis", withHeader(
 		`{"w":{"dtype":"F32","shape":[-1,-1],"data_offsets":[0,4]}}`, 4,
 	), `"-1" is not a whole number`},
@@ -101,7 +101,7 @@ var badFiles = []struct {
 	{"field twice", withHeader(
 		`{"w":{"dtype":"I32","dtype":"F32","shape":[],"data_offsets":[0,4]}}`, 4,
 	), `"w": "dtype": occurs twice`},
-	{"capitals", withHeader(`{"w":{"DType":"F32","shape":[],"data_offsets":[0,4]}}`, 4), `"" is not supported`},
+	{"capitals", withHeader(`{"w":{"DType":"F32","shape":[],"data_offsets":[0,4]}}`, 4), `tensor "w": has no dtype`},
 	{"no offsets", withHeader(`{"w":{"dtype":"F32","shape":[]}}`, 4), "data_offsets"},
 	{"three offsets", withHeader(`{"w":{"dtype":"F32","shape":[],"data_offsets":[0,4,4]}}`, 4), "data_offsets"},
 	{"negative offset", withHeader(`{"w":{"dtype":"F32","shape":[],"data_offsets":[-4,0]}}`, 4), "data_offsets"},

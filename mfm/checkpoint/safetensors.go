@@ -64,12 +64,15 @@ type tensorInfo struct {
 // and for a size that overflows before an axis of length 0, as in the reference implementation.
 func (info tensorInfo) shape() (shapes.Shape, int64, error) {
 	none := shapes.Shape{}
+	if info.DType == "" {
+		return none, 0, errors.New("has no dtype")
+	}
 	i := slices.IndexFunc(formats, func(f format) bool { return f.name == info.DType })
 	if i < 0 {
 		return none, 0, fmt.Errorf("element type %q is not supported", info.DType)
 	}
 	if info.Shape == nil {
-		return none, 0, errors.New("no shape")
+		return none, 0, errors.New("has no shape")
 	}
 	dtype := formats[i].dtype
 	elements := int64(1)

@@ -257,7 +257,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"unknown key", `{"kind": "gmm", "color": "red"}`, "color"},
 		{"kind", `{"kind": "digits", "config": {}}`, `of kind "digits", want "gmm"`},
 		{"no mixture", `{"kind": "gmm", "config": {}}`, "mixture is missing"},
-		{"no weights", string(manifest(t)), "no checkpoint"},
+		{"no weights", string(manifest(t)), "has no weights.safetensors yet, and no checkpoint"},
 	} {
 		if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(tc.manifest), 0o644); err != nil {
 			t.Fatal(err)

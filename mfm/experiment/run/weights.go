@@ -36,7 +36,12 @@ func Open(dir string, of Shapes) (*model.Store, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		var c *checkpoint.Checkpoint
 		var problems []error
-		if c, problems, err = checkpoint.Latest(dir); err != nil {
+		c, problems, err = checkpoint.Latest(dir)
+		if errors.Is(err, checkpoint.ErrNone) && len(problems) == 0 {
+			return nil, fmt.Errorf("run %s has no %s yet, and %w: train it until it has one", dir, weightsFile,
+				checkpoint.ErrNone)
+		}
+		if err != nil {
 			return nil, errors.Join(append(problems, err)...)
 		}
 		return ofCheckpoint(dir, c, of)
