@@ -19,6 +19,7 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/solver"
 )
@@ -45,15 +46,15 @@ type Result struct {
 	Consistency [][]float64 `json:"consistency"`
 }
 
-// finite reports whether all metrics are finite and the posterior standard deviation is positive.
-func (r Result) finite() bool {
+// finite reports whether all metrics are finite and the posterior standard deviation is above point.
+func (r Result) finite(point float64) bool {
 	bad := func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }
 	for _, line := range r.Consistency {
 		if slices.ContainsFunc(line, bad) {
 			return false
 		}
 	}
-	return !bad(r.Std) && r.Std > 0 && !bad(r.Diversity) && !bad(r.Exact) && !bad(r.Mean) && !bad(r.Drift)
+	return !bad(r.Std) && r.Std > point && !bad(r.Diversity) && !bad(r.Exact) && !bad(r.Mean) && !bad(r.Drift)
 }
 
 // worst returns the largest entry of Consistency with its s and u.
@@ -115,6 +116,8 @@ func Map(ctx context.Context, b compute.Backend, s Subject, c Config) (*Report, 
 	}
 	defer e.finalize()
 	report := &Report{Config: c}
+	// A single context has no standard deviation: then only 0 is a point.
+	scale, _ := metric.Std(mfm.Rows(s.Data[:c.Contexts*elements], elements))
 	for _, t := range c.Times {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("diagnosis stopped before t = %g: %w", t, context.Cause(ctx))
@@ -123,7 +126,7 @@ func Map(ctx context.Context, b compute.Backend, s Subject, c Config) (*Report, 
 		if err != nil {
 			return nil, fmt.Errorf("diagnosis at t = %g: %w", t, err)
 		}
-		if !result.finite() {
+		if !result.finite(metric.Resolution * scale) {
 			report.Findings = append(report.Findings, Finding{
 				"not finite", fmt.Sprintf("samples of the map at t = %g are not finite, or do not vary at all", t),
 				"check the weights, and use the last checkpoint with finite ones",

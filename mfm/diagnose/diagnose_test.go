@@ -130,6 +130,17 @@ func TestExact(t *testing.T) {
 	}
 }
 
+// Samples that vary by less than float32 resolves of the data are a finding, not huge ratios.
+func TestPoints(t *testing.T) {
+	s := subject(t, func(_ *model.Scope, in nn.Inputs) *Node { return ZerosLike(in.Xbar) })
+	for i := range s.Data {
+		s.Data[i] *= 1e8
+	}
+	if r := report(t, s); !r.Has("not finite") || len(r.Results) > 0 {
+		t.Errorf("samples of standard deviation 1 for data of 1e8:\n%s", r.Text())
+	}
+}
+
 // Findings about steered runs and tuned drifts are in the report, with what to try.
 func TestAdded(t *testing.T) {
 	r := &diagnose.Report{}

@@ -34,6 +34,10 @@ func Diversity(samples [][]float64, std float64) (float64, error) {
 	return s / std, err
 }
 
+// Resolution is the ratio of a distribution's standard deviation to that of the data up to which
+// float32 samples do not resolve it: it counts as a point.
+const Resolution = 1e-6
+
 // Excess returns √(max(sw2² - floor², 0))/std: the part of a distance that exceeds its sampling
 // floor, in units of the exact distribution's [Std], std, which must be positive.
 func Excess(sw2, floor, std float64) float64 {

@@ -28,7 +28,7 @@ type PosteriorResult struct {
 	Floor        float64          `json:"floor"` // the same between two sets of exact samples
 	Std          float64          `json:"std"`   // standard deviation of the posterior, √(tr Cov / dim)
 	// Excess is √max(SW2² - Floor², 0)/Std. It is NaN, and absent from the JSON, if all posteriors
-	// are points; SW2 then has the whole error.
+	// are points, see [metric.Resolution]; SW2 then has the whole error.
 	Excess float64 `json:"excess"`
 	// Diversity is the standard deviation of the map's samples over that of the posterior: the mean
 	// over the contexts whose posterior is more than a point. Without any it is as Excess.
@@ -122,7 +122,7 @@ func (e *Experiment) EvaluateEach(ctx context.Context, draw Sampler, config Eval
 	if e.Config.Mixture.Dim() != 2 {
 		projections = metric.RandomProjections(rng, config.Projections, e.Config.Mixture.Dim())
 	}
-	training := e.Config.Train
+	training, point := e.Config.Train, metric.Resolution*e.Config.Mixture.Std()
 	results := make([]PosteriorResult, 0, len(config.Times))
 	for _, t := range config.Times {
 		result := PosteriorResult{
@@ -137,11 +137,8 @@ func (e *Experiment) EvaluateEach(ctx context.Context, draw Sampler, config Eval
 			if err != nil {
 				return nil, fmt.Errorf("evaluating at t = %g: %w", t, err)
 			}
-			if posterior.Std() > 0 {
-				wide++
-			}
 			one := PosteriorResult{T: t}
-			if err := one.compare(samples, posterior, rng, projections); err != nil {
+			if err := one.compare(samples, posterior, point, rng, projections); err != nil {
 				return nil, fmt.Errorf("evaluating at t = %g: %w", t, err)
 			}
 			if each != nil {
@@ -149,7 +146,8 @@ func (e *Experiment) EvaluateEach(ctx context.Context, draw Sampler, config Eval
 					return nil, fmt.Errorf("evaluating at t = %g: %w", t, err)
 				}
 			}
-			if one.Std > 0 {
+			if one.Std > point {
+				wide++
 				result.Diversity += one.Diversity
 			}
 			result.SW2 += one.SW2 * one.SW2
@@ -170,8 +168,9 @@ func (e *Experiment) EvaluateEach(ctx context.Context, draw Sampler, config Eval
 	return results, nil
 }
 
-// compare fills in the result of one context.
-func (r *PosteriorResult) compare(samples [][]float64, posterior *gmm.Mixture, rng *rand.Rand,
+// compare fills in the result of one context. A posterior whose standard deviation is at most point
+// has no excess and no diversity.
+func (r *PosteriorResult) compare(samples [][]float64, posterior *gmm.Mixture, point float64, rng *rand.Rand,
 	projections [][]float64) (err error) {
 	exact, again := posterior.Sample(rng, len(samples)), posterior.Sample(rng, len(samples))
 	if r.SW2, err = metric.SlicedW2(samples, exact, projections); err != nil {
@@ -181,7 +180,7 @@ func (r *PosteriorResult) compare(samples [][]float64, posterior *gmm.Mixture, r
 		return err
 	}
 	r.Excess, r.Diversity = math.NaN(), math.NaN()
-	if r.Std = posterior.Std(); r.Std > 0 {
+	if r.Std = posterior.Std(); r.Std > point {
 		r.Excess = metric.Excess(r.SW2, r.Floor, r.Std)
 		r.Diversity, err = metric.Diversity(samples, r.Std)
 	}

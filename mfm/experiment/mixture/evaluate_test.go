@@ -114,6 +114,24 @@ func TestEvaluatePoints(t *testing.T) {
 	}
 }
 
+// A posterior whose standard deviation is positive, but below the resolution of float32, is a point.
+func TestEvaluateNearlyPoints(t *testing.T) {
+	config := mixture.DefaultConfig()
+	var err error
+	if config.Mixture, err = gmm.Points([][]float64{{-2, 1}, {2, -1}}); err != nil {
+		t.Fatal(err)
+	}
+	e, evaluation := experimenttest.NewMixture(t, config), fewSamples()
+	evaluation.Times = []float64{0.8}
+	results, err := e.Evaluate(t.Context(), exact(e, []float64{1e-6, 0}, 1), evaluation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := results[0]; !(r.Std > 0 && r.Std < 1e-8) || !math.IsNaN(r.Excess) || !math.IsNaN(r.Diversity) {
+		t.Errorf("at t = 0.8: %+v, want no excess and no diversity", r)
+	}
+}
+
 func TestEvaluateStops(t *testing.T) {
 	e, broken := experimenttest.NewMixture(t, mixture.DefaultConfig()), errors.New("broken")
 	fail := func(context.Context, float64, []float64, int) ([][]float64, error) { return nil, broken }
