@@ -36,10 +36,13 @@ func (r ofClasses) Build(scope *model.Scope, x *Node, _ Condition) *Node {
 func ClassMixture(logits Logits, weights []float64) (Reward, error) {
 	total := 0.0
 	for i, w := range weights {
-		if !(w >= 0) || math.IsInf(w, 0) {
-			return nil, invalid("class_mixture", "weight %d is %g: must be finite and not negative", i, w)
+		if !(w >= 0) {
+			return nil, invalid("class_mixture", "weights[%d] = %g must not be negative", i, w)
 		}
 		total += w
+	}
+	if err := holds("class_mixture", "weights", weights); err != nil {
+		return nil, err
 	}
 	if total == 0 {
 		return nil, invalid("class_mixture", "all %d weights are zero: at least one must be positive", len(weights))
@@ -61,10 +64,8 @@ func ClassMixture(logits Logits, weights []float64) (Reward, error) {
 // ClassProbability returns r(x) = Σ_i w_i p(i|x), bounded by the weights, which may have any sign.
 // Times a factor ([Scaled]) it is, beside the logarithmic one, the paper's reward for images.
 func ClassProbability(logits Logits, weights []float64) (Reward, error) {
-	for i, w := range weights {
-		if math.IsNaN(w) || math.IsInf(w, 0) {
-			return nil, invalid("class_probability", "weight %d is %g: must be finite", i, w)
-		}
+	if err := holds("class_probability", "weights", weights); err != nil {
+		return nil, err
 	}
 	return ofClasses{logits, len(weights), func(log *Node) *Node {
 		return ReduceSum(Mul(Exp(log), ConstAsDType(log.Graph(), log.DType(), [][]float64{weights})), 1)

@@ -1,7 +1,7 @@
 package reward
 
 import (
-	"math"
+	"fmt"
 
 	. "github.com/gomlx/gomlx/core/graph"
 )
@@ -28,16 +28,14 @@ func (l LinearGaussian) Validate() error {
 		if len(row) != len(l.A[0]) {
 			return invalid("linear_gaussian", "row %d of a has %d entries, row 0 %d", i, len(row), len(l.A[0]))
 		}
-		for _, v := range append([]float64{l.Y[i]}, row...) {
-			if math.IsNaN(v) || math.IsInf(v, 0) {
-				return invalid("linear_gaussian", "measurement %d has a non-finite entry %g", i, v)
-			}
+		if err := holds("linear_gaussian", fmt.Sprintf("a[%d]", i), row); err != nil {
+			return err
 		}
 	}
-	if !(l.Sigma > 0) || math.IsInf(l.Sigma, 0) {
-		return invalid("linear_gaussian", "sigma = %g must be positive and finite", l.Sigma)
+	if err := holds("linear_gaussian", "y", l.Y); err != nil {
+		return err
 	}
-	return nil
+	return positive("linear_gaussian", "sigma", l.Sigma)
 }
 
 // Reward returns r as a graph function. It panics with Validate's error.
@@ -83,10 +81,8 @@ func (q Quadratic) Validate() error {
 		if len(v.values) == 0 {
 			return invalid("quadratic", "no %s: give one number, or one per element", v.name)
 		}
-		for i, x := range v.values {
-			if math.IsNaN(x) || math.IsInf(x, 0) {
-				return invalid("quadratic", "%s[%d] = %g must be finite", v.name, i, x)
-			}
+		if err := holds("quadratic", v.name, v.values); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -1,7 +1,9 @@
 package reward
 
 import (
+	"cmp"
 	"math"
+	"slices"
 
 	. "github.com/gomlx/gomlx/core/graph"
 )
@@ -29,7 +31,19 @@ func (b Box) Validate() error {
 			return invalid("box", "bound %d is [%g, %g]: must be increasing", i, low, b.High[i])
 		}
 	}
-	return checkWidth("box", b.Width)
+	closed := func(values []float64) []float64 { // 0 for an open side
+		values = slices.Clone(values)
+		for i, v := range values {
+			if math.IsInf(v, 0) {
+				values[i] = 0
+			}
+		}
+		return values
+	}
+	if err := cmp.Or(holds("box", "low", closed(b.Low)), holds("box", "high", closed(b.High))); err != nil {
+		return err
+	}
+	return positive("box", "width", b.Width)
 }
 
 // Reward returns r as a graph function. It panics with Validate's error.
@@ -67,12 +81,8 @@ func (h HalfPlane) Validate() error {
 	if len(h.A) == 0 {
 		return invalid("half_plane", "no normal a: give one number per element")
 	}
-	for i, v := range append([]float64{h.Offset}, h.A...) {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return invalid("half_plane", "number %d of offset and a is %g, must be finite", i, v)
-		}
-	}
-	return checkWidth("half_plane", h.Width)
+	return cmp.Or(holds("half_plane", "a", h.A), hold("half_plane", "offset", h.Offset),
+		positive("half_plane", "width", h.Width))
 }
 
 // Reward returns r as a graph function. It panics with Validate's error.
@@ -85,13 +95,6 @@ func (h HalfPlane) Reward() Reward {
 		along := ReduceSum(Mul(x, elements("half_plane", x, h.A)), 1)
 		return logSigmoid(DivScalar(SubScalar(along, h.Offset), h.Width))
 	})
-}
-
-func checkWidth(kind string, width float64) error {
-	if !(width > 0) || math.IsInf(width, 0) {
-		return invalid(kind, "width = %g must be positive and finite", width)
-	}
-	return nil
 }
 
 // logSigmoid returns log 1/(1 + e^{-z}) = min(z, 0) - log(1 + e^{-|z|}), stable for all z.

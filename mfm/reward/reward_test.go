@@ -257,6 +257,37 @@ func TestRewardsRefuse(t *testing.T) {
 	}
 }
 
+// Each number of a reward that float32 cannot hold, or would round to 0, is refused by its name.
+func TestParseRefusesBeyondFloat32(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"kind": "box", "low": [0], "high": [1], "width": 1e-40}`:                                        "reward box: width = 1e-40 must be a float32",
+		`{"kind": "box", "low": [null, -1e39], "high": [1, 2], "width": 1}`:                               "reward box: low[1] = -1e+39 must",
+		`{"kind": "box", "low": [0, 0], "high": [null, 1e39], "width": 1}`:                                "reward box: high[1] = 1e+39 must",
+		`{"kind": "half_plane", "a": [1, 0], "offset": 0, "width": 1e-40}`:                                "reward half_plane: width = 1e-40 must",
+		`{"kind": "half_plane", "a": [1e39, 1], "offset": 0, "width": 1}`:                                 "reward half_plane: a[0] = 1e+39 must",
+		`{"kind": "half_plane", "a": [1, 1], "offset": -1e39, "width": 1}`:                                "reward half_plane: offset = -1e+39 must",
+		`{"kind": "linear_gaussian", "a": [[1, 2]], "y": [1e300], "sigma": 1}`:                            "reward linear_gaussian: y[0] = 1e+300 must",
+		`{"kind": "linear_gaussian", "a": [[1], [1e39]], "y": [1, 1], "sigma": 1}`:                        "reward linear_gaussian: a[1][0] = 1e+39 must",
+		`{"kind": "linear_gaussian", "a": [[1, 2]], "y": [1], "sigma": 1e-39}`:                            "reward linear_gaussian: sigma = 1e-39 must",
+		`{"kind": "quadratic", "center": [0], "weight": [1e39]}`:                                          "reward quadratic: weight[0] = 1e+39 must",
+		`{"kind": "class_mixture", "classifier": "a", "weights": [1e39, 1, 1]}`:                           "reward class_mixture: weights[0] = 1e+39 must",
+		`{"kind": "class_probability", "classifier": "a", "weights": [1, -1e39, 1]}`:                      "reward class_probability: weights[1] = -1e+39 must",
+		`{"kind": "scaled", "factor": 1e39, "of": {"kind": "quadratic", "center": [0], "weight": [1]}}`:   "reward scaled: factor = 1e+39 must",
+		`{"kind": "log_mixture", "mixture": {"weights": [1], "means": [[1e39]], "covariances": [[[1]]]}}`: "at most 1e+18 in magnitude",
+		`{"kind": "log_mixture", "mixture": {"weights": [1], "means": [[1]], "covariances": [[[1e39]]]}}`: "at most 1e+18 in magnitude",
+	} {
+		if _, err := reward.Parse([]byte(text), linearClassifier); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", text, err, want)
+		}
+	}
+	for _, text := range []string{`{"kind": "box", "low": [null], "high": [3e38], "width": 1.2e-38}`,
+		`{"kind": "half_plane", "a": [0, 1], "offset": 0, "width": 3e38}`} {
+		if _, err := reward.Parse([]byte(text), nil); err != nil {
+			t.Errorf("%s: error %v", text, err)
+		}
+	}
+}
+
 func linearClassifier(string) (reward.Logits, int, error) { return linearLogits, 3, nil }
 
 func second(_ reward.Reward, err error) error { return err }

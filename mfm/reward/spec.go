@@ -99,6 +99,34 @@ func invalid(kind, format string, values ...any) error {
 	return kindError{kind, fmt.Errorf(format, values...)}
 }
 
+// holds returns an error that names the first value of a list, called name, that float32 cannot
+// hold; see hold.
+func holds(kind, name string, values []float64) error {
+	for i, v := range values {
+		if err := hold(kind, fmt.Sprintf("%s[%d]", name, i), v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hold returns an error unless float32 holds a value: it is 0, or its magnitude lies between the
+// smallest normal number and the largest one.
+func hold(kind, name string, v float64) error {
+	if size := math.Abs(v); v != 0 && !(size >= 0x1p-126 && size <= math.MaxFloat32) {
+		return invalid(kind, "%s = %g must be a float32: 0, or of magnitude 1.2e-38 to 3.4e+38", name, v)
+	}
+	return nil
+}
+
+// positive returns an error unless v is positive and float32 holds it.
+func positive(kind, name string, v float64) error {
+	if !(v > 0) || math.IsInf(v, 0) {
+		return invalid(kind, "%s = %g must be positive and finite", name, v)
+	}
+	return hold(kind, name, v)
+}
+
 func kindOf(raw []byte) (kind string, err error) {
 	found, err := strictjson.Lookup(raw, "kind", &kind)
 	if err == nil && !found {
@@ -191,6 +219,9 @@ func parseScaled(p Parser, raw []byte) (Reward, error) {
 	}
 	if v.Factor == nil || v.Of == nil {
 		return nil, errors.New("no factor or no reward: give a number under \"factor\" and a reward under \"of\"")
+	}
+	if err := hold("scaled", "factor", *v.Factor); err != nil {
+		return nil, err
 	}
 	r, err := p.Parse(v.Of)
 	if err != nil {

@@ -100,6 +100,7 @@ func TestSteerRefuses(t *testing.T) {
 		`reward: Kind: did you mean "kind"?`:                   reward(`{"Kind": "linear_gaussian"}`),
 		"reward: weight: the key is repeated":                  reward(`{"kind": "quadratic", "center": [0], "weight": [1], "weight": [2]}`),
 		"sum: of[1]: reward scaled: of: reward: null where an": reward(`{"kind": "sum", "of": [{"kind": "quadratic", "center": [0], "weight": [1]}, {"kind": "scaled", "factor": 1, "of": null}]}`),
+		"linear_gaussian: y[0] = 1e+300 must be a float32":     reward(`{"kind": "linear_gaussian", "a": [[1, 2]], "y": [1e300], "sigma": 1}`),
 		"closed form only for a reward of kind linear":         reward(`{"kind": "quadratic", "center": [0], "weight": [1]}`, "--method", "exact"),
 
 		"--out":        {"gmm"},
@@ -131,9 +132,11 @@ func TestSteerWarnsOfScale(t *testing.T) {
 		`{"kind": "scaled", "factor": 1e37, "of": {"kind": "half_plane", "a": [1, 0], "offset": 0, "width": 1}}`: "N(0, I) span 3e+37: float32 resolves them in steps of 2e+30, and its exponential distinguishes differences up to 88",
 		`{"kind": "linear_gaussian", "a": [[1, 2]], "y": [0], "sigma": 1e-30}`:                                   "the reward is not finite in float32 at any of 256 samples",
 		`{"kind": "linear_gaussian", "a": [[1, 2]], "y": [1e30], "sigma": 1}`:                                    "the reward is not finite in float32 at any of 256 samples",
+		`{"kind": "half_plane", "a": [1, 0], "offset": 1e30, "width": 1}`:                                        "lambda = 1: the reward is at most -1e+30 at 256 samples of N(0, I), and gives none of them weight: below -1e+29 it counts as -Inf: use a smaller factor or a wider reward\n",
+		`{"kind": "quadratic", "center": [0], "weight": [1e30]}`:                                                 "all weight goes to one sample: use a smaller factor or a wider reward\n",
 	} {
 		_, _, stderr := invoke(t.Context(), "steer", "gmm", "--method", "dps", "--steps", "4", "--samples", "16", "--reward", text, "--out", t.TempDir())
-		if !strings.Contains(stderr, want) {
+		if !strings.Contains(stderr, want) || strings.Contains(stderr, "effective number") {
 			t.Errorf("%s: %q, want %q", text, stderr, want)
 		}
 	}

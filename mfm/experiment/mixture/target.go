@@ -43,7 +43,7 @@ func (s *Steering) targetOf(b compute.Backend, lambda float64) (*target, error) 
 	}
 	draw, err := s.pool.tilted(lambda)
 	if text := s.RewardWarning(lambda); err != nil && text != "" {
-		err = fmt.Errorf("%s: %w", text, err)
+		err = fmt.Errorf("lambda = %g: %s: use a smaller factor or a wider reward", lambda, text)
 	}
 	return &target{nil, draw, s.Mixture}, err
 }

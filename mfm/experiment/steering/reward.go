@@ -108,7 +108,8 @@ func (t *Base) CheckReward(b compute.Backend, shape []int) error {
 	values = slices.DeleteFunc(values, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) })
 	t.finite = float64(len(values)) / n
 	if len(values) > 0 {
-		t.span = floats.Max(values) - floats.Min(values)
+		t.most = floats.Max(values)
+		t.span = t.most - floats.Min(values)
 	}
 	t.checked = true
 	return nil
@@ -126,6 +127,9 @@ func (t *Base) RewardWarning(lambda float64) string {
 		return fmt.Sprintf("values of the reward at samples of N(0, I) span %.1g: float32 resolves them in steps of %.1g, "+
 			"and its exponential distinguishes differences up to 88, so that all weight goes to one sample",
 			span, span/(1<<24))
+	case t.most < reward.Least:
+		return fmt.Sprintf("the reward is at most %.1g at 256 samples of N(0, I), and gives none of them weight: below %.0g "+
+			"it counts as -Inf", t.most, reward.Least)
 	}
 	return ""
 }

@@ -34,10 +34,10 @@ type Base struct {
 	// tasks apart.
 	Fingerprint string
 
-	// The difference between the largest and the smallest finite value of the reward, and the share
-	// of finite values, see [Base.CheckReward].
-	checked      bool
-	span, finite float64
+	// The difference between the largest and the smallest finite value of the reward, the largest,
+	// and the share of finite values, see [Base.CheckReward].
+	checked            bool
+	span, most, finite float64
 }
 
 // Result is what the results of all tasks have in common.
