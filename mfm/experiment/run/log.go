@@ -1,7 +1,6 @@
 package run
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gomfm/gomfm/mfm/experiment/config"
+	"github.com/gomfm/gomfm/mfm/internal/strictjson"
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
@@ -102,7 +102,7 @@ func readLog(path string, entries any) error {
 	if err != nil {
 		return fmt.Errorf("log %s: %w", path, err)
 	}
-	if err := json.Unmarshal(raw, entries); err != nil {
+	if err := strictjson.Decode(raw, entries); err != nil {
 		return fmt.Errorf("log %s: %w: delete it to start a new log", path, err)
 	}
 	return nil

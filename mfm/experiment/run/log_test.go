@@ -1,6 +1,9 @@
 package run
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,5 +31,26 @@ func TestLogWindows(t *testing.T) {
 	l.cut(20)
 	if l.add(train.Metrics{Step: 20, Loss: 1}); len(l.entries) != 10 || l.entries[9].Seconds != 10 {
 		t.Errorf("resumed after step 19, the log is %+v", l.entries)
+	}
+}
+
+// A log that a run has not written is an error that names the file and the fault in JSON's terms.
+func TestReadLogRefuses(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, logFile)
+	for text, want := range map[string]string{
+		`[{"step": 1, "step": 2}]`: "[0].step: the key is repeated",
+		`[{"Step": 1}]`:            `[0].Step: unknown key "Step": did you mean step?`,
+		`[{"step": 1.5}]`:          "[0].step: 1.5 where an integer is required",
+		`{}`:                       "an object where a list is required",
+		`[{"step": 1}`:             "not JSON",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := ReadLog(dir)
+		if err == nil || !strings.Contains(err.Error(), "log "+path+": ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", text, err, want)
+		}
 	}
 }
