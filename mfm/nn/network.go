@@ -176,7 +176,8 @@ func decodeInto(a Architecture, raw []byte) (Architecture, error) {
 	}
 	copied := reflect.New(present.Type())
 	copied.Elem().Set(present)
-	if err := strictjson.Decode(raw, copied.Interface(), "kind", "compute"); err != nil {
+	// A list may be nil, also in the configuration of a stored run.
+	if err := strictjson.DecodeStored(raw, copied.Interface(), "kind", "compute"); err != nil {
 		return nil, err
 	}
 	if !pointer {

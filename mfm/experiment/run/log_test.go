@@ -43,6 +43,7 @@ func TestReadLogRefuses(t *testing.T) {
 		`[{"Step": 1}]`:            `[0].Step: unknown key "Step": did you mean step?`,
 		`[{"step": 1.5}]`:          "[0].step: 1.5 where an integer is required",
 		`{}`:                       "an object where a list is required",
+		`null`:                     "null where a list is required",
 		`[{"step": 1}`:             "not JSON",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -52,5 +53,17 @@ func TestReadLogRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "log "+path+": ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want %q", text, err, want)
 		}
+	}
+}
+
+// A list that is nil in Go is null in a stored configuration, and is read as such.
+func TestReadConfigOfNilList(t *testing.T) {
+	dir := t.TempDir()
+	read := train.Config{EMA: []float64{0.9}}
+	if err := (Options{Dir: dir}).Claim("gmm", train.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadConfig(dir, &read, "gmm"); err != nil || read.EMA != nil {
+		t.Errorf("averages %v, error %v", read.EMA, err)
 	}
 }

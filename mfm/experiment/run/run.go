@@ -305,7 +305,7 @@ func ReadConfig(dir string, v any, kinds ...string) (Manifest, error) {
 	if err != nil {
 		return m, err
 	}
-	if err := strictjson.Decode(m.Config, v); err != nil {
+	if err := strictjson.DecodeStored(m.Config, v); err != nil {
 		return m, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
 	}
 	return m, nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/experiment/config"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/internal/strictjson"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/steer"
 	"github.com/gomfm/gomfm/mfm/train"
@@ -151,7 +152,7 @@ func ReadEvaluations(dir string) ([]tune.Evaluation, error) {
 	}
 	var evaluations []tune.Evaluation
 	if err == nil {
-		err = config.Merge(&evaluations, raw)
+		err = strictjson.DecodeStored(raw, &evaluations)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %s: %w", dir, evaluationsFile, err)

@@ -2,7 +2,8 @@
 // Nothing in the text is ignored and nothing is guessed. These are errors:
 //
 //   - a key that the value does not have, also one that differs in case alone, and a repeated key;
-//   - null where Go has no nil. A pointer, a list or a map takes it, as encoding/json writes it;
+//   - null, except for a pointer to a number or a string. [DecodeStored] reads it for any pointer, a
+//     list and a map, since encoding/json writes it for nil;
 //   - a number that is out of range, or too small for a float64; a list of another length than an
 //     array; a value of another type;
 //   - text after the value, a byte-order mark, text that is not UTF-8, and faulty syntax.
@@ -54,7 +55,13 @@ func within(key string, err error) error {
 // a list is replaced as a whole, and what a pointer or a map of v refers to is copied before it
 // changes. skip are keys that are left out if the text is an object. After an error v may be changed
 // in part.
-func Decode(text []byte, v any, skip ...string) error {
+func Decode(text []byte, v any, skip ...string) error { return decode(text, v, false, skip) }
+
+// DecodeStored is [Decode] for what a program has written, in which null is a pointer, a list or a
+// map that is nil.
+func DecodeStored(text []byte, v any, skip ...string) error { return decode(text, v, true, skip) }
+
+func decode(text []byte, v any, stored bool, skip []string) error {
 	d, err := open(text)
 	if err != nil {
 		return err
@@ -64,6 +71,7 @@ func Decode(text []byte, v any, skip ...string) error {
 			return err
 		}
 	}
+	d.stored = stored
 	return d.value(reflect.ValueOf(v).Elem())
 }
 
@@ -94,7 +102,7 @@ func Lookup(text []byte, key string, v any) (found bool, err error) {
 func (d *decoder) value(v reflect.Value) error {
 	kind := v.Kind()
 	if kind == reflect.Pointer {
-		if d.peek() == 'n' {
+		if d.peek() == 'n' && (d.stored || v.Type().Elem().Kind() != reflect.Struct) {
 			d.token()
 			v.SetZero()
 			return nil
@@ -127,7 +135,7 @@ func (d *decoder) value(v reflect.Value) error {
 		return custom.UnmarshalText([]byte(d.string()))
 	}
 	switch c := d.peek(); {
-	case c == 'n' && (kind == reflect.Slice || kind == reflect.Map || kind == reflect.Interface):
+	case c == 'n' && (d.stored && (kind == reflect.Slice || kind == reflect.Map) || kind == reflect.Interface):
 		d.token()
 		v.SetZero()
 	case kind == reflect.Interface && v.NumMethod() == 0:

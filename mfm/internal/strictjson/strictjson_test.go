@@ -83,7 +83,7 @@ func TestDecodeKeeps(t *testing.T) {
 	if old.At.B != nil || len(old.Map) != 1 || old.List[0].A != 7 {
 		t.Errorf("the earlier value has changed to %+v", old)
 	}
-	if err := strictjson.Decode([]byte(`{"at": null, "map": null, "list": null}`), &v); err != nil ||
+	if err := strictjson.DecodeStored([]byte(`{"at": null, "map": null, "list": null}`), &v); err != nil ||
 		v.At != nil || v.Map != nil || v.List != nil {
 		t.Errorf("null gives %+v, error %v", v, err)
 	}
@@ -120,6 +120,9 @@ func TestDecodeRefuses(t *testing.T) {
 		`{"named": 3}`:                       "named: 3 where a string is required",
 		`{"list": [{}, null]}`:               "list[1]: null where an object is required",
 		`{"list": [{}, {"a": "1"}]}`:         `list[1].a: "1" where a number is required`,
+		`{"at": null}`:                       "at: null where an object is required",
+		`{"list": null}`:                     "list: null where a list is required",
+		`{"map": null}`:                      "map: null where an object is required",
 		`{"list": {}}`:                       "list: an object where a list is required",
 		`{"at": [1]}`:                        "at: a list where an object is required",
 		`{"i": 1.5}`:                         "i: 1.5 where an integer is required",

@@ -48,8 +48,9 @@ func line(text []byte, offset int) int {
 
 // decoder reads text, which is well-formed, from the offset at, where a value begins.
 type decoder struct {
-	text []byte
-	at   int
+	text   []byte
+	at     int
+	stored bool // null is any nil pointer, list or map
 }
 
 func (d *decoder) peek() byte { return d.text[d.at] }
