@@ -147,7 +147,7 @@ func ParseLinearGaussian(raw []byte) (LinearGaussian, error) {
 		return r, err
 	}
 	if kind != "linear_gaussian" {
-		return r, invalid(kind, "want kind linear_gaussian, for which the tilted distribution has a closed form")
+		return r, invalid(kind, "it has no closed form of value and target: use kind linear_gaussian, which has one")
 	}
 	if err := Decode(raw, &r); err != nil {
 		return r, ofKind(kind, err)

@@ -20,6 +20,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/tuning"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/tune"
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
@@ -219,21 +220,29 @@ func mixtureTuning() tuneTask[mixture.TuningResult] {
 	return tuneTask[result]{
 		config: tuning.DefaultConfig(), paths: 51, samples: 4096, steps: 250,
 		networks: []tuning.Network{tuning.Adapter, tuning.Copy, tuning.LowRank},
-		open: func(*command) func(dir, reward string) (tunings[result], error) {
+		open: func(c *command) func(dir, reward string) (tunings[result], error) {
+			c.Flags().Lookup("reward").Usage = "`name`: paper; or a JSON object of kind linear_gaussian, no other has the closed " +
+				"form that tuning is compared with, or a file with one: see mfm info"
 			return func(dir, text string) (tunings[result], error) {
 				raw, err := mixtureRewardJSON(text)
 				if err != nil {
 					return nil, err
 				}
-				r, err := reward.ParseLinearGaussian(raw)
 				return func(config tuning.Config) (tuning.Task[result], string, error) {
+					r, err := reward.ParseLinearGaussian(raw)
+					if entry, _ := tune.Lookup(config.Method); err != nil && entry.Exact {
+						err = fmt.Errorf("method %s: %w", config.Method, err)
+					}
+					if err != nil {
+						return nil, "", err
+					}
 					t, err := mixture.NewTuning(dir, r, config)
 					if err != nil {
 						return nil, "", err
 					}
 					fingerprint, err := t.Fingerprint()
 					return t, fingerprint, err
-				}, err
+				}, nil
 			}
 		},
 		table: table[result]{

@@ -88,6 +88,25 @@ func TestTuneGMM(t *testing.T) {
 	}
 }
 
+// A reward without closed form is refused, by the method that needs one and for the comparison.
+func TestTuneGMMRefusesRewards(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "refused")
+	const plane = `{"kind": "half_plane", "a": [1, 0], "offset": 0, "width": 1}`
+	for method, want := range map[string]string{
+		"plug-in-exact": "tune gmm: method plug-in-exact: reward half_plane: it has no closed form",
+		"mfm-ft":        "tune gmm: reward half_plane: it has no closed form",
+	} {
+		code, _, stderr := invoke(t.Context(), "tune", "gmm", "--checkpoint", smallMap, "--method", method,
+			"--reward", plane, "--out", out)
+		if code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("%s: exit code %d, %q; want 2 and %q", method, code, stderr, want)
+		}
+	}
+	if help := must(t, "tune", "gmm", "-h"); !strings.Contains(help, "linear_gaussian, no other") {
+		t.Errorf("the help does not say which rewards are possible: %s", help)
+	}
+}
+
 // tunedDigits tunes the map of run, which has no mixture, to bright images by the classifier that
 // evaluated has trained in dir.
 func tunedDigits(t *testing.T, run, dir string) {
