@@ -20,8 +20,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/tuning"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/reward"
-	"github.com/gomfm/gomfm/mfm/tune"
 	"github.com/gomfm/gomfm/mfm/train"
+	"github.com/gomfm/gomfm/mfm/tune"
 )
 
 // mixtureTask is a map of a Gaussian mixture, whose posteriors are closed forms.
