@@ -221,8 +221,8 @@ func mixtureTuning() tuneTask[mixture.TuningResult] {
 		config: tuning.DefaultConfig(), paths: 51, samples: 4096, steps: 250,
 		networks: []tuning.Network{tuning.Adapter, tuning.Copy, tuning.LowRank},
 		open: func(c *command) func(dir, reward string) (tunings[result], error) {
-			c.Flags().Lookup("reward").Usage = "`name`: paper; or a JSON object of kind linear_gaussian, no other has the closed " +
-				"form that tuning is compared with, or a file with one: see mfm info"
+			c.Flags().Lookup("reward").Usage = "`name`: paper; or a JSON object of kind linear_gaussian, " +
+				"no other has the closed form that tuning is compared with, or a file with one: see mfm info"
 			return func(dir, text string) (tunings[result], error) {
 				raw, err := mixtureRewardJSON(text)
 				if err != nil {

@@ -40,7 +40,7 @@ func TestReadLogRefuses(t *testing.T) {
 	path := filepath.Join(dir, logFile)
 	for text, want := range map[string]string{
 		`[{"step": 1, "step": 2}]`: "[0].step: the key is repeated",
-		`[{"Step": 1}]`:            `[0].Step: unknown key "Step": did you mean step?`,
+		`[{"Step": 1}]`:            "[0].Step: unknown key: did you mean step?",
 		`[{"step": 1.5}]`:          "[0].step: 1.5 where an integer is required",
 		`{}`:                       "an object where a list is required",
 		`null`:                     "null where a list is required",
