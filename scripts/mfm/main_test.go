@@ -283,7 +283,7 @@ func TestFullOutput(t *testing.T) {
 	defer full.Close()
 	const images, labels = "../../data/mnist/t10k-images-idx3-ubyte.gz", "../../data/mnist/t10k-labels-idx1-ubyte.gz"
 	commands := [][]string{
-		{"-h"}, {"help"}, {"help", "train", "gmm"}, {"help", "fly"}, {"train", "-h"}, {"completion", "bash"},
+		{"-h"}, {"help"}, {"help", "train", "gmm"}, {"train", "-h"}, {"completion", "bash"},
 		{"__complete", "train", ""},
 		{"info", "gmm"}, {"info"}, {"data", "inspect", images, labels}, {"data", "inspect", images, labels, "--json"},
 		{"sample", "gmm", "--checkpoint", smallMap, "--n", "2"},
@@ -354,10 +354,10 @@ func TestVerbsTimesTasks(t *testing.T) {
 	}
 	want := []string{
 		"bench", "data inspect", "data mnist", "diagnose digits", "diagnose gmm", "eval digits", "eval gmm", "info",
-		"info classifier", "info digits", "info gmm",
+		"info classifier", "info digits", "info gmm", "parity",
 		"sample digits", "sample gmm", "steer digits", "steer gmm", "steer merge",
 		"stress base", "stress diversity", "stress losses", "stress manifold", "stress precision", "stress times",
-		"train classifier", "train digits", "train gmm", "tune digits", "tune distill", "tune gmm",
+		"train classifier", "train digits", "train gmm", "tune digits", "tune distill", "tune gmm", "weights inspect",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("commands %q, want %q", got, want)

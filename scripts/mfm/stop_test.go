@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -60,6 +61,10 @@ func TestSignals(t *testing.T) {
 	tiny := write(t, dir, "tiny.json", tiny)
 	train := []string{"train", "gmm", "--config", tiny, "--loss", "diagonal", "--steps"}
 	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT} {
+		if signal.Ignored(s) {
+			t.Logf("%v is ignored, as under nohup: a command started here inherits that", s)
+			continue
+		}
 		out := filepath.Join(dir, s.String())
 		code, last := signaled(t, s, "", append(train, "1000000", "--out", out)...)
 		if want := "stopped, everything is kept in " + out; code != 1 || !strings.Contains(last, want) {

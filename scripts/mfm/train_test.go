@@ -309,7 +309,7 @@ func steered(t *testing.T, run, dir string) {
 		"class:K":     {"--reward", "class:bright"},
 		"no name":     {"--reward", "luck"},
 		"closed form": {"--method", "exact"},
-		"class 12":    {"--reward", "class:12"},
+		"class = 12":  {"--reward", "class:12"},
 	} {
 		if code, _, stderr := invoke(t.Context(), append(slices.Clone(args), more...)...); code != 2 ||
 			!strings.Contains(stderr, want) {

@@ -194,7 +194,7 @@ func TestTuneRefuses(t *testing.T) {
 	dir := t.TempDir()
 	for want, args := range map[string][]string{
 		"use kind mlp": {"gmm", "--out", dir, "--checkpoint", smallMap, "--set", "adapter.kind=unet"},
-		"want kind":    {"gmm", "--out", dir, "--checkpoint", smallMap, "--reward", `{"kind": "quadratic", "center": [0], "weight": [1]}`},
+		"closed form":  {"gmm", "--out", dir, "--checkpoint", smallMap, "--reward", `{"kind": "quadratic", "center": [0], "weight": [1]}`},
 		"3 elements":   {"gmm", "--out", dir, "--checkpoint", smallMap, "--reward", `{"kind": "linear_gaussian", "a": [[1, 2, 3]], "y": [0], "sigma": 1}`},
 		"--checkpoint": {"gmm", "--out", dir},
 		"--out":        {"gmm", "--checkpoint", smallMap},
