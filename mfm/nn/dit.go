@@ -39,8 +39,8 @@ func DefaultDiT() DiTConfig {
 }
 
 // DiTSizes returns the sizes of Peebles and Xie, arXiv 2212.09748, by their names: S, B, L and XL by
-// patches of 2, 4 and 8, such as "XL/2". As in Decoupled MeanFlow, about the first 7 tenths of the
-// blocks see s.
+// patches of 2, 4 and 8, such as "XL/2". Encoder is the paper's 20 of 28 blocks for XL, and two
+// thirds to three quarters of the blocks for the others.
 func DiTSizes() map[string]DiTConfig {
 	sizes := make(map[string]DiTConfig)
 	for name, c := range map[string]DiTConfig{

@@ -8,7 +8,7 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// TinyAutoencoder is an autoencoder of the TAESD family (madebyollin/taesd), about a sixtieth of the
+// TinyAutoencoder is an autoencoder of the TAESD family (madebyollin/taesd), about a thirtieth of the
 // size of the [Autoencoder] whose latents it shares: convolutions of 64 channels with ReLU, sides
 // divided by 8. It has no log variance, and its latents are normalized already. Start from
 // [FLUX2TinyAutoencoder].

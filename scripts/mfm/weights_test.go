@@ -201,7 +201,7 @@ func TestImagesWeightsMustFit(t *testing.T) {
 }
 
 // A resumed training checks the whole state, and a run without an intact checkpoint does not start
-// from zero without being told.
+// from zero in silence.
 func TestStateMustFit(t *testing.T) {
 	dir := t.TempDir()
 	config, out := write(t, dir, "tiny.json", tiny), filepath.Join(dir, "run")
