@@ -165,7 +165,7 @@ func (c *command) evaluatePosteriors(
 	title := fmt.Sprintf("%s, %s, seed %d\n", results[0].Loss, results[0].Distillation, results[0].Seed)
 	return c.write(results,
 		title+table[mixture.PosteriorResult]{columns: columns(func(r mixture.PosteriorResult) []any {
-			return []any{r.T, r.SW2, r.Floor, r.Std, r.Excess, r.Diversity}
+			return []any{r.T, r.SW2, r.Floor, r.Std, r.Excess.Float(), r.Diversity.Float()}
 		}, "t %g", "sw2 %.4f", "floor %.4f", "std %.4f", "excess %.4f", "diversity %.4f")}.text(results))
 }
 

@@ -184,12 +184,12 @@ func evalOf(t *testing.T, dir string) {
 		if r.T != times[i] || r.Loss != "diagonal" || r.Distillation != "teacher" || r.Seed != 5 {
 			t.Errorf("result %+v", r)
 		}
-		if excess := math.Sqrt(max(r.SW2*r.SW2-r.Floor*r.Floor, 0)) / r.Std; math.Abs(excess-r.Excess) > 1e-12 {
-			t.Errorf("t = %g: excess %g, want %g", r.T, r.Excess, excess)
+		if excess := math.Sqrt(max(r.SW2*r.SW2-r.Floor*r.Floor, 0)) / r.Std; math.Abs(excess-r.Excess.Float()) > 1e-12 {
+			t.Errorf("t = %g: excess %g, want %g", r.T, r.Excess.Float(), excess)
 		}
 		// The posterior is that of this mixture, whose standard deviation bounds it,
 		// 1.33.
-		if !(r.Std > 0 && r.Std < 1.4) || !(r.SW2 > r.Floor) || !(r.Diversity > 0) {
+		if !(r.Std > 0 && r.Std < 1.4) || !(r.SW2 > r.Floor) || !(r.Diversity.Float() > 0) {
 			t.Errorf("result %+v", r)
 		}
 	}

@@ -2,7 +2,6 @@ package mixture
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -27,36 +26,12 @@ type PosteriorResult struct {
 	SW2          float64          `json:"sw2"`   // sliced W2 between the map's samples and exact ones
 	Floor        float64          `json:"floor"` // the same between two sets of exact samples
 	Std          float64          `json:"std"`   // standard deviation of the posterior, √(tr Cov / dim)
-	// Excess is √max(SW2² - Floor², 0)/Std. It is NaN, and absent from the JSON, if all posteriors
-	// are points, see [metric.Resolution]; SW2 then has the whole error.
-	Excess float64 `json:"excess"`
+	// Excess is √max(SW2² - Floor², 0)/Std. It is undefined if all posteriors are points, see
+	// [metric.Resolution]; SW2 then has the whole error.
+	Excess metric.Optional `json:"excess,omitzero"`
 	// Diversity is the standard deviation of the map's samples over that of the posterior: the mean
-	// over the contexts whose posterior is more than a point. Without any it is as Excess.
-	Diversity float64 `json:"diversity"`
-}
-
-// MarshalJSON omits an excess and a diversity that are NaN, which JSON cannot express.
-func (r PosteriorResult) MarshalJSON() ([]byte, error) {
-	type plain PosteriorResult
-	if !math.IsNaN(r.Excess) {
-		return json.Marshal(plain(r))
-	}
-	return json.Marshal(struct {
-		plain
-		Excess    *float64 `json:"excess,omitempty"`
-		Diversity *float64 `json:"diversity,omitempty"`
-	}{plain: plain(r)})
-}
-
-// UnmarshalJSON reads an absent excess and diversity as NaN.
-func (r *PosteriorResult) UnmarshalJSON(raw []byte) error {
-	type plain PosteriorResult
-	read := plain{Excess: math.NaN(), Diversity: math.NaN()}
-	if err := json.Unmarshal(raw, &read); err != nil {
-		return err
-	}
-	*r = PosteriorResult(read)
-	return nil
+	// over the contexts whose posterior is more than a point. Without any it is undefined.
+	Diversity metric.Optional `json:"diversity,omitzero"`
 }
 
 // EvalConfig says how posterior samples are evaluated.
@@ -129,7 +104,7 @@ func (e *Experiment) EvaluateEach(ctx context.Context, draw Sampler, config Eval
 			Loss: training.Loss.Consistency, Distillation: training.Loss.Distillation,
 			Seed: training.Seed, T: t,
 		}
-		wide := 0 // contexts whose posterior is more than a point
+		wide, diversity := 0, 0.0 // contexts whose posterior is more than a point, and the sum of their diversities
 		for range config.Contexts {
 			x := e.Context(rng, t)
 			posterior := e.Config.Mixture.Posterior(e.Map.Interpolant, t, x)
@@ -148,7 +123,7 @@ func (e *Experiment) EvaluateEach(ctx context.Context, draw Sampler, config Eval
 			}
 			if one.Std > point {
 				wide++
-				result.Diversity += one.Diversity
+				diversity += one.Diversity.Float()
 			}
 			result.SW2 += one.SW2 * one.SW2
 			result.Floor += one.Floor * one.Floor
@@ -158,10 +133,8 @@ func (e *Experiment) EvaluateEach(ctx context.Context, draw Sampler, config Eval
 		result.SW2, result.Floor = math.Sqrt(result.SW2/n), math.Sqrt(result.Floor/n)
 		result.Std = math.Sqrt(result.Std / n)
 		if wide > 0 {
-			result.Diversity /= float64(wide)
-			result.Excess = metric.Excess(result.SW2, result.Floor, result.Std)
-		} else {
-			result.Excess, result.Diversity = math.NaN(), math.NaN()
+			result.Diversity = metric.Some(diversity / float64(wide))
+			result.Excess = metric.Some(metric.Excess(result.SW2, result.Floor, result.Std))
 		}
 		results = append(results, result)
 	}
@@ -179,12 +152,14 @@ func (r *PosteriorResult) compare(samples [][]float64, posterior *gmm.Mixture, p
 	if r.Floor, err = metric.SlicedW2(again, exact, projections); err != nil {
 		return err
 	}
-	r.Excess, r.Diversity = math.NaN(), math.NaN()
 	if r.Std = posterior.Std(); r.Std > point {
-		r.Excess = metric.Excess(r.SW2, r.Floor, r.Std)
-		r.Diversity, err = metric.Diversity(samples, r.Std)
+		diversity, err := metric.Diversity(samples, r.Std)
+		if err != nil {
+			return err
+		}
+		r.Excess, r.Diversity = metric.Some(metric.Excess(r.SW2, r.Floor, r.Std)), metric.Some(diversity)
 	}
-	return err
+	return nil
 }
 
 // Sampler returns a sampler of the posteriors of the map, whose weights store has in scope. Each

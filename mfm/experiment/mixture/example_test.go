@@ -49,7 +49,7 @@ func ExampleExperiment_Evaluate() {
 		return
 	}
 	for _, r := range results {
-		fmt.Printf("t = %g: excess below 1: %v\n", r.T, r.Excess < 1)
+		fmt.Printf("t = %g: excess below 1: %v\n", r.T, r.Excess.Float() < 1)
 	}
 	// Output:
 	// t = 0.2: excess below 1: true

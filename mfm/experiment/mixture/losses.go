@@ -2,9 +2,7 @@ package mixture
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"math"
 	"path/filepath"
 	"slices"
 	"time"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/progress"
 	"github.com/gomfm/gomfm/mfm/train"
 )
@@ -38,40 +37,16 @@ func Variants() []Variant {
 }
 
 // LossResult is the result of one training of a sweep. A training that ended in non-finite values
-// has no map to evaluate: its excess is NaN, and absent from the JSON.
+// has no map to evaluate, and so no excess.
 type LossResult struct {
 	Loss         mfm.Consistency  `json:"loss"`
 	Distillation mfm.Distillation `json:"distillation"`
 	Seed         int64            `json:"seed"`
-	Diverged     bool             `json:"diverged"`    // non-finite values, or a mean excess above 1
-	MeanExcess   float64          `json:"mean_excess"` // over the times of the evaluation
-	WorstExcess  float64          `json:"worst_excess"`
+	Diverged     bool             `json:"diverged"`             // non-finite values, or a mean excess above 1
+	MeanExcess   metric.Optional  `json:"mean_excess,omitzero"` // over the times of the evaluation
+	WorstExcess  metric.Optional  `json:"worst_excess,omitzero"`
 	Seconds      float64          `json:"seconds"` // of training; 0 after non-finite values
 	StepsPerSec  float64          `json:"steps_per_s"`
-}
-
-// MarshalJSON omits both excesses if one is NaN, which JSON cannot express.
-func (r LossResult) MarshalJSON() ([]byte, error) {
-	type plain LossResult
-	if !math.IsNaN(r.MeanExcess) && !math.IsNaN(r.WorstExcess) {
-		return json.Marshal(plain(r))
-	}
-	return json.Marshal(struct {
-		plain
-		MeanExcess  *float64 `json:"mean_excess,omitempty"`
-		WorstExcess *float64 `json:"worst_excess,omitempty"`
-	}{plain: plain(r)})
-}
-
-// UnmarshalJSON reads an absent excess as NaN.
-func (r *LossResult) UnmarshalJSON(raw []byte) error {
-	type plain LossResult
-	read := plain{MeanExcess: math.NaN(), WorstExcess: math.NaN()}
-	if err := json.Unmarshal(raw, &read); err != nil {
-		return err
-	}
-	*r = LossResult(read)
-	return nil
 }
 
 // LossSweep says what [SweepLosses] trains.
@@ -126,7 +101,7 @@ func sweepOne(ctx context.Context, b compute.Backend, config Config, v Variant, 
 	}
 	store, err := e.Train(ctx, b, options)
 	if run.OnlyNonFinite(err) {
-		result.Diverged, result.MeanExcess, result.WorstExcess = true, math.NaN(), math.NaN()
+		result.Diverged = true
 		return nil, result, nil
 	}
 	if err != nil {
@@ -149,20 +124,22 @@ func sweepOne(ctx context.Context, b compute.Backend, config Config, v Variant, 
 	if err != nil {
 		return nil, result, err
 	}
-	result.MeanExcess, result.WorstExcess = meanExcess(posteriors)
-	result.Diverged = result.MeanExcess > 1
+	result.MeanExcess, result.WorstExcess = MeanExcess(posteriors)
+	result.Diverged = result.MeanExcess.Float() > 1
 	return posteriors, result, nil
 }
 
-// meanExcess returns the mean and the largest excess of the results that have one, NaN without any.
-func meanExcess(results []PosteriorResult) (mean, worst float64) {
-	results = slices.DeleteFunc(slices.Clone(results), func(r PosteriorResult) bool { return math.IsNaN(r.Excess) })
+// MeanExcess returns the mean and the largest excess of the results that have one, undefined
+// without any.
+func MeanExcess(results []PosteriorResult) (mean, worst metric.Optional) {
+	results = slices.DeleteFunc(slices.Clone(results), func(r PosteriorResult) bool { return r.Excess.IsZero() })
 	if len(results) == 0 {
-		return math.NaN(), math.NaN()
+		return mean, worst
 	}
+	sum, most := 0.0, 0.0
 	for _, r := range results {
-		mean += r.Excess / float64(len(results))
-		worst = max(worst, r.Excess)
+		sum += r.Excess.Float() / float64(len(results))
+		most = max(most, r.Excess.Float())
 	}
-	return mean, worst
+	return metric.Some(sum), metric.Some(most)
 }

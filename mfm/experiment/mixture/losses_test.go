@@ -11,6 +11,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
+	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/progress"
 )
 
@@ -43,10 +44,11 @@ func TestSweep(t *testing.T) {
 			first.Seed != r.Seed || first.T != 0.2 || second.T != 0.8 {
 			t.Errorf("loss result %+v with posterior results %+v, %+v", r, first, second)
 		}
-		if want := (first.Excess + second.Excess) / 2; math.Abs(r.MeanExcess-want) > 1e-12 || r.Diverged != (want > 1) {
-			t.Errorf("mean excess %g, diverged %t, of %g and %g", r.MeanExcess, r.Diverged, first.Excess, second.Excess)
+		one, other, mean := first.Excess.Float(), second.Excess.Float(), r.MeanExcess.Float()
+		if want := (one + other) / 2; math.Abs(mean-want) > 1e-12 || r.Diverged != (want > 1) {
+			t.Errorf("mean excess %g, diverged %t, of %g and %g", mean, r.Diverged, one, other)
 		}
-		if r.WorstExcess != max(first.Excess, second.Excess) || !(r.Seconds > 0 && r.StepsPerSec > 0) {
+		if r.WorstExcess.Float() != max(one, other) || !(r.Seconds > 0 && r.StepsPerSec > 0) {
 			t.Errorf("loss result %+v", r)
 		}
 	}
@@ -83,11 +85,11 @@ func TestSweepOfDivergence(t *testing.T) {
 	if err != nil || len(posteriors) != 0 || len(results) != 1 {
 		t.Fatalf("posterior results %v, loss results %v, error %v; want one loss result", posteriors, results, err)
 	}
-	if r := results[0]; !r.Diverged || !math.IsNaN(r.MeanExcess) || !math.IsNaN(r.WorstExcess) {
+	if r := results[0]; !r.Diverged || !r.MeanExcess.IsZero() || !r.WorstExcess.IsZero() {
 		t.Errorf("loss result %+v, want diverged and no excess", r)
 	}
 	results = append(results, mixture.LossResult{
-		Loss: "semigroup", MeanExcess: 0.25, WorstExcess: 0.5, Seconds: 2, StepsPerSec: 10,
+		Loss: "semigroup", MeanExcess: metric.Some(0.25), WorstExcess: metric.Some(0.5), Seconds: 2, StepsPerSec: 10,
 	})
 	raw, err := json.Marshal(results)
 	if err != nil {
@@ -103,8 +105,36 @@ func TestSweepOfDivergence(t *testing.T) {
 	if err := json.Unmarshal(raw, &read); err != nil {
 		t.Fatal(err)
 	}
-	if !math.IsNaN(read[0].MeanExcess) || !math.IsNaN(read[0].WorstExcess) || read[1] != results[1] ||
+	if !read[0].MeanExcess.IsZero() || !read[0].WorstExcess.IsZero() || read[1] != results[1] ||
 		read[0].Loss != mfm.DiagonalOnly {
 		t.Errorf("results read again are %+v", read)
+	}
+}
+
+// A struct that embeds a result has the fields of both in its JSON.
+func TestEmbeddedResults(t *testing.T) {
+	type named struct {
+		Name string `json:"name"`
+		mixture.PosteriorResult
+	}
+	type budgeted struct {
+		Budget int `json:"budget"`
+		mixture.LossResult
+	}
+	posterior := named{"a", mixture.PosteriorResult{T: 0.2, Excess: metric.Some(0.5), Diversity: metric.Some(1)}}
+	loss := budgeted{3, mixture.LossResult{Seed: 1, Diverged: true}}
+	for text, want := range map[string]any{
+		`{"name":"a","loss":"","distillation":"","seed":0,"t":0.2,"sw2":0,"floor":0,"std":0,` +
+			`"excess":0.5,"diversity":1}`: &posterior,
+		`{"budget":3,"loss":"","distillation":"","seed":1,"diverged":true,"seconds":0,"steps_per_s":0}`: &loss,
+	} {
+		raw, err := json.Marshal(want)
+		if err != nil || string(raw) != text {
+			t.Errorf("JSON is %s, error %v, want %s", raw, err, text)
+		}
+		read := reflect.New(reflect.TypeOf(want).Elem()).Interface()
+		if err := json.Unmarshal([]byte(text), read); err != nil || !reflect.DeepEqual(read, want) {
+			t.Errorf("%s is read as %+v, error %v", text, read, err)
+		}
 	}
 }

@@ -107,7 +107,7 @@ func TestGMMTuning(t *testing.T) {
 	if found, err := kept.Evaluate(t.Context(), draw, posteriors); err != nil || found[0] != results[0] {
 		t.Errorf("opened again: %+v, was %+v: %v", found, results[0], err)
 	}
-	if !(results[0].Excess < 3) || !(results[0].Diversity > 0) {
+	if !(results[0].Excess.Float() < 3) || !(results[0].Diversity.Float() > 0) {
 		t.Errorf("distilled: %+v", results[0])
 	}
 }

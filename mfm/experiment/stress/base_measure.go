@@ -76,7 +76,8 @@ func (c BaseSetting) samples(
 		return err
 	}
 	for _, p := range posteriors {
-		result.Posterior += p.Excess * p.Excess / float64(len(posteriors))
+		excess := p.Excess.Float()
+		result.Posterior += excess * excess / float64(len(posteriors))
 	}
 	result.Posterior = math.Sqrt(result.Posterior)
 	config := mfm.SamplerConfig{

@@ -46,9 +46,9 @@ type DiversityResult struct {
 
 // ContextResult is the quality of a map's posterior samples at one t and one context x_t.
 type ContextResult struct {
-	T         float64 `json:"t"`
-	Excess    float64 `json:"excess"`    // as in [mixture.PosteriorResult]
-	Diversity float64 `json:"diversity"` // standard deviation over that of the posterior
+	T         float64         `json:"t"`
+	Excess    metric.Optional `json:"excess,omitzero"`    // as in [mixture.PosteriorResult]
+	Diversity metric.Optional `json:"diversity,omitzero"` // standard deviation over that of the posterior
 	// Variation is the total variation between the masses of samples and of the posterior by mode.
 	// A sample belongs to the mode of largest responsibility, however far away that mode is, so
 	// that a collapse on some modes shows. Floor is that of as many exact samples.

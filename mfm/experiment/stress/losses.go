@@ -53,8 +53,8 @@ type LossResult struct {
 	Diverged bool `json:"diverged"`
 	// MeanExcess and WorstExcess are those of the posteriors of a mixture over t, see
 	// [mixture.PosteriorResult].
-	MeanExcess  float64 `json:"mean_excess,omitempty"`
-	WorstExcess float64 `json:"worst_excess,omitempty"`
+	MeanExcess  metric.Optional `json:"mean_excess,omitzero"`
+	WorstExcess metric.Optional `json:"worst_excess,omitzero"`
 	// Distance is the Fréchet distance of one-step digits to the held-out ones in the classifier's
 	// features, DistanceFloor that of as many training images. Confident is the share of one-step
 	// digits whose class has a probability above 0.9.
@@ -298,10 +298,7 @@ func (l *LossBench) train(
 	}
 	posterior, seconds, err := e.TrainAndEvaluate(ctx, b, o, c.Eval, nil)
 	result.Seconds = seconds
-	for _, p := range posterior {
-		result.MeanExcess += p.Excess / float64(len(posterior))
-		result.WorstExcess = max(result.WorstExcess, p.Excess)
-	}
+	result.MeanExcess, result.WorstExcess = mixture.MeanExcess(posterior)
 	return err
 }
 

@@ -200,7 +200,8 @@ func TestStressRuns(t *testing.T) {
 	}
 	// The result at a time is the mean over its contexts.
 	if c := diversity.Contexts; len(c) != 2 || c[0].T != 0.3 ||
-		math.Abs(diversity.Posterior[0].Diversity-(c[0].Diversity+c[1].Diversity)/2) > 1e-9 || !(c[0].Excess > 0) ||
+		math.Abs(diversity.Posterior[0].Diversity.Float()-(c[0].Diversity.Float()+c[1].Diversity.Float())/2) > 1e-9 ||
+		!(c[0].Excess.Float() > 0) ||
 		!(c[0].Variation > 0 && c[0].Variation < 1 && c[0].Floor > 0 && c[0].Floor < 1) {
 		t.Errorf("diversity by context: %+v", c)
 	}
@@ -235,7 +236,7 @@ func TestStressRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if loss.On != "separated-3x2" || loss.Diverged || !(loss.MeanExcess > 0) {
+	if loss.On != "separated-3x2" || loss.Diverged || !(loss.MeanExcess.Float() > 0) {
 		t.Errorf("losses: %+v", loss)
 	}
 	digits := stress.LossSetting{Variant: mixture.Variants()[0], Steps: 1}
