@@ -11,8 +11,8 @@ import (
 
 // Finding is something that is wrong.
 type Finding struct {
-	// Name is one of: not finite, collapse, overspread, mean, drift, consistency, steering, unseen
-	// tuning, tuning, overshoot, behind.
+	// Name is one of: not finite, collapse, overspread, mean, drift, consistency, steering, reward,
+	// unseen tuning, tuning, overshoot, behind.
 	Name string `json:"name"`
 	// What says what is wrong, Try what to try.
 	What string `json:"what"`
@@ -106,6 +106,14 @@ func (r *Report) AddSteering(s steer.Series, t steer.Thresholds, n int) {
 			"plot the run's series (steer.Series) from there on, with more steps, more posterior samples or a " +
 				"smaller λ",
 		})
+	}
+}
+
+// AddReward adds a warning about the scale of the reward of a steered run or a tuned drift, and what
+// to try; an empty warning adds nothing.
+func (r *Report) AddReward(warning, try string) {
+	if warning != "" {
+		r.Findings = append(r.Findings, Finding{"reward", warning, try})
 	}
 }
 

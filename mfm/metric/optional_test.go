@@ -19,7 +19,7 @@ func TestOptional(t *testing.T) {
 		inner
 	}
 	for want, v := range map[string]outer{
-		`{"name":"x"}`:                 {"x", inner{metric.Some(math.NaN()), metric.Optional{}}},
+		`{"name":"x"}`:                {"x", inner{metric.Some(math.NaN()), metric.Optional{}}},
 		`{"name":"x","a":0,"b":1e-9}`: {"x", inner{metric.Some(0), metric.Some(1e-9)}},
 	} {
 		raw, err := json.Marshal(v)

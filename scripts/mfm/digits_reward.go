@@ -140,11 +140,11 @@ func digitsTuning() tuneTask[image.TuningResult] {
 				"distance floor %.3f", "diversity %.3f", "confident %.3f", "KL %s", "± SE %s", "seconds %.0f"),
 			keys: 6, diverged: func(r result) bool { return r.Diverged },
 			notes: func(r result) []string {
-				if r.Diverged {
-					return nil
+				texts := r.Warnings
+				if !r.Diverged {
+					texts = append(texts, budgetNote(r.Stopped, r.TuneSteps), r.Collapse, r.Overshoot, r.Behind)
 				}
-				return tuningNotes(fmt.Sprintf("%s of a %s", r.Method, r.Network), r.N, r.Lambda, r.Seed,
-					budgetNote(r.Stopped, r.TuneSteps), r.Collapse, r.Overshoot, r.Behind)
+				return tuningNotes(fmt.Sprintf("%s of a %s", r.Method, r.Network), r.N, r.Lambda, r.Seed, texts...)
 			},
 		},
 	}

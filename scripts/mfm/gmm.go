@@ -260,9 +260,9 @@ func mixtureTuning() tuneTask[mixture.TuningResult] {
 // mixtureTuningNotes returns what a result reports besides its numbers.
 func mixtureTuningNotes(r mixture.TuningResult) []string {
 	if r.Diverged != "" {
-		return tuningNotes(r.Method, r.N, r.Lambda, r.Seed, r.Diverged)
+		return tuningNotes(r.Method, r.N, r.Lambda, r.Seed, append(r.Warnings, r.Diverged)...)
 	}
-	texts := []string{budgetNote(r.Stopped, r.Steps)}
+	texts := append(r.Warnings, budgetNote(r.Stopped, r.Steps))
 	kl := fmt.Sprintf(": its KL is %.3g nats, the optimum's %.3g", r.KL, r.KLBest)
 	if r.Collapsed {
 		texts = append(texts, "the samples have collapsed to where the reward is largest")

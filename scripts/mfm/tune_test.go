@@ -239,3 +239,26 @@ func TestDiagnose(t *testing.T) {
 		t.Errorf("exit code %d, %q; want 2 for a reward of another dimension", code, stderr)
 	}
 }
+
+// Fine-tuning and a diagnosis warn of a reward whose values float32 cannot tell apart, as steering
+// does.
+func TestTuningAndDiagnosisWarnOfScale(t *testing.T) {
+	needLoops(t)
+	const far, want = `{"kind": "linear_gaussian", "a": [[1, 2]], "y": [0], "sigma": 1e-8}`, "N(0, I) span "
+	tune := []string{"tune", "gmm", "--checkpoint", smallMap, "--steps", "2", "--batch", "16", "--samples", "16",
+		"--sampler-steps", "16", "--set", "adapter.width=8", "--reward", far, "--out", t.TempDir()}
+	if _, stdout, stderr := invoke(t.Context(), tune...); !strings.Contains(stderr, want) {
+		t.Errorf("tune gmm: %q, %q; want the warning %q", stdout, stderr, want)
+	}
+	results := decode[[]mixture.TuningResult](t, must(t, append(tune, "--json")...))
+	if len(results) != 1 || len(results[0].Warnings) != 1 || !strings.Contains(results[0].Warnings[0], want) {
+		t.Errorf("tune gmm: results %+v, want the warning %q", results, want)
+	}
+	diagnose := []string{"diagnose", "gmm", "--checkpoint", smallMap, "--times", "0.5", "--samples", "16", "--reward"}
+	if stdout := must(t, append(diagnose, far)...); !strings.Contains(stdout, "reward: values of the reward at samples of "+want) {
+		t.Errorf("diagnose gmm: %q, want the finding %q", stdout, want)
+	}
+	if stdout := must(t, append(diagnose, "paper")...); strings.Contains(stdout, "reward: ") {
+		t.Errorf("diagnose gmm: a usual reward has the finding %q", stdout)
+	}
+}

@@ -35,6 +35,7 @@ func Diagnose(ctx context.Context, b compute.Backend, dir string, images, heldOu
 		return nil, err
 	}
 	out.AddSteering(steered.Series, steer.DefaultThresholds(), d.setting.N)
+	out.AddReward(d.steering.RewardWarning(d.setting.Config.Lambda), steering.RewardRemedy)
 	if o.Tuned != "" {
 		out.AddTuning(d.evaluations, d.target)
 	}

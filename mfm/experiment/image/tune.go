@@ -194,6 +194,7 @@ func (t *Tuning) Diverged(s tuning.Setting, _ error) TuningResult {
 	r.Result = steering.Result{
 		Method: c.Method, Dynamics: steer.ODE, N: c.N, Seed: c.Tune.Seed, Diverged: true,
 		RunSettings: steering.RunSettings{Samples: s.Eval.Samples, Steps: s.Eval.Steps, Unusual: unusual(c)},
+		Warnings:    t.RewardWarnings(c.Tune.Lambda),
 	}
 	return r
 }
@@ -231,6 +232,7 @@ func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Resu
 		RunSettings: steering.RunSettings{
 			Samples: c.Samples, Steps: c.Steps, Device: steering.Device(b), Unusual: unusual(t.Config),
 		},
+		Warnings: t.RewardWarnings(config.Lambda),
 	}
 	objective, err := t.Config.Objective(nil)
 	if err != nil {

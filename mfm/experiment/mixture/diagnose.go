@@ -45,6 +45,7 @@ func Diagnose(ctx context.Context, b compute.Backend, dir string, o report.Optio
 			return nil, err
 		}
 		out.AddSteering(steered.Series, steer.DefaultThresholds(), c.N)
+		out.AddReward(d.steering.RewardWarning(c.Config.Lambda), steering.RewardRemedy)
 	}
 	if d.tuning != nil {
 		out.AddTuning(d.tuned.Evaluations, d.tuning.Known())

@@ -109,7 +109,8 @@ func SteeringOf(e *Experiment, store *model.Store, r reward.LinearGaussian) (*St
 		return nil, err
 	}
 	base := steering.Base{Map: &of, Model: m, Reward: r.Reward()}
-	return &Steering{Base: base, Mixture: e.Config.Mixture, linear: &r}, nil
+	s := &Steering{Base: base, Mixture: e.Config.Mixture, linear: &r}
+	return s, s.checkReward()
 }
 
 // open opens the map of the run in dir, or sets the mixture's own model if dir is empty, and the

@@ -42,8 +42,8 @@ func (s *Steering) targetOf(b compute.Backend, lambda float64) (*target, error) 
 		s.pool = p
 	}
 	draw, err := s.pool.tilted(lambda)
-	if text := s.RewardWarning(lambda); err != nil && text != "" {
-		err = fmt.Errorf("lambda = %g: %s: use a smaller factor or a wider reward", lambda, text)
+	if texts := s.RewardWarnings(lambda); err != nil && texts != nil {
+		err = fmt.Errorf("lambda = %g: %s", lambda, texts[0])
 	}
 	return &target{nil, draw, s.Mixture}, err
 }

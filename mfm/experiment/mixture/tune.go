@@ -30,10 +30,11 @@ type Tuning struct {
 	Target *gmm.Mixture
 	LogZ   float64
 
-	reward  reward.LinearGaussian
-	weights map[string]*tensors.Tensor // of the base
-	base    tune.Base
-	network tune.Network
+	reward   reward.LinearGaussian
+	warnings []string                   // about the scale of λ r
+	weights  map[string]*tensors.Tensor // of the base
+	base     tune.Base
+	network  tune.Network
 }
 
 // NewTuning returns the tuning of the map of the run in dir to the reward r.
@@ -58,7 +59,8 @@ func NewTuning(dir string, r reward.LinearGaussian, config tuning.Config) (*Tuni
 // TuningOf returns the tuning of the map of e to the reward r. The weights are those that store has
 // in train.WeightsScope. Config.Tune.Lambda must be positive.
 func TuningOf(e *Experiment, store *model.Store, r reward.LinearGaussian, config tuning.Config) (*Tuning, error) {
-	if err := checkDim(e.Config.Mixture, r); err != nil {
+	steering, err := SteeringOf(e, store, r)
+	if err != nil {
 		return nil, err
 	}
 	if config.Class != nil {
@@ -69,8 +71,7 @@ func TuningOf(e *Experiment, store *model.Store, r reward.LinearGaussian, config
 			return nil, fmt.Errorf("adapter: %w", err)
 		}
 	}
-	t := &Tuning{Config: config, Base: e, reward: r}
-	var err error
+	t := &Tuning{Config: config, Base: e, reward: r, warnings: steering.RewardWarnings(config.Tune.Lambda)}
 	if t.weights, err = run.Weights(store); err != nil {
 		return nil, err
 	}

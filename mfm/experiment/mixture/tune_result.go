@@ -65,6 +65,8 @@ type TuningResult struct {
 	Behind      bool   `json:"behind,omitempty"`
 	Evaluations int    `json:"evaluations"`        // their number
 	Diverged    string `json:"diverged,omitempty"` // why there is no evaluation
+	// Warnings say what float32 cannot tell apart of the reward.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Evaluate compares samples of a tuned drift, by its ODE and its SDE, with exact samples of the
@@ -81,6 +83,7 @@ func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Resu
 	result := TuningResult{
 		Method: t.Config.Method, Network: t.Config.Network, N: t.Config.N, Lambda: config.Lambda,
 		Seed: config.Seed, Steps: r.Steps, Samples: c.Samples, Seconds: r.Seconds, Stopped: r.Stopped,
+		Warnings: t.warnings,
 	}
 	result.NFE = t.Config.NFE(objective, r.Model, r.Steps)
 	drift, base, err := t.DriftErrors(b, r, 1<<15, rng)
@@ -160,7 +163,7 @@ func (t *Tuning) Diverged(s tuning.Setting, err error) TuningResult {
 	c := s.Config
 	return TuningResult{
 		Method: c.Method, Network: c.Network, N: c.N, Lambda: c.Tune.Lambda, Seed: c.Tune.Seed,
-		Diverged: err.Error(),
+		Diverged: err.Error(), Warnings: t.warnings,
 	}
 }
 

@@ -115,8 +115,19 @@ func (t *Base) CheckReward(b compute.Backend, shape []int) error {
 	return nil
 }
 
-// RewardWarning returns what float32 cannot tell apart of λ r, empty if it can or if CheckReward has
-// not been called.
+// RewardWarnings returns what float32 cannot tell apart of λ r with what to do, none if it can or if
+// CheckReward has not been called.
+func (t *Base) RewardWarnings(lambda float64) []string {
+	if text := t.RewardWarning(lambda); text != "" {
+		return []string{text + ": " + RewardRemedy}
+	}
+	return nil
+}
+
+// RewardRemedy is what to do about a [Base.RewardWarning].
+const RewardRemedy = "use a smaller factor or a wider reward"
+
+// RewardWarning is RewardWarnings without what to do, empty for none.
 func (t *Base) RewardWarning(lambda float64) string {
 	span := math.Abs(lambda) * t.span
 	switch {

@@ -172,9 +172,7 @@ func (t *Base) Run(
 	r.Seconds = time.Since(began).Seconds()
 	r.NFE = float64(got.Counts.NFE()) / float64(s.Samples)
 	r.Warnings = got.Series.Warnings(steer.DefaultThresholds(), s.N)
-	if text := t.RewardWarning(s.Config.Lambda); text != "" {
-		r.Warnings = append(r.Warnings, text+": use a smaller factor or a wider reward")
-	}
+	r.Warnings = append(r.Warnings, t.RewardWarnings(s.Config.Lambda)...)
 	if n, first := got.Bad(); n > 0 {
 		r.Warnings = append(r.Warnings,
 			fmt.Sprintf("the reward of %d samples is NaN or +Inf; the first one is sample %d", n, first))
