@@ -27,7 +27,7 @@ func TestReferenceFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ts, metadata, err := ReadWeights(path)
+	ts, metadata, err := ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

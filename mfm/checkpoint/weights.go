@@ -61,30 +61,47 @@ func contentSum(weights Tensors, metadata map[string]string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// ReadWeights reads any safetensors file, of every element type that [Read] supports, and its
-// metadata. If the file has a checksum of [WriteWeights] that does not match its content,
-// ReadWeights returns an error. All errors name the file.
+// ReadWeights reads a file of [WriteWeights] and returns its tensors and its metadata. A file
+// without a checksum that matches its content is an error. All errors name the file.
 func ReadWeights(path string) (Tensors, map[string]string, error) {
+	t, metadata, signed, err := readFile(path)
+	if err == nil && !signed {
+		return nil, nil, fmt.Errorf("%s has no checksum in its metadata, so that its content cannot be verified: "+
+			"use the file as it was written", path)
+	}
+	return t, metadata, err
+}
+
+// ReadFile reads any safetensors file, of every element type that [Read] supports, and its metadata.
+// A checksum of [WriteWeights], if the file has one, must match its content. All errors name the
+// file.
+func ReadFile(path string) (Tensors, map[string]string, error) {
+	t, metadata, _, err := readFile(path)
+	return t, metadata, err
+}
+
+// readFile is [ReadFile] and reports whether the file has a checksum.
+func readFile(path string) (t Tensors, metadata map[string]string, signed bool, err error) {
 	f, size, err := openRegular(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, false, err
 	}
 	defer f.Close()
-	t, metadata, err := Read(f, size)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	if t, metadata, err = Read(f, size); err != nil {
+		return nil, nil, false, fmt.Errorf("%s: %w", path, err)
 	}
-	if want, ok := metadata[checksumKey]; ok {
+	want, signed := metadata[checksumKey]
+	if signed {
 		got, err := contentSum(t, metadata)
 		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", path, err)
+			return nil, nil, true, fmt.Errorf("%s: %w", path, err)
 		}
 		if got != want {
-			return nil, nil, fmt.Errorf("%s was altered: its SHA-256 is %s, it was written with %s", path, got, want)
+			return nil, nil, true, fmt.Errorf("%s was altered: its SHA-256 is %s, it was written with %s", path, got, want)
 		}
 		delete(metadata, checksumKey)
 	}
-	return t, metadata, nil
+	return t, metadata, signed, nil
 }
 
 // openRegular opens a file for reading and returns its size. It refuses pipes and devices before

@@ -65,7 +65,7 @@ func TestWeightsErrors(t *testing.T) {
 	requireFiles(t, dir, "truncated.safetensors")
 }
 
-// ReadWeights detects a flipped bit. It accepts a file without a checksum.
+// A flipped bit is detected. ReadWeights refuses a file without a checksum, ReadFile accepts it.
 func TestWeightsChecksum(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "weights.safetensors")
 	weights := Tensors{"w": tensors.FromFlatDataAndDimensions([]float32{1, 2, 3, 4}, 4)}
@@ -94,7 +94,10 @@ func TestWeightsChecksum(t *testing.T) {
 	if err := os.WriteFile(path, encoded(t, weights, map[string]string{"seed": "7"}), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	got, _, err := ReadWeights(path)
+	if _, _, err := ReadWeights(path); err == nil || !strings.Contains(err.Error(), path+" has no checksum") {
+		t.Errorf("error %v for a file without a checksum, want one that says so", err)
+	}
+	got, _, err := ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -119,7 +119,7 @@ func TestConditionalDriftGolden(t *testing.T) {
 // readGolden returns the tensors of a file of reference values in testdata as flat float64.
 func readGolden(t *testing.T, name string) map[string][]float64 {
 	t.Helper()
-	read, _, err := checkpoint.ReadWeights(filepath.Join("testdata", name))
+	read, _, err := checkpoint.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func Open(path string) (tensors checkpoint.Tensors, metadata map[string]string, 
 	}
 	switch text := string(head[:n]); {
 	case n == len(head) && head[8] == '{':
-		return checkpoint.ReadWeights(path)
+		return checkpoint.ReadFile(path)
 	case strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{"):
 		t, err := openSharded(path, f, info.Size())
 		return t, nil, err
@@ -83,7 +83,7 @@ func openSharded(path string, f io.ReadSeeker, size int64) (checkpoint.Tensors, 
 	}
 	all := make(checkpoint.Tensors, len(shardOf))
 	for _, shard := range slices.Sorted(maps.Keys(shards)) {
-		t, _, err := checkpoint.ReadWeights(filepath.Join(filepath.Dir(path), shard))
+		t, _, err := checkpoint.ReadFile(filepath.Join(filepath.Dir(path), shard))
 		if err != nil {
 			return nil, err
 		}

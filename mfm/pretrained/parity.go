@@ -47,7 +47,7 @@ func parityKinds() []parityKind {
 
 // ReadReference reads a file of reference values.
 func ReadReference(path string) (*Reference, error) {
-	all, metadata, err := checkpoint.ReadWeights(path)
+	all, metadata, err := checkpoint.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
 	"os"
@@ -29,7 +32,8 @@ func copied(t *testing.T, from string) string {
 	return dir
 }
 
-// altered returns a copy of a run whose file of tensors is altered and has no checksum.
+// altered returns a copy of a run whose file of tensors is altered and has a checksum of its new
+// content.
 func altered(t *testing.T, from, name string, change func(checkpoint.Tensors)) string {
 	t.Helper()
 	dir := copied(t, from)
@@ -38,9 +42,14 @@ func altered(t *testing.T, from, name string, change func(checkpoint.Tensors)) s
 		t.Fatal(err)
 	}
 	change(values)
+	var plain bytes.Buffer
+	if err := checkpoint.Write(&plain, values, nil); err != nil {
+		t.Fatal(err)
+	}
+	metadata := map[string]string{"sha256 without this entry": fmt.Sprintf("%x", sha256.Sum256(plain.Bytes()))}
 	f, err := os.Create(filepath.Join(dir, name))
 	if err == nil {
-		err = checkpoint.Write(f, values, nil)
+		err = checkpoint.Write(f, values, metadata)
 	}
 	if err == nil {
 		err = f.Close()
@@ -49,6 +58,32 @@ func altered(t *testing.T, from, name string, change func(checkpoint.Tensors)) s
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// unsigned returns a copy of a run whose file of tensors has lost its metadata.
+func unsigned(t *testing.T, from, name string) string {
+	t.Helper()
+	dir := copied(t, from)
+	values, _, err := checkpoint.ReadWeights(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var plain bytes.Buffer
+	if err := checkpoint.Write(&plain, values, nil); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, name, plain.String())
+	return dir
+}
+
+// configOf returns a file with the configuration of a run.
+func configOf(t *testing.T, dir string) string {
+	t.Helper()
+	m, err := run.ReadManifest(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return write(t, t.TempDir(), "config.json", string(m.Config))
 }
 
 // refused runs a command that must exit with 2 and write one line, after that of the backend, with
@@ -100,8 +135,13 @@ func TestWeightsMustFit(t *testing.T) {
 	}
 	same := weightsOf(func(checkpoint.Tensors) {})
 	if got := must(t, sample(same)...); got != want {
-		t.Errorf("samples with the same weights without metadata are %s, want %s", got, want)
+		t.Errorf("samples with the same weights are %s, want %s", got, want)
 	}
+	unverified := unsigned(t, shipped, "weights.safetensors")
+	refused(t, "no metadata", sample(unverified), "weights.safetensors has no checksum")
+	refused(t, "initial weights without metadata", []string{"train", "gmm", "--config",
+		configOf(t, shipped), "--steps", "1", "--init", unverified, "--out", filepath.Join(t.TempDir(), "out")},
+		"weights.safetensors has no checksum")
 	for _, tc := range []struct {
 		name   string
 		change func(checkpoint.Tensors)
@@ -188,6 +228,7 @@ func TestImagesWeightsMustFit(t *testing.T) {
 	}
 	const bias = "/output/biases"
 	nan := func(w checkpoint.Tensors) { set(w[bias], math.NaN()) }
+	refused(t, "prior", sample(unsigned(t, digits, "prior.safetensors")), "prior.safetensors has no checksum")
 	refused(t, "map", sample(altered(t, digits, "weights.safetensors", func(w checkpoint.Tensors) { w["/more"] = w[bias] })), "/more")
 	bad := altered(t, judge, "weights.safetensors", nan)
 	noised := filepath.Join(shippedRuns, "classifier-noised")
