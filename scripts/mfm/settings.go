@@ -2,6 +2,10 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/gomfm/gomfm/mfm/experiment/config"
@@ -149,18 +153,23 @@ func (f configFlags) configure(v any) error {
 	return f.apply(v)
 }
 
+// recorded is how commands that a run keeps name this program.
+const recorded = "go run ./scripts/mfm"
+
 // line returns the command that trains a task with this configuration, without flags that do not
-// affect the result. more are the names of further flags that do.
+// affect the result, and with absolute paths. more are the names of further flags that do.
 func (f configFlags) line(task string, more ...string) string {
-	words := []string{"go run ./scripts/mfm train", task, "--preset", *f.preset}
+	words := []string{recorded + " train", task, "--preset", *f.preset}
 	if *f.file != "" {
-		words = append(words, "--config", quote(*f.file))
+		words = append(words, "--config", quote(absolute(*f.file)))
 	}
 	for _, s := range *f.settings {
 		words = append(words, s.String())
 	}
 	for _, name := range more {
 		switch flag := f.c.Flags().Lookup(name); {
+		case flag.Value.String() != "" && slices.Contains([]string{"mixture", "data", "labels"}, name):
+			words = append(words, "--"+name, quote(absolute(flag.Value.String())))
 		case flag.NoOptDefVal != "" && flag.Value.String() == "true":
 			words = append(words, "--"+name)
 		case flag.NoOptDefVal == "" && flag.Value.String() != "":
@@ -168,6 +177,37 @@ func (f configFlags) line(task string, more ...string) string {
 		}
 	}
 	return strings.Join(words, " ")
+}
+
+// program returns what starts this program again from where its user is: name as it was typed, with
+// an absolute path if it has one. A file that go run built is gone by then: it is run by the path of
+// its package.
+func program(name, executable, pkg string) string {
+	switch {
+	case strings.Contains(filepath.ToSlash(executable), "/go-build"):
+		return "go run " + pkg
+	case filepath.Base(name) == name: // found in PATH
+		return quote(name)
+	}
+	return quote(absolute(name))
+}
+
+// resuming returns the command that resumes the run in dir, of the command that the run keeps.
+func resuming(command, dir string) string {
+	rest, is := strings.CutPrefix(command, recorded+" ")
+	executable, err := os.Executable()
+	if build, ok := debug.ReadBuildInfo(); is && err == nil && ok {
+		command = program(os.Args[0], executable, build.Path) + " " + rest
+	}
+	return command + " --out " + quote(absolute(dir))
+}
+
+// absolute returns an absolute path.
+func absolute(path string) string {
+	if path, err := filepath.Abs(path); err == nil {
+		return path
+	}
+	return path
 }
 
 // quote quotes a word for a shell if necessary.

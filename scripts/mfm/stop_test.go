@@ -148,3 +148,64 @@ func TestWithoutXLA(t *testing.T) {
 		t.Errorf("without XLA mfm info writes %q", stderr)
 	}
 }
+
+// A stopped sweep says that it resumes, as a stopped training does.
+func TestSweepsStop(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, args := range [][]string{{"steer", "gmm", "--method", "mfm-gf"}, {"stress", "times"}} {
+		out := filepath.Join(t.TempDir(), "out")
+		code, _, stderr := invoke(ctx, append(args, "--out", out)...)
+		want := "stopped, everything is kept in " + out + ": the same command resumes there\n"
+		if code != 1 || !strings.HasSuffix(stderr, want) {
+			t.Errorf("%v: exit code %d, %q; want 1 and %q", args, code, stderr, want)
+		}
+	}
+}
+
+// The command that a refused folder names resumes its run from any other folder.
+func TestNamedCommandResumes(t *testing.T) {
+	dir := t.TempDir()
+	binary, err := os.ReadFile(os.Args[0])
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "my mfm"), binary, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, "tiny.json", tiny)
+	write(t, dir, "two.json", twoPoints)
+	shell := func(in, line string) (int, string) {
+		cmd := exec.Command("sh", "-c", line)
+		cmd.Dir, cmd.Env = in, append(os.Environ(), "MFM_TEST_COMMAND=1", backend.EnvBackend+"=go")
+		out, _ := cmd.CombinedOutput() // the exit code says it
+		return cmd.ProcessState.ExitCode(), string(out)
+	}
+	const train = "'./my mfm' train gmm --config tiny.json --mixture two.json --loss diagonal --steps 2 --out run"
+	if code, text := shell(dir, train); code != 0 {
+		t.Fatalf("exit code %d: %s", code, text)
+	}
+	code, text := shell(dir, train+" --seed 5")
+	parts := strings.Split(text, "`")
+	if code != 2 || len(parts) != 3 || !strings.Contains(text, "another run: folder run holds") {
+		t.Fatalf("exit code %d, %q; want 2 and a command", code, text)
+	}
+	code, text = shell(t.TempDir(), parts[1])
+	if want := filepath.Join(dir, "run") + ": 2 steps"; code != 0 || !strings.Contains(text, want) {
+		t.Errorf("%s\nexits with %d and %q, want 0 and %q", parts[1], code, text, want)
+	}
+}
+
+func TestProgram(t *testing.T) {
+	here := absolute(".")
+	for _, tc := range []struct{ name, executable, want string }{
+		{"mfm", "/usr/bin/mfm", "mfm"},
+		{"./mfm", "/home/a/mfm", here + "/mfm"},
+		{"/opt/my mfm", "/opt/my mfm", "'/opt/my mfm'"},
+		{"/tmp/go-build7/b001/exe/mfm", "/tmp/go-build7/b001/exe/mfm", "go run example.org/mfm"},
+	} {
+		if got := program(tc.name, tc.executable, "example.org/mfm"); got != tc.want {
+			t.Errorf("program(%q) = %q, want %q", tc.name, got, tc.want)
+		}
+	}
+}

@@ -37,6 +37,7 @@ func (f *sweepFlags) parse(outRequired bool) (err error) {
 	if outRequired && f.Dir == "" {
 		return fmt.Errorf("--out is missing: name a folder for the results")
 	}
+	f.c.dir = f.Dir // a stopped sweep resumes there
 	f.Shard, f.Shards, err = sweep.ParseShard(*f.shard)
 	return cmp.Or(checkFolder(f.Dir), err)
 }

@@ -62,7 +62,7 @@ func trainVerb(t task) builder {
 			c.dir, o.Command, o.Data = o.Dir, t.line, t.data
 			o.Sink, o.OnDamage, o.Restart, o.Hooks = shown.Sink, shown.OnDamage, shown.Restart, shown.Hooks
 			if o.Init != "" {
-				o.Command += " --init " + quote(o.Init)
+				o.Command += " --init " + quote(absolute(o.Init))
 				// A run that has begun does not read the initial weights again.
 				if _, err := os.Stat(filepath.Join(o.Dir, "config.json")); err != nil {
 					if err := run.CheckInit(o.Init, t.kind, t.manifest); err != nil {
@@ -93,7 +93,10 @@ func checkTraining(o run.Options) error {
 // stopped returns the error of work that trains in a folder, with what to do if its context ended.
 // An empty folder means that it is no training.
 func stopped(ctx context.Context, err error, dir string) error {
+	other, is := errors.AsType[*run.OtherRunError](err)
 	switch {
+	case is && other.Command != "":
+		return invalid{&run.OtherRunError{Dir: other.Dir, Command: resuming(other.Command, other.Dir)}}
 	case errors.Is(err, run.ErrOtherRun):
 		return invalid{err}
 	case err == nil || ctx.Err() == nil || dir == "":

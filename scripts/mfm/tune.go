@@ -47,7 +47,6 @@ func (t tuneTask[R]) build(c *command) prepare {
 		if err = cmp.Or(c.require("name the folder of a run", "checkpoint"), kept.parse(true), err); err != nil {
 			return nil, err
 		}
-		c.dir = kept.Dir
 		of, err := open(*checkpoint, *reward)
 		if err != nil {
 			return nil, err

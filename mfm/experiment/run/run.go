@@ -38,6 +38,25 @@ const (
 // ErrOtherRun is wrapped by the error of a folder that holds a run with another configuration.
 var ErrOtherRun = errors.New("another run")
 
+// OtherRunError is the error of a folder that holds a run with another configuration. It wraps
+// [ErrOtherRun].
+type OtherRunError struct {
+	Dir     string
+	Command string // of the manifest in Dir, empty if it has none
+}
+
+// Error names the folder and the command.
+func (e *OtherRunError) Error() string {
+	if e.Command == "" {
+		return fmt.Sprintf("%v: folder %s holds a run with another configuration: use another folder", ErrOtherRun, e.Dir)
+	}
+	return fmt.Sprintf("%v: folder %s holds the run of `%s`: use another folder, or resume with that command",
+		ErrOtherRun, e.Dir, e.Command)
+}
+
+// Unwrap returns [ErrOtherRun].
+func (*OtherRunError) Unwrap() error { return ErrOtherRun }
+
 // Manifest is the description of a run in its folder.
 type Manifest struct {
 	// Kind is that of the task, such as "gmm".
@@ -219,8 +238,7 @@ func (o Options) Claim(kind string, configuration any) error {
 	hashed := there.DataHash != "" && m.DataHash != ""
 	if there.Kind != m.Kind || !hashed && absolute(there.Data) != m.Data || absolute(there.Init) != m.Init ||
 		!bytes.Equal(compact.Bytes(), m.Config) {
-		return fmt.Errorf("%w: folder %s holds the run of `%s`: use another folder, or resume with that command",
-			ErrOtherRun, o.Dir, there.Command)
+		return &OtherRunError{o.Dir, there.Command}
 	}
 	if hashed {
 		if err := there.CheckData(m.DataHash, m.HeldOutHash); err != nil {

@@ -178,6 +178,13 @@ func TestRunRefusesAnotherConfiguration(t *testing.T) {
 		}
 		experimenttest.WantError(t, "other "+name, err, "`first`")
 	}
+	unnamed := run.Options{Dir: t.TempDir()}
+	if err := unnamed.Claim("a", 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := unnamed.Claim("a", 2); err == nil || strings.Contains(err.Error(), "`") {
+		t.Errorf("a run without a command: error %v, want one without a command", err)
+	}
 	_, err := tiny(t).Train(t.Context(), b, run.Options{Dir: dir, Data: "elsewhere"})
 	if !errors.Is(err, run.ErrOtherRun) {
 		t.Errorf("other data: error %v, want %v", err, run.ErrOtherRun)
