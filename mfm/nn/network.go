@@ -127,8 +127,14 @@ func (n Network) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON implements [json.Unmarshaler]. Keys that are absent keep the values of the present
 // architecture, if its kind is named or none, else the defaults of the kind that is named. An
-// unknown kind and unknown keys are errors, as are values of another type.
-func (n *Network) UnmarshalJSON(raw []byte) error {
+// unknown kind and unknown keys are errors, as are values of another type. A list may be null, as
+// MarshalJSON writes one that is nil.
+func (n *Network) UnmarshalJSON(raw []byte) error { return n.unmarshal(raw, strictjson.DecodeStored) }
+
+// UnmarshalStrict is UnmarshalJSON for a configuration that a user writes, in which null is no list.
+func (n *Network) UnmarshalStrict(raw []byte) error { return n.unmarshal(raw, strictjson.Decode) }
+
+func (n *Network) unmarshal(raw []byte, decode func([]byte, any, ...string) error) error {
 	known := Architectures()
 	to, kind, compute := n.Architecture, "", n.Compute
 	named, err := strictjson.Lookup(raw, "kind", &kind)
@@ -147,7 +153,7 @@ func (n *Network) UnmarshalJSON(raw []byte) error {
 	if to == nil {
 		return fmt.Errorf("network: kind %q is unknown: use one of %v", kind, slices.Sorted(maps.Keys(known)))
 	}
-	if to, err = decodeInto(to, raw); err == nil {
+	if to, err = decodeInto(to, raw, decode); err == nil {
 		n.Architecture, n.Compute = to, compute
 	}
 	return err
@@ -168,7 +174,7 @@ func recognized(raw []byte) string {
 }
 
 // decodeInto decodes raw over a copy of the configuration a, which may be a struct or a pointer.
-func decodeInto(a Architecture, raw []byte) (Architecture, error) {
+func decodeInto(a Architecture, raw []byte, decode func([]byte, any, ...string) error) (Architecture, error) {
 	present := reflect.ValueOf(a)
 	pointer := present.Kind() == reflect.Pointer
 	if pointer {
@@ -176,8 +182,7 @@ func decodeInto(a Architecture, raw []byte) (Architecture, error) {
 	}
 	copied := reflect.New(present.Type())
 	copied.Elem().Set(present)
-	// A list may be nil, also in the configuration of a stored run.
-	if err := strictjson.DecodeStored(raw, copied.Interface(), "kind", "compute"); err != nil {
+	if err := decode(raw, copied.Interface(), "kind", "compute"); err != nil {
 		return nil, err
 	}
 	if !pointer {

@@ -233,10 +233,14 @@ func (c *command) withRestart() {
 		"and replace what it has")
 }
 
-// write writes a result to standard output, as JSON in one line or as text.
+// write writes a result to standard output, as JSON in one line or as text. A result that is not
+// finite is an error in both forms.
 func (c *command) write(v any, text string) error {
 	if c.json {
 		return c.writeJSON(v, "")
+	}
+	if err := run.CheckFinite(v); err != nil {
+		return err
 	}
 	fmt.Fprint(c.OutOrStdout(), text) // execute reports its error
 	return nil
@@ -244,6 +248,9 @@ func (c *command) write(v any, text string) error {
 
 // writeJSON writes JSON to standard output, in one line if indent is empty.
 func (c *command) writeJSON(v any, indent string) error {
+	if err := run.CheckFinite(v); err != nil {
+		return err
+	}
 	e := json.NewEncoder(c.OutOrStdout())
 	e.SetIndent("", indent)
 	if err := e.Encode(v); err != nil {

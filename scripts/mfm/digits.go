@@ -244,6 +244,9 @@ func sampleDigits(c *command) prepare {
 // draw draws a grid with a row for each context: x_t and its samples, or samples alone at t = 0,
 // where x_t has no information.
 func (d digitSamples) draw(path string) error {
+	if err := run.CheckFinite(d); err != nil {
+		return err
+	}
 	var pixels []float32
 	cols, gaps := len(d.Samples[0]), []int(nil)
 	if d.T > 0 {

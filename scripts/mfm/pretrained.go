@@ -42,7 +42,10 @@ func parity(c *command) prepare {
 					worst = append(worst, fmt.Errorf("%s: relative error %.3g, more than %g", key, errs[name], maxParityError))
 				}
 			}
-			return errors.Join(c.write(outputs, text), errors.Join(worst...))
+			if err := c.write(outputs, text); err != nil {
+				return err
+			}
+			return errors.Join(worst...)
 		}, err
 	}
 }

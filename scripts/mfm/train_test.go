@@ -316,6 +316,15 @@ func steered(t *testing.T, run, dir string) {
 			t.Errorf("%v: exit code %d, %q; want 2 and %q", more, code, stderr, want)
 		}
 	}
+	other := filepath.Join(shippedRuns, "classifier") // of 28x28 pixels
+	for _, more := range [][]string{{"--evaluator", other}, {"--second", other}} {
+		refused(t, "steering with a classifier of another size", append(slices.Clone(args), more...), other,
+			"classifier of images of shape [28 28 1]")
+		diagnose := []string{"diagnose", "digits", "--checkpoint", run, "--data", dir, "--reward", "class:1",
+			"--evaluator", evaluator, "--second", evaluator}
+		refused(t, "diagnosis with a classifier of another size", append(diagnose, more...), other,
+			"classifier of images of shape [28 28 1]")
+	}
 }
 
 // withClasses trains a map with classes in two runs, of which the second is initialized with the

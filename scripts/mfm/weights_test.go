@@ -383,3 +383,39 @@ func TestDataByContent(t *testing.T) {
 		refused(t, "exchanged image", args, "the data have changed")
 	}
 }
+
+// Finite weights can have samples that are not finite. A command that would print them says so, in
+// both forms of its result, and draws no figure.
+func TestResultsMustBeFinite(t *testing.T) {
+	huge := func(w checkpoint.Tensors) {
+		for _, values := range w {
+			tensors.MustMutableFlatData(values, func(flat []float32) {
+				for i := range flat {
+					flat[i] = 1e38
+				}
+			})
+		}
+	}
+	mixture := altered(t, filepath.Join(shippedRuns, "gmm-small"), "weights.safetensors", huge)
+	digits := altered(t, filepath.Join(shippedRuns, "digits"), "weights.safetensors", huge)
+	figure := filepath.Join(t.TempDir(), "samples.png")
+	for _, tc := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"sample", "gmm", "--checkpoint", mixture, "--n", "2"}, "the result is not finite: [0][0] is NaN"},
+		{[]string{"sample", "gmm", "--checkpoint", mixture, "--n", "2", "--json"}, "the result is not finite: [0][0] is NaN"},
+		{[]string{"eval", "gmm", "--checkpoint", mixture, "--contexts", "1", "--samples", "8"}, "samples are not finite"},
+		{[]string{"sample", "digits", "--checkpoint", digits, "--n", "1", "--contexts", "1", "--out", figure},
+			"the result is not finite: samples[0][0][0] is NaN"},
+	} {
+		code, stdout, stderr := invoke(t.Context(), tc.args...)
+		lines := strings.Split(strings.TrimSpace(stderr), "\n")
+		if code != 1 || stdout != "" || len(lines) != 2 || !strings.Contains(lines[1], tc.want) {
+			t.Errorf("mfm %v: exit code %d, %q, %q; want 1 and %q in one line", tc.args, code, stdout, stderr, tc.want)
+		}
+	}
+	if _, err := os.Stat(figure); err == nil {
+		t.Error("a figure of samples that are not finite is drawn")
+	}
+}

@@ -51,6 +51,8 @@ func TestMergeRefuses(t *testing.T) {
 		{"null for a group", `{"train": null}`, "train: null where an object is required"},
 		{"null for a mixture", `{"mixture": null}`, "mixture: null where an object is required"},
 		{"null for a network", `{"network": null}`, "network: null where an object is required"},
+		{"null for a list of a network", `{"network": {"kind": "unet", "attention": null}}`,
+			"network.attention: null where a list is required"},
 		{"null for a list", `{"train": {"ema": null}}`, "train.ema: null where a list is required"},
 		{"null in a list", `{"train": {"ema": [0.9, null]}}`, "train.ema[1]: null where a number is required"},
 		{"repeated", `{"train": {"steps": 5, "batch": 2, "steps": 6}}`, "train.steps: the key is repeated"},

@@ -107,7 +107,8 @@ func TrainClassifier(ctx context.Context, b compute.Backend, config ClassifierCo
 	if err != nil {
 		return nil, err
 	}
-	o.DataHash = images.Hash()
+	shape := []int{images.Height, images.Width, images.Channels}
+	o.DataHash, o.Shape = images.Hash(), shape
 	if err := run.Train(ctx, trainer, KindClassifier, config, o); err != nil {
 		return nil, err
 	}
@@ -115,15 +116,21 @@ func TrainClassifier(ctx context.Context, b compute.Backend, config ClassifierCo
 	if err != nil {
 		return nil, err
 	}
-	return newClassifier(b, config, store, []int{images.Height, images.Width, images.Channels})
+	return newClassifier(b, config, store, shape)
 }
 
 // OpenClassifier returns the classifier of the run in dir, for images of the given shape [height,
-// width, channels].
+// width, channels]. A classifier of images of another shape is an error: its network takes images of
+// other sizes, but what it says of them means nothing.
 func OpenClassifier(b compute.Backend, dir string, shape []int) (*Classifier, error) {
 	var config ClassifierConfig
-	if _, err := run.ReadConfig(dir, &config, KindClassifier); err != nil {
+	m, err := run.ReadConfig(dir, &config, KindClassifier)
+	if err != nil {
 		return nil, err
+	}
+	if m.Shape != nil && !slices.Equal(m.Shape, shape) {
+		return nil, fmt.Errorf("run %s is a classifier of images of shape %v, these have %v: use one that was trained "+
+			"on images of their size", dir, m.Shape, shape)
 	}
 	store, err := run.Open(dir, func() (map[string]shapes.Shape, error) {
 		return train.Shapes(func(weights *model.Scope, g *Graph) {
@@ -224,7 +231,12 @@ func (c *Classifier) Evaluate(images []float32, t float64) (probabilities, featu
 			if err != nil {
 				return nil, nil, fmt.Errorf("classifying: %w", err)
 			}
-			*rows = append(*rows, mfm.Rows(flat, out[i].Shape().Dim(1))[:to-from]...)
+			width := out[i].Shape().Dim(1)
+			if k := slices.IndexFunc(flat[:(to-from)*width], func(v float32) bool { return v-v != 0 }); k >= 0 {
+				return nil, nil, fmt.Errorf("classifying: image %d has a probability or feature that is not finite, %g: "+
+					"check the image and the weights of the classifier", from+k/width, flat[k])
+			}
+			*rows = append(*rows, mfm.Rows(flat, width)[:to-from]...)
 		}
 	}
 	return probabilities, features, nil

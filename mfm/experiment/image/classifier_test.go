@@ -84,6 +84,14 @@ func TestClassifier(t *testing.T) {
 
 	_, err = c.Probabilities(make([]float32, 28*28+1), 1)
 	experimenttest.WantError(t, "a pixel too many", err, "785 pixels")
+	far := make([]float32, 2*28*28)
+	for i := range 28 * 28 {
+		far[28*28+i] = 3e38 // its features overflow
+	}
+	_, err = c.Probabilities(far, 1)
+	experimenttest.WantError(t, "an image of huge values", err, "image 1 has a probability or feature that is not finite")
+	_, err = image.OpenClassifier(b, dir, []int{14, 14, 1})
+	experimenttest.WantError(t, "images of another size", err, "images of shape [28 28 1], these have [14 14 1]")
 	for name, tc := range badLabels(heldOut) {
 		_, err := c.Accuracy(tc.images)
 		experimenttest.WantError(t, "accuracy with "+name, err, tc.message)

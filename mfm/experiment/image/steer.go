@@ -83,17 +83,18 @@ func NewSteering(b compute.Backend, c SteeringConfig, images *data.Images) (*Ste
 	if err := s.CheckReward(b, e.Shape()); err != nil {
 		return nil, err
 	}
-	for i, dir := range []string{c.Evaluator, c.Second} {
-		classifier, err := OpenClassifier(b, dir, e.Shape())
-		if err != nil {
+	for i, dir := range []string{c.Evaluator, c.Second} { // both are checked before the work
+		if s.evaluators[i].Classifier, err = OpenClassifier(b, dir, e.Shape()); err != nil {
 			return nil, fmt.Errorf("evaluator: %w", err)
 		}
-		probabilities, features, err := classifier.Evaluate(images.Float32(), 1)
+	}
+	for i := range s.evaluators {
+		probabilities, features, err := s.evaluators[i].Evaluate(images.Float32(), 1)
 		if err != nil {
 			return nil, err
 		}
 		// The features of the second evaluator remain.
-		s.evaluators[i], s.features = evaluator{classifier, stats.ArgMax(probabilities)}, features
+		s.evaluators[i].classes, s.features = stats.ArgMax(probabilities), features
 	}
 	if err := s.fingerprint(c); err != nil {
 		return nil, err

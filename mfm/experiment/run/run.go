@@ -69,6 +69,8 @@ type Manifest struct {
 	Data        string `json:"data,omitempty"`
 	DataHash    string `json:"data_hash,omitempty"`
 	HeldOutHash string `json:"held_out_hash,omitempty"`
+	// Shape is that of a sample, such as height, width and channels. Empty means that it is not known.
+	Shape []int `json:"shape,omitempty"`
 	// Init is the folder of the run whose weights this one started with. Empty means random
 	// weights.
 	Init string `json:"init,omitempty"`
@@ -83,6 +85,8 @@ type Options struct {
 	// Command, Data, DataHash, HeldOutHash and Init are those of the [Manifest], which has folders
 	// by their absolute paths. Init must be a finished run with the same network.
 	Command, Data, DataHash, HeldOutHash, Init string
+	// Shape is that of the manifest.
+	Shape []int
 	// Every is the number of steps between checkpoints, Keep the number of the newest ones that
 	// stay. Zero means a twentieth of the run, and two.
 	Every int64
@@ -214,7 +218,7 @@ func (o Options) Claim(kind string, configuration any) error {
 	}
 	m := Manifest{
 		Kind: kind, Command: o.Command, Data: absolute(o.Data), DataHash: o.DataHash, HeldOutHash: o.HeldOutHash,
-		Init: absolute(o.Init), Config: raw,
+		Shape: o.Shape, Init: absolute(o.Init), Config: raw,
 	}
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return fmt.Errorf("run: %w", err)
@@ -363,8 +367,12 @@ func ExportWeights(t *train.Trainer, o Options) error {
 	return checkpoint.WriteWeights(filepath.Join(o.Dir, weightsFile), weights, metadata)
 }
 
-// WriteJSON writes v as indented JSON to a file, which is replaced in one step.
+// WriteJSON writes v as indented JSON to a file, which is replaced in one step. A number that is not
+// finite is an error, as [CheckFinite] has it.
 func WriteJSON(path string, v any) error {
+	if err := CheckFinite(v); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
 	raw, err := json.MarshalIndent(v, "", " ")
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", path, err)

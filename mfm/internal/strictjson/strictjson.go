@@ -98,6 +98,9 @@ func Lookup(text []byte, key string, v any) (found bool, err error) {
 	return found, err
 }
 
+// Strict is a [json.Unmarshaler] that reads text of users, by [Decode], otherwise than stored text.
+type Strict interface{ UnmarshalStrict(text []byte) error }
+
 // value reads a value into v.
 func (d *decoder) value(v reflect.Value) error {
 	kind := v.Kind()
@@ -115,6 +118,12 @@ func (d *decoder) value(v reflect.Value) error {
 		return d.value(copied.Elem())
 	}
 	from := d.at
+	if custom, ok := v.Addr().Interface().(Strict); ok && !d.stored && d.peek() != 'n' {
+		if err := d.skip(); err != nil {
+			return err
+		}
+		return custom.UnmarshalStrict(d.text[from:d.at])
+	}
 	switch custom := v.Addr().Interface().(type) {
 	case *json.RawMessage:
 		err := d.skip()
