@@ -5,11 +5,14 @@ package backend
 
 import (
 	"cmp"
+	"debug/elf"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -39,18 +42,21 @@ func New(config string) (compute.Backend, error) {
 			config = "go"
 		}
 	}
-	opened, cpu := config, false
+	opened, file, cpu := config, "", false
 	if rest, isXLA := strings.CutPrefix(config, "xla:"); isXLA {
 		name, options, _ := strings.Cut(rest, ",")
 		cpu = name == "cpu"
 		if !filepath.IsAbs(name) {
-			path := findPlugin(name)
-			if path == "" {
+			if file = findPlugin(name); file == "" {
 				return nil, fmt.Errorf("backend %q: no PJRT plugin %q found: %s", config, name, remedy(name))
+			}
+			if err := checkPlugin(file); err != nil {
+				return nil, fmt.Errorf("backend %q: the plugin %s is damaged: %w: install it again: %s", config, file, err,
+					remedy(name))
 			}
 			// go-xla reads its search path before main starts, so name the file. It knows a CPU
 			// plugin, whose buffers the host shares, only by its short name.
-			opened = "xla:" + plainPath(path)
+			opened = "xla:" + plainPath(file)
 			if name == "cpu" && !strings.Contains(options, "shared_buffers") {
 				opened += ",shared_buffers"
 			}
@@ -65,9 +71,39 @@ func New(config string) (compute.Backend, error) {
 	disableAutoInstall()
 	b, err := open(opened, cpu)
 	if err != nil {
-		return nil, fmt.Errorf("backend %q: %w", config, err)
+		return nil, fmt.Errorf("backend %q: %s", config, once(err.Error(), file))
 	}
 	return b, nil
+}
+
+// once returns text with the path of a file in full at its first occurrence alone.
+func once(text, path string) string {
+	before, after, found := strings.Cut(text, path)
+	if path == "" || !found {
+		return text
+	}
+	return before + path + strings.ReplaceAll(after, path, filepath.Base(path))
+}
+
+// checkPlugin returns an error if a file is no PJRT plugin, or a part of one, which go-xla reports
+// in several lines. It checks the format of Linux alone.
+func checkPlugin(path string) error {
+	if runtime.GOOS != "linux" {
+		return nil
+	}
+	f, err := elf.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	symbols, err := f.DynamicSymbols()
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(symbols, func(s elf.Symbol) bool { return s.Name == "GetPjrtApi" }) {
+		return errors.New("it has no symbol GetPjrtApi")
+	}
+	return nil
 }
 
 // Missing returns one line that says that [New] opens the pure-Go backend for this config because

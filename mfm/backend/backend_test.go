@@ -75,6 +75,34 @@ func TestNewFindsAPluginInAnyFolder(t *testing.T) {
 	}
 }
 
+// A damaged plugin is one line that names its path once, and how to get another one.
+func TestNewNamesADamagedPlugin(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "pjrt_c_api_cpu_plugin.so")
+	t.Setenv(backend.EnvPluginPath, folder)
+	library, err := os.ReadFile("/proc/self/exe") // a file of the format, but no plugin
+	if err != nil {
+		t.Skip(err)
+	}
+	for want, content := range map[string][]byte{
+		"EOF": {}, "bad magic number": []byte("<html>not found</html>"), "GetPjrtApi": library, "": library[:len(library)/2],
+	} {
+		if err := os.WriteFile(path, content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := backend.New("xla:cpu")
+		if err == nil {
+			t.Errorf("%d bytes are opened as a plugin", len(content))
+			continue
+		}
+		text := err.Error()
+		if strings.Count(text, path) != 1 || strings.Contains(text, "\n") || !strings.Contains(text, "scripts/setup") ||
+			!strings.Contains(text, "damaged") || !strings.Contains(text, want) {
+			t.Errorf("error %q, want one line with the path once and %q", text, want)
+		}
+	}
+}
+
 // Where no plugin is found, one line says so, and how to get one. A backend that was chosen is not
 // missing.
 func TestMissing(t *testing.T) {

@@ -4,8 +4,9 @@
 // `mfm completion bash` prints a script that completes commands, flags and values.
 //
 // Results go to standard output, as JSON with --json; the backend, progress and warnings go to
-// standard error. The exit code is 0 for success, 1 for work that failed or was stopped, and 2 for
-// work that did not begin because of the arguments or of a run that they name.
+// standard error. The exit code is 0 for success, 1 for work that failed or was stopped or whose
+// result cannot be written, and 2 for work that did not begin because of the arguments or of a run
+// that they name, such as one whose folder is in use.
 package main
 
 import (
@@ -34,8 +35,17 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
 	patience = 500 * time.Millisecond
-	os.Exit(execute(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	var stdout io.Writer = os.Stdout
+	if stdoutClosed() {
+		stdout = closed{}
+	}
+	os.Exit(execute(ctx, os.Args[1:], stdout, os.Stderr))
 }
+
+// closed is a standard output that cannot be written.
+type closed struct{}
+
+func (closed) Write([]byte) (int, error) { return 0, errors.New("the standard output is closed") }
 
 // patience is the time that a stopped command has to end by itself if nothing is left to save; 0
 // means that it has all the time it needs.

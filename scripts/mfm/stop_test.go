@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gomfm/gomfm/mfm/backend"
+	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 )
 
@@ -207,5 +208,37 @@ func TestProgram(t *testing.T) {
 		if got := program(tc.name, tc.executable, "example.org/mfm"); got != tc.want {
 			t.Errorf("program(%q) = %q, want %q", tc.name, got, tc.want)
 		}
+	}
+}
+
+// A closed standard output is one that cannot be written, not the null device.
+func TestClosedOutput(t *testing.T) {
+	for redirection, want := range map[string]int{">&-": 1, "> /dev/null": 0, "<> /dev/null >&0": 0} {
+		cmd := exec.Command("sh", "-c", `"$0" info gmm --json `+redirection, os.Args[0])
+		cmd.Env = append(os.Environ(), "MFM_TEST_COMMAND=1")
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		_ = cmd.Run() // the exit code says it
+		if code := cmd.ProcessState.ExitCode(); code != want ||
+			strings.Contains(stderr.String(), "writing the result: the standard output is closed") != (want == 1) {
+			t.Errorf("%s: exit code %d, %q; want %d", redirection, code, stderr.String(), want)
+		}
+	}
+}
+
+// A run whose folder is in use has not begun.
+func TestFolderInUse(t *testing.T) {
+	dir := t.TempDir()
+	train := []string{"train", "gmm", "--config", write(t, dir, "tiny.json", tiny), "--loss", "diagonal", "--steps", "2", "--out"}
+	held := filepath.Join(dir, "held")
+	holder, err := checkpoint.Open(held, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // instead of waiting for the folder
+	if code, _, stderr := invoke(ctx, append(train, held)...); code != 2 || !strings.Contains(stderr, "is in use") {
+		t.Errorf("exit code %d, %q; want 2 for a folder in use", code, stderr)
 	}
 }

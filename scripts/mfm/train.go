@@ -16,6 +16,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
+	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
@@ -97,7 +98,7 @@ func stopped(ctx context.Context, err error, dir string) error {
 	switch {
 	case is && other.Command != "":
 		return invalid{&run.OtherRunError{Dir: other.Dir, Command: resuming(other.Command, other.Dir)}}
-	case errors.Is(err, run.ErrOtherRun):
+	case errors.Is(err, run.ErrOtherRun), errors.Is(err, checkpoint.ErrLocked):
 		return invalid{err}
 	case err == nil || ctx.Err() == nil || dir == "":
 		return err
