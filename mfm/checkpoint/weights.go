@@ -72,9 +72,9 @@ func ReadWeights(path string) (Tensors, map[string]string, error) {
 	return t, metadata, err
 }
 
-// ReadFile reads any safetensors file, of every element type that [Read] supports, and its metadata.
-// A checksum of [WriteWeights], if the file has one, must match its content. All errors name the
-// file.
+// ReadFile reads any safetensors file, of every element type that [Read] supports, and its
+// metadata. A checksum of [WriteWeights], if the file has one, must match its content. All errors
+// name the file.
 func ReadFile(path string) (Tensors, map[string]string, error) {
 	t, metadata, _, err := readFile(path)
 	return t, metadata, err

@@ -109,8 +109,8 @@ func (r *Report) AddSteering(s steer.Series, t steer.Thresholds, n int) {
 	}
 }
 
-// AddReward adds a warning about the scale of the reward of a steered run or a tuned drift, and what
-// to try; an empty warning adds nothing.
+// AddReward adds a warning about the scale of a steered run's reward, and what to try; an empty
+// warning adds nothing.
 func (r *Report) AddReward(warning, try string) {
 	if warning != "" {
 		r.Findings = append(r.Findings, Finding{"reward", warning, try})

@@ -131,7 +131,8 @@ func (n Network) MarshalJSON() ([]byte, error) {
 // MarshalJSON writes one that is nil.
 func (n *Network) UnmarshalJSON(raw []byte) error { return n.unmarshal(raw, strictjson.DecodeStored) }
 
-// UnmarshalStrict is UnmarshalJSON for a configuration that a user writes, in which null is no list.
+// UnmarshalStrict is UnmarshalJSON for a configuration that a user writes, in which a list is not
+// null.
 func (n *Network) UnmarshalStrict(raw []byte) error { return n.unmarshal(raw, strictjson.Decode) }
 
 func (n *Network) unmarshal(raw []byte, decode func([]byte, any, ...string) error) error {

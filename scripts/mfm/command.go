@@ -30,7 +30,7 @@ type command struct {
 	restart     bool // whether a training starts from zero if no checkpoint is intact
 	backendName *string
 	opened      compute.Backend
-	dir         string      // folder in which its training or sweep resumes, empty if it does something else
+	dir         string      // folder in which its training or sweep resumes, empty for none
 	unsaved     atomic.Bool // whether a training has done steps that it saves when it is stopped
 }
 

@@ -180,8 +180,8 @@ func (f configFlags) line(task string, more ...string) string {
 }
 
 // program returns what starts this program again from where its user is: name as it was typed, with
-// an absolute path if it has one. A file that go run built is gone by then: it is run by the path of
-// its package.
+// an absolute path if it has one. A file that go run built is gone by then: it is run by the path
+// of its package.
 func program(name, executable, pkg string) string {
 	switch {
 	case strings.Contains(filepath.ToSlash(executable), "/go-build"):

@@ -229,7 +229,8 @@ func TestClosedOutput(t *testing.T) {
 // A run whose folder is in use has not begun.
 func TestFolderInUse(t *testing.T) {
 	dir := t.TempDir()
-	train := []string{"train", "gmm", "--config", write(t, dir, "tiny.json", tiny), "--loss", "diagonal", "--steps", "2", "--out"}
+	train := []string{"train", "gmm", "--config", write(t, dir, "tiny.json", tiny), "--loss", "diagonal", "--steps", "2",
+		"--out"}
 	held := filepath.Join(dir, "held")
 	holder, err := checkpoint.Open(held, 1)
 	if err != nil {

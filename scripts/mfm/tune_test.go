@@ -255,7 +255,8 @@ func TestTuningAndDiagnosisWarnOfScale(t *testing.T) {
 		t.Errorf("tune gmm: results %+v, want the warning %q", results, want)
 	}
 	diagnose := []string{"diagnose", "gmm", "--checkpoint", smallMap, "--times", "0.5", "--samples", "16", "--reward"}
-	if stdout := must(t, append(diagnose, far)...); !strings.Contains(stdout, "reward: values of the reward at samples of "+want) {
+	finding := "reward: values of the reward at samples of " + want
+	if stdout := must(t, append(diagnose, far)...); !strings.Contains(stdout, finding) {
 		t.Errorf("diagnose gmm: %q, want the finding %q", stdout, want)
 	}
 	if stdout := must(t, append(diagnose, "paper")...); strings.Contains(stdout, "reward: ") {

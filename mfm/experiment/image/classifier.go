@@ -120,8 +120,8 @@ func TrainClassifier(ctx context.Context, b compute.Backend, config ClassifierCo
 }
 
 // OpenClassifier returns the classifier of the run in dir, for images of the given shape [height,
-// width, channels]. A classifier of images of another shape is an error: its network takes images of
-// other sizes, but what it says of them means nothing.
+// width, channels]. A classifier of images of another shape is an error: its network takes them,
+// but was not trained on them.
 func OpenClassifier(b compute.Backend, dir string, shape []int) (*Classifier, error) {
 	var config ClassifierConfig
 	m, err := run.ReadConfig(dir, &config, KindClassifier)

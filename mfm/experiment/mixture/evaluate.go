@@ -104,7 +104,7 @@ func (e *Experiment) EvaluateEach(ctx context.Context, draw Sampler, config Eval
 			Loss: training.Loss.Consistency, Distillation: training.Loss.Distillation,
 			Seed: training.Seed, T: t,
 		}
-		wide, diversity := 0, 0.0 // contexts whose posterior is more than a point, and the sum of their diversities
+		wide, diversity := 0, 0.0 // over contexts whose posterior is more than a point
 		for range config.Contexts {
 			x := e.Context(rng, t)
 			posterior := e.Config.Mixture.Posterior(e.Map.Interpolant, t, x)

@@ -42,7 +42,7 @@ type LossResult struct {
 	Loss         mfm.Consistency  `json:"loss"`
 	Distillation mfm.Distillation `json:"distillation"`
 	Seed         int64            `json:"seed"`
-	Diverged     bool             `json:"diverged"`             // non-finite values, or a mean excess above 1
+	Diverged     bool             `json:"diverged"`             // not finite, or a mean excess above 1
 	MeanExcess   metric.Optional  `json:"mean_excess,omitzero"` // over the times of the evaluation
 	WorstExcess  metric.Optional  `json:"worst_excess,omitzero"`
 	Seconds      float64          `json:"seconds"` // of training; 0 after non-finite values

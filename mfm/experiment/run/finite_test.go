@@ -30,7 +30,8 @@ func TestCheckFinite(t *testing.T) {
 		Any     any
 	}
 	nan, inf := math.NaN(), math.Inf(1)
-	for _, v := range []any{nil, (*outer)(nil), 1, "NaN", outer{inner: inner{hidden: nan, Left: inf, Excess: metric.Some(nan)}}} {
+	hidden := outer{inner: inner{hidden: nan, Left: inf, Excess: metric.Some(nan)}}
+	for _, v := range []any{nil, (*outer)(nil), 1, "NaN", hidden} {
 		if err := run.CheckFinite(v); err != nil {
 			t.Errorf("%+v: error %v", v, err)
 		}

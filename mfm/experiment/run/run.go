@@ -69,7 +69,8 @@ type Manifest struct {
 	Data        string `json:"data,omitempty"`
 	DataHash    string `json:"data_hash,omitempty"`
 	HeldOutHash string `json:"held_out_hash,omitempty"`
-	// Shape is that of a sample, such as height, width and channels. Empty means that it is not known.
+	// Shape is that of a sample, such as height, width and channels. Empty means that it is not
+	// known.
 	Shape []int `json:"shape,omitempty"`
 	// Init is the folder of the run whose weights this one started with. Empty means random
 	// weights.
@@ -367,8 +368,8 @@ func ExportWeights(t *train.Trainer, o Options) error {
 	return checkpoint.WriteWeights(filepath.Join(o.Dir, weightsFile), weights, metadata)
 }
 
-// WriteJSON writes v as indented JSON to a file, which is replaced in one step. A number that is not
-// finite is an error, as [CheckFinite] has it.
+// WriteJSON writes v as indented JSON to a file, which is replaced in one step. A number that is
+// not finite is an error, as [CheckFinite] has it.
 func WriteJSON(path string, v any) error {
 	if err := CheckFinite(v); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)

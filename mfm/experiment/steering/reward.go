@@ -115,8 +115,8 @@ func (t *Base) CheckReward(b compute.Backend, shape []int) error {
 	return nil
 }
 
-// RewardWarnings returns what float32 cannot tell apart of λ r with what to do, none if it can or if
-// CheckReward has not been called.
+// RewardWarnings returns what float32 cannot tell apart of λ r with what to do, none if it can or
+// if CheckReward has not been called.
 func (t *Base) RewardWarnings(lambda float64) []string {
 	if text := t.RewardWarning(lambda); text != "" {
 		return []string{text + ": " + RewardRemedy}

@@ -48,7 +48,7 @@ type DiversityResult struct {
 type ContextResult struct {
 	T         float64         `json:"t"`
 	Excess    metric.Optional `json:"excess,omitzero"`    // as in [mixture.PosteriorResult]
-	Diversity metric.Optional `json:"diversity,omitzero"` // standard deviation over that of the posterior
+	Diversity metric.Optional `json:"diversity,omitzero"` // as there
 	// Variation is the total variation between the masses of samples and of the posterior by mode.
 	// A sample belongs to the mode of largest responsibility, however far away that mode is, so
 	// that a collapse on some modes shows. Floor is that of as many exact samples.
