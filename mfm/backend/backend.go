@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gomlx/compute"
@@ -27,9 +28,15 @@ const (
 	EnvXLAFlags   = "XLA_FLAGS"                // XLA's flags
 )
 
-// New opens the backend named by config, "xla:cpu", "xla:cuda" or "go", optionally with go-xla's
-// options after a comma. If config is empty it uses $GOMLX_BACKEND; if that is empty too, "xla:cpu"
-// if a plugin is found and "go" otherwise.
+// New opens the backend named by config, "xla:cpu", "xla:cuda" or "go", optionally with options
+// after a comma: "devices=N" or those of go-xla. If config is empty it uses $GOMLX_BACKEND; if that
+// is empty too, "xla:cpu" if a plugin is found and "go" otherwise.
+//
+// The backend has one device, or N with the option "devices=N" of an XLA plugin: the first N GPUs
+// of "xla:cuda" (of go-xla's option visible_devices, if given), or N virtual devices that share the
+// CPU. A trainer of package train splits its batches over all of them; everything else runs on the
+// first. New returns an error if the plugin has fewer devices. All devices belong to this process:
+// several hosts would need PJRT's key-value callbacks, which go-xla does not have.
 //
 // New looks for PJRT plugins in $PJRT_PLUGIN_LIBRARY_PATH if it is set, otherwise in go-xla's
 // folders and then in the .venv of the working directory or of its parents, where scripts/setup
@@ -42,10 +49,13 @@ func New(config string) (compute.Backend, error) {
 			config = "go"
 		}
 	}
-	opened, file, cpu := config, "", false
-	if rest, isXLA := strings.CutPrefix(config, "xla:"); isXLA {
+	opened, devices, err := cutDevices(config)
+	if err != nil {
+		return nil, fmt.Errorf("backend %q: %w", config, err)
+	}
+	file := ""
+	if rest, isXLA := strings.CutPrefix(opened, "xla:"); isXLA {
 		name, options, _ := strings.Cut(rest, ",")
-		cpu = name == "cpu"
 		if !filepath.IsAbs(name) {
 			if file = findPlugin(name); file == "" {
 				return nil, fmt.Errorf("backend %q: no PJRT plugin %q found: %s", config, name, remedy(name))
@@ -69,9 +79,13 @@ func New(config string) (compute.Backend, error) {
 		return nil, fmt.Errorf("backend %q is unknown: use xla:cpu, xla:cuda or go", config)
 	}
 	disableAutoInstall()
-	b, err := open(opened, cpu)
+	b, err := open(opened, devices)
 	if err != nil {
 		return nil, fmt.Errorf("backend %q: %s", config, once(err.Error(), file))
+	}
+	if n := b.NumDevices(); n != devices && devices > 0 {
+		b.Finalize()
+		return nil, fmt.Errorf("backend %q has %d device(s), not %d: ask for %d", config, n, devices, n)
 	}
 	return b, nil
 }
@@ -104,6 +118,32 @@ func checkPlugin(path string) error {
 		return errors.New("it has no symbol GetPjrtApi")
 	}
 	return nil
+}
+
+// devicesOption is the option that New reads itself.
+const devicesOption = "devices="
+
+// WithDevices returns config, or $GOMLX_BACKEND if that is empty, with the option "devices=n" in
+// place of the one that it has.
+func WithDevices(config string, n int) string {
+	parts := strings.Split(cmp.Or(config, os.Getenv(EnvBackend), "xla:cpu"), ",")
+	parts = slices.DeleteFunc(parts, func(part string) bool { return strings.HasPrefix(part, devicesOption) })
+	return strings.Join(append(parts, devicesOption+strconv.Itoa(n)), ",")
+}
+
+// cutDevices returns config without the option for the number of devices, and that number, or zero
+// if config has no such option.
+func cutDevices(config string) (rest string, devices int, err error) {
+	parts := strings.Split(config, ",")
+	i := slices.IndexFunc(parts, func(part string) bool { return strings.HasPrefix(part, devicesOption) })
+	if i < 0 {
+		return config, 0, nil
+	}
+	devices, err = strconv.Atoi(strings.TrimPrefix(parts[i], devicesOption))
+	if err != nil || devices < 1 || devices > 4096 {
+		return "", 0, fmt.Errorf("%s: give a number of devices in [1, 4096]", parts[i])
+	}
+	return strings.Join(slices.Delete(parts, i, i+1), ","), devices, nil
 }
 
 // Missing returns one line that says that [New] opens the pure-Go backend for this config because

@@ -133,6 +133,42 @@ func TestDescribeHasNoPath(t *testing.T) {
 	}
 }
 
+// The option "devices" gives as many virtual CPUs. Bad numbers of devices are refused.
+func TestDevices(t *testing.T) {
+	t.Setenv(backend.EnvBackend, "")
+	for _, c := range []struct{ config, message string }{
+		{"xla:cpu,devices=0", "devices=0: give a number of devices in [1, 4096]"},
+		{"xla:cpu,devices=many", "devices=many"},
+		{"xla:cpu,devices=5000", "devices=5000"},
+		{"go,devices=2", "has 1 device(s), not 2: ask for 1"},
+	} {
+		if _, err := backend.New(c.config); err == nil || !strings.Contains(err.Error(), c.message) {
+			t.Errorf("backend %q: error %v, want %q", c.config, err, c.message)
+		}
+	}
+	if b, err := backend.New("go,devices=1"); err != nil || b.NumDevices() != 1 {
+		t.Errorf("one device of the pure-Go backend: error %v", err)
+	}
+	if backend.Missing("") != "" {
+		t.Skip("no plugin of XLA is installed")
+	}
+	for config, want := range map[string]int{
+		"": 1, "xla:cpu": 1, "xla:cpu,devices=1": 1, "xla:cpu,devices=3,shared_buffers": 3,
+		backend.WithDevices("", 2): 2, backend.WithDevices("xla:cpu,devices=3", 4): 4,
+	} {
+		b, err := backend.New(config)
+		if err != nil {
+			t.Errorf("backend %q: %v", config, err)
+			continue
+		}
+		if b.NumDevices() != want || !b.HasSharedBuffers() {
+			t.Errorf("backend %q has %d devices, want %d; buffers shared: %t", config, b.NumDevices(), want,
+				b.HasSharedBuffers())
+		}
+		b.Finalize()
+	}
+}
+
 // named is a backend with a given name and description.
 type named struct {
 	compute.Backend

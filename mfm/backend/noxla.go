@@ -8,4 +8,4 @@ func disableAutoInstall() {}
 
 func plainPath(path string) string { return path }
 
-func open(config string, _ bool) (compute.Backend, error) { return compute.NewWithConfig(config) }
+func open(config string, _ int) (compute.Backend, error) { return compute.NewWithConfig(config) }

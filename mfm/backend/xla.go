@@ -19,18 +19,62 @@ import (
 // disableAutoInstall keeps go-xla from downloading a plugin if it does not find its default one.
 func disableAutoInstall() { xla.EnableAutoInstall(false) }
 
-// open opens the backend with a complete config. By default XLA's CPU plugin splits one CPU into
-// four devices; this project uses one.
-func open(config string, onCPU bool) (compute.Backend, error) {
-	if plugin, ok := strings.CutPrefix(config, "xla:"); ok && onCPU {
+// open opens the backend with a complete config and the given number of devices, zero for one that
+// the plugin may not be able to limit.
+func open(config string, devices int) (compute.Backend, error) {
+	rest, isXLA := strings.CutPrefix(config, "xla:")
+	if !isXLA {
+		return compute.NewWithConfig(config)
+	}
+	plugin, options, _ := strings.Cut(rest, ",")
+	var limit pjrt.NamedValuesMap
+	switch file := filepath.Base(plugin); {
+	case pjrt.IsCUDAName(file):
+		if devices == 0 {
+			b, err := compute.NewWithConfig(config)
+			if err != nil || b.NumDevices() == 1 {
+				return b, err
+			}
+			b.Finalize()
+		}
+		limit = pjrt.NamedValuesMap{"visible_devices": first(max(devices, 1))}
+		rest = plugin + "," + limitVisible(options, max(devices, 1))
+	case strings.Contains(file, "cpu"): // XLA's default are four devices that share the CPU
 		if err := preferWideVectors(); err != nil {
 			return nil, err
 		}
-		if b, err := xla.NewWithOptions(plugin, pjrt.NamedValuesMap{"cpu_device_count": int64(1)}); err == nil {
-			return b, nil
+		limit = pjrt.NamedValuesMap{"cpu_device_count": int64(max(devices, 1))}
+	}
+	b, err := xla.NewWithOptions(rest, limit)
+	if err != nil && devices == 0 { // a plugin that does not know the option
+		return compute.NewWithConfig(config)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening %d device(s): %w", devices, err)
+	}
+	return b, nil
+}
+
+// first returns the numbers of the first n devices.
+func first(n int) []int64 {
+	numbers := make([]int64, n)
+	for i := range numbers {
+		numbers[i] = int64(i)
+	}
+	return numbers
+}
+
+// limitVisible returns go-xla's options with the first n devices of its list of visible ones, if it
+// is there.
+func limitVisible(options string, n int) string {
+	parts := strings.Split(options, ",")
+	for i, part := range parts {
+		if list, ok := strings.CutPrefix(part, "visible_devices="); ok {
+			visible := strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(";: ", r) })
+			parts[i] = "visible_devices=" + strings.Join(visible[:min(n, len(visible))], ";")
 		}
 	}
-	return compute.NewWithConfig(config) // also if a plugin does not know the option
+	return strings.Join(parts, ",")
 }
 
 // plainPath returns a name of the plugin at path that go-xla does not misread: it ends a path at a

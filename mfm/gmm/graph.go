@@ -8,6 +8,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	. "github.com/gomlx/gomlx/support/exceptions"
 
+	"github.com/gomfm/gomfm/mfm/internal/devices"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
@@ -153,7 +154,7 @@ func (m *GraphMixture) Sample(rngState *Node, batch int) (newState, x *Node) {
 	newState, noise := RandomNormal(newState, shapes.Make(dtype, batch, d))
 	noise = ClipScalar(noise, -largestNormal, largestNormal)
 	y := Add(m.means, Mul(Sqrt(m.variances), InsertAxes(noise, 1)))
-	return newState, m.combine(OneHot(picked, n, dtype), y)
+	return newState, devices.Rows(m.combine(OneHot(picked, n, dtype), y))
 }
 
 const (

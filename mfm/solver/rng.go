@@ -8,14 +8,18 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"github.com/gomfm/gomfm/mfm/backend"
+	"github.com/gomfm/gomfm/mfm/internal/devices"
 )
 
 // RNG draws random numbers inside a graph. State is the state of the counter-based generator
 // (graph.RNGStateFromSeed). Each method advances it; to continue from there, keep the last State.
+// On several devices each has the numbers of its rows, the first axis, of the same arrays.
 type RNG struct{ State *Node }
 
 // Uniform returns numbers in [0, 1).
-func (r *RNG) Uniform(shape shapes.Shape) (values *Node) {
+func (r *RNG) Uniform(shape shapes.Shape) *Node { return devices.Rows(r.uniform(shape)) }
+
+func (r *RNG) uniform(shape shapes.Shape) (values *Node) {
 	r.State, values = RandomUniform(r.State, shape)
 	return values
 }
@@ -26,20 +30,20 @@ func (r *RNG) Uniform(shape shapes.Shape) (values *Node) {
 func (r *RNG) Normal(shape shapes.Shape) *Node {
 	n := shape.Size()
 	half := (n + 1) / 2
-	u := r.Uniform(shapes.Make(shape.DType, 2, half))
+	u := r.uniform(shapes.Make(shape.DType, 2, half))
 	radius := Sqrt(MulScalar(Log1P(Neg(Slice(u, AxisElem(0)))), -2))
 	angle := MulScalar(Slice(u, AxisElem(1)), 2*math.Pi)
 	values := Concatenate([]*Node{Mul(radius, Cos(angle)), Mul(radius, Sin(angle))}, 1)
 	if 2*half != n {
 		values = Slice(values, AxisRange(), AxisRange(0, n))
 	}
-	return Reshape(values, shape.Dimensions...)
+	return devices.Rows(Reshape(values, shape.Dimensions...))
 }
 
 // Below returns int32 integers in [0, n), of shape dims.
 func (r *RNG) Below(n int, dims ...int) (values *Node) {
 	r.State, values = RandomIntN(r.State, n, shapes.Make(dtypes.Int32, dims...))
-	return values
+	return devices.Rows(values)
 }
 
 // Saved returns the state to write to disk. The pure-Go backend uses two of its three words and

@@ -10,6 +10,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 	. "github.com/gomlx/gomlx/support/exceptions"
 
+	"github.com/gomfm/gomfm/mfm/internal/devices"
 	"github.com/gomfm/gomfm/mfm/solver"
 )
 
@@ -26,9 +27,10 @@ type HostBatch struct {
 type Loader func(ctx context.Context, step int64) (HostBatch, error)
 
 // FromHost returns a source of batches that load reads on the host, such as a data set too large
-// for the device, and the hook that passes each batch to the compiled step. At most ahead batches,
-// at least 1, are loaded in advance. The trainer must have the hook ([Trainer.AddHook]), without
-// which its graph panics, and Accumulate = 1. An error of load stops the training before its step.
+// for the device, and the hook that passes each batch to the compiled step. Of several devices each
+// receives its part of the batch. At most ahead batches, at least 1, are loaded in advance. The
+// trainer must have the hook ([Trainer.AddHook]), without which its graph panics, and Accumulate =
+// 1. An error of load stops the training before its step.
 func FromHost(load Loader, ahead int) (Source, Hook) {
 	f := &feed{load: load, ahead: max(ahead, 1)}
 	return f.source, Hook{Name: "host batches", Start: f.start, Before: f.before, End: f.end}
@@ -59,11 +61,17 @@ func (f *feed) source(scope *model.Scope, g *Graph, _ *solver.RNG, n int) (data,
 	case f.batch.Samples.Shape().Dim(0) != n:
 		Panicf("host batches have shape %s, the trainer's batch is %d", f.batch.Samples.Shape(), n)
 	}
-	data = DeviceValue(scope, g, samplesName, f.batch.Samples)
+	data = f.rows(scope, g, samplesName, f.batch.Samples)
 	if f.batch.Classes != nil {
-		class = DeviceValue(scope, g, classesName, f.batch.Classes)
+		class = f.rows(scope, g, classesName, f.batch.Classes)
 	}
 	return data, class
+}
+
+// rows returns a value of the batch like [DeviceValue]. On several devices each has its rows alone.
+func (f *feed) rows(scope *model.Scope, g *Graph, name string, value *tensors.Tensor) *Node {
+	devices.Variable(scope.VariableWithValue(name, value), g)
+	return DeviceValue(scope, g, name, value)
 }
 
 // start begins to load from the step after the last one.

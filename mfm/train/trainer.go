@@ -5,6 +5,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
+	"github.com/gomfm/gomfm/mfm/internal/devices"
 	"github.com/gomfm/gomfm/mfm/solver"
 )
 
@@ -27,6 +29,7 @@ const (
 	momentsScope = "/moments" // the optimizer's moments
 	StateScope   = "/state"   // step, random state, and variables that an objective updates itself
 	DataScope    = "/data"    // data sets and frozen weights, of a source or a teacher
+	devicesScope = "/devices" // of package devices
 )
 
 // Config configures the minimization of an objective.
@@ -77,9 +80,18 @@ type Metrics struct {
 	Values       map[string]float64 // the objective's metrics by name
 }
 
+// ErrDevices is wrapped by the error of a batch that the backend's devices cannot share equally.
+var ErrDevices = errors.New("the devices cannot share it equally")
+
 // Trainer minimizes an objective in one compiled step. Data, noise, loss, gradient and update stay
 // on the device, parameters and moments are donated buffers, and only [Metrics] are transferred to
 // the host. A Trainer must not be used by several goroutines at once.
+//
+// On a backend with several devices (the option "devices" of [backend.New]) each device has an equal
+// part of every batch, and a copy of the weights, the moments and the data in [DataScope]. The
+// random numbers are those of one device, and so are loss and gradient, up to the rounding of their
+// sums over the batch. The training state does not depend on the devices: a checkpoint of four
+// resumes on one, and the other way round. All devices belong to one process; see [backend.New].
 type Trainer struct {
 	backend   compute.Backend
 	store     *model.Store
@@ -94,7 +106,8 @@ type Trainer struct {
 
 // New returns a trainer of an objective at step zero. metadata is the whole configuration, which
 // encoding/json can encode; [Run] refuses a checkpoint with other metadata. It returns an error for
-// an invalid config.
+// an invalid config, and one that wraps [ErrDevices] for a batch that is not a multiple of b's
+// devices.
 func New(b compute.Backend, objective Objective, config Config, metadata any) (*Trainer, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -118,21 +131,31 @@ func New(b compute.Backend, objective Objective, config Config, metadata any) (*
 	if err != nil {
 		return nil, fmt.Errorf("preparing the training step: %w", err)
 	}
+	if n := b.NumDevices(); n > 1 {
+		if config.Batch%n != 0 {
+			return nil, fmt.Errorf("batch = %d: %w: use a multiple of %d, or fewer devices", config.Batch, ErrDevices, n)
+		}
+		if err := devices.Use(t.step, n); err != nil {
+			return nil, fmt.Errorf("preparing the training step: %w", err)
+		}
+	}
 	return t, nil
 }
 
 // Step runs one training step, without hooks. If the loss or the gradient is not finite, it changes
 // nothing and returns a [*NonFiniteError].
 func (t *Trainer) Step() (Metrics, error) {
-	out, err := t.step.Call1()
+	out, err := t.step.Call() // one vector per device, all equal
 	if err != nil {
 		return Metrics{}, fmt.Errorf("training step %d: %w", t.done+1, err)
 	}
-	v, err := tensors.CopyFlatData[float32](out)
+	v, err := tensors.CopyFlatData[float32](out[0])
 	if err != nil {
 		return Metrics{}, fmt.Errorf("training step %d: reading its metrics: %w", t.done+1, err)
 	}
-	out.MustFinalizeAll()
+	for _, vector := range out {
+		vector.MustFinalizeAll()
+	}
 	metrics := Metrics{Step: t.done + 1, Loss: float64(v[0]), GradientNorm: float64(v[1]), Rate: float64(v[2])}
 	if len(t.names) > 0 {
 		metrics.Values = make(map[string]float64, len(t.names))
@@ -209,6 +232,7 @@ func AverageScope(i int) string { return fmt.Sprintf("%s/%d", averageScope, i) }
 
 // buildStep builds the training step and returns its metrics as one vector.
 func (t *Trainer) buildStep(root *model.Scope, g *Graph) *Node {
+	devices.Begin(t.store, g, devicesScope+"/rows")
 	step := t.store.GetVariable(StateScope + "/step")
 	rng := t.store.GetVariable(StateScope + "/rng")
 	n := OnePlus(step.NodeValue(g))

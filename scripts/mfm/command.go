@@ -29,6 +29,7 @@ type command struct {
 	json        bool // whether the result is written as JSON
 	restart     bool // whether a training starts from zero if no checkpoint is intact
 	backendName *string
+	devices     int // number of devices for a training, 0 for that of the backend's name
 	opened      compute.Backend
 	dir         string      // folder in which its training or sweep resumes, empty for none
 	unsaved     atomic.Bool // whether a training has done steps that it saves when it is stopped
@@ -140,6 +141,12 @@ func (c *command) withOutput() {
 	c.withJSON()
 }
 
+// withDevices adds the flag for the number of devices of a training.
+func (c *command) withDevices() {
+	c.Flags().IntVar(&c.devices, "devices", 0, "`number` of devices that share each batch: GPUs of xla:cuda, or "+
+		"virtual ones of xla:cpu (default: the devices=N that follows the backend's name after a comma, or else 1)")
+}
+
 // complete offers values of a flag to the shell; in a list they are separated by commas.
 func (c *command) complete(flag string, list bool, values ...string) {
 	directive := cobra.ShellCompDirectiveNoFileComp
@@ -193,7 +200,11 @@ func checkFigure(path string) error {
 // backend opens the backend at its first call and reports on standard error which one it is.
 func (c *command) backend() (compute.Backend, error) {
 	if c.opened == nil {
-		b, err := backend.New(*c.backendName)
+		name := *c.backendName
+		if f := c.Flags().Lookup("devices"); f != nil && f.Changed {
+			name = backend.WithDevices(name, c.devices)
+		}
+		b, err := backend.New(name)
 		if err != nil {
 			return nil, err
 		}

@@ -91,6 +91,8 @@ func TestRefuses(t *testing.T) {
 		{"negative every", train("--every", "-1"), "--every = -1"},
 		{"unknown preset", train("--preset", "huge"), `preset "huge" is unknown`},
 		{"unknown backend", train("--backend", "abacus"), "abacus"},
+		{"no devices", train("--devices", "0"), "devices=0: give a number of devices"},
+		{"devices of the interpreter", train("--backend", "go", "--devices", "2"), "has 1 device(s), not 2"},
 
 		{"steps not a number", train("--steps", "many"), "--steps many: an integer is required"},
 		{"steps not whole", train("--steps", "1.5"), "--steps 1.5: an integer is required"},

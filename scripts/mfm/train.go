@@ -20,6 +20,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // training is a training that flags describe.
@@ -42,6 +43,7 @@ func trainVerb(t task) builder {
 	}
 	return func(c *command) prepare {
 		c.withOutput()
+		c.withDevices()
 		describe := t.train(c)
 		var o run.Options
 		f := c.Flags()
@@ -98,7 +100,7 @@ func stopped(ctx context.Context, err error, dir string) error {
 	switch {
 	case is && other.Command != "":
 		return invalid{&run.OtherRunError{Dir: other.Dir, Command: resuming(other.Command, other.Dir)}}
-	case errors.Is(err, run.ErrOtherRun), errors.Is(err, checkpoint.ErrLocked):
+	case errors.Is(err, run.ErrOtherRun), errors.Is(err, checkpoint.ErrLocked), errors.Is(err, train.ErrDevices):
 		return invalid{err}
 	case err == nil || ctx.Err() == nil || dir == "":
 		return err

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
@@ -488,5 +489,32 @@ func TestBench(t *testing.T) {
 	if row.Case != "mlp" || row.Loss != "diagonal" ||
 		!(row.StepsPerSecond > 0 && row.CompileSeconds > 0 && row.ForwardMS > 0 && row.JVPMS > 0) {
 		t.Errorf("result %+v", row)
+	}
+}
+
+// A training on two devices ends like one on a single device. A batch that they cannot share is
+// refused.
+func TestTrainOnDevices(t *testing.T) {
+	if backend.Missing("") != "" {
+		t.Skip("no plugin of XLA is installed")
+	}
+	dir := t.TempDir()
+	config, mixture := write(t, dir, "tiny.json", tiny), write(t, dir, "mixture.json", twoPoints)
+	train := func(out string, args ...string) []string {
+		return append([]string{"train", "gmm", "--config", config, "--mixture", mixture, "--loss", "diagonal",
+			"--steps", "5", "--backend", "xla:cpu", "--out", filepath.Join(dir, out), "--json"}, args...)
+	}
+	type report struct {
+		Out string
+		run.LogEntry
+	}
+	one := decode[report](t, must(t, train("one")...))
+	two := decode[report](t, must(t, train("two", "--devices", "2")...))
+	if !(math.Abs(two.Loss-one.Loss) < 1e-5*one.Loss) {
+		t.Errorf("loss %g on two devices, %g on one", two.Loss, one.Loss)
+	}
+	code, _, stderr := invoke(t.Context(), train("three", "--devices", "3")...)
+	if code != 2 || !strings.Contains(stderr, "batch = 16") || !strings.Contains(stderr, "a multiple of 3") {
+		t.Errorf("a batch of 16 on three devices: exit code %d, %q", code, stderr)
 	}
 }
