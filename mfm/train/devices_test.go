@@ -2,6 +2,7 @@ package train_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -255,5 +256,21 @@ func TestBatchIsAMultipleOfTheDevices(t *testing.T) {
 	_, err := train.New(cpus(t, 4), nil, c, c)
 	if err == nil || !strings.Contains(err.Error(), "batch = 6") || !strings.Contains(err.Error(), "4 devices") {
 		t.Errorf("error %v, want one that names the batch 6 and the 4 devices", err)
+	}
+}
+
+// A non-finite value is found and named on several devices, and the step is not taken.
+func TestNonFiniteOnDevices(t *testing.T) {
+	trainer := newObjectiveTrainer(t, cpus(t, 4), tinyObjective(func(w, x, step *Node) *Node {
+		return Div(Mul(w, x), OneMinus(Square(step)))
+	}))
+	before := state(t, trainer)["/state/rng"].String()
+	_, err := trainer.Step()
+	var nonFinite *train.NonFiniteError
+	if !errors.As(err, &nonFinite) || nonFinite.Step != 1 || !strings.Contains(nonFinite.Tensor, "of Div at devices_test.go") {
+		t.Errorf("error %v, want one of step 1 that names the division", err)
+	}
+	if after := state(t, trainer)["/state/rng"].String(); after != before || trainer.Done() != 0 {
+		t.Errorf("random state %s after %d steps, want %s after none", after, trainer.Done(), before)
 	}
 }
