@@ -11,6 +11,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
+	"github.com/gomfm/gomfm/mfm/internal/devices"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/solver"
@@ -20,8 +21,10 @@ import (
 // graph per number of rows in a call; times, contexts, classes and seeds are inputs of the graph.
 // States and samples are tensors, float32; [Flat] and [Rows] convert them, [Points] makes states.
 //
-// The same seed, arguments, configuration and backend give the same samples. A Sampler must not be
-// used by several goroutines at once.
+// The same seed, arguments, configuration and backend give the same samples. On a backend with
+// several devices ([backend.New]) each computes an equal part of the rows of a call, or the first
+// one all of them if they cannot be shared equally; samples are those of one device, up to rounding.
+// A Sampler must not be used by several goroutines at once.
 type Sampler struct {
 	backend     compute.Backend
 	store       *model.Store
@@ -31,7 +34,7 @@ type Sampler struct {
 	drift       interpolant.Drift
 	shape       []int
 	config      SamplerConfig
-	graphs      map[string]*model.Exec
+	graphs      map[string]*devices.Program
 }
 
 // NewSampler returns a sampler of a model, with the model's classes unless config has some. It
@@ -72,7 +75,7 @@ func (s *Sampler) with(b compute.Backend, store *model.Store, shape []int, confi
 		return nil, err
 	}
 	s.backend, s.store, s.shape, s.config = b, store, append([]int(nil), shape...), config
-	s.graphs = make(map[string]*model.Exec)
+	s.graphs = make(map[string]*devices.Program)
 	return s, nil
 }
 

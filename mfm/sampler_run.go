@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/internal/devices"
 	"github.com/gomfm/gomfm/mfm/solver"
 
 	"github.com/gomlx/compute/dtypes"
@@ -56,12 +57,12 @@ func (s *Sampler) run(ctx context.Context, name string, build rowGraph, r reques
 	if err != nil {
 		return nil, fmt.Errorf("seeding: %w", err)
 	}
-	exec, err := s.graph(name, build)
+	total, elements := rows*r.repeat, s.elements()
+	size := s.config.chunk(total, elements)
+	exec, err := s.graph(name, build, size)
 	if err != nil {
 		return nil, err
 	}
-	total, elements := rows*r.repeat, s.elements()
-	size := s.config.chunk(total, elements)
 	flat := make([]float32, 0, total*elements)
 	for from := 0; from < total; from += size {
 		if ctx.Err() != nil {
@@ -127,12 +128,12 @@ func checkTimes(times ...float64) error {
 // call runs the graph on rows from to from+size of the request and returns the result and the next
 // random state. Rows beyond the last one repeat it.
 func (s *Sampler) call(
-	exec *model.Exec, state *tensors.Tensor, r request, from, size int,
+	exec *devices.Program, state *tensors.Tensor, r request, from, size int,
 ) ([]float32, *tensors.Tensor, error) {
 	elements := s.elements()
 	last := len(r.flat[0])/elements*r.repeat - 1
 	source := func(i int) int { return min(from+i, last) / r.repeat }
-	args := []any{state, tensors.FromFlatDataAndDimensions(float32s(r.times), len(r.times))}
+	args := []*tensors.Tensor{state, tensors.FromFlatDataAndDimensions(float32s(r.times), len(r.times))}
 	if s.config.Classes > 0 {
 		class := make([]int32, size)
 		for i := range class {
@@ -166,10 +167,16 @@ func (s *Sampler) call(
 	return flat, out[1], out[0].FinalizeAll()
 }
 
-// graph returns the executor of that name, which it compiles once. Its inputs are the random state,
-// times [n], classes [rows] if the map has classes, and states; its outputs are the result and the
-// next random state.
-func (s *Sampler) graph(name string, build rowGraph) (*model.Exec, error) {
+// graph returns the executor of that name for calls with the given number of rows, which it
+// compiles once. Its inputs are the random state, times [n], classes [rows] if the map has classes,
+// and states; its outputs are the result and the next random state. The rows are split over the
+// backend's devices if these can share them equally. So the random numbers do not depend on the
+// devices.
+func (s *Sampler) graph(name string, build rowGraph, rows int) (*devices.Program, error) {
+	n := s.backend.NumDevices()
+	if rows%n != 0 {
+		name, n = name+" on one device", 1
+	}
 	if exec, ok := s.graphs[name]; ok {
 		return exec, nil
 	}
@@ -192,8 +199,12 @@ func (s *Sampler) graph(name string, build rowGraph) (*model.Exec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the graph: %w", err)
 	}
-	s.graphs[name] = exec.SetMaxCache(-1)
-	return exec, nil
+	split, err := devices.NewProgram(exec.SetMaxCache(-1), n, []bool{false, false, true}, []bool{true, false})
+	if err != nil {
+		return nil, fmt.Errorf("preparing the graph: %w", err)
+	}
+	s.graphs[name] = split
+	return split, nil
 }
 
 // requireWeights panics if the graph uses variables without a value, which GoMLX would otherwise

@@ -375,3 +375,75 @@ func TestSamplerConfig(t *testing.T) {
 		t.Errorf("JSON %s reads as %+v", text, back)
 	}
 }
+
+// Samples on four devices are those on one, up to rounding: with rows that the devices share, also
+// in chunks, and with rows that they cannot share. The weights are those of a training on the four,
+// which continues afterwards.
+func TestSamplerOnDevices(t *testing.T) {
+	if backend.Missing("") != "" {
+		t.Skip("no plugin of XLA is installed")
+	}
+	open := func(n int) compute.Backend {
+		b, err := backend.New(fmt.Sprintf("xla:cpu,devices=%d", n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(b.Finalize)
+		return b
+	}
+	one, four, ctx := open(1), open(4), context.Background()
+	trainer, err := mfm.NewTrainer(four, mfmtest.SmallMap(), mfmtest.NormalSource, nil, mfmtest.SmallConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	step := func() {
+		if _, err := trainer.Step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step()
+	config := configured(mfm.SDESampling, "", 8, 1)
+	config.Chunk = 16
+	sampler := func(b compute.Backend, store *model.Store) func(n int) []float32 {
+		m := mfm.Model{Map: mfmtest.SmallMap(), Weights: store.Scope(train.WeightsScope), Shape: []int{2}}
+		s, err := mfm.NewSampler(b, m, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.Finalize)
+		return func(n int) []float32 {
+			x, err := mfm.Flat(s.Posterior(ctx, 1, 0.4, states([]float32{0.5, -1, 2, 0}, 2), n, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return x
+		}
+	}
+	onFour := sampler(four, trainer.Store())
+	for range 2 {
+		weights, err := trainer.Weights(train.WeightsScope)
+		if err != nil {
+			t.Fatal(err)
+		}
+		store := model.NewStore()
+		for path, value := range weights { // a tensor belongs to one backend
+			if weights[path], err = value.LocalClone(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := train.SetWeights(store, weights); err != nil {
+			t.Fatal(err)
+		}
+		onOne := sampler(one, store)
+		for _, n := range []int{4, 12, 5} {
+			want, got := onOne(n), onFour(n)
+			for i := range want {
+				if !(math.Abs(float64(got[i]-want[i])) < 1e-5) || len(got) != 4*n {
+					t.Fatalf("%d samples per context: element %d of %d is %g, want %g of %d", n, i, len(got), got[i],
+						want[i], 4*n)
+				}
+			}
+		}
+		step()
+	}
+}

@@ -247,6 +247,11 @@ func TestCheckpointsMoveBetweenDevices(t *testing.T) {
 		}
 	}
 	compareStates(t, state(t, last), state(t, whole), 1e-5)
+	for _, name := range []string{"/host_samples", "/host_classes"} {
+		if part := last.Store().GetVariable(train.DataScope + name).ShardShape(); part.Dim(0) != 1 {
+			t.Errorf("a device has %s of %s, want one row of four", part, name)
+		}
+	}
 }
 
 // A batch that cannot be split evenly is refused.

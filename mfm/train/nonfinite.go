@@ -29,8 +29,8 @@ func (e *NonFiniteError) Error() string {
 		"lower the learning rate or clip the gradient", e.Step, e.Tensor, e.Step-1)
 }
 
-// diagnose repeats the failed step batch by batch, from the state before it, to find the first
-// non-finite value.
+// diagnose repeats the failed step batch by batch on the first device, from the state before it, to
+// find the first non-finite value.
 func (t *Trainer) diagnose() error {
 	name, err := t.firstNonFinite()
 	if err != nil {

@@ -29,7 +29,7 @@ type command struct {
 	json        bool // whether the result is written as JSON
 	restart     bool // whether a training starts from zero if no checkpoint is intact
 	backendName *string
-	devices     int // number of devices for a training, 0 for that of the backend's name
+	devices     int // number of the backend's devices, 0 for that in its name
 	opened      compute.Backend
 	dir         string      // folder in which its training or sweep resumes, empty for none
 	unsaved     atomic.Bool // whether a training has done steps that it saves when it is stopped
@@ -134,17 +134,13 @@ func names(commands []*cobra.Command) string {
 // withJSON adds the flag for a result that programs read.
 func (c *command) withJSON() { c.Flags().BoolVar(&c.json, "json", false, "write the result as JSON") }
 
-// withOutput adds the flags that choose the backend and the form of the result.
+// withOutput adds the flags that choose the backend, its devices and the form of the result.
 func (c *command) withOutput() {
 	c.backendName = c.Flags().String("backend", "", "`name` of the backend: xla:cpu, xla:cuda or go "+
 		"(default: $GOMLX_BACKEND, or else XLA if there is a plugin)")
+	c.Flags().IntVar(&c.devices, "devices", 0, "`number` of devices that share the batches of a training and "+
+		"posterior samples: GPUs of xla:cuda, or virtual ones of xla:cpu (default: 1)")
 	c.withJSON()
-}
-
-// withDevices adds the flag for the number of devices of a training.
-func (c *command) withDevices() {
-	c.Flags().IntVar(&c.devices, "devices", 0, "`number` of devices that share each batch: GPUs of xla:cuda, or "+
-		"virtual ones of xla:cpu (default: the devices=N that follows the backend's name after a comma, or else 1)")
 }
 
 // complete offers values of a flag to the shell; in a list they are separated by commas.
@@ -201,7 +197,7 @@ func checkFigure(path string) error {
 func (c *command) backend() (compute.Backend, error) {
 	if c.opened == nil {
 		name := *c.backendName
-		if f := c.Flags().Lookup("devices"); f != nil && f.Changed {
+		if c.Flags().Changed("devices") {
 			name = backend.WithDevices(name, c.devices)
 		}
 		b, err := backend.New(name)

@@ -43,7 +43,6 @@ func trainVerb(t task) builder {
 	}
 	return func(c *command) prepare {
 		c.withOutput()
-		c.withDevices()
 		describe := t.train(c)
 		var o run.Options
 		f := c.Flags()

@@ -192,7 +192,6 @@ func budgetNote(stopped bool, steps int64) string {
 // checkpoint.
 func tuneDistill(c *command) prepare {
 	c.withOutput()
-	c.withDevices()
 	checkpoint := c.Flags().String("checkpoint", "", "`folder` of the tuned run (required)")
 	base := c.Flags().String("base", "", "`folder` of the run whose map it was tuned from (required)")
 	out := c.Flags().String("out", "", "`folder` of the map's run, in which an interrupted run resumes (required)")

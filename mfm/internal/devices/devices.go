@@ -29,14 +29,20 @@ type key struct{}
 // Use compiles the graphs of exec for the first n > 1 devices of its backend, with results and
 // updated variables on each of them. Each graph must call [Begin].
 func Use(exec *model.Exec, n int) error {
-	mesh, err := distributed.NewDeviceMesh([]int{n}, []string{axis})
-	if err != nil {
-		return fmt.Errorf("a mesh of %d devices: %w", n, err)
+	everywhere := exec.DefaultShardingSpec() // that of other executors of the store
+	if everywhere == nil || everywhere.Mesh.NumDevices() != n {
+		mesh, err := distributed.NewDeviceMesh([]int{n}, []string{axis})
+		if err != nil {
+			return fmt.Errorf("a mesh of %d devices: %w", n, err)
+		}
+		everywhere = distributed.NewReplicatedShardingSpec(mesh)
 	}
-	everywhere := distributed.NewReplicatedShardingSpec(mesh)
-	exec.AutoSharding(mesh).WithOutputShardingSpecs(everywhere)
+	exec.AutoSharding(everywhere.Mesh).WithOutputShardingSpecs(everywhere)
 	// GoMLX (v0.28) dereferences nil for the state of a seeded store, which has no specification.
 	for v := range exec.Store().IterVariables() {
+		if v.ShardingSpec() != nil {
+			continue
+		}
 		if err := v.SetShardingSpec(everywhere); err != nil {
 			return fmt.Errorf("replicating %s: %w", v.Path(), err)
 		}
@@ -90,15 +96,16 @@ func of(g *Graph) *split {
 }
 
 func (s *split) shard(v *model.Variable) {
+	if spec := v.ShardingSpec(); spec != nil && !spec.IsReplicated() {
+		return // of another graph
+	}
 	spec := distributed.BuildSpec(s.mesh).S(axis)
 	for range v.Shape().Rank() - 1 {
 		spec.R()
 	}
-	if v.ShardingSpec() == nil {
-		built, err := spec.Done()
-		if err != nil {
-			panic(err)
-		}
-		v.WithShardingSpec(built)
+	built, err := spec.Done()
+	if err != nil {
+		panic(err)
 	}
+	v.WithShardingSpec(built)
 }
