@@ -33,11 +33,11 @@ const (
 // is empty too, "xla:cpu" if a plugin is found and "go" otherwise.
 //
 // The backend has one device, or N with the option "devices=N" of an XLA plugin: the first N GPUs
-// of "xla:cuda" (of go-xla's option visible_devices, if given), or N virtual devices that share the
-// CPU. A trainer of package train and a sampler of package mfm split their batches over all of them;
-// everything else runs on the first. A plugin of another kind always has all its devices. New
-// returns an error if the plugin has not N devices. All devices belong to this process: several
-// hosts would need PJRT's key-value callbacks, which go-xla does not have.
+// of "xla:cuda", or N virtual devices that share the CPU. Of GPUs that go-xla's option
+// visible_devices lists, and of other plugins, it has all devices. A trainer of package train and a
+// sampler of package mfm split their batches over all of them; everything else runs on the first.
+// New returns an error if the plugin does not have N devices. All devices belong to this process:
+// several hosts would need PJRT's key-value callbacks, which go-xla does not have.
 //
 // New looks for PJRT plugins in $PJRT_PLUGIN_LIBRARY_PATH if it is set, otherwise in go-xla's
 // folders and then in the .venv of the working directory or of its parents, where scripts/setup

@@ -3,6 +3,7 @@
 package backend
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,62 +20,62 @@ import (
 // disableAutoInstall keeps go-xla from downloading a plugin if it does not find its default one.
 func disableAutoInstall() { xla.EnableAutoInstall(false) }
 
-// open opens the backend with a complete config and the given number of devices, zero for one that
-// the plugin may not be able to limit.
+// open opens the backend with a complete config and the given number of devices. Zero means one, if
+// the plugin can limit their number.
 func open(config string, devices int) (compute.Backend, error) {
-	rest, isXLA := strings.CutPrefix(config, "xla:")
-	if !isXLA {
-		return compute.NewWithConfig(config)
-	}
-	plugin, options, _ := strings.Cut(rest, ",")
-	var limit pjrt.NamedValuesMap
-	switch file := filepath.Base(plugin); {
-	case pjrt.IsCUDAName(file):
-		if devices == 0 {
-			b, err := compute.NewWithConfig(config)
-			if err != nil || b.NumDevices() == 1 {
-				return b, err
-			}
-			b.Finalize()
-		}
-		limit = pjrt.NamedValuesMap{"visible_devices": first(max(devices, 1))}
-		rest = plugin + "," + limitVisible(options, max(devices, 1))
-	case strings.Contains(file, "cpu"): // XLA's default are four devices that share the CPU
+	plugin, isXLA := strings.CutPrefix(config, "xla:")
+	cpu := isXLA && isCPU(plugin)
+	if cpu {
 		if err := preferWideVectors(); err != nil {
 			return nil, err
 		}
-		limit = pjrt.NamedValuesMap{"cpu_device_count": int64(max(devices, 1))}
 	}
-	b, err := xla.NewWithOptions(rest, limit)
-	if err != nil && devices == 0 { // a plugin that does not know the option
-		return compute.NewWithConfig(config)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("opening %d device(s): %w", devices, err)
-	}
-	return b, nil
-}
-
-// first returns the numbers of the first n devices.
-func first(n int) []int64 {
-	numbers := make([]int64, n)
-	for i := range numbers {
-		numbers[i] = int64(i)
-	}
-	return numbers
-}
-
-// limitVisible returns go-xla's options with the first n devices of its list of visible ones, if it
-// is there.
-func limitVisible(options string, n int) string {
-	parts := strings.Split(options, ",")
-	for i, part := range parts {
-		if list, ok := strings.CutPrefix(part, "visible_devices="); ok {
-			visible := strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(";: ", r) })
-			parts[i] = "visible_devices=" + strings.Join(visible[:min(n, len(visible))], ";")
+	if cpu || isXLA && devices > 0 {
+		b, err := xla.NewWithOptions(plugin, limit(plugin, max(devices, 1)))
+		if err == nil {
+			return b, nil
+		}
+		if devices > 0 {
+			return nil, fmt.Errorf("opening %d device(s): %w", devices, err)
 		}
 	}
-	return strings.Join(parts, ",")
+	b, err := compute.NewWithConfig(config)
+	several, isXLA := b.(*xla.Backend)
+	if err != nil || devices > 0 || !isXLA || several.NumDevices() == 1 {
+		return b, err
+	}
+	if first := limit(cmp.Or(several.Config(), several.PluginName()), 1); first != nil {
+		if one, err := xla.NewWithOptions(several.Config(), first); err == nil {
+			several.Finalize()
+			return one, nil
+		}
+	}
+	return b, nil // a plugin that does not know the option
+}
+
+// isCPU reports whether a config of go-xla, a plugin and options, names XLA's plugin for the CPU.
+func isCPU(config string) bool {
+	plugin, _, _ := strings.Cut(config, ",")
+	file := filepath.Base(plugin)
+	return strings.Contains(file, "cpu") && !pjrt.IsCUDAName(file)
+}
+
+// limit returns the client's options for the first n devices of the plugin in a config of go-xla,
+// nil if the plugin has no such option or the config has it. By default XLA's CPU plugin has four
+// devices that share the CPU.
+func limit(config string, n int) pjrt.NamedValuesMap {
+	plugin, options, _ := strings.Cut(config, ",")
+	switch {
+	case isCPU(config):
+		return pjrt.NamedValuesMap{"cpu_device_count": int64(n)}
+	case pjrt.IsCUDAName(filepath.Base(plugin)) && !strings.Contains(options, "visible_devices"):
+		visible := make([]int64, n)
+		for i := range visible {
+			visible[i] = int64(i)
+		}
+		return pjrt.NamedValuesMap{"visible_devices": visible}
+	}
+	return nil
 }
 
 // plainPath returns a name of the plugin at path that go-xla does not misread: it ends a path at a

@@ -259,7 +259,7 @@ func TestBatchIsAMultipleOfTheDevices(t *testing.T) {
 	c := hostConfig(1)
 	c.Batch = 6
 	_, err := train.New(cpus(t, 4), nil, c, c)
-	if err == nil || !strings.Contains(err.Error(), "batch = 6") || !strings.Contains(err.Error(), "4 devices") {
+	if err == nil || !strings.Contains(err.Error(), "batch = 6 on 4 devices") {
 		t.Errorf("error %v, want one that names the batch 6 and the 4 devices", err)
 	}
 }

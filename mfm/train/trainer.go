@@ -81,7 +81,7 @@ type Metrics struct {
 }
 
 // ErrDevices is wrapped by the error of a batch that the backend's devices cannot share equally.
-var ErrDevices = errors.New("the devices cannot share it equally")
+var ErrDevices = errors.New("they cannot share it equally")
 
 // Trainer minimizes an objective in one compiled step. Data, noise, loss, gradient and update stay
 // on the device, parameters and moments are donated buffers, and only [Metrics] are transferred to
@@ -133,7 +133,7 @@ func New(b compute.Backend, objective Objective, config Config, metadata any) (*
 	}
 	if n := b.NumDevices(); n > 1 {
 		if config.Batch%n != 0 {
-			return nil, fmt.Errorf("batch = %d: %w: use a multiple of %d, or fewer devices", config.Batch, ErrDevices, n)
+			return nil, fmt.Errorf("batch = %d on %d devices: %w: use a multiple of %[2]d", config.Batch, n, ErrDevices)
 		}
 		if err := devices.Use(t.step, n); err != nil {
 			return nil, fmt.Errorf("preparing the training step: %w", err)
