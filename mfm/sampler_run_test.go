@@ -380,18 +380,7 @@ func TestSamplerConfig(t *testing.T) {
 // in chunks, and with rows that they cannot share. The weights are those of a training on the four,
 // which continues afterwards.
 func TestSamplerOnDevices(t *testing.T) {
-	if backend.Missing("") != "" {
-		t.Skip("no plugin of XLA is installed")
-	}
-	open := func(n int) compute.Backend {
-		b, err := backend.New(fmt.Sprintf("xla:cpu,devices=%d", n))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(b.Finalize)
-		return b
-	}
-	one, four, ctx := open(1), open(4), context.Background()
+	one, four, ctx := backendtest.Devices(t, 1), backendtest.Devices(t, 4), context.Background()
 	trainer, err := mfm.NewTrainer(four, mfmtest.SmallMap(), mfmtest.NormalSource, nil, mfmtest.SmallConfig())
 	if err != nil {
 		t.Fatal(err)

@@ -158,7 +158,8 @@ func TestDevices(t *testing.T) {
 	}
 	plugin := installedPlugin(t)
 	for config, want := range map[string]int{
-		"": 1, "xla:cpu": 1, "xla:" + plugin: 1, "xla:" + plugin + ",devices=2": 2, "xla:cpu,devices=1": 1, "xla:cpu,devices=3,shared_buffers": 3,
+		"": 1, "xla:cpu": 1, "xla:" + plugin: 1, "xla:" + plugin + ",devices=2": 2,
+		"xla:cpu,devices=1": 1, "xla:cpu,devices=3,shared_buffers": 3,
 		backend.WithDevices("", 2): 2, backend.WithDevices("xla:cpu,devices=3", 4): 4,
 	} {
 		b, err := backend.New(config)

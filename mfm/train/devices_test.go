@@ -18,27 +18,13 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
-	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/train"
 )
-
-// cpus returns a backend of n virtual devices that share the CPU.
-func cpus(t *testing.T, n int) compute.Backend {
-	t.Helper()
-	if backend.Missing("") != "" {
-		t.Skip("no plugin of XLA is installed")
-	}
-	b, err := backend.New(fmt.Sprintf("xla:cpu,devices=%d", n))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Finalize)
-	return b
-}
 
 // mixtureTraining trains a network on a mixture of two Gaussians by the mean flow loss, which has a
 // directional derivative, with three batches per step, two of them in a loop.
@@ -96,7 +82,7 @@ func TestTrainingDoesNotDependOnTheDevices(t *testing.T) {
 			c := mfm.DefaultTrainConfig()
 			c.Steps, c.Batch, c.EMA, c.Seed, c.Optimizer.Warmup = 6, 32, nil, 3, 2
 			c.Optimizer.Method = train.AdamW
-			one, four := training(t, cpus(t, 1), c), training(t, cpus(t, 4), c)
+			one, four := training(t, backendtest.Devices(t, 1), c), training(t, backendtest.Devices(t, 4), c)
 			for range c.Steps {
 				want, err := one.Step()
 				if err != nil {
@@ -184,7 +170,7 @@ func TestNoiseDoesNotDependOnTheDevices(t *testing.T) {
 	c := train.Config{Optimizer: train.DefaultOptimizer(), Steps: 2, Batch: 8, Accumulate: 1}
 	var states []map[string]*tensors.Tensor
 	for _, n := range []int{1, 4} {
-		trainer, err := train.New(cpus(t, n), objective, c, c)
+		trainer, err := train.New(backendtest.Devices(t, n), objective, c, c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -216,7 +202,7 @@ func TestCheckpointsMoveBetweenDevices(t *testing.T) {
 		}, nil
 	}
 	var want []train.Metrics
-	whole := hostTrainer(t, cpus(t, 1), c, load)
+	whole := hostTrainer(t, backendtest.Devices(t, 1), c, load)
 	whole.AddHook(afterStep(func(m train.Metrics) error { want = append(want, m); return nil }))
 	if err := whole.Run(context.Background()); err != nil {
 		t.Fatal(err)
@@ -225,7 +211,7 @@ func TestCheckpointsMoveBetweenDevices(t *testing.T) {
 	var last *train.Trainer
 	for i, n := range []int{4, 1, 4} {
 		ctx, stop := context.WithCancel(context.Background())
-		last = hostTrainer(t, cpus(t, n), c, load)
+		last = hostTrainer(t, backendtest.Devices(t, n), c, load)
 		last.AddHook(afterStep(func(m train.Metrics) error {
 			done++
 			if m.Step != done {
@@ -258,7 +244,7 @@ func TestCheckpointsMoveBetweenDevices(t *testing.T) {
 func TestBatchIsAMultipleOfTheDevices(t *testing.T) {
 	c := hostConfig(1)
 	c.Batch = 6
-	_, err := train.New(cpus(t, 4), nil, c, c)
+	_, err := train.New(backendtest.Devices(t, 4), nil, c, c)
 	if err == nil || !strings.Contains(err.Error(), "batch = 6 on 4 devices") {
 		t.Errorf("error %v, want one that names the batch 6 and the 4 devices", err)
 	}
@@ -266,13 +252,14 @@ func TestBatchIsAMultipleOfTheDevices(t *testing.T) {
 
 // A non-finite value is found and named on several devices, and the step is not taken.
 func TestNonFiniteOnDevices(t *testing.T) {
-	trainer := newObjectiveTrainer(t, cpus(t, 4), tinyObjective(func(w, x, step *Node) *Node {
+	trainer := newObjectiveTrainer(t, backendtest.Devices(t, 4), tinyObjective(func(w, x, step *Node) *Node {
 		return Div(Mul(w, x), OneMinus(Square(step)))
 	}))
 	before := state(t, trainer)["/state/rng"].String()
 	_, err := trainer.Step()
 	var nonFinite *train.NonFiniteError
-	if !errors.As(err, &nonFinite) || nonFinite.Step != 1 || !strings.Contains(nonFinite.Tensor, "of Div at devices_test.go") {
+	if !errors.As(err, &nonFinite) || nonFinite.Step != 1 ||
+		!strings.Contains(nonFinite.Tensor, "of Div at devices_test.go") {
 		t.Errorf("error %v, want one of step 1 that names the division", err)
 	}
 	if after := state(t, trainer)["/state/rng"].String(); after != before || trainer.Done() != 0 {

@@ -2,6 +2,8 @@
 package backendtest
 
 import (
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -20,6 +22,21 @@ func New(t testing.TB) compute.Backend {
 	if err != nil {
 		t.Fatalf("opening the backend: %v", err)
 	}
+	return b
+}
+
+// Devices returns a backend of n virtual devices that share the CPU, or skips the test if no plugin
+// of XLA is found.
+func Devices(t testing.TB, n int) compute.Backend {
+	t.Helper()
+	b, err := backend.New(fmt.Sprintf("xla:cpu,devices=%d", n))
+	if err != nil && strings.Contains(err.Error(), "no PJRT plugin") {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Finalize)
 	return b
 }
 

@@ -8,7 +8,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 
-	"github.com/gomfm/gomfm/mfm/backend"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/internal/devices"
 	"github.com/gomfm/gomfm/mfm/solver"
 )
@@ -17,14 +17,7 @@ import (
 // specification XLA returns results as it computes them.) Everything else is on each of them, and
 // so are rows that the devices cannot share equally.
 func TestDevicesHaveTheirRowsAlone(t *testing.T) {
-	if backend.Missing("") != "" {
-		t.Skip("no plugin of XLA is installed")
-	}
-	b, err := backend.New("xla:cpu,devices=4")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Finalize()
+	b := backendtest.Devices(t, 4)
 	store := model.NewStore()
 	seed, err := RNGStateFromSeed(1)
 	if err != nil {
