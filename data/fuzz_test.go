@@ -4,14 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
-	"image"
-	"image/color"
-	"image/jpeg"
-	"image/png"
 	"io"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -147,70 +141,10 @@ func FuzzReadNPY(f *testing.F) {
 	})
 }
 
-// FuzzDecodeImage checks that any input gives an error that names the file, or the pixels of an
-// image of the size of the file or of a given size.
-func FuzzDecodeImage(f *testing.F) {
-	gradient := painted(5, 4, func(x, y int) color.Color { return color.NRGBA{uint8(40 * x), uint8(50 * y), 7, 255} })
-	gray := image.NewGray(image.Rect(0, 0, 3, 6))
-	clear := painted(2, 2, plainColor(color.NRGBA{1, 2, 3, 4}))
-	for _, img := range []image.Image{gradient, gray, clear} {
-		var asPNG, asJPEG bytes.Buffer
-		if err := png.Encode(&asPNG, img); err != nil {
-			f.Fatal(err)
-		}
-		if err := jpeg.Encode(&asJPEG, img, nil); err != nil {
-			f.Fatal(err)
-		}
-		frame := []byte{0xff, 0xc0, 0, 17, 8, 0, 5, 0} // followed by the width
-		empty := bytes.Replace(asJPEG.Bytes(), append(frame, 4), append(slices.Clone(frame), 0), 1)
-		for _, b := range [][]byte{asPNG.Bytes(), asJPEG.Bytes(), empty, asPNG.Bytes()[:40], asJPEG.Bytes()[:40]} {
-			f.Add(b, false)
-			f.Add(b, true)
-		}
-	}
-	f.Add(huge(f), false)
-	f.Fuzz(func(t *testing.T, content []byte, resize bool) {
-		r := &folderReader{}
-		if resize {
-			r = &folderReader{height: 2, width: 3, resize: true}
-		}
-		var pixels []byte
-		err := fuzztest.Read(t, len(content), 16*maxDensity, func() (err error) {
-			pixels, err = r.decodeFrom("images.x", bytes.NewReader(content))
-			return err
-		})
-		if err != nil {
-			if !strings.Contains(err.Error(), "images.x") {
-				t.Errorf("error %q does not name the file", err)
-			}
-			return
-		}
-		if resize && (r.height != 2 || r.width != 3) || min(r.height, r.width) < 1 ||
-			len(pixels) != 3*r.height*r.width {
-			t.Errorf("%d pixels of an image of %dx%d", len(pixels), r.height, r.width)
-		}
-	})
-}
-
-// huge returns a PNG whose header promises 16,384 by 16,384 pixels.
-func huge(t testing.TB) []byte {
-	t.Helper()
-	var out bytes.Buffer
-	if err := png.Encode(&out, image.NewGray(image.Rect(0, 0, 1, 1))); err != nil {
-		t.Fatal(err)
-	}
-	b := out.Bytes()
-	header := b[12:29] // the type IHDR and its data, before their checksum
-	binary.BigEndian.PutUint32(header[4:], maxSide)
-	binary.BigEndian.PutUint32(header[8:], maxSide)
-	binary.BigEndian.PutUint32(b[29:], crc32.ChecksumIEEE(header))
-	return b
-}
-
 // FuzzParseLocation checks that any text gives an error, or a location that its text gives again.
 func FuzzParseLocation(f *testing.F) {
 	for _, text := range []string{"", "a/b.npy", "a?labels=b.npy", "a?size=3x4", "a?labels=b&size=5",
-		"a?size=3?labels=",
+		"a?size=3?labels=", "a?skip=3&size=2x3", "a?size=1?skip=-1",
 		"a?b", "a?size=0", "a?size=%zz", "a?labels=b;c", "a?labels=%3F%0A", "a?size=1&size=2&x=y"} {
 		f.Add(text)
 	}

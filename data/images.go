@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+
+	"github.com/gomfm/gomfm/data/stream"
 )
 
 // Images is a set of N images of Height x Width pixels with one byte per channel, and their classes
@@ -17,6 +19,8 @@ type Images struct {
 	N, Height, Width, Channels int
 	Pixels                     []byte  // [N, Height, Width, Channels], row-major, 0 to 255
 	Labels                     []int32 // [N], 0 or more, or nil if unlabeled
+	// Bad are the files that [Load] left out of the training and held-out images, on the former.
+	Bad []*stream.BadFile
 }
 
 // Validate returns an error if a dimension is not positive, or if the number of pixels or labels

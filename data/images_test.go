@@ -33,15 +33,15 @@ func TestValidate(t *testing.T) {
 		m    Images
 		want string // empty: valid
 	}{
-		{"valid", Images{2, 1, 3, 1, make([]byte, 6), make([]int32, 2)}, ""},
-		{"no labels", Images{2, 1, 3, 1, make([]byte, 6), nil}, ""},
+		{"valid", Images{2, 1, 3, 1, make([]byte, 6), make([]int32, 2), nil}, ""},
+		{"no labels", Images{2, 1, 3, 1, make([]byte, 6), nil, nil}, ""},
 		{"zero value", Images{}, "positive"},
-		{"negative", Images{2, -1, -3, 1, make([]byte, 6), nil}, "positive"},
-		{"few pixels", Images{2, 1, 3, 1, make([]byte, 5), nil}, "5 pixels"},
-		{"many pixels", Images{2, 1, 3, 1, make([]byte, 12), nil}, "12 pixels"},
-		{"no pixels", Images{2, 1, 3, 1, nil, nil}, "0 pixels"},
-		{"overflow to zero", Images{huge, huge, 1, 1, nil, nil}, "0 pixels"},
-		{"labels", Images{2, 1, 3, 1, make([]byte, 6), make([]int32, 3)}, "2 images with 3 labels"},
+		{"negative", Images{2, -1, -3, 1, make([]byte, 6), nil, nil}, "positive"},
+		{"few pixels", Images{2, 1, 3, 1, make([]byte, 5), nil, nil}, "5 pixels"},
+		{"many pixels", Images{2, 1, 3, 1, make([]byte, 12), nil, nil}, "12 pixels"},
+		{"no pixels", Images{2, 1, 3, 1, nil, nil, nil}, "0 pixels"},
+		{"overflow to zero", Images{huge, huge, 1, 1, nil, nil, nil}, "0 pixels"},
+		{"labels", Images{2, 1, 3, 1, make([]byte, 6), make([]int32, 3), nil}, "2 images with 3 labels"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			err := tc.m.Validate()

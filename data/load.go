@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/gomfm/gomfm/data/imagefile"
+	"github.com/gomfm/gomfm/data/stream"
 )
 
 // Location says where a data set is and how it is read.
@@ -19,6 +22,9 @@ type Location struct {
 	// Height and Width are the size of the images after a center crop and resizing. Zero means the
 	// size that they have.
 	Height, Width int
+	// Skip is the number of picture files that may be bad and are left out, see [stream.BadFile].
+	// One more is an error.
+	Skip int
 }
 
 // Format is a form of a data set that [Load] reads.
@@ -27,8 +33,9 @@ type Format struct {
 	Name string
 	// Accepts reports whether the file or folder at path, which exists, has this form.
 	Accepts func(path string) bool
-	// Labels and Size report whether Load follows these parts of a location; if not, they are empty.
-	Labels, Size bool
+	// Labels and Pictures report whether Load follows these parts of a location, the latter the size
+	// and the number of files to skip; if not, they are empty.
+	Labels, Pictures bool
 	// Load reads the training images and the held-out images.
 	Load func(l Location) (train, heldOut *Images, err error)
 }
@@ -39,8 +46,11 @@ func Formats() []Format {
 		{Name: "a .npy file of uint8 [n, h, w] or [n, h, w, c]", Accepts: isNPY, Labels: true, Load: loadNPY},
 		{Name: "a folder of MNIST's four IDX files", Accepts: isMNIST,
 			Load: func(l Location) (_, _ *Images, err error) { return LoadMNIST(l.Path) }},
-		{Name: "a folder of PNG or JPEG images, with a subfolder for each class", Accepts: isFolder, Size: true,
-			Load: loadFolder},
+		{Name: "a .csv file with a column \"path\" and at most one of \"label\" and \"class\"", Accepts: stream.IsCSV,
+			Pictures: true, Load: loadPictures},
+		{Name: "a .tar file or a folder of them (WebDataset)", Accepts: stream.IsTar, Pictures: true, Load: loadPictures},
+		{Name: "a folder of PNG, JPEG or WebP images, with a subfolder for each class", Accepts: isFolder, Pictures: true,
+			Load: loadPictures},
 	}
 }
 
@@ -75,15 +85,19 @@ func Load(l Location) (train, heldOut *Images, err error) {
 		return nil, nil, fmt.Errorf("data: labels %s: only a .npy file takes labels, %q is %s: leave them out",
 			l.Labels, l.Path, format.Name)
 	}
-	if l.Height != 0 && !format.Size {
-		return nil, nil, fmt.Errorf("data: size %dx%d: only the images of a folder are resized, %q is %s: leave it out",
+	if l.Skip != 0 && !format.Pictures {
+		return nil, nil, fmt.Errorf("data: skip %d: only picture files can be skipped, %q is %s: leave it out",
+			l.Skip, l.Path, format.Name)
+	}
+	if l.Height != 0 && !format.Pictures {
+		return nil, nil, fmt.Errorf("data: size %dx%d: only picture files are resized, %q is %s: leave it out",
 			l.Height, l.Width, l.Path, format.Name)
 	}
 	return format.Load(l)
 }
 
 // String returns the location as one text, which [ParseLocation] reads: the path, followed by
-// "?labels=FILE&size=HxW" if it has these parts.
+// "?labels=FILE&size=HxW&skip=N" if it has these parts.
 func (l Location) String() string {
 	parts := make(url.Values)
 	if l.Labels != "" || partsStart(l.Path) >= 0 { // the path ends where the last parts begin
@@ -91,6 +105,9 @@ func (l Location) String() string {
 	}
 	if l.Height != 0 {
 		parts.Set("size", fmt.Sprintf("%dx%d", l.Height, l.Width))
+	}
+	if l.Skip != 0 {
+		parts.Set("skip", strconv.Itoa(l.Skip))
 	}
 	if len(parts) == 0 {
 		return l.Path
@@ -100,7 +117,8 @@ func (l Location) String() string {
 
 // partsStart returns the index of the parts in the text of a location, -1 if there are none.
 func partsStart(text string) int {
-	return max(strings.LastIndex(text, "?labels="), strings.LastIndex(text, "?size="))
+	return max(strings.LastIndex(text, "?labels="), strings.LastIndex(text, "?size="),
+		strings.LastIndex(text, "?skip="))
 }
 
 // ParseLocation is the inverse of [Location.String]. Text after a question mark that is not such a
@@ -116,9 +134,16 @@ func ParseLocation(text string) (Location, error) {
 	}
 	l := Location{Path: text[:end], Labels: parts.Get("labels")}
 	if size := parts.Get("size"); size != "" {
-		l.Height, l.Width, err = ParseSize(size)
+		if l.Height, l.Width, err = ParseSize(size); err != nil {
+			return Location{}, err
+		}
 	}
-	return l, err
+	if skip := parts.Get("skip"); skip != "" {
+		if l.Skip, err = strconv.Atoi(skip); err != nil || l.Skip < 0 {
+			return Location{}, fmt.Errorf("data: location %q: skip %q: give a number from 0 on", text, skip)
+		}
+	}
+	return l, nil
 }
 
 // ParseSize parses the size of an image in pixels: a height and a width, such as "24x32", or one
@@ -130,9 +155,9 @@ func ParseSize(text string) (height, width int, err error) {
 	}
 	height, err1 := strconv.Atoi(first)
 	width, err2 := strconv.Atoi(second)
-	if err1 != nil || err2 != nil || min(height, width) < 1 || max(height, width) > maxSide {
+	if err1 != nil || err2 != nil || min(height, width) < 1 || max(height, width) > imagefile.MaxSide {
 		return 0, 0, fmt.Errorf("data: size %q: give a height and a width from 1 to %d, such as 24x32, "+
-			"or one number for both", text, maxSide)
+			"or one number for both", text, imagefile.MaxSide)
 	}
 	return height, width, nil
 }

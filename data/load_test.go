@@ -1,6 +1,7 @@
 package data
 
 import (
+	"archive/tar"
 	"bytes"
 	"encoding/binary"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"image/color"
 	"image/jpeg"
 	"image/png"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -159,6 +161,75 @@ func TestLoadFolderSize(t *testing.T) {
 	}
 }
 
+// Tar files and CSV files of paths are loaded as folders are. Bad files are left out up to a limit.
+func TestLoadStreams(t *testing.T) {
+	dir := t.TempDir()
+	var tars [2]bytes.Buffer
+	lines := "path,class\n"
+	for i := range 12 {
+		path := saveImage(t, painted(4, 6, plainColor(color.Gray{Y: uint8(20 * i)})), dir, "a", fmt.Sprintf("%02d.png", i))
+		if i == 7 {
+			if err := os.Truncate(path, 60); err != nil {
+				t.Fatal(err)
+			}
+		}
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines += fmt.Sprintf("a/%02d.png,%c\n", i, 'x'+i%2)
+		w := tar.NewWriter(&tars[i/6])
+		for name, content := range map[string]string{"png": string(raw), "cls": fmt.Sprint(i % 2)} {
+			err := w.WriteHeader(&tar.Header{Name: fmt.Sprintf("%02d.%s", i, name), Size: int64(len(content))})
+			if err == nil {
+				_, err = io.WriteString(w, content)
+			}
+			if err == nil {
+				err = w.Flush()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i, name := range []string{"train", "test"} {
+		if err := os.MkdirAll(filepath.Join(dir, "tars", name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "tars", name, "0.tar"), tars[i].Bytes(), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "all.csv"), []byte(lines), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for name, counts := range map[string][2]int{"all.csv": {10, 1}, "tars": {6, 5}} {
+		train, heldOut, err := Load(Location{Path: filepath.Join(dir, name), Height: 2, Width: 3, Skip: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := [2]int{train.N, heldOut.N}; got != counts {
+			t.Errorf("%s: %d images, want %d", name, got, counts)
+		}
+		if len(train.Bad) != 1 || !strings.Contains(train.Bad[0].File, "07.png") || heldOut.Bad != nil {
+			t.Errorf("%s: bad files %v and %v, want 07.png", name, train.Bad, heldOut.Bad)
+		}
+		for _, m := range []*Images{train, heldOut} {
+			if err := m.Validate(); err != nil || !slices.Equal(m.shape()[1:], []int{2, 3, 1}) {
+				t.Fatalf("%s: shape %v: %v", name, m.shape(), err)
+			}
+			for i, k := range m.Labels {
+				if level := m.Pixels[6*i]; level%20 != 0 || int32(level/20%2) != k {
+					t.Errorf("%s: image of level %d has label %d", name, level, k)
+				}
+			}
+		}
+		if _, _, err := Load(Location{Path: filepath.Join(dir, name)}); err == nil || !strings.Contains(err.Error(), "07.png is no PNG image, or damaged") {
+			t.Errorf("%s: error %v, want one about 07.png", name, err)
+		}
+	}
+}
+
 // npy encodes a .npy file.
 func npy(version byte, header string, elements []byte) []byte {
 	b := append([]byte(npyMagic), version, 0)
@@ -232,6 +303,8 @@ func TestLoadRejects(t *testing.T) {
 	saveImage(t, painted(3, 2, plainColor(color.NRGBA{A: 100})), dir, "alpha", "a.png")
 	file("damaged/a.png", []byte("\x89PNG\r\n\x1a\n and no more"))
 	file("gif/a.gif", nil)
+	file("bad/b.png", nil)
+	file("bad/d.png", nil)
 	if err := os.MkdirAll(filepath.Join(dir, "empty", "class"), 0o777); err != nil {
 		t.Fatal(err)
 	}
@@ -243,17 +316,20 @@ func TestLoadRejects(t *testing.T) {
 		"another file":       {Location{Path: file("a.txt", nil)}, []string{"a.txt", "not a data set", "a folder of PNG"}},
 		"labels of a folder": {Location{Path: folder("plain", "a.png", "b.png"), Labels: good}, []string{"plain", "leave them out"}},
 		"size of an array":   {Location{Path: good, Height: 2, Width: 2}, []string{"good.npy", "size 2x2", "leave it out"}},
+		"skip of an array":   {Location{Path: good, Skip: 2}, []string{"good.npy", "skip 2", "leave it out"}},
 		"size of MNIST":      {Location{Height: 2, Width: 2}, []string{"digits in the package", "leave it out"}},
 
 		"two sizes":        {Location{Path: folder("sizes", "a.png")}, []string{"sizes/b.png has 2x3", "a.png has 3x2", "a size to crop"}},
 		"alpha":            {Location{Path: folder("alpha")}, []string{"alpha/a.png", "transparent", "without an alpha"}},
 		"damaged":          {Location{Path: folder("damaged")}, []string{"damaged/a.png", "damaged", "remove it"}},
 		"GIF":              {Location{Path: folder("gif", "a.png")}, []string{"gif/a.gif", "convert it"}},
-		"no images":        {Location{Path: folder("empty")}, []string{"empty/class", "no PNG or JPEG", "add some"}},
+		"more damaged":     {Location{Path: folder("bad", "a.png", "c.png"), Skip: 1}, []string{"bad/d.png", "is empty"}},
+		"all damaged":      {Location{Path: filepath.Join(dir, "damaged"), Skip: 1}, []string{"damaged", "no image that can be read"}},
+		"no images":        {Location{Path: folder("empty")}, []string{"empty/class", "no PNG, JPEG or WebP", "add some"}},
 		"one image":        {Location{Path: folder("one", "a.png")}, []string{"one", "at least two"}},
 		"images beside":    {Location{Path: folder("beside", "a.png", "c/b.png")}, []string{"beside", "a.png", "move all images"}},
 		"deeper":           {Location{Path: folder("deep", "c/d/b.png", "c/a.png")}, []string{"deep/c/d", "move its images"}},
-		"other classes":    {Location{Path: folder("split", "train/a/a.png", "test/b/a.png")}, []string{`["a"]`, `["b"]`, "same subfolders"}},
+		"other classes":    {Location{Path: folder("split", "train/a/a.png", "test/b/a.png")}, []string{`["a"]`, `["b"]`, "same classes"}},
 		"floats":           {array("float", "<f4", "2, 3", 24), []string{"float.npy", "<f4", "astype"}},
 		"objects":          {array("object", "|O", "2,", 24), []string{"object.npy", `"|O"`}},
 		"a matrix":         {array("matrix", "|u1", "4, 6", 24), []string{"matrix.npy", "[4 6]", "reshape"}},
@@ -291,6 +367,7 @@ func TestLocation(t *testing.T) {
 		"faces?size=24x32":                {Path: "faces", Height: 24, Width: 32},
 		"a b.npy?labels=c+d%26.npy":       {Path: "a b.npy", Labels: "c d&.npy"},
 		"x?labels=y.npy&size=8x8":         {Path: "x", Labels: "y.npy", Height: 8, Width: 8},
+		"x?size=1x2&skip=30":              {Path: "x", Height: 1, Width: 2, Skip: 30},
 		"x?size=1x1?labels=z%3Fsize%3D.n": {Path: "x?size=1x1", Labels: "z?size=.n"},
 	} {
 		got, err := ParseLocation(text)
@@ -298,7 +375,7 @@ func TestLocation(t *testing.T) {
 			t.Errorf("%q is parsed as %+v (%v), want %+v, which is written %q", text, got, err, want, want)
 		}
 	}
-	for _, text := range []string{"x?size=0", "x?size=3x", "x?size=axb", "x?size=20000", "x?size=%zz"} {
+	for _, text := range []string{"x?size=0", "x?size=3x", "x?size=axb", "x?size=20000", "x?size=%zz", "x?skip=-1", "x?skip=a"} {
 		if l, err := ParseLocation(text); err == nil {
 			t.Errorf("%q is parsed as %+v", text, l)
 		}

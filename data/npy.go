@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/gomfm/gomfm/data/stream"
 )
 
 // The NPY format (numpy.lib.format): the magic, two bytes of version, the length of the header as a
@@ -23,9 +25,6 @@ var npyKeys = map[string]*regexp.Regexp{
 	"fortran_order": regexp.MustCompile(`'fortran_order'\s*:\s*(True|False)`),
 	"shape":         regexp.MustCompile(`'shape'\s*:\s*\(([\d,\s]*)\)`),
 }
-
-// maxLabel bounds labels, so that a table of all classes is small.
-const maxLabel = 1<<16 - 1
 
 func isNPY(path string) bool { return strings.HasSuffix(strings.ToLower(path), ".npy") }
 
@@ -95,9 +94,9 @@ func readNPYLabels(s source) ([]int32, error) {
 		}
 		negative := descr[1] == 'i' && word[size-1] >= 0x80
 		value := binary.LittleEndian.Uint64(append(word, make([]byte, 8)...))
-		if negative || value > maxLabel {
+		if negative || value > stream.MaxLabel {
 			return nil, fmt.Errorf("label %d of %d is negative or exceeds %d: number the classes from 0",
-				i, len(labels), maxLabel)
+				i, len(labels), stream.MaxLabel)
 		}
 		labels[i] = int32(value)
 	}

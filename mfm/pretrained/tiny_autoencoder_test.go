@@ -13,7 +13,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
-	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/data/imagefile"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/pretrained"
@@ -32,7 +32,7 @@ func pictures(t *testing.T, dir string, n int) *tensors.Tensor {
 		if err != nil {
 			return err
 		}
-		img, err := data.DecodeImage(bytes.NewReader(raw))
+		img, err := imagefile.Decode(raw)
 		if err != nil {
 			return nil
 		}

@@ -43,9 +43,9 @@ func trainClassifier(c *command) func() (*training, error) {
 		var images, heldOut *data.Images
 		return &training{
 			kind: image.KindClassifier, config: config, manifest: config,
-			line: f.line("classifier", "noised", "data", "labels", "size"), data: from.String(),
+			line: f.line("classifier", "noised", "data", "labels", "size", "skip"), data: from.String(),
 			check: func() (err error) {
-				if images, heldOut, err = data.Load(from); err != nil {
+				if images, heldOut, err = c.load(from); err != nil {
 					return err
 				}
 				return config.CheckLabels(images)

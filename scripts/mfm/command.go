@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -45,17 +46,21 @@ type prepare func() (work, error)
 type work func(ctx context.Context, b compute.Backend) error
 
 // leaf returns the command with the given builder. use is its name, followed by the names of its
-// operands.
+// operands, the optional ones last and in brackets.
 func leaf(use, about string, build builder) *cobra.Command {
 	c := &command{Command: &cobra.Command{Use: use, Short: about, SuggestionsMinimumDistance: 2}}
 	operands := strings.Fields(use)[1:]
+	required := operands
+	if i := slices.IndexFunc(operands, func(name string) bool { return name[0] == '[' }); i >= 0 {
+		required = operands[:i]
+	}
 	c.Args = func(_ *cobra.Command, args []string) error {
 		if n := len(operands); len(args) > n {
 			return fmt.Errorf("unexpected argument %q: %s-h lists the arguments", args[n],
 				didYouMean(c.SuggestionsFor(args[n])))
 		}
-		if len(args) < len(operands) {
-			return fmt.Errorf("%s is missing: -h lists the arguments", strings.Join(operands[len(args):], " and "))
+		if len(args) < len(required) {
+			return fmt.Errorf("%s is missing: -h lists the arguments", strings.Join(required[len(args):], " and "))
 		}
 		return nil
 	}

@@ -7,16 +7,19 @@ import (
 	"io"
 	"net/url"
 	"path/filepath"
+	"strings"
 
 	"github.com/gomlx/compute"
 	"github.com/spf13/cobra"
 
 	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/data/stream"
 )
 
 func dataCommand() *cobra.Command {
 	return group("data", "inspect or download images",
-		leaf("inspect IMAGES LABELS", "check a pair of IDX files and summarize their content", dataInspect),
+		leaf("inspect IMAGES [LABELS]", "check picture files (a folder, .tar, .csv) or a pair of IDX files, and summarize them",
+			dataInspect),
 		leaf("mnist", "download MNIST, 60,000 + 10,000 digits", dataMNIST),
 	)
 }
@@ -25,6 +28,10 @@ func dataInspect(c *command) prepare {
 	c.withJSON()
 	return func() (work, error) {
 		files := c.Flags().Args()
+		if len(files) == 1 {
+			set, err := stream.Open(files[0])
+			return func(ctx context.Context, _ compute.Backend) error { return c.inspectPictures(ctx, set) }, err
+		}
 		summary, err := data.Inspect(files[0], files[1])
 		return func(context.Context, compute.Backend) error {
 			text := fmt.Sprintf("count     %d\nshape     %d x %d x %d\nmean      %.4f\nvariance  %.4f\n",
@@ -35,6 +42,31 @@ func dataInspect(c *command) prepare {
 			return c.write(summary, text)
 		}, err
 	}
+}
+
+// inspectPictures decodes all pictures of a set, and writes their number, sizes and classes, and the
+// bad files. It shows the progress, a line for each tenth of a large set.
+func (c *command) inspectPictures(ctx context.Context, set *stream.Set) error {
+	const large = 10_000
+	r, err := set.Inspect(ctx, 0, func(done, total int) {
+		if total >= large && 10*done/total > 10*(done-1)/total {
+			fmt.Fprintf(c.ErrOrStderr(), "%d of %d files\n", done, total)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "count     %d\nheight    %d to %d\nwidth     %d to %d\n",
+		r.Count, r.Height[0], r.Height[1], r.Width[0], r.Width[1])
+	for k, class := range r.Classes {
+		fmt.Fprintf(&text, "class %-3d %d  %s\n", k, class.Count, class.Name)
+	}
+	fmt.Fprintf(&text, "bad       %d\n", len(r.Bad))
+	for _, bad := range r.Bad {
+		fmt.Fprintf(&text, "%s %s\n", bad.File, bad.Reason)
+	}
+	return c.write(r, text.String())
 }
 
 func dataMNIST(c *command) prepare {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/ml/model"
@@ -43,7 +44,7 @@ func trainDigits(c *command) func() (*training, error) {
 		if err != nil {
 			return nil, err
 		}
-		images, heldOut, err := data.Load(from)
+		images, heldOut, err := c.load(from)
 		if err != nil {
 			return nil, err
 		}
@@ -53,7 +54,7 @@ func trainDigits(c *command) func() (*training, error) {
 		}
 		return &training{
 			kind: image.Kind, config: config, manifest: manifest,
-			line: f.line("digits", "data", "labels", "size"), data: from.String(),
+			line: f.line("digits", "data", "labels", "size", "skip"), data: from.String(),
 			run: func(ctx context.Context, b compute.Backend, o run.Options) error {
 				o.DataHash, o.HeldOutHash = images.Hash(), heldOut.Hash()
 				if err := o.Prepare(ctx, image.Kind, manifest); err != nil {
@@ -80,8 +81,14 @@ func (c *command) withImages(otherwise string) func(data.Location) (data.Locatio
 	path := f.String("data", "", "`path` of images: "+data.FormatNames()+" "+otherwise)
 	labels := f.String("labels", "", "`file` .npy with the labels of a .npy file of images (default: no labels)")
 	size := f.String("size", "",
-		"`HxW`: height and width to which the images of a folder are cropped and resized (default: their own size)")
+		"`HxW`: height and width to which picture files are cropped and resized (default: their own size)")
+	skip := f.String("skip", "", "largest `number` of bad picture files to leave out (default: none, the first is an error)")
 	return func(l data.Location) (_ data.Location, err error) {
+		if *skip != "" {
+			if l.Skip, err = strconv.Atoi(*skip); err != nil || l.Skip < 0 {
+				return l, fmt.Errorf("--skip = %q: use a number from 0 on", *skip)
+			}
+		}
 		if *path != "" {
 			l.Path = filepath.Clean(*path)
 		}
@@ -93,6 +100,17 @@ func (c *command) withImages(otherwise string) func(data.Location) (data.Locatio
 		}
 		return l, err
 	}
+}
+
+// load returns the images of a location, and warns of each bad file that is left out.
+func (c *command) load(l data.Location) (train, heldOut *data.Images, err error) {
+	if train, heldOut, err = data.Load(l); err != nil {
+		return nil, nil, err
+	}
+	for _, bad := range train.Bad {
+		c.warn(fmt.Errorf("left out: %w", bad))
+	}
+	return train, heldOut, nil
 }
 
 // withImagesOf adds the flags that name the images of a trained map, and returns a function that
@@ -111,7 +129,7 @@ func (c *command) withImagesOf() func(dir string) (train, heldOut *data.Images, 
 		if l, err = location(l); err != nil {
 			return nil, nil, err
 		}
-		if train, heldOut, err = data.Load(l); err != nil {
+		if train, heldOut, err = c.load(l); err != nil {
 			return nil, nil, err
 		}
 		if err := m.CheckData(train.Hash(), heldOut.Hash()); err != nil {

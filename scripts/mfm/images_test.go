@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomfm/gomfm/data/stream"
 	experiment "github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 )
@@ -118,6 +119,8 @@ func TestImageFolder(t *testing.T) {
 func TestImageLocations(t *testing.T) {
 	dir := t.TempDir()
 	colorFolder(t, filepath.Join(dir, "faces"))
+	colorFolder(t, filepath.Join(dir, "some"))
+	write(t, filepath.Join(dir, "some", "class 3"), "bad.png", "")
 	config := write(t, dir, "map.json", `{"parametrization": "plain", "network": {`+smallNetwork+`, "attention": [], "heads": 1}, "train": {"batch": 4, "steps": 1}}`)
 	npy := func(name, descr, shape string, elements []byte) string {
 		header := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }\n", descr, shape)
@@ -131,6 +134,8 @@ func TestImageLocations(t *testing.T) {
 		args           []string
 	}{
 		{"size", filepath.Join(dir, "faces") + "?size=8x6", []int{8, 6, 3}, []string{"--data", filepath.Join(dir, "faces"), "--size", "8x6"}},
+		{"skip", filepath.Join(dir, "some") + "?size=8x6&skip=1", []int{8, 6, 3},
+			[]string{"--data", filepath.Join(dir, "some"), "--size", "8x6", "--skip", "1"}},
 		{"arrays", images + "?labels=" + strings.ReplaceAll(labels, "/", "%2F"), []int{4, 6, 2},
 			[]string{"--data", images, "--labels", labels, "--distillation", "self", "--set", "network.classes=2",
 				"--set", `train.loss.guidance={"classes": 2, "dropout": 0.2}`}},
@@ -207,4 +212,34 @@ func TestHeldOutImages(t *testing.T) {
 		}
 	}
 	must(t, sample...)
+}
+
+// The folder of a data set is inspected with its bad files, which have no effect on the exit code.
+func TestInspectPictures(t *testing.T) {
+	dir := t.TempDir()
+	var good bytes.Buffer
+	if err := png.Encode(&good, image.NewGray(image.Rect(0, 0, 5, 3))); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{"b/good.png": good.Bytes(), "a/bad.png": nil} {
+		path := filepath.Join(dir, name)
+		err := os.MkdirAll(filepath.Dir(path), 0o777)
+		if err == nil {
+			err = os.WriteFile(path, content, 0o666)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	bad := filepath.Join(dir, "a", "bad.png")
+	r := decode[stream.Report](t, must(t, "data", "inspect", dir, "--json"))
+	if r.Count != 1 || r.Height != [2]int{3, 3} || r.Width != [2]int{5, 5} || len(r.Bad) != 1 || r.Bad[0].File != bad ||
+		!slices.Equal(r.Classes, []stream.Class{{Name: "a"}, {Name: "b", Count: 1}}) {
+		t.Errorf("report %+v", r)
+	}
+	want := "count     1\nheight    3 to 3\nwidth     5 to 5\nclass 0   0  a\nclass 1   1  b\nbad       1\n" +
+		bad + " is empty: replace or remove it\n"
+	if text := must(t, "data", "inspect", dir); text != want {
+		t.Errorf("%q, want %q", text, want)
+	}
 }

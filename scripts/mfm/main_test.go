@@ -222,8 +222,11 @@ func TestRefuses(t *testing.T) {
 			"network.classes = 5, these images need 10"},
 		{"classifier's shift", []string{"train", "classifier", "--out", out, "--set", "shift=-1"}, "shift = -1"},
 
-		{"inspect nothing", []string{"data", "inspect"}, "IMAGES and LABELS is missing"},
-		{"inspect half", []string{"data", "inspect", "a"}, "LABELS is missing"},
+		{"digits that skip nonsense", []string{"train", "digits", "--out", out, "--skip", "all"}, `--skip = "all"`},
+		{"skip without files", []string{"train", "digits", "--out", out, "--skip", "3"}, "skip 3: only picture files"},
+		{"inspect nothing", []string{"data", "inspect"}, "IMAGES is missing"},
+		{"inspect half", []string{"data", "inspect", filepath.Join(dir, "a")}, "no such file"},
+		{"inspect a text", []string{"data", "inspect", file("half", "hello")}, "is no set of pictures: give a folder"},
 		{"inspect three", []string{"data", "inspect", "a", "b", "c"}, `unexpected argument "c"`},
 		{"inspect files that do not exist",
 			[]string{"data", "inspect", filepath.Join(dir, "a"), filepath.Join(dir, "b")}, "no such file"},

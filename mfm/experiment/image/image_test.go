@@ -1,8 +1,14 @@
 package image_test
 
 import (
+	"errors"
+	"fmt"
+	stdimage "image"
+	"image/png"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 
 	. "github.com/gomlx/gomlx/core/graph"
@@ -10,12 +16,15 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/data/stream"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/solver"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // fourImages are images of 2x2 pixels.
@@ -36,6 +45,75 @@ func plainConfig() image.Config {
 	network.Patch, network.Channels, network.Attention = 1, network.Channels[:1], nil
 	c.Network = nn.NewNetwork(network)
 	return c
+}
+
+// A training from picture files sees the batches of the loader, with their classes.
+func TestBatches(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 5 {
+		img := stdimage.NewGray(stdimage.Rect(0, 0, 2, 2))
+		for p := range img.Pix {
+			img.Pix[p] = uint8(50 * i)
+		}
+		folder := filepath.Join(dir, fmt.Sprint(i))
+		if err := os.Mkdir(folder, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Create(filepath.Join(folder, "a.png"))
+		if err == nil {
+			err = errors.Join(png.Encode(f, img), f.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	set, err := stream.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loader, err := stream.NewLoader(set, stream.Config{Height: 2, Width: 2, Batch: 3, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, hook := train.FromHost(image.Batches(loader), 2)
+	objective := func(weights, data *model.Scope, rng *solver.RNG, step *Node) train.Terms {
+		x, class := source(data, step.Graph(), rng, 3)
+		w := weights.VariableWithValue("w", float32(1)).NodeValue(step.Graph())
+		return train.Terms{
+			Total: Square(Sub(ReduceAllMean(x), w)),
+			Metrics: []train.Metric{
+				{Name: "mean", Value: ReduceAllMean(x)},
+				{Name: "class", Value: ReduceAllMean(ConvertDType(class, x.DType()))},
+			},
+		}
+	}
+	c := train.Config{Optimizer: train.DefaultOptimizer(), Steps: 4, Batch: 3, Accumulate: 1}
+	trainer, err := train.New(backendtest.New(t), objective, c, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trainer.AddHook(hook)
+	steps := 0
+	trainer.AddHook(train.Hook{Step: func(_ *train.Trainer, m train.Metrics) error {
+		b, err := loader.Batch(t.Context(), m.Step)
+		if err != nil {
+			return err
+		}
+		class := 0.0
+		for _, k := range b.Labels {
+			class += float64(k) / 3
+		}
+		// Pictures of class k have the gray level 50 k.
+		if mean := 50*class/127.5 - 1; math.Abs(m.Values["mean"]-mean) > 1e-6 ||
+			math.Abs(m.Values["class"]-class) > 1e-6 {
+			t.Errorf("step %d saw %v, want the mean %g and the class %g", m.Step, m.Values, mean, class)
+		}
+		steps++
+		return nil
+	}})
+	if err := trainer.Run(t.Context()); err != nil || steps != 4 {
+		t.Fatalf("%d steps: %v", steps, err)
+	}
 }
 
 // The teacher is the drift of the images as a mixture of points.

@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"image"
 	"image/color"
@@ -12,6 +13,8 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/data/stream"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Load returns images to train on and held-out images: those at a location in the form of
@@ -22,6 +25,23 @@ func Load(location string) (train, heldOut *data.Images, err error) {
 		return nil, nil, err
 	}
 	return data.Load(l)
+}
+
+// Batches returns the batches of l as those of a training, for [train.FromHost]: samples
+// [batch, height, width, 3] in [-1, 1] and classes [batch], or nil without labels.
+func Batches(l *stream.Loader) train.Loader {
+	return func(ctx context.Context, step int64) (train.HostBatch, error) {
+		b, err := l.Batch(ctx, step)
+		if err != nil {
+			return train.HostBatch{}, err
+		}
+		c := l.Config()
+		h := train.HostBatch{Samples: tensors.FromFlatDataAndDimensions(b.Pixels, c.Batch, c.Height, c.Width, 3)}
+		if b.Labels != nil {
+			h.Classes = tensors.FromFlatDataAndDimensions(b.Labels, c.Batch)
+		}
+		return h, nil
+	}
 }
 
 // pixels returns images as a tensor, [n, height, width, channels].
