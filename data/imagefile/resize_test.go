@@ -24,7 +24,7 @@ func pattern(width, height int) *image.RGBA {
 // Crops are those of ADM's center_crop_arr with PIL, which rounds in the same way.
 func TestCenterCrop(t *testing.T) {
 	for _, tc := range []struct{ width, height, size int }{
-		{61, 37, 16}, {133, 200, 32}, {20, 9, 32}, {24, 24, 24}, {500, 375, 64}, {7, 300, 9},
+		{61, 37, 16}, {133, 200, 32}, {20, 9, 32}, {24, 24, 24}, {500, 375, 64}, {7, 300, 9}, {48, 32, 16},
 	} {
 		name := fmt.Sprintf("crop_%dx%d_%d", tc.width, tc.height, tc.size)
 		got := CenterCrop(pattern(tc.width, tc.height), tc.size, tc.size)

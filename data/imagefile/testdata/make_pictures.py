@@ -70,6 +70,6 @@ clear.putalpha(100)
 clear.save(here / "transparent.webp", lossless=True)
 clear.save(here / "transparent_lossy.webp")
 
-for width, height, size in [(61, 37, 16), (133, 200, 32), (20, 9, 32), (24, 24, 24), (500, 375, 64), (7, 300, 9)]:
+for width, height, size in [(61, 37, 16), (133, 200, 32), (20, 9, 32), (24, 24, 24), (500, 375, 64), (7, 300, 9), (48, 32, 16)]:
     want(f"crop_{width}x{height}_{size}", Image.fromarray(center_crop_arr(pattern(width, height), size)))
 want("crop_jpeg_420_16", Image.fromarray(center_crop_arr(Image.open(here / "jpeg_420.jpg"), 16)))

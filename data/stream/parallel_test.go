@@ -1,0 +1,27 @@
+package stream
+
+import (
+	"fmt"
+	"testing"
+)
+
+// The error of the smallest index is returned, whichever comes first.
+func TestParallelError(t *testing.T) {
+	for range 1000 {
+		var began [2]chan struct{}
+		for i := range began {
+			began[i] = make(chan struct{})
+		}
+		err := parallel(t.Context(), 9, 2, func(i int) error {
+			if i >= 2 {
+				return nil
+			}
+			close(began[i])
+			<-began[1-i] // both fail at the same time
+			return fmt.Errorf("index %d", i)
+		})
+		if err == nil || err.Error() != "index 0" {
+			t.Fatalf("error %v, want that of index 0", err)
+		}
+	}
+}
