@@ -2,12 +2,13 @@ package stream
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 )
 
 // The error of the smallest index is returned, whichever comes first.
 func TestParallelError(t *testing.T) {
-	for range 1000 {
+	for round := range 200 {
 		var began [2]chan struct{}
 		for i := range began {
 			began[i] = make(chan struct{})
@@ -17,7 +18,12 @@ func TestParallelError(t *testing.T) {
 				return nil
 			}
 			close(began[i])
-			<-began[1-i] // both fail at the same time
+			<-began[1-i] // both fail at the same time, or one of them a little later
+			if i == round%2 {
+				for range 50 {
+					runtime.Gosched()
+				}
+			}
 			return fmt.Errorf("index %d", i)
 		})
 		if err == nil || err.Error() != "index 0" {
