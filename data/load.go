@@ -33,8 +33,8 @@ type Format struct {
 	Name string
 	// Accepts reports whether the file or folder at path, which exists, has this form.
 	Accepts func(path string) bool
-	// Labels and Pictures report whether Load follows these parts of a location, the latter the size
-	// and the number of files to skip; if not, they are empty.
+	// Labels and Pictures report whether Load follows these parts of a location, the latter the
+	// size and the number of files to skip; if not, they are empty.
 	Labels, Pictures bool
 	// Load reads the training images and the held-out images.
 	Load func(l Location) (train, heldOut *Images, err error)
@@ -48,9 +48,10 @@ func Formats() []Format {
 			Load: func(l Location) (_, _ *Images, err error) { return LoadMNIST(l.Path) }},
 		{Name: "a .csv file with a column \"path\" and at most one of \"label\" and \"class\"", Accepts: stream.IsCSV,
 			Pictures: true, Load: loadPictures},
-		{Name: "a .tar file or a folder of them (WebDataset)", Accepts: stream.IsTar, Pictures: true, Load: loadPictures},
-		{Name: "a folder of PNG, JPEG or WebP images, with a subfolder for each class", Accepts: isFolder, Pictures: true,
-			Load: loadPictures},
+		{Name: "a .tar file or a folder of them (WebDataset)", Accepts: stream.IsTar,
+			Pictures: true, Load: loadPictures},
+		{Name: "a folder of PNG, JPEG or WebP images, with a subfolder for each class", Accepts: isFolder,
+			Pictures: true, Load: loadPictures},
 	}
 }
 

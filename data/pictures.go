@@ -114,8 +114,8 @@ func (r *pictureReader) fit(name string, img *image.RGBA) (*image.RGBA, error) {
 			name, height, width, r.first, r.height, r.width)
 	}
 	if r.bytes += 3 * r.height * r.width; r.bytes > maxBytes {
-		return nil, fmt.Errorf("data: %s: the images up to this one have more than %d bytes: use fewer or smaller images",
-			name, maxBytes)
+		return nil, fmt.Errorf("data: %s: the images up to this one have more than %d bytes: "+
+			"use fewer or smaller images", name, maxBytes)
 	}
 	if height == r.height && width == r.width {
 		return img, nil

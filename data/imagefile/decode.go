@@ -23,7 +23,7 @@ const (
 	// MaxSide is the largest height and width in pixels.
 	MaxSide = 1 << 14
 	// MaxPixels is the largest number of pixels, the one above which PIL warns of a decompression
-	// bomb. A decoder needs up to 20 bytes for each.
+	// bomb. Decoding takes about 20 bytes for each, and for a lossless WebP up to 176 MB more.
 	MaxPixels = 89_478_485
 	// maxDensity bounds the pixels in a byte of a file, so that a damaged header cannot cause a
 	// large allocation: a byte of a PNG has at most eight pixels, and deflate, its compression,
@@ -67,14 +67,14 @@ func formats() []format {
 
 // Decode decodes the content of a PNG, JPEG or WebP file, by its first bytes, as PIL's
 // ImageOps.exif_transpose(Image.open(file)).convert("RGB") does: a PNG and a lossless WebP to the
-// same pixels, a JPEG and a lossy WebP up to rounding, at most a few gray levels. Of 16 bits the
-// upper eight are kept, while PIL clips gray pictures of 16 bits at 255; a picture in CMYK differs by
-// at most a few levels too.
+// same pixels, a JPEG and a lossy WebP up to rounding: by at most 4 gray levels, 0.2 on average, in
+// 1,000 JPEGs of ImageNet at 64x64. CMYK is converted. Of 16 bits the upper eight are kept, while
+// PIL clips gray pictures of 16 bits at 255. ADM and torchvision ignore the orientation.
 //
 // It returns an error, which continues a sentence that begins with the file's name, for content of
 // another format, for damaged, truncated and animated files, transparent pixels, and pictures
-// without pixels or with more than [MaxSide] along a side, more than [MaxPixels], or more than their
-// file can hold.
+// without pixels or with more than [MaxSide] along a side, more than [MaxPixels], or more than
+// their file can hold.
 func Decode(content []byte) (*image.RGBA, error) {
 	if len(content) == 0 {
 		return nil, errors.New("is empty: replace or remove it")
@@ -104,7 +104,8 @@ func (f format) decode(content []byte) (*image.RGBA, error) {
 		return nil, damaged(err)
 	}
 	if size := img.Bounds().Size(); size != image.Pt(head.width, head.height) {
-		return nil, damaged(fmt.Errorf("%dx%d pixels, but %dx%d in its header", size.Y, size.X, head.height, head.width))
+		return nil, damaged(fmt.Errorf("%dx%d pixels, but %dx%d in its header",
+			size.Y, size.X, head.height, head.width))
 	}
 	if o, ok := img.(interface{ Opaque() bool }); ok && !o.Opaque() {
 		return nil, errors.New("has transparent pixels: save it without an alpha channel")

@@ -60,8 +60,8 @@ func pngInfo(content []byte) (info, error) {
 	return out, nil
 }
 
-// webpInfo reads the chunks of a WebP. The size of the frame must be that of the canvas: the decoder
-// relies on it.
+// webpInfo reads the chunks of a WebP. The size of the frame must be that of the canvas: the
+// decoder relies on it.
 func webpInfo(content []byte) (out info, err error) {
 	if len(content) < 12 || string(content[8:12]) != "WEBP" {
 		return out, errors.New("a RIFF file of another kind")
@@ -75,7 +75,8 @@ func webpInfo(content []byte) (out info, err error) {
 			canvas = image.Pt(1+int(uint24(body[4:])), 1+int(uint24(body[7:])))
 			out.animated = body[0]&0x02 != 0
 		case kind == "VP8 " && len(body) >= 10 && frame == image.Point{}:
-			frame = image.Pt(int(binary.LittleEndian.Uint16(body[6:])&0x3fff), int(binary.LittleEndian.Uint16(body[8:])&0x3fff))
+			width, height := binary.LittleEndian.Uint16(body[6:]), binary.LittleEndian.Uint16(body[8:])
+			frame = image.Pt(int(width&0x3fff), int(height&0x3fff))
 		case kind == "VP8L" && len(body) >= 5 && frame == image.Point{}:
 			bits := binary.LittleEndian.Uint32(body[1:])
 			frame = image.Pt(1+int(bits&0x3fff), 1+int(bits>>14&0x3fff))

@@ -83,9 +83,9 @@ func (k kernel) axis(in, out, first, n int) []taps {
 	return all
 }
 
-// resize returns the part crop of a picture that is resized to size pixels, as PIL's resize and crop
-// do: along rows, then along columns, each rounded to eight bits. Only the pixels that crop needs
-// are computed.
+// resize returns the part crop of a picture that is resized to size pixels, as PIL's resize and
+// crop do: along rows, then along columns, each rounded to eight bits. Only the pixels that crop
+// needs are computed.
 func resize(img *image.RGBA, size image.Point, crop image.Rectangle, k kernel) *image.RGBA {
 	columns := k.axis(img.Rect.Dx(), size.X, crop.Min.X, crop.Dx())
 	rows := k.axis(img.Rect.Dy(), size.Y, crop.Min.Y, crop.Dy())

@@ -34,8 +34,8 @@ func TestCenterCrop(t *testing.T) {
 	compare(t, "a JPEG", got, decodeFile(t, "crop_jpeg_420_16.want.png"), 2, 0.3)
 }
 
-// A rectangle is covered by the picture, whose center is kept. The largest sides take no more memory
-// than they need.
+// A rectangle is covered by the picture, whose center is kept. The largest sides take no more
+// memory than they need.
 func TestCenterCropRectangle(t *testing.T) {
 	img := pattern(40, 24)
 	want := img.SubImage(image.Rect(4, 0, 36, 24)).(*image.RGBA)

@@ -8,8 +8,8 @@ import (
 	"github.com/gomfm/gomfm/internal/fuzztest"
 )
 
-// FuzzTar checks that any input gives an error, or members that lie within the file and whose labels
-// are in range.
+// FuzzTar checks that any input gives an error, or members that lie within the file and whose
+// labels are in range.
 func FuzzTar(f *testing.F) {
 	good := archive(f, member{"a/b.png", []byte("x")}, member{"a/b.cls", []byte("7")}, member{"c.x.JPG", nil},
 		member{strings.Repeat("long/", 30) + "d.webp", make([]byte, 600)})

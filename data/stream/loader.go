@@ -53,12 +53,12 @@ func (c Config) Validate() error {
 }
 
 // Loader makes batches of the pictures of a set. In each epoch every picture occurs once, in a new
-// random order; the next epoch follows without a gap, also within a batch. Instead of a bad file the
-// next good one of the order is used.
+// random order; the next epoch follows without a gap, also within a batch. Instead of a bad file
+// the next good one of the order is used.
 //
 // A batch is a function of the set, the configuration without its workers, and the step: training
-// can resume at any step. Memory for the decoded pictures is that of one for each worker and of the
-// batch. The methods may be called at the same time.
+// can resume at any step. The count of bad files then starts again. Memory for the decoded pictures
+// is that of one for each worker and of the batch. The methods may be called at the same time.
 type Loader struct {
 	set    *Set
 	config Config

@@ -94,8 +94,8 @@ func TestLoaderEpochs(t *testing.T) {
 	}
 }
 
-// Batches do not depend on the workers, on the steps before, nor on what is loaded at the same time,
-// with bad files too.
+// Batches do not depend on the workers, on the steps before, nor on what is loaded at the same
+// time, with bad files too.
 func TestLoaderIsDeterministic(t *testing.T) {
 	dir := numbered(t, 20)
 	good, _ := batches(t, open(t, dir), config(6), 1, 9)

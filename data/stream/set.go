@@ -3,8 +3,8 @@
 // [Open] lists a folder of pictures by class, a tar file or a folder of them in the form of
 // WebDataset, or a CSV file of paths. The [Set] has the places of the pictures and the names of
 // their classes; it reads a picture when it is needed. [Set.Inspect] reads all of them and reports
-// sizes, classes and bad files. A [Loader] makes batches for training: cropped and resized, in a new
-// random order in each epoch, flipped at random, decoded in parallel.
+// sizes, classes and bad files. A [Loader] makes batches for training: cropped and resized, in a
+// new random order in each epoch, flipped at random, decoded in parallel.
 package stream
 
 import (
@@ -56,8 +56,8 @@ func (b *BadFile) Error() string { return "data: " + b.File + " " + b.Reason }
 
 // Open lists the pictures of a data set in one of the forms
 //
-//   - a folder of PNG, JPEG or WebP files, or of a subfolder of them for each class, numbered from 0
-//     in the order of their names; hidden files and files of other kinds are not read;
+//   - a folder of PNG, JPEG or WebP files, or of a subfolder of them for each class, numbered from
+//     0 in the order of their names; hidden files and files of other kinds are not read;
 //   - a .tar file, or a folder of them, as of WebDataset ([IsTar]);
 //   - a .csv file of paths ([IsCSV]).
 //
@@ -101,7 +101,9 @@ func (s *Set) Name(i int) string {
 // not possible, and another error if the file exists but cannot be read, which may pass.
 func (s *Set) Picture(i int) (*image.RGBA, error) {
 	if ext := strings.ToLower(filepath.Ext(s.files[i].path)); slices.Contains(otherPictures(), ext) {
-		return nil, &BadFile{s.Name(i), "has the type " + ext + ", which cannot be read: convert it to PNG, JPEG or WebP"}
+		return nil, &BadFile{
+			s.Name(i), "has the type " + ext + ", which cannot be read: convert it to PNG, JPEG or WebP",
+		}
 	}
 	content, err := s.files[i].read()
 	if _, ok := errors.AsType[*fs.PathError](err); ok && !errors.Is(err, fs.ErrNotExist) {

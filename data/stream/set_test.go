@@ -82,8 +82,8 @@ func TestOpenWithoutLabels(t *testing.T) {
 	}
 }
 
-// A data set of a form that cannot be read is an error with the name of the file, what is wrong, and
-// what to do.
+// A data set of a form that cannot be read is an error with the name of the file, what is wrong,
+// and what to do.
 func TestOpenRejects(t *testing.T) {
 	dir := t.TempDir()
 	picture := one(t, 2, 2, 1)

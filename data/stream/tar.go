@@ -174,7 +174,8 @@ func (s *Set) addTar(name string, r io.ReadSeeker) (labels int, err error) {
 				printable(picture.member), printable(head.Name))
 		case slices.Contains(imagefile.Extensions(), ending):
 			if sparse(head) {
-				return 0, fmt.Errorf("%s is stored as a sparse file: create the tar file without --sparse", printable(head.Name))
+				return 0, fmt.Errorf("%s is stored as a sparse file: create the tar file without --sparse",
+					printable(head.Name))
 			}
 			at, err := r.Seek(0, io.SeekCurrent) // tar reads headers alone, in whole blocks
 			if err != nil {

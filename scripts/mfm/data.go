@@ -18,8 +18,8 @@ import (
 
 func dataCommand() *cobra.Command {
 	return group("data", "inspect or download images",
-		leaf("inspect IMAGES [LABELS]", "check picture files (a folder, .tar, .csv) or a pair of IDX files, and summarize them",
-			dataInspect),
+		leaf("inspect IMAGES [LABELS]",
+			"check picture files (a folder, .tar or .csv) or a pair of IDX files, and summarize them", dataInspect),
 		leaf("mnist", "download MNIST, 60,000 + 10,000 digits", dataMNIST),
 	)
 }
@@ -44,8 +44,8 @@ func dataInspect(c *command) prepare {
 	}
 }
 
-// inspectPictures decodes all pictures of a set, and writes their number, sizes and classes, and the
-// bad files. It shows the progress, a line for each tenth of a large set.
+// inspectPictures decodes all pictures of a set, and writes their number, sizes and classes, and
+// the bad files. It shows the progress, a line for each tenth of a large set.
 func (c *command) inspectPictures(ctx context.Context, set *stream.Set) error {
 	const large = 10_000
 	r, err := set.Inspect(ctx, 0, func(done, total int) {

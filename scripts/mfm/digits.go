@@ -82,7 +82,8 @@ func (c *command) withImages(otherwise string) func(data.Location) (data.Locatio
 	labels := f.String("labels", "", "`file` .npy with the labels of a .npy file of images (default: no labels)")
 	size := f.String("size", "",
 		"`HxW`: height and width to which picture files are cropped and resized (default: their own size)")
-	skip := f.String("skip", "", "largest `number` of bad picture files to leave out (default: none, the first is an error)")
+	skip := f.String("skip", "",
+		"largest `number` of bad picture files to leave out (default: none, the first is an error)")
 	return func(l data.Location) (_ data.Location, err error) {
 		if *skip != "" {
 			if l.Skip, err = strconv.Atoi(*skip); err != nil || l.Skip < 0 {
