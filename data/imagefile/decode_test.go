@@ -113,7 +113,7 @@ func TestDecodeRejects(t *testing.T) {
 		"GIF":                   {readFile(t, "animated.gif"), "is no PNG, JPEG or WebP image"},
 		"truncated JPEG":        {photo[:len(photo)-400], "is no JPEG image, or damaged: invalid JPEG format: short Huffman data: replace"},
 		"truncated PNG":         {picture[:len(picture)-30], "is no PNG image, or damaged: png: invalid format: not enough pixel data"},
-		"truncated WebP":        {lossy[:len(lossy)-400], "is no WebP image, or damaged: "},
+		"truncated WebP":        {lossy[:len(lossy)-400], "is no WebP image, or damaged: it ends within a chunk"},
 		"header alone":          {photo[:160], "is no JPEG image, or damaged: "},
 		"PNG with a wrong bit":  {replaced(picture, len(picture)-20, picture[len(picture)-20]^1), "is no PNG image, or damaged: "},
 		"sound":                 {[]byte("RIFF\x04\x00\x00\x00WAVE"), "a RIFF file of another kind"},

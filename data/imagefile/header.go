@@ -69,7 +69,10 @@ func webpInfo(content []byte) (out info, err error) {
 	var canvas, frame image.Point
 	for b := content[12:]; len(b) >= 8; {
 		length := int64(binary.LittleEndian.Uint32(b[4:]))
-		body := b[8:min(8+length, int64(len(b)))]
+		if length > int64(len(b)-8) { // the decoder allocates what a chunk promises
+			return out, errors.New("it ends within a chunk")
+		}
+		body := b[8 : 8+length]
 		switch kind := string(b[:4]); {
 		case kind == "VP8X" && len(body) >= 10:
 			canvas = image.Pt(1+int(uint24(body[4:])), 1+int(uint24(body[7:])))

@@ -34,6 +34,7 @@ func TestOpen(t *testing.T) {
 	}
 	write(t, nil, dir, "folder", "cat", "notes.txt")
 	write(t, nil, dir, "folder", ".hidden.png")
+	write(t, nil, dir, "folder", "download.tar")
 	write(t, archive(t, append(shards[0], member{"README", nil}, member{"._0.png", nil})...), dir, "tars", "0.tar")
 	write(t, archive(t, shards[1]...), dir, "tars", "1.TAR")
 	write(t, nil, dir, "tars", "notes.txt")

@@ -16,11 +16,11 @@ import (
 	"github.com/gomfm/gomfm/data/imagefile"
 )
 
-// IsTar reports whether path is a .tar file, or a folder of them, in the form of WebDataset. A
-// sample is the consecutive members KEY.EXTENSION of one key, which ends at the first dot of the
-// base name: a picture, and the number of its class in KEY.cls. Members of other extensions are not
-// read. A file classnames.txt in the folder, with a line for each class, names the classes;
-// otherwise their numbers do.
+// IsTar reports whether path is a .tar file, or a folder of them without pictures and subfolders,
+// in the form of WebDataset. A sample is the consecutive members KEY.EXTENSION of one key, which
+// ends at the first dot of the base name: a picture, and the number of its class in KEY.cls.
+// Members of other extensions are not read. A file classnames.txt in the folder, with a line for
+// each class, names the classes; otherwise their numbers do.
 //
 // The files are read in the order of their names. They must not be compressed, so that every
 // picture can be read without those before it.
@@ -35,13 +35,18 @@ const classNames = "classnames.txt"
 // maxNames bounds the bytes of the names of classes.
 const maxNames = 4 << 20
 
-// shardsOf returns the tar files at a path, including compressed ones.
+// shardsOf returns the tar files at a path, including compressed ones. A folder that has pictures
+// or subfolders too is none of tar files.
 func shardsOf(path string) ([]string, error) {
 	if !isFolder(path) {
 		if isShard(path) {
 			return []string{path}, nil
 		}
 		return nil, nil
+	}
+	pictures, folders, err := List(path)
+	if err != nil || len(pictures)+len(folders) > 0 {
+		return nil, err
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
