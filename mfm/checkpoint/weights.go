@@ -8,13 +8,14 @@ import (
 	"io"
 	"maps"
 	"os"
+	"slices"
 
 	"github.com/gomlx/compute/dtypes"
 )
 
-// WriteWeights writes the weights of a trained model to one safetensors file at path: float32
-// tensors only, such as the exponential moving average of the parameters, without the optimizer's
-// state. metadata describes their origin, by convention under the keys "command", "seed" and "log".
+// WriteWeights writes the weights of a trained model to one safetensors file at path: tensors of
+// float32, float16 or bfloat16 only, such as the exponential moving average of the parameters,
+// without the optimizer's state. metadata describes their origin, by convention under the keys "command", "seed" and "log".
 // WriteWeights adds a checksum of tensors and metadata, which [ReadWeights] checks. It replaces the
 // file atomically: at every moment path is the old file or the new one.
 func WriteWeights(path string, weights Tensors, metadata map[string]string) error {
@@ -22,8 +23,8 @@ func WriteWeights(path string, weights Tensors, metadata map[string]string) erro
 		if err := t.CheckValid(); err != nil {
 			return fmt.Errorf("weights %s: tensor %q: %w", path, name, err)
 		}
-		if t.DType() != dtypes.Float32 {
-			return fmt.Errorf("weights %s: tensor %q is %s, want Float32", path, name, t.DType())
+		if !slices.Contains([]dtypes.DType{dtypes.Float32, dtypes.Float16, dtypes.BFloat16}, t.DType()) {
+			return fmt.Errorf("weights %s: tensor %q is %s, want Float32, Float16 or BFloat16", path, name, t.DType())
 		}
 	}
 	sum, err := contentSum(weights, metadata)

@@ -20,7 +20,7 @@ type task struct {
 }
 
 // tasks lists all tasks. Each is defined in a file of its own.
-func tasks() []task { return []task{mixtureTask(), digitsTask(), classifierTask()} }
+func tasks() []task { return []task{mixtureTask(), digitsTask(), classifierTask(), autoencoderTask()} }
 
 // verb is a command that works on tasks.
 type verb struct {

@@ -1,0 +1,174 @@
+package pretrained
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/gomlx/compute/dtypes/float16"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/internal/strictjson"
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+// Files of a model's folder in the form of diffusers.
+const (
+	diffusersConfig = "config.json"
+	diffusersFile   = "diffusion_pytorch_model.safetensors"
+)
+
+// diffusersAutoencoder has the keys of diffusers' AutoencoderKL that matter here.
+type diffusersAutoencoder struct {
+	Class       string   `json:"_class_name"`
+	Activation  string   `json:"act_fn"`
+	Channels    []int    `json:"block_out_channels"`
+	Down        []string `json:"down_block_types"`
+	Up          []string `json:"up_block_types"`
+	Images      int      `json:"in_channels"`
+	Out         int      `json:"out_channels"`
+	Latents     int      `json:"latent_channels"`
+	Blocks      int      `json:"layers_per_block"`
+	Groups      int      `json:"norm_num_groups"`
+	Scale       float64  `json:"scaling_factor"`
+	Shift       float64  `json:"shift_factor"`
+	Size        int      `json:"sample_size"`
+	QuantConv   bool     `json:"use_quant_conv"`
+	PostQuant   bool     `json:"use_post_quant_conv"`
+	MiddleBlock bool     `json:"mid_block_add_attention"`
+}
+
+// OpenAutoencoder reads an autoencoder from a folder in the form of diffusers' AutoencoderKL, such as
+// sd-vae-ft-mse: config.json, and the weights in diffusion_pytorch_model.safetensors or .bin, of
+// which those of the older names of attention (query, proj_attn) are read as well. The weights have
+// their paths below the network's scope. It returns an error for a model of another class, and for
+// settings of the class that [nn.Autoencoder] does not have.
+func OpenAutoencoder(dir string) (nn.Autoencoder, checkpoint.Tensors, error) {
+	config, err := readAutoencoderConfig(filepath.Join(dir, diffusersConfig))
+	if err != nil {
+		return nn.Autoencoder{}, nil, fmt.Errorf("autoencoder %s: %s: %w", dir, diffusersConfig, err)
+	}
+	tensors, _, err := Open(filepath.Join(dir, diffusersFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		bin := strings.TrimSuffix(diffusersFile, ".safetensors") + ".bin"
+		if tensors, _, err = Open(filepath.Join(dir, bin)); errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("neither %s nor %s: %w", diffusersFile, bin, fs.ErrNotExist)
+		}
+	}
+	if err == nil {
+		tensors, err = Import(withNewAttention(tensors), AutoencoderWeights(config))
+	}
+	if err != nil {
+		return nn.Autoencoder{}, nil, fmt.Errorf("autoencoder %s: %w", dir, err)
+	}
+	return nn.Autoencoder{AutoencoderConfig: config}, tensors, nil
+}
+
+// readAutoencoderConfig reads config.json. Keys that do not change the network are not checked.
+func readAutoencoderConfig(path string) (nn.AutoencoderConfig, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nn.AutoencoderConfig{}, err
+	}
+	// The defaults of the class.
+	d := diffusersAutoencoder{
+		Activation: "silu", Channels: []int{64}, Images: 3, Out: 3, Latents: 4, Blocks: 1, Groups: 32, Scale: 0.18215,
+		QuantConv: true, PostQuant: true, MiddleBlock: true,
+	}
+	for key, value := range map[string]any{
+		"_class_name": &d.Class, "act_fn": &d.Activation, "block_out_channels": &d.Channels, "down_block_types": &d.Down,
+		"up_block_types": &d.Up, "in_channels": &d.Images, "out_channels": &d.Out, "latent_channels": &d.Latents,
+		"layers_per_block": &d.Blocks, "norm_num_groups": &d.Groups, "scaling_factor": &d.Scale,
+		"use_quant_conv": &d.QuantConv, "use_post_quant_conv": &d.PostQuant, "mid_block_add_attention": &d.MiddleBlock,
+	} {
+		if _, err := strictjson.Lookup(raw, key, value); err != nil {
+			return nn.AutoencoderConfig{}, err
+		}
+	}
+	var shift *float64
+	if _, err := strictjson.Lookup(raw, "shift_factor", &shift); err != nil {
+		return nn.AutoencoderConfig{}, err
+	}
+	if shift != nil {
+		d.Shift = *shift
+	}
+	other := func(block string) func(string) bool { return func(b string) bool { return b != block } }
+	switch {
+	case d.Class != "AutoencoderKL":
+		return nn.AutoencoderConfig{}, fmt.Errorf("_class_name is %q, want AutoencoderKL", d.Class)
+	case d.Activation != "silu" || d.Out != d.Images || !d.QuantConv || !d.PostQuant || !d.MiddleBlock ||
+		slices.ContainsFunc(d.Down, other("DownEncoderBlock2D")) || slices.ContainsFunc(d.Up, other("UpDecoderBlock2D")):
+		return nn.AutoencoderConfig{}, errors.New("the model has settings that are not supported: want act_fn silu, " +
+			"as many out_channels as in_channels, both quant convolutions, attention in the middle block, and blocks " +
+			"DownEncoderBlock2D and UpDecoderBlock2D")
+	}
+	c := nn.AutoencoderConfig{
+		Images: d.Images, Latents: d.Latents, Channels: d.Channels, Blocks: d.Blocks, Groups: d.Groups, Scale: d.Scale,
+		Shift: d.Shift, Checkpoint: true,
+	}
+	return c, c.Validate()
+}
+
+// withNewAttention returns tensors whose names of attention are those of today's diffusers.
+func withNewAttention(from checkpoint.Tensors) checkpoint.Tensors {
+	names := strings.NewReplacer(".query.", ".to_q.", ".key.", ".to_k.", ".value.", ".to_v.", ".proj_attn.", ".to_out.0.")
+	to := make(checkpoint.Tensors, len(from))
+	for name, t := range from {
+		if strings.Contains(name, ".attentions.0.") {
+			name = names.Replace(name)
+		}
+		to[name] = t
+	}
+	return to
+}
+
+// WriteAutoencoder writes an autoencoder, with its weights by their paths below the network's scope,
+// to a folder that [OpenAutoencoder] and diffusers' AutoencoderKL.from_pretrained read. side is that
+// of the images for which the network was trained. The weights are rounded to float16.
+func WriteAutoencoder(dir string, a nn.Autoencoder, weights checkpoint.Tensors, side int, origin map[string]string) error {
+	if err := a.Validate(); err != nil {
+		return err
+	}
+	file, err := Export(weights, AutoencoderWeights(a.AutoencoderConfig))
+	if err != nil {
+		return err
+	}
+	for name, t := range file {
+		values, err := tensors.CopyFlatData[float32](t)
+		if err != nil {
+			return err
+		}
+		half := make([]float16.Float16, len(values))
+		for i, v := range values {
+			half[i] = float16.FromFloat32(v)
+		}
+		file[name] = tensors.FromFlatDataAndDimensions(half, t.Shape().Dimensions...)
+	}
+	levels := len(a.Channels)
+	config, err := json.MarshalIndent(diffusersAutoencoder{
+		Class: "AutoencoderKL", Activation: "silu", Channels: a.Channels,
+		Down: slices.Repeat([]string{"DownEncoderBlock2D"}, levels), Up: slices.Repeat([]string{"UpDecoderBlock2D"}, levels),
+		Images: a.Images, Out: a.Images, Latents: a.Latents, Blocks: a.Blocks, Groups: a.Groups, Scale: a.Scale,
+		Shift: a.Shift, Size: side, QuantConv: true, PostQuant: true, MiddleBlock: true,
+	}, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, diffusersConfig), append(config, '\n'), 0o644); err != nil {
+		return err
+	}
+	metadata := map[string]string{"format": "pt"} // diffusers requires it
+	for key, value := range origin {
+		metadata[key] = value
+	}
+	return checkpoint.WriteWeights(filepath.Join(dir, diffusersFile), file, metadata)
+}
