@@ -46,21 +46,31 @@ func (c *command) withSampler() samplerFlags {
 func openMap[E interface{ Model(*model.Store) mfm.Model }](f samplerFlags, open func(dir string) (E, *model.Store, error)) (
 	e E, store *model.Store, config mfm.SamplerConfig, err error,
 ) {
+	var dir string
+	dir, config, err = f.open()
+	if err != nil {
+		return e, nil, config, err
+	}
+	if e, store, err = open(dir); err == nil && *f.at != 0 {
+		store, err = run.OpenAt(dir, *f.at, e.Model(store).Shapes)
+	}
+	return e, store, config, err
+}
+
+// open returns the folder of the run that the flags name and how its map is sampled.
+func (f samplerFlags) open() (dir string, config mfm.SamplerConfig, err error) {
 	config = mfm.DefaultSamplerConfig()
 	if err = cmp.Or(f.c.require("name the folder of a run", "checkpoint"), f.settings.apply(&config)); err == nil {
 		err = config.Validate()
 	}
 	if err != nil {
-		return e, nil, config, err
+		return "", config, err
 	}
 	_, damaged, _ := checkpoint.Latest(*f.checkpoint) // opening the run reports that there is no checkpoint
 	for _, err := range damaged {
 		f.c.warn(err)
 	}
-	if e, store, err = open(*f.checkpoint); err == nil && *f.at != 0 {
-		store, err = run.OpenAt(*f.checkpoint, *f.at, e.Model(store).Shapes)
-	}
-	return e, store, config, err
+	return *f.checkpoint, config, nil
 }
 
 // numbers reads finite numbers separated by commas.

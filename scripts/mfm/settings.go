@@ -99,15 +99,21 @@ type configFlags struct {
 
 // withConfig adds the flags of a configuration.
 func (c *command) withConfig(options ...option) configFlags {
-	f := configFlags{c: c, settings: c.withSettings(options...), preset: c.withPreset()}
+	return c.withConfigOf(config.Presets(), options...)
+}
+
+// withConfigOf is withConfig with the names of the presets, the default first.
+func (c *command) withConfigOf(presets []string, options ...option) configFlags {
+	f := configFlags{c: c, settings: c.withSettings(options...), preset: c.withPresetOf(presets)}
 	f.file = c.Flags().String("config", "", "JSON `file` with values that replace the preset's")
 	f.withSet(c, "train.optimizer.clip=0.5")
 	return f
 }
 
-func (c *command) withPreset() *string {
-	names := config.Presets()
-	preset := c.Flags().String("preset", names[0], "`scale` to start from: "+strings.Join(names, " or "))
+func (c *command) withPreset() *string { return c.withPresetOf(config.Presets()) }
+
+func (c *command) withPresetOf(names []string) *string {
+	preset := c.Flags().String("preset", names[0], "`name` of the configuration to start from: "+strings.Join(names, " or "))
 	c.complete("preset", false, names...)
 	return preset
 }

@@ -20,7 +20,9 @@ type task struct {
 }
 
 // tasks lists all tasks. Each is defined in a file of its own.
-func tasks() []task { return []task{mixtureTask(), digitsTask(), classifierTask(), autoencoderTask()} }
+func tasks() []task {
+	return []task{mixtureTask(), digitsTask(), classifierTask(), autoencoderTask(), imagenetTask()}
+}
 
 // verb is a command that works on tasks.
 type verb struct {

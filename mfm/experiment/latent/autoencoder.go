@@ -88,7 +88,8 @@ func (c AutoencoderConfig) CheckImages(images *data.Images) error {
 }
 
 // TrainAutoencoder trains an autoencoder on images; see [run.Train]. It returns a store with the
-// weights in [train.WeightsScope].
+// weights in [train.WeightsScope], and writes the autoencoder in the form of diffusers, with latents
+// of unit variance, to the subfolder "autoencoder" of the run.
 func TrainAutoencoder(ctx context.Context, b compute.Backend, config AutoencoderConfig, images *data.Images,
 	o run.Options) (*model.Store, error) {
 	if err := config.Validate(); err != nil {
@@ -110,7 +111,11 @@ func TrainAutoencoder(ctx context.Context, b compute.Backend, config Autoencoder
 	if err := run.Train(ctx, t, KindAutoencoder, config, o); err != nil {
 		return nil, err
 	}
-	return run.Store(t)
+	store, err := run.Store(t)
+	if err != nil || o.Dir == "" {
+		return store, err
+	}
+	return store, config.export(ctx, b, store, images, o)
 }
 
 // objective returns the negative evidence lower bound of a batch with a weighted divergence: the mean

@@ -1,0 +1,263 @@
+package latent_test
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/latent"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+// pictures returns n images of 8x8 pixels, each of one random color with a darker left half, labeled
+// by whether red is strong.
+func pictures(n int) *data.Images {
+	rng := rand.New(rand.NewPCG(1, 0))
+	m := &data.Images{N: n, Height: 8, Width: 8, Channels: 3}
+	for range n {
+		color := [3]byte{byte(rng.IntN(256)), byte(rng.IntN(256)), byte(rng.IntN(256))}
+		for p := range 64 {
+			for _, level := range color {
+				if p%8 < 4 {
+					level /= 2
+				}
+				m.Pixels = append(m.Pixels, level)
+			}
+		}
+		m.Labels = append(m.Labels, int32(color[0]/128))
+	}
+	return m
+}
+
+// trainCodec trains a small autoencoder in a folder.
+func trainCodec(t *testing.T, images *data.Images, steps int64) string {
+	t.Helper()
+	c := latent.DefaultAutoencoder()
+	c.Network.Latents, c.Network.Channels, c.Network.Groups = 2, []int{8, 16, 16}, 4
+	c.Train.Batch, c.Train.Steps = 16, steps
+	c.Train.EMA = []float64{0.9}
+	dir := filepath.Join(t.TempDir(), "codec")
+	if _, err := latent.TrainAutoencoder(t.Context(), backendtest.New(t), c, images, run.Options{Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func smallConfig() latent.Config {
+	c := latent.DefaultConfig()
+	network := nn.DefaultDiT()
+	network.Width, network.Depth, network.Encoder, network.Heads, network.Classes = 16, 2, 1, 2, 2
+	c.Network, c.ClassNames = nn.NewNetwork(network), []string{"blue", "red"}
+	c.Train.Loss.Guidance.Classes = 2
+	c.Train.Batch, c.Train.Steps = 16, 5
+	return c
+}
+
+// An autoencoder learns simple images, and its folder keeps it: latents of unit variance, of images
+// and of mirror images.
+func TestAutoencoder(t *testing.T) {
+	images := pictures(64)
+	b := backendtest.New(t)
+	codec, err := latent.OpenCodec(b, trainCodec(t, images, 60))
+	if err != nil {
+		t.Fatal(err)
+	}
+	decibels, decoded, err := codec.PSNR(t.Context(), images)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mean, _ := meanStd(decibels); mean < 12 || len(decoded) != 64*192 {
+		t.Errorf("PSNR is %.1f dB of %d pixels, want 12 dB after 60 steps", mean, len(decoded))
+	}
+	l, err := codec.Latents(t.Context(), images)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values []float64
+	for i, v := range l.Mean {
+		values = append(values, float64(v), float64(v)+float64(l.Std[i]), float64(v)-float64(l.Std[i]))
+	}
+	if _, std := meanStd(values); math.Abs(std-1) > 0.05 {
+		t.Errorf("latents have the standard deviation %.3f, want 1", std)
+	}
+	mirrored := *images
+	mirrored.Pixels = nil
+	for i := range images.N * 8 {
+		row := images.Pixels[i*24 : (i+1)*24]
+		for x := 7; x >= 0; x-- {
+			mirrored.Pixels = append(mirrored.Pixels, row[3*x:3*x+3]...)
+		}
+	}
+	m, err := codec.Latents(t.Context(), &mirrored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range l.N {
+		at, next := 2*i*l.Size(), (2*i+1)*l.Size()
+		if !near(l.Mean[next:next+l.Size()], m.Mean[at:next], 1e-4) || !near(l.Std[next:next+l.Size()], m.Std[at:next], 1e-4) {
+			t.Fatalf("the second latent of image %d is not that of its mirror image", i)
+		}
+	}
+	if near(l.Mean[:l.Size()], m.Mean[:l.Size()], 1e-2) {
+		t.Error("an image and its mirror image have equal latents")
+	}
+}
+
+// The cache keeps latents, and is replaced for other images.
+func TestCache(t *testing.T) {
+	images, dir := pictures(20), t.TempDir()
+	codec, err := latent.OpenCodec(backendtest.New(t), trainCodec(t, images, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := codec.Cached(t.Context(), dir, images)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	kept, err := codec.Cached(ended, dir, images) // computes nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(kept.Mean, first.Mean) || !slices.Equal(kept.Std, first.Std) || kept.Hash() != first.Hash() ||
+		!slices.Equal(kept.Labels, images.Labels) {
+		t.Error("the kept latents differ")
+	}
+	if _, err := codec.Cached(ended, dir, pictures(21)); err == nil {
+		t.Error("latents of other images come from the cache")
+	}
+	other, err := codec.Cached(t.Context(), dir, pictures(21))
+	if err != nil || other.N != 21 {
+		t.Errorf("latents of other images: %v", err)
+	}
+}
+
+// The drift of the teacher is that of the source's distribution: the mean of the velocity of many
+// samples weighted by how well they explain x_t, and that of a class is of the samples of the class.
+func TestTrainAndOpen(t *testing.T) {
+	images, b := pictures(40), backendtest.New(t)
+	dir := trainCodec(t, images, 2)
+	codec, err := latent.OpenCodec(b, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := codec.Latents(t.Context(), images)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := latent.New(smallConfig(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "map")
+	store, err := e.Train(t.Context(), b, dir, run.Options{Dir: out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sample := func(m mfm.Model) []float32 {
+		s, err := mfm.NewSampler(b, m, mfm.DefaultSamplerConfig())
+		if err != nil {
+			t.Fatal(err)
+		}
+		flat, err := mfm.Flat(s.Posterior(t.Context(), 3, 0.5, latent.States(l.Means()[:2*l.Size()], l.Shape()), 2, []int32{0, 1}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return flat
+	}
+	m, config, err := latent.OpenModel(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := sample(e.Model(store))
+	if !slices.Equal(sample(m), want) || !slices.Equal(config.ClassNames, []string{"blue", "red"}) {
+		t.Error("the opened map has other samples")
+	}
+	opened, store, err := latent.Open(out, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(sample(opened.Model(store)), want) {
+		t.Error("the opened experiment has other samples")
+	}
+	if kept, err := latent.OpenCodec(b, out); err != nil || kept.Hash != codec.Hash {
+		t.Errorf("the run keeps no copy of the autoencoder: %v", err)
+	}
+	results, err := opened.Posteriors(t.Context(), b, store, mfm.DefaultSamplerConfig(),
+		latent.EvalConfig{Times: []float64{0.9}, Contexts: 2, Samples: 64, Projections: 16})
+	if err != nil || len(results) != 1 || !(results[0].Std > 0 && results[0].SW2 > results[0].Floor) {
+		t.Errorf("results %+v (%v): an untrained map has a positive error", results, err)
+	}
+	other := pictures(41)
+	otherLatents, err := codec.Latents(t.Context(), other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := latent.Open(out, otherLatents); err == nil {
+		t.Error("a run opens on latents of other images")
+	}
+}
+
+// Configurations that do not fit are errors before any work.
+func TestValidate(t *testing.T) {
+	l := &latent.Latents{N: 2, Height: 2, Width: 2, Channels: 1, Labels: []int32{0, 1},
+		Mean: make([]float32, 16), Std: make([]float32, 16)}
+	for name, change := range map[string]func(*latent.Config){
+		"parametrization": func(c *latent.Config) { c.Parametrization = mfm.MixtureName },
+		"class names":     func(c *latent.Config) { c.ClassNames = c.ClassNames[:1] },
+		"patch": func(c *latent.Config) {
+			n := c.Network.Architecture.(nn.DiTConfig)
+			n.Patch = 4
+			c.Network = nn.NewNetwork(n)
+		},
+		"guidance": func(c *latent.Config) { c.Train.Loss.Guidance.Classes = 3 },
+	} {
+		c := smallConfig()
+		if err := c.ValidateFor(l); err != nil {
+			t.Fatal(err)
+		}
+		if change(&c); c.ValidateFor(l) == nil {
+			t.Errorf("%s: a configuration that does not fit is valid", name)
+		}
+	}
+	c := smallConfig()
+	l.Labels[1] = 0
+	if c.ValidateFor(l) == nil {
+		t.Error("a class without images is valid for a teacher")
+	}
+	if l.Labels = nil; c.ValidateFor(l) == nil {
+		t.Error("images without labels are valid for a network with classes")
+	}
+	for _, name := range latent.Presets() {
+		if c, err := latent.Preset(name); err != nil || c.Validate() != nil {
+			t.Errorf("preset %s: %v, %v", name, err, c.Validate())
+		}
+	}
+}
+
+func meanStd(v []float64) (mean, std float64) {
+	for _, x := range v {
+		mean += x / float64(len(v))
+	}
+	for _, x := range v {
+		std += (x - mean) * (x - mean) / float64(len(v))
+	}
+	return mean, math.Sqrt(std)
+}
+
+func near(a, b []float32, tol float64) bool {
+	for i := range a {
+		if math.Abs(float64(a[i]-b[i])) > tol {
+			return false
+		}
+	}
+	return true
+}

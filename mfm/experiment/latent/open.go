@@ -1,0 +1,124 @@
+package latent
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/train"
+)
+
+// Kind is the kind of a run that trained a map of latents.
+const Kind = "imagenet"
+
+// Load returns images to train on and held-out images: those at a location, or [data.Emoji] if it is
+// empty. See [data.Load].
+func Load(l data.Location) (train, heldOut *data.Images, err error) {
+	if l == (data.Location{}) {
+		return data.Emoji()
+	}
+	return data.Load(l)
+}
+
+// Train trains the map; see [run.Train]. It returns a store with the weights in
+// [train.WeightsScope]. The run keeps a copy of the autoencoder in the folder codec, unless that is
+// empty, so that [OpenCodec] opens it.
+func (e *Experiment) Train(ctx context.Context, b compute.Backend, codec string, o run.Options) (*model.Store, error) {
+	source, err := e.Source()
+	if err != nil {
+		return nil, err
+	}
+	t, err := mfm.NewTrainer(b, e.Map, source, e.Teacher(), e.Config.Train)
+	if err != nil {
+		return nil, err
+	}
+	o.DataHash = e.Latents.Hash()
+	if o.Dir != "" {
+		keep := func(*train.Trainer) error {
+			return cmp.Or(e.statistics.write(o.Dir), copyCodec(codec, o.Dir))
+		}
+		o.Hooks = append(o.Hooks, train.Hook{Start: keep})
+	}
+	if err := run.Train(ctx, t, Kind, e.Config, o); err != nil {
+		return nil, err
+	}
+	return run.Store(t)
+}
+
+// copyCodec copies the autoencoder in a folder, or in that of a run, to the run in dir.
+func copyCodec(from, dir string) error {
+	if from == "" {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(from, exported)); err == nil {
+		from = filepath.Join(from, exported)
+	}
+	to := filepath.Join(dir, exported)
+	if _, err := os.Stat(to); err == nil {
+		return nil // of a run that resumes
+	}
+	temporary := to + ".part"
+	if err := os.RemoveAll(temporary); err != nil {
+		return err
+	}
+	if err := os.CopyFS(temporary, os.DirFS(from)); err != nil {
+		return fmt.Errorf("copying the autoencoder: %w", err)
+	}
+	return os.Rename(temporary, to)
+}
+
+// Open returns the experiment of the run in dir, on the latents that it was trained on, and a store
+// with its map's weights in [train.WeightsScope]. Latents of other images or of another codec, and
+// weights that are not exactly those of the map, are errors.
+func Open(dir string, l *Latents) (*Experiment, *model.Store, error) {
+	var c Config
+	m, err := run.ReadConfig(dir, &c, Kind)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := m.CheckData(l.Hash(), ""); err != nil {
+		return nil, nil, fmt.Errorf("run %s: %w", dir, err)
+	}
+	e, err := New(c, l)
+	if err != nil {
+		return nil, nil, fmt.Errorf("run %s: %w", dir, err)
+	}
+	store, err := run.Open(dir, e.Model(model.NewStore()).Shapes)
+	return e, store, err
+}
+
+// OpenModel returns the map of the run in dir with its weights, and the configuration of its
+// training. It does not need the latents.
+func OpenModel(dir string) (mfm.Model, Config, error) {
+	var c Config
+	if _, err := run.ReadConfig(dir, &c, Kind); err != nil {
+		return mfm.Model{}, c, err
+	}
+	if err := c.Validate(); err != nil {
+		return mfm.Model{}, c, fmt.Errorf("run %s: %w", dir, err)
+	}
+	s, err := readStatistics(dir)
+	if err == nil {
+		err = c.Network.CheckShape(s.shape)
+	}
+	if err != nil {
+		return mfm.Model{}, c, fmt.Errorf("run %s: %w", dir, err)
+	}
+	m, err := s.newMap(c)
+	if err != nil {
+		return mfm.Model{}, c, err
+	}
+	store, err := run.Open(dir, modelOf(c, m, s, model.NewStore()).Shapes)
+	if err != nil {
+		return mfm.Model{}, c, err
+	}
+	return modelOf(c, m, s, store), c, nil
+}

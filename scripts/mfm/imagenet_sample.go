@@ -1,0 +1,203 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gomlx/compute"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/latent"
+	"github.com/gomfm/gomfm/mfm/figure"
+)
+
+// imageSamples are posterior samples of images, each flat, [height, width, channels] with pixels in
+// [-1, 1].
+type imageSamples struct {
+	T       float64       `json:"t"`
+	Shape   []int         `json:"shape"`
+	Classes []string      `json:"classes,omitempty"` // of the rows
+	Images  [][]float32   `json:"images,omitempty"`  // the clean images of the contexts, [rows][pixels]
+	Samples [][][]float32 `json:"samples"`           // [rows][samples][pixels]
+}
+
+func sampleImageNet(c *command) prepare {
+	f, images := c.withSampler(), c.withImages("(default: the 1,906 emoji in the package)")
+	t := c.Flags().Float64("t", 0, "`time` of the contexts, noised held-out images; 0 for samples without a context")
+	contexts := c.Flags().Int("contexts", 4, "`number` of contexts, one a row; at t = 0 without --class a row for each class")
+	first := c.Flags().Int("first", 0, "`number` of the first held-out image, from 0")
+	n := c.Flags().Int("n", 8, "`number` of samples for each row")
+	seed := c.Flags().Int64("seed", 0, "`seed` of the noise")
+	class := c.Flags().String("class", "",
+		"`name` or number of the class of the samples (default: at t = 0 each class, otherwise any)")
+	guidance := c.Flags().Float64("guidance",
+		1, "`scale` of classifier-free guidance toward the class; more --steps follow it better")
+	out := c.Flags().String("out", "", "PNG or SVG `file` for a figure of the samples")
+	return func() (work, error) {
+		if *out == "" && !c.json {
+			return nil, fmt.Errorf("--out is missing: name a PNG file, or give --json")
+		}
+		err := cmp.Or(checkTime(*t), checkCount("contexts", *contexts), checkCount("n", *n), checkFigure(*out))
+		if err != nil {
+			return nil, err
+		}
+		from, err := images(data.Location{})
+		if err != nil {
+			return nil, err
+		}
+		dir, sampling, err := f.open()
+		if err != nil {
+			return nil, err
+		}
+		m, config, err := latent.OpenModel(dir)
+		if err != nil {
+			return nil, err
+		}
+		labels, err := classesOf(config, *class, *t, *contexts)
+		if err == nil && *guidance != 1 && (labels == nil || labels[0] == int32(m.Classes)) {
+			err = fmt.Errorf("--guidance = %g: name the class to guide to with --class", *guidance)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if m, err = m.Guided(*guidance); err != nil {
+			return nil, err
+		}
+		var heldOut *data.Images
+		if *t > 0 {
+			if _, heldOut, err = latent.Load(from); err != nil {
+				return nil, err
+			}
+			if heldOut, err = heldOut.Slice(*first, *first+*contexts); err != nil {
+				return nil, fmt.Errorf("--first, --contexts: held-out images: %w", err)
+			}
+		}
+		return func(ctx context.Context, b compute.Backend) error {
+			samples, err := drawImages(ctx, b, dir, m, sampling, heldOut, *t, *n, *seed, labels)
+			if err != nil {
+				return err
+			}
+			for _, label := range labels {
+				samples.Classes = append(samples.Classes, className(config, label))
+			}
+			if *out != "" {
+				if err := samples.draw(*out); err != nil {
+					return err
+				}
+			}
+			return c.write(samples, fmt.Sprintf("%s: %d rows of %d samples at t = %g\n", *out, len(samples.Samples), *n, *t))
+		}, nil
+	}
+}
+
+// classesOf returns the labels of the rows, nil for a map without classes.
+func classesOf(config latent.Config, class string, t float64, contexts int) ([]int32, error) {
+	n := config.Network.ClassCount()
+	switch {
+	case n == 0 && class != "":
+		return nil, fmt.Errorf("--class = %s: the map has no classes", class)
+	case n == 0:
+		return nil, nil
+	case class == "" && t > 0:
+		return slices.Repeat([]int32{int32(n)}, contexts), nil
+	case class == "":
+		var all []int32
+		for label := range min(n, 16) {
+			all = append(all, int32(label))
+		}
+		return all, nil
+	}
+	label := slices.IndexFunc(config.ClassNames, func(name string) bool { return strings.EqualFold(name, class) })
+	if number, err := strconv.Atoi(class); err == nil && label < 0 {
+		label = number
+	}
+	if label < 0 || label >= n {
+		return nil, fmt.Errorf("--class = %s: give one of %s, or a number below %d", class,
+			strings.Join(config.ClassNames, ", "), n)
+	}
+	return slices.Repeat([]int32{int32(label)}, contexts), nil
+}
+
+// className returns the name of a class, or its number, or "any".
+func className(config latent.Config, label int32) string {
+	switch {
+	case int(label) == config.Network.ClassCount():
+		return "any"
+	case len(config.ClassNames) > 0:
+		return config.ClassNames[label]
+	}
+	return strconv.Itoa(int(label))
+}
+
+// drawImages draws n samples for each held-out image noised to time t, or for each label at t = 0, and
+// decodes them.
+func drawImages(ctx context.Context, b compute.Backend, dir string, m mfm.Model, sampling mfm.SamplerConfig,
+	heldOut *data.Images, t float64, n int, seed int64, labels []int32) (*imageSamples, error) {
+	codec, err := latent.OpenCodec(b, dir)
+	if err != nil {
+		return nil, invalid{err}
+	}
+	defer codec.Finalize()
+	sampler, err := mfm.NewSampler(b, m, sampling)
+	if err != nil {
+		return nil, invalid{err}
+	}
+	defer sampler.Finalize()
+	rows := max(len(labels), 1)
+	size, height, width := m.Elements(), m.Shape[0], m.Shape[1]
+	x := make([]float32, rows*size)
+	out := &imageSamples{T: t, Shape: []int{height * codec.Factor(), width * codec.Factor(), codec.Images}}
+	if heldOut != nil {
+		rows = heldOut.N
+		l, err := codec.Latents(ctx, heldOut)
+		if err != nil {
+			return nil, invalid{err}
+		}
+		rng := rand.New(rand.NewPCG(uint64(seed), 0))
+		alpha, beta, _, _ := m.Map.Interpolant.At(t)
+		x = l.Means()
+		for i, z := range x {
+			x[i] = float32(alpha*rng.NormFloat64() + beta*float64(z))
+		}
+		out.Images = slices.Collect(slices.Chunk(heldOut.Float32(), heldOut.Dim()))
+	}
+	states := latent.States(x, m.Shape)
+	flat, err := mfm.Flat(sampler.Posterior(ctx, seed, t, states, n, labels))
+	if err != nil {
+		return nil, err
+	}
+	pixels, err := codec.Decode(ctx, flat, height, width)
+	if err != nil {
+		return nil, err
+	}
+	all := slices.Collect(slices.Chunk(pixels, len(pixels)/(rows*n)))
+	out.Samples = slices.Collect(slices.Chunk(all, n))
+	return out, nil
+}
+
+// draw draws a row for each context: its clean image if there is one, and the samples.
+func (d *imageSamples) draw(path string) error {
+	var pixels []float32
+	cols, gaps, titles := len(d.Samples[0]), []int(nil), []string{"samples"}
+	if d.Images != nil {
+		cols, gaps, titles = cols+1, []int{0}, []string{"image", fmt.Sprintf("posterior samples at t = %g", d.T)}
+	}
+	for i, row := range d.Samples {
+		if d.Images != nil {
+			pixels = append(pixels, d.Images[i]...)
+		}
+		pixels = append(pixels, slices.Concat(row...)...)
+	}
+	fig := figure.New(figure.Paper(), 1, 1)
+	fig.Panel(0, 0).Add(figure.Images{
+		Pixels: pixels, N: cols * len(d.Samples), H: d.Shape[0], W: d.Shape[1], C: d.Shape[2], Cols: cols, Gaps: gaps,
+		ColTitles: titles, RowLabels: d.Classes,
+	})
+	return fig.Save(path)
+}
