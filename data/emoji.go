@@ -1,7 +1,6 @@
 package data
 
 import (
-	"bytes"
 	"embed"
 	"encoding/csv"
 	"fmt"
@@ -9,7 +8,7 @@ import (
 	"image/draw"
 	"slices"
 
-	"golang.org/x/image/webp"
+	"github.com/gomfm/gomfm/data/imagefile"
 )
 
 // emojiFS has the embedded emoji. emoji/README.md names their source and license.
@@ -49,9 +48,9 @@ func AllEmoji() (*Images, []EmojiName, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	sheet, err := webp.Decode(bytes.NewReader(raw))
+	sheet, err := imagefile.Decode(raw)
 	if err != nil {
-		return nil, nil, fmt.Errorf("data: emoji: %w", err)
+		return nil, nil, fmt.Errorf("data: emoji: the sheet %w", err)
 	}
 	m := &Images{N: len(names), Height: emojiSide, Width: emojiSide, Channels: 3}
 	rows := (m.N + emojiColumns - 1) / emojiColumns
