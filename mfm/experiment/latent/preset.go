@@ -37,8 +37,8 @@ func DefaultConfig() Config {
 		Interpolant: interpolant.LinearName, Parametrization: mfm.GaussianName, Network: nn.NewNetwork(network),
 		Flip: true, ClassNames: data.EmojiCategories(), Train: mfm.DefaultTrainConfig(),
 	}
-	c.Train.Batch, c.Train.Steps = 64, 20_000
-	c.Train.Optimizer.Method, c.Train.Optimizer.Rate, c.Train.Optimizer.Warmup = train.Muon, 5e-3, 200
+	c.Train.Batch, c.Train.Steps = 64, 8000
+	c.Train.Optimizer.Method, c.Train.Optimizer.Rate, c.Train.Optimizer.Warmup = train.Muon, 3e-3, 200
 	c.Train.EMA = []float64{0.999}
 	c.Train.Loss = mfm.Recipe(mfm.Semigroup, mfm.Teacher, c.Train.Steps)
 	c.Train.Loss.Times = mfm.TimeSampling{ContextPower: 2, ContextZero: 0.2, StartPower: 1, WholeGap: 0.2}
