@@ -1,0 +1,114 @@
+package latent
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/gomlx/compute"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
+)
+
+// Generator draws images: a trained map of latents with its autoencoder. It must not be used by
+// several goroutines at once.
+type Generator struct {
+	mfm.Model
+	Config Config
+	Codec  *Codec
+
+	backend  compute.Backend
+	samplers map[string]*mfm.Sampler // by their configuration
+}
+
+// OpenGenerator opens the map of the run in dir and the autoencoder that the run keeps.
+func OpenGenerator(b compute.Backend, dir string) (*Generator, error) {
+	m, c, err := OpenModel(dir)
+	if err != nil {
+		return nil, err
+	}
+	codec, err := OpenCodec(b, dir)
+	if err != nil {
+		return nil, err
+	}
+	if codec.LatentChannels() != m.Shape[2] {
+		codec.Finalize()
+		return nil, fmt.Errorf("run %s: its map is for latents of %d channels, its autoencoder has %d", dir, m.Shape[2],
+			codec.LatentChannels())
+	}
+	return NewGenerator(b, m, c, codec), nil
+}
+
+// NewGenerator returns a generator of a map, such as one with guidance ([mfm.Model.Guided]).
+func NewGenerator(b compute.Backend, m mfm.Model, c Config, codec *Codec) *Generator {
+	return &Generator{Model: m, Config: c, Codec: codec, backend: b, samplers: make(map[string]*mfm.Sampler)}
+}
+
+// Finalize frees the compiled graphs, but not the weights.
+func (g *Generator) Finalize() {
+	g.Codec.Finalize()
+	for _, s := range g.samplers {
+		s.Finalize()
+	}
+	clear(g.samplers)
+}
+
+// Size returns the height, width and channels of an image.
+func (g *Generator) Size() []int {
+	return []int{g.Shape[0] * g.Codec.Factor(), g.Shape[1] * g.Codec.Factor(), g.Codec.Images}
+}
+
+// Contexts returns the latents of images noised to time t, x_t = α_t noise + β_t mean, flat
+// [n, height, width, channels].
+func (g *Generator) Contexts(ctx context.Context, images *data.Images, t float64, seed int64) ([]float32, error) {
+	l, err := g.Codec.Latents(ctx, images)
+	if err != nil {
+		return nil, err
+	}
+	rng := rand.New(rand.NewPCG(uint64(seed), 0))
+	alpha, beta, _, _ := g.Map.Interpolant.At(t)
+	x := l.Means()
+	for i, z := range x {
+		x[i] = float32(alpha*rng.NormFloat64() + beta*float64(z))
+	}
+	return x, nil
+}
+
+// Posterior returns n images for each context x_t, flat [contexts·n, size] with pixels in [-1, 1]:
+// decoded samples of the posterior p_{1|t}(.|x_t). labels are the classes of the contexts, one each,
+// or nil. Other arguments and errors are those of [mfm.Sampler.Posterior].
+func (g *Generator) Posterior(ctx context.Context, sampling mfm.SamplerConfig, seed int64, t float64, x []float32, n int,
+	labels []int32) ([]float32, error) {
+	z, err := g.Latents(ctx, sampling, seed, t, x, n, labels)
+	if err != nil {
+		return nil, err
+	}
+	return g.Codec.Decode(ctx, z, g.Shape[0], g.Shape[1])
+}
+
+// Latents returns the samples of [Generator.Posterior] before they are decoded, flat
+// [contexts·n, shape].
+func (g *Generator) Latents(ctx context.Context, sampling mfm.SamplerConfig, seed int64, t float64, x []float32, n int,
+	labels []int32) ([]float32, error) {
+	key := fmt.Sprintf("%+v", sampling)
+	sampler := g.samplers[key]
+	if sampler == nil {
+		var err error
+		if sampler, err = mfm.NewSampler(g.backend, g.Model, sampling); err != nil {
+			return nil, err
+		}
+		g.samplers[key] = sampler
+	}
+	return mfm.Flat(sampler.Posterior(ctx, seed, t, States(x, g.Shape), n, labels))
+}
+
+// Images returns one image for each label, flat [labels, size]: samples of the classes at t = 0.
+// Nil labels are an error for a map with classes; the label [mfm.Model.Classes] means any class.
+func (g *Generator) Images(ctx context.Context, sampling mfm.SamplerConfig, seed int64, labels []int32) ([]float32, error) {
+	if len(labels) == 0 {
+		return nil, fmt.Errorf("generating images: give labels, %d for any class", g.Classes)
+	}
+	x := make([]float32, len(labels)*g.Elements())
+	return g.Posterior(ctx, sampling, seed, 0, x, 1, labels)
+}
