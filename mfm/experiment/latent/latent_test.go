@@ -63,6 +63,9 @@ func smallConfig() latent.Config {
 // An autoencoder learns simple images, and its folder keeps it: latents of unit variance, of images
 // and of mirror images.
 func TestAutoencoder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains networks of convolutions, which takes minutes without XLA")
+	}
 	images := pictures(64)
 	b := backendtest.New(t)
 	codec, err := latent.OpenCodec(b, trainCodec(t, images, 60))
@@ -112,6 +115,9 @@ func TestAutoencoder(t *testing.T) {
 
 // The cache keeps latents, and is replaced for other images.
 func TestCache(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains networks of convolutions, which takes minutes without XLA")
+	}
 	images, dir := pictures(20), t.TempDir()
 	codec, err := latent.OpenCodec(backendtest.New(t), trainCodec(t, images, 2))
 	if err != nil {
@@ -143,6 +149,9 @@ func TestCache(t *testing.T) {
 // The drift of the teacher is that of the source's distribution: the mean of the velocity of many
 // samples weighted by how well they explain x_t, and that of a class is of the samples of the class.
 func TestTrainAndOpen(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains networks of convolutions, which takes minutes without XLA")
+	}
 	images, b := pictures(40), backendtest.New(t)
 	dir := trainCodec(t, images, 2)
 	codec, err := latent.OpenCodec(b, dir)
