@@ -102,14 +102,14 @@ func FuzzReadPair(f *testing.F) {
 // FuzzReadNPY checks that any two inputs give an error that names one of the files, or images that
 // are the same after writing and reading again. Without labels the second input is empty.
 func FuzzReadNPY(f *testing.F) {
-	gray, two := npy(1, npyDict("|u1", "2, 3, 4"), count(24)), npy(1, npyDict("<i8", "2,"), make([]byte, 16))
+	gray, two := npyFile(1, npyDict("|u1", "2, 3, 4"), count(24)), npyFile(1, npyDict("<i8", "2,"), make([]byte, 16))
 	f.Add(gray, two)
 	f.Add(gray, []byte(nil))
-	f.Add(npy(2, npyDict("|u1", "2, 2, 2, 3"), count(24)), npy(1, npyDict(">i2", "2,"), []byte{0, 7, 1, 0}))
-	f.Add(npy(3, npyDict("|u1", "2, 6, 1, 2"), count(24)), npy(1, npyDict("<u4", "2,"), []byte{7, 0, 0, 0, 0, 1, 0, 0}))
-	f.Add(npy(1, npyDict("|u1", "65536, 65536, 65536"), count(1)), []byte(nil))
+	f.Add(npyFile(2, npyDict("|u1", "2, 2, 2, 3"), count(24)), npyFile(1, npyDict(">i2", "2,"), []byte{0, 7, 1, 0}))
+	f.Add(npyFile(3, npyDict("|u1", "2, 6, 1, 2"), count(24)), npyFile(1, npyDict("<u4", "2,"), []byte{7, 0, 0, 0, 0, 1, 0, 0}))
+	f.Add(npyFile(1, npyDict("|u1", "65536, 65536, 65536"), count(1)), []byte(nil))
 	f.Add(gray[:len(gray)-1], two[:20])
-	f.Add(npy(1, npyDict("|u1", "2, 3,\r4"), count(24)), npy(1, npyDict("<i8", "0\n"), nil))
+	f.Add(npyFile(1, npyDict("|u1", "2, 3,\r4"), count(24)), npyFile(1, npyDict("<i8", "0\n"), nil))
 	f.Add(two, gray)
 	f.Fuzz(func(t *testing.T, images, labels []byte) {
 		read := func(images, labels []byte) (*Images, error) {
@@ -132,9 +132,9 @@ func FuzzReadNPY(f *testing.F) {
 			written = binary.LittleEndian.AppendUint32(written, uint32(k))
 		}
 		if written != nil {
-			written = npy(1, npyDict("<i4", strconv.Itoa(m.N)+","), written)
+			written = npyFile(1, npyDict("<i4", strconv.Itoa(m.N)+","), written)
 		}
-		again, err := read(npy(1, npyDict("|u1", strings.Join(shape, ", ")), m.Pixels), written)
+		again, err := read(npyFile(1, npyDict("|u1", strings.Join(shape, ", ")), m.Pixels), written)
 		if err != nil || !reflect.DeepEqual(again, m) {
 			t.Errorf("read back as %+v, want %+v (error %v)", again, m, err)
 		}

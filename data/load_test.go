@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gomfm/gomfm/internal/npy"
 )
 
 // saveImage writes an image as PNG or JPEG, by the ending of its name.
@@ -230,9 +232,9 @@ func TestLoadStreams(t *testing.T) {
 	}
 }
 
-// npy encodes a .npy file.
-func npy(version byte, header string, elements []byte) []byte {
-	b := append([]byte(npyMagic), version, 0)
+// npyFile encodes a .npy file.
+func npyFile(version byte, header string, elements []byte) []byte {
+	b := append([]byte(npy.Magic), version, 0)
 	header += "\n"
 	if version > 1 {
 		b = binary.LittleEndian.AppendUint32(b, uint32(len(header)))
@@ -252,9 +254,9 @@ func TestReadNPY(t *testing.T) {
 		images, labels []byte
 		shape          []int
 	}{
-		{"gray", npy(1, npyDict("|u1", "2, 3, 4"), count(24)), npy(1, npyDict("<i8", "2,"), []byte{7, 1: 0, 15: 0, 9: 1}), []int{2, 3, 4, 1}},
-		{"RGB", npy(2, npyDict("|u1", "2, 2, 2, 3"), count(24)), npy(1, npyDict(">i2", "2,"), []byte{0, 7, 1, 0}), []int{2, 2, 2, 3}},
-		{"two channels", npy(3, npyDict("|u1", "2, 6, 1, 2"), count(24)), npy(1, npyDict("<u4", "2,"), []byte{7, 0, 0, 0, 0, 1, 0, 0}), []int{2, 6, 1, 2}},
+		{"gray", npyFile(1, npyDict("|u1", "2, 3, 4"), count(24)), npyFile(1, npyDict("<i8", "2,"), []byte{7, 1: 0, 15: 0, 9: 1}), []int{2, 3, 4, 1}},
+		{"RGB", npyFile(2, npyDict("|u1", "2, 2, 2, 3"), count(24)), npyFile(1, npyDict(">i2", "2,"), []byte{0, 7, 1, 0}), []int{2, 2, 2, 3}},
+		{"two channels", npyFile(3, npyDict("|u1", "2, 6, 1, 2"), count(24)), npyFile(1, npyDict("<u4", "2,"), []byte{7, 0, 0, 0, 0, 1, 0, 0}), []int{2, 6, 1, 2}},
 	} {
 		images, labels := writeFile(t, "x.npy", tc.images), writeFile(t, "y.npy", tc.labels)
 		m, err := ReadNPY(images, labels)
@@ -292,12 +294,12 @@ func TestLoadRejects(t *testing.T) {
 		}
 		return path
 	}
-	good := file("good.npy", npy(1, npyDict("|u1", "2, 3, 4"), count(24)))
+	good := file("good.npy", npyFile(1, npyDict("|u1", "2, 3, 4"), count(24)))
 	array := func(name, descr, shape string, n int) Location {
-		return Location{Path: file(name+".npy", npy(1, npyDict(descr, shape), count(n)))}
+		return Location{Path: file(name+".npy", npyFile(1, npyDict(descr, shape), count(n)))}
 	}
 	labels := func(name, descr, shape string, elements ...byte) Location {
-		return Location{Path: good, Labels: file(name+".npy", npy(1, npyDict(descr, shape), elements))}
+		return Location{Path: good, Labels: file(name+".npy", npyFile(1, npyDict(descr, shape), elements))}
 	}
 	saveImage(t, painted(2, 3, plainColor(color.Black)), dir, "sizes", "b.png")
 	saveImage(t, painted(3, 2, plainColor(color.NRGBA{A: 100})), dir, "alpha", "a.png")
@@ -339,8 +341,8 @@ func TestLoadRejects(t *testing.T) {
 		"truncated":        {array("short", "|u1", "2, 3, 4", 23), []string{"short.npy", "23 of 24 bytes"}},
 		"more":             {array("long", "|u1", "2, 3, 4", 25), []string{"long.npy", "more than the 24"}},
 		"no array":         {Location{Path: file("text.npy", []byte("some text"))}, []string{"text.npy", "magic", "numpy.save"}},
-		"structured":       {Location{Path: file("s.npy", npy(1, "{'descr': [('a', '|u1')]}", nil))}, []string{"s.npy", "no plain"}},
-		"Fortran order":    {Location{Path: file("f.npy", npy(1, strings.Replace(npyDict("|u1", "2, 3, 4"), "False", "True", 1), count(24)))}, []string{"f.npy", "ascontiguousarray"}},
+		"structured":       {Location{Path: file("s.npy", npyFile(1, "{'descr': [('a', '|u1')]}", nil))}, []string{"s.npy", "no plain"}},
+		"Fortran order":    {Location{Path: file("f.npy", npyFile(1, strings.Replace(npyDict("|u1", "2, 3, 4"), "False", "True", 1), count(24)))}, []string{"f.npy", "ascontiguousarray"}},
 		"labels of floats": {labels("l1", "<f4", "1,", 0, 0, 0, 0), []string{"l1.npy", "astype"}},
 		"three labels":     {labels("l2", "|u1", "3,", 0, 1, 2), []string{"l2.npy", "3 labels", "2 images"}},
 		"negative label":   {labels("l3", "|i1", "2,", 0, 255), []string{"l3.npy", "label 1 of 2"}},

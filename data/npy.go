@@ -1,30 +1,15 @@
 package data
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
-	"io"
-	"math"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/gomfm/gomfm/data/stream"
+	"github.com/gomfm/gomfm/internal/npy"
 )
-
-// The NPY format (numpy.lib.format): the magic, two bytes of version, the length of the header as a
-// little-endian integer of 2 bytes in version 1 and 4 bytes in later ones, the header, a Python
-// dictionary, and the elements.
-const npyMagic = "\x93NUMPY"
-
-// npyKeys find the values in a header.
-var npyKeys = map[string]*regexp.Regexp{
-	"descr":         regexp.MustCompile(`'descr'\s*:\s*'([^']*)'`),
-	"fortran_order": regexp.MustCompile(`'fortran_order'\s*:\s*(True|False)`),
-	"shape":         regexp.MustCompile(`'shape'\s*:\s*\(([\d,\s]*)\)`),
-}
 
 func isNPY(path string) bool { return strings.HasSuffix(strings.ToLower(path), ".npy") }
 
@@ -110,35 +95,24 @@ func readNPY(s source) (dims []int, descr string, elements []byte, err error) {
 		return nil, "", nil, err
 	}
 	defer f.Close()
-	header, err := npyHeader(f)
+	header, err := npy.Read(f)
 	if err != nil {
 		return nil, "", nil, err
 	}
-	values := make(map[string]string)
-	for key, pattern := range npyKeys {
-		found := pattern.FindSubmatch(header)
-		if found == nil {
-			return nil, "", nil, fmt.Errorf("header %q has no plain %s: save one numeric array with numpy.save",
-				header, key)
-		}
-		values[key] = string(found[1])
-	}
-	descr = values["descr"]
+	descr = header.Type
 	if !regexp.MustCompile(`^[|<>][uif][1248]$`).MatchString(descr) {
 		return nil, "", nil, fmt.Errorf("has elements of type %q, want integers: save x.astype(numpy.uint8)", descr)
 	}
-	if values["fortran_order"] == "True" {
+	if header.Fortran {
 		return nil, "", nil, fmt.Errorf("is in Fortran order: save numpy.ascontiguousarray(x)")
 	}
 	size := int(descr[2] - '0')
-	shape := strings.FieldsFunc(values["shape"], func(r rune) bool { return r < '0' || r > '9' })
-	for _, text := range shape {
-		d, err := strconv.Atoi(text)
-		if err != nil || d < 1 || d > maxBytes/size {
-			return nil, "", nil, fmt.Errorf("has shape (%s): every dimension must be positive, "+
-				"and all elements at most %d bytes", strings.Join(shape, ", "), maxBytes)
+	for _, d := range header.Shape {
+		if d < 1 || d > int64(maxBytes/size) {
+			return nil, "", nil, fmt.Errorf("has shape %v: every dimension must be positive, "+
+				"and all elements at most %d bytes", header.Shape, maxBytes)
 		}
-		dims, size = append(dims, d), size*d
+		dims, size = append(dims, int(d)), size*int(d)
 	}
 	if elements, err = readGrowing(f, size); err != nil {
 		return nil, "", nil, err
@@ -147,32 +121,4 @@ func readNPY(s source) (dims []int, descr string, elements []byte, err error) {
 		return nil, "", nil, fmt.Errorf("has more than the %d bytes of its header %v: save it again", size, dims)
 	}
 	return dims, descr, elements, nil
-}
-
-// npyHeader reads the header of a .npy file.
-func npyHeader(r io.Reader) ([]byte, error) {
-	head := make([]byte, len(npyMagic)+2)
-	if _, err := io.ReadFull(r, head); err != nil {
-		return nil, truncated(err, "in its header")
-	}
-	if !bytes.HasPrefix(head, []byte(npyMagic)) {
-		return nil, fmt.Errorf("starts with % x, want % x, the magic of a .npy file: save the array with numpy.save",
-			head[:len(npyMagic)], npyMagic)
-	}
-	length := make([]byte, 2)
-	if head[len(npyMagic)] > 1 {
-		length = make([]byte, 4)
-	}
-	if _, err := io.ReadFull(r, length); err != nil {
-		return nil, truncated(err, "in its header")
-	}
-	n := binary.LittleEndian.Uint32(append(length, 0, 0))
-	if n > math.MaxUint16 {
-		return nil, fmt.Errorf("has a header of %d bytes: save one numeric array with numpy.save", n)
-	}
-	header := make([]byte, n)
-	if _, err := io.ReadFull(r, header); err != nil {
-		return nil, truncated(err, "in its header")
-	}
-	return header, nil
 }

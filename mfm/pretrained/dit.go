@@ -21,25 +21,41 @@ const timeFeatures = 256
 // is for a map whose parametrization gives no combined observation, such as [mfm.Plain].
 func DiTWeights(c nn.DiTConfig, channels int) []Weight {
 	l := list{}
-	patch := func(file, path string) {
-		l.add(file+".proj.weight", path+"/weights", PatchEmbedding, c.Width, channels, c.Patch, c.Patch)
-		l.add(file+".proj.bias", path+"/biases", Same, c.Width)
-	}
-	patch("x_embedder", "state")
-	patch("x_cond_embedder", "context")
+	l.patches("x_embedder", "state", c, channels)
+	l.patches("x_cond_embedder", "context", c, channels)
 	l.linear("x_cond_adaLN.1", "context_gate", c.Width, 2*c.Width)
 	for _, time := range [][2]string{
 		{"s_embedder", "encoder_s"}, {"t_embedder", "encoder_u"}, {"t_cond_embedder", "context_time"},
 		{"s_embedder_second", "decoder_s"}, {"t_embedder_second", "decoder_u"},
 	} {
-		l.linear(time[0]+".mlp.0", time[1]+"/hidden", timeFeatures, c.Width)
-		l.linear(time[0]+".mlp.2", time[1]+"/output", c.Width, c.Width)
+		l.time(time[0], time[1], c.Width)
 	}
+	l.add("guidance_embedder.embedding_table.weight", "guidance/weights", Same, guidancePairs(c), c.Width)
+	l.transformer(c, channels)
+	return l
+}
+
+// guidancePairs returns the number of pairs of guidance scales.
+func guidancePairs(c nn.DiTConfig) int { return (len(c.Guidance) + 1) * (len(c.ContextGuidance) + 1) }
+
+// patches adds the weights of an embedding of patches.
+func (l *list) patches(file, path string, c nn.DiTConfig, channels int) {
+	l.add(file+".proj.weight", path+"/weights", PatchEmbedding, c.Width, channels, c.Patch, c.Patch)
+	l.add(file+".proj.bias", path+"/biases", Same, c.Width)
+}
+
+// time adds the weights of an embedding of a time.
+func (l *list) time(file, path string, width int) {
+	l.linear(file+".mlp.0", path+"/hidden", timeFeatures, width)
+	l.linear(file+".mlp.2", path+"/output", width, width)
+}
+
+// transformer adds the weights of the classes, the blocks and the output, of the given number of
+// channels, which all originals share.
+func (l *list) transformer(c nn.DiTConfig, outputs int) {
 	if c.Classes > 0 {
 		l.add("y_embedder.embedding_table.weight", "class/weights", Same, c.Classes+1, c.Width)
 	}
-	pairs := (len(c.Guidance) + 1) * (len(c.ContextGuidance) + 1)
-	l.add("guidance_embedder.embedding_table.weight", "guidance/weights", Same, pairs, c.Width)
 	for i := range c.Depth {
 		file, path := fmt.Sprintf("blocks.%d.", i), fmt.Sprintf("block_%d/", i)
 		l.linear(file+"adaLN_modulation.1", path+"modulation", c.Width, 6*c.Width)
@@ -53,8 +69,7 @@ func DiTWeights(c nn.DiTConfig, channels int) []Weight {
 		l.linear(file+"mlp.fc2", path+"output", 4*c.Width, c.Width)
 	}
 	l.linear("final_layer.adaLN_modulation.1", "output/modulation", c.Width, 2*c.Width)
-	l.linear("final_layer.linear", "output/linear", c.Width, c.Patch*c.Patch*channels)
-	return l
+	l.linear("final_layer.linear", "output/linear", c.Width, c.Patch*c.Patch*outputs)
 }
 
 // list is a list of weights under construction.
@@ -88,14 +103,23 @@ const positionsTolerance = 1e-5
 // ImportDiT is [Import] for [nn.DiT]. It checks the fixed positions "pos_embed", if the file has them,
 // and leaves them out.
 func ImportDiT(from checkpoint.Tensors, c nn.DiTConfig, channels int) (checkpoint.Tensors, error) {
+	rest, err := withoutPositions(from, c.Width)
+	if err != nil {
+		return nil, err
+	}
+	return Import(rest, DiTWeights(c, channels))
+}
+
+// withoutPositions returns the tensors but "pos_embed", which it checks.
+func withoutPositions(from checkpoint.Tensors, width int) (checkpoint.Tensors, error) {
 	rest := maps.Clone(from)
 	if t := rest["pos_embed"]; t != nil {
 		delete(rest, "pos_embed")
-		if err := checkPositions(t, c.Width); err != nil {
+		if err := checkPositions(t, width); err != nil {
 			return nil, fmt.Errorf("tensor \"pos_embed\": %w", err)
 		}
 	}
-	return Import(rest, DiTWeights(c, channels))
+	return rest, nil
 }
 
 // checkPositions returns an error unless t has the fixed positions of a square grid.

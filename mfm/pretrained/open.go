@@ -18,9 +18,9 @@ import (
 const maxIndex = 64 << 20
 
 // Open reads the tensors of a file of weights, and the metadata of a safetensors file; those of other
-// formats are nil. The content decides the format:
-// safetensors, the index of sharded safetensors (a JSON object with "weight_map"), or torch.save
-// ([ReadTorch]). Errors name the file.
+// formats are nil. The content decides the format: safetensors, the index of sharded safetensors (a
+// JSON object with "weight_map"), torch.save ([ReadTorch]), or numpy.savez ([ReadNPZ]). Errors name
+// the file.
 func Open(path string) (tensors checkpoint.Tensors, metadata map[string]string, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -46,13 +46,17 @@ func Open(path string) (tensors checkpoint.Tensors, metadata map[string]string, 
 		t, err := openSharded(path, f, info.Size())
 		return t, nil, err
 	case strings.HasPrefix(text, "PK\x03\x04"), strings.HasPrefix(text, "\x80"):
-		t, err := ReadTorch(f, info.Size())
+		read := ReadTorch
+		if isNPZ(f, info.Size()) {
+			read = ReadNPZ
+		}
+		t, err := read(f, info.Size())
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", path, err)
 		}
 		return t, nil, nil
 	}
-	return nil, nil, fmt.Errorf("%s: unknown format: want safetensors, its index, or a file of torch.save", path)
+	return nil, nil, fmt.Errorf("%s: unknown format: want safetensors, its index, or a file of torch.save or numpy.savez", path)
 }
 
 // openSharded reads the files that the index at path names, which lie beside it.

@@ -54,7 +54,7 @@ var transformerParity = parityKind{
 	name:   "transformer",
 	inputs: []string{"s", "u", "t", "x", "x_cond", "tangent"},
 	recognizes: func(r *Reference) bool {
-		return r.Weights["x_embedder.proj.weight"] != nil && r.Metadata["encoder_depth"] != ""
+		return IsDiT(r.Weights) && r.Metadata["encoder_depth"] != ""
 	},
 	network: func(r *Reference) (checkpoint.Tensors, outputs, error) {
 		c, channels, err := transformerConfig(r)
@@ -81,6 +81,35 @@ var transformerParity = parityKind{
 					return channelsFirst(Gradient(ReduceAllSum(Mul(v, channelsLast(x["tangent"]))), in.X)[0])
 				}
 				return nil
+			}
+		}, err
+	},
+}
+
+// sitParity is a SiT, or a flow map of Decoupled MeanFlow, as the start of a transformer: v for a
+// context at t = 0 that differs from the state, without effect.
+var sitParity = parityKind{
+	name:   "SiT",
+	inputs: []string{"s", "u", "x"},
+	recognizes: func(r *Reference) bool {
+		return r.Weights[patchAnchor] != nil && r.Metadata["encoder_depth"] != ""
+	},
+	network: func(r *Reference) (checkpoint.Tensors, outputs, error) {
+		c, channels, err := transformerConfig(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		weights, err := ImportSiT(r.Weights, c, channels)
+		return weights, func(scope *model.Scope, x map[string]*Node) func(string) *Node {
+			xbar := channelsLast(x["x"])
+			v := c.Backbone()(scope, nn.Inputs{
+				S: x["s"], U: x["u"], T: ZerosLike(x["s"]), Xbar: xbar, X: OnePlus(xbar), Class: x["class"],
+			})
+			return func(name string) *Node {
+				if name != "v" {
+					return nil
+				}
+				return channelsFirst(v)
 			}
 		}, err
 	},

@@ -17,7 +17,7 @@ import (
 
 // Limits for files of PyTorch. They are far above those of real files.
 const (
-	maxPickle    = 64 << 20 // bytes of the pickle that describes the tensors
+	maxPickle    = 16 << 20 // bytes of the pickle that describes the tensors
 	maxNesting   = 32       // dictionaries in dictionaries
 	maxRepeats   = 4        // bytes of tensors for each byte of the file
 	maxTorchRank = 16
@@ -41,6 +41,7 @@ type view struct {
 type torchFile struct {
 	size     int64
 	storages map[string]*storage
+	inert    *pickle.Inert // the first value of an unknown class
 	// read returns n bytes of a storage from a byte offset.
 	read func(s *storage, offset, n int64) ([]byte, error)
 }
@@ -48,11 +49,12 @@ type torchFile struct {
 // ReadTorch reads a file of torch.save: the zip format of PyTorch 1.6 and later, and the older
 // sequence of pickles. r holds size bytes. It returns the tensors in all dictionaries by the names of
 // their keys, joined by dots: that of a training checkpoint of Lightning may be
-// "state_dict.model.weight". Other values are dropped.
+// "state_dict.model.weight". Other values are dropped, such as hyperparameters of any class.
 //
-// It runs nothing that the file says. The file may name only the classes and functions that build
-// tensors and plain containers; any other is an error. The memory is bounded by a small multiple of
-// the file's size.
+// It runs nothing that the file says. Only the classes and functions that build tensors and plain
+// containers have results; a value of another class is empty. It is an error if the file has such
+// values alone, or names a function that no weights need, such as os.system. The memory is bounded by
+// a small multiple of the file's size.
 func ReadTorch(r io.ReaderAt, size int64) (checkpoint.Tensors, error) {
 	var magic [4]byte
 	if _, err := r.ReadAt(magic[:], 0); err != nil {
@@ -72,6 +74,10 @@ func ReadTorch(r io.ReaderAt, size int64) (checkpoint.Tensors, error) {
 	found := make(map[string]*view)
 	if err := collect(found, "", root, maxNesting); err != nil {
 		return nil, err
+	}
+	if len(found) == 0 && f.inert != nil {
+		return nil, fmt.Errorf("it has no tensors, but a value of %.100s, which does not build tensors or plain containers",
+			f.inert.Name)
 	}
 	return f.tensors(found)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"strings"
 
 	"github.com/gomlx/compute/dtypes"
 
@@ -24,25 +25,31 @@ func refuse(module, name string) (pickle.Class, error) {
 		module, name)
 }
 
-// inert are classes without tensors that checkpoints of training contain. They become nil.
-var inert = map[string]bool{
-	"argparse.Namespace": true, "pathlib.PosixPath": true, "pathlib.WindowsPath": true, "pathlib.Path": true,
-	"datetime.timedelta": true, "datetime.datetime": true, "torch.device": true, "numpy.dtype": true,
-	"numpy.core.multiarray.scalar": true, "numpy._core.multiarray.scalar": true, "_codecs.encode": true,
+// harmful are modules and functions that no file of weights needs.
+var harmful = map[string]bool{
+	"os": true, "posix": true, "nt": true, "subprocess": true, "sys": true, "socket": true, "shutil": true, "pty": true,
+	"runpy": true, "importlib": true, "code": true, "ctypes": true, "multiprocessing": true, "webbrowser": true,
+	"builtins.eval": true, "builtins.exec": true, "builtins.compile": true, "builtins.open": true,
+	"builtins.__import__": true, "builtins.breakpoint": true, "builtins.input": true,
 }
 
-// dropped is a value without tensors.
-type dropped struct{}
-
-// Build ignores the attributes.
-func (dropped) Build(any) error { return nil }
+// isHarmful reports whether a name is in a harmful module, or a harmful function.
+func isHarmful(module, name string) bool {
+	if module == "__builtin__" {
+		module = "builtins"
+	}
+	top, _, _ := strings.Cut(module, ".")
+	return harmful[top] || harmful[module+"."+name]
+}
 
 // environment returns what a file of PyTorch may refer to.
 func (f *torchFile) environment() pickle.Environment {
 	return pickle.Environment{Class: f.class, Persistent: f.persistent}
 }
 
-// class returns the class or function of a name that builds tensors or plain containers.
+// class returns the class or function of a name that builds tensors or plain containers. Results of
+// other classes, which checkpoints of training have beside the weights, are values without content:
+// nothing is run. A file that names a function that no weights need is refused.
 func (f *torchFile) class(module, name string) (pickle.Class, error) {
 	full := module + "." + name
 	switch full {
@@ -57,6 +64,18 @@ func (f *torchFile) class(module, name string) (pickle.Class, error) {
 		}, nil
 	case "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor":
 		return rebuildTensor, nil
+	case "torch._tensor._rebuild_from_type_v2": // a function, a class, the function's arguments, and a state
+		return func(args []any) (any, error) {
+			if len(args) < 3 {
+				return nil, errors.New("a tensor of another type without arguments")
+			}
+			rebuild, ok := args[0].(pickle.Class)
+			inner, isTuple := args[2].(pickle.Tuple)
+			if !ok || !isTuple {
+				return nil, errors.New("a tensor of another type whose function or arguments are of another type")
+			}
+			return rebuild(inner)
+		}, nil
 	case "torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state":
 		return func(args []any) (any, error) {
 			if len(args) < 1 {
@@ -65,22 +84,17 @@ func (f *torchFile) class(module, name string) (pickle.Class, error) {
 			return args[0], nil
 		}, nil
 	}
-	if inert[full] {
-		return func([]any) (any, error) { return dropped{}, nil }, nil
-	}
 	if dtype, ok := storageTypes[name]; ok && (module == "torch" || module == "torch.cuda") {
 		return storageClass(dtype), nil
 	}
-	if module == "torch" && torchTypes[name] {
-		return func([]any) (any, error) { return dropped{}, nil }, nil
+	if isHarmful(module, name) || strings.HasPrefix(full, "torch._utils._rebuild") {
+		return refuse(module, name)
 	}
-	return refuse(module, name)
-}
-
-// torchTypes are names of PyTorch's element types, which occur as values.
-var torchTypes = map[string]bool{
-	"float16": true, "float32": true, "float64": true, "bfloat16": true, "int8": true, "int16": true, "int32": true,
-	"int64": true, "uint8": true, "bool": true,
+	value := &pickle.Inert{Name: full}
+	if f.inert == nil {
+		f.inert = value
+	}
+	return func([]any) (any, error) { return value, nil }, nil
 }
 
 // storageClass returns a class that stands for an element type. It cannot be called.
@@ -135,8 +149,11 @@ func (f *torchFile) persistent(id any) (any, error) {
 		return nil, errors.New("a storage that is a view of another: save it with a newer PyTorch")
 	}
 	var dtype dtypes.DType
-	if _, err := class([]any{&dtype}); err != nil {
+	switch value, err := class([]any{&dtype}); {
+	case err != nil:
 		return nil, err
+	case value != nil:
+		return nil, fmt.Errorf("storage %.40q has elements of an unknown type", key)
 	}
 	if length < 0 || length > f.size/int64(dtype.Size()) {
 		return nil, fmt.Errorf("storage %.40q of %d elements is larger than the file", key, length)

@@ -1,6 +1,6 @@
 """Makes the reference values of this folder with PyTorch, timm and diffusers.
 
-    pip install torch timm diffusers safetensors
+    pip install torch timm diffusers safetensors numpy
     python make_references.py                       the small files beside this script
     python make_references.py --size XL/2 --out F   a transformer of that size with random weights
 """
@@ -9,7 +9,10 @@ import argparse
 import collections
 import math
 import pathlib
+import sys
+import types
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from timm.layers import Mlp, PatchEmbed
@@ -104,6 +107,59 @@ class Transformer(nn.Module):
         return -h if c["is_zero_data"] else h
 
 
+class SiT(nn.Module):
+    """SiT of arXiv 2401.08740 and the flow map of arXiv 2510.24474, in the names of their released weights."""
+
+    def __init__(self, c):
+        super().__init__()
+        self.c = c
+        width, channels, patch = c["hidden_size"], c["in_channels"], c["patch_size"]
+        self.outputs = channels * (1 + c["learn_sigma"])
+        self.x_embedder = PatchEmbed(c["input_size"], patch, channels, width)
+        self.t_embedder = time_embedder(width)
+        self.y_embedder = nn.Module()
+        self.y_embedder.embedding_table = nn.Embedding(c["label_dim"] + 1, width)
+        self.blocks = nn.ModuleList(Block(width, c["num_heads"], c["qk_norm"]) for _ in range(c["depth"]))
+        self.final_layer = nn.Module()
+        self.final_layer.linear = nn.Linear(width, patch * patch * self.outputs)
+        self.final_layer.adaLN_modulation = modulation(width, 2)
+        self.final_layer.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        if c["logvar"]:
+            self.logvar_linear = nn.Linear(256, 1)
+
+    def forward(self, x, t, r, y):
+        """The average velocity from t to r; at r = t the SiT's velocity."""
+        c = self.c
+        h = self.x_embedder(x) + positions(c["input_size"] // c["patch_size"], c["hidden_size"])
+        label = self.y_embedder.embedding_table(y)
+        first, second = embed_time(self.t_embedder, t) + label, embed_time(self.t_embedder, r) + label
+        for i, block in enumerate(self.blocks):
+            h = block(h, first if i < c["encoder_depth"] else second)
+        shift, scale = self.final_layer.adaLN_modulation(second).chunk(2, -1)
+        h = self.final_layer.linear(modulate(self.final_layer.norm(h), shift, scale))
+        n, p = c["input_size"] // c["patch_size"], c["patch_size"]
+        h = torch.einsum("nhwpqc->nchpwq", h.reshape(-1, n, n, p, p, self.outputs)).reshape(-1, self.outputs, n * p, n * p)
+        return h.chunk(2, 1)[0] if c["learn_sigma"] else h
+
+
+def sit(c, path, batch):
+    """in.s and in.u are times of this package, from noise at 0 to data at 1."""
+    torch.manual_seed(1)
+    model = SiT(c).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.randn(p.shape) * 0.1)
+    side = c["input_size"]
+    x, s, y = torch.randn(batch, c["in_channels"], side, side), torch.rand(batch), torch.randint(c["label_dim"] + 1, (batch,))
+    u = s + (1 - s) * torch.rand(batch) if c["logvar"] else s
+    with torch.no_grad():
+        v = -model(x, 1 - s, 1 - u, y) if c["is_zero_data"] else model(x, s, u, y)
+    values = {"in.s": s, "in.u": u.clone(), "in.x": x, "in.class": y.int(), "out.v": v}
+    values |= {"weight." + k: v for k, v in model.state_dict().items()}
+    values["weight.pos_embed"] = positions(side // c["patch_size"], c["hidden_size"])
+    save_file({k: v.detach().clone().contiguous() for k, v in values.items()}, path, {k: str(v) for k, v in c.items()})
+
+
 def positions(side, width):
     quarter = width // 4
     omega = 10000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
@@ -180,10 +236,35 @@ def torch_files():
         half=count(3).half(), brain=count(3).bfloat16(), double=count(3).double(), empty=torch.zeros(0, 3),
         long=count(3, torch.int64), bool=torch.tensor([True, False]), parameter=nn.Parameter(count(5)),
     )
+    class Settings(dict):
+        """A class that a reader does not know."""
+
+        __module__ = "project"
+
+    sys.modules["project"] = types.SimpleNamespace(Settings=Settings)
+    Settings.__qualname__ = "Settings"
+    settings = Settings(rate=1e-3)
+    settings.path = pathlib.PurePosixPath("a/b")
+    lightning = {"state_dict": {"net.w": count(4), "net.b": count(2), "model_ema.w": count(4) + 1, "model_ema.b": count(2) + 1,
+                                "model_ema.decay": torch.tensor(0.99), "model_ema.num_updates": torch.tensor(3)},
+                 "hyper_parameters": settings, "callbacks": {"ModelCheckpoint{}": {"best": np.float64(0.5)}},
+                 "optimizer_states": [{"state": {0: {"step": torch.tensor(3.0), "exp_avg": count(4)}},
+                                       "param_groups": [{"lr": 1e-3, "betas": (0.9, 0.999), "params": [0]}]}],
+                 "lr_schedulers": [], "loops": {"fit": collections.Counter(a=1)}, "pytorch-lightning_version": "2.5"}
+    torch.save(lightning, here / "lightning.ckpt")
     checkpoint = {"epoch": 3, "state_dict": {"model." + k: v for k, v in state.items()}, "name": "text",
                   "optimizer_states": [{"state": {0: {"exp_avg": count(2)}}, "lr": 1e-3}], "ema": None}
     torch.save(checkpoint, here / "zip.pt")
     torch.save(checkpoint, here / "legacy.pt", _use_new_zipfile_serialization=False)
+
+
+def npz_files():
+    count = lambda *shape, dtype="f4": np.arange(np.prod(shape), dtype=dtype).reshape(shape)
+    arrays = {"half": count(3, dtype="f2"), "matrix": count(2, 3), "double": count(2, dtype="f8"),
+              "int": count(3, dtype="i4"), "long": count(3, dtype="i8"), "empty": count(0, 2), "scalar": np.float32(7),
+              "fortran": np.asfortranarray(count(2, 3, 4)), "layer/zeros": np.zeros((50, 100), "f4")}
+    np.savez_compressed(here / "arrays.npz", **arrays)
+    np.savez(here / "objects.npz", a=np.array([{"a": 1}], dtype=object))
 
 
 sizes = {"S": (384, 12, 6, 8), "B": (768, 12, 12, 8), "L": (1024, 24, 16, 18), "XL": (1152, 28, 16, 20)}
@@ -206,5 +287,11 @@ if __name__ == "__main__":
                       "input_size": 4, "in_channels": 3, "label_dim": 2, "qk_norm": True,
                       "model_guidance_class_ws": [2.0, 3.0], "model_guidance_x_cond_ws": [1.5]}
         transformer(c, here / "dit_qk_norm.safetensors", 3, True)
+        c |= {"qk_norm": False, "model_guidance_class_ws": [], "model_guidance_x_cond_ws": [], "learn_sigma": True,
+              "logvar": False, "is_zero_data": False}
+        sit(c, here / "sit.safetensors", 3)
+        c |= {"learn_sigma": False, "logvar": True, "is_zero_data": True, "preserve_t_cond_0": False}
+        sit(c, here / "dmf.safetensors", 3)
         autoencoder(here / "autoencoder.safetensors")
         torch_files()
+        npz_files()

@@ -80,6 +80,7 @@ var instructions = [256]func(*machine) error{
 	0x93: stackGlobal,
 	'R':  (*machine).call,
 	0x81: (*machine).call, // new object
+	0x92: newObject,
 	'b':  build,
 	'Q':  persistent,
 
@@ -264,25 +265,27 @@ func stackGlobal(m *machine) error {
 	return m.class(module, name)
 }
 
-// Builder is a value whose attributes a pickle may set.
-type Builder interface{ Build(state any) error }
+// newObject is a call with arguments by name, which are dropped.
+func newObject(m *machine) error {
+	if _, err := m.pop(); err != nil {
+		return err
+	}
+	return m.call()
+}
 
 // build sets the attributes of the value below the state on the stack. Those of dictionaries, such
 // as the versions that PyTorch adds to a dictionary of weights, are dropped.
 func build(m *machine) error {
-	state, err := m.pop()
-	if err != nil {
+	if _, err := m.pop(); err != nil {
 		return err
 	}
 	top, err := m.top()
 	if err != nil {
 		return err
 	}
-	switch v := top.(type) {
-	case *Dict:
+	switch top.(type) {
+	case *Dict, *Inert:
 		return nil
-	case Builder:
-		return v.Build(state)
 	}
 	return fmt.Errorf("the pickle sets attributes of a %T", top)
 }

@@ -3,7 +3,7 @@
 // A pickle is a program for a stack machine, whose instructions can import and call any function.
 // This decoder knows the instructions, but imports nothing: each class or function that a pickle
 // names must be one that the caller's [Environment] maps to a Go function. Memory is at most a small
-// multiple of the pickle's length.
+// multiple of the pickle's length, and of the limit for instructions.
 package pickle
 
 import (
@@ -25,8 +25,14 @@ type Environment struct {
 }
 
 // Tuple is a Python tuple. Other values are nil, bool, int64, *big.Int for longer integers, float64,
-// string, []byte, *List, *Dict, [Class], and results of the environment.
+// string, []byte, *List, *Dict, *Inert, [Class], and results of the environment.
 type Tuple []any
+
+// Inert is a value of a class that the caller does not know. What a pickle does to it has no effect.
+type Inert struct{ Name string }
+
+// maxInstructions is the limit for the instructions of a pickle. A tensor takes about 30.
+const maxInstructions = 1 << 20
 
 // List is a Python list or set.
 type List struct{ Items []any }
@@ -40,7 +46,7 @@ func (d *Dict) Set(key, value any) { d.Keys, d.Values = append(d.Keys, key), app
 // Decode decodes the pickle at the beginning of data and returns its value and the bytes after it.
 func Decode(data []byte, env Environment) (value any, rest []byte, err error) {
 	m := &machine{data: data, env: env, memo: make(map[int64]any)}
-	for {
+	for range maxInstructions {
 		op, err := m.next()
 		if err != nil {
 			return nil, nil, err
@@ -58,6 +64,7 @@ func Decode(data []byte, env Environment) (value any, rest []byte, err error) {
 			return nil, nil, fmt.Errorf("byte %d: %w", at, err)
 		}
 	}
+	return nil, nil, fmt.Errorf("the pickle has more than %d instructions", maxInstructions)
 }
 
 // machine is the stack machine.
@@ -178,6 +185,10 @@ func (m *machine) call() error {
 	if err != nil {
 		return err
 	}
+	if inert, ok := values[0].(*Inert); ok {
+		m.push(inert)
+		return nil
+	}
 	class, ok := values[0].(Class)
 	args, isTuple := values[1].(Tuple)
 	if !ok || !isTuple {
@@ -196,6 +207,9 @@ func (m *machine) add(items []any) error {
 	if err != nil {
 		return err
 	}
+	if _, ok := top.(*Inert); ok {
+		return nil
+	}
 	list, ok := top.(*List)
 	if !ok {
 		return fmt.Errorf("the pickle appends to a %T", top)
@@ -209,6 +223,9 @@ func (m *machine) set(items []any) error {
 	top, err := m.top()
 	if err != nil {
 		return err
+	}
+	if _, ok := top.(*Inert); ok {
+		return nil
 	}
 	dict, ok := top.(*Dict)
 	if !ok || len(items)%2 != 0 {

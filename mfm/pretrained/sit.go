@@ -1,0 +1,167 @@
+package pretrained
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+// SiTWeights returns the weights that a SiT (Ma et al., arXiv 2401.08740), or a flow map of Decoupled
+// MeanFlow (arXiv 2510.24474), has in the names of its release, for images of the given number of
+// channels. The output has as many or, in networks that were built to learn variances, twice as many
+// channels. Both have one embedding of times, which becomes that of s in the encoder: [ImportSiT]
+// adds the variables that they lack.
+func SiTWeights(c nn.DiTConfig, channels, outputs int) []Weight {
+	l := list{}
+	l.patches("x_embedder", "state", c, channels)
+	l.time("t_embedder", "encoder_s", c.Width)
+	l.transformer(c, outputs)
+	return l
+}
+
+// ImportSiT returns the variables of a new [nn.DiT] from the weights of a SiT, or of a flow map of
+// Decoupled MeanFlow with [nn.DiTConfig.Encoder] as its depth of the encoder. For a context at t = 0
+// the map is the original's: v_{s,u}(x̄; 0, .) is the flow map's average velocity, and v_{t,t} the
+// velocity of the SiT.
+//
+// The original SiT's time runs from noise at 0 to data at 1 and its output is the velocity data -
+// noise, as here: Reversed is false. That of Decoupled MeanFlow and of REPA runs from data at 0 to
+// noise at 1, with the output noise - data: Reversed is true. The file does not say which it is.
+//
+// The embedding of u in the decoder is that of the file as well. Those of u in the encoder, of s in
+// the decoder and of t have its first layer, and zeros as the second. The context's embedding is that
+// of the state behind a gate that is closed: zero with BlindAtZero, else shift 0 and scale -1, which
+// closes it at all t. The embeddings of guidance scales are zero. Of an output with twice the channels
+// the first half is the velocity. Tensors for training alone are left out: "projectors." of REPA and
+// "logvar_linear." of Decoupled MeanFlow. The list of tensors is otherwise checked as by [Import].
+func ImportSiT(from checkpoint.Tensors, c nn.DiTConfig, channels int) (checkpoint.Tensors, error) {
+	rest, err := withoutPositions(from, c.Width)
+	if err != nil {
+		return nil, err
+	}
+	for name := range rest {
+		if isTrainingHead(name) {
+			delete(rest, name)
+		}
+	}
+	outputs := channels
+	if b := rest["final_layer.linear.bias"]; b != nil && b.Size() == 2*c.Patch*c.Patch*channels {
+		outputs *= 2
+	}
+	to, err := Import(rest, SiTWeights(c, channels, outputs))
+	if err != nil {
+		return nil, err
+	}
+	if outputs > channels {
+		for _, name := range []string{"output/linear/weights", "output/linear/biases"} {
+			to[name] = firstChannels(to[name], channels, outputs)
+		}
+	}
+	for _, time := range []string{"decoder_u", "encoder_u", "decoder_s", "context_time"} {
+		for _, layer := range []string{"hidden", "output"} {
+			for _, part := range []string{"/weights", "/biases"} {
+				source := to["encoder_s/"+layer+part]
+				if layer == "output" && time != "decoder_u" {
+					to[time+"/"+layer+part] = tensors.FromShape(source.Shape())
+				} else {
+					to[time+"/"+layer+part] = copyOf(source)
+				}
+			}
+		}
+	}
+	for _, part := range []string{"/weights", "/biases"} {
+		to["context"+part] = copyOf(to["state"+part])
+	}
+	gate := make([]float32, 2*c.Width) // shift, scale
+	if !c.BlindAtZero {
+		for i := c.Width; i < len(gate); i++ {
+			gate[i] = -1
+		}
+	}
+	to["context_gate/weights"] = zeros(c.Width, 2*c.Width)
+	to["context_gate/biases"] = tensors.FromFlatDataAndDimensions(gate, len(gate))
+	to["guidance/weights"] = zeros(guidancePairs(c), c.Width)
+	return to, nil
+}
+
+// isTrainingHead reports whether a tensor serves the training alone.
+func isTrainingHead(name string) bool {
+	return strings.HasPrefix(name, "projectors.") || strings.HasPrefix(name, "logvar_linear.")
+}
+
+func zeros(dims ...int) *tensors.Tensor {
+	size := 1
+	for _, n := range dims {
+		size *= n
+	}
+	return tensors.FromFlatDataAndDimensions(make([]float32, size), dims...)
+}
+
+// firstChannels returns a copy of a tensor of float32 whose last axis has groups of a number of
+// elements each, of which it keeps the first ones.
+func firstChannels(t *tensors.Tensor, keep, of int) *tensors.Tensor {
+	dims := slices.Clone(t.Shape().Dimensions)
+	var kept []float32
+	for group := range slices.Chunk(tensors.MustCopyFlatData[float32](t), of) {
+		kept = append(kept, group[:keep]...)
+	}
+	dims[len(dims)-1] = dims[len(dims)-1] / of * keep
+	return tensors.FromFlatDataAndDimensions(kept, dims...)
+}
+
+// DetectDiT returns the configuration of the transformer whose tensors these are, and the channels of
+// its images: in the names of [DiTWeights] or of [SiTWeights]. Names and shapes give the width, the
+// depth, the patch and the classes, and whether queries and keys are normalized. The table of
+// [nn.DiTSizes] gives Heads and Encoder for its widths and depths; for others Heads is zero, unless
+// queries and keys are normalized, and Encoder two thirds of the depth. Nothing in a file tells
+// Encoder, Reversed, BlindAtZero and the guidance scales: the first three are those of the releases.
+func DetectDiT(from checkpoint.Tensors) (c nn.DiTConfig, channels int, err error) {
+	patches := from[patchAnchor]
+	if patches == nil {
+		return c, 0, fmt.Errorf("tensor %q is missing: this is not one of the transformers", patchAnchor)
+	}
+	d := patches.Shape().Dimensions
+	if len(d) != 4 || d[2] != d[3] || slices.Min(d) < 1 {
+		return c, 0, fmt.Errorf("tensor %q is %v, want [width, channels, patch, patch]", patchAnchor, d)
+	}
+	c.Width, c.Patch, channels = d[0], d[2], d[1]
+	for from[fmt.Sprintf("blocks.%d.attn.qkv.weight", c.Depth)] != nil {
+		c.Depth++
+	}
+	if c.Depth == 0 {
+		return c, 0, errors.New(`tensor "blocks.0.attn.qkv.weight" is missing: this is not one of the transformers`)
+	}
+	if t := from["y_embedder.embedding_table.weight"]; t != nil && t.Rank() > 0 {
+		c.Classes = t.Shape().Dimensions[0] - 1
+	}
+	if t := from["blocks.0.attn.q_norm.weight"]; t != nil {
+		c.QKNorm, c.Heads = true, c.Width/max(t.Size(), 1)
+	}
+	c.Encoder = (2*c.Depth + 1) / 3
+	for _, size := range nn.DiTSizes() {
+		if size.Width == c.Width && size.Depth == c.Depth {
+			c.Heads, c.Encoder = size.Heads, size.Encoder
+		}
+	}
+	meta := IsDiT(from)
+	c.BlindAtZero, c.Reversed = !meta, meta
+	for name := range from {
+		c.Reversed = c.Reversed || isTrainingHead(name)
+	}
+	return c, channels, nil
+}
+
+// patchAnchor is a tensor that each transformer has.
+const patchAnchor = "x_embedder.proj.weight"
+
+// IsDiT reports whether the tensors are in the names of [DiTWeights], and not in those of
+// [SiTWeights]: whether they embed a context.
+func IsDiT(from checkpoint.Tensors) bool { return from["x_cond_embedder.proj.weight"] != nil }
+
+func copyOf(t *tensors.Tensor) *tensors.Tensor { return firstChannels(t, 1, 1) }
