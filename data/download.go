@@ -40,7 +40,8 @@ func isA[E error](err error) bool {
 
 // run leaves the complete, verified file in d.part, or returns why it could not.
 func (d *download) run(ctx context.Context) error {
-	if d.kept() > d.file.Size { // not a part of this file
+	// What is kept is not a part of this file, or may be one of another file.
+	if d.kept() > d.file.Size || d.kept() > 0 && d.file.SHA256 == "" {
 		if err := os.Remove(d.part); err != nil {
 			return err
 		}
@@ -258,7 +259,10 @@ func (d *download) verify() error {
 	return fmt.Errorf("%w: got %s, want %s; %s is deleted", ErrChecksum, sum, strings.ToLower(d.file.SHA256), d.part)
 }
 
-func (file File) matches(sum string) bool { return strings.EqualFold(sum, file.SHA256) }
+// matches reports whether a checksum is that of the file, or that of the file is unknown.
+func (file File) matches(sum string) bool {
+	return file.SHA256 == "" || strings.EqualFold(sum, file.SHA256)
+}
 
 // fileSHA256 returns the SHA-256 of the file at path in hex.
 func fileSHA256(path string) (string, error) {

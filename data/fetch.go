@@ -20,7 +20,7 @@ var ErrChecksum = errors.New("wrong SHA-256")
 // File is a file to download, with its mirrors, size and checksum.
 type File struct {
 	Name   string   // base name in the target folder
-	SHA256 string   // in hex
+	SHA256 string   // in hex; empty if it is unknown: then the size alone is checked, see [Fetcher.Look]
 	Size   int64    // in bytes, positive
 	URLs   []string // mirrors, in the order in which to try them
 }
@@ -77,7 +77,8 @@ const (
 // After a temporary failure of a mirror, Fetch tries it again after the others. After a permanent
 // one (status 404, another size, wrong bytes), it does not. An error names the file, the last
 // failure of each mirror, and the number of bytes kept. It wraps ctx's error if that ended the
-// download, and [ErrChecksum] if a mirror's bytes were wrong and therefore deleted.
+// download, and [ErrChecksum] if a mirror's bytes were wrong and therefore deleted. A partial download
+// whose checksum is unknown starts anew.
 func (f *Fetcher) Fetch(ctx context.Context, dir string, files ...File) error {
 	seen := map[string]bool{}
 	for _, file := range files {
@@ -106,7 +107,7 @@ func (file File) check() error {
 	switch {
 	case file.Name == "" || file.Name != filepath.Base(file.Name) || !filepath.IsLocal(file.Name) || file.Name == ".":
 		return fmt.Errorf("data: fetch: %q is not a plain file name", file.Name)
-	case err != nil || len(sum) != 32:
+	case err != nil || len(sum) != 32 && file.SHA256 != "":
 		return fmt.Errorf("data: fetch %s: %q is not a SHA-256 of 64 hex digits", file.Name, file.SHA256)
 	case file.Size <= 0:
 		return fmt.Errorf("data: fetch %s: size %d, must be positive", file.Name, file.Size)

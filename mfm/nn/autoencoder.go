@@ -46,6 +46,9 @@ func (c AutoencoderConfig) Validate() error {
 			return fmt.Errorf("autoencoder: %s must be positive, got %d", f.name, f.value)
 		}
 	}
+	if len(c.Channels) > maxDepth || c.Blocks > maxDepth {
+		return fmt.Errorf("autoencoder: levels and blocks must be at most %d, got %d and %d", maxDepth, len(c.Channels), c.Blocks)
+	}
 	for level, channels := range c.Channels {
 		if channels < 1 || channels%c.Groups != 0 {
 			return fmt.Errorf("autoencoder: %d groups do not divide %d channels at level %d", c.Groups, channels, level)

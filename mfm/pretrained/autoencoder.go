@@ -2,7 +2,9 @@ package pretrained
 
 import (
 	"fmt"
+	"strings"
 
+	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
@@ -46,6 +48,24 @@ func AutoencoderWeights(c nn.AutoencoderConfig) []Weight {
 	l.norm("decoder.conv_norm_out", "decoder/output_norm", in)
 	l.convolution("decoder.conv_out", "decoder/output", 3, in, c.Images)
 	return l
+}
+
+// ImportAutoencoder is [Import] for [nn.Autoencoder]. The linear layers of the attention may have the
+// names of diffusers before 0.12, as in the files sd-vae-ft-mse and -ema.
+func ImportAutoencoder(from checkpoint.Tensors, c nn.AutoencoderConfig) (checkpoint.Tensors, error) {
+	present := strings.NewReplacer(".0.query.", ".0.to_q.", ".0.key.", ".0.to_k.", ".0.value.", ".0.to_v.",
+		".0.proj_attn.", ".0.to_out.0.")
+	renamed := make(checkpoint.Tensors, len(from))
+	for name, t := range from {
+		if strings.Contains(name, ".mid_block.attentions.0.") {
+			name = present.Replace(name)
+		}
+		if renamed[name] != nil {
+			return nil, fmt.Errorf("tensor %q occurs twice, by its names of old and of new versions", name)
+		}
+		renamed[name] = t
+	}
+	return Import(renamed, AutoencoderWeights(c))
 }
 
 // residual adds the weights of a residual block.

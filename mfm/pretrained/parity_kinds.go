@@ -162,7 +162,7 @@ var autoencoderParity = parityKind{
 		if err != nil {
 			return nil, nil, err
 		}
-		weights, err := Import(r.Weights, AutoencoderWeights(c))
+		weights, err := ImportAutoencoder(r.Weights, c)
 		a := nn.Autoencoder{AutoencoderConfig: c}
 		return weights, func(scope *model.Scope, x map[string]*Node) func(string) *Node {
 			mean, logVariance := a.Encode(scope, channelsLast(x["image"]))

@@ -2,7 +2,10 @@ package pretrained
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
+	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
@@ -42,6 +45,60 @@ func TinyDecoderWeights(a nn.TinyAutoencoder) []Weight {
 	l.tinyBlock(fmt.Sprint(layer), "decoder/block_0_0", false)
 	l.convolution(fmt.Sprint(layer+1), "decoder/output", 3, tinyWidth, a.Images)
 	return l
+}
+
+// ImportTinyAutoencoder is [Import] for [nn.TinyAutoencoder], from the tensors of both parts: below
+// "encoder." and "decoder." in the names of [TinyEncoderWeights] and [TinyDecoderWeights], or in those
+// of diffusers' AutoencoderTiny, below "encoder.layers." and "decoder.layers.".
+func ImportTinyAutoencoder(from checkpoint.Tensors, a nn.TinyAutoencoder) (checkpoint.Tensors, error) {
+	var all list
+	for part, weights := range map[string][]Weight{"encoder.": TinyEncoderWeights(a), "decoder.": TinyDecoderWeights(a)} {
+		for _, w := range weights {
+			if isDiffusersTiny(from) {
+				// The decoder's first layer, which squashes the latents, has no number there.
+				number, rest, _ := strings.Cut(w.File, ".")
+				if n, _ := strconv.Atoi(number); part == "decoder." {
+					number = fmt.Sprint(n - 1)
+				}
+				w.File = "layers." + number + "." + rest
+			}
+			w.File = part + w.File
+			all = append(all, w)
+		}
+	}
+	return Import(from, all)
+}
+
+// TinyParts returns the tensors of both parts of a tiny autoencoder from the files of each.
+func TinyParts(encoder, decoder checkpoint.Tensors) checkpoint.Tensors {
+	both := make(checkpoint.Tensors, len(encoder)+len(decoder))
+	for part, tensors := range map[string]checkpoint.Tensors{"encoder.": encoder, "decoder.": decoder} {
+		for name, t := range tensors {
+			both[part+name] = t
+		}
+	}
+	return both
+}
+
+func isDiffusersTiny(from checkpoint.Tensors) bool { return from["encoder.layers.0.weight"] != nil }
+
+// detectTiny returns the configuration of a tiny autoencoder that has these tensors.
+func detectTiny(from checkpoint.Tensors) nn.TinyAutoencoder {
+	a := nn.TinyAutoencoder{Checkpoint: true}
+	for _, prefix := range []string{"", "layers."} {
+		if t := from["encoder."+prefix+"0.weight"]; t != nil && t.Rank() == 4 {
+			a.Images = t.Shape().Dimensions[1]
+		}
+	}
+	for _, name := range []string{"decoder.1.weight", "decoder.layers.0.weight"} {
+		if t := from[name]; t != nil && t.Rank() == 4 {
+			a.Latents = t.Shape().Dimensions[1]
+		}
+	}
+	for name := range from {
+		a.MiddleNorm = a.MiddleNorm || strings.Contains(name, ".pool.")
+	}
+	return a
 }
 
 const (

@@ -72,15 +72,7 @@ func (c *command) inspectPictures(ctx context.Context, set *stream.Set) error {
 func dataMNIST(c *command) prepare {
 	c.withJSON()
 	out := c.Flags().String("out", "", "`folder` to download to (default: mnist in the user's cache folder)")
-	var mirrors []string
-	usage := "base `URL` to download from, instead of the public mirrors; may be repeated"
-	c.Flags().Func("mirror", usage, func(base string) error {
-		if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return errors.New("want a URL of http or https")
-		}
-		mirrors = append(mirrors, base)
-		return nil
-	})
+	mirrors := c.withMirrors("the public mirrors")
 	return func() (work, error) {
 		dir := *out
 		if dir == "" {
@@ -92,7 +84,7 @@ func dataMNIST(c *command) prepare {
 		}
 		return func(ctx context.Context, _ compute.Backend) error {
 			fetcher := data.Fetcher{Report: newDownloads(c.ErrOrStderr()).report}
-			if err := fetcher.Fetch(ctx, dir, data.MNISTFiles(mirrors...)...); err != nil {
+			if err := fetcher.Fetch(ctx, dir, data.MNISTFiles(*mirrors...)...); err != nil {
 				return err
 			}
 			train, heldOut, err := data.LoadMNIST(dir)
@@ -104,6 +96,27 @@ func dataMNIST(c *command) prepare {
 			return c.write(map[string]any{"out": dir, "train": train.N, "test": heldOut.N}, text)
 		}, nil
 	}
+}
+
+// withMirrors adds the flag for servers to download from, instead of the given ones.
+func (c *command) withMirrors(instead string) *[]string {
+	mirrors := new([]string)
+	usage := "base `URL` to download from, instead of " + instead + "; may be repeated"
+	c.Flags().Func("mirror", usage, func(base string) error {
+		if err := checkMirror(base); err != nil {
+			return err
+		}
+		*mirrors = append(*mirrors, base)
+		return nil
+	})
+	return mirrors
+}
+
+func checkMirror(base string) error {
+	if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return errors.New("want a URL of http or https")
+	}
+	return nil
 }
 
 // downloads shows the progress of downloads, a line for each tenth of a file.

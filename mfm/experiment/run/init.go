@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/gomlx/gomlx/core/tensors"
+
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/train"
 )
@@ -67,6 +69,23 @@ func shaping(config []byte) string {
 	}
 	raw, _ := json.Marshal(part) // decoded JSON always encodes
 	return string(raw)
+}
+
+// Adopt makes the folder of o a run that has ended, with weights that were trained elsewhere, by their
+// paths below [train.WeightsScope]. kind and config describe it as in [Train]. It is an error if the
+// folder has weights already, or holds another run.
+func (o Options) Adopt(kind string, config any, weights map[string]*tensors.Tensor) error {
+	if err := o.Claim(kind, config); err != nil {
+		return err
+	}
+	ended, err := Exported(o.Dir)
+	if err == nil && (ended || Begun(o.Dir)) {
+		err = fmt.Errorf("run %s has weights already: choose another folder", o.Dir)
+	}
+	if err != nil {
+		return err
+	}
+	return checkpoint.WriteWeights(filepath.Join(o.Dir, weightsFile), weights, map[string]string{"command": o.Command})
 }
 
 // Begun reports whether the folder dir has a checkpoint to resume from.

@@ -1,0 +1,249 @@
+package pretrained
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/gomfm/gomfm/data"
+)
+
+// Hub is the address of the Hugging Face Hub. Its mirrors have the same paths below theirs.
+const Hub = "https://huggingface.co"
+
+// Release is a file of weights that the authors of a network have released on the Hugging Face Hub.
+type Release struct {
+	Name  string // such as "sd-vae-ft-mse"
+	About string
+	// License is the one that the file's page states; empty if none is known. Page is where to read it.
+	License, Page string
+
+	Repository, Revision, File string // its place on the Hub
+	// SHA256 and Size are the checksum in hex and the size in bytes, if they are known: empty and 0
+	// otherwise.
+	SHA256 string
+	Size   int64
+
+	// Kind and Settings are what [Convert] needs for it: values of the network's configuration, as
+	// "name=value", that the file itself does not tell.
+	Kind     string
+	Settings []string
+}
+
+// Releases returns the files that [Release.Get] can download.
+func Releases() []Release {
+	// The checksum and the sizes are those that several projects record for these revisions.
+	autoencoder := Release{
+		License: "MIT", File: "diffusion_pytorch_model.safetensors", Size: 334643276, Kind: AutoencoderKind,
+	}
+	mse, ema := autoencoder, autoencoder
+	mse.Name, mse.About = "sd-vae-ft-mse", "autoencoder of Stable Diffusion, its decoder tuned for square errors"
+	mse.Repository, mse.Revision = "stabilityai/sd-vae-ft-mse", "31f26fdeee1355a5c34592e401dd41e45d25a493"
+	mse.SHA256 = "a1d993488569e928462932c8c38a0760b874d166399b14414135bd9c42df5815"
+	ema.Name, ema.About = "sd-vae-ft-ema", "autoencoder of Stable Diffusion, its decoder tuned with its first loss"
+	ema.Repository, ema.Revision = "stabilityai/sd-vae-ft-ema", "f04b2c4b98319346dad8c65879f680b1997b204a"
+	all := []Release{
+		{
+			Name: "mfm-xl-2", About: "MFM-XL/2, the paper's meta flow map of ImageNet 256x256 (arXiv 2601.14430)",
+			Repository: "adh1s/mfm", File: "mfm-xl2.pt",
+			Settings: []string{"encoder=20", "reversed=true", "blind_at_zero=false", "guidance=[2.5]"},
+		},
+		{
+			Name: "dmf-xl-2", About: "DMF-XL/2+, a flow map of ImageNet 256x256, from which MFM-XL/2 starts (arXiv 2510.24474)",
+			Repository: "kyungmnlee/DMF", File: "dmf_xl_2_256.pt", Settings: []string{"encoder=20", "reversed=true"},
+		},
+		{
+			Name: "sit-b-2", About: "SiT-B/2, a flow model of ImageNet 256x256 (arXiv 2401.08740)",
+			Repository: "nyu-visionx/SiT-collections", File: "SiT-B-2-256.pt", Settings: []string{"reversed=false"},
+		},
+		{
+			Name: "sit-xl-2", About: "SiT-XL/2, a flow model of ImageNet 256x256 (arXiv 2401.08740)",
+			Repository: "nyu-visionx/SiT-collections", File: "SiT-XL-2-256.pt", Settings: []string{"reversed=false"},
+		},
+		mse, ema,
+	}
+	for i := range all {
+		r := &all[i]
+		if r.Kind == "" {
+			r.Kind, r.Revision = DiTKind, "main"
+		}
+		r.Page = Hub + "/" + r.Repository
+	}
+	return all
+}
+
+// FindRelease returns the release of a name, in any case and with "/" or "-" before its patch, such as
+// "SiT-XL/2". The error for another name lists all.
+func FindRelease(name string) (Release, error) {
+	var names []string
+	for _, r := range Releases() {
+		if strings.ReplaceAll(strings.ToLower(name), "/", "-") == r.Name {
+			return r, nil
+		}
+		names = append(names, r.Name)
+	}
+	return Release{}, fmt.Errorf("no release %.100q: want one of %s; mfm weights convert takes any other file that you have",
+		name, strings.Join(names, ", "))
+}
+
+// Download returns the file at the Hub, or instead at mirrors of it, by their addresses.
+func (r Release) Download(mirrors ...string) data.File {
+	if len(mirrors) == 0 {
+		mirrors = []string{Hub}
+	}
+	file := data.File{Name: r.File, SHA256: r.SHA256, Size: r.Size}
+	for _, base := range mirrors {
+		file.URLs = append(file.URLs, strings.TrimRight(base, "/")+"/"+r.Repository+"/resolve/"+r.Revision+"/"+r.File)
+	}
+	return file
+}
+
+// Checksum says what a checksum was compared with.
+type Checksum string
+
+// The kinds of checksums.
+const (
+	Published Checksum = "published" // that of the [Release]
+	Recorded  Checksum = "recorded"  // that of an earlier download
+	// Declared is what the server of the download declares, which shows that the download is whole,
+	// but not that the file is the one that others have.
+	Declared Checksum = "declared"
+	Unknown  Checksum = "unknown" // nothing
+)
+
+// Obtained is a file of a release on this machine.
+type Obtained struct {
+	Path     string   `json:"path"`
+	Size     int64    `json:"size"`
+	SHA256   string   `json:"sha256"`
+	Compared Checksum `json:"compared"`
+}
+
+// recordSuffix ends the name of the record of a file's checksum, in the form of sha256sum.
+const recordSuffix = ".sha256"
+
+var record = regexp.MustCompile(`^([0-9a-f]{64}) [ *]`)
+
+// Get returns the release's file in dir. A file that is there causes no request: it must have the
+// checksum of the release or the one that an earlier download recorded. Otherwise Get downloads it,
+// see [data.Fetcher]; if the release has no checksum, it records that of the file beside it, as
+// FILE.sha256, for later downloads to be compared with. With offline it is an error if the file is
+// not there. No file is replaced.
+func (r Release) Get(ctx context.Context, f data.Fetcher, dir string, offline bool, mirrors ...string) (Obtained, error) {
+	path := filepath.Join(dir, r.File)
+	have, err := r.Check(path)
+	if err == nil || !errors.Is(err, os.ErrNotExist) {
+		return have, err
+	}
+	file := r.Download(mirrors...)
+	place := fmt.Sprintf("get %s elsewhere and put it at %s", file.URLs[0], path)
+	if offline {
+		return Obtained{}, fmt.Errorf("%s is not there, and downloads are off: %s", path, place)
+	}
+	recorded, err := readRecord(path)
+	if err != nil {
+		return Obtained{}, err
+	}
+	compared := Published
+	if file.SHA256 == "" {
+		if file, err = f.Look(ctx, file); err != nil {
+			return Obtained{}, fmt.Errorf("%w: or else %s", err, place)
+		}
+		switch {
+		case recorded != "" && file.SHA256 != "" && file.SHA256 != recorded:
+			return Obtained{}, fmt.Errorf("the server has a file of SHA-256 %s, an earlier download had %s: "+
+				"remove %s to take it", file.SHA256, recorded, path+recordSuffix)
+		case recorded != "":
+			compared, file.SHA256 = Recorded, recorded
+		case file.SHA256 != "":
+			compared = Declared
+		default:
+			compared = Unknown
+		}
+	}
+	if err := f.Fetch(ctx, dir, file); err != nil {
+		if ctx.Err() == nil {
+			err = fmt.Errorf("%w: or else %s", err, place)
+		}
+		return Obtained{}, err
+	}
+	have, err = r.Check(path)
+	have.Compared = compared
+	return have, err
+}
+
+// Check returns the release's file at path, which must have the checksum of the release, or the one
+// that is recorded beside it. If neither exists, Check records the checksum of the file.
+func (r Release) Check(path string) (Obtained, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return Obtained{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return Obtained{}, fmt.Errorf("%s is not a regular file", path)
+	}
+	o := Obtained{Path: path, Size: info.Size(), Compared: Published}
+	if r.Size > 0 && o.Size != r.Size {
+		return o, fmt.Errorf("%s has %d bytes, %s has %d: it is another file, or not whole", path, o.Size, r.Name, r.Size)
+	}
+	want := r.SHA256
+	if want == "" {
+		o.Compared = Recorded
+		if want, err = readRecord(path); err != nil {
+			return o, err
+		}
+	}
+	if o.SHA256, err = sum(path); err != nil {
+		return o, err
+	}
+	switch {
+	case want == "":
+		o.Compared = Unknown
+		text := fmt.Sprintf("%s  %s\n", o.SHA256, filepath.Base(path))
+		if err := os.WriteFile(path+recordSuffix, []byte(text), 0o666); !errors.Is(err, os.ErrPermission) {
+			return o, err
+		}
+		return o, nil // in a folder that is not ours
+	case o.SHA256 != want:
+		return o, fmt.Errorf("%s has the SHA-256 %s, %s has %s: it is another file, or damaged: remove it", path, o.SHA256,
+			r.Name, want)
+	}
+	return o, nil
+}
+
+// readRecord returns the checksum that is recorded beside a file, empty if none is.
+func readRecord(path string) (string, error) {
+	raw, err := os.ReadFile(path + recordSuffix)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	found := record.FindSubmatch(raw)
+	if found == nil {
+		return "", fmt.Errorf("%s has no SHA-256 in the form of sha256sum: remove it", path+recordSuffix)
+	}
+	return string(found[1]), nil
+}
+
+// sum returns the SHA-256 of a file in hex.
+func sum(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
