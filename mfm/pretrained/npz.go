@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"strings"
 
@@ -20,7 +21,7 @@ import (
 // zeros do by a factor of a thousand.
 const (
 	maxInflation = 16       // bytes of elements for each byte of the file, and besides
-	inflationGap = 64 << 20 // bytes
+	inflationGap = 16 << 20 // bytes
 	maxNPYHeader = 64<<10 + 12
 )
 
@@ -32,7 +33,7 @@ var npyTypes = map[string]dtypes.DType{
 // ReadNPZ reads the arrays in a file of numpy.savez or numpy.savez_compressed, by their names there.
 // r holds size bytes. Element types are float16, float32, float64, int32 and int64, little-endian, in
 // C or Fortran order. Arrays of objects are pickles, which ReadNPZ refuses. The elements may take at
-// most 64 MiB and 16 bytes for each byte of the file.
+// most 16 MiB and 16 bytes for each byte of the file.
 func ReadNPZ(r io.ReaderAt, size int64) (checkpoint.Tensors, error) {
 	archive, err := zip.NewReader(r, size)
 	if err != nil {
@@ -90,7 +91,7 @@ func readNPY(entry *zip.File, limit int64) (*tensors.Tensor, error) {
 			axis = len(v.size) - 1 - i
 		}
 		n := v.size[axis]
-		if n > 0 && bytes > limit/n {
+		if n > math.MaxInt32 || n > 0 && bytes > limit/n {
 			return nil, fmt.Errorf("its shape %v takes more than %d times the file's size", v.size, maxInflation)
 		}
 		v.steps[axis], dims[axis] = bytes/int64(dtype.Size()), int(n)
