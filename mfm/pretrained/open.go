@@ -15,7 +15,7 @@ import (
 )
 
 // maxIndex is the limit for the index of a sharded file in bytes.
-const maxIndex = 64 << 20
+const maxIndex = 2 << 20
 
 // Open reads the tensors of a file of weights, and the metadata of a safetensors file; those of other
 // formats are nil. The content decides the format: safetensors, the index of sharded safetensors (a

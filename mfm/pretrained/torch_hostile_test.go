@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomfm/gomfm/internal/fuzztest"
 	"github.com/gomfm/gomfm/mfm/pretrained"
 )
 
@@ -64,6 +65,7 @@ func TestReadTorchRefusesHostileFiles(t *testing.T) {
 	if err != nil || w.Close() != nil {
 		t.Fatal(err)
 	}
+	sound := strings.TrimSuffix(tensorPickle(4, 0, "K\x04", "K\x01")[6:], "s.") // without its dictionary
 	nested := strings.Repeat("}U\x01a", 100) + strings.Repeat("}s", 1) + strings.Repeat("s", 99) + "."
 	for name, c := range map[string]struct {
 		data    []byte
@@ -93,12 +95,21 @@ func TestReadTorchRefusesHostileFiles(t *testing.T) {
 		"keys without values":    {torchZip("(K\x01d.", nil), "without a value"},
 		"values before they are": {torchZip("h\x05.", nil), "before it puts it"},
 		"magic number":           {[]byte("\x80\x02K\x01.\x80\x02K\x01."), "magic"},
-		"text":                   {[]byte("hello world, this is text"), "not a file of PyTorch"},
+		"calls in other parts": {torchZip("}(U\x01w"+sound+"U\x10hyper_parameterscposix\nsystem\n(S'echo owned'\ntRu.", four),
+			"the file calls posix.system"},
+		"names eval in other parts": {torchZip("}(U\x01w"+sound+"U\x01hcbuiltins\neval\nu.", four), "the file calls builtins.eval"},
+		"a class alone":             {torchZip("cproject\nSettings\n)R.", nil), "no tensors, but a value of project.Settings"},
+		"an unknown tensor":         {torchZip("}U\x01wctorch._utils\n_rebuild_qtensor\n)Rs.", nil), "_rebuild_qtensor"},
+		"unknown elements": {torchZip(strings.Replace(tensorPickle(4, 0, "K\x04", "K\x01"), "FloatStorage",
+			"ComplexFloatStorage", 1), four), "unknown type"},
+		"many instructions": {torchZip("}"+strings.Repeat("}\x94", 1<<20), nil), "instructions"},
+		"many containers":   {torchZip("("+strings.Repeat("}]", 1<<20), nil), "instructions"},
+		"a large pickle":    {torchZip("U"+strings.Repeat("\x00", 17<<20), nil), "more than"},
+		"text":              {[]byte("hello world, this is text"), "not a file of PyTorch"},
 	} {
-		if err := read(c.data); err == nil || !strings.Contains(err.Error(), c.message) {
+		err := fuzztest.Read(t, hostileMemory, 1, func() error { return read(c.data) })
+		if err == nil || !strings.Contains(err.Error(), c.message) {
 			t.Errorf("%s: error %v, want %q", name, err, c.message)
-		} else if strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: the message has several lines: %v", name, err)
 		}
 	}
 	duplicate := "\x80\x02}" + strings.Repeat(strings.TrimSuffix(tensorPickle(4, 0, "K\x04", "K\x01")[3:], "."), 2) + "."

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gomlx/compute/dtypes"
@@ -80,6 +81,34 @@ func TestReadTorch(t *testing.T) {
 			if len(got) < len(elements) || !slices.Equal(got[:len(elements)], elements) {
 				t.Errorf("%s: %s %s = %v, want %v", name, key, v.Shape(), got, elements)
 			}
+		}
+	}
+}
+
+// A checkpoint of Lightning has hyperparameters, callbacks and loops of any class beside the weights,
+// and a moving average whose names have lost their dots.
+func TestReadTorchLightning(t *testing.T) {
+	all, _, err := pretrained.Open(filepath.Join("testdata", "lightning.ckpt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 8 || all["optimizer_states.0.state.0.exp_avg"] == nil {
+		t.Errorf("%d tensors, want 8: %v", len(all), all)
+	}
+	for part, want := range map[string]float32{"net": 0, "model_ema.": 1, "ema": 1, "state_dict.net.": 0} {
+		chosen, prefix, err := pretrained.Choose(all, "w", part)
+		if err != nil || len(chosen) < 2 {
+			t.Errorf("%q: %v of %q: %v", part, chosen, prefix, err)
+			continue
+		}
+		if got := tensors.MustCopyFlatData[float32](chosen["w"])[0]; got != want {
+			t.Errorf("%q chooses %q, whose first element is %g, want %g", part, prefix, got, want)
+		}
+	}
+	for _, part := range []string{"", "other", "state_dict"} {
+		_, _, err := pretrained.Choose(all, "w", part)
+		if err == nil || !strings.Contains(err.Error(), `"state_dict.model_ema." and "state_dict.net."`) {
+			t.Errorf("%q: error %v, want the choices", part, err)
 		}
 	}
 }

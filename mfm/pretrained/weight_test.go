@@ -1,8 +1,10 @@
 package pretrained_test
 
 import (
+	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gomlx/gomlx/core/tensors"
@@ -73,5 +75,40 @@ func TestPrefixes(t *testing.T) {
 	delete(copies, "ema.final_layer.linear.bias")
 	if got := pretrained.Prefixes(copies, list); !slices.Equal(got, []string{""}) {
 		t.Errorf("prefixes %q of a copy that is not whole", got)
+	}
+}
+
+// A moving average whose names have lost their dots gets those of the other copy. A copy at the top
+// has not the tensors of the copies below it.
+func TestCopies(t *testing.T) {
+	value := func(v float32) *tensors.Tensor { return tensors.FromValue([]float32{v}) }
+	all := checkpoint.Tensors{
+		"sd.net.x.w": value(1), "sd.net.b.0.w": value(2), "sd.average.netxw": value(3), "sd.average.netb0w": value(4),
+		"sd.average.decay": value(5), "sd.average.nets": value(6), "x.w": value(7), "b.0.w": value(8), "sd.other": value(9),
+	}
+	copies := pretrained.Copies(all, "x.w")
+	for prefix, want := range map[string]map[string]float32{
+		"sd.net.": {"x.w": 1, "b.0.w": 2}, "sd.average.net": {"x.w": 3, "b.0.w": 4, "s": 6},
+		"": {"x.w": 7, "b.0.w": 8, "sd.other": 9, "sd.average.decay": 5},
+	} {
+		got := make(map[string]float32)
+		for name, v := range copies[prefix] {
+			got[name] = tensors.MustCopyFlatData[float32](v)[0]
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("copy %q is %v, want %v", prefix, got, want)
+		}
+	}
+	if len(copies) != 3 {
+		t.Errorf("%d copies, want 3", len(copies))
+	}
+	if _, prefix, err := pretrained.Choose(all, "x.w", "verage"); err == nil {
+		t.Errorf("a part of a name chooses %q", prefix)
+	}
+	if _, _, err := pretrained.Choose(all, "y.w", ""); err == nil || !strings.Contains(err.Error(), `no tensor "y.w"`) {
+		t.Errorf("no copy: %v", err)
+	}
+	if chosen, prefix, err := pretrained.Choose(checkpoint.Tensors{"x.w": value(1)}, "x.w", ""); err != nil || prefix != "" || len(chosen) != 1 {
+		t.Errorf("the only copy: %v of %q, %v", chosen, prefix, err)
 	}
 }
