@@ -634,3 +634,66 @@ func TestFetchReadOnly(t *testing.T) {
 		t.Errorf("the folder has %v, want only the file", names)
 	}
 }
+
+// Look asks the mirrors in turn, and takes the size and the checksum that a server declares.
+func TestLook(t *testing.T) {
+	linked := func(size, tag string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Linked-Size", size)
+			w.Header().Set("X-Linked-Etag", tag)
+			good(content)(w, r)
+		}
+	}
+	sum := sumOf(content)
+	size := int64(len(content))
+	for name, tc := range map[string]struct {
+		handler   http.HandlerFunc
+		know      File
+		size      int64
+		sum, fail string
+	}{
+		"a plain server":      {good(content), File{}, size, "", ""},
+		"a linked file":       {linked("7", `"`+strings.ToUpper(sum)+`"`), File{}, 7, sum, ""},
+		"another tag":         {linked("x", `"beef"`), File{}, size, "", ""},
+		"a known checksum":    {linked("7", `"`+sum+`"`), File{SHA256: strings.Repeat("0", 64)}, 7, strings.Repeat("0", 64), ""},
+		"another size":        {good(content), File{Size: 5}, 0, "", "bytes, want 5"},
+		"no size":             {linked("0", ""), File{}, 0, "", "does not say its size"},
+		"a status":            {status(http.StatusForbidden), File{}, 0, "", "403"},
+		"an endless redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }, File{}, 0, "", "redirects"},
+	} {
+		gone, _ := serve(t, status(http.StatusNotFound))
+		url, _ := serve(t, tc.handler)
+		tc.know.Name, tc.know.URLs = "weights.bin", []string{gone, url}
+		got, err := new(Fetcher).Look(t.Context(), tc.know)
+		if tc.fail != "" {
+			if err == nil || !strings.Contains(err.Error(), tc.fail) || !strings.Contains(err.Error(), "404") ||
+				strings.Contains(err.Error(), "\n") {
+				t.Errorf("%s: error %v, want 404 and %q", name, err, tc.fail)
+			}
+			continue
+		}
+		if err != nil || got.Size != tc.size || got.SHA256 != tc.sum {
+			t.Errorf("%s: %d bytes, %q, %v; want %d, %q", name, got.Size, got.SHA256, err, tc.size, tc.sum)
+		}
+	}
+}
+
+// A file whose checksum is unknown does not continue a partial download, which may be one of another
+// file.
+func TestFetchWithoutChecksum(t *testing.T) {
+	url, ranges := serve(t, good(content))
+	file, dir := fileAt(url), t.TempDir()
+	file.SHA256 = ""
+	path := filepath.Join(dir, file.Name)
+	if err := os.WriteFile(path+".part", bytes.Repeat([]byte("x"), 1000), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second finds it
+		if err := new(Fetcher).Fetch(t.Context(), dir, file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, content) || !slices.Equal(ranges(), []string{""}) {
+		t.Errorf("%d bytes, ranges %q, %v", len(got), ranges(), err)
+	}
+}
