@@ -678,8 +678,8 @@ func TestLook(t *testing.T) {
 	}
 }
 
-// A file whose checksum is unknown does not continue a partial download, which may be one of another
-// file.
+// A file whose checksum is unknown does not continue a partial download, which may be one of
+// another file.
 func TestFetchWithoutChecksum(t *testing.T) {
 	url, ranges := serve(t, good(content))
 	file, dir := fileAt(url), t.TempDir()

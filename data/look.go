@@ -14,11 +14,12 @@ import (
 // sha256Tag is the entity tag of a large file on the Hugging Face Hub: its SHA-256.
 var sha256Tag = regexp.MustCompile(`^"?([0-9a-fA-F]{64})"?$`)
 
-// Look asks the mirrors, one after the other, for the size and the SHA-256 of a file. The first that
-// has it answers. It fills in the Size, if it is zero, and the SHA256, if it is empty; a mirror in the
-// form of the Hugging Face Hub knows it (the headers X-Linked-Size and X-Linked-ETag), others leave it
-// empty. A checksum that the same server declares shows that a download is whole, not that the file is
-// the one that others have. It is an error if no mirror has the file, or if it has another size.
+// Look asks the mirrors, one after the other, for the size and the SHA-256 of a file. The first
+// that has it answers. It fills in the Size, if it is zero, and the SHA256, if it is empty; a
+// mirror in the form of the Hugging Face Hub knows it (the headers X-Linked-Size and
+// X-Linked-ETag), others leave it empty. A checksum that the same server declares shows that a
+// download is whole, not that the file is the one that others have. It is an error if no mirror has
+// the file, or if it has another size.
 func (f *Fetcher) Look(ctx context.Context, file File) (File, error) {
 	var failure error
 	for _, url := range file.URLs {

@@ -43,7 +43,8 @@ func Read(r io.Reader) (Header, error) {
 	for key, pattern := range keys {
 		found := pattern.FindSubmatch(text)
 		if found == nil {
-			return Header{}, fmt.Errorf("header %.200q has no plain %s: save one numeric array with numpy.save", text, key)
+			return Header{}, fmt.Errorf("header %.200q has no plain %s: save one numeric array with numpy.save", text,
+				key)
 		}
 		values[key] = string(found[1])
 	}

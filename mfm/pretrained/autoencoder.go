@@ -50,8 +50,8 @@ func AutoencoderWeights(c nn.AutoencoderConfig) []Weight {
 	return l
 }
 
-// ImportAutoencoder is [Import] for [nn.Autoencoder]. The linear layers of the attention may have the
-// names of diffusers before 0.12, as in the files sd-vae-ft-mse and -ema.
+// ImportAutoencoder is [Import] for [nn.Autoencoder]. The linear layers of the attention may have
+// the names of diffusers before 0.12, as in the files sd-vae-ft-mse and -ema.
 func ImportAutoencoder(from checkpoint.Tensors, c nn.AutoencoderConfig) (checkpoint.Tensors, error) {
 	present := strings.NewReplacer(".0.query.", ".0.to_q.", ".0.key.", ".0.to_k.", ".0.value.", ".0.to_v.",
 		".0.proj_attn.", ".0.to_out.0.")

@@ -32,7 +32,8 @@ type Converted struct {
 	Config any
 	// Channels are those of the images or latents of a transformer; 0 for autoencoders.
 	Channels int
-	// Prefix is that of the copy in the original's file, see [Copies]. [ReadConverted] does not know it.
+	// Prefix is that of the copy in the original's file, see [Copies]. [ReadConverted] does not
+	// know it.
 	Prefix string
 	// Weights are the variables by their paths below the scope of a model's weights, such as
 	// "/block_0/hidden/weights", in which [train.SetWeights] stores them.
@@ -42,9 +43,9 @@ type Converted struct {
 // Convert converts the weights of a network of a kind of [Kinds] from the tensors of a file: for
 // [DiTKind] those of the paper's transformer ([ImportDiT]), or of a SiT or of Decoupled MeanFlow
 // ([ImportSiT]). part chooses one of several copies, see [Choose]. configure changes the
-// configuration that names and shapes imply, or that of Stable Diffusion for an autoencoder; it gets a
-// pointer to it. The error lists each tensor that is missing, unexpected or of another shape, or each variable
-// that has values which are not finite.
+// configuration that names and shapes imply, or that of Stable Diffusion for an autoencoder; it
+// gets a pointer to it. The error lists each tensor that is missing, unexpected or of another
+// shape, or each variable that has values which are not finite.
 func Convert(from checkpoint.Tensors, kind, part string, configure func(config any) error) (Converted, error) {
 	convert, known := converters()[kind]
 	if !known {
@@ -83,8 +84,8 @@ const (
 	channelsKey = "channels"
 )
 
-// Write writes the network to one file, with its kind and configuration in the metadata beside those
-// given, and a checksum; see [checkpoint.WriteWeights]. [ReadConverted] reads it.
+// Write writes the network to one file, with its kind and configuration in the metadata beside
+// those given, and a checksum; see [checkpoint.WriteWeights]. [ReadConverted] reads it.
 func (c Converted) Write(path string, metadata map[string]string) error {
 	raw, err := json.Marshal(c.Config)
 	if err != nil {
@@ -98,8 +99,8 @@ func (c Converted) Write(path string, metadata map[string]string) error {
 	return checkpoint.WriteWeights(path, c.Weights, all)
 }
 
-// ReadConverted reads a file of [Converted.Write]. It is an error if its weights are not exactly those
-// of its network. [train.SetWeights] stores them in a model's scope.
+// ReadConverted reads a file of [Converted.Write]. It is an error if its weights are not exactly
+// those of its network. [train.SetWeights] stores them in a model's scope.
 func ReadConverted(path string) (Converted, error) {
 	weights, metadata, err := checkpoint.ReadWeights(path)
 	if err != nil {
@@ -174,8 +175,8 @@ func checkFinite(weights checkpoint.Tensors) error {
 	return errors.Join(problems...)
 }
 
-// checkPaths returns an error that lists the variables which are missing, superfluous, or of another
-// shape.
+// checkPaths returns an error that lists the variables which are missing, superfluous, or of
+// another shape.
 func checkPaths(weights checkpoint.Tensors, list []Weight) error {
 	var problems []error
 	known := make(map[string]bool, len(list))

@@ -40,8 +40,8 @@ func elements(list []pretrained.Weight) int {
 	return total
 }
 
-// The released files have 248 tensors of 83,653,863 elements (sd-vae-ft-mse) and, with the positions
-// of 256 tokens, 675,129,632 elements (SiT-XL/2).
+// The released files have 248 tensors of 83,653,863 elements (sd-vae-ft-mse) and, with the
+// positions of 256 tokens, 675,129,632 elements (SiT-XL/2).
 func TestSizesOfReleases(t *testing.T) {
 	list := pretrained.AutoencoderWeights(nn.StableDiffusionAutoencoder())
 	if n := elements(list); len(list) != 248 || n != 83_653_863 {
@@ -54,7 +54,8 @@ func TestSizesOfReleases(t *testing.T) {
 	}
 }
 
-// emptyOf returns tensors of float16, which take little memory, with the names and shapes of a list.
+// emptyOf returns tensors of float16, which take little memory, with the names and shapes of a
+// list.
 func emptyOf(list []pretrained.Weight) checkpoint.Tensors {
 	all := make(checkpoint.Tensors, len(list))
 	for _, w := range list {
@@ -123,8 +124,8 @@ func set(change func(c *nn.DiTConfig)) func(any) error {
 
 func keep(any) error { return nil }
 
-// A converted SiT is written and read as a network of this package, whose map has the SiT's velocity
-// as its drift.
+// A converted SiT is written and read as a network of this package, whose map has the SiT's
+// velocity as its drift.
 func TestConvertSiT(t *testing.T) {
 	path := filepath.Join("testdata", "sit.safetensors")
 	all, _, err := pretrained.Open(path)

@@ -30,10 +30,10 @@ var npyTypes = map[string]dtypes.DType{
 	"<f2": dtypes.Float16, "<f4": dtypes.Float32, "<f8": dtypes.Float64, "<i4": dtypes.Int32, "<i8": dtypes.Int64,
 }
 
-// ReadNPZ reads the arrays in a file of numpy.savez or numpy.savez_compressed, by their names there.
-// r holds size bytes. Element types are float16, float32, float64, int32 and int64, little-endian, in
-// C or Fortran order. Arrays of objects are pickles, which ReadNPZ refuses. The elements may take at
-// most 16 MiB and 16 bytes for each byte of the file.
+// ReadNPZ reads the arrays in a file of numpy.savez or numpy.savez_compressed, by their names
+// there. r holds size bytes. Element types are float16, float32, float64, int32 and int64,
+// little-endian, in C or Fortran order. Arrays of objects are pickles, which ReadNPZ refuses. The
+// elements may take at most 16 MiB and 16 bytes for each byte of the file.
 func ReadNPZ(r io.ReaderAt, size int64) (checkpoint.Tensors, error) {
 	archive, err := zip.NewReader(r, size)
 	if err != nil {
@@ -62,7 +62,8 @@ func ReadNPZ(r io.ReaderAt, size int64) (checkpoint.Tensors, error) {
 // readNPY reads one array of at most limit bytes.
 func readNPY(entry *zip.File, limit int64) (*tensors.Tensor, error) {
 	if entry.UncompressedSize64 > uint64(limit)+maxNPYHeader {
-		return nil, fmt.Errorf("it has %d bytes, more than %d times the file's size", entry.UncompressedSize64, maxInflation)
+		return nil, fmt.Errorf("it has %d bytes, more than %d times the file's size", entry.UncompressedSize64,
+			maxInflation)
 	}
 	body, err := entry.Open()
 	if err != nil {

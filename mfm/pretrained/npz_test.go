@@ -21,7 +21,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/pretrained"
 )
 
-// TestReadNPZ reads a file of testdata/make_references.py, whose elements are their places in C order.
+// TestReadNPZ reads a file of testdata/make_references.py, whose elements are their places in C
+// order.
 func TestReadNPZ(t *testing.T) {
 	all, metadata, err := pretrained.Open(filepath.Join("testdata", "arrays.npz"))
 	if err != nil || metadata != nil {

@@ -74,7 +74,8 @@ func TestOpenSharded(t *testing.T) {
 	}
 }
 
-// FuzzOpenSharded checks that any index gives an error that names the file, or the tensors of its map.
+// FuzzOpenSharded checks that any index gives an error that names the file, or the tensors of its
+// map.
 func FuzzOpenSharded(f *testing.F) {
 	f.Add([]byte(soundIndex))
 	f.Add([]byte(`{"weight_map": {"a": "../a.safetensors"}}`))

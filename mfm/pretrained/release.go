@@ -22,7 +22,8 @@ const Hub = "https://huggingface.co"
 type Release struct {
 	Name  string // such as "sd-vae-ft-mse"
 	About string
-	// License is the one that the file's page states; empty if none is known. Page is where to read it.
+	// License is the one that the file's page states; empty if none is known. Page is where to read
+	// it.
 	License, Page string
 
 	Repository, Revision, File string // its place on the Hub
@@ -56,7 +57,8 @@ func Releases() []Release {
 			Settings: []string{"encoder=20", "reversed=true", "blind_at_zero=false", "guidance=[2.5]"},
 		},
 		{
-			Name: "dmf-xl-2", About: "DMF-XL/2+, a flow map of ImageNet 256x256, from which MFM-XL/2 starts (arXiv 2510.24474)",
+			Name:       "dmf-xl-2",
+			About:      "DMF-XL/2+, a flow map of ImageNet 256x256, from which MFM-XL/2 starts (arXiv 2510.24474)",
 			Repository: "kyungmnlee/DMF", File: "dmf_xl_2_256.pt", Settings: []string{"encoder=20", "reversed=true"},
 		},
 		{
@@ -79,8 +81,8 @@ func Releases() []Release {
 	return all
 }
 
-// FindRelease returns the release of a name, in any case and with "/" or "-" before its patch, such as
-// "SiT-XL/2". The error for another name lists all.
+// FindRelease returns the release of a name, in any case and with "/" or "-" before its patch, such
+// as "SiT-XL/2". The error for another name lists all.
 func FindRelease(name string) (Release, error) {
 	var names []string
 	for _, r := range Releases() {
@@ -89,8 +91,8 @@ func FindRelease(name string) (Release, error) {
 		}
 		names = append(names, r.Name)
 	}
-	return Release{}, fmt.Errorf("no release %.100q: want one of %s; mfm weights convert takes any other file that you have",
-		name, strings.Join(names, ", "))
+	return Release{}, fmt.Errorf("no release %.100q: want one of %s; mfm weights convert takes any other file that "+
+		"you have", name, strings.Join(names, ", "))
 }
 
 // Download returns the file at the Hub, or instead at mirrors of it, by their addresses.
@@ -136,7 +138,9 @@ var record = regexp.MustCompile(`^([0-9a-f]{64}) [ *]`)
 // see [data.Fetcher]; if the release has no checksum, it records that of the file beside it, as
 // FILE.sha256, for later downloads to be compared with. With offline it is an error if the file is
 // not there. No file is replaced.
-func (r Release) Get(ctx context.Context, f data.Fetcher, dir string, offline bool, mirrors ...string) (Obtained, error) {
+func (r Release) Get(
+	ctx context.Context, f data.Fetcher, dir string, offline bool, mirrors ...string,
+) (Obtained, error) {
 	path := filepath.Join(dir, r.File)
 	have, err := r.Check(path)
 	if err == nil || !errors.Is(err, os.ErrNotExist) {
@@ -191,7 +195,8 @@ func (r Release) Check(path string) (Obtained, error) {
 	}
 	o := Obtained{Path: path, Size: info.Size(), Compared: Published}
 	if r.Size > 0 && o.Size != r.Size {
-		return o, fmt.Errorf("%s has %d bytes, %s has %d: it is another file, or not whole", path, o.Size, r.Name, r.Size)
+		return o, fmt.Errorf("%s has %d bytes, %s has %d: it is another file, or not whole", path, o.Size, r.Name,
+			r.Size)
 	}
 	want := r.SHA256
 	if want == "" {
@@ -212,8 +217,8 @@ func (r Release) Check(path string) (Obtained, error) {
 		}
 		return o, nil // in a folder that is not ours
 	case o.SHA256 != want:
-		return o, fmt.Errorf("%s has the SHA-256 %s, %s has %s: it is another file, or damaged: remove it", path, o.SHA256,
-			r.Name, want)
+		return o, fmt.Errorf("%s has the SHA-256 %s, %s has %s: it is another file, or damaged: remove it", path,
+			o.SHA256, r.Name, want)
 	}
 	return o, nil
 }

@@ -24,8 +24,8 @@ func sumOf(content string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// hub serves a file of the repository a/b as the Hugging Face Hub does: it redirects to another path
-// and declares size and checksum, if it is given one. requests counts all requests.
+// hub serves a file of the repository a/b as the Hugging Face Hub does: it redirects to another
+// path and declares size and checksum, if it is given one. requests counts all requests.
 func hub(t *testing.T, content *string, sum string) (url string, requests *atomic.Int32) {
 	t.Helper()
 	requests = new(atomic.Int32)

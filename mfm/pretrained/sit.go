@@ -12,11 +12,11 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
-// SiTWeights returns the weights that a SiT (Ma et al., arXiv 2401.08740), or a flow map of Decoupled
-// MeanFlow (arXiv 2510.24474), has in the names of its release, for images of the given number of
-// channels. The output has as many or, in networks that were built to learn variances, twice as many
-// channels. Both have one embedding of times, which becomes that of s in the encoder: [ImportSiT]
-// adds the variables that they lack.
+// SiTWeights returns the weights that a SiT (Ma et al., arXiv 2401.08740), or a flow map of
+// Decoupled MeanFlow (arXiv 2510.24474), has in the names of its release, for images of the given
+// number of channels. The output has as many or, in networks that were built to learn variances,
+// twice as many channels. Both have one embedding of times, which becomes that of s in the encoder:
+// [ImportSiT] adds the variables that they lack.
 func SiTWeights(c nn.DiTConfig, channels, outputs int) []Weight {
 	l := list{}
 	l.patches("x_embedder", "state", c, channels)
@@ -26,20 +26,21 @@ func SiTWeights(c nn.DiTConfig, channels, outputs int) []Weight {
 }
 
 // ImportSiT returns the variables of a new [nn.DiT] from the weights of a SiT, or of a flow map of
-// Decoupled MeanFlow with [nn.DiTConfig.Encoder] as its depth of the encoder. For a context at t = 0
-// the map is the original's: v_{s,u}(x̄; 0, .) is the flow map's average velocity, and v_{t,t} the
-// velocity of the SiT.
+// Decoupled MeanFlow with [nn.DiTConfig.Encoder] as its depth of the encoder. For a context at t =
+// 0 the map is the original's: v_{s,u}(x̄; 0, .) is the flow map's average velocity, and v_{t,t}
+// the velocity of the SiT.
 //
 // The original SiT's time runs from noise at 0 to data at 1 and its output is the velocity data -
 // noise, as here: Reversed is false. That of Decoupled MeanFlow and of REPA runs from data at 0 to
 // noise at 1, with the output noise - data: Reversed is true. The file does not say which it is.
 //
 // The embedding of u in the decoder is that of the file as well. Those of u in the encoder, of s in
-// the decoder and of t have its first layer, and zeros as the second. The context's embedding is that
-// of the state behind a gate that is closed: zero with BlindAtZero, else shift 0 and scale -1, which
-// closes it at all t. The embeddings of guidance scales are zero. Of an output with twice the channels
-// the first half is the velocity. Tensors for training alone are left out: "projectors." of REPA and
-// "logvar_linear." of Decoupled MeanFlow. The list of tensors is otherwise checked as by [Import].
+// the decoder and of t have its first layer, and zeros as the second. The context's embedding is
+// that of the state behind a gate that is closed: zero with BlindAtZero, else shift 0 and scale -1,
+// which closes it at all t. The embeddings of guidance scales are zero. Of an output with twice the
+// channels the first half is the velocity. Tensors for training alone are left out: "projectors."
+// of REPA and "logvar_linear." of Decoupled MeanFlow. The list of tensors is otherwise checked as
+// by [Import].
 func ImportSiT(from checkpoint.Tensors, c nn.DiTConfig, channels int) (checkpoint.Tensors, error) {
 	rest, err := withoutPositions(from, c.Width)
 	if err != nil {
@@ -115,12 +116,13 @@ func firstChannels(t *tensors.Tensor, keep, of int) *tensors.Tensor {
 	return tensors.FromFlatDataAndDimensions(kept, dims...)
 }
 
-// DetectDiT returns the configuration of the transformer whose tensors these are, and the channels of
-// its images: in the names of [DiTWeights] or of [SiTWeights]. Names and shapes give the width, the
-// depth, the patch and the classes, and whether queries and keys are normalized. The table of
+// DetectDiT returns the configuration of the transformer whose tensors these are, and the channels
+// of its images: in the names of [DiTWeights] or of [SiTWeights]. Names and shapes give the width,
+// the depth, the patch and the classes, and whether queries and keys are normalized. The table of
 // [nn.DiTSizes] gives Heads and Encoder for its widths and depths; for others Heads is zero, unless
 // queries and keys are normalized, and Encoder two thirds of the depth. Nothing in a file tells
-// Encoder, Reversed, BlindAtZero and the guidance scales: the first three are those of the releases.
+// Encoder, Reversed, BlindAtZero and the guidance scales: the first three are those of the
+// releases.
 func DetectDiT(from checkpoint.Tensors) (c nn.DiTConfig, channels int, err error) {
 	patches := from[patchAnchor]
 	if patches == nil {

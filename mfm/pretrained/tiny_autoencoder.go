@@ -48,11 +48,12 @@ func TinyDecoderWeights(a nn.TinyAutoencoder) []Weight {
 }
 
 // ImportTinyAutoencoder is [Import] for [nn.TinyAutoencoder], from the tensors of both parts: below
-// "encoder." and "decoder." in the names of [TinyEncoderWeights] and [TinyDecoderWeights], or in those
-// of diffusers' AutoencoderTiny, below "encoder.layers." and "decoder.layers.".
+// "encoder." and "decoder." in the names of [TinyEncoderWeights] and [TinyDecoderWeights], or in
+// those of diffusers' AutoencoderTiny, below "encoder.layers." and "decoder.layers.".
 func ImportTinyAutoencoder(from checkpoint.Tensors, a nn.TinyAutoencoder) (checkpoint.Tensors, error) {
 	var all list
-	for part, weights := range map[string][]Weight{"encoder.": TinyEncoderWeights(a), "decoder.": TinyDecoderWeights(a)} {
+	parts := map[string][]Weight{"encoder.": TinyEncoderWeights(a), "decoder.": TinyDecoderWeights(a)}
+	for part, weights := range parts {
 		for _, w := range weights {
 			if isDiffusersTiny(from) {
 				// The decoder's first layer, which squashes the latents, has no number there.

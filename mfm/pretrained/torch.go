@@ -47,14 +47,14 @@ type torchFile struct {
 }
 
 // ReadTorch reads a file of torch.save: the zip format of PyTorch 1.6 and later, and the older
-// sequence of pickles. r holds size bytes. It returns the tensors in all dictionaries by the names of
-// their keys, joined by dots: that of a training checkpoint of Lightning may be
+// sequence of pickles. r holds size bytes. It returns the tensors in all dictionaries by the names
+// of their keys, joined by dots: that of a training checkpoint of Lightning may be
 // "state_dict.model.weight". Other values are dropped, such as hyperparameters of any class.
 //
 // It runs nothing that the file says. Only the classes and functions that build tensors and plain
 // containers have results; a value of another class is empty. It is an error if the file has such
-// values alone, or names a function that no weights need, such as os.system. The memory is bounded by
-// a small multiple of the file's size.
+// values alone, or names a function that no weights need, such as os.system. The memory is bounded
+// by a small multiple of the file's size.
 func ReadTorch(r io.ReaderAt, size int64) (checkpoint.Tensors, error) {
 	var magic [4]byte
 	if _, err := r.ReadAt(magic[:], 0); err != nil {
@@ -76,8 +76,8 @@ func ReadTorch(r io.ReaderAt, size int64) (checkpoint.Tensors, error) {
 		return nil, err
 	}
 	if len(found) == 0 && f.inert != nil {
-		return nil, fmt.Errorf("it has no tensors, but a value of %.100s, which does not build tensors or plain containers",
-			f.inert.Name)
+		return nil, fmt.Errorf("it has no tensors, but a value of %.100s, which does not build tensors or plain "+
+			"containers", f.inert.Name)
 	}
 	return f.tensors(found)
 }

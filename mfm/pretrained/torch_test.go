@@ -85,8 +85,8 @@ func TestReadTorch(t *testing.T) {
 	}
 }
 
-// A checkpoint of Lightning has hyperparameters, callbacks and loops of any class beside the weights,
-// and a moving average whose names have lost their dots.
+// A checkpoint of Lightning has hyperparameters, callbacks and loops of any class beside the
+// weights, and a moving average whose names have lost their dots.
 func TestReadTorchLightning(t *testing.T) {
 	all, _, err := pretrained.Open(filepath.Join("testdata", "lightning.ckpt"))
 	if err != nil {

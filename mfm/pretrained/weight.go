@@ -1,6 +1,7 @@
-// Package pretrained imports the weights of published networks: [Open] reads safetensors and files
-// of torch.save, [Import] maps their names and layouts to the variables of package nn, and [Parity]
-// compares a network with its original.
+// Package pretrained imports the weights of published networks: [Open] reads safetensors, files of
+// torch.save and of NumPy, [Import] maps their names and layouts to the variables of package nn,
+// [Convert] does so for a whole network, [Release] downloads one, and [Parity] compares a network
+// with its original.
 //
 // A network's list of [Weight], such as [DiTWeights], is the one place that knows both names.
 // [Import] and [Export] move tensors along such a list. A tensor that is missing, superfluous or of

@@ -71,9 +71,9 @@ func shaping(config []byte) string {
 	return string(raw)
 }
 
-// Adopt makes the folder of o a run that has ended, with weights that were trained elsewhere, by their
-// paths below [train.WeightsScope]. kind and config describe it as in [Train]. It is an error if the
-// folder has weights already, or holds another run.
+// Adopt makes the folder of o a run that has ended, with weights that were trained elsewhere, by
+// their paths below [train.WeightsScope]. kind and config describe it as in [Train]. It is an error
+// if the folder has weights already, or holds another run.
 func (o Options) Adopt(kind string, config any, weights map[string]*tensors.Tensor) error {
 	if err := o.Claim(kind, config); err != nil {
 		return err
