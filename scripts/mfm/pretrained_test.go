@@ -80,9 +80,9 @@ func TestWeightsConvert(t *testing.T) {
 	flags := []string{"weights", "convert", testdata("sit.safetensors"), "--set", "heads=2", "--set", "encoder=1", "--json", "--to"}
 	for _, to := range []string{file, folder} {
 		got := decode[struct {
-			To, Kind, Prefix string
-			Config           nn.DiTConfig
-			Tensors          int
+			To, Kind, Prefix  string
+			Config            nn.DiTConfig
+			Tensors, Elements int
 		}](t, must(t, append(flags, to)...))
 		if got.To != to || got.Kind != "dit" || got.Prefix != "weight." || got.Config.Encoder != 1 || got.Tensors != 52 {
 			t.Errorf("%+v", got)
