@@ -2,6 +2,8 @@ package pretrained_test
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"os"
@@ -234,6 +236,74 @@ func TestConvertAutoencoders(t *testing.T) {
 	}
 	if other, err := pretrained.Convert(single, pretrained.TinyAutoencoderKind, "", keep); err != nil || other.Config != a || !equal(other.Weights, tiny.Weights) {
 		t.Errorf("the names of diffusers: %+v, %v", other.Config, err)
+	}
+}
+
+// A folder of diffusers, as it writes config.json, is read; weights in old names and in a file of
+// torch.save are too, and one that is written here is read back up to the rounding to float16.
+func TestOpenAutoencoder(t *testing.T) {
+	all, _, err := pretrained.Open(filepath.Join("testdata", "autoencoder.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const config = `{"_class_name": "AutoencoderKL", "_diffusers_version": "0.42.1", "act_fn": "silu",
+		"block_out_channels": [4, 8], "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
+		"force_upcast": true, "in_channels": 3, "latent_channels": 2, "latents_mean": null, "layers_per_block": 1,
+		"mid_block_add_attention": true, "norm_num_groups": 2, "out_channels": 3, "sample_size": 16,
+		"scaling_factor": 0.5, "shift_factor": null, "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"],
+		"use_post_quant_conv": true, "use_quant_conv": true}`
+	dir, file := t.TempDir(), pretrained.Below(all, "weight.")
+	write := func(config string, weights checkpoint.Tensors) {
+		err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(config), 0o666)
+		if err == nil {
+			err = checkpoint.WriteWeights(filepath.Join(dir, "diffusion_pytorch_model.safetensors"), weights, nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(config, file)
+	a, weights, err := pretrained.OpenAutoencoder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := nn.AutoencoderConfig{Images: 3, Latents: 2, Channels: []int{4, 8}, Blocks: 1, Groups: 2, Scale: 0.5, Checkpoint: true}
+	if fmt.Sprint(a.AutoencoderConfig) != fmt.Sprint(want) {
+		t.Errorf("configuration %+v, want %+v", a.AutoencoderConfig, want)
+	}
+	again := filepath.Join(dir, "again")
+	a.Shift = 0.25
+	if err := pretrained.WriteAutoencoder(again, a, weights, 16, map[string]string{"command": "c"}); err != nil {
+		t.Fatal(err)
+	}
+	b, rounded, err := pretrained.OpenAutoencoder(again)
+	if err != nil || b.Scale != 0.5 || b.Shift != 0.25 {
+		t.Fatalf("written and read: %+v, %v", b, err)
+	}
+	for path, w := range weights {
+		exact, half := tensors.MustCopyFlatData[float32](w), tensors.MustCopyFlatData[float32](rounded[path])
+		for i, v := range exact {
+			if d := math.Abs(float64(half[i] - v)); d > math.Abs(float64(v))/1024+1e-7 {
+				t.Fatalf("weight %s[%d] is %g, was %g", path, i, half[i], v)
+			}
+		}
+	}
+	for name, change := range map[string][2]string{
+		"class":      {`"AutoencoderKL"`, `"VQModel"`},
+		"activation": {`"silu"`, `"relu"`},
+		"blocks":     {`"DownEncoderBlock2D", "Down`, `"AttnDownEncoderBlock2D", "Down`},
+		"no quant":   {`"use_quant_conv": true`, `"use_quant_conv": false`},
+		"channels":   {`[4, 8]`, `[4, 9]`},
+		"layers":     {`"layers_per_block": 1`, `"layers_per_block": 2`},
+		"size":       {`"latent_channels": 2`, `"latent_channels": 1e400`},
+	} {
+		write(strings.Replace(config, change[0], change[1], 1), file)
+		if _, _, err := pretrained.OpenAutoencoder(dir); err == nil || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: error %v, want one that names the folder", name, err)
+		}
+	}
+	if _, _, err := pretrained.OpenAutoencoder(t.TempDir()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an empty folder: %v", err)
 	}
 }
 

@@ -62,7 +62,7 @@ func OpenAutoencoder(dir string) (nn.Autoencoder, checkpoint.Tensors, error) {
 		}
 	}
 	if err == nil {
-		tensors, err = Import(withNewAttention(tensors), AutoencoderWeights(config))
+		tensors, err = ImportAutoencoder(tensors, config)
 	}
 	if err != nil {
 		return nn.Autoencoder{}, nil, fmt.Errorf("autoencoder %s: %w", dir, err)
@@ -113,19 +113,6 @@ func readAutoencoderConfig(path string) (nn.AutoencoderConfig, error) {
 		Shift: d.Shift, Checkpoint: true,
 	}
 	return c, c.Validate()
-}
-
-// withNewAttention returns tensors whose names of attention are those of today's diffusers.
-func withNewAttention(from checkpoint.Tensors) checkpoint.Tensors {
-	names := strings.NewReplacer(".query.", ".to_q.", ".key.", ".to_k.", ".value.", ".to_v.", ".proj_attn.", ".to_out.0.")
-	to := make(checkpoint.Tensors, len(from))
-	for name, t := range from {
-		if strings.Contains(name, ".attentions.0.") {
-			name = names.Replace(name)
-		}
-		to[name] = t
-	}
-	return to
 }
 
 // WriteAutoencoder writes an autoencoder, with its weights by their paths below the network's scope,
