@@ -37,12 +37,15 @@ func OpenGenerator(b compute.Backend, dir string) (*Generator, error) {
 		return nil, fmt.Errorf("run %s: its map is for latents of %d channels, its autoencoder has %d", dir, m.Shape[2],
 			codec.LatentChannels())
 	}
-	return NewGenerator(b, m, c, codec), nil
+	return &Generator{Model: m, Config: c, Codec: codec, backend: b, samplers: make(map[string]*mfm.Sampler)}, nil
 }
 
-// NewGenerator returns a generator of a map, such as one with guidance ([mfm.Model.Guided]).
-func NewGenerator(b compute.Backend, m mfm.Model, c Config, codec *Codec) *Generator {
-	return &Generator{Model: m, Config: c, Codec: codec, backend: b, samplers: make(map[string]*mfm.Sampler)}
+// With returns a generator of another model with the same autoencoder, such as one with guidance
+// ([mfm.Model.Guided]).
+func (g *Generator) With(m mfm.Model) *Generator {
+	other := *g
+	other.Model, other.samplers = m, make(map[string]*mfm.Sampler)
+	return &other
 }
 
 // Finalize frees the compiled graphs, but not the weights.
