@@ -1,18 +1,24 @@
-"""The training steps of `mfm bench` in JAX: the same networks, losses, batches and optimizer.
+"""The training steps of `mfm bench` in JAX: the same networks, losses, batches and optimizers.
 
     python bench.py --case mlp|unet --loss semigroup|meanflow|eulerian|lagrangian [--seconds 10] [--data IDX.gz]
+    python bench.py --case dit --loss semigroup|one-step [--seconds 10]
+
+The loss one-step stands for batches of samples in one step.
 
 Prints one line of JSON: case, loss, steps_per_s, compile_s.
 """
 import argparse, gzip, json, time
 import jax, jax.numpy as jnp, numpy as np
+import dit
 
 arguments = argparse.ArgumentParser()
-arguments.add_argument("--case", choices=["mlp", "unet"], required=True)
-arguments.add_argument("--loss", choices=["semigroup", "meanflow", "eulerian", "lagrangian"], required=True)
+arguments.add_argument("--case", choices=["mlp", "unet", "dit"], required=True)
+arguments.add_argument("--loss", choices=["semigroup", "meanflow", "eulerian", "lagrangian", "one-step"], required=True)
 arguments.add_argument("--seconds", type=float, default=10)
 arguments.add_argument("--data", help="gzipped IDX file of the training images, for --case unet")
 a = arguments.parse_args()
+if a.case == "dit" and a.loss not in ("semigroup", "one-step") or a.case != "dit" and a.loss == "one-step":
+    arguments.error(f"--case {a.case} has no --loss {a.loss}")
 rng = np.random.default_rng(0)
 sg, silu = jax.lax.stop_gradient, jax.nn.silu
 
@@ -25,14 +31,14 @@ def column(t, x):
     return t.reshape(-1, *[1] * (x.ndim - 1))
 
 
-# ---- networks F(p, times, states): times s, u, t and the known share; states x̄, x and their
-# combination
+# ---- networks F(p, times, states, label): times s, u, t and the known share; states x̄, x and their
+# combination; no label but for the transformer
 def mlp_init():
     sizes = [3 * 2 + 4 * 9] + [256] * 4 + [2]
     return [(normal(i, o), jnp.zeros(o)) for i, o in zip(sizes, sizes[1:])]
 
 
-def mlp(p, times, states):
+def mlp(p, times, states, label):
     f = jnp.array([1.0, 2.0, 4.0, 8.0]) * jnp.pi / 2
     times = [jnp.concatenate([v[:, None], jnp.sin(v[:, None] * f), jnp.cos(v[:, None] * f)], -1) for v in times]
     h = jnp.concatenate([*states, *times], -1)
@@ -67,7 +73,7 @@ def unet_init():
     return p
 
 
-def unet(p, times, states):
+def unet(p, times, states, label):
     batch = len(times[0])
 
     def dense(name, v):
@@ -108,7 +114,8 @@ def unet(p, times, states):
     return y.reshape(batch, 14, 14, 2, 2, 1).transpose(0, 1, 3, 2, 4, 5).reshape(batch, 28, 28, 1)
 
 
-# ---- data, and its Gaussian parametrization (mean and variance along the axes of a basis)
+# ---- data with their labels, and their Gaussian parametrization (mean and variance along the axes of a
+# basis)
 if a.case == "mlp":
     init, network, batch, shape = mlp_init, mlp, 1024, (2,)
     mean, variance, basis = 0.0, jnp.array([0.5, 12.5]), jnp.array([[-1.0, 1.0], [1.0, 1.0]]) / np.sqrt(2)
@@ -116,14 +123,24 @@ if a.case == "mlp":
 
     def sample(key):
         k1, k2 = jax.random.split(key)
-        return centers[jax.random.randint(k1, (batch,), 0, 3)] + np.sqrt(0.5) * jax.random.normal(k2, (batch, 2))
-else:
+        return centers[jax.random.randint(k1, (batch,), 0, 3)] + np.sqrt(0.5) * jax.random.normal(k2, (batch, 2)), None
+elif a.case == "unet":
     init, network, batch, shape, basis = unet_init, unet, 64, (28, 28, 1), None
     pixels = np.frombuffer(gzip.open(a.data).read()[16:], np.uint8).reshape(-1, 28, 28, 1).astype(np.float32) / 127.5 - 1
     mean, variance, images = jnp.asarray(pixels.mean(0)), float(((pixels - pixels.mean(0)) ** 2).mean()), jnp.asarray(pixels)
 
     def sample(key):
-        return images[jax.random.randint(key, (batch,), 0, len(images))]
+        return images[jax.random.randint(key, (batch,), 0, len(images))], None
+else:
+    init, network, batch, shape, basis = lambda: dit.init(normal), dit.network, dit.BATCH, dit.SHAPE, None
+    points, labels = dit.data(rng)
+    mean = points.mean(0)
+    variance = float(((points - mean) ** 2).mean()) + dit.NOISE
+
+    def sample(key):
+        k1, k2 = jax.random.split(key)
+        i = jax.random.randint(k1, (batch,), 0, len(points))
+        return points[i] + np.sqrt(dit.NOISE) * jax.random.normal(k2, (batch, *shape)), labels[i]
 
 
 def rotate(x):
@@ -135,7 +152,7 @@ def share(s, t, variance):
     return c / ((1 - s) ** 2 + c * s**2)
 
 
-def velocity(p, s, u, xbar, t, x):
+def velocity(p, s, u, xbar, t, x, label=None):
     xbar, x, m = rotate(xbar), rotate(x), mean
     s1, u1, t1 = column(s, x), column(u, x), column(t, x)
     d = (1 - t1) ** 2 + t1**2 * variance
@@ -147,7 +164,7 @@ def velocity(p, s, u, xbar, t, x):
     v = mu + r * ((u1 + s1) * c - (2 - u1 - s1)) / (jnp.sqrt(nu_s * nu_u) + nu_s)
     fused = (mu - m + c * s1 / nu_s * r) / jnp.sqrt(variance)
     known = 1 - (1 - s) * jnp.sqrt(share(s, t, jnp.mean(variance)) / jnp.mean(variance))
-    v = v + jnp.sqrt(c / nu_s) * network(p, (s, u, t, known), (r / jnp.sqrt(nu_s), context / jnp.sqrt(d), fused))
+    v = v + jnp.sqrt(c / nu_s) * network(p, (s, u, t, known), (r / jnp.sqrt(nu_s), context / jnp.sqrt(d), fused), label)
     return v if basis is None else v @ basis.T
 
 
@@ -160,11 +177,17 @@ def squares(err, s, t):
 # ---- losses: half of the batch on the diagonal, half off it
 def loss(p, key):
     k = jax.random.split(key, 8)
-    x1, h = sample(k[0]), batch // 2
-    t = jax.random.uniform(k[1], (batch,)) * (jax.random.uniform(k[2], (batch,)) >= 0.1)
+    (x1, label), h = sample(k[0]), batch // 2
+    zero, power, whole = (0.1, 1, 0) if a.case != "dit" else (0.2, 2, 0.2)
+    t = jax.random.uniform(k[1], (batch,)) ** power * (jax.random.uniform(k[2], (batch,)) >= zero)
     x = column(1 - t, x1) * jax.random.normal(k[3], x1.shape) + column(t, x1) * x1
     e, w3 = jax.random.normal(k[4], x1.shape), jax.random.uniform(k[5], (3, h))
     s, u = jnp.concatenate([w3[0], jnp.minimum(w3[1], w3[2])]), jnp.concatenate([w3[0], jnp.maximum(w3[1], w3[2])])
+    if whole:
+        first, drop = jax.random.split(k[7])
+        off = (jnp.arange(batch) >= h) & (jax.random.uniform(first, (batch,)) < whole)
+        s, u = jnp.where(off, 0, s), jnp.where(off, 1, u)
+        label = jnp.where(jax.random.uniform(drop, (batch,)) < 0.1, dit.CLASSES, label)
     xbar, w = column(1 - s, x1) * e + column(s, x1) * x1, x1 - e
     off = [v[h:] for v in (s, u, xbar, t, x)]
     s2, u2, xbar2, t2, x2 = off
@@ -172,10 +195,12 @@ def loss(p, key):
     if a.loss == "semigroup":
         g = jax.random.uniform(k[6], (h,))
         r = s2 + g * (u2 - s2)
-        v1 = velocity(p, s2, r, xbar2, t2, x2)
-        v2 = velocity(p, r, u2, xbar2 + column(r - s2, v1) * v1, t2, x2)
-        target = jnp.concatenate([w[:h], sg(column(g, v1) * v1 + column(1 - g, v1) * v2)])
-        return squares(velocity(p, s, u, xbar, t, x) - target, s, t).mean()
+        label2 = None if label is None else label[h:]
+        v1 = velocity(p, s2, r, xbar2, t2, x2, label2)
+        v2 = velocity(p, r, u2, xbar2 + column(r - s2, v1) * v1, t2, x2, label2)
+        on = w[:h] if a.case != "dit" else dit.drift(points, labels, s[:h], xbar[:h], t[:h], x[:h], label[:h])
+        target = jnp.concatenate([on, sg(column(g, v1) * v1 + column(1 - g, v1) * v2)])
+        return squares(velocity(p, s, u, xbar, t, x, label) - target, s, t).mean()
     on = squares(velocity(p, *diagonal) - w[:h], s[:h], t[:h]).mean()
     if a.loss == "lagrangian":
         end, d_end = jax.jvp(lambda u: xbar2 + column(u - s2, xbar2) * velocity(p, s2, u, xbar2, t2, x2), (u2,), (jnp.ones(h),))
@@ -187,8 +212,8 @@ def loss(p, key):
     return 0.5 * on + 0.5 * off
 
 
-# ---- one step: RAdam with warm-up and cosine, clipping, one moving average; weights, moments and
-# key are donated
+# ---- one step: RAdam, or Muon for the transformer, with warm-up and cosine, clipping, one moving
+# average; weights, moments and key are donated
 def step(state, n):
     p, m, v, average, key = state
     key, k = jax.random.split(key)
@@ -197,33 +222,61 @@ def step(state, n):
     norm = jnp.sqrt(sum((x**2).sum() for x in leaves))
     tree = jax.tree.map
     g = tree(lambda x: x * jnp.minimum(1, 1 / (norm + 1e-12)), g)
-    m, v = tree(lambda m, g: 0.9 * m + 0.1 * g, m, g), tree(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
+    top, warm = (1e-3, 100) if a.case != "dit" else (3e-3, 200)
+    rate = top * jnp.minimum(1, n / warm) * 0.5 * (1 + jnp.cos(jnp.pi * n / 1e6))
     c1, c2 = 1 / (1 - 0.9**n), 1 / (1 - 0.999**n)
     inf = 2 / (1 - 0.999) - 1
     rho = inf - 2 * n * 0.999**n * c2
     rectification = jnp.sqrt(jnp.maximum((rho - 4) * (rho - 2) * inf / ((inf - 4) * (inf - 2) * rho), 0))
-    rate = 1e-3 * jnp.minimum(1, n / 100) * 0.5 * (1 + jnp.cos(jnp.pi * n / 1e6))
-    new = tree(lambda p, m, v: p - rate * jnp.where(rho > 5, rectification * m * c1 / (jnp.sqrt(v * c2) + 1e-8), m * c1), p, m, v)
+
+    def update(p, g, m, v):
+        if a.case == "dit" and p.ndim > 1:
+            return *dit.muon(rate, p, g, m), v
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        adaptive = m * c1 / (jnp.sqrt(v * c2) + 1e-8)
+        return p - rate * (adaptive if a.case == "dit" else jnp.where(rho > 5, rectification * adaptive, m * c1)), m, v
+
+    updated = tree(update, p, g, m, v)
+    new, m, v = [tree(lambda _, u: u[i], p, updated) for i in range(3)]
     d = jnp.minimum((n - 1) / (n + 9), 0.999)
     ok = jnp.isfinite(value) & jnp.isfinite(norm)
     new = tree(lambda x, y: jnp.where(ok, x, y), new, p)
     return (new, m, v, tree(lambda e, p: d * e + (1 - d) * p, average, new), key), jnp.stack([value, norm, rate])
 
 
-p = init()
-zeros = jax.tree.map(jnp.zeros_like, p)
-state = (p, zeros, jax.tree.map(jnp.copy, zeros), jax.tree.map(jnp.copy, p), jax.random.PRNGKey(0))
-jitted = jax.jit(step, donate_argnums=0)
+# ---- samples in one step; the labels alone differ from row to row
+def samples(p, key, label):
+    key, k = jax.random.split(key)
+    zero, eps = jnp.zeros(1), jax.random.normal(k, (batch, *shape))
+    return eps + velocity(p, zero, zero + 1, eps, zero, jnp.zeros_like(eps), label), key
+
+
+p, key = init(), jax.random.PRNGKey(0)
+if a.loss == "one-step":
+    jitted, label = jax.jit(samples), jnp.arange(batch) % dit.CLASSES
+
+    def call(n):
+        global key
+        x, key = jitted(p, key, label)
+        np.asarray(x)
+else:
+    zeros = jax.tree.map(jnp.zeros_like, p)
+    state = (p, zeros, jax.tree.map(jnp.copy, zeros), jax.tree.map(jnp.copy, p), key)
+    jitted = jax.jit(step, donate_argnums=0)
+
+    def call(n):
+        global state
+        state, figures = jitted(state, jnp.float32(n))
+        np.asarray(figures)  # read the loss at every step, as the progress bar does
+
+
 start = time.perf_counter()
-state, figures = jitted(state, jnp.float32(1))
-np.asarray(figures)
+call(1)
 compiled = time.perf_counter() - start
 for n in range(2, 5):
-    state, figures = jitted(state, jnp.float32(n))
-np.asarray(figures)
+    call(n)
 start, n = time.perf_counter(), 0
 while time.perf_counter() - start < a.seconds:
-    state, figures = jitted(state, jnp.float32(n + 5))
-    np.asarray(figures)  # read the loss at every step, as the progress bar does
+    call(n + 5)
     n += 1
 print(json.dumps({"case": a.case, "loss": a.loss, "steps_per_s": n / (time.perf_counter() - start), "compile_s": compiled}))

@@ -16,59 +16,87 @@ import (
 func bench(c *command) prepare {
 	c.withOutput()
 	f := c.Flags()
-	of := f.String("case", string(speed.MLP),
-		"`name` of the case: training of mlp (the mixture) or unet (digits), or steer")
-	loss := f.String("loss", string(mfm.Semigroup),
-		"`name` of the loss; for --case steer of the method, mfm-g or mfm-gf")
+	of := f.String("case", string(speed.MLP), "`name` of the case: training of mlp (the mixture), unet (digits) or dit "+
+		"(latents), steer, memory of a gradient, or bfloat16, the errors of computing in it")
+	loss := f.String("loss", string(mfm.Semigroup), "`name` of the loss; for --case steer of the method, mfm-g or "+
+		"mfm-gf; one-step measures samples of --case dit")
 	seconds := f.Float64("seconds", 10,
-		"`time` of the measurement; the passes of a training take three quarters of it more")
+		"`time` of the measurement; the passes of a training and matrix products take as long again")
 	steered := speed.DefaultSteering()
 	f.IntVar(&steered.Particles, "particles", steered.Particles, "`number` of particles of --case steer")
 	f.IntVar(&steered.Samples, "samples", steered.Samples, "`number` of posterior samples for each of them")
 	f.IntVar(&steered.Steps, "steps", steered.Steps, "`number` of its steps")
 	f.IntVar(&steered.Rows, "rows", steered.Rows, "`number` of rows that the network evaluates at a time")
-	c.complete("case", false, string(speed.MLP), string(speed.UNet), string(speed.Steer))
-	c.complete("loss", false, append(losses(), "mfm-g", "mfm-gf")...)
+	memory := speed.DefaultMemory()
+	f.StringVar(&memory.Network, "network", memory.Network, "`name` of the network of --case memory, dit or decoder")
+	f.BoolVar(&memory.Checkpoint, "checkpoint", false, "recompute its activations in the backward pass")
+	f.IntVar(&memory.Batch, "batch", memory.Batch, "`number` of latents of its batch")
+	quick := f.Bool("quick", false, "use a small network and few steps in --case bfloat16, to try it")
+	c.complete("case", false, string(speed.MLP), string(speed.UNet), string(speed.DiT), string(speed.Steer), "memory", "bfloat16")
+	c.complete("loss", false, append(losses(), "mfm-g", "mfm-gf", speed.OneStep)...)
+	c.complete("network", false, "dit", "decoder")
 	return func() (work, error) {
 		config := mfm.DefaultLoss()
 		config.Consistency, steered.Method = mfm.Consistency(*loss), *loss
-		switch speed.Case(*of) {
-		case speed.MLP, speed.UNet:
-			if err := config.Validate(); err != nil {
-				return nil, err
+		sampling := *of == string(speed.DiT) && *loss == speed.OneStep
+		var err error
+		switch *of {
+		case string(speed.MLP), string(speed.UNet), string(speed.DiT):
+			if !sampling {
+				err = config.Validate()
 			}
-		case speed.Steer:
-			if err := steered.Validate(); err != nil {
-				return nil, err
-			}
+		case string(speed.Steer):
+			err = steered.Validate()
+		case "memory":
+			err = memory.Validate()
+		case "bfloat16":
 		default:
-			return nil, fmt.Errorf("--case = %q is unknown: use mlp, unet or steer", *of)
+			err = fmt.Errorf("--case = %q is unknown: use mlp, unet, dit, steer, memory or bfloat16", *of)
+		}
+		if err != nil {
+			return nil, err
 		}
 		if !(*seconds > 0 && *seconds <= 3600) {
 			return nil, fmt.Errorf("--seconds = %g: must lie in (0, 3600]", *seconds)
 		}
 		duration := time.Duration(*seconds * float64(time.Second))
 		return func(ctx context.Context, b compute.Backend) error {
-			if *of == string(speed.Steer) {
-				r, err := speed.Steering(ctx, b, steered, duration, time.Now)
-				if err != nil {
-					return err
+			switch {
+			case *of == "memory":
+				r, err := speed.Memory(ctx, b, memory)
+				return c.writeResult(err, r, fmt.Sprintf("%s: %.0f MB in a call, %.0f MB in all\n", r.Network, r.CallMB, r.PeakRSSMB))
+			case *of == "bfloat16":
+				config := speed.DefaultPrecision()
+				if *quick {
+					config.Network.Width, config.Network.Depth, config.Network.Encoder, config.Steps = 16, 1, 1, 4
 				}
-				return c.write(r, speedTable(r.Result))
+				r, err := speed.Precision(ctx, b, config)
+				return c.writeResult(err, r, fmt.Sprintf("error of the output %.4f, of the losses %.4f\n", r.Forward, r.Curve))
+			case *of == string(speed.Steer):
+				r, err := speed.Steering(ctx, b, steered, duration, time.Now)
+				return c.writeResult(err, r, speedTable(r.Result))
+			case sampling:
+				r, err := speed.Sampling(ctx, b, speed.DiT, duration, time.Now)
+				return c.writeResult(err, r, speedTable(r))
 			}
 			r, err := speed.Training(ctx, b, speed.Case(*of), config.Consistency, duration, time.Now)
-			if err != nil {
-				return err
-			}
-			return c.write(r, speedTable(r))
+			return c.writeResult(err, r, speedTable(r))
 		}, nil
 	}
+}
+
+// writeResult writes a result unless err, that of the measurement, is not nil.
+func (c *command) writeResult(err error, result any, text string) error {
+	if err != nil {
+		return err
+	}
+	return c.write(result, text)
 }
 
 func speedTable(r speed.Result) string {
 	return table[speed.Result]{columns: columns(func(r speed.Result) []any {
 		return []any{r.Case, r.Loss, r.StepsPerSecond, r.CompileSeconds, r.ForwardMS, r.JVPMS, r.DoubleReverseMS,
-			r.PeakRSSMB}
+			r.PeakRSSMB, r.MatrixGFLOPS, r.Share}
 	}, "case %s", "loss %s", "steps/s %.1f", "compile s %.1f", "forward ms %.2f", "forward+JVP ms %.2f",
-		"double reverse ms %.2f", "peak MB %.0f")}.text([]speed.Result{r})
+		"double reverse ms %.2f", "peak MB %.0f", "matrix GFLOP/s %.0f", "share of it %.2f")}.text([]speed.Result{r})
 }

@@ -159,6 +159,8 @@ func TestRefuses(t *testing.T) {
 		{"bench of no rows", []string{"bench", "--case", "steer", "--loss", "mfm-g", "--rows", "0"}, "rows = 0"},
 		{"bench of no steps", []string{"bench", "--case", "steer", "--loss", "mfm-g", "--steps", "0"}, "steps = 0"},
 		{"bench of another method", []string{"bench", "--case", "steer", "--loss", "dps"}, `method "dps"`},
+		{"bench of another memory", []string{"bench", "--case", "memory", "--network", "mlp"}, `network "mlp"`},
+		{"bench of samples of an MLP", []string{"bench", "--loss", "one-step"}, `loss "one-step"`},
 		{"no config", train("--config", filepath.Join(dir, "none.json")), "no such file"},
 		{"config is a folder", train("--config", dir), "is a directory"},
 		{"unknown key in config", train("--config", file("a.json", `{"train": {"stepz": 1}}`)), `a.json: train.stepz: unknown key: did you mean steps?`},

@@ -490,6 +490,13 @@ func TestBench(t *testing.T) {
 		!(row.StepsPerSecond > 0 && row.CompileSeconds > 0 && row.ForwardMS > 0 && row.JVPMS > 0) {
 		t.Errorf("result %+v", row)
 	}
+	if b, err := backend.New(""); err != nil || !backend.Loops(b) {
+		return // the pure-Go backend has no bfloat16 for all operations
+	}
+	precision := decode[speed.PrecisionResult](t, must(t, "bench", "--case", "bfloat16", "--quick", "--json"))
+	if precision.Steps != 4 || !(precision.Forward > 0 && precision.Forward < 0.1) {
+		t.Errorf("result %+v", precision)
+	}
 }
 
 // A training on two devices ends like one on a single device. A batch that they cannot share is

@@ -44,6 +44,6 @@ func (s *store) funcs() template.FuncMap {
 		"baseTable": s.baseTable, "slopes": s.slopes,
 		"equalTable": s.equalTable, "equalDigitsTable": s.equalDigitsTable,
 		"precisionTable": s.precisionTable, "manifoldTable": s.manifoldTable,
-		"speedTable": s.speedTable, "fuzzTable": s.fuzzTable, "total": total,
+		"speedTable": s.speedTable, "checkpointTable": s.checkpointTable, "fuzzTable": s.fuzzTable, "total": total,
 	}
 }

@@ -77,7 +77,7 @@ func TestCheckFindsChange(t *testing.T) {
 }
 
 func TestMissingMeasurements(t *testing.T) {
-	for _, name := range []string{"bench.json", "stress_tests.json", "kill_test.json", "mnist_posterior.json"} {
+	for _, name := range []string{"bench.json", "precision.json", "stress_tests.json", "kill_test.json", "mnist_posterior.json"} {
 		for content, data := range map[string]*fstest.MapFile{
 			"missing": nil, "empty": {}, "an empty list": {Data: []byte("[]\n")},
 			"no JSON": {Data: []byte("[")}, "without keys": {Data: []byte(`[{}]`)},

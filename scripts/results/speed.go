@@ -4,8 +4,8 @@ import "fmt"
 
 // speedTable is the rate of training steps and steered runs beside JAX's.
 func (s *store) speedTable() string {
-	cases := map[string]string{"mlp": "MLP", "unet": "UNet", "steer": "steered run"}
-	names := map[string]string{"mfm-g": "MFM-G", "mfm-gf": "MFM-GF"}
+	cases := map[string]string{"mlp": "MLP", "unet": "UNet", "dit": "transformer", "steer": "steered run"}
+	names := map[string]string{"mfm-g": "MFM-G", "mfm-gf": "MFM-GF", "one-step": "samples in one step"}
 	var lines [][]string
 	for _, r := range s.rows("bench.json") {
 		number := func(format, key string) string {
@@ -18,10 +18,24 @@ func (s *store) speedTable() string {
 		lines = append(lines, []string{
 			cases[r.Text("case")], lossNames[loss] + names[loss],
 			number("%.1f", "steps_per_s"), number("%.1f", "jax_steps_per_s"), number("%.2f", "ratio"),
+			number("%.1f", "jax_wide_steps_per_s"), number("%.2f", "ratio_wide"), number("%.2f", "share"),
 			number("%.1f", "forward_ms"), number("%.1f", "jvp_ms"), number("%.1f", "double_reverse_ms"),
 			number("%.1f", "compile_s"), comma(r.Num("peak_rss_mb")),
 		})
 	}
-	return table("network | loss | steps/s | JAX | ratio | forward | forward and JVP | double reverse | compile, s | "+
+	return table("network | loss | steps/s | JAX | ratio | JAX, 512 bits | ratio | share | forward | forward and JVP | double reverse | compile, s | "+
 		"peak memory, MB", lines)
+}
+
+// checkpointTable is the memory of gradients with and without checkpoints.
+func (s *store) checkpointTable() string {
+	names := map[string]string{"dit": "transformer", "decoder": "decoder"}
+	var lines [][]string
+	for _, group := range groupBy(s.rows("precision.json:memory"), "network") {
+		without, with := only("call_mb", where(group, "checkpoint=false")), only("call_mb", where(group, "checkpoint=true"))
+		lines = append(lines, []string{
+			names[group[0].Text("network")], comma(without), comma(with), fmt.Sprintf("%.2f", with/without),
+		})
+	}
+	return table("gradient of | memory, MB | with checkpoints, MB | ratio", lines)
 }

@@ -1,11 +1,11 @@
-// Package speed measures the speed of training steps, of the passes that they consist of, and of
-// steered runs. Start with [Training] and [Steering]. The JAX programs in scripts/jax do the same
-// work.
+// Package speed measures the speed of training steps, of the passes that they consist of, of one-step
+// samples, and of steered runs. Start with [Training], [Sampling] and [Steering]. The JAX programs in
+// scripts/jax do the same work. [Memory] measures what gradient checkpointing saves, and [Precision]
+// the errors of computing in bfloat16.
 package speed
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -18,11 +18,9 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
-	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/ad"
-	"github.com/gomfm/gomfm/mfm/experiment/image"
-	"github.com/gomfm/gomfm/mfm/experiment/mixture"
+	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/train"
 )
@@ -34,21 +32,26 @@ type Case string
 const (
 	MLP   Case = "mlp"   // training of a map of the mixture, batch 1,024
 	UNet  Case = "unet"  // training of a map of digits, batch 64
+	DiT   Case = "dit"   // training of the map of [latent.DefaultConfig], batch 64, or its samples
 	Steer Case = "steer" // a steered run, see [SteeringConfig]
 )
 
-// Result is the speed of a training step and of its passes, or of a steered run. Times depend on
-// the machine.
+// OneStep stands for a loss in the [Result] of [Sampling].
+const OneStep = "one-step"
+
+// Result is the speed of a training step and of its passes, of one-step samples, or of a steered run.
+// Times depend on the machine. Numbers that do not apply are 0.
 type Result struct {
 	Case Case `json:"case"`
-	// Loss is the consistency loss, for [Steer] the method.
-	Loss           string  `json:"loss"`
+	// Loss is the consistency loss, for [Steer] the method, for samples [OneStep].
+	Loss string `json:"loss"`
+	// StepsPerSecond is the rate of training steps, of steps of a steered run, or of batches of
+	// samples.
 	StepsPerSecond float64 `json:"steps_per_s"`
 	// CompileSeconds is the time until the end of the first step; for [Steer] it is what the first
 	// run takes longer than the others.
 	CompileSeconds float64 `json:"compile_s"`
 	// ForwardMS is the time of one evaluation of the map's velocity on the batch, in milliseconds.
-	// It is 0 for [Steer], as are JVPMS and DoubleReverseMS.
 	ForwardMS float64 `json:"forward_ms"`
 	// JVPMS is the time of the velocity and its derivative along (s, x̄) by package ad.
 	// DoubleReverseMS is that of the same by reverse over reverse mode, 0 if the host library has
@@ -58,57 +61,47 @@ type Result struct {
 	// PeakRSSMB is the largest resident memory of the process so far, 0 if the system does not
 	// report it.
 	PeakRSSMB float64 `json:"peak_rss_mb"`
+	// StepGFLOP is the number of operations of a training step in its matrix products and
+	// convolutions, in billions. MatrixGFLOPS is the rate of products of 1024x1024 matrices in the
+	// same process, in billions of operations a second, and Share is the share of it that the steps
+	// reach.
+	StepGFLOP    float64 `json:"step_gflop"`
+	MatrixGFLOPS float64 `json:"matrix_gflops"`
+	Share        float64 `json:"share"`
+	// XLAFlags are the flags that XLA was opened with.
+	XLAFlags string `json:"xla_flags"`
 }
 
-// Training measures the training step of a case, [MLP] or [UNet], with a loss from the data alone,
-// for about the given time by the clock now.
+// Training measures the training step of a case, [MLP], [UNet] or [DiT], with a loss from the data
+// alone, or for DiT from the drift of the data's closed form, for about the given time by the clock
+// now.
 func Training(
 	ctx context.Context, b compute.Backend, of Case, loss mfm.Consistency, duration time.Duration,
 	now func() time.Time,
 ) (Result, error) {
-	result := Result{Case: of, Loss: string(loss)}
-	var m *mfm.Map
-	var source train.Source
-	var shape []int
-	config := mfm.DefaultTrainConfig()
-	config.Loss.Consistency, config.Steps = loss, 1_000_000
-	switch of {
-	case MLP:
-		e, err := mixture.New(mixture.DefaultConfig())
-		if err != nil {
-			return result, err
-		}
-		m, source, shape = e.Map, e.Source(), e.Shape()
-	case UNet:
-		train, _, err := data.MNIST()
-		if err != nil {
-			return result, err
-		}
-		digits := image.DefaultConfig()
-		digits.Parametrization = mfm.GaussianName // that of scripts/jax
-		e, err := image.New(ctx, digits, train)
-		if err != nil {
-			return result, err
-		}
-		if source, err = e.Source(); err != nil {
-			return result, err
-		}
-		m, shape, config.Batch = e.Map, e.Shape(), 64
-	default:
-		return result, fmt.Errorf("case %q is unknown: use %s or %s", of, MLP, UNet)
+	result := Result{Case: of, Loss: string(loss), XLAFlags: os.Getenv(backend.EnvXLAFlags)}
+	p, err := newProblem(ctx, of, loss)
+	if err != nil {
+		return result, err
 	}
-	t, err := mfm.NewTrainer(b, m, source, nil, config)
+	source := &counted{source: p.source}
+	t, err := mfm.NewTrainer(b, p.m, source.build, p.teacher, p.config)
 	if err != nil {
 		return result, err
 	}
 	if err := result.timeSteps(ctx, t, duration, now); err != nil {
 		return result, err
 	}
-	dims := append([]int{config.Batch}, shape...)
-	if err := result.timePasses(b, t.Store(), m, dims, duration/4, now); err != nil {
+	if result.MatrixGFLOPS, err = matrixRate(b, duration/4, now); err != nil {
 		return result, err
 	}
-	result.PeakRSSMB = peakRSS()
+	result.StepGFLOP = source.operations(t.Store()) / 1e9
+	result.Share = result.StepGFLOP * result.StepsPerSecond / result.MatrixGFLOPS
+	dims := append([]int{p.config.Batch}, p.shape...)
+	if err := result.timePasses(b, t.Store(), p.m, dims, duration/4, now); err != nil {
+		return result, err
+	}
+	result.PeakRSSMB = statusMB(peakRSS)
 	return result, nil
 }
 
@@ -219,15 +212,20 @@ func timeCalls(
 	return 1000 * seconds, err
 }
 
-// peakRSS returns the largest resident memory of the process in MB, as Linux reports it, and 0
-// elsewhere.
-func peakRSS() float64 {
+// Fields of Linux's report on a process, in kB.
+const (
+	peakRSS    = "VmHWM" // largest resident memory
+	presentRSS = "VmRSS" // resident memory
+)
+
+// statusMB returns a field of the report on this process in MB, 0 where there is no report.
+func statusMB(field string) float64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(status)) {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmHWM:" {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == field+":" {
 			kb, _ := strconv.ParseFloat(fields[1], 64)
 			return kb / 1024
 		}

@@ -2,6 +2,7 @@ package speed_test
 
 import (
 	"math"
+	"runtime"
 	"testing"
 	"time"
 
@@ -31,6 +32,8 @@ func TestSpeed(t *testing.T) {
 	steered.Method = "dps"
 	_, err = speed.Steering(t.Context(), b, steered, time.Second, now)
 	experimenttest.WantError(t, "an unknown method", err, `method "dps"`)
+	_, err = speed.Sampling(t.Context(), b, "gpt", time.Second, now)
+	experimenttest.WantError(t, "an unknown case of samples", err, `case "gpt" is unknown`)
 	if testing.Short() {
 		t.Skip("a batch of 1,024 takes too long on the pure-Go backend")
 	}
@@ -52,5 +55,71 @@ func TestSpeed(t *testing.T) {
 	if !equal(result.StepsPerSecond, 1000) || !equal(result.CompileSeconds, 0.001) || !equal(result.ForwardMS, 1) ||
 		!equal(result.JVPMS, 1) || !(result.DoubleReverseMS == 0 || equal(result.DoubleReverseMS, 1)) {
 		t.Errorf("result %+v: want a millisecond for each step, compilation and pass", result)
+	}
+	// Eight products of 1024x1024 matrices in a millisecond.
+	if rate := 8 * 2 * math.Pow(1024, 3) / 1e6; !equal(result.MatrixGFLOPS, rate) || !(result.StepGFLOP > 0) ||
+		!equal(result.Share, result.StepGFLOP*1000/rate) {
+		t.Errorf("result %+v: want %g billion operations a second of matrix products", result, rate)
+	}
+	sampled, err := speed.Sampling(t.Context(), b, "mlp", 5*time.Millisecond, now)
+	if err != nil || sampled.Loss != speed.OneStep || !equal(sampled.StepsPerSecond, 1000) {
+		t.Errorf("result %+v, %v: want a millisecond for each batch of samples", sampled, err)
+	}
+}
+
+// Checkpoints save a part of the memory of a gradient.
+func TestMemory(t *testing.T) {
+	b := backendtest.New(t)
+	for message, change := range map[string]func(c *speed.MemoryConfig){
+		`network "unet" is unknown`: func(c *speed.MemoryConfig) { c.Network = "unet" },
+		"batch = 1":                 func(c *speed.MemoryConfig) { c.Batch = 1 },
+		"side = 4":                  func(c *speed.MemoryConfig) { c.Side = 4 },
+		"heads do not divide":       func(c *speed.MemoryConfig) { c.DiT.Heads = 3 },
+	} {
+		c := speed.DefaultMemory()
+		change(&c)
+		_, err := speed.Memory(t.Context(), b, c)
+		experimenttest.WantError(t, "a bad configuration", err, message)
+	}
+	backendtest.NeedLoops(t, b) // the pure-Go backend keeps buffers for later calls
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux reports the memory")
+	}
+	c := speed.DefaultMemory()
+	c.DiT.Width, c.DiT.Depth = 64, 4
+	c.Autoencoder.Channels, c.Autoencoder.Groups = []int{32, 32}, 8
+	for network, side := range map[string]int{"dit": 8, "decoder": 32} {
+		c.Network, c.Side = network, side
+		var mb [2]float64
+		for i := range mb {
+			c.Checkpoint = i > 0
+			r, err := speed.Memory(t.Context(), b, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mb[i] = r.CallMB
+		}
+		if !(mb[1] > 0 && mb[1] < 0.9*mb[0]) {
+			t.Errorf("%s: %.0f MB without checkpoints and %.0f MB with them", network, mb[0], mb[1])
+		}
+	}
+}
+
+// bfloat16 has two to three decimal digits, and a training in it starts like that in float32.
+func TestPrecision(t *testing.T) {
+	b := backendtest.New(t)
+	backendtest.NeedLoops(t, b) // the pure-Go backend has no bfloat16 for all operations
+	c := speed.DefaultPrecision()
+	c.Batch = 0
+	_, err := speed.Precision(t.Context(), b, c)
+	experimenttest.WantError(t, "no batch", err, "batch = 0")
+	c.Network.Width, c.Network.Depth, c.Network.Encoder, c.Batch, c.Steps = 16, 1, 1, 4, 4
+	r, err := speed.Precision(t.Context(), b, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !(r.Forward > 1e-3 && r.Forward < 0.05) || !(r.Curve > 1e-7 && r.Curve < 0.02) ||
+		!(math.Abs(r.BFloat16/r.Float32-1) < 0.02) {
+		t.Errorf("result %+v: want errors of about 2^-8", r)
 	}
 }

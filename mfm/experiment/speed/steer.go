@@ -3,12 +3,14 @@ package speed
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/nn"
@@ -66,7 +68,7 @@ type SteeringResult struct {
 func Steering(
 	ctx context.Context, b compute.Backend, c SteeringConfig, duration time.Duration, now func() time.Time,
 ) (SteeringResult, error) {
-	result := SteeringResult{Result{Case: Steer, Loss: c.Method}, c}
+	result := SteeringResult{Result{Case: Steer, Loss: c.Method, XLAFlags: os.Getenv(backend.EnvXLAFlags)}, c}
 	m, err := c.method()
 	if err != nil {
 		return result, err
@@ -107,6 +109,6 @@ func Steering(
 	}
 	result.StepsPerSecond = float64(c.Steps) / each
 	result.CompileSeconds = max(first-each, 0)
-	result.PeakRSSMB = peakRSS()
+	result.PeakRSSMB = statusMB(peakRSS)
 	return result, nil
 }
