@@ -107,7 +107,8 @@ func (c PrecisionConfig) losses(ctx context.Context, b compute.Backend, in nn.Co
 		losses = append(losses, m.Loss)
 		return nil
 	}})
-	return losses, t.Run(ctx)
+	err = t.Run(ctx)
+	return losses, err
 }
 
 // forward returns the relative error of the network's output on random inputs.

@@ -52,17 +52,8 @@ func Sampling(ctx context.Context, b compute.Backend, of Case, duration time.Dur
 		_, err := sampler.Unconditional(ctx, seed, n, labels)
 		return err
 	}
-	first, err := secondsOf(run, 0, now)
-	if err != nil {
-		return result, err
-	}
-	each, err := secondsOf(run, duration, now)
-	if err != nil {
-		return result, err
-	}
-	result.StepsPerSecond, result.CompileSeconds = 1/each, max(first-each, 0)
-	result.PeakRSSMB = statusMB(peakRSS)
-	return result, nil
+	err = result.timeRuns(run, 1, duration, now)
+	return result, err
 }
 
 // untrained returns a store with initial weights.

@@ -48,8 +48,8 @@ type Result struct {
 	// StepsPerSecond is the rate of training steps, of steps of a steered run, or of batches of
 	// samples.
 	StepsPerSecond float64 `json:"steps_per_s"`
-	// CompileSeconds is the time until the end of the first step; for [Steer] it is what the first
-	// run takes longer than the others.
+	// CompileSeconds is the time until the end of the first step; for [Steer] and
+	// samples it is what the first run takes longer than the others.
 	CompileSeconds float64 `json:"compile_s"`
 	// ForwardMS is the time of one evaluation of the map's velocity on the batch, in milliseconds.
 	ForwardMS float64 `json:"forward_ms"`
@@ -128,6 +128,18 @@ func (r *Result) timeSteps(
 	}
 	seconds, err := secondsOf(step, duration, now)
 	r.StepsPerSecond = 1 / seconds
+	return err
+}
+
+// timeRuns times runs of a number of steps each, after the first one, which compiles.
+func (r *Result) timeRuns(run func() error, steps int, duration time.Duration, now func() time.Time) error {
+	first, err := secondsOf(run, 0, now)
+	if err != nil {
+		return err
+	}
+	each, err := secondsOf(run, duration, now)
+	r.StepsPerSecond, r.CompileSeconds = float64(steps)/each, max(first-each, 0)
+	r.PeakRSSMB = statusMB(peakRSS)
 	return err
 }
 

@@ -118,7 +118,7 @@ func TestPrecision(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !(r.Forward > 1e-3 && r.Forward < 0.05) || !(r.Curve > 1e-7 && r.Curve < 0.02) ||
+	if !(r.Forward > 1e-3 && r.Forward < 0.05) || !(r.Curve > 0 && r.Curve < 0.02) ||
 		!(math.Abs(r.BFloat16/r.Float32-1) < 0.02) {
 		t.Errorf("result %+v: want errors of about 2^-8", r)
 	}

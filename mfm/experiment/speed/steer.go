@@ -99,16 +99,6 @@ func Steering(
 		_, err := s.Sample(ctx, seed, c.Particles, nil)
 		return err
 	}
-	first, err := secondsOf(run, 0, now)
-	if err != nil {
-		return result, err
-	}
-	each, err := secondsOf(run, duration, now)
-	if err != nil {
-		return result, err
-	}
-	result.StepsPerSecond = float64(c.Steps) / each
-	result.CompileSeconds = max(first-each, 0)
-	result.PeakRSSMB = statusMB(peakRSS)
-	return result, nil
+	err = result.timeRuns(run, c.Steps, duration, now)
+	return result, err
 }
