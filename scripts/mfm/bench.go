@@ -64,7 +64,8 @@ func bench(c *command) prepare {
 			switch {
 			case *of == "memory":
 				r, err := speed.Memory(ctx, b, memory)
-				return c.writeResult(err, r, fmt.Sprintf("%s: %.0f MB in a call, %.0f MB in all\n", r.Network, r.CallMB, r.PeakRSSMB))
+				return c.writeResult(err, r, fmt.Sprintf("%s: %.0f MB of temporary buffers, %.0f MB in all\n", r.Network,
+					r.TemporaryMB, r.PeakRSSMB))
 			case *of == "bfloat16":
 				config := speed.DefaultPrecision()
 				if *quick {

@@ -32,10 +32,12 @@ func (s *store) checkpointTable() string {
 	names := map[string]string{"dit": "transformer", "decoder": "decoder"}
 	var lines [][]string
 	for _, group := range groupBy(s.rows("precision.json:memory"), "network") {
-		without, with := only("call_mb", where(group, "checkpoint=false")), only("call_mb", where(group, "checkpoint=true"))
+		without, with := where(group, "checkpoint=false"), where(group, "checkpoint=true")
+		a, b := only("temporary_mb", without), only("temporary_mb", with)
 		lines = append(lines, []string{
-			names[group[0].Text("network")], comma(without), comma(with), fmt.Sprintf("%.2f", with/without),
+			names[group[0].Text("network")], comma(a), comma(b), fmt.Sprintf("%.2f", b/a),
+			comma(only("peak_rss_mb", without)), comma(only("peak_rss_mb", with)),
 		})
 	}
-	return table("gradient of | memory, MB | with checkpoints, MB | ratio", lines)
+	return table("gradient of | temporary, MB | with checkpoints, MB | ratio | process, MB | with checkpoints, MB", lines)
 }

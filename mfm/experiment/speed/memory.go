@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
+	"reflect"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
@@ -46,10 +46,11 @@ func DefaultMemory() MemoryConfig {
 // MemoryResult is the memory of one call of a compiled graph.
 type MemoryResult struct {
 	MemoryConfig
-	// CallMB is the largest resident memory of the process during a call less that before it, which
-	// includes the weights. It is negative if the system does not report them.
-	CallMB float64 `json:"call_mb"`
-	// PeakRSSMB is the largest resident memory during the call.
+	// TemporaryMB is the memory of a call beyond inputs and outputs, as XLA has planned it: all
+	// activations and gradients that exist at a time.
+	TemporaryMB float64 `json:"temporary_mb"`
+	// PeakRSSMB is the largest resident memory of the process so far, compilation included, 0 if the
+	// system does not report it.
 	PeakRSSMB float64 `json:"peak_rss_mb"`
 }
 
@@ -66,41 +67,38 @@ func (c MemoryConfig) Validate() error {
 	return errors.Join(c.DiT.Validate(), c.Autoencoder.Validate())
 }
 
-// Memory measures the memory of a call after the first, which compiles. It needs Linux, which resets
-// the largest resident memory on request. Each measurement should have a process of its own, whose
-// heap no other has enlarged.
+// Memory measures the memory of a call of the compiled graph. It returns an error on a backend other
+// than XLA, which alone reports the memory that it plans.
 func Memory(ctx context.Context, b compute.Backend, c MemoryConfig) (MemoryResult, error) {
 	result := MemoryResult{MemoryConfig: c}
 	if err := c.Validate(); err != nil {
 		return result, err
 	}
-	call, err := c.decoding(b)
+	call := c.decoding
 	if c.Network == "dit" {
-		call, err = c.training(b)
+		call = c.training
 	}
+	g, err := call(b)
 	if err != nil {
 		return result, err
 	}
-	if err := call(); err != nil {
-		return result, err
-	}
-	if err := ctx.Err(); err != nil {
-		return result, context.Cause(ctx)
-	}
-	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0o200); err != nil {
-		return result, fmt.Errorf("resetting the largest resident memory: %w", err)
-	}
-	before := statusMB(presentRSS)
-	if err := call(); err != nil {
-		return result, err
-	}
-	result.PeakRSSMB = statusMB(peakRSS)
-	result.CallMB = result.PeakRSSMB - before
-	return result, nil
+	result.TemporaryMB, err = temporaryMB(g)
+	result.PeakRSSMB = peakRSS()
+	return result, err
 }
 
-// training returns a call of a training step of the transformer.
-func (c MemoryConfig) training(b compute.Backend) (func() error, error) {
+// temporaryMB returns the size of the temporary buffers of a compiled graph. It reads PJRT's report
+// by reflection, because go-xla does not export it.
+func temporaryMB(g *Graph) (float64, error) {
+	if name := g.Backend().Name(); name != "xla" {
+		return 0, fmt.Errorf("memory of backend %q: only XLA reports it", name)
+	}
+	loaded := reflect.ValueOf(g.Executable()).Elem().FieldByName("exec").Elem()
+	return float64(loaded.FieldByName("OnDeviceMemoryUsageStats").FieldByName("Temporary").Int()) / (1 << 20), nil
+}
+
+// training returns the graph of a training step of the transformer, which has run once.
+func (c MemoryConfig) training(b compute.Backend) (*Graph, error) {
 	config := latent.DefaultConfig()
 	c.DiT.Checkpoint = c.Checkpoint
 	config.Network.Architecture, config.Train.Batch = c.DiT, c.Batch
@@ -108,15 +106,17 @@ func (c MemoryConfig) training(b compute.Backend) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := mfm.NewTrainer(b, p.m, p.source, p.teacher, p.config)
-	return func() error {
-		_, err := t.Step()
-		return err
-	}, err
+	source := &counted{source: p.source}
+	t, err := mfm.NewTrainer(b, p.m, source.build, p.teacher, p.config)
+	if err != nil {
+		return nil, err
+	}
+	_, err = t.Step()
+	return source.graph, err
 }
 
-// decoding returns a call of the gradient of the mean square of decoded images.
-func (c MemoryConfig) decoding(b compute.Backend) (func() error, error) {
+// decoding returns the graph of the gradient of the mean square of decoded images, which has run once.
+func (c MemoryConfig) decoding(b compute.Backend) (g *Graph, err error) {
 	a := nn.Autoencoder{AutoencoderConfig: c.Autoencoder}
 	a.Checkpoint = c.Checkpoint
 	store := model.NewStore()
@@ -124,17 +124,15 @@ func (c MemoryConfig) decoding(b compute.Backend) (func() error, error) {
 		return nil, err
 	}
 	exec, err := model.NewExec(b, store, func(root *model.Scope, z *Node) *Node {
+		g = z.Graph()
 		images := a.Decode(root.Store().Scope(train.WeightsScope), z)
 		return Gradient(ReduceAllMean(Square(images)), z)[0]
 	})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the decoder: %w", err)
 	}
-	z := randomState(rand.New(rand.NewPCG(1, 0)), c.Batch, c.Side, c.Side, a.Latents)
-	return func() error {
-		_, err := mfm.Flat(exec.Call1(z))
-		return err
-	}, nil
+	_, err = exec.Call1(randomState(rand.New(rand.NewPCG(1, 0)), c.Batch, c.Side, c.Side, a.Latents))
+	return g, err
 }
 
 // randomState returns standard normal numbers.

@@ -101,7 +101,7 @@ func Training(
 	if err := result.timePasses(b, t.Store(), p.m, dims, duration/4, now); err != nil {
 		return result, err
 	}
-	result.PeakRSSMB = statusMB(peakRSS)
+	result.PeakRSSMB = peakRSS()
 	return result, nil
 }
 
@@ -139,7 +139,7 @@ func (r *Result) timeRuns(run func() error, steps int, duration time.Duration, n
 	}
 	each, err := secondsOf(run, duration, now)
 	r.StepsPerSecond, r.CompileSeconds = float64(steps)/each, max(first-each, 0)
-	r.PeakRSSMB = statusMB(peakRSS)
+	r.PeakRSSMB = peakRSS()
 	return err
 }
 
@@ -224,20 +224,15 @@ func timeCalls(
 	return 1000 * seconds, err
 }
 
-// Fields of Linux's report on a process, in kB.
-const (
-	peakRSS    = "VmHWM" // largest resident memory
-	presentRSS = "VmRSS" // resident memory
-)
-
-// statusMB returns a field of the report on this process in MB, 0 where there is no report.
-func statusMB(field string) float64 {
+// peakRSS returns the largest resident memory of the process in MB, as Linux reports it, and 0
+// elsewhere.
+func peakRSS() float64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(status)) {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == field+":" {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmHWM:" {
 			kb, _ := strconv.ParseFloat(fields[1], 64)
 			return kb / 1024
 		}
