@@ -163,5 +163,8 @@ func concatenate(a, b nn.Inputs) nn.Inputs {
 	if a.Class != nil {
 		c.Class = join(a.Class, b.Class)
 	}
+	if a.Guidance != nil {
+		c.Guidance = join(a.Guidance, b.Guidance)
+	}
 	return c
 }

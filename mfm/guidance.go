@@ -3,6 +3,7 @@ package mfm
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/interpolant"
@@ -27,7 +28,7 @@ import (
 //
 // whose fixed point is guidance of scale ω/(1-κ) (Geng et al., arXiv 2505.13447, appendix B). κ = 0
 // is plain guidance in the target, ω = 1 with κ > 0 is model guidance (Tang et al., arXiv
-// 2502.12154).
+// 2502.12154). With Scales, ω and v_c are those of the row's scale; v_∅ is always that of scale 1.
 type Guidance struct {
 	// Classes is the number of classes, and the label of "no class".
 	Classes int `json:"classes"`
@@ -37,6 +38,11 @@ type Guidance struct {
 	Scale float64 `json:"scale"`
 	// Mix is κ, in [0, 1).
 	Mix float64 `json:"mix"`
+	// Scales are the scales of guidance other than 1 that one network is trained for. Each row with
+	// a class has one of 1 and Scales as its ω/(1-κ), all with the same probability, and the
+	// network receives it as [nn.Inputs].Guidance. Rows without a class have scale 1. Scale must be
+	// 0 or 1.
+	Scales []float64 `json:"scales,omitempty"`
 }
 
 // Validate returns an error that names the first value out of range.
@@ -53,8 +59,16 @@ func (g Guidance) Validate() error {
 	case g.Classes == 0 && (g.Dropout > 0 || g.active()):
 		return fmt.Errorf("guidance needs classes: set classes to their number")
 	case g.active() && g.Dropout == 0:
-		return fmt.Errorf("guidance of scale %g and mix %g needs a dropout above 0 to train the drift without class",
-			g.scale(), g.Mix)
+		return fmt.Errorf("guidance of scale %g, mix %g and scales %v needs a dropout above 0 to train the drift "+
+			"without class", g.scale(), g.Mix, g.Scales)
+	case len(g.Scales) > 0 && g.scale() != 1:
+		return fmt.Errorf("guidance: scale = %g and scales = %v: give one of them", g.Scale, g.Scales)
+	}
+	for i, w := range g.Scales {
+		if !(w >= 0 && w <= math.MaxFloat64) || w == 1 || slices.Contains(g.Scales[:i], w) {
+			return fmt.Errorf("guidance: scales = %v: must be finite, distinct, not negative, and not 1, which is "+
+				"always one of them", g.Scales)
+		}
 	}
 	return nil
 }
@@ -67,7 +81,7 @@ func (g Guidance) scale() float64 {
 	return g.Scale
 }
 
-func (g Guidance) active() bool { return g.Mix > 0 || g.scale() != 1 }
+func (g Guidance) active() bool { return g.Mix > 0 || g.scale() != 1 || len(g.Scales) > 0 }
 
 // dropClass replaces a share of the labels by "no class". It panics if labels are required and
 // missing.
@@ -84,6 +98,18 @@ func (g Guidance) dropClass(rng *solver.RNG, class *Node) *Node {
 	return Where(drop, noClass(class, g.Classes), class)
 }
 
+// sampleScales returns a scale for each row, [batch] in the type of the times, or nil without
+// Scales.
+func (g Guidance) sampleScales(rng *solver.RNG, class, times *Node) *Node {
+	if len(g.Scales) == 0 {
+		return nil
+	}
+	scales := append([]float64{1}, g.Scales...)
+	index := rng.Below(len(scales), class.Shape().Dim(0))
+	sampled := Gather(ConstAsDType(times.Graph(), times.DType(), scales), InsertAxes(index, -1))
+	return Where(Equal(class, noClass(class, g.Classes)), OnesLike(sampled), sampled)
+}
+
 // guide returns the guided drift for rows with a class, and w for the others.
 func (e *lossEvaluation) guide(r lossRows, w *Node) *Node {
 	g := e.Guidance
@@ -93,8 +119,14 @@ func (e *lossEvaluation) guide(r lossRows, w *Node) *Node {
 	in := r.Inputs
 	in.U = in.S
 	without := in
-	without.Class = noClass(r.Class, g.Classes)
-	guided := Add(MulScalar(w, g.scale()), MulScalar(e.m.Velocity(e.target, without), 1-g.scale()-g.Mix))
+	without.Class, without.Guidance = noClass(r.Class, g.Classes), nil
+	var guided *Node
+	if r.Guidance == nil {
+		guided = Add(MulScalar(w, g.scale()), MulScalar(e.m.Velocity(e.target, without), 1-g.scale()-g.Mix))
+	} else {
+		omega := MulScalar(batch.Like(r.Guidance, w), 1-g.Mix)
+		guided = Add(Mul(omega, w), Mul(AddScalar(Neg(omega), 1-g.Mix), e.m.Velocity(e.target, without)))
+	}
 	if g.Mix > 0 {
 		guided = Add(guided, MulScalar(e.m.Velocity(e.target, in), g.Mix))
 	}
@@ -111,14 +143,15 @@ func ClassifierFree(b interpolant.Drift, scale float64, classes int) interpolant
 	}
 }
 
-// Guided returns the model with classifier-free guidance of all its velocities, at twice the
-// evaluations:
+// Guided returns the model with classifier-free guidance of all its velocities:
 //
 //	v_{s,u} = v_∅ + scale (v_c - v_∅),
 //
 // where c is the class of a row and ∅ is no class. Rows without a class are not guided, and a scale
-// of 1 returns the model itself. A map that was trained with guidance is guided once more. A map
-// that was trained without dropout of its classes has no v_∅ to guide from.
+// of 1 returns the model itself. A network that was trained with the scale (m.Scales) receives it
+// as its input, in one evaluation; otherwise guidance takes two. A map that was trained with
+// another guidance is guided once more. A map that was trained without dropout of its classes has
+// no v_∅ to guide from.
 //
 // The drift is that of [ClassifierFree]. The posterior's drift is an affine function of the drift
 // whose coefficients do not depend on the class (see [interpolant.ConditionalDrift]), so the
@@ -132,38 +165,89 @@ func ClassifierFree(b interpolant.Drift, scale float64, classes int) interpolant
 // guided posteriors.
 //
 // It returns an error for a model without classes, and for a negative or non-finite scale.
-func (m Model) Guided(scale float64) (Model, error) {
+func (m Model) Guided(scale float64) (Model, error) { return m.GuidedWithin(scale, 0, 1) }
+
+// GuidedWithin is [Model.Guided] with guidance within an interval of times alone (Kynkäänniemi et
+// al., arXiv 2404.07724): v_{s,u} is guided if from <= s < to, or from <= s for to = 1, and is v_c
+// otherwise. For the drift b_t, s is its time t. So a step of the map is guided as a whole or not
+// at all, by where it starts: one step from 0 to 1 is guided if from is 0. The number of
+// evaluations is that of Guided, also outside the interval. An empty interval, from = to, returns
+// the model itself.
+//
+// With an interval and a context at t > 0 the diagonal is no longer the conditional drift of the
+// guided drift: the interval is one of the time s of the flow to the posterior. For Gaussians with
+// equal covariances, as for Guided, with means μ_c and μ_g of the posterior and the guided
+// posterior, and variance c of both along an axis, guidance moves samples along it by
+//
+//	√c (μ_g - μ_c) (β_to/√ν_to - β_from/√ν_from),   ν_s = α_s² + c β_s²,
+//
+// if from and to are among the times of the steps.
+//
+// It returns an error as Guided does, and unless 0 <= from <= to <= 1.
+func (m Model) GuidedWithin(scale, from, to float64) (Model, error) {
 	switch {
 	case !(scale >= 0 && scale <= math.MaxFloat64):
 		return m, fmt.Errorf("guidance of scale %g: must not be negative, and be finite", scale)
-	case scale == 1:
+	case !(from >= 0 && from <= to && to <= 1):
+		return m, fmt.Errorf("guidance from time %g to %g: the times must not decrease, and lie in [0, 1]", from, to)
+	case scale == 1 || from == to:
 		return m, nil
 	case m.Classes == 0:
 		return m, fmt.Errorf("guidance of scale %g: the model has no classes, use 1", scale)
 	}
 	of := *m.Map
-	of.Parametrization = guided{of.Parametrization, scale, m.Classes}
-	m.Map = &of
+	of.Parametrization = guided{of.Parametrization, scale, from, to, m.Classes, slices.Contains(m.Scales, scale)}
+	m.Map, m.Scales = &of, nil
 	return m, nil
 }
 
-// guided is a parametrization with guidance; see [Model.Guided].
+// guided is a parametrization with guidance; see [Model.GuidedWithin].
 type guided struct {
 	Parametrization
-	scale   float64
-	classes int
+	scale, from, to float64
+	classes         int
+	trained         bool // whether the network was trained with the scale
 }
 
-// Velocity returns the guided velocity. It calls f twice, and panics without labels.
+// Velocity returns the guided velocity. It calls f once if the network was trained with the scale,
+// otherwise twice, and panics without labels.
 func (g guided) Velocity(ip interpolant.Schedule, f Network, in nn.Inputs) *Node {
 	if in.Class == nil {
 		Panicf("guidance of scale %g: the rows have no labels; %d is that of no class", g.scale, g.classes)
 	}
-	velocity := func(_, _, class *Node) *Node {
-		in.Class = class
+	without := in
+	without.Class = noClass(in.Class, g.classes)
+	inside := g.inside(in.S)
+	if g.trained {
+		one := OnesLike(BroadcastToDims(in.S, in.Class.Shape().Dim(0)))
+		in.Guidance = MulScalar(one, g.scale)
+		if inside != nil {
+			in.Guidance = Where(BroadcastToDims(inside, one.Shape().Dim(0)), in.Guidance, one)
+		}
+		in.Guidance = Where(Equal(in.Class, without.Class), one, in.Guidance)
 		return g.Parametrization.Velocity(ip, f, in)
 	}
-	return ClassifierFree(velocity, g.scale, g.classes)(nil, nil, in.Class)
+	none := g.Parametrization.Velocity(ip, f, without)
+	conditional := g.Parametrization.Velocity(ip, f, in)
+	v := Add(none, MulScalar(Sub(conditional, none), g.scale))
+	if inside == nil {
+		return v
+	}
+	inside = batch.Like(inside, v)
+	return Where(BroadcastToShape(inside, shapes.Make(dtypes.Bool, v.Shape().Dimensions...)), v, conditional)
+}
+
+// inside returns whether times s lie in the interval, of s's shape, or nil if all do.
+func (g guided) inside(s *Node) *Node {
+	if g.from == 0 && g.to == 1 {
+		return nil
+	}
+	s = StopGradient(s)
+	inside := GreaterOrEqual(s, Scalar(s.Graph(), s.DType(), g.from))
+	if g.to < 1 {
+		inside = LogicalAnd(inside, LessThan(s, Scalar(s.Graph(), s.DType(), g.to)))
+	}
+	return inside
 }
 
 func noClass(class *Node, classes int) *Node {

@@ -207,7 +207,8 @@ func (l Loss) evaluation(
 	t := l.Times.context(rng, times)
 	x := interpolant.StateAt(m.Interpolant, t, rng.Normal(batch.Data.Shape()), batch.Data)
 	class := l.Guidance.dropClass(rng, batch.Class)
-	whole := lossRows{Inputs: nn.Inputs{T: t, X: x, Class: class}}
+	scales := l.Guidance.sampleScales(rng, class, t)
+	whole := lossRows{Inputs: nn.Inputs{T: t, X: x, Class: class, Guidance: scales}}
 	if nd > 0 {
 		e.diagonal = e.sample(whole.take(0, nd), takeRows(batch.Data, 0, nd), nil)
 	}
@@ -252,6 +253,9 @@ func (r lossRows) take(from, to int) lossRows {
 	r.T, r.X = takeRows(r.T, from, to), takeRows(r.X, from, to)
 	if r.Class != nil {
 		r.Class = takeRows(r.Class, from, to)
+	}
+	if r.Guidance != nil {
+		r.Guidance = takeRows(r.Guidance, from, to)
 	}
 	return r
 }

@@ -33,13 +33,16 @@ func (m *Map) Velocity(scope *model.Scope, in nn.Inputs) *Node {
 }
 
 // NFE returns the number of evaluations of the backbone for a velocity: 2 with the guidance of
-// [Model.Guided], otherwise 1.
+// [Model.Guided] of a scale that the network was not trained with, otherwise 1.
 func (m *Map) NFE() int {
 	n := 1
-	for p := m.Parametrization; ; n *= 2 {
+	for p := m.Parametrization; ; {
 		g, guidance := p.(guided)
 		if !guidance {
 			return n
+		}
+		if !g.trained {
+			n *= 2
 		}
 		p = g.Parametrization
 	}

@@ -24,6 +24,9 @@ type Model struct {
 	Shape []int
 	// Classes is the number of classes that the map is conditioned on, 0 for none.
 	Classes int
+	// Scales are the scales of guidance other than 1 that the network was trained with, see
+	// [Guidance].
+	Scales []float64
 }
 
 // Store returns the store of the weights.

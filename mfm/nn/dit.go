@@ -66,6 +66,9 @@ func (c DiTConfig) Backbone() Backbone { return DiT(c) }
 // ClassCount returns Classes.
 func (c DiTConfig) ClassCount() int { return c.Classes }
 
+// GuidanceScales returns Guidance.
+func (c DiTConfig) GuidanceScales() []float64 { return c.Guidance }
+
 // Validate returns an error that names the first invalid field.
 func (c DiTConfig) Validate() error {
 	for _, f := range []struct {

@@ -91,6 +91,24 @@ func (n Network) CheckShape(shape []int) error {
 	return a.CheckImage(shape[0], shape[1])
 }
 
+// CheckGuidance returns an error unless the network can be trained with these scales of guidance,
+// other than 1. An architecture with a method GuidanceScales() []float64 has the scales that this
+// returns; any other has none.
+func (n Network) CheckGuidance(scales []float64) error {
+	a, ok := n.Architecture.(interface{ GuidanceScales() []float64 })
+	if !ok && len(scales) > 0 {
+		return fmt.Errorf("network %s has no input for the scales of guidance %v: use kind dit, or no scales",
+			n.Kind(), scales)
+	}
+	for _, w := range scales {
+		if !slices.Contains(a.GuidanceScales(), w) {
+			return fmt.Errorf("network %s has the scales of guidance %v, not %g: add it to them", n.Kind(),
+				a.GuidanceScales(), w)
+		}
+	}
+	return nil
+}
+
 // Backbone returns the network. It panics, when it builds a graph, with Validate's error.
 func (n Network) Backbone() Backbone {
 	if dtype, known := computeTypes()[n.Compute]; known {

@@ -99,3 +99,21 @@ func TestNetworkErrors(t *testing.T) {
 		t.Error("a network without architecture is valid")
 	}
 }
+
+func TestNetworkCheckGuidance(t *testing.T) {
+	c := nn.DefaultDiT()
+	c.Guidance = []float64{2, 3}
+	for _, n := range []struct {
+		network nn.Architecture
+		scales  []float64
+		message string
+	}{
+		{c, []float64{3, 2}, ""}, {c, nil, ""}, {nn.DefaultMLP(), nil, ""},
+		{c, []float64{3, 4}, "[2 3], not 4"}, {nn.DefaultUNet(), []float64{3}, "unet has no input"},
+	} {
+		err := nn.NewNetwork(n.network).CheckGuidance(n.scales)
+		if (err != nil) != (n.message != "") || err != nil && !strings.Contains(err.Error(), n.message) {
+			t.Errorf("%s with scales %v: error %v, want %q", n.network.Kind(), n.scales, err, n.message)
+		}
+	}
+}

@@ -34,7 +34,9 @@ type Inputs struct {
 	Class *Node
 	// Guidance and ContextGuidance are the scales of guidance by the class and by the context that
 	// a network trained with them is to apply, [batch] or [1] in the type of the times. Nil means 1,
-	// no guidance. Networks without these inputs ignore them, and samplers do not set them yet.
+	// no guidance. Networks without these inputs ignore them. Losses and samplers set Guidance for a
+	// network that is trained with several scales. They leave ContextGuidance at 1, because samples
+	// guided by the context do not have its posterior; it is for weights that were trained elsewhere.
 	Guidance, ContextGuidance *Node
 }
 

@@ -102,6 +102,9 @@ func (c Config) validateLoss(images *data.Images) error {
 		return fmt.Errorf("network.classes = %d and train.loss.guidance.classes = %d: they must be equal",
 			classes, loss.Guidance.Classes)
 	}
+	if err := c.Network.CheckGuidance(loss.Guidance.Scales); err != nil {
+		return fmt.Errorf("train.loss.guidance.scales: %w", err)
+	}
 	if classes > 0 {
 		if images.Labels == nil {
 			return fmt.Errorf("network.classes = %d: the images have no labels, load them with their labels", classes)

@@ -84,6 +84,7 @@ func (e *Experiment) States(flat []float32) *tensors.Tensor {
 func (e *Experiment) Model(store *model.Store) mfm.Model {
 	return mfm.Model{
 		Map: e.Map, Weights: store.Scope(train.WeightsScope), Shape: e.Shape(), Classes: e.Config.Network.ClassCount(),
+		Scales: e.Config.Train.Loss.Guidance.Scales,
 	}
 }
 

@@ -62,6 +62,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("network.classes = %d and train.loss.guidance.classes = %d: they must be equal",
 			classes, loss.Guidance.Classes)
 	}
+	if err := c.Network.CheckGuidance(loss.Guidance.Scales); err != nil {
+		return fmt.Errorf("train.loss.guidance.scales: %w", err)
+	}
 	return nil
 }
 

@@ -72,7 +72,8 @@ func (s statistics) newMap(c Config) (*mfm.Map, error) {
 
 // modelOf returns a map with the weights that store has in [train.WeightsScope].
 func modelOf(c Config, m *mfm.Map, s statistics, store *model.Store) mfm.Model {
-	return mfm.Model{Map: m, Weights: store.Scope(train.WeightsScope), Shape: s.shape, Classes: c.Network.ClassCount()}
+	return mfm.Model{Map: m, Weights: store.Scope(train.WeightsScope), Shape: s.shape, Classes: c.Network.ClassCount(),
+		Scales: c.Train.Loss.Guidance.Scales}
 }
 
 // write writes the statistics to the folder of a run.
