@@ -127,7 +127,7 @@ func evaluateDigits(c *command) prepare {
 				"evaluate a map of images with labels", c.Flags().Lookup("checkpoint").Value)
 		}
 		return func(ctx context.Context, b compute.Backend) error {
-			sampler, err := run.sampler(b, 1)
+			sampler, err := mfm.NewSampler(b, run.Model(run.store), run.config)
 			if err != nil {
 				return invalid{err}
 			}

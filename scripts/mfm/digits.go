@@ -166,15 +166,6 @@ func (c *command) withDigitsRun() func() (*digitsRun, error) {
 	}
 }
 
-// sampler samples from the map, with a guidance other than 1 guided toward a class.
-func (r *digitsRun) sampler(b compute.Backend, guidance float64) (*mfm.Sampler, error) {
-	m, err := r.Model(r.store).Guided(guidance)
-	if err != nil {
-		return nil, err
-	}
-	return mfm.NewSampler(b, m, r.config)
-}
-
 // checkClass returns an error for a class, -1 for any, or a guidance that the map cannot have.
 func (r *digitsRun) checkClass(class int, guidance float64) error {
 	n := r.Config.Network.ClassCount()
@@ -200,6 +191,8 @@ type digitSamples struct {
 	Shape    []int         `json:"shape"`
 	Contexts [][]float32   `json:"contexts"` // x_t, [contexts][pixels]
 	Samples  [][][]float32 `json:"samples"`  // [contexts][samples][pixels]
+	// Guidance is absent if there is none.
+	Guidance *guidance `json:"guidance,omitempty"`
 }
 
 func sampleDigits(c *command) prepare {
@@ -209,8 +202,7 @@ func sampleDigits(c *command) prepare {
 	n := c.Flags().Int("n", 12, "`number` of samples for each context")
 	seed := c.Flags().Int64("seed", 0, "`seed` of the noise")
 	class := c.Flags().Int("class", -1, "`number` of the class of the samples, for a map with classes (default: any)")
-	guidance := c.Flags().Float64("guidance",
-		1, "`scale` of classifier-free guidance toward --class; more --steps follow it better")
+	guidance := c.withGuidance()
 	out := c.Flags().String("out", "", "PNG or SVG `file` for a figure of the samples")
 	return func() (work, error) {
 		if *out == "" && !c.json {
@@ -231,8 +223,15 @@ func sampleDigits(c *command) prepare {
 		if *contexts > run.heldOut.N {
 			return nil, fmt.Errorf("--contexts = %d: there are %d held-out images", *contexts, run.heldOut.N)
 		}
+		if err := run.checkClass(*class, guidance.Scale); err != nil {
+			return nil, err
+		}
+		m, err := guidance.of(run.Model(run.store), run.config)
+		if err != nil {
+			return nil, err
+		}
 		return func(ctx context.Context, b compute.Backend) error {
-			sampler, err := run.sampler(b, *guidance)
+			sampler, err := mfm.NewSampler(b, m, run.config)
 			if err != nil {
 				return invalid{err}
 			}
@@ -246,7 +245,8 @@ func sampleDigits(c *command) prepare {
 				return err
 			}
 			size := run.Data.Dim()
-			samples := digitSamples{T: *t, Shape: run.Shape(), Contexts: slices.Collect(slices.Chunk(x, size))}
+			samples := digitSamples{T: *t, Shape: run.Shape(), Contexts: slices.Collect(slices.Chunk(x, size)),
+				Guidance: guidance.result()}
 			for row := range slices.Chunk(flat, *n*size) {
 				samples.Samples = append(samples.Samples, slices.Collect(slices.Chunk(row, size)))
 			}
@@ -255,8 +255,9 @@ func sampleDigits(c *command) prepare {
 					return err
 				}
 			}
-			return c.write(samples, fmt.Sprintf("%s: %d rows of %d samples at t = %g\n", *out, *contexts, *n, *t))
-		}, run.checkClass(*class, *guidance)
+			return c.write(samples, fmt.Sprintf("%s: %d rows of %d samples at t = %g%v\n", *out, *contexts, *n, *t,
+				guidance))
+		}, nil
 	}
 }
 

@@ -25,6 +25,8 @@ type imageSamples struct {
 	Classes []string      `json:"classes,omitempty"` // of the rows
 	Images  [][]float32   `json:"images,omitempty"`  // the clean images of the contexts, [rows][pixels]
 	Samples [][][]float32 `json:"samples"`           // [rows][samples][pixels]
+	// Guidance is absent if there is none.
+	Guidance *guidance `json:"guidance,omitempty"`
 }
 
 func sampleImageNet(c *command) prepare {
@@ -36,8 +38,7 @@ func sampleImageNet(c *command) prepare {
 	seed := c.Flags().Int64("seed", 0, "`seed` of the noise")
 	class := c.Flags().String("class", "",
 		"`name` or number of the class of the samples (default: at t = 0 each class, otherwise any)")
-	guidance := c.Flags().Float64("guidance",
-		1, "`scale` of classifier-free guidance toward the class; more --steps follow it better")
+	guidance := c.withGuidance()
 	out := c.Flags().String("out", "", "PNG or SVG `file` for a figure of the samples")
 	return func() (work, error) {
 		if *out == "" && !c.json {
@@ -60,13 +61,13 @@ func sampleImageNet(c *command) prepare {
 			return nil, err
 		}
 		labels, err := classesOf(config, *class, *t, *contexts)
-		if err == nil && *guidance != 1 && (labels == nil || labels[0] == int32(m.Classes)) {
-			err = fmt.Errorf("--guidance = %g: name the class to guide to with --class", *guidance)
+		if err == nil && guidance.Scale != 1 && (labels == nil || labels[0] == int32(m.Classes)) {
+			err = fmt.Errorf("--guidance = %g: name the class to guide to with --class", guidance.Scale)
 		}
 		if err != nil {
 			return nil, err
 		}
-		if m, err = m.Guided(*guidance); err != nil {
+		if m, err = guidance.of(m, sampling); err != nil {
 			return nil, err
 		}
 		var heldOut *data.Images
@@ -83,6 +84,7 @@ func sampleImageNet(c *command) prepare {
 			if err != nil {
 				return err
 			}
+			samples.Guidance = guidance.result()
 			for _, label := range labels {
 				samples.Classes = append(samples.Classes, className(config, label))
 			}
@@ -91,7 +93,8 @@ func sampleImageNet(c *command) prepare {
 					return err
 				}
 			}
-			return c.write(samples, fmt.Sprintf("%s: %d rows of %d samples at t = %g\n", *out, len(samples.Samples), *n, *t))
+			return c.write(samples, fmt.Sprintf("%s: %d rows of %d samples at t = %g%v\n", *out, len(samples.Samples), *n,
+				*t, guidance))
 		}, nil
 	}
 }

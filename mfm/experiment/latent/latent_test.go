@@ -54,9 +54,8 @@ func smallConfig() latent.Config {
 	c := latent.DefaultConfig()
 	network := nn.DefaultDiT()
 	network.Width, network.Depth, network.Encoder, network.Heads, network.Classes = 16, 2, 1, 2, 2
-	network.Guidance = []float64{2, 3}
 	c.Network, c.ClassNames = nn.NewNetwork(network), []string{"blue", "red"}
-	c.Train.Loss.Guidance.Classes, c.Train.Loss.Guidance.Scales = 2, []float64{3}
+	c.Train.Loss.Guidance.Classes = 2
 	c.Train.Batch, c.Train.Steps = 16, 5
 	return c
 }
@@ -191,11 +190,6 @@ func TestTrainAndOpen(t *testing.T) {
 	if !slices.Equal(sample(m), want) || !slices.Equal(config.ClassNames, []string{"blue", "red"}) {
 		t.Error("the opened map has other samples")
 	}
-	for scale, nfe := range map[float64]int{3: 1, 2: 2} { // 2 is a scale that the network has, but was not trained with
-		if guided, err := m.Guided(scale); err != nil || guided.Map.NFE() != nfe {
-			t.Errorf("guidance by %g has %d evaluations (%v), want %d", scale, guided.Map.NFE(), err, nfe)
-		}
-	}
 	opened, store, err := latent.Open(out, l)
 	if err != nil {
 		t.Fatal(err)
@@ -234,7 +228,6 @@ func TestValidate(t *testing.T) {
 			c.Network = nn.NewNetwork(n)
 		},
 		"guidance": func(c *latent.Config) { c.Train.Loss.Guidance.Classes = 3 },
-		"scales":   func(c *latent.Config) { c.Train.Loss.Guidance.Scales = []float64{4} },
 	} {
 		c := smallConfig()
 		if err := c.ValidateFor(l); err != nil {
