@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/gomlx/gomlx/ml/model"
+
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
@@ -238,6 +240,23 @@ func TestValidate(t *testing.T) {
 		}
 	}
 	c := smallConfig()
+	network := c.Network.Architecture.(nn.DiTConfig)
+	network.Guidance = []float64{2, 3}
+	c.Network, c.Train.Loss.Guidance.Scales = nn.NewNetwork(network), []float64{3}
+	e, err := latent.New(c, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for scale, nfe := range map[float64]int{3: 1, 2: 2} { // the network has 2, but is not trained with it
+		guided, err := e.Model(model.NewStore()).Guided(scale)
+		if err != nil || guided.Map.NFE() != nfe {
+			t.Errorf("guidance by %g: error %v, or not %d evaluations", scale, err, nfe)
+		}
+	}
+	if c.Train.Loss.Guidance.Scales = []float64{4}; c.ValidateFor(l) == nil {
+		t.Error("a scale of guidance that the network does not have is valid")
+	}
+	c = smallConfig()
 	l.Labels[1] = 0
 	if c.ValidateFor(l) == nil {
 		t.Error("a class without images is valid for a teacher")
