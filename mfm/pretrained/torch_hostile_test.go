@@ -122,6 +122,7 @@ func FuzzReadTorch(f *testing.F) {
 	four := map[string]string{"0": strings.Repeat("\x00\x00\x80\x3f", 4)}
 	f.Add(torchZip(tensorPickle(4, 0, "K\x02K\x02", "K\x02K\x01"), four))
 	f.Add([]byte("\x80\x02cposix\nsystem\n(S'echo'\ntR."))
+	f.Add(wheel(f, map[string][]byte{"w.pth": torchZip(tensorPickle(4, 0, "K\x02K\x02", "K\x02K\x01"), four)}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		tensors, err := pretrained.ReadTorch(bytes.NewReader(data), int64(len(data)))
 		if err != nil {

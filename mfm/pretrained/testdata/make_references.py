@@ -1,6 +1,6 @@
-"""Makes the reference values of this folder with PyTorch, timm and diffusers.
+"""Makes the reference values of this folder with PyTorch, timm, diffusers and efficientnet-lite-pytorch.
 
-    pip install torch timm diffusers safetensors numpy
+    pip install torch timm diffusers safetensors numpy efficientnet-lite-pytorch
     python make_references.py                       the small files beside this script
     python make_references.py --size XL/2 --out F   a transformer of that size with random weights
 """
@@ -227,6 +227,39 @@ def autoencoder(path):
     save_file({k: v.detach().clone().contiguous() for k, v in values.items()}, path, {k: str(v) for k, v in c.items()})
 
 
+def efficientnet(path):
+    """An EfficientNet-Lite of few channels, on images of odd sides."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    torch.manual_seed(0)
+    model = EfficientNet.from_name("efficientnet-lite0", width_coefficient=0.05, depth_coefficient=0.5, num_classes=5,
+                                   fix_head_stem=False, image_size=None).eval()
+    with torch.no_grad():
+        for name, p in model.state_dict().items():
+            if name.endswith(("running_var", "bn0.weight", "bn1.weight", "bn2.weight")):
+                p.copy_(0.5 + torch.rand(p.shape))
+            elif p.ndim > 1:
+                p.copy_(torch.randn(p.shape) * 2 / p[0].numel() ** 0.5)
+            elif p.ndim == 1:
+                p.copy_(torch.randn(p.shape) * 0.3)
+    stages, channels = [], model._conv_stem.out_channels
+    for block in model._blocks:
+        a = block._block_args
+        # The first stride of a stage is a list. The package compares it with 1, and so leaves out the skip
+        # connection of TensorFlow's original if the stride is [1] and the numbers of channels are equal.
+        stride = a.stride[0] if isinstance(a.stride, list) else a.stride
+        block._block_args = a._replace(stride=stride)
+        stages.append([1, a.kernel_size, stride, a.expand_ratio, block._project_conv.out_channels])
+    c = {"stem": channels, "features": model._conv_head.out_channels, "classes": 5, "stages": stages}
+    image, w = (2 * torch.rand(2, 3, 29, 26) - 1).requires_grad_(), torch.randn(2, 5)
+    pixels = ((image + 1) * 127.5 - 127) / 128
+    features, logits = model.extract_features(pixels).mean((2, 3)), model(pixels)
+    (logits * w).sum().backward()
+    values = {"in.image": image, "in.w": w, "out.features": features, "out.logits": logits, "out.grad_image": image.grad}
+    values |= {"weight." + k: v for k, v in model.state_dict().items()}
+    save_file({k: v.detach().clone().contiguous() for k, v in values.items()}, path, {k: str(v) for k, v in c.items()})
+
+
 def torch_files():
     """Files of torch.save, whose elements are their numbers in the order of the storage."""
     count = lambda n, dtype=torch.float32: torch.arange(n, dtype=dtype)
@@ -293,5 +326,6 @@ if __name__ == "__main__":
         c |= {"learn_sigma": False, "logvar": True, "is_zero_data": True, "preserve_t_cond_0": False}
         sit(c, here / "dmf.safetensors", 3)
         autoencoder(here / "autoencoder.safetensors")
+        efficientnet(here / "efficientnet.safetensors")
         torch_files()
         npz_files()

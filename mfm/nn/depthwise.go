@@ -1,0 +1,78 @@
+package nn
+
+import (
+	. "github.com/gomlx/gomlx/core/graph"
+)
+
+// depthwise convolves each channel of x [batch, height, width, channels] with a kernel of its own,
+// k [size, size, 1, channels], with the zeros of samePadding: the result is [batch, ⌈height/stride⌉,
+// ⌈width/stride⌉, channels]. It chooses the fastest method as convolve does.
+func depthwise(x, k *Node, stride int) *Node {
+	if x.Graph().Backend().HasSharedBuffers() {
+		return depthwiseByShifts(x, k, stride)
+	}
+	return depthwiseByGroups(x, k, stride)
+}
+
+// depthwiseByGroups is a convolution with as many groups as channels. Its gradients need the rule of
+// mfm/ad: that of GoMLX makes a convolution for each channel.
+func depthwiseByGroups(x, k *Node, stride int) *Node {
+	return Convolve(x, k).Strides(stride).PaddingPerDim(samePaddings(x, k, stride)).
+		ChannelGroupCount(k.Shape().Dim(3)).Done()
+}
+
+// depthwiseByShifts adds the size² shifted copies of x, each times its row of the kernel.
+func depthwiseByShifts(x, k *Node, stride int) *Node {
+	size, paddings := k.Shape().Dim(0), samePaddings(x, k, stride)
+	outs := make([]int, 2)
+	for i, p := range paddings {
+		outs[i] = (x.Shape().Dim(1+i)+p[0]+p[1]-size)/stride + 1
+		x = withZeros(x, 1+i, p)
+	}
+	var sum *Node
+	for i := range size {
+		rows := SliceAxis(x, 1, AxisRange(i, i+(outs[0]-1)*stride+1).Stride(stride))
+		for j := range size {
+			shifted := SliceAxis(rows, 2, AxisRange(j, j+(outs[1]-1)*stride+1).Stride(stride))
+			part := Mul(shifted, Slice(k, AxisElem(i), AxisElem(j)))
+			if sum == nil {
+				sum = part
+			} else {
+				sum = Add(sum, part)
+			}
+		}
+	}
+	return sum
+}
+
+// samePaddings returns the zeros before and after height and width of TensorFlow's padding "SAME":
+// an output has ⌈n/stride⌉ pixels of n, and of an odd number of zeros the last one more is after.
+func samePaddings(x, k *Node, stride int) [][2]int {
+	paddings := make([][2]int, 2)
+	for i := range paddings {
+		n, size := x.Shape().Dim(1+i), k.Shape().Dim(i)
+		total := max((n+stride-1)/stride*stride-stride+size-n, 0)
+		paddings[i] = [2]int{total / 2, total - total/2}
+	}
+	return paddings
+}
+
+// withZeros returns x with zeros before and after an axis.
+func withZeros(x *Node, axis int, padding [2]int) *Node {
+	zeros := func(n int) *Node {
+		shape := x.Shape().Clone()
+		shape.Dimensions[axis] = n
+		return Zeros(x.Graph(), shape)
+	}
+	parts := []*Node{x}
+	if padding[0] > 0 {
+		parts = append([]*Node{zeros(padding[0])}, x)
+	}
+	if padding[1] > 0 {
+		parts = append(parts, zeros(padding[1]))
+	}
+	if len(parts) == 1 {
+		return x
+	}
+	return Concatenate(parts, axis)
+}
