@@ -1,8 +1,8 @@
 // Package nn has the backbones of meta flow maps and the layers they consist of. A [Backbone] is a
 // network F(s, u, x̄; t, x, class) on the fields of [Inputs]. [MLP] is a backbone for vectors,
 // [UNet] one for images, [DiT] one for images or latents. [Classifier] is a network for images that
-// returns logits; a [LatentCodec] maps images to latents and back. Each has a configuration with a
-// Validate method.
+// returns logits, [EfficientNet] a published one that evaluates pictures; a [LatentCodec] maps images
+// to latents and back. Each has a configuration with a Validate method.
 //
 // Layers, such as [Dense], [Conv], [GroupNorm] and [Attention], are functions that build graphs
 // from primitive GoMLX ops only, so that both forward mode (mfm/ad) and reverse mode can

@@ -10,6 +10,9 @@
 // whose variance is averaged over the images for each channel. That is a kernel density estimate,
 // whose drift and posteriors are known ([gmm.Kernels]): the teacher, and the reference of
 // [Experiment.Posteriors].
+//
+// An [Evaluator] is a network that has seen neither autoencoder nor map. A [Reference] compares decoded
+// samples with the training pictures in its features.
 package latent
 
 import (

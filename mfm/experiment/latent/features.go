@@ -1,0 +1,88 @@
+package latent
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gomlx/compute"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/pretrained"
+	"github.com/gomfm/gomfm/mfm/train"
+)
+
+// evaluatorSide is the side in pixels at which an [Evaluator] sees pictures. Of 200 pictures of
+// ImageNet at 64 pixels, EfficientNet-Lite0 names 37.5 % right at 128 pixels and 45.5 % at 224, for
+// which it was trained, in three times the time.
+const evaluatorSide = 128
+
+// Evaluator is a network, independent of autoencoders and maps, whose features compare pictures. It
+// must not be used by several goroutines at once.
+type Evaluator struct {
+	nn.EfficientNet
+	exec *model.Exec
+}
+
+// OpenEvaluator opens the EfficientNet-Lite in a file; see [pretrained.OpenEfficientNet].
+func OpenEvaluator(b compute.Backend, path string) (*Evaluator, error) {
+	network, weights, err := pretrained.OpenEfficientNet(path)
+	if err != nil {
+		return nil, err
+	}
+	return NewEvaluator(b, network, weights)
+}
+
+// NewEvaluator returns the evaluator of a network with its weights, by their paths below the network's
+// scope.
+func NewEvaluator(b compute.Backend, network nn.EfficientNet, weights checkpoint.Tensors) (*Evaluator, error) {
+	if err := network.Validate(); err != nil {
+		return nil, err
+	}
+	store := model.NewStore()
+	if err := pretrained.Load(store, train.WeightsScope, weights); err != nil {
+		return nil, err
+	}
+	exec, err := model.NewExec(b, store, func(root *model.Scope, x *Node) *Node {
+		x = ClipScalar(nn.Resize(x, evaluatorSide, evaluatorSide), -1, 1)
+		features, _ := network.Evaluate(root.Store().Scope(train.WeightsScope), x)
+		return features
+	})
+	if err != nil {
+		return nil, fmt.Errorf("preparing the evaluator: %w", err)
+	}
+	return &Evaluator{network, exec}, nil
+}
+
+// Finalize frees the compiled graphs.
+func (e *Evaluator) Finalize() { e.exec.Finalize() }
+
+// FeaturesOf returns the features, [n][Features], of pictures [n, height, width, 3], flat, in [-1, 1].
+// It resizes them to 128x128 pixels by [nn.Resize] and clips the result to [-1, 1]. It returns an
+// error if the pixels are not a whole number of pictures, or, between two calls of the compiled
+// graph, if ctx has ended.
+func (e *Evaluator) FeaturesOf(ctx context.Context, pixels []float32, height, width int) ([][]float64, error) {
+	size := height * width * 3
+	if height < 1 || width < 1 || len(pixels)%size != 0 {
+		return nil, fmt.Errorf("evaluating pictures: %d values are not a whole number of pictures of shape [%d, %d, 3]",
+			len(pixels), height, width)
+	}
+	var features [][]float64
+	for from := 0; from < len(pixels); from += chunk * size {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("evaluating pictures: %w", context.Cause(ctx))
+		}
+		batch := make([]float32, chunk*size)
+		n := copy(batch, pixels[from:]) / size
+		flat, err := mfm.Flat(e.exec.Call1(tensors.FromFlatDataAndDimensions(batch, chunk, height, width, 3)))
+		if err != nil {
+			return nil, fmt.Errorf("evaluating pictures: %w", err)
+		}
+		features = append(features, mfm.Rows(flat[:n*e.Features], e.Features)...)
+	}
+	return features, nil
+}

@@ -1,0 +1,206 @@
+package latent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm/metric"
+)
+
+// PictureResult compares a set of pictures with the training pictures, in the features of an
+// [Evaluator]. Compare it with that of held-out pictures, [Reference.Floor]. The Fréchet distance
+// falls with the number of pictures: compare only sets of equal size.
+type PictureResult struct {
+	Pictures int     `json:"pictures"`
+	Frechet  float64 `json:"frechet"` // squared Fréchet distance, see [metric.Frechet]
+	// Kernel is the kernel distance, which does not depend on the number of pictures and may be
+	// negative, and KernelSE its standard error; see [metric.KernelStream].
+	Kernel   float64 `json:"kernel"`
+	KernelSE float64 `json:"kernel_se"`
+	// Accuracy is the share of the pictures whose class the linear classifier names right; nil for
+	// pictures without classes.
+	Accuracy *float64 `json:"accuracy,omitempty"`
+	// NearestFeatures and NearestPixels are the median distances of a picture or its mirror image to
+	// the nearest training picture: root mean square differences of features, and of pixels in
+	// [-1, 1]. Values far below those of held-out pictures show that pictures are copied.
+	NearestFeatures float64 `json:"nearest_features"`
+	NearestPixels   float64 `json:"nearest_pixels"`
+}
+
+// Reference is a set of training pictures to compare others with.
+type Reference struct {
+	// Classifier was fitted to the training pictures; nil if they have no labels.
+	Classifier *LinearClassifier
+	// Floor is the result of held-out pictures. Its Accuracy is that of the classifier.
+	Floor PictureResult
+
+	evaluator     *Evaluator
+	height, width int
+	pixels        [][]float32 // [n][height·width·3]
+	features      [][]float64
+	moments       metric.Moments
+}
+
+// NewReference evaluates training and held-out pictures of three channels, and fits the classifier if
+// they have labels. It keeps all training pictures and their features in memory: of a large set give
+// some thousands. It returns an error unless there are at least four training and four held-out
+// pictures of equal size.
+func NewReference(ctx context.Context, e *Evaluator, train, heldOut *data.Images) (*Reference, error) {
+	for _, m := range []*data.Images{train, heldOut} {
+		if err := m.Validate(); err != nil {
+			return nil, err
+		}
+		if m.Channels != 3 || m.Height != train.Height || m.Width != train.Width {
+			return nil, fmt.Errorf("pictures of shape [%d, %d, %d] beside [%d, %d, 3]: want equal sizes and three channels",
+				m.Height, m.Width, m.Channels, train.Height, train.Width)
+		}
+	}
+	r := &Reference{evaluator: e, height: train.Height, width: train.Width,
+		pixels: slices.Collect(slices.Chunk(train.Float32(), train.Dim()))}
+	var err error
+	if r.features, err = e.FeaturesOf(ctx, train.Float32(), r.height, r.width); err != nil {
+		return nil, err
+	}
+	if r.moments, err = metric.NewMoments(r.features, nil); err != nil {
+		return nil, fmt.Errorf("training pictures: %w", err)
+	}
+	if train.Labels != nil {
+		if r.Classifier, err = FitLinear(r.features, train.Labels, train.Classes()); err != nil {
+			return nil, err
+		}
+	}
+	if r.Floor, err = r.Compare(ctx, heldOut.Float32(), heldOut.Labels); err != nil {
+		return nil, fmt.Errorf("held-out pictures: %w", err)
+	}
+	return r, nil
+}
+
+// Compare compares pictures [n, height, width, 3], flat, in [-1, 1], with the training pictures. Their
+// size is that of the training pictures, n is at least 4. classes, [n], are those for which the
+// pictures were sampled, or nil.
+func (r *Reference) Compare(ctx context.Context, pixels []float32, classes []int32) (PictureResult, error) {
+	features, err := r.evaluator.FeaturesOf(ctx, pixels, r.height, r.width)
+	if err != nil {
+		return PictureResult{}, err
+	}
+	if classes != nil && len(classes) != len(features) {
+		return PictureResult{}, fmt.Errorf("%d pictures with %d classes", len(features), len(classes))
+	}
+	result := PictureResult{Pictures: len(features)}
+	moments, err := metric.NewMoments(features, nil)
+	if err != nil {
+		return result, err
+	}
+	if result.Frechet, err = metric.Frechet(moments, r.moments); err != nil {
+		return result, err
+	}
+	if result.Kernel, result.KernelSE, err = kernelDistance(features, r.features); err != nil {
+		return result, err
+	}
+	if classes != nil && r.Classifier != nil {
+		right := 0.
+		for i, class := range r.Classifier.Classes(features) {
+			if class == classes[i] {
+				right++
+			}
+		}
+		right /= float64(len(classes))
+		result.Accuracy = &right
+	}
+	mirrored := mirror(pixels, r.width)
+	mirroredFeatures, err := r.evaluator.FeaturesOf(ctx, mirrored, r.height, r.width)
+	if err != nil {
+		return result, err
+	}
+	rows := func(flat []float32) [][]float32 { return slices.Collect(slices.Chunk(flat, r.height*r.width*3)) }
+	result.NearestPixels, err = medianNearest(ctx, rows(pixels), rows(mirrored), r.pixels)
+	if err == nil {
+		result.NearestFeatures, err = medianNearest(ctx, features, mirroredFeatures, r.features)
+	}
+	return result, err
+}
+
+// kernelBatches is the number of pairs of batches of a kernel distance, if the sets are large enough.
+const kernelBatches = 10
+
+// kernelDistance returns the kernel distance of two sets and its standard error, over pairs of batches
+// that take every k-th row.
+func kernelDistance(a, b [][]float64) (distance, se float64, err error) {
+	batches := min(kernelBatches, len(a)/2, len(b)/2)
+	part := func(rows [][]float64, k int) (part [][]float64) {
+		for i := k; i < len(rows); i += batches {
+			part = append(part, rows[i])
+		}
+		return part
+	}
+	var s metric.KernelStream
+	for k := range batches {
+		if err := s.Add(part(a, k), part(b, k)); err != nil {
+			return 0, 0, err
+		}
+	}
+	return s.Distance()
+}
+
+// mirror returns pictures of three channels mirrored left to right.
+func mirror(pixels []float32, width int) []float32 {
+	to := make([]float32, len(pixels))
+	for row := 0; row < len(pixels); row += 3 * width {
+		for x := range width {
+			copy(to[row+3*x:row+3*x+3], pixels[row+3*(width-1-x):])
+		}
+	}
+	return to
+}
+
+// medianNearest returns the median over i of the root mean square difference of a[i] or b[i] from the
+// nearest row of others.
+func medianNearest[T float32 | float64](ctx context.Context, a, b, others [][]T) (float64, error) {
+	if len(a) == 0 || len(others) == 0 {
+		return 0, errors.New("nearest pictures of no pictures")
+	}
+	distances := make([]float64, len(a))
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		group.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(a)) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				best := math.Inf(1)
+				for _, other := range others {
+					best = min(best, squaredDistance(a[i], other, best), squaredDistance(b[i], other, best))
+				}
+				distances[i] = math.Sqrt(best / float64(len(a[i])))
+			}
+		})
+	}
+	group.Wait()
+	if ctx.Err() != nil {
+		return 0, fmt.Errorf("searching nearest pictures: %w", context.Cause(ctx))
+	}
+	slices.Sort(distances)
+	n := len(distances)
+	return (distances[(n-1)/2] + distances[n/2]) / 2, nil
+}
+
+// squaredDistance returns |x - y|², or a number of at least limit if that is at least limit.
+func squaredDistance[T float32 | float64](x, y []T, limit float64) float64 {
+	const part = 256
+	sum := 0.
+	for from := 0; from < len(x) && sum < limit; from += part {
+		a, b := x[from:min(from+part, len(x))], y[from:min(from+part, len(x))]
+		var partial T
+		for i, v := range a {
+			d := v - b[i]
+			partial += d * d
+		}
+		sum += float64(partial)
+	}
+	return sum
+}
