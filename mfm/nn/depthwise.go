@@ -5,8 +5,8 @@ import (
 )
 
 // depthwise convolves each channel of x [batch, height, width, channels] with a kernel of its own,
-// k [size, size, 1, channels], with the zeros of samePadding: the result is [batch, ⌈height/stride⌉,
-// ⌈width/stride⌉, channels]. It chooses the fastest method as convolve does.
+// k [size, size, 1, channels], with the zeros of samePaddings: the result is [batch,
+// ⌈height/stride⌉, ⌈width/stride⌉, channels]. It chooses the fastest method as convolve does.
 func depthwise(x, k *Node, stride int) *Node {
 	if x.Graph().Backend().HasSharedBuffers() {
 		return depthwiseByShifts(x, k, stride)
@@ -14,8 +14,8 @@ func depthwise(x, k *Node, stride int) *Node {
 	return depthwiseByGroups(x, k, stride)
 }
 
-// depthwiseByGroups is a convolution with as many groups as channels. Its gradients need the rule of
-// mfm/ad: that of GoMLX makes a convolution for each channel.
+// depthwiseByGroups is a convolution with as many groups as channels. Its gradients need the rule
+// of mfm/ad: that of GoMLX makes a convolution for each channel.
 func depthwiseByGroups(x, k *Node, stride int) *Node {
 	return Convolve(x, k).Strides(stride).PaddingPerDim(samePaddings(x, k, stride)).
 		ChannelGroupCount(k.Shape().Dim(3)).Done()

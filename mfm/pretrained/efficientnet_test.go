@@ -19,8 +19,9 @@ import (
 	"github.com/gomfm/gomfm/mfm/pretrained"
 )
 
-// realEfficientNet returns the path of the weights of EfficientNet-Lite0: $GOMFM_EFFICIENTNET, or that
-// in the folder shared beside the repository, or in the user's cache. It skips the test without them.
+// realEfficientNet returns the path of the weights of EfficientNet-Lite0: $GOMFM_EFFICIENTNET, or
+// that in the folder shared beside the repository, or in the user's cache. It skips the test
+// without them.
 func realEfficientNet(t *testing.T) string {
 	t.Helper()
 	cache, err := data.DefaultDir()
@@ -39,8 +40,8 @@ func realEfficientNet(t *testing.T) string {
 	return ""
 }
 
-// A parameter is learned or a moment of a batch norm. The numbers without the latter are those of the
-// original modules.
+// A parameter is learned or a moment of a batch norm. The numbers without the latter are those of
+// the original modules.
 func TestEfficientNetWeights(t *testing.T) {
 	for size, want := range []int{4652008, 5416680, 6092072} {
 		parameters := 0
@@ -59,13 +60,14 @@ func TestEfficientNetWeights(t *testing.T) {
 		}
 	}
 	path := filepath.Join("testdata", "zip.pt")
-	if _, _, err := pretrained.OpenEfficientNet(path); err == nil || !strings.Contains(err.Error(), `"_conv_stem.weight"`) {
+	_, _, err := pretrained.OpenEfficientNet(path)
+	if err == nil || !strings.Contains(err.Error(), `"_conv_stem.weight"`) {
 		t.Errorf("other weights: %v", err)
 	}
 }
 
-// The share of pictures of ImageNet that the released network names right is that of the original on
-// the same pictures, enlarged by PIL.
+// The share of pictures of ImageNet that the released network names right is that of the original
+// on the same pictures, enlarged by PIL.
 func TestEfficientNetNamesPictures(t *testing.T) {
 	e, weights, err := pretrained.OpenEfficientNet(realEfficientNet(t))
 	if err != nil {
@@ -111,8 +113,8 @@ func TestEfficientNetNamesPictures(t *testing.T) {
 	}
 }
 
-// labeledPictures returns n pictures [n, side, side, 3] in [-1, 1] of classes that are evenly spaced
-// in the order of their names, which is that of the labels.
+// labeledPictures returns n pictures [n, side, side, 3] in [-1, 1] of classes that are evenly
+// spaced in the order of their names, which is that of the labels.
 func labeledPictures(t *testing.T, n, side int) (*tensors.Tensor, []int) {
 	t.Helper()
 	folder := shared(t, "data", "imagenet64")

@@ -185,8 +185,8 @@ var autoencoderParity = parityKind{
 	},
 }
 
-// efficientNetParity is an EfficientNet-Lite in the names of efficientnet-lite-pytorch: the features
-// and logits of an image in [-1, 1], and the gradient of <logits, w> in it.
+// efficientNetParity is an EfficientNet-Lite in the names of efficientnet-lite-pytorch: features and
+// logits of an image in [-1, 1], and the gradient of <logits, w> in it.
 var efficientNetParity = parityKind{
 	name:   "efficientnet",
 	inputs: []string{"image", "w"},
@@ -217,8 +217,8 @@ var efficientNetParity = parityKind{
 	},
 }
 
-// efficientNetConfig returns the configuration of an EfficientNet-Lite, whose stages are lists of the
-// numbers of [nn.EfficientNetStage] in the order of its fields.
+// efficientNetConfig returns the configuration of an EfficientNet-Lite, whose stages are lists of
+// the numbers of [nn.EfficientNetStage] in the order of its fields.
 func efficientNetConfig(r *Reference) (e nn.EfficientNet, err error) {
 	var stages [][]int
 	if err := r.decode("stages", &stages); err != nil {
@@ -226,7 +226,7 @@ func efficientNetConfig(r *Reference) (e nn.EfficientNet, err error) {
 	}
 	for _, s := range stages {
 		if len(s) != 5 {
-			return e, fmt.Errorf("metadata \"stages\" has the stage %v, want blocks, kernel, stride, expand and channels", s)
+			return e, fmt.Errorf("metadata \"stages\" has %v, want blocks, kernel, stride, expand and channels", s)
 		}
 		e.Stages = append(e.Stages, nn.EfficientNetStage{
 			Blocks: s[0], Kernel: s[1], Stride: s[2], Expand: s[3], Channels: s[4],

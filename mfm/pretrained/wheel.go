@@ -24,7 +24,8 @@ func unpacked(r io.ReaderAt, size int64) (io.ReaderAt, int64, error) {
 			continue
 		}
 		if found != nil {
-			return nil, 0, fmt.Errorf("zip: both %q and %q are files of PyTorch: unpack one of them", found.Name, entry.Name)
+			return nil, 0, fmt.Errorf("zip: both %q and %q are files of PyTorch: unpack one of them", found.Name,
+				entry.Name)
 		}
 		found = entry
 	}

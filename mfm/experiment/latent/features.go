@@ -37,8 +37,8 @@ func OpenEvaluator(b compute.Backend, path string) (*Evaluator, error) {
 	return NewEvaluator(b, network, weights)
 }
 
-// NewEvaluator returns the evaluator of a network with its weights, by their paths below the network's
-// scope.
+// NewEvaluator returns the evaluator of a network with its weights, by their paths below the
+// network's scope.
 func NewEvaluator(b compute.Backend, network nn.EfficientNet, weights checkpoint.Tensors) (*Evaluator, error) {
 	if err := network.Validate(); err != nil {
 		return nil, err
@@ -61,9 +61,9 @@ func NewEvaluator(b compute.Backend, network nn.EfficientNet, weights checkpoint
 // Finalize frees the compiled graphs.
 func (e *Evaluator) Finalize() { e.exec.Finalize() }
 
-// FeaturesOf returns the features, [n][Features], of pictures [n, height, width, 3], flat, in [-1, 1].
-// It resizes them to 128x128 pixels by [nn.Resize] and clips the result to [-1, 1]. It returns an
-// error if the pixels are not a whole number of pictures, or, between two calls of the compiled
+// FeaturesOf returns the features, [n][Features], of flat pictures [n, height, width, 3] in [-1,
+// 1]. It resizes them to 128x128 pixels by [nn.Resize] and clips the result to [-1, 1]. It returns
+// an error if the pixels are not a whole number of pictures, or, between two calls of the compiled
 // graph, if ctx has ended.
 func (e *Evaluator) FeaturesOf(ctx context.Context, pixels []float32, height, width int) ([][]float64, error) {
 	size := height * width * 3

@@ -24,7 +24,8 @@ import (
 func newEvaluator(t *testing.T) *latent.Evaluator {
 	t.Helper()
 	network := nn.EfficientNet{EfficientNetConfig: nn.EfficientNetConfig{
-		Stem: 4, Stages: []nn.EfficientNetStage{{Blocks: 1, Kernel: 3, Stride: 2, Expand: 2, Channels: 4}}, Features: 6, Classes: 2,
+		Stem: 4, Features: 6, Classes: 2,
+		Stages: []nn.EfficientNetStage{{Blocks: 1, Kernel: 3, Stride: 2, Expand: 2, Channels: 4}},
 	}}
 	store := model.NewStore()
 	if err := store.SetRNGStateFromSeed(1); err != nil {
@@ -71,7 +72,8 @@ func TestEvaluator(t *testing.T) {
 	if slices.Equal(all[0], all[1]) {
 		t.Error("different pictures have the same features")
 	}
-	if _, err := e.FeaturesOf(t.Context(), make([]float32, 100), 8, 8); err == nil || !strings.Contains(err.Error(), "[8, 8, 3]") {
+	_, err = e.FeaturesOf(t.Context(), make([]float32, 100), 8, 8)
+	if err == nil || !strings.Contains(err.Error(), "[8, 8, 3]") {
 		t.Errorf("part of a picture: %v", err)
 	}
 	ended, end := context.WithCancel(t.Context())
@@ -94,8 +96,8 @@ func TestReference(t *testing.T) {
 	}
 	floor := r.Floor
 	t.Logf("%+v, accuracy %.2f", floor, *floor.Accuracy)
-	if floor.Pictures != 50 || !(floor.Frechet > 0) || math.Abs(floor.Kernel) > 5*floor.KernelSE || *floor.Accuracy < 0.6 ||
-		!(floor.NearestFeatures > 0) || !(floor.NearestPixels > 0) {
+	if floor.Pictures != 50 || !(floor.Frechet > 0) || math.Abs(floor.Kernel) > 5*floor.KernelSE ||
+		*floor.Accuracy < 0.6 || !(floor.NearestFeatures > 0) || !(floor.NearestPixels > 0) {
 		t.Errorf("floor %+v with the accuracy %g", floor, *floor.Accuracy)
 	}
 	compare := func(pixels []float32, classes []int32) latent.PictureResult {
@@ -134,7 +136,9 @@ func TestReference(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"pictures", "frechet", "kernel", "kernel_se", "accuracy", "nearest_features", "nearest_pixels"} {
+	for _, key := range []string{
+		"pictures", "frechet", "kernel", "kernel_se", "accuracy", "nearest_features", "nearest_pixels",
+	} {
 		if !strings.Contains(string(raw), `"`+key+`":`) {
 			t.Errorf("%s has no %q", raw, key)
 		}
@@ -144,14 +148,16 @@ func TestReference(t *testing.T) {
 func TestReferenceErrors(t *testing.T) {
 	e, all := newEvaluator(t), pictures(10)
 	other := &data.Images{N: 4, Height: 4, Width: 4, Channels: 3, Pixels: make([]byte, 4*48)}
-	if _, err := latent.NewReference(t.Context(), e, all, other); err == nil || !strings.Contains(err.Error(), "equal sizes") {
+	_, err := latent.NewReference(t.Context(), e, all, other)
+	if err == nil || !strings.Contains(err.Error(), "equal sizes") {
 		t.Errorf("held-out pictures of another size: %v", err)
 	}
 	train, heldOut, err := all.Split(7)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := latent.NewReference(t.Context(), e, train, heldOut); err == nil || !strings.Contains(err.Error(), "at least 2") {
+	_, err = latent.NewReference(t.Context(), e, train, heldOut)
+	if err == nil || !strings.Contains(err.Error(), "at least 2") {
 		t.Errorf("three held-out pictures: %v", err)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"gonum.org/v1/gonum/stat"
 )
 
-// LinearClassifier is a multinomial logistic regression on features, each of which has mean zero and
-// variance one over the examples: the probability of class c is proportional to exp(w_c·x + b_c).
+// LinearClassifier is a multinomial logistic regression on features x that are shifted and scaled
+// to mean zero and variance one over the examples: p(c) is proportional to exp(w_c·x + b_c).
 type LinearClassifier struct {
 	// Penalty is λ in the loss, the mean cross-entropy plus λ/2 Σ_c |w_c|².
 	Penalty float64
@@ -59,7 +59,8 @@ func FitLinear(features [][]float64, labels []int32, classes int) (*LinearClassi
 	return c, c.fit(features, labels, penalty)
 }
 
-// checkExamples returns an error unless there are at least holdOutEvery examples, each with a label.
+// checkExamples returns an error unless there are at least holdOutEvery examples, each with a
+// label.
 func checkExamples(features [][]float64, labels []int32, classes int) error {
 	switch {
 	case len(features) != len(labels):
@@ -140,8 +141,8 @@ func (c *LinearClassifier) fit(features [][]float64, labels []int32, penalty flo
 	return nil
 }
 
-// Classes returns the most probable class of each row of features [n][dim]. It panics if the number of
-// features is another than in the fit.
+// Classes returns the most probable class of each row of features [n][dim]. It panics if the number
+// of features is another than in the fit.
 func (c *LinearClassifier) Classes(features [][]float64) []int32 {
 	if len(features) == 0 {
 		return nil
@@ -155,8 +156,8 @@ func (c *LinearClassifier) Classes(features [][]float64) []int32 {
 	return classes
 }
 
-// linearLoss is the loss of weights, flat. It keeps the last value and gradient, since the minimizer
-// asks for both at the same weights.
+// linearLoss is the loss of weights, flat. It keeps the last value and gradient, since the
+// minimizer asks for both at the same weights.
 type linearLoss struct {
 	x       *mat.Dense
 	labels  []int32

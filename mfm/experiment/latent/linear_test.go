@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Two points at ±1 with weights w and -w have the loss log(1 + e^{-2w}) + λw², with its minimum where
-// 1/(1 + e^{2w}) = λw.
+// Two points at ±1 with weights w and -w have the loss log(1 + e^{-2w}) + λw², with its minimum
+// where 1/(1 + e^{2w}) = λw.
 func TestLinearFitClosedForm(t *testing.T) {
 	var features [][]float64
 	var labels []int32
@@ -23,8 +23,8 @@ func TestLinearFitClosedForm(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := c.weights.At(0, 0)
-		if d := 1/(1+math.Exp(2*w)) - penalty*w; math.Abs(d) > 2*linearGradient || math.Abs(c.weights.At(0, 1)+w) > 1e-3 ||
-			c.weights.At(1, 0) != 0 || math.Abs(c.weights.At(2, 0)) > 1e-3 {
+		if d := 1/(1+math.Exp(2*w)) - penalty*w; math.Abs(d) > 2*linearGradient ||
+			math.Abs(c.weights.At(0, 1)+w) > 1e-3 || c.weights.At(1, 0) != 0 || math.Abs(c.weights.At(2, 0)) > 1e-3 {
 			t.Errorf("penalty %g: weights %v, derivative %g", penalty, c.weights.RawMatrix().Data, d)
 		}
 	}
@@ -63,7 +63,8 @@ func TestLinearGradient(t *testing.T) {
 	}
 }
 
-// clusters returns examples of three classes: normal about 3 times the class's unit vector, times size.
+// clusters returns examples of three classes: normal about 3 times the class's unit vector, times
+// size.
 func clusters(n, dim int, size float64) (features [][]float64, labels []int32) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range n {
@@ -96,7 +97,8 @@ func TestFitLinear(t *testing.T) {
 		t.Errorf("%d of 300 named right, want 291", right)
 	}
 	again, err := FitLinear(features[:300], labels[:300], 3)
-	if err != nil || !slices.Equal(again.weights.RawMatrix().Data, c.weights.RawMatrix().Data) || again.Penalty != c.Penalty {
+	if err != nil || again.Penalty != c.Penalty ||
+		!slices.Equal(again.weights.RawMatrix().Data, c.weights.RawMatrix().Data) {
 		t.Errorf("another fit has other weights: %v", err)
 	}
 	rand.New(rand.NewPCG(3, 4)).Shuffle(len(labels), func(i, j int) { labels[i], labels[j] = labels[j], labels[i] })

@@ -27,8 +27,8 @@ type PictureResult struct {
 	// Accuracy is the share of the pictures whose class the linear classifier names right; nil for
 	// pictures without classes.
 	Accuracy *float64 `json:"accuracy,omitempty"`
-	// NearestFeatures and NearestPixels are the median distances of a picture or its mirror image to
-	// the nearest training picture: root mean square differences of features, and of pixels in
+	// NearestFeatures and NearestPixels are the median distances of a picture or its mirror image
+	// to the nearest training picture: root mean square differences of features, and of pixels in
 	// [-1, 1]. Values far below those of held-out pictures show that pictures are copied.
 	NearestFeatures float64 `json:"nearest_features"`
 	NearestPixels   float64 `json:"nearest_pixels"`
@@ -48,17 +48,17 @@ type Reference struct {
 	moments       metric.Moments
 }
 
-// NewReference evaluates training and held-out pictures of three channels, and fits the classifier if
-// they have labels. It keeps all training pictures and their features in memory: of a large set give
-// some thousands. It returns an error unless there are at least four training and four held-out
-// pictures of equal size.
+// NewReference evaluates training and held-out pictures of three channels, and fits the classifier
+// if they have labels. It keeps all training pictures and their features in memory: of a large set
+// give some thousands. It returns an error unless there are at least four training and four
+// held-out pictures of equal size.
 func NewReference(ctx context.Context, e *Evaluator, train, heldOut *data.Images) (*Reference, error) {
 	for _, m := range []*data.Images{train, heldOut} {
 		if err := m.Validate(); err != nil {
 			return nil, err
 		}
 		if m.Channels != 3 || m.Height != train.Height || m.Width != train.Width {
-			return nil, fmt.Errorf("pictures of shape [%d, %d, %d] beside [%d, %d, 3]: want equal sizes and three channels",
+			return nil, fmt.Errorf("pictures of shape [%d, %d, %d] beside [%d, %d, 3]: want equal sizes, three channels",
 				m.Height, m.Width, m.Channels, train.Height, train.Width)
 		}
 	}
@@ -82,9 +82,9 @@ func NewReference(ctx context.Context, e *Evaluator, train, heldOut *data.Images
 	return r, nil
 }
 
-// Compare compares pictures [n, height, width, 3], flat, in [-1, 1], with the training pictures. Their
-// size is that of the training pictures, n is at least 4. classes, [n], are those for which the
-// pictures were sampled, or nil.
+// Compare compares pictures [n, height, width, 3], flat, in [-1, 1], with the training pictures.
+// Their size is that of the training pictures, n is at least 4. classes, [n], are those for which
+// the pictures were sampled, or nil.
 func (r *Reference) Compare(ctx context.Context, pixels []float32, classes []int32) (PictureResult, error) {
 	features, err := r.evaluator.FeaturesOf(ctx, pixels, r.height, r.width)
 	if err != nil {
@@ -127,11 +127,12 @@ func (r *Reference) Compare(ctx context.Context, pixels []float32, classes []int
 	return result, err
 }
 
-// kernelBatches is the number of pairs of batches of a kernel distance, if the sets are large enough.
+// kernelBatches is the number of pairs of batches of a kernel distance, if the sets are large
+// enough.
 const kernelBatches = 10
 
-// kernelDistance returns the kernel distance of two sets and its standard error, over pairs of batches
-// that take every k-th row.
+// kernelDistance returns the kernel distance of two sets and its standard error, over pairs of
+// batches that take every k-th row.
 func kernelDistance(a, b [][]float64) (distance, se float64, err error) {
 	batches := min(kernelBatches, len(a)/2, len(b)/2)
 	part := func(rows [][]float64, k int) (part [][]float64) {
@@ -160,8 +161,8 @@ func mirror(pixels []float32, width int) []float32 {
 	return to
 }
 
-// medianNearest returns the median over i of the root mean square difference of a[i] or b[i] from the
-// nearest row of others.
+// medianNearest returns the median over i of the root mean square difference of a[i] or b[i] from
+// the nearest row of others.
 func medianNearest[T float32 | float64](ctx context.Context, a, b, others [][]T) (float64, error) {
 	if len(a) == 0 || len(others) == 0 {
 		return 0, errors.New("nearest pictures of no pictures")
