@@ -21,7 +21,17 @@ func depthwiseByGroups(x, k *Node, stride int) *Node {
 		ChannelGroupCount(k.Shape().Dim(3)).Done()
 }
 
-// depthwiseByShifts adds the size² shifted copies of x, each times its row of the kernel.
+// depthwiseByShifts adds the size² shifted copies of x, each times its weights in k. On a CPU, XLA
+// computes the sum in one pass. CPU time in milliseconds on two cores, which other programs
+// shared, for 16 images: the least of three runs, of the forward pass, and of the forward pass with
+// the gradient in x:
+//
+//	                               groups      shifts
+//	64x64, 32 channels, 3x3        63   122    5.2   64
+//	64x64, 96, 3x3, stride 2       42   362    5.0  125
+//	16x16, 240, 3x3, stride 2     5.7   126    0.4  2.1
+//	8x8, 672, 5x5                  60   128    9.2   53
+//	4x4, 1152, 5x5                115   193    3.7  4.3
 func depthwiseByShifts(x, k *Node, stride int) *Node {
 	size, paddings := k.Shape().Dim(0), samePaddings(x, k, stride)
 	outs := make([]int, 2)
