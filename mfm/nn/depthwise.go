@@ -22,7 +22,7 @@ func depthwiseByGroups(x, k *Node, stride int) *Node {
 }
 
 // depthwiseByShifts adds the size² shifted copies of x, each times its weights in k. On a CPU, XLA
-// computes the sum in one pass. CPU time in milliseconds on two cores, which other programs
+// computes the sum in one pass. Time in milliseconds on two cores, which other programs
 // shared, for 16 images: the least of three runs, of the forward pass, and of the forward pass with
 // the gradient in x:
 //
