@@ -68,33 +68,42 @@ func FormatNames() string {
 // held-out images, a tenth, always the same at random, is held out. An error names the file, what
 // is wrong with it, and what to do.
 func Load(l Location) (train, heldOut *Images, err error) {
+	format, err := formatOf(l)
+	if err != nil {
+		return nil, nil, err
+	}
+	return format.Load(l)
+}
+
+// formatOf returns the form of a location, or an error if a part of the location does not fit it.
+func formatOf(l Location) (Format, error) {
 	format := Format{
 		Name: "the digits in the package", Load: func(Location) (_, _ *Images, err error) { return MNIST() },
 	}
 	if l.Path != "" {
 		if _, err := os.Stat(l.Path); err != nil {
-			return nil, nil, fmt.Errorf("%w: give %s", fileSource(l.Path).fail(err), FormatNames())
+			return format, fmt.Errorf("%w: give %s", fileSource(l.Path).fail(err), FormatNames())
 		}
 		all := Formats()
 		i := slices.IndexFunc(all, func(f Format) bool { return f.Accepts(l.Path) })
 		if i < 0 {
-			return nil, nil, fmt.Errorf("data: %s is not a data set: give %s", l.Path, FormatNames())
+			return format, fmt.Errorf("data: %s is not a data set: give %s", l.Path, FormatNames())
 		}
 		format = all[i]
 	}
 	if l.Labels != "" && !format.Labels {
-		return nil, nil, fmt.Errorf("data: labels %s: only a .npy file takes labels, %q is %s: leave them out",
+		return format, fmt.Errorf("data: labels %s: only a .npy file takes labels, %q is %s: leave them out",
 			l.Labels, l.Path, format.Name)
 	}
 	if l.Skip != 0 && !format.Pictures {
-		return nil, nil, fmt.Errorf("data: skip %d: only picture files can be skipped, %q is %s: leave it out",
+		return format, fmt.Errorf("data: skip %d: only picture files can be skipped, %q is %s: leave it out",
 			l.Skip, l.Path, format.Name)
 	}
 	if l.Height != 0 && !format.Pictures {
-		return nil, nil, fmt.Errorf("data: size %dx%d: only picture files are resized, %q is %s: leave it out",
+		return format, fmt.Errorf("data: size %dx%d: only picture files are resized, %q is %s: leave it out",
 			l.Height, l.Width, l.Path, format.Name)
 	}
-	return format.Load(l)
+	return format, nil
 }
 
 // String returns the location as one text, which [ParseLocation] reads: the path, followed by
@@ -169,12 +178,19 @@ func holdOut(m *Images, name string) (train, heldOut *Images, err error) {
 	if m.N < 2 {
 		return nil, nil, fmt.Errorf("data: %s has one image: give at least two, one of which is held out", name)
 	}
-	order, n := rand.New(rand.NewPCG(0, 0)).Perm(m.N), max(1, m.N/10)
-	slices.Sort(order[:n])
-	slices.Sort(order[n:])
-	if heldOut, err = m.Subset(order[:n]); err != nil {
+	first, rest := heldOutOf(m.N)
+	if heldOut, err = m.Subset(first); err != nil {
 		return nil, nil, err
 	}
-	train, err = m.Subset(order[n:])
+	train, err = m.Subset(rest)
 	return train, heldOut, err
+}
+
+// heldOutOf returns the indices of a tenth of n images, at least one, at random and always the
+// same, and those of the others.
+func heldOutOf(n int) (heldOut, rest []int) {
+	order, tenth := rand.New(rand.NewPCG(0, 0)).Perm(n), max(1, n/10)
+	slices.Sort(order[:tenth])
+	slices.Sort(order[tenth:])
+	return order[:tenth], order[tenth:]
 }

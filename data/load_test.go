@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomfm/gomfm/data/stream"
 	"github.com/gomfm/gomfm/internal/npy"
 )
 
@@ -384,5 +385,47 @@ func TestLocation(t *testing.T) {
 	}
 	if h, w, err := ParseSize("32"); err != nil || h != 32 || w != 32 {
 		t.Errorf("size 32 is %dx%d (%v)", h, w, err)
+	}
+}
+
+// The sets of a location have the pictures that Load returns, also the held-out ones.
+func TestOpenPictures(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 23 {
+		img := image.NewGray(image.Rect(0, 0, 2, 2))
+		for p := range img.Pix {
+			img.Pix[p] = uint8(i)
+		}
+		saveImage(t, img, dir, fmt.Sprint(i%3), fmt.Sprintf("%d.png", i))
+	}
+	l := Location{Path: dir}
+	train, heldOut, err := OpenPictures(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	images, rest, err := Load(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		set  *stream.Set
+		want *Images
+	}{{train, images}, {heldOut, rest}} {
+		levels, _, err := tc.set.Levels(t.Context(), 0, tc.set.Len(), 2, 2, 1)
+		if err != nil || tc.set.Len() != tc.want.N {
+			t.Fatalf("%d pictures, want %d: %v", tc.set.Len(), tc.want.N, err)
+		}
+		for i := range tc.want.N {
+			if levels[12*i] != tc.want.Pixels[4*i] || tc.set.Class(i) != tc.want.Labels[i] {
+				t.Errorf("picture %d is %d of class %d, want %d of class %d", i, levels[12*i], tc.set.Class(i),
+					tc.want.Pixels[4*i], tc.want.Labels[i])
+			}
+		}
+	}
+	if train, heldOut, err := OpenPictures(Location{}); train != nil || heldOut != nil || err != nil {
+		t.Errorf("digits are a set of picture files: %v", err)
+	}
+	if _, _, err := OpenPictures(Location{Path: filepath.Join(dir, "none")}); err == nil {
+		t.Error("a missing folder is a set")
 	}
 }

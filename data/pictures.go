@@ -43,13 +43,54 @@ func loadPictures(l Location) (train, heldOut *Images, err error) {
 	if heldOut, classes[1], err = r.read(dirs[1]); err != nil {
 		return nil, nil, err
 	}
-	if !slices.Equal(classes[0], classes[1]) {
-		return nil, nil, fmt.Errorf("data: %s has the classes %q, but %s has %q: give both the same classes",
-			dirs[0], classes[0], dirs[1], classes[1])
+	if err := sameClasses(l.Path, classes[0], classes[1]); err != nil {
+		return nil, nil, err
 	}
 	r.finish(train, heldOut)
 	train.Bad = r.bad
 	return train, heldOut, nil
+}
+
+// OpenPictures lists the training pictures and the held-out pictures of a location, those of [Load]
+// if no file is bad, without reading them. Both are nil for a location of another form than picture
+// files.
+func OpenPictures(l Location) (train, heldOut *stream.Set, err error) {
+	format, err := formatOf(l)
+	if err != nil || !format.Pictures {
+		return nil, nil, err
+	}
+	if isSplit(l.Path) {
+		return openSplit(l.Path)
+	}
+	all, err := stream.Open(l.Path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if all.Len() < 2 {
+		return nil, nil, fmt.Errorf("data: %s has one image: give at least two, one of which is held out", l.Path)
+	}
+	first, rest := heldOutOf(all.Len())
+	return all.Subset(rest), all.Subset(first), nil
+}
+
+// openSplit lists the pictures in the subfolders "train" and "test".
+func openSplit(path string) (train, heldOut *stream.Set, err error) {
+	if train, err = stream.Open(filepath.Join(path, "train")); err != nil {
+		return nil, nil, err
+	}
+	if heldOut, err = stream.Open(filepath.Join(path, "test")); err != nil {
+		return nil, nil, err
+	}
+	return train, heldOut, sameClasses(path, train.Classes(), heldOut.Classes())
+}
+
+// sameClasses returns an error unless the subfolders "train" and "test" have the same classes.
+func sameClasses(path string, train, test []string) error {
+	if slices.Equal(train, test) {
+		return nil
+	}
+	return fmt.Errorf("data: %s has the classes %q, but %s has %q: give both the same classes",
+		filepath.Join(path, "train"), train, filepath.Join(path, "test"), test)
 }
 
 // isSplit reports whether a path is a folder whose only subfolders are "train" and "test".

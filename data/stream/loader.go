@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"image"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"sync"
 
@@ -64,16 +63,10 @@ type Loader struct {
 	config Config
 	levels [256]float32 // of a byte, in [-1, 1]
 
-	mu     sync.Mutex
-	epochs map[int64]*epoch // of the last batch
-	bad    []*BadFile
-	isBad  map[int]bool
-}
-
-// epoch is the random part of an epoch.
-type epoch struct {
-	order []int  // of the pictures, by position
-	flip  []bool // by picture
+	mu    sync.Mutex
+	order *Order
+	bad   []*BadFile
+	isBad map[int]bool
 }
 
 // Batch is a batch of pictures.
@@ -90,7 +83,7 @@ func NewLoader(s *Set, config Config) (*Loader, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	l := &Loader{set: s, config: config, isBad: make(map[int]bool)}
+	l := &Loader{set: s, config: config, order: NewOrder(s.Len(), config.Seed), isBad: make(map[int]bool)}
 	for i := range l.levels {
 		l.levels[i] = float32(float64(i)/127.5 - 1)
 	}
@@ -115,9 +108,8 @@ func (l *Loader) Batch(ctx context.Context, step int64) (Batch, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c, n := l.config, int64(l.set.Len())
-	first := (step - 1) * int64(c.Batch)
-	l.draw(first/n, (first+int64(c.Batch)-1)/n)
+	c := l.config
+	at := l.order.batch(step, c.Batch)
 	size := c.Height * c.Width * 3
 	b := Batch{Pixels: make([]float32, c.Batch*size)}
 	if l.set.classes != nil {
@@ -125,9 +117,8 @@ func (l *Loader) Batch(ctx context.Context, step int64) (Batch, error) {
 	}
 	found := make([][]badAt, c.Batch)
 	err := parallel(ctx, c.Batch, c.Workers, func(i int) error {
-		at := first + int64(i)
-		e := l.epochs[at/n]
-		index, img, bad, err := l.next(e, int(at%n))
+		e := at[i].epoch
+		index, img, bad, err := l.next(e, at[i].position)
 		found[i] = bad
 		if err != nil || img == nil {
 			return err
@@ -157,23 +148,6 @@ func (l *Loader) Batch(ctx context.Context, step int64) (Batch, error) {
 type badAt struct {
 	index int
 	file  *BadFile
-}
-
-// draw makes the epochs from first to last, each a function of its number and the seed.
-func (l *Loader) draw(first, last int64) {
-	epochs := make(map[int64]*epoch)
-	for k := first; k <= last; k++ {
-		if epochs[k] = l.epochs[k]; epochs[k] != nil {
-			continue
-		}
-		rng := rand.New(rand.NewPCG(l.config.Seed, uint64(k)))
-		e := &epoch{order: rng.Perm(l.set.Len()), flip: make([]bool, l.set.Len())}
-		for i := range e.flip {
-			e.flip[i] = rng.Uint64()>>63 == 1
-		}
-		epochs[k] = e
-	}
-	l.epochs = epochs
 }
 
 // next returns the first picture that is good at a position of an epoch or after it, its index, and

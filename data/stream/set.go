@@ -31,6 +31,7 @@ const maxFile = 1 << 28
 
 // Set is a list of picture files and their classes. Its methods may be called at the same time.
 type Set struct {
+	root    string // folder of the set, which its hash does not depend on
 	files   []file
 	classes []string
 }
@@ -64,6 +65,17 @@ func (b *BadFile) Error() string { return "data: " + b.File + " " + b.Reason }
 // An error names the file, what is wrong, and what to do. Whether the pictures can be read shows
 // when they are.
 func Open(path string) (*Set, error) {
+	s, err := list(path)
+	if err != nil {
+		return nil, err
+	}
+	if s.root = path; !isFolder(path) {
+		s.root = filepath.Dir(path)
+	}
+	return s, nil
+}
+
+func list(path string) (*Set, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
