@@ -4,7 +4,8 @@
 // WebDataset, or a CSV file of paths. The [Set] has the places of the pictures and the names of
 // their classes; it reads a picture when it is needed. [Set.Inspect] reads all of them and reports
 // sizes, classes and bad files. A [Loader] makes batches for training: cropped and resized, in a
-// new random order in each epoch, flipped at random, decoded in parallel.
+// new random order in each epoch, flipped at random, decoded in parallel. [Order] is that order for
+// other samples.
 package stream
 
 import (

@@ -13,6 +13,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/data/stream"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
@@ -108,10 +109,15 @@ func (c *command) load(l data.Location) (train, heldOut *data.Images, err error)
 	if train, heldOut, err = data.Load(l); err != nil {
 		return nil, nil, err
 	}
-	for _, bad := range train.Bad {
-		c.warn(fmt.Errorf("left out: %w", bad))
-	}
+	c.warnOf(train.Bad)
 	return train, heldOut, nil
+}
+
+// warnOf warns of bad files that are left out.
+func (c *command) warnOf(bad []*stream.BadFile) {
+	for _, b := range bad {
+		c.warn(fmt.Errorf("left out: %w", b))
+	}
 }
 
 // withImagesOf adds the flags that name the images of a trained map, and returns a function that

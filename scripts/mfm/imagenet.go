@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/progress"
 )
 
 // imagenetTask is a map of the latents of images.
@@ -40,31 +42,44 @@ func trainImageNet(c *command) func() (*training, error) {
 	location := c.withImages("(default: the 1,906 emoji in the package)")
 	codec := c.Flags().String("autoencoder", defaultAutoencoder,
 		"`folder` of the autoencoder: of a run, or in the form of diffusers, such as sd-vae-ft-mse")
-	cache := c.Flags().String("latents", "", "`folder` that keeps the latents (default: they are computed anew)")
+	cache := c.withLatents()
 	return func() (*training, error) {
 		config, err := latent.Preset(*f.preset)
 		if err = cmp.Or(err, f.configure(&config)); err != nil {
 			return nil, err
 		}
 		from, err := location(data.Location{})
-		if err != nil {
+		if err = cmp.Or(err, checkFolder(*cache)); err != nil {
 			return nil, err
 		}
 		if *f.preset != "emoji" && from == (data.Location{}) {
 			return nil, fmt.Errorf("--data is missing: preset %s is for the images of ImageNet, which cannot be "+
 				"distributed: name their folder, with --size 256", *f.preset)
 		}
-		var images, heldOut *data.Images
+		var pictures, heldOut latent.Pictures
+		load := func() (err error) {
+			pictures, heldOut, err = latent.Load(from)
+			return err
+		}
+		var check func() error
+		if from == (data.Location{}) {
+			check = load
+		} else if err := load(); err != nil {
+			return nil, err
+		}
+		if set := pictures.Set; set != nil && len(config.ClassNames) == 0 && len(set.Classes()) == config.Network.ClassCount() {
+			config.ClassNames = set.Classes()
+		}
 		return &training{
 			kind: latent.Kind, config: config, manifest: config,
-			line: f.line("imagenet", "data", "labels", "size", "autoencoder"), data: from.String(),
-			check: func() (err error) {
-				images, heldOut, err = latent.Load(from)
-				return err
-			},
+			line: f.line("imagenet", "data", "labels", "size", "skip", "autoencoder", "latents"), data: from.String(),
+			check: check,
 			run: func(ctx context.Context, b compute.Backend, o run.Options) error {
-				o.HeldOutHash = heldOut.Hash()
-				codec, l, err := encode(ctx, b, *codec, *cache, images)
+				var err error
+				if o.HeldOutHash, err = heldOut.Hash(ctx); err != nil {
+					return err
+				}
+				codec, l, err := c.encode(ctx, b, config, *codec, *cache, pictures)
 				if err != nil {
 					return err
 				}
@@ -80,19 +95,46 @@ func trainImageNet(c *command) func() (*training, error) {
 	}
 }
 
-// encode opens the autoencoder in a folder and returns the latents of images.
-func encode(ctx context.Context, b compute.Backend, dir, cache string, images *data.Images) (
-	*latent.Codec, *latent.Latents, error) {
+// withLatents adds the flag that names the cache of latents.
+func (c *command) withLatents() *string {
+	return c.Flags().String("latents", "", "`folder` that keeps the latents, in which interrupted encoding goes on "+
+		"(default: they are computed anew and held in memory)")
+}
+
+// encode opens the autoencoder in a folder and returns the latents of pictures for a map. It shows the
+// progress of encoding picture files, and warns of each that is left out.
+func (c *command) encode(ctx context.Context, b compute.Backend, config latent.Config, dir, cache string,
+	pictures latent.Pictures) (*latent.Codec, *latent.Latents, error) {
 	codec, err := latent.OpenCodec(b, dir)
 	if err != nil {
 		return nil, nil, invalid{fmt.Errorf("--autoencoder: %w", err)}
 	}
-	if err := codec.CheckImages(images); err != nil {
-		return nil, nil, invalid{err}
+	var l *latent.Latents
+	if pictures.Images != nil {
+		if err := codec.CheckImages(pictures.Images); err != nil {
+			return nil, nil, invalid{err}
+		}
+		l, err = codec.Cached(ctx, cache, pictures.Images)
+	} else {
+		if err := config.CheckFiles(codec, pictures.Files, cache != ""); err != nil {
+			return nil, nil, invalid{err}
+		}
+		pictures.Sink = progress.Auto(c.ErrOrStderr())
+		l, err = codec.CachedFiles(ctx, cache, pictures.Files)
 	}
-	l, err := codec.Cached(ctx, cache, images)
-	return codec, l, err
+	if errors.Is(err, latent.ErrOtherLatents) {
+		err = invalid{fmt.Errorf("--latents: %w", err)}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	c.warnOf(l.Bad)
+	return codec, l, nil
 }
+
+// maxHeldOut is the number of held-out picture files, the first ones, that the autoencoder is
+// evaluated on.
+const maxHeldOut = 1000
 
 // imagenetEvaluation is the quality of a map of latents and of its autoencoder.
 type imagenetEvaluation struct {
@@ -104,7 +146,7 @@ type imagenetEvaluation struct {
 
 func evaluateImageNet(c *command) prepare {
 	f, images := c.withSampler(), c.withImages("(default: the 1,906 emoji in the package)")
-	cache := c.Flags().String("latents", "", "`folder` that keeps the latents (default: they are computed anew)")
+	cache := c.withLatents()
 	set := c.withSettings(
 		option{name: "times", path: "times", usage: "`t` of the contexts, numbers separated by commas", read: list},
 		option{name: "contexts", path: "contexts", usage: "`number` of contexts at each t"},
@@ -114,7 +156,7 @@ func evaluateImageNet(c *command) prepare {
 	return func() (work, error) {
 		config := latent.DefaultEvalConfig()
 		from, err := images(data.Location{})
-		if err = cmp.Or(err, set.apply(&config)); err == nil {
+		if err = cmp.Or(err, checkFolder(*cache), set.apply(&config)); err == nil {
 			err = config.Validate()
 		}
 		if err != nil {
@@ -124,15 +166,21 @@ func evaluateImageNet(c *command) prepare {
 		if err != nil {
 			return nil, err
 		}
-		if _, _, err := latent.OpenModel(dir); err != nil {
+		m, model, err := latent.OpenModel(dir)
+		if err != nil {
 			return nil, err
 		}
 		train, heldOut, err := latent.Load(from)
 		if err != nil {
 			return nil, err
 		}
+		if model.Streamed(train.Len(), m.Shape) {
+			return nil, fmt.Errorf("--data: exact posteriors need all latents in memory, but those of %d pictures need more than "+
+				"memory = %d bytes in the configuration of the run: evaluate a map of fewer", train.Len(),
+				cmp.Or(model.Memory, latent.DefaultMemory))
+		}
 		return func(ctx context.Context, b compute.Backend) error {
-			codec, l, err := encode(ctx, b, dir, *cache, train)
+			codec, l, err := c.encode(ctx, b, model, dir, *cache, train)
 			if err != nil {
 				return err
 			}
@@ -141,7 +189,12 @@ func evaluateImageNet(c *command) prepare {
 			if err != nil {
 				return invalid{err}
 			}
-			decibels, _, err := codec.PSNR(ctx, heldOut)
+			images, err := heldOut.Slice(ctx, 0, min(heldOut.Len(), maxHeldOut))
+			if err != nil {
+				return err
+			}
+			c.warnOf(images.Bad)
+			decibels, _, err := codec.PSNR(ctx, images)
 			if err != nil {
 				return err
 			}
@@ -152,7 +205,7 @@ func evaluateImageNet(c *command) prepare {
 			if out.Posterior, err = e.Posteriors(ctx, b, store, sampling, config); err != nil {
 				return err
 			}
-			text := fmt.Sprintf("PSNR of the autoencoder on %d held-out images: %.2f dB\n", heldOut.N, out.PSNR)
+			text := fmt.Sprintf("PSNR of the autoencoder on %d held-out images: %.2f dB\n", images.N, out.PSNR)
 			for _, r := range out.Posterior {
 				text += fmt.Sprintf("t = %g: sliced W2 %.4f (floor %.4f), posterior std %.4f, excess %.3f, of the data's std %.3f, "+
 					"diversity %.3f\n", r.T, r.SW2, r.Floor, r.Std, r.Excess, r.DataExcess, r.Diversity)

@@ -72,10 +72,12 @@ func sampleImageNet(c *command) prepare {
 		}
 		var heldOut *data.Images
 		if *t > 0 {
-			if _, heldOut, err = latent.Load(from); err != nil {
+			_, pictures, err := latent.Load(from)
+			if err != nil {
 				return nil, err
 			}
-			if heldOut, err = heldOut.Slice(*first, *first+*contexts); err != nil {
+			pictures.MaxBad = 0 // each row has its context
+			if heldOut, err = pictures.Slice(c.Context(), *first, *first+*contexts); err != nil {
 				return nil, fmt.Errorf("--first, --contexts: held-out images: %w", err)
 			}
 		}

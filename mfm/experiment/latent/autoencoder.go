@@ -1,8 +1,14 @@
 package latent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
@@ -12,10 +18,13 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/data/stream"
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/config"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/pretrained"
 	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/train"
 )
@@ -30,8 +39,11 @@ type AutoencoderConfig struct {
 	// the elements of a latent, beside the mean squared error of the pixels.
 	KL float64 `json:"kl"`
 	// Flip mirrors each image left to right with probability 1/2.
-	Flip  bool         `json:"flip"`
-	Train train.Config `json:"train"`
+	Flip bool `json:"flip"`
+	// Memory is the largest number of bytes that the pixels of the images may have to be held in
+	// memory; more are streamed ([AutoencoderConfig.Streamed]). 0 means [DefaultMemory].
+	Memory int64        `json:"memory,omitempty"`
+	Train  train.Config `json:"train"`
 }
 
 // DefaultAutoencoder maps images [64, 64, 3] to latents [8, 8, 8] by the network of Stable
@@ -71,20 +83,51 @@ func (c AutoencoderConfig) Validate() error {
 	if !(c.KL >= 0 && c.KL < 1e6) {
 		return fmt.Errorf("kl = %g: must not be negative", c.KL)
 	}
+	if c.Memory < 0 {
+		return fmt.Errorf("memory = %d bytes: must not be negative", c.Memory)
+	}
 	return c.Train.Validate()
+}
+
+// Streamed reports whether n pictures of a size are read from their files in each step: if their
+// pixels need more than Memory.
+func (c AutoencoderConfig) Streamed(n, height, width int) bool {
+	return 3*int64(n)*int64(height)*int64(width) > cmp.Or(c.Memory, DefaultMemory)
 }
 
 // CheckImages returns an error unless the network takes images of this size.
 func (c AutoencoderConfig) CheckImages(images *data.Images) error {
+	return cmp.Or(c.checkSize(images.Height, images.Width, images.Channels), images.Validate())
+}
+
+func (c AutoencoderConfig) checkSize(height, width, channels int) error {
 	f := c.Network.Factor()
 	switch {
-	case images.Channels != c.Network.Images:
-		return fmt.Errorf("images of %d channels: network.images = %d", images.Channels, c.Network.Images)
-	case images.Height%f != 0 || images.Width%f != 0:
+	case channels != c.Network.Images:
+		return fmt.Errorf("images of %d channels: network.images = %d", channels, c.Network.Images)
+	case height%f != 0 || width%f != 0:
 		return fmt.Errorf("images of %dx%d pixels: the autoencoder divides their sides by %d: "+
-			"resize them to a multiple of it", images.Height, images.Width, f)
+			"resize them to a multiple of it", height, width, f)
 	}
-	return images.Validate()
+	return nil
+}
+
+// CheckFiles returns an error unless the network takes the pictures and the training streams them.
+func (c AutoencoderConfig) CheckFiles(f Files) error {
+	if c.Train.Accumulate != 1 {
+		return fmt.Errorf("train.accumulate = %d: use 1 for pictures that are streamed, and larger batches",
+			c.Train.Accumulate)
+	}
+	_, err := stream.NewLoader(f.Set, c.loader(f))
+	return cmp.Or(c.Validate(), c.checkSize(f.shape()), err)
+}
+
+// loader describes the batches of a streamed training.
+func (c AutoencoderConfig) loader(f Files) stream.Config {
+	return stream.Config{
+		Height: f.Height, Width: f.Width, Batch: c.Train.Batch, Seed: uint64(c.Train.Seed), Flip: c.Flip, Workers: f.Workers,
+		MaxBad: f.MaxBad,
+	}
 }
 
 // TrainAutoencoder trains an autoencoder on images; see [run.Train]. It returns a store with the
@@ -99,35 +142,130 @@ func TrainAutoencoder(ctx context.Context, b compute.Backend, config Autoencoder
 		return nil, fmt.Errorf("training an autoencoder: %w", err)
 	}
 	levels := tensors.FromFlatDataAndDimensions(images.Pixels, images.N, images.Height, images.Width, images.Channels)
-	source, err := train.DataSet(levels, nil)
+	set, err := train.DataSet(levels, nil)
 	if err != nil {
 		return nil, err
 	}
-	t, err := train.New(b, config.objective(source), config.Train, config)
-	if err != nil {
-		return nil, err
+	pixels := func(scope *model.Scope, g *Graph, rng *solver.RNG, n int) (x, class *Node) {
+		levels, _ := set(scope, g, rng, n)
+		return unit(levels), nil
 	}
 	o.DataHash = images.Hash()
-	if err := run.Train(ctx, t, KindAutoencoder, config, o); err != nil {
+	return config.train(ctx, b, pixels, config.Flip, train.Hook{}, inMemory{images}, o)
+}
+
+// TrainAutoencoderFiles is [TrainAutoencoder] on picture files, which a [stream.Loader] reads in each
+// step, in the order of the training's seed. The latents have unit variance on 4,096 of them at
+// random.
+func TrainAutoencoderFiles(ctx context.Context, b compute.Backend, config AutoencoderConfig, f Files, o run.Options) (
+	*model.Store, error) {
+	if err := config.CheckFiles(f); err != nil {
+		return nil, fmt.Errorf("training an autoencoder: %w", err)
+	}
+	loader, err := stream.NewLoader(f.Set, config.loader(f))
+	if err != nil {
+		return nil, err
+	}
+	if o.DataHash, err = f.hash(ctx); err != nil {
+		return nil, err
+	}
+	batches := func(ctx context.Context, step int64) (train.HostBatch, error) {
+		batch, err := loader.Batch(ctx, step)
+		if err != nil {
+			return train.HostBatch{}, err
+		}
+		return train.HostBatch{
+			Samples: tensors.FromFlatDataAndDimensions(batch.Pixels, config.Train.Batch, f.Height, f.Width, 3),
+		}, nil
+	}
+	source, hook := train.FromHost(batches, 2)
+	end := hook.End
+	hook.End = func(t *train.Trainer, err error) {
+		end(t, err)
+		for _, bad := range loader.Bad() {
+			if f.OnBad != nil {
+				f.OnBad(bad)
+			}
+		}
+	}
+	const most = 4096
+	some := rand.New(rand.NewPCG(0, 0)).Perm(f.len())
+	some = some[:min(most, len(some))]
+	slices.Sort(some)
+	measured := f
+	measured.Set = f.Set.Subset(some)
+	return config.train(ctx, b, source, false, hook, measured, o)
+}
+
+// train trains on pixels in [-1, 1], which it flips at random or not, and exports the autoencoder with
+// latents of unit variance on the images of measured.
+func (c AutoencoderConfig) train(ctx context.Context, b compute.Backend, pixels train.Source, flip bool, hook train.Hook,
+	measured source, o run.Options) (*model.Store, error) {
+	t, err := train.New(b, c.objective(pixels, flip), c.Train, c)
+	if err != nil {
+		return nil, err
+	}
+	t.AddHook(hook)
+	if err := run.Train(ctx, t, KindAutoencoder, c, o); err != nil {
 		return nil, err
 	}
 	store, err := run.Store(t)
 	if err != nil || o.Dir == "" {
 		return store, err
 	}
-	return store, config.export(ctx, b, store, images, o)
+	return store, c.export(ctx, b, store, measured, o)
+}
+
+// export writes the autoencoder of a trained run in the form of diffusers, with latents of unit
+// variance on the images of measured.
+func (c AutoencoderConfig) export(ctx context.Context, b compute.Backend, store *model.Store, measured source,
+	o run.Options) error {
+	weights, err := run.Weights(store)
+	if err != nil {
+		return err
+	}
+	named := make(checkpoint.Tensors, len(weights))
+	for path, w := range weights {
+		named[strings.TrimPrefix(path, "/")] = w
+	}
+	a := nn.Autoencoder{AutoencoderConfig: c.Network}
+	a.Scale, a.Shift = 1, 0
+	codec, err := newCodec(b, a, store, weights)
+	if err != nil {
+		return err
+	}
+	defer codec.Finalize()
+	var n, sum, squares float64
+	err = codec.encode(ctx, measured, 0, func(e encoded) error {
+		e.each(func(moments []float32, _ int32) {
+			size := len(moments) / 4
+			for i := range 2 * size {
+				at := i%size + i/size*2*size
+				mean, std := float64(moments[at]), float64(moments[at+size])
+				n, sum, squares = n+1, sum+mean, squares+mean*mean+std*std
+			}
+		})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	a.Scale = 1 / math.Sqrt(squares/n-sum/n*sum/n)
+	a.Scale = math.Round(a.Scale*1e5) / 1e5
+	height, _, _ := measured.shape()
+	return pretrained.WriteAutoencoder(filepath.Join(o.Dir, exported), a, named, height,
+		map[string]string{"command": o.Command})
 }
 
 // objective returns the negative evidence lower bound of a batch with a weighted divergence: the mean
 // squared error of the pixels, in [-1, 1], of a latent from the posterior, plus KL times
 //
 //	KL(N(μ, σ²) | N(0, 1)) = (μ² + σ² - 1)/2 - log σ.
-func (c AutoencoderConfig) objective(source train.Source) train.Objective {
+func (c AutoencoderConfig) objective(pixels train.Source, flip bool) train.Objective {
 	network := nn.Autoencoder{AutoencoderConfig: c.Network}
 	return func(weights, data *model.Scope, rng *solver.RNG, step *Node) train.Terms {
-		levels, _ := source(data, step.Graph(), rng, c.Train.Batch)
-		x := unit(levels)
-		if c.Flip {
+		x, _ := pixels(data, step.Graph(), rng, c.Train.Batch)
+		if flip {
 			flip := LessThan(rng.Uniform(shapes.Make(x.DType(), c.Train.Batch, 1, 1, 1)), Scalar(x.Graph(), x.DType(), 0.5))
 			x = Where(BroadcastToShape(flip, shapes.Make(dtypes.Bool, x.Shape().Dimensions...)), Reverse(x, 2), x)
 		}

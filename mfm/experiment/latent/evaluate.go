@@ -1,6 +1,7 @@
 package latent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -63,11 +64,15 @@ type PosteriorResult struct {
 }
 
 // Posteriors compares posterior samples of the map with exact ones, for contexts of the data's
-// distribution and of its classes if the map has classes.
+// distribution and of its classes if the map has classes. Streamed latents are an error.
 func (e *Experiment) Posteriors(ctx context.Context, b compute.Backend, store *model.Store, sampling mfm.SamplerConfig,
 	config EvalConfig) ([]PosteriorResult, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
+	}
+	if e.points == nil {
+		return nil, fmt.Errorf("evaluating posterior samples: exact ones need all latents in memory, but the %d latents need "+
+			"more than memory = %d bytes: evaluate a map of fewer", e.Latents.N, cmp.Or(e.Config.Memory, DefaultMemory))
 	}
 	sampler, err := mfm.NewSampler(b, e.Model(store), sampling)
 	if err != nil {

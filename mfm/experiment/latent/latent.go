@@ -13,6 +13,11 @@
 //
 // An [Evaluator] is a network that has seen neither autoencoder nor map. A [Reference] compares decoded
 // samples with the training pictures in its features.
+//
+// Sets of pictures that are larger than the memory, such as ImageNet, are encoded once into a cache
+// on disk ([Codec.CachedFiles]). Latents of more than [Config.Memory] are not loaded: each step reads
+// a batch of the cache ([Config.Streamed]), in a new random order in each epoch. The latents are then
+// from the encoder's own Gaussian of each image, and there is no teacher and no reference.
 package latent
 
 import (
@@ -42,6 +47,10 @@ type Config struct {
 	Network         nn.Network              `json:"network"`
 	// Flip adds the mirror images to the data.
 	Flip bool `json:"flip"`
+	// Memory is the largest number of bytes that latents may have in float32, with both moments of
+	// images and of mirror images, to be loaded; more are streamed ([Config.Streamed]). 0 means
+	// [DefaultMemory].
+	Memory int64 `json:"memory,omitempty"`
 	// ClassNames are the names of the network's classes in the order of their labels, or empty.
 	ClassNames []string        `json:"class_names,omitempty"`
 	Train      mfm.TrainConfig `json:"train"`
@@ -58,6 +67,9 @@ func (c Config) Validate() error {
 			mfm.GaussianName, mfm.PlainName)
 	}
 	loss, classes := c.Train.Loss, c.Network.ClassCount()
+	if c.Memory < 0 {
+		return fmt.Errorf("memory = %d bytes: must not be negative", c.Memory)
+	}
 	if n := len(c.ClassNames); n != 0 && n != classes {
 		return fmt.Errorf("network.classes = %d, but class_names has %d names", classes, n)
 	}
@@ -74,26 +86,67 @@ func (c Config) Validate() error {
 // ValidateFor returns an error that names the first value that is invalid in itself or for the
 // latents.
 func (c Config) ValidateFor(l *Latents) error {
-	if err := cmp.Or(c.Validate(), c.Network.CheckShape(l.Shape())); err != nil {
+	if err := cmp.Or(c.Validate(), c.checkShape(l.N, l.Shape(), l.cache != "")); err != nil {
 		return err
 	}
 	classes := c.Network.ClassCount()
 	if classes == 0 {
 		return nil
 	}
-	if l.Labels == nil {
-		return fmt.Errorf("network.classes = %d: the images have no labels, load them with their labels", classes)
+	counts, err := l.classCounts()
+	if err != nil {
+		return err
 	}
-	counts := make([]int, classes)
-	for i, label := range l.Labels {
-		if label < 0 || int(label) >= classes {
-			return fmt.Errorf("network.classes = %d: label %d of %d is %d", classes, i, l.N, label)
-		}
-		counts[label]++
+	if err := c.checkLabels(len(counts)); err != nil {
+		return err
 	}
+	counts = slices.Concat(counts, make([]int, classes-len(counts)))
 	if empty := slices.Index(counts, 0); empty >= 0 && c.Train.Loss.Distillation == mfm.Teacher {
 		return fmt.Errorf("network.classes = %d: class %d has no images, and so no drift for distillation teacher: "+
 			"use as many classes as the images have", classes, empty)
+	}
+	return nil
+}
+
+// CheckFiles returns an error that names the first value that is invalid for the latents of picture
+// files, before they are encoded. cached says whether there will be a cache.
+func (c Config) CheckFiles(codec *Codec, f Files, cached bool) error {
+	if err := cmp.Or(c.Validate(), codec.checkSize(f.shape())); err != nil {
+		return err
+	}
+	side := codec.Factor()
+	shape := []int{f.Height / side, f.Width / side, codec.LatentChannels()}
+	return cmp.Or(c.checkShape(f.len(), shape, cached), c.checkLabels(len(f.Set.Classes())))
+}
+
+// checkShape returns an error unless the network takes n latents of a shape, in memory or streamed.
+func (c Config) checkShape(n int, shape []int, cached bool) error {
+	if err := c.Network.CheckShape(shape); err != nil || !c.Streamed(n, shape) {
+		return err
+	}
+	if !cached {
+		return fmt.Errorf("%d latents of shape %v need more than memory = %d bytes: keep the latents in a folder, or raise memory",
+			n, shape, cmp.Or(c.Memory, DefaultMemory))
+	}
+	if c.Train.Accumulate != 1 {
+		return fmt.Errorf("train.accumulate = %d: use 1 for latents that are streamed, and larger batches", c.Train.Accumulate)
+	}
+	if c.Train.Loss.Distillation == mfm.Teacher {
+		return fmt.Errorf("train.loss.distillation = teacher: the teacher needs all latents in memory, but %d of shape %v "+
+			"need more than memory = %d bytes: use self, or raise memory", n, shape, cmp.Or(c.Memory, DefaultMemory))
+	}
+	return nil
+}
+
+// checkLabels returns an error unless a network with classes has labels from 0 to n-1.
+func (c Config) checkLabels(n int) error {
+	classes := c.Network.ClassCount()
+	switch {
+	case classes > 0 && n == 0:
+		return fmt.Errorf("network.classes = %d: the images have no labels, load them with their labels", classes)
+	case classes > 0 && n > classes:
+		return fmt.Errorf("network.classes = %d: the images have labels up to %d: set network.classes and "+
+			"train.loss.guidance.classes to %d", classes, n-1, n)
 	}
 	return nil
 }
@@ -104,20 +157,26 @@ type Experiment struct {
 	Latents *Latents
 	Map     *mfm.Map
 
-	statistics               statistics
-	points, variance, labels *tensors.Tensor // [rows, height, width, channels], [1, 1, 1, channels], [rows] or nil
+	statistics statistics
+	// The data in memory, [rows, height, width, channels], [1, 1, 1, channels], [rows] or nil. They
+	// are nil if the latents are streamed.
+	points, variance, labels *tensors.Tensor
 }
 
-// New returns the experiment of a configuration on latents, with an untrained map, or an error that
-// names the first invalid value.
+// New returns the experiment of a configuration on latents, which it loads unless they are streamed,
+// with an untrained map. An error names the first invalid value.
 func New(c Config, l *Latents) (*Experiment, error) {
 	if err := c.ValidateFor(l); err != nil {
 		return nil, err
 	}
-	e := &Experiment{Config: c, Latents: l, statistics: newStatistics(l)}
-	var err error
-	if e.Map, err = e.statistics.newMap(c); err != nil {
+	streamed := c.Streamed(l.N, l.Shape())
+	s, err := l.statistics(streamed)
+	if err != nil {
 		return nil, err
+	}
+	e := &Experiment{Config: c, Latents: l, statistics: s}
+	if e.Map, err = e.statistics.newMap(c); err != nil || streamed {
+		return e, err
 	}
 	e.variance = tensors.FromFlatDataAndDimensions(e.statistics.noise, 1, 1, 1, l.Channels)
 	rows, repeat := l.Mean, 2
@@ -141,17 +200,21 @@ func (e *Experiment) Model(store *model.Store) mfm.Model {
 }
 
 // Source returns a source that samples latents inside the training step, with their classes if the
-// network has classes.
-func (e *Experiment) Source() (train.Source, error) {
+// network has classes, and a hook that the trainer must have.
+func (e *Experiment) Source() (train.Source, train.Hook, error) {
+	if e.points == nil {
+		source, hook := e.streamed()
+		return source, hook, nil
+	}
 	points, err := train.DataSet(e.points, e.labels)
 	if err != nil {
-		return nil, err
+		return nil, train.Hook{}, err
 	}
 	return func(scope *model.Scope, g *Graph, rng *solver.RNG, n int) (latents, class *Node) {
 		latents, class = points(scope, g, rng, n)
 		deviation := Sqrt(train.DeviceValue(scope, g, "variance", e.variance))
 		return Add(latents, Mul(deviation, rng.Normal(latents.Shape()))), class
-	}, nil
+	}, train.Hook{}, nil
 }
 
 // kernels returns the data's distribution on a graph with a store.
@@ -168,8 +231,12 @@ func (e *Experiment) kernels(g *Graph) gmm.Kernels {
 	return k
 }
 
-// Teacher returns the drift of the data's distribution, of one class for rows that have one.
+// Teacher returns the drift of the data's distribution, of one class for rows that have one, or nil
+// if the latents are streamed.
 func (e *Experiment) Teacher() interpolant.Drift {
+	if e.points == nil {
+		return nil
+	}
 	return func(t, x, class *Node) *Node {
 		t, x = ConvertDType(t, dtypes.Float32), ConvertDType(x, dtypes.Float32)
 		return e.kernels(x.Graph()).Drift(e.Map.Interpolant, t, x, class)

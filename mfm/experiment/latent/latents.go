@@ -3,30 +3,30 @@ package latent
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io/fs"
-	"math"
-	"os"
-	"path/filepath"
-	"strconv"
 
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/gomfm/gomfm/data"
-	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/data/stream"
 )
 
 // Latents are the latents of N images and of their mirror images: Gaussians with diagonal covariance,
-// normalized ([nn.Autoencoder.Normalize]).
+// normalized ([nn.Autoencoder.Normalize]), with moments rounded to float16.
 type Latents struct {
 	N, Height, Width, Channels int
 	// Mean and Std are the means and standard deviations, [N, 2, Height, Width, Channels]: of an
-	// image, then of its mirror image.
+	// image, then of its mirror image. They are nil until [Latents.Load] if a cache has them.
 	Mean, Std []float32
-	Labels    []int32 // of the images, [N], or nil
-	// Origin identifies the codec and the images.
+	Labels    []int32 // of the images, [N], or nil; in a cache like Mean
+	// Origin identifies the codec and the images: the content of images in memory, or what
+	// [stream.Set.Hash] has of picture files and their size.
 	Origin string
+	// Bad are the picture files that were left out.
+	Bad []*stream.BadFile
+
+	cache  string // folder of the cache with the rows, or empty
+	counts []int  // numbers of images by label, of a cache with labels
 }
 
 // Shape returns the shape of one latent, [height, width, channels].
@@ -54,72 +54,162 @@ func (l *Latents) Means() []float32 {
 	return means
 }
 
-// Hash returns a hash of the codec and the images. The latents themselves differ in rounding from one
-// machine to another.
+// Hash returns a hash of the codec, the images and the names of bad files. The latents themselves
+// differ in rounding from one machine to another.
 func (l *Latents) Hash() string {
-	return fmt.Sprintf("%x", sha256.Sum256([]byte(l.Origin)))
+	h := sha256.New()
+	h.Write([]byte(l.Origin))
+	for _, b := range l.Bad {
+		fmt.Fprintf(h, "\n%q", b.File)
+	}
+	return fmt.Sprintf("%x", h.Sum(nil))
 }
 
-// originOf identifies a codec and images.
-func originOf(c *Codec, images *data.Images) string { return c.Hash + "/" + images.Hash() }
-
-// Cached returns the latents of images from the cache in dir, or [Codec.Latents], which it keeps
-// there. An empty dir means no cache. A cache of other images or of another codec is replaced.
-func (c *Codec) Cached(ctx context.Context, dir string, images *data.Images) (*Latents, error) {
-	if dir == "" {
-		return c.Latents(ctx, images)
+// Load reads the moments and labels from the cache, unless they are in memory. A damaged row is an
+// error that names the file.
+func (l *Latents) Load() error {
+	if l.Mean != nil {
+		return nil
 	}
-	path := filepath.Join(dir, "latents.safetensors")
-	l, err := ReadLatents(path)
-	switch {
-	case err == nil && l.Origin == originOf(c, images):
-		l.Labels = images.Labels
-		return l, nil
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%w: remove it", err)
+	values := 2 * l.N * l.Size()
+	loaded := Latents{Mean: make([]float32, 0, values), Std: make([]float32, 0, values)}
+	err := l.rows().each(func(_ int, moments []float32, label int32) error {
+		loaded.add(moments, label)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	if l, err = c.Latents(ctx, images); err != nil {
-		return nil, err
+	l.Mean, l.Std = loaded.Mean, loaded.Std
+	if l.counts != nil {
+		l.Labels = loaded.Labels
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	return l, l.Write(path)
+	return nil
 }
 
-// Write writes latents, without labels, to a safetensors file.
-func (l *Latents) Write(path string) error {
-	dims := []int{l.N, 2, l.Height, l.Width, l.Channels}
-	return checkpoint.WriteWeights(path, checkpoint.Tensors{
-		"mean": tensors.FromFlatDataAndDimensions(l.Mean, dims...), "std": tensors.FromFlatDataAndDimensions(l.Std, dims...),
-	}, map[string]string{"origin": l.Origin, "images": strconv.Itoa(l.N)})
+// add appends the moments [2, 2, size] and the label of a row.
+func (l *Latents) add(moments []float32, label int32) {
+	size := len(moments) / 4
+	for k := range 2 {
+		l.Mean = append(l.Mean, moments[2*k*size:(2*k+1)*size]...)
+		l.Std = append(l.Std, moments[(2*k+1)*size:(2*k+2)*size]...)
+	}
+	l.Labels = append(l.Labels, label)
 }
 
-// ReadLatents reads latents that [Latents.Write] wrote.
-func ReadLatents(path string) (*Latents, error) {
-	t, metadata, err := checkpoint.ReadWeights(path)
+// rows returns the rows of the cache.
+func (l *Latents) rows() rows { return index{Count: l.N, Shape: l.Shape()}.rows(l.cache) }
+
+// classCounts returns the numbers of images by label, nil without labels. A negative label is an
+// error.
+func (l *Latents) classCounts() ([]int, error) {
+	if l.Labels == nil {
+		return l.counts, nil
+	}
+	var counts []int
+	for i, label := range l.Labels {
+		if label < 0 || label > stream.MaxLabel {
+			return nil, fmt.Errorf("label %d of %d is %d: use 0 to %d", i, l.N, label, stream.MaxLabel)
+		}
+		for int(label) >= len(counts) {
+			counts = append(counts, 0)
+		}
+		counts[label]++
+	}
+	return counts, nil
+}
+
+// Latents returns the latents of images. It returns an error if the images do not fit, or, between
+// two calls of the compiled graph, if ctx has ended.
+func (c *Codec) Latents(ctx context.Context, images *data.Images) (*Latents, error) {
+	j, err := c.jobOf(images)
 	if err != nil {
 		return nil, err
 	}
-	l := &Latents{Origin: metadata["origin"]}
-	for name, to := range map[string]*[]float32{"mean": &l.Mean, "std": &l.Std} {
-		value := t[name]
-		if value == nil || value.Shape().Rank() != 5 || value.Shape().Dim(1) != 2 || value.Size() == 0 {
-			return nil, fmt.Errorf("%s: no latents: tensor %q must be [n, 2, height, width, channels]", path, name)
-		}
-		d := value.Shape().Dimensions
-		if l.N != 0 && !(l.N == d[0] && l.Height == d[2] && l.Width == d[3] && l.Channels == d[4]) {
-			return nil, fmt.Errorf("%s: mean and std have different shapes", path)
-		}
-		l.N, l.Height, l.Width, l.Channels = d[0], d[2], d[3], d[4]
-		if *to, err = tensors.CopyFlatData[float32](value); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
+	return c.encodeAll(ctx, j)
+}
+
+// Cached returns the latents of images from the cache in dir, or [Codec.Latents], which it keeps
+// there. An empty dir means no cache. A cache of other images in memory or of another codec is
+// replaced, one of picture files is an error that wraps [ErrOtherLatents].
+func (c *Codec) Cached(ctx context.Context, dir string, images *data.Images) (*Latents, error) {
+	j, err := c.jobOf(images)
+	if err != nil {
+		return nil, err
 	}
-	for _, v := range l.Std {
-		if !(v >= 0 && float64(v) < math.MaxFloat32) {
-			return nil, fmt.Errorf("%s: a standard deviation is %g", path, v)
+	if dir == "" {
+		return c.encodeAll(ctx, j)
+	}
+	l, err := c.cached(ctx, dir, j)
+	if err != nil {
+		return nil, err
+	}
+	return l, l.Load()
+}
+
+// CachedFiles returns the latents of picture files from the cache in dir, which it writes first. An
+// interrupted call, also by the end of the process, goes on with the first missing latent at the
+// next one. The latents are not loaded ([Latents.Load]). An empty dir means no cache: the latents
+// are in memory. A cache of other files or of another codec is an error that wraps
+// [ErrOtherLatents], and so is none that another process writes.
+func (c *Codec) CachedFiles(ctx context.Context, dir string, f Files) (*Latents, error) {
+	if err := c.checkSize(f.shape()); err != nil {
+		return nil, err
+	}
+	hash, err := f.hash(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j := job{source: f, labeled: f.Set.Classes() != nil, maxBad: f.MaxBad, sink: f.Sink}
+	j.index = c.indexOf(j, c.Hash+ofFiles+hash)
+	j.ClassNames = f.Set.Classes()
+	if dir == "" {
+		return c.encodeAll(ctx, j)
+	}
+	return c.cached(ctx, dir, j)
+}
+
+// jobOf returns the job of images in memory.
+func (c *Codec) jobOf(images *data.Images) (job, error) {
+	j := job{source: inMemory{images}, labeled: images.Labels != nil, replace: true}
+	if err := c.CheckImages(images); err != nil {
+		return j, err
+	}
+	j.index = c.indexOf(j, c.Hash+"/"+images.Hash())
+	return j, nil
+}
+
+// indexOf returns the description of a cache without rows.
+func (c *Codec) indexOf(s source, origin string) index {
+	height, width, _ := s.shape()
+	f := c.Factor()
+	return index{Origin: origin, Shape: []int{height / f, width / f, c.LatentChannels()}, Bad: []leftOut{}}
+}
+
+// encodeAll encodes a job without a cache.
+func (c *Codec) encodeAll(ctx context.Context, j job) (*Latents, error) {
+	l := &Latents{Height: j.Shape[0], Width: j.Shape[1], Channels: j.Shape[2], Origin: j.Origin}
+	values := 2 * j.len() * l.Size()
+	l.Mean, l.Std = make([]float32, 0, values), make([]float32, 0, values)
+	var bad []leftOut
+	err := c.encode(ctx, j.source, 0, func(e encoded) error {
+		if bad = append(bad, e.bad...); len(bad) > j.maxBad {
+			return tooManyBad(bad, j.maxBad)
 		}
+		e.each(l.add)
+		return nil
+	})
+	if err == nil && len(l.Labels) == 0 {
+		err = fmt.Errorf("encoding images: none of the %d files is a picture that can be read", j.len())
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range bad {
+		l.Bad = append(l.Bad, b.BadFile)
+	}
+	if l.N = len(l.Labels); !j.labeled {
+		l.Labels = nil
 	}
 	return l, nil
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/ml/model"
 
-	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/train"
@@ -19,20 +18,11 @@ import (
 // Kind is the kind of a run that trained a map of latents.
 const Kind = "imagenet"
 
-// Load returns images to train on and held-out images: those at a location, or [data.Emoji] if it is
-// empty. See [data.Load].
-func Load(l data.Location) (train, heldOut *data.Images, err error) {
-	if l == (data.Location{}) {
-		return data.Emoji()
-	}
-	return data.Load(l)
-}
-
 // Train trains the map; see [run.Train]. It returns a store with the weights in
 // [train.WeightsScope]. The run keeps a copy of the autoencoder in the folder codec, unless that is
 // empty, so that [OpenCodec] opens it.
 func (e *Experiment) Train(ctx context.Context, b compute.Backend, codec string, o run.Options) (*model.Store, error) {
-	source, err := e.Source()
+	source, hook, err := e.Source()
 	if err != nil {
 		return nil, err
 	}
@@ -40,10 +30,11 @@ func (e *Experiment) Train(ctx context.Context, b compute.Backend, codec string,
 	if err != nil {
 		return nil, err
 	}
+	t.AddHook(hook)
 	o.DataHash = e.Latents.Hash()
 	if o.Dir != "" {
 		keep := func(*train.Trainer) error {
-			return cmp.Or(e.statistics.write(o.Dir), copyCodec(codec, o.Dir))
+			return cmp.Or(e.statistics.write(filepath.Join(o.Dir, statisticsFile)), copyCodec(codec, o.Dir))
 		}
 		o.Hooks = append(o.Hooks, train.Hook{Start: keep})
 	}
@@ -105,7 +96,7 @@ func OpenModel(dir string) (mfm.Model, Config, error) {
 	if err := c.Validate(); err != nil {
 		return mfm.Model{}, c, fmt.Errorf("run %s: %w", dir, err)
 	}
-	s, err := readStatistics(dir)
+	s, err := readStatistics(filepath.Join(dir, statisticsFile))
 	if err == nil {
 		err = c.Network.CheckShape(s.shape)
 	}

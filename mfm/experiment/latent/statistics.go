@@ -3,12 +3,14 @@ package latent
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
+	"github.com/gomfm/gomfm/data/stream"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/train"
@@ -40,13 +42,66 @@ func newStatistics(l *Latents) statistics {
 		d := float64(v) - mean[i%size]
 		variance += d * d / float64(len(l.Mean))
 	}
-	s := statistics{shape: l.Shape()}
+	return toStatistics(l.Shape(), mean, noise, variance)
+}
+
+// statistics returns those of the latents: of streamed ones those that the cache keeps, of others,
+// which it loads, those of the moments in memory.
+func (l *Latents) statistics(streamed bool) (statistics, error) {
+	if !streamed {
+		if err := l.Load(); err != nil {
+			return statistics{}, err
+		}
+		return newStatistics(l), nil
+	}
+	s, err := readStatistics(filepath.Join(l.cache, momentsFile))
+	if err == nil && !slices.Equal(s.shape, l.Shape()) {
+		err = fmt.Errorf("%s: the statistics are of latents %v, not %v: remove the folder to encode the images again",
+			l.cache, s.shape, l.Shape())
+	}
+	return s, err
+}
+
+// statistics returns those of the rows of latents of a shape, and the numbers of rows by label, in one
+// pass.
+func (r rows) statistics(shape []int) (s statistics, counts []int, err error) {
+	channels := shape[2]
+	mean, noise, square := make([]float64, r.size), make([]float64, channels), 0.
+	n := float64(2 * r.n)
+	err = r.each(func(i int, moments []float32, label int32) error {
+		if label < 0 || label > stream.MaxLabel {
+			return fmt.Errorf("%s: row %d has label %d: use 0 to %d", r.path, i, label, stream.MaxLabel)
+		}
+		for int(label) >= len(counts) {
+			counts = append(counts, 0)
+		}
+		counts[label]++
+		for k := range 2 {
+			for j := range r.size {
+				v, std := float64(moments[2*k*r.size+j]), float64(moments[(2*k+1)*r.size+j])
+				mean[j] += v / n
+				square += v * v / (n * float64(r.size))
+				noise[j%channels] += std * std / (n * float64(r.size/channels))
+			}
+		}
+		return nil
+	})
+	for _, v := range mean {
+		square -= v * v / float64(r.size)
+	}
+	return toStatistics(shape, mean, noise, square), counts, err
+}
+
+// toStatistics returns statistics from means, variances of the noise before the bound [minNoise], and
+// the variance without the noise.
+func toStatistics(shape []int, mean, noise []float64, variance float64) statistics {
+	s := statistics{shape: shape}
 	for _, v := range mean {
 		s.mean = append(s.mean, float32(v))
 	}
 	for _, v := range noise {
 		v = max(v, minNoise)
-		variance += v / float64(l.Channels)
+		variance += v / float64(len(noise))
 		s.noise = append(s.noise, float32(v))
 	}
 	s.variance = float32(variance)
@@ -76,19 +131,19 @@ func modelOf(c Config, m *mfm.Map, s statistics, store *model.Store) mfm.Model {
 		Scales: c.Train.Loss.Guidance.Scales}
 }
 
-// write writes the statistics to the folder of a run.
-func (s statistics) write(dir string) error {
-	return checkpoint.WriteWeights(filepath.Join(dir, statisticsFile), checkpoint.Tensors{
+// write writes the statistics to a file.
+func (s statistics) write(path string) error {
+	return checkpoint.WriteWeights(path, checkpoint.Tensors{
 		"mean":     tensors.FromFlatDataAndDimensions(s.mean, s.shape...),
 		"variance": tensors.FromFlatDataAndDimensions([]float32{s.variance}, 1),
 		"noise":    tensors.FromFlatDataAndDimensions(s.noise, len(s.noise)),
 	}, nil)
 }
 
-// readStatistics reads the statistics in the folder of a run. Tensors that do not fit together are a
+// readStatistics reads the statistics in a file. Tensors that do not fit together are a
 // [train.FitError], wrapped.
-func readStatistics(dir string) (s statistics, err error) {
-	t, _, err := checkpoint.ReadWeights(filepath.Join(dir, statisticsFile))
+func readStatistics(path string) (s statistics, err error) {
+	t, _, err := checkpoint.ReadWeights(path)
 	if err != nil {
 		return s, err
 	}
@@ -101,7 +156,7 @@ func readStatistics(dir string) (s statistics, err error) {
 		want[name] = shapes.Make(dtypes.Float32, dims...)
 	}
 	if err := train.Fit(t, want); err != nil {
-		return s, fmt.Errorf("%s: %w", filepath.Join(dir, statisticsFile), err)
+		return s, fmt.Errorf("%s: %w", path, err)
 	}
 	var variance []float32
 	for name, to := range map[string]*[]float32{"mean": &s.mean, "variance": &variance, "noise": &s.noise} {
@@ -111,7 +166,7 @@ func readStatistics(dir string) (s statistics, err error) {
 	}
 	for _, v := range append(variance, s.noise...) {
 		if !(v > 0) {
-			return s, fmt.Errorf("%s: a variance is %g: must be positive", filepath.Join(dir, statisticsFile), v)
+			return s, fmt.Errorf("%s: a variance is %g: must be positive", path, v)
 		}
 	}
 	s.variance = variance[0]

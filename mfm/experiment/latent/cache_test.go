@@ -1,0 +1,354 @@
+package latent_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"image/png"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/data/stream"
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/latent"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/progress"
+	"github.com/gomfm/gomfm/mfm/train"
+)
+
+// folder writes images as PNGs in a subfolder for each class, in the order of the set, with damaged
+// files at the given places of the set.
+func folder(t *testing.T, images *data.Images, bad ...int) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	file := 0
+	add := func(label int32, content []byte) {
+		path := filepath.Join(dir, []string{"blue", "red"}[label], fmt.Sprintf("%03d.png", file))
+		err := os.MkdirAll(filepath.Dir(path), 0o777)
+		if err == nil {
+			err = os.WriteFile(path, content, 0o666)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		file++
+	}
+	for label := range int32(2) {
+		for i := range images.N {
+			if images.Labels[i] != label {
+				continue
+			}
+			for slices.Contains(bad, file) {
+				add(label, []byte("no picture"))
+			}
+			img := image.NewRGBA(image.Rect(0, 0, images.Width, images.Height))
+			for p := range images.Width * images.Height {
+				copy(img.Pix[4*p:], images.Pixels[i*images.Dim()+3*p:][:3])
+				img.Pix[4*p+3] = 255
+			}
+			var raw bytes.Buffer
+			if err := png.Encode(&raw, img); err != nil {
+				t.Fatal(err)
+			}
+			add(label, raw.Bytes())
+		}
+	}
+	return dir
+}
+
+func files(t *testing.T, dir string, maxBad int) latent.Files {
+	t.Helper()
+	set, err := stream.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return latent.Files{Set: set, Height: 8, Width: 8, MaxBad: maxBad}
+}
+
+// read returns the rows and the description of a cache.
+func read(t *testing.T, dir string) [2]string {
+	t.Helper()
+	var content [2]string
+	for k, name := range []string{"latents.bin", "latents.json"} {
+		raw, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		content[k] = string(raw)
+	}
+	return content
+}
+
+// stop is a sink that stops the work at a step.
+type stop struct {
+	at   int64
+	stop context.CancelFunc
+}
+
+func (s stop) Update(r progress.Report) {
+	if r.Step >= s.at {
+		s.stop()
+	}
+}
+
+func (stop) Done(progress.Report, error) {}
+
+// A cache of files, which is written in one go, with a stop, or by processes that end anywhere, has
+// the same bits, and those of latents without a cache.
+func TestCachedFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains networks of convolutions, which takes minutes without XLA")
+	}
+	images := pictures(40)
+	codec, err := latent.OpenCodec(backendtest.New(t), trainCodec(t, images, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, dir := files(t, folder(t, images, 5, 20, 21), 3), t.TempDir()
+	l, err := codec.CachedFiles(t.Context(), dir, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := read(t, dir)
+	if l.N != 40 || l.Mean != nil || len(l.Bad) != 3 || !strings.HasSuffix(l.Bad[0].File, "005.png") {
+		t.Errorf("%d latents, bad files %v", l.N, l.Bad)
+	}
+	if err := l.Load(); err != nil {
+		t.Fatal(err)
+	}
+	computed, err := codec.CachedFiles(t.Context(), "", f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if computed.N != l.N || !slices.Equal(computed.Mean, l.Mean) || !slices.Equal(computed.Std, l.Std) ||
+		!slices.Equal(computed.Labels, l.Labels) || computed.Hash() != l.Hash() {
+		t.Error("latents differ from those of the cache")
+	}
+
+	stopped := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	f.Sink, f.Workers = stop{16, cancel}, 1
+	if _, err := codec.CachedFiles(ctx, stopped, f); !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped: %v", err)
+	}
+	if part := read(t, stopped); len(part[0]) == 0 || len(part[0]) >= len(whole[0]) {
+		t.Errorf("stopped after %d of %d bytes", len(part[0]), len(whole[0]))
+	}
+	f.Sink, f.Workers = nil, 3
+	if _, err := codec.CachedFiles(t.Context(), stopped, f); err != nil {
+		t.Fatal(err)
+	}
+	if read(t, stopped) != whole {
+		t.Error("a cache that was stopped and resumed differs")
+	}
+
+	var open map[string]any
+	if err := json.Unmarshal([]byte(whole[1]), &open); err != nil {
+		t.Fatal(err)
+	}
+	row := len(whole[0]) / 40
+	for _, tc := range []struct{ rows, more, bad int }{{0, 0, 0}, {5, 3, 1}, {5, 0, 0}, {16, 0, 1}, {30, row - 1, 3}, {40, 0, 3}, {39, -row, 3}} {
+		killed, index := t.TempDir(), map[string]any{"count": 0, "bad": open["bad"].([]any)[:tc.bad]}
+		for _, key := range []string{"origin", "shape", "class_names"} {
+			index[key] = open[key]
+		}
+		raw, err := json.Marshal(index)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := tc.rows*row + max(tc.more, 0)
+		rows := []byte(whole[0][:end])
+		if tc.more < 0 { // the file system has lost the last row but not its length
+			clear(rows[end+tc.more:])
+		}
+		if err := errors.Join(os.WriteFile(filepath.Join(killed, "latents.json"), raw, 0o666),
+			os.WriteFile(filepath.Join(killed, "latents.bin"), rows, 0o666)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := codec.CachedFiles(t.Context(), killed, f); err != nil || read(t, killed) != whole {
+			t.Errorf("a cache that ended after %d rows and %d bytes differs: %v", tc.rows, tc.more, err)
+		}
+	}
+
+	f.MaxBad = 2
+	if _, err := codec.CachedFiles(t.Context(), dir, f); err == nil || !strings.Contains(err.Error(), "3 bad files, 2 are allowed") {
+		t.Errorf("a cache without 3 bad files where 2 are allowed: %v", err)
+	}
+	if _, err := codec.CachedFiles(t.Context(), t.TempDir(), f); err == nil || !strings.Contains(err.Error(), "021.png") {
+		t.Errorf("3 bad files where 2 are allowed: %v", err)
+	}
+}
+
+// The latents of files are those of the same images in memory. A cache of files is not replaced by
+// that of others.
+func TestCacheOfOtherFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains networks of convolutions, which takes minutes without XLA")
+	}
+	images := pictures(20)
+	codec, err := latent.OpenCodec(backendtest.New(t), trainCodec(t, images, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, dir := folder(t, images), t.TempDir()
+	l, err := codec.CachedFiles(t.Context(), dir, files(t, path, 0))
+	if err == nil {
+		err = l.Load()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := read(t, dir)
+	m := &data.Images{N: 20, Height: 8, Width: 8, Channels: 3}
+	if m.Pixels, _, err = files(t, path, 0).Set.Levels(t.Context(), 0, 20, 8, 8, 0); err != nil {
+		t.Fatal(err)
+	}
+	inMemory, err := codec.Latents(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(inMemory.Mean, l.Mean) || !slices.Equal(inMemory.Std, l.Std) {
+		t.Error("latents of images in memory differ")
+	}
+	moved := filepath.Join(t.TempDir(), "moved")
+	if err := os.Rename(path, moved); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := codec.CachedFiles(t.Context(), dir, files(t, moved, 0)); err != nil {
+		t.Errorf("a folder that has moved: %v", err)
+	}
+	if _, err := codec.Cached(t.Context(), dir, images); !errors.Is(err, latent.ErrOtherLatents) {
+		t.Errorf("images in memory: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(moved, "red", "x.png"), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := codec.CachedFiles(t.Context(), dir, files(t, moved, 1)); !errors.Is(err, latent.ErrOtherLatents) {
+		t.Errorf("one more file: %v", err)
+	}
+	if read(t, dir) != content {
+		t.Error("the cache has changed")
+	}
+}
+
+// A streamed training that stops in the middle of an epoch resumes to the same bits.
+func TestStreamedTraining(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains networks of convolutions, which takes minutes without XLA")
+	}
+	images, b := pictures(40), backendtest.New(t)
+	codec, err := latent.OpenCodec(b, trainCodec(t, images, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := codec.CachedFiles(t.Context(), t.TempDir(), files(t, folder(t, images), 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := smallConfig()
+	c.Memory, c.Train.Loss.Distillation = 1, mfm.Self
+	weights := func(stops ...int64) string {
+		out := filepath.Join(t.TempDir(), "map")
+		for _, at := range append(stops, -1) {
+			e, err := latent.New(c, l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			hook := train.Hook{Step: func(_ *train.Trainer, m train.Metrics) error {
+				if m.Step == at {
+					cancel()
+				}
+				return nil
+			}}
+			if _, err := e.Train(ctx, b, "", run.Options{Dir: out, Hooks: []train.Hook{hook}}); (err == nil) != (at < 0) {
+				t.Fatalf("stopped at %d: %v", at, err)
+			}
+		}
+		raw, err := os.ReadFile(filepath.Join(out, "weights.safetensors"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Mean != nil {
+			t.Error("a streamed training loads the latents")
+		}
+		e, store, err := latent.Open(out, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Posteriors(t.Context(), b, store, mfm.DefaultSamplerConfig(), latent.DefaultEvalConfig()); err == nil {
+			t.Error("streamed latents have exact posteriors")
+		}
+		return string(raw)
+	}
+	if weights() != weights(1, 3) {
+		t.Error("a training that was stopped and resumed ends with other weights")
+	}
+}
+
+// An autoencoder is trained on files that are read in each step, and stops and resumes to the same
+// bits.
+func TestAutoencoderOfFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains networks of convolutions, which takes minutes without XLA")
+	}
+	c := latent.DefaultAutoencoder()
+	c.Network.Latents, c.Network.Channels, c.Network.Groups = 2, []int{8, 16, 16}, 4
+	c.Train.Batch, c.Train.Steps, c.Train.EMA = 8, 4, []float64{0.9}
+	images, b := pictures(20), backendtest.New(t)
+	f := files(t, folder(t, images, 3), 1)
+	if c.Streamed(20, 8, 8) || !c.Streamed(200_000, 256, 256) {
+		t.Error("20 small pictures are streamed, or 200,000 large ones are not")
+	}
+	var want [2]string
+	for _, stops := range [][]int64{{-1}, {2, -1}} {
+		out := filepath.Join(t.TempDir(), "autoencoder")
+		bad := 0
+		f.OnBad = func(*stream.BadFile) { bad++ }
+		for _, at := range stops {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			hook := train.Hook{Step: func(_ *train.Trainer, m train.Metrics) error {
+				if m.Step == at {
+					cancel()
+				}
+				return nil
+			}}
+			_, err := latent.TrainAutoencoderFiles(ctx, b, c, f, run.Options{Dir: out, Hooks: []train.Hook{hook}})
+			if (err == nil) != (at < 0) {
+				t.Fatalf("stopped at %d: %v", at, err)
+			}
+		}
+		if bad == 0 {
+			t.Error("no callback for the bad file")
+		}
+		var got [2]string
+		for k, name := range []string{"weights.safetensors", "autoencoder/config.json"} {
+			raw, err := os.ReadFile(filepath.Join(out, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[k] = string(raw)
+		}
+		if want[0] != "" && got != want {
+			t.Error("a training that was stopped and resumed ends with another autoencoder")
+		}
+		want = got
+		if _, err := latent.OpenCodec(b, out); err != nil {
+			t.Error(err)
+		}
+	}
+	f.Height = 10
+	if err := c.CheckFiles(f); err == nil || !strings.Contains(err.Error(), "10x8") {
+		t.Errorf("a size that does not fit: %v", err)
+	}
+}

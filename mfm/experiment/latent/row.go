@@ -1,0 +1,136 @@
+package latent
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
+	"os"
+
+	"github.com/gomlx/compute/dtypes/float16"
+)
+
+// A row of a cache has, for an image and then for its mirror image, the mean and then the standard
+// deviation of the latent, float16 [2, 2, height, width, channels], the label, int32, and the CRC-32C
+// of all that, uint32; little-endian.
+
+// rowBytes returns the number of bytes of a row of latents of size elements.
+func rowBytes(size int) int64 { return int64(8*size + 8) }
+
+// castagnoli returns the table of CRC-32C, which package hash/crc32 makes once.
+func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
+
+// appendRow appends a row of moments, [2, 2, size]. It returns an error if a moment is not finite in
+// float16.
+func appendRow(to []byte, moments []float32, label int32) ([]byte, error) {
+	begin := len(to)
+	for _, v := range moments {
+		half := toHalf(v)
+		if half.Bits()&0x7c00 == 0x7c00 {
+			return nil, fmt.Errorf("a moment of the latent is %g: the autoencoder is unfit for the image", v)
+		}
+		to = binary.LittleEndian.AppendUint16(to, half.Bits())
+	}
+	to = binary.LittleEndian.AppendUint32(to, uint32(label))
+	return binary.LittleEndian.AppendUint32(to, crc32.Checksum(to[begin:], castagnoli())), nil
+}
+
+// toHalf rounds to float16, also below its smallest normal number, where the package's conversion
+// returns zero.
+func toHalf(v float32) float16.Float16 {
+	const normal, step = 0x1p-14, 0x1p-24
+	if a := math.Abs(float64(v)); a < normal {
+		return float16.FromBits(uint16(math.RoundToEven(a/step)) | uint16(math.Float32bits(v)>>16&0x8000))
+	}
+	return float16.FromFloat32(v)
+}
+
+// intact reports whether a row has the bytes that were written.
+func intact(row []byte) bool {
+	end := len(row) - 4
+	return crc32.Checksum(row[:end], castagnoli()) == binary.LittleEndian.Uint32(row[end:])
+}
+
+// labelOf returns the label of a row.
+func labelOf(row []byte) int32 { return int32(binary.LittleEndian.Uint32(row[len(row)-8:])) }
+
+// moments converts the moments of a row from that of index from on.
+func moments(to []float32, row []byte, from int) {
+	for i := range to {
+		to[i] = float16.FromBits(binary.LittleEndian.Uint16(row[2*(from+i):])).Float32()
+	}
+}
+
+// rows are the rows of a file.
+type rows struct {
+	path string
+	n    int
+	size int // of a latent in elements
+}
+
+// check returns an error unless the file has exactly the rows.
+func (r rows) check() error {
+	info, err := os.Stat(r.path)
+	if err != nil {
+		return err
+	}
+	if want := int64(r.n) * rowBytes(r.size); info.Size() != want {
+		return fmt.Errorf("%s has %d bytes, %d rows have %d: it is damaged, remove its folder to encode the images again",
+			r.path, info.Size(), r.n, want)
+	}
+	return nil
+}
+
+// read reads row i of the open file. The error of a damaged one names file and row.
+func (r rows) read(f io.ReaderAt, i int, row []byte) error {
+	if _, err := f.ReadAt(row, int64(i)*rowBytes(r.size)); err != nil {
+		return fmt.Errorf("%s: row %d: %w", r.path, i, err)
+	}
+	if !intact(row) {
+		return fmt.Errorf("%s: row %d is damaged: its checksum is wrong, remove the folder to encode the images again",
+			r.path, i)
+	}
+	return nil
+}
+
+// each calls do with all rows in their order: moments, [2, 2, size], which do must not keep, and
+// labels.
+func (r rows) each(do func(i int, moments []float32, label int32) error) error {
+	f, err := os.Open(r.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	row, m := make([]byte, rowBytes(r.size)), make([]float32, 4*r.size)
+	for i := range r.n {
+		if err := r.read(f, i, row); err != nil {
+			return err
+		}
+		moments(m, row, 0)
+		if err := do(i, m, labelOf(row)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sound returns the number of rows of an open file up to its last one that is complete and intact.
+func (r rows) sound(f *os.File) (int, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	row := make([]byte, rowBytes(r.size))
+	n := int(info.Size() / rowBytes(r.size))
+	for n > 0 {
+		if _, err := f.ReadAt(row, int64(n-1)*rowBytes(r.size)); err != nil {
+			return 0, err
+		}
+		if intact(row) {
+			break
+		}
+		n--
+	}
+	return n, nil
+}

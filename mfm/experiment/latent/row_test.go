@@ -1,0 +1,302 @@
+package latent
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes/float16"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/data/stream"
+	"github.com/gomfm/gomfm/internal/fuzztest"
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/solver"
+	"github.com/gomfm/gomfm/mfm/train"
+)
+
+// writeCache writes the cache of n latents [2, 2, 1]. The moments of row i are i and std, those of
+// its mirror image i + 1/2 and std/2; its label is i modulo 2.
+func writeCache(t *testing.T, n int, std float32) *Latents {
+	t.Helper()
+	dir := t.TempDir()
+	x := index{Origin: "test", Shape: []int{2, 2, 1}, Count: n, Bad: []leftOut{}}
+	var raw []byte
+	for i := range n {
+		var m []float32
+		for k := range 2 {
+			m = append(m, slices.Repeat([]float32{float32(i) + 0.5*float32(k)}, 4)...)
+			m = append(m, slices.Repeat([]float32{std / float32(k+1)}, 4)...)
+		}
+		var err error
+		if raw, err = appendRow(raw, m, int32(i%2)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, rowsFile), raw, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	s, counts, err := x.rows(dir).statistics(x.Shape)
+	if err == nil {
+		err = s.write(filepath.Join(dir, momentsFile))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.ClassCounts = counts
+	if err := run.WriteJSON(filepath.Join(dir, indexFile), x); err != nil {
+		t.Fatal(err)
+	}
+	if x, err = readIndex(dir); err != nil {
+		t.Fatal(err)
+	}
+	l, err := x.latents(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// streamedConfig is that of a small map of 2x2 latents with two classes that streams them.
+func streamedConfig(batch int) Config {
+	c := DefaultConfig()
+	network := nn.DefaultDiT()
+	network.Width, network.Depth, network.Encoder, network.Heads, network.Classes = 16, 2, 1, 2, 2
+	c.Network, c.ClassNames, c.Memory = nn.NewNetwork(network), nil, 1
+	c.Train.Loss = mfm.Recipe(mfm.MeanFlow, mfm.Self, 4)
+	c.Train.Loss.Guidance.Classes = 2
+	c.Train.Batch, c.Train.Steps = batch, 4
+	return c
+}
+
+// Every number of float16 is kept, also below the smallest normal one, and others are rounded to the
+// nearest; numbers out of its range are errors.
+func TestRowsRoundToFloat16(t *testing.T) {
+	for bits := range 0x7c00 {
+		v := float16.FromBits(uint16(bits)).Float32()
+		next := float16.FromBits(uint16(bits + 1)).Float32()
+		if got := toHalf(v).Bits(); got != uint16(bits) {
+			t.Fatalf("%g becomes %#x, want %#x", v, got, bits)
+		}
+		if got := toHalf(-v).Bits(); got != uint16(bits)|0x8000 {
+			t.Fatalf("%g becomes %#x, want %#x", -v, got, bits|0x8000)
+		}
+		if bits+1 == 0x7c00 {
+			break
+		}
+		for share, want := range map[float32]int{0.49: bits, 0.51: bits + 1, 0.5: bits + bits%2} {
+			if got := toHalf(v + share*(next-v)).Bits(); got != uint16(want) {
+				t.Fatalf("%g between %g and %g becomes %#x, want %#x", share, v, next, got, want)
+			}
+		}
+	}
+	for _, v := range []float64{1e5, math.Inf(-1), math.NaN()} {
+		if _, err := appendRow(nil, []float32{float32(v)}, 0); err == nil {
+			t.Errorf("a row has %g", v)
+		}
+	}
+}
+
+// An epoch of batches has each row once, with its label and the moments of the image or of its mirror
+// image as the coin of the order says. Batches do not depend on the workers or on those before.
+func TestBatches(t *testing.T) {
+	const n, batch = 12, 4
+	l, c := writeCache(t, n, 0.25), streamedConfig(batch)
+	order := stream.NewOrder(n, uint64(c.Train.Seed))
+	var first [][]float32
+	for _, workers := range []int{1, 3, 64} {
+		load := l.batches(c, workers)
+		for step := int64(1); step <= 6; step++ {
+			b, err := load(t.Context(), step)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x, labels := tensors.MustCopyFlatData[float32](b.Samples), tensors.MustCopyFlatData[int32](b.Classes)
+			indices, flip := order.Batch(step, batch)
+			for i, index := range indices {
+				mean, std := float32(index), float32(0.25)
+				if flip[i] {
+					mean, std = mean+0.5, std/2
+				}
+				if row := x[8*i : 8*i+8]; row[0] != mean || row[3] != mean || row[4] != std || row[7] != std || labels[i] != int32(index%2) {
+					t.Errorf("step %d: row %d, flipped %t: %v with label %d", step, index, flip[i], row, labels[i])
+				}
+			}
+			if workers == 1 {
+				first = append(first, x)
+			} else if !slices.Equal(x, first[step-1]) {
+				t.Errorf("%d workers: step %d differs", workers, step)
+			}
+		}
+	}
+	for epoch := range 2 {
+		seen, flips := make(map[int]bool), 0
+		for _, x := range first[3*epoch : 3*epoch+3] {
+			for i := range batch {
+				seen[int(x[8*i])] = true
+				if x[8*i] != float32(math.Floor(float64(x[8*i]))) {
+					flips++
+				}
+			}
+		}
+		if len(seen) != n || flips == 0 || flips == n {
+			t.Errorf("epoch %d has %d of %d rows, %d flipped", epoch, len(seen), n, flips)
+		}
+	}
+	c.Flip = false
+	b, err := l.batches(c, 0)(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range tensors.MustCopyFlatData[float32](b.Samples)[:4] {
+		if v != float32(math.Floor(float64(v))) {
+			t.Errorf("without flips a moment is %g", v)
+		}
+	}
+}
+
+// A batch reads its own rows alone, whatever the size of the cache; a damaged one of them is an error
+// that names file and row, and so is a file that is too short.
+func TestDamagedRows(t *testing.T) {
+	const n, batch = 40, 4
+	l, c := writeCache(t, n, 0.25), streamedConfig(batch)
+	indices, _ := stream.NewOrder(n, uint64(c.Train.Seed)).Batch(1, batch)
+	path, size := l.rows().path, int(rowBytes(l.Size()))
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		if !slices.Contains(indices, i) {
+			raw[i*size+i%size] ^= 1
+		}
+	}
+	if err := os.WriteFile(path, raw, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	load := l.batches(c, 2)
+	if _, err := load(t.Context(), 1); err != nil {
+		t.Errorf("a batch reads rows of others: %v", err)
+	}
+	for name, err := range map[string]error{"a batch": func() error { _, err := load(t.Context(), 2); return err }(), "all": l.Load()} {
+		if err == nil || !strings.Contains(err.Error(), path+": row ") || !strings.Contains(err.Error(), "damaged") {
+			t.Errorf("%s: damaged rows give %v", name, err)
+		}
+	}
+	if err := os.Truncate(path, int64(n*size-1)); err != nil {
+		t.Fatal(err)
+	}
+	x, err := readIndex(l.cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.latents(l.cache); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("a file that is too short gives %v", err)
+	}
+}
+
+// The statistics that a cache keeps are those of the latents in memory.
+func TestStatisticsOfRows(t *testing.T) {
+	l := writeCache(t, 9, 0.25)
+	streamed, err := l.statistics(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := l.statistics(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near := func(a, b float32) bool { return math.Abs(float64(a-b)) < 1e-5 }
+	if !slices.EqualFunc(streamed.mean, want.mean, near) || !slices.EqualFunc(streamed.noise, want.noise, near) ||
+		!near(streamed.variance, want.variance) || !near(want.mean[0], 4.25) {
+		t.Errorf("statistics %+v, want %+v", streamed, want)
+	}
+}
+
+// Streamed latents are from the Gaussian of each image: their mean is that of the rows, and their
+// variance about it the square of the standard deviation.
+func TestStreamedSource(t *testing.T) {
+	const n, batch = 8, 512
+	l, c := writeCache(t, n, 3), streamedConfig(batch)
+	c.Flip = false
+	e, err := New(c, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, hook, err := e.Source()
+	if err != nil {
+		t.Fatal(err)
+	}
+	objective := func(weights, data *model.Scope, rng *solver.RNG, step *Node) train.Terms {
+		x, class := source(data, step.Graph(), rng, batch)
+		w := weights.VariableWithValue("w", []float32{1}).NodeValue(step.Graph())
+		return train.Terms{Total: ReduceAllMean(Square(w)), Metrics: []train.Metric{
+			{Name: "mean", Value: ReduceAllMean(x)},
+			{Name: "class", Value: ReduceAllMean(ConvertDType(class, x.DType()))},
+			{Name: "square", Value: ReduceAllMean(Square(x))},
+		}}
+	}
+	trainer, err := train.New(backendtest.New(t), objective, c.Train.Config, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trainer.AddHook(hook)
+	trainer.AddHook(train.Hook{Step: func(_ *train.Trainer, m train.Metrics) error {
+		// Each batch has each row 64 times: mean 3.5, variance 5.25 + 9. Of 2,048 values the mean has a
+		// standard error of 3/√2048 = 0.07, the square one of about 0.7.
+		if v := m.Values; math.Abs(v["mean"]-3.5) > 0.3 || math.Abs(v["square"]-3.5*3.5-5.25-9) > 3 || v["class"] != 0.5 {
+			t.Errorf("step %d has %v", m.Step, v)
+		}
+		return nil
+	}})
+	if err := trainer.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if e.Teacher() != nil {
+		t.Error("streamed latents have a teacher")
+	}
+	c.Train.Loss.Distillation = mfm.Teacher
+	if _, err := New(c, l); err == nil || !strings.Contains(err.Error(), "use self") {
+		t.Errorf("streamed latents with a teacher: %v", err)
+	}
+	c.Memory = 0
+	if e, err := New(c, l); err != nil || e.Teacher() == nil || len(l.Mean) != 8*n {
+		t.Errorf("latents that fit the memory are not loaded: %v", err)
+	}
+}
+
+// FuzzIndex checks that any description of a cache gives an error, or one that can be used.
+func FuzzIndex(f *testing.F) {
+	for _, text := range []string{
+		`{"origin": "a", "shape": [32, 32, 4], "count": 3, "class_counts": [1, 2], "bad": []}`,
+		`{"origin": "a/files-b", "shape": [1, 1, 1], "count": 0, "class_names": ["x"], "bad": [{"index": 2, "file": "f", "reason": "r"}]}`,
+		`{"shape": [4294967296, 4294967296, 4]}`, `{"shape": [-1, 1, 1]}`, `{"shape": [1, 1]}`, `{"bad": [{"index": 1}]}`, ``, `[]`,
+		`{"shape": [1, 1, 1], "bad": [{"index": 1, "file": "f"}, {"index": 1, "file": "f"}]}`,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		var x index
+		err := fuzztest.Read(t, len(content), 256, func() (err error) {
+			x, err = parseIndex(content)
+			return err
+		})
+		if err != nil {
+			return
+		}
+		if r := x.rows("dir"); r.size < 1 || rowBytes(r.size) < 16 || r.n < 0 {
+			t.Errorf("rows %+v", r)
+		}
+		for _, b := range x.Bad {
+			_ = b.Error()
+		}
+	})
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gomfm/gomfm/mfm/experiment/latent"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/nn"
+)
+
+// smallDiT is the configuration of a small transformer for the latents of nine classes.
+func smallDiT(t *testing.T) string {
+	t.Helper()
+	network := nn.DefaultDiT()
+	network.Width, network.Depth, network.Encoder, network.Heads, network.Classes = 16, 2, 1, 2, 9
+	raw, err := json.Marshal(nn.NewNetwork(network))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+// An autoencoder is trained on picture files, in memory and streamed, and the preset of ImageNet on
+// its latents: with a folder of an autoencoder in the form of diffusers, a folder by class and a bad
+// file, in memory and from the cache.
+func TestImageNetOfFiles(t *testing.T) {
+	dir := t.TempDir()
+	pictures := filepath.Join(dir, "pictures")
+	colorFolder(t, pictures)
+	bad := write(t, filepath.Join(pictures, "class 3"), "bad.png", "")
+	small := []string{"--data", pictures, "--size", "8", "--skip", "1", "--steps", "2", "--batch", "4"}
+	autoencoder := func(out string, more ...string) string {
+		args := append([]string{"train", "autoencoder", "--out", filepath.Join(dir, out), "--set",
+			`network={"images": 3, "latents": 2, "channels": [8, 16, 16], "blocks": 1, "groups": 4, "scale": 1, "shift": 0}`}, small...)
+		code, _, stderr := invoke(t.Context(), append(args, more...)...)
+		if code != 0 || !strings.Contains(stderr, "left out") {
+			t.Fatalf("exit code %d, %s", code, stderr)
+		}
+		return filepath.Join(dir, out, "autoencoder")
+	}
+	codec := autoencoder("streamed", "--set", "memory=1")
+	autoencoder("in memory")
+
+	cache, out := filepath.Join(dir, "cache"), filepath.Join(dir, "map")
+	train := append([]string{"train", "imagenet", "--preset", "xl2", "--autoencoder", codec, "--set", "network=" + smallDiT(t),
+		"--set", "train.loss.guidance.classes=9"}, small...)
+	streamed := append(slices.Clone(train), "--latents", cache, "--set", "memory=1", "--out", out)
+	if code, _, stderr := invoke(t.Context(), streamed...); code != 0 || !strings.Contains(stderr, "left out: data: "+bad) {
+		t.Fatalf("exit code %d, %s", code, stderr)
+	}
+	var c latent.Config
+	m, err := run.ReadConfig(out, &c, latent.Kind)
+	if err != nil || len(c.ClassNames) != 9 || c.ClassNames[3] != "class 3" || !strings.Contains(m.Command, "--latents "+cache) {
+		t.Errorf("class names %q, command %q (%v)", c.ClassNames, m.Command, err)
+	}
+	must(t, streamed...) // has ended, and finds its cache
+	must(t, append(slices.Clone(train), "--latents", cache, "--out", filepath.Join(dir, "in memory map"))...)
+	must(t, append(slices.Clone(train), "--out", filepath.Join(dir, "no cache"))...)
+	for _, name := range []string{"no cache", "in memory map"} {
+		raw, err := os.ReadFile(filepath.Join(dir, name, "weights.safetensors"))
+		if err != nil || len(raw) == 0 {
+			t.Error(err)
+		}
+	}
+	images := []string{"--data", pictures, "--size", "8", "--skip", "1"}
+	s := decode[imageSamples](t, must(t, append([]string{"sample", "imagenet", "--checkpoint", out, "--t", "0.5", "--contexts", "2",
+		"--n", "2", "--steps", "1", "--json"}, images...)...))
+	if len(s.Images) != 2 || len(s.Samples[1][1]) != 192 {
+		t.Errorf("%d images, samples of %d values", len(s.Images), len(s.Samples[1][1]))
+	}
+	evaluate := append([]string{"eval", "imagenet", "--times", "0.5", "--contexts", "1", "--samples", "2"}, images...)
+	must(t, append(slices.Clone(evaluate), "--checkpoint", filepath.Join(dir, "in memory map"), "--latents", cache)...)
+	for want, args := range map[string][]string{
+		"--latents: cache":        append(slices.Clone(train), "--latents", cache, "--size", "16", "--out", filepath.Join(dir, "x")),
+		"the size is missing":     {"train", "imagenet", "--data", pictures, "--out", filepath.Join(dir, "x")},
+		"use self":                append(slices.Clone(streamed), "--distillation", "teacher", "--out", filepath.Join(dir, "x")),
+		"keep the latents":        append(slices.Clone(train), "--set", "memory=1", "--out", filepath.Join(dir, "x")),
+		"labels up to 8":          append(slices.Clone(train), "--set", "network.classes=2", "--set", "train.loss.guidance.classes=2", "--out", filepath.Join(dir, "x")),
+		"all latents in memory":   append(slices.Clone(evaluate), "--checkpoint", out, "--latents", cache),
+		"memory = -1":             append(slices.Clone(train), "--set", "memory=-1", "--out", filepath.Join(dir, "x")),
+		"divides their sides":     append(slices.Clone(train), "--size", "9", "--out", filepath.Join(dir, "x")),
+		"network.classes = 1000:": append(slices.Clone(train), "--data", filepath.Join(pictures, "class 1"), "--set", "network.classes=1000", "--set", "train.loss.guidance.classes=1000", "--out", filepath.Join(dir, "x")),
+	} {
+		if code, _, stderr := invoke(t.Context(), args...); code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("%q: exit code %d, %s", want, code, stderr)
+		}
+	}
+}
