@@ -100,9 +100,7 @@ func (x index) latents(dir string) (*Latents, error) {
 		N: x.Count, Height: x.Shape[0], Width: x.Shape[1], Channels: x.Shape[2], Origin: x.Origin, cache: dir,
 		counts: x.ClassCounts,
 	}
-	for _, b := range x.Bad {
-		l.Bad = append(l.Bad, b.BadFile)
-	}
+	l.leaveOut(x.Bad)
 	return l, nil
 }
 

@@ -25,6 +25,7 @@ type Latents struct {
 	// Bad are the picture files that were left out.
 	Bad []*stream.BadFile
 
+	places []int  // of the bad files in the set
 	cache  string // folder of the cache with the rows, or empty
 	counts []int  // numbers of images by label, of a cache with labels
 }
@@ -54,13 +55,13 @@ func (l *Latents) Means() []float32 {
 	return means
 }
 
-// Hash returns a hash of the codec, the images and the names of bad files. The latents themselves
+// Hash returns a hash of the codec, the images and the places of bad files in the set. The latents themselves
 // differ in rounding from one machine to another.
 func (l *Latents) Hash() string {
 	h := sha256.New()
 	h.Write([]byte(l.Origin))
-	for _, b := range l.Bad {
-		fmt.Fprintf(h, "\n%q", b.File)
+	for _, i := range l.places {
+		fmt.Fprintf(h, "\n%d", i)
 	}
 	return fmt.Sprintf("%x", h.Sum(nil))
 }
@@ -95,6 +96,13 @@ func (l *Latents) add(moments []float32, label int32) {
 		l.Std = append(l.Std, moments[(2*k+1)*size:(2*k+2)*size]...)
 	}
 	l.Labels = append(l.Labels, label)
+}
+
+// leaveOut notes bad files.
+func (l *Latents) leaveOut(bad []leftOut) {
+	for _, b := range bad {
+		l.Bad, l.places = append(l.Bad, b.BadFile), append(l.places, b.Index)
+	}
 }
 
 // rows returns the rows of the cache.
@@ -205,9 +213,7 @@ func (c *Codec) encodeAll(ctx context.Context, j job) (*Latents, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, b := range bad {
-		l.Bad = append(l.Bad, b.BadFile)
-	}
+	l.leaveOut(bad)
 	if l.N = len(l.Labels); !j.labeled {
 		l.Labels = nil
 	}
