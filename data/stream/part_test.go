@@ -67,8 +67,8 @@ func TestHash(t *testing.T) {
 	}
 }
 
-// Levels are those of the pictures in the order of the set, with the errors of bad files, whatever the
-// number of workers.
+// Levels are those of the pictures in the order of the set, with the errors of bad files, whatever
+// the number of workers.
 func TestLevels(t *testing.T) {
 	dir := numbered(t, 6)
 	write(t, nil, dir, "0", "004.png")

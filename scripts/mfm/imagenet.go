@@ -67,7 +67,8 @@ func trainImageNet(c *command) func() (*training, error) {
 		} else if err := load(); err != nil {
 			return nil, err
 		}
-		if set := pictures.Set; set != nil && len(config.ClassNames) == 0 && len(set.Classes()) == config.Network.ClassCount() {
+		if set := pictures.Set; set != nil && len(config.ClassNames) == 0 &&
+			len(set.Classes()) == config.Network.ClassCount() {
 			config.ClassNames = set.Classes()
 		}
 		return &training{
@@ -101,8 +102,8 @@ func (c *command) withLatents() *string {
 		"(default: they are computed anew and held in memory)")
 }
 
-// encode opens the autoencoder in a folder and returns the latents of pictures for a map. It shows the
-// progress of encoding picture files, and warns of each that is left out.
+// encode opens the autoencoder in a folder and returns the latents of pictures for a map. It shows
+// the progress of encoding picture files, and warns of each that is left out.
 func (c *command) encode(ctx context.Context, b compute.Backend, config latent.Config, dir, cache string,
 	pictures latent.Pictures) (*latent.Codec, *latent.Latents, error) {
 	codec, err := latent.OpenCodec(b, dir)
@@ -175,8 +176,8 @@ func evaluateImageNet(c *command) prepare {
 			return nil, err
 		}
 		if model.Streamed(train.Len(), m.Shape) {
-			return nil, fmt.Errorf("--data: exact posteriors need all latents in memory, but those of %d pictures need more than "+
-				"memory = %d bytes in the configuration of the run: evaluate a map of fewer", train.Len(),
+			return nil, fmt.Errorf("--data: exact posteriors need all latents in memory, but those of %d pictures need "+
+				"more than memory = %d bytes in the configuration of the run: evaluate a map of fewer", train.Len(),
 				cmp.Or(model.Memory, latent.DefaultMemory))
 		}
 		return func(ctx context.Context, b compute.Backend) error {

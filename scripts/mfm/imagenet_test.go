@@ -24,8 +24,8 @@ func smallDiT(t *testing.T) string {
 	return string(raw)
 }
 
-// An autoencoder is trained on picture files that are streamed, and the preset of ImageNet on
-// its latents: with a folder of an autoencoder in the form of diffusers, a folder by class and a bad
+// An autoencoder is trained on picture files that are streamed, and the preset of ImageNet on its
+// latents: with a folder of an autoencoder in the form of diffusers, a folder by class and a bad
 // file, in memory and from the cache.
 func TestImageNetOfFiles(t *testing.T) {
 	dir := t.TempDir()

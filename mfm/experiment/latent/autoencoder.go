@@ -125,8 +125,8 @@ func (c AutoencoderConfig) CheckFiles(f Files) error {
 // loader describes the batches of a streamed training.
 func (c AutoencoderConfig) loader(f Files) stream.Config {
 	return stream.Config{
-		Height: f.Height, Width: f.Width, Batch: c.Train.Batch, Seed: uint64(c.Train.Seed), Flip: c.Flip, Workers: f.Workers,
-		MaxBad: f.MaxBad,
+		Height: f.Height, Width: f.Width, Batch: c.Train.Batch, Seed: uint64(c.Train.Seed), Flip: c.Flip,
+		Workers: f.Workers, MaxBad: f.MaxBad,
 	}
 }
 
@@ -154,9 +154,9 @@ func TrainAutoencoder(ctx context.Context, b compute.Backend, config Autoencoder
 	return config.train(ctx, b, pixels, config.Flip, train.Hook{}, inMemory{images}, o)
 }
 
-// TrainAutoencoderFiles is [TrainAutoencoder] on picture files, which a [stream.Loader] reads in each
-// step, in the order of the training's seed. The latents have unit variance on 4,096 of them at
-// random.
+// TrainAutoencoderFiles is [TrainAutoencoder] on picture files, which a [stream.Loader] reads in
+// each step, in the order of the training's seed. The latents have unit variance on 4,096 of them
+// at random.
 func TrainAutoencoderFiles(ctx context.Context, b compute.Backend, config AutoencoderConfig, f Files, o run.Options) (
 	*model.Store, error) {
 	if err := config.CheckFiles(f); err != nil {
@@ -197,10 +197,10 @@ func TrainAutoencoderFiles(ctx context.Context, b compute.Backend, config Autoen
 	return config.train(ctx, b, source, false, hook, measured, o)
 }
 
-// train trains on pixels in [-1, 1], which it flips at random or not, and exports the autoencoder with
-// latents of unit variance on the images of measured.
-func (c AutoencoderConfig) train(ctx context.Context, b compute.Backend, pixels train.Source, flip bool, hook train.Hook,
-	measured source, o run.Options) (*model.Store, error) {
+// train trains on pixels in [-1, 1], which it flips at random or not, and exports the autoencoder
+// with latents of unit variance on the images of measured.
+func (c AutoencoderConfig) train(ctx context.Context, b compute.Backend, pixels train.Source, flip bool,
+	hook train.Hook, measured source, o run.Options) (*model.Store, error) {
 	t, err := train.New(b, c.objective(pixels, flip), c.Train, c)
 	if err != nil {
 		return nil, err

@@ -20,14 +20,14 @@ import (
 // DefaultMemory is the value of [Config.Memory] that 0 means, 2 GiB.
 const DefaultMemory = 2 << 30
 
-// Streamed reports whether the training reads n latents of a shape from their cache in each step: if
-// they need more than [Config.Memory]. So it is a function of the configuration and the data.
+// Streamed reports whether the training reads n latents of a shape from their cache in each step:
+// if they need more than [Config.Memory]. So it is a function of the configuration and the data.
 func (c Config) Streamed(n int, shape []int) bool {
 	return 16*int64(n)*int64(shape[0]*shape[1]*shape[2]) > cmp.Or(c.Memory, DefaultMemory)
 }
 
-// streamed returns a source of latents from the encoder's Gaussian of the images of a batch, and its
-// hook. Batches are read from the cache in the order of [stream.Order], of the training's seed.
+// streamed returns a source of latents from the encoder's Gaussian of the images of a batch, and
+// its hook. Batches are read from the cache in the order of [stream.Order], of the training's seed.
 func (e *Experiment) streamed() (train.Source, train.Hook) {
 	batches, hook := train.FromHost(e.Latents.batches(e.Config, 0), 2)
 	return func(scope *model.Scope, g *Graph, rng *solver.RNG, n int) (latents, class *Node) {
@@ -38,10 +38,10 @@ func (e *Experiment) streamed() (train.Source, train.Hook) {
 	}, hook
 }
 
-// batches returns a loader of batches from the cache: the moments, mean and then standard deviation,
-// of an image or its mirror image, [batch, 2, height, width, channels], and the labels if the network
-// has classes. It reads as many rows at the same time as there are workers, 0 meaning two for each
-// CPU. Memory is that of one batch and of the epoch's order.
+// batches returns a loader of batches from the cache: the moments, mean and then standard
+// deviation, of an image or its mirror image, [batch, 2, height, width, channels], and the labels
+// if the network has classes. It reads as many rows at the same time as there are workers, 0
+// meaning two for each CPU. Memory is that of one batch and of the epoch's order.
 func (l *Latents) batches(c Config, workers int) train.Loader {
 	if workers == 0 {
 		workers = 2 * runtime.GOMAXPROCS(0)

@@ -58,8 +58,8 @@ func parseIndex(raw []byte) (x index, err error) {
 		size *= d
 	}
 	if len(x.Shape) != 3 || x.Count < 0 || len(x.ClassCounts) > stream.MaxLabel+1 {
-		return x, fmt.Errorf("shape %v, count %d and %d classes are not those of latents [height, width, channels]", x.Shape,
-			x.Count, len(x.ClassCounts))
+		return x, fmt.Errorf("shape %v, count %d and %d classes are not those of latents [height, width, channels]",
+			x.Shape, x.Count, len(x.ClassCounts))
 	}
 	for i, b := range x.Bad {
 		if b.BadFile == nil || b.Index < 0 || i > 0 && b.Index <= x.Bad[i-1].Index {
@@ -133,8 +133,8 @@ func (c *Codec) cached(ctx context.Context, dir string, j job) (*Latents, error)
 	if locked, err := lock.TryLock(); err != nil {
 		return nil, fmt.Errorf("cache of latents: %w", err)
 	} else if !locked {
-		return nil, fmt.Errorf("%w: another process writes latents to %s: wait for it, end it, or choose another folder",
-			checkpoint.ErrLocked, dir)
+		return nil, fmt.Errorf("%w: another process writes latents to %s: wait for it, end it, or choose another "+
+			"folder", checkpoint.ErrLocked, dir)
 	}
 	defer lock.Unlock()
 	x, err = readIndex(dir) // once more: another process may have written it before the lock
@@ -171,8 +171,8 @@ func (j job) begin(dir string) (index, error) {
 }
 
 // complete appends the missing rows to a cache. A row that a stopped process left incomplete or
-// damaged at the end is cut. Bad files are noted before the rows after them are written, so that the
-// number of rows gives the next file.
+// damaged at the end is cut. Bad files are noted before the rows after them are written, so that
+// the number of rows gives the next file.
 func (c *Codec) complete(ctx context.Context, dir string, x *index, j job) (err error) {
 	r := x.rows(dir)
 	f, err := os.OpenFile(r.path, os.O_RDWR|os.O_CREATE, 0o644)

@@ -30,8 +30,8 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// randomCodec writes an autoencoder with random weights in the form of diffusers: images [8, 8, 3] have
-// latents [4, 4, 2].
+// randomCodec writes an autoencoder with random weights in the form of diffusers: images [8, 8, 3]
+// have latents [4, 4, 2].
 func randomCodec(t *testing.T) (dir string) {
 	t.Helper()
 	c := nn.AutoencoderConfig{Images: 3, Latents: 2, Channels: []int{4, 8}, Blocks: 1, Groups: 2, Scale: 0.7, Shift: 0.1}

@@ -68,9 +68,9 @@ func (e encoded) each(do func(moments []float32, label int32)) {
 // chunk is the number of images of a call of the codec's graphs; the last call is padded.
 const chunk = 16
 
-// encode encodes the images of a source from index first on. It calls emit with each chunk. Each image
-// has a fixed place in its chunk, so that its latent is the same to the bit wherever encoding starts.
-// Images are read while those before are encoded.
+// encode encodes the images of a source from index first on. It calls emit with each chunk. Each
+// image has a fixed place in its chunk, so that its latent is the same to the bit wherever encoding
+// starts. Images are read while those before are encoded.
 func (c *Codec) encode(ctx context.Context, s source, first int, emit func(encoded) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	type part struct {
@@ -118,8 +118,8 @@ func (c *Codec) encode(ctx context.Context, s source, first int, emit func(encod
 	return nil
 }
 
-// encodeChunk encodes the images of a chunk, which begins at index from, and returns those from first
-// to to-1.
+// encodeChunk encodes the images of a chunk, which begins at index from, and returns those from
+// first to to-1.
 func (c *Codec) encodeChunk(s source, levels []byte, bad []*stream.BadFile, from, first, to int) (encoded, error) {
 	e := encoded{end: to}
 	height, width, channels := s.shape()

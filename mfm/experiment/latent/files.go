@@ -14,12 +14,14 @@ type Files struct {
 	Set *stream.Set
 	// Height and Width are the size in pixels to which pictures are cropped and resized.
 	Height, Width int
-	// Workers is the number of pictures that are decoded at the same time. 0 means one for each CPU.
+	// Workers is the number of pictures that are decoded at the same time. 0 means one for each
+	// CPU.
 	Workers int
-	// MaxBad is the number of bad files, see [stream.BadFile], that are left out; one more is an error.
+	// MaxBad is the number of bad files, see [stream.BadFile], that are left out; one more is an
+	// error.
 	MaxBad int
-	// OnBad is called with each bad file that [TrainAutoencoderFiles] met, when it ends. Nil means no
-	// callback.
+	// OnBad is called with each bad file that [TrainAutoencoderFiles] met, when it ends. Nil means
+	// no callback.
 	OnBad func(*stream.BadFile)
 	// Sink shows the progress of encoding. Nil means no progress bar.
 	Sink progress.Sink

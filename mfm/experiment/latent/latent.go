@@ -15,9 +15,9 @@
 // samples with the training pictures in its features.
 //
 // Sets of pictures that are larger than the memory, such as ImageNet, are encoded once into a cache
-// on disk ([Codec.CachedFiles]). Latents of more than [Config.Memory] are not loaded: each step reads
-// a batch of the cache ([Config.Streamed]), in a new random order in each epoch. The latents are then
-// from the encoder's own Gaussian of each image, and there is no teacher and no reference.
+// on disk ([Codec.CachedFiles]). Latents of more than [Config.Memory] are not loaded: each step
+// reads a batch of the cache ([Config.Streamed]), in a new random order in each epoch. The latents
+// are then from the encoder's own Gaussian of each image, and there is no teacher and no reference.
 package latent
 
 import (
@@ -125,15 +125,16 @@ func (c Config) checkShape(n int, shape []int, cached bool) error {
 		return err
 	}
 	if !cached {
-		return fmt.Errorf("%d latents of shape %v need more than memory = %d bytes: keep the latents in a folder, or raise memory",
-			n, shape, cmp.Or(c.Memory, DefaultMemory))
+		return fmt.Errorf("%d latents of shape %v need more than memory = %d bytes: keep the latents in a folder, "+
+			"or raise memory", n, shape, cmp.Or(c.Memory, DefaultMemory))
 	}
 	if c.Train.Accumulate != 1 {
-		return fmt.Errorf("train.accumulate = %d: use 1 for latents that are streamed, and larger batches", c.Train.Accumulate)
+		return fmt.Errorf("train.accumulate = %d: use 1 for latents that are streamed, and larger batches",
+			c.Train.Accumulate)
 	}
 	if c.Train.Loss.Distillation == mfm.Teacher {
-		return fmt.Errorf("train.loss.distillation = teacher: the teacher needs all latents in memory, but %d of shape %v "+
-			"need more than memory = %d bytes: use self, or raise memory", n, shape, cmp.Or(c.Memory, DefaultMemory))
+		return fmt.Errorf("train.loss.distillation = teacher: the teacher needs all latents in memory, but %d of "+
+			"shape %v need more than memory = %d bytes: use self, or raise memory", n, shape, cmp.Or(c.Memory, DefaultMemory))
 	}
 	return nil
 }
@@ -163,8 +164,8 @@ type Experiment struct {
 	points, variance, labels *tensors.Tensor
 }
 
-// New returns the experiment of a configuration on latents, which it loads unless they are streamed,
-// with an untrained map. An error names the first invalid value.
+// New returns the experiment of a configuration on latents, which it loads unless they are
+// streamed, with an untrained map. An error names the first invalid value.
 func New(c Config, l *Latents) (*Experiment, error) {
 	if err := c.ValidateFor(l); err != nil {
 		return nil, err

@@ -11,8 +11,8 @@ import (
 	"github.com/gomfm/gomfm/data/stream"
 )
 
-// Latents are the latents of N images and of their mirror images: Gaussians with diagonal covariance,
-// normalized ([nn.Autoencoder.Normalize]), with moments rounded to float16.
+// Latents are the latents of N images and of their mirror images: Gaussians with diagonal
+// covariance, normalized ([nn.Autoencoder.Normalize]), with moments rounded to float16.
 type Latents struct {
 	N, Height, Width, Channels int
 	// Mean and Std are the means and standard deviations, [N, 2, Height, Width, Channels]: of an
@@ -55,8 +55,8 @@ func (l *Latents) Means() []float32 {
 	return means
 }
 
-// Hash returns a hash of the codec, the images and the places of bad files in the set. The latents themselves
-// differ in rounding from one machine to another.
+// Hash returns a hash of the codec, the images and the places of bad files in the set. The latents
+// themselves differ in rounding from one machine to another.
 func (l *Latents) Hash() string {
 	h := sha256.New()
 	h.Write([]byte(l.Origin))

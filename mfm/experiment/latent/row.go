@@ -12,8 +12,8 @@ import (
 )
 
 // A row of a cache has, for an image and then for its mirror image, the mean and then the standard
-// deviation of the latent, float16 [2, 2, height, width, channels], the label, int32, and the CRC-32C
-// of all that, uint32; little-endian.
+// deviation of the latent, float16 [2, 2, height, width, channels], the label, int32, and the
+// CRC-32C of all that, uint32; little-endian.
 
 // rowBytes returns the number of bytes of a row of latents of size elements.
 func rowBytes(size int) int64 { return int64(8*size + 8) }
@@ -21,8 +21,8 @@ func rowBytes(size int) int64 { return int64(8*size + 8) }
 // castagnoli returns the table of CRC-32C, which package hash/crc32 makes once.
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
-// appendRow appends a row of moments, [2, 2, size]. It returns an error if a moment is not finite in
-// float16.
+// appendRow appends a row of moments, [2, 2, size]. It returns an error if a moment is not finite
+// in float16.
 func appendRow(to []byte, moments []float32, label int32) ([]byte, error) {
 	begin := len(to)
 	for _, v := range moments {
@@ -76,8 +76,8 @@ func (r rows) check() error {
 		return err
 	}
 	if want := int64(r.n) * rowBytes(r.size); info.Size() != want {
-		return fmt.Errorf("%s has %d bytes, %d rows have %d: it is damaged, remove its folder to encode the images again",
-			r.path, info.Size(), r.n, want)
+		return fmt.Errorf("%s has %d bytes, %d rows have %d: it is damaged, remove its folder to encode the images "+
+			"again", r.path, info.Size(), r.n, want)
 	}
 	return nil
 }

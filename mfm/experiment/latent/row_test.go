@@ -77,8 +77,8 @@ func streamedConfig(batch int) Config {
 	return c
 }
 
-// Every number of float16 is kept, also below the smallest normal one, and others are rounded to the
-// nearest; numbers out of its range are errors.
+// Every number of float16 is kept, also below the smallest normal one, and others are rounded to
+// the nearest; numbers out of its range are errors.
 func TestRowsRoundToFloat16(t *testing.T) {
 	for bits := range 0x7c00 {
 		v := float16.FromBits(uint16(bits)).Float32()
@@ -105,8 +105,9 @@ func TestRowsRoundToFloat16(t *testing.T) {
 	}
 }
 
-// An epoch of batches has each row once, with its label and the moments of the image or of its mirror
-// image as the coin of the order says. Batches do not depend on the workers or on those before.
+// An epoch of batches has each row once, with its label and the moments of the image or of its
+// mirror image as the coin of the order says. Batches do not depend on the workers or on those
+// before.
 func TestBatches(t *testing.T) {
 	const n, batch = 12, 4
 	l, c := writeCache(t, n, 0.25), streamedConfig(batch)
@@ -163,8 +164,8 @@ func TestBatches(t *testing.T) {
 	}
 }
 
-// A batch reads its own rows alone, whatever the size of the cache; a damaged one of them is an error
-// that names file and row, and so is a file that is too short.
+// A batch reads its own rows alone, whatever the size of the cache; a damaged one of them is an
+// error that names file and row, and so is a file that is too short.
 func TestDamagedRows(t *testing.T) {
 	const n, batch = 40, 4
 	l, c := writeCache(t, n, 0.25), streamedConfig(batch)
@@ -250,8 +251,8 @@ func TestStreamedSource(t *testing.T) {
 	}
 	trainer.AddHook(hook)
 	trainer.AddHook(train.Hook{Step: func(_ *train.Trainer, m train.Metrics) error {
-		// Each batch has each row 64 times: mean 3.5, variance 5.25 + 9. Of 2,048 values the mean has a
-		// standard error of 3/√2048 = 0.07, the square one of about 0.7.
+		// Each batch has each row 64 times: mean 3.5, variance 5.25 + 9. Of 2,048 values the mean
+		// has a standard error of 3/√2048 = 0.07, the square one of about 0.7.
 		if v := m.Values; math.Abs(v["mean"]-3.5) > 0.3 || math.Abs(v["square"]-3.5*3.5-5.25-9) > 3 || v["class"] != 0.5 {
 			t.Errorf("step %d has %v", m.Step, v)
 		}

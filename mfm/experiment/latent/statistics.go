@@ -62,8 +62,8 @@ func (l *Latents) statistics(streamed bool) (statistics, error) {
 	return s, err
 }
 
-// statistics returns those of the rows of latents of a shape, and the numbers of rows by label, in one
-// pass.
+// statistics returns those of the rows of latents of a shape, and the numbers of rows by label, in
+// one pass.
 func (r rows) statistics(shape []int) (s statistics, counts []int, err error) {
 	channels := shape[2]
 	mean, noise, square := make([]float64, r.size), make([]float64, channels), 0.
@@ -92,8 +92,8 @@ func (r rows) statistics(shape []int) (s statistics, counts []int, err error) {
 	return toStatistics(shape, mean, noise, square), counts, err
 }
 
-// toStatistics returns statistics from means, variances of the noise before the bound [minNoise], and
-// the variance without the noise.
+// toStatistics returns statistics from means, variances of the noise before the bound [minNoise],
+// and the variance without the noise.
 func toStatistics(shape []int, mean, noise []float64, variance float64) statistics {
 	s := statistics{shape: shape}
 	for _, v := range mean {
