@@ -25,7 +25,7 @@ const (
 // sections are the templates of the results page, in its order.
 var sections = []string{
 	"intro", "loss", "parametrization", "digits", "steering", "value", "memory", "digits_steering", "gradients",
-	"best_of", "tuning", "monitors", "variance", "digits_tuning", "digits_lambda", "digits_monitors", "diversity",
+	"best_of", "imagenet", "tuning", "monitors", "variance", "digits_tuning", "digits_lambda", "digits_monitors", "diversity",
 	"base", "equal_time", "manifold", "speed", "precision", "resume", "fuzz", "gallery",
 }
 

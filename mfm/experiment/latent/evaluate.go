@@ -50,17 +50,19 @@ func (c EvalConfig) Validate() error {
 }
 
 // PosteriorResult is the quality of posterior samples at one time t, against exact ones of the
-// training latents. SW2, Floor and Std are root mean squares over the contexts x_t.
+// training latents. SW2, Floor and standard deviations are root mean squares over the contexts x_t.
 type PosteriorResult struct {
 	T     float64 `json:"t"`
 	SW2   float64 `json:"sw2"`   // sliced W2 between samples and exact ones
 	Floor float64 `json:"floor"` // the same between two sets of exact samples
 	Std   float64 `json:"std"`   // standard deviation of the posterior, √(tr Cov / dim)
+	// SamplesStd is the standard deviation of the samples, and Diversity SamplesStd/Std.
+	SamplesStd float64 `json:"samples_std"`
+	Diversity  float64 `json:"diversity"`
 	// Excess is √max(SW2² - Floor², 0)/Std. DataExcess has the standard deviation of the data, a
 	// random latent about its mean, instead of the posterior's.
 	Excess     float64 `json:"excess"`
 	DataExcess float64 `json:"data_excess"`
-	Diversity  float64 `json:"diversity"` // standard deviation of the samples over the posterior's
 }
 
 // Posteriors compares posterior samples of the map with exact ones, for contexts of the data's
@@ -124,7 +126,7 @@ func (e *Experiment) Posteriors(ctx context.Context, b compute.Backend, store *m
 	return results, nil
 }
 
-// add adds the squares of one context, and its diversity.
+// add adds the squares of one context.
 func (r *PosteriorResult) add(samples [][]float64, exact [2][][]float64, projections [][]float64) error {
 	sw2, err := metric.SlicedW2(samples, exact[0], projections)
 	if err != nil {
@@ -138,15 +140,18 @@ func (r *PosteriorResult) add(samples [][]float64, exact [2][][]float64, project
 	if err != nil {
 		return err
 	}
-	diversity, err := metric.Diversity(samples, std)
-	r.SW2, r.Floor, r.Std, r.Diversity = r.SW2+sw2*sw2, r.Floor+floor*floor, r.Std+std*std, r.Diversity+diversity
+	own, err := metric.Std(samples)
+	r.SW2, r.Floor = r.SW2+sw2*sw2, r.Floor+floor*floor
+	r.Std, r.SamplesStd = r.Std+std*std, r.SamplesStd+own*own
 	return err
 }
 
-// finish turns sums over n contexts into means.
+// finish turns sums of squares over n contexts into root mean squares.
 func (r *PosteriorResult) finish(n, data float64) {
-	r.SW2, r.Floor, r.Std = math.Sqrt(r.SW2/n), math.Sqrt(r.Floor/n), math.Sqrt(r.Std/n)
-	r.Diversity /= n
+	for _, v := range []*float64{&r.SW2, &r.Floor, &r.Std, &r.SamplesStd} {
+		*v = math.Sqrt(*v / n)
+	}
+	r.Diversity = r.SamplesStd / r.Std
 	r.Excess = metric.Excess(r.SW2, r.Floor, r.Std)
 	r.DataExcess = metric.Excess(r.SW2, r.Floor, data)
 }
