@@ -176,8 +176,8 @@ func evaluateImageNet(c *command) prepare {
 			return nil, err
 		}
 		if model.Streamed(train.Len(), m.Shape) {
-			return nil, fmt.Errorf("--data: exact posteriors need all latents in memory, but those of %d pictures need "+
-				"more than memory = %d bytes in the configuration of the run: evaluate a map of fewer", train.Len(),
+			return nil, fmt.Errorf("--data: exact posteriors need all latents in memory, but those of %d pictures "+
+				"need more than memory = %d bytes in the configuration of the run: evaluate a map of fewer", train.Len(),
 				cmp.Or(model.Memory, latent.DefaultMemory))
 		}
 		return func(ctx context.Context, b compute.Backend) error {

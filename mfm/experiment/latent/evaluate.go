@@ -74,7 +74,8 @@ func (e *Experiment) Posteriors(ctx context.Context, b compute.Backend, store *m
 	}
 	if e.points == nil {
 		return nil, fmt.Errorf("evaluating posterior samples: exact ones need all latents in memory, but the %d "+
-			"latents need more than memory = %d bytes: evaluate a map of fewer", e.Latents.N, cmp.Or(e.Config.Memory, DefaultMemory))
+			"latents need more than memory = %d bytes: evaluate a map of fewer", e.Latents.N,
+			cmp.Or(e.Config.Memory, DefaultMemory))
 	}
 	sampler, err := mfm.NewSampler(b, e.Model(store), sampling)
 	if err != nil {

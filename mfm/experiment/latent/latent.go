@@ -134,7 +134,8 @@ func (c Config) checkShape(n int, shape []int, cached bool) error {
 	}
 	if c.Train.Loss.Distillation == mfm.Teacher {
 		return fmt.Errorf("train.loss.distillation = teacher: the teacher needs all latents in memory, but %d of "+
-			"shape %v need more than memory = %d bytes: use self, or raise memory", n, shape, cmp.Or(c.Memory, DefaultMemory))
+			"shape %v need more than memory = %d bytes: use self, or raise memory", n, shape,
+			cmp.Or(c.Memory, DefaultMemory))
 	}
 	return nil
 }
