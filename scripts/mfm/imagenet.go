@@ -177,7 +177,7 @@ func evaluateImageNet(c *command) prepare {
 		}
 		if model.Streamed(train.Len(), m.Shape) {
 			return nil, fmt.Errorf("--data: exact posteriors need all latents in memory, but those of %d pictures "+
-				"need more than memory = %d bytes in the configuration of the run: evaluate a map of fewer", train.Len(),
+				"need more than memory = %d bytes in the configuration of its run: evaluate one of fewer", train.Len(),
 				cmp.Or(model.Memory, latent.DefaultMemory))
 		}
 		return func(ctx context.Context, b compute.Backend) error {

@@ -68,7 +68,7 @@ func latentProblem(c latent.Config) (p problem, err error) {
 		return p, err
 	}
 	p = problem{m: e.Map, teacher: e.Teacher(), shape: latents.Shape(), classes: c.Network.ClassCount(), config: c.Train}
-	p.source, _, err = e.Source() // in memory, so without a hook
+	p.source, _, err = e.Source() // in memory, without a hook
 	return p, err
 }
 
