@@ -20,7 +20,9 @@ import (
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
+	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
+	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -528,7 +530,11 @@ func TestInfo(t *testing.T) {
 		GMM        mixture.Config
 		Digits     image.Config
 		Classifier image.ClassifierConfig
-		Noised     image.ClassifierConfig `json:"classifier_noised"`
+		Noised     image.ClassifierConfig   `json:"classifier_noised"`
+		Encoder    latent.AutoencoderConfig `json:"autoencoder"`
+		Emoji      latent.Config            `json:"imagenet_emoji"`
+		B2         latent.Config            `json:"imagenet_b2"`
+		XL2        latent.Config            `json:"imagenet_xl2"`
 		Sampler    mfm.SamplerConfig
 		EvalGMM    mixture.EvalConfig `json:"eval_gmm"`
 		EvalDigits digitsEvaluation   `json:"eval_digits"`
@@ -544,6 +550,9 @@ func TestInfo(t *testing.T) {
 	}
 	if !reflect.DeepEqual(all.GMM, want) {
 		t.Errorf("info prints %+v, want %+v", all.GMM, want)
+	}
+	if dit, ok := all.XL2.Network.Architecture.(nn.DiTConfig); !ok || dit.Depth != 28 || dit.Width != 1152 {
+		t.Errorf("info prints the network %+v for xl2", all.XL2.Network)
 	}
 	text := must(t, "info", "gmm", "--preset", "full", "--loss", "Mean-Flow", "--steps", "7")
 	if again := must(t, "info", "gmm", "--config", write(t, t.TempDir(), "config.json", text)); again != text {
