@@ -143,11 +143,71 @@ type imagenetEvaluation struct {
 	// autoencoder, in decibels.
 	PSNR      float64                  `json:"psnr"`
 	Posterior []latent.PosteriorResult `json:"posterior"`
+	// HeldOut compares held-out pictures with the training pictures, Generated as many samples of their
+	// classes. They need an evaluator.
+	HeldOut   *latent.PictureResult     `json:"held_out,omitempty"`
+	Generated []latent.GenerationResult `json:"generated,omitempty"`
 }
+
+// generate adds the comparison of generated pictures by the evaluator in a file.
+func (out *imagenetEvaluation) generate(ctx context.Context, b compute.Backend, dir, file string, train latent.Pictures,
+	heldOut *data.Images, seed int64) error {
+	evaluator, err := latent.OpenEvaluator(b, file)
+	if err != nil {
+		return invalid{fmt.Errorf("--evaluator: %w", err)}
+	}
+	defer evaluator.Finalize()
+	g, err := latent.OpenGenerator(b, dir)
+	if err != nil {
+		return invalid{err}
+	}
+	defer g.Finalize()
+	pictures, err := train.Slice(ctx, 0, min(train.Len(), maxReference))
+	if err != nil {
+		return err
+	}
+	r, err := latent.NewReference(ctx, evaluator, pictures, heldOut)
+	if err != nil {
+		return err
+	}
+	out.HeldOut = &r.Floor
+	for _, way := range latent.DefaultGenerations(g.Classes) {
+		result, err := g.Compare(ctx, r, way, seed, heldOut.Labels, heldOut.N)
+		if err != nil {
+			return err
+		}
+		out.Generated = append(out.Generated, result)
+	}
+	return nil
+}
+
+// lines returns the comparison as text.
+func (out *imagenetEvaluation) lines() (text string) {
+	line := func(name string, r latent.PictureResult) {
+		text += fmt.Sprintf("%s: Fréchet distance %.1f, kernel distance %.3f ± %.3f, nearest training picture %.3f", name,
+			r.Frechet, r.Kernel, r.KernelSE, r.NearestPixels)
+		if r.Accuracy != nil {
+			text += fmt.Sprintf(", class right %.3f", *r.Accuracy)
+		}
+		text += "\n"
+	}
+	if out.HeldOut != nil {
+		line("held-out pictures", *out.HeldOut)
+	}
+	for _, g := range out.Generated {
+		line(fmt.Sprintf("%s, %d steps, guidance %g, %d evaluations", g.Method, g.Steps, g.Guidance, g.NFE), g.PictureResult)
+	}
+	return text
+}
+
+// maxReference is the number of training pictures, the first ones, that samples are compared with.
+const maxReference = 5000
 
 func evaluateImageNet(c *command) prepare {
 	f, images := c.withSampler(), c.withImages("(default: the 1,906 emoji in the package)")
 	cache := c.withLatents()
+	evaluator := c.Flags().String("evaluator", "", "`file` of the network whose features compare pictures, see mfm weights get "+
+		"efficientnet-lite0 (default: posteriors alone)")
 	set := c.withSettings(
 		option{name: "times", path: "times", usage: "`t` of the contexts, numbers separated by commas", read: list},
 		option{name: "contexts", path: "contexts", usage: "`number` of contexts at each t"},
@@ -206,12 +266,17 @@ func evaluateImageNet(c *command) prepare {
 			if out.Posterior, err = e.Posteriors(ctx, b, store, sampling, config); err != nil {
 				return err
 			}
+			if *evaluator != "" {
+				if err := out.generate(ctx, b, dir, *evaluator, train, images, config.Seed); err != nil {
+					return err
+				}
+			}
 			text := fmt.Sprintf("PSNR of the autoencoder on %d held-out images: %.2f dB\n", images.N, out.PSNR)
 			for _, r := range out.Posterior {
 				text += fmt.Sprintf("t = %g: sliced W2 %.4f (floor %.4f), posterior std %.4f, excess %.3f, of the data's std %.3f, "+
 					"diversity %.3f\n", r.T, r.SW2, r.Floor, r.Std, r.Excess, r.DataExcess, r.Diversity)
 			}
-			return c.write(out, text)
+			return c.write(out, text+out.lines())
 		}, nil
 	}
 }
