@@ -236,7 +236,7 @@ func TestTargetOfClasses(t *testing.T) {
 func TestTuneDiverged(t *testing.T) {
 	c := tuning.Setting{Config: DefaultTuning(), Eval: tuning.EvalConfig{Samples: 64, Steps: 20}}
 	c.Config.Network, c.Config.N, c.Config.Tune.Lambda, c.Config.Tune.Steps, c.Config.Tune.Seed = "copy", 3, 5, 77, 2
-	r := (&Tuning{}).Diverged(c, nil)
+	r := (&Tuning{Steering: &Steering{}}).Diverged(c, nil)
 	if !r.Diverged || r.Method != "mfm-ft-gf" || r.Network != "copy" || r.N != 3 || r.Lambda != 5 ||
 		r.TuneSteps != 77 || r.Seed != 2 || r.Samples != 64 || r.Steps != 20 {
 		t.Errorf("result %+v", r)
