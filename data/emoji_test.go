@@ -34,9 +34,17 @@ func TestEmoji(t *testing.T) {
 	if train.N != 1716 || heldOut.N != 190 || train.Validate() != nil || heldOut.Validate() != nil {
 		t.Errorf("%d emoji for training and %d held out, want 1716 and 190", train.N, heldOut.N)
 	}
-	for i := range heldOut.N { // distinct pictures
-		if d := heldOut.Dim(); slices.Equal(heldOut.Pixels[i*d:(i+1)*d], train.Pixels[:d]) {
-			t.Errorf("held-out emoji %d is the first one for training", i)
+	d, known := train.Dim(), make(map[string]bool)
+	for i := range train.N {
+		known[string(train.Pixels[i*d:(i+1)*d])] = true
+	}
+	same := 0
+	for i := range heldOut.N {
+		if known[string(heldOut.Pixels[i*d:(i+1)*d])] {
+			same++
 		}
+	}
+	if same != 3 { // such as flags of islands that have the flag of their state
+		t.Errorf("%d held-out emoji have the picture of one for training, want 3", same)
 	}
 }

@@ -25,11 +25,15 @@ func TestSlurmJob(t *testing.T) {
 	if code, _, stderr := call(t, dir, nil, script, "steer", "gmm"); code == 0 || !strings.Contains(stderr, "--array") {
 		t.Errorf("outside an array: exit code %d, %q", code, stderr)
 	}
-	for name, value := range map[string]string{"ID": "7", "MIN": "4", "COUNT": "16"} {
+	for name, value := range map[string]string{"ID": "7", "MIN": "4", "MAX": "19", "COUNT": "16"} {
 		t.Setenv("SLURM_ARRAY_TASK_"+name, value)
 	}
 	code, stdout, stderr := call(t, dir, nil, script, "steer", "gmm", "--out", "a b")
 	if want := "steer gmm --out a b --shard 3/16\n"; code != 0 || stdout != want {
 		t.Errorf("exit code %d, %q, %q, want %q", code, stdout, stderr, want)
+	}
+	t.Setenv("SLURM_ARRAY_TASK_COUNT", "2")
+	if code, _, stderr := call(t, dir, nil, script, "steer", "gmm"); code != 2 || !strings.Contains(stderr, "gaps") {
+		t.Errorf("an array with gaps: exit code %d, %q", code, stderr)
 	}
 }

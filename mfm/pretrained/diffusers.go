@@ -70,6 +70,15 @@ func OpenAutoencoder(dir string) (nn.Autoencoder, checkpoint.Tensors, error) {
 	return nn.Autoencoder{AutoencoderConfig: config}, tensors, nil
 }
 
+// AutoencoderFiles returns the names of the files in dir that [OpenAutoencoder] reads.
+func AutoencoderFiles(dir string) []string {
+	name := diffusersFile
+	if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+		name = strings.TrimSuffix(diffusersFile, ".safetensors") + ".bin"
+	}
+	return []string{diffusersConfig, name}
+}
+
 // readAutoencoderConfig reads config.json. Keys that do not change the network are not checked.
 func readAutoencoderConfig(path string) (nn.AutoencoderConfig, error) {
 	raw, err := os.ReadFile(path)

@@ -17,7 +17,11 @@
 set -euo pipefail
 : "${SLURM_ARRAY_TASK_ID:?submit it as an array: sbatch --array=0-15 $0 ...}"
 cd "${SLURM_SUBMIT_DIR:-.}"
-first=${SLURM_ARRAY_TASK_MIN:-0}
+first=${SLURM_ARRAY_TASK_MIN:?} last=${SLURM_ARRAY_TASK_MAX:?}
+((last - first + 1 == ${SLURM_ARRAY_TASK_COUNT:?})) || {
+	echo "the array has gaps: submit all of its numbers again, jobs skip what is done" >&2
+	exit 2
+}
 mfm=${TMPDIR:-/tmp}/mfm-$$
 go build -o "$mfm" ./scripts/mfm
 # exec gives Slurm's SIGTERM to the program, which keeps its state and ends.

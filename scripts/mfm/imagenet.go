@@ -204,7 +204,7 @@ func (out *imagenetEvaluation) lines() (text string) {
 const maxReference = 5000
 
 func evaluateImageNet(c *command) prepare {
-	f, images := c.withSampler(), c.withImages("(default: the 1,906 emoji in the package)")
+	f, images := c.withSampler(), c.withImages("(default: what the run names)")
 	cache := c.withLatents()
 	evaluator := c.Flags().String("evaluator", "", "`file` of the network whose features compare pictures, see mfm weights get "+
 		"efficientnet-lite0 (default: posteriors alone)")
@@ -216,14 +216,18 @@ func evaluateImageNet(c *command) prepare {
 	)
 	return func() (work, error) {
 		config := latent.DefaultEvalConfig()
-		from, err := images(data.Location{})
-		if err = cmp.Or(err, checkFolder(*cache), set.apply(&config)); err == nil {
+		err := cmp.Or(checkFolder(*cache), set.apply(&config))
+		if err == nil {
 			err = config.Validate()
 		}
 		if err != nil {
 			return nil, err
 		}
 		dir, sampling, err := f.open()
+		if err != nil {
+			return nil, err
+		}
+		from, err := locationOf(dir, images)
 		if err != nil {
 			return nil, err
 		}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/figure"
 )
 
@@ -30,9 +30,9 @@ type imageSamples struct {
 }
 
 func sampleImageNet(c *command) prepare {
-	f, images := c.withSampler(), c.withImages("(default: the 1,906 emoji in the package)")
+	f, images := c.withSampler(), c.withImages("(default: what the run names)")
 	t := c.Flags().Float64("t", 0, "`time` of the contexts, noised held-out images; 0 for samples without a context")
-	contexts := c.Flags().Int("contexts", 4, "`number` of contexts, one a row; at t = 0 without --class a row for each class")
+	contexts := c.Flags().Int("contexts", 4, "`number` of contexts, one a row; at t = 0 without --class a row for each of the first 16 classes")
 	first := c.Flags().Int("first", 0, "`number` of the first held-out image, from 0")
 	n := c.Flags().Int("n", 8, "`number` of samples for each row")
 	seed := c.Flags().Int64("seed", 0, "`seed` of the noise")
@@ -48,11 +48,11 @@ func sampleImageNet(c *command) prepare {
 		if err != nil {
 			return nil, err
 		}
-		from, err := images(data.Location{})
+		dir, sampling, err := f.open()
 		if err != nil {
 			return nil, err
 		}
-		dir, sampling, err := f.open()
+		from, err := locationOf(dir, images)
 		if err != nil {
 			return nil, err
 		}
@@ -101,6 +101,19 @@ func sampleImageNet(c *command) prepare {
 	}
 }
 
+// locationOf returns the location of the images of the run in dir with the values of flags.
+func locationOf(dir string, images func(data.Location) (data.Location, error)) (data.Location, error) {
+	m, err := run.ReadManifest(dir, latent.Kind)
+	if err != nil {
+		return data.Location{}, err
+	}
+	l, err := data.ParseLocation(m.Data)
+	if err != nil {
+		return l, fmt.Errorf("run %s: %w", dir, err)
+	}
+	return images(l)
+}
+
 // classesOf returns the labels of the rows, nil for a map without classes.
 func classesOf(config latent.Config, class string, t float64, contexts int) ([]int32, error) {
 	n := config.Network.ClassCount()
@@ -144,40 +157,23 @@ func className(config latent.Config, label int32) string {
 // decodes them.
 func drawImages(ctx context.Context, b compute.Backend, dir string, m mfm.Model, sampling mfm.SamplerConfig,
 	heldOut *data.Images, t float64, n int, seed int64, labels []int32) (*imageSamples, error) {
-	codec, err := latent.OpenCodec(b, dir)
+	g, err := latent.OpenGenerator(b, dir)
 	if err != nil {
 		return nil, invalid{err}
 	}
-	defer codec.Finalize()
-	sampler, err := mfm.NewSampler(b, m, sampling)
-	if err != nil {
-		return nil, invalid{err}
-	}
-	defer sampler.Finalize()
+	defer g.Finalize()
+	g = g.With(m)
 	rows := max(len(labels), 1)
-	size, height, width := m.Elements(), m.Shape[0], m.Shape[1]
-	x := make([]float32, rows*size)
-	out := &imageSamples{T: t, Shape: []int{height * codec.Factor(), width * codec.Factor(), codec.Images}}
+	x := make([]float32, rows*m.Elements())
+	out := &imageSamples{T: t, Shape: g.Size()}
 	if heldOut != nil {
 		rows = heldOut.N
-		l, err := codec.Latents(ctx, heldOut)
-		if err != nil {
+		if x, err = g.Contexts(ctx, heldOut, t, seed); err != nil {
 			return nil, invalid{err}
-		}
-		rng := rand.New(rand.NewPCG(uint64(seed), 0))
-		alpha, beta, _, _ := m.Map.Interpolant.At(t)
-		x = l.Means()
-		for i, z := range x {
-			x[i] = float32(alpha*rng.NormFloat64() + beta*float64(z))
 		}
 		out.Images = slices.Collect(slices.Chunk(heldOut.Float32(), heldOut.Dim()))
 	}
-	states := latent.States(x, m.Shape)
-	flat, err := mfm.Flat(sampler.Posterior(ctx, seed, t, states, n, labels))
-	if err != nil {
-		return nil, err
-	}
-	pixels, err := codec.Decode(ctx, flat, height, width)
+	pixels, err := g.Posterior(ctx, sampling, seed, t, x, n, labels)
 	if err != nil {
 		return nil, err
 	}

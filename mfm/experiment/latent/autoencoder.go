@@ -81,7 +81,7 @@ func (c AutoencoderConfig) Validate() error {
 		return err
 	}
 	if !(c.KL >= 0 && c.KL < 1e6) {
-		return fmt.Errorf("kl = %g: must not be negative", c.KL)
+		return fmt.Errorf("kl = %g: must lie in [0, 1e6)", c.KL)
 	}
 	if c.Memory < 0 {
 		return fmt.Errorf("memory = %d bytes: must not be negative", c.Memory)

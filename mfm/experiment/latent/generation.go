@@ -14,8 +14,8 @@ type Generation struct {
 	Guidance float64      `json:"guidance"` // scale of classifier-free guidance; 1 means none
 }
 
-// DefaultGenerations are one and four steps of the map and a hundred of the ODE, and four steps with
-// guidance for a map with classes.
+// DefaultGenerations are one and four steps of the map and a hundred of the ODE, and for a map with
+// classes one and four steps with guidance of scale 2.
 func DefaultGenerations(classes int) []Generation {
 	all := []Generation{{mfm.MapSampling, 1, 1}, {mfm.MapSampling, 4, 1}, {mfm.ODESampling, 100, 1}}
 	if classes > 0 {
@@ -54,15 +54,7 @@ func (g *Generator) Compare(ctx context.Context, r *Reference, way Generation, s
 	if err != nil {
 		return out, fmt.Errorf("generating by %s in %d steps: %w", way.Method, way.Steps, err)
 	}
-	out.Generation, out.NFE = way, guided.NFE(sampling)
+	out.Generation, out.NFE = way, sampling.NFE()*guided.Map.NFE()
 	out.PictureResult, err = r.Compare(ctx, pixels, labels)
 	return out, err
-}
-
-// NFE returns the number of evaluations of the network per picture.
-func (g *Generator) NFE(sampling mfm.SamplerConfig) int {
-	if s := g.samplers[fmt.Sprintf("%+v", sampling)]; s != nil {
-		return s.NFE()
-	}
-	return 0
 }

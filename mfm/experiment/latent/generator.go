@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/gomlx/compute"
 
@@ -11,15 +12,16 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 )
 
-// Generator draws images: a trained map of latents with its autoencoder. It must not be used by
+// Generator samples images: a trained map of latents with its autoencoder. It must not be used by
 // several goroutines at once.
 type Generator struct {
 	mfm.Model
 	Config Config
 	Codec  *Codec
 
-	backend  compute.Backend
-	samplers map[string]*mfm.Sampler // by their configuration
+	backend compute.Backend
+	models  *[]map[string]*mfm.Sampler // samplers of each model by their configuration
+	model   int                        // index of the generator's own
 }
 
 // OpenGenerator opens the map of the run in dir and the autoencoder that the run keeps.
@@ -37,24 +39,29 @@ func OpenGenerator(b compute.Backend, dir string) (*Generator, error) {
 		return nil, fmt.Errorf("run %s: its map is for latents of %d channels, its autoencoder has %d", dir, m.Shape[2],
 			codec.LatentChannels())
 	}
-	return &Generator{Model: m, Config: c, Codec: codec, backend: b, samplers: make(map[string]*mfm.Sampler)}, nil
+	return &Generator{
+		Model: m, Config: c, Codec: codec, backend: b, models: &[]map[string]*mfm.Sampler{{}},
+	}, nil
 }
 
 // With returns a generator of another model with the same autoencoder, such as one with guidance
-// ([mfm.Model.Guided]).
+// ([mfm.Model.Guided]). It shares the graphs that Finalize of either frees.
 func (g *Generator) With(m mfm.Model) *Generator {
 	other := *g
-	other.Model, other.samplers = m, make(map[string]*mfm.Sampler)
+	other.Model, other.model = m, len(*g.models)
+	*g.models = append(*g.models, make(map[string]*mfm.Sampler))
 	return &other
 }
 
 // Finalize frees the compiled graphs, but not the weights.
 func (g *Generator) Finalize() {
 	g.Codec.Finalize()
-	for _, s := range g.samplers {
-		s.Finalize()
+	for _, samplers := range *g.models {
+		for _, s := range samplers {
+			s.Finalize()
+		}
+		clear(samplers)
 	}
-	clear(g.samplers)
 }
 
 // Size returns the height, width and channels of an image.
@@ -68,6 +75,10 @@ func (g *Generator) Contexts(ctx context.Context, images *data.Images, t float64
 	l, err := g.Codec.Latents(ctx, images)
 	if err != nil {
 		return nil, err
+	}
+	if !slices.Equal(l.Shape(), g.Shape) {
+		return nil, fmt.Errorf("images of %dx%d pixels have latents of shape %v, the map is for %v: give images of %dx%d",
+			images.Height, images.Width, l.Shape(), g.Shape, g.Size()[0], g.Size()[1])
 	}
 	rng := rand.New(rand.NewPCG(uint64(seed), 0))
 	alpha, beta, _, _ := g.Map.Interpolant.At(t)
@@ -94,14 +105,14 @@ func (g *Generator) Posterior(ctx context.Context, sampling mfm.SamplerConfig, s
 // [contexts·n, shape].
 func (g *Generator) Latents(ctx context.Context, sampling mfm.SamplerConfig, seed int64, t float64, x []float32, n int,
 	labels []int32) ([]float32, error) {
-	key := fmt.Sprintf("%+v", sampling)
-	sampler := g.samplers[key]
+	samplers, key := (*g.models)[g.model], fmt.Sprintf("%+v", sampling)
+	sampler := samplers[key]
 	if sampler == nil {
 		var err error
 		if sampler, err = mfm.NewSampler(g.backend, g.Model, sampling); err != nil {
 			return nil, err
 		}
-		g.samplers[key] = sampler
+		samplers[key] = sampler
 	}
 	return mfm.Flat(sampler.Posterior(ctx, seed, t, States(x, g.Shape), n, labels))
 }

@@ -44,7 +44,7 @@ func trainCodec(t *testing.T, images *data.Images, steps int64) string {
 	c := latent.DefaultAutoencoder()
 	c.Network.Latents, c.Network.Channels, c.Network.Groups = 2, []int{8, 16, 16}, 4
 	c.Train.Batch, c.Train.Steps = 16, steps
-	c.Train.EMA, c.Train.Optimizer.Warmup = []float64{0.9}, 5
+	c.Train.EMA, c.Train.Optimizer.Warmup, c.Train.Optimizer.Rate = []float64{0.9}, 5, 1e-2
 	dir := filepath.Join(t.TempDir(), "codec")
 	if _, err := latent.TrainAutoencoder(t.Context(), backendtest.New(t), c, images, run.Options{Dir: dir}); err != nil {
 		t.Fatal(err)
@@ -70,7 +70,7 @@ func TestAutoencoder(t *testing.T) {
 	}
 	images := pictures(64)
 	b := backendtest.New(t)
-	codec, err := latent.OpenCodec(b, trainCodec(t, images, 60))
+	codec, err := latent.OpenCodec(b, trainCodec(t, images, 200))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,8 +78,8 @@ func TestAutoencoder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if mean, _ := meanStd(decibels); mean < 12 || len(decoded) != 64*192 {
-		t.Errorf("PSNR is %.1f dB of %d pixels, want 12 dB after 60 steps", mean, len(decoded))
+	if mean, _ := meanStd(decibels); mean < 15 || len(decoded) != 64*192 {
+		t.Errorf("PSNR is %.1f dB of %d pixels, want 15 dB after 200 steps, where the mean of all images has 12.8 dB", mean, len(decoded))
 	}
 	l, err := codec.Latents(t.Context(), images)
 	if err != nil {
@@ -150,8 +150,8 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// The drift of the teacher is that of the source's distribution: the mean of the velocity of many
-// samples weighted by how well they explain x_t, and that of a class is of the samples of the class.
+// A run opens with and without its latents, with the samples of the map that was trained, and refuses
+// other latents.
 func TestTrainAndOpen(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains networks of convolutions, which takes minutes without XLA")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/pretrained"
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
@@ -60,7 +61,14 @@ func copyCodec(from, dir string) error {
 	if err := os.RemoveAll(temporary); err != nil {
 		return err
 	}
-	if err := os.CopyFS(temporary, os.DirFS(from)); err != nil {
+	err := os.MkdirAll(temporary, 0o755)
+	for _, name := range pretrained.AutoencoderFiles(from) { // through links, as the cache of Hugging Face has them
+		raw, readErr := os.ReadFile(filepath.Join(from, name))
+		if err = cmp.Or(err, readErr); err == nil {
+			err = os.WriteFile(filepath.Join(temporary, name), raw, 0o644)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("copying the autoencoder: %w", err)
 	}
 	return os.Rename(temporary, to)
