@@ -13,6 +13,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
 	"github.com/gomfm/gomfm/mfm/experiment/stress"
 	"github.com/gomfm/gomfm/mfm/experiment/tuning"
+	"github.com/gomfm/gomfm/mfm/internal/strictjson"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -44,7 +45,7 @@ func checkConfiguration(t *testing.T, c any) {
 	}
 	fuzztest.RoundTrip(t, c, func(raw []byte) (any, error) {
 		again := reflect.New(value.Type()).Interface()
-		return again, config.Merge(again, raw)
+		return again, strictjson.DecodeStored(raw, again) // a list that was left out is written as null
 	})
 }
 
