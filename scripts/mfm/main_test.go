@@ -362,11 +362,12 @@ func TestVerbsTimesTasks(t *testing.T) {
 		got = append(got, strings.TrimPrefix(c.CommandPath(), "mfm "))
 	}
 	want := []string{
-		"bench", "data inspect", "data mnist", "diagnose digits", "diagnose gmm", "eval digits", "eval gmm", "info",
-		"info classifier", "info digits", "info gmm", "parity",
-		"sample digits", "sample gmm", "steer digits", "steer gmm", "steer merge",
+		"bench", "data inspect", "data mnist", "diagnose digits", "diagnose gmm", "eval digits", "eval gmm",
+		"eval imagenet", "info", "info autoencoder", "info classifier", "info digits", "info gmm", "info imagenet", "parity",
+		"sample digits", "sample gmm", "sample imagenet", "steer digits", "steer gmm", "steer merge",
 		"stress base", "stress diversity", "stress losses", "stress manifold", "stress precision", "stress times",
-		"train classifier", "train digits", "train gmm", "tune digits", "tune distill", "tune gmm", "weights inspect",
+		"train autoencoder", "train classifier", "train digits", "train gmm", "train imagenet", "tune digits", "tune distill",
+		"tune gmm", "weights convert", "weights get", "weights inspect",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("commands %q, want %q", got, want)
