@@ -246,7 +246,7 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // verify checks d.part and deletes it if its checksum is wrong.
 func (d *download) verify() error {
-	sum, err := fileSHA256(d.part)
+	sum, err := FileSHA256(d.part)
 	if err != nil {
 		return localError{err}
 	}
@@ -264,8 +264,8 @@ func (file File) matches(sum string) bool {
 	return file.SHA256 == "" || strings.EqualFold(sum, file.SHA256)
 }
 
-// fileSHA256 returns the SHA-256 of the file at path in hex.
-func fileSHA256(path string) (string, error) {
+// FileSHA256 returns the SHA-256 of the file at path in hex.
+func FileSHA256(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err

@@ -162,7 +162,7 @@ func (file File) isGood(path string) (bool, error) {
 	case info.Size() != file.Size:
 		return false, nil
 	}
-	sum, err := fileSHA256(path)
+	sum, err := FileSHA256(path)
 	if err != nil {
 		return false, err
 	}

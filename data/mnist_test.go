@@ -67,7 +67,7 @@ func TestMNISTReadme(t *testing.T) {
 		t.Fatalf("files %v, %v", files, err)
 	}
 	for _, file := range files {
-		sum, err := fileSHA256(file)
+		sum, err := FileSHA256(file)
 		if err != nil {
 			t.Fatal(err)
 		}

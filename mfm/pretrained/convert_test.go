@@ -289,6 +289,7 @@ func TestOpenAutoencoder(t *testing.T) {
 	}
 	for name, change := range map[string][2]string{
 		"class":      {`"AutoencoderKL"`, `"VQModel"`},
+		"levels":     {`["UpDecoderBlock2D", "UpDecoderBlock2D"]`, `["UpDecoderBlock2D"]`},
 		"activation": {`"silu"`, `"relu"`},
 		"blocks":     {`"DownEncoderBlock2D", "Down`, `"AttnDownEncoderBlock2D", "Down`},
 		"no quant":   {`"use_quant_conv": true`, `"use_quant_conv": false`},

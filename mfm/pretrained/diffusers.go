@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/internal/half"
 	"github.com/gomfm/gomfm/mfm/internal/strictjson"
 	"github.com/gomfm/gomfm/mfm/nn"
 )
@@ -111,6 +113,9 @@ func readAutoencoderConfig(path string) (nn.AutoencoderConfig, error) {
 	switch {
 	case d.Class != "AutoencoderKL":
 		return nn.AutoencoderConfig{}, fmt.Errorf("_class_name is %q, want AutoencoderKL", d.Class)
+	case d.Down != nil && len(d.Down) != len(d.Channels), d.Up != nil && len(d.Up) != len(d.Channels):
+		return nn.AutoencoderConfig{}, fmt.Errorf("block_out_channels has %d levels, down_block_types %d and "+
+			"up_block_types %d: they must be equal", len(d.Channels), len(d.Down), len(d.Up))
 	case d.Activation != "silu" || d.Out != d.Images || !d.QuantConv || !d.PostQuant || !d.MiddleBlock ||
 		slices.ContainsFunc(d.Down, other("DownEncoderBlock2D")) || slices.ContainsFunc(d.Up, other("UpDecoderBlock2D")):
 		return nn.AutoencoderConfig{}, errors.New("the model has settings that are not supported: want act_fn silu, " +
@@ -126,7 +131,8 @@ func readAutoencoderConfig(path string) (nn.AutoencoderConfig, error) {
 
 // WriteAutoencoder writes an autoencoder, with its weights by their paths below the network's scope,
 // to a folder that [OpenAutoencoder] and diffusers' AutoencoderKL.from_pretrained read. side is that
-// of the images for which the network was trained. The weights are rounded to float16.
+// of the images for which the network was trained. The weights are rounded to float16; one beyond it
+// is an error. origin becomes metadata of the weights.
 func WriteAutoencoder(dir string, a nn.Autoencoder, weights checkpoint.Tensors, side int, origin map[string]string) error {
 	if err := a.Validate(); err != nil {
 		return err
@@ -140,11 +146,13 @@ func WriteAutoencoder(dir string, a nn.Autoencoder, weights checkpoint.Tensors, 
 		if err != nil {
 			return err
 		}
-		half := make([]float16.Float16, len(values))
+		rounded := make([]float16.Float16, len(values))
 		for i, v := range values {
-			half[i] = float16.FromFloat32(v)
+			if rounded[i], err = half.Round(v); err != nil {
+				return fmt.Errorf("weight %q: %w", name, err)
+			}
 		}
-		file[name] = tensors.FromFlatDataAndDimensions(half, t.Shape().Dimensions...)
+		file[name] = tensors.FromFlatDataAndDimensions(rounded, t.Shape().Dimensions...)
 	}
 	levels := len(a.Channels)
 	config, err := json.MarshalIndent(diffusersAutoencoder{
@@ -159,12 +167,14 @@ func WriteAutoencoder(dir string, a nn.Autoencoder, weights checkpoint.Tensors, 
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, diffusersConfig), append(config, '\n'), 0o644); err != nil {
+	metadata := maps.Clone(origin)
+	if metadata == nil {
+		metadata = make(map[string]string)
+	}
+	metadata["format"] = "pt" // diffusers requires it
+	if err := checkpoint.WriteWeights(filepath.Join(dir, diffusersFile), file, metadata); err != nil {
 		return err
 	}
-	metadata := map[string]string{"format": "pt"} // diffusers requires it
-	for key, value := range origin {
-		metadata[key] = value
-	}
-	return checkpoint.WriteWeights(filepath.Join(dir, diffusersFile), file, metadata)
+	// Last, since a folder without it is no autoencoder yet.
+	return os.WriteFile(filepath.Join(dir, diffusersConfig), append(config, '\n'), 0o644)
 }

@@ -52,20 +52,20 @@ func TestOpenSharded(t *testing.T) {
 		fmt.Fprintf(&many, `"%x":"a",`, i)
 	}
 	for name, c := range map[string]struct{ index, message string }{
-		"a tensor in another file":  {replace(`"b.safetensors"`, `"a.safetensors"`), `"b" is missing in a.safetensors`},
-		"a tensor that is not told": {`{"weight_map": {"x": "a.safetensors"}}`, `"a" lies in a.safetensors, the index says ""`},
-		"a missing file":            {replace(`"b.safetensors"`, `"c.safetensors"`), "c.safetensors"},
-		"a file outside":            {replace(`"a.safetensors"`, `"../a.safetensors"`), "not a file beside the index"},
-		"an absolute file":          {replace(`"a.safetensors"`, `"/etc/passwd"`), "not a file beside the index"},
-		"the folder":                {replace(`"a.safetensors"`, `"."`), "not a regular file"},
-		"itself":                    {replace(`"a.safetensors"`, `"model.safetensors.index.json"`), "index.json"},
-		"a name that occurs twice":  {replace(`"b":`, `"a":`), "weight_map.a: the key is repeated"},
-		"a number as a file":        {replace(`"a.safetensors"`, "1"), "weight_map.a"},
-		"a list":                    {`{"weight_map": ["a.safetensors"]}`, "weight_map"},
-		"no map":                    {`{"metadata": {}}`, "no weight_map"},
-		"no JSON":                   {`{"weight_map": `, "model.safetensors.index.json"},
-		"many names":                {`{"weight_map":{` + many.String() + `"x":"a"}}`, "no such file"},
-		"a large index":             {`{"weight_map":{` + strings.Repeat(" ", 3<<20) + `}}`, "more than"},
+		"a tensor in another file":              {replace(`"b.safetensors"`, `"a.safetensors"`), `"b" is missing in a.safetensors`},
+		"a tensor that the index does not name": {`{"weight_map": {"x": "a.safetensors"}}`, `"a" lies in a.safetensors, the index says ""`},
+		"a missing file":                        {replace(`"b.safetensors"`, `"c.safetensors"`), "c.safetensors"},
+		"a file outside":                        {replace(`"a.safetensors"`, `"../a.safetensors"`), "not a file beside the index"},
+		"an absolute file":                      {replace(`"a.safetensors"`, `"/etc/passwd"`), "not a file beside the index"},
+		"the folder":                            {replace(`"a.safetensors"`, `"."`), "not a regular file"},
+		"itself":                                {replace(`"a.safetensors"`, `"model.safetensors.index.json"`), "index.json"},
+		"a name that occurs twice":              {replace(`"b":`, `"a":`), "weight_map.a: the key is repeated"},
+		"a number as a file":                    {replace(`"a.safetensors"`, "1"), "weight_map.a"},
+		"a list":                                {`{"weight_map": ["a.safetensors"]}`, "weight_map"},
+		"no map":                                {`{"metadata": {}}`, "no weight_map"},
+		"no JSON":                               {`{"weight_map": `, "model.safetensors.index.json"},
+		"many names":                            {`{"weight_map":{` + many.String() + `"x":"a"}}`, "no such file"},
+		"a large index":                         {`{"weight_map":{` + strings.Repeat(" ", 3<<20) + `}}`, "more than"},
 	} {
 		_, err := open(c.index)
 		if err == nil || !strings.Contains(err.Error(), c.message) {

@@ -2,11 +2,8 @@ package pretrained
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -225,7 +222,7 @@ func (r Release) Check(path string) (Obtained, error) {
 			return o, err
 		}
 	}
-	if o.SHA256, err = sum(path); err != nil {
+	if o.SHA256, err = data.FileSHA256(path); err != nil {
 		return o, err
 	}
 	switch {
@@ -257,18 +254,4 @@ func readRecord(path string) (string, error) {
 		return "", fmt.Errorf("%s has no SHA-256 in the form of sha256sum: remove it", path+recordSuffix)
 	}
 	return string(found[1]), nil
-}
-
-// sum returns the SHA-256 of a file in hex.
-func sum(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

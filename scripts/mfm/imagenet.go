@@ -45,7 +45,7 @@ func trainImageNet(c *command) func() (*training, error) {
 	cache := c.withLatents()
 	return func() (*training, error) {
 		config, err := latent.Preset(*f.preset)
-		if err = cmp.Or(err, f.configure(&config)); err != nil {
+		if err != nil {
 			return nil, err
 		}
 		from, err := location(data.Location{})
@@ -67,9 +67,13 @@ func trainImageNet(c *command) func() (*training, error) {
 		} else if err := load(); err != nil {
 			return nil, err
 		}
-		if set := pictures.Set; set != nil && len(config.ClassNames) == 0 &&
-			len(set.Classes()) == config.Network.ClassCount() {
-			config.ClassNames = set.Classes()
+		if from != (data.Location{}) { // a preset has the classes of its own images
+			if config, err = config.WithClasses(pictures.ClassNames()); err != nil {
+				return nil, err
+			}
+		}
+		if err := f.configure(&config); err != nil {
+			return nil, err
 		}
 		return &training{
 			kind: latent.Kind, config: config, manifest: config,
@@ -133,9 +137,9 @@ func (c *command) encode(ctx context.Context, b compute.Backend, config latent.C
 	return codec, l, nil
 }
 
-// maxHeldOut is the number of held-out picture files, the first ones, that the autoencoder is
-// evaluated on.
-const maxHeldOut = 1000
+// maxHeldOut and maxReference are the numbers of held-out and of training pictures that an evaluation
+// uses, random ones of more.
+const maxHeldOut, maxReference = 1000, 5000
 
 // imagenetEvaluation is the quality of a map of latents and of its autoencoder.
 type imagenetEvaluation struct {
@@ -162,7 +166,7 @@ func (out *imagenetEvaluation) generate(ctx context.Context, b compute.Backend, 
 		return invalid{err}
 	}
 	defer g.Finalize()
-	pictures, err := train.Slice(ctx, 0, min(train.Len(), maxReference))
+	pictures, err := train.Random(ctx, maxReference)
 	if err != nil {
 		return err
 	}
@@ -199,9 +203,6 @@ func (out *imagenetEvaluation) lines() (text string) {
 	}
 	return text
 }
-
-// maxReference is the number of training pictures, the first ones, that samples are compared with.
-const maxReference = 5000
 
 func evaluateImageNet(c *command) prepare {
 	f, images := c.withSampler(), c.withImages("(default: what the run names)")
@@ -254,7 +255,7 @@ func evaluateImageNet(c *command) prepare {
 			if err != nil {
 				return invalid{err}
 			}
-			images, err := heldOut.Slice(ctx, 0, min(heldOut.Len(), maxHeldOut))
+			images, err := heldOut.Random(ctx, maxHeldOut)
 			if err != nil {
 				return err
 			}

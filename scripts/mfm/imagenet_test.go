@@ -41,8 +41,7 @@ func TestImageNetOfFiles(t *testing.T) {
 	codec := filepath.Join(dir, "autoencoder", "autoencoder")
 
 	cache, out := filepath.Join(dir, "cache"), filepath.Join(dir, "map")
-	train := append([]string{"train", "imagenet", "--preset", "xl2", "--autoencoder", codec, "--set", "network=" + smallDiT(t),
-		"--set", "train.loss.guidance.classes=9"}, small...)
+	train := append([]string{"train", "imagenet", "--preset", "xl2", "--autoencoder", codec, "--set", "network=" + smallDiT(t)}, small...)
 	streamed := append(slices.Clone(train), "--latents", cache, "--set", "memory=1", "--out", out)
 	if code, _, stderr := invoke(t.Context(), streamed...); code != 0 || !strings.Contains(stderr, "left out: data: "+bad) {
 		t.Fatalf("exit code %d, %s", code, stderr)
@@ -51,6 +50,12 @@ func TestImageNetOfFiles(t *testing.T) {
 	m, err := run.ReadConfig(out, &c, latent.Kind)
 	if err != nil || len(c.ClassNames) != 9 || c.ClassNames[3] != "class 3" || !strings.Contains(m.Command, "--latents "+cache) {
 		t.Errorf("class names %q, command %q (%v)", c.ClassNames, m.Command, err)
+	}
+	for folder, classes := range map[string]int{pictures: 9, filepath.Join(pictures, "class 1"): 0} {
+		own := decode[latent.Config](t, must(t, "info", "imagenet", "--data", folder, "--size", "8"))
+		if own.Network.ClassCount() != classes || len(own.ClassNames) != classes || own.Train.Loss.Guidance.Classes != classes {
+			t.Errorf("%s: %d classes %q, want %d", folder, own.Network.ClassCount(), own.ClassNames, classes)
+		}
 	}
 	must(t, streamed...) // has ended, and finds its cache
 	must(t, append(slices.Clone(train), "--latents", cache, "--loss", "diagonal", "--out", filepath.Join(dir, "in memory"), "--set",
@@ -68,7 +73,7 @@ func TestImageNetOfFiles(t *testing.T) {
 		"the size is missing":     {"train", "imagenet", "--data", pictures, "--out", filepath.Join(dir, "x")},
 		"use self":                append(slices.Clone(streamed), "--distillation", "teacher", "--out", filepath.Join(dir, "x")),
 		"keep the latents":        append(slices.Clone(train), "--set", "memory=1", "--out", filepath.Join(dir, "x")),
-		"labels up to 8":          append(slices.Clone(train), "--set", "network.classes=2", "--set", "train.loss.guidance.classes=2", "--out", filepath.Join(dir, "x")),
+		"labels up to 8":          append(slices.Clone(train), "--set", "class_names=[]", "--set", "network.classes=2", "--set", "train.loss.guidance.classes=2", "--out", filepath.Join(dir, "x")),
 		"all latents in memory":   append(slices.Clone(evaluate), "--checkpoint", out, "--latents", cache),
 		"memory = -1":             append(slices.Clone(train), "--set", "memory=-1", "--out", filepath.Join(dir, "x")),
 		"divides their sides":     append(slices.Clone(train), "--size", "9", "--out", filepath.Join(dir, "x")),

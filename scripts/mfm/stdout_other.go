@@ -2,5 +2,5 @@
 
 package main
 
-// stdoutClosed is false: without C a closed standard output cannot be told from the null device.
+// stdoutClosed is false: without C a closed standard output is the same as the null device.
 func stdoutClosed() bool { return false }

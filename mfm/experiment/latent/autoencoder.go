@@ -5,9 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/gomlx/compute"
@@ -189,12 +187,7 @@ func TrainAutoencoderFiles(ctx context.Context, b compute.Backend, config Autoen
 		}
 	}
 	const most = 4096
-	some := rand.New(rand.NewPCG(0, 0)).Perm(f.len())
-	some = some[:min(most, len(some))]
-	slices.Sort(some)
-	measured := f
-	measured.Set = f.Set.Subset(some)
-	return config.train(ctx, b, source, false, hook, measured, o)
+	return config.train(ctx, b, source, false, hook, f.random(most), o)
 }
 
 // train trains on pixels in [-1, 1], which it flips at random or not, and exports the autoencoder

@@ -70,7 +70,9 @@ func newCodec(b compute.Backend, a nn.Autoencoder, store *model.Store, weights c
 	if err != nil {
 		return nil, err
 	}
-	c := &Codec{Autoencoder: a, Hash: fmt.Sprintf("%s-%g-%g", hash, a.Scale, a.Shift)}
+	same := a.AutoencoderConfig
+	same.Checkpoint = false // changes no number
+	c := &Codec{Autoencoder: a, Hash: fmt.Sprintf("%s %+v", hash, same)}
 	c.encoder, err = model.NewExec(b, store, func(root *model.Scope, levels *Node) []*Node {
 		x := unit(levels)
 		scope := root.Store().Scope(train.WeightsScope)

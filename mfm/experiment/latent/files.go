@@ -3,6 +3,9 @@ package latent
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/data/stream"
@@ -35,6 +38,21 @@ func (f Files) label(i int) int32 { return f.Set.Class(i) }
 
 func (f Files) levels(ctx context.Context, from, to int) ([]byte, []*stream.BadFile, error) {
 	return f.Set.Levels(ctx, from, to, f.Height, f.Width, f.Workers)
+}
+
+// random returns n random files, always the same, in the order of the set, or all of fewer.
+func (f Files) random(n int) Files {
+	f.Set = f.Set.Subset(someOf(f.len(), n))
+	return f
+}
+
+// someOf returns n of the numbers below of, random and always the same, sorted, or all if of is
+// smaller. Sets are sorted by class, so that the first pictures are not like the others.
+func someOf(of, n int) []int {
+	some := rand.New(rand.NewPCG(0, 0)).Perm(of)
+	some = some[:min(n, of)]
+	slices.Sort(some)
+	return some
 }
 
 // hash identifies the files and the size of the pictures.
@@ -79,12 +97,34 @@ func (p Pictures) Len() int {
 	return p.Set.Len()
 }
 
+// ClassNames returns the names of the classes, which are their numbers for images in memory, or nil
+// without labels.
+func (p Pictures) ClassNames() []string {
+	if p.Images == nil {
+		return p.Set.Classes()
+	}
+	var names []string
+	for class := range p.Images.Classes() {
+		names = append(names, strconv.Itoa(class))
+	}
+	return names
+}
+
 // Hash returns a hash of the images, or of picture files ([stream.Set.Hash]) and their size.
 func (p Pictures) Hash(ctx context.Context) (string, error) {
 	if p.Images != nil {
 		return p.Images.Hash(), nil
 	}
 	return p.hash(ctx)
+}
+
+// Random returns n random pictures, always the same, or all of fewer, as [Pictures.Slice] does.
+func (p Pictures) Random(ctx context.Context, n int) (*data.Images, error) {
+	if p.Images != nil {
+		return p.Images.Subset(someOf(p.Images.N, n))
+	}
+	p.Files = p.Files.random(n)
+	return p.Slice(ctx, 0, p.Len())
 }
 
 // Slice returns pictures from to to-1 without the bad files, of which one more than MaxBad is an

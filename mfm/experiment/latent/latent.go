@@ -45,7 +45,8 @@ type Config struct {
 	// [mfm.PlainName].
 	Parametrization mfm.ParametrizationName `json:"parametrization"`
 	Network         nn.Network              `json:"network"`
-	// Flip adds the mirror images to the data.
+	// Flip adds the mirror images to the data. The mean and the variance of [mfm.GaussianName] are those
+	// of images and mirror images in either case.
 	Flip bool `json:"flip"`
 	// Memory is the largest number of bytes that latents may have in float32, with both moments of
 	// images and of mirror images, to be loaded; more are streamed ([Config.Streamed]). 0 means

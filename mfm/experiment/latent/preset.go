@@ -46,6 +46,23 @@ func DefaultConfig() Config {
 	return c
 }
 
+// WithClasses returns c for images of the classes with the given names, or of images without
+// classes for none: the network, its guidance and ClassNames. It returns an error for another network
+// than a transformer.
+func (c Config) WithClasses(names []string) (Config, error) {
+	network, ok := c.Network.Architecture.(nn.DiTConfig)
+	if !ok {
+		return c, fmt.Errorf("network %s: set its classes to %d", c.Network.Kind(), len(names))
+	}
+	network.Classes, c.ClassNames = len(names), names
+	c.Network.Architecture = network
+	c.Train.Loss.Guidance.Classes = len(names)
+	if len(names) == 0 {
+		c.Train.Loss.Guidance = mfm.Guidance{}
+	}
+	return c, nil
+}
+
 // ImageNetConfig is the transformer of a size of [nn.DiTSizes], such as "XL/2", for the latents
 // [32, 32, 4] of the 1,000 classes of ImageNet at 256x256 pixels, trained by mean flow from the data
 // alone with the paper's options: RAdam, an adaptive weight of power 1, a class dropout of 0.1 and

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"math"
 	"os"
 
+	"github.com/gomfm/gomfm/mfm/internal/half"
 	"github.com/gomlx/compute/dtypes/float16"
 )
 
@@ -26,24 +26,14 @@ func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 func appendRow(to []byte, moments []float32, label int32) ([]byte, error) {
 	begin := len(to)
 	for _, v := range moments {
-		half := toHalf(v)
-		if half.Bits()&0x7c00 == 0x7c00 {
-			return nil, fmt.Errorf("a moment of the latent is %g: the autoencoder is unfit for the image", v)
+		rounded, err := half.Round(v)
+		if err != nil {
+			return nil, fmt.Errorf("a moment of the latent: %w: the autoencoder is unfit for the image", err)
 		}
-		to = binary.LittleEndian.AppendUint16(to, half.Bits())
+		to = binary.LittleEndian.AppendUint16(to, rounded.Bits())
 	}
 	to = binary.LittleEndian.AppendUint32(to, uint32(label))
 	return binary.LittleEndian.AppendUint32(to, crc32.Checksum(to[begin:], castagnoli())), nil
-}
-
-// toHalf rounds to float16, also below its smallest normal number, where the package's conversion
-// returns zero.
-func toHalf(v float32) float16.Float16 {
-	const normal, step = 0x1p-14, 0x1p-24
-	if a := math.Abs(float64(v)); a < normal {
-		return float16.FromBits(uint16(math.RoundToEven(a/step)) | uint16(math.Float32bits(v)>>16&0x8000))
-	}
-	return float16.FromFloat32(v)
 }
 
 // intact reports whether a row has the bytes that were written.

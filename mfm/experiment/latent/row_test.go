@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gomlx/compute/dtypes/float16"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
@@ -75,34 +74,6 @@ func streamedConfig(batch int) Config {
 	c.Train.Loss.Guidance.Classes = 2
 	c.Train.Batch, c.Train.Steps = batch, 4
 	return c
-}
-
-// Every number of float16 is kept, also below the smallest normal one, and others are rounded to
-// the nearest; numbers out of its range are errors.
-func TestRowsRoundToFloat16(t *testing.T) {
-	for bits := range 0x7c00 {
-		v := float16.FromBits(uint16(bits)).Float32()
-		next := float16.FromBits(uint16(bits + 1)).Float32()
-		if got := toHalf(v).Bits(); got != uint16(bits) {
-			t.Fatalf("%g becomes %#x, want %#x", v, got, bits)
-		}
-		if got := toHalf(-v).Bits(); got != uint16(bits)|0x8000 {
-			t.Fatalf("%g becomes %#x, want %#x", -v, got, bits|0x8000)
-		}
-		if bits+1 == 0x7c00 {
-			break
-		}
-		for share, want := range map[float32]int{0.49: bits, 0.51: bits + 1, 0.5: bits + bits%2} {
-			if got := toHalf(v + share*(next-v)).Bits(); got != uint16(want) {
-				t.Fatalf("%g between %g and %g becomes %#x, want %#x", share, v, next, got, want)
-			}
-		}
-	}
-	for _, v := range []float64{1e5, math.Inf(-1), math.NaN()} {
-		if _, err := appendRow(nil, []float32{float32(v)}, 0); err == nil {
-			t.Errorf("a row has %g", v)
-		}
-	}
 }
 
 // An epoch of batches has each row once, with its label and the moments of the image or of its
