@@ -10,6 +10,7 @@ import (
 	"github.com/gomlx/compute"
 
 	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/progress"
@@ -141,6 +142,36 @@ func (c *command) encode(ctx context.Context, b compute.Backend, config latent.C
 // uses, random ones of more.
 const maxHeldOut, maxReference = 1000, 5000
 
+// latentRun is a trained map of latents, how it is sampled, and where its images are.
+type latentRun struct {
+	mfm.Model
+	dir      string
+	config   latent.Config
+	sampling mfm.SamplerConfig
+	images   data.Location
+}
+
+// openLatentRun opens the map of the run that the flags name. Its images are those that the run
+// names, with the values of the flags for images.
+func openLatentRun(f samplerFlags, images func(data.Location) (data.Location, error)) (r latentRun, err error) {
+	if r.dir, r.sampling, err = f.open(); err != nil {
+		return r, err
+	}
+	m, err := run.ReadManifest(r.dir, latent.Kind)
+	if err != nil {
+		return r, err
+	}
+	l, err := data.ParseLocation(m.Data)
+	if err != nil {
+		return r, fmt.Errorf("run %s: %w", r.dir, err)
+	}
+	if r.images, err = images(l); err != nil {
+		return r, err
+	}
+	r.Model, r.config, err = latent.OpenModel(r.dir)
+	return r, err
+}
+
 // imagenetEvaluation is the quality of a map of latents and of its autoencoder.
 type imagenetEvaluation struct {
 	// PSNR is the mean peak signal-to-noise ratio of held-out images after a round trip through the
@@ -224,34 +255,26 @@ func evaluateImageNet(c *command) prepare {
 		if err != nil {
 			return nil, err
 		}
-		dir, sampling, err := f.open()
+		r, err := openLatentRun(f, images)
 		if err != nil {
 			return nil, err
 		}
-		from, err := locationOf(dir, images)
+		train, heldOut, err := latent.Load(r.images)
 		if err != nil {
 			return nil, err
 		}
-		m, model, err := latent.OpenModel(dir)
-		if err != nil {
-			return nil, err
-		}
-		train, heldOut, err := latent.Load(from)
-		if err != nil {
-			return nil, err
-		}
-		if model.Streamed(train.Len(), m.Shape) {
+		if r.config.Streamed(train.Len(), r.Shape) {
 			return nil, fmt.Errorf("--data: exact posteriors need all latents in memory, but those of %d pictures "+
 				"need more than memory = %d bytes in the configuration of its run: evaluate one of fewer", train.Len(),
-				cmp.Or(model.Memory, latent.DefaultMemory))
+				cmp.Or(r.config.Memory, latent.DefaultMemory))
 		}
 		return func(ctx context.Context, b compute.Backend) error {
-			codec, l, err := c.encode(ctx, b, model, dir, *cache, train)
+			codec, l, err := c.encode(ctx, b, r.config, r.dir, *cache, train)
 			if err != nil {
 				return err
 			}
 			defer codec.Finalize()
-			e, store, err := latent.Open(dir, l)
+			e, store, err := latent.Open(r.dir, l)
 			if err != nil {
 				return invalid{err}
 			}
@@ -268,11 +291,11 @@ func evaluateImageNet(c *command) prepare {
 			for _, v := range decibels {
 				out.PSNR += v / float64(len(decibels))
 			}
-			if out.Posterior, err = e.Posteriors(ctx, b, store, sampling, config); err != nil {
+			if out.Posterior, err = e.Posteriors(ctx, b, store, r.sampling, config); err != nil {
 				return err
 			}
 			if *evaluator != "" {
-				if err := out.generate(ctx, b, dir, *evaluator, train, images, config.Seed); err != nil {
+				if err := out.generate(ctx, b, r.dir, *evaluator, train, images, config.Seed); err != nil {
 					return err
 				}
 			}

@@ -13,7 +13,6 @@ import (
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
-	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/figure"
 )
 
@@ -48,31 +47,24 @@ func sampleImageNet(c *command) prepare {
 		if err != nil {
 			return nil, err
 		}
-		dir, sampling, err := f.open()
+		r, err := openLatentRun(f, images)
 		if err != nil {
 			return nil, err
 		}
-		from, err := locationOf(dir, images)
-		if err != nil {
-			return nil, err
-		}
-		m, config, err := latent.OpenModel(dir)
-		if err != nil {
-			return nil, err
-		}
-		labels, err := classesOf(config, *class, *t, *contexts)
-		if err == nil && guidance.Scale != 1 && (labels == nil || labels[0] == int32(m.Classes)) {
+		labels, err := classesOf(r.config, *class, *t, *contexts)
+		if err == nil && guidance.Scale != 1 && (labels == nil || labels[0] == int32(r.Classes)) {
 			err = fmt.Errorf("--guidance = %g: name the class to guide to with --class", guidance.Scale)
 		}
 		if err != nil {
 			return nil, err
 		}
-		if m, err = guidance.of(m, sampling); err != nil {
+		m, err := guidance.of(r.Model, r.sampling)
+		if err != nil {
 			return nil, err
 		}
 		var heldOut *data.Images
 		if *t > 0 {
-			_, pictures, err := latent.Load(from)
+			_, pictures, err := latent.Load(r.images)
 			if err != nil {
 				return nil, err
 			}
@@ -82,13 +74,13 @@ func sampleImageNet(c *command) prepare {
 			}
 		}
 		return func(ctx context.Context, b compute.Backend) error {
-			samples, err := drawImages(ctx, b, dir, m, sampling, heldOut, *t, *n, *seed, labels)
+			samples, err := drawImages(ctx, b, r.dir, m, r.sampling, heldOut, *t, *n, *seed, labels)
 			if err != nil {
 				return err
 			}
 			samples.Guidance = guidance.result()
 			for _, label := range labels {
-				samples.Classes = append(samples.Classes, className(config, label))
+				samples.Classes = append(samples.Classes, className(r.config, label))
 			}
 			if *out != "" {
 				if err := samples.draw(*out); err != nil {
@@ -99,19 +91,6 @@ func sampleImageNet(c *command) prepare {
 				*t, guidance))
 		}, nil
 	}
-}
-
-// locationOf returns the location of the images of the run in dir with the values of flags.
-func locationOf(dir string, images func(data.Location) (data.Location, error)) (data.Location, error) {
-	m, err := run.ReadManifest(dir, latent.Kind)
-	if err != nil {
-		return data.Location{}, err
-	}
-	l, err := data.ParseLocation(m.Data)
-	if err != nil {
-		return l, fmt.Errorf("run %s: %w", dir, err)
-	}
-	return images(l)
 }
 
 // classesOf returns the labels of the rows, nil for a map without classes.
