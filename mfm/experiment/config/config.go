@@ -65,11 +65,13 @@ func Set(config any, path, value string) error {
 		}
 	}
 	keys := strings.Split(path, ".")
-	for i := len(keys) - 1; i >= 0; i-- {
-		key, _ := json.Marshal(keys[i])
-		raw = fmt.Appendf(nil, "{%s:%s}", key, raw)
+	var object []byte
+	for _, name := range keys {
+		key, _ := json.Marshal(name)
+		object = fmt.Appendf(object, "{%s:", key)
 	}
-	return strictjson.Decode(raw, config)
+	object = append(object, raw...)
+	return strictjson.Decode(append(object, strings.Repeat("}", len(keys))...), config)
 }
 
 // number returns the JSON of a number that is not written as JSON, such as .5, 3. or +007, digit by
