@@ -206,7 +206,7 @@ type converter struct {
 
 func converters() map[string]converter {
 	return map[string]converter{
-		DiTKind:             {[]string{patchAnchor}, convertDiT},
+		DiTKind:             {[]string{DiTAnchor}, convertDiT},
 		AutoencoderKind:     {[]string{"encoder.conv_in.weight"}, convertAutoencoder},
 		TinyAutoencoderKind: {[]string{"encoder.0.weight", "encoder.layers.0.weight"}, convertTiny},
 	}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/gomlx/compute/dtypes/float16"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -24,6 +23,7 @@ import (
 const (
 	diffusersConfig = "config.json"
 	diffusersFile   = "diffusion_pytorch_model.safetensors"
+	diffusersBin    = "diffusion_pytorch_model.bin"
 )
 
 // diffusersAutoencoder has the keys of diffusers' AutoencoderKL that matter here.
@@ -48,19 +48,22 @@ type diffusersAutoencoder struct {
 
 // OpenAutoencoder reads an autoencoder from a folder in the form of diffusers' AutoencoderKL, such as
 // sd-vae-ft-mse: config.json, and the weights in diffusion_pytorch_model.safetensors or .bin, of
-// which those of the older names of attention (query, proj_attn) are read as well. The weights have
-// their paths below the network's scope. It returns an error for a model of another class, and for
+// which those of the older names of attention (query, proj_attn) are read as well. Without config.json
+// the autoencoder is that of Stable Diffusion ([nn.StableDiffusionAutoencoder]). The weights have their
+// paths below the network's scope. It returns an error for a model of another class, and for
 // settings of the class that [nn.Autoencoder] does not have.
 func OpenAutoencoder(dir string) (nn.Autoencoder, checkpoint.Tensors, error) {
 	config, err := readAutoencoderConfig(filepath.Join(dir, diffusersConfig))
+	if errors.Is(err, fs.ErrNotExist) && len(AutoencoderFiles(dir)) > 0 {
+		config, err = nn.StableDiffusionAutoencoder(), nil
+	}
 	if err != nil {
 		return nn.Autoencoder{}, nil, fmt.Errorf("autoencoder %s: %s: %w", dir, diffusersConfig, err)
 	}
 	tensors, _, err := Open(filepath.Join(dir, diffusersFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		bin := strings.TrimSuffix(diffusersFile, ".safetensors") + ".bin"
-		if tensors, _, err = Open(filepath.Join(dir, bin)); errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("neither %s nor %s: %w", diffusersFile, bin, fs.ErrNotExist)
+		if tensors, _, err = Open(filepath.Join(dir, diffusersBin)); errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("neither %s nor %s: %w", diffusersFile, diffusersBin, fs.ErrNotExist)
 		}
 	}
 	if err == nil {
@@ -72,13 +75,15 @@ func OpenAutoencoder(dir string) (nn.Autoencoder, checkpoint.Tensors, error) {
 	return nn.Autoencoder{AutoencoderConfig: config}, tensors, nil
 }
 
-// AutoencoderFiles returns the names of the files in dir that [OpenAutoencoder] reads.
-func AutoencoderFiles(dir string) []string {
-	name := diffusersFile
-	if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-		name = strings.TrimSuffix(diffusersFile, ".safetensors") + ".bin"
+// AutoencoderFiles returns the names of the files in dir that [OpenAutoencoder] reads: config.json, if
+// it exists, and then the weights, if they do.
+func AutoencoderFiles(dir string) (names []string) {
+	for _, name := range []string{diffusersConfig, diffusersFile, diffusersBin} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil && (name != diffusersBin || !slices.Contains(names, diffusersFile)) {
+			names = append(names, name)
+		}
 	}
-	return []string{diffusersConfig, name}
+	return names
 }
 
 // readAutoencoderConfig reads config.json. Keys that do not change the network are not checked.

@@ -92,7 +92,7 @@ var sitParity = parityKind{
 	name:   "SiT",
 	inputs: []string{"s", "u", "x"},
 	recognizes: func(r *Reference) bool {
-		return r.Weights[patchAnchor] != nil && r.Metadata["encoder_depth"] != ""
+		return r.Weights[DiTAnchor] != nil && r.Metadata["encoder_depth"] != ""
 	},
 	network: func(r *Reference) (checkpoint.Tensors, outputs, error) {
 		c, channels, err := transformerConfig(r)

@@ -124,13 +124,13 @@ func firstChannels(t *tensors.Tensor, keep, of int) *tensors.Tensor {
 // Encoder, Reversed, BlindAtZero and the guidance scales: the first three are those of the
 // releases.
 func DetectDiT(from checkpoint.Tensors) (c nn.DiTConfig, channels int, err error) {
-	patches := from[patchAnchor]
+	patches := from[DiTAnchor]
 	if patches == nil {
-		return c, 0, fmt.Errorf("tensor %q is missing: this is not one of the transformers", patchAnchor)
+		return c, 0, fmt.Errorf("tensor %q is missing: this is not one of the transformers", DiTAnchor)
 	}
 	d := patches.Shape().Dimensions
 	if len(d) != 4 || d[2] != d[3] || slices.Min(d) < 1 {
-		return c, 0, fmt.Errorf("tensor %q is %v, want [width, channels, patch, patch]", patchAnchor, d)
+		return c, 0, fmt.Errorf("tensor %q is %v, want [width, channels, patch, patch]", DiTAnchor, d)
 	}
 	c.Width, c.Patch, channels = d[0], d[2], d[1]
 	for from[fmt.Sprintf("blocks.%d.attn.qkv.weight", c.Depth)] != nil {
@@ -159,8 +159,8 @@ func DetectDiT(from checkpoint.Tensors) (c nn.DiTConfig, channels int, err error
 	return c, channels, nil
 }
 
-// patchAnchor is a tensor that each transformer has.
-const patchAnchor = "x_embedder.proj.weight"
+// DiTAnchor is a tensor that each transformer has, for [Copies] and [Choose].
+const DiTAnchor = "x_embedder.proj.weight"
 
 // IsDiT reports whether the tensors are in the names of [DiTWeights], and not in those of
 // [SiTWeights]: whether they embed a context.

@@ -157,13 +157,19 @@ func openLatentRun(f samplerFlags, images func(data.Location) (data.Location, er
 	if r.dir, r.sampling, err = f.open(); err != nil {
 		return r, err
 	}
-	m, err := run.ReadManifest(r.dir, latent.Kind)
+	_, released, err := latent.Released(r.dir)
 	if err != nil {
 		return r, err
 	}
-	l, err := data.ParseLocation(m.Data)
-	if err != nil {
-		return r, fmt.Errorf("run %s: %w", r.dir, err)
+	var l data.Location // of a run's images; released weights come without
+	if !released {
+		m, err := run.ReadManifest(r.dir, latent.Kind)
+		if err != nil {
+			return r, err
+		}
+		if l, err = data.ParseLocation(m.Data); err != nil {
+			return r, fmt.Errorf("run %s: %w", r.dir, err)
+		}
 	}
 	if r.images, err = images(l); err != nil {
 		return r, err

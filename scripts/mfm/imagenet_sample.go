@@ -14,6 +14,7 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/figure"
+	"github.com/gomfm/gomfm/mfm/pretrained"
 )
 
 // imageSamples are posterior samples of images, each flat, [height, width, channels] with pixels in
@@ -39,7 +40,15 @@ func sampleImageNet(c *command) prepare {
 		"`name` or number of the class of the samples (default: at t = 0 each class, otherwise any)")
 	guidance := c.withGuidance()
 	out := c.Flags().String("out", "", "PNG or SVG `file` for a figure of the samples")
+	preset := c.Flags().String("preset", "emoji",
+		"`name`: emoji for the map of a run; b2 or xl2 for a folder with weights as their authors released them, see mfm weights get")
+	c.complete("preset", false, latent.Presets()...)
+	c.Flags().Lookup("checkpoint").Usage = "`folder` of the run, finished or not, or of released weights (default: the shipped " +
+		shippedEmoji + ")"
 	return func() (work, error) {
+		if err := chooseWeights(f.checkpoint, *preset); err != nil {
+			return nil, err
+		}
 		if *out == "" && !c.json {
 			return nil, fmt.Errorf("--out is missing: name a PNG file, or give --json")
 		}
@@ -74,7 +83,7 @@ func sampleImageNet(c *command) prepare {
 			}
 		}
 		return func(ctx context.Context, b compute.Backend) error {
-			samples, err := drawImages(ctx, b, r.dir, m, r.sampling, heldOut, *t, *n, *seed, labels)
+			samples, err := r.drawImages(ctx, b, m, heldOut, *t, *n, *seed, labels)
 			if err != nil {
 				return err
 			}
@@ -91,6 +100,32 @@ func sampleImageNet(c *command) prepare {
 				*t, guidance))
 		}, nil
 	}
+}
+
+// shippedEmoji is the folder of the default model in a checkout.
+const shippedEmoji = "data/weights/emoji"
+
+// chooseWeights sets the default of a folder of weights, and returns an error unless it is of the preset.
+func chooseWeights(dir *string, preset string) error {
+	if _, err := latent.Preset(preset); err != nil {
+		return fmt.Errorf("--%w", err)
+	}
+	if preset == "emoji" {
+		*dir = cmp.Or(*dir, shippedEmoji)
+		return nil
+	}
+	r, ok, err := latent.Released(*dir)
+	if err == nil && !(ok && strings.HasSuffix(strings.ReplaceAll(r.Name, "-", ""), preset)) {
+		var names []string
+		for _, r := range pretrained.Releases() {
+			if strings.HasSuffix(strings.ReplaceAll(r.Name, "-", ""), preset) {
+				names = append(names, r.File+" (mfm weights get "+r.Name+")")
+			}
+		}
+		err = fmt.Errorf("--preset %s: --checkpoint must name a folder with one of %s, and with an autoencoder, such as that of "+
+			"mfm weights get sd-vae-ft-mse", preset, strings.Join(names, ", "))
+	}
+	return err
 }
 
 // classesOf returns the labels of the rows, nil for a map without classes.
@@ -132,11 +167,11 @@ func className(config latent.Config, label int32) string {
 	return strconv.Itoa(int(label))
 }
 
-// drawImages draws n samples for each held-out image noised to time t, or for each label at t = 0, and
-// decodes them.
-func drawImages(ctx context.Context, b compute.Backend, dir string, m mfm.Model, sampling mfm.SamplerConfig,
-	heldOut *data.Images, t float64, n int, seed int64, labels []int32) (*imageSamples, error) {
-	g, err := latent.OpenGenerator(b, dir)
+// drawImages draws n samples of the model m for each held-out image noised to time t, or for each label
+// at t = 0, and decodes them.
+func (r latentRun) drawImages(ctx context.Context, b compute.Backend, m mfm.Model, heldOut *data.Images, t float64,
+	n int, seed int64, labels []int32) (*imageSamples, error) {
+	g, err := latent.NewGenerator(b, r.Model, r.config, r.dir)
 	if err != nil {
 		return nil, invalid{err}
 	}
@@ -152,7 +187,7 @@ func drawImages(ctx context.Context, b compute.Backend, dir string, m mfm.Model,
 		}
 		out.Images = slices.Collect(slices.Chunk(heldOut.Float32(), heldOut.Dim()))
 	}
-	pixels, err := g.Posterior(ctx, sampling, seed, t, x, n, labels)
+	pixels, err := g.Posterior(ctx, r.sampling, seed, t, x, n, labels)
 	if err != nil {
 		return nil, err
 	}

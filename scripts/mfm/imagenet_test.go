@@ -2,14 +2,20 @@ package main
 
 import (
 	"encoding/json"
+	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/pretrained"
 )
 
 // smallDiT is the configuration of a small transformer for the latents of nine classes.
@@ -82,5 +88,61 @@ func TestImageNetOfFiles(t *testing.T) {
 		if code, _, stderr := invoke(t.Context(), args...); code != 2 || !strings.Contains(stderr, want) {
 			t.Errorf("%q: exit code %d, %s", want, code, stderr)
 		}
+	}
+}
+
+// A folder with a transformer under its official name and an autoencoder in the form of diffusers is
+// sampled by the command that samples the default model.
+func TestSampleReleased(t *testing.T) {
+	dir := t.TempDir()
+	network := nn.DefaultDiT()
+	network.Patch, network.Width, network.Depth, network.Encoder, network.Heads, network.Classes = 2, 16, 28, 20, 2, 1000
+	network.QKNorm, network.Reversed, network.BlindAtZero, network.Guidance = true, true, false, []float64{2.5}
+	rng := rand.New(rand.NewPCG(1, 1))
+	random := func(list []pretrained.Weight) checkpoint.Tensors {
+		all := make(checkpoint.Tensors)
+		for _, w := range list {
+			size := 1
+			for _, d := range w.Shape {
+				size *= d
+			}
+			values := make([]float32, size)
+			for i := range values {
+				values[i] = float32(rng.NormFloat64()) / 8
+			}
+			all[w.File] = tensors.FromFlatDataAndDimensions(values, w.Shape...)
+		}
+		return all
+	}
+	args := []string{"sample", "imagenet", "--preset", "xl2", "--checkpoint", dir, "--class", "281", "--n", "1", "--contexts", "1", "--json"}
+	if code, _, stderr := invoke(t.Context(), args...); code != 2 || !strings.Contains(stderr, "mfm-xl2.pt (mfm weights get mfm-xl-2)") {
+		t.Errorf("an empty folder: exit code %d, %s", code, stderr)
+	}
+	file := filepath.Join(dir, "mfm-xl2.pt")
+	if err := checkpoint.WriteWeights(file, random(pretrained.DiTWeights(network, 4)), nil); err != nil {
+		t.Fatal(err)
+	}
+	a := nn.Autoencoder{AutoencoderConfig: nn.AutoencoderConfig{
+		Images: 3, Latents: 4, Channels: []int{4, 4, 4, 4}, Blocks: 1, Groups: 2, Scale: 0.18215,
+	}}
+	weights, err := pretrained.ImportAutoencoder(random(pretrained.AutoencoderWeights(a.AutoencoderConfig)), a.AutoencoderConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pretrained.WriteAutoencoder(filepath.Join(dir, "sd-vae-ft-mse"), a, weights, 256, nil); err != nil {
+		t.Fatal(err)
+	}
+	if s := decode[imageSamples](t, must(t, args...)); len(s.Samples) != 1 || len(s.Samples[0][0]) != 256*256*3 ||
+		s.Classes[0] != "281" {
+		t.Errorf("%d rows of classes %q", len(s.Samples), s.Classes)
+	}
+	if code, _, stderr := invoke(t.Context(), append(args, "--class", "1000")...); code != 2 || !strings.Contains(stderr, "below 1000") {
+		t.Errorf("class 1000: exit code %d, %s", code, stderr)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "SiT-XL-2-256.pt"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := invoke(t.Context(), args...); code != 2 || !strings.Contains(stderr, "a folder of its own") {
+		t.Errorf("two transformers: exit code %d, %s", code, stderr)
 	}
 }

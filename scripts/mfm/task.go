@@ -21,7 +21,7 @@ type task struct {
 
 // tasks lists all tasks. Each is defined in a file of its own.
 func tasks() []task {
-	return []task{mixtureTask(), digitsTask(), classifierTask(), autoencoderTask(), imagenetTask()}
+	return []task{mixtureTask(), digitsTask(), classifierTask(), autoencoderTask(), imagenetTask(), gaussianTask()}
 }
 
 // verb is a command that works on tasks.

@@ -34,10 +34,14 @@ type Codec struct {
 }
 
 // OpenCodec opens the autoencoder in a folder in the form of diffusers (see
-// [pretrained.OpenAutoencoder]), or in that of a run that trained one.
+// [pretrained.OpenAutoencoder]), or in its subfolder autoencoder, as in a run, sd-vae-ft-mse or
+// sd-vae-ft-ema.
 func OpenCodec(b compute.Backend, dir string) (*Codec, error) {
-	if _, err := os.Stat(filepath.Join(dir, exported)); err == nil {
-		dir = filepath.Join(dir, exported)
+	for _, name := range []string{exported, "sd-vae-ft-mse", "sd-vae-ft-ema"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			dir = filepath.Join(dir, name)
+			break
+		}
 	}
 	a, weights, err := pretrained.OpenAutoencoder(dir)
 	if err != nil {

@@ -24,19 +24,25 @@ type Generator struct {
 	model   int                        // index of the generator's own
 }
 
-// OpenGenerator opens the map of the run in dir and the autoencoder that the run keeps.
+// OpenGenerator opens the map in dir, see [OpenModel], and the autoencoder in dir, see [OpenCodec].
 func OpenGenerator(b compute.Backend, dir string) (*Generator, error) {
 	m, c, err := OpenModel(dir)
 	if err != nil {
 		return nil, err
 	}
+	return NewGenerator(b, m, c, dir)
+}
+
+// NewGenerator returns the generator of a map of [OpenModel] with the autoencoder in dir, see
+// [OpenCodec].
+func NewGenerator(b compute.Backend, m mfm.Model, c Config, dir string) (*Generator, error) {
 	codec, err := OpenCodec(b, dir)
 	if err != nil {
 		return nil, err
 	}
 	if codec.LatentChannels() != m.Shape[2] {
 		codec.Finalize()
-		return nil, fmt.Errorf("run %s: its map is for latents of %d channels, its autoencoder has %d", dir, m.Shape[2],
+		return nil, fmt.Errorf("%s: its map is for latents of %d channels, its autoencoder has %d", dir, m.Shape[2],
 			codec.LatentChannels())
 	}
 	return &Generator{
