@@ -202,17 +202,7 @@ func (s *Sampler) Velocity(
 
 // posterior returns one posterior sample per row of contexts.
 func (s *Sampler) posterior(rng *solver.RNG, times, states []*Node, class *Node) *Node {
-	t, x, grid := times[0], states[0], s.config.times()
-	noise := rng.Normal(x.Shape())
-	common := Slice(t, AxisRange(0, 1))
-	switch s.config.Method {
-	case MapSampling:
-		return s.m.PosteriorSteps(s.weights, grid, noise, common, x, class)
-	case RefineSampling:
-		return s.m.PosteriorRefined(s.weights, rng, grid, noise, common, x, class)
-	default:
-		return s.integrate(rng, s.field(t, x, class), noise)
-	}
+	return s.transport(rng, rng.Normal(states[0].Shape()), times[0], states[0], class)
 }
 
 // transition returns one sample of x_{t'} per row of contexts.

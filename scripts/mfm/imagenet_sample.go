@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -13,6 +14,8 @@ import (
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/experiment/sweep"
 	"github.com/gomfm/gomfm/mfm/figure"
 	"github.com/gomfm/gomfm/mfm/pretrained"
 )
@@ -39,7 +42,10 @@ func sampleImageNet(c *command) prepare {
 	class := c.Flags().String("class", "",
 		"`name` or number of the class of the samples (default: at t = 0 each class, otherwise any)")
 	guidance := c.withGuidance()
-	out := c.Flags().String("out", "", "PNG or SVG `file` for a figure of the samples")
+	out := c.Flags().String("out", "", "PNG or SVG `file` for a figure of the samples; with --count, the folder of the images")
+	count := c.Flags().Int("count", 0, "`number` of images to write to the folder --out, of all classes in turn or of --class, "+
+		"instead of a figure; image i depends on the seed and i alone")
+	shard := c.Flags().String("shard", "", "`i/n`: shard i of n, from 0, of the images of --count; only each n-th image")
 	preset := c.Flags().String("preset", "emoji",
 		"`name`: emoji for the map of a run; b2 or xl2 for a folder with weights as their authors released them, see mfm weights get")
 	c.complete("preset", false, latent.Presets()...)
@@ -52,8 +58,21 @@ func sampleImageNet(c *command) prepare {
 		if *out == "" && !c.json {
 			return nil, fmt.Errorf("--out is missing: name a PNG file, or give --json")
 		}
-		err := cmp.Or(checkTime(*t), checkCount("contexts", *contexts), checkCount("n", *n), checkFigure(*out))
-		if err != nil {
+		err := cmp.Or(checkTime(*t), checkCount("contexts", *contexts), checkCount("n", *n))
+		if err == nil && *count == 0 {
+			err = checkFigure(*out)
+		}
+		if err == nil && *shard != "" && *count == 0 {
+			err = fmt.Errorf("--shard %s: shards are of --count images", *shard)
+		}
+		if err == nil && *count != 0 {
+			err = checkCount("count", *count)
+		}
+		if err == nil && *count != 0 && (*t != 0 || *out == "") {
+			err = fmt.Errorf("--count = %d: images need a folder, --out, and no context, --t 0", *count)
+		}
+		part, parts, shardErr := sweep.ParseShard(*shard)
+		if err = cmp.Or(err, shardErr, checkFolderOf(*count, *out)); err != nil {
 			return nil, err
 		}
 		r, err := openLatentRun(f, images)
@@ -61,7 +80,7 @@ func sampleImageNet(c *command) prepare {
 			return nil, err
 		}
 		labels, err := classesOf(r.config, *class, *t, *contexts)
-		if err == nil && guidance.Scale != 1 && (labels == nil || labels[0] == int32(r.Classes)) {
+		if err == nil && *count == 0 && guidance.Scale != 1 && (labels == nil || labels[0] == int32(r.Classes)) {
 			err = fmt.Errorf("--guidance = %g: name the class to guide to with --class", guidance.Scale)
 		}
 		if err != nil {
@@ -70,6 +89,15 @@ func sampleImageNet(c *command) prepare {
 		m, err := guidance.of(r.Model, r.sampling)
 		if err != nil {
 			return nil, err
+		}
+		if *count != 0 {
+			if method := r.sampling.Method; method != mfm.MapSampling && method != mfm.ODESampling {
+				return nil, fmt.Errorf("--count: --method %s: each image needs one noise of its own: use map or ode", method)
+			}
+			set := latent.ImageSet{Sampling: r.sampling, Seed: *seed, Count: *count, Classes: r.turns(*class, labels)}
+			return func(ctx context.Context, b compute.Backend) error {
+				return r.writeImages(ctx, c, b, m, *guidance, set, *out, part, parts)
+			}, nil
 		}
 		var heldOut *data.Images
 		if *t > 0 {
@@ -194,6 +222,49 @@ func (r latentRun) drawImages(ctx context.Context, b compute.Backend, m mfm.Mode
 	all := slices.Collect(slices.Chunk(pixels, len(pixels)/(rows*n)))
 	out.Samples = slices.Collect(slices.Chunk(all, n))
 	return out, nil
+}
+
+// checkFolderOf returns an error if images are to be written to what is no folder.
+func checkFolderOf(count int, dir string) error {
+	if count == 0 {
+		return nil
+	}
+	return checkFolder(dir)
+}
+
+// turns returns the labels that the images of a set have in turn: the label of the class that is
+// named, or all.
+func (r latentRun) turns(class string, labels []int32) (all []int32) {
+	if class != "" {
+		return labels[:1]
+	}
+	for label := range r.Classes {
+		all = append(all, int32(label))
+	}
+	return all
+}
+
+// writeImages writes a shard of a set of images of the model m to a folder.
+func (r latentRun) writeImages(ctx context.Context, c *command, b compute.Backend, m mfm.Model, w guidance,
+	set latent.ImageSet, dir string, shard, shards int) error {
+	g, err := latent.NewGenerator(b, r.Model, r.config, r.dir)
+	if err != nil {
+		return invalid{err}
+	}
+	defer g.Finalize()
+	if set.Fingerprint, err = run.Fingerprint(m.Store(), []any{r.config.Network, w, g.Codec.Hash}); err != nil {
+		return err
+	}
+	err = g.With(m).Generate(ctx, dir, set, shard, shards, func(n, of int) {
+		fmt.Fprintf(c.ErrOrStderr(), "%d of %d images\n", n, of)
+	})
+	if errors.Is(err, latent.ErrOtherImages) {
+		err = invalid{fmt.Errorf("--out: %w", err)}
+	}
+	if err != nil {
+		return err
+	}
+	return c.write(set, fmt.Sprintf("%s: %d images, shard %d of %d\n", dir, set.Count, shard, shards))
 }
 
 // draw draws a row for each context: its clean image if there is one, and the samples.

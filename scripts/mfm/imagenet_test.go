@@ -72,6 +72,7 @@ func TestImageNetOfFiles(t *testing.T) {
 	if len(s.Images) != 2 || len(s.Samples[1][1]) != 192 {
 		t.Errorf("%d images, samples of %d values", len(s.Images), len(s.Samples[1][1]))
 	}
+	numberedImages(t, out, append([]string{"sample", "imagenet", "--checkpoint", out, "--count", "19"}, images...))
 	evaluate := append([]string{"eval", "imagenet", "--times", "0.5", "--contexts", "1", "--samples", "2"}, images...)
 	must(t, append(slices.Clone(evaluate), "--checkpoint", filepath.Join(dir, "in memory"), "--latents", cache)...)
 	for want, args := range map[string][]string{
@@ -144,5 +145,61 @@ func TestSampleReleased(t *testing.T) {
 	}
 	if code, _, stderr := invoke(t.Context(), args...); code != 2 || !strings.Contains(stderr, "a folder of its own") {
 		t.Errorf("two transformers: exit code %d, %s", code, stderr)
+	}
+}
+
+// numberedImages tests that a set of numbered images of the run in dir is the same in one shard and in
+// three, resumes, and refuses another set.
+func numberedImages(t *testing.T, dir string, args []string) {
+	t.Helper()
+	whole, parts := filepath.Join(dir, "whole"), filepath.Join(dir, "parts")
+	must(t, append(slices.Clone(args), "--out", whole)...)
+	for _, shard := range []string{"1/3", "0/3", "2/3"} {
+		must(t, append(slices.Clone(args), "--out", parts, "--shard", shard)...)
+	}
+	read := func(name string) (string, string) {
+		a, errA := os.ReadFile(filepath.Join(whole, name))
+		b, errB := os.ReadFile(filepath.Join(parts, name))
+		if errA != nil || errB != nil {
+			t.Fatal(errA, errB)
+		}
+		return string(a), string(b)
+	}
+	files, err := os.ReadDir(whole)
+	if err != nil || len(files) != 20 { // with images.json
+		t.Fatalf("%d files, want 20 (%v)", len(files), err)
+	}
+	seen := make(map[string]bool)
+	for _, f := range files {
+		a, b := read(f.Name())
+		if a != b {
+			t.Errorf("%s differs between one shard and three", f.Name())
+		}
+		seen[a] = true
+	}
+	if len(seen) != 20 {
+		t.Errorf("%d different files, want 20", len(seen))
+	}
+	if err := os.Remove(filepath.Join(parts, "000007.png")); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(filepath.Join(parts, "000008.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t, append(slices.Clone(args), "--out", parts)...)
+	if a, b := read("000007.png"); a != b {
+		t.Error("an image that was drawn again differs")
+	}
+	if after, err := os.Stat(filepath.Join(parts, "000008.png")); err != nil || after.ModTime() != before.ModTime() {
+		t.Errorf("an image that was there was drawn again (%v)", err)
+	}
+	for want, more := range map[string][]string{
+		"other images": {"--seed", "1", "--out", parts}, "use map or ode": {"--method", "sde", "--steps", "4", "--out", parts},
+		"need a folder": {"--t", "0.5", "--out", parts}, "shard \"3/3\"": {"--shard", "3/3", "--out", parts},
+	} {
+		if code, _, stderr := invoke(t.Context(), append(slices.Clone(args), more...)...); code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit code %d, %s", more, code, stderr)
+		}
 	}
 }

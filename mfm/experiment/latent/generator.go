@@ -111,16 +111,24 @@ func (g *Generator) Posterior(ctx context.Context, sampling mfm.SamplerConfig, s
 // [contexts·n, shape].
 func (g *Generator) Latents(ctx context.Context, sampling mfm.SamplerConfig, seed int64, t float64, x []float32, n int,
 	labels []int32) ([]float32, error) {
+	sampler, err := g.sampler(sampling)
+	if err != nil {
+		return nil, err
+	}
+	return mfm.Flat(sampler.Posterior(ctx, seed, t, States(x, g.Shape), n, labels))
+}
+
+// sampler returns the sampler of the generator's own model with a configuration.
+func (g *Generator) sampler(sampling mfm.SamplerConfig) (*mfm.Sampler, error) {
 	samplers, key := (*g.models)[g.model], fmt.Sprintf("%+v", sampling)
-	sampler := samplers[key]
-	if sampler == nil {
-		var err error
-		if sampler, err = mfm.NewSampler(g.backend, g.Model, sampling); err != nil {
+	if samplers[key] == nil {
+		sampler, err := mfm.NewSampler(g.backend, g.Model, sampling)
+		if err != nil {
 			return nil, err
 		}
 		samplers[key] = sampler
 	}
-	return mfm.Flat(sampler.Posterior(ctx, seed, t, States(x, g.Shape), n, labels))
+	return samplers[key], nil
 }
 
 // Images returns one image for each label, flat [labels, size]: samples of the classes at t = 0.

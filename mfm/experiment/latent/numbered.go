@@ -1,0 +1,181 @@
+package latent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"image/png"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+)
+
+// numberedRows is the number of images of one call of the compiled graph. It is always the same, so
+// that an image does not depend on the others.
+const numberedRows = 16
+
+// Numbered returns the images with the given numbers, flat [numbers, size] with pixels in [-1, 1]:
+// samples at t = 0 of the noise that seed and number determine, with one label for each number, or
+// nil. An image is the same whatever other images a call has. Errors are those of
+// [mfm.Sampler.FromNoise].
+func (g *Generator) Numbered(ctx context.Context, sampling mfm.SamplerConfig, seed int64, numbers []int, labels []int32,
+) ([]float32, error) {
+	if labels != nil && len(labels) != len(numbers) {
+		return nil, fmt.Errorf("%d labels for %d images: give one for each", len(labels), len(numbers))
+	}
+	sampler, err := g.sampler(sampling)
+	if err != nil {
+		return nil, err
+	}
+	size := g.Elements()
+	var pixels []float32
+	for from := 0; from < len(numbers); from += numberedRows {
+		part := numbers[from:min(from+numberedRows, len(numbers))]
+		noise := make([]float32, numberedRows*size)
+		for i, number := range part {
+			rng := rand.New(rand.NewPCG(uint64(seed), uint64(number)))
+			for j := range size {
+				noise[i*size+j] = float32(rng.NormFloat64())
+			}
+		}
+		var class []int32
+		if labels != nil {
+			class = make([]int32, numberedRows)
+			copy(class, labels[from:from+len(part)])
+		}
+		blank := make([]float32, numberedRows*size) // of contexts, which are not seen at t = 0
+		z, err := mfm.Flat(sampler.FromNoise(ctx, States(noise, g.Shape), 0, States(blank, g.Shape), class))
+		if err != nil {
+			return nil, err
+		}
+		images, err := g.Codec.Decode(ctx, z, g.Shape[0], g.Shape[1])
+		if err != nil {
+			return nil, err
+		}
+		pixels = append(pixels, images[:len(images)/numberedRows*len(part)]...)
+	}
+	return pixels, nil
+}
+
+// ImageSet is a folder of generated images: 000000.png and so on, with images.json, which says how
+// they were made.
+type ImageSet struct {
+	Sampling mfm.SamplerConfig `json:"sampling"`
+	Seed     int64             `json:"seed"`
+	// Count is the number of images, 1 to 10 million.
+	Count int `json:"count"`
+	// Classes are the labels that the images have in turn: image i has label i mod len(Classes). Nil
+	// means no classes.
+	Classes []int32 `json:"classes,omitempty"`
+	// Fingerprint is a hash of map, guidance and autoencoder.
+	Fingerprint string `json:"fingerprint"`
+}
+
+// ErrOtherImages says that a folder has images of another [ImageSet].
+var ErrOtherImages = errors.New("the folder has other images: choose another one, or give the settings in its file")
+
+// setFile has the [ImageSet] of a folder of images.
+const setFile = "images.json"
+
+// Generate writes the images of a shard, those whose number is shard modulo shards, to PNG files in
+// dir. Images that are there are not drawn again, so that a stopped run resumes; the images
+// do not depend on the number of shards, which may work at the same time. done is called with the
+// numbers of images that are there and that the shard has; nil means no callback. A folder with
+// images of another set is an error.
+func (g *Generator) Generate(ctx context.Context, dir string, c ImageSet, shard, shards int, done func(n, of int)) error {
+	if c.Count < 1 || c.Count > 10_000_000 {
+		return fmt.Errorf("count = %d images: must lie in [1, 10000000]", c.Count)
+	}
+	if shards < 1 || shard < 0 || shard >= shards {
+		return fmt.Errorf("shard %d of %d: must lie in [0, %[2]d)", shard, shards)
+	}
+	if err := claimSet(dir, c); err != nil {
+		return err
+	}
+	var missing []int
+	all := 0
+	for i := shard; i < c.Count; i += shards {
+		all++
+		if _, err := os.Stat(imagePath(dir, i)); errors.Is(err, fs.ErrNotExist) {
+			missing = append(missing, i)
+		} else if err != nil {
+			return err
+		}
+	}
+	size, there := g.Size(), all-len(missing)
+	for numbers := range slices.Chunk(missing, numberedRows) {
+		var labels []int32
+		if c.Classes != nil {
+			for _, i := range numbers {
+				labels = append(labels, c.Classes[i%len(c.Classes)])
+			}
+		}
+		pixels, err := g.Numbered(ctx, c.Sampling, c.Seed, numbers, labels)
+		if err != nil {
+			return err
+		}
+		for k, one := range slices.Collect(slices.Chunk(pixels, len(pixels)/len(numbers))) {
+			if err := writeImage(imagePath(dir, numbers[k]), one, size); err != nil {
+				return err
+			}
+		}
+		there += len(numbers)
+		if done != nil {
+			done(there, all)
+		}
+	}
+	return nil
+}
+
+// claimSet writes images.json, or returns an error if dir has that of another generation.
+func claimSet(dir string, c ImageSet) error {
+	want, err := json.MarshalIndent(c, "", " ")
+	if err != nil {
+		return fmt.Errorf("encoding the set of images: %w", err)
+	}
+	want = append(want, '\n')
+	path := filepath.Join(dir, setFile)
+	have, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		return run.ReplaceFile(path, want)
+	case err != nil:
+		return err
+	case !bytes.Equal(have, want):
+		return fmt.Errorf("%w: %s", ErrOtherImages, path)
+	}
+	return nil
+}
+
+func imagePath(dir string, number int) string {
+	return filepath.Join(dir, fmt.Sprintf("%06d.png", number))
+}
+
+// writeImage writes pixels in [-1, 1], [height, width, channels], as 8-bit values, ⌊127.5 x + 128⌋ up
+// to 255.
+func writeImage(path string, pixels []float32, size []int) error {
+	picture := image.NewNRGBA(image.Rect(0, 0, size[1], size[0]))
+	channels := size[2]
+	for i := range size[0] * size[1] {
+		for k := range 3 {
+			picture.Pix[4*i+k] = uint8(min(max(127.5*pixels[i*channels+k%channels]+128, 0), 255))
+		}
+		picture.Pix[4*i+3] = 255
+	}
+	var file bytes.Buffer
+	if err := png.Encode(&file, picture); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return run.ReplaceFile(path, file.Bytes())
+}
