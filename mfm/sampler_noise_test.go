@@ -54,7 +54,7 @@ func TestFromNoise(t *testing.T) {
 		}
 	}
 	config := mfm.DefaultSamplerConfig()
-	config.Method = mfm.SDESampling
+	config.Method, config.Grid.Steps = mfm.SDESampling, 8
 	s, err := mfm.NewSampler(backendtest.New(t), m, config)
 	if err != nil {
 		t.Fatal(err)
