@@ -117,6 +117,27 @@ func ReadConverted(path string) (Converted, error) {
 	return c, nil
 }
 
+// OpenNetwork reads the network of a kind of [Kinds] in a file of [Converted.Write], or in one of
+// its original, which it converts: part and configure are those of [Convert]. They have no effect on
+// a file of Converted.Write. Errors name the file.
+func OpenNetwork(path, kind, part string, configure func(config any) error) (Converted, error) {
+	from, metadata, err := Open(path)
+	if err != nil {
+		return Converted{}, err
+	}
+	switch metadata[kindKey] {
+	case "":
+		c, err := Convert(from, kind, part, configure)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", path, err)
+		}
+		return c, err
+	case kind:
+		return ReadConverted(path)
+	}
+	return Converted{}, fmt.Errorf("%s has a network of kind %.40q, want %s", path, metadata[kindKey], kind)
+}
+
 // decode sets the configuration and channels of the metadata, and returns the network's weights.
 func (c *Converted) decode(metadata map[string]string) ([]Weight, error) {
 	raw := []byte(metadata[configKey])

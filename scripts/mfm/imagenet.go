@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/gomlx/compute"
+	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
@@ -44,6 +45,10 @@ func trainImageNet(c *command) func() (*training, error) {
 	codec := c.Flags().String("autoencoder", defaultAutoencoder,
 		"`folder` of the autoencoder: of a run, or in the form of diffusers, such as sd-vae-ft-mse")
 	cache := c.withLatents()
+	teacher := c.Flags().String("teacher", "", "`path` of a trained flow, whose drift teaches in place of the closed form: "+
+		"folder of a run, or file as for --init; see also --distillation and --set teacher.guidance=1.5")
+	prefix := c.Flags().String("prefix", "", "`part` of the names' prefix that chooses one of several copies in a file of "+
+		"--init or --teacher, such as ema")
 	return func() (*training, error) {
 		config, err := latent.Preset(*f.preset)
 		if err != nil {
@@ -53,22 +58,22 @@ func trainImageNet(c *command) func() (*training, error) {
 		if err = cmp.Or(err, checkFolder(*cache)); err != nil {
 			return nil, err
 		}
-		if *f.preset != "emoji" && from == (data.Location{}) {
-			return nil, fmt.Errorf("--data is missing: preset %s is for the images of ImageNet, which cannot be "+
-				"distributed: name their folder, with --size 256", *f.preset)
+		var flow *latent.Teacher
+		if *teacher != "" {
+			if flow, err = latent.OpenTeacher(*teacher, *prefix); err != nil {
+				return nil, fmt.Errorf("--teacher: %w", err)
+			}
+			config.Teacher = &latent.TeacherConfig{Hash: flow.Hash, Guidance: 1, To: 1}
 		}
 		var pictures, heldOut latent.Pictures
 		load := func() (err error) {
 			pictures, heldOut, err = latent.Load(from)
 			return err
 		}
-		var check func() error
-		if from == (data.Location{}) {
-			check = load
-		} else if err := load(); err != nil {
-			return nil, err
-		}
 		if from != (data.Location{}) { // a preset has the classes of its own images
+			if err := load(); err != nil {
+				return nil, err
+			}
 			if config, err = config.WithClasses(pictures.ClassNames()); err != nil {
 				return nil, err
 			}
@@ -76,10 +81,27 @@ func trainImageNet(c *command) func() (*training, error) {
 		if err := f.configure(&config); err != nil {
 			return nil, err
 		}
+		if err = config.Validate(); err == nil && flow != nil {
+			err = config.CheckTeacher(flow)
+		}
+		check := func() error {
+			switch {
+			case config.Teacher != nil && flow == nil:
+				return fmt.Errorf("--teacher is missing: name the teacher with the hash %s of the configuration",
+					config.Teacher.Hash)
+			case from != (data.Location{}):
+				return nil
+			case *f.preset != "emoji":
+				return fmt.Errorf("--data is missing: preset %s is for the images of ImageNet, which cannot be "+
+					"distributed: name their folder, with --size 256", *f.preset)
+			}
+			return load()
+		}
 		return &training{
 			kind: latent.Kind, config: config, manifest: config,
-			line: f.line("imagenet", "data", "labels", "size", "skip", "autoencoder", "latents"), data: from.String(),
-			check: check,
+			line: f.line("imagenet", "data", "labels", "size", "skip", "autoencoder", "latents", "teacher", "prefix"),
+			data: from.String(), check: check,
+			initial: func(path string) (map[string]*tensors.Tensor, error) { return config.InitialWeights(path, *prefix) },
 			run: func(ctx context.Context, b compute.Backend, o run.Options) error {
 				var err error
 				if o.HeldOutHash, err = heldOut.Hash(ctx); err != nil {
@@ -91,13 +113,16 @@ func trainImageNet(c *command) func() (*training, error) {
 				}
 				codec.Finalize()
 				e, err := latent.New(config, l)
+				if err == nil && flow != nil {
+					err = e.SetTeacher(flow)
+				}
 				if err != nil {
 					return invalid{err}
 				}
 				_, err = e.Train(ctx, b, filepath.Clean(codec.Dir), o)
 				return err
 			},
-		}, config.Validate()
+		}, err
 	}
 }
 

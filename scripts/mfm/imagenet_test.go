@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -90,6 +92,79 @@ func TestImageNetOfFiles(t *testing.T) {
 			t.Errorf("%q: exit code %d, %s", want, code, stderr)
 		}
 	}
+	imageNetFromFlow(t, dir, append(slices.Clone(train), "--latents", cache, "--set", "memory=1"))
+}
+
+// imageNetFromFlow checks that a training on streamed latents starts from a SiT, which teaches it too,
+// and resumes with this teacher alone. train are the arguments of a training.
+func imageNetFromFlow(t *testing.T, dir string, train []string) {
+	network := nn.DiTConfig{Patch: 1, Width: 16, Depth: 2, Encoder: 1, Heads: 2, Classes: 9}
+	rng, file := rand.New(rand.NewPCG(1, 0)), make(checkpoint.Tensors)
+	for _, copied := range []string{"ema.", "model."} {
+		for _, w := range pretrained.SiTWeights(network, 2, 2) {
+			size := 1
+			for _, d := range w.Shape {
+				size *= d
+			}
+			values := make([]float32, size)
+			for i := range values {
+				values[i] = 0.1 * float32(rng.NormFloat64())
+			}
+			file[copied+w.File] = tensors.FromFlatDataAndDimensions(values, w.Shape...)
+		}
+	}
+	var raw bytes.Buffer
+	if err := checkpoint.Write(&raw, file, nil); err != nil {
+		t.Fatal(err)
+	}
+	sit, flow, other := write(t, dir, "sit.safetensors", raw.String()), filepath.Join(dir, "flow.safetensors"), filepath.Join(dir, "other.safetensors")
+	convert := []string{"weights", "convert", sit, "--set", "heads=2"}
+	must(t, append(slices.Clone(convert), "--prefix", "ema", "--to", flow)...)
+	must(t, append(slices.Clone(convert), "--prefix", "model", "--to", other)...)
+	out := filepath.Join(dir, "from a flow")
+	start := append(slices.Clone(train), "--distillation", "teacher", "--loss", "semigroup", "--set", "network.qk_norm=false",
+		"--set", "train.loss.guidance.mix=0", "--set", "teacher.guidance=1.5", "--init", sit, "--prefix", "ema")
+	taught := func(by, out string) []string { return append(slices.Clone(start), "--teacher", by, "--out", out) }
+	must(t, taught(flow, out)...)
+	var c latent.Config
+	m, err := run.ReadConfig(out, &c, latent.Kind)
+	if err != nil || c.Teacher == nil || c.Teacher.Guidance != 1.5 || c.Teacher.To != 1 || m.Init != sit ||
+		!strings.Contains(m.Command, "--teacher "+flow+" --prefix ema --init "+sit) {
+		t.Errorf("teacher %+v, init %s, command %q (%v)", c.Teacher, m.Init, m.Command, err)
+	}
+	must(t, taught(flow, out)...)                           // has ended
+	must(t, taught(out, filepath.Join(dir, "of a run"))...) // which teaches, too
+	x := filepath.Join(dir, "not trained")
+	for want, args := range map[string][]string{
+		"another run":                     taught(other, out),
+		"the number of heads":             taught(sit, x),
+		"does not use it: use teacher":    append(slices.Clone(train), "--teacher", flow, "--out", x),
+		"hash is missing":                 append(slices.Clone(start), "--out", x),
+		"guides again":                    append(taught(flow, x), "--set", "train.loss.guidance.mix=0.5"),
+		"network.qk_norm = false":         append(taught(flow, x), "--set", "network.qk_norm=true"),
+		"network.patch = 1":               append(taught(flow, x), "--set", "network.patch=2"),
+		`"ema." and "model."`:             append(slices.Clone(train), "--init", sit, "--out", x),
+		"parametrization = plain":         append(slices.Clone(train), "--init", flow, "--parametrization", "gaussian", "--out", x),
+		"name the teacher with the hash ": append(slices.Clone(start), "--config", configOf(t, out), "--out", x),
+	} {
+		if code, _, stderr := invoke(t.Context(), args...); code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("%q: exit code %d, %s", want, code, stderr)
+		}
+	}
+}
+
+// Every number of a preset is shown without the pictures of ImageNet, which training needs.
+func TestImageNetPresets(t *testing.T) {
+	for _, name := range latent.Presets() {
+		want, err := latent.Preset(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := decode[latent.Config](t, must(t, "info", "imagenet", "--preset", name)); !reflect.DeepEqual(got, want) {
+			t.Errorf("info prints %+v, want %+v", got, want)
+		}
+	}
+	refused(t, "no pictures", []string{"train", "imagenet", "--preset", "b2", "--out", filepath.Join(t.TempDir(), "x")}, "--data is missing")
 }
 
 // A folder with a transformer under its official name and an autoencoder in the form of diffusers is

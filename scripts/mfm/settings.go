@@ -174,7 +174,7 @@ func (f configFlags) line(task string, more ...string) string {
 	}
 	for _, name := range more {
 		switch flag := f.c.Flags().Lookup(name); {
-		case flag.Value.String() != "" && slices.Contains([]string{"mixture", "data", "labels", "latents", "autoencoder"}, name):
+		case flag.Value.String() != "" && slices.Contains([]string{"mixture", "data", "labels", "latents", "autoencoder", "teacher"}, name):
 			words = append(words, "--"+name, quote(absolute(flag.Value.String())))
 		case flag.NoOptDefVal != "" && flag.Value.String() == "true":
 			words = append(words, "--"+name)

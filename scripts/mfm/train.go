@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/gomlx/compute"
+	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
@@ -33,7 +34,9 @@ type training struct {
 	// check opens the data and checks it before run is called; nil means that the configuration is
 	// enough.
 	check func() error
-	run   func(ctx context.Context, b compute.Backend, o run.Options) error
+	// initial reads initial weights from a file; nil means that they are those of a run.
+	initial func(path string) (map[string]*tensors.Tensor, error)
+	run     func(ctx context.Context, b compute.Backend, o run.Options) error
 }
 
 // trainVerb trains a task's model.
@@ -48,7 +51,8 @@ func trainVerb(t task) builder {
 		f := c.Flags()
 		f.StringVar(&o.Dir, "out", "", "`folder` of the run, in which an interrupted run resumes (required)")
 		f.StringVar(&o.Init, "init", "",
-			"`folder` of a finished run with the same network, whose weights initialize this one")
+			"`folder` of a finished run with the same network, whose weights initialize this one; for imagenet also a "+
+				"file of a SiT or a flow map, as it was released or from mfm weights convert")
 		f.Int64Var(&o.Every, "every", 0, "`number` of steps between checkpoints (default: a twentieth of all steps)")
 		c.withRestart()
 		f.IntVar(&o.Keep, "keep", 2, "`number` of newest checkpoints to keep")
@@ -65,11 +69,8 @@ func trainVerb(t task) builder {
 			o.Sink, o.OnDamage, o.Restart, o.Hooks = shown.Sink, shown.OnDamage, shown.Restart, shown.Hooks
 			if o.Init != "" {
 				o.Command += " --init " + quote(absolute(o.Init))
-				// A run that has begun does not read the initial weights again.
-				if _, err := os.Stat(filepath.Join(o.Dir, "config.json")); err != nil {
-					if err := run.CheckInit(o.Init, t.kind, t.manifest); err != nil {
-						return nil, err
-					}
+				if err := t.initialize(&o); err != nil {
+					return nil, err
 				}
 			}
 			return func(ctx context.Context, b compute.Backend) error {
@@ -80,6 +81,21 @@ func trainVerb(t task) builder {
 			}, nil
 		}
 	}
+}
+
+// initialize checks the initial weights of o, and reads those in a file. A run that has begun does
+// not read them again.
+func (t *training) initialize(o *run.Options) error {
+	if info, err := os.Stat(o.Init); err == nil && !info.IsDir() && t.initial != nil {
+		if !run.Begun(o.Dir) {
+			o.InitWeights, err = t.initial(o.Init)
+		}
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(o.Dir, "config.json")); err == nil {
+		return nil
+	}
+	return run.CheckInit(o.Init, t.kind, t.manifest)
 }
 
 func checkTraining(o run.Options) error {

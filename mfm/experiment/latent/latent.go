@@ -17,7 +17,12 @@
 // Sets of pictures that are larger than the memory, such as ImageNet, are encoded once into a cache
 // on disk ([Codec.CachedFiles]). Latents of more than [Config.Memory] are not loaded: each step
 // reads a batch of the cache ([Config.Streamed]), in a new random order in each epoch. The latents
-// are then from the encoder's own Gaussian of each image, and there is no teacher and no reference.
+// are then from the encoder's own Gaussian of each image, and there is no closed form: no reference,
+// and no teacher but a trained flow.
+//
+// A map can start from a pretrained flow ([Config.InitialWeights]), and one can teach it instead of
+// the closed form ([OpenTeacher], [Experiment.SetTeacher]): a SiT, a flow map of Decoupled MeanFlow,
+// or a run of this package.
 package latent
 
 import (
@@ -55,6 +60,8 @@ type Config struct {
 	// ClassNames are the names of the network's classes in the order of their labels, or empty.
 	ClassNames []string        `json:"class_names,omitempty"`
 	Train      mfm.TrainConfig `json:"train"`
+	// Teacher is the trained flow of the distillation [mfm.Teacher]; nil means the closed form.
+	Teacher *TeacherConfig `json:"teacher,omitempty"`
 }
 
 // Validate returns an error that names the first value that is invalid in itself.
@@ -81,7 +88,15 @@ func (c Config) Validate() error {
 	if err := c.Network.CheckGuidance(loss.Guidance.Scales); err != nil {
 		return fmt.Errorf("train.loss.guidance.scales: %w", err)
 	}
+	if c.Teacher != nil {
+		return c.Teacher.validate(classes, loss)
+	}
 	return nil
+}
+
+// closedForm reports whether the drift of the data is the teacher.
+func (c Config) closedForm() bool {
+	return c.Train.Loss.Distillation == mfm.Teacher && c.Teacher == nil
 }
 
 // ValidateFor returns an error that names the first value that is invalid in itself or for the
@@ -102,7 +117,7 @@ func (c Config) ValidateFor(l *Latents) error {
 		return err
 	}
 	counts = slices.Concat(counts, make([]int, classes-len(counts)))
-	if empty := slices.Index(counts, 0); empty >= 0 && c.Train.Loss.Distillation == mfm.Teacher {
+	if empty := slices.Index(counts, 0); empty >= 0 && c.closedForm() {
 		return fmt.Errorf("network.classes = %d: class %d has no images, and so no drift for distillation teacher: "+
 			"use as many classes as the images have", classes, empty)
 	}
@@ -133,10 +148,10 @@ func (c Config) checkShape(n int, shape []int, cached bool) error {
 		return fmt.Errorf("train.accumulate = %d: use 1 for latents that are streamed, and larger batches",
 			c.Train.Accumulate)
 	}
-	if c.Train.Loss.Distillation == mfm.Teacher {
-		return fmt.Errorf("train.loss.distillation = teacher: the teacher needs all latents in memory, but %d of "+
-			"shape %v need more than memory = %d bytes: use self, or raise memory", n, shape,
-			cmp.Or(c.Memory, DefaultMemory))
+	if c.closedForm() {
+		return fmt.Errorf("train.loss.distillation = teacher: the closed form needs all latents in memory, but %d of "+
+			"shape %v need more than memory = %d bytes: use self, a trained flow as the teacher, or raise memory", n,
+			shape, cmp.Or(c.Memory, DefaultMemory))
 	}
 	return nil
 }
@@ -164,6 +179,7 @@ type Experiment struct {
 	// The data in memory, [rows, height, width, channels], [1, 1, 1, channels], [rows] or nil. They
 	// are nil if the latents are streamed.
 	points, variance, labels *tensors.Tensor
+	flow                     interpolant.Drift // of a trained teacher
 }
 
 // New returns the experiment of a configuration on latents, which it loads unless they are
@@ -235,8 +251,12 @@ func (e *Experiment) kernels(g *Graph) gmm.Kernels {
 }
 
 // Teacher returns the drift of the data's distribution, of one class for rows that have one, or nil
-// if the latents are streamed.
+// if the latents are streamed. If the configuration names a trained flow, it is that of
+// [Experiment.SetTeacher], and nil before.
 func (e *Experiment) Teacher() interpolant.Drift {
+	if e.Config.Teacher != nil {
+		return e.flow
+	}
 	if e.points == nil {
 		return nil
 	}

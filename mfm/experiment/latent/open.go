@@ -21,7 +21,7 @@ const Kind = "imagenet"
 
 // Train trains the map; see [run.Train]. It returns a store with the weights in
 // [train.WeightsScope]. The run keeps a copy of the autoencoder in the folder codec, unless that is
-// empty, so that [OpenCodec] opens it.
+// empty, so that [OpenCodec] opens it. A teacher that the configuration names must be set.
 func (e *Experiment) Train(ctx context.Context, b compute.Backend, codec string, o run.Options) (*model.Store, error) {
 	source, hook, err := e.Source()
 	if err != nil {

@@ -22,15 +22,18 @@ func CheckInit(dir, kind string, config any) error {
 	return err
 }
 
-// initialize gives a trainer at step zero the weights of the run in dir. Moments and moving
-// averages start anew.
-func initialize(t *train.Trainer, kind string, config any, dir string) error {
-	weights, err := initialWeights(dir, kind, config)
-	if err != nil {
-		return err
+// initialize gives a trainer at step zero the weights of the run or the file o.Init. Moments and
+// moving averages start anew.
+func (o Options) initialize(t *train.Trainer, kind string, config any) (err error) {
+	weights, from := o.InitWeights, o.Init
+	if weights == nil {
+		from = fmt.Sprintf("run %s: %s", o.Init, weightsFile)
+		if weights, err = initialWeights(o.Init, kind, config); err != nil {
+			return err
+		}
 	}
 	if err := t.Initialize(weights); err != nil {
-		return fmt.Errorf("%w: run %s: %s: %w", ErrInit, dir, weightsFile, err)
+		return fmt.Errorf("%w: %s: %w", ErrInit, from, err)
 	}
 	return nil
 }

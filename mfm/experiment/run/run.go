@@ -20,6 +20,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gomlx/gomlx/core/tensors"
+
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/config"
 	"github.com/gomfm/gomfm/mfm/internal/strictjson"
@@ -72,8 +74,8 @@ type Manifest struct {
 	// Shape is that of a sample, such as height, width and channels. Empty means that it is not
 	// known.
 	Shape []int `json:"shape,omitempty"`
-	// Init is the folder of the run whose weights this one started with. Empty means random
-	// weights.
+	// Init is the folder of the run, or the file, whose weights this one started with. Empty means
+	// random weights.
 	Init string `json:"init,omitempty"`
 	// Config is the task's configuration.
 	Config json.RawMessage `json:"config"`
@@ -84,8 +86,12 @@ type Options struct {
 	// Dir is the folder of the run. Empty means that nothing is kept.
 	Dir string
 	// Command, Data, DataHash, HeldOutHash and Init are those of the [Manifest], which has folders
-	// by their absolute paths. Init must be a finished run with the same network.
+	// by their absolute paths. Init must be a finished run with the same network, unless there are
+	// InitWeights.
 	Command, Data, DataHash, HeldOutHash, Init string
+	// InitWeights are the weights of the file Init, by their paths below [train.WeightsScope]; nil
+	// means that Init is a run. They then belong to the trainer. A run that has begun ignores them.
+	InitWeights map[string]*tensors.Tensor
 	// Shape is that of the manifest.
 	Shape []int
 	// Every is the number of steps between checkpoints, Keep the number of the newest ones that
@@ -134,7 +140,7 @@ func Train(ctx context.Context, t *train.Trainer, kind string, config any, o Opt
 		o.Every = max(total/20, 1)
 	}
 	if o.Init != "" && !Begun(o.Dir) {
-		if err := initialize(t, kind, config, o.Init); err != nil {
+		if err := o.initialize(t, kind, config); err != nil {
 			return err
 		}
 	}

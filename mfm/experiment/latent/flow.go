@@ -1,0 +1,201 @@
+package latent
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/pretrained"
+	"github.com/gomfm/gomfm/mfm/train"
+)
+
+// TeacherConfig names a [Teacher] and says how its drift is guided.
+type TeacherConfig struct {
+	// Hash is that of the teacher.
+	Hash string `json:"hash"`
+	// Guidance is the scale of classifier-free guidance of the teacher's drift b_t, 1 for none, at
+	// times t from From to To; see [mfm.Model.GuidedWithin].
+	Guidance float64 `json:"guidance"`
+	From     float64 `json:"from"`
+	To       float64 `json:"to"`
+}
+
+// validate returns an error that names the first value that is invalid in itself or for a map with a
+// number of classes and its loss.
+func (c TeacherConfig) validate(classes int, loss mfm.Loss) error {
+	if _, err := (mfm.Model{Map: new(mfm.Map), Classes: classes}).GuidedWithin(c.Guidance, c.From, c.To); err != nil {
+		return fmt.Errorf("teacher: %w", err)
+	}
+	g := loss.Guidance
+	switch {
+	case c.Hash == "":
+		return fmt.Errorf("teacher: hash is missing: name the file or the run of the teacher")
+	case loss.Distillation != mfm.Teacher:
+		return fmt.Errorf("teacher: train.loss.distillation = %s does not use it: use teacher", loss.Distillation)
+	case c.Guidance != 1 && (g.Mix > 0 || g.Scale != 0 && g.Scale != 1 || len(g.Scales) > 0):
+		return fmt.Errorf("teacher.guidance = %g guides what train.loss.guidance with scale = %g, mix = %g and scales = %v "+
+			"guides again: use one of them", c.Guidance, g.Scale, g.Mix, g.Scales)
+	}
+	return nil
+}
+
+// Teacher is a trained flow or map of latents, whose drift teaches a map in place of the closed
+// form. Its weights are fixed.
+type Teacher struct {
+	// Hash identifies weights, network, parametrization and interpolant.
+	Hash string
+
+	path    string
+	network nn.Network
+	// The model of a file has neither map nor height and width: the file does not tell them.
+	model       mfm.Model
+	interpolant interpolant.Name
+}
+
+// OpenTeacher opens the map of the run in the folder path, or the transformer in the file path: one
+// that [pretrained.Converted.Write] has written, or one in the names of a SiT, of Decoupled MeanFlow
+// or of the paper, of which part chooses a copy ([pretrained.Choose]). It is an error if a file in
+// those names does not tell the number of heads. Latents and interpolant of a file, which does not
+// name them, must be those of the map.
+func OpenTeacher(path, part string) (*Teacher, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	t := &Teacher{path: path}
+	parametrization := mfm.Parametrization(mfm.Plain{})
+	if info.IsDir() {
+		var c Config
+		if t.model, c, err = OpenModel(path); err != nil {
+			return nil, err
+		}
+		t.network, t.interpolant, parametrization = c.Network, c.Interpolant, t.model.Map.Parametrization
+	} else if err := t.read(part); err != nil {
+		return nil, err
+	}
+	t.Hash, err = run.Fingerprint(t.model.Store(), struct { // the fields' names are part of the hash
+		Network         nn.Network
+		Parametrization mfm.Parametrization
+		Interpolant     interpolant.Name
+	}{t.network, parametrization, t.interpolant})
+	return t, err
+}
+
+// read reads a teacher in a file.
+func (t *Teacher) read(part string) error {
+	c, err := pretrained.OpenNetwork(t.path, pretrained.DiTKind, part, func(config any) error {
+		if network := config.(*nn.DiTConfig); network.Heads == 0 {
+			return fmt.Errorf("the file does not tell the number of heads of a transformer of width %d and depth %d: "+
+				"convert it with mfm weights convert --set heads=N", network.Width, network.Depth)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	network := c.Config.(nn.DiTConfig)
+	network.Checkpoint = false // nothing is differentiated
+	store := model.NewStore()
+	t.network = nn.NewNetwork(network)
+	t.model = mfm.Model{Weights: store.Scope(train.WeightsScope), Classes: network.Classes, Shape: []int{0, 0, c.Channels}}
+	return train.SetWeights(store, c.Weights)
+}
+
+// CheckTeacher returns an error unless t is the teacher that c names, and has the classes and the
+// interpolant of c.
+func (c Config) CheckTeacher(t *Teacher) error {
+	switch classes := c.Network.ClassCount(); {
+	case c.Teacher == nil || c.Teacher.Hash != t.Hash:
+		return fmt.Errorf("teacher %s has the hash %s, the configuration names another one: use the same", t.path, t.Hash)
+	case t.model.Classes != classes:
+		return fmt.Errorf("teacher %s has %d classes, network.classes = %d: use the same, and the same labels", t.path,
+			t.model.Classes, classes)
+	case t.interpolant != "" && t.interpolant != c.Interpolant:
+		return fmt.Errorf("teacher %s has the interpolant %s, the map %s: use the same", t.path, t.interpolant, c.Interpolant)
+	}
+	return nil
+}
+
+// SetTeacher gives the experiment the teacher that its configuration names. The network of a file
+// computes in the type of the map's. Errors are those of [Config.CheckTeacher], and one for a
+// teacher of latents of another shape.
+func (e *Experiment) SetTeacher(t *Teacher) error {
+	if err := e.Config.CheckTeacher(t); err != nil {
+		return err
+	}
+	m, network := t.model, t.network
+	if m.Map == nil {
+		network.Compute = e.Config.Network.Compute
+		m.Shape = []int{e.Latents.Height, e.Latents.Width, m.Shape[2]}
+		m.Map = &mfm.Map{Interpolant: e.Map.Interpolant, Backbone: network.Backbone(), Parametrization: mfm.Plain{}}
+	}
+	err := network.CheckShape(e.Latents.Shape())
+	if err == nil && !slices.Equal(m.Shape, e.Latents.Shape()) {
+		err = fmt.Errorf("it is for latents of shape %v, these have %v: use those of the same autoencoder", m.Shape,
+			e.Latents.Shape())
+	}
+	if err != nil {
+		return fmt.Errorf("teacher %s: %w", t.path, err)
+	}
+	c := e.Config.Teacher
+	if m, err = m.GuidedWithin(c.Guidance, c.From, c.To); err != nil {
+		return err
+	}
+	weights, err := run.Weights(t.model.Store())
+	if err != nil {
+		return err
+	}
+	e.flow, err = mfm.Frozen(m.Map, "teacher", weights)
+	return err
+}
+
+// InitialWeights returns weights for the start of a map, for [run.Options].InitWeights, from a file
+// as in [OpenTeacher]: those of [pretrained.ImportSiT], with which the map at t = 0 is the original,
+// for any context. The parametrization must be [mfm.PlainName], and the network that of the file,
+// which tells the same of a map as [pretrained.DetectDiT] does; what it does not tell, such as
+// Encoder, is that of c. Labels mean the classes of the file.
+func (c Config) InitialWeights(path, part string) (map[string]*tensors.Tensor, error) {
+	ours, ok := c.Network.Architecture.(nn.DiTConfig)
+	if !ok || c.Parametrization != mfm.PlainName {
+		return nil, fmt.Errorf("%w: %s: a map that starts from a file has a network of kind dit and parametrization = %s, "+
+			"this one %s and %s", run.ErrInit, path, mfm.PlainName, c.Network.Kind(), c.Parametrization)
+	}
+	file, err := pretrained.OpenNetwork(path, pretrained.DiTKind, part, func(config any) error {
+		to := config.(*nn.DiTConfig)
+		told := *to
+		*to = ours
+		to.Patch, to.Width, to.Depth, to.Classes, to.QKNorm = told.Patch, told.Width, told.Depth, told.Classes, told.QKNorm
+		if told.Heads > 0 {
+			to.Heads = told.Heads
+		}
+		to.Reversed, to.BlindAtZero = told.Reversed || ours.Reversed, told.BlindAtZero && ours.BlindAtZero
+		to.Encoder = min(ours.Encoder, told.Depth)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", run.ErrInit, err)
+	}
+	theirs := file.Config.(nn.DiTConfig)
+	theirs.Checkpoint = ours.Checkpoint // changes no number
+	var others []string
+	for i, a, b := 0, reflect.ValueOf(theirs), reflect.ValueOf(ours); i < a.NumField(); i++ {
+		if value := fmt.Sprint(a.Field(i)); value != fmt.Sprint(b.Field(i)) {
+			key, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("json"), ",")
+			others = append(others, fmt.Sprintf("network.%s = %s", key, value))
+		}
+	}
+	if len(others) > 0 {
+		return nil, fmt.Errorf("%w: %s has the transformer of %s, the map has others: use the same values", run.ErrInit, path,
+			strings.Join(others, ", "))
+	}
+	return file.Weights, nil
+}
