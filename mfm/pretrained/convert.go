@@ -118,8 +118,8 @@ func ReadConverted(path string) (Converted, error) {
 }
 
 // OpenNetwork reads the network of a kind of [Kinds] in a file of [Converted.Write], or in one of
-// its original, which it converts: part and configure are those of [Convert]. They have no effect on
-// a file of Converted.Write. Errors name the file.
+// its original, which it converts: part and configure are those of [Convert]. They have no effect
+// on a file of Converted.Write. Errors name the file.
 func OpenNetwork(path, kind, part string, configure func(config any) error) (Converted, error) {
 	from, metadata, err := Open(path)
 	if err != nil {

@@ -211,6 +211,12 @@ func TestConvertAutoencoders(t *testing.T) {
 	if read, err := pretrained.ReadConverted(file); err != nil || !equal(read.Weights, want.Weights) {
 		t.Errorf("read back: %v", err)
 	}
+	if read, err := pretrained.OpenNetwork(file, pretrained.AutoencoderKind, "", keep); err != nil || !equal(read.Weights, want.Weights) {
+		t.Errorf("opened: %v", err)
+	}
+	if _, err := pretrained.OpenNetwork(file, pretrained.DiTKind, "", keep); err == nil || !strings.Contains(err.Error(), `kind "autoencoder", want dit`) {
+		t.Errorf("opened as another kind: %v", err)
+	}
 	old["encoder.mid_block.attentions.0.to_q.weight"] = old["encoder.mid_block.attentions.0.query.weight"]
 	if _, err := pretrained.Convert(old, pretrained.AutoencoderKind, "", configure); err == nil || !strings.Contains(err.Error(), "occurs twice") {
 		t.Errorf("a layer with both names: %v", err)

@@ -45,10 +45,10 @@ func trainImageNet(c *command) func() (*training, error) {
 	codec := c.Flags().String("autoencoder", defaultAutoencoder,
 		"`folder` of the autoencoder: of a run, or in the form of diffusers, such as sd-vae-ft-mse")
 	cache := c.withLatents()
-	teacher := c.Flags().String("teacher", "", "`path` of a trained flow, whose drift teaches in place of the closed form: "+
-		"folder of a run, or file as for --init; see also --distillation and --set teacher.guidance=1.5")
-	prefix := c.Flags().String("prefix", "", "`part` of the names' prefix that chooses one of several copies in a file of "+
-		"--init or --teacher, such as ema")
+	teacher := c.Flags().String("teacher", "", "`path` of a trained flow, whose drift teaches in place of the closed "+
+		"form: folder of a run, or file as for --init; see also --distillation and --set teacher.guidance=1.5")
+	prefix := c.Flags().String("prefix", "", "`part` of the names' prefix that chooses one of several copies in a "+
+		"file of --init or --teacher, such as ema")
 	return func() (*training, error) {
 		config, err := latent.Preset(*f.preset)
 		if err != nil {
@@ -101,7 +101,9 @@ func trainImageNet(c *command) func() (*training, error) {
 			kind: latent.Kind, config: config, manifest: config,
 			line: f.line("imagenet", "data", "labels", "size", "skip", "autoencoder", "latents", "teacher", "prefix"),
 			data: from.String(), check: check,
-			initial: func(path string) (map[string]*tensors.Tensor, error) { return config.InitialWeights(path, *prefix) },
+			initial: func(path string) (map[string]*tensors.Tensor, error) {
+				return config.InitialWeights(path, *prefix)
+			},
 			run: func(ctx context.Context, b compute.Backend, o run.Options) error {
 				var err error
 				if o.HeldOutHash, err = heldOut.Hash(ctx); err != nil {

@@ -95,8 +95,8 @@ func TestImageNetOfFiles(t *testing.T) {
 	imageNetFromFlow(t, dir, append(slices.Clone(train), "--latents", cache, "--set", "memory=1"))
 }
 
-// imageNetFromFlow checks that a training on streamed latents starts from a SiT, which teaches it too,
-// and resumes with this teacher alone. train are the arguments of a training.
+// imageNetFromFlow checks that a training on streamed latents starts from a SiT, which teaches it
+// too, and resumes with this teacher alone. train are the arguments of a training.
 func imageNetFromFlow(t *testing.T, dir string, train []string) {
 	network := nn.DiTConfig{Patch: 1, Width: 16, Depth: 2, Encoder: 1, Heads: 2, Classes: 9}
 	rng, file := rand.New(rand.NewPCG(1, 0)), make(checkpoint.Tensors)
@@ -117,7 +117,8 @@ func imageNetFromFlow(t *testing.T, dir string, train []string) {
 	if err := checkpoint.Write(&raw, file, nil); err != nil {
 		t.Fatal(err)
 	}
-	sit, flow, other := write(t, dir, "sit.safetensors", raw.String()), filepath.Join(dir, "flow.safetensors"), filepath.Join(dir, "other.safetensors")
+	sit := write(t, dir, "sit.safetensors", raw.String())
+	flow, other := filepath.Join(dir, "flow.safetensors"), filepath.Join(dir, "other.safetensors")
 	convert := []string{"weights", "convert", sit, "--set", "heads=2"}
 	must(t, append(slices.Clone(convert), "--prefix", "ema", "--to", flow)...)
 	must(t, append(slices.Clone(convert), "--prefix", "model", "--to", other)...)

@@ -172,9 +172,10 @@ func (f configFlags) line(task string, more ...string) string {
 	for _, s := range *f.settings {
 		words = append(words, s.String())
 	}
+	paths := []string{"mixture", "data", "labels", "latents", "autoencoder", "teacher"}
 	for _, name := range more {
 		switch flag := f.c.Flags().Lookup(name); {
-		case flag.Value.String() != "" && slices.Contains([]string{"mixture", "data", "labels", "latents", "autoencoder", "teacher"}, name):
+		case flag.Value.String() != "" && slices.Contains(paths, name):
 			words = append(words, "--"+name, quote(absolute(flag.Value.String())))
 		case flag.NoOptDefVal != "" && flag.Value.String() == "true":
 			words = append(words, "--"+name)

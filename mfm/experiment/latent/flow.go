@@ -29,8 +29,8 @@ type TeacherConfig struct {
 	To       float64 `json:"to"`
 }
 
-// validate returns an error that names the first value that is invalid in itself or for a map with a
-// number of classes and its loss.
+// validate returns an error that names the first value that is invalid in itself, or for a map with
+// a number of classes and its loss.
 func (c TeacherConfig) validate(classes int, loss mfm.Loss) error {
 	if _, err := (mfm.Model{Map: new(mfm.Map), Classes: classes}).GuidedWithin(c.Guidance, c.From, c.To); err != nil {
 		return fmt.Errorf("teacher: %w", err)
@@ -42,8 +42,8 @@ func (c TeacherConfig) validate(classes int, loss mfm.Loss) error {
 	case loss.Distillation != mfm.Teacher:
 		return fmt.Errorf("teacher: train.loss.distillation = %s does not use it: use teacher", loss.Distillation)
 	case c.Guidance != 1 && (g.Mix > 0 || g.Scale != 0 && g.Scale != 1 || len(g.Scales) > 0):
-		return fmt.Errorf("teacher.guidance = %g guides what train.loss.guidance with scale = %g, mix = %g and scales = %v "+
-			"guides again: use one of them", c.Guidance, g.Scale, g.Mix, g.Scales)
+		return fmt.Errorf("teacher.guidance = %g guides what train.loss.guidance with scale = %g, mix = %g and "+
+			"scales = %v guides again: use one of them", c.Guidance, g.Scale, g.Mix, g.Scales)
 	}
 	return nil
 }
@@ -62,10 +62,10 @@ type Teacher struct {
 }
 
 // OpenTeacher opens the map of the run in the folder path, or the transformer in the file path: one
-// that [pretrained.Converted.Write] has written, or one in the names of a SiT, of Decoupled MeanFlow
-// or of the paper, of which part chooses a copy ([pretrained.Choose]). It is an error if a file in
-// those names does not tell the number of heads. Latents and interpolant of a file, which does not
-// name them, must be those of the map.
+// that [pretrained.Converted.Write] has written, or one in the names of a SiT, of Decoupled
+// MeanFlow or of the paper, of which part chooses a copy ([pretrained.Choose]). It is an error if a
+// file in those names does not tell the number of heads. A file names neither latents nor
+// interpolant: they must be those of the map.
 func OpenTeacher(path, part string) (*Teacher, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -106,7 +106,9 @@ func (t *Teacher) read(part string) error {
 	network.Checkpoint = false // nothing is differentiated
 	store := model.NewStore()
 	t.network = nn.NewNetwork(network)
-	t.model = mfm.Model{Weights: store.Scope(train.WeightsScope), Classes: network.Classes, Shape: []int{0, 0, c.Channels}}
+	t.model = mfm.Model{
+		Weights: store.Scope(train.WeightsScope), Classes: network.Classes, Shape: []int{0, 0, c.Channels},
+	}
 	return train.SetWeights(store, c.Weights)
 }
 
@@ -115,12 +117,14 @@ func (t *Teacher) read(part string) error {
 func (c Config) CheckTeacher(t *Teacher) error {
 	switch classes := c.Network.ClassCount(); {
 	case c.Teacher == nil || c.Teacher.Hash != t.Hash:
-		return fmt.Errorf("teacher %s has the hash %s, the configuration names another one: use the same", t.path, t.Hash)
+		return fmt.Errorf("teacher %s has the hash %s, the configuration names another one: use the same", t.path,
+			t.Hash)
 	case t.model.Classes != classes:
 		return fmt.Errorf("teacher %s has %d classes, network.classes = %d: use the same, and the same labels", t.path,
 			t.model.Classes, classes)
 	case t.interpolant != "" && t.interpolant != c.Interpolant:
-		return fmt.Errorf("teacher %s has the interpolant %s, the map %s: use the same", t.path, t.interpolant, c.Interpolant)
+		return fmt.Errorf("teacher %s has the interpolant %s, the map %s: use the same", t.path, t.interpolant,
+			c.Interpolant)
 	}
 	return nil
 }
@@ -158,22 +162,24 @@ func (e *Experiment) SetTeacher(t *Teacher) error {
 	return err
 }
 
-// InitialWeights returns weights for the start of a map, for [run.Options].InitWeights, from a file
-// as in [OpenTeacher]: those of [pretrained.ImportSiT], with which the map at t = 0 is the original,
-// for any context. The parametrization must be [mfm.PlainName], and the network that of the file,
-// which tells the same of a map as [pretrained.DetectDiT] does; what it does not tell, such as
-// Encoder, is that of c. Labels mean the classes of the file.
+// InitialWeights returns the weights of a file as in [OpenTeacher], for [run.Options].InitWeights:
+// those of [pretrained.ImportSiT] or [pretrained.ImportDiT]. With those of a SiT the diagonal of
+// the map at t = 0 is the SiT's velocity, for any context. The parametrization must be
+// [mfm.PlainName], and the network that of the file; what the file does not tell, such as Encoder
+// ([pretrained.DetectDiT]), is that of c. Labels are those of the file's classes.
 func (c Config) InitialWeights(path, part string) (map[string]*tensors.Tensor, error) {
 	ours, ok := c.Network.Architecture.(nn.DiTConfig)
 	if !ok || c.Parametrization != mfm.PlainName {
-		return nil, fmt.Errorf("%w: %s: a map that starts from a file has a network of kind dit and parametrization = %s, "+
-			"this one %s and %s", run.ErrInit, path, mfm.PlainName, c.Network.Kind(), c.Parametrization)
+		return nil, fmt.Errorf("%w: %s: a map that starts from a file has a network of kind dit and "+
+			"parametrization = %s, this one %s and %s", run.ErrInit, path, mfm.PlainName, c.Network.Kind(),
+			c.Parametrization)
 	}
 	file, err := pretrained.OpenNetwork(path, pretrained.DiTKind, part, func(config any) error {
 		to := config.(*nn.DiTConfig)
 		told := *to
 		*to = ours
-		to.Patch, to.Width, to.Depth, to.Classes, to.QKNorm = told.Patch, told.Width, told.Depth, told.Classes, told.QKNorm
+		to.Patch, to.Width, to.Depth = told.Patch, told.Width, told.Depth
+		to.Classes, to.QKNorm = told.Classes, told.QKNorm
 		if told.Heads > 0 {
 			to.Heads = told.Heads
 		}
@@ -194,8 +200,8 @@ func (c Config) InitialWeights(path, part string) (map[string]*tensors.Tensor, e
 		}
 	}
 	if len(others) > 0 {
-		return nil, fmt.Errorf("%w: %s has the transformer of %s, the map has others: use the same values", run.ErrInit, path,
-			strings.Join(others, ", "))
+		return nil, fmt.Errorf("%w: %s has the transformer of %s, the map has others: use the same values", run.ErrInit,
+			path, strings.Join(others, ", "))
 	}
 	return file.Weights, nil
 }

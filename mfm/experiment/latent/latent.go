@@ -17,12 +17,12 @@
 // Sets of pictures that are larger than the memory, such as ImageNet, are encoded once into a cache
 // on disk ([Codec.CachedFiles]). Latents of more than [Config.Memory] are not loaded: each step
 // reads a batch of the cache ([Config.Streamed]), in a new random order in each epoch. The latents
-// are then from the encoder's own Gaussian of each image, and there is no closed form: no reference,
-// and no teacher but a trained flow.
+// are then from the encoder's own Gaussian of each image, and there is no closed form: no
+// reference, and no teacher but a trained flow.
 //
-// A map can start from a pretrained flow ([Config.InitialWeights]), and one can teach it instead of
-// the closed form ([OpenTeacher], [Experiment.SetTeacher]): a SiT, a flow map of Decoupled MeanFlow,
-// or a run of this package.
+// A map can start from a pretrained flow ([Config.InitialWeights]): a SiT or a flow map of
+// Decoupled MeanFlow. Such a flow, or the map of a run, can also be the teacher instead of the
+// closed form ([OpenTeacher], [Experiment.SetTeacher]).
 package latent
 
 import (
