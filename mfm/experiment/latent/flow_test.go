@@ -10,19 +10,31 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
-	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/pretrained"
 	"github.com/gomfm/gomfm/mfm/train"
 )
+
+// pureGo returns the backend that compiles these small networks in no time.
+func pureGo(t *testing.T) compute.Backend {
+	t.Helper()
+	b, err := backend.New("go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Finalize)
+	return b
+}
 
 // flowFile writes two copies of a SiT, "ema." with these tensors and "model." with others.
 func flowFile(t *testing.T, ema checkpoint.Tensors) string {
@@ -33,11 +45,7 @@ func flowFile(t *testing.T, ema checkpoint.Tensors) string {
 		both["ema."+name], both["model."+name] = ema[name], other[name]
 	}
 	path := filepath.Join(t.TempDir(), "sit.safetensors")
-	f, err := os.Create(path)
-	if err == nil {
-		err = errors.Join(checkpoint.Write(f, both, nil), f.Close())
-	}
-	if err != nil {
+	if err := checkpoint.WriteWeights(path, both, nil); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -102,12 +110,26 @@ func experiment(t *testing.T, c latent.Config, teacher, part string, guidance la
 	return e
 }
 
+// initialized returns a store with the initial weights of a file.
+func initialized(t *testing.T, c latent.Config, path string) *model.Store {
+	t.Helper()
+	weights, err := c.InitialWeights(path, "ema")
+	store := model.NewStore()
+	if err == nil {
+		err = train.SetWeights(store, weights)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
 // A map that starts from a SiT has its velocity on the diagonal at t = 0 for every class and none,
 // for any context; one that starts from a flow of reversed time has minus that at 1-s. A run keeps
 // the weights that it starts from.
 func TestInitialWeights(t *testing.T) {
 	s, file := experimenttest.NewSiT(1)
-	path, p := flowFile(t, file), experimenttest.NewPoints(9)
+	path, p, b := flowFile(t, file), experimenttest.NewPoints(9), pureGo(t)
 	reversed := flowConfig(s)
 	network := s.DiTConfig
 	network.Reversed, network.BlindAtZero = true, false
@@ -128,16 +150,9 @@ func TestInitialWeights(t *testing.T) {
 			return v
 		}},
 	} {
-		weights, err := tc.config.InitialWeights(tc.path, "ema")
-		if err != nil {
-			t.Fatal(err)
-		}
-		store := model.NewStore()
-		if err := train.SetWeights(store, weights); err != nil {
-			t.Fatal(err)
-		}
+		store := initialized(t, tc.config, tc.path)
 		m := mfm.Map{Backbone: tc.config.Network.Backbone(), Parametrization: mfm.Plain{}}
-		e := p.Distance(t, store, func(s, xbar, _, x, class *Node) *Node {
+		e := p.Distance(t, b, store, func(s, xbar, _, x, class *Node) *Node {
 			in := nn.Inputs{S: s, U: s, T: ZerosLike(s), Xbar: xbar, X: x, Class: class}
 			return m.Velocity(store.Scope(train.WeightsScope), in)
 		}, tc.want)
@@ -155,7 +170,7 @@ func TestInitialWeights(t *testing.T) {
 	}
 	weights, err := c.InitialWeights(path, "ema")
 	if err == nil {
-		_, err = e.Train(t.Context(), backendtest.New(t), "", run.Options{Dir: out, Init: path, InitWeights: weights})
+		_, err = e.Train(t.Context(), b, "", run.Options{Dir: out, Init: path, InitWeights: weights})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -233,11 +248,11 @@ func TestFlowErrors(t *testing.T) {
 // but not with another teacher. No checkpoint has the teacher's weights.
 func TestTeacher(t *testing.T) {
 	s, file := experimenttest.NewSiT(2)
-	path, p, b := flowFile(t, file), experimenttest.NewPoints(12), backendtest.New(t)
+	path, p, b := flowFile(t, file), experimenttest.NewPoints(12), pureGo(t)
 	teacher := converted(t, path, "ema")
 	distance := func(e *latent.Experiment, want func(i int) []float64) float64 {
 		t.Helper()
-		return p.Distance(t, model.NewStore(), func(s, xbar, _, _, class *Node) *Node {
+		return p.Distance(t, b, model.NewStore(), func(s, xbar, _, _, class *Node) *Node {
 			return e.Teacher()(s, xbar, class)
 		}, want)
 	}
@@ -259,7 +274,7 @@ func TestTeacher(t *testing.T) {
 	glass := func(i int) []float64 { return s.Conditional(p.S[i], p.T[i], p.Xbar[i], p.X[i], p.Class[i]) }
 	diagonal := func(e *latent.Experiment, store *model.Store) float64 {
 		t.Helper()
-		return p.Distance(t, store, func(s, xbar, t, x, class *Node) *Node {
+		return p.Distance(t, b, store, func(s, xbar, t, x, class *Node) *Node {
 			in := nn.Inputs{S: s, U: s, T: t, Xbar: xbar, X: x, Class: class}
 			return e.Map.Velocity(store.Scope(train.WeightsScope), in)
 		}, glass)
@@ -287,15 +302,7 @@ func TestTeacher(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	weights, err := c.InitialWeights(path, "ema")
-	if err != nil {
-		t.Fatal(err)
-	}
-	start := model.NewStore()
-	if err := train.SetWeights(start, weights); err != nil {
-		t.Fatal(err)
-	}
-	before, after := diagonal(e, start), diagonal(e, store)
+	before, after := diagonal(e, initialized(t, c, path)), diagonal(e, store)
 	t.Logf("distance from the conditional drift: %.3f, then %.3f", before, after)
 	if !(after < 0.85*before) {
 		t.Errorf("training moves the diagonal from %.3f to %.3f of the teacher's conditional drift", before, after)
@@ -347,7 +354,7 @@ func TestTeacher(t *testing.T) {
 		t.Errorf("%d values of samples: %v, %v", len(samples), err, run.CheckFinite(samples))
 	}
 	ofRun := experiment(t, c, filepath.Join(dir, "whole"), "", none)
-	if e := p.Distance(t, m.Store(), func(s, xbar, _, _, class *Node) *Node {
+	if e := p.Distance(t, b, m.Store(), func(s, xbar, _, _, class *Node) *Node {
 		return OnePlus(Sub(ofRun.Teacher()(s, xbar, class), m.Drift()(s, xbar, class)))
 	}, func(int) []float64 { return slices.Repeat([]float64{1}, experimenttest.SiTElements) }); !(e < 1e-5) {
 		t.Errorf("the drift of a run as the teacher differs by %.3g", e)
@@ -356,10 +363,7 @@ func TestTeacher(t *testing.T) {
 
 // A flow teaches latents that are streamed, which have no closed form.
 func TestTeacherOfStreamedLatents(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs networks of convolutions, which takes long without XLA")
-	}
-	b, images := backendtest.New(t), pictures(20)
+	b, images := pureGo(t), pictures(20)
 	codec, err := latent.OpenCodec(b, randomCodec(t))
 	if err != nil {
 		t.Fatal(err)

@@ -8,13 +8,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
-	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/pretrained"
 )
@@ -23,7 +23,7 @@ import (
 const SiTElements = 4 * 4 * 2
 
 // SiT is a toy SiT (Ma et al., arXiv 2401.08740) of latents [4, 4, 2] with two classes, in float64
-// and without package nn: the reference for networks in its file.
+// and without the networks of package nn: the reference for those in its file.
 type SiT struct {
 	nn.DiTConfig
 	file map[string][]float64
@@ -211,8 +211,8 @@ func NewPoints(n int) (p Points) {
 
 // Distance returns the root mean square of what build computes at the points less a reference,
 // relative to that. build gets s, x̄, t, x and classes.
-func (p Points) Distance(t *testing.T, store *model.Store, build func(s, xbar, t, x, class *Node) *Node,
-	want func(i int) []float64) float64 {
+func (p Points) Distance(t *testing.T, b compute.Backend, store *model.Store,
+	build func(s, xbar, t, x, class *Node) *Node, want func(i int) []float64) float64 {
 	t.Helper()
 	n := len(p.S)
 	narrow := func(rows ...[]float64) (to []float32) {
@@ -228,7 +228,7 @@ func (p Points) Distance(t *testing.T, store *model.Store, build func(s, xbar, t
 	for _, c := range p.Class {
 		class = append(class, int32(c))
 	}
-	exec, err := model.NewExec(backendtest.New(t), store, func(_ *model.Scope, s, xbar, t, x, class *Node) *Node {
+	exec, err := model.NewExec(b, store, func(_ *model.Scope, s, xbar, t, x, class *Node) *Node {
 		return build(s, xbar, t, x, class)
 	})
 	if err != nil {
