@@ -46,7 +46,8 @@ func trainImageNet(c *command) func() (*training, error) {
 		"`folder` of the autoencoder: of a run, or in the form of diffusers, such as sd-vae-ft-mse")
 	cache := c.withLatents()
 	teacher := c.Flags().String("teacher", "", "`path` of a trained flow, whose drift teaches in place of the closed "+
-		"form: folder of a run, or file as for --init; see also --distillation and --set teacher.guidance=1.5")
+		"form: folder of a run or of released weights, or file as for --init; see also --distillation and "+
+		"--set teacher.guidance=1.5")
 	prefix := c.Flags().String("prefix", "", "`part` of the names' prefix that chooses one of several copies in a "+
 		"file of --init or --teacher, such as ema")
 	return func() (*training, error) {

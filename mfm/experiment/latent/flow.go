@@ -61,11 +61,11 @@ type Teacher struct {
 	interpolant interpolant.Name
 }
 
-// OpenTeacher opens the map of the run in the folder path, or the transformer in the file path: one
-// that [pretrained.Converted.Write] has written, or one in the names of a SiT, of Decoupled
-// MeanFlow or of the paper, of which part chooses a copy ([pretrained.Choose]). It is an error if a
-// file in those names does not tell the number of heads. A file names neither latents nor
-// interpolant: they must be those of the map.
+// OpenTeacher opens the map of a run or of a release in the folder path ([OpenModel]), or the
+// transformer in the file path: one that [pretrained.Converted.Write] has written, or one in the
+// names of a SiT, of Decoupled MeanFlow or of the paper, of which part chooses a copy
+// ([pretrained.Choose]). It is an error if a file in those names does not tell the number of heads.
+// A file names neither latents nor interpolant: they must be those of the map.
 func OpenTeacher(path, part string) (*Teacher, error) {
 	info, err := os.Stat(path)
 	if err != nil {
