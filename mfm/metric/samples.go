@@ -1,9 +1,9 @@
 // Package metric compares sets of samples with each other and with exact distributions. For two
 // sets of samples it has the sliced Wasserstein distance ([SlicedW2]), the maximum mean discrepancy
-// ([MMD]) and the Fréchet distance ([Frechet]). For samples against the exact distribution it has
-// the standard deviation ([Std], [Diversity]) and the total variation of class frequencies
-// ([TotalVariation]). Streams ([MomentStream], [SlicedStream], [KernelStream]) take samples in
-// batches and merge over shards.
+// ([MMD]), the Fréchet distance ([Frechet]), and the distances to the nearest samples ([Nearest]).
+// For samples against the exact distribution it has the standard deviation ([Std], [Diversity]) and
+// the total variation of class frequencies ([TotalVariation]). Streams ([MomentStream],
+// [SlicedStream], [KernelStream]) take samples in batches and merge over shards.
 //
 // A set of samples is a [][]float64 with one sample per row; all rows have the same length.
 // Functions that take one return an error if it is empty, ragged or has non-finite values. Two
@@ -11,13 +11,10 @@
 // metric for exact samples, as the reference for reading results.
 package metric
 
-import (
-	"fmt"
-	"math"
-)
+import "fmt"
 
 // check returns the dimension of a set of at least atLeast samples.
-func check(name string, samples [][]float64, atLeast int) (dim int, err error) {
+func check[T float32 | float64](name string, samples [][]T, atLeast int) (dim int, err error) {
 	if len(samples) < atLeast {
 		return 0, fmt.Errorf("%d %s, need at least %d", len(samples), name, atLeast)
 	}
@@ -30,7 +27,7 @@ func check(name string, samples [][]float64, atLeast int) (dim int, err error) {
 			return 0, fmt.Errorf("row %d of the %s has %d entries, row 0 has %d", i, name, len(row), dim)
 		}
 		for j, v := range row {
-			if math.IsNaN(v) || math.IsInf(v, 0) {
+			if v-v != 0 {
 				return 0, fmt.Errorf("row %d of the %s has %v at %d: all entries must be finite", i, name, v, j)
 			}
 		}
@@ -39,7 +36,7 @@ func check(name string, samples [][]float64, atLeast int) (dim int, err error) {
 }
 
 // checkPair returns the common dimension of two sets of samples.
-func checkPair(a, b [][]float64, atLeast int) (dim int, err error) {
+func checkPair[T float32 | float64](a, b [][]T, atLeast int) (dim int, err error) {
 	dimA, err := check("first samples", a, atLeast)
 	if err != nil {
 		return 0, err

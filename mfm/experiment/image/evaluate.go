@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"gonum.org/v1/gonum/floats"
 
@@ -89,11 +90,24 @@ func (e *Experiment) Generation(ctx context.Context, sampler *mfm.Sampler, evalu
 		r.LargestGap = max(r.LargestGap, math.Abs(r.Classes[c]-r.ClassesData[c]))
 	}
 	r.LargestGapFloor = gapFloor(r.ClassesData, n, rand.New(rand.NewPCG(uint64(seed), 2)))
-	train, size := e.Data.Float32(), e.Data.Dim()
-	r.NearestSamples = medianNearest(samples[:min(n, nearestImages)*size], train, size)
-	held := heldOut.Float32()
-	r.NearestHeldOut = medianNearest(held[:min(heldOut.N, nearestImages)*size], train, size)
-	return r, nil
+	if r.NearestSamples, err = e.medianNearest(ctx, samples); err != nil {
+		return r, err
+	}
+	r.NearestHeldOut, err = e.medianNearest(ctx, heldOut.Float32())
+	return r, err
+}
+
+// medianNearest returns the median distance of the first [nearestImages] images, flat, to the nearest
+// training image ([metric.Nearest]); of an even number the larger of the two in the middle.
+func (e *Experiment) medianNearest(ctx context.Context, images []float32) (float64, error) {
+	rows := func(flat []float32) [][]float32 { return slices.Collect(slices.Chunk(flat, e.Data.Dim())) }
+	images = images[:min(len(images), nearestImages*e.Data.Dim())]
+	distances, err := metric.Nearest(ctx, rows(images), rows(e.Data.Float32()))
+	if err != nil {
+		return 0, err
+	}
+	slices.Sort(distances)
+	return distances[len(distances)/2], nil
 }
 
 // gapFloor returns the mean over 1,000 histograms of n exact classes of the largest gap between

@@ -2,46 +2,15 @@ package image
 
 import (
 	"math"
-	"math/rand/v2"
 	"slices"
 	"testing"
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/solver"
 )
-
-func TestMedianNearest(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 1))
-	const size, n, m = 3, 7, 20
-	random := func(count int) []float32 {
-		v := make([]float32, count)
-		for i := range v {
-			v[i] = float32(rng.NormFloat64())
-		}
-		return v
-	}
-	samples, reference := random(n*size), random(m*size)
-	var nearest []float64
-	for _, a := range mfm.Rows(samples, size) {
-		best := math.Inf(1)
-		for _, b := range mfm.Rows(reference, size) {
-			d := 0.0
-			for i := range a {
-				d += (a[i] - b[i]) * (a[i] - b[i]) / size
-			}
-			best = min(best, math.Sqrt(d))
-		}
-		nearest = append(nearest, best)
-	}
-	slices.Sort(nearest)
-	if got, want := medianNearest(samples, reference, size), nearest[n/2]; math.Abs(got-want) > 1e-12 {
-		t.Errorf("median distance %g, want %g", got, want)
-	}
-}
 
 // A strip has the colors of its images, or the first channel in gray.
 func TestStrip(t *testing.T) {

@@ -2,13 +2,8 @@ package latent
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm/metric"
@@ -161,47 +156,21 @@ func mirror(pixels []float32, width int) []float32 {
 	return to
 }
 
-// medianNearest returns the median over i of the root mean square difference of a[i] or b[i] from
-// the nearest row of others.
+// medianNearest returns the median over i of the distance of a[i] or b[i], whichever is nearer, to the
+// nearest row of others ([metric.Nearest]).
 func medianNearest[T float32 | float64](ctx context.Context, a, b, others [][]T) (float64, error) {
-	if len(a) == 0 || len(others) == 0 {
-		return 0, errors.New("nearest pictures of no pictures")
+	distances, err := metric.Nearest(ctx, a, others)
+	if err != nil {
+		return 0, err
 	}
-	distances := make([]float64, len(a))
-	var next atomic.Int64
-	var group sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		group.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(a)) && ctx.Err() == nil; i = next.Add(1) - 1 {
-				best := math.Inf(1)
-				for _, other := range others {
-					best = min(best, squaredDistance(a[i], other, best), squaredDistance(b[i], other, best))
-				}
-				distances[i] = math.Sqrt(best / float64(len(a[i])))
-			}
-		})
+	mirrored, err := metric.Nearest(ctx, b, others)
+	if err != nil {
+		return 0, err
 	}
-	group.Wait()
-	if ctx.Err() != nil {
-		return 0, fmt.Errorf("searching nearest pictures: %w", context.Cause(ctx))
+	for i, d := range mirrored {
+		distances[i] = min(distances[i], d)
 	}
 	slices.Sort(distances)
 	n := len(distances)
 	return (distances[(n-1)/2] + distances[n/2]) / 2, nil
-}
-
-// squaredDistance returns |x - y|², or a number of at least limit if that is at least limit.
-func squaredDistance[T float32 | float64](x, y []T, limit float64) float64 {
-	const part = 256
-	sum := 0.
-	for from := 0; from < len(x) && sum < limit; from += part {
-		a, b := x[from:min(from+part, len(x))], y[from:min(from+part, len(x))]
-		var partial T
-		for i, v := range a {
-			d := v - b[i]
-			partial += d * d
-		}
-		sum += float64(partial)
-	}
-	return sum
 }
