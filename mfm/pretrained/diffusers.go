@@ -180,6 +180,10 @@ func WriteAutoencoder(dir string, a nn.Autoencoder, weights checkpoint.Tensors, 
 	if err := checkpoint.WriteWeights(filepath.Join(dir, diffusersFile), file, metadata); err != nil {
 		return err
 	}
-	// Last, since a folder without it is no autoencoder yet.
-	return os.WriteFile(filepath.Join(dir, diffusersConfig), append(config, '\n'), 0o644)
+	// Last, since a folder without it is no autoencoder yet, and whole at once.
+	path := filepath.Join(dir, diffusersConfig)
+	if err := os.WriteFile(path+".part", append(config, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".part", path)
 }

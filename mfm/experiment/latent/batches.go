@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"runtime"
 	"sync"
 
@@ -51,17 +50,12 @@ func (l *Latents) batches(c Config, workers int) train.Loader {
 		indices, flip := order.Batch(step, batch)
 		size := 2 * r.size // of an image's moments
 		values, labels, errs := make([]float32, batch*size), make([]int32, batch), make([]error, batch)
-		f, err := os.Open(r.path)
-		if err != nil {
-			return train.HostBatch{}, err
-		}
-		defer f.Close()
 		var wait sync.WaitGroup
 		for w := range min(workers, batch) {
 			wait.Go(func() {
 				row := make([]byte, rowBytes(r.size))
 				for i := w; i < batch && ctx.Err() == nil; i += workers {
-					if errs[i] = r.read(f, indices[i], row); errs[i] != nil {
+					if errs[i] = r.read(indices[i], row); errs[i] != nil {
 						return
 					}
 					from := 0

@@ -69,6 +69,9 @@ func parseIndex(raw []byte) (x index, err error) {
 	return x, nil
 }
 
+// rows returns the rows of a cache in a file.
+func (x index) rows(f *os.File) rows { return rows{f, x.Count, x.Shape[0] * x.Shape[1] * x.Shape[2]} }
+
 // readIndex reads the description of the cache in a folder.
 func readIndex(dir string) (index, error) {
 	path := filepath.Join(dir, indexFile)
@@ -86,22 +89,50 @@ func readIndex(dir string) (index, error) {
 	return x, nil
 }
 
-// rows returns the rows of the cache in a folder.
-func (x index) rows(dir string) rows {
-	return rows{filepath.Join(dir, rowsFile), x.Count, x.Shape[0] * x.Shape[1] * x.Shape[2]}
-}
-
-// latents returns the latents of a complete cache, which are not loaded.
-func (x index) latents(dir string) (*Latents, error) {
-	if err := x.rows(dir).check(); err != nil {
-		return nil, err
-	}
+// latents returns the latents of a complete cache, which are not loaded. f has its rows.
+func (x index) latents(f *os.File) (*Latents, error) {
 	l := &Latents{
-		N: x.Count, Height: x.Shape[0], Width: x.Shape[1], Channels: x.Shape[2], Origin: x.Origin, cache: dir,
+		N: x.Count, Height: x.Shape[0], Width: x.Shape[1], Channels: x.Shape[2], Origin: x.Origin, file: f,
 		counts: x.ClassCounts,
 	}
 	l.leaveOut(x.Bad)
-	return l, nil
+	return l, l.rows().check()
+}
+
+// openCache returns the latents of the complete cache in a folder. They are not loaded, but keep the
+// file of the rows open.
+//
+// It takes no lock, so that several processes read a cache at the same time, also in a folder that
+// they must not write. Another process may replace the cache meanwhile: it removes the description,
+// replaces the rows by a new file, and then writes the description ([job.begin]). So the rows are
+// those of the description if they were opened before it was read and are still in their place
+// after that.
+func openCache(dir string) (l *Latents, err error) {
+	f, err := os.Open(filepath.Join(dir, rowsFile))
+	if err != nil {
+		return nil, err
+	}
+	x, err := readIndex(dir)
+	if err == nil && (x.Count == 0 || !inPlace(f)) {
+		err = fmt.Errorf("cache %s: it is incomplete: another process writes it", dir)
+	}
+	if err == nil {
+		l, err = x.latents(f)
+	}
+	if err != nil {
+		f.Close()
+	}
+	return l, err
+}
+
+// inPlace reports whether the path of an open file still leads to it.
+func inPlace(f *os.File) bool {
+	opened, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(f.Name())
+	return err == nil && os.SameFile(opened, there)
 }
 
 // job is a source to encode into a cache.
@@ -119,13 +150,24 @@ const ofFiles = "/files-"
 
 // cached returns the latents of the cache in dir, which it writes or completes first.
 func (c *Codec) cached(ctx context.Context, dir string, j job) (*Latents, error) {
-	x, err := readIndex(dir)
-	if err == nil && x.Origin == j.Origin && x.Count > 0 {
-		if n := len(x.Bad); n > j.maxBad {
-			return nil, fmt.Errorf("cache %s: %w", dir, tooManyBad(x.Bad, j.maxBad))
-		}
-		return x.latents(dir)
+	l, err := openCache(dir)
+	if err == nil && l.Origin != j.Origin {
+		l.file.Close()
 	}
+	if err != nil || l.Origin != j.Origin {
+		if l, err = c.write(ctx, dir, j); err != nil {
+			return nil, err
+		}
+	}
+	if n := len(l.Bad); n > j.maxBad {
+		l.file.Close()
+		return nil, fmt.Errorf("cache %s: %w", dir, tooManyBad(n, j.maxBad, l.Bad[j.maxBad]))
+	}
+	return l, nil
+}
+
+// write writes or completes the cache in dir, unless another process has done so, and opens it.
+func (c *Codec) write(ctx context.Context, dir string, j job) (*Latents, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -137,7 +179,7 @@ func (c *Codec) cached(ctx context.Context, dir string, j job) (*Latents, error)
 			"folder", checkpoint.ErrLocked, dir)
 	}
 	defer lock.Unlock()
-	x, err = readIndex(dir) // once more: another process may have written it before the lock
+	x, err := readIndex(dir)
 	switch missing := errors.Is(err, fs.ErrNotExist); {
 	case err != nil && !missing:
 		return nil, err
@@ -153,7 +195,7 @@ func (c *Codec) cached(ctx context.Context, dir string, j job) (*Latents, error)
 			return nil, err
 		}
 	}
-	return x.latents(dir)
+	return openCache(dir)
 }
 
 // ErrOtherLatents is wrapped by the error of a cache of other picture files or of another codec.
@@ -174,13 +216,13 @@ func (j job) begin(dir string) (index, error) {
 // damaged at the end is cut. Bad files are noted before the rows after them are written, so that
 // the number of rows gives the next file.
 func (c *Codec) complete(ctx context.Context, dir string, x *index, j job) (err error) {
-	r := x.rows(dir)
-	f, err := os.OpenFile(r.path, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(filepath.Join(dir, rowsFile), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	n, err := r.sound(f)
+	r := x.rows(f)
+	n, err := r.sound()
 	if err != nil {
 		return err
 	}
@@ -201,7 +243,7 @@ func (c *Codec) complete(ctx context.Context, dir string, x *index, j job) (err 
 	}
 	err = c.encode(ctx, j.source, next, func(e encoded) error {
 		if x.Bad = append(x.Bad, e.bad...); len(x.Bad) > j.maxBad {
-			return tooManyBad(x.Bad, j.maxBad)
+			return tooManyBad(len(x.Bad), j.maxBad, x.Bad[j.maxBad].BadFile)
 		}
 		if len(e.bad) > 0 {
 			if err := cmp.Or(f.Sync(), run.WriteJSON(filepath.Join(dir, indexFile), x)); err != nil {
@@ -240,7 +282,7 @@ func (c *Codec) complete(ctx context.Context, dir string, x *index, j job) (err 
 	return run.WriteJSON(filepath.Join(dir, indexFile), x)
 }
 
-// tooManyBad returns the error of more bad files than the limit.
-func tooManyBad(bad []leftOut, limit int) error {
-	return fmt.Errorf("%d bad files, %d are allowed: %w", len(bad), limit, bad[limit].BadFile)
+// tooManyBad returns the error of n bad files, more than the limit. beyond is the first above it.
+func tooManyBad(n, limit int, beyond *stream.BadFile) error {
+	return fmt.Errorf("%d bad files, %d are allowed: %w", n, limit, beyond)
 }

@@ -102,7 +102,7 @@ func (c Config) closedForm() bool {
 // ValidateFor returns an error that names the first value that is invalid in itself or for the
 // latents.
 func (c Config) ValidateFor(l *Latents) error {
-	if err := cmp.Or(c.Validate(), c.checkShape(l.N, l.Shape(), l.cache != "")); err != nil {
+	if err := cmp.Or(c.Validate(), c.checkShape(l.N, l.Shape(), l.file != nil)); err != nil {
 		return err
 	}
 	classes := c.Network.ClassCount()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"os"
 
 	"github.com/gomlx/gomlx/core/tensors"
 
@@ -25,9 +26,9 @@ type Latents struct {
 	// Bad are the picture files that were left out.
 	Bad []*stream.BadFile
 
-	places []int  // of the bad files in the set
-	cache  string // folder of the cache with the rows, or empty
-	counts []int  // numbers of images by label, of a cache with labels
+	places []int    // of the bad files in the set
+	file   *os.File // the cache's rows, or nil
+	counts []int    // numbers of images by label, of a cache with labels
 }
 
 // Shape returns the shape of one latent, [height, width, channels].
@@ -106,7 +107,7 @@ func (l *Latents) leaveOut(bad []leftOut) {
 }
 
 // rows returns the rows of the cache.
-func (l *Latents) rows() rows { return index{Count: l.N, Shape: l.Shape()}.rows(l.cache) }
+func (l *Latents) rows() rows { return rows{l.file, l.N, l.Size()} }
 
 // classCounts returns the numbers of images by label, nil without labels. A negative label is an
 // error.
@@ -157,9 +158,10 @@ func (c *Codec) Cached(ctx context.Context, dir string, images *data.Images) (*L
 
 // CachedFiles returns the latents of picture files from the cache in dir, which it writes first. An
 // interrupted call, also by the end of the process, goes on with the first missing latent at the
-// next one. The latents are not loaded ([Latents.Load]). An empty dir means no cache: the latents
-// are in memory. A cache of other files or of another codec is an error that wraps
-// [ErrOtherLatents], and so is none that another process writes.
+// next one. The latents are not loaded ([Latents.Load]); the file with them stays open as long as they
+// are in use. An empty dir means no cache: the latents are in memory. A cache of other files or of
+// another codec is an error that wraps [ErrOtherLatents], and one that another process writes is an
+// error that wraps [checkpoint.ErrLocked].
 func (c *Codec) CachedFiles(ctx context.Context, dir string, f Files) (*Latents, error) {
 	if err := c.checkSize(f.shape()); err != nil {
 		return nil, err
@@ -202,7 +204,7 @@ func (c *Codec) encodeAll(ctx context.Context, j job) (*Latents, error) {
 	var bad []leftOut
 	err := c.encode(ctx, j.source, 0, func(e encoded) error {
 		if bad = append(bad, e.bad...); len(bad) > j.maxBad {
-			return tooManyBad(bad, j.maxBad)
+			return tooManyBad(len(bad), j.maxBad, bad[j.maxBad].BadFile)
 		}
 		e.each(l.add)
 		return nil

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"os"
 
 	"github.com/gomfm/gomfm/mfm/internal/half"
@@ -52,34 +51,34 @@ func moments(to []float32, row []byte, from int) {
 	}
 }
 
-// rows are the rows of a file.
+// rows are the rows of an open file.
 type rows struct {
-	path string
+	f    *os.File
 	n    int
 	size int // of a latent in elements
 }
 
 // check returns an error unless the file has exactly the rows.
 func (r rows) check() error {
-	info, err := os.Stat(r.path)
+	info, err := r.f.Stat()
 	if err != nil {
 		return err
 	}
 	if want := int64(r.n) * rowBytes(r.size); info.Size() != want {
 		return fmt.Errorf("%s has %d bytes, %d rows have %d: it is damaged, remove its folder to encode the images "+
-			"again", r.path, info.Size(), r.n, want)
+			"again", r.f.Name(), info.Size(), r.n, want)
 	}
 	return nil
 }
 
-// read reads row i of the open file. The error of a damaged one names file and row.
-func (r rows) read(f io.ReaderAt, i int, row []byte) error {
-	if _, err := f.ReadAt(row, int64(i)*rowBytes(r.size)); err != nil {
-		return fmt.Errorf("%s: row %d: %w", r.path, i, err)
+// read reads row i. The error of a damaged one names file and row.
+func (r rows) read(i int, row []byte) error {
+	if _, err := r.f.ReadAt(row, int64(i)*rowBytes(r.size)); err != nil {
+		return fmt.Errorf("%s: row %d: %w", r.f.Name(), i, err)
 	}
 	if !intact(row) {
 		return fmt.Errorf("%s: row %d is damaged: its checksum is wrong, remove the folder to encode the images again",
-			r.path, i)
+			r.f.Name(), i)
 	}
 	return nil
 }
@@ -87,14 +86,9 @@ func (r rows) read(f io.ReaderAt, i int, row []byte) error {
 // each calls do with all rows in their order: moments, [2, 2, size], which do must not keep, and
 // labels.
 func (r rows) each(do func(i int, moments []float32, label int32) error) error {
-	f, err := os.Open(r.path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
 	row, m := make([]byte, rowBytes(r.size)), make([]float32, 4*r.size)
 	for i := range r.n {
-		if err := r.read(f, i, row); err != nil {
+		if err := r.read(i, row); err != nil {
 			return err
 		}
 		moments(m, row, 0)
@@ -105,16 +99,16 @@ func (r rows) each(do func(i int, moments []float32, label int32) error) error {
 	return nil
 }
 
-// sound returns the number of rows of an open file up to its last one that is complete and intact.
-func (r rows) sound(f *os.File) (int, error) {
-	info, err := f.Stat()
+// sound returns the number of rows of the file up to its last one that is complete and intact.
+func (r rows) sound() (int, error) {
+	info, err := r.f.Stat()
 	if err != nil {
 		return 0, err
 	}
 	row := make([]byte, rowBytes(r.size))
 	n := int(info.Size() / rowBytes(r.size))
 	for n > 0 {
-		if _, err := f.ReadAt(row, int64(n-1)*rowBytes(r.size)); err != nil {
+		if _, err := r.f.ReadAt(row, int64(n-1)*rowBytes(r.size)); err != nil {
 			return 0, err
 		}
 		if intact(row) {

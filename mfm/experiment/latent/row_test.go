@@ -1,6 +1,7 @@
 package latent
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -43,7 +44,12 @@ func writeCache(t *testing.T, n int, std float32) *Latents {
 	if err := os.WriteFile(filepath.Join(dir, rowsFile), raw, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	s, counts, err := x.rows(dir).statistics(x.Shape)
+	f, err := os.Open(filepath.Join(dir, rowsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s, counts, err := x.rows(f).statistics(x.Shape)
 	if err == nil {
 		err = s.write(filepath.Join(dir, momentsFile))
 	}
@@ -54,10 +60,7 @@ func writeCache(t *testing.T, n int, std float32) *Latents {
 	if err := run.WriteJSON(filepath.Join(dir, indexFile), x); err != nil {
 		t.Fatal(err)
 	}
-	if x, err = readIndex(dir); err != nil {
-		t.Fatal(err)
-	}
-	l, err := x.latents(dir)
+	l, err := openCache(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +144,7 @@ func TestDamagedRows(t *testing.T) {
 	const n, batch = 40, 4
 	l, c := writeCache(t, n, 0.25), streamedConfig(batch)
 	indices, _ := stream.NewOrder(n, uint64(c.Train.Seed)).Batch(1, batch)
-	path, size := l.rows().path, int(rowBytes(l.Size()))
+	path, size := l.file.Name(), int(rowBytes(l.Size()))
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -166,12 +169,80 @@ func TestDamagedRows(t *testing.T) {
 	if err := os.Truncate(path, int64(n*size-1)); err != nil {
 		t.Fatal(err)
 	}
-	x, err := readIndex(l.cache)
+	if _, err := openCache(filepath.Dir(path)); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("a file that is too short gives %v", err)
+	}
+}
+
+// An opened cache keeps its rows when others replace them, and notices that its statistics are gone.
+func TestReplacedCache(t *testing.T) {
+	l, c := writeCache(t, 8, 0.25), streamedConfig(4)
+	dir := filepath.Dir(l.file.Name())
+	replaceCache(t, dir, "other", 8, 100)
+	b, err := l.batches(c, 1)(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := x.latents(l.cache); err == nil || !strings.Contains(err.Error(), path) {
-		t.Errorf("a file that is too short gives %v", err)
+	if x := tensors.MustCopyFlatData[float32](b.Samples); slices.Max(x) > 8 {
+		t.Errorf("a batch has rows of another cache: %v", x)
+	}
+	if _, err := l.statistics(true); err == nil || !strings.Contains(err.Error(), "replaced") {
+		t.Errorf("statistics of a cache that others have replaced: %v", err)
+	}
+	if err := l.Load(); err != nil || slices.Max(l.Mean) > 8 {
+		t.Errorf("loaded rows are up to %g (%v), want those of the opened cache", slices.Max(l.Mean), err)
+	}
+}
+
+// A cache that another process replaces again and again opens with rows of its description, or not.
+func TestOpenCacheBesideWriter(t *testing.T) {
+	dir, done := t.TempDir(), make(chan bool)
+	go func() {
+		defer close(done)
+		for i := range 300 {
+			replaceCache(t, dir, fmt.Sprint(i%2), 2, float32(i%2))
+		}
+	}()
+	opened := 0
+	for ended := false; !ended; {
+		select {
+		case <-done:
+			ended = true // and once more, since a cache is there now
+		default:
+		}
+		l, err := openCache(dir)
+		if err != nil {
+			continue
+		}
+		opened++
+		if err := l.Load(); err != nil || fmt.Sprint(l.Mean[0]) != l.Origin {
+			t.Errorf("latents of origin %s have the means %v: %v", l.Origin, l.Mean, err)
+		}
+		l.file.Close()
+	}
+	if opened == 0 {
+		t.Error("a cache does not open after its writer has ended")
+	}
+}
+
+// replaceCache replaces a cache, as [Codec.write] does, by n latents [2, 2, 1] whose moments are all v.
+func replaceCache(t *testing.T, dir, origin string, n int, v float32) {
+	j := job{index: index{Origin: origin, Shape: []int{2, 2, 1}, Bad: []leftOut{}}}
+	x, err := j.begin(dir)
+	var raw []byte
+	for range n {
+		if err == nil {
+			raw, err = appendRow(raw, slices.Repeat([]float32{v}, 16), 0)
+		}
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, rowsFile), raw, 0o666)
+	}
+	if x.Count = n; err == nil {
+		err = run.WriteJSON(filepath.Join(dir, indexFile), x)
+	}
+	if err != nil {
+		t.Error(err)
 	}
 }
 
@@ -264,7 +335,7 @@ func FuzzIndex(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if r := x.rows("dir"); r.size < 1 || rowBytes(r.size) < 16 || r.n < 0 {
+		if r := x.rows(nil); r.size < 1 || rowBytes(r.size) < 16 || r.n < 0 {
 			t.Errorf("rows %+v", r)
 		}
 		for _, b := range x.Bad {

@@ -54,10 +54,14 @@ func (l *Latents) statistics(streamed bool) (statistics, error) {
 		}
 		return newStatistics(l), nil
 	}
-	s, err := readStatistics(filepath.Join(l.cache, momentsFile))
-	if err == nil && !slices.Equal(s.shape, l.Shape()) {
+	dir := filepath.Dir(l.file.Name())
+	s, err := readStatistics(filepath.Join(dir, momentsFile))
+	switch {
+	case !inPlace(l.file): // afterwards, since the rows are replaced before the statistics
+		err = fmt.Errorf("%s: another process has replaced the latents: use another folder", dir)
+	case err == nil && !slices.Equal(s.shape, l.Shape()):
 		err = fmt.Errorf("%s: the statistics are of latents %v, not %v: remove the folder to encode the images again",
-			l.cache, s.shape, l.Shape())
+			dir, s.shape, l.Shape())
 	}
 	return s, err
 }
@@ -70,7 +74,7 @@ func (r rows) statistics(shape []int) (s statistics, counts []int, err error) {
 	n := float64(2 * r.n)
 	err = r.each(func(i int, moments []float32, label int32) error {
 		if label < 0 || label > stream.MaxLabel {
-			return fmt.Errorf("%s: row %d has label %d: use 0 to %d", r.path, i, label, stream.MaxLabel)
+			return fmt.Errorf("%s: row %d has label %d: use 0 to %d", r.f.Name(), i, label, stream.MaxLabel)
 		}
 		for int(label) >= len(counts) {
 			counts = append(counts, 0)
