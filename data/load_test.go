@@ -303,7 +303,6 @@ func TestLoadRejects(t *testing.T) {
 		return Location{Path: good, Labels: file(name+".npy", npyFile(1, npyDict(descr, shape), elements))}
 	}
 	saveImage(t, painted(2, 3, plainColor(color.Black)), dir, "sizes", "b.png")
-	saveImage(t, painted(3, 2, plainColor(color.NRGBA{A: 100})), dir, "alpha", "a.png")
 	file("damaged/a.png", []byte("\x89PNG\r\n\x1a\n and no more"))
 	file("gif/a.gif", nil)
 	file("bad/b.png", nil)
@@ -323,7 +322,6 @@ func TestLoadRejects(t *testing.T) {
 		"size of MNIST":      {Location{Height: 2, Width: 2}, []string{"digits in the package", "leave it out"}},
 
 		"two sizes":        {Location{Path: folder("sizes", "a.png")}, []string{"sizes/b.png has 2x3", "a.png has 3x2", "a size to crop"}},
-		"alpha":            {Location{Path: folder("alpha")}, []string{"alpha/a.png", "transparent", "without an alpha"}},
 		"damaged":          {Location{Path: folder("damaged")}, []string{"damaged/a.png", "damaged", "remove it"}},
 		"GIF":              {Location{Path: folder("gif", "a.png")}, []string{"gif/a.gif", "convert it"}},
 		"more damaged":     {Location{Path: folder("bad", "a.png", "c.png"), Skip: 1}, []string{"bad/d.png", "is empty"}},

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
 	"image/draw"
 	"image/jpeg"
 	"image/png"
@@ -69,12 +70,14 @@ func formats() []format {
 // ImageOps.exif_transpose(Image.open(file)).convert("RGB") does: a PNG and a lossless WebP to the
 // same pixels, a JPEG and a lossy WebP up to rounding: by at most 4 gray levels, 0.2 on average, in
 // 1,000 JPEGs of ImageNet at 64x64. CMYK is converted. Of 16 bits the upper eight are kept, while
-// PIL clips gray pictures of 16 bits at 255. ADM and torchvision ignore the orientation.
+// PIL clips gray pictures of 16 bits at 255. ADM and torchvision ignore the orientation. An alpha
+// channel is dropped, as by the loaders of ADM and torchvision: a transparent pixel has the color
+// that its file stores under it, often black. Put such pictures on a background beforehand if it
+// should have another one.
 //
 // It returns an error, which continues a sentence that begins with the file's name, for content of
-// another format, for damaged, truncated and animated files, transparent pixels, and pictures
-// without pixels or with more than [MaxSide] along a side, more than [MaxPixels], or more than
-// their file can hold.
+// another format, for damaged, truncated and animated files, and for pictures without pixels or
+// with more than [MaxSide] along a side, more than [MaxPixels], or more than their file can hold.
 func Decode(content []byte) (*image.RGBA, error) {
 	if len(content) == 0 {
 		return nil, errors.New("is empty: replace or remove it")
@@ -107,15 +110,34 @@ func (f format) decode(content []byte) (*image.RGBA, error) {
 		return nil, damaged(fmt.Errorf("%dx%d pixels, but %dx%d in its header",
 			size.Y, size.X, head.height, head.width))
 	}
-	if o, ok := img.(interface{ Opaque() bool }); ok && !o.Opaque() {
-		return nil, errors.New("has transparent pixels: save it without an alpha channel")
-	}
+	dropAlpha(img)
 	out, ok := img.(*image.RGBA)
 	if !ok {
 		out = image.NewRGBA(image.Rectangle{Max: img.Bounds().Size()})
 		draw.Draw(out, out.Rect, img, img.Bounds().Min, draw.Src)
 	}
 	return upright(out, orientation(head.exif)), nil
+}
+
+// dropAlpha makes a picture opaque without changing its colors. Those of other types are opaque.
+func dropAlpha(img image.Image) {
+	switch img := img.(type) {
+	case *image.NRGBA:
+		for i := 3; i < len(img.Pix); i += 4 {
+			img.Pix[i] = 0xff
+		}
+	case *image.NRGBA64:
+		for i := 6; i < len(img.Pix); i += 8 {
+			img.Pix[i], img.Pix[i+1] = 0xff, 0xff
+		}
+	case *image.Paletted:
+		for i, c := range img.Palette {
+			if c, ok := c.(color.NRGBA); ok {
+				c.A = 0xff
+				img.Palette[i] = c
+			}
+		}
+	}
 }
 
 // check returns an error for a header that a file of size bytes should not have.

@@ -65,10 +65,14 @@ want("png_deep", Image.fromarray((deep >> 8).astype(np.uint8)).convert("RGB"))
 frames = [noise(6, 6), noise(6, 6).rotate(90)]
 for kind in "png", "webp", "gif":
     frames[0].save(here / f"animated.{kind}", save_all=True, append_images=frames[1:], duration=9)
-clear = noise(6, 6)
-clear.putalpha(100)
-clear.save(here / "transparent.webp", lossless=True)
-clear.save(here / "transparent_lossy.webp")
+clear, alpha = noise(6, 6), np.arange(36).reshape(6, 6) * 255 // 35
+clear.putalpha(Image.fromarray(alpha.astype(np.uint8)))
+save("transparent_png.png", clear)
+save("transparent_gray.png", clear.convert("LA"))
+save("transparent_palette.png", clear.quantize(16))
+save("transparent_key.png", noise(6, 6), transparency=noise(6, 6).getpixel((1, 2)))
+save("transparent_webp.webp", clear, lossless=True, exact=True)
+save("transparent_lossy.webp", clear, quality=90, exact=True)
 
 for width, height, size in [(61, 37, 16), (133, 200, 32), (20, 9, 32), (24, 24, 24), (500, 375, 64), (7, 300, 9), (48, 32, 16)]:
     want(f"crop_{width}x{height}_{size}", Image.fromarray(center_crop_arr(pattern(width, height), size)))
