@@ -25,7 +25,7 @@ import (
 const (
 	indexFile   = "latents.json"
 	rowsFile    = "latents.bin"
-	momentsFile = "latents.safetensors" // the statistics of the rows
+	momentsFile = "latents.safetensors" // the statistics of the rows, with mirror images
 	lockFile    = "latents.lock"
 )
 
@@ -269,7 +269,7 @@ func (c *Codec) complete(ctx context.Context, dir string, x *index, j job) (err 
 		return err
 	}
 	r.n = n
-	s, counts, err := r.statistics(x.Shape)
+	s, counts, err := r.statistics(x.Shape, true)
 	if err == nil {
 		err = s.write(filepath.Join(dir, momentsFile))
 	}

@@ -50,8 +50,7 @@ type Config struct {
 	// [mfm.PlainName].
 	Parametrization mfm.ParametrizationName `json:"parametrization"`
 	Network         nn.Network              `json:"network"`
-	// Flip adds the mirror images to the data. The mean and the variance of [mfm.GaussianName] are those
-	// of images and mirror images in either case.
+	// Flip adds the mirror images to the data.
 	Flip bool `json:"flip"`
 	// Memory is the largest number of bytes that latents may have in float32, with both moments of
 	// images and of mirror images, to be loaded; more are streamed ([Config.Streamed]). 0 means
@@ -188,19 +187,29 @@ func New(c Config, l *Latents) (*Experiment, error) {
 	if err := c.ValidateFor(l); err != nil {
 		return nil, err
 	}
-	streamed := c.Streamed(l.N, l.Shape())
-	s, err := l.statistics(streamed)
+	s, err := l.statistics(c.Streamed(l.N, l.Shape()), c.Flip)
 	if err != nil {
 		return nil, err
 	}
-	e := &Experiment{Config: c, Latents: l, statistics: s}
-	if e.Map, err = e.statistics.newMap(c); err != nil || streamed {
-		return e, err
+	return newExperiment(c, l, s)
+}
+
+func newExperiment(c Config, l *Latents, s statistics) (*Experiment, error) {
+	m, err := s.newMap(c)
+	if err != nil {
+		return nil, err
+	}
+	e := &Experiment{Config: c, Latents: l, Map: m, statistics: s}
+	if c.Streamed(l.N, l.Shape()) {
+		return e, nil
+	}
+	if err := l.Load(); err != nil {
+		return nil, err
 	}
 	e.variance = tensors.FromFlatDataAndDimensions(e.statistics.noise, 1, 1, 1, l.Channels)
-	rows, repeat := l.Mean, 2
+	rows, repeat := l.Mean, versions(c.Flip)
 	if !c.Flip {
-		rows, repeat = l.Means(), 1
+		rows = l.Means()
 	}
 	e.points = tensors.FromFlatDataAndDimensions(rows, append([]int{repeat * l.N}, l.Shape()...)...)
 	if c.Network.ClassCount() > 0 {

@@ -8,10 +8,12 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
@@ -221,6 +223,24 @@ func TestTrainAndOpen(t *testing.T) {
 		latent.EvalConfig{Times: []float64{0.9}, Contexts: 2, Samples: 64, Projections: 16})
 	if err != nil || !(results[0].Excess > 1) {
 		t.Errorf("results %+v (%v): an untrained map returns its noise", results, err)
+	}
+	path := filepath.Join(out, "statistics.safetensors")
+	kept, _, err := checkpoint.ReadWeights(path)
+	if err == nil {
+		kept["variance"] = tensors.FromFlatDataAndDimensions([]float32{3}, 1)
+		err = checkpoint.WriteWeights(path, kept, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if opened, store, err = latent.Open(out, l); err != nil {
+		t.Fatal(err)
+	}
+	if m, _, err = latent.OpenModel(out); err != nil {
+		t.Fatal(err)
+	}
+	if got := sample(opened.Model(store)); !slices.Equal(got, sample(m)) || slices.Equal(got, want) {
+		t.Error("the opened experiment does not have the statistics of its run")
 	}
 	other := pictures(41)
 	otherLatents, err := codec.Latents(t.Context(), other)

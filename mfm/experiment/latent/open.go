@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/ml/model"
@@ -74,9 +75,10 @@ func copyCodec(from, dir string) error {
 	return os.Rename(temporary, to)
 }
 
-// Open returns the experiment of the run in dir, on the latents that it was trained on, and a store
-// with its map's weights in [train.WeightsScope]. Latents of other images or of another codec, and
-// weights that are not exactly those of the map, are errors.
+// Open returns the experiment of the run in dir, on the latents that it was trained on, with the
+// statistics that it was trained with, and a store with its map's weights in [train.WeightsScope].
+// Latents of other images or of another codec, and weights that are not exactly those of the map,
+// are errors.
 func Open(dir string, l *Latents) (*Experiment, *model.Store, error) {
 	var c Config
 	m, err := run.ReadConfig(dir, &c, Kind)
@@ -86,9 +88,16 @@ func Open(dir string, l *Latents) (*Experiment, *model.Store, error) {
 	if err := m.CheckData(l.Hash(), ""); err != nil {
 		return nil, nil, fmt.Errorf("run %s: %w", dir, err)
 	}
-	e, err := New(c, l)
-	if err != nil {
+	s, err := readStatistics(filepath.Join(dir, statisticsFile))
+	if err == nil && !slices.Equal(s.shape, l.Shape()) {
+		err = fmt.Errorf("%s: the statistics are of latents %v, not %v", statisticsFile, s.shape, l.Shape())
+	}
+	if err := cmp.Or(c.ValidateFor(l), err); err != nil {
 		return nil, nil, fmt.Errorf("run %s: %w", dir, err)
+	}
+	e, err := newExperiment(c, l, s)
+	if err != nil {
+		return nil, nil, err
 	}
 	store, err := run.Open(dir, e.Model(model.NewStore()).Shapes)
 	return e, store, err

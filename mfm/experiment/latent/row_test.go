@@ -49,7 +49,7 @@ func writeCache(t *testing.T, n int, std float32) *Latents {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	s, counts, err := x.rows(f).statistics(x.Shape)
+	s, counts, err := x.rows(f).statistics(x.Shape, true)
 	if err == nil {
 		err = s.write(filepath.Join(dir, momentsFile))
 	}
@@ -186,7 +186,7 @@ func TestReplacedCache(t *testing.T) {
 	if x := tensors.MustCopyFlatData[float32](b.Samples); slices.Max(x) > 8 {
 		t.Errorf("a batch has rows of another cache: %v", x)
 	}
-	if _, err := l.statistics(true); err == nil || !strings.Contains(err.Error(), "replaced") {
+	if _, err := l.statistics(true, true); err == nil || !strings.Contains(err.Error(), "replaced") {
 		t.Errorf("statistics of a cache that others have replaced: %v", err)
 	}
 	if err := l.Load(); err != nil || slices.Max(l.Mean) > 8 {
@@ -246,21 +246,29 @@ func replaceCache(t *testing.T, dir, origin string, n int, v float32) {
 	}
 }
 
-// The statistics that a cache keeps are those of the latents in memory.
+// The statistics of streamed latents are those of the latents in memory. Mirror images count if they
+// are data: the means of the rows are 4 and 4 1/2, their variance is 20/3, and the noise has the
+// variances 1/16 and 1/64.
 func TestStatisticsOfRows(t *testing.T) {
 	l := writeCache(t, 9, 0.25)
-	streamed, err := l.statistics(true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, err := l.statistics(false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	near := func(a, b float32) bool { return math.Abs(float64(a-b)) < 1e-5 }
-	if !slices.EqualFunc(streamed.mean, want.mean, near) || !slices.EqualFunc(streamed.noise, want.noise, near) ||
-		!near(streamed.variance, want.variance) || !near(want.mean[0], 4.25) {
-		t.Errorf("statistics %+v, want %+v", streamed, want)
+	for _, flip := range []bool{true, false} {
+		mean, noise, variance := 4., 1./16, 20./3
+		if flip {
+			mean, noise, variance = 4.25, 5./128, variance+1./16
+		}
+		for _, streamed := range []bool{true, false} {
+			s, err := l.statistics(streamed, flip)
+			if err != nil {
+				t.Fatal(err)
+			}
+			near := func(values []float32, want float64) bool {
+				return !slices.ContainsFunc(values, func(v float32) bool { return math.Abs(float64(v)-want) > 1e-5 })
+			}
+			if !near(s.mean, mean) || !near(s.noise, noise) || !near([]float32{s.variance}, variance+noise) ||
+				len(s.mean) != 4 || len(s.noise) != 1 {
+				t.Errorf("flip %t, streamed %t: statistics %+v, want %g, %g and %g", flip, streamed, s, mean, noise, variance+noise)
+			}
+		}
 	}
 }
 

@@ -23,7 +23,7 @@ const statisticsFile = "statistics.safetensors"
 // statistics are moments of latents.
 type statistics struct {
 	shape    []int     // of a latent, [height, width, channels]
-	mean     []float32 // of each element over the images and their mirror images
+	mean     []float32 // of each element over the images and, if they are data, their mirror images
 	variance float32   // of the elements about their means, with the noise
 	noise    []float32 // variance of the encoder's Gaussian per channel, positive, mean over the images
 }
@@ -31,28 +31,47 @@ type statistics struct {
 // minNoise is the smallest variance of the noise: a deterministic encoder has none.
 const minNoise = 1e-6
 
-func newStatistics(l *Latents) statistics {
-	size := l.Size()
+// versions returns the number of latents of an image that are data: that of its mirror image counts
+// if flip is set.
+func versions(flip bool) int {
+	if flip {
+		return 2
+	}
+	return 1
+}
+
+func newStatistics(l *Latents, flip bool) statistics {
+	size, each := l.Size(), versions(flip)
+	n := each * l.N
 	mean, noise, variance := make([]float64, size), make([]float64, l.Channels), 0.
 	for i, v := range l.Mean {
-		mean[i%size] += float64(v) / float64(2*l.N)
-		noise[i%l.Channels] += float64(l.Std[i]) * float64(l.Std[i]) / float64(len(l.Mean)/l.Channels)
+		if i/size%2 < each {
+			mean[i%size] += float64(v) / float64(n)
+			noise[i%l.Channels] += float64(l.Std[i]) * float64(l.Std[i]) / float64(n*size/l.Channels)
+		}
 	}
 	for i, v := range l.Mean {
-		d := float64(v) - mean[i%size]
-		variance += d * d / float64(len(l.Mean))
+		if i/size%2 < each {
+			d := float64(v) - mean[i%size]
+			variance += d * d / float64(n*size)
+		}
 	}
 	return toStatistics(l.Shape(), mean, noise, variance)
 }
 
-// statistics returns those of the latents: of streamed ones those that the cache keeps, of others,
-// which it loads, those of the moments in memory.
-func (l *Latents) statistics(streamed bool) (statistics, error) {
+// statistics returns those of the latents, with those of mirror images if flip is set: of streamed
+// ones those that the cache keeps, or without mirror images those of a pass over its rows; of
+// others, which it loads, those of the moments in memory.
+func (l *Latents) statistics(streamed, flip bool) (statistics, error) {
 	if !streamed {
 		if err := l.Load(); err != nil {
 			return statistics{}, err
 		}
-		return newStatistics(l), nil
+		return newStatistics(l, flip), nil
+	}
+	if !flip {
+		s, _, err := l.rows().statistics(l.Shape(), flip)
+		return s, err
 	}
 	dir := filepath.Dir(l.file.Name())
 	s, err := readStatistics(filepath.Join(dir, momentsFile))
@@ -66,12 +85,12 @@ func (l *Latents) statistics(streamed bool) (statistics, error) {
 	return s, err
 }
 
-// statistics returns those of the rows of latents of a shape, and the numbers of rows by label, in
-// one pass.
-func (r rows) statistics(shape []int) (s statistics, counts []int, err error) {
+// statistics returns those of the rows of latents of a shape, with those of mirror images if flip is
+// set, and the numbers of rows by label, in one pass.
+func (r rows) statistics(shape []int, flip bool) (s statistics, counts []int, err error) {
 	channels := shape[2]
 	mean, noise, square := make([]float64, r.size), make([]float64, channels), 0.
-	n := float64(2 * r.n)
+	n := float64(versions(flip) * r.n)
 	err = r.each(func(i int, moments []float32, label int32) error {
 		if label < 0 || label > stream.MaxLabel {
 			return fmt.Errorf("%s: row %d has label %d: use 0 to %d", r.f.Name(), i, label, stream.MaxLabel)
@@ -80,7 +99,7 @@ func (r rows) statistics(shape []int) (s statistics, counts []int, err error) {
 			counts = append(counts, 0)
 		}
 		counts[label]++
-		for k := range 2 {
+		for k := range versions(flip) {
 			for j := range r.size {
 				v, std := float64(moments[2*k*r.size+j]), float64(moments[(2*k+1)*r.size+j])
 				mean[j] += v / n
