@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -12,7 +13,10 @@ import (
 // say how much of a notebook to run.
 func Presets() []string { return []string{"quick", "full"} }
 
-// UnknownPreset returns the error of a name that is not one of [Presets].
-func UnknownPreset(name string) error {
-	return fmt.Errorf("preset %q is unknown: use %s", name, strings.Join(Presets(), " or "))
+// Full reports whether the scale of a name is full rather than quick. Another name is an error.
+func Full(name string) (bool, error) {
+	if !slices.Contains(Presets(), name) {
+		return false, fmt.Errorf("preset %q is unknown: use %s", name, strings.Join(Presets(), " or "))
+	}
+	return name == "full", nil
 }

@@ -109,10 +109,7 @@ func TrainClassifier(ctx context.Context, b compute.Backend, config ClassifierCo
 	}
 	shape := []int{images.Height, images.Width, images.Channels}
 	o.DataHash, o.Shape = images.Hash(), shape
-	if err := run.Train(ctx, trainer, KindClassifier, config, o); err != nil {
-		return nil, err
-	}
-	store, err := run.Store(trainer)
+	store, err := run.TrainedStore(ctx, trainer, KindClassifier, config, o)
 	if err != nil {
 		return nil, err
 	}
@@ -302,12 +299,9 @@ func (c *Classifier) Accuracy(images *data.Images) (float64, error) {
 // is [DefaultClassifierConfig], full has three times the steps. Another name is an error.
 func ClassifierPreset(name string, noised bool) (ClassifierConfig, error) {
 	c := DefaultClassifierConfig(noised)
-	switch name {
-	case "quick":
-	case "full":
+	full, err := config.Full(name)
+	if full {
 		c.Train.Steps *= 3
-	default:
-		return c, config.UnknownPreset(name)
 	}
-	return c, nil
+	return c, err
 }

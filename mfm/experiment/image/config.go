@@ -145,12 +145,9 @@ func (c Config) CheckCondition(class *int, guidance float64) error {
 // [DefaultConfig], quick has 2,000 steps. Another name is an error.
 func Preset(name string) (Config, error) {
 	c := DefaultConfig()
-	switch name {
-	case "quick":
+	full, err := config.Full(name)
+	if !full {
 		c.Train.Steps = 2000
-	case "full":
-	default:
-		return c, config.UnknownPreset(name)
 	}
-	return c, nil
+	return c, err
 }

@@ -38,10 +38,7 @@ func (e *Experiment) Train(ctx context.Context, b compute.Backend, o run.Options
 		keep := func(*train.Trainer) error { return e.keepPrior(o.Dir) }
 		o.Hooks = append(o.Hooks, train.Hook{Start: keep})
 	}
-	if err := run.Train(ctx, t, Kind, e.Config, o); err != nil {
-		return nil, err
-	}
-	return run.Store(t)
+	return run.TrainedStore(ctx, t, Kind, e.Config, o)
 }
 
 // Open returns the experiment of the run in dir, on the images that it was trained on, and a store

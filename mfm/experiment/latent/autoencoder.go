@@ -63,14 +63,11 @@ func DefaultAutoencoder() AutoencoderConfig {
 // is [DefaultAutoencoder], full has ten times the steps. Another name is an error.
 func AutoencoderPreset(name string) (AutoencoderConfig, error) {
 	c := DefaultAutoencoder()
-	switch name {
-	case "quick":
-	case "full":
+	full, err := config.Full(name)
+	if full {
 		c.Train.Steps *= 10
-	default:
-		return c, config.UnknownPreset(name)
 	}
-	return c, nil
+	return c, err
 }
 
 // Validate returns an error that names the first invalid value.
@@ -199,10 +196,7 @@ func (c AutoencoderConfig) train(ctx context.Context, b compute.Backend, pixels 
 		return nil, err
 	}
 	t.AddHook(hook)
-	if err := run.Train(ctx, t, KindAutoencoder, c, o); err != nil {
-		return nil, err
-	}
-	store, err := run.Store(t)
+	store, err := run.TrainedStore(ctx, t, KindAutoencoder, c, o)
 	if err != nil || o.Dir == "" {
 		return store, err
 	}

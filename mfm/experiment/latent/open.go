@@ -40,10 +40,7 @@ func (e *Experiment) Train(ctx context.Context, b compute.Backend, codec string,
 		}
 		o.Hooks = append(o.Hooks, train.Hook{Start: keep})
 	}
-	if err := run.Train(ctx, t, Kind, e.Config, o); err != nil {
-		return nil, err
-	}
-	return run.Store(t)
+	return run.TrainedStore(ctx, t, Kind, e.Config, o)
 }
 
 // copyCodec copies the autoencoder in a folder, or in that of a run, to the run in dir.

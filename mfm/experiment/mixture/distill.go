@@ -132,10 +132,7 @@ func (t *Tuning) Distill(ctx context.Context, b compute.Backend, r *tuning.Resul
 		return nil, nil, err
 	}
 	manifest := distilledManifest{baseHash, teacherHash, t.Target, c}
-	if err := run.Train(ctx, trainer, KindDistilled, manifest, o); err != nil {
-		return nil, nil, err
-	}
-	store, err := run.Store(trainer)
+	store, err := run.TrainedStore(ctx, trainer, KindDistilled, manifest, o)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -172,12 +172,9 @@ func SetLoss(c *mfm.TrainConfig, loss mfm.Consistency, distillation mfm.Distilla
 // [DefaultConfig], full has 20,000 steps in batches of 4,096. Another name is an error.
 func Preset(name string) (Config, error) {
 	c := DefaultConfig()
-	switch name {
-	case "quick":
-	case "full":
+	full, err := config.Full(name)
+	if full {
 		c.Train.Steps, c.Train.Batch = 20_000, 4096
-	default:
-		return c, config.UnknownPreset(name)
 	}
-	return c, nil
+	return c, err
 }

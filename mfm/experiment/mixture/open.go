@@ -31,10 +31,7 @@ func (e *Experiment) TrainFrom(ctx context.Context, b compute.Backend, teacher i
 	if err != nil {
 		return nil, err
 	}
-	if err := run.Train(ctx, t, kind, manifest, o); err != nil {
-		return nil, err
-	}
-	return run.Store(t)
+	return run.TrainedStore(ctx, t, kind, manifest, o)
 }
 
 // TrainAndEvaluate trains the map and evaluates its one-step posterior samples; each is as for

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,9 +15,12 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// Store returns a store with the trainer's weights to use ([train.Trainer.FinalWeights]) in
-// [train.WeightsScope].
-func Store(t *train.Trainer) (*model.Store, error) {
+// TrainedStore is [Train], and returns a store with the trained weights
+// ([train.Trainer.FinalWeights]) in [train.WeightsScope].
+func TrainedStore(ctx context.Context, t *train.Trainer, kind string, config any, o Options) (*model.Store, error) {
+	if err := Train(ctx, t, kind, config, o); err != nil {
+		return nil, err
+	}
 	weights, err := t.FinalWeights()
 	if err != nil {
 		return nil, err
