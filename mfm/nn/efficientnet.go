@@ -77,12 +77,19 @@ func (c EfficientNetConfig) Validate() error {
 type EfficientNet struct{ EfficientNetConfig }
 
 // Evaluate returns the features [batch, Features] and the logits [batch, Classes] of images [batch,
-// height, width, 3] in [-1, 1], of any size. The features are the mean over the positions of the
-// last convolution's output; they are not negative and at most 6. The logits are a linear function
-// of them. Evaluate converts pixels to those of the original, (v - 127)/128 of levels v from 0 to
-// 255, and pads convolutions as TensorFlow's "SAME". It panics with Validate's error and for other
-// numbers of channels.
+// height, width, 3] in [-1, 1], of any size. The logits are a linear function of the features. For
+// features alone call [EfficientNet.Embed]: the pure-Go backend cannot execute a graph with
+// weights that its outputs do not need. Evaluate panics as Embed does.
 func (e EfficientNet) Evaluate(scope *model.Scope, images *Node) (features, logits *Node) {
+	features = e.Embed(scope, images)
+	return features, Dense(scope.In("output"), features, e.Classes, 1)
+}
+
+// Embed returns the features of [EfficientNet.Evaluate]: the mean over the positions of the last
+// convolution's output. They are not negative and at most 6. It converts pixels to those of the
+// original, (v - 127)/128 of levels v from 0 to 255, and pads convolutions as TensorFlow's "SAME".
+// It panics with Validate's error and for other numbers of channels.
+func (e EfficientNet) Embed(scope *model.Scope, images *Node) *Node {
 	must(e.Validate())
 	if images.Rank() != 4 || images.Shape().Dim(3) != 3 {
 		Panicf("nn.EfficientNet: want images [batch, height, width, 3], got %s", images.Shape())
@@ -103,8 +110,7 @@ func (e EfficientNet) Evaluate(scope *model.Scope, images *Node) (features, logi
 		}
 	}
 	h = relu6(batchNorm(scope.In("head_norm"), pointwise(scope.In("head"), h, e.Features)))
-	features = ReduceMean(h, 1, 2)
-	return features, Dense(scope.In("output"), features, e.Classes, 1)
+	return ReduceMean(h, 1, 2)
 }
 
 // block expands the channels, convolves each, and projects them, and adds the input if that has the

@@ -49,8 +49,7 @@ func NewEvaluator(b compute.Backend, network nn.EfficientNet, weights checkpoint
 	}
 	exec, err := model.NewExec(b, store, func(root *model.Scope, x *Node) *Node {
 		x = ClipScalar(nn.Resize(x, evaluatorSide, evaluatorSide), -1, 1)
-		features, _ := network.Evaluate(root.Store().Scope(train.WeightsScope), x)
-		return features
+		return network.Embed(root.Store().Scope(train.WeightsScope), x)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the evaluator: %w", err)

@@ -32,7 +32,6 @@ func newEvaluator(t *testing.T) *latent.Evaluator {
 		t.Fatal(err)
 	}
 	b := backendtest.New(t)
-	backendtest.NeedLoops(t, b) // the pure-Go backend fails to execute the network, too
 	exec := model.MustNewExec(b, store, func(scope *model.Scope, g *Graph) *Node {
 		_, logits := network.Evaluate(scope, Zeros(g, shapes.Make(dtypes.Float32, 1, 4, 4, 3)))
 		return logits
