@@ -1,8 +1,9 @@
 // Package reward has reward functions r that steer generation to the tilted distribution p₁(x)
 // e^{r(x)}/Z. A [Reward] is a graph function of samples. Its kinds are likelihoods
-// ([LinearGaussian], [LogMixture]), preferences ([Quadratic], [Box], [HalfPlane]) and functions of
-// a classifier ([ClassMixture], [ClassProbability], [LogProbability]). [Sum] and [Scaled] combine
-// rewards, and [Parse] reads them from JSON. A [Host] reward is a black box in plain Go.
+// ([LinearGaussian], [BlockAverage], [LogMixture]), preferences ([Quadratic], [Box], [HalfPlane],
+// [StrokeMass]) and functions of a classifier ([ClassMixture], [ClassProbability],
+// [LogProbability]). [Sum] and [Scaled] combine rewards, and [Parse] reads them from JSON. A [Host]
+// reward is a black box in plain Go.
 //
 // A reward of -Inf means that a sample has no weight, as under an indicator. NaN and +Inf are
 // errors: [Weighed] gives such a sample no weight and flags it.

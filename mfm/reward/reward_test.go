@@ -83,6 +83,8 @@ func TestRewardsAreTheirFormulas(t *testing.T) {
 		return w[0]*p[0] + w[1]*p[1] + w[2]*p[2]
 	}
 	inPlane := func(x []float64) float64 { return math.Log(sigmoid((x[0] - 2*x[1] - 0.4) / 0.5)) }
+	blocks := reward.BlockAverage{Rows: 1, Columns: 2, Y: []float64{0.4, -2}, Sigma: 0.3}
+	mass := reward.StrokeMass{Mean: 0.3, Std: 0.7, Target: 2, Width: 0.5}
 	far := func(x []float64) float64 { return -(x[0]-0.5)*(x[0]-0.5) - (x[1]+1)*(x[1]+1) }
 	for name, c := range map[string]struct {
 		r    reward.Reward
@@ -93,6 +95,13 @@ func TestRewardsAreTheirFormulas(t *testing.T) {
 		"box":             {box.Reward(), inBox},
 		"half-plane":      {plane.Reward(), inPlane},
 		"mixture":         {reward.LogMixture(gmm.Paper()), gmm.Paper().LogDensity},
+		"blocks of a row": {blocks.Reward(), func(x []float64) float64 {
+			return -((x[0]-0.4)*(x[0]-0.4) + (x[1]+2)*(x[1]+2)) / (2 * 0.3 * 0.3)
+		}},
+		"stroke mass": {mass.Reward(), func(x []float64) float64 {
+			z := ((x[0]+x[1]+2)/4 - 0.3) / 0.7
+			return -(z - 2) * (z - 2) / (2 * 0.5 * 0.5)
+		}},
 		"class mixture": {need(t)(reward.ClassMixture(linearLogits, []float64{0, 1, 3})), func(x []float64) float64 {
 			return math.Log(weighted(x, 0, 1, 3))
 		}},

@@ -42,6 +42,10 @@ func Kinds() map[string]Kind {
 			func() checked { return new(Quadratic) }),
 		"half_plane": valueKind(`{"kind": "half_plane", "a": [1, 1], "offset": 0, "width": 0.1}`,
 			func() checked { return new(HalfPlane) }),
+		"block_average": valueKind(`{"kind": "block_average", "rows": 1, "columns": 2, "y": [0.1, -0.5], "sigma": 0.2}`,
+			func() checked { return new(BlockAverage) }),
+		"stroke_mass": valueKind(`{"kind": "stroke_mass", "mean": 0.13, "std": 0.04, "target": 3, "width": 0.2}`,
+			func() checked { return new(StrokeMass) }),
 		"box": {`{"kind": "box", "low": [0, null], "high": [1, 2], "width": 0.1}`, parseBox},
 		"log_mixture": {`{"kind": "log_mixture", "mixture": ` +
 			`{"weights": [1], "means": [[0, 0]], "covariances": [[[1, 0], [0, 1]]]}}`, parseLogMixture},

@@ -31,14 +31,21 @@ type Renormalization string
 
 // The renormalizations. All but [NoRenormalization] change the distribution of the samples.
 const (
-	// NoRenormalization uses the steering term as it is. It alone targets the tilted distribution.
+	// NoRenormalization uses the steering term as it is: it adds no bias to that of the estimate.
+	// With the exact value samples follow the tilted distribution p₁ e^{λ r}/Z, as the other two do
+	// not. A steep reward moves particles far in a step, so that coarse grids may diverge.
 	NoRenormalization Renormalization = "none"
-	// RescaleLength gives every steering term the length Ratio |base|. Where the value is flat this
-	// amplifies the estimate's noise to that length; where it is steep, the reward is held back.
-	// The target is not a tilted distribution.
+	// RescaleLength sets the length of every steering term to Ratio |base|, as in the paper's
+	// comparison with Best-of-N. The length of the gradient is lost, and with it the size of the reward: λ has no effect
+	// but that of its sign on the gradient of MFM-G with one sample and of DPS. Samples follow no
+	// tilted distribution: each particle climbs the estimated value at a given speed to the end,
+	// whether or not its reward is large already. Where the value is flat this amplifies the noise
+	// of the estimate to that length. It reaches large rewards in few evaluations, at the price of
+	// diversity; where the drift is short compared with the way to the reward, it falls short.
 	RescaleLength Renormalization = "rescale"
-	// ClipLength bounds the length of the steering term by Ratio |base|. If it never acts, the
-	// target is the tilted distribution; where it acts, the reward has too little effect.
+	// ClipLength bounds the length of the steering term by Ratio |base|. While it does not act,
+	// samples follow the tilted distribution; where it acts, the reward has too little effect. λ and
+	// the size of the reward count up to the bound.
 	ClipLength Renormalization = "clip"
 )
 
