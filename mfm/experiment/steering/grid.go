@@ -1,0 +1,259 @@
+package steering
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/config"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// Grid declares the runs of an experiment: each reward with each setting of Runs.
+type Grid struct {
+	// About says what the runs are for. It has no effect.
+	About   string        `json:"about"`
+	Rewards []NamedReward `json:"rewards"`
+	Runs    []Values      `json:"runs"`
+}
+
+// NamedReward is a reward with the name that results refer to it by. Reward is the object that
+// [reward.Parse] reads, or a string that the program that reads the grid knows, such as "paper".
+type NamedReward struct {
+	Name   string          `json:"name"`
+	Reward json.RawMessage `json:"reward"`
+}
+
+// ParseGrid reads a grid. It returns an error for one without rewards or runs, for a reward without
+// a name of its own, and as [config.Merge] does. [Values.Settings] checks the runs.
+func ParseGrid(raw []byte) (Grid, error) {
+	var g Grid
+	if err := config.Merge(&g, raw); err != nil {
+		return g, fmt.Errorf("grid: %w", err)
+	}
+	if len(g.Rewards) == 0 || len(g.Runs) == 0 {
+		return g, errors.New("grid: no rewards or no runs: give at least one of each")
+	}
+	names := make(map[string]bool)
+	for i, r := range g.Rewards {
+		if r.Name == "" || names[r.Name] || r.Reward == nil {
+			return g, fmt.Errorf("grid: rewards[%d]: name %q: give each reward, and a name that no other has", i, r.Name)
+		}
+		names[r.Name] = true
+	}
+	return g, nil
+}
+
+// Text returns the reward as text: its string, or its object in JSON.
+func (r NamedReward) Text() string {
+	var name string
+	if json.Unmarshal(r.Reward, &name) == nil {
+		return name
+	}
+	return string(r.Reward)
+}
+
+// Settings returns the settings of all runs of the grid, each once; see [Values.Settings].
+func (g Grid) Settings(base Setting, particles int) ([]Setting, error) {
+	all := new(settings)
+	for i, values := range g.Runs {
+		if err := values.add(all, base, particles); err != nil {
+			return nil, fmt.Errorf("grid: runs[%d]: %w", i, err)
+		}
+	}
+	return all.list, nil
+}
+
+// Values are values of settings, by their keys in JSON: those of [Setting] other than fingerprint,
+// seed and config, those of [steer.Config], and "seeds", the number of seeds from 0. Each is one
+// value, or a list of values to combine with all others.
+type Values map[string]json.RawMessage
+
+// mostSettings bounds the number of settings of a grid.
+const mostSettings = 1 << 14
+
+// Settings returns all combinations of the values, in place of those of base, with all seeds: the
+// method varies slowest, then dynamics, n and the others in the order of their names, then the seed.
+//
+// Options that the method of a setting does not read are set to their defaults, so that equal runs
+// are equal settings, of which there is one. A particle filter has the dynamics [steer.SDE] if they
+// are among the values, and without a number of particles the given one; 0 means all samples.
+//
+// Settings returns an error for an unknown key or method, for a value of another type, and for more
+// than 16,384 settings. It does not check ranges, see [Setting.Check].
+func (v Values) Settings(base Setting, particles int) ([]Setting, error) {
+	all := new(settings)
+	err := v.add(all, base, particles)
+	return all.list, err
+}
+
+// settings is a list of settings without repetitions.
+type settings struct {
+	list []Setting
+	seen map[string]bool // their JSON
+}
+
+// add adds a setting unless the list has it.
+func (l *settings) add(s Setting) error {
+	raw, err := json.Marshal(s)
+	if err != nil || l.seen[string(raw)] {
+		return err
+	}
+	if len(l.list) == mostSettings {
+		return fmt.Errorf("more than %d settings: use fewer values", mostSettings)
+	}
+	if l.seen == nil {
+		l.seen = make(map[string]bool)
+	}
+	l.seen[string(raw)], l.list = true, append(l.list, s)
+	return nil
+}
+
+// add adds the settings of the values to a list.
+func (v Values) add(to *settings, base Setting, particles int) error {
+	lists, seeds, err := v.lists()
+	if err != nil {
+		return err
+	}
+	var dynamics []steer.Dynamics
+	for _, raw := range lists["dynamics"] {
+		var name steer.Dynamics
+		_ = json.Unmarshal(raw, &name) // an error is that of Set below
+		dynamics = append(dynamics, name)
+	}
+	if dynamics == nil {
+		dynamics = []steer.Dynamics{base.Config.Dynamics}
+	}
+	combined := []Setting{base}
+	for _, key := range slices.SortedFunc(maps.Keys(lists), compareKeys) {
+		var longer []Setting
+		for _, s := range combined {
+			for _, value := range lists[key] {
+				if err := config.Set(&s, path(key), string(value)); err != nil {
+					return err
+				}
+				longer = append(longer, s)
+			}
+		}
+		combined = longer
+	}
+	for _, s := range combined {
+		if s, err = s.restricted(dynamics, particles); err != nil {
+			return err
+		}
+		for seed := range seeds {
+			s.Seed = int64(seed)
+			if err := to.add(s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// lists returns the lists of values by their keys, and the number of seeds.
+func (v Values) lists() (lists map[string][]json.RawMessage, seeds int, err error) {
+	lists, seeds = make(map[string][]json.RawMessage), 1
+	product := 1
+	for key, raw := range v {
+		switch key {
+		case "seeds":
+			if err := json.Unmarshal(raw, &seeds); err != nil || seeds < 1 || seeds > 10_000 {
+				return nil, 0, fmt.Errorf("seeds = %s: give a number in [1, 10000]", raw)
+			}
+			continue
+		case "fingerprint", "seed", "config":
+			return nil, 0, fmt.Errorf("%s: this key is not possible here", key)
+		}
+		list := []json.RawMessage{raw}
+		if raw = bytes.TrimSpace(raw); len(raw) > 0 && raw[0] == '[' {
+			if err := json.Unmarshal(raw, &list); err != nil || len(list) == 0 {
+				return nil, 0, fmt.Errorf("%s = %.40q: give a value, or a list of values", key, raw)
+			}
+		}
+		if product *= len(list); product > mostSettings {
+			return nil, 0, fmt.Errorf("more than %d settings: use fewer values", mostSettings)
+		}
+		lists[key] = list
+	}
+	return lists, seeds, nil
+}
+
+// compareKeys orders method, dynamics and n before other keys.
+func compareKeys(a, b string) int {
+	first := []string{"n", "dynamics", "method"} // in the reverse order
+	return cmp.Or(slices.Index(first, b)-slices.Index(first, a), strings.Compare(a, b))
+}
+
+// path returns the path of a key in the JSON of a setting.
+func path(key string) string {
+	var keys map[string]any
+	raw, _ := json.Marshal(steer.DefaultConfig()) // numbers and strings always encode
+	_ = json.Unmarshal(raw, &keys)
+	if _, found := keys[key]; found {
+		return "config." + key
+	}
+	return key
+}
+
+// restricted returns the setting with defaults for the options that its method does not read. The
+// arguments are those of [Values.Settings].
+func (s Setting) restricted(dynamics []steer.Dynamics, particles int) (Setting, error) {
+	entry, err := steer.Lookup(s.Method)
+	if err != nil {
+		return s, err
+	}
+	if s.Particles < 0 || s.PosteriorSteps < 0 {
+		return s, fmt.Errorf("particles = %d, posterior_steps = %d: must not be negative", s.Particles, s.PosteriorSteps)
+	}
+	switch {
+	case entry.Filter:
+		if slices.Contains(dynamics, steer.SDE) {
+			s.Config.Dynamics = steer.SDE
+		}
+		s.Particles = cmp.Or(s.Particles, particles, s.Samples)
+	case entry.Search:
+		s.Config.Dynamics = dynamics[0]
+		s.Particles, s.Resampling = max(s.Particles, 1), ""
+		if !s.GuidePosterior { // it uses no drift
+			s.Guidance = 0
+		}
+	default:
+		s.Particles, s.Resampling = 0, ""
+	}
+	if !entry.Filter || s.Threshold != nil && *s.Threshold == 0.5 {
+		s.Threshold = nil
+	}
+	if !entry.N {
+		s.N = 1
+	}
+	if !entry.Baseline {
+		s.Baseline = ""
+	}
+	if !entry.PosteriorSamples {
+		s.Antithetic, s.LeaveOneOut, s.Shared = false, false, false
+		s.GuidePosterior = s.GuidePosterior && entry.Search
+	}
+	// One step of the map is the default, without a name.
+	if !entry.PosteriorSamples || s.PosteriorSteps <= 1 && (s.Posterior == "" || s.Posterior == mfm.MapSampling) {
+		s.Posterior, s.PosteriorSteps = "", 0
+	}
+	m, err := s.SteerMethod(new(steer.Exact))
+	if err != nil {
+		return s, err
+	}
+	guided, is := m.(steer.Guided)
+	if !entry.Filter && (!is || guided.Estimator == nil) { // a filter refuses renormalization
+		s.Config.Renormalization = steer.NoRenormalization
+	}
+	if s.Config.Renormalization == steer.NoRenormalization {
+		s.Config.Ratio = steer.DefaultConfig().Ratio
+	}
+	return s, nil
+}

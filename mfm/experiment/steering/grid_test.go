@@ -1,0 +1,143 @@
+package steering_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// gridBase is a setting to combine values with.
+func gridBase() steering.Setting {
+	return steering.Setting{Samples: 8, Baseline: steer.MeanBaseline, N: 1, Config: steer.DefaultConfig()}
+}
+
+// describe writes what the tests vary.
+func describe(all []steering.Setting) (lines []string) {
+	for _, s := range all {
+		lines = append(lines, fmt.Sprintf("%s %s n=%d λ=%g %s %g particles=%d seed=%d", s.Method, s.Config.Dynamics, s.N,
+			s.Config.Lambda, s.Config.Renormalization, s.Config.Ratio, s.Particles, s.Seed))
+	}
+	return lines
+}
+
+// A grid is the product of its values in a fixed order. Values that a method does not read add no
+// settings, and neither do runs that are there already.
+func TestGrid(t *testing.T) {
+	g, err := steering.ParseGrid([]byte(`{
+		"rewards": [{"name": "near", "reward": "paper"}, {"name": "far", "reward": {"kind": "quadratic"}}],
+		"runs": [
+			{"renormalization": ["none", "clip"], "ratio": [1, 2], "lambda": 3, "method": ["unsteered", "mfm-g"], "seeds": 2},
+			{"method": "mfm-g", "ratio": 2, "renormalization": "clip", "lambda": 3},
+			{"method": ["smc-dps", "dps"], "dynamics": ["ode", "sde"], "n": [4, 16]}
+		]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := g.Rewards[0].Text(), g.Rewards[1].Text(); a != "paper" || b != `{"kind": "quadratic"}` {
+		t.Errorf("rewards %q and %q", a, b)
+	}
+	all, err := g.Settings(gridBase(), 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := describe(all), []string{
+		"unsteered ode n=1 λ=3 none 1 particles=0 seed=0", "unsteered ode n=1 λ=3 none 1 particles=0 seed=1",
+		"mfm-g ode n=1 λ=3 none 1 particles=0 seed=0", "mfm-g ode n=1 λ=3 none 1 particles=0 seed=1",
+		"mfm-g ode n=1 λ=3 clip 1 particles=0 seed=0", "mfm-g ode n=1 λ=3 clip 1 particles=0 seed=1",
+		"mfm-g ode n=1 λ=3 clip 2 particles=0 seed=0", "mfm-g ode n=1 λ=3 clip 2 particles=0 seed=1",
+		"smc-dps sde n=1 λ=1 none 1 particles=4 seed=0",
+		"dps ode n=1 λ=1 none 1 particles=0 seed=0", "dps sde n=1 λ=1 none 1 particles=0 seed=0",
+	}; !slices.Equal(got, want) {
+		t.Errorf("settings\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// Options that no method of a setting reads are dropped, those that it reads stay.
+func TestGridOptions(t *testing.T) {
+	settings := func(text string) []steering.Setting {
+		t.Helper()
+		var v steering.Values
+		if err := json.Unmarshal([]byte(text), &v); err != nil {
+			t.Fatal(err)
+		}
+		all, err := v.Settings(gridBase(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	all := settings(`{"method": ["mfm-gf", "best-of-n", "smc-mfm-gf", "search-greedy-ddpm"], "n": 2, "shared": true,
+		"posterior_steps": 3, "threshold": 0.25, "resampling": "multinomial", "baseline": "denoiser", "class": 1,
+		"guidance": 2, "steps": 7, "power": 2, "dynamics": ["sde", "ode"], "renormalization": "rescale", "ratio": 0.5}`)
+	if n := len(all); n != 6 {
+		t.Fatalf("%d settings, want 6: %q", n, describe(all))
+	}
+	guided, best, filter, search := all[0], all[2], all[4], all[5]
+	for _, s := range all {
+		if s.Config.Steps != 7 || s.Config.Power != 2 || s.N != 2 || *s.Class != 1 {
+			t.Errorf("setting %+v lacks values of the grid", s)
+		}
+	}
+	if !guided.Shared || guided.PosteriorSteps != 3 || guided.Threshold != nil || guided.Resampling != "" ||
+		guided.Baseline != steer.DenoiserBaseline || guided.Config.Ratio != 0.5 || guided.Guidance != 2 {
+		t.Errorf("guidance has %+v", guided)
+	}
+	if best.Shared || best.PosteriorSteps != 0 || best.Baseline != "" || best.Config.Ratio != 1 ||
+		best.Config.Renormalization != steer.NoRenormalization {
+		t.Errorf("Best-of-N has %+v", best)
+	}
+	if *filter.Threshold != 0.25 || filter.Resampling != steer.Multinomial || filter.Particles != 8 ||
+		filter.Config.Dynamics != steer.SDE {
+		t.Errorf("the filter has %+v", filter)
+	}
+	if search.Particles != 1 || search.Guidance != 0 || search.Config.Dynamics != steer.SDE || search.Shared {
+		t.Errorf("the search has %+v", search)
+	}
+}
+
+func TestGridRefuses(t *testing.T) {
+	const rewards = `{"rewards": [{"name": "a", "reward": "paper"}], "runs": `
+	for text, want := range map[string]string{
+		`{`:                               "grid: ",
+		`{"runs": [{}]}`:                  "no rewards or no runs",
+		rewards + `[]}`:                   "no rewards or no runs",
+		rewards + `[{}], "luck": 1}`:      "unknown key",
+		rewards + `[{"method": "luck"}]}`: `runs[0]: method "luck" is unknown`,
+		rewards + `[{}, {"method": "dps", "lambda": "much"}]}`:                                    `runs[1]: config.lambda: "much" where a number`,
+		rewards + `[{"method": "dps", "colour": 1}]}`:                                             "colour: unknown key",
+		rewards + `[{"method": "dps", "seed": 1}]}`:                                               "seed: this key is not possible",
+		rewards + `[{"method": "dps", "config": {}}]}`:                                            "config: this key is not possible",
+		rewards + `[{"method": "dps", "seeds": 0}]}`:                                              "seeds = 0: give a number",
+		rewards + `[{"method": "dps", "seeds": [1, 2]}]}`:                                         "seeds = [1, 2]: give a number",
+		rewards + `[{"method": []}]}`:                                                             "method = \"[]\": give a value",
+		rewards + `[{"method": "dps", "dynamics": [1, 2, "sde"]}]}`:                               "config.dynamics: 1 where a string",
+		rewards + `[{"method": "dps", "particles": -1}]}`:                                         "particles = -1",
+		rewards + `[{"method": "dps", "seeds": 9999, "lambda": [1,2]}]}`:                          "more than 16384 settings",
+		`{"rewards": [{"name": "a", "reward": "x"}, {"name": "a", "reward": "y"}], "runs": [{}]}`: `rewards[1]: name "a"`,
+		`{"rewards": [{"reward": "x"}], "runs": [{}]}`:                                            `rewards[0]: name ""`,
+		`{"rewards": [{"name": "a"}], "runs": [{}]}`:                                              `rewards[0]: name "a"`,
+	} {
+		g, err := steering.ParseGrid([]byte(text))
+		if err == nil {
+			base := gridBase()
+			base.Method = "dps"
+			_, err = g.Settings(base, 0)
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: error %v, want %q", text, err, want)
+		}
+	}
+	long := `"lambda": [` + strings.Repeat("1, ", 200) + `1], "ratio": [` + strings.Repeat("1, ", 200) + "1]"
+	g, err := steering.ParseGrid([]byte(rewards + `[{"method": "dps", ` + long + `}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Settings(gridBase(), 0); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("a product of 40,401 values: error %v", err)
+	}
+}
