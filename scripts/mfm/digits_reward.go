@@ -45,7 +45,7 @@ func (c *command) openSteering(f evaluatorFlags, dir, reward string) (*image.Ste
 	if err != nil {
 		return nil, err
 	}
-	images, _, err := f.images(dir)
+	images, heldOut, err := f.images(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -53,8 +53,9 @@ func (c *command) openSteering(f evaluatorFlags, dir, reward string) (*image.Ste
 	if err != nil {
 		return nil, err
 	}
-	return image.NewSteering(b, image.SteeringConfig{Map: dir, Reward: raw, Evaluator: *f.evaluator, Second: *f.second},
-		images)
+	return image.NewSteering(b, image.SteeringConfig{
+		Map: dir, Reward: raw, HeldOut: heldOut, Evaluator: *f.evaluator, Second: *f.second,
+	}, images)
 }
 
 // imageRewardJSON is rewardJSON with rewards by name, which use the classifier of the run in dir.
@@ -91,8 +92,10 @@ func digitsSteering() steerTask[image.SteeringResult] {
 		},
 		common: func(r result) steering.Result { return r.Result },
 		columns: columns(func(r result) []any {
-			return []any{r.L2, r.L2Floor, r.L2Second, r.Reward, r.Distance, r.DistFloor, r.Confident}
-		}, "l2 %.4f", "floor %.4f", "second l2 %.4f", "reward %.3f", "distance %.3f", "floor %.3f", "confident %.3f"),
+			return []any{r.L2.Float(), r.L2Floor.Float(), r.L2Second.Float(), r.Reward, r.Distance.Float(),
+				r.DistFloor.Float(), r.BaseDistance.Float(), r.Diversity.Float(), r.Confident, r.TargetKL.Float()}
+		}, "l2 %.4f", "floor %.4f", "second l2 %.4f", "reward %.3f", "distance %.3f", "floor %.3f", "from base %.3f",
+			"diversity %.3f", "confident %.3f", "target KL %.2f"),
 		note: func(r result) string {
 			if r.Lost == 0 || r.Diverged {
 				return ""
@@ -132,9 +135,9 @@ func digitsTuning() tuneTask[image.TuningResult] {
 					mean, of := tune.LateKL(r.Evaluations)
 					kl, se = fmt.Sprintf("%.2f", mean), fmt.Sprintf("%.2f", of)
 				}
-				return []any{r.Method, r.Network, r.N, r.Lambda, r.Seed, r.TuneSteps, r.TuneNFE, r.L2, r.L2Floor,
-					r.L2Second,
-					r.Reward, r.RewardTarget, r.Distance, r.DistFloor, r.Diversity, r.Confident, kl, se, r.Train}
+				return []any{r.Method, r.Network, r.N, r.Lambda, r.Seed, r.TuneSteps, r.TuneNFE, r.L2.Float(),
+					r.L2Floor.Float(), r.L2Second.Float(), r.Reward, r.RewardTarget.Float(), r.Distance.Float(),
+					r.DistFloor.Float(), r.Diversity.Float(), r.Confident, kl, se, r.Train}
 			}, "method %s", "network %s", "n %d", "λ %g", "seed %d", "steps %d", "evaluations %.0f",
 				"l2 %.4f", "l2 floor %.4f", "second l2 %.4f", "reward %.3f", "target's %.3f", "distance %.3f",
 				"distance floor %.3f", "diversity %.3f", "confident %.3f", "KL %s", "± SE %s", "seconds %.0f"),

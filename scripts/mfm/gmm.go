@@ -209,8 +209,9 @@ func mixtureSteering() steerTask[mixture.SteeringResult] {
 			}
 		},
 		common: func(r result) steering.Result { return r.Result },
-		columns: columns(func(r result) []any { return []any{r.SW2, r.Floor, r.MMD, r.Weights} },
-			"sw2 %.4f", "floor %.4f", "mmd %.5f", "weights %.3f"),
+		columns: columns(func(r result) []any {
+			return []any{r.SW2, r.Floor, r.MMD, r.Weights, r.Reward.Float(), r.LogDensity.Float(), r.TargetKL.Float()}
+		}, "sw2 %.4f", "floor %.4f", "mmd %.5f", "weights %.3f", "reward %.3f", "log density %.3f", "target KL %.2f"),
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
@@ -184,7 +185,9 @@ func info(c *command) prepare {
 	preset := c.withPreset()
 	return func() (work, error) {
 		rewards := make(map[string]string) // kinds, with an example of each
-		for name, kind := range reward.Kinds() {
+		kinds := reward.Kinds()
+		maps.Copy(kinds, image.RewardKinds())
+		for name, kind := range kinds {
 			rewards[name] = kind.Example
 		}
 		all := map[string]any{

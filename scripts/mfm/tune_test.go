@@ -16,6 +16,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
+	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
@@ -168,7 +169,7 @@ func TestPrintDigitsTuning(t *testing.T) {
 	row := image.TuningResult{Network: "copy", Lambda: 1, TuneSteps: 1000, TuneNFE: 512000,
 		Evaluations: []tune.Evaluation{{Step: 500, KL: 2, KLSE: 0.3}, {Step: 1000, KL: 3, KLSE: 0.4}}, Stopped: true,
 		Collapse: "they gather"}
-	row.Method, row.N, row.L2 = "mfm-ft", 2, 0.1234
+	row.Method, row.N, row.L2 = "mfm-ft", 2, metric.Some(0.1234)
 	failed := image.TuningResult{Network: "low-rank", Lambda: 5}
 	failed.Method, failed.Diverged = "adjoint", true
 	if err := digitsTuning().table.write(c, []image.TuningResult{row, failed}); err != nil {

@@ -71,7 +71,9 @@ func newDiagnosis(b compute.Backend, dir string, images, heldOut *data.Images, o
 	if err := e.restrict(&d.subject, o); err != nil || o.Reward == nil {
 		return d, err
 	}
-	config := SteeringConfig{Map: dir, Reward: o.Reward, Evaluator: o.Evaluator, Second: o.Second}
+	config := SteeringConfig{
+		Map: dir, Reward: o.Reward, HeldOut: heldOut, Evaluator: o.Evaluator, Second: o.Second,
+	}
 	if d.steering, err = NewSteering(b, config, images); err != nil {
 		return d, err
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/experiment/sweep"
+	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
@@ -24,8 +26,11 @@ import (
 type SteeringConfig struct {
 	// Map is the folder of the map.
 	Map string
-	// Reward is as [reward.Parse] reads it. A classifier in it is named by its folder.
+	// Reward is as [reward.Parse] reads it, with the kinds of [RewardKinds]. A classifier in it is
+	// named by its folder.
 	Reward json.RawMessage
+	// HeldOut are the images that rewards of measurements refer to by their index. Nil means none.
+	HeldOut *data.Images
 	// Evaluator is the folder of the classifier that evaluates samples first: that of the reward if
 	// it has one. Second is that of a classifier that the reward does not use.
 	Evaluator, Second string
@@ -56,8 +61,11 @@ type Steering struct {
 	raw         json.RawMessage // the reward
 	evaluators  [2]evaluator
 	classifiers []rewardClassifier // folders of the reward's classifiers
+	heldOut     string             // hash of the held-out images if the reward refers to them
 	rewards     []float64          // of the training images given their labels; below [reward.Least] without a weight
 	features    [][]float64        // of the training images by the second evaluator
+	// Features of unsteered samples by the second evaluator, by their setting.
+	unsteered map[string][][]float64
 }
 
 // evaluator is a classifier with its classes of the training images.
@@ -73,11 +81,13 @@ func NewSteering(b compute.Backend, c SteeringConfig, images *data.Images) (*Ste
 		return nil, err
 	}
 	m := e.Model(store)
-	s := &Steering{Experiment: e, raw: c.Reward, Base: steering.Base{Map: &m}}
+	s := &Steering{
+		Experiment: e, raw: c.Reward, Base: steering.Base{Map: &m}, unsteered: make(map[string][][]float64),
+	}
 	if s.Model, err = steer.FromMap(m, mfm.DefaultSamplerConfig()); err != nil {
 		return nil, err
 	}
-	if s.Reward, s.classifiers, err = imageReward(b, c.Reward, e.Shape()); err != nil {
+	if err := s.openReward(b, c); err != nil {
 		return nil, err
 	}
 	if err := s.CheckReward(b, e.Shape()); err != nil {
@@ -113,19 +123,23 @@ type rewardClassifier struct {
 	dir string
 }
 
-// imageReward returns a reward and its classifiers.
-func imageReward(b compute.Backend, raw json.RawMessage, shape []int) (
-	r reward.Reward, classifiers []rewardClassifier, err error) {
-	r, err = reward.Parse(raw, func(dir string) (reward.Logits, int, error) {
-		c, err := OpenClassifier(b, dir, shape)
+// openReward sets the reward, its classifiers, and the hash of the held-out images if it needs them.
+func (s *Steering) openReward(b compute.Backend, c SteeringConfig) (err error) {
+	kinds := rewardKinds{images: s.Experiment.Data, heldOut: c.HeldOut}
+	p := reward.Parser{Kinds: kinds.all()}
+	p.Classifiers = func(dir string) (reward.Logits, int, error) {
+		c, err := OpenClassifier(b, dir, s.Experiment.Shape())
 		if err != nil {
 			return nil, 0, err
 		}
-		classifiers = append(classifiers, rewardClassifier{c, dir})
+		s.classifiers = append(s.classifiers, rewardClassifier{c, dir})
 		logits, err := c.Logits()
 		return logits, c.Config.Network.Classes, err
-	})
-	return r, classifiers, err
+	}
+	if s.Reward, err = p.Parse(c.Reward); err == nil && kinds.measured {
+		s.heldOut = c.HeldOut.Hash()
+	}
+	return err
 }
 
 // fingerprint sets Fingerprint, a hash of the map with its prior, the reward, the images and the
@@ -159,6 +173,9 @@ func (s *Steering) fingerprint(c SteeringConfig) error {
 		}
 		dir, _ := json.Marshal(c.dir) // strings always encode
 		spec.Reward = strings.ReplaceAll(spec.Reward, `"classifier":`+string(dir), fmt.Sprintf(`"classifier":%q`, hash))
+	}
+	if s.heldOut != "" {
+		spec.Reward += " of " + s.heldOut
 	}
 	if p, mixture := s.Experiment.Map.Parametrization.(*mfm.MixturePrior); mixture {
 		if spec.Prior, err = run.HashTensors(priorTensors(p)); err != nil {
@@ -213,13 +230,11 @@ func (s *Steering) Check(c steering.Setting) error {
 		return fmt.Errorf("method %s without a class, or with guidance: the map was trained with dropout = 0, give a "+
 			"class alone", c.Method)
 	}
-	if _, err := s.weights(c.Config.Lambda, c.Class); err != nil {
-		return err
-	}
 	return c.Check(nil)
 }
 
-// Run draws the images of a setting and evaluates them.
+// Run draws the images of a setting and evaluates them. If too few training images have a weight in
+// the target, the result says so in its warnings and is not compared with the target.
 func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Setting) (SteeringResult, error) {
 	var r SteeringResult
 	common, samples, _, err := s.Base.Run(ctx, b, c, nil, resampling(c.Seed))
@@ -232,11 +247,75 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 			return r, err
 		}
 	}
+	rewards, n := s.ofClass(c.Class)
+	if weights, err := steering.TiltedWeights(rewards, c.Config.Lambda, 0); err == nil {
+		kl, effective := steering.Divergence(weights, n)
+		r.TargetKL, r.TargetEffective = metric.Some(kl), metric.Some(effective)
+	}
 	weights, err := s.weights(c.Config.Lambda, c.Class)
 	if err != nil {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("no comparison with the target: %v", err))
+	}
+	rng := rand.New(rand.NewPCG(uint64(c.Seed), 7))
+	if err := s.evaluate(&r, samples, s.Labels(c), weights, rng, b); err != nil {
 		return r, err
 	}
-	return r, s.evaluate(&r, samples, s.Labels(c), weights, rand.New(rand.NewPCG(uint64(c.Seed), 7)), b)
+	if weights != nil {
+		diversity, err := s.withinClasses(samples, r.Target)
+		if err != nil {
+			r.Warnings = append(r.Warnings, err.Error())
+		} else {
+			r.Diversity = metric.Some(diversity)
+		}
+	}
+	err = s.compareWithBase(ctx, b, c, samples, &r)
+	return r, err
+}
+
+// baseSeed is the seed of the unsteered samples that steered ones are compared with: none of a run.
+const baseSeed = 1 << 40
+
+// compareWithBase sets BaseDistance. Unsteered samples are drawn once for all settings that have the
+// same.
+func (s *Steering) compareWithBase(
+	ctx context.Context, b compute.Backend, c steering.Setting, samples []float32, r *SteeringResult,
+) error {
+	base := steering.Setting{
+		Method: "unsteered", N: 1, Samples: c.Samples, Seed: baseSeed, Class: c.Class, Guidance: c.Guidance,
+		Config: steer.DefaultConfig(),
+	}
+	base.Config.Grid = c.Config.Grid
+	name, err := sweep.Name(base)
+	if err != nil {
+		return err
+	}
+	evaluator := s.evaluators[1]
+	unsteered, found := s.unsteered[name]
+	if !found {
+		drawn, _, err := s.Draw(ctx, b, base)
+		if err != nil {
+			return fmt.Errorf("unsteered samples to compare with: %w", err)
+		}
+		if stats.Finite(drawn) {
+			if _, unsteered, err = evaluator.Evaluate(drawn, 1); err != nil {
+				return err
+			}
+		}
+		s.unsteered[name] = unsteered
+	}
+	if unsteered == nil {
+		return nil
+	}
+	moments, err := metric.NewMoments(unsteered, nil)
+	if err != nil {
+		return err
+	}
+	_, features, err := evaluator.Evaluate(samples, 1)
+	if err != nil {
+		return err
+	}
+	r.BaseDistance, err = frechet(features, moments)
+	return err
 }
 
 // Draw returns the images of a setting, flat, and the result of the sampler. Weighted images are

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,11 +108,20 @@ func TestDigitsSteering(t *testing.T) {
 		for _, r := range result.Rewards {
 			mean += r / 64
 		}
+		sorted := slices.Sorted(slices.Values(result.Rewards))
+		for i, at := range []int{3, 16, 32, 48, 60} { // ranks of 64 rewards
+			if q := r.RewardQuantiles[i]; q < sorted[at-1]-1e-4 || q > sorted[at+1]+1e-4 {
+				t.Errorf("%s: quantile %d is %g, want about %g", m.Method, i, q, sorted[at])
+			}
+		}
+		if kl, n := r.TargetKL.Float(), r.TargetEffective.Float(); !(kl > 0 && kl < math.Log(60)) || !(n > 1 && n < 60) {
+			t.Errorf("%s: the target has the KL %g by %g of 60 images", m.Method, kl, n)
+		}
 		if math.Abs(r.Reward-mean) > 1e-4 || r.NFE <= 0 || r.Seconds <= 0 {
 			t.Errorf("%s: reward %g, that of its samples %g; result %+v", m.Method, r.Reward, mean, r)
 		}
-		if d := math.Hypot(r.Classes[0]-r.Target[0], r.Classes[1]-r.Target[1]); math.Abs(d-r.L2) > 1e-9 {
-			t.Errorf("%s: L2 %g, that of the histograms %g", m.Method, r.L2, d)
+		if d := math.Hypot(r.Classes[0]-r.Target[0], r.Classes[1]-r.Target[1]); !(math.Abs(d-r.L2.Float()) < 1e-9) {
+			t.Errorf("%s: L2 %g, that of the histograms %g", m.Method, r.L2.Float(), d)
 		}
 		for i, folder := range []string{c.Evaluator, c.Second} {
 			classifier, err := image.OpenClassifier(b, folder, []int{4, 4, 1})
@@ -151,7 +161,7 @@ func TestDigitsSteering(t *testing.T) {
 				}
 			}
 			l2 := math.Hypot(shares[0]-target[0]/total, shares[1]-target[1]/total)
-			if got := []float64{r.L2, r.L2Second}[i]; math.Abs(got-l2) > 1e-5 {
+			if got := []float64{r.L2.Float(), r.L2Second.Float()}[i]; !(math.Abs(got-l2) < 1e-5) {
 				t.Errorf("%s: L2 by evaluator %d is %g, want %g", m.Method, i, got, l2)
 			}
 			if i == 0 {
@@ -172,14 +182,14 @@ func TestDigitsSteering(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if math.Abs(r.Confident-confident) > 1e-9 || math.Abs(r.Distance-distance) > 1e-3*(1+distance) ||
-				r.DistFloor <= 0 {
+			if math.Abs(r.Confident-confident) > 1e-9 || !(math.Abs(r.Distance.Float()-distance) < 1e-3*(1+distance)) ||
+				!(r.DistFloor.Float() > 0) {
 				t.Errorf("%s: confident %g, want %g; distance %g, want %g; floor %g",
-					m.Method, r.Confident, confident, r.Distance, distance, r.DistFloor)
+					m.Method, r.Confident, confident, r.Distance.Float(), distance, r.DistFloor.Float())
 			}
 		}
-		if want := math.Sqrt(2 * r.Target[0] * r.Target[1] / 64); math.Abs(r.L2Floor-want) > 1e-9 {
-			t.Errorf("%s: floor %g, want %g", m.Method, r.L2Floor, want)
+		if want := math.Sqrt(2 * r.Target[0] * r.Target[1] / 64); !(math.Abs(r.L2Floor.Float()-want) < 1e-9) {
+			t.Errorf("%s: floor %g, want %g", m.Method, r.L2Floor.Float(), want)
 		}
 	}
 	for _, method := range []string{"best-of-n", "mfm-gf"} {
@@ -213,10 +223,49 @@ func TestDigitsSteering(t *testing.T) {
 	if other, err := image.NewSteering(b, c, blots(2)); err != nil || other.Fingerprint == s.Fingerprint {
 		t.Errorf("other images have the same fingerprint (%v)", err)
 	}
+	// A target that too few images represent leaves what compares with it undefined, and nothing else.
 	far := setting("mfm-gf", 2)
 	far.Config.Lambda = 1e4
-	if err := s.Check(far); err == nil || !strings.Contains(err.Error(), "smaller lambda") {
-		t.Errorf("a reward that few images have: %v", err)
+	if err := s.Check(far); err != nil {
+		t.Fatalf("a reward that few images have: %v", err)
+	}
+	r, err := s.Run(t.Context(), b, far)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range map[string]metric.Optional{
+		"L2": r.L2, "floor": r.L2Floor, "second L2": r.L2Second, "distance": r.Distance, "its floor": r.DistFloor,
+		"the target's reward": r.RewardTarget, "diversity": r.Diversity,
+	} {
+		if !v.IsZero() {
+			t.Errorf("%s is %g, want none", name, v.Float())
+		}
+	}
+	if r.Target != nil || len(r.Classes) != 2 || !(r.BaseDistance.Float() > 0) || !(r.TargetEffective.Float() < 10) ||
+		!slices.ContainsFunc(r.Warnings, func(w string) bool { return strings.Contains(w, "smaller lambda") }) ||
+		!math.IsNaN(r.L2SE()) {
+		t.Errorf("%+v: want what needs no target, and a warning", r)
+	}
+	// A reward of a held-out image depends on it, other rewards do not depend on held-out images.
+	seen := make(map[string]bool)
+	for _, heldOut := range []uint64{3, 4} {
+		held := c
+		held.HeldOut = blots(heldOut)
+		if other, err := image.NewSteering(b, held, blots(1)); err != nil || other.Fingerprint != s.Fingerprint {
+			t.Errorf("held-out images change a reward without them (%v)", err)
+		}
+		held.Reward = []byte(`{"kind": "block_average", "rows": 2, "columns": 2, "image": 5, "sigma": 0.2}`)
+		of, err := image.NewSteering(b, held, blots(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[of.Fingerprint] = true
+		if r, err := of.Run(t.Context(), b, setting("dps", 1)); err != nil || !(r.Reward < 0) {
+			t.Errorf("steering to a measurement: reward %g (%v)", r.Reward, err)
+		}
+	}
+	if len(seen) != 2 || seen[s.Fingerprint] {
+		t.Errorf("%d fingerprints of measurements of two images, want 2", len(seen))
 	}
 	c.Reward = image.ClassReward(c.Evaluator, 0)
 	other, err := image.NewSteering(b, c, blots(1))
@@ -244,7 +293,7 @@ func TestL2SE(t *testing.T) {
 	const n, repeats = 1000, 4000
 	shares, target := []float64{0.5, 0.3, 0.2}, []float64{0.2, 0.3, 0.5}
 	resultOf := func(p []float64) image.SteeringResult {
-		r := image.SteeringResult{Classes: p, Target: target, L2: floats.Distance(p, target, 2)}
+		r := image.SteeringResult{Classes: p, Target: target, L2: metric.Some(floats.Distance(p, target, 2))}
 		r.Method, r.Samples = "mfm-g", n
 		return r
 	}
@@ -259,7 +308,7 @@ func TestL2SE(t *testing.T) {
 			}
 			counts[k] += 1.0 / n
 		}
-		l2[i] = resultOf(counts).L2
+		l2[i] = resultOf(counts).L2.Float()
 	}
 	if want, got := stat.StdDev(l2, nil), resultOf(shares).L2SE(); math.Abs(got/want-1) > 0.05 {
 		t.Errorf("standard error %.5f, want the standard deviation of %d histograms, %.5f", got, repeats, want)
@@ -268,7 +317,7 @@ func TestL2SE(t *testing.T) {
 		t.Error("the standard error of a particle filter is not NaN")
 	}
 	tuned := image.SteeringResult{Result: steering.Result{Method: "mfm-ft-gf"}, Classes: shares, Target: target,
-		L2: 0.4}
+		L2: metric.Some(0.4)}
 	if tuned.Samples = n; !(tuned.L2SE() > 0) {
 		t.Errorf("the standard error of a tuned drift is %g", tuned.L2SE())
 	}

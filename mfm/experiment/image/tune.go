@@ -163,13 +163,8 @@ type TuningResult struct {
 	// TuneSteps is the number of steps of training that were done, or that of the configuration if
 	// the training diverged. TuneNFE is the NFE of the whole training, with three evaluations for
 	// each row of the tuned network.
-	TuneSteps int64   `json:"tune_steps"`
-	TuneNFE   float64 `json:"tune_nfe"`
-	// Diversity is the standard deviation of the samples of a class over that of its training
-	// images: the mean, weighted by the shares of the target, over the classes with at least 1% of
-	// the target and ten images. A class with fewer than ten samples counts as 0. Classes are those
-	// of the first evaluator.
-	Diversity   float64           `json:"diversity"`
+	TuneSteps   int64             `json:"tune_steps"`
+	TuneNFE     float64           `json:"tune_nfe"`
 	Evaluations []tune.Evaluation `json:"evaluations"`
 	// StdTarget is the standard deviation of the target and KLTarget its divergence from equal
 	// weights, in nats. The monitors compare the evaluations with them.
@@ -193,18 +188,10 @@ func (t *Tuning) Diverged(s tuning.Setting, _ error) TuningResult {
 	r := TuningResult{Network: c.Network, Lambda: c.Tune.Lambda, TuneSteps: c.Tune.Steps}
 	r.Result = steering.Result{
 		Method: c.Method, Dynamics: steer.ODE, N: c.N, Seed: c.Tune.Seed, Diverged: true,
-		RunSettings: steering.RunSettings{Samples: s.Eval.Samples, Steps: s.Eval.Steps, Unusual: unusual(c)},
+		RunSettings: steering.RunSettings{Samples: s.Eval.Samples, Steps: s.Eval.Steps, Class: c.Class},
 		Warnings:    t.RewardWarnings(c.Tune.Lambda),
 	}
 	return r
-}
-
-// unusual returns the class that is tuned as [steering.RunSettings].Unusual has it.
-func unusual(c tuning.Config) string {
-	if c.Class == nil {
-		return ""
-	}
-	return fmt.Sprintf("class=%d", *c.Class)
 }
 
 // Evaluate evaluates c.Samples samples of the tuned drift by c.Steps Euler steps of its ODE, with
@@ -230,7 +217,7 @@ func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Resu
 	result.Result = steering.Result{
 		Method: t.Config.Method, Dynamics: steer.ODE, N: t.Config.N, NFE: float64(c.Steps), Seed: config.Seed,
 		RunSettings: steering.RunSettings{
-			Samples: c.Samples, Steps: c.Steps, Device: steering.Device(b), Unusual: unusual(t.Config),
+			Samples: c.Samples, Steps: c.Steps, Device: steering.Device(b), Class: t.Config.Class,
 		},
 		Warnings: t.RewardWarnings(config.Lambda),
 	}
@@ -275,47 +262,7 @@ func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Resu
 	if err := t.evaluate(&result.SteeringResult, samples, labels, weights, rng, b); err != nil {
 		return result, err
 	}
-	result.Diversity, err = t.withinClasses(samples, result.Target)
+	diversity, err := t.withinClasses(samples, result.Target)
+	result.Diversity = metric.Some(diversity)
 	return result, err
-}
-
-// withinClasses returns the diversity of samples, flat, for a target with the given shares of the
-// classes; see [TuningResult].
-func (t *Tuning) withinClasses(samples []float32, shares []float64) (float64, error) {
-	probabilities, err := t.evaluators[0].Probabilities(samples, 1)
-	if err != nil {
-		return 0, err
-	}
-	group := func(flat []float32, classes []int) [][][]float64 {
-		groups := make([][][]float64, len(shares))
-		for i, row := range mfm.Rows(flat, t.Experiment.Data.Dim()) {
-			groups[classes[i]] = append(groups[classes[i]], row)
-		}
-		return groups
-	}
-	sampled := group(samples, stats.ArgMax(probabilities))
-	images := group(t.Experiment.Data.Float32(), t.evaluators[0].classes)
-	var ratio, total float64
-	for class, share := range shares {
-		if share < 0.01 || len(images[class]) < 10 {
-			continue
-		}
-		total += share
-		if len(sampled[class]) < 10 {
-			continue
-		}
-		a, err := metric.Std(sampled[class])
-		if err != nil {
-			return 0, err
-		}
-		b, err := metric.Std(images[class])
-		if err != nil {
-			return 0, err
-		}
-		ratio += share * a / b
-	}
-	if total == 0 {
-		return 0, fmt.Errorf("diversity: no class of the target has ten training images: use more images")
-	}
-	return ratio / total, nil
 }

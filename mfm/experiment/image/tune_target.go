@@ -2,7 +2,6 @@ package image
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 
 	"github.com/gomlx/gomlx/core/tensors"
@@ -56,12 +55,7 @@ func (s *Steering) target(lambda float64, class *int) (tune.Target, error) {
 	if err != nil {
 		return tune.Target{}, fmt.Errorf("standard deviation of the target: %w", err)
 	}
-	kl, mean := 0.0, floats.Sum(weights)/float64(n)
-	for _, w := range weights {
-		if w > 0 {
-			kl += w / mean * math.Log(w/mean) / float64(n)
-		}
-	}
+	kl, _ := steering.Divergence(weights, n)
 	return tune.Target{Std: moments.Std(), KL: kl, Slack: 5}, nil
 }
 

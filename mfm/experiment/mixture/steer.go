@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -39,6 +40,17 @@ type SteeringResult struct {
 	Floor   float64   `json:"floor,omitempty"`   // sliced W2 between two sets of exact samples
 	Weights []float64 `json:"weights,omitempty"` // shares of the target's components
 	Lost    int       `json:"lost,omitempty"`    // samples with a value not finite or beyond 1e6
+	// Reward is the mean of r over the samples that have a reward, RewardSE its standard error for
+	// independent samples. RewardTarget is the mean over the target, undefined unless it is a closed
+	// form.
+	Reward       metric.Optional `json:"reward,omitzero"`
+	RewardSE     metric.Optional `json:"reward_se,omitzero"`
+	RewardTarget metric.Optional `json:"reward_target,omitzero"`
+	// LogDensity is the mean log density of the samples under the mixture before the tilt.
+	// LogDensityTarget is that of as many exact samples of the target. Samples that follow the reward
+	// out of the data have a lower one.
+	LogDensity       metric.Optional `json:"log_density,omitzero"`
+	LogDensityTarget metric.Optional `json:"log_density_target,omitzero"`
 }
 
 // Steering steers samples of a mixture to a reward. It implements [steering.Task].
@@ -188,7 +200,31 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 		}
 		return r, err
 	}
-	return r, r.compare(mfm.Rows(samples, s.Mixture.Dim()), target, s.Model.Interpolant, rng)
+	r.TargetKL, r.TargetEffective, r.RewardTarget = target.kl, target.effective, target.reward
+	rewards, err := steering.Rewards(b, s.Model.Store, s.Reward, samples, s.Model.Shape, nil)
+	if err != nil {
+		return r, err
+	}
+	rewards = slices.DeleteFunc(rewards, func(v float64) bool { return v < reward.Least })
+	if mean, se := metric.MeanSE(rewards); len(rewards) > 0 {
+		r.Reward, r.RewardSE, r.RewardQuantiles = metric.Some(mean), metric.Some(se), steering.Quantiles(rewards)
+	}
+	rows := mfm.Rows(samples, s.Mixture.Dim())
+	exact := target.sample(rand.New(rand.NewPCG(uint64(c.Seed), 53)), len(rows))
+	r.LogDensity, r.LogDensityTarget = s.logDensity(rows), s.logDensity(exact)
+	return r, r.compare(rows, target, s.Model.Interpolant, rng)
+}
+
+// logDensity returns the mean log density of samples under the mixture.
+func (s *Steering) logDensity(samples [][]float64) metric.Optional {
+	mean := 0.0
+	for _, x := range samples {
+		mean += s.Mixture.LogDensity(x) / float64(len(samples))
+	}
+	if math.IsInf(mean, 0) {
+		return metric.Optional{}
+	}
+	return metric.Some(mean)
 }
 
 // Draw returns the samples of a setting, [samples][dim], and the result of the sampler. Weighted

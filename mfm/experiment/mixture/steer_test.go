@@ -2,6 +2,8 @@ package mixture_test
 
 import (
 	"math"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
@@ -62,7 +65,7 @@ func TestSteering(t *testing.T) {
 	far := setting("dps", steer.SDE, 20)
 	far.Config.Lambda = 1e4
 	if r := run(far); !r.Diverged || r.Lost < 1 || r.Lost > 1024 || r.SW2 != 0 ||
-		r.Unusual != "lambda=10000" || r.Samples != 1024 || r.Steps != 20 {
+		r.Config.Lambda != 1e4 || r.Samples != 1024 || r.Steps != 20 {
 		t.Errorf("%+v: want a diverged result with its settings", r)
 	}
 	again := setting("mfm-gf", steer.SDE, 50)
@@ -148,12 +151,11 @@ func TestPosteriorSettings(t *testing.T) {
 		posterior mfm.Sampling
 		steps     int
 		nfe       float64 // of a posterior sample
-		unusual   string
 	}{
-		{"", 0, 1, ""},
-		{"", 3, 3, "posterior_steps=3"},
+		{"", 0, 1},
+		{"", 3, 3},
 		// The last of Heun's steps is Euler's.
-		{mfm.ODESampling, 2, 3, "posterior=ode posterior_steps=2"},
+		{mfm.ODESampling, 2, 3},
 	} {
 		c := setting("mfm-gf", steer.ODE, steps)
 		c.N, c.Samples, c.Posterior, c.PosteriorSteps = n, 64, of.posterior, of.steps
@@ -164,8 +166,8 @@ func TestPosteriorSettings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := steps + steps*n*(of.nfe+1); r.NFE != want || r.Unusual != of.unusual {
-			t.Errorf("%+v: NFE %g, settings %q; want %g", of, r.NFE, r.Unusual, want)
+		if want := steps + steps*n*(of.nfe+1); r.NFE != want || r.Posterior != of.posterior || r.PosteriorSteps != of.steps {
+			t.Errorf("%+v: NFE %g, settings %+v; want %g", of, r.NFE, r.RunSettings, want)
 		}
 	}
 	exact, err := mixture.NewSteering("", gmm.Paper(), mixture.PaperReward())
@@ -190,5 +192,95 @@ func TestPosteriorSettings(t *testing.T) {
 	c.Posterior, c.PosteriorSteps = mfm.SDESampling, 3
 	if err := s.Check(c); err == nil || !strings.Contains(err.Error(), "sde") {
 		t.Errorf("posterior samples by an SDE: error %v", err)
+	}
+}
+
+// The targets of the declared experiment are at 1.7, 3.6, 5.7 and 8.7 nats from the mixture: results
+// have the closed form of the divergence, that of an integral over the plane, of the target's reward
+// and of both log densities.
+func TestTargetKL(t *testing.T) {
+	b := backendtest.New(t)
+	raw, err := os.ReadFile("../../../figures/grids/when_steering_pays_gmm.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	grid, err := steering.ParseGrid(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, want := gmm.Paper(), []float64{1.7, 3.6, 5.7, 8.7}
+	if len(grid.Rewards) != len(want) {
+		t.Fatalf("%d rewards, want %d", len(grid.Rewards), len(want))
+	}
+	for i, named := range grid.Rewards {
+		s, err := mixture.NewRewardSteering("", m, named.Reward)
+		if err != nil {
+			t.Fatal(err)
+		}
+		linear, err := reward.ParseLinearGaussian(named.Reward)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := setting("exact", steer.ODE, 200)
+		r, err := s.Run(t.Context(), b, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kl := r.TargetKL.Float(); !(math.Abs(kl-want[i]) < 0.05) || !r.TargetEffective.IsZero() {
+			t.Errorf("%s: the target is at %.3f nats, want %.1f", named.Name, kl, want[i])
+		}
+		// Integrals of e^r, r e^r and e^r log p over the plane.
+		z, mean, density := 0.0, 0.0, 0.0
+		const n, end = 700, 7.0
+		for k := range n * n {
+			x := []float64{end * (2*float64(k%n)/n - 1), end * (2*float64(k/n)/n - 1)}
+			v, log := linear.At(x), m.LogDensity(x)
+			p := math.Exp(v+log) * (2 * end / n) * (2 * end / n)
+			z, mean, density = z+p, mean+p*v, density+p*log
+		}
+		near := func(name string, got metric.Optional, want, tolerance float64) {
+			if !(math.Abs(got.Float()-want) < tolerance) {
+				t.Errorf("%s: %s is %.4f, want %.4f", named.Name, name, got.Float(), want)
+			}
+		}
+		near("the divergence", r.TargetKL, mean/z-math.Log(z), 1e-3)
+		near("the target's reward", r.RewardTarget, mean/z, 1e-3)
+		near("the target's log density", r.LogDensityTarget, density/z, 0.2)
+		near("the samples' log density", r.LogDensity, density/z, 0.3)
+		near("the samples' reward", r.Reward, mean/z, 0.2)
+		if q := r.RewardQuantiles; len(q) != 5 || !slices.IsSorted(q) || !(q[2] < 0 && q[2] > r.Reward.Float()) {
+			t.Errorf("%s: quantiles %g of negative rewards with the mean %g and a long tail", named.Name, q, r.Reward.Float())
+		}
+	}
+}
+
+// Without a closed form the divergence is an estimate from samples of the mixture, with their
+// effective number.
+func TestEstimatedTargetKL(t *testing.T) {
+	b := backendtest.New(t)
+	linear := `{"kind": "linear_gaussian", "a": [[1.2, -0.8]], "y": [-1], "sigma": 0.5}`
+	var results []mixture.SteeringResult
+	for _, text := range []string{linear, `{"kind": "scaled", "factor": 1, "of": ` + linear + `}`} {
+		s, err := mixture.NewRewardSteering("", gmm.Paper(), []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.RewardName = "near"
+		r, err := s.Run(t.Context(), b, setting("unsteered", steer.ODE, 20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		results = append(results, r)
+	}
+	exact, estimate := results[0], results[1]
+	if e := estimate.TargetKL.Float() - exact.TargetKL.Float(); !(math.Abs(e) < 0.02) {
+		t.Errorf("divergence %.4f, in closed form %.4f", estimate.TargetKL.Float(), exact.TargetKL.Float())
+	}
+	// Of a Gaussian likelihood: (E e^r)²/E e^{2r} of all 2^18 samples.
+	if n := estimate.TargetEffective.Float(); !(n > 1<<14 && n < 1<<18) || !exact.TargetEffective.IsZero() {
+		t.Errorf("an effective number of %.0f samples", n)
+	}
+	if estimate.RewardName != "near" || math.Abs(estimate.Reward.Float()-exact.Reward.Float()) > 1e-3 {
+		t.Errorf("rewards %g and %g of %q", estimate.Reward.Float(), exact.Reward.Float(), estimate.RewardName)
 	}
 }

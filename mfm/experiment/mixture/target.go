@@ -12,6 +12,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
@@ -21,6 +22,8 @@ type target struct {
 	exact      *steer.Exact // the value; nil unless it is a closed form
 	sample     func(rng *rand.Rand, n int) [][]float64
 	components *gmm.Mixture // its components are those of [SteeringResult].Weights
+	// Those of [steering.Result] and [SteeringResult].
+	kl, effective, reward metric.Optional
 }
 
 // targetOf returns the target: in closed form for a linear-Gaussian reward, otherwise as samples of
@@ -32,7 +35,11 @@ func (s *Steering) targetOf(b compute.Backend, lambda float64) (*target, error) 
 			return nil, err
 		}
 		exact := steer.FromTilt(s.Mixture, tilted, logZ, s.Model.Interpolant)
-		return &target{&exact, tilted.Sample, tilted}, nil
+		mean := meanReward(tilted, *s.linear)
+		return &target{
+			exact: &exact, sample: tilted.Sample, components: tilted,
+			kl: metric.Some(lambda*mean - logZ), reward: metric.Some(mean),
+		}, nil
 	}
 	if s.pool == nil {
 		p, err := newPool(b, s.Mixture, s.Reward)
@@ -41,11 +48,29 @@ func (s *Steering) targetOf(b compute.Backend, lambda float64) (*target, error) 
 		}
 		s.pool = p
 	}
-	draw, err := s.pool.tilted(lambda)
+	draw, kl, effective, err := s.pool.tilted(lambda)
 	if texts := s.RewardWarnings(lambda); err != nil && texts != nil {
 		err = fmt.Errorf("lambda = %g: %s", lambda, texts[0])
 	}
-	return &target{nil, draw, s.Mixture}, err
+	return &target{
+		sample: draw, components: s.Mixture, kl: metric.Some(kl), effective: metric.Some(effective),
+	}, err
+}
+
+// meanReward returns the mean of r over a mixture, Σ_k w_k (r(m_k) - tr(A C_k Aᵀ)/(2 σ²)).
+func meanReward(m *gmm.Mixture, r reward.LinearGaussian) float64 {
+	mean := 0.0
+	for k, w := range m.Weights() {
+		center, covariance := m.Component(k)
+		trace := 0.0
+		for _, a := range r.A {
+			for i, row := range covariance {
+				trace += a[i] * floats.Dot(row, a)
+			}
+		}
+		mean += w * (r.At(center) - trace/(2*r.Sigma*r.Sigma))
+	}
+	return mean
 }
 
 // closedForm returns the target of the steering's reward and log Z.
@@ -99,13 +124,15 @@ func newPool(b compute.Backend, m *gmm.Mixture, r reward.Reward) (*pool, error) 
 	return p, err
 }
 
-// tilted returns a function that samples the pool with weights e^{λ r}, or an error if the
-// effective number of samples is below 1,000.
-func (p *pool) tilted(lambda float64) (func(rng *rand.Rand, n int) [][]float64, error) {
+// tilted returns a function that samples the pool with weights e^{λ r}, their divergence from equal
+// weights and the effective number of samples, or an error if that is below 1,000.
+func (p *pool) tilted(lambda float64) (
+	draw func(rng *rand.Rand, n int) [][]float64, kl, effective float64, err error) {
 	w, err := steering.TiltedWeights(p.rewards, lambda, 1000)
 	if err != nil {
-		return nil, err
+		return nil, 0, 0, err
 	}
+	kl, effective = steering.Divergence(w, len(w))
 	floats.CumSum(w, w)
 	return func(rng *rand.Rand, n int) [][]float64 {
 		out := make([][]float64, n)
@@ -113,5 +140,5 @@ func (p *pool) tilted(lambda float64) (func(rng *rand.Rand, n int) [][]float64, 
 			out[i] = p.samples[min(sort.SearchFloat64s(w, rng.Float64()), len(w)-1)]
 		}
 		return out
-	}, nil
+	}, kl, effective, nil
 }

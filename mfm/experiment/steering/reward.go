@@ -11,6 +11,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/stat"
 
 	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/reward"
@@ -169,4 +170,29 @@ func TiltedWeights(rewards []float64, lambda, least float64) ([]float64, error) 
 			lambda, len(w), effective)
 	}
 	return w, nil
+}
+
+// Divergence returns the divergence Σ w log(n w), in nats, of weights w with a sum of one from equal
+// weights of n samples, and the effective number 1/Σ w².
+func Divergence(w []float64, n int) (kl, effective float64) {
+	mean := floats.Sum(w) / float64(n)
+	for _, v := range w {
+		if v > 0 {
+			kl += v / mean * math.Log(v/mean) / float64(n)
+		}
+	}
+	return kl, 1 / floats.Dot(w, w)
+}
+
+// Quantiles returns the quantiles of rewards that [Result].RewardQuantiles has, nil for no rewards.
+func Quantiles(rewards []float64) []float64 {
+	if len(rewards) == 0 {
+		return nil
+	}
+	sorted := slices.Sorted(slices.Values(rewards))
+	var out []float64
+	for _, p := range []float64{0.05, 0.25, 0.5, 0.75, 0.95} {
+		out = append(out, stat.Quantile(p, stat.LinInterp, sorted, nil))
+	}
+	return out
 }

@@ -1,15 +1,12 @@
 // Package steering runs steered samples of any task: a [Setting] says how to steer, a [Task] runs
 // it and evaluates the samples, and a [Result] holds what all tasks report.
 //
-// Packages mixture and image build the tasks; their results embed [Result]. Package sweep runs
-// grids of settings.
+// Packages mixture and image build the tasks; their results embed [Result]. A [Grid] declares the
+// settings of an experiment, and package sweep runs them.
 package steering
 
 import (
-	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/gomlx/compute"
 
@@ -92,9 +89,20 @@ type RunSettings struct {
 	// Device is "cuda" for a run on a GPU and empty on a CPU. Microbatches are larger on a GPU, so
 	// that the same seed gives other samples.
 	Device string `json:"device,omitempty"`
-	// Unusual lists the settings that differ from their defaults, as "name=value" separated by
-	// spaces.
-	Unusual string `json:"unusual,omitempty"`
+	// The following are those of [Setting].
+	Baseline       steer.Baseline   `json:"baseline,omitempty"`
+	Antithetic     bool             `json:"antithetic,omitempty"`
+	LeaveOneOut    bool             `json:"leave_one_out,omitempty"`
+	Shared         bool             `json:"shared,omitempty"`
+	Posterior      mfm.Sampling     `json:"posterior,omitempty"`
+	PosteriorSteps int              `json:"posterior_steps,omitempty"`
+	Resampling     steer.Resampling `json:"resampling,omitempty"`
+	Threshold      *float64         `json:"threshold,omitempty"`
+	Class          *int             `json:"class,omitempty"`
+	Guidance       float64          `json:"guidance,omitempty"`
+	GuidePosterior bool             `json:"guide_posterior,omitempty"`
+	// Config is nil for a tuned drift, and for results of versions that did not store it.
+	Config *steer.Config `json:"config,omitempty"`
 }
 
 // Device returns "cuda" for a GPU and "" for a CPU.
@@ -107,30 +115,10 @@ func Device(b compute.Backend) string {
 
 // runSettings returns the settings to repeat in a result.
 func (s Setting) runSettings(b compute.Backend) RunSettings {
-	out := RunSettings{Samples: s.Samples, Steps: s.Config.Steps, Particles: s.Particles, Device: Device(b)}
-	var unusual []string
-	object := func(of any) map[string]any {
-		var m map[string]any
-		raw, _ := json.Marshal(of) // numbers and strings always encode
-		_ = json.Unmarshal(raw, &m)
-		return m
+	return RunSettings{
+		Samples: s.Samples, Steps: s.Config.Steps, Particles: s.Particles, Device: Device(b), Baseline: s.Baseline,
+		Antithetic: s.Antithetic, LeaveOneOut: s.LeaveOneOut, Shared: s.Shared, Posterior: s.Posterior,
+		PosteriorSteps: s.PosteriorSteps, Resampling: s.Resampling, Threshold: s.Threshold, Class: s.Class,
+		Guidance: s.Guidance, GuidePosterior: s.GuidePosterior, Config: &s.Config,
 	}
-	usual := object(steer.DefaultConfig())
-	for name, v := range object(s.Config) {
-		if v != usual[name] && name != "steps" && name != "dynamics" {
-			unusual = append(unusual, fmt.Sprintf("%s=%v", name, v))
-		}
-	}
-	options := []string{
-		"antithetic", "leave_one_out", "shared", "posterior", "posterior_steps", "resampling", "threshold",
-		"class", "guidance", "guide_posterior",
-	}
-	for name, v := range object(s) {
-		if slices.Contains(options, name) || name == "baseline" && v != string(steer.MeanBaseline) {
-			unusual = append(unusual, fmt.Sprintf("%s=%v", name, v))
-		}
-	}
-	slices.Sort(unusual)
-	out.Unusual = strings.Join(unusual, " ")
-	return out
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
+	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
@@ -30,6 +31,8 @@ type Base struct {
 	Map    *mfm.Model
 	Model  steer.Model
 	Reward reward.Reward
+	// RewardName is the reward's name in results, if any; see [NamedReward].
+	RewardName string
 	// Fingerprint is a hash of distribution, map and reward, which keeps the results of different
 	// tasks apart.
 	Fingerprint string
@@ -42,6 +45,8 @@ type Base struct {
 
 // Result is what the results of all tasks have in common.
 type Result struct {
+	// RewardName is the name of the reward in a [Grid], empty for none.
+	RewardName string `json:"reward_name,omitempty"`
 	// Method is the name of a method in [steer.Methods], or, of a tuned drift, of an objective in
 	// [github.com/gomfm/gomfm/mfm/tune.Objectives].
 	Method   string         `json:"method"`
@@ -50,6 +55,15 @@ type Result struct {
 	NFE      float64        `json:"nfe"` // per sample
 	Seed     int64          `json:"seed"`
 	RunSettings
+	// RewardQuantiles are the quantiles of the reward at 5, 25, 50, 75 and 95 % of the samples that
+	// have one, nil if none has.
+	RewardQuantiles []float64 `json:"reward_quantiles,omitempty"`
+	// TargetKL is the divergence of the target from the distribution before steering, E*[λ r] - log Z,
+	// in nats. TargetEffective is the effective number of weighted samples that it was estimated from,
+	// undefined for a closed form. An estimate from n samples is at most log n, and too small if few
+	// of them have nearly all the weight.
+	TargetKL        metric.Optional `json:"target_kl,omitzero"`
+	TargetEffective metric.Optional `json:"target_effective,omitzero"`
 	// Diverged reports that a sample has a value that is not finite or beyond 1e6; such a result
 	// has no evaluation.
 	Diverged bool     `json:"diverged,omitempty"`
@@ -163,7 +177,8 @@ func (t *Base) Run(
 	ctx context.Context, b compute.Backend, s Setting, exact *steer.Exact, rng *rand.Rand,
 ) (r Result, samples []float32, got *steer.Result, err error) {
 	r = Result{
-		Method: s.Method, Dynamics: s.Config.Dynamics, N: s.N, Seed: s.Seed, RunSettings: s.runSettings(b),
+		RewardName: t.RewardName, Method: s.Method, Dynamics: s.Config.Dynamics, N: s.N, Seed: s.Seed,
+		RunSettings: s.runSettings(b),
 	}
 	began := time.Now()
 	if samples, got, err = t.Draw(ctx, b, s, exact, rng); err != nil {

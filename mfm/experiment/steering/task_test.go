@@ -91,8 +91,9 @@ func TestGuidePosterior(t *testing.T) {
 		if want := 0.5 + 2*(2-0.5) + 0.25; math.Abs(mean-want) > 4*0.5/math.Sqrt(1000)+0.05 {
 			t.Errorf("%+v: mean %.3f, want %.3f", c, mean, want)
 		}
-		if math.Abs(r.NFE-100*c.nfe) > 1e-9 || strings.Contains(r.Unusual, "guide_posterior=true") != c.guide {
-			t.Errorf("%+v: NFE %g, want %g; settings %q", c, r.NFE, 100*c.nfe, r.Unusual)
+		if math.Abs(r.NFE-100*c.nfe) > 1e-9 || r.GuidePosterior != c.guide ||
+			r.Guidance != 2 || *r.Class != class || r.Baseline != c.baseline || r.Shared {
+			t.Errorf("%+v: NFE %g, want %g; settings %+v", c, r.NFE, 100*c.nfe, r.RunSettings)
 		}
 	}
 	if labels := base.Labels(s); len(labels) != 1000 || slices.Min(labels) != 1 || slices.Max(labels) != 1 {

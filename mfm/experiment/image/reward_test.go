@@ -1,0 +1,112 @@
+package image
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/internal/fuzztest"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/reward"
+)
+
+// steps are images of 2x2 pixels whose columns differ.
+func steps() *data.Images {
+	return &data.Images{N: 3, Height: 2, Width: 2, Channels: 1,
+		Pixels: []byte{10, 200, 30, 220, 0, 100, 50, 150, 255, 1, 2, 3}}
+}
+
+// A measurement of a held-out image is that of its pixels, and the mass of strokes is in units of
+// the training images.
+func TestRewardsOfData(t *testing.T) {
+	images, heldOut := shades(), steps()
+	rewards := func(text string) (values []float64, measured bool) {
+		t.Helper()
+		k := rewardKinds{images: images, heldOut: heldOut}
+		r, err := reward.Parser{Kinds: k.all()}.Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		values, err = steering.Rewards(backendtest.New(t), model.NewStore(), r, images.Float32(), []int{2, 2, 1}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return values, k.measured
+	}
+	pixels, measured := images.Float32(), heldOut.Float32()[4:8]
+	// shades are of one gray, whose averages are that gray.
+	left, right := float64(measured[0]+measured[2])/2, float64(measured[1]+measured[3])/2
+	values, used := rewards(`{"kind": "scaled", "factor": 2, "of":
+		{"kind": "block_average", "rows": 1, "columns": 2, "image": 1, "sigma": 0.5}}`)
+	for i, got := range values {
+		gray := float64(pixels[4*i])
+		want := -2 * ((gray-left)*(gray-left) + (gray-right)*(gray-right)) / (2 * 0.5 * 0.5)
+		near(t, "measurement", got, want, 1e-4)
+	}
+	if !used {
+		t.Error("a reward of a held-out image is not known as one")
+	}
+	var mean, square float64
+	for i := range images.N {
+		mass := (float64(pixels[4*i]) + 1) / 2
+		mean, square = mean+mass/48, square+mass*mass/48
+	}
+	std := math.Sqrt((square - mean*mean) * 48 / 47)
+	values, used = rewards(`{"kind": "stroke_mass", "target": 1.5, "width": 0.4}`)
+	for i, got := range values {
+		z := ((float64(pixels[4*i])+1)/2 - mean) / std
+		near(t, "mass of strokes", got, -(z-1.5)*(z-1.5)/(2*0.4*0.4), 1e-4)
+	}
+	if given, _ := rewards(`{"kind": "stroke_mass", "mean": 0.25, "std": 2, "target": 1.5, "width": 0.4}`); used ||
+		math.Abs(given[0]+math.Pow(((float64(pixels[0])+1)/2-0.25)/2-1.5, 2)/0.32) > 1e-4 {
+		t.Errorf("with given moments: %g", given[0])
+	}
+	for text, want := range map[string]string{
+		`{"kind": "block_average", "rows": 1, "columns": 1, "image": 3, "sigma": 1}`:              "image = 3: must lie in [0, 3)",
+		`{"kind": "block_average", "rows": 1, "columns": 1, "image": -1, "sigma": 1}`:             "image = -1",
+		`{"kind": "block_average", "rows": 3, "columns": 1, "image": 1, "sigma": 1}`:              "rows = 3",
+		`{"kind": "block_average", "rows": 1, "columns": 1, "image": 1, "y": [0], "sigma": 1}`:    "give one of the two",
+		`{"kind": "block_average", "rows": 1, "columns": 1, "image": 1, "sigma": -1}`:             "sigma = -1",
+		`{"kind": "sum", "of": [{"kind": "stroke_mass", "target": 1, "width": 1, "mean": 0}]}`:    "only one of mean and std",
+		`{"kind": "stroke_mass", "target": 1, "width": 0}`:                                        "width = 0",
+		`{"kind": "block_average", "rows": 1, "columns": 1, "image": 1, "sigma": 1, "colour": 2}`: "colour: unknown key",
+	} {
+		k := rewardKinds{images: images, heldOut: heldOut}
+		if _, err := (reward.Parser{Kinds: k.all()}).Parse([]byte(text)); err == nil ||
+			!strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", text, err, want)
+		}
+	}
+	for _, kind := range RewardKinds() { // examples, without images
+		k := rewardKinds{}
+		if _, err := (reward.Parser{Kinds: k.all()}).Parse([]byte(kind.Example)); err == nil ||
+			!strings.Contains(err.Error(), "images here") {
+			t.Errorf("%s without images: error %v", kind.Example, err)
+		}
+	}
+}
+
+// FuzzReward checks that any text gives an error, or a reward.
+func FuzzReward(f *testing.F) {
+	k := rewardKinds{images: shades(), heldOut: steps()}
+	p := reward.Parser{Kinds: k.all()}
+	for _, kind := range p.Kinds {
+		f.Add([]byte(kind.Example))
+	}
+	f.Add([]byte(`{"kind": "block_average", "rows": 1, "columns": 2, "image": 2, "sigma": 0.5}`))
+	f.Add([]byte(`{"kind": "block_average", "rows": -1, "columns": 4097, "image": 2, "sigma": 0.5}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var r reward.Reward
+		err := fuzztest.Read(t, len(raw), 1<<12, func() (err error) {
+			r, err = p.Parse(raw)
+			return err
+		})
+		if (err == nil) != (r != nil) {
+			t.Fatalf("reward %v, error %v", r, err)
+		}
+	})
+}
