@@ -79,14 +79,15 @@ func digitsSteering() steerTask[image.SteeringResult] {
 	type result = image.SteeringResult
 	return steerTask[result]{
 		samples: 1024, steps: 100, particles: 64,
-		open: func(c *command) func(reward string) (steering.Task[result], string, error) {
+		open: func(c *command) func(name, reward string) (steering.Task[result], string, error) {
 			checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run whose map is steered (required)")
 			f := c.withEvaluators("required")
-			return func(reward string) (steering.Task[result], string, error) {
+			return func(name, reward string) (steering.Task[result], string, error) {
 				s, err := c.openSteering(f, *checkpoint, reward)
 				if err != nil {
 					return nil, "", err
 				}
+				s.RewardName = name
 				return s, s.Fingerprint, nil
 			}
 		},

@@ -3,14 +3,17 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/gomlx/compute"
 
-	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/config"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/experiment/sweep"
 	"github.com/gomfm/gomfm/mfm/steer"
@@ -20,9 +23,9 @@ import (
 type steerTask[R any] struct {
 	samples, steps int // defaults
 	particles      int // of a particle filter by default; 0 means all samples
-	// open registers the flags of the task and returns a function that opens it with its
-	// fingerprint.
-	open    func(c *command) func(reward string) (steering.Task[R], string, error)
+	// open registers the flags of the task and returns a function that opens it, for a reward and
+	// its name in results, with its fingerprint.
+	open    func(c *command) func(name, reward string) (steering.Task[R], string, error)
 	common  func(R) steering.Result
 	columns []column[R]    // besides those of common
 	note    func(R) string // a warning besides those of common, empty for none; nil means none
@@ -35,41 +38,63 @@ func (t steerTask[R]) build(c *command) prepare {
 	grid := withSteerGrid(c, t.samples, t.steps, t.particles)
 	open := t.open(c)
 	return func() (work, error) {
-		settings, err := grid.settings()
+		rewards, settings, err := grid.runs(c, *reward)
 		if err = cmp.Or(kept.parse(true), err); err != nil {
 			return nil, err
 		}
-		opened, fingerprint, err := open(*reward)
-		if err != nil {
-			return nil, err
-		}
-		for i := range settings {
-			settings[i].Fingerprint = fingerprint
-			if err := opened.Check(settings[i]); err != nil {
+		var all []steering.Setting
+		tasks := make(map[string]steering.Task[R]) // by fingerprint
+		for _, r := range rewards {
+			task, fingerprint, err := open(r.Name, r.Text())
+			if err != nil && r.Name != "" {
+				err = fmt.Errorf("reward %q: %w", r.Name, err)
+			}
+			if err == nil && tasks[fingerprint] != nil {
+				err = fmt.Errorf("reward %q is that of another name: give each reward once", r.Name)
+			}
+			if err != nil {
 				return nil, err
+			}
+			tasks[fingerprint] = task
+			for _, s := range settings {
+				s.Fingerprint = fingerprint
+				if err := task.Check(s); err != nil {
+					return nil, err
+				}
+				all = append(all, s)
 			}
 		}
 		return func(ctx context.Context, b compute.Backend) error {
-			results, err := sweep.Run(ctx, kept.Sweep, settings,
-				func(ctx context.Context, s steering.Setting) (R, error) {
-					return opened.Run(ctx, b, s)
-				})
+			results, err := sweep.Run(ctx, kept.Sweep, all, func(ctx context.Context, s steering.Setting) (R, error) {
+				return tasks[s.Fingerprint].Run(ctx, b, s)
+			})
 			if err != nil {
 				return err
 			}
-			return t.table().write(c, results)
+			return t.table(*grid.file != "").write(c, results)
 		}, nil
 	}
 }
 
-// table returns the table of the results.
-func (t steerTask[R]) table() table[R] {
+// table returns the table of the results, with the names of their rewards if they have any.
+func (t steerTask[R]) table(named bool) table[R] {
+	all, keys := append(columns(func(r R) []any {
+		common := t.common(r)
+		lambda, renormalization := math.NaN(), "" // of a result that does not have them
+		if c := common.Config; c != nil {
+			lambda, renormalization = c.Lambda, string(c.Renormalization)
+			if c.Renormalization != steer.NoRenormalization {
+				renormalization += fmt.Sprintf(" %g", c.Ratio)
+			}
+		}
+		return []any{common.Method, common.Dynamics, common.N, lambda, renormalization, common.NFE, common.Seed}
+	}, "method %s", "dynamics %s", "n %d", "λ %g", "renormalization %s", "NFE %g", "seed %d"), t.columns...), 7
+	if named {
+		name := columns(func(r R) []any { return []any{t.common(r).RewardName} }, "name %s")
+		all, keys = append(name, all...), keys+1
+	}
 	return table[R]{
-		columns: append(columns(func(r R) []any {
-			common := t.common(r)
-			return []any{common.Method, common.Dynamics, common.N, common.NFE, common.Seed}
-		}, "method %s", "dynamics %s", "n %d", "NFE %g", "seed %d"), t.columns...),
-		keys: 5, diverged: func(r R) bool { return t.common(r).Diverged },
+		columns: all, keys: keys, diverged: func(r R) bool { return t.common(r).Diverged },
 		notes: func(r R) (notes []string) {
 			common := t.common(r)
 			texts := common.Warnings
@@ -87,12 +112,13 @@ func (t steerTask[R]) table() table[R] {
 
 // steerGrid are the flags of a grid of settings.
 type steerGrid struct {
-	methods, dynamics, n *string
-	seeds                *int
-	threshold            *float64
-	particles            int              // of a particle filter by default
-	base                 steering.Setting // with the options of all runs
-	config               *settings
+	file      *string              // of a [steering.Grid]
+	lists     map[string]valueList // values to combine, by their keys and flags
+	seeds     *int
+	threshold *float64
+	particles int              // of a particle filter by default
+	base      steering.Setting // with the options of all runs
+	config    *settings
 }
 
 // withSteerGrid adds the flags of a grid with the given defaults.
@@ -104,12 +130,22 @@ func withSteerGrid(c *command, samples, steps, particles int) *steerGrid {
 		names = append(names, e.Name)
 	}
 	f, s := c.Flags(), &g.base
-	g.methods = f.String("method", "mfm-g", "`names`, separated by commas: "+strings.Join(names, ", "))
+	g.file = f.String("grid", "", "JSON `file` with rewards and runs, in place of the flags for lists and rewards; other "+
+		"flags that are given replace its values; see figures/grids")
+	g.lists = map[string]valueList{
+		"method":   {text: f.String("method", "mfm-g", "`names`, separated by commas: "+strings.Join(names, ", "))},
+		"dynamics": {text: f.String("dynamics", "ode", "`names`, separated by commas: ode, sde")},
+		"n": {f.String("n", "1", "`numbers` of posterior samples for an estimate, or of candidates to choose from, "+
+			"separated by commas"), true},
+		"lambda": {f.String("lambda", "1", "`factors` λ of the reward, separated by commas"), true},
+		"renormalization": {text: f.String("renormalization", "none", "`bounds` of the length of the steering, separated "+
+			"by commas: none, rescale, clip")},
+		"ratio": {f.String("ratio", "1", "`ratios` of steering to base drift for rescale and clip, separated by commas"), true},
+	}
 	c.complete("method", true, names...)
-	g.dynamics = f.String("dynamics", "ode", "`names`, separated by commas: ode, sde")
 	c.complete("dynamics", true, string(steer.ODE), string(steer.SDE))
-	g.n = f.String("n", "1",
-		"`numbers` of posterior samples for an estimate, or of candidates to choose from, separated by commas")
+	c.complete("renormalization", true, string(steer.NoRenormalization), string(steer.RescaleLength),
+		string(steer.ClipLength))
 	g.seeds = f.Int("seeds", 1, "`number` of seeds, from 0")
 	f.StringVar((*string)(&s.Baseline), "baseline", "mean", "`baseline` of mfm-gf: mean or denoiser")
 	f.BoolVar(&s.Antithetic, "antithetic", false, "draw noise in pairs of opposite sign")
@@ -136,11 +172,7 @@ func withSteerGrid(c *command, samples, steps, particles int) *steerGrid {
 		option{name: "power", path: "power",
 			usage: "`exponent` of the times of the steps: 1 is uniform, more is finer near noise"},
 		option{name: "start", path: "start", usage: "`t` below which the steering is that at t"},
-		option{name: "lambda", path: "lambda", usage: "`factor` λ of the reward"},
 		option{name: "lambda-power", path: "lambda_power", usage: "`number` k in λ t^k; 0 keeps the target"},
-		option{name: "renormalization", path: "renormalization", usage: "`bound` of the steering",
-			values: []string{"none", "rescale", "clip"}, read: name},
-		option{name: "ratio", path: "ratio", usage: "`ratio` of steering to base drift for rescale and clip"},
 		option{name: "noise", path: "noise", usage: "`factor` of the squared noise of the SDE; 1 is the default noise"},
 		option{name: "cap", path: "cap", usage: "`bound` of the steering's factor; 0 for none"},
 	)
@@ -159,66 +191,85 @@ func (c *command) withClass(class **int, usage string) {
 	})
 }
 
-// settings returns the grid: each method with all dynamics, numbers and seeds that it depends on.
-func (g *steerGrid) settings() ([]steering.Setting, error) {
+// runs returns the settings of each reward: those of the file of a grid, or those of the flags, for
+// the reward that a flag names.
+func (g *steerGrid) runs(c *command, reward string) (rewards []steering.NamedReward, _ []steering.Setting, err error) {
 	if err := cmp.Or(checkSeeds(*g.seeds), g.config.apply(&g.base.Config)); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var all []steering.Setting
-	for _, v := range combinations(*g.methods, *g.dynamics, *g.n) {
-		entry, err := steer.Lookup(v[0])
-		if err != nil {
-			return nil, err
-		}
-		s := g.base
-		if s.N, err = strconv.Atoi(v[2]); err != nil {
-			return nil, fmt.Errorf("--n %q: give numbers separated by commas", *g.n)
-		}
-		if s.Particles < 0 || s.PosteriorSteps < 0 {
-			return nil, fmt.Errorf("--particles = %d, --posterior-steps = %d: must not be negative",
-				s.Particles, s.PosteriorSteps)
-		}
-		s.Method, s.Config.Dynamics = v[0], steer.Dynamics(v[1])
-		g.restrict(&s, entry)
-		all = addSeeds(all, s, *g.seeds, func(s *steering.Setting, seed int64) { s.Seed = seed })
+	if *g.threshold != 0.5 {
+		g.base.Threshold = g.threshold
 	}
-	return all, nil
+	if *g.file != "" {
+		return g.read(c)
+	}
+	values := steering.Values{"seeds": numeral(*g.seeds)}
+	for name, list := range g.lists {
+		if values[name], err = list.json(name); err != nil {
+			return nil, nil, err
+		}
+	}
+	text, err := json.Marshal(reward)
+	if err != nil {
+		return nil, nil, err
+	}
+	settings, err := values.Settings(g.base, g.particles)
+	return []steering.NamedReward{{Reward: text}}, settings, err
 }
 
-// restrict drops the options that the method of a setting does not read, so that equal runs have
-// equal settings, and sets defaults.
-func (g *steerGrid) restrict(s *steering.Setting, entry steer.Entry) {
-	dynamics := strings.Split(*g.dynamics, ",")
-	switch {
-	case entry.Filter:
-		if slices.Contains(dynamics, string(steer.SDE)) {
-			s.Config.Dynamics = steer.SDE
+// read reads the file of a grid. Flags that are given replace its values.
+func (g *steerGrid) read(c *command) ([]steering.NamedReward, []steering.Setting, error) {
+	changed := func(name string) bool {
+		f := c.Flags().Lookup(strings.ReplaceAll(name, "_", "-"))
+		return f != nil && f.Changed
+	}
+	for _, name := range append(slices.Sorted(maps.Keys(g.lists)), "reward") {
+		if changed(name) {
+			return nil, nil, fmt.Errorf("--%s and --grid: the file names these values, give one of the two flags", name)
 		}
-		s.Particles = cmp.Or(s.Particles, g.particles, s.Samples)
-		if *g.threshold != 0.5 {
-			s.Threshold = g.threshold
+	}
+	raw, err := config.ReadFile(*g.file)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--grid %s: %w", *g.file, err)
+	}
+	grid, err := steering.ParseGrid(raw)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--grid %s: %w", *g.file, err)
+	}
+	for _, values := range grid.Runs {
+		maps.DeleteFunc(values, func(name string, _ json.RawMessage) bool { return changed(name) })
+		if changed("seeds") {
+			values["seeds"] = numeral(*g.seeds)
 		}
-	case entry.Search:
-		s.Config.Dynamics = steer.Dynamics(dynamics[0])
-		s.Particles, s.Resampling = max(s.Particles, 1), ""
-		if !s.GuidePosterior { // it uses no drift
-			s.Guidance = 0
-		}
-	default:
-		s.Particles, s.Resampling = 0, ""
 	}
-	if !entry.N {
-		s.N = 1
+	settings, err := grid.Settings(g.base, g.particles)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--grid %s: %w", *g.file, err)
 	}
-	if !entry.Baseline {
-		s.Baseline = ""
-	}
-	if !entry.PosteriorSamples {
-		s.Antithetic, s.LeaveOneOut, s.Shared = false, false, false
-		s.GuidePosterior = s.GuidePosterior && entry.Search
-	}
-	// One step of the map is the default, without a name.
-	if !entry.PosteriorSamples || s.PosteriorSteps <= 1 && (s.Posterior == "" || s.Posterior == mfm.MapSampling) {
-		s.Posterior, s.PosteriorSteps = "", 0
-	}
+	return grid.Rewards, settings, nil
 }
+
+// valueList is a flag with values separated by commas.
+type valueList struct {
+	text    *string
+	numbers bool
+}
+
+// json returns the values as a list. name is that of the flag.
+func (l valueList) json(name string) (json.RawMessage, error) {
+	var list []any
+	for text := range strings.SplitSeq(*l.text, ",") {
+		if !l.numbers {
+			list = append(list, text)
+			continue
+		}
+		v, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil, fmt.Errorf("--%s %q: give numbers separated by commas", name, *l.text)
+		}
+		list = append(list, v)
+	}
+	return json.Marshal(list)
+}
+
+func numeral(n int) json.RawMessage { return json.RawMessage(strconv.Itoa(n)) }

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
 )
 
@@ -58,6 +61,91 @@ func TestSteerGMM(t *testing.T) {
 	_, both, _ := invoke(t.Context(), "steer", "merge", "--from", whole+","+stored)
 	if strings.Count(both, `"run":`) != 6 {
 		t.Errorf("a folder and a file of the same runs give %s", both)
+	}
+}
+
+// The runs in figures are those that the same flags ask for: none of them is repeated.
+func TestStoredSteering(t *testing.T) {
+	const file = "../../figures/gmm_steering.json"
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // a run that is not stored is an error
+	for _, methods := range []string{"unsteered,dps,mfm-g,mfm-gf,best-of-n", "smc-dps,smc-mfm-g,smc-mfm-gf"} {
+		code, stdout, stderr := invoke(ctx, "steer", "gmm", "--checkpoint", smallMap, "--method", methods, "--dynamics",
+			"ode,sde", "--n", "4,16", "--seeds", "5", "--stored", file, "--out", t.TempDir(), "--json")
+		var results []mixture.SteeringResult
+		if err := json.Unmarshal([]byte(stdout), &results); code != 0 || err != nil {
+			t.Fatalf("%s: exit code %d, %s (%v)", methods, code, stderr, err)
+		}
+		for _, r := range results {
+			if !(r.SW2 > 0) || r.Config != nil || !r.Reward.IsZero() || r.RewardQuantiles != nil {
+				t.Errorf("a stored result is read as %+v", r)
+			}
+		}
+	}
+	for _, r := range decodeFile[[]image.SteeringResult](t, "../../figures/mnist_steering.json") {
+		if !(r.L2.Float() > 0 && r.L2Second.Float() > 0 && r.Distance.Float() > 0) || r.RewardTarget.IsZero() ||
+			!r.BaseDistance.IsZero() || !r.TargetKL.IsZero() {
+			r.Images = nil
+			t.Errorf("a stored result is read as %+v", r)
+		}
+	}
+}
+
+func decodeFile[T any](t *testing.T, path string) (v T) {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(raw, &v)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// A grid has its own rewards and runs, whose results have the rewards' names. Flags that are given
+// replace its values, and a repeated sweep repeats no run.
+func TestSteerGrid(t *testing.T) {
+	const file = "../../figures/grids/when_steering_pays_gmm.json"
+	out := t.TempDir()
+	args := []string{"steer", "gmm", "--checkpoint", smallMap, "--grid", file, "--steps", "3", "--samples", "8",
+		"--seeds", "1", "--out", out, "--shard", "0/40", "--json"}
+	results := decode[[]mixture.SteeringResult](t, must(t, args...))
+	names := make(map[string]bool)
+	for _, r := range results {
+		names[r.RewardName] = true
+		if r.Samples != 8 || r.Steps != 3 || r.Seed != 0 || r.Config == nil || r.Config.Steps != 3 ||
+			!r.Diverged && (r.TargetKL.IsZero() || r.Reward.IsZero()) {
+			t.Errorf("result %+v", r)
+		}
+	}
+	if len(names) != 4 || len(results) < 4 {
+		t.Errorf("%d results with the rewards %v, want some of four", len(results), names)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if code, again, stderr := invoke(ctx, args...); code != 0 || !reflect.DeepEqual(
+		decode[[]mixture.SteeringResult](t, again), results) {
+		t.Errorf("a repeated grid: exit code %d, %s", code, stderr)
+	}
+	dir := t.TempDir()
+	two := write(t, dir, "two.json", `{"rewards": [{"name": "a", "reward": "paper"}, {"name": "b", "reward": "paper"}],
+		"runs": [{"method": "dps"}]}`)
+	luck := write(t, dir, "luck.json", `{"rewards": [{"name": "a", "reward": "luck"}], "runs": [{"method": "dps"}]}`)
+	for want, more := range map[string][]string{
+		"--n and --grid":                    {"--n", "4"},
+		"--reward and --grid":               {"--reward", "paper"},
+		"--grid nowhere: no such file":      {"--grid", "nowhere"},
+		`reward "b" is that of another`:     {"--grid", two},
+		`reward "a": reward "luck" is no`:   {"--grid", luck},
+		"unknown key":                       {"--grid", smallMap + "/config.json"},
+		"steps = 2: must be at least 3":     {"--steps", "2"},
+		"ratio = 0: must lie in [1e-06, 1e": {"--grid", write(t, dir, "r.json", `{"rewards": [{"name": "a", "reward": "paper"}], "runs": [{"method": "dps", "renormalization": "clip", "ratio": 0}]}`)},
+	} {
+		code, _, stderr := invoke(t.Context(), append(slices.Clone(args), more...)...)
+		if code != 2 || !strings.Contains(stderr, want) || strings.Count(strings.TrimSpace(stderr), "\n") > 0 {
+			t.Errorf("%v: exit code %d, %q; want 2, and %q in one line", more, code, stderr, want)
+		}
 	}
 }
 
