@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -58,6 +59,22 @@ func (c *command) openSteering(f evaluatorFlags, dir, reward string) (*image.Ste
 	}, images)
 }
 
+// steeringLike is openSteering with the map and the evaluators of another steering, nil for none.
+func (c *command) steeringLike(other *image.Steering, f evaluatorFlags, dir, reward string) (*image.Steering, error) {
+	if other == nil {
+		return c.openSteering(f, dir, reward)
+	}
+	raw, err := imageRewardJSON(reward, *f.evaluator)
+	if err != nil {
+		return nil, err
+	}
+	b, err := c.backend()
+	if err != nil {
+		return nil, err
+	}
+	return other.WithReward(b, raw)
+}
+
 // imageRewardJSON is rewardJSON with rewards by name, which use the classifier of the run in dir.
 func imageRewardJSON(text, dir string) (json.RawMessage, error) {
 	if text == "paper" {
@@ -82,12 +99,13 @@ func digitsSteering() steerTask[image.SteeringResult] {
 		open: func(c *command) func(name, reward string) (steering.Task[result], string, error) {
 			checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run whose map is steered (required)")
 			f := c.withEvaluators("required")
+			var first *image.Steering // whose evaluation of the images the others share
 			return func(name, reward string) (steering.Task[result], string, error) {
-				s, err := c.openSteering(f, *checkpoint, reward)
+				s, err := c.steeringLike(first, f, *checkpoint, reward)
 				if err != nil {
 					return nil, "", err
 				}
-				s.RewardName = name
+				first, s.RewardName = cmp.Or(first, s), name
 				return s, s.Fingerprint, nil
 			}
 		},

@@ -58,7 +58,7 @@ type Steering struct {
 	steering.Base
 	Experiment *Experiment
 
-	raw         json.RawMessage // the reward
+	config      SteeringConfig
 	evaluators  [2]evaluator
 	classifiers []rewardClassifier // folders of the reward's classifiers
 	heldOut     string             // hash of the held-out images if the reward refers to them
@@ -76,13 +76,26 @@ type evaluator struct {
 
 // NewSteering opens map, reward and evaluators, and evaluates the training images.
 func NewSteering(b compute.Backend, c SteeringConfig, images *data.Images) (*Steering, error) {
+	return newSteering(b, c, images, nil)
+}
+
+// WithReward returns the steering of the same map to another reward. The evaluators do not evaluate
+// the training images again.
+func (s *Steering) WithReward(b compute.Backend, reward json.RawMessage) (*Steering, error) {
+	c := s.config
+	c.Reward = reward
+	return newSteering(b, c, s.Experiment.Data, s)
+}
+
+// newSteering is NewSteering with the evaluators of another steering of the same map, nil for none.
+func newSteering(b compute.Backend, c SteeringConfig, images *data.Images, other *Steering) (*Steering, error) {
 	e, store, err := Open(c.Map, images)
 	if err != nil {
 		return nil, err
 	}
 	m := e.Model(store)
 	s := &Steering{
-		Experiment: e, raw: c.Reward, Base: steering.Base{Map: &m}, unsteered: make(map[string][][]float64),
+		Experiment: e, config: c, Base: steering.Base{Map: &m}, unsteered: make(map[string][][]float64),
 	}
 	if s.Model, err = steer.FromMap(m, mfm.DefaultSamplerConfig()); err != nil {
 		return nil, err
@@ -93,18 +106,10 @@ func NewSteering(b compute.Backend, c SteeringConfig, images *data.Images) (*Ste
 	if err := s.CheckReward(b, e.Shape()); err != nil {
 		return nil, err
 	}
-	for i, dir := range []string{c.Evaluator, c.Second} { // both are checked before the work
-		if s.evaluators[i].Classifier, err = OpenClassifier(b, dir, e.Shape()); err != nil {
-			return nil, fmt.Errorf("evaluator: %w", err)
-		}
-	}
-	for i := range s.evaluators {
-		probabilities, features, err := s.evaluators[i].Evaluate(images.Float32(), 1)
-		if err != nil {
-			return nil, err
-		}
-		// The features of the second evaluator remain.
-		s.evaluators[i].classes, s.features = stats.ArgMax(probabilities), features
+	if other != nil {
+		s.evaluators, s.features, s.unsteered = other.evaluators, other.features, other.unsteered
+	} else if err := s.openEvaluators(b); err != nil {
+		return nil, err
 	}
 	if err := s.fingerprint(c); err != nil {
 		return nil, err
@@ -115,6 +120,24 @@ func NewSteering(b compute.Backend, c SteeringConfig, images *data.Images) (*Ste
 	}
 	s.rewards, err = steering.Rewards(b, s.Model.Store, s.Reward, images.Float32(), e.Shape(), labels)
 	return s, err
+}
+
+// openEvaluators opens the evaluators and evaluates the training images.
+func (s *Steering) openEvaluators(b compute.Backend) (err error) {
+	for i, dir := range []string{s.config.Evaluator, s.config.Second} { // both are checked before the work
+		if s.evaluators[i].Classifier, err = OpenClassifier(b, dir, s.Experiment.Shape()); err != nil {
+			return fmt.Errorf("evaluator: %w", err)
+		}
+	}
+	for i := range s.evaluators {
+		probabilities, features, err := s.evaluators[i].Evaluate(s.Experiment.Data.Float32(), 1)
+		if err != nil {
+			return err
+		}
+		// The features of the second evaluator remain.
+		s.evaluators[i].classes, s.features = stats.ArgMax(probabilities), features
+	}
+	return nil
 }
 
 // rewardClassifier is a classifier that a reward refers to by its folder.

@@ -275,6 +275,19 @@ func TestDigitsSteering(t *testing.T) {
 	if other.Fingerprint == s.Fingerprint {
 		t.Error("another reward has the same fingerprint")
 	}
+	like, err := s.WithReward(b, c.Reward)
+	if err != nil || like.Fingerprint != other.Fingerprint {
+		t.Fatalf("a steering with the evaluators of another one has another fingerprint than its own (%v)", err)
+	}
+	one, err := other.Run(t.Context(), b, setting("dps", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := like.Run(t.Context(), b, setting("dps", 1))
+	if err != nil || two.Reward != one.Reward || two.L2 != one.L2 || two.Distance != one.Distance ||
+		two.BaseDistance != one.BaseDistance {
+		t.Errorf("with the evaluators of another steering: %+v, alone %+v (%v)", two, one, err)
+	}
 	for want, spoil := range map[string]func(c *image.SteeringConfig){
 		"no such file": func(c *image.SteeringConfig) { c.Second = "nowhere" },
 		"reward":       func(c *image.SteeringConfig) { c.Reward = []byte(`{"kind": "luck"}`) },

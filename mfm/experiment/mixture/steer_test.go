@@ -170,6 +170,11 @@ func TestPosteriorSettings(t *testing.T) {
 			t.Errorf("%+v: NFE %g, settings %+v; want %g", of, r.NFE, r.RunSettings, want)
 		}
 	}
+	best := setting("best-of-n", steer.ODE, steps)
+	best.Samples = 64
+	if r, err := s.Run(t.Context(), b, best); err != nil || len(r.Warnings) != 0 {
+		t.Errorf("Best-of-N, which draws no posterior samples, has the warnings %q (%v)", r.Warnings, err)
+	}
 	exact, err := mixture.NewSteering("", gmm.Paper(), mixture.PaperReward())
 	if err != nil {
 		t.Fatal(err)

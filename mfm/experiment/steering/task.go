@@ -186,7 +186,11 @@ func (t *Base) Run(
 	}
 	r.Seconds = time.Since(began).Seconds()
 	r.NFE = float64(got.Counts.NFE()) / float64(s.Samples)
-	r.Warnings = got.Series.Warnings(steer.DefaultThresholds(), s.N)
+	drawn := s.N
+	if entry, _ := steer.Lookup(s.Method); !entry.PosteriorSamples && !entry.Search { // Best-of-N draws none
+		drawn = 1
+	}
+	r.Warnings = got.Series.Warnings(steer.DefaultThresholds(), drawn)
 	r.Warnings = append(r.Warnings, t.RewardWarnings(s.Config.Lambda)...)
 	if n, first := got.Bad(); n > 0 {
 		r.Warnings = append(r.Warnings,
