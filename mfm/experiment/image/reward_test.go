@@ -1,7 +1,9 @@
 package image
 
 import (
+	"encoding/json"
 	"math"
+	"os"
 	"strings"
 	"testing"
 
@@ -87,6 +89,42 @@ func TestRewardsOfData(t *testing.T) {
 			!strings.Contains(err.Error(), "images here") {
 			t.Errorf("%s without images: error %v", kind.Example, err)
 		}
+	}
+}
+
+// The rewards of the declared grid measure a held-out four, or need no more than the digits.
+func TestDeclaredRewards(t *testing.T) {
+	images, heldOut, err := data.MNIST()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile("../../../figures/grids/when_steering_pays_mnist.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	grid, err := steering.ParseGrid(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := rewardKinds{images: images, heldOut: heldOut}
+	kinds := make(map[string]int)
+	for _, named := range grid.Rewards {
+		var spec struct {
+			Kind  string
+			Image *int
+		}
+		if json.Unmarshal(named.Reward, &spec) != nil {
+			continue // a name, of a reward of a classifier
+		}
+		if _, err := (reward.Parser{Kinds: k.all()}).Parse(named.Reward); err != nil {
+			t.Errorf("%s: %v", named.Name, err)
+		}
+		if kinds[spec.Kind]++; spec.Image != nil && heldOut.Labels[*spec.Image] != 4 {
+			t.Errorf("%s: of a digit %d, want a four", named.Name, heldOut.Labels[*spec.Image])
+		}
+	}
+	if kinds["block_average"] != 3 || kinds["stroke_mass"] != 2 || len(grid.Rewards) != 6 || !k.measured {
+		t.Errorf("kinds %v of %d rewards", kinds, len(grid.Rewards))
 	}
 }
 

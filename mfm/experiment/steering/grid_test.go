@@ -3,9 +3,12 @@ package steering_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+
+	. "github.com/gomlx/gomlx/core/graph"
 
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/steer"
@@ -97,6 +100,30 @@ func TestGridOptions(t *testing.T) {
 	}
 	if search.Particles != 1 || search.Guidance != 0 || search.Config.Dynamics != steer.SDE || search.Shared {
 		t.Errorf("the search has %+v", search)
+	}
+}
+
+// The declared grids have settings that can be run, each once.
+func TestDeclaredGrids(t *testing.T) {
+	for name, want := range map[string]int{"gmm": 5 * (2 + 6 + 1 + 4 + 5 + 5*4 + 5), "mnist": 3 * (1 + 3 + 3 + 5*3 + 3)} {
+		raw, err := os.ReadFile("../../../figures/grids/when_steering_pays_" + name + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := steering.ParseGrid(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := g.Settings(gridBase(), 0)
+		if err != nil || len(all) != want {
+			t.Errorf("%s: %d settings, want %d (%v)", name, len(all), want, err)
+		}
+		exact := &steer.Exact{Value: func(t, _ *Node) *Node { return t }}
+		for _, s := range all {
+			if err := s.Check(exact); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
 	}
 }
 
