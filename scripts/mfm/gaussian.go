@@ -16,13 +16,13 @@ func gaussianSteering() steerTask[gaussian.Result] {
 	type result = gaussian.Result
 	return steerTask[result]{
 		samples: 4096, steps: 100,
-		open: func(c *command) func(reward string) (steering.Task[result], string, error) {
+		open: func(c *command) func(name, reward string) (steering.Task[result], string, error) {
 			var p gaussian.Problem
 			c.Flags().IntVar(&p.Dim, "dim", 2, "`number` of dimensions")
 			c.Flags().Float64Var(&p.KL, "kl", 4,
 				"divergence of the tilted distribution from the data for λ = 1, in `nats`, instead of a reward")
 			_ = c.Flags().MarkHidden("reward") // the flag is there
-			return func(reward string) (steering.Task[result], string, error) {
+			return func(name, reward string) (steering.Task[result], string, error) {
 				if reward != "paper" {
 					return nil, "", fmt.Errorf("--reward %s: the reward of a Gaussian is linear: use --kl", reward)
 				}
@@ -30,6 +30,7 @@ func gaussianSteering() steerTask[gaussian.Result] {
 				if err != nil {
 					return nil, "", err
 				}
+				t.RewardName = name
 				return t, t.Fingerprint, nil
 			}
 		},

@@ -197,6 +197,10 @@ func (g *steerGrid) runs(c *command, reward string) (rewards []steering.NamedRew
 	if err := cmp.Or(checkSeeds(*g.seeds), g.config.apply(&g.base.Config)); err != nil {
 		return nil, nil, err
 	}
+	if g.base.Particles < 0 || g.base.PosteriorSteps < 0 {
+		return nil, nil, fmt.Errorf("--particles = %d, --posterior-steps = %d: must not be negative",
+			g.base.Particles, g.base.PosteriorSteps)
+	}
 	if *g.threshold != 0.5 {
 		g.base.Threshold = g.threshold
 	}

@@ -280,7 +280,7 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 		r.Warnings = append(r.Warnings, fmt.Sprintf("no comparison with the target: %v", err))
 	}
 	rng := rand.New(rand.NewPCG(uint64(c.Seed), 7))
-	if err := s.evaluate(&r, samples, s.Labels(c), weights, rng, b); err != nil {
+	if err := s.evaluate(ctx, b, &r, samples, s.Labels(c), weights, rng); err != nil {
 		return r, err
 	}
 	if weights != nil {

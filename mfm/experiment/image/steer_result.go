@@ -1,6 +1,7 @@
 package image
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -84,8 +85,8 @@ const shownImages = 20
 
 // evaluate fills in the quality of samples, flat, that were generated under labels, compared with
 // the training images with weights; nil means no comparison with the target.
-func (s *Steering) evaluate(result *SteeringResult, samples []float32, labels []int32, weights []float64,
-	rng *rand.Rand, b compute.Backend) error {
+func (s *Steering) evaluate(ctx context.Context, b compute.Backend, result *SteeringResult, samples []float32,
+	labels []int32, weights []float64, rng *rand.Rand) error {
 	rewards, err := steering.Rewards(b, s.Model.Store, s.Reward, samples, s.Model.Shape, labels)
 	if err != nil {
 		return err
@@ -97,9 +98,11 @@ func (s *Steering) evaluate(result *SteeringResult, samples []float32, labels []
 	if weights != nil {
 		result.RewardTarget = metric.Some(floats.Dot(weights, s.rewards))
 	}
-	size := s.Experiment.Data.Dim()
-	compared := samples[:min(len(samples), nearestImages*size)]
-	result.Nearest = metric.Some(medianNearest(compared, s.Experiment.Data.Float32(), size))
+	nearest, err := s.Experiment.medianNearest(ctx, samples)
+	if err != nil {
+		return err
+	}
+	result.Nearest = metric.Some(nearest)
 	for i, evaluator := range s.evaluators {
 		probabilities, features, err := evaluator.Evaluate(samples, 1)
 		if err != nil {

@@ -259,7 +259,7 @@ func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Resu
 		return result, err
 	}
 	rng := rand.New(rand.NewPCG(uint64(c.Seed), 7))
-	if err := t.evaluate(&result.SteeringResult, samples, labels, weights, rng, b); err != nil {
+	if err := t.evaluate(ctx, b, &result.SteeringResult, samples, labels, weights, rng); err != nil {
 		return result, err
 	}
 	diversity, err := t.withinClasses(samples, result.Target)
