@@ -71,6 +71,9 @@ func shifted(x *Node, axis, by int) *Node {
 	end := x.Shape().Clone()
 	end.Dimensions[axis] = 1
 	zeros := Zeros(x.Graph(), end)
+	if n == 1 {
+		return zeros
+	}
 	if by > 0 {
 		return Concatenate([]*Node{SliceAxis(x, axis, AxisRangeToEnd(1)), zeros}, axis)
 	}

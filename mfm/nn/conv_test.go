@@ -47,6 +47,7 @@ func TestConv(t *testing.T) {
 		{3, 4, 2, 5, 1, 1},
 		{6, 5, 2, 3, 5, 1},
 		{5, 4, 64, 65, 3, 1}, // wide: by shifts
+		{1, 3, 64, 64, 3, 1}, // and a single row
 		{4, 4, 66, 64, 3, 2},
 	} {
 		t.Run(fmt.Sprint(c), func(t *testing.T) {
