@@ -14,7 +14,7 @@ import (
 )
 
 // all are the scripts that users call.
-var all = []string{"bench", "killtest", "lab", "run", "setup", "test"}
+var all = []string{"bench", "killtest", "lab", "parity", "run", "setup", "test"}
 
 // checkout returns a folder, which other users can read, with copies of the scripts. It has
 // stand-ins for Go's tools and for scripts/setup: the given commands, or exit 7.
@@ -91,7 +91,7 @@ func TestScriptsFindTheirCheckout(t *testing.T) {
 			{"/", link},
 		} {
 			arguments := []string{way[1]}
-			if name == "run" {
+			if name == "run" || name == "parity" {
 				arguments = append(arguments, "a")
 			}
 			code, _, stderr := call(t, way[0], nil, append([]string{"bash"}, arguments...)...)
@@ -106,7 +106,7 @@ func TestScriptsFindTheirCheckout(t *testing.T) {
 // The help of a script is its head, by a link too, and also if the checkout cannot be written to.
 // Help that cannot be written is an error.
 func TestHelp(t *testing.T) {
-	for _, name := range []string{"bench", "fuzz", "killtest", "lab", "run", "setup", "test"} {
+	for _, name := range []string{"bench", "fuzz", "killtest", "lab", "parity", "run", "setup", "test"} {
 		link := filepath.Join(t.TempDir(), "link")
 		path, err := filepath.Abs(name)
 		if err == nil {

@@ -1,6 +1,7 @@
 package pretrained_test
 
 import (
+	"cmp"
 	"maps"
 	"os"
 	"path/filepath"
@@ -29,6 +30,10 @@ func shared(t *testing.T, elements ...string) string {
 func TestParity(t *testing.T) {
 	transformer, autoencoder := []string{"grad_x_cond", "jvp_s_x", "jvp_u", "v"},
 		[]string{"grad_latent", "image", "logvar", "mean"}
+	kinds := map[string]string{
+		"testdata/sit": "SiT", "testdata/dmf": "SiT", "testdata/autoencoder": "autoencoder", "vae_tiny": "autoencoder",
+		"glass_2d": "conditional drift", "testdata/efficientnet": "efficientnet",
+	}
 	for name, outputs := range map[string][]string{
 		"testdata/dit_qk_norm": transformer, "testdata/autoencoder": autoencoder,
 		"testdata/sit": {"v"}, "testdata/dmf": {"v"}, // a SiT with unused outputs, and a flow map of reversed time
@@ -43,6 +48,9 @@ func TestParity(t *testing.T) {
 			r, err := pretrained.ReadReference(path)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if kind, err := r.Kind(); err != nil || kind != cmp.Or(kinds[name], "transformer") {
+				t.Errorf("kind %q (%v)", kind, err)
 			}
 			errs, err := pretrained.Parity(backendtest.New(t), r)
 			if err != nil {

@@ -70,25 +70,37 @@ func ReadReference(path string) (*Reference, error) {
 	return r, nil
 }
 
+// Kind returns the name of the kind of a reference's network, such as "transformer". It returns an
+// error if the kind is unknown.
+func (r *Reference) Kind() (string, error) {
+	kind, err := r.kind()
+	return kind.name, err
+}
+
+func (r *Reference) kind() (parityKind, error) {
+	var names []string
+	for _, kind := range parityKinds() {
+		if kind.recognizes(r) {
+			return kind, nil
+		}
+		names = append(names, kind.name)
+	}
+	return parityKind{}, fmt.Errorf("the kind of network is unknown: its metadata and names are not those of one of %v", names)
+}
+
 // Parity runs the network of a reference and returns, for each of its outputs, the relative error
 // |ours - original|/|original| in the Euclidean norm over all elements, or |ours| if the original is
 // zero. It returns an error if the kind of network is unknown, or if a weight or input is missing.
 func Parity(backend compute.Backend, r *Reference) (map[string]float64, error) {
-	for _, kind := range parityKinds() {
-		if !kind.recognizes(r) {
-			continue
-		}
-		errs, err := parity(backend, r, kind)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", kind.name, err)
-		}
-		return errs, nil
+	kind, err := r.kind()
+	if err != nil {
+		return nil, err
 	}
-	var names []string
-	for _, kind := range parityKinds() {
-		names = append(names, kind.name)
+	errs, err := parity(backend, r, kind)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", kind.name, err)
 	}
-	return nil, fmt.Errorf("the kind of network is unknown: its metadata and names are not those of one of %v", names)
+	return errs, nil
 }
 
 func parity(backend compute.Backend, r *Reference, kind parityKind) (map[string]float64, error) {

@@ -47,6 +47,11 @@ func TestImageNetOfFiles(t *testing.T) {
 		t.Fatalf("exit code %d, %s", code, stderr)
 	}
 	codec := filepath.Join(dir, "autoencoder", "autoencoder")
+	images := []string{"--data", pictures, "--size", "8", "--skip", "1"}
+	r := decode[autoencoderEvaluation](t, must(t, append([]string{"eval", "autoencoder", "--checkpoint", codec, "--json"}, images...)...))
+	if r.All.Pictures != 54 || r.HeldOut.Pictures+r.Training.Pictures != 54 || !(r.All.PSNR > 0 && r.HeldOut.PSNRSE > 0) {
+		t.Errorf("evaluation %+v of 54 pictures", r)
+	}
 
 	cache, out := filepath.Join(dir, "cache"), filepath.Join(dir, "map")
 	train := append([]string{"train", "imagenet", "--preset", "xl2", "--autoencoder", codec, "--set", "network=" + smallDiT(t)}, small...)
@@ -68,7 +73,6 @@ func TestImageNetOfFiles(t *testing.T) {
 	must(t, streamed...) // has ended, and finds its cache
 	must(t, append(slices.Clone(train), "--latents", cache, "--loss", "diagonal", "--out", filepath.Join(dir, "in memory"), "--set",
 		`network={"kind": "mlp", "width": 16, "depth": 2, "activation": "silu", "classes": 9}`)...)
-	images := []string{"--data", pictures, "--size", "8", "--skip", "1"}
 	s := decode[imageSamples](t, must(t, append([]string{"sample", "imagenet", "--checkpoint", out, "--t", "0.5", "--contexts", "2",
 		"--n", "2", "--steps", "1", "--json"}, images...)...))
 	if len(s.Images) != 2 || len(s.Samples[1][1]) != 192 {
@@ -86,6 +90,7 @@ func TestImageNetOfFiles(t *testing.T) {
 		"all latents in memory":   append(slices.Clone(evaluate), "--checkpoint", out, "--latents", cache),
 		"memory = -1":             append(slices.Clone(train), "--set", "memory=-1", "--out", filepath.Join(dir, "x")),
 		"divides their sides":     append(slices.Clone(train), "--size", "9", "--out", filepath.Join(dir, "x")),
+		"divides their sides by":  {"eval", "autoencoder", "--checkpoint", codec, "--data", pictures, "--size", "9", "--skip", "1"},
 		"network.classes = 1000:": append(slices.Clone(train), "--data", filepath.Join(pictures, "class 1"), "--set", "network.classes=1000", "--set", "train.loss.guidance.classes=1000", "--out", filepath.Join(dir, "x")),
 	} {
 		if code, _, stderr := invoke(t.Context(), args...); code != 2 || !strings.Contains(stderr, want) {

@@ -213,7 +213,12 @@ func parity(c *command) prepare {
 	c.withOutput()
 	return func() (work, error) {
 		r, err := pretrained.ReadReference(c.Flags().Arg(0))
+		if err != nil {
+			return nil, err
+		}
+		kind, err := r.Kind()
 		return func(_ context.Context, b compute.Backend) error {
+			fmt.Fprintf(c.ErrOrStderr(), "network: %s\n", kind)
 			errs, err := pretrained.Parity(b, r)
 			if err != nil {
 				return invalid{err}

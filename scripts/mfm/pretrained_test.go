@@ -21,7 +21,11 @@ func testdata(name string) string {
 }
 
 func TestParityOfAFile(t *testing.T) {
-	errs := decode[map[string]float64](t, must(t, "parity", testdata("dit_qk_norm.safetensors"), "--json"))
+	code, stdout, stderr := invoke(t.Context(), "parity", testdata("dit_qk_norm.safetensors"), "--json")
+	if code != 0 || !strings.Contains(stderr, "network: transformer\n") {
+		t.Fatalf("exit code %d, %q", code, stderr)
+	}
+	errs := decode[map[string]float64](t, stdout)
 	for _, key := range []string{"out.v", "out.jvp_s_x", "out.jvp_u", "out.grad_x_cond"} {
 		if e, ok := errs[key]; !ok || !(e <= maxParityError) || len(errs) != 4 {
 			t.Errorf("%s: relative error %g of %v", key, e, errs)

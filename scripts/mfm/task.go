@@ -41,7 +41,7 @@ func verbs() []verb {
 		{name: "train", about: "train a model", each: "train %s", builder: trainVerb},
 		{name: "sample", about: "draw posterior samples", each: "draw posterior samples from %s",
 			builder: func(t task) builder { return t.sample }},
-		{name: "eval", about: "evaluate posterior samples", each: "evaluate posterior samples of %s",
+		{name: "eval", about: "evaluate a model", each: "evaluate %s",
 			builder: func(t task) builder { return t.eval }},
 		{name: "steer", about: "steer samples to a reward",
 			each:    "steer samples of %s to a reward, in a sweep of settings",

@@ -96,10 +96,15 @@ func (c AutoencoderConfig) CheckImages(images *data.Images) error {
 }
 
 func (c AutoencoderConfig) checkSize(height, width, channels int) error {
-	f := c.Network.Factor()
+	return checkSize(c.Network.Factor(), c.Network.Images, height, width, channels)
+}
+
+// checkSize returns an error unless an autoencoder that divides the sides of images of want channels
+// by f takes images of a size.
+func checkSize(f, want, height, width, channels int) error {
 	switch {
-	case channels != c.Network.Images:
-		return fmt.Errorf("images of %d channels: network.images = %d", channels, c.Network.Images)
+	case channels != want:
+		return fmt.Errorf("images of %d channels: network.images = %d", channels, want)
 	case height%f != 0 || width%f != 0:
 		return fmt.Errorf("images of %dx%d pixels: the autoencoder divides their sides by %d: "+
 			"resize them to a multiple of it", height, width, f)

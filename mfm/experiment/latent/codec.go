@@ -3,9 +3,6 @@ package latent
 import (
 	"context"
 	"fmt"
-	"math"
-	"os"
-	"path/filepath"
 
 	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -37,12 +34,7 @@ type Codec struct {
 // [pretrained.OpenAutoencoder]), or in its subfolder autoencoder, as in a run, sd-vae-ft-mse or
 // sd-vae-ft-ema.
 func OpenCodec(b compute.Backend, dir string) (*Codec, error) {
-	for _, name := range []string{exported, "sd-vae-ft-mse", "sd-vae-ft-ema"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			dir = filepath.Join(dir, name)
-			break
-		}
-	}
+	dir = codecFolder(dir)
 	a, weights, err := pretrained.OpenAutoencoder(dir)
 	if err != nil {
 		return nil, err
@@ -143,12 +135,7 @@ func (c *Codec) PSNR(ctx context.Context, images *data.Images) (decibels []float
 	}
 	want, dim := images.Float32(), images.Dim()
 	for i := range images.N {
-		var sum float64
-		for j := i * dim; j < (i+1)*dim; j++ {
-			d := float64(decoded[j]-want[j]) / 2 // of pixels in [0, 1]
-			sum += d * d
-		}
-		decibels = append(decibels, -10*math.Log10(sum/float64(dim)))
+		decibels = append(decibels, psnr(decoded[i*dim:(i+1)*dim], want[i*dim:(i+1)*dim]))
 	}
 	return decibels, decoded, nil
 }

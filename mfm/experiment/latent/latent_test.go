@@ -1,23 +1,29 @@
 package latent_test
 
 import (
+	"bytes"
 	"context"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/pretrained"
 )
 
 // pictures returns n images of 8x8 pixels, each of one random color with a darker left half, labeled
@@ -72,13 +78,27 @@ func TestAutoencoder(t *testing.T) {
 	}
 	images := pictures(64)
 	b := backendtest.New(t)
-	codec, err := latent.OpenCodec(b, trainCodec(t, images, 200))
+	dir := trainCodec(t, images, 200)
+	codec, err := latent.OpenCodec(b, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	decibels, decoded, err := codec.PSNR(t.Context(), images)
 	if err != nil {
 		t.Fatal(err)
+	}
+	a, err := latent.OpenAutoencoder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exact, err := a.PSNR(t.Context(), b, images)
+	if err != nil || len(exact) != len(decibels) {
+		t.Fatalf("%d images, %v", len(exact), err)
+	}
+	for i, v := range exact { // without rounding latents to float16
+		if math.Abs(v-decibels[i]) > 0.05 {
+			t.Errorf("image %d: PSNR is %.2f dB, with rounded latents %.2f dB", i, v, decibels[i])
+		}
 	}
 	if mean, _ := meanStd(decibels); mean < 15 || len(decoded) != 64*192 {
 		t.Errorf("PSNR is %.1f dB of %d pixels, want 15 dB after 200 steps, where the mean of all images has 12.8 dB", mean, len(decoded))
@@ -117,6 +137,49 @@ func TestAutoencoder(t *testing.T) {
 	if near(l.Mean[:l.Size()], m.Mean[:l.Size()], 1e-2) {
 		t.Error("an image and its mirror image have equal latents")
 	}
+}
+
+// A tiny autoencoder without weights decodes black: gray of level 51 has the error 0.2.
+func TestOpenAutoencoder(t *testing.T) {
+	tiny := nn.TinyAutoencoder{Images: 3, Latents: 4}
+	dir, zeros := t.TempDir(), make(checkpoint.Tensors)
+	for _, w := range slices.Concat(pretrained.TinyEncoderWeights(tiny), pretrained.TinyDecoderWeights(tiny)) {
+		part, _, _ := strings.Cut(w.Path, "/")
+		zeros[part+"."+w.File] = tensors.FromShape(shapes.Make(dtypes.Float32, w.Shape...))
+	}
+	file := filepath.Join(dir, "tiny.safetensors")
+	c, err := pretrained.Convert(zeros, pretrained.TinyAutoencoderKind, "", func(any) error { return nil })
+	if err == nil {
+		err = c.Write(file, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := latent.OpenAutoencoder(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := backendtest.New(t)
+	gray := &data.Images{N: 17, Height: 8, Width: 16, Channels: 3, Pixels: bytes.Repeat([]byte{51}, 17*8*16*3)}
+	decibels, err := a.PSNR(t.Context(), b, gray)
+	if err != nil || len(decibels) != 17 {
+		t.Fatalf("%d images, %v", len(decibels), err)
+	}
+	for i, v := range decibels {
+		if math.Abs(v+20*math.Log10(0.2)) > 1e-4 {
+			t.Errorf("image %d: PSNR is %.4f dB", i, v)
+		}
+	}
+	gray.Width, gray.N = 12, 4
+	_, err = a.PSNR(t.Context(), b, gray)
+	experimenttest.WantError(t, "sides that 8 does not divide", err, "divides their sides by 8")
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	gray.Width = 16
+	_, err = a.PSNR(ctx, b, gray)
+	experimenttest.WantError(t, "a context that has ended", err, "reconstructing images")
+	_, err = latent.OpenAutoencoder(filepath.Join(dir, "none"))
+	experimenttest.WantError(t, "no file", err, "no such file")
 }
 
 // The cache keeps latents, and is replaced for other images.

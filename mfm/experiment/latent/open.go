@@ -48,9 +48,7 @@ func copyCodec(from, dir string) error {
 	if from == "" {
 		return nil
 	}
-	if _, err := os.Stat(filepath.Join(from, exported)); err == nil {
-		from = filepath.Join(from, exported)
-	}
+	from = codecFolder(from)
 	to := filepath.Join(dir, exported)
 	if _, err := os.Stat(to); err == nil {
 		return nil // of a run that resumes
