@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
 
 	"github.com/gomlx/compute"
 
+	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/speed"
 )
 
@@ -17,7 +20,8 @@ func bench(c *command) prepare {
 	c.withOutput()
 	f := c.Flags()
 	of := f.String("case", string(speed.MLP), "`name` of the case: training of mlp (the mixture), unet (digits) or dit "+
-		"(latents), steer, memory of a gradient, or bfloat16, the errors of computing in it")
+		"(latents), steer, memory of a gradient, bfloat16, the errors of computing in it, or idle, the time that a "+
+		"training waits for data")
 	loss := f.String("loss", string(mfm.Semigroup), "`name` of the loss; for --case steer of the method, mfm-g or "+
 		"mfm-gf; one-step measures samples of --case dit")
 	seconds := f.Float64("seconds", 10,
@@ -28,13 +32,16 @@ func bench(c *command) prepare {
 	f.IntVar(&steered.Steps, "steps", steered.Steps, "`number` of its steps")
 	f.IntVar(&steered.Rows, "rows", steered.Rows, "`number` of rows that the network evaluates at a time")
 	memory := speed.DefaultMemory()
-	f.StringVar(&memory.Network, "network", memory.Network, "`name` of the network of --case memory, dit or decoder")
+	f.StringVar(&memory.Network, "network", memory.Network, "`name` of the network: dit or decoder of --case memory, "+
+		"dit (data in memory) or autoencoder (picture files) of --case idle")
 	f.BoolVar(&memory.Checkpoint, "checkpoint", false, "recompute its activations in the backward pass")
 	f.IntVar(&memory.Batch, "batch", memory.Batch, "`number` of latents of its batch")
+	pictures := f.String("data", "", "`folder` of pictures of --case idle --network autoencoder (default: emoji as JPEGs)")
+	idle := speed.DefaultIdle()
 	quick := f.Bool("quick", false, "use a small network and few steps in --case bfloat16, to try it")
-	c.complete("case", false, string(speed.MLP), string(speed.UNet), string(speed.DiT), string(speed.Steer), "memory", "bfloat16")
+	c.complete("case", false, string(speed.MLP), string(speed.UNet), string(speed.DiT), string(speed.Steer), "memory", "bfloat16", "idle")
 	c.complete("loss", false, append(losses(), "mfm-g", "mfm-gf", speed.OneStep)...)
-	c.complete("network", false, "dit", "decoder")
+	c.complete("network", false, "dit", "decoder", "autoencoder")
 	return func() (work, error) {
 		config := mfm.DefaultLoss()
 		config.Consistency, steered.Method = mfm.Consistency(*loss), *loss
@@ -50,8 +57,16 @@ func bench(c *command) prepare {
 		case "memory":
 			err = memory.Validate()
 		case "bfloat16":
+		case "idle":
+			if *pictures != "" {
+				var train latent.Pictures
+				train, _, err = latent.Load(data.Location{Path: *pictures, Height: 64, Width: 64})
+				idle.Files = train.Files
+			}
+			idle.Network = memory.Network
+			err = cmp.Or(err, idle.Validate())
 		default:
-			err = fmt.Errorf("--case = %q is unknown: use mlp, unet, dit, steer, memory or bfloat16", *of)
+			err = fmt.Errorf("--case = %q is unknown: use mlp, unet, dit, steer, memory, bfloat16 or idle", *of)
 		}
 		if err != nil {
 			return nil, err
@@ -73,6 +88,10 @@ func bench(c *command) prepare {
 				}
 				r, err := speed.Precision(ctx, b, config)
 				return c.writeResult(err, r, fmt.Sprintf("error of the output %.4f, of the losses %.4f\n", r.Forward, r.Curve))
+			case *of == "idle":
+				r, err := speed.Idle(ctx, b, idle, duration, time.Now)
+				return c.writeResult(err, r, fmt.Sprintf("%s: %.1f ms a step, waiting %.2f %%, outside the step %.2f %%\n",
+					r.Network, r.StepMS, 100*r.WaitShare, 100*r.HostShare))
 			case *of == string(speed.Steer):
 				r, err := speed.Steering(ctx, b, steered, duration, time.Now)
 				return c.writeResult(err, r, speedTable(r.Result))

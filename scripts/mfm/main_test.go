@@ -162,6 +162,9 @@ func TestRefuses(t *testing.T) {
 		{"bench of no steps", []string{"bench", "--case", "steer", "--loss", "mfm-g", "--steps", "0"}, "steps = 0"},
 		{"bench of another method", []string{"bench", "--case", "steer", "--loss", "dps"}, `method "dps"`},
 		{"bench of another memory", []string{"bench", "--case", "memory", "--network", "mlp"}, `network "mlp"`},
+		{"bench of another idle training", []string{"bench", "--case", "idle", "--network", "decoder"}, `network "decoder"`},
+		{"bench of pictures from nowhere",
+			[]string{"bench", "--case", "idle", "--network", "autoencoder", "--data", filepath.Join(dir, "none")}, "none"},
 		{"bench of samples of an MLP", []string{"bench", "--loss", "one-step"}, `loss "one-step"`},
 		{"no config", train("--config", filepath.Join(dir, "none.json")), "no such file"},
 		{"config is a folder", train("--config", dir), "is a directory"},
@@ -191,6 +194,9 @@ func TestRefuses(t *testing.T) {
 
 		{"eval without a run", []string{"eval", "gmm"}, "--checkpoint is missing"},
 		{"eval of nothing", []string{"eval", "gmm", "--checkpoint", filepath.Join(dir, "none"), "--json"},
+			"no such file"},
+		{"eval of no autoencoder", []string{"eval", "autoencoder"}, "--checkpoint is missing"},
+		{"eval of an autoencoder of nothing", []string{"eval", "autoencoder", "--checkpoint", filepath.Join(dir, "none")},
 			"no such file"},
 		{"eval at time one", []string{"eval", "gmm", "--checkpoint", dir, "--times", "0.5,1"}, "time 1"},
 		{"eval at no time", []string{"eval", "gmm", "--checkpoint", dir, "--times", "noon"}, "--times"},
@@ -362,7 +368,7 @@ func TestVerbsTimesTasks(t *testing.T) {
 		got = append(got, strings.TrimPrefix(c.CommandPath(), "mfm "))
 	}
 	want := []string{
-		"bench", "data inspect", "data mnist", "diagnose digits", "diagnose gmm", "eval digits", "eval gmm",
+		"bench", "data inspect", "data mnist", "diagnose digits", "diagnose gmm", "eval autoencoder", "eval digits", "eval gmm",
 		"eval imagenet", "info", "info autoencoder", "info classifier", "info digits", "info gmm", "info imagenet", "parity",
 		"sample digits", "sample gmm", "sample imagenet", "steer digits", "steer gaussian", "steer gmm", "steer merge",
 		"stress base", "stress diversity", "stress losses", "stress manifold", "stress precision", "stress times",

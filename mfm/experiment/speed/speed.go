@@ -1,7 +1,7 @@
 // Package speed measures the speed of training steps, of the passes that they consist of, of one-step
 // samples, and of steered runs. Start with [Training], [Sampling] and [Steering]. The JAX programs in
-// scripts/jax do the same work. [Memory] measures what gradient checkpointing saves, and [Precision]
-// the errors of computing in bfloat16.
+// scripts/jax do the same work. [Memory] measures what gradient checkpointing saves, [Precision] the
+// errors of computing in bfloat16, and [Idle] the time that a training waits for data.
 //
 // # Where the training step of the MLP spends its time
 //
