@@ -45,5 +45,6 @@ func (s *store) funcs() template.FuncMap {
 		"equalTable": s.equalTable, "equalDigitsTable": s.equalDigitsTable,
 		"precisionTable": s.precisionTable, "manifoldTable": s.manifoldTable,
 		"speedTable": s.speedTable, "checkpointTable": s.checkpointTable, "fuzzTable": s.fuzzTable, "total": total,
+		"parityTable": s.parityTable, "idleTable": s.idleTable, "killTable": s.killTable,
 	}
 }

@@ -50,6 +50,9 @@ func TestCheckFindsChange(t *testing.T) {
 		{"gmm_parametrization.json", "excess", []string{resultsPage}},
 		{"finetuning_mnist.json", "l2", []string{resultsPage}},
 		{"bench.json", "ratio", []string{resultsPage, readmePage}},
+		{"idle.json", "wait_share", []string{resultsPage}},
+		{"kill_test.json", "equal", []string{resultsPage}},
+		{"parity.json", "largest", []string{resultsPage}},
 	} {
 		files := copied(t)
 		name := path.Join("figures", c.file)
@@ -77,7 +80,7 @@ func TestCheckFindsChange(t *testing.T) {
 }
 
 func TestMissingMeasurements(t *testing.T) {
-	for _, name := range []string{"bench.json", "precision.json", "stress_tests.json", "kill_test.json", "mnist_posterior.json"} {
+	for _, name := range []string{"bench.json", "precision.json", "stress_tests.json", "kill_test.json", "parity.json", "idle.json", "mnist_posterior.json"} {
 		for content, data := range map[string]*fstest.MapFile{
 			"missing": nil, "empty": {}, "an empty list": {Data: []byte("[]\n")},
 			"no JSON": {Data: []byte("[")}, "without keys": {Data: []byte(`[{}]`)},
