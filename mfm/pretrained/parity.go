@@ -85,7 +85,8 @@ func (r *Reference) kind() (parityKind, error) {
 		}
 		names = append(names, kind.name)
 	}
-	return parityKind{}, fmt.Errorf("the kind of network is unknown: its metadata and names are not those of one of %v", names)
+	return parityKind{}, fmt.Errorf("the kind of network is unknown: its metadata and names are not those of one of %v",
+		names)
 }
 
 // Parity runs the network of a reference and returns, for each of its outputs, the relative error

@@ -39,7 +39,8 @@ func bench(c *command) prepare {
 	pictures := f.String("data", "", "`folder` of pictures of --case idle --network autoencoder (default: emoji as JPEGs)")
 	idle := speed.DefaultIdle()
 	quick := f.Bool("quick", false, "use a small network and few steps in --case bfloat16, to try it")
-	c.complete("case", false, string(speed.MLP), string(speed.UNet), string(speed.DiT), string(speed.Steer), "memory", "bfloat16", "idle")
+	c.complete("case", false, string(speed.MLP), string(speed.UNet), string(speed.DiT), string(speed.Steer), "memory",
+		"bfloat16", "idle")
 	c.complete("loss", false, append(losses(), "mfm-g", "mfm-gf", speed.OneStep)...)
 	c.complete("network", false, "dit", "decoder", "autoencoder")
 	return func() (work, error) {

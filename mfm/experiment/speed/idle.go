@@ -22,8 +22,8 @@ import (
 
 // IdleConfig is a training of which [Idle] measures the time between the compiled steps.
 type IdleConfig struct {
-	// Network is "dit", the map on random latents of the number and size of the emoji's, which are in
-	// the memory of the device, or "autoencoder", on pictures that each step reads from their files.
+	// Network is "dit", the map on random latents of the number and size of the emoji's in the
+	// memory of the device, or "autoencoder", on pictures that each step reads from their files.
 	Network     string
 	Map         latent.Config
 	Autoencoder latent.AutoencoderConfig
@@ -55,9 +55,9 @@ type IdleResult struct {
 	Batch   int     `json:"batch"`
 	Steps   int     `json:"steps"`   // number of measured steps
 	StepMS  float64 `json:"step_ms"` // time from one step to the next in milliseconds
-	// WaitShare is the share of the time that the training waits for its next batch and passes it to
-	// the device. HostShare is the share outside the call of the compiled step, in which the device
-	// has no work: waiting, the log, and the training loop itself.
+	// WaitShare is the share of the time that the training waits for its next batch and passes it
+	// to the device. HostShare is the share outside the call of the compiled step, in which the
+	// device has no work: waiting, the log, and the training loop itself.
 	WaitShare float64 `json:"wait_share"`
 	HostShare float64 `json:"host_share"`
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// Of a step whose batch comes after 3 s and that takes 6 s, with 1 s for the log, the training waits
-// three tenths of the time. The first steps, which are slower, do not count.
+// Of a step whose batch comes after 3 s and that takes 6 s, with 1 s for the log, the training
+// waits three tenths of the time. The first steps, which are slower, do not count.
 func TestStopwatch(t *testing.T) {
 	var clock time.Time
 	pass := func(seconds int) { clock = clock.Add(time.Duration(seconds) * time.Second) }
