@@ -68,7 +68,27 @@ func (c AutoencoderConfig) LatentChannels() int { return c.Latents }
 
 // Autoencoder is the variational autoencoder of latent diffusion: residual blocks at each level, one
 // level's sides half of the last one's, and self-attention at the coarsest.
-type Autoencoder struct{ AutoencoderConfig }
+type Autoencoder struct {
+	AutoencoderConfig
+	// Tile is the side in pixels of the tiles by which larger images are encoded and decoded; 0
+	// means whole images. Memory then grows with the tile instead of the image. Neighbors overlap
+	// by a quarter of the side, where they are blended linearly, as after enable_tiling of
+	// diffusers' AutoencoderKL, whose tile is the sample_size of config.json: 256 or 512. Norms and
+	// attention do not see across tiles, so that the results differ from those of the whole. It
+	// must be a multiple of 4 f.
+	Tile int
+}
+
+// autoencoderOverlap is the number of overlaps in the side of a tile.
+const autoencoderOverlap = 4
+
+// Validate returns an error that names the first invalid field.
+func (a Autoencoder) Validate() error {
+	if err := a.AutoencoderConfig.Validate(); err != nil {
+		return err
+	}
+	return checkTile("autoencoder", a.Tile, autoencoderOverlap*a.Factor())
+}
 
 // Encode returns the mean and log variance of the Gaussian posterior of the latents of images
 // [batch, h, w, images] in [-1, 1]: [batch, h/f, w/f, latents] both, f = [AutoencoderConfig.Factor],
@@ -77,6 +97,13 @@ type Autoencoder struct{ AutoencoderConfig }
 func (a Autoencoder) Encode(scope *model.Scope, images *Node) (mean, logVariance *Node) {
 	must(a.Validate())
 	checkSides("Autoencoder", images, 1, len(a.Channels))
+	moments := tiles{a.Tile, autoencoderOverlap}.apply(scope, images, 1, a.Factor(), a.moments)
+	parts := Split(moments, -1, 2)
+	return parts[0], ClipScalar(parts[1], -30, 20)
+}
+
+// moments returns mean and log variance, concatenated, of images or of a tile.
+func (a Autoencoder) moments(scope *model.Scope, images *Node) *Node {
 	encoder := autoencoder{a.AutoencoderConfig, scope.In("encoder")}
 	h := encoder.convolution("input", images, a.Channels[0])
 	for level, channels := range a.Channels {
@@ -88,9 +115,7 @@ func (a Autoencoder) Encode(scope *model.Scope, images *Node) (mean, logVariance
 		}
 	}
 	moments := encoder.output(encoder.middle(h), 2*a.Latents)
-	moments = Dense(scope.In("moments"), moments, 2*a.Latents, 1)
-	parts := Split(moments, -1, 2)
-	return parts[0], ClipScalar(parts[1], -30, 20)
+	return Dense(scope.In("moments"), moments, 2*a.Latents, 1)
 }
 
 // Normalize returns (z - Shift) Scale, the latents that a flow map works on.
@@ -110,6 +135,11 @@ func (a Autoencoder) Decode(scope *model.Scope, z *Node) *Node {
 	if z.Rank() != 4 || z.Shape().Dim(3) != a.Latents {
 		Panicf("nn.Autoencoder: want latents [batch, height, width, %d], got %s", a.Latents, z.Shape())
 	}
+	return tiles{a.Tile / a.Factor(), autoencoderOverlap}.apply(scope, z, a.Factor(), 1, a.decode)
+}
+
+// decode returns the images of latents or of a tile.
+func (a Autoencoder) decode(scope *model.Scope, z *Node) *Node {
 	h := AddScalar(MulScalar(z, 1/a.Scale), a.Shift)
 	h = Dense(scope.In("latents"), h, a.Latents, 1)
 	decoder := autoencoder{a.AutoencoderConfig, scope.In("decoder")}

@@ -19,6 +19,10 @@ type TinyAutoencoder struct {
 	MiddleNorm bool `json:"middle_norm,omitempty"`
 	// Checkpoint recomputes the activations of each stage of the decoder in the backward pass.
 	Checkpoint bool `json:"checkpoint,omitempty"`
+	// Tile is that of [Autoencoder], with an overlap of an eighth as for diffusers'
+	// AutoencoderTiny, whose tile is 512. The weights of the blending are those of AutoencoderKL.
+	// It must be a multiple of 64.
+	Tile int `json:"tile,omitempty"`
 }
 
 // The sizes of the TAESD family.
@@ -30,6 +34,7 @@ const (
 	tinyBranch      = 4 * tinyChannels
 	tinySaturation  = 3 // latents are squashed into [-3, 3]
 	tinyNormEpsilon = 1e-5
+	tinyOverlap     = 8 // overlaps in the side of a tile
 )
 
 // FLUX2TinyAutoencoder returns the configuration of taef2, for the latents of FLUX.2.
@@ -42,7 +47,7 @@ func (a TinyAutoencoder) Validate() error {
 	if a.Images < 1 || a.Latents < 1 {
 		return fmt.Errorf("tiny autoencoder: images and latents must be positive, got %d and %d", a.Images, a.Latents)
 	}
-	return nil
+	return checkTile("tiny autoencoder", a.Tile, tinyOverlap*a.Factor())
 }
 
 // Factor returns 8.
@@ -56,6 +61,11 @@ func (a TinyAutoencoder) LatentChannels() int { return a.Latents }
 func (a TinyAutoencoder) Latent(scope *model.Scope, images *Node) *Node {
 	must(a.Validate())
 	checkSides("TinyAutoencoder", images, 1, tinyLevels)
+	return tiles{a.Tile, tinyOverlap}.apply(scope, images, 1, a.Factor(), a.encode)
+}
+
+// encode returns the latents of images or of a tile.
+func (a TinyAutoencoder) encode(scope *model.Scope, images *Node) *Node {
 	t := tiny{scope.In("encoder")}
 	h := t.convolution("input", MulScalar(OnePlus(images), 0.5), tinyChannels, 1, true) // pixels in [0, 1]
 	h = t.block("block_0_0", h, false)
@@ -75,6 +85,11 @@ func (a TinyAutoencoder) Decode(scope *model.Scope, latents *Node) *Node {
 	if latents.Rank() != 4 || latents.Shape().Dim(3) != a.Latents {
 		Panicf("nn.TinyAutoencoder: want latents [batch, height, width, %d], got %s", a.Latents, latents.Shape())
 	}
+	return tiles{a.Tile / a.Factor(), tinyOverlap}.apply(scope, latents, a.Factor(), 1, a.decode)
+}
+
+// decode returns the images of latents or of a tile.
+func (a TinyAutoencoder) decode(scope *model.Scope, latents *Node) *Node {
 	t := tiny{scope.In("decoder")}
 	h := MulScalar(Tanh(MulScalar(latents, 1./tinySaturation)), tinySaturation)
 	h = relu(t.convolution("input", h, tinyChannels, 1, true))

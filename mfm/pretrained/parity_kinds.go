@@ -140,7 +140,8 @@ func transformerConfig(r *Reference) (c nn.DiTConfig, channels int, err error) {
 }
 
 // autoencoderParity is the autoencoder of latent diffusion in diffusers' names: the mean and log
-// variance of an image's latents, the image of latents, and the gradient of <image, w> in them.
+// variance of an image's latents, the image of latents, and the gradient of <image, w> in them; by
+// tiles if the metadata have tile_sample_min_size.
 var autoencoderParity = parityKind{
 	name:   "autoencoder",
 	inputs: []string{"image", "latent", "w"},
@@ -148,22 +149,25 @@ var autoencoderParity = parityKind{
 		return r.Weights["post_quant_conv.weight"] != nil && r.Metadata["block_out_channels"] != ""
 	},
 	network: func(r *Reference) (checkpoint.Tensors, outputs, error) {
-		c := nn.AutoencoderConfig{Scale: 1}
-		err := r.integers(map[string]*int{
-			"in_channels": &c.Images, "latent_channels": &c.Latents, "layers_per_block": &c.Blocks,
-			"norm_num_groups": &c.Groups,
-		})
+		a := nn.Autoencoder{AutoencoderConfig: nn.AutoencoderConfig{Scale: 1}}
+		values := map[string]*int{
+			"in_channels": &a.Images, "latent_channels": &a.Latents, "layers_per_block": &a.Blocks,
+			"norm_num_groups": &a.Groups,
+		}
+		if _, ok := r.Metadata["tile_sample_min_size"]; ok {
+			values["tile_sample_min_size"] = &a.Tile
+		}
+		err := r.integers(values)
 		if err == nil {
-			err = r.decode("block_out_channels", &c.Channels)
+			err = r.decode("block_out_channels", &a.Channels)
 		}
 		if err == nil {
-			err = c.Validate()
+			err = a.Validate()
 		}
 		if err != nil {
 			return nil, nil, err
 		}
-		weights, err := ImportAutoencoder(r.Weights, c)
-		a := nn.Autoencoder{AutoencoderConfig: c}
+		weights, err := ImportAutoencoder(r.Weights, a.AutoencoderConfig)
 		return weights, func(scope *model.Scope, x map[string]*Node) func(string) *Node {
 			mean, logVariance := a.Encode(scope, channelsLast(x["image"]))
 			latent := channelsLast(x["latent"])

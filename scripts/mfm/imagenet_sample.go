@@ -42,6 +42,8 @@ func sampleImageNet(c *command) prepare {
 	class := c.Flags().String("class", "",
 		"`name` or number of the class of the samples (default: at t = 0 each class, otherwise any)")
 	guidance := c.withGuidance()
+	tile := c.Flags().Int("tile", 0, "`side` in pixels of the tiles by which the autoencoder works on large images, "+
+		"such as 256, to save memory (default: whole images)")
 	out := c.Flags().String("out", "", "PNG or SVG `file` for a figure of the samples; with --count, the folder of the images")
 	count := c.Flags().Int("count", 0, "`number` of images to write to the folder --out, of all classes in turn or of --class, "+
 		"instead of a figure; image i depends on the seed and i alone")
@@ -96,7 +98,7 @@ func sampleImageNet(c *command) prepare {
 			}
 			set := latent.ImageSet{Sampling: r.sampling, Seed: *seed, Count: *count, Classes: r.turns(*class, labels)}
 			return func(ctx context.Context, b compute.Backend) error {
-				return r.writeImages(ctx, c, b, m, *guidance, set, *out, part, parts)
+				return r.writeImages(ctx, c, b, m, *guidance, *tile, set, *out, part, parts)
 			}, nil
 		}
 		var heldOut *data.Images
@@ -111,7 +113,7 @@ func sampleImageNet(c *command) prepare {
 			}
 		}
 		return func(ctx context.Context, b compute.Backend) error {
-			samples, err := r.drawImages(ctx, b, m, heldOut, *t, *n, *seed, labels)
+			samples, err := r.drawImages(ctx, b, m, *tile, heldOut, *t, *n, *seed, labels)
 			if err != nil {
 				return err
 			}
@@ -196,14 +198,17 @@ func className(config latent.Config, label int32) string {
 }
 
 // drawImages draws n samples of the model m for each held-out image noised to time t, or for each label
-// at t = 0, and decodes them.
-func (r latentRun) drawImages(ctx context.Context, b compute.Backend, m mfm.Model, heldOut *data.Images, t float64,
-	n int, seed int64, labels []int32) (*imageSamples, error) {
+// at t = 0, and decodes them, by tiles unless tile is 0.
+func (r latentRun) drawImages(ctx context.Context, b compute.Backend, m mfm.Model, tile int, heldOut *data.Images,
+	t float64, n int, seed int64, labels []int32) (*imageSamples, error) {
 	g, err := latent.NewGenerator(b, r.Model, r.config, r.dir)
 	if err != nil {
 		return nil, invalid{err}
 	}
 	defer g.Finalize()
+	if err := g.Codec.SetTile(tile); err != nil {
+		return nil, invalid{fmt.Errorf("--tile: %w", err)}
+	}
 	g = g.With(m)
 	rows := max(len(labels), 1)
 	x := make([]float32, rows*m.Elements())
@@ -244,15 +249,19 @@ func (r latentRun) turns(class string, labels []int32) (all []int32) {
 	return all
 }
 
-// writeImages writes a shard of a set of images of the model m to a folder.
-func (r latentRun) writeImages(ctx context.Context, c *command, b compute.Backend, m mfm.Model, w guidance,
+// writeImages writes a shard of a set of images of the model m to a folder, decoded by tiles unless tile
+// is 0.
+func (r latentRun) writeImages(ctx context.Context, c *command, b compute.Backend, m mfm.Model, w guidance, tile int,
 	set latent.ImageSet, dir string, shard, shards int) error {
 	g, err := latent.NewGenerator(b, r.Model, r.config, r.dir)
 	if err != nil {
 		return invalid{err}
 	}
 	defer g.Finalize()
-	if set.Fingerprint, err = run.Fingerprint(m.Store(), []any{r.config.Network, w, g.Codec.Hash}); err != nil {
+	if err := g.Codec.SetTile(tile); err != nil {
+		return invalid{fmt.Errorf("--tile: %w", err)}
+	}
+	if set.Fingerprint, err = run.Fingerprint(m.Store(), []any{r.config.Network, w, tile, g.Codec.Hash}); err != nil {
 		return err
 	}
 	err = g.With(m).Generate(ctx, dir, set, shard, shards, func(n, of int) {

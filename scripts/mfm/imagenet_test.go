@@ -73,8 +73,9 @@ func TestImageNetOfFiles(t *testing.T) {
 	must(t, streamed...) // has ended, and finds its cache
 	must(t, append(slices.Clone(train), "--latents", cache, "--loss", "diagonal", "--out", filepath.Join(dir, "in memory"), "--set",
 		`network={"kind": "mlp", "width": 16, "depth": 2, "activation": "silu", "classes": 9}`)...)
-	s := decode[imageSamples](t, must(t, append([]string{"sample", "imagenet", "--checkpoint", out, "--t", "0.5", "--contexts", "2",
-		"--n", "2", "--steps", "1", "--json"}, images...)...))
+	sample := append([]string{"sample", "imagenet", "--checkpoint", out, "--t", "0.5", "--contexts", "2", "--n", "2",
+		"--steps", "1", "--json"}, images...)
+	s := decode[imageSamples](t, must(t, append(slices.Clone(sample), "--tile", "8")...))
 	if len(s.Images) != 2 || len(s.Samples[1][1]) != 192 {
 		t.Errorf("%d images, samples of %d values", len(s.Images), len(s.Samples[1][1]))
 	}
@@ -83,6 +84,7 @@ func TestImageNetOfFiles(t *testing.T) {
 	must(t, append(slices.Clone(evaluate), "--checkpoint", filepath.Join(dir, "in memory"), "--latents", cache)...)
 	for want, args := range map[string][]string{
 		"--latents: cache":        append(slices.Clone(train), "--latents", cache, "--size", "16", "--out", filepath.Join(dir, "x")),
+		"tile = 12: must be a":    append(slices.Clone(sample), "--tile", "12"),
 		"the size is missing":     {"train", "imagenet", "--data", pictures, "--out", filepath.Join(dir, "x")},
 		"use self":                append(slices.Clone(streamed), "--distillation", "teacher", "--out", filepath.Join(dir, "x")),
 		"keep the latents":        append(slices.Clone(train), "--set", "memory=1", "--out", filepath.Join(dir, "x")),

@@ -365,3 +365,38 @@ func TestAutoencoderOfFiles(t *testing.T) {
 		t.Errorf("a size that does not fit: %v", err)
 	}
 }
+
+// With tiles of eight pixels the codec decodes images of twelve in parts, each alone, and its
+// latents count as those of another codec.
+func TestTiles(t *testing.T) {
+	b, dir := backendtest.New(t), randomCodec(t)
+	images := &data.Images{N: 2, Height: 12, Width: 8, Channels: 3}
+	for i := range 2 * 12 * 8 * 3 {
+		images.Pixels = append(images.Pixels, byte(37*i+i*i%101))
+	}
+	var decoded [2][]float32 // without and with tiles
+	var hashes [2]string
+	for i, tile := range []int{0, 8} {
+		codec, err := latent.OpenCodec(b, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := codec.SetTile(12); err == nil || !strings.Contains(err.Error(), "multiple of 8 pixels") {
+			t.Errorf("tiles of 12 pixels: %v", err)
+		}
+		if err := codec.SetTile(tile); err != nil {
+			t.Fatal(err)
+		}
+		if _, decoded[i], err = codec.PSNR(t.Context(), images); err != nil {
+			t.Fatal(err)
+		}
+		hashes[i] = codec.Hash
+		codec.Finalize()
+	}
+	if hashes[0] == hashes[1] {
+		t.Error("the hash of a codec with tiles is that of one without")
+	}
+	if len(decoded[1]) != len(images.Pixels) || near(decoded[0], decoded[1], 1e-3) {
+		t.Errorf("%d pixels, or those without tiles", len(decoded[1]))
+	}
+}

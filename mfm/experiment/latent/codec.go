@@ -70,7 +70,7 @@ func newCodec(b compute.Backend, a nn.Autoencoder, store *model.Store, weights c
 	same.Checkpoint = false // changes no number
 	c := &Codec{Autoencoder: a, Hash: fmt.Sprintf("%s %+v", hash, same)}
 	c.encoder, err = model.NewExec(b, store, func(root *model.Scope, levels *Node) []*Node {
-		x := unit(levels)
+		x, a := unit(levels), c.Autoencoder
 		scope := root.Store().Scope(train.WeightsScope)
 		mean, logVariance := a.Encode(scope, Concatenate([]*Node{x, Reverse(x, 2)}, 0))
 		return []*Node{a.Normalize(mean), MulScalar(Exp(MulScalar(logVariance, 0.5)), a.Scale)}
@@ -79,12 +79,34 @@ func newCodec(b compute.Backend, a nn.Autoencoder, store *model.Store, weights c
 		return nil, fmt.Errorf("preparing the encoder: %w", err)
 	}
 	c.decoder, err = model.NewExec(b, store, func(root *model.Scope, z *Node) *Node {
-		return a.Decode(root.Store().Scope(train.WeightsScope), z)
+		return c.Autoencoder.Decode(root.Store().Scope(train.WeightsScope), z)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the decoder: %w", err)
 	}
 	return c, nil
+}
+
+// SetTile makes the codec work by tiles ([nn.Autoencoder.Tile]) and on one image at a time, so that
+// large images need less memory. Latents, and with them Hash, then differ. It must be called before
+// all else, and returns an error if the autoencoder has no such tiles.
+func (c *Codec) SetTile(side int) error {
+	tiled := c.Autoencoder
+	tiled.Tile = side
+	if err := tiled.Validate(); err != nil || side == 0 {
+		return err
+	}
+	c.Autoencoder = tiled
+	c.Hash = fmt.Sprintf("%s tiles of %d pixels", c.Hash, side)
+	return nil
+}
+
+// batch is the number of images of a call of the graphs; the last call is padded.
+func (c *Codec) batch() int {
+	if c.Tile > 0 {
+		return 1
+	}
+	return chunk
 }
 
 // Finalize frees the compiled graphs.
@@ -102,7 +124,7 @@ func (c *Codec) Decode(ctx context.Context, latents []float32, height, width int
 		return nil, fmt.Errorf("decoding: %d values are not a whole number of latents of shape [%d, %d, %d]",
 			len(latents), height, width, c.LatentChannels())
 	}
-	n := len(latents) / size
+	n, chunk := len(latents)/size, c.batch()
 	var pixels []float32
 	for from := 0; from < n; from += chunk {
 		if err := ctx.Err(); err != nil {

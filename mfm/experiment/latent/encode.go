@@ -65,7 +65,7 @@ func (e encoded) each(do func(moments []float32, label int32)) {
 	}
 }
 
-// chunk is the number of images of a call of the codec's graphs; the last call is padded.
+// chunk is the number of images of a call of a graph, if the codec has no tiles.
 const chunk = 16
 
 // encode encodes the images of a source from index first on. It calls emit with each chunk. Each
@@ -79,7 +79,7 @@ func (c *Codec) encode(ctx context.Context, s source, first int, emit func(encod
 		bad      []*stream.BadFile
 		err      error
 	}
-	parts := make(chan part)
+	parts, chunk := make(chan part), c.batch()
 	defer func() {
 		stop()
 		for range parts {
@@ -121,7 +121,7 @@ func (c *Codec) encode(ctx context.Context, s source, first int, emit func(encod
 // encodeChunk encodes the images of a chunk, which begins at index from, and returns those from
 // first to to-1.
 func (c *Codec) encodeChunk(s source, levels []byte, bad []*stream.BadFile, from, first, to int) (encoded, error) {
-	e := encoded{end: to}
+	e, chunk := encoded{end: to}, c.batch()
 	height, width, channels := s.shape()
 	padded := make([]byte, chunk*height*width*channels)
 	copy(padded, levels)

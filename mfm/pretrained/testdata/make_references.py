@@ -205,7 +205,8 @@ def transformer(c, path, batch, derivatives):
     save_file(all_values, path, {k: str(v) for k, v in c.items()})
 
 
-def autoencoder(path):
+def autoencoder(path, shape=(2, 3, 8, 8), tile=None):
+    """tile is the side of tiles in pixels, twice that in latents."""
     from diffusers import AutoencoderKL
 
     torch.manual_seed(0)
@@ -216,8 +217,12 @@ def autoencoder(path):
     with torch.no_grad():
         for p in model.parameters():
             p.copy_(torch.randn(p.shape) * (0.2 if p.ndim > 1 else 0.1) + (p.ndim == 1) * 0.5)
-    image, w = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8)
-    latent = torch.randn(2, 2, 4, 4, requires_grad=True)
+    if tile:
+        model.enable_tiling()
+        model.tile_sample_min_size, model.tile_latent_min_size = tile, tile // 2
+        c["tile_sample_min_size"] = tile
+    image, w = torch.randn(shape), torch.randn(shape)
+    latent = torch.randn(shape[0], 2, shape[2] // 2, shape[3] // 2, requires_grad=True)
     posterior = model.encode(image).latent_dist
     decoded = model.decode(latent).sample
     (decoded * w).sum().backward()
@@ -329,3 +334,4 @@ if __name__ == "__main__":
         efficientnet(here / "efficientnet.safetensors")
         torch_files()
         npz_files()
+        autoencoder(here / "autoencoder_tiled.safetensors", (1, 3, 12, 10), 8)
