@@ -103,11 +103,15 @@ const positionsTolerance = 1e-5
 // ImportDiT is [Import] for [nn.DiT]. It checks the fixed positions "pos_embed", if the file has them,
 // and leaves them out.
 func ImportDiT(from checkpoint.Tensors, c nn.DiTConfig, channels int) (checkpoint.Tensors, error) {
+	return importDiT(from, c, channels, false)
+}
+
+func importDiT(from checkpoint.Tensors, c nn.DiTConfig, channels int, move bool) (checkpoint.Tensors, error) {
 	rest, err := withoutPositions(from, c.Width)
 	if err != nil {
 		return nil, err
 	}
-	return Import(rest, DiTWeights(c, channels))
+	return imported(rest, DiTWeights(c, channels), move)
 }
 
 // withoutPositions returns the tensors but "pos_embed", which it checks.

@@ -92,6 +92,7 @@ func (r *Reference) kind() (parityKind, error) {
 // Parity runs the network of a reference and returns, for each of its outputs, the relative error
 // |ours - original|/|original| in the Euclidean norm over all elements, or |ours| if the original is
 // zero. It returns an error if the kind of network is unknown, or if a weight or input is missing.
+// Weights of a transformer are freed as they are read, so that r.Weights cannot be used again.
 func Parity(backend compute.Backend, r *Reference) (map[string]float64, error) {
 	kind, err := r.kind()
 	if err != nil {
@@ -113,6 +114,13 @@ func parity(backend compute.Backend, r *Reference, kind parityKind) (map[string]
 	weights, build, err := kind.network(r)
 	if err != nil {
 		return nil, err
+	}
+	var freed reclaimer
+	for path, w := range weights { // one by one, so that there is no second copy of all
+		if err := w.ToDevice(backend, 0); err != nil {
+			return nil, fmt.Errorf("weights %q: %w", path, err)
+		}
+		freed.add(w.Shape().ByteSize())
 	}
 	store := model.NewStore()
 	if err := Load(store, model.RootScopePath, weights); err != nil {

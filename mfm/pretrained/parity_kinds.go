@@ -61,7 +61,7 @@ var transformerParity = parityKind{
 		if err != nil {
 			return nil, nil, err
 		}
-		weights, err := ImportDiT(r.Weights, c, channels)
+		weights, err := importDiT(r.Weights, c, channels, true)
 		return weights, func(scope *model.Scope, x map[string]*Node) func(string) *Node {
 			in := nn.Inputs{
 				S: x["s"], U: x["u"], T: x["t"], Xbar: channelsLast(x["x"]), X: channelsLast(x["x_cond"]),
@@ -99,7 +99,7 @@ var sitParity = parityKind{
 		if err != nil {
 			return nil, nil, err
 		}
-		weights, err := ImportSiT(r.Weights, c, channels)
+		weights, err := importSiT(r.Weights, c, channels, true)
 		return weights, func(scope *model.Scope, x map[string]*Node) func(string) *Node {
 			xbar := channelsLast(x["x"])
 			v := c.Backbone()(scope, nn.Inputs{

@@ -42,6 +42,10 @@ func SiTWeights(c nn.DiTConfig, channels, outputs int) []Weight {
 // of REPA and "logvar_linear." of Decoupled MeanFlow. The list of tensors is otherwise checked as
 // by [Import].
 func ImportSiT(from checkpoint.Tensors, c nn.DiTConfig, channels int) (checkpoint.Tensors, error) {
+	return importSiT(from, c, channels, false)
+}
+
+func importSiT(from checkpoint.Tensors, c nn.DiTConfig, channels int, move bool) (checkpoint.Tensors, error) {
 	rest, err := withoutPositions(from, c.Width)
 	if err != nil {
 		return nil, err
@@ -55,7 +59,7 @@ func ImportSiT(from checkpoint.Tensors, c nn.DiTConfig, channels int) (checkpoin
 	if b := rest["final_layer.linear.bias"]; b != nil && b.Size() == 2*c.Patch*c.Patch*channels {
 		outputs *= 2
 	}
-	to, err := Import(rest, SiTWeights(c, channels, outputs))
+	to, err := imported(rest, SiTWeights(c, channels, outputs), move)
 	if err != nil {
 		return nil, err
 	}

@@ -12,11 +12,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/dtypes/bfloat16"
 	"github.com/gomlx/compute/dtypes/float16"
+	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
@@ -50,10 +52,25 @@ type Weight struct {
 // bfloat16 become float32. If the tensors are not exactly those of the list, the error lists
 // each that is missing, unexpected or of another shape.
 func Import(from checkpoint.Tensors, weights []Weight) (checkpoint.Tensors, error) {
-	var problems []error
-	to, known := make(checkpoint.Tensors, len(weights)), make(map[string]bool, len(weights))
+	return imported(from, weights, false)
+}
+
+// imported is Import. If move is set, it frees each tensor that it has read, so that there is no
+// second copy of the weights.
+func imported(from checkpoint.Tensors, weights []Weight, move bool) (checkpoint.Tensors, error) {
+	var problems, unexpected []error
+	known := make(map[string]bool, len(weights))
 	for _, p := range weights {
 		known[p.File] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(from)) {
+		if !known[name] {
+			unexpected = append(unexpected, fmt.Errorf("tensor %q %v is unexpected", name, from[name].Shape().Dimensions))
+		}
+	}
+	var r reclaimer
+	to := make(checkpoint.Tensors, len(weights))
+	for _, p := range weights {
 		t, ok := from[p.File]
 		switch {
 		case !ok:
@@ -61,24 +78,39 @@ func Import(from checkpoint.Tensors, weights []Weight) (checkpoint.Tensors, erro
 		case !slices.Equal(t.Shape().Dimensions, p.Shape):
 			problems = append(problems, fmt.Errorf("tensor %q is %v, want %v", p.File, t.Shape().Dimensions, p.Shape))
 		default:
-			values, err := float32s(t)
+			order, dims := p.Layout.order(p.Shape)
+			permuted, err := permute(t, p.Shape, order, dims)
+			if err == nil && move {
+				err = r.free(t)
+			}
 			if err != nil {
 				problems = append(problems, fmt.Errorf("tensor %q: %w", p.File, err))
 				continue
 			}
-			order, dims := p.Layout.order(p.Shape)
-			to[p.Path] = tensors.FromFlatDataAndDimensions(permute(values, p.Shape, order), dims...)
+			to[p.Path] = permuted
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(from)) {
-		if !known[name] {
-			problems = append(problems, fmt.Errorf("tensor %q %v is unexpected", name, from[name].Shape().Dimensions))
-		}
-	}
-	if len(problems) > 0 {
+	if problems = append(problems, unexpected...); len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
 	return to, nil
+}
+
+// reclaimer frees tensors. It returns their memory to the system after each 256 MiB: the garbage
+// collector would wait until there is as much garbage as living memory.
+type reclaimer struct{ freed int64 }
+
+func (r *reclaimer) free(t *tensors.Tensor) error {
+	r.add(t.Shape().ByteSize())
+	return t.FinalizeAll()
+}
+
+// add notes that so many bytes have become garbage.
+func (r *reclaimer) add(bytes int64) {
+	if r.freed += bytes; r.freed >= 256<<20 {
+		debug.FreeOSMemory()
+		r.freed = 0
+	}
 }
 
 // Export returns the tensors of a file from the variables of a network, the inverse of [Import]. It
@@ -91,16 +123,15 @@ func Export(from checkpoint.Tensors, weights []Weight) (checkpoint.Tensors, erro
 		if !ok || !slices.Equal(t.Shape().Dimensions, dims) {
 			return nil, fmt.Errorf("variable %q %v is missing or has another shape", p.Path, dims)
 		}
-		values, err := float32s(t)
-		if err != nil {
-			return nil, fmt.Errorf("variable %q: %w", p.Path, err)
-		}
 		// Undo the permutation on the axes before they were merged.
 		permuted, inverse := make([]int, len(order)), make([]int, len(order))
 		for i, axis := range order {
 			permuted[i], inverse[axis] = p.Shape[axis], i
 		}
-		to[p.File] = tensors.FromFlatDataAndDimensions(permute(values, permuted, inverse), p.Shape...)
+		var err error
+		if to[p.File], err = permute(t, permuted, inverse, p.Shape); err != nil {
+			return nil, fmt.Errorf("variable %q: %w", p.Path, err)
+		}
 	}
 	return to, nil
 }
@@ -132,25 +163,45 @@ func (l Layout) order(shape []int) (order, dims []int) {
 	return order, slices.Clone(shape)
 }
 
-// permute returns the values of a tensor of the given shape with its axes in the given order.
-func permute(values []float32, shape, order []int) []float32 {
+// permute returns a tensor of float32 with the dimensions dims, whose elements are those of t, of
+// the given shape, with its axes in the given order.
+func permute(t *tensors.Tensor, shape, order, dims []int) (*tensors.Tensor, error) {
 	strides := make([]int, len(shape))
 	for axis, stride := len(shape)-1, 1; axis >= 0; axis-- {
 		strides[axis], stride = stride, stride*shape[axis]
 	}
-	result := make([]float32, 0, len(values))
-	var walk func(axis, offset int)
-	walk = func(axis, offset int) {
-		if axis == len(order) {
-			result = append(result, values[offset])
-			return
-		}
-		for i := range shape[order[axis]] {
-			walk(axis+1, offset+i*strides[order[axis]])
-		}
+	to := tensors.FromShape(shapes.Make(dtypes.Float32, dims...))
+	err := withFloat32s(t, func(values []float32) {
+		tensors.MustMutableFlatData(to, func(result []float32) {
+			at := 0
+			var walk func(axis, offset int)
+			walk = func(axis, offset int) {
+				if axis == len(order) {
+					result[at] = values[offset]
+					at++
+					return
+				}
+				for i := range shape[order[axis]] {
+					walk(axis+1, offset+i*strides[order[axis]])
+				}
+			}
+			walk(0, 0)
+		})
+	})
+	return to, err
+}
+
+// withFloat32s calls do with the elements of a tensor of floating-point numbers, which do must not
+// change. It copies those of other types than float32.
+func withFloat32s(t *tensors.Tensor, do func([]float32)) error {
+	if t.DType() == dtypes.Float32 {
+		return tensors.ConstFlatData(t, do)
 	}
-	walk(0, 0)
-	return result
+	values, err := float32s(t)
+	if err == nil {
+		do(values)
+	}
+	return err
 }
 
 // float32s returns the elements of a tensor of floating-point numbers.
