@@ -42,7 +42,7 @@ import (
 // graph-building functions do, if a path from an input with a tangent to an output contains an op
 // without a rule; the message names the op and says what to do. Among these ops are the control
 // flow ops While, If, Sort and function calls, also if a closure captures a value with a tangent,
-// and fused ops without an unfused version.
+// and fused ops without an unfused version other than attention.
 func JVP(outputs, inputs, tangents []*graph.Node) []*graph.Node {
 	p := newPass(outputs, inputs, tangents)
 	for _, n := range p.path(outputs) {

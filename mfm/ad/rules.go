@@ -18,7 +18,7 @@ var rules = make(map[graph.NodeType]rule)
 
 func init() {
 	for _, table := range []map[graph.NodeType]rule{
-		elementwiseRules(), structuralRules(), contractionRules(), reductionRules(),
+		elementwiseRules(), structuralRules(), contractionRules(), reductionRules(), attentionRules(),
 	} {
 		for op, r := range table {
 			rules[op] = r

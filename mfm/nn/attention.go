@@ -3,33 +3,88 @@ package nn
 import (
 	"math"
 
+	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
+// AttentionKind is how a network computes attention.
+type AttentionKind string
+
+const (
+	// AutomaticAttention uses the backend's fused attention, which keeps no matrix of tokens by tokens,
+	// where it has one that fits: cuDNN's, of XLA on one CUDA device of compute capability 8.0 or more, for
+	// numbers of 16 bits ([Computing]) and heads of a multiple of 8 and at most 128 channels. Reverse mode
+	// is fused as well. A tangent (package ad) passes through the products and the softmax. It is untested
+	// on a GPU. GOMLX_FUSION=0 in the environment turns it off for all networks.
+	AutomaticAttention AttentionKind = ""
+	// DecomposedAttention always uses products and a softmax.
+	DecomposedAttention AttentionKind = "decomposed"
+)
+
+// maxFusedHead is the number of channels of a head up to which cuDNN's kernels run on all devices.
+const maxFusedHead = 128
+
 // Attention is multi-head self-attention (Vaswani et al., arXiv 1706.03762) over tokens [batch,
 // tokens, width], with layers "qkv" and "out"; gain is that of "out" (see [Dense]). It returns the
 // same shape. It panics if heads does not divide the width.
 func Attention(scope *model.Scope, x *Node, heads int, gain float64) *Node {
-	return attention(scope, x, heads, 1, gain, false)
+	return attention(scope, x, heads, attentionOptions{gainIn: 1, gain: gain})
 }
 
-// attention is Attention with gainIn as the gain of "qkv" and, if norm is set, with the queries and
-// keys of each head normalized by learned layer norms, "q_norm" and "k_norm".
-func attention(scope *model.Scope, x *Node, heads int, gainIn, gain float64, norm bool) *Node {
+// attentionOptions are the options of attention.
+type attentionOptions struct {
+	gainIn, gain float64 // of "qkv" and "out"
+	norm         bool    // normalize queries and keys by learned layer norms, "q_norm" and "k_norm"
+	kind         AttentionKind
+}
+
+// attention is Attention with options.
+func attention(scope *model.Scope, x *Node, heads int, o attentionOptions) *Node {
 	if x.Rank() != 3 || heads < 1 || x.Shape().Dimensions[2]%heads != 0 {
 		Panicf("nn.Attention: want [batch, tokens, width], width divisible by %d heads, got %s", heads, x.Shape())
 	}
 	d := x.Shape().Dimensions
 	batch, tokens, width := d[0], d[1], d[2]
-	qkv := Reshape(Dense(scope.In("qkv"), x, 3*width, gainIn), batch, tokens, 3, heads, width/heads)
-	part := func(i int) *Node { return Reshape(SliceAxis(qkv, 2, AxisElem(i)), batch, tokens, heads, width/heads) }
-	q, k := part(0), part(1)
-	if norm {
+	parts := func(name string, x *Node, n int, gain float64) []*Node {
+		all := Reshape(Dense(scope.In("%s", name), x, n*width, gain), batch, tokens, n, heads, width/heads)
+		nodes := make([]*Node, n)
+		for i := range nodes {
+			nodes[i] = Reshape(SliceAxis(all, 2, AxisElem(i)), batch, tokens, heads, width/heads)
+		}
+		return nodes
+	}
+	qkv := parts("qkv", x, 3, o.gainIn)
+	q, k, v := qkv[0], qkv[1], qkv[2]
+	if o.norm {
 		q, k = affineLayerNorm(scope.In("q_norm"), q), affineLayerNorm(scope.In("k_norm"), k)
 	}
-	return Dense(scope.In("out"), Reshape(attend(q, k, part(2)), batch, tokens, width), width, gain)
+	y := mix(q, k, v, o.kind)
+	return Dense(scope.In("out"), Reshape(y, batch, tokens, width), width, o.gain)
+}
+
+// mix is attend, by the fused attention if the kind allows it and the backend has one that fits.
+func mix(q, k, v *Node, kind AttentionKind) *Node {
+	decomposed := func() *Node { return attend(q, k, v) }
+	if kind != AutomaticAttention || !fusable(q, k) {
+		return decomposed()
+	}
+	fused := func() *Node {
+		y, _ := BackendFusedScaledDotProductAttention(q, k, v, compute.AttentionAxesLayoutBSHD, nil)
+		return y
+	}
+	y, _ := InternalFusedOpCaller(fused, decomposed, false)
+	return y
+}
+
+// fusable reports whether the backend has a fused attention, with its gradient, for queries and keys
+// [batch, tokens, heads, width].
+func fusable(q, k *Node) bool {
+	has, channels := q.Graph().Backend().Capabilities().Operations, q.Shape().Dim(3)
+	return has[compute.OpTypeFusedScaledDotProductAttention] && has[compute.OpTypeFusedScaledDotProductAttentionVJP] &&
+		q.Graph().NumDevices() == 1 && q.DType().IsFloat16() && q.Shape().Equal(k.Shape()) &&
+		channels%8 == 0 && channels <= maxFusedHead
 }
 
 // attend returns softmax(q kᵀ/√width) v for each head; queries, keys and values are [batch, tokens,

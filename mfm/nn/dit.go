@@ -25,6 +25,8 @@ type DiTConfig struct {
 	// BlindAtZero multiplies the gate of the context by t, so that the context at t = 0, which is
 	// pure noise, has no effect.
 	BlindAtZero bool `json:"blind_at_zero,omitempty"`
+	// Attention is how the blocks compute attention.
+	Attention AttentionKind `json:"attention,omitempty"`
 	// Reversed says that the network's own time runs from data at 0 to noise at 1, as that of
 	// Decoupled MeanFlow checkpoints: it sees 1-s and 1-u and returns minus the velocity.
 	Reversed bool `json:"reversed,omitempty"`
@@ -93,6 +95,9 @@ func (c DiTConfig) Validate() error {
 		return fmt.Errorf("DiT: classes must not be negative, got %d", c.Classes)
 	case c.Encoder == 0 && len(c.Guidance)+len(c.ContextGuidance) > 0:
 		return fmt.Errorf("DiT: guidance scales condition the encoder: encoder must be positive, got 0")
+	case c.Attention != AutomaticAttention && c.Attention != DecomposedAttention:
+		return fmt.Errorf("DiT: attention %q is unknown: use %q, or %q for the automatic choice", c.Attention,
+			DecomposedAttention, AutomaticAttention)
 	}
 	for name, scales := range map[string][]float64{"guidance": c.Guidance, "context_guidance": c.ContextGuidance} {
 		seen := map[float64]bool{1: true}
@@ -237,7 +242,8 @@ func (d dit) guidance(in Inputs) *Node {
 func (d dit) block(x, c *Node) *Node {
 	m := Split(InsertAxes(d.linear("modulation", silu(c), 6*d.Width, 0), 1), -1, 6)
 	h := modulate(LayerNorm(x), m[0], m[1])
-	x = Add(x, Mul(m[2], attention(d.scope.In("attention"), h, d.Heads, math.Sqrt(0.5), 1, d.QKNorm)))
+	o := attentionOptions{gainIn: math.Sqrt(0.5), gain: 1, norm: d.QKNorm, kind: d.Attention}
+	x = Add(x, Mul(m[2], attention(d.scope.In("attention"), h, d.Heads, o)))
 	h = modulate(LayerNorm(x), m[3], m[4])
 	h = gelu(d.linear("hidden", h, 4*d.Width, 1))
 	return Add(x, Mul(m[5], d.linear("output", h, d.Width, 1)))

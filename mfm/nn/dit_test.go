@@ -156,7 +156,8 @@ func TestDiTValidate(t *testing.T) {
 		"classes must not be negative":             func(c *nn.DiTConfig) { c.Classes = -1 },
 		"guidance must be finite and distinct":     func(c *nn.DiTConfig) { c.Guidance = []float64{2, 2} },
 		"context_guidance must be finite and dist": func(c *nn.DiTConfig) { c.ContextGuidance = []float64{1} },
-		"at most": func(c *nn.DiTConfig) { c.Width, c.Heads = 1<<20, 1 },
+		`attention "flash" is unknown`:             func(c *nn.DiTConfig) { c.Attention = "flash" },
+		"at most":                                  func(c *nn.DiTConfig) { c.Width, c.Heads = 1<<20, 1 },
 	} {
 		c := testDiT()
 		change(&c)

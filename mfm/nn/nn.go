@@ -6,8 +6,9 @@
 //
 // Layers, such as [Dense], [Conv], [GroupNorm] and [Attention], are functions that build graphs
 // from primitive GoMLX ops only, so that both forward mode (mfm/ad) and reverse mode can
-// differentiate them. They panic as graph functions do. Images are [batch, height, width,
-// channels]. The variables of a layer are in the scope that it receives.
+// differentiate them; fused attention ([AttentionKind]) has rules for both. They panic as graph
+// functions do. Images are [batch, height, width, channels]. The variables of a layer are in the
+// scope that it receives.
 package nn
 
 import (
