@@ -13,11 +13,12 @@ import (
 type AttentionKind string
 
 const (
-	// AutomaticAttention uses the backend's fused attention, which keeps no matrix of tokens by tokens,
-	// where it has one that fits: cuDNN's, of XLA on one CUDA device of compute capability 8.0 or more, for
-	// numbers of 16 bits ([Computing]) and heads of a multiple of 8 and at most 128 channels. Reverse mode
-	// is fused as well. A tangent (package ad) passes through the products and the softmax. It is untested
-	// on a GPU. GOMLX_FUSION=0 in the environment turns it off for all networks.
+	// AutomaticAttention uses the backend's fused attention, which keeps no matrix of tokens by
+	// tokens, where it has one that fits: cuDNN's, of XLA on one CUDA device of compute capability
+	// 8.0 or more, for numbers of 16 bits ([Computing]) and heads of a multiple of 8 and at most
+	// 128 channels. Reverse mode is fused as well. A tangent (package ad) passes through the
+	// products and the softmax. It is untested on a GPU. GOMLX_FUSION=0 in the environment turns it
+	// off for all networks.
 	AutomaticAttention AttentionKind = ""
 	// DecomposedAttention always uses products and a softmax.
 	DecomposedAttention AttentionKind = "decomposed"
@@ -38,6 +39,9 @@ type attentionOptions struct {
 	gainIn, gain float64 // of "qkv" and "out"
 	norm         bool    // normalize queries and keys by learned layer norms, "q_norm" and "k_norm"
 	kind         AttentionKind
+	// Tokens [batch, tokens, width] whose keys and values, of the layer "context", the queries see
+	// as well, or nil, and the gate of these values, [batch or 1, 1, width].
+	context, gate *Node
 }
 
 // attention is Attention with options.
@@ -60,6 +64,14 @@ func attention(scope *model.Scope, x *Node, heads int, o attentionOptions) *Node
 	if o.norm {
 		q, k = affineLayerNorm(scope.In("q_norm"), q), affineLayerNorm(scope.In("k_norm"), k)
 	}
+	if o.context != nil {
+		kv := parts("context", o.context, 2, math.Sqrt(2./3))
+		if o.norm {
+			kv[0] = affineLayerNorm(scope.In("context_norm"), kv[0])
+		}
+		gated := Mul(kv[1], Reshape(o.gate, -1, 1, heads, width/heads))
+		k, v = Concatenate([]*Node{k, kv[0]}, 1), Concatenate([]*Node{v, gated}, 1)
+	}
 	y := mix(q, k, v, o.kind)
 	return Dense(scope.In("out"), Reshape(y, batch, tokens, width), width, o.gain)
 }
@@ -78,8 +90,8 @@ func mix(q, k, v *Node, kind AttentionKind) *Node {
 	return y
 }
 
-// fusable reports whether the backend has a fused attention, with its gradient, for queries and keys
-// [batch, tokens, heads, width].
+// fusable reports whether the backend has a fused attention, with its gradient, for queries and
+// keys [batch, tokens, heads, width].
 func fusable(q, k *Node) bool {
 	has, channels := q.Graph().Backend().Capabilities().Operations, q.Shape().Dim(3)
 	return has[compute.OpTypeFusedScaledDotProductAttention] && has[compute.OpTypeFusedScaledDotProductAttentionVJP] &&

@@ -30,7 +30,9 @@ func TestFusedAttentionIsChosen(t *testing.T) {
 	b := backendtest.New(t)
 	backendtest.NeedLoops(t, b) // the pure-Go backend has no BFloat16 for all operations
 	flash := backendtest.Flash(b)
-	dit := nn.DiTConfig{Patch: 2, Width: 16, Depth: 1, Heads: 2}
+	joint := nn.DiTConfig{Patch: 2, Width: 16, Depth: 1, Heads: 2, JointAttention: true}
+	dit := joint
+	dit.JointAttention = false
 	decomposed := dit
 	decomposed.Attention = nn.DecomposedAttention
 	network := func(c nn.DiTConfig) func(*model.Scope, *Graph) *Node {
@@ -57,6 +59,7 @@ func TestFusedAttentionIsChosen(t *testing.T) {
 		"a backend without":               {b, layer(dtypes.BFloat16, 16, 2), 0},
 		"a transformer":                   {flash, network(dit), 1},
 		"a transformer that asks for not": {flash, network(decomposed), 0},
+		"more keys than queries":          {flash, network(joint), 0},
 	} {
 		g := NewGraph(c.backend, name)
 		store := newStore(t, 1)

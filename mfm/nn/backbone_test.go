@@ -31,7 +31,7 @@ func tiny() []backboneCase {
 	conditional := nn.UNetConfig{Patch: 1, Channels: []int{4}, Blocks: 1, Heads: 1, Groups: 2, Embedding: 5, Classes: 3}
 	dit := nn.DiTConfig{
 		Patch: 2, Width: 4, Depth: 1, Encoder: 1, Heads: 1, Classes: 3, Guidance: []float64{2}, QKNorm: true,
-		Reversed: true, Checkpoint: true,
+		JointAttention: true, Reversed: true, Checkpoint: true,
 	}
 	plainDiT := nn.DiTConfig{Patch: 2, Width: 4, Depth: 1, Encoder: 1, Heads: 1, BlindAtZero: true}
 	return []backboneCase{

@@ -25,6 +25,12 @@ type DiTConfig struct {
 	// BlindAtZero multiplies the gate of the context by t, so that the context at t = 0, which is
 	// pure noise, has no effect.
 	BlindAtZero bool `json:"blind_at_zero,omitempty"`
+	// JointAttention lets the queries of each block also see keys and values of the context: of a
+	// patch embedding of x_t of the block's own, with the positions. A gate from the conditioning,
+	// zero at the start, multiplies the values. The paper's code has it as an option. That gates no
+	// keys, so that the context has an effect at t = 0; with BlindAtZero the embedding is
+	// multiplied by t, which is ours.
+	JointAttention bool `json:"joint_attention,omitempty"`
 	// Attention is how the blocks compute attention.
 	Attention AttentionKind `json:"attention,omitempty"`
 	// Reversed says that the network's own time runs from data at 0 to noise at 1, as that of
@@ -142,6 +148,12 @@ func DiT(cfg DiTConfig) Backbone {
 		}
 		d := dit{DiTConfig: cfg, scope: scope}
 		tokens, common := d.tokens(in)
+		if cfg.JointAttention {
+			d.positions, d.context = d.grid(in.Xbar), d.pixels(in.X)
+			if cfg.BlindAtZero {
+				d.context = Mul(d.context, ConvertDType(InsertAxes(in.T, -1, -1), d.context.DType()))
+			}
+		}
 		encoder := sum(common, d.time("encoder_s", in.S, 1), d.time("encoder_u", in.U, 0), d.guidance(in))
 		decoder := sum(common, d.time("decoder_s", in.S, 0), d.time("decoder_u", in.U, 1))
 		encoder, decoder = ConvertDType(encoder, tokens.DType()), ConvertDType(decoder, tokens.DType())
@@ -170,6 +182,8 @@ func DiT(cfg DiTConfig) Backbone {
 type dit struct {
 	DiTConfig
 	scope *model.Scope
+	// The positions and the patches of the context for the joint attention of each block, or nil.
+	positions, context *Node
 }
 
 // tokens returns the tokens [batch, tokens, width] and the part of the conditioning that encoder and
@@ -190,9 +204,7 @@ func (d dit) tokens(in Inputs) (tokens, common *Node) {
 		tokens = Add(tokens, d.patches("fused", in.Fused))
 		common = Add(common, d.time("fused_time", in.FusedT, 1))
 	}
-	dims := in.Xbar.Shape().Dimensions
-	positions := ConstAsDType(tokens.Graph(), tokens.DType(),
-		[][][]float64{SinusoidalPositions(dims[1]/d.Patch, dims[2]/d.Patch, d.Width)})
+	positions := d.grid(in.Xbar)
 	if d.Classes > 0 {
 		index := classIndex(in.Class, d.Classes, in.T)
 		common = Add(common, embedding(d.scope.In("class"), index, d.Classes+1, d.Width, 0.02, in.T))
@@ -200,12 +212,21 @@ func (d dit) tokens(in Inputs) (tokens, common *Node) {
 	return Add(tokens, positions), common
 }
 
+// grid returns the positions of the tokens of x, [1, tokens, width].
+func (d dit) grid(x *Node) *Node {
+	dims := x.Shape().Dimensions
+	return ConstAsDType(x.Graph(), x.DType(),
+		[][][]float64{SinusoidalPositions(dims[1]/d.Patch, dims[2]/d.Patch, d.Width)})
+}
+
 // patches returns the linear embedding of the patches of x, [batch, tokens, width].
-func (d dit) patches(name string, x *Node) *Node {
+func (d dit) patches(name string, x *Node) *Node { return d.linear(name, d.pixels(x), d.Width, 1) }
+
+// pixels returns the pixels of the patches of x, [batch, tokens, patch²·channels].
+func (d dit) pixels(x *Node) *Node {
 	patches := depthFromSpace(x, d.Patch)
 	size := patches.Shape().Dimensions
-	flat := Reshape(patches, size[0], size[1]*size[2], size[3])
-	return d.linear(name, flat, d.Width, 1)
+	return Reshape(patches, size[0], size[1]*size[2], size[3])
 }
 
 // linear is Dense with Glorot's standard deviation √(2/(in+units)) times gain at the start.
@@ -240,9 +261,15 @@ func (d dit) guidance(in Inputs) *Node {
 // block applies self-attention and a network of two layers to tokens [batch, tokens, width], both
 // modulated and gated by c [batch or 1, width].
 func (d dit) block(x, c *Node) *Node {
-	m := Split(InsertAxes(d.linear("modulation", silu(c), 6*d.Width, 0), 1), -1, 6)
+	o, parts := attentionOptions{gainIn: math.Sqrt(0.5), gain: 1, norm: d.QKNorm, kind: d.Attention}, 6
+	if d.JointAttention {
+		parts = 7
+	}
+	m := Split(InsertAxes(d.linear("modulation", silu(c), parts*d.Width, 0), 1), -1, parts)
+	if d.JointAttention {
+		o.context, o.gate = Add(d.linear("context", d.context, d.Width, 0), d.positions), m[6]
+	}
 	h := modulate(LayerNorm(x), m[0], m[1])
-	o := attentionOptions{gainIn: math.Sqrt(0.5), gain: 1, norm: d.QKNorm, kind: d.Attention}
 	x = Add(x, Mul(m[2], attention(d.scope.In("attention"), h, d.Heads, o)))
 	h = modulate(LayerNorm(x), m[3], m[4])
 	h = gelu(d.linear("hidden", h, 4*d.Width, 1))

@@ -57,7 +57,8 @@ func TestDiTGuidance(t *testing.T) {
 func TestDiTBlindAtZero(t *testing.T) {
 	c := testDiT()
 	c.Depth = 1
-	for _, c.BlindAtZero = range []bool{true, false} {
+	for i := range 4 {
+		c.BlindAtZero, c.JointAttention = i%2 == 0, i >= 2
 		b := ditCase(t, c)
 		exec := newExec(t, b.excited(t, dtypes.Float64), func(scope *model.Scope, x []*Node) []*Node {
 			in := inputs(x[1:])
@@ -71,7 +72,8 @@ func TestDiTBlindAtZero(t *testing.T) {
 			return flat(t, call(t, exec, args...)[0])[0]
 		}
 		if at := effect(0); (at == 0) != c.BlindAtZero {
-			t.Errorf("BlindAtZero %t: a change of the context changes the output by %g at t = 0", c.BlindAtZero, at)
+			t.Errorf("BlindAtZero %t, JointAttention %t: a change of the context changes the output by %g at t = 0",
+				c.BlindAtZero, c.JointAttention, at)
 		}
 		if near, far := effect(1e-6), effect(1); far == 0 || c.BlindAtZero && near > 1e-4*far {
 			t.Errorf("BlindAtZero %t: the effect is %g at t = 1e-6, %g at 1", c.BlindAtZero, near, far)
@@ -80,10 +82,10 @@ func TestDiTBlindAtZero(t *testing.T) {
 }
 
 // At the start the network is zero, but after a few steps of gradient descent every parameter of the
-// context's adapter has a gradient: the start is no saddle.
+// context's adapter and of the joint attention has a gradient: the start is no saddle.
 func TestDiTLearnsFromContext(t *testing.T) {
 	c := testDiT()
-	c.Depth, c.Classes, c.Guidance, c.ContextGuidance = 1, 0, nil, nil
+	c.Depth, c.Classes, c.Guidance, c.ContextGuidance, c.JointAttention = 1, 0, nil, nil, true
 	b := ditCase(t, c)
 	store := b.store(t, dtypes.Float64, 1)
 	var names []string
@@ -113,15 +115,15 @@ func TestDiTLearnsFromContext(t *testing.T) {
 	}
 	checked := 0
 	for i, path := range names {
-		if strings.HasPrefix(path, "/context/") || strings.HasPrefix(path, "/context_gate/") {
+		if strings.Contains(path, "/context/") || strings.HasPrefix(path, "/context_gate/") {
 			checked++
 			if norm := flat(t, norms[i])[0]; norm == 0 || math.IsNaN(norm) {
 				t.Errorf("%s has gradient %g after four steps", path, norm)
 			}
 		}
 	}
-	if checked != 4 {
-		t.Errorf("%d parameters of the adapter, want 4: %v", checked, names)
+	if checked != 8 {
+		t.Errorf("%d parameters of the adapter and of the joint attention, want 8: %v", checked, names)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/gomlx/gomlx/core/tensors"
 
@@ -31,7 +32,7 @@ func DiTWeights(c nn.DiTConfig, channels int) []Weight {
 		l.time(time[0], time[1], c.Width)
 	}
 	l.add("guidance_embedder.embedding_table.weight", "guidance/weights", Same, guidancePairs(c), c.Width)
-	l.transformer(c, channels)
+	l.transformer(c, channels, channels)
 	return l
 }
 
@@ -50,20 +51,29 @@ func (l *list) time(file, path string, width int) {
 	l.linear(file+".mlp.2", path+"/output", width, width)
 }
 
-// transformer adds the weights of the classes, the blocks and the output, of the given number of
-// channels, which all originals share.
-func (l *list) transformer(c nn.DiTConfig, outputs int) {
+// transformer adds the weights of the classes, of the blocks, for images of the given number of
+// channels, and of the output, which all originals share.
+func (l *list) transformer(c nn.DiTConfig, channels, outputs int) {
 	if c.Classes > 0 {
 		l.add("y_embedder.embedding_table.weight", "class/weights", Same, c.Classes+1, c.Width)
 	}
 	for i := range c.Depth {
 		file, path := fmt.Sprintf("blocks.%d.", i), fmt.Sprintf("block_%d/", i)
-		l.linear(file+"adaLN_modulation.1", path+"modulation", c.Width, 6*c.Width)
-		l.linear(file+"attn.qkv", path+"attention/qkv", c.Width, 3*c.Width)
-		l.linear(file+"attn.proj", path+"attention/out", c.Width, c.Width)
+		attention, parts := file+"attn.", 6
+		if c.JointAttention {
+			attention, parts = file+"joint_attn.", 7
+			l.patches(file+"x_cond_embedder", path+"context", c, channels)
+			l.linear(attention+"kv_cond", path+"attention/context", c.Width, 2*c.Width)
+		}
+		l.linear(file+"adaLN_modulation.1", path+"modulation", c.Width, parts*c.Width)
+		l.linear(attention+"qkv", path+"attention/qkv", c.Width, 3*c.Width)
+		l.linear(attention+"proj", path+"attention/out", c.Width, c.Width)
 		if c.QKNorm {
-			l.norm(file+"attn.q_norm", path+"attention/q_norm", c.Width/c.Heads)
-			l.norm(file+"attn.k_norm", path+"attention/k_norm", c.Width/c.Heads)
+			l.norm(attention+"q_norm", path+"attention/q_norm", c.Width/c.Heads)
+			l.norm(attention+"k_norm", path+"attention/k_norm", c.Width/c.Heads)
+		}
+		if c.QKNorm && c.JointAttention {
+			l.norm(attention+"k_cond_norm", path+"attention/context_norm", c.Width/c.Heads)
 		}
 		l.linear(file+"mlp.fc1", path+"hidden", c.Width, 4*c.Width)
 		l.linear(file+"mlp.fc2", path+"output", 4*c.Width, c.Width)
@@ -100,8 +110,8 @@ func (l *list) convolution(file, path string, size, in, out int) {
 // positionsTolerance is the largest difference of "pos_embed" from the fixed positions.
 const positionsTolerance = 1e-5
 
-// ImportDiT is [Import] for [nn.DiT]. It checks the fixed positions "pos_embed", if the file has them,
-// and leaves them out.
+// ImportDiT is [Import] for [nn.DiT]. It checks the fixed positions, "pos_embed" and those of
+// blocks with joint attention, if the file has them, and leaves them out.
 func ImportDiT(from checkpoint.Tensors, c nn.DiTConfig, channels int) (checkpoint.Tensors, error) {
 	return importDiT(from, c, channels, false)
 }
@@ -114,13 +124,17 @@ func importDiT(from checkpoint.Tensors, c nn.DiTConfig, channels int, move bool)
 	return imported(rest, DiTWeights(c, channels), move)
 }
 
-// withoutPositions returns the tensors but "pos_embed", which it checks.
+// withoutPositions returns the tensors but "pos_embed", also of blocks with joint attention, which
+// it checks.
 func withoutPositions(from checkpoint.Tensors, width int) (checkpoint.Tensors, error) {
 	rest := maps.Clone(from)
-	if t := rest["pos_embed"]; t != nil {
-		delete(rest, "pos_embed")
+	for name, t := range from {
+		if name != "pos_embed" && !(strings.HasPrefix(name, "blocks.") && strings.HasSuffix(name, ".pos_embed")) {
+			continue
+		}
+		delete(rest, name)
 		if err := checkPositions(t, width); err != nil {
-			return nil, fmt.Errorf("tensor \"pos_embed\": %w", err)
+			return nil, fmt.Errorf("tensor %q: %w", name, err)
 		}
 	}
 	return rest, nil

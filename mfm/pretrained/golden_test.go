@@ -36,7 +36,7 @@ func TestParity(t *testing.T) {
 	}
 	for name, outputs := range map[string][]string{
 		"testdata/dit_qk_norm": transformer, "testdata/autoencoder": autoencoder,
-		"testdata/autoencoder_tiled": autoencoder,
+		"testdata/autoencoder_tiled": autoencoder, "testdata/dit_joint": transformer,
 		"testdata/sit": {"v"}, "testdata/dmf": {"v"}, // a SiT with unused outputs, and a flow map of reversed time
 		"dit_tiny_a": transformer, "dit_tiny_b": transformer, "vae_tiny": autoencoder, "glass_2d": {"drift"},
 		"testdata/efficientnet": {"features", "grad_image", "logits"},

@@ -2,6 +2,7 @@ package pretrained
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -127,8 +128,10 @@ func transformerConfig(r *Reference) (c nn.DiTConfig, channels int, err error) {
 	c.Reversed = r.Metadata["is_zero_data"] != "False"
 	c.QKNorm = r.Metadata["qk_norm"] == "True"
 	c.BlindAtZero = r.Metadata["preserve_t_cond_0"] == "True"
-	if r.Metadata["use_joint_attention"] == "True" {
-		return c, 0, fmt.Errorf("joint attention is not supported")
+	c.JointAttention = r.Metadata["use_joint_attention"] == "True"
+	if c.JointAttention && c.BlindAtZero {
+		return c, 0, errors.New(
+			"joint attention with preserve_t_cond_0: the original's sees the context at t = 0, ours does not")
 	}
 	if err := r.decode("model_guidance_class_ws", &c.Guidance); err != nil {
 		return c, 0, err

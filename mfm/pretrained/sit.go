@@ -21,7 +21,7 @@ func SiTWeights(c nn.DiTConfig, channels, outputs int) []Weight {
 	l := list{}
 	l.patches("x_embedder", "state", c, channels)
 	l.time("t_embedder", "encoder_s", c.Width)
-	l.transformer(c, outputs)
+	l.transformer(c, channels, outputs)
 	return l
 }
 
@@ -40,12 +40,15 @@ func SiTWeights(c nn.DiTConfig, channels, outputs int) []Weight {
 // which closes it at all t. The embeddings of guidance scales are zero. Of an output with twice the
 // channels the first half is the velocity. Tensors for training alone are left out: "projectors."
 // of REPA and "logvar_linear." of Decoupled MeanFlow. The list of tensors is otherwise checked as
-// by [Import].
+// by [Import]. A configuration with joint attention is an error.
 func ImportSiT(from checkpoint.Tensors, c nn.DiTConfig, channels int) (checkpoint.Tensors, error) {
 	return importSiT(from, c, channels, false)
 }
 
 func importSiT(from checkpoint.Tensors, c nn.DiTConfig, channels int, move bool) (checkpoint.Tensors, error) {
+	if c.JointAttention {
+		return nil, errors.New("joint_attention: the tensors are of a network without it: leave it out")
+	}
 	rest, err := withoutPositions(from, c.Width)
 	if err != nil {
 		return nil, err
@@ -122,11 +125,11 @@ func firstChannels(t *tensors.Tensor, keep, of int) *tensors.Tensor {
 
 // DetectDiT returns the configuration of the transformer whose tensors these are, and the channels
 // of its images: in the names of [DiTWeights] or of [SiTWeights]. Names and shapes give the width,
-// the depth, the patch and the classes, and whether queries and keys are normalized. The table of
-// [nn.DiTSizes] gives Heads and Encoder for its widths and depths; for others Heads is zero, unless
-// queries and keys are normalized, and Encoder two thirds of the depth. Nothing in a file tells
-// Encoder, Reversed, BlindAtZero and the guidance scales: the first three are those of the
-// releases.
+// the depth, the patch and the classes, whether queries and keys are normalized, and whether the
+// attention is joint. The table of [nn.DiTSizes] gives Heads and Encoder for its widths and depths;
+// for others Heads is zero, unless queries and keys are normalized, and Encoder two thirds of the
+// depth. Nothing in a file tells Encoder, Reversed, BlindAtZero and the guidance scales: the first
+// three are those of the releases.
 func DetectDiT(from checkpoint.Tensors) (c nn.DiTConfig, channels int, err error) {
 	patches := from[DiTAnchor]
 	if patches == nil {
@@ -137,7 +140,11 @@ func DetectDiT(from checkpoint.Tensors) (c nn.DiTConfig, channels int, err error
 		return c, 0, fmt.Errorf("tensor %q is %v, want [width, channels, patch, patch]", DiTAnchor, d)
 	}
 	c.Width, c.Patch, channels = d[0], d[2], d[1]
-	for from[fmt.Sprintf("blocks.%d.attn.qkv.weight", c.Depth)] != nil {
+	attention := "attn"
+	if c.JointAttention = from["blocks.0.joint_attn.qkv.weight"] != nil; c.JointAttention {
+		attention = "joint_attn"
+	}
+	for from[fmt.Sprintf("blocks.%d.%s.qkv.weight", c.Depth, attention)] != nil {
 		c.Depth++
 	}
 	if c.Depth == 0 {
@@ -146,7 +153,7 @@ func DetectDiT(from checkpoint.Tensors) (c nn.DiTConfig, channels int, err error
 	if t := from["y_embedder.embedding_table.weight"]; t != nil && t.Rank() > 0 {
 		c.Classes = t.Shape().Dimensions[0] - 1
 	}
-	if t := from["blocks.0.attn.q_norm.weight"]; t != nil {
+	if t := from["blocks.0."+attention+".q_norm.weight"]; t != nil {
 		c.QKNorm, c.Heads = true, c.Width/max(t.Size(), 1)
 	}
 	c.Encoder = (2*c.Depth + 1) / 3

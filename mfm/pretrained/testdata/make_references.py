@@ -49,9 +49,35 @@ class Block(nn.Module):
         self.adaLN_modulation = modulation(width, 6)
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
 
-    def forward(self, x, c):
+    def forward(self, x, c, x_cond):
         shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(c).chunk(6, -1)
         x = x + gate1[:, None] * self.attn(modulate(self.norm(x), shift1, scale1))
+        return x + gate2[:, None] * self.mlp(modulate(self.norm(x), shift2, scale2))
+
+
+class JointBlock(nn.Module):
+    """Its queries also see keys and gated values of tokens of the context."""
+
+    def __init__(self, width, heads, c):
+        super().__init__()
+        self.heads = heads
+        self.x_cond_embedder = PatchEmbed(c["input_size"], c["patch_size"], c["in_channels"], width)
+        self.register_buffer("pos_embed", positions(c["input_size"] // c["patch_size"], width))
+        self.joint_attn = nn.Module()
+        self.joint_attn.qkv, self.joint_attn.kv_cond = nn.Linear(width, 3 * width), nn.Linear(width, 2 * width)
+        self.joint_attn.proj = nn.Linear(width, width)
+        self.mlp = Mlp(width, 4 * width, act_layer=lambda: nn.GELU(approximate="tanh"))
+        self.adaLN_modulation = modulation(width, 7)
+        self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+
+    def forward(self, x, c, x_cond):
+        shift1, scale1, gate1, shift2, scale2, gate2, gate = self.adaLN_modulation(c).chunk(7, -1)
+        q, k, v = self.joint_attn.qkv(modulate(self.norm(x), shift1, scale1)).chunk(3, -1)
+        k_cond, v_cond = self.joint_attn.kv_cond(self.x_cond_embedder(x_cond) + self.pos_embed).chunk(2, -1)
+        k, v = torch.cat([k, k_cond], 1), torch.cat([v, v_cond * gate[:, None]], 1)
+        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        x = x + gate1[:, None] * self.joint_attn.proj(mixed)
         return x + gate2[:, None] * self.mlp(modulate(self.norm(x), shift2, scale2))
 
 
@@ -74,7 +100,10 @@ class Transformer(nn.Module):
             table = nn.Module()
             table.embedding_table = nn.Embedding(rows, width)
             setattr(self, name, table)
-        self.blocks = nn.ModuleList(Block(width, c["num_heads"], c["qk_norm"]) for _ in range(c["depth"]))
+        block = lambda: Block(width, c["num_heads"], c["qk_norm"])
+        if c.get("use_joint_attention"):
+            block = lambda: JointBlock(width, c["num_heads"], c)
+        self.blocks = nn.ModuleList(block() for _ in range(c["depth"]))
         self.final_layer = nn.Module()
         self.final_layer.linear = nn.Linear(width, patch * patch * channels)
         self.final_layer.adaLN_modulation = modulation(width, 2)
@@ -99,7 +128,7 @@ class Transformer(nn.Module):
         first = first + self.guidance_embedder.embedding_table(index)
         second = embed_time(self.s_embedder_second, s) + embed_time(self.t_embedder_second, u) + context_time + label
         for i, block in enumerate(self.blocks):
-            h = block(h, first if i < c["encoder_depth"] else second)
+            h = block(h, first if i < c["encoder_depth"] else second, x_cond)
         shift, scale = self.final_layer.adaLN_modulation(second).chunk(2, -1)
         h = self.final_layer.linear(modulate(self.final_layer.norm(h), shift, scale))
         n, p, channels = c["input_size"] // c["patch_size"], c["patch_size"], c["in_channels"]
@@ -134,7 +163,7 @@ class SiT(nn.Module):
         label = self.y_embedder.embedding_table(y)
         first, second = embed_time(self.t_embedder, t) + label, embed_time(self.t_embedder, r) + label
         for i, block in enumerate(self.blocks):
-            h = block(h, first if i < c["encoder_depth"] else second)
+            h = block(h, first if i < c["encoder_depth"] else second, None)
         shift, scale = self.final_layer.adaLN_modulation(second).chunk(2, -1)
         h = self.final_layer.linear(modulate(self.final_layer.norm(h), shift, scale))
         n, p = c["input_size"] // c["patch_size"], c["patch_size"]
@@ -325,13 +354,15 @@ if __name__ == "__main__":
                       "input_size": 4, "in_channels": 3, "label_dim": 2, "qk_norm": True,
                       "model_guidance_class_ws": [2.0, 3.0], "model_guidance_x_cond_ws": [1.5]}
         transformer(c, here / "dit_qk_norm.safetensors", 3, True)
+        joint = c | {"hidden_size": 8, "qk_norm": False, "preserve_t_cond_0": False, "use_joint_attention": True}
+        transformer(joint, here / "dit_joint.safetensors", 3, True)
         c |= {"qk_norm": False, "model_guidance_class_ws": [], "model_guidance_x_cond_ws": [], "learn_sigma": True,
               "logvar": False, "is_zero_data": False}
         sit(c, here / "sit.safetensors", 3)
         c |= {"learn_sigma": False, "logvar": True, "is_zero_data": True, "preserve_t_cond_0": False}
         sit(c, here / "dmf.safetensors", 3)
         autoencoder(here / "autoencoder.safetensors")
+        autoencoder(here / "autoencoder_tiled.safetensors", (1, 3, 12, 10), 8)
         efficientnet(here / "efficientnet.safetensors")
         torch_files()
         npz_files()
-        autoencoder(here / "autoencoder_tiled.safetensors", (1, 3, 12, 10), 8)
