@@ -261,7 +261,7 @@ func (r latentRun) writeImages(ctx context.Context, c *command, b compute.Backen
 	if err := g.Codec.SetTile(tile); err != nil {
 		return invalid{fmt.Errorf("--tile: %w", err)}
 	}
-	if set.Fingerprint, err = run.Fingerprint(m.Store(), []any{r.config.Network, w, tile, g.Codec.Hash}); err != nil {
+	if set.Fingerprint, err = run.Fingerprint(m.Store(), []any{r.config.Network, w, g.Codec.Hash}); err != nil {
 		return err
 	}
 	err = g.With(m).Generate(ctx, dir, set, shard, shards, func(n, of int) {
