@@ -32,7 +32,8 @@ func TestParity(t *testing.T) {
 		[]string{"grad_latent", "image", "logvar", "mean"}
 	kinds := map[string]string{
 		"testdata/sit": "SiT", "testdata/dmf": "SiT", "testdata/autoencoder": "autoencoder", "vae_tiny": "autoencoder",
-		"glass_2d": "conditional drift", "testdata/efficientnet": "efficientnet",
+		"testdata/autoencoder_tiled": "autoencoder",
+		"glass_2d":                   "conditional drift", "testdata/efficientnet": "efficientnet",
 	}
 	for name, outputs := range map[string][]string{
 		"testdata/dit_qk_norm": transformer, "testdata/autoencoder": autoencoder,
