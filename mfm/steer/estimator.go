@@ -16,6 +16,9 @@ type Problem struct {
 	// Class is what model and reward are conditioned on, int32 [1], or [k] as for [Model.Given];
 	// nil means nothing.
 	Class *Node
+	// DriftInX says that the drift that an estimate receives is b_t(x) at its x and t, as a function
+	// of x that can be differentiated. If false, an estimator that needs this evaluates it again.
+	DriftInX bool
 	// Varied says that the states of an estimate may have different times. If false, posterior
 	// samples are drawn at the first of the times, and what depends on time alone is computed once.
 	Varied bool
@@ -78,11 +81,16 @@ func rewardsOf(p Problem, counter *Counter, samples *Node) (plain, rewards, bad 
 	return reward.Weighed(p.Reward, p.Lambda, samples, p.Condition(samples))
 }
 
+// effectiveNumber returns the exponential of the entropy of the weights e^{l}, [n], for l, [n, N].
+func effectiveNumber(l *Node) *Node {
+	log := LogSoftmax(l, 1)
+	return Exp(Neg(ReduceSum(Mul(Exp(log), log), 1)))
+}
+
 // describe sets the statistics of the posterior samples [n·N, ...] with rewards [n, N].
 func (e *Estimate) describe(samples, rewards, bad *Node) {
 	n, count := rewards.Shape().Dim(0), rewards.Shape().Dim(1)
-	log := LogSoftmax(rewards, 1)
-	e.Effective = Exp(Neg(ReduceSum(Mul(Exp(log), log), 1)))
+	e.Effective = effectiveNumber(rewards)
 	flat := Reshape(samples, n, count, -1)
 	deviation := Sub(flat, ReduceAndKeep(flat, ReduceMean, 1))
 	e.Std = Sqrt(ReduceMean(Square(deviation), 1, 2))

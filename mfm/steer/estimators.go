@@ -115,7 +115,8 @@ func denoiser(ip interpolant.Schedule, drift, t, x *Node) *Node {
 //	V_t(x) ≈ λ r(D_t(x)).
 //
 // The error is Jensen's gap, which is small only if the posterior is narrow on the scale of the
-// reward.
+// reward. D_t(x) comes from the drift of the same step, so in K steps a sample costs 4K + 1
+// evaluations: the first step alone needs the drift twice, at 0 and at t_0.
 type DPS struct{}
 
 // String returns "dps".
@@ -127,17 +128,21 @@ func (DPS) Samples() int { return 0 }
 // Validate returns nil.
 func (DPS) Validate() error { return nil }
 
+func (DPS) reusesDrift() {}
+
 // Estimate builds the estimate; see [Estimator].
 func (DPS) Estimate(p Problem, _ *solver.RNG, counter *Counter, t, x, drift *Node, gradient bool) Estimate {
 	if !gradient { // the given drift suffices
 		v, bad := rewardOf(p, counter, denoiser(p.Model.Interpolant, drift, t, x))
 		return Estimate{Value: v, Bad: bad}
 	}
-	x = Identity(x)
-	// The drift is evaluated again, since in the first step of a run the given one is that of time
-	// 0. As in the paper the two count once.
-	v, bad := rewardOf(p, counter, interpolant.Denoiser(p.Model.Interpolant, p.Model.Drift, t, x, nil))
 	n := x.Shape().Dim(0)
+	if !p.DriftInX {
+		x = Identity(x)
+		drift = p.Model.Drift(t, x, nil)
+		counter.Network(n*p.Model.driftNFE(), 0)
+	}
+	v, bad := rewardOf(p, counter, denoiser(p.Model.Interpolant, drift, t, x))
 	counter.Network(0, n*p.Model.driftNFE())
 	counter.Reward(0, n)
 	return Estimate{

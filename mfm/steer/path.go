@@ -84,7 +84,7 @@ func (c Config) along(ip interpolant.Schedule, e Estimator) program {
 		next := batch.Of(rows, OnePlus(i))
 		h := r[2]
 		second := []*Node{next[0], next[1], h, next[3], Mul(h, Div(next[4], next[2])), next[5], next[6]}
-		p.Lambda = next[6]
+		p.Lambda, p.DriftInX = next[6], true
 		ahead := s
 		ahead.x = Add(s.x, move)
 		again, _ := c.move(p, e, ahead, second)
@@ -92,15 +92,7 @@ func (c Config) along(ip interpolant.Schedule, e Estimator) program {
 		s.series = batch.SetRow(s.series, i, means)
 		return s.nodes()
 	}
-	run := program{steps: len(steps), step: euler}
-	run.start = func(_ Problem, rng *solver.RNG, counter *Counter, noise *Node) []*Node {
-		series := Zeros(noise.Graph(), shapes.Make(dtypes.Float32, len(steps), columns))
-		return state{x: noise, rng: rng, counter: counter, series: series}.nodes()
-	}
-	run.end = func(_ Problem, nodes []*Node) Outcome {
-		s := stateOf(nodes)
-		return Outcome{X: s.x, Series: s.series, Rng: s.rng, Counter: s.counter}
-	}
+	run := c.stepping(euler)
 	if c.Solver == solver.Heun { // the last step is Euler's: ∇V and b are not evaluated at 1
 		finish, last := run.end, len(steps)-1
 		run.steps, run.step = last, heun
@@ -108,7 +100,44 @@ func (c Config) along(ip interpolant.Schedule, e Estimator) program {
 			return finish(p, euler(p, Const(nodes[0].Graph(), int32(last)), nodes))
 		}
 	}
+	if _, reuses := e.(interface{ reusesDrift() }); reuses {
+		return run.reusingDrift()
+	}
 	return run
+}
+
+// stepping returns the program that takes the given step as often as c has steps.
+func (c Config) stepping(step func(p Problem, i *Node, state []*Node) []*Node) program {
+	return program{
+		steps: c.Steps, step: step,
+		start: func(_ Problem, rng *solver.RNG, counter *Counter, noise *Node) []*Node {
+			series := Zeros(noise.Graph(), shapes.Make(dtypes.Float32, c.Steps, columns))
+			return state{x: noise, rng: rng, counter: counter, series: series}.nodes()
+		},
+		end: func(_ Problem, nodes []*Node) Outcome {
+			s := stateOf(nodes)
+			return Outcome{X: s.x, Series: s.series, Rng: s.rng, Counter: s.counter}
+		},
+	}
+}
+
+// reusingDrift returns the program with [Problem].DriftInX in all steps but the first, which it
+// takes before the loop: there alone drift and estimate have different times.
+func (r program) reusingDrift() program {
+	start, step, end := r.start, r.step, r.end
+	r.start = func(p Problem, rng *solver.RNG, counter *Counter, noise *Node) []*Node {
+		return step(p, Const(noise.Graph(), int32(0)), start(p, rng, counter, noise))
+	}
+	r.steps--
+	r.step = func(p Problem, i *Node, state []*Node) []*Node {
+		p.DriftInX = true
+		return step(p, OnePlus(i), state)
+	}
+	r.end = func(p Problem, state []*Node) Outcome {
+		p.DriftInX = true
+		return end(p, state)
+	}
+	return r
 }
 
 // move returns what a step adds to the particles, without noise, and its row of the series,

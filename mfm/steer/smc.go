@@ -167,6 +167,7 @@ func (m SMC) step(p Problem, s smcState, i *Node, r []*Node) smcState {
 	n := s.x.Shape().Dim(0)
 	t, at := batch.Every(r[0], s.x), batch.Every(r[1], s.x)
 	b := p.Model.Drift(t, s.x, nil)
+	p.DriftInX = true // t is at least t_0, and so equals at
 	s.counter.Network(n*p.Model.driftNFE(), 0)
 	gradient, means := ZerosLike(s.x), Zeros(s.x.Graph(), shapes.Make(dtypes.Float32, columns))
 	if m.Twist != nil {

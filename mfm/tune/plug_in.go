@@ -26,8 +26,8 @@ func (m PlugIn) NFE(p steer.Model) int {
 	switch m.Estimator.(type) {
 	case steer.MFMG:
 		return 1 + n*(3*p.PosteriorNFE+1)
-	case steer.DPS:
-		return 4
+	case steer.DPS: // evaluates the base drift again, with a gradient
+		return 5
 	case steer.Exact:
 		return 1
 	}

@@ -66,9 +66,12 @@ type Result struct {
 	TargetEffective metric.Optional `json:"target_effective,omitzero"`
 	// Diverged reports that a sample has a value that is not finite or beyond 1e6; such a result
 	// has no evaluation.
-	Diverged bool     `json:"diverged,omitempty"`
-	Seconds  float64  `json:"seconds,omitempty"` // of sampling, compilation included
-	Warnings []string `json:"warnings,omitempty"`
+	Diverged bool    `json:"diverged,omitempty"`
+	Seconds  float64 `json:"seconds,omitempty"` // of sampling, compilation included
+	// MicrosPerNFE is Seconds over all evaluations, in microseconds: evaluations of the network and
+	// of the reward, each with what surrounds it, see [steer.Counts].
+	MicrosPerNFE float64  `json:"us_per_nfe,omitempty"`
+	Warnings     []string `json:"warnings,omitempty"`
 }
 
 // DrawModel returns the model with the posterior samples and the guidance that the setting asks
@@ -186,6 +189,7 @@ func (t *Base) Run(
 	}
 	r.Seconds = time.Since(began).Seconds()
 	r.NFE = float64(got.Counts.NFE()) / float64(s.Samples)
+	r.MicrosPerNFE = 1e6 * r.Seconds / float64(got.Counts.NFE())
 	drawn := s.N
 	if entry, _ := steer.Lookup(s.Method); !entry.PosteriorSamples && !entry.Search { // Best-of-N draws none
 		drawn = 1
