@@ -35,8 +35,10 @@ type Entry struct {
 	// Shared, and Baseline that it reads Baseline.
 	N, PosteriorSamples, Baseline bool
 	// Filter says that the method reads Particles, Resampling and Threshold, and that it needs the
-	// dynamics [SDE]. Search says that it reads Particles and ignores the dynamics.
+	// dynamics [SDE]. Search says that it reads Particles.
 	Filter, Search bool
+	// AnyDynamics says that the method does not follow the dynamics of the configuration.
+	AnyDynamics bool
 	// Exact says that the method needs the value in closed form.
 	Exact bool
 	// MapGradient says that the method differentiates posterior samples in x, which is not possible
@@ -53,6 +55,16 @@ func (e Entry) New(o Options) (Method, error) {
 		return nil, fmt.Errorf("method %s: the value has no closed form here", e.Name)
 	}
 	return e.build(o), nil
+}
+
+// DefaultConfig returns the configuration to start from: [SearchConfig] for a search, and otherwise
+// [DefaultConfig].
+func (e Entry) DefaultConfig() Config {
+	c := DefaultConfig()
+	if e.Search {
+		c = SearchConfig()
+	}
+	return c
 }
 
 // estimator is an estimator of the value that guides particles or twists a particle filter.
@@ -103,7 +115,7 @@ func Methods() []Entry {
 	bestOf := func(o Options) Method { return BestOf{Config: o.Config, N: o.N} }
 	entries = append(entries, Entry{Name: "best-of-n", N: true, build: bestOf})
 	entries = append(entries, filters...)
-	for _, selection := range []Selection{Greedy, SoftmaxSelection} {
+	for _, selection := range []Selection{Greedy, SoftmaxSelection, MaxOverall} {
 		for _, transition := range []Transition{Renoise, DDPM} {
 			build := func(o Options) Method {
 				return Search{
@@ -111,7 +123,9 @@ func Methods() []Entry {
 					Selection: selection, Transition: transition,
 				}
 			}
-			entries = append(entries, Entry{Name: build(Options{}).String(), N: true, Search: true, build: build})
+			entries = append(entries, Entry{
+				Name: build(Options{}).String(), N: true, Search: true, AnyDynamics: true, build: build,
+			})
 		}
 	}
 	return entries

@@ -28,6 +28,15 @@ func TestNames(t *testing.T) {
 	mfmtest.Registry(t, steer.Methods(), func(e steer.Entry) string { return e.Name }, built, steer.Lookup)
 }
 
+// A search starts from the paper's time grid.
+func TestDefaultConfigs(t *testing.T) {
+	for _, e := range steer.Methods() {
+		if c := e.DefaultConfig(); (c.Power == 2.5 && c.Start == 1e-5) != e.Search {
+			t.Errorf("%s starts from %+v", e.Name, c)
+		}
+	}
+}
+
 // A method reads the options that its entry names, and no others.
 func TestOptionsThatAreRead(t *testing.T) {
 	quarter := 0.25

@@ -3,6 +3,7 @@ package steer
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
@@ -18,8 +19,12 @@ type Selection string
 
 // The selections.
 const (
-	// Greedy selects for each particle the best of its own samples.
+	// Greedy selects for each particle the best of its own samples: max_per_particle in the paper's
+	// code.
 	Greedy Selection = "greedy"
+	// MaxOverall selects for all particles the best of the samples of all of them: max_overall in
+	// the paper's code, its default.
+	MaxOverall Selection = "max-overall"
 	// SoftmaxSelection resamples the samples of all particles together with weights e^{λ r}.
 	SoftmaxSelection Selection = "softmax"
 )
@@ -36,15 +41,29 @@ const (
 	DDPM Transition = "ddpm"
 )
 
-// Search is MFM-Search: each of M particles draws N posterior samples with the map, samples with
-// large rewards are selected, and noise takes them to the next time. It needs neither drift nor
-// gradient. Its samples do not follow the tilted distribution: the reward grows with M and N.
+// Search is MFM-Search (Algorithm 4 of arXiv 2601.14430): each of M particles draws N posterior
+// samples with the map, samples with large rewards are selected, and noise takes them to the next
+// time. It needs neither drift nor gradient. A sample costs 2MNK evaluations. [SearchConfig] has the
+// paper's time grid, and [MaxOverall] with [Renoise] are the defaults of its code.
+//
+// Samples do not follow the tilted distribution: the reward grows with M and N. An exception is
+// [SoftmaxSelection] with M = 1. It draws x₁ from the posterior tilted by e^{λ r} as N grows, and
+// the transitions carry that to the tilted distribution at the next time. This is posterior
+// resampling.
 type Search struct {
 	Config
 	Particles  int // M for each returned sample, which is the best particle
 	N          int // posterior samples of each particle
 	Selection  Selection
 	Transition Transition
+}
+
+// SearchConfig returns [DefaultConfig] with the time grid of the paper's search: times grow as
+// (k/K)^2.5 from t_0 = 1e-5. The paper's code takes s_k^2.5 for uniform s_k in [0.01, 1].
+func SearchConfig() Config {
+	c := DefaultConfig()
+	c.Power, c.Start = 2.5, 1e-5
+	return c
 }
 
 // String returns "search" with selection and transition.
@@ -66,8 +85,9 @@ func (m Search) Validate() error {
 		return fmt.Errorf("%d particles with %d posterior samples each: both must be positive, and their product at "+
 			"most 65536",
 			m.Particles, m.N)
-	case m.Selection != Greedy && m.Selection != SoftmaxSelection:
-		return fmt.Errorf("selection %q is unknown: use %s or %s", m.Selection, Greedy, SoftmaxSelection)
+	case !slices.Contains([]Selection{Greedy, MaxOverall, SoftmaxSelection}, m.Selection):
+		return fmt.Errorf("selection %q is unknown: use %s, %s or %s",
+			m.Selection, Greedy, MaxOverall, SoftmaxSelection)
 	case m.Transition != Renoise && m.Transition != DDPM:
 		return fmt.Errorf("transition %q is unknown: use %s or %s", m.Transition, Renoise, DDPM)
 	}
@@ -149,7 +169,13 @@ func (m Search) selected(rng *solver.RNG, samples, x, rewards *Node) (best, from
 		return pick(samples, indices, m.N), x, pick(Reshape(rewards, -1), indices, m.N)
 	}
 	pool := m.Particles * m.N
-	indices := Multinomial.ancestors(rng, Reshape(rewards, -1, pool), m.Particles)
+	pooled := Reshape(rewards, -1, pool)
+	var indices *Node
+	if m.Selection == MaxOverall {
+		indices = BroadcastToDims(InsertAxes(ArgMax(pooled, 1), -1), pooled.Shape().Dim(0), m.Particles)
+	} else {
+		indices = Multinomial.ancestors(rng, pooled, m.Particles)
+	}
 	parents := Div(indices, Scalar(x.Graph(), indices.DType(), m.N)) // integer division
 	return pick(samples, indices, pool), pick(x, parents, m.Particles), pick(Reshape(rewards, -1), indices, pool)
 }

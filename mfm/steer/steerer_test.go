@@ -88,6 +88,8 @@ func TestCounter(t *testing.T) {
 	search := steer.Search{
 		Config: config(steer.SDE, k), Particles: 3, N: N, Selection: steer.Greedy, Transition: steer.Renoise,
 	}
+	overall := search
+	overall.Selection = steer.MaxOverall
 	filter := steer.SMC{
 		Config: config(steer.SDE, k), Particles: n, Twist: steer.DPS{}, Resampling: steer.Systematic, Threshold: 0.5,
 	}
@@ -104,6 +106,7 @@ func TestCounter(t *testing.T) {
 		"Heun":       {steer.Guided{Config: heun, Estimator: steer.DPS{}}, 4*(2*k-1) + 1},
 		"best of":    {steer.BestOf{Config: config(steer.ODE, k), N: N}, N*k + N},
 		"search":     {search, 2 * 3 * N * k},
+		"overall":    {overall, 2 * 3 * N * k},
 		"SMC, DPS":   {filter, 4*k - 2},
 	} {
 		s := newSteerer(t, m, r, c.method)

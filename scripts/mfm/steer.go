@@ -140,6 +140,8 @@ func withSteerGrid(c *command, samples, steps, particles int) *steerGrid {
 		"lambda": {f.String("lambda", "1", "`factors` λ of the reward, separated by commas"), true},
 		"renormalization": {text: f.String("renormalization", "none", "`bounds` of the length of the steering, separated "+
 			"by commas: none, rescale, clip")},
+		"particles": {f.String("particles", "0", "`numbers` of particles of a filter (default: all samples, for images 64) "+
+			"or of a search (default: 1), separated by commas"), true},
 		"ratio": {f.String("ratio", "1", "`ratios` of steering to base drift for rescale and clip, separated by commas"), true},
 	}
 	c.complete("method", true, names...)
@@ -163,15 +165,15 @@ func withSteerGrid(c *command, samples, steps, particles int) *steerGrid {
 	f.Float64Var(&s.Guidance, "guidance", 0, "`scale` of classifier-free guidance toward the class; 0 for none")
 	f.BoolVar(&s.GuidePosterior, "guide-posterior", false, "guide the posterior samples of an estimate, too")
 	f.IntVar(&s.Samples, "samples", samples, "`number` of samples of a run")
-	f.IntVar(&s.Particles, "particles", 0,
-		"`number` of particles of a filter (default: all samples, for images 64) or of a search (default: 1)")
 	g.config = c.withSettings(
 		option{name: "steps", path: "steps", usage: fmt.Sprintf("`number` of steps (default: %d)", steps)},
 		option{name: "solver", path: "solver", usage: "`solver` of the ODE", values: []string{"euler", "heun"},
 			read: name},
 		option{name: "power", path: "power",
-			usage: "`exponent` of the times of the steps: 1 is uniform, more is finer near noise"},
-		option{name: "start", path: "start", usage: "`t` below which the steering is that at t"},
+			usage: "`exponent` of the times of the steps: 1 is uniform, more is finer near noise (default: 1, 2.5 for " +
+				"a search)"},
+		option{name: "start", path: "start",
+			usage: "`t` below which the steering is that at t (default: 0.01, 1e-5 for a search)"},
 		option{name: "lambda-power", path: "lambda_power", usage: "`number` k in λ t^k; 0 keeps the target"},
 		option{name: "noise", path: "noise", usage: "`factor` of the squared noise of the SDE; 1 is the default noise"},
 		option{name: "cap", path: "cap", usage: "`bound` of the steering's factor; 0 for none"},
@@ -213,6 +215,7 @@ func (g *steerGrid) runs(c *command, reward string) (rewards []steering.NamedRew
 			return nil, nil, err
 		}
 	}
+	g.timeGrid(c, values)
 	text, err := json.Marshal(reward)
 	if err != nil {
 		return nil, nil, err
@@ -245,12 +248,23 @@ func (g *steerGrid) read(c *command) ([]steering.NamedReward, []steering.Setting
 		if changed("seeds") {
 			values["seeds"] = numeral(*g.seeds)
 		}
+		g.timeGrid(c, values)
 	}
 	settings, err := grid.Settings(g.base, g.particles)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--grid %s: %w", *g.file, err)
 	}
 	return grid.Rewards, settings, nil
+}
+
+// timeGrid adds the flags of the time grid that are given to values: without them it depends on the
+// method.
+func (g *steerGrid) timeGrid(c *command, values steering.Values) {
+	for name, v := range map[string]float64{"power": g.base.Config.Power, "start": g.base.Config.Start} {
+		if c.Flags().Changed(name) {
+			values[name], _ = json.Marshal(v) // a number always encodes
+		}
+	}
 }
 
 // valueList is a flag with values separated by commas.

@@ -202,6 +202,7 @@ func TestSteerRefuses(t *testing.T) {
 		"of its own":   {"gmm", "--out", dir, "--checkpoint", "a", "--mixture", "b"},
 		"particles":    {"gmm", "--out", dir, "--method", "smc-dps", "--dynamics", "sde", "--particles", "7"},
 		"dynamics":     {"gmm", "--out", dir, "--method", "smc-dps"},
+		"--particles":  {"gmm", "--out", dir, "--method", "search-greedy-ddpm", "--particles", "few"},
 		"no such file": {"gmm", "--out", dir, "--mixture", filepath.Join(dir, "none.json")},
 	} {
 		code, _, stderr := invoke(t.Context(), append([]string{"steer"}, args...)...)

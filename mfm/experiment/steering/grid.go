@@ -83,7 +83,8 @@ const mostSettings = 1 << 14
 //
 // Options that the method of a setting does not read are set to their defaults, so that equal runs
 // are equal settings, of which there is one. A particle filter has the dynamics [steer.SDE] if they
-// are among the values, and without a number of particles the given one; 0 means all samples.
+// are among the values, and without a number of particles the given one; 0 means all samples. A
+// search has the power and the start of [steer.SearchConfig] unless they are among the values.
 //
 // Settings returns an error for an unknown key or method, for a value of another type, and for more
 // than 16,384 settings. It does not check ranges, see [Setting.Check].
@@ -143,7 +144,16 @@ func (v Values) add(to *settings, base Setting, particles int) error {
 		}
 		combined = longer
 	}
+	search := steer.SearchConfig()
 	for _, s := range combined {
+		if entry, err := steer.Lookup(s.Method); err == nil && entry.Search {
+			if _, given := v["power"]; !given {
+				s.Config.Power = search.Power
+			}
+			if _, given := v["start"]; !given {
+				s.Config.Start = search.Start
+			}
+		}
 		if s, err = s.restricted(dynamics, particles); err != nil {
 			return err
 		}
@@ -212,6 +222,12 @@ func (s Setting) restricted(dynamics []steer.Dynamics, particles int) (Setting, 
 	if s.Particles < 0 || s.PosteriorSteps < 0 {
 		return s, fmt.Errorf("particles = %d, posterior_steps = %d: must not be negative", s.Particles, s.PosteriorSteps)
 	}
+	if entry.AnyDynamics {
+		s.Config.Dynamics = dynamics[0]
+	}
+	if entry.Search && !s.GuidePosterior { // it uses no drift
+		s.Guidance = 0
+	}
 	switch {
 	case entry.Filter:
 		if slices.Contains(dynamics, steer.SDE) {
@@ -219,11 +235,7 @@ func (s Setting) restricted(dynamics []steer.Dynamics, particles int) (Setting, 
 		}
 		s.Particles = cmp.Or(s.Particles, particles, s.Samples)
 	case entry.Search:
-		s.Config.Dynamics = dynamics[0]
 		s.Particles, s.Resampling = max(s.Particles, 1), ""
-		if !s.GuidePosterior { // it uses no drift
-			s.Guidance = 0
-		}
 	default:
 		s.Particles, s.Resampling = 0, ""
 	}
