@@ -21,8 +21,8 @@ import (
 // function. A microbatch is then two calls a step instead of one call.
 //
 // Methods must be of this package and need no gradient of the reward: [Guided] with [MFMGF],
-// [BestOf], [SMC] with [MFMGF] or without a twist, and [Search]. A method of another type is an
-// error. One that needs the gradient, or that needs rewards twice in a step as Heun's steps do, is
+// [BestOf], [OneStepBestOf], [SMC] with [MFMGF] or without a twist, and [Search]. A method of another
+// type is an error. One that needs the gradient, or that needs rewards twice in a step as Heun's steps do, is
 // an error of [Steerer.Sample].
 func NewBlackBox(b compute.Backend, m Model, r reward.Host, method Method) (*Steerer, error) {
 	s, err := newSteerer(b, m, method)
@@ -30,7 +30,7 @@ func NewBlackBox(b compute.Backend, m Model, r reward.Host, method Method) (*Ste
 		return nil, err
 	}
 	switch method.(type) { // a type that embeds one of these may have another Build
-	case Guided, BestOf, SMC, Search:
+	case Guided, BestOf, OneStepBestOf, SMC, Search:
 	default:
 		return nil, fmt.Errorf("%v: methods of type %T cannot stop for a black-box reward: use a reward that "+
 			"is a graph",

@@ -54,6 +54,7 @@ func TestBlackBoxReward(t *testing.T) {
 			Estimator: steer.MFMGF{PosteriorSamples: draws, Baseline: steer.DenoiserBaseline},
 		},
 		steer.BestOf{Config: config(steer.ODE, k), N: 3},
+		steer.OneStepBestOf{Config: config(steer.ODE, 1), N: 3},
 		steer.SMC{Config: config(steer.SDE, k), Particles: n, Resampling: steer.Systematic, Threshold: 0.5},
 		steer.SMC{Config: config(steer.SDE, k), Particles: n, Twist: gf, Resampling: steer.Systematic, Threshold: 1},
 		steer.Search{Config: config(steer.SDE, k), Particles: 2, N: 3, Selection: steer.Greedy, Transition: steer.DDPM},
@@ -70,7 +71,7 @@ func TestBlackBoxReward(t *testing.T) {
 		got := sample(t, newBlackBox(t, counting, m), 3, n)
 		report := n // rewards of the samples, which the run itself does not need
 		switch m.(type) {
-		case steer.BestOf, steer.SMC:
+		case steer.BestOf, steer.OneStepBestOf, steer.SMC:
 			report = 0
 		}
 		if extra := evaluated - int(got.Counts.Reward); extra != report {

@@ -21,8 +21,9 @@ type Counts struct {
 
 // NFE returns the number of function evaluations as the paper counts them: a backward pass of the
 // network counts twice, the reward once, with or without its gradient. With K steps and N posterior
-// samples a sample costs K+4NK by MFM-G, K+2NK by MFM-GF, 4K+1 by DPS, KN+N by Best-of-N and
-// 2MNK by search with M particles.
+// samples a sample costs K+4NK by MFM-G, K+2NK by MFM-GF, 4K+1 by DPS, KN+N by Best-of-N, 2N by
+// Best-of-N from one-step samples, 3K or 5K by flow-map guidance, and 2MNK by search with M
+// particles.
 func (c Counts) NFE() int64 { return c.Network + 2*c.NetworkBackward + c.Reward }
 
 // Add returns the sum of two counts.

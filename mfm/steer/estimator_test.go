@@ -104,6 +104,8 @@ func TestEstimatorsAgreeWithTheOracle(t *testing.T) {
 		{steer.MFMGF{PosteriorSamples: steer.PosteriorSamples{N: n, LeaveOneOut: true},
 			Baseline: steer.DenoiserBaseline}, exactPosterior,
 			mixture, true},
+		{steer.WeightedDiamond{N: n, SNR: 4}, flow, single, true},
+		{steer.WeightedDiamond{N: n, SNR: 20}, flow, single, true},
 	} {
 		for _, at := range []float64{0.3, 0.8} {
 			x := states(c.mixture, ip, at, 4)

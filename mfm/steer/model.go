@@ -5,7 +5,7 @@
 //	V_t(x) = log E[e^{λ r(I_1)} | I_t = x]
 //
 // is the value, which posterior samples of the map estimate. For comparison the package has DPS,
-// Best-of-N, sequential Monte Carlo and search.
+// flow-map guidance, Weighted Diamond Maps, Best-of-N, sequential Monte Carlo and search.
 //
 // A [Steerer] runs a [Method] on a [Model] and a reward. New methods implement [Method], new
 // estimates of the value [Estimator]. A reward in plain Go needs [NewBlackBox].
@@ -22,6 +22,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/solver"
 )
 
@@ -45,7 +46,11 @@ type Model struct {
 	// Detached says that posterior samples have no gradient in x. MFM-G and MFM-FT panic for such a
 	// model, since their gradients would be zero.
 	Detached bool
-	// Classes is the number of classes that Drift and Posterior can be conditioned on, 0 for none.
+	// FlowMap builds X_{s,u}(x) of the unconditional ODE dx/dt = b_t(x), for times s and u, [rows],
+	// with gradients in x and FlowMapNFE evaluations of the network; nil if the model has none.
+	FlowMap    func(s, u, x, class *Node) *Node
+	FlowMapNFE int
+	// Classes is the number of classes that the model can be conditioned on, 0 for none.
 	Classes int
 }
 
@@ -56,12 +61,15 @@ func (m Model) Given(class *Node) Model {
 	if class == nil {
 		return m
 	}
-	drift, posterior := m.Drift, m.Posterior
+	drift, posterior, flow := m.Drift, m.Posterior, m.FlowMap
 	m.Drift = func(t, x, _ *Node) *Node { return drift(t, x, labels(class, x)) }
 	if posterior != nil {
 		m.Posterior = func(rng *solver.RNG, eps, t, x, _ *Node) *Node {
 			return posterior(rng, eps, t, x, labels(class, x))
 		}
+	}
+	if flow != nil {
+		m.FlowMap = func(s, u, x, _ *Node) *Node { return flow(s, u, x, labels(class, x)) }
 	}
 	return m
 }
@@ -69,19 +77,32 @@ func (m Model) Given(class *Node) Model {
 // Guided returns the model with classifier-free guidance of its drift, b_∅ + scale (b_c - b_∅), at
 // twice the evaluations; see [mfm.ClassifierFree]. A scale of 1 is none. Posterior samples stay
 // those of the class: the value is that of the class's posterior, and guidance is added to the
-// steering of its samples. With [FromMap] of [mfm.Model.Guided] both are guided. It panics for a
-// model without classes.
+// steering of its samples. The result has no flow map, since guidance of the drift does not give
+// one. With [FromMap] of [mfm.Model.Guided] all are guided. It panics for a model without classes.
 func (m Model) Guided(scale float64) Model {
 	if m.Classes == 0 {
 		Panicf("guidance by %g of a model without classes", scale)
 	}
 	if scale != 1 {
 		m.Drift, m.DriftNFE = mfm.ClassifierFree(m.Drift, scale, m.Classes), 2*m.driftNFE()
+		m.FlowMap = nil
 	}
 	return m
 }
 
 func (m Model) driftNFE() int { return max(m.DriftNFE, 1) }
+
+// flow builds X_{s,u}(x) without loops, so that it has gradients, and counts its evaluations. It
+// panics with the method's name if the model has no flow map.
+func (m Model) flow(method string, counter *Counter, s, u, x *Node) *Node {
+	if m.FlowMap == nil {
+		Panicf("%s needs the flow map of the unconditional ODE, which this model does not have: use a map, without "+
+			"guidance of its drift alone, or steer.FromTeacher",
+			method)
+	}
+	counter.Network(x.Shape().Dim(0)*m.FlowMapNFE, 0)
+	return solver.Unrolled(x.Graph(), func() *Node { return m.FlowMap(s, u, x, nil) })
+}
 
 // labels returns class, [k], repeated to one label for each row of x.
 func labels(class, x *Node) *Node {
@@ -142,6 +163,12 @@ func FromMap(m mfm.Model, sampler mfm.SamplerConfig) (Model, error) {
 			return solver.Integrate(nil, sampler.Solver, times, m.Map.Field(m.Weights, batch.Every(t, x), x, class),
 				eps)
 		},
+		FlowMapNFE: m.Map.NFE(),
+		FlowMap: func(s, u, x, class *Node) *Node {
+			return m.Map.Flow(m.Weights, nn.Inputs{
+				S: s, U: u, T: ZerosLike(s), Xbar: x, X: ZerosLike(x), Class: class,
+			})
+		},
 	}, nil
 }
 
@@ -165,15 +192,19 @@ func FromMixture(mixture *gmm.Mixture, ip interpolant.Schedule) Model {
 // FromGaussian returns the exact model of a mixture with one component. Its flow map has a closed
 // form, so posterior samples have gradients in x. Graphs of the model panic for more components.
 func FromGaussian(gaussian *gmm.Mixture, ip interpolant.Schedule) Model {
-	return FromMixture(gaussian, ip).WithPosterior(func(_ *solver.RNG, eps, t, x, _ *Node) *Node {
+	m := FromMixture(gaussian, ip).WithPosterior(func(_ *solver.RNG, eps, t, x, _ *Node) *Node {
 		t = batch.Every(t, x)
 		return gaussian.Like(x).Posterior(ip, t, x).FlowMap(ip, ZerosLike(t), OnesLike(t), eps)
 	})
+	m.FlowMap = func(s, u, x, _ *Node) *Node { return gaussian.Like(x).FlowMap(ip, s, u, x) }
+	m.FlowMapNFE = 1
+	return m
 }
 
 // FromTeacher returns the model of a drift alone, for samples of the given shape. Set Store if the
-// drift has weights. Its posterior samples are solutions of the ODE of the conditional drift by the
-// given number of Heun steps, with gradients in x.
+// drift has weights. Its posterior samples are solutions of the ODE of the conditional drift, and
+// its flow map those of the unconditional ODE, by the given number of Heun steps, with gradients in
+// x.
 func FromTeacher(b interpolant.Drift, ip interpolant.Schedule, shape []int, steps int) Model {
 	sampler := mfm.SamplerConfig{
 		Method: mfm.ODESampling, Solver: solver.Heun, Grid: interpolant.Grid{Steps: steps, Power: 1},
@@ -186,6 +217,15 @@ func FromTeacher(b interpolant.Drift, ip interpolant.Schedule, shape []int, step
 		Posterior: func(_ *solver.RNG, eps, t, x, class *Node) *Node {
 			field := interpolant.ConditionalField(ip, b, batch.Every(t, x), x, class)
 			return solver.Integrate(nil, solver.Heun, sampler.Times(0, 1), field, eps)
+		},
+		FlowMapNFE: sampler.NFE(),
+		FlowMap: func(s, u, x, class *Node) *Node {
+			length := Sub(u, s)
+			field := func(share, x *Node) *Node { // dx/dτ at t = s + τ (u - s)
+				velocity := b(Add(s, Mul(share, length)), x, class)
+				return Mul(batch.Like(length, x), velocity)
+			}
+			return solver.Integrate(nil, solver.Heun, sampler.Times(0, 1), field, x)
 		},
 	}
 }

@@ -24,6 +24,8 @@ type Options struct {
 	Threshold  *float64
 	// Exact is the value in closed form, nil if it is not known.
 	Exact *Exact
+	// SNR is that of [WeightedDiamond]; 0 means 20.
+	SNR float64
 }
 
 // Entry describes a method of [Methods]: what it needs, and which options it reads beside Config.
@@ -39,11 +41,17 @@ type Entry struct {
 	Filter, Search bool
 	// AnyDynamics says that the method does not follow the dynamics of the configuration.
 	AnyDynamics bool
+	// OneStep says that the method takes one step, whatever the configuration says.
+	OneStep bool
+	// SNR says that the method reads SNR.
+	SNR bool
 	// Exact says that the method needs the value in closed form.
 	Exact bool
 	// MapGradient says that the method differentiates posterior samples in x, which is not possible
 	// if [Model].Detached.
 	MapGradient bool
+	// FlowMap says that the method needs [Model].FlowMap.
+	FlowMap bool
 
 	build func(o Options) Method
 }
@@ -57,12 +65,15 @@ func (e Entry) New(o Options) (Method, error) {
 	return e.build(o), nil
 }
 
-// DefaultConfig returns the configuration to start from: [SearchConfig] for a search, and otherwise
-// [DefaultConfig].
+// DefaultConfig returns the configuration to start from: [SearchConfig] for a search, one step for
+// a method that takes one, and otherwise [DefaultConfig].
 func (e Entry) DefaultConfig() Config {
 	c := DefaultConfig()
 	if e.Search {
 		c = SearchConfig()
+	}
+	if e.OneStep {
+		c.Steps = 1
 	}
 	return c
 }
@@ -86,12 +97,15 @@ func estimators() []estimator {
 			return MFMGF{PosteriorSamples: samples(o), Baseline: cmp.Or(o.Baseline, MeanBaseline)}
 		}},
 		{Entry{Name: "dps"}, func(Options) Estimator { return DPS{} }},
+		{Entry{Name: "weighted-diamond", N: true, SNR: true, FlowMap: true}, func(o Options) Estimator {
+			return WeightedDiamond{N: o.N, SNR: cmp.Or(o.SNR, 20)}
+		}},
 		{Entry{Name: "exact", Exact: true}, func(o Options) Estimator { return *o.Exact }},
 	}
 }
 
 // Methods lists the methods that configurations can name: guidance and particle filters by each
-// estimator, Best-of-N, and the searches.
+// estimator, flow-map guidance, Best-of-N, and the searches.
 func Methods() []Entry {
 	unsteered := func(o Options) Method { return Guided{Config: o.Config} }
 	entries := []Entry{{Name: "unsteered", build: unsteered}}
@@ -114,6 +128,19 @@ func Methods() []Entry {
 	}
 	bestOf := func(o Options) Method { return BestOf{Config: o.Config, N: o.N} }
 	entries = append(entries, Entry{Name: "best-of-n", N: true, build: bestOf})
+	entries = append(entries, Entry{
+		Name: "best-of-n-one-step", N: true, AnyDynamics: true, OneStep: true,
+		build: func(o Options) Method {
+			o.Config.Steps = 1
+			return OneStepBestOf{Config: o.Config, N: o.N}
+		},
+	})
+	for _, form := range []GuidanceForm{EuclideanForm, JacobianForm} {
+		build := func(o Options) Method { return FlowMapGuidance{Config: o.Config, Form: form} }
+		entries = append(entries, Entry{
+			Name: build(Options{}).String(), AnyDynamics: true, FlowMap: true, build: build,
+		})
+	}
 	entries = append(entries, filters...)
 	for _, selection := range []Selection{Greedy, SoftmaxSelection, MaxOverall} {
 		for _, transition := range []Transition{Renoise, DDPM} {

@@ -28,10 +28,10 @@ func TestNames(t *testing.T) {
 	mfmtest.Registry(t, steer.Methods(), func(e steer.Entry) string { return e.Name }, built, steer.Lookup)
 }
 
-// A search starts from the paper's time grid.
+// A search starts from the paper's time grid, a method of one step from one step.
 func TestDefaultConfigs(t *testing.T) {
 	for _, e := range steer.Methods() {
-		if c := e.DefaultConfig(); (c.Power == 2.5 && c.Start == 1e-5) != e.Search {
+		if c := e.DefaultConfig(); (c.Power == 2.5 && c.Start == 1e-5) != e.Search || (c.Steps == 1) != e.OneStep {
 			t.Errorf("%s starts from %+v", e.Name, c)
 		}
 	}
@@ -56,6 +56,7 @@ func TestOptionsThatAreRead(t *testing.T) {
 		},
 		"Particles": {func(o *steer.Options) { o.Particles = 8 },
 			func(e steer.Entry) bool { return e.Filter || e.Search }},
+		"SNR":        {func(o *steer.Options) { o.SNR = 2 }, func(e steer.Entry) bool { return e.SNR }},
 		"Resampling": {func(o *steer.Options) { o.Resampling = steer.Multinomial }, filter},
 		"Threshold":  {func(o *steer.Options) { o.Threshold = &quarter }, filter},
 	} {
@@ -70,7 +71,7 @@ func TestOptionsThatAreRead(t *testing.T) {
 }
 
 // The other flags of an entry agree with what its method needs: the value in closed form, the SDE,
-// and gradients of posterior samples.
+// gradients of posterior samples, and a flow map.
 func TestNeeds(t *testing.T) {
 	mixture, ip := gmm.Paper(), interpolant.Linear{}
 	value := exact(t, mixture, ip, measured())
@@ -85,8 +86,8 @@ func TestNeeds(t *testing.T) {
 			t.Errorf("%s with the SDE: error %v", e.Name, err)
 		}
 		s := newSteerer(t, steer.FromMixture(mixture, ip), measured().Reward(), build(t, e, o))
-		if _, err := s.Sample(t.Context(), 1, 4, nil); (err != nil) != e.MapGradient {
-			t.Errorf("%s without gradients of posterior samples: error %v", e.Name, err)
+		if _, err := s.Sample(t.Context(), 1, 4, nil); (err != nil) != (e.MapGradient || e.FlowMap) {
+			t.Errorf("%s without gradients of posterior samples and a flow map: error %v", e.Name, err)
 		}
 		o.Config.Dynamics = steer.ODE
 		if err := build(t, e, o).Validate(); (err != nil) != e.Filter {

@@ -80,7 +80,7 @@ func TestExactSteeringReachesTheTarget(t *testing.T) {
 func TestCounter(t *testing.T) {
 	mixture, ip, r := gmm.Paper(), interpolant.Linear{}, measured().Reward()
 	drift := func(t, x, _ *Node) *Node { return mixture.Like(x).Drift(ip, t, x) }
-	m := steer.FromTeacher(drift, ip, []int{2}, 1) // one evaluation for each posterior sample, as for a map
+	m := steer.FromTeacher(drift, ip, []int{2}, 1) // one evaluation for each sample and flow map, as for a map
 	const n, k, N = 6, 5, 4
 	draws := steer.PosteriorSamples{N: N}
 	heun := config(steer.ODE, k)
@@ -90,6 +90,7 @@ func TestCounter(t *testing.T) {
 	}
 	overall := search
 	overall.Selection = steer.MaxOverall
+	oneStep := steer.OneStepBestOf{Config: config(steer.ODE, 1), N: N}
 	filter := steer.SMC{
 		Config: config(steer.SDE, k), Particles: n, Twist: steer.DPS{}, Resampling: steer.Systematic, Threshold: 0.5,
 	}
@@ -105,9 +106,14 @@ func TestCounter(t *testing.T) {
 		"DPS":        {steer.Guided{Config: config(steer.ODE, k), Estimator: steer.DPS{}}, 4*k + 1},
 		"Heun":       {steer.Guided{Config: heun, Estimator: steer.DPS{}}, 4*(2*k-1) + 1},
 		"best of":    {steer.BestOf{Config: config(steer.ODE, k), N: N}, N*k + N},
+		"one step":   {oneStep, 2 * N},
 		"search":     {search, 2 * 3 * N * k},
 		"overall":    {overall, 2 * 3 * N * k},
-		"SMC, DPS":   {filter, 4*k - 2},
+		"FMRG-E":     {steer.FlowMapGuidance{Config: config(steer.ODE, k), Form: steer.EuclideanForm}, 3 * k},
+		"FMRG-J":     {steer.FlowMapGuidance{Config: config(steer.ODE, k), Form: steer.JacobianForm}, 5 * k},
+		"diamond": {steer.Guided{Config: config(steer.SDE, k), Estimator: steer.WeightedDiamond{N: N, SNR: 4}},
+			k*(2+5*N) + 1},
+		"SMC, DPS": {filter, 4*k - 2},
 	} {
 		s := newSteerer(t, m, r, c.method)
 		got := sample(t, s, 1, n)

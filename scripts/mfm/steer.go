@@ -161,6 +161,8 @@ func withSteerGrid(c *command, samples, steps, particles int) *steerGrid {
 	g.threshold = f.Float64("threshold", 0.5,
 		"`share` of a particle filter's particles: it resamples if the effective sample size "+
 			"is below; 0 never, 1 at each step")
+	f.Float64Var(&s.SNR, "snr", 0,
+		"`factor` of the signal-to-noise ratio that weighted-diamond gives up by adding noise (default: 20)")
 	c.withClass(&s.Class, "`label` that a map with classes is conditioned on (default: none)")
 	f.Float64Var(&s.Guidance, "guidance", 0, "`scale` of classifier-free guidance toward the class; 0 for none")
 	f.BoolVar(&s.GuidePosterior, "guide-posterior", false, "guide the posterior samples of an estimate, too")

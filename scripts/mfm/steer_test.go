@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -167,6 +168,35 @@ func TestSteerTable(t *testing.T) {
 	}
 }
 
+// The rivals of the paper's methods run on a map, each with its own cost. A search takes lists of
+// particles, and one-step samples one step.
+func TestSteerRivals(t *testing.T) {
+	code, stdout, stderr := invoke(t.Context(), "steer", "gmm", "--checkpoint", smallMap, "--method",
+		"search-max-overall-renoise,fmrg-e,fmrg-j,weighted-diamond,best-of-n-one-step", "--n", "2", "--particles", "1,4",
+		"--dynamics", "ode,sde", "--steps", "4", "--samples", "16", "--json", "--out", t.TempDir())
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	var results []mixture.SteeringResult
+	if err := json.Unmarshal([]byte(stdout), &results); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]float64{ // NFE
+		"search-max-overall-renoise of 1": 2 * 2 * 4, "search-max-overall-renoise of 4": 4 * 2 * 2 * 4,
+		"fmrg-e of 0": 3 * 4, "fmrg-j of 0": 5 * 4, "best-of-n-one-step of 0": 2 * 2,
+		"weighted-diamond of 0": 4*(2+5*2) + 1, // twice, by the ODE and the SDE
+	}
+	if len(results) != 7 {
+		t.Errorf("%d results, want 7", len(results))
+	}
+	for _, r := range results {
+		name := fmt.Sprintf("%s of %d", r.Method, r.Particles)
+		if r.NFE != want[name] || !(r.MicrosPerNFE > 0) || (r.Steps == 1) != (r.Method == "best-of-n-one-step") {
+			t.Errorf("%s: NFE %g in %d steps at %g µs, want %g", name, r.NFE, r.Steps, r.MicrosPerNFE, want[name])
+		}
+	}
+}
+
 func TestSteerRefuses(t *testing.T) {
 	dir := t.TempDir()
 	broken := filepath.Join(dir, "reward.json")
@@ -202,6 +232,7 @@ func TestSteerRefuses(t *testing.T) {
 		"of its own":   {"gmm", "--out", dir, "--checkpoint", "a", "--mixture", "b"},
 		"particles":    {"gmm", "--out", dir, "--method", "smc-dps", "--dynamics", "sde", "--particles", "7"},
 		"dynamics":     {"gmm", "--out", dir, "--method", "smc-dps"},
+		"flow map":     {"gmm", "--out", dir, "--method", "fmrg-j"},
 		"--particles":  {"gmm", "--out", dir, "--method", "search-greedy-ddpm", "--particles", "few"},
 		"no such file": {"gmm", "--out", dir, "--mixture", filepath.Join(dir, "none.json")},
 	} {

@@ -225,7 +225,10 @@ func (s Setting) restricted(dynamics []steer.Dynamics, particles int) (Setting, 
 	if entry.AnyDynamics {
 		s.Config.Dynamics = dynamics[0]
 	}
-	if entry.Search && !s.GuidePosterior { // it uses no drift
+	if entry.OneStep {
+		s.Config.Steps = 1
+	}
+	if (entry.Search || entry.OneStep) && !s.GuidePosterior { // they use no drift
 		s.Guidance = 0
 	}
 	switch {
@@ -248,9 +251,12 @@ func (s Setting) restricted(dynamics []steer.Dynamics, particles int) (Setting, 
 	if !entry.Baseline {
 		s.Baseline = ""
 	}
+	if !entry.SNR {
+		s.SNR = 0
+	}
 	if !entry.PosteriorSamples {
 		s.Antithetic, s.LeaveOneOut, s.Shared = false, false, false
-		s.GuidePosterior = s.GuidePosterior && entry.Search
+		s.GuidePosterior = s.GuidePosterior && (entry.Search || entry.OneStep || entry.FlowMap)
 	}
 	// One step of the map is the default, without a name.
 	if !entry.PosteriorSamples || s.PosteriorSteps <= 1 && (s.Posterior == "" || s.Posterior == mfm.MapSampling) {
@@ -261,7 +267,9 @@ func (s Setting) restricted(dynamics []steer.Dynamics, particles int) (Setting, 
 		return s, err
 	}
 	guided, is := m.(steer.Guided)
-	if !entry.Filter && (!is || guided.Estimator == nil) { // a filter refuses renormalization
+	_, controlled := m.(steer.FlowMapGuidance)
+	// A filter refuses renormalization.
+	if !entry.Filter && !controlled && (!is || guided.Estimator == nil) {
 		s.Config.Renormalization = steer.NoRenormalization
 	}
 	if s.Config.Renormalization == steer.NoRenormalization {

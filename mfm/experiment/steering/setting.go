@@ -36,6 +36,7 @@ type Setting struct {
 	PosteriorSteps int              `json:"posterior_steps,omitempty"`
 	Resampling     steer.Resampling `json:"resampling,omitempty"`
 	Threshold      *float64         `json:"threshold,omitempty"`
+	SNR            float64          `json:"snr,omitempty"`
 	// Class conditions a map that has classes; nil means no class. Guidance is the scale of
 	// classifier-free guidance of its drift, see [steer.Model.Guided]; 0 means none. The samples are
 	// compared with the target of the class without guidance.
@@ -60,6 +61,7 @@ func (s Setting) SteerMethod(exact *steer.Exact) (steer.Method, error) {
 	return entry.New(steer.Options{
 		Config: s.Config, N: s.N, Antithetic: s.Antithetic, LeaveOneOut: s.LeaveOneOut, Shared: s.Shared,
 		Baseline: s.Baseline, Particles: s.Particles, Resampling: s.Resampling, Threshold: s.Threshold, Exact: exact,
+		SNR: s.SNR,
 	})
 }
 
@@ -98,6 +100,7 @@ type RunSettings struct {
 	PosteriorSteps int              `json:"posterior_steps,omitempty"`
 	Resampling     steer.Resampling `json:"resampling,omitempty"`
 	Threshold      *float64         `json:"threshold,omitempty"`
+	SNR            float64          `json:"snr,omitempty"`
 	Class          *int             `json:"class,omitempty"`
 	Guidance       float64          `json:"guidance,omitempty"`
 	GuidePosterior bool             `json:"guide_posterior,omitempty"`
@@ -118,7 +121,7 @@ func (s Setting) runSettings(b compute.Backend) RunSettings {
 	return RunSettings{
 		Samples: s.Samples, Steps: s.Config.Steps, Particles: s.Particles, Device: Device(b), Baseline: s.Baseline,
 		Antithetic: s.Antithetic, LeaveOneOut: s.LeaveOneOut, Shared: s.Shared, Posterior: s.Posterior,
-		PosteriorSteps: s.PosteriorSteps, Resampling: s.Resampling, Threshold: s.Threshold, Class: s.Class,
-		Guidance: s.Guidance, GuidePosterior: s.GuidePosterior, Config: &s.Config,
+		PosteriorSteps: s.PosteriorSteps, Resampling: s.Resampling, Threshold: s.Threshold, SNR: s.SNR,
+		Class: s.Class, Guidance: s.Guidance, GuidePosterior: s.GuidePosterior, Config: &s.Config,
 	}
 }

@@ -75,8 +75,9 @@ type Result struct {
 }
 
 // DrawModel returns the model with the posterior samples and the guidance that the setting asks
-// for. It returns an error for a class or guidance that the model cannot have, and for a
-// distribution in closed form if the setting asks for posterior samples of a map.
+// for. It returns an error for a class or guidance that the model cannot have, for a distribution in
+// closed form if the setting asks for posterior samples of a map, and for a model without a flow map
+// if the method needs one.
 func (t *Base) DrawModel(s Setting) (steer.Model, error) {
 	m, err := t.posteriorModel(s)
 	if err != nil {
@@ -99,6 +100,11 @@ func (t *Base) DrawModel(s Setting) (steer.Model, error) {
 			steer.MeanBaseline)
 	case s.Guidance != 0:
 		m = m.Guided(s.Guidance)
+	}
+	if entry, err := steer.Lookup(s.Method); err == nil && entry.FlowMap && m.FlowMap == nil {
+		return m, fmt.Errorf("method %s needs the flow map of the ODE, which a mixture in closed form and a drift with "+
+			"guidance alone do not have: give the checkpoint of a map, with guided posterior samples if it is guided",
+			s.Method)
 	}
 	return m, nil
 }
@@ -191,7 +197,7 @@ func (t *Base) Run(
 	r.NFE = float64(got.Counts.NFE()) / float64(s.Samples)
 	r.MicrosPerNFE = 1e6 * r.Seconds / float64(got.Counts.NFE())
 	drawn := s.N
-	if entry, _ := steer.Lookup(s.Method); !entry.PosteriorSamples && !entry.Search { // Best-of-N draws none
+	if entry, _ := steer.Lookup(s.Method); !entry.PosteriorSamples && !entry.Search && !entry.SNR { // Best-of-N draws none
 		drawn = 1
 	}
 	r.Warnings = got.Series.Warnings(steer.DefaultThresholds(), drawn)
