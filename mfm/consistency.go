@@ -131,24 +131,33 @@ func (e *lossEvaluation) squares(v, target, s, t *Node) *Node {
 // terms applies the adaptive weights to the mean squares, [batch] each or nil, and combines the two
 // losses by their shares.
 func (e *lossEvaluation) terms(diagonal, offDiagonal *Node) Terms {
-	weighted := func(squares *Node) *Node {
-		if e.AdaptivePower == 0 {
-			return ReduceAllMean(squares)
-		}
-		weight := PowScalar(AddScalar(MulScalar(StopGradient(squares), e.elements), e.AdaptiveFloor), -e.AdaptivePower)
-		return ReduceAllMean(Mul(weight, squares))
-	}
 	if offDiagonal == nil {
 		zero := ScalarZero(diagonal.Graph(), diagonal.DType())
-		return Terms{Total: weighted(diagonal), Diagonal: ReduceAllMean(diagonal), Consistency: zero}
+		return Terms{Total: e.weighted(diagonal), Diagonal: ReduceAllMean(diagonal), Consistency: zero}
 	}
-	t := Terms{Total: MulScalar(weighted(offDiagonal), 1-e.DiagonalShare), Consistency: ReduceAllMean(offDiagonal),
-		Diagonal: ScalarZero(offDiagonal.Graph(), offDiagonal.DType())}
+	total := MulScalar(e.weighted(offDiagonal), 1-e.DiagonalShare)
+	return e.combined(diagonal, total, ReduceAllMean(offDiagonal))
+}
+
+// weighted returns the mean of squares, [batch], with the adaptive weights.
+func (e *lossEvaluation) weighted(squares *Node) *Node {
+	if e.AdaptivePower == 0 {
+		return ReduceAllMean(squares)
+	}
+	weight := PowScalar(AddScalar(MulScalar(StopGradient(squares), e.elements), e.AdaptiveFloor), -e.AdaptivePower)
+	return ReduceAllMean(Mul(weight, squares))
+}
+
+// combined adds the squares of the diagonal, [batch] or nil, with their share to total, the
+// consistency loss times its share, of which consistency is reported.
+func (e *lossEvaluation) combined(diagonal, total, consistency *Node) Terms {
+	t := Terms{Total: total, Consistency: consistency,
+		Diagonal: ScalarZero(consistency.Graph(), consistency.DType())}
 	if e.consistencyWeight != nil {
 		t.Total = Mul(t.Total, e.consistencyWeight)
 	}
 	if diagonal != nil {
-		t.Total = Add(t.Total, MulScalar(weighted(diagonal), e.DiagonalShare))
+		t.Total = Add(t.Total, MulScalar(e.weighted(diagonal), e.DiagonalShare))
 		t.Diagonal = ReduceAllMean(diagonal)
 	}
 	return t

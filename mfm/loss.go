@@ -20,13 +20,15 @@ type Consistency string
 
 // The consistency losses. The left of the arrow is trained; the right is the regression target,
 // without gradient. w is dĪ_s/ds of the data (self) or b̄_s of the teacher, b is v_{s,s} of the map
-// itself (self) or b̄_s of the teacher, r is s + γ(u-s).
+// itself (self) or b̄_s of the teacher, r is s + γ(u-s). Energy has no target: it scores samples
+// X_{0,1}(ε; t, x) of one step against the data, and leaves all other s < u untrained.
 const (
 	DiagonalOnly Consistency = "diagonal"   // none: flow matching of every posterior
 	Semigroup    Consistency = "semigroup"  // v_{s,u} <- γ v_{s,r} + (1-γ) v_{r,u}(X_{s,r})
 	MeanFlow     Consistency = "meanflow"   // v_{s,u} <- w + (u-s)(∂_s v + ∇v·w)
 	Eulerian     Consistency = "eulerian"   // v_{s,u} <- b + (u-s)(∂_s v + ∇v·b)
 	Lagrangian   Consistency = "lagrangian" // ∂_u X_{s,u}(x̄) <- b_u(X_{s,u}(x̄))
+	Energy       Consistency = "energy"     // E|X - I_1|^β - E|X - X'|^β/2 of samples X, X'
 )
 
 // Distillation is the source of the drift in a loss: the data and the map itself, or a teacher.
@@ -63,6 +65,7 @@ type Loss struct {
 	// pair, from zero to its value under Times.
 	DiagonalSteps int          `json:"diagonal_steps"`
 	GapWarmup     int          `json:"gap_warmup"`
+	Energy        EnergyScore  `json:"energy,omitzero"` // options of the loss [Energy]
 	Times         TimeSampling `json:"laws"`
 	Guidance      Guidance     `json:"guidance"` // for maps with classes only
 }
@@ -95,8 +98,9 @@ func Recipe(c Consistency, d Distillation, steps int64) Loss {
 
 // Validate returns an error that names the first invalid option.
 func (l Loss) Validate() error {
-	if !slices.Contains([]Consistency{DiagonalOnly, Semigroup, MeanFlow, Eulerian, Lagrangian}, l.Consistency) {
-		return fmt.Errorf("loss %q is unknown: use diagonal, semigroup, meanflow, eulerian or lagrangian",
+	all := []Consistency{DiagonalOnly, Semigroup, MeanFlow, Eulerian, Lagrangian, Energy}
+	if !slices.Contains(all, l.Consistency) {
+		return fmt.Errorf("loss %q is unknown: use diagonal, semigroup, meanflow, eulerian, lagrangian or energy",
 			l.Consistency)
 	}
 	if l.Distillation != Self && l.Distillation != Teacher {
@@ -117,6 +121,13 @@ func (l Loss) Validate() error {
 	if err := l.Guidance.Validate(); err != nil {
 		return err
 	}
+	if l.Consistency == Energy && l.Guidance.active() {
+		return fmt.Errorf("loss energy: it has no target that guidance of scale %g, mix %g and scales %v could change: "+
+			"use dropout alone, or another loss", l.Guidance.scale(), l.Guidance.Mix, l.Guidance.Scales)
+	}
+	if err := l.Energy.Validate(); err != nil {
+		return err
+	}
 	return l.Times.Validate()
 }
 
@@ -128,7 +139,8 @@ type Batch struct {
 }
 
 // Terms are the values of a loss, scalars. Total is minimized. Diagonal and Consistency are the
-// unweighted mean squares of the whitened errors, or 0 for a loss that was not evaluated.
+// unweighted mean squares of the whitened errors, or the mean energy score, or 0 for a loss that was
+// not evaluated.
 type Terms struct {
 	Total, Diagonal, Consistency *Node
 }
@@ -157,6 +169,8 @@ func (l Loss) Build(
 		return e.meanFlow()
 	case Eulerian:
 		return e.eulerian()
+	case Energy:
+		return e.energyScore()
 	default:
 		return e.lagrangian()
 	}
@@ -174,11 +188,11 @@ type lossEvaluation struct {
 	consistencyWeight     *Node   // 0 during DiagonalSteps, then 1; nil means 1
 }
 
-// lossRows is the input of one of the two losses: contexts (t, x), times s and u, states x̄ = Ī_s
-// and velocities dĪ_s/ds.
+// lossRows is the input of one of the two losses: contexts (t, x), times s and u, states x̄ = Ī_s,
+// velocities dĪ_s/ds and data I_1.
 type lossRows struct {
 	nn.Inputs
-	velocity *Node
+	velocity, data *Node
 }
 
 func (r lossRows) empty() bool { return r.S == nil }
@@ -245,7 +259,7 @@ func (e *lossEvaluation) sample(r lossRows, data, gap *Node) lossRows {
 	// Detach s, u and x̄ from one another: forward mode varies each of them independently.
 	r.Xbar = StopGradient(interpolant.StateAt(e.m.Interpolant, r.S, noise, data))
 	r.velocity = interpolant.VelocityAt(e.m.Interpolant, r.S, noise, data)
-	r.S, r.U = StopGradient(r.S), StopGradient(r.U)
+	r.S, r.U, r.data = StopGradient(r.S), StopGradient(r.U), data
 	return r
 }
 

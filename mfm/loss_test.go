@@ -107,7 +107,9 @@ func (p lossGraph) at(t *testing.T, seed int64, online, target []float64) lossVa
 // intermediate times.
 func everyLoss() []mfm.Loss {
 	var losses []mfm.Loss
-	for _, c := range []mfm.Consistency{mfm.DiagonalOnly, mfm.Semigroup, mfm.MeanFlow, mfm.Eulerian, mfm.Lagrangian} {
+	for _, c := range []mfm.Consistency{
+		mfm.DiagonalOnly, mfm.Semigroup, mfm.MeanFlow, mfm.Eulerian, mfm.Lagrangian, mfm.Energy,
+	} {
 		for _, d := range []mfm.Distillation{mfm.Self, mfm.Teacher} {
 			l := mfm.DefaultLoss()
 			l.Consistency, l.Distillation = c, d
@@ -133,10 +135,10 @@ func lossName(l mfm.Loss) string {
 var schedules = []interpolant.Schedule{interpolant.Linear{}, interpolant.Trigonometric{},
 	interpolant.VariancePreserving{}}
 
-// regressesOnData reports whether the target of a loss contains the noise of the data, so that only
-// its expected gradient is zero.
+// regressesOnData reports whether a loss compares with the data themselves, so that only its expected
+// gradient is zero.
 func regressesOnData(l mfm.Loss) bool {
-	return l.Distillation == mfm.Self && (l.Consistency == mfm.DiagonalOnly || l.Consistency == mfm.MeanFlow)
+	return l.Consistency == mfm.Energy || l.Distillation == mfm.Self && (l.Consistency == mfm.DiagonalOnly || l.Consistency == mfm.MeanFlow)
 }
 
 func TestLossesVanishAtTheExactMap(t *testing.T) {

@@ -142,7 +142,7 @@ func mapOptions() []option {
 }
 
 func losses() []string {
-	return []string{"semigroup", "meanflow", "eulerian", "lagrangian", "diagonal"}
+	return []string{"semigroup", "meanflow", "eulerian", "lagrangian", "energy", "diagonal"}
 }
 
 // configure applies file and settings to v, a pointer to a configuration.
