@@ -76,7 +76,7 @@ func TestTeacherFlowMap(t *testing.T) {
 	ip := interpolant.Linear{}
 	mixture, exact := gaussian(t, ip)
 	drift := func(t, x, _ *Node) *Node { return mixture.Like(x).Drift(ip, t, x) }
-	teacher := steer.FromTeacher(drift, ip, []int{2}, 200)
+	teacher := steer.FromTeacher(drift, ip, []int{2}, 60)
 	x := states(mixture, ip, 0.2, 3)
 	exec, err := NewExec(backendtest.New(t), func(s, u, x *Node) []*Node {
 		return []*Node{ReduceAllMax(Abs(Sub(teacher.FlowMap(s, u, x, nil), exact.FlowMap(s, u, x, nil))))}
@@ -90,7 +90,7 @@ func TestTeacherFlowMap(t *testing.T) {
 		t.Fatal(err)
 	}
 	if off := out.Value().(float64); off > 0.02 {
-		t.Errorf("the flow map of 200 steps is off by %g", off)
+		t.Errorf("the flow map of 60 steps is off by %g", off)
 	}
 }
 
