@@ -68,8 +68,9 @@ type Result struct {
 	// has no evaluation.
 	Diverged bool    `json:"diverged,omitempty"`
 	Seconds  float64 `json:"seconds,omitempty"` // of sampling, compilation included
-	// MicrosPerNFE is Seconds over all evaluations, in microseconds: evaluations of the network and
-	// of the reward, each with what surrounds it, see [steer.Counts].
+	// MicrosPerNFE is Seconds over all evaluations, in microseconds: those of the network and of the
+	// reward, each with what surrounds it, see [steer.Counts]. Compilation has a share in it that
+	// falls with the number of samples.
 	MicrosPerNFE float64  `json:"us_per_nfe,omitempty"`
 	Warnings     []string `json:"warnings,omitempty"`
 }
