@@ -104,7 +104,7 @@ func TestRefuses(t *testing.T) {
 		{"negative rate", train("--rate", "-1"), "rate = -1"},
 		{"batch of one", train("--batch", "1"), "batch = 1"},
 		{"unknown loss", train("--loss", "hinge"),
-			`loss "hinge" is unknown: use diagonal, semigroup, meanflow, eulerian or lagrangian`},
+			`loss "hinge" is unknown: use diagonal, semigroup, meanflow, eulerian, lagrangian or energy`},
 		{"unknown distillation", train("--distillation", "pupil"),
 			`distillation "pupil" is unknown: use self or teacher`},
 		{"unknown interpolant", train("--interpolant", "cubic"), `interpolant "cubic" is unknown`},
