@@ -168,3 +168,37 @@ func TestGridRefuses(t *testing.T) {
 		t.Errorf("a product of 40,401 values: error %v", err)
 	}
 }
+
+// A search starts from the paper's time grid, other methods from the base, unless the values name
+// power and start. Methods with dynamics and a number of steps of their own are one setting.
+func TestGridDefaults(t *testing.T) {
+	settings := func(values string) []steering.Setting {
+		t.Helper()
+		var v steering.Values
+		if err := json.Unmarshal([]byte(values), &v); err != nil {
+			t.Fatal(err)
+		}
+		s, err := v.Settings(gridBase(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	for values, want := range map[string][2]float64{
+		`{"method": "search-max-overall-renoise"}`:                            {2.5, 1e-5},
+		`{"method": "search-max-overall-renoise", "power": 1, "start": 0.01}`: {1, 0.01},
+		`{"method": "mfm-g"}`: {1, 0.01},
+	} {
+		if s := settings(values); len(s) != 1 || s[0].Config.Power != want[0] || s[0].Config.Start != want[1] {
+			t.Errorf("%s: %+v, want power and start %v", values, s, want)
+		}
+	}
+	one := settings(`{"method": "best-of-n-one-step", "dynamics": ["ode", "sde"], "steps": [10, 20], "snr": 3}`)
+	if len(one) != 1 || one[0].Config.Steps != 1 || one[0].SNR != 0 {
+		t.Errorf("one-step samples have the settings %+v", one)
+	}
+	rescaled := settings(`{"method": ["fmrg-j", "weighted-diamond"], "renormalization": "rescale", "ratio": 0.5, "snr": 3}`)
+	if len(rescaled) != 2 || rescaled[0].Config.Ratio != 0.5 || rescaled[1].Config.Ratio != 0.5 || rescaled[1].SNR != 3 {
+		t.Errorf("rescaled guidance has the settings %+v", rescaled)
+	}
+}
