@@ -102,7 +102,7 @@ func (m OneStepBestOf) Validate() error {
 	if m.Steps != 1 {
 		return fmt.Errorf("steps = %d: one-step samples take 1 step, use 1", m.Steps)
 	}
-	path := BestOf{Config: m.Config, N: m.N}
+	path := BestOf(m)
 	path.Steps = DefaultConfig().Steps
 	return path.Validate()
 }
