@@ -201,9 +201,8 @@ func (g *steerGrid) runs(c *command, reward string) (rewards []steering.NamedRew
 	if err := cmp.Or(checkSeeds(*g.seeds), g.config.apply(&g.base.Config)); err != nil {
 		return nil, nil, err
 	}
-	if g.base.Particles < 0 || g.base.PosteriorSteps < 0 {
-		return nil, nil, fmt.Errorf("--particles = %d, --posterior-steps = %d: must not be negative",
-			g.base.Particles, g.base.PosteriorSteps)
+	if g.base.PosteriorSteps < 0 {
+		return nil, nil, fmt.Errorf("--posterior-steps = %d: must not be negative", g.base.PosteriorSteps)
 	}
 	if *g.threshold != 0.5 {
 		g.base.Threshold = g.threshold
@@ -286,6 +285,9 @@ func (l valueList) json(name string) (json.RawMessage, error) {
 		v, err := strconv.ParseFloat(text, 64)
 		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
 			return nil, fmt.Errorf("--%s %q: give numbers separated by commas", name, *l.text)
+		}
+		if name == "particles" && v < 0 {
+			return nil, fmt.Errorf("--particles = %g: must not be negative", v)
 		}
 		list = append(list, v)
 	}
