@@ -139,8 +139,8 @@ type Batch struct {
 }
 
 // Terms are the values of a loss, scalars. Total is minimized. Diagonal and Consistency are the
-// unweighted mean squares of the whitened errors, or the mean energy score, or 0 for a loss that was
-// not evaluated.
+// unweighted mean squares of the whitened errors, or the mean energy score, or 0 for a loss that
+// was not evaluated.
 type Terms struct {
 	Total, Diagonal, Consistency *Node
 }

@@ -135,10 +135,11 @@ func lossName(l mfm.Loss) string {
 var schedules = []interpolant.Schedule{interpolant.Linear{}, interpolant.Trigonometric{},
 	interpolant.VariancePreserving{}}
 
-// regressesOnData reports whether a loss compares with the data themselves, so that only its expected
-// gradient is zero.
+// regressesOnData reports whether a loss compares with the data themselves, so that only its
+// expected gradient is zero.
 func regressesOnData(l mfm.Loss) bool {
-	return l.Consistency == mfm.Energy || l.Distillation == mfm.Self && (l.Consistency == mfm.DiagonalOnly || l.Consistency == mfm.MeanFlow)
+	return l.Consistency == mfm.Energy ||
+		l.Distillation == mfm.Self && (l.Consistency == mfm.DiagonalOnly || l.Consistency == mfm.MeanFlow)
 }
 
 func TestLossesVanishAtTheExactMap(t *testing.T) {

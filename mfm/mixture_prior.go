@@ -33,8 +33,8 @@ import (
 // combined observation: Fused is the mean of the data under the model given x and the state that p
 // leads to at u, and FusedT is computed at u. At F = 0 the map samples the posteriors of the model;
 // the network learns how the data differs from it. One sample still needs one evaluation of the
-// network. Numbers of evaluations do not count the 2 Steps + 1 evaluations of the mixture's denoiser
-// that each of them includes; times do.
+// network. Numbers of evaluations do not count the 2 Steps + 1 evaluations of the mixture's
+// denoiser that each of them includes; times do.
 type MixturePrior struct {
 	Gaussian *Gaussian    // mean of the data, [dim], and its variance, one number
 	Basis    [][]float64  // B with orthonormal columns, [dim][rank]

@@ -76,8 +76,8 @@ func candidates(rng *solver.RNG, noise *Node, n int) *Node {
 	return Concatenate([]*Node{noise, rng.Normal(shape)}, 0)
 }
 
-// OneStepBestOf is Best-of-N from samples of the map in one step, X_{0,1}(ε; 0, ·), instead of a path
-// of K steps: posterior samples at t = 0, where x carries no information. A sample costs 2N
+// OneStepBestOf is Best-of-N from samples of the map in one step, X_{0,1}(ε; 0, ·), instead of a
+// path of K steps: posterior samples at t = 0, where x carries no information. A sample costs 2N
 // evaluations if a posterior sample costs one. Steps must be 1; of the other options only λ has an
 // effect.
 type OneStepBestOf struct {

@@ -21,9 +21,9 @@ import (
 // function. A microbatch is then two calls a step instead of one call.
 //
 // Methods must be of this package and need no gradient of the reward: [Guided] with [MFMGF],
-// [BestOf], [OneStepBestOf], [SMC] with [MFMGF] or without a twist, and [Search]. A method of another
-// type is an error. One that needs the gradient, or that needs rewards twice in a step as Heun's steps do, is
-// an error of [Steerer.Sample].
+// [BestOf], [OneStepBestOf], [SMC] with [MFMGF] or without a twist, and [Search]. A method of
+// another type is an error. One that needs the gradient, or that needs rewards twice in a step as
+// Heun's steps do, is an error of [Steerer.Sample].
 func NewBlackBox(b compute.Backend, m Model, r reward.Host, method Method) (*Steerer, error) {
 	s, err := newSteerer(b, m, method)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 
 // Counts are numbers of evaluations of the network at one state, or of the reward at one sample: a
 // batch counts once for each row. What a parametrization computes around the network is part of the
-// evaluation: that of a map with a mixture prior includes the prior's flow, which is 13 denoisers in
-// closed form for the six midpoint steps of the digits' prior.
+// evaluation: that of a map with a mixture prior includes the prior's flow, which is 13 denoisers
+// in closed form for the six midpoint steps of the digits' prior.
 type Counts struct {
 	// Network counts evaluations of the map or of a drift, NetworkBackward their backward passes.
 	Network         int64 `json:"network"`

@@ -16,8 +16,9 @@ type Problem struct {
 	// Class is what model and reward are conditioned on, int32 [1], or [k] as for [Model.Given];
 	// nil means nothing.
 	Class *Node
-	// DriftInX says that the drift that an estimate receives is b_t(x) at its x and t, as a function
-	// of x that can be differentiated. If false, an estimator that needs this evaluates it again.
+	// DriftInX says that the drift that an estimate receives is b_t(x) at its x and t, as a
+	// function of x that can be differentiated. If false, an estimator that needs this evaluates it
+	// again.
 	DriftInX bool
 	// Varied says that the states of an estimate may have different times. If false, posterior
 	// samples are drawn at the first of the times, and what depends on time alone is computed once.

@@ -34,9 +34,9 @@ const (
 //
 //	x_{t'} = X_{t,t'}(x_t) + (t' - t) u_t(x_t).
 //
-// With [RescaleLength] the control has the length Ratio |X_{t,t'}(x) - x|/(t' - t), as with the code's
-// option normalize_grad and the step size Ratio. What the code offers beside this is missing here:
-// several gradient steps for an interval, an end of the guidance before t = 1, and the factor
+// With [RescaleLength] the control has the length Ratio |X_{t,t'}(x) - x|/(t' - t), as with the
+// code's option normalize_grad and the step size Ratio. What the code offers beside this is missing
+// here: several gradient steps for an interval, an end of the guidance before t = 1, and the factor
 // t'(1-t) of the Euclidean form.
 //
 // The map is that of [Model].FlowMap. A sample costs 3K evaluations in the Euclidean form and 5K

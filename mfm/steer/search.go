@@ -43,8 +43,8 @@ const (
 
 // Search is MFM-Search (Algorithm 4 of arXiv 2601.14430): each of M particles draws N posterior
 // samples with the map, samples with large rewards are selected, and noise takes them to the next
-// time. It needs neither drift nor gradient. A sample costs 2MNK evaluations. [SearchConfig] has the
-// paper's time grid, and [MaxOverall] with [Renoise] are the defaults of its code.
+// time. It needs neither drift nor gradient. A sample costs 2MNK evaluations. [SearchConfig] has
+// the paper's time grid, and [MaxOverall] with [Renoise] are the defaults of its code.
 //
 // Samples do not follow the tilted distribution: the reward grows with M and N. An exception is
 // [SoftmaxSelection] with M = 1. It draws x₁ from the posterior tilted by e^{λ r} as N grows, and

@@ -17,26 +17,28 @@ import (
 //
 //	x'_i = (β_{t'}/β_t) (x_t + α_t √(SNR-1) ε_i),   z_i = X_{t',1}(x'_i),   w = softmax(l),
 //	l_i = λ r(z_i) - |x_t - β_t z_i|²/(2 α_t²) + γ_i + |ε_i|²/2,
-//	∇V_t(x_t) ≈ Σ_i w_i [∇(λ r(z_i) - |x_t - β_t z_i|²/(2 α_t²)) + (β_{t'}/β_t) ∇log p_{t'}(x'_i)] - ∇log p_t(x_t),
+//	g_i = ∇(λ r(z_i) - |x_t - β_t z_i|²/(2 α_t²)) + (β_{t'}/β_t) ∇log p_{t'}(x'_i),
+//	∇V_t(x_t) ≈ Σ_i w_i g_i - ∇log p_t(x_t),
 //
-// where gradients of z_i pass through the map. The density of z_i is p_1(z_i) N(ε_i; 0, I)/p_{t'}(x'_i)
-// up to a factor, so with γ_i = log p_{t'}(x'_i) the weights are those of samples of the tilted
-// posterior. The paper approximates it, up to a constant, by the scores at both ends of the way,
+// where gradients of z_i pass through the map. Up to a factor, the density of z_i is
+// p_1(z_i) N(ε_i; 0, I)/p_{t'}(x'_i), so with γ_i = log p_{t'}(x'_i) the weights are those of samples
+// of the tilted posterior. The paper approximates it, up to a constant, by the scores at both ends
+// of the way,
 //
 //	γ_i = (∇log p_{t'}(x_t) + ∇log p_{t'}(x'_i))·(x'_i - x_t)/2,
 //
 // which is exact for Gaussian data alone: otherwise a bias remains for any N. The value is
 // log Σ_i e^{l_i} - log Σ_i e^{l_i - λ r(z_i)}.
 //
-// In K steps a sample costs about K(2 + 5N) evaluations: the drift at x_t and t, the score at x_t and
-// t', and for each i the map, its backward pass, the score and the reward.
+// In K steps a sample costs about K(2 + 5N) evaluations: the drift at x_t and t, the score at x_t
+// and t', and for each i the map, its backward pass, the score and the reward.
 type WeightedDiamond struct {
 	// N is the number of weighted samples for each state.
 	N int `json:"n"`
-	// SNR is the factor, above 1, by which the signal-to-noise ratio (β/α)² at t exceeds that at t'.
-	// For Gaussian data the z_i have the variance of the posterior at 2 + α²/(β² V), where V is that
-	// of the data; below, few of them carry the weight. A large factor makes the way long on which
-	// γ is approximated. The paper's code uses 1.1 to 20, with weights e^{λ r} by default.
+	// SNR is the factor, above 1, by which the signal-to-noise ratio (β/α)² at t exceeds that at
+	// t'. For Gaussian data the z_i have the variance of the posterior at 2 + α²/(β² V), where V is
+	// that of the data; below, few of them carry the weight. A large factor makes the way long on
+	// which γ is approximated. The paper's code uses 1.1 to 20, with weights e^{λ r} by default.
 	SNR float64 `json:"snr"`
 }
 

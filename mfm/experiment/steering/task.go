@@ -68,17 +68,17 @@ type Result struct {
 	// has no evaluation.
 	Diverged bool    `json:"diverged,omitempty"`
 	Seconds  float64 `json:"seconds,omitempty"` // of sampling, compilation included
-	// MicrosPerNFE is Seconds over all evaluations, in microseconds: those of the network and of the
-	// reward, each with what surrounds it, see [steer.Counts]. Compilation has a share in it that
-	// falls with the number of samples.
+	// MicrosPerNFE is Seconds over all evaluations, in microseconds: those of the network and of
+	// the reward, each with what surrounds it, see [steer.Counts]. Compilation has a share in it
+	// that falls with the number of samples.
 	MicrosPerNFE float64  `json:"us_per_nfe,omitempty"`
 	Warnings     []string `json:"warnings,omitempty"`
 }
 
 // DrawModel returns the model with the posterior samples and the guidance that the setting asks
-// for. It returns an error for a class or guidance that the model cannot have, for a distribution in
-// closed form if the setting asks for posterior samples of a map, and for a model without a flow map
-// if the method needs one.
+// for. It returns an error for a class or guidance that the model cannot have, for a distribution
+// in closed form if the setting asks for posterior samples of a map, and for a model without a flow
+// map if the method needs one.
 func (t *Base) DrawModel(s Setting) (steer.Model, error) {
 	m, err := t.posteriorModel(s)
 	if err != nil {
