@@ -13,7 +13,7 @@ type task struct {
 	about string // what the model is
 	// train describes a training; the verb info shows its configuration.
 	train func(c *command) func() (*training, error)
-	// defaults returns configurations by key, for mfm info.
+	// defaults returns configurations by key, for mfm info; nil for a task without training.
 	defaults func(preset string) (map[string]any, error)
 
 	sample, eval, steer, tune, diagnose builder

@@ -195,6 +195,9 @@ func info(c *command) prepare {
 			"steer": steer.DefaultConfig(), "rewards": rewards,
 		}
 		for _, t := range tasks() {
+			if t.defaults == nil {
+				continue
+			}
 			defaults, err := t.defaults(*preset)
 			if err != nil {
 				return nil, err
