@@ -37,8 +37,9 @@ func Attention(scope *model.Scope, x *Node, heads int, gain float64) *Node {
 // attentionOptions are the options of attention.
 type attentionOptions struct {
 	gainIn, gain float64 // of "qkv" and "out"
-	norm         bool    // normalize queries and keys by learned layer norms, "q_norm" and "k_norm"
-	kind         AttentionKind
+	// norm normalizes the queries "q_norm" and keys "k_norm", or is nil.
+	norm func(scope *model.Scope, x *Node) *Node
+	kind AttentionKind
 	// Tokens [batch, tokens, width] whose keys and values, of the layer "context", the queries see
 	// as well, or nil, and the gate of these values, [batch or 1, 1, width].
 	context, gate *Node
@@ -61,13 +62,13 @@ func attention(scope *model.Scope, x *Node, heads int, o attentionOptions) *Node
 	}
 	qkv := parts("qkv", x, 3, o.gainIn)
 	q, k, v := qkv[0], qkv[1], qkv[2]
-	if o.norm {
-		q, k = affineLayerNorm(scope.In("q_norm"), q), affineLayerNorm(scope.In("k_norm"), k)
+	if o.norm != nil {
+		q, k = o.norm(scope.In("q_norm"), q), o.norm(scope.In("k_norm"), k)
 	}
 	if o.context != nil {
 		kv := parts("context", o.context, 2, math.Sqrt(2./3))
-		if o.norm {
-			kv[0] = affineLayerNorm(scope.In("context_norm"), kv[0])
+		if o.norm != nil {
+			kv[0] = o.norm(scope.In("context_norm"), kv[0])
 		}
 		gated := Mul(kv[1], Reshape(o.gate, -1, 1, heads, width/heads))
 		k, v = Concatenate([]*Node{k, kv[0]}, 1), Concatenate([]*Node{v, gated}, 1)

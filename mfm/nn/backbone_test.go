@@ -33,7 +33,9 @@ func tiny() []backboneCase {
 		Patch: 2, Width: 4, Depth: 1, Encoder: 1, Heads: 1, Classes: 3, Guidance: []float64{2}, QKNorm: true,
 		JointAttention: true, Reversed: true, Checkpoint: true,
 	}
-	plainDiT := nn.DiTConfig{Patch: 2, Width: 4, Depth: 1, Encoder: 1, Heads: 1, BlindAtZero: true}
+	plainDiT := nn.DiTConfig{
+		Patch: 2, Width: 4, Depth: 1, Encoder: 1, Heads: 1, QKNorm: true, QKNormRMS: true, BlindAtZero: true,
+	}
 	return []backboneCase{
 		{"MLP", nn.MLP(nn.MLPConfig{Width: 7, Depth: 2, Activation: "silu"}), []int{3, 2}, 0},
 		{"MLP with classes", nn.MLP(nn.MLPConfig{

@@ -20,8 +20,11 @@ type DiTConfig struct {
 	// that the network was trained with. The scale 1, no guidance, comes first without being listed.
 	Guidance        []float64 `json:"guidance,omitempty"`
 	ContextGuidance []float64 `json:"context_guidance,omitempty"`
-	// QKNorm normalizes the queries and keys of each head (Henry et al., arXiv 2010.04245).
-	QKNorm bool `json:"qk_norm,omitempty"`
+	// QKNorm normalizes the queries and keys of each head (Henry et al., arXiv 2010.04245): by layer
+	// norms with gains and biases, as timm does, or, with QKNormRMS, by root mean squares with gains, as
+	// the paper's code does.
+	QKNorm    bool `json:"qk_norm,omitempty"`
+	QKNormRMS bool `json:"qk_norm_rms,omitempty"`
 	// BlindAtZero multiplies the gate of the context by t, so that the context at t = 0, which is
 	// pure noise, has no effect.
 	BlindAtZero bool `json:"blind_at_zero,omitempty"`
@@ -101,6 +104,8 @@ func (c DiTConfig) Validate() error {
 		return fmt.Errorf("DiT: classes must not be negative, got %d", c.Classes)
 	case c.Encoder == 0 && len(c.Guidance)+len(c.ContextGuidance) > 0:
 		return fmt.Errorf("DiT: guidance scales condition the encoder: encoder must be positive, got 0")
+	case c.QKNormRMS && !c.QKNorm:
+		return fmt.Errorf("DiT: qk_norm_rms is the kind of qk_norm: set qk_norm to true as well")
 	case c.Attention != AutomaticAttention && c.Attention != DecomposedAttention:
 		return fmt.Errorf("DiT: attention %q is unknown: use %q, or %q for the automatic choice", c.Attention,
 			DecomposedAttention, AutomaticAttention)
@@ -261,7 +266,13 @@ func (d dit) guidance(in Inputs) *Node {
 // block applies self-attention and a network of two layers to tokens [batch, tokens, width], both
 // modulated and gated by c [batch or 1, width].
 func (d dit) block(x, c *Node) *Node {
-	o, parts := attentionOptions{gainIn: math.Sqrt(0.5), gain: 1, norm: d.QKNorm, kind: d.Attention}, 6
+	o, parts := attentionOptions{gainIn: math.Sqrt(0.5), gain: 1, kind: d.Attention}, 6
+	switch {
+	case d.QKNormRMS:
+		o.norm = affineRMSNorm
+	case d.QKNorm:
+		o.norm = affineLayerNorm
+	}
 	if d.JointAttention {
 		parts = 7
 	}

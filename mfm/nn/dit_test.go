@@ -158,6 +158,7 @@ func TestDiTValidate(t *testing.T) {
 		"classes must not be negative":             func(c *nn.DiTConfig) { c.Classes = -1 },
 		"guidance must be finite and distinct":     func(c *nn.DiTConfig) { c.Guidance = []float64{2, 2} },
 		"context_guidance must be finite and dist": func(c *nn.DiTConfig) { c.ContextGuidance = []float64{1} },
+		"qk_norm_rms is the kind of qk_norm":       func(c *nn.DiTConfig) { c.QKNormRMS = true },
 		`attention "flash" is unknown`:             func(c *nn.DiTConfig) { c.Attention = "flash" },
 		"at most":                                  func(c *nn.DiTConfig) { c.Width, c.Heads = 1<<20, 1 },
 	} {

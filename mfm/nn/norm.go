@@ -95,7 +95,15 @@ func rootMeanSquareNormalized(x *Node, epsilon float64) *Node {
 	return Div(x, Sqrt(AddScalar(square, epsilon)))
 }
 
-// affineEpsilon is PyTorch's default for layer norms, which the norms of queries and keys use.
+// affineRMSNorm is [RMSNorm] followed by the variable "weights", [width], initially one. It computes
+// 16-bit values in float32.
+func affineRMSNorm(scope *model.Scope, x *Node) *Node {
+	return inFloat32(x, func(x *Node) *Node {
+		return Mul(RMSNorm(x), ExpandLeftToRank(gains(scope, x, x.Shape().Dim(-1)), x.Rank()))
+	})
+}
+
+// affineEpsilon is PyTorch's default for layer norms, which those of queries and keys use.
 const affineEpsilon = 1e-5
 
 // affineLayerNorm is a layer norm of the last axis followed by the variables "weights", initially

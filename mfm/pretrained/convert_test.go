@@ -73,6 +73,10 @@ func TestDetectDiT(t *testing.T) {
 	reversed.Reversed = true
 	meta := size
 	meta.Reversed, meta.BlindAtZero = true, false
+	rms := small
+	rms.QKNormRMS, rms.Reversed, rms.BlindAtZero = true, true, false
+	joint := rms
+	joint.JointAttention = true
 	// shape returns the tensors that tell the shape of a network.
 	shape := func(list []pretrained.Weight) checkpoint.Tensors {
 		return emptyOf(slices.DeleteFunc(list, func(w pretrained.Weight) bool {
@@ -90,6 +94,8 @@ func TestDetectDiT(t *testing.T) {
 		"another size": {emptyOf(pretrained.SiTWeights(small, 1, 1)), small, 1},
 		"DMF":          {ofDMF, reversed, 1},
 		"MFM":          {shape(pretrained.DiTWeights(meta, 4)), meta, 4},
+		"RMS":          {emptyOf(pretrained.DiTWeights(rms, 4)), rms, 4},
+		"joint RMS":    {emptyOf(pretrained.DiTWeights(joint, 4)), joint, 4},
 	} {
 		got, channels, err := pretrained.DetectDiT(c.from)
 		if err != nil || channels != c.channels || !slices.Equal(got.Guidance, c.want.Guidance) {
@@ -98,7 +104,7 @@ func TestDetectDiT(t *testing.T) {
 		got.Guidance, c.want.Guidance = nil, nil
 		if a, b := pretrained.DiTWeights(got, 1), pretrained.DiTWeights(c.want, 1); len(a) != len(b) ||
 			got.Heads != c.want.Heads || got.Encoder != c.want.Encoder || got.Patch != c.want.Patch || got.Width != c.want.Width ||
-			got.Classes != c.want.Classes || got.Reversed != c.want.Reversed || got.BlindAtZero != c.want.BlindAtZero {
+			got.QKNorm != c.want.QKNorm || got.QKNormRMS != c.want.QKNormRMS || got.Classes != c.want.Classes || got.Reversed != c.want.Reversed || got.BlindAtZero != c.want.BlindAtZero {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}

@@ -69,17 +69,26 @@ func (l *list) transformer(c nn.DiTConfig, channels, outputs int) {
 		l.linear(attention+"qkv", path+"attention/qkv", c.Width, 3*c.Width)
 		l.linear(attention+"proj", path+"attention/out", c.Width, c.Width)
 		if c.QKNorm {
-			l.norm(attention+"q_norm", path+"attention/q_norm", c.Width/c.Heads)
-			l.norm(attention+"k_norm", path+"attention/k_norm", c.Width/c.Heads)
+			l.headNorm(c, attention+"q_norm", path+"attention/q_norm")
+			l.headNorm(c, attention+"k_norm", path+"attention/k_norm")
 		}
 		if c.QKNorm && c.JointAttention {
-			l.norm(attention+"k_cond_norm", path+"attention/context_norm", c.Width/c.Heads)
+			l.headNorm(c, attention+"k_cond_norm", path+"attention/context_norm")
 		}
 		l.linear(file+"mlp.fc1", path+"hidden", c.Width, 4*c.Width)
 		l.linear(file+"mlp.fc2", path+"output", 4*c.Width, c.Width)
 	}
 	l.linear("final_layer.adaLN_modulation.1", "output/modulation", c.Width, 2*c.Width)
 	l.linear("final_layer.linear", "output/linear", c.Width, c.Patch*c.Patch*outputs)
+}
+
+// headNorm adds the weights of a norm of the queries or keys of each head.
+func (l *list) headNorm(c nn.DiTConfig, file, path string) {
+	if c.QKNormRMS {
+		l.add(file+".scale", path+"/weights", Same, c.Width/c.Heads)
+	} else {
+		l.norm(file, path, c.Width/c.Heads)
+	}
 }
 
 // list is a list of weights under construction.

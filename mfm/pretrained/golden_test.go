@@ -38,6 +38,7 @@ func TestParity(t *testing.T) {
 	for name, outputs := range map[string][]string{
 		"testdata/dit_qk_norm": transformer, "testdata/autoencoder": autoencoder,
 		"testdata/autoencoder_tiled": autoencoder, "testdata/dit_joint": transformer,
+		"testdata/dit_rms": transformer, "testdata/dit_joint_rms": transformer, // the norms of the paper's code
 		"testdata/sit": {"v"}, "testdata/dmf": {"v"}, // a SiT with unused outputs, and a flow map of reversed time
 		"dit_tiny_a": transformer, "dit_tiny_b": transformer, "vae_tiny": autoencoder, "glass_2d": {"drift"},
 		"testdata/efficientnet": {"features", "grad_image", "logits"},

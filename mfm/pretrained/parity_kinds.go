@@ -127,6 +127,8 @@ func transformerConfig(r *Reference) (c nn.DiTConfig, channels int, err error) {
 	}
 	c.Reversed = r.Metadata["is_zero_data"] != "False"
 	c.QKNorm = r.Metadata["qk_norm"] == "True"
+	_, rms := queryNorm(r.Weights)
+	c.QKNormRMS = c.QKNorm && rms
 	c.BlindAtZero = r.Metadata["preserve_t_cond_0"] == "True"
 	c.JointAttention = r.Metadata["use_joint_attention"] == "True"
 	if c.JointAttention && c.BlindAtZero {

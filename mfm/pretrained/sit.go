@@ -125,10 +125,10 @@ func firstChannels(t *tensors.Tensor, keep, of int) *tensors.Tensor {
 
 // DetectDiT returns the configuration of the transformer whose tensors these are, and the channels
 // of its images: in the names of [DiTWeights] or of [SiTWeights]. Names and shapes give the width,
-// the depth, the patch and the classes, whether queries and keys are normalized, and whether the
-// attention is joint. The table of [nn.DiTSizes] gives Heads and Encoder for its widths and depths;
-// for others Heads is zero, unless queries and keys are normalized, and Encoder two thirds of the
-// depth. Nothing in a file tells Encoder, Reversed, BlindAtZero and the guidance scales: the first
+// the depth, the patch and the classes, whether and how queries and keys are normalized, and whether
+// the attention is joint. The table of [nn.DiTSizes] gives Heads and Encoder for its widths and
+// depths; for others Heads is zero, unless queries and keys are normalized, and Encoder two thirds of
+// the depth. Nothing in a file tells Encoder, Reversed, BlindAtZero and the guidance scales: the first
 // three are those of the releases.
 func DetectDiT(from checkpoint.Tensors) (c nn.DiTConfig, channels int, err error) {
 	patches := from[DiTAnchor]
@@ -153,8 +153,9 @@ func DetectDiT(from checkpoint.Tensors) (c nn.DiTConfig, channels int, err error
 	if t := from["y_embedder.embedding_table.weight"]; t != nil && t.Rank() > 0 {
 		c.Classes = t.Shape().Dimensions[0] - 1
 	}
-	if t := from["blocks.0."+attention+".q_norm.weight"]; t != nil {
-		c.QKNorm, c.Heads = true, c.Width/max(t.Size(), 1)
+	var gains *tensors.Tensor
+	if gains, c.QKNormRMS = queryNorm(from); gains != nil {
+		c.QKNorm, c.Heads = true, c.Width/max(gains.Size(), 1)
 	}
 	c.Encoder = (2*c.Depth + 1) / 3
 	for _, size := range nn.DiTSizes() {
@@ -168,6 +169,21 @@ func DetectDiT(from checkpoint.Tensors) (c nn.DiTConfig, channels int, err error
 		c.Reversed = c.Reversed || isTrainingHead(name)
 	}
 	return c, channels, nil
+}
+
+// queryNorm returns the gains of the norm of the first block's queries, or nil, and whether it is a
+// root-mean-square norm.
+func queryNorm(from checkpoint.Tensors) (gains *tensors.Tensor, rms bool) {
+	for _, attention := range []string{"attn", "joint_attn"} {
+		norm := "blocks.0." + attention + ".q_norm."
+		if t := from[norm+"scale"]; t != nil {
+			return t, true
+		}
+		if t := from[norm+"weight"]; t != nil {
+			return t, false
+		}
+	}
+	return nil, false
 }
 
 // DiTAnchor is a tensor that each transformer has, for [Copies] and [Choose].

@@ -179,7 +179,7 @@ func (c Config) InitialWeights(path, part string) (map[string]*tensors.Tensor, e
 		told := *to
 		*to = ours
 		to.Patch, to.Width, to.Depth = told.Patch, told.Width, told.Depth
-		to.Classes, to.QKNorm = told.Classes, told.QKNorm
+		to.Classes, to.QKNorm, to.QKNormRMS = told.Classes, told.QKNorm, told.QKNormRMS
 		if told.Heads > 0 {
 			to.Heads = told.Heads
 		}

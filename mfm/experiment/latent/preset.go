@@ -66,13 +66,14 @@ func (c Config) WithClasses(names []string) (Config, error) {
 // ImageNetConfig is the transformer of a size of [nn.DiTSizes], such as "XL/2", for the latents
 // [32, 32, 4] of the 1,000 classes of ImageNet at 256x256 pixels, trained by mean flow from the data
 // alone with the paper's options: RAdam, an adaptive weight of power 1, a class dropout of 0.1 and
-// model guidance. It computes in bfloat16 with float32 weights. It panics for an unknown size.
+// model guidance. Queries and keys are not normalized, as in the configuration of XL/2 of the paper's
+// code. It computes in bfloat16 with float32 weights. It panics for an unknown size.
 func ImageNetConfig(size string) Config {
 	network, known := nn.DiTSizes()[size]
 	if !known {
 		panic(fmt.Errorf("latent: size %q of a transformer is unknown", size))
 	}
-	network.Classes, network.QKNorm, network.Checkpoint = 1000, true, true
+	network.Classes, network.Checkpoint = 1000, true
 	c := Config{
 		Interpolant: interpolant.LinearName, Parametrization: mfm.PlainName,
 		Network: nn.Network{Architecture: network, Compute: nn.BFloat16}, Flip: true, Train: mfm.DefaultTrainConfig(),

@@ -41,10 +41,21 @@ def modulate(x, shift, scale):
     return x * (1 + scale[:, None]) + shift[:, None]
 
 
-class Block(nn.Module):
-    def __init__(self, width, heads, qk_norm):
+class RMSNorm(nn.Module):
+    """The norm of queries and keys in the code of arXiv 2601.14430."""
+
+    def __init__(self, width, **options):
         super().__init__()
-        self.attn = Attention(width, heads, qkv_bias=True, qk_norm=qk_norm, norm_layer=nn.LayerNorm)
+        self.scale = nn.Parameter(torch.ones(width))
+
+    def forward(self, x):
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * self.scale
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads, qk_norm, norm=nn.LayerNorm):
+        super().__init__()
+        self.attn = Attention(width, heads, qkv_bias=True, qk_norm=qk_norm, norm_layer=norm)
         self.mlp = Mlp(width, 4 * width, act_layer=lambda: nn.GELU(approximate="tanh"))
         self.adaLN_modulation = modulation(width, 6)
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
@@ -66,6 +77,8 @@ class JointBlock(nn.Module):
         self.joint_attn = nn.Module()
         self.joint_attn.qkv, self.joint_attn.kv_cond = nn.Linear(width, 3 * width), nn.Linear(width, 2 * width)
         self.joint_attn.proj = nn.Linear(width, width)
+        for name in ["q_norm", "k_norm", "k_cond_norm"]:
+            setattr(self.joint_attn, name, RMSNorm(width // heads) if c["qk_norm"] else nn.Identity())
         self.mlp = Mlp(width, 4 * width, act_layer=lambda: nn.GELU(approximate="tanh"))
         self.adaLN_modulation = modulation(width, 7)
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
@@ -74,8 +87,9 @@ class JointBlock(nn.Module):
         shift1, scale1, gate1, shift2, scale2, gate2, gate = self.adaLN_modulation(c).chunk(7, -1)
         q, k, v = self.joint_attn.qkv(modulate(self.norm(x), shift1, scale1)).chunk(3, -1)
         k_cond, v_cond = self.joint_attn.kv_cond(self.x_cond_embedder(x_cond) + self.pos_embed).chunk(2, -1)
-        k, v = torch.cat([k, k_cond], 1), torch.cat([v, v_cond * gate[:, None]], 1)
-        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
+        q, k, k_cond, v = (t.unflatten(-1, (self.heads, -1)) for t in (q, k, k_cond, torch.cat([v, v_cond * gate[:, None]], 1)))
+        k = torch.cat([self.joint_attn.k_norm(k), self.joint_attn.k_cond_norm(k_cond)], 1)
+        q, k, v = (t.transpose(1, 2) for t in (self.joint_attn.q_norm(q), k, v))
         mixed = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         x = x + gate1[:, None] * self.joint_attn.proj(mixed)
         return x + gate2[:, None] * self.mlp(modulate(self.norm(x), shift2, scale2))
@@ -84,7 +98,7 @@ class JointBlock(nn.Module):
 class Transformer(nn.Module):
     """The transformer of arXiv 2601.14430, in the names of its released weights."""
 
-    def __init__(self, c):
+    def __init__(self, c, rms):
         super().__init__()
         self.c = c
         width, channels, patch = c["hidden_size"], c["in_channels"], c["patch_size"]
@@ -100,7 +114,7 @@ class Transformer(nn.Module):
             table = nn.Module()
             table.embedding_table = nn.Embedding(rows, width)
             setattr(self, name, table)
-        block = lambda: Block(width, c["num_heads"], c["qk_norm"])
+        block = lambda: Block(width, c["num_heads"], c["qk_norm"], RMSNorm if rms else nn.LayerNorm)
         if c.get("use_joint_attention"):
             block = lambda: JointBlock(width, c["num_heads"], c)
         self.blocks = nn.ModuleList(block() for _ in range(c["depth"]))
@@ -200,12 +214,13 @@ def positions(side, width):
     return torch.cat(parts, 1).float()[None]
 
 
-def transformer(c, path, batch, derivatives):
+def transformer(c, path, batch, derivatives, rms=False):
     torch.manual_seed(0)
-    model = Transformer(c).eval()
+    model = Transformer(c, rms).eval()
     with torch.no_grad():
-        for p in model.parameters():
-            p.copy_(torch.randn(p.shape) * (0.02 if p.ndim > 1 and p.shape[-1] > 300 else 0.1))
+        for name, p in model.named_parameters():
+            small = 0.02 if p.ndim > 1 and p.shape[-1] > 300 else 0.1
+            p.copy_(torch.randn(p.shape) * (3 if name.endswith("_norm.scale") else small))
     side = c["input_size"]
     image = lambda: torch.randn(batch, c["in_channels"], side, side)
     u = torch.rand(batch)
@@ -356,6 +371,8 @@ if __name__ == "__main__":
         transformer(c, here / "dit_qk_norm.safetensors", 3, True)
         joint = c | {"hidden_size": 8, "qk_norm": False, "preserve_t_cond_0": False, "use_joint_attention": True}
         transformer(joint, here / "dit_joint.safetensors", 3, True)
+        transformer(joint | {"qk_norm": True}, here / "dit_joint_rms.safetensors", 3, True)
+        transformer(c | {"hidden_size": 8}, here / "dit_rms.safetensors", 3, True, True)
         c |= {"qk_norm": False, "model_guidance_class_ws": [], "model_guidance_x_cond_ws": [], "learn_sigma": True,
               "logvar": False, "is_zero_data": False}
         sit(c, here / "sit.safetensors", 3)
