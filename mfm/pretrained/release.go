@@ -94,6 +94,13 @@ func Releases() []Release {
 	return all
 }
 
+// Map reports whether the release is a flow map, which samples in few steps, and not the drift of a
+// flow alone, which needs an ODE.
+func (r Release) Map() bool { return !strings.HasPrefix(r.Name, "sit-") }
+
+// Posterior reports whether the release is a meta flow map, which samples posteriors.
+func (r Release) Posterior() bool { return strings.HasPrefix(r.Name, "mfm-") }
+
 // FindRelease returns the release of a name, in any case and with "/" or "-" before its patch, such
 // as "SiT-XL/2". The error for another name lists all.
 func FindRelease(name string) (Release, error) {

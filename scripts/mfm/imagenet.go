@@ -45,7 +45,7 @@ func trainImageNet(c *command) func() (*training, error) {
 	codec := c.Flags().String("autoencoder", defaultAutoencoder,
 		"`folder` of the autoencoder: of a run, or in the form of diffusers, such as sd-vae-ft-mse")
 	cache := c.withLatents()
-	teacher := c.Flags().String("teacher", "", "`path` of a trained flow, whose drift teaches in place of the closed "+
+	teacher := c.Flags().String("teacher", "", "`path` of a trained flow, whose drift teaches instead of the closed "+
 		"form: folder of a run or of released weights, or file as for --init; see also --distillation and "+
 		"--set teacher.guidance=1.5")
 	prefix := c.Flags().String("prefix", "", "`part` of the names' prefix that chooses one of several copies in a "+
@@ -185,9 +185,16 @@ func openLatentRun(f samplerFlags, images func(data.Location) (data.Location, er
 	if r.dir, r.sampling, err = f.open(); err != nil {
 		return r, err
 	}
-	_, released, err := latent.Released(r.dir)
+	if *f.at != 0 {
+		return r, fmt.Errorf("--at = %d: a map of latents is sampled at the end of its run only", *f.at)
+	}
+	release, released, err := latent.Released(r.dir)
 	if err != nil {
 		return r, err
+	}
+	if method := r.sampling.Method; released && !release.Map() && (method == mfm.MapSampling || method == mfm.RefineSampling) {
+		return r, fmt.Errorf("--method %s: %s is the drift of a flow: use --method ode, with --steps 50 or more", method,
+			release.Name)
 	}
 	var l data.Location // of a run's images; released weights come without
 	if !released {

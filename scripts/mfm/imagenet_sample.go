@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,7 +47,7 @@ func sampleImageNet(c *command) prepare {
 		"such as 256, to save memory (default: whole images)")
 	out := c.Flags().String("out", "", "PNG or SVG `file` for a figure of the samples; with --count, the folder of the images")
 	count := c.Flags().Int("count", 0, "`number` of images to write to the folder --out, of all classes in turn or of --class, "+
-		"instead of a figure; image i depends on the seed and i alone")
+		"instead of a figure; image i does not depend on the others")
 	shard := c.Flags().String("shard", "", "`i/n`: shard i of n, from 0, of the images of --count; only each n-th image")
 	preset := c.Flags().String("preset", "emoji",
 		"`name`: emoji for the map of a run; b2 or xl2 for a folder with weights as their authors released them, see mfm weights get")
@@ -80,6 +81,9 @@ func sampleImageNet(c *command) prepare {
 		r, err := openLatentRun(f, images)
 		if err != nil {
 			return nil, err
+		}
+		if release, ok, _ := latent.Released(r.dir); ok && *t > 0 && !release.Posterior() { // has been opened
+			return nil, fmt.Errorf("--t = %g: %s has no posteriors: use --t 0", *t, release.Name)
 		}
 		labels, err := classesOf(r.config, *class, *t, *contexts)
 		if err == nil && *count == 0 && guidance.Scale != 1 && (labels == nil || labels[0] == int32(r.Classes)) {
@@ -141,8 +145,18 @@ func chooseWeights(dir *string, preset string) error {
 		return fmt.Errorf("--%w", err)
 	}
 	if preset == "emoji" {
-		*dir = cmp.Or(*dir, shippedEmoji)
+		if *dir != "" {
+			return nil
+		}
+		if _, err := os.Stat(shippedEmoji); err != nil {
+			return fmt.Errorf("--checkpoint is missing: name the folder of a run, or run this in a checkout, whose %s is "+
+				"the default", shippedEmoji)
+		}
+		*dir = shippedEmoji
 		return nil
+	}
+	if _, err := run.ReadManifest(*dir, latent.Kind); err == nil {
+		return nil // a run that was trained with the preset
 	}
 	r, ok, err := latent.Released(*dir)
 	if err == nil && !(ok && strings.HasSuffix(strings.ReplaceAll(r.Name, "-", ""), preset)) {
@@ -180,6 +194,9 @@ func classesOf(config latent.Config, class string, t float64, contexts int) ([]i
 		label = number
 	}
 	if label < 0 || label >= n {
+		if len(config.ClassNames) == 0 {
+			return nil, fmt.Errorf("--class = %s: give a number below %d", class, n)
+		}
 		return nil, fmt.Errorf("--class = %s: give one of %s, or a number below %d", class,
 			strings.Join(config.ClassNames, ", "), n)
 	}

@@ -223,6 +223,19 @@ func TestSampleReleased(t *testing.T) {
 	if code, _, stderr := invoke(t.Context(), append(args, "--class", "1000")...); code != 2 || !strings.Contains(stderr, "below 1000") {
 		t.Errorf("class 1000: exit code %d, %s", code, stderr)
 	}
+	flow := filepath.Join(dir, "flow")
+	if err := os.Mkdir(flow, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(file, filepath.Join(flow, "SiT-XL-2-256.pt")); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := invoke(t.Context(), append(args, "--checkpoint", flow)...); code != 2 || !strings.Contains(stderr, "use --method ode") {
+		t.Errorf("one step of a flow: exit code %d, %s", code, stderr)
+	}
+	if code, _, stderr := invoke(t.Context(), append(args, "--at", "3")...); code != 2 || !strings.Contains(stderr, "--at = 3") {
+		t.Errorf("--at: exit code %d, %s", code, stderr)
+	}
 	if err := os.WriteFile(filepath.Join(dir, "SiT-XL-2-256.pt"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -130,7 +130,7 @@ func withSteerGrid(c *command, samples, steps, particles int) *steerGrid {
 		names = append(names, e.Name)
 	}
 	f, s := c.Flags(), &g.base
-	g.file = f.String("grid", "", "JSON `file` with rewards and runs, in place of the flags for lists and rewards; other "+
+	g.file = f.String("grid", "", "JSON `file` with rewards and runs, instead of the flags for lists and rewards; other "+
 		"flags that are given replace its values; see figures/grids")
 	g.lists = map[string]valueList{
 		"method":   {text: f.String("method", "mfm-g", "`names`, separated by commas: "+strings.Join(names, ", "))},
@@ -211,8 +211,8 @@ func (g *steerGrid) runs(c *command, reward string) (rewards []steering.NamedRew
 		return g.read(c)
 	}
 	values := steering.Values{"seeds": numeral(*g.seeds)}
-	for name, list := range g.lists {
-		if values[name], err = list.json(name); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(g.lists)) {
+		if values[name], err = g.lists[name].json(name); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // The largest of n samples of N(0, 1) has the density n φ(z) Φ(z)^{n-1}. The functions below accept
-// every real n ≥ 1.
+// every real n from 1 to e^50, where it is below the bound of the quadrature.
 
 // Bound and number of nodes of the trapezoidal rule, whose error is below 1e-12 for a smooth
 // integrand that vanishes at both ends.
@@ -67,7 +67,7 @@ func quantile(log float64) float64 {
 }
 
 // CandidatesForKL returns the n at which Best-of-N is kl nats from the data, about e^{kl+1}. It is
-// +Inf beyond 600 nats.
+// +Inf beyond 500 nats.
 func CandidatesForKL(kl float64) float64 { return invert(BestOfKL, kl) }
 
 // CandidatesForMean returns the n at which Best-of-N has the given mean along the reward, 1 for a

@@ -80,8 +80,8 @@ type Result struct {
 	Test string `json:"test"` // [Test]
 	steering.Result
 	Problem
-	// Mean, with its standard error, and Std are those of samples along the reward. The tilted
-	// distribution has |λ a| and 1.
+	// Mean, with its standard error for independent samples, and Std are those of samples along the
+	// reward. The tilted distribution has |λ a| and 1. Particles of a filter depend on each other.
 	Mean   float64 `json:"mean,omitempty"`
 	MeanSE float64 `json:"mean_se,omitempty"`
 	Std    float64 `json:"std,omitempty"`

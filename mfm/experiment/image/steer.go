@@ -307,7 +307,9 @@ func (s *Steering) compareWithBase(
 		Method: "unsteered", N: 1, Samples: c.Samples, Seed: baseSeed, Class: c.Class, Guidance: c.Guidance,
 		Config: steer.DefaultConfig(),
 	}
-	base.Config.Grid = c.Config.Grid
+	if entry, err := steer.Lookup(c.Method); err != nil || !entry.OneStep {
+		base.Config.Grid = c.Config.Grid
+	}
 	name, err := sweep.Name(base)
 	if err != nil {
 		return err

@@ -82,6 +82,11 @@ func TestDigitsSteering(t *testing.T) {
 		config.Steps = 8
 		return steering.Setting{Fingerprint: s.Fingerprint, Method: method, N: n, Samples: 64, Config: config}
 	}
+	oneStep := setting("best-of-n-one-step", 8)
+	oneStep.Config.Steps = 1 // unlike that of the samples to compare with
+	if r, err := s.Run(t.Context(), b, oneStep); err != nil || r.NFE != 16 || r.BaseDistance.IsZero() {
+		t.Errorf("Best-of-8 in one step: %+v (%v)", r, err)
+	}
 	results := map[string]image.SteeringResult{}
 	for _, m := range []steering.Setting{setting("unsteered", 1), setting("best-of-n", 8), setting("mfm-gf", 8)} {
 		if err := s.Check(m); err != nil {

@@ -48,7 +48,7 @@ func (c TeacherConfig) validate(classes int, loss mfm.Loss) error {
 	return nil
 }
 
-// Teacher is a trained flow or map of latents, whose drift teaches a map in place of the closed
+// Teacher is a trained flow or map of latents, whose drift teaches a map instead of the closed
 // form. Its weights are fixed.
 type Teacher struct {
 	// Hash identifies weights, network, parametrization and interpolant.
@@ -176,15 +176,15 @@ func (c Config) InitialWeights(path, part string) (map[string]*tensors.Tensor, e
 	}
 	file, err := pretrained.OpenNetwork(path, pretrained.DiTKind, part, func(config any) error {
 		to := config.(*nn.DiTConfig)
-		told := *to
+		found := *to
 		*to = ours
-		to.Patch, to.Width, to.Depth = told.Patch, told.Width, told.Depth
-		to.Classes, to.QKNorm, to.QKNormRMS = told.Classes, told.QKNorm, told.QKNormRMS
-		if told.Heads > 0 {
-			to.Heads = told.Heads
+		to.Patch, to.Width, to.Depth, to.Classes = found.Patch, found.Width, found.Depth, found.Classes
+		to.QKNorm, to.QKNormRMS, to.JointAttention = found.QKNorm, found.QKNormRMS, found.JointAttention
+		if found.Heads > 0 {
+			to.Heads = found.Heads
 		}
-		to.Reversed, to.BlindAtZero = told.Reversed || ours.Reversed, told.BlindAtZero && ours.BlindAtZero
-		to.Encoder = min(ours.Encoder, told.Depth)
+		to.Reversed, to.BlindAtZero = found.Reversed || ours.Reversed, found.BlindAtZero && ours.BlindAtZero
+		to.Encoder = min(ours.Encoder, found.Depth)
 		return nil
 	})
 	if err != nil {

@@ -40,6 +40,11 @@ func ParseGrid(raw []byte) (Grid, error) {
 	if len(g.Rewards) == 0 || len(g.Runs) == 0 {
 		return g, errors.New("grid: no rewards or no runs: give at least one of each")
 	}
+	for i, values := range g.Runs {
+		if values == nil {
+			return g, fmt.Errorf("grid: runs[%d] is null: give an object of values, which may be empty", i)
+		}
+	}
 	names := make(map[string]bool)
 	for i, r := range g.Rewards {
 		if r.Name == "" || names[r.Name] || r.Reward == nil {
@@ -78,7 +83,7 @@ type Values map[string]json.RawMessage
 // mostSettings bounds the number of settings of a grid.
 const mostSettings = 1 << 14
 
-// Settings returns all combinations of the values, in place of those of base, with all seeds: the
+// Settings returns all combinations of the values, instead of those of base, with all seeds: the
 // method varies slowest, then dynamics, n and the others in the order of their names, then the seed.
 //
 // Options that the method of a setting does not read are set to their defaults, so that equal runs
