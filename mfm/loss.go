@@ -125,10 +125,6 @@ func (l Loss) Validate() error {
 		return fmt.Errorf("loss energy: it has no target that guidance of scale %g, mix %g and scales %v could change: "+
 			"use dropout alone, or another loss", l.Guidance.scale(), l.Guidance.Mix, l.Guidance.Scales)
 	}
-	if l.Consistency == Energy && l.Distillation == Teacher && l.DiagonalShare == 0 {
-		return fmt.Errorf("loss energy: distillation = teacher has no effect with diagonal_share = 0: use self, or a " +
-			"diagonal share")
-	}
 	if err := l.Energy.Validate(); err != nil {
 		return err
 	}
