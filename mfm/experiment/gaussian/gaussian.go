@@ -160,27 +160,24 @@ func (t *Task) Run(ctx context.Context, b compute.Backend, s steering.Setting) (
 	r.Mean, r.MeanSE = metric.MeanSE(along)
 	r.Std = stat.StdDev(along, nil)
 	r.Reached = (r.Mean*r.Mean + r.Std*r.Std - 1 - 2*math.Log(r.Std)) / 2
-	exact, again := make([]float64, len(along)), make([]float64, len(along))
-	for i := range exact {
-		exact[i] = s.Config.Lambda*t.Length() + rng.NormFloat64()
-		again[i] = s.Config.Lambda*t.Length() + rng.NormFloat64()
+	exact := func() [][]float64 {
+		rows := make([][]float64, len(along))
+		for i := range rows {
+			rows[i] = []float64{s.Config.Lambda*t.Length() + rng.NormFloat64()}
+		}
+		return rows
 	}
-	r.W2, r.Floor = w2(along, exact), w2(again, exact)
+	target, line := exact(), [][]float64{{1}}
+	if r.W2, err = metric.SlicedW2(slices.Collect(slices.Chunk(along, 1)), target, line); err != nil {
+		return r, err
+	}
+	if r.Floor, err = metric.SlicedW2(exact(), target, line); err != nil {
+		return r, err
+	}
 	if t.Dim > 1 {
 		r.Across = across(points, along)
 	}
 	return r, nil
-}
-
-// w2 returns the Wasserstein distance between two sets of equally many numbers, which it sorts.
-func w2(a, b []float64) float64 {
-	a = slices.Sorted(slices.Values(a))
-	slices.Sort(b)
-	sum := 0.0
-	for i, v := range a {
-		sum += (v - b[i]) * (v - b[i]) / float64(len(a))
-	}
-	return math.Sqrt(sum)
 }
 
 // across returns the root mean square of the components of points across the reward, along which
