@@ -14,6 +14,7 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/pretrained"
 	"github.com/gomfm/gomfm/mfm/progress"
 )
 
@@ -177,6 +178,7 @@ type latentRun struct {
 	config   latent.Config
 	sampling mfm.SamplerConfig
 	images   data.Location
+	release  *pretrained.Release // of released weights; nil for a run
 }
 
 // openLatentRun opens the map of the run that the flags name. Its images are those that the run
@@ -197,7 +199,9 @@ func openLatentRun(f samplerFlags, images func(data.Location) (data.Location, er
 			release.Name)
 	}
 	var l data.Location // of a run's images; released weights come without
-	if !released {
+	if released {
+		r.release = &release
+	} else {
 		m, err := run.ReadManifest(r.dir, latent.Kind)
 		if err != nil {
 			return r, err

@@ -82,8 +82,8 @@ func sampleImageNet(c *command) prepare {
 		if err != nil {
 			return nil, err
 		}
-		if release, ok, _ := latent.Released(r.dir); ok && *t > 0 && !release.Posterior() { // has been opened
-			return nil, fmt.Errorf("--t = %g: %s has no posteriors: use --t 0", *t, release.Name)
+		if r.release != nil && *t > 0 && !r.release.Posterior() {
+			return nil, fmt.Errorf("--t = %g: %s has no posteriors: use --t 0", *t, r.release.Name)
 		}
 		labels, err := classesOf(r.config, *class, *t, *contexts)
 		if err == nil && *count == 0 && guidance.Scale != 1 && (labels == nil || labels[0] == int32(r.Classes)) {

@@ -290,6 +290,10 @@ func numberedImages(t *testing.T, dir string, args []string) {
 	if after, err := os.Stat(filepath.Join(parts, "000008.png")); err != nil || after.ModTime() != before.ModTime() {
 		t.Errorf("an image that was there was drawn again (%v)", err)
 	}
+	must(t, append(slices.Clone(args), "--count", "21", "--out", parts)...) // a set grows
+	if _, err := os.Stat(filepath.Join(parts, "000020.png")); err != nil {
+		t.Error(err)
+	}
 	for want, more := range map[string][]string{
 		"other images": {"--seed", "1", "--out", parts}, "use map or ode": {"--method", "sde", "--steps", "4", "--out", parts},
 		"need a folder": {"--t", "0.5", "--out", parts}, "shard \"3/3\"": {"--shard", "3/3", "--out", parts},

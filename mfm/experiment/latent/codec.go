@@ -34,7 +34,10 @@ type Codec struct {
 // [pretrained.OpenAutoencoder]), or in its subfolder autoencoder, as in a run, sd-vae-ft-mse or
 // sd-vae-ft-ema.
 func OpenCodec(b compute.Backend, dir string) (*Codec, error) {
-	dir = codecFolder(dir)
+	dir, err := codecFolder(dir)
+	if err != nil {
+		return nil, err
+	}
 	a, weights, err := pretrained.OpenAutoencoder(dir)
 	if err != nil {
 		return nil, err

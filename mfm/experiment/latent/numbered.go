@@ -70,8 +70,8 @@ func (g *Generator) Numbered(ctx context.Context, sampling mfm.SamplerConfig, se
 type ImageSet struct {
 	Sampling mfm.SamplerConfig `json:"sampling"`
 	Seed     int64             `json:"seed"`
-	// Count is the number of images, 1 to 10 million.
-	Count int `json:"count"`
+	// Count is the number of images, 1 to 10 million. A folder takes more of them later.
+	Count int `json:"-"`
 	// Classes are the labels that the images have in turn: image i has label i mod len(Classes). Nil
 	// means no classes.
 	Classes []int32 `json:"classes,omitempty"`
@@ -149,11 +149,30 @@ func claimSet(dir string, c ImageSet) error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
-		return run.ReplaceFile(path, want)
+		return createSet(dir, path, c, want)
 	case err != nil:
 		return err
 	case !bytes.Equal(have, want):
 		return fmt.Errorf("%w: %s", ErrOtherImages, path)
+	}
+	return nil
+}
+
+// createSet writes images.json, whole and once: if another process was first, its set must be the same.
+func createSet(dir, path string, c ImageSet, content []byte) error {
+	f, err := os.CreateTemp(dir, setFile+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), path); errors.Is(err, fs.ErrExist) {
+		return claimSet(dir, c)
+	} else if err != nil {
+		return err
 	}
 	return nil
 }

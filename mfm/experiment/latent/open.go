@@ -48,7 +48,10 @@ func copyCodec(from, dir string) error {
 	if from == "" {
 		return nil
 	}
-	from = codecFolder(from)
+	from, err := codecFolder(from)
+	if err != nil {
+		return err
+	}
 	to := filepath.Join(dir, exported)
 	if _, err := os.Stat(to); err == nil {
 		return nil // of a run that resumes
@@ -57,7 +60,7 @@ func copyCodec(from, dir string) error {
 	if err := os.RemoveAll(temporary); err != nil {
 		return err
 	}
-	err := os.MkdirAll(temporary, 0o755)
+	err = os.MkdirAll(temporary, 0o755)
 	for _, name := range pretrained.AutoencoderFiles(from) { // through links, as the cache of Hugging Face has them
 		raw, readErr := os.ReadFile(filepath.Join(from, name))
 		if err = cmp.Or(err, readErr); err == nil {

@@ -32,7 +32,11 @@ type Autoencoder struct {
 // [pretrained.Converted.Write].
 func OpenAutoencoder(path string) (a Autoencoder, err error) {
 	if info, err := os.Stat(path); err != nil || info.IsDir() {
-		network, weights, err := pretrained.OpenAutoencoder(codecFolder(path))
+		dir, err := codecFolder(path)
+		if err != nil {
+			return a, err
+		}
+		network, weights, err := pretrained.OpenAutoencoder(dir)
 		return Autoencoder{network, network.Images, weights}, err
 	}
 	c, err := pretrained.ReadConverted(path)
@@ -55,14 +59,26 @@ func OpenAutoencoder(path string) (a Autoencoder, err error) {
 }
 
 // codecFolder returns the subfolder of dir with an autoencoder: that of a run, or one that has the
-// name of a release. Without one it returns dir itself.
-func codecFolder(dir string) string {
-	for _, name := range []string{exported, "sd-vae-ft-mse", "sd-vae-ft-ema"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			return filepath.Join(dir, name)
+// name of a release. Without one it returns dir itself; several are an error.
+func codecFolder(dir string) (string, error) {
+	names, found := []string{exported}, []string(nil)
+	for _, r := range pretrained.Releases() {
+		if r.Kind == pretrained.AutoencoderKind {
+			names = append(names, r.Name)
 		}
 	}
-	return dir
+	for _, name := range names {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			found = append(found, name)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return dir, nil
+	case 1:
+		return filepath.Join(dir, found[0]), nil
+	}
+	return "", fmt.Errorf("%s has the autoencoders %s: keep one of them", dir, strings.Join(found, " and "))
 }
 
 // CheckImages returns an error unless the autoencoder takes the images.
