@@ -230,8 +230,10 @@ func (s Setting) restricted(dynamics []steer.Dynamics, particles int) (Setting, 
 	if entry.AnyDynamics {
 		s.Config.Dynamics = dynamics[0]
 	}
-	if entry.OneStep {
-		s.Config.Steps = 1
+	if entry.OneStep { // of the configuration it reads λ alone
+		c := steer.DefaultConfig()
+		c.Steps, c.Lambda, c.Dynamics = 1, s.Config.Lambda, s.Config.Dynamics
+		s.Config = c
 	}
 	if (entry.Search || entry.OneStep) && !s.GuidePosterior { // they use no drift
 		s.Guidance = 0
@@ -273,6 +275,10 @@ func (s Setting) restricted(dynamics []steer.Dynamics, particles int) (Setting, 
 	}
 	guided, is := m.(steer.Guided)
 	_, controlled := m.(steer.FlowMapGuidance)
+	if controlled {
+		c := steer.DefaultConfig()
+		s.Config.Solver, s.Config.Noise, s.Config.Cap = c.Solver, c.Noise, c.Cap
+	}
 	// A filter refuses renormalization.
 	if !entry.Filter && !controlled && (!is || guided.Estimator == nil) {
 		s.Config.Renormalization = steer.NoRenormalization

@@ -202,3 +202,16 @@ func TestGridDefaults(t *testing.T) {
 		t.Errorf("rescaled guidance has the settings %+v", rescaled)
 	}
 }
+
+// Options that a method does not read make no further runs.
+func TestGridIgnoredOptions(t *testing.T) {
+	for method, key := range map[string]string{"best-of-n-one-step": "start", "fmrg-e": "noise"} {
+		values := steering.Values{
+			"method": json.RawMessage(`"` + method + `"`), key: json.RawMessage("[0.01, 0.02]"), "lambda": json.RawMessage("[1, 2]"),
+		}
+		base := steering.Setting{N: 1, Samples: 4, Config: steer.DefaultConfig()}
+		if all, err := values.Settings(base, 0); err != nil || len(all) != 2 {
+			t.Errorf("%s by two values of %s and of lambda: %d settings, want 2 (%v)", method, key, len(all), err)
+		}
+	}
+}
