@@ -13,6 +13,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/ad"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/internal/nntest"
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 )
 
 // count returns the number of nodes of a type in a graph.
@@ -34,16 +36,16 @@ func TestFusedAttentionIsChosen(t *testing.T) {
 	dit := joint
 	dit.JointAttention = false
 	decomposed := dit
-	decomposed.Attention = nn.DecomposedAttention
+	decomposed.Attention = layer.DecomposedAttention
 	network := func(c nn.DiTConfig) func(*model.Scope, *Graph) *Node {
 		return func(scope *model.Scope, g *Graph) *Node {
-			in := constantInputs(g, dtypes.Float32, 2, 4, 4, 1)
+			in := nntest.ConstantInputs(g, dtypes.Float32, 2, 4, 4, 1)
 			return nn.Computing(dtypes.BFloat16, nn.DiT(c))(scope, in)
 		}
 	}
 	layer := func(dtype dtypes.DType, width, heads int) func(*model.Scope, *Graph) *Node {
 		return func(scope *model.Scope, g *Graph) *Node {
-			return nn.Attention(scope, ConvertDType(waveNode(g, dtypes.Float32, 0, 2, 3, width), dtype), heads, 1)
+			return layer.Attention(scope, ConvertDType(nntest.WaveNode(g, dtypes.Float32, 0, 2, 3, width), dtype), heads, 1)
 		}
 	}
 	for name, c := range map[string]struct {
@@ -62,7 +64,7 @@ func TestFusedAttentionIsChosen(t *testing.T) {
 		"more keys than queries":          {flash, network(joint), 0},
 	} {
 		g := NewGraph(c.backend, name)
-		store := newStore(t, 1)
+		store := nntest.NewStore(t, 1)
 		model.SetStore(g, store)
 		c.build(store.RootScope(), g)
 		if got := count(g, NodeTypeFusedScaledDotProductAttention); got != c.fused {
@@ -85,7 +87,7 @@ func TestFusedAttention(t *testing.T) {
 		store := backboneCase{"DiT", network, []int{2, 4, 4, 1}, 0}.excited(t, dtypes.Float32)
 		var fusedOps, gradients int
 		exec, err := model.NewExec(backend, store, func(scope *model.Scope, x []*Node) []*Node {
-			in := inputs(x)
+			in := nntest.Inputs(x)
 			v := network(scope.ResetVisited(), in)
 			dv := ad.JVP([]*Node{v}, []*Node{in.S, in.Xbar}, []*Node{OnesLike(in.S), in.X})[0]
 			out := []*Node{v, Gradient(ReduceAllSum(Square(v)), in.Xbar)[0], dv}
@@ -96,15 +98,15 @@ func TestFusedAttention(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		results[fused] = call(t, exec, waves(dtypes.Float32, 2, 4, 4, 1)...)
+		results[fused] = nntest.Call(t, exec, nntest.Waves(dtypes.Float32, 2, 4, 4, 1)...)
 		if (fusedOps > 0) != fused || (gradients > 0) != fused {
 			t.Errorf("fused %t: %d fused attentions, %d gradients", fused, fusedOps, gradients)
 		}
 	}
 	for i, name := range []string{"output", "gradient", "derivative"} {
 		var size, off float64
-		got := flat(t, results[true][i])
-		for j, want := range flat(t, results[false][i]) {
+		got := nntest.Flat(t, results[true][i])
+		for j, want := range nntest.Flat(t, results[false][i]) {
 			size, off = size+want*want, off+(got[j]-want)*(got[j]-want)
 		}
 		if r := math.Sqrt(off / size); !(r < 0.02) {

@@ -7,6 +7,8 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 	. "github.com/gomlx/gomlx/support/exceptions"
+
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 )
 
 // AutoencoderConfig describes an [Autoencoder]. Start from [StableDiffusionAutoencoder].
@@ -96,7 +98,7 @@ func (a Autoencoder) Validate() error {
 // with Validate's error and unless f divides the sides.
 func (a Autoencoder) Encode(scope *model.Scope, images *Node) (mean, logVariance *Node) {
 	must(a.Validate())
-	checkSides("Autoencoder", images, 1, len(a.Channels))
+	layer.CheckSides("Autoencoder", images, 1, len(a.Channels))
 	moments := tiles{a.Tile, autoencoderOverlap}.apply(scope, images, 1, a.Factor(), a.moments)
 	parts := Split(moments, -1, 2)
 	return parts[0], ClipScalar(parts[1], -30, 20)
@@ -115,7 +117,7 @@ func (a Autoencoder) moments(scope *model.Scope, images *Node) *Node {
 		}
 	}
 	moments := encoder.output(encoder.middle(h), 2*a.Latents)
-	return Dense(scope.In("moments"), moments, 2*a.Latents, 1)
+	return layer.Dense(scope.In("moments"), moments, 2*a.Latents, 1)
 }
 
 // Normalize returns (z - Shift) Scale, the latents that a flow map works on.
@@ -141,7 +143,7 @@ func (a Autoencoder) Decode(scope *model.Scope, z *Node) *Node {
 // decode returns the images of latents or of a tile.
 func (a Autoencoder) decode(scope *model.Scope, z *Node) *Node {
 	h := AddScalar(MulScalar(z, 1/a.Scale), a.Shift)
-	h = Dense(scope.In("latents"), h, a.Latents, 1)
+	h = layer.Dense(scope.In("latents"), h, a.Latents, 1)
 	decoder := autoencoder{a.AutoencoderConfig, scope.In("decoder")}
 	coarsest := len(a.Channels) - 1
 	h = decoder.middle(decoder.stage(decoder.convolution("input", h, a.Channels[coarsest])))
@@ -151,7 +153,7 @@ func (a Autoencoder) decode(scope *model.Scope, z *Node) *Node {
 			h = decoder.residual(fmt.Sprintf("up_%d_%d", level, i), h, a.Channels[level])
 		}
 		if level > 0 {
-			h = decoder.convolution(fmt.Sprintf("up_%d", level), upsampled(h), a.Channels[level])
+			h = decoder.convolution(fmt.Sprintf("up_%d", level), layer.Upsampled(h), a.Channels[level])
 		}
 	}
 	h = decoder.output(decoder.stage(h), a.Images)
@@ -176,7 +178,7 @@ func (a autoencoder) stage(h *Node) *Node {
 }
 
 func (a autoencoder) convolution(name string, x *Node, channels int) *Node {
-	return Conv(a.scope.In("%s", name), x, channels, 3, 1, 1)
+	return layer.Conv(a.scope.In("%s", name), x, channels, 3, 1, 1)
 }
 
 // halved is a convolution of stride 2 with a row and a column of zeros after the last, and none
@@ -184,22 +186,22 @@ func (a autoencoder) convolution(name string, x *Node, channels int) *Node {
 func (a autoencoder) halved(name string, x *Node) *Node {
 	channels := x.Shape().Dim(3)
 	scope := a.scope.In("%s", name)
-	k := weights(scope, x, 1, 3, 3, channels, channels)
-	return addBias(scope, Convolve(x, k).Strides(2).PaddingPerDim([][2]int{{0, 1}, {0, 1}}).Done())
+	k := layer.Weights(scope, x, 1, 3, 3, channels, channels)
+	return layer.AddBias(scope, Convolve(x, k).Strides(2).PaddingPerDim([][2]int{{0, 1}, {0, 1}}).Done())
 }
 
 // norm is a group norm with learned gains and biases.
 func (a autoencoder) norm(scope *model.Scope, x *Node) *Node {
-	return affineGroupNorm(scope, x, a.Groups, normEpsilon)
+	return layer.AffineGroupNorm(scope, x, a.Groups, layer.NormEpsilon)
 }
 
 // residual returns x plus norm, SiLU and convolution, twice.
 func (a autoencoder) residual(name string, x *Node, channels int) *Node {
 	scope := a.scope.In("%s", name)
-	h := Conv(scope.In("conv_0"), silu(a.norm(scope.In("norm_0"), x)), channels, 3, 1, 1)
-	h = Conv(scope.In("conv_1"), silu(a.norm(scope.In("norm_1"), h)), channels, 3, 1, 1)
+	h := layer.Conv(scope.In("conv_0"), layer.SiLU(a.norm(scope.In("norm_0"), x)), channels, 3, 1, 1)
+	h = layer.Conv(scope.In("conv_1"), layer.SiLU(a.norm(scope.In("norm_1"), h)), channels, 3, 1, 1)
 	if x.Shape().Dim(3) != channels {
-		x = Dense(scope.In("skip"), x, channels, 1)
+		x = layer.Dense(scope.In("skip"), x, channels, 1)
 	}
 	return Add(x, h)
 }
@@ -211,13 +213,13 @@ func (a autoencoder) middle(h *Node) *Node {
 	scope := a.scope.In("attention")
 	tokens := Reshape(a.norm(scope.In("norm"), h), d[0], d[1]*d[2], d[3])
 	part := func(name string) *Node {
-		return InsertAxes(Dense(scope.In("%s", name), tokens, d[3], 1), 2)
+		return InsertAxes(layer.Dense(scope.In("%s", name), tokens, d[3], 1), 2)
 	}
-	mixed := Squeeze(attend(part("query"), part("key"), part("value")), 2)
-	h = Add(h, Reshape(Dense(scope.In("out"), mixed, d[3], 1), d...))
+	mixed := Squeeze(layer.Attend(part("query"), part("key"), part("value")), 2)
+	h = Add(h, Reshape(layer.Dense(scope.In("out"), mixed, d[3], 1), d...))
 	return a.residual("middle_1", h, d[3])
 }
 
 func (a autoencoder) output(h *Node, channels int) *Node {
-	return a.convolution("output", silu(a.norm(a.scope.In("output_norm"), h)), channels)
+	return a.convolution("output", layer.SiLU(a.norm(a.scope.In("output_norm"), h)), channels)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/internal/nntest"
 )
 
 // backboneCase is a backbone and the shape of its states, [batch, ...].
@@ -74,9 +75,9 @@ func TestBackboneFused(t *testing.T) {
 				return plain(scope, in)
 			}
 			store := c.excited(t, dtypes.Float64)
-			return flat(t, run(t, store, func(scope *model.Scope, x []*Node) []*Node {
+			return nntest.Flat(t, nntest.Run(t, store, func(scope *model.Scope, x []*Node) []*Node {
 				return []*Node{c.evaluate(scope, x)}
-			}, waves(dtypes.Float64, c.dims...)...)[0])
+			}, nntest.Waves(dtypes.Float64, c.dims...)...)[0])
 		}
 		base := variant(0, 0)
 		if slices.Equal(variant(0.5, 0), base) || slices.Equal(variant(0, 0.05), base) {
@@ -89,21 +90,21 @@ func TestBackboneFused(t *testing.T) {
 func TestBackboneSharedTimes(t *testing.T) {
 	for _, c := range tiny() {
 		store := c.excited(t, dtypes.Float64)
-		out := run(t, store, func(scope *model.Scope, x []*Node) []*Node {
-			shared := inputs(x)
+		out := nntest.Run(t, store, func(scope *model.Scope, x []*Node) []*Node {
+			shared := nntest.Inputs(x)
 			for _, time := range []**Node{&shared.S, &shared.U, &shared.T} {
 				*time = Slice(*time, AxisRange(0, 1))
 			}
 			var both []*Node
 			for _, in := range []nn.Inputs{shared, shared.PerRow()} {
 				if c.classes > 0 {
-					in.Class = labels(x[0].Graph(), in.Xbar.Shape().Dimensions[0], 1)
+					in.Class = nntest.Labels(x[0].Graph(), in.Xbar.Shape().Dimensions[0], 1)
 				}
 				both = append(both, c.backbone(scope.ResetVisited(), in))
 			}
 			return both
-		}, waves(dtypes.Float64, c.dims...)...)
-		got, want := flat(t, out[0]), flat(t, out[1])
+		}, nntest.Waves(dtypes.Float64, c.dims...)...)
+		got, want := nntest.Flat(t, out[0]), nntest.Flat(t, out[1])
 		for i := range want {
 			if math.Abs(got[i]-want[i]) > 1e-12*(1+math.Abs(want[i])) {
 				t.Errorf("%s: element %d is %g, with times per row %g", c.name, i, got[i], want[i])
@@ -115,9 +116,9 @@ func TestBackboneSharedTimes(t *testing.T) {
 
 // evaluate builds the case on the nodes of its waves, with labels if it has classes.
 func (c backboneCase) evaluate(scope *model.Scope, x []*Node) *Node {
-	in := inputs(x)
+	in := nntest.Inputs(x)
 	if c.classes > 0 {
-		in.Class = labels(x[0].Graph(), in.S.Shape().Dimensions[0], 1)
+		in.Class = nntest.Labels(x[0].Graph(), in.S.Shape().Dimensions[0], 1)
 	}
 	return c.backbone(scope.ResetVisited(), in)
 }
@@ -125,8 +126,8 @@ func (c backboneCase) evaluate(scope *model.Scope, x []*Node) *Node {
 // store returns a store with the weights of the case in its root scope.
 func (c backboneCase) store(t testing.TB, dtype dtypes.DType, seed int64) *model.Store {
 	t.Helper()
-	store := newStore(t, seed)
-	c.backbone(store.RootScope(), constantInputs(graphOf(t, store), dtype, c.dims...))
+	store := nntest.NewStore(t, seed)
+	c.backbone(store.RootScope(), nntest.ConstantInputs(nntest.GraphOf(t, store), dtype, c.dims...))
 	return store
 }
 
@@ -134,7 +135,7 @@ func (c backboneCase) store(t testing.TB, dtype dtypes.DType, seed int64) *model
 func (c backboneCase) excited(t testing.TB, dtype dtypes.DType) *model.Store {
 	t.Helper()
 	store := c.store(t, dtype, 1)
-	excite(t, store)
+	nntest.Excite(t, store)
 	return store
 }
 
@@ -144,8 +145,8 @@ func TestBackboneShape(t *testing.T) {
 	}
 	for _, c := range append(tiny(), backboneCase{"deep UNet", nn.UNet(deep), []int{2, 8, 12, 3}, 0}) {
 		for _, dtype := range []dtypes.DType{dtypes.Float32, dtypes.Float64} {
-			store := newStore(t, 1)
-			got := c.backbone(store.RootScope(), constantInputs(graphOf(t, store), dtype, c.dims...)).Shape()
+			store := nntest.NewStore(t, 1)
+			got := c.backbone(store.RootScope(), nntest.ConstantInputs(nntest.GraphOf(t, store), dtype, c.dims...)).Shape()
 			if got.DType != dtype || !slices.Equal(got.Dimensions, c.dims) {
 				t.Errorf("%s: output %s, want (%s)%v", c.name, got, dtype, c.dims)
 			}
@@ -165,7 +166,7 @@ func TestBackboneGradient(t *testing.T) {
 					variables = append(variables, v)
 				}
 			}
-			args := append(waves(dtypes.Float64, c.dims...), wave(dtypes.Float64, 0.5, c.dims...))
+			args := append(nntest.Waves(dtypes.Float64, c.dims...), nntest.Wave(dtypes.Float64, 0.5, c.dims...))
 			exec, err := model.NewExec(backendtest.New(t), store, func(scope *model.Scope, x []*Node) []*Node {
 				value := ReduceAllSum(Mul(c.evaluate(scope, x[:5]), x[5]))
 				with := slices.Clone(x[:5])
@@ -178,27 +179,27 @@ func TestBackboneGradient(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got, want []float64
-			gradients := call(t, exec, args...)[1:]
+			gradients := nntest.Call(t, exec, args...)[1:]
 			for i, gradient := range gradients {
-				direction := flat(t, wave(dtypes.Float64, float64(i), gradient.Shape().Dimensions...))
+				direction := nntest.Flat(t, nntest.Wave(dtypes.Float64, float64(i), gradient.Shape().Dimensions...))
 				slope := 0.
-				for j, g := range flat(t, gradient) {
+				for j, g := range nntest.Flat(t, gradient) {
 					slope += g * direction[j]
 				}
 				got = append(got, slope)
 				// at returns the value with input or variable i moved by h along the direction.
 				at := func(h float64) float64 {
 					move := func(x *tensors.Tensor) *tensors.Tensor {
-						moved := flat(t, x)
+						moved := nntest.Flat(t, x)
 						for j := range moved {
 							moved[j] += h * direction[j]
 						}
-						return tensorOf(dtypes.Float64, moved, x.Shape().Dimensions...)
+						return nntest.TensorOf(dtypes.Float64, moved, x.Shape().Dimensions...)
 					}
 					if i < 5 {
 						moved := slices.Clone(args)
 						moved[i] = move(args[i])
-						return tensors.ToScalar[float64](call(t, exec, moved...)[0])
+						return tensors.ToScalar[float64](nntest.Call(t, exec, moved...)[0])
 					}
 					v := variables[i-5]
 					old := v.MustValue()
@@ -210,7 +211,7 @@ func TestBackboneGradient(t *testing.T) {
 							t.Fatal(err)
 						}
 					}()
-					return tensors.ToScalar[float64](call(t, exec, args...)[0])
+					return tensors.ToScalar[float64](nntest.Call(t, exec, args...)[0])
 				}
 				const h = 1e-5
 				want = append(want, (at(h)-at(-h))/(2*h))
@@ -218,7 +219,7 @@ func TestBackboneGradient(t *testing.T) {
 					t.Errorf("the output does not depend on input or variable %d", i)
 				}
 			}
-			near(t, "gradient", got, want, 1e-7)
+			nntest.Near(t, "gradient", got, want, 1e-7)
 		})
 	}
 }
@@ -227,15 +228,15 @@ func TestBackboneGradient(t *testing.T) {
 func TestBackboneRows(t *testing.T) {
 	for _, c := range tiny() {
 		t.Run(c.name, func(t *testing.T) {
-			out := run(t, c.excited(t, dtypes.Float64), func(scope *model.Scope, x []*Node) []*Node {
+			out := nntest.Run(t, c.excited(t, dtypes.Float64), func(scope *model.Scope, x []*Node) []*Node {
 				first := func(x *Node) *Node { return SliceAxis(x, 0, AxisRange(0, 1)) }
 				var one []*Node
 				for _, x := range x {
 					one = append(one, first(x))
 				}
 				return []*Node{first(c.evaluate(scope, x)), c.evaluate(scope, one)}
-			}, waves(dtypes.Float64, c.dims...)...)
-			near(t, "first row", flat(t, out[1]), flat(t, out[0]), 1e-12)
+			}, nntest.Waves(dtypes.Float64, c.dims...)...)
+			nntest.Near(t, "first row", nntest.Flat(t, out[1]), nntest.Flat(t, out[0]), 1e-12)
 		})
 	}
 }
@@ -245,7 +246,7 @@ func TestBackboneSeeds(t *testing.T) {
 		weights := func(seed int64) (all []float64) {
 			for v := range c.store(t, dtypes.Float32, seed).IterVariables() {
 				if v.Trainable {
-					all = append(all, flat(t, v.MustValue())...)
+					all = append(all, nntest.Flat(t, v.MustValue())...)
 				}
 			}
 			return all
@@ -268,7 +269,7 @@ func TestBackboneClass(t *testing.T) {
 		}
 		t.Run(c.name, func(t *testing.T) {
 			graph := func(scope *model.Scope, x []*Node) []*Node {
-				in := inputs(x)
+				in := nntest.Inputs(x)
 				without := c.backbone(scope, in)
 				in.Class = x[5]
 				return []*Node{without, c.backbone(scope.ResetVisited(), in)}
@@ -279,11 +280,11 @@ func TestBackboneClass(t *testing.T) {
 			}
 			of := func(label int32) (without, with []float64) {
 				class := tensors.FromFlatDataAndDimensions(slices.Repeat([]int32{label}, c.dims[0]), c.dims[0])
-				out := call(t, exec, append(waves(dtypes.Float64, c.dims...), class)...)
-				return flat(t, out[0]), flat(t, out[1])
+				out := nntest.Call(t, exec, append(nntest.Waves(dtypes.Float64, c.dims...), class)...)
+				return nntest.Flat(t, out[0]), nntest.Flat(t, out[1])
 			}
 			without, none := of(int32(c.classes))
-			near(t, "no class", none, without, 1e-15)
+			nntest.Near(t, "no class", none, without, 1e-15)
 			_, first := of(0)
 			_, second := of(1)
 			for i := range first {
@@ -297,9 +298,9 @@ func TestBackboneClass(t *testing.T) {
 
 func TestBackboneStart(t *testing.T) {
 	start := func(b nn.Backbone, dims ...int) []float64 {
-		return flat(t, run(t, newStore(t, 1), func(scope *model.Scope, x []*Node) []*Node {
-			return []*Node{b(scope, inputs(x))}
-		}, waves(dtypes.Float32, dims...)...)[0])
+		return nntest.Flat(t, nntest.Run(t, nntest.NewStore(t, 1), func(scope *model.Scope, x []*Node) []*Node {
+			return []*Node{b(scope, nntest.Inputs(x))}
+		}, nntest.Waves(dtypes.Float32, dims...)...)[0])
 	}
 	mlp := nn.DefaultMLP()
 	mlp.Width = 16
@@ -328,7 +329,7 @@ func TestParameterCounts(t *testing.T) {
 		{"default UNet with ten classes", nn.UNet(conditional), []int{1, 28, 28, 1}, 487_748 + 11*128},
 	} {
 		store := model.NewStore()
-		c.backbone(store.Scope("/net"), constantInputs(graphOf(t, store), dtypes.Float32, c.dims...))
+		c.backbone(store.Scope("/net"), nntest.ConstantInputs(nntest.GraphOf(t, store), dtypes.Float32, c.dims...))
 		if got := store.Scope("/net").NumParameters(); got != c.want {
 			t.Errorf("%s: %d parameters, want %d", c.name, got, c.want)
 		}
@@ -344,34 +345,34 @@ func TestBackboneInputsPanic(t *testing.T) {
 	}{
 		{"missing", func(in *nn.Inputs, _ *Graph) { in.U = nil }, []string{"U is nil"}},
 		{"other shape", func(in *nn.Inputs, g *Graph) {
-			in.X = waveNode(g, dtypes.Float32, 0, 4, 3)
+			in.X = nntest.WaveNode(g, dtypes.Float32, 0, 4, 3)
 		}, []string{"same shape", "[4, 3]"}},
 		{"other batch", func(in *nn.Inputs, g *Graph) {
-			in.T = waveNode(g, dtypes.Float32, 0, 5)
+			in.T = nntest.WaveNode(g, dtypes.Float32, 0, 5)
 		}, []string{"times", "[5]"}},
 		{"time per dimension", func(in *nn.Inputs, g *Graph) {
-			in.S = waveNode(g, dtypes.Float32, 0, 4, 1)
+			in.S = nntest.WaveNode(g, dtypes.Float32, 0, 4, 1)
 		}, []string{"times", "[4, 1]"}},
 		{"other type", func(in *nn.Inputs, g *Graph) {
-			in.S = waveNode(g, dtypes.Float64, 0, 4)
+			in.S = nntest.WaveNode(g, dtypes.Float64, 0, 4)
 		}, []string{"times", "Float64"}},
 		{"Fused without time", func(in *nn.Inputs, _ *Graph) { in.Fused = in.X }, []string{"set both or neither"}},
 		{"time without Fused", func(in *nn.Inputs, _ *Graph) { in.FusedT = in.T }, []string{"set both or neither"}},
 		{"Fused of other shape", func(in *nn.Inputs, g *Graph) {
-			in.Fused, in.FusedT = waveNode(g, dtypes.Float32, 0, 4, 3), in.T
+			in.Fused, in.FusedT = nntest.WaveNode(g, dtypes.Float32, 0, 4, 3), in.T
 		}, []string{"Fused", "[4, 3]"}},
-		{"unwanted class", func(in *nn.Inputs, g *Graph) { in.Class = labels(g, 4, 0) }, []string{"Classes = 0"}},
+		{"unwanted class", func(in *nn.Inputs, g *Graph) { in.Class = nntest.Labels(g, 4, 0) }, []string{"Classes = 0"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			fails(t, func(scope *model.Scope, g *Graph) *Node {
-				in := constantInputs(g, dtypes.Float32, 4, 2)
+			nntest.Fails(t, func(scope *model.Scope, g *Graph) *Node {
+				in := nntest.ConstantInputs(g, dtypes.Float32, 4, 2)
 				c.change(&in, g)
 				return backbone(scope, in)
 			}, append(c.words, "nn.Inputs")...)
 		})
 	}
-	fails(t, func(scope *model.Scope, g *Graph) *Node {
-		in := constantInputs(g, dtypes.Float32, 4, 2)
+	nntest.Fails(t, func(scope *model.Scope, g *Graph) *Node {
+		in := nntest.ConstantInputs(g, dtypes.Float32, 4, 2)
 		in.Class = Iota(g, shapes.Make(dtypes.Float32, 4), 0)
 		return nn.MLP(nn.MLPConfig{Width: 3, Depth: 1, Activation: "silu", Classes: 2})(scope, in)
 	}, "labels must be integers [4]")

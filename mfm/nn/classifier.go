@@ -6,6 +6,8 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 	. "github.com/gomlx/gomlx/support/exceptions"
+
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 )
 
 // ClassifierConfig describes a classifier of images. Start from [DefaultClassifier].
@@ -39,7 +41,7 @@ func (c ClassifierConfig) Validate() error {
 
 // CheckImage returns an error unless the network, which is valid, takes images of this size.
 func (c ClassifierConfig) CheckImage(height, width int) error {
-	return sidesError("Classifier", height, width, c.Patch, len(c.Channels))
+	return layer.SidesError("Classifier", height, width, c.Patch, len(c.Channels))
 }
 
 // Classifier returns a function that builds a residual network from images x [batch, height, width,
@@ -58,25 +60,25 @@ func Classifier(cfg ClassifierConfig) func(scope *model.Scope, x, t *Node) *Node
 func ClassifierFeatures(cfg ClassifierConfig) func(scope *model.Scope, x, t *Node) (logits, features *Node) {
 	return func(scope *model.Scope, x, t *Node) (logits, features *Node) {
 		must(cfg.Validate())
-		checkSides("Classifier", x, cfg.Patch, len(cfg.Channels))
+		layer.CheckSides("Classifier", x, cfg.Patch, len(cfg.Channels))
 		var condition *Node
 		if t != nil {
 			if t.Rank() != 1 || t.Shape().Dimensions[0] != x.Shape().Dimensions[0] {
 				Panicf("nn.Classifier: times must be [%d], got %s", x.Shape().Dimensions[0], t.Shape())
 			}
-			condition = silu(TimeEmbedding(scope.In("times"), cfg.Embedding, t))
+			condition = layer.SiLU(layer.TimeEmbedding(scope.In("times"), cfg.Embedding, t))
 		}
-		h := Conv(scope.In("input"), depthFromSpace(x, cfg.Patch), cfg.Channels[0], 3, 1, 1)
+		h := layer.Conv(scope.In("input"), layer.DepthFromSpace(x, cfg.Patch), cfg.Channels[0], 3, 1, 1)
 		for level, channels := range cfg.Channels {
 			if level > 0 {
-				h = Conv(scope.In("down_%d", level), h, channels, 3, 2, 1)
+				h = layer.Conv(scope.In("down_%d", level), h, channels, 3, 2, 1)
 			}
 			for i := range cfg.Blocks {
-				h = residual(scope.In("block_%d_%d", level, i), h, condition, channels, cfg.Groups)
+				h = layer.Residual(scope.In("block_%d_%d", level, i), h, condition, channels, cfg.Groups)
 			}
 		}
-		h = silu(GroupNorm(h, cfg.Groups, nil, nil))
+		h = layer.SiLU(layer.GroupNorm(h, cfg.Groups, nil, nil))
 		features = ReduceMean(h, 1, 2)
-		return Dense(scope.In("output"), features, cfg.Classes, 1), features
+		return layer.Dense(scope.In("output"), features, cfg.Classes, 1), features
 	}
 }

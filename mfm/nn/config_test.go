@@ -12,6 +12,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/internal/nntest"
 )
 
 func mlpConfig(change func(c *nn.MLPConfig)) nn.MLPConfig {
@@ -69,21 +70,23 @@ func TestValidate(t *testing.T) {
 
 func TestConfigsPanic(t *testing.T) {
 	build := func(b nn.Backbone, dims ...int) func(*model.Scope, *Graph) *Node {
-		return func(scope *model.Scope, g *Graph) *Node { return b(scope, constantInputs(g, dtypes.Float32, dims...)) }
+		return func(scope *model.Scope, g *Graph) *Node {
+			return b(scope, nntest.ConstantInputs(g, dtypes.Float32, dims...))
+		}
 	}
 	classify := func(c nn.ClassifierConfig, times int, dims ...int) func(*model.Scope, *Graph) *Node {
 		return func(scope *model.Scope, g *Graph) *Node {
-			x, t := waveNode(g, dtypes.Float32, 0, dims...), waveNode(g, dtypes.Float32, 0, times)
+			x, t := nntest.WaveNode(g, dtypes.Float32, 0, dims...), nntest.WaveNode(g, dtypes.Float32, 0, times)
 			return nn.Classifier(c)(scope, x, t)
 		}
 	}
-	fails(t, build(nn.MLP(nn.MLPConfig{}), 4, 2), "MLP: width must be positive")
-	fails(t, build(nn.UNet(nn.UNetConfig{}), 4, 8, 8, 1), "UNet: patch must be positive")
-	fails(t, build(nn.UNet(nn.DefaultUNet()), 4, 28, 30, 1), "28x30 pixels", "multiples of 4")
-	fails(t, build(nn.UNet(nn.DefaultUNet()), 4, 28), "nn.UNet: want images")
-	fails(t, classify(nn.ClassifierConfig{}, 2, 2, 28, 28, 1), "classifier: want at least 2 classes, got 0")
-	fails(t, classify(nn.DefaultClassifier(), 2, 2, 28, 27, 1), "28x27 pixels")
-	fails(t, classify(nn.DefaultClassifier(), 3, 2, 28, 28, 1), "times must be [2], got")
+	nntest.Fails(t, build(nn.MLP(nn.MLPConfig{}), 4, 2), "MLP: width must be positive")
+	nntest.Fails(t, build(nn.UNet(nn.UNetConfig{}), 4, 8, 8, 1), "UNet: patch must be positive")
+	nntest.Fails(t, build(nn.UNet(nn.DefaultUNet()), 4, 28, 30, 1), "28x30 pixels", "multiples of 4")
+	nntest.Fails(t, build(nn.UNet(nn.DefaultUNet()), 4, 28), "nn.UNet: want images")
+	nntest.Fails(t, classify(nn.ClassifierConfig{}, 2, 2, 28, 28, 1), "classifier: want at least 2 classes, got 0")
+	nntest.Fails(t, classify(nn.DefaultClassifier(), 2, 2, 28, 27, 1), "28x27 pixels")
+	nntest.Fails(t, classify(nn.DefaultClassifier(), 3, 2, 28, 28, 1), "times must be [2], got")
 }
 
 func TestConfigJSON(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 )
 
 // DiTConfig describes a [DiT]. Start from [DefaultDiT] or [DiTSizes].
@@ -35,7 +37,7 @@ type DiTConfig struct {
 	// multiplied by t, which is ours.
 	JointAttention bool `json:"joint_attention,omitempty"`
 	// Attention is how the blocks compute attention.
-	Attention AttentionKind `json:"attention,omitempty"`
+	Attention layer.AttentionKind `json:"attention,omitempty"`
 	// Reversed says that the network's own time runs from data at 0 to noise at 1, as that of
 	// Decoupled MeanFlow checkpoints: it sees 1-s and 1-u and returns minus the velocity.
 	Reversed bool `json:"reversed,omitempty"`
@@ -106,9 +108,9 @@ func (c DiTConfig) Validate() error {
 		return fmt.Errorf("DiT: guidance scales condition the encoder: encoder must be positive, got 0")
 	case c.QKNormRMS && !c.QKNorm:
 		return fmt.Errorf("DiT: qk_norm_rms is the kind of qk_norm: set qk_norm to true as well")
-	case c.Attention != AutomaticAttention && c.Attention != DecomposedAttention:
+	case c.Attention != layer.AutomaticAttention && c.Attention != layer.DecomposedAttention:
 		return fmt.Errorf("DiT: attention %q is unknown: use %q, or %q for the automatic choice", c.Attention,
-			DecomposedAttention, AutomaticAttention)
+			layer.DecomposedAttention, layer.AutomaticAttention)
 	}
 	for name, scales := range map[string][]float64{"guidance": c.Guidance, "context_guidance": c.ContextGuidance} {
 		seen := map[float64]bool{1: true}
@@ -124,7 +126,7 @@ func (c DiTConfig) Validate() error {
 
 // CheckImage returns an error unless the network, which is valid, takes images of this size.
 func (c DiTConfig) CheckImage(height, width int) error {
-	return sidesError("DiT", height, width, c.Patch, 1)
+	return layer.SidesError("DiT", height, width, c.Patch, 1)
 }
 
 // DiT returns the transformer of the paper's ImageNet experiment for images or latents [batch,
@@ -147,7 +149,7 @@ func DiT(cfg DiTConfig) Backbone {
 	return func(scope *model.Scope, in Inputs) *Node {
 		must(cfg.Validate())
 		in.check(cfg.Classes)
-		checkSides("DiT", in.Xbar, cfg.Patch, 1)
+		layer.CheckSides("DiT", in.Xbar, cfg.Patch, 1)
 		if cfg.Reversed {
 			in.S, in.U = OneMinus(in.S), OneMinus(in.U)
 		}
@@ -195,7 +197,7 @@ type dit struct {
 // decoder share, [batch or 1, width] in the type of the times.
 func (d dit) tokens(in Inputs) (tokens, common *Node) {
 	common = d.time("context_time", in.T, 0)
-	gate := d.linear("context_gate", silu(common), 2*d.Width, 0)
+	gate := d.linear("context_gate", layer.SiLU(common), 2*d.Width, 0)
 	if d.BlindAtZero {
 		gate = Mul(gate, InsertAxes(in.T, -1))
 	}
@@ -211,8 +213,8 @@ func (d dit) tokens(in Inputs) (tokens, common *Node) {
 	}
 	positions := d.grid(in.Xbar)
 	if d.Classes > 0 {
-		index := classIndex(in.Class, d.Classes, in.T)
-		common = Add(common, embedding(d.scope.In("class"), index, d.Classes+1, d.Width, 0.02, in.T))
+		index := layer.ClassIndex(in.Class, d.Classes, in.T)
+		common = Add(common, layer.Embedding(d.scope.In("class"), index, d.Classes+1, d.Width, 0.02, in.T))
 	}
 	return Add(tokens, positions), common
 }
@@ -221,7 +223,7 @@ func (d dit) tokens(in Inputs) (tokens, common *Node) {
 func (d dit) grid(x *Node) *Node {
 	dims := x.Shape().Dimensions
 	return ConstAsDType(x.Graph(), x.DType(),
-		[][][]float64{SinusoidalPositions(dims[1]/d.Patch, dims[2]/d.Patch, d.Width)})
+		[][][]float64{layer.SinusoidalPositions(dims[1]/d.Patch, dims[2]/d.Patch, d.Width)})
 }
 
 // patches returns the linear embedding of the patches of x, [batch, tokens, width].
@@ -229,7 +231,7 @@ func (d dit) patches(name string, x *Node) *Node { return d.linear(name, d.pixel
 
 // pixels returns the pixels of the patches of x, [batch, tokens, patch²·channels].
 func (d dit) pixels(x *Node) *Node {
-	patches := depthFromSpace(x, d.Patch)
+	patches := layer.DepthFromSpace(x, d.Patch)
 	size := patches.Shape().Dimensions
 	return Reshape(patches, size[0], size[1]*size[2], size[3])
 }
@@ -237,7 +239,7 @@ func (d dit) pixels(x *Node) *Node {
 // linear is Dense with Glorot's standard deviation √(2/(in+units)) times gain at the start.
 func (d dit) linear(name string, x *Node, units int, gain float64) *Node {
 	in := float64(x.Shape().Dim(-1))
-	return Dense(d.scope.In("%s", name), x, units, gain*math.Sqrt(2*in/(in+float64(units))))
+	return layer.Dense(d.scope.In("%s", name), x, units, gain*math.Sqrt(2*in/(in+float64(units))))
 }
 
 // in returns d with a scope below its own.
@@ -250,7 +252,7 @@ func (d dit) in(name string) dit {
 // second.
 func (d dit) time(name string, t *Node, gain float64) *Node {
 	d = d.in(name)
-	return d.linear("output", silu(d.linear("hidden", sinusoids(t), d.Width, 1)), d.Width, gain)
+	return d.linear("output", layer.SiLU(d.linear("hidden", layer.Sinusoids(t), d.Width, 1)), d.Width, gain)
 }
 
 // guidance returns the embedding of the pair of guidance scales, [batch or 1, width]. A scale that
@@ -258,41 +260,41 @@ func (d dit) time(name string, t *Node, gain float64) *Node {
 // own.
 func (d dit) guidance(in Inputs) *Node {
 	scales, contextScales := append([]float64{1}, d.Guidance...), append([]float64{1}, d.ContextGuidance...)
-	index := Add(nearest(in.Guidance, scales, in.T),
-		MulScalar(nearest(in.ContextGuidance, contextScales, in.T), float64(len(scales))))
-	return embedding(d.scope.In("guidance"), index, len(scales)*len(contextScales), d.Width, 0, in.T)
+	index := Add(layer.Nearest(in.Guidance, scales, in.T),
+		MulScalar(layer.Nearest(in.ContextGuidance, contextScales, in.T), float64(len(scales))))
+	return layer.Embedding(d.scope.In("guidance"), index, len(scales)*len(contextScales), d.Width, 0, in.T)
 }
 
 // block applies self-attention and a network of two layers to tokens [batch, tokens, width], both
 // modulated and gated by c [batch or 1, width].
 func (d dit) block(x, c *Node) *Node {
-	o, parts := attentionOptions{gainIn: math.Sqrt(0.5), gain: 1, kind: d.Attention}, 6
+	o, parts := layer.AttentionOptions{InGain: math.Sqrt(0.5), OutGain: 1, Kind: d.Attention}, 6
 	switch {
 	case d.QKNormRMS:
-		o.norm = affineRMSNorm
+		o.Norm = layer.AffineRMSNorm
 	case d.QKNorm:
-		o.norm = affineLayerNorm
+		o.Norm = layer.AffineLayerNorm
 	}
 	if d.JointAttention {
 		parts = 7
 	}
-	m := Split(InsertAxes(d.linear("modulation", silu(c), parts*d.Width, 0), 1), -1, parts)
+	m := Split(InsertAxes(d.linear("modulation", layer.SiLU(c), parts*d.Width, 0), 1), -1, parts)
 	if d.JointAttention {
-		o.context, o.gate = Add(d.linear("context", d.context, d.Width, 0), d.positions), m[6]
+		o.Context, o.Gate = Add(d.linear("context", d.context, d.Width, 0), d.positions), m[6]
 	}
-	h := modulate(LayerNorm(x), m[0], m[1])
-	x = Add(x, Mul(m[2], attention(d.scope.In("attention"), h, d.Heads, o)))
-	h = modulate(LayerNorm(x), m[3], m[4])
-	h = gelu(d.linear("hidden", h, 4*d.Width, 1))
+	h := modulate(layer.LayerNorm(x), m[0], m[1])
+	x = Add(x, Mul(m[2], layer.AttentionWith(d.scope.In("attention"), h, d.Heads, o)))
+	h = modulate(layer.LayerNorm(x), m[3], m[4])
+	h = layer.GELU(d.linear("hidden", h, 4*d.Width, 1))
 	return Add(x, Mul(m[5], d.linear("output", h, d.Width, 1)))
 }
 
 // output maps the tokens to an image of the given dimensions. It is zero at the start.
 func (d dit) output(tokens, c *Node, dims []int) *Node {
 	d = d.in("output")
-	m := Split(InsertAxes(d.linear("modulation", silu(c), 2*d.Width, 0), 1), -1, 2)
-	h := d.linear("linear", modulate(LayerNorm(tokens), m[0], m[1]), d.Patch*d.Patch*dims[3], 0)
-	return spaceFromDepth(Reshape(h, dims[0], dims[1]/d.Patch, dims[2]/d.Patch, -1), d.Patch)
+	m := Split(InsertAxes(d.linear("modulation", layer.SiLU(c), 2*d.Width, 0), 1), -1, 2)
+	h := d.linear("linear", modulate(layer.LayerNorm(tokens), m[0], m[1]), d.Patch*d.Patch*dims[3], 0)
+	return layer.SpaceFromDepth(Reshape(h, dims[0], dims[1]/d.Patch, dims[2]/d.Patch, -1), d.Patch)
 }
 
 // modulate returns x (1 + scale) + shift.

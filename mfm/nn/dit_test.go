@@ -13,6 +13,8 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/internal/nntest"
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 )
 
 // testDiT is a small DiT with every condition.
@@ -32,9 +34,9 @@ func ditCase(t *testing.T, c nn.DiTConfig) backboneCase {
 func TestDiTGuidance(t *testing.T) {
 	c := ditCase(t, testDiT())
 	store := c.excited(t, dtypes.Float64)
-	exec := newExec(t, store, func(scope *model.Scope, x []*Node) []*Node {
-		in := inputs(x[2:])
-		in.Class = labels(x[2].Graph(), 3, 1)
+	exec := nntest.Compile(t, store, func(scope *model.Scope, x []*Node) []*Node {
+		in := nntest.Inputs(x[2:])
+		in.Class = nntest.Labels(x[2].Graph(), 3, 1)
 		in.Guidance, in.ContextGuidance = x[0], x[1]
 		return []*Node{c.backbone(scope.ResetVisited(), in)}
 	})
@@ -42,7 +44,7 @@ func TestDiTGuidance(t *testing.T) {
 	nearest := map[string]string{"[2.9 1.4]": "[3 1.5]", "[0 0]": "[1 1]"}
 	for _, scales := range [][2]float64{{1, 1}, {2, 1}, {3, 1}, {1, 1.5}, {2, 1.5}, {3, 1.5}, {2.9, 1.4}, {0, 0}} {
 		args := []*tensors.Tensor{tensors.FromValue(scales[:1]), tensors.FromValue(scales[1:])}
-		key := fmt.Sprint(flat(t, call(t, exec, append(args, waves(dtypes.Float64, c.dims...)...)...)[0]))
+		key := fmt.Sprint(nntest.Flat(t, nntest.Call(t, exec, append(args, nntest.Waves(dtypes.Float64, c.dims...)...)...)[0]))
 		name := fmt.Sprint(scales)
 		if first := seen[key]; first != nearest[name] {
 			t.Errorf("scales %s: the output is that of %q, want %q", name, first, nearest[name])
@@ -60,16 +62,16 @@ func TestDiTBlindAtZero(t *testing.T) {
 	for i := range 4 {
 		c.BlindAtZero, c.JointAttention = i%2 == 0, i >= 2
 		b := ditCase(t, c)
-		exec := newExec(t, b.excited(t, dtypes.Float64), func(scope *model.Scope, x []*Node) []*Node {
-			in := inputs(x[1:])
+		exec := nntest.Compile(t, b.excited(t, dtypes.Float64), func(scope *model.Scope, x []*Node) []*Node {
+			in := nntest.Inputs(x[1:])
 			in.T = Mul(OnesLike(in.T), x[0])
 			v := b.backbone(scope.ResetVisited(), in)
 			in.X = AddScalar(in.X, 1)
 			return []*Node{ReduceAllMax(Abs(Sub(v, b.backbone(scope.ResetVisited(), in))))}
 		})
 		effect := func(time float64) float64 {
-			args := append([]*tensors.Tensor{tensors.FromValue(time)}, waves(dtypes.Float64, b.dims...)...)
-			return flat(t, call(t, exec, args...)[0])[0]
+			args := append([]*tensors.Tensor{tensors.FromValue(time)}, nntest.Waves(dtypes.Float64, b.dims...)...)
+			return nntest.Flat(t, nntest.Call(t, exec, args...)[0])[0]
 		}
 		if at := effect(0); (at == 0) != c.BlindAtZero {
 			t.Errorf("BlindAtZero %t, JointAttention %t: a change of the context changes the output by %g at t = 0",
@@ -90,8 +92,8 @@ func TestDiTLearnsFromContext(t *testing.T) {
 	store := b.store(t, dtypes.Float64, 1)
 	var names []string
 	// Gradients of the parameters for the target x, which only the context knows.
-	step := newExec(t, store, func(scope *model.Scope, x []*Node) []*Node {
-		in := inputs(x)
+	step := nntest.Compile(t, store, func(scope *model.Scope, x []*Node) []*Node {
+		in := nntest.Inputs(x)
 		loss := ReduceAllMean(Square(Sub(b.backbone(scope.ResetVisited(), in), in.X)))
 		var variables []*model.Variable
 		var values []*Node
@@ -111,13 +113,13 @@ func TestDiTLearnsFromContext(t *testing.T) {
 	})
 	var norms []*tensors.Tensor
 	for range 4 {
-		norms = call(t, step, waves(dtypes.Float64, b.dims...)...)
+		norms = nntest.Call(t, step, nntest.Waves(dtypes.Float64, b.dims...)...)
 	}
 	checked := 0
 	for i, path := range names {
 		if strings.Contains(path, "/context/") || strings.HasPrefix(path, "/context_gate/") {
 			checked++
-			if norm := flat(t, norms[i])[0]; norm == 0 || math.IsNaN(norm) {
+			if norm := nntest.Flat(t, norms[i])[0]; norm == 0 || math.IsNaN(norm) {
 				t.Errorf("%s has gradient %g after four steps", path, norm)
 			}
 		}
@@ -134,12 +136,12 @@ func TestDiTCheckpoint(t *testing.T) {
 	for _, c.Checkpoint = range []bool{false, true} {
 		b := ditCase(t, c)
 		store := b.excited(t, dtypes.Float64)
-		out := run(t, store, func(scope *model.Scope, x []*Node) []*Node {
+		out := nntest.Run(t, store, func(scope *model.Scope, x []*Node) []*Node {
 			v := b.evaluate(scope, x)
 			return append([]*Node{v}, Gradient(ReduceAllSum(Square(v)), x...)...)
-		}, waves(dtypes.Float64, b.dims...)...)
+		}, nntest.Waves(dtypes.Float64, b.dims...)...)
 		for _, o := range out {
-			results[c.Checkpoint] = append(results[c.Checkpoint], flat(t, o)...)
+			results[c.Checkpoint] = append(results[c.Checkpoint], nntest.Flat(t, o)...)
 		}
 	}
 	for i, want := range results[false] {
@@ -179,7 +181,7 @@ func TestDiTValidate(t *testing.T) {
 }
 
 func TestDiTPositions(t *testing.T) {
-	p := nn.SinusoidalPositions(2, 3, 8)
+	p := layer.SinusoidalPositions(2, 3, 8)
 	if len(p) != 6 {
 		t.Fatalf("%d positions, want 6", len(p))
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 	. "github.com/gomlx/gomlx/support/exceptions"
+
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 )
 
 // EfficientNetConfig describes a classifier of images from the EfficientNet-Lite family: the
@@ -82,7 +84,7 @@ type EfficientNet struct{ EfficientNetConfig }
 // weights that its outputs do not need. Evaluate panics as Embed does.
 func (e EfficientNet) Evaluate(scope *model.Scope, images *Node) (features, logits *Node) {
 	features = e.Embed(scope, images)
-	return features, Dense(scope.In("output"), features, e.Classes, 1)
+	return features, layer.Dense(scope.In("output"), features, e.Classes, 1)
 }
 
 // Embed returns the features of [EfficientNet.Evaluate]: the mean over the positions of the last
@@ -95,8 +97,8 @@ func (e EfficientNet) Embed(scope *model.Scope, images *Node) *Node {
 		Panicf("nn.EfficientNet: want images [batch, height, width, 3], got %s", images.Shape())
 	}
 	h := MulScalar(AddScalar(MulScalar(images, 127.5), 127.5-127), 1./128)
-	k := weights(scope.In("stem"), h, 1, 3, 3, 3, e.Stem)
-	h = Convolve(h, k).Strides(2).PaddingPerDim(samePaddings(h, k, 2)).Done()
+	k := layer.Weights(scope.In("stem"), h, 1, 3, 3, 3, e.Stem)
+	h = Convolve(h, k).Strides(2).PaddingPerDim(layer.SamePaddings(h, k, 2)).Done()
 	h = relu6(batchNorm(scope.In("stem_norm"), h))
 	block := 0
 	for _, stage := range e.Stages {
@@ -121,8 +123,8 @@ func (s EfficientNetStage) block(scope *model.Scope, x *Node, stride int) *Node 
 		h = pointwise(scope.In("expand"), h, s.Expand*x.Shape().Dim(3))
 		h = relu6(batchNorm(scope.In("expand_norm"), h))
 	}
-	k := weights(scope.In("depthwise"), h, 1, s.Kernel, s.Kernel, 1, h.Shape().Dim(3))
-	h = relu6(batchNorm(scope.In("depthwise_norm"), depthwise(h, k, stride)))
+	k := layer.Weights(scope.In("depthwise"), h, 1, s.Kernel, s.Kernel, 1, h.Shape().Dim(3))
+	h = relu6(batchNorm(scope.In("depthwise_norm"), layer.Depthwise(h, k, stride)))
 	h = batchNorm(scope.In("project_norm"), pointwise(scope.In("project"), h, s.Channels))
 	if stride == 1 && h.Shape().Dim(3) == x.Shape().Dim(3) {
 		h = Add(h, x)
@@ -133,7 +135,7 @@ func (s EfficientNetStage) block(scope *model.Scope, x *Node, stride int) *Node 
 // pointwise is a linear layer without biases on each pixel.
 func pointwise(scope *model.Scope, x *Node, channels int) *Node {
 	d := x.Shape().Dimensions
-	y := Dot(Reshape(x, -1, d[3]), weights(scope, x, 1, d[3], channels)).Product()
+	y := Dot(Reshape(x, -1, d[3]), layer.Weights(scope, x, 1, d[3], channels)).Product()
 	return Reshape(y, d[0], d[1], d[2], channels)
 }
 
@@ -145,13 +147,13 @@ const batchNormEpsilon = 1e-3
 // zero.
 func batchNorm(scope *model.Scope, x *Node) *Node {
 	channels := x.Shape().Dim(3)
-	shape := shapes.Make(parameterType(x), channels)
-	mean := variable(scope, "mean", shape, 0).NodeValue(x)
-	ones := func(value *tensors.Tensor) { fill(value, func() float64 { return 1 }) }
-	variance := initialized(scope, "variance", shape, ones).NodeValue(x)
-	gain := Div(gains(scope, x, channels), ConvertDType(Sqrt(AddScalar(variance, batchNormEpsilon)), x.DType()))
+	shape := shapes.Make(layer.ParameterType(x), channels)
+	mean := layer.Variable(scope, "mean", shape, 0).NodeValue(x)
+	ones := func(value *tensors.Tensor) { layer.Fill(value, func() float64 { return 1 }) }
+	variance := layer.Initialized(scope, "variance", shape, ones).NodeValue(x)
+	gain := Div(layer.Gains(scope, x, channels), ConvertDType(Sqrt(AddScalar(variance, batchNormEpsilon)), x.DType()))
 	shift := Neg(Mul(ConvertDType(mean, x.DType()), gain))
-	return addBias(scope, Add(Mul(x, ExpandLeftToRank(gain, 4)), ExpandLeftToRank(shift, 4)))
+	return layer.AddBias(scope, Add(Mul(x, ExpandLeftToRank(gain, 4)), ExpandLeftToRank(shift, 4)))
 }
 
 // relu6 returns x clipped to [0, 6].

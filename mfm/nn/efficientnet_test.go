@@ -10,6 +10,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/internal/nntest"
 )
 
 // tinyEfficientNet has a block of each kind: with and without expansion, stride and skip.
@@ -46,7 +47,7 @@ func TestEfficientNetLite(t *testing.T) {
 // Features and logits of each image do not depend on the others, and their gradients in the pixels
 // are those of finite differences. Sides may be odd.
 func TestEfficientNet(t *testing.T) {
-	store := newStore(t, 1)
+	store := nntest.NewStore(t, 1)
 	network := tinyEfficientNet()
 	evaluate := func(scope *model.Scope, x []*Node) []*Node {
 		features, logits := network.Evaluate(scope, MulScalar(x[0], 0.1))
@@ -55,33 +56,33 @@ func TestEfficientNet(t *testing.T) {
 		}
 		return []*Node{features, logits}
 	}
-	x := wave(dtypes.Float64, 0, 3, 9, 7, 3)
-	out := run(t, store, evaluate, x)
-	features, logits := flat(t, out[0]), flat(t, out[1])
+	x := nntest.Wave(dtypes.Float64, 0, 3, 9, 7, 3)
+	out := nntest.Run(t, store, evaluate, x)
+	features, logits := nntest.Flat(t, out[0]), nntest.Flat(t, out[1])
 	if len(features) != 15 || len(logits) != 9 || slices.Min(features) < 0 || slices.Max(features) > 6 {
 		t.Errorf("features %v, logits %v", features, logits)
 	}
-	single := flat(t, x)[2*9*7*3:]
-	alone := run(t, store, evaluate, tensorOf(dtypes.Float64, single, 1, 9, 7, 3))
-	near(t, "logits of one image", flat(t, alone[1]), logits[6:], 1e-12)
+	single := nntest.Flat(t, x)[2*9*7*3:]
+	alone := nntest.Run(t, store, evaluate, nntest.TensorOf(dtypes.Float64, single, 1, 9, 7, 3))
+	nntest.Near(t, "logits of one image", nntest.Flat(t, alone[1]), logits[6:], 1e-12)
 
-	direction := wave(dtypes.Float64, 2, 3, 9, 7, 3)
+	direction := nntest.Wave(dtypes.Float64, 2, 3, 9, 7, 3)
 	sums := func(step float64) []float64 {
-		moved := flat(t, x)
-		for i, d := range flat(t, direction) {
+		moved := nntest.Flat(t, x)
+		for i, d := range nntest.Flat(t, direction) {
 			moved[i] += step * d
 		}
-		out := run(t, store, evaluate, tensorOf(dtypes.Float64, moved, 3, 9, 7, 3), direction)
-		return []float64{flat(t, out[0])[0], flat(t, out[1])[0]}
+		out := nntest.Run(t, store, evaluate, nntest.TensorOf(dtypes.Float64, moved, 3, 9, 7, 3), direction)
+		return []float64{nntest.Flat(t, out[0])[0], nntest.Flat(t, out[1])[0]}
 	}
 	const step = 1e-6
-	near(t, "derivative", []float64{(sums(step)[0] - sums(-step)[0]) / (2 * step)}, sums(0)[1:], 1e-6)
+	nntest.Near(t, "derivative", []float64{(sums(step)[0] - sums(-step)[0]) / (2 * step)}, sums(0)[1:], 1e-6)
 }
 
 func TestEfficientNetErrors(t *testing.T) {
 	network := tinyEfficientNet()
-	fails(t, func(scope *model.Scope, g *Graph) *Node {
-		_, logits := network.Evaluate(scope, waveNode(g, dtypes.Float32, 0, 1, 4, 4, 1))
+	nntest.Fails(t, func(scope *model.Scope, g *Graph) *Node {
+		_, logits := network.Evaluate(scope, nntest.WaveNode(g, dtypes.Float32, 0, 1, 4, 4, 1))
 		return logits
 	}, "nn.EfficientNet", "[batch, height, width, 3]")
 	for want, change := range map[string]func(c *nn.EfficientNetConfig){

@@ -8,6 +8,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 )
 
 // Residual is an architecture of one's own.
@@ -34,8 +35,8 @@ func (r Residual) Backbone() nn.Backbone {
 	return func(scope *model.Scope, in nn.Inputs) *Node {
 		in = in.PerRow()
 		h := Concatenate([]*Node{in.Xbar, in.X, Stack([]*Node{in.S, in.U, in.T}, 1)}, 1)
-		h = Tanh(nn.Dense(scope.In("hidden"), h, r.Width, 1))
-		return Add(in.Xbar, nn.Dense(scope.In("output"), h, in.Xbar.Shape().Dim(1), 0))
+		h = Tanh(layer.Dense(scope.In("hidden"), h, r.Width, 1))
+		return Add(in.Xbar, layer.Dense(scope.In("output"), h, in.Xbar.Shape().Dim(1), 0))
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/layers/activation"
 	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 )
 
 // MLPConfig describes an MLP. Start from [DefaultMLP].
@@ -69,28 +71,28 @@ func MLP(cfg MLPConfig) Backbone {
 	return func(scope *model.Scope, in Inputs) *Node {
 		must(cfg.Validate())
 		in.check(cfg.Classes)
-		activate := silu
+		activate := layer.SiLU
 		if kind := activation.FromName(cfg.Activation); kind != activation.TypeSilu && kind != activation.TypeSwish {
 			activate = func(x *Node) *Node { return activation.Apply(kind, x) }
 		}
 		batch := in.Xbar.Shape().Dimensions[0]
 		times := Stack(in.times(), 1)
-		octaves := Reshape(Octaves(times, math.Pi/2, timeOctaves), times.Shape().Dim(0), -1)
+		octaves := Reshape(layer.Octaves(times, math.Pi/2, timeOctaves), times.Shape().Dim(0), -1)
 		times = ConvertDType(Concatenate([]*Node{times, octaves}, 1), in.Xbar.DType())
 		var states []*Node
 		for _, x := range in.states() {
 			states = append(states, Reshape(x, batch, -1))
 		}
-		h := denseOfParts(scope.In("hidden_0"), times, Concatenate(states, 1), cfg.Width)
+		h := layer.DenseOfParts(scope.In("hidden_0"), times, Concatenate(states, 1), cfg.Width)
 		if cfg.Classes > 0 {
-			h = Add(h, ConvertDType(ClassEmbedding(scope.In("class"), in.Class, cfg.Classes, cfg.Width, in.T),
+			h = Add(h, ConvertDType(layer.ClassEmbedding(scope.In("class"), in.Class, cfg.Classes, cfg.Width, in.T),
 				h.DType()))
 		}
 		h = activate(h)
 		for i := 1; i < cfg.Depth; i++ {
-			h = activate(Dense(scope.In("hidden_%d", i), h, cfg.Width, 1))
+			h = activate(layer.Dense(scope.In("hidden_%d", i), h, cfg.Width, 1))
 		}
 		size := in.Xbar.Shape().Size() / batch
-		return Reshape(Dense(scope.In("output"), h, size, cfg.OutputGain), in.Xbar.Shape().Dimensions...)
+		return Reshape(layer.Dense(scope.In("output"), h, size, cfg.OutputGain), in.Xbar.Shape().Dimensions...)
 	}
 }

@@ -1,14 +1,11 @@
-// Package nn has the backbones of meta flow maps and the layers they consist of. A [Backbone] is a
-// network F(s, u, x̄; t, x, class) on the fields of [Inputs]. [MLP] is a backbone for vectors,
-// [UNet] one for images, [DiT] one for images or latents. [Classifier] is a network for images that
-// returns logits, [EfficientNet] a published one that evaluates pictures; a [LatentCodec] maps images
-// to latents and back. Each has a configuration with a Validate method.
+// Package nn has the backbones of meta flow maps, which consist of the layers of package layer. A
+// [Backbone] is a network F(s, u, x̄; t, x, class) on the fields of [Inputs]. [MLP] is a backbone
+// for vectors, [UNet] one for images, [DiT] one for images or latents. [Classifier] is a network
+// for images that returns logits, [EfficientNet] a published one that evaluates pictures; a
+// [LatentCodec] maps images to latents and back. Each has a configuration with a Validate method.
 //
-// Layers, such as [Dense], [Conv], [GroupNorm] and [Attention], are functions that build graphs
-// from primitive GoMLX ops only, so that both forward mode (mfm/ad) and reverse mode can
-// differentiate them; fused attention ([AttentionKind]) has rules for both. They panic as graph
-// functions do. Images are [batch, height, width, channels]. The variables of a layer are in the
-// scope that it receives.
+// Networks panic as graph functions do. Images are [batch, height, width, channels]. The variables
+// of a network are in the scope that it receives.
 package nn
 
 import (
@@ -118,4 +115,11 @@ func (in Inputs) times() []*Node {
 		times = append(times, in.FusedT)
 	}
 	return times
+}
+
+// must panics with err if it is not nil.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/internal/nntest"
 )
 
 // Two tiles are the decoded parts of the latents, blended linearly over the eight rows of pixels
@@ -18,14 +19,14 @@ func TestTinyAutoencoderTiles(t *testing.T) {
 	a := nn.TinyAutoencoder{Images: 1, Latents: 2}
 	tiled := a
 	tiled.Tile = 64
-	out := run(t, newStore(t, 1), func(scope *model.Scope, x []*Node) []*Node {
+	out := nntest.Run(t, nntest.NewStore(t, 1), func(scope *model.Scope, x []*Node) []*Node {
 		first, second := SliceAxis(x[0], 1, AxisRange(0, 8)), SliceAxis(x[0], 1, AxisRange(7, 9))
 		return []*Node{
 			tiled.Decode(scope, x[0]), a.Decode(scope.ResetVisited(), first), a.Decode(scope.ResetVisited(), second),
 		}
-	}, wave(dtypes.Float32, 0, 1, 9, 2, 2))
+	}, nntest.Wave(dtypes.Float32, 0, 1, 9, 2, 2))
 	const row = 16
-	first, second := flat(t, out[1]), flat(t, out[2])
+	first, second := nntest.Flat(t, out[1]), nntest.Flat(t, out[2])
 	want := slices.Clone(first[:56*row])
 	for y := range 8 {
 		for x := range row {
@@ -33,7 +34,7 @@ func TestTinyAutoencoderTiles(t *testing.T) {
 			want = append(want, (1-share)*first[(56+y)*row+x]+share*second[y*row+x])
 		}
 	}
-	near(t, "two tiles", flat(t, out[0]), append(want, second[8*row:]...), 1e-5)
+	nntest.Near(t, "two tiles", nntest.Flat(t, out[0]), append(want, second[8*row:]...), 1e-5)
 }
 
 func TestTileErrors(t *testing.T) {

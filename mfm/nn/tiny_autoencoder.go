@@ -6,6 +6,8 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 	. "github.com/gomlx/gomlx/support/exceptions"
+
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 )
 
 // TinyAutoencoder is an autoencoder of the TAESD family (madebyollin/taesd), about a thirtieth of the
@@ -60,7 +62,7 @@ func (a TinyAutoencoder) LatentChannels() int { return a.Latents }
 // It panics unless 8 divides the sides.
 func (a TinyAutoencoder) Latent(scope *model.Scope, images *Node) *Node {
 	must(a.Validate())
-	checkSides("TinyAutoencoder", images, 1, tinyLevels)
+	layer.CheckSides("TinyAutoencoder", images, 1, tinyLevels)
 	return tiles{a.Tile, tinyOverlap}.apply(scope, images, 1, a.Factor(), a.encode)
 }
 
@@ -100,7 +102,7 @@ func (a TinyAutoencoder) decode(scope *model.Scope, latents *Node) *Node {
 		for i := range tinyBlocks {
 			h = t.block(fmt.Sprintf("block_%d_%d", level, i), h, a.MiddleNorm && level == tinyLevels-1)
 		}
-		h = t.convolution(fmt.Sprintf("up_%d", level), upsampled(h), tinyChannels, 1, false)
+		h = t.convolution(fmt.Sprintf("up_%d", level), layer.Upsampled(h), tinyChannels, 1, false)
 	}
 	h = t.convolution("output", t.block("block_0_0", h, false), a.Images, 1, true)
 	if a.Checkpoint {
@@ -115,15 +117,15 @@ type tiny struct{ scope *model.Scope }
 // convolution is a 3x3 convolution with one row and column of zeros on each side.
 func (t tiny) convolution(name string, x *Node, channels, stride int, bias bool) *Node {
 	scope := t.scope.In("%s", name)
-	k := weights(scope, x, 1, 3, 3, x.Shape().Dim(3), channels)
+	k := layer.Weights(scope, x, 1, 3, 3, x.Shape().Dim(3), channels)
 	var y *Node
 	if stride == 1 {
-		y = convolve(x, k, 1)
+		y = layer.ConvolveSame(x, k, 1)
 	} else {
 		y = Convolve(x, k).Strides(stride).PaddingPerDim([][2]int{{1, 1}, {1, 1}}).Done()
 	}
 	if bias {
-		y = addBias(scope, y)
+		y = layer.AddBias(scope, y)
 	}
 	return y
 }
@@ -147,11 +149,11 @@ func (t tiny) block(name string, x *Node, norm bool) *Node {
 // branch returns a linear layer, group norm, ReLU and a linear layer on each pixel.
 func (t tiny) branch(x *Node) *Node {
 	in, out := t.scope.In("branch_in"), t.scope.In("branch_out")
-	h := Dot(Reshape(x, -1, tinyChannels), weights(in, x, 1, tinyChannels, tinyBranch)).Product()
+	h := Dot(Reshape(x, -1, tinyChannels), layer.Weights(in, x, 1, tinyChannels, tinyBranch)).Product()
 	d := x.Shape().Dimensions
-	h = affineGroupNorm(t.scope.In("branch_norm"), Reshape(h, d[0], d[1], d[2], tinyBranch), tinyGroups, tinyNormEpsilon)
+	h = layer.AffineGroupNorm(t.scope.In("branch_norm"), Reshape(h, d[0], d[1], d[2], tinyBranch), tinyGroups, tinyNormEpsilon)
 	h = Reshape(relu(h), -1, tinyBranch)
-	return Reshape(Dot(h, weights(out, x, 1, tinyBranch, tinyChannels)).Product(), d...)
+	return Reshape(Dot(h, layer.Weights(out, x, 1, tinyBranch, tinyChannels)).Product(), d...)
 }
 
 // relu returns max(x, 0).

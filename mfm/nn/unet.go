@@ -6,6 +6,8 @@ import (
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 )
 
 // UNetConfig describes a UNet. Start from [DefaultUNet].
@@ -71,7 +73,7 @@ func (c UNetConfig) Validate() error {
 
 // CheckImage returns an error unless the network, which is valid, takes images of this size.
 func (c UNetConfig) CheckImage(height, width int) error {
-	return sidesError("UNet", height, width, c.Patch, len(c.Channels))
+	return layer.SidesError("UNet", height, width, c.Patch, len(c.Channels))
 }
 
 // UNet returns a convolutional backbone for images [batch, height, width, channels] (Ronneberger et
@@ -89,28 +91,28 @@ func UNet(cfg UNetConfig) Backbone {
 	return func(scope *model.Scope, in Inputs) *Node {
 		must(cfg.Validate())
 		in.check(cfg.Classes)
-		checkSides("UNet", in.Xbar, cfg.Patch, len(cfg.Channels))
+		layer.CheckSides("UNet", in.Xbar, cfg.Patch, len(cfg.Channels))
 		u := unet{UNetConfig: cfg, scope: scope, condition: cfg.condition(scope, in)}
 		var patches []*Node
 		for _, x := range in.states() {
-			patches = append(patches, depthFromSpace(x, cfg.Patch))
+			patches = append(patches, layer.DepthFromSpace(x, cfg.Patch))
 		}
-		h := Conv(scope.In("input"), Concatenate(patches, 3), cfg.Channels[0], 3, 1, 1)
+		h := layer.Conv(scope.In("input"), Concatenate(patches, 3), cfg.Channels[0], 3, 1, 1)
 		h, skips := u.down(h)
 		h = u.block("middle", h, len(cfg.Channels)-1, true)
-		h = silu(GroupNorm(u.up(h, skips), cfg.Groups, nil, nil))
+		h = layer.SiLU(layer.GroupNorm(u.up(h, skips), cfg.Groups, nil, nil))
 		pixel := in.Xbar.Shape().Dimensions[3] * cfg.Patch * cfg.Patch
-		return spaceFromDepth(Conv(scope.In("output"), h, pixel, 3, 1, 0), cfg.Patch)
+		return layer.SpaceFromDepth(layer.Conv(scope.In("output"), h, pixel, 3, 1, 0), cfg.Patch)
 	}
 }
 
 // condition returns the embedding of the times and the class, [batch, Embedding].
 func (c UNetConfig) condition(scope *model.Scope, in Inputs) *Node {
-	h := TimeEmbedding(scope.In("times"), c.Embedding, in.times()...)
+	h := layer.TimeEmbedding(scope.In("times"), c.Embedding, in.times()...)
 	if c.Classes > 0 {
-		h = Add(h, ClassEmbedding(scope.In("class"), in.Class, c.Classes, c.Embedding, in.T))
+		h = Add(h, layer.ClassEmbedding(scope.In("class"), in.Class, c.Classes, c.Embedding, in.T))
 	}
-	return silu(Dense(scope.In("condition"), silu(ConvertDType(h, in.Xbar.DType())), c.Embedding, 1))
+	return layer.SiLU(layer.Dense(scope.In("condition"), layer.SiLU(ConvertDType(h, in.Xbar.DType())), c.Embedding, 1))
 }
 
 // unet is the state of a UNet under construction.
@@ -123,9 +125,9 @@ type unet struct {
 // block applies a residual block with a level's channels and, if attend is set, its attention.
 func (u unet) block(name string, x *Node, level int, attend bool) *Node {
 	scope := u.scope.In("%s", name)
-	h := residual(scope, x, u.condition, u.Channels[level], u.Groups)
+	h := layer.Residual(scope, x, u.condition, u.Channels[level], u.Groups)
 	if attend && slices.Contains(u.Attention, level) {
-		h = imageAttention(scope.In("attention"), h, u.Heads, u.Groups)
+		h = layer.ImageAttention(scope.In("attention"), h, u.Heads, u.Groups)
 	}
 	return h
 }
@@ -135,7 +137,7 @@ func (u unet) down(h *Node) (*Node, []*Node) {
 	var skips []*Node
 	for level, channels := range u.Channels {
 		if level > 0 {
-			h = Conv(u.scope.In("down_%d", level), h, channels, 3, 2, 1)
+			h = layer.Conv(u.scope.In("down_%d", level), h, channels, 3, 2, 1)
 		}
 		for i := range u.Blocks {
 			h = u.block(fmt.Sprintf("down_%d_%d", level, i), h, level, true)
@@ -153,7 +155,7 @@ func (u unet) up(h *Node, skips []*Node) *Node {
 			skips = skips[:last]
 		}
 		if level > 0 {
-			h = upsampled(h)
+			h = layer.Upsampled(h)
 		}
 	}
 	return h

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 )
 
 // timeFeatures is the number of sines and cosines of a time in a DiT.
@@ -159,7 +160,7 @@ func checkPositions(t *tensors.Tensor, width int) error {
 	if want := []int{1, side * side, width}; !slices.Equal(t.Shape().Dimensions, want) {
 		return fmt.Errorf("it is %v, want [1, tokens, %d] of a square grid", t.Shape().Dimensions, width)
 	}
-	for i, p := range nn.SinusoidalPositions(side, side, width) {
+	for i, p := range layer.SinusoidalPositions(side, side, width) {
 		for j, want := range p {
 			if got := values[i*width+j]; math.Abs(float64(got)-want) > positionsTolerance {
 				return fmt.Errorf("token %d has %g, the sines and cosines of its position %g", i, got, want)

@@ -13,6 +13,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
 	"github.com/gomfm/gomfm/mfm/train"
@@ -36,7 +37,7 @@ func Example() {
 	network := func(scope *model.Scope, in nn.Inputs) *Node {
 		in = in.PerRow()
 		h := Concatenate([]*Node{in.Xbar, in.X, in.Fused, Stack([]*Node{in.S, in.U, in.T}, 1)}, 1)
-		return nn.Dense(scope.In("output"), Tanh(nn.Dense(scope.In("hidden"), h, 64, 1)), 2, 0)
+		return layer.Dense(scope.In("output"), Tanh(layer.Dense(scope.In("hidden"), h, 64, 1)), 2, 0)
 	}
 	right := reward.Func(func(x *Node) *Node { return Reshape(Slice(x, AxisRange(), AxisElem(0)), -1) })
 

@@ -12,6 +12,7 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 	"github.com/gomfm/gomfm/mfm/pretrained"
 	"github.com/gomfm/gomfm/mfm/train"
 )
@@ -48,7 +49,7 @@ func NewEvaluator(b compute.Backend, network nn.EfficientNet, weights checkpoint
 		return nil, err
 	}
 	exec, err := model.NewExec(b, store, func(root *model.Scope, x *Node) *Node {
-		x = ClipScalar(nn.Resize(x, evaluatorSide, evaluatorSide), -1, 1)
+		x = ClipScalar(layer.Resize(x, evaluatorSide, evaluatorSide), -1, 1)
 		return network.Embed(root.Store().Scope(train.WeightsScope), x)
 	})
 	if err != nil {
@@ -61,7 +62,7 @@ func NewEvaluator(b compute.Backend, network nn.EfficientNet, weights checkpoint
 func (e *Evaluator) Finalize() { e.exec.Finalize() }
 
 // FeaturesOf returns the features, [n][Features], of flat pictures [n, height, width, 3] in [-1,
-// 1]. It resizes them to 128x128 pixels by [nn.Resize] and clips the result to [-1, 1]. It returns
+// 1]. It resizes them to 128x128 pixels by [layer.Resize] and clips the result to [-1, 1]. It returns
 // an error if the pixels are not a whole number of pictures, or, between two calls of the compiled
 // graph, if ctx has ended.
 func (e *Evaluator) FeaturesOf(ctx context.Context, pixels []float32, height, width int) ([][]float64, error) {

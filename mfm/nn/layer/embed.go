@@ -1,4 +1,4 @@
-package nn
+package layer
 
 import (
 	"math"
@@ -56,30 +56,30 @@ func geometric(top float64, n int) []float64 {
 // variable "weights" [classes+1, width], standard normal at the start. The last row, for label =
 // classes, means "no class"; so does a nil class. Labels outside [0, classes] give zeros.
 func ClassEmbedding(scope *model.Scope, class *Node, classes, width int, times *Node) *Node {
-	return embedding(scope, classIndex(class, classes, times), classes+1, width, 1, times)
+	return Embedding(scope, ClassIndex(class, classes, times), classes+1, width, 1, times)
 }
 
-// classIndex returns the labels, or, if class is nil, the label "no class" for each time.
-func classIndex(class *Node, classes int, times *Node) *Node {
+// ClassIndex returns the labels, or, if class is nil, the label "no class" for each time.
+func ClassIndex(class *Node, classes int, times *Node) *Node {
 	if class == nil {
 		return FillScalar(times.Graph(), shapes.Make(dtypes.Int32, times.Shape().Dimensions...), float64(classes))
 	}
 	return class
 }
 
-// embedding returns rows of the variable "weights" [rows, width] in the type of like, initially
+// Embedding returns rows of the variable "weights" [rows, width] in the type of like, initially
 // normal with standard deviation std.
 //
 // It multiplies by one-hot labels instead of gathering, because the gradient of a gather, a
 // scatter, adds in no fixed order on a GPU.
-func embedding(scope *model.Scope, index *Node, rows, width int, std float64, like *Node) *Node {
-	table := weights(scope, like, std*math.Sqrt(float64(rows)), rows, width)
+func Embedding(scope *model.Scope, index *Node, rows, width int, std float64, like *Node) *Node {
+	table := Weights(scope, like, std*math.Sqrt(float64(rows)), rows, width)
 	return Dot(OneHot(index, rows, like.DType()), table).Product()
 }
 
-// nearest returns the index of the value that is nearest to each of x, int32 [batch]. If x is nil it
+// Nearest returns the index of the value that is nearest to each of x, int32 [batch]. If x is nil it
 // returns zeros for each time.
-func nearest(x *Node, values []float64, times *Node) *Node {
+func Nearest(x *Node, values []float64, times *Node) *Node {
 	if x == nil || len(values) == 1 {
 		return FillScalar(times.Graph(), shapes.Make(dtypes.Int32, times.Shape().Dimensions...), 0)
 	}
@@ -90,9 +90,9 @@ func nearest(x *Node, values []float64, times *Node) *Node {
 // sinusoidFrequencies is the number of frequencies of sinusoids, those of DiT.
 const sinusoidFrequencies = 128
 
-// sinusoids returns the cosines, then the sines, of t·10000^{-k/128}, k = 0 to 127: [batch] ->
+// Sinusoids returns the cosines, then the sines, of t·10000^{-k/128}, k = 0 to 127: [batch] ->
 // [batch, 256].
-func sinusoids(t *Node) *Node {
+func Sinusoids(t *Node) *Node {
 	frequencies := make([]float64, sinusoidFrequencies)
 	for k := range frequencies {
 		frequencies[k] = math.Pow(10_000, -float64(k)/sinusoidFrequencies)

@@ -1,13 +1,13 @@
-package nn
+package layer
 
 import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// depthwise convolves each channel of x [batch, height, width, channels] with a kernel of its own,
-// k [size, size, 1, channels], with the zeros of samePaddings: the result is [batch,
-// ⌈height/stride⌉, ⌈width/stride⌉, channels]. It chooses the fastest method as convolve does.
-func depthwise(x, k *Node, stride int) *Node {
+// Depthwise convolves each channel of x [batch, height, width, channels] with a kernel of its own,
+// k [size, size, 1, channels], with the zeros of [SamePaddings]: the result is [batch,
+// ⌈height/stride⌉, ⌈width/stride⌉, channels]. It chooses the fastest method as [ConvolveSame] does.
+func Depthwise(x, k *Node, stride int) *Node {
 	if x.Graph().Backend().HasSharedBuffers() {
 		return depthwiseByShifts(x, k, stride)
 	}
@@ -17,7 +17,7 @@ func depthwise(x, k *Node, stride int) *Node {
 // depthwiseByGroups is a convolution with as many groups as channels. Its gradients need the rule
 // of mfm/ad: that of GoMLX makes a convolution for each channel.
 func depthwiseByGroups(x, k *Node, stride int) *Node {
-	return Convolve(x, k).Strides(stride).PaddingPerDim(samePaddings(x, k, stride)).
+	return Convolve(x, k).Strides(stride).PaddingPerDim(SamePaddings(x, k, stride)).
 		ChannelGroupCount(k.Shape().Dim(3)).Done()
 }
 
@@ -33,7 +33,7 @@ func depthwiseByGroups(x, k *Node, stride int) *Node {
 //	8x8, 672, 5x5                  60   128    9.2   53
 //	4x4, 1152, 5x5                115   193    3.7  4.3
 func depthwiseByShifts(x, k *Node, stride int) *Node {
-	size, paddings := k.Shape().Dim(0), samePaddings(x, k, stride)
+	size, paddings := k.Shape().Dim(0), SamePaddings(x, k, stride)
 	outs := make([]int, 2)
 	for i, p := range paddings {
 		outs[i] = (x.Shape().Dim(1+i)+p[0]+p[1]-size)/stride + 1
@@ -55,9 +55,9 @@ func depthwiseByShifts(x, k *Node, stride int) *Node {
 	return sum
 }
 
-// samePaddings returns the zeros before and after height and width of TensorFlow's padding "SAME":
+// SamePaddings returns the zeros before and after height and width of TensorFlow's padding "SAME":
 // an output has ⌈n/stride⌉ pixels of n, and of an odd number of zeros the last one more is after.
-func samePaddings(x, k *Node, stride int) [][2]int {
+func SamePaddings(x, k *Node, stride int) [][2]int {
 	paddings := make([][2]int, 2)
 	for i := range paddings {
 		n, size := x.Shape().Dim(1+i), k.Shape().Dim(i)

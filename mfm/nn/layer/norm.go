@@ -1,4 +1,4 @@
-package nn
+package layer
 
 import (
 	"github.com/gomlx/compute/dtypes"
@@ -8,8 +8,8 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// normEpsilon is added to variances, as in published diffusion networks.
-const normEpsilon = 1e-6
+// NormEpsilon is added to variances, as in published diffusion networks.
+const NormEpsilon = 1e-6
 
 // GroupNorm normalizes images [batch, height, width, channels] over the pixels and the channels of
 // a group (Wu and He, arXiv 1803.08494) and modulates them (Dhariwal and Nichol, arXiv 2105.05233):
@@ -26,15 +26,15 @@ func GroupNorm(x *Node, groups int, scale, shift *Node) *Node {
 	if scale != nil {
 		scale = OnePlus(scale)
 	}
-	return groupNorm(x, groups, normEpsilon, scale, shift)
+	return groupNorm(x, groups, NormEpsilon, scale, shift)
 }
 
-// affineGroupNorm is a group norm with learned gains "weights", initially one, and "biases", both
+// AffineGroupNorm is a group norm with learned gains "weights", initially one, and "biases", both
 // [channels].
-func affineGroupNorm(scope *model.Scope, x *Node, groups int, epsilon float64) *Node {
+func AffineGroupNorm(scope *model.Scope, x *Node, groups int, epsilon float64) *Node {
 	channels := x.Shape().Dim(3)
-	gain := InsertAxes(gains(scope, x, channels), 0)
-	bias := variable(scope, "biases", shapes.Make(parameterType(x), channels), 0).NodeValue(x)
+	gain := InsertAxes(Gains(scope, x, channels), 0)
+	bias := Variable(scope, "biases", shapes.Make(ParameterType(x), channels), 0).NodeValue(x)
 	return groupNorm(x, groups, epsilon, gain, InsertAxes(ConvertDType(bias, x.DType()), 0))
 }
 
@@ -50,7 +50,7 @@ func groupNorm(x *Node, groups int, epsilon float64, gain, shift *Node) *Node {
 		return ConvertDType(groupNorm(wide(x), groups, epsilon, wide(gain), wide(shift)), x.DType())
 	}
 	if x.Rank() != 4 || groups < 1 || x.Shape().Dimensions[3]%groups != 0 {
-		Panicf("nn.GroupNorm: want images [batch, height, width, channels], channels divisible by %d, got %s",
+		Panicf("layer.GroupNorm: want images [batch, height, width, channels], channels divisible by %d, got %s",
 			groups, x.Shape())
 	}
 	d := x.Shape().Dimensions
@@ -78,7 +78,7 @@ func groupNorm(x *Node, groups int, epsilon float64, gain, shift *Node) *Node {
 // LayerNorm normalizes the last axis to mean zero and variance one (Ba et al., arXiv 1607.06450). It
 // computes 16-bit values in float32.
 func LayerNorm(x *Node) *Node {
-	return inFloat32(x, func(x *Node) *Node { return normalized(x, normEpsilon) })
+	return inFloat32(x, func(x *Node) *Node { return normalized(x, NormEpsilon) })
 }
 
 // normalized subtracts the mean of the last axis and divides by √(variance + ε).
@@ -88,30 +88,30 @@ func normalized(x *Node, epsilon float64) *Node {
 }
 
 // RMSNorm divides the last axis by its root mean square (Zhang and Sennrich, arXiv 1910.07467).
-func RMSNorm(x *Node) *Node { return rootMeanSquareNormalized(x, normEpsilon) }
+func RMSNorm(x *Node) *Node { return rootMeanSquareNormalized(x, NormEpsilon) }
 
 func rootMeanSquareNormalized(x *Node, epsilon float64) *Node {
 	square := ReduceAndKeep(Square(x), ReduceMean, -1)
 	return Div(x, Sqrt(AddScalar(square, epsilon)))
 }
 
-// affineRMSNorm is [RMSNorm] followed by the variable "weights", [width], initially one. It computes
+// AffineRMSNorm is [RMSNorm] followed by the variable "weights", [width], initially one. It computes
 // 16-bit values in float32.
-func affineRMSNorm(scope *model.Scope, x *Node) *Node {
+func AffineRMSNorm(scope *model.Scope, x *Node) *Node {
 	return inFloat32(x, func(x *Node) *Node {
-		return Mul(RMSNorm(x), ExpandLeftToRank(gains(scope, x, x.Shape().Dim(-1)), x.Rank()))
+		return Mul(RMSNorm(x), ExpandLeftToRank(Gains(scope, x, x.Shape().Dim(-1)), x.Rank()))
 	})
 }
 
 // affineEpsilon is PyTorch's default for layer norms, which those of queries and keys use.
 const affineEpsilon = 1e-5
 
-// affineLayerNorm is a layer norm of the last axis followed by the variables "weights", initially
+// AffineLayerNorm is a layer norm of the last axis followed by the variables "weights", initially
 // one, and "biases". Both are [width].
-func affineLayerNorm(scope *model.Scope, x *Node) *Node {
+func AffineLayerNorm(scope *model.Scope, x *Node) *Node {
 	return inFloat32(x, func(x *Node) *Node {
-		w := gains(scope, x, x.Shape().Dim(-1))
-		return addBias(scope, Mul(normalized(x, affineEpsilon), ExpandLeftToRank(w, x.Rank())))
+		w := Gains(scope, x, x.Shape().Dim(-1))
+		return AddBias(scope, Mul(normalized(x, affineEpsilon), ExpandLeftToRank(w, x.Rank())))
 	})
 }
 

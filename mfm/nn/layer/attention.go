@@ -1,4 +1,4 @@
-package nn
+package layer
 
 import (
 	"math"
@@ -15,7 +15,7 @@ type AttentionKind string
 const (
 	// AutomaticAttention uses the backend's fused attention, which keeps no matrix of tokens by
 	// tokens, where it has one that fits: cuDNN's, of XLA on one CUDA device of compute capability
-	// 8.0 or more, for numbers of 16 bits ([Computing]) and heads of a multiple of 8 and at most
+	// 8.0 or more, for numbers of 16 bits and heads of a multiple of 8 and at most
 	// 128 channels. Reverse mode is fused as well. A tangent (package ad) passes through the
 	// products and the softmax. It is untested on a GPU. GOMLX_FUSION=0 in the environment turns it
 	// off for all networks.
@@ -31,24 +31,25 @@ const maxFusedHead = 128
 // tokens, width], with layers "qkv" and "out"; gain is that of "out" (see [Dense]). It returns the
 // same shape. It panics if heads does not divide the width.
 func Attention(scope *model.Scope, x *Node, heads int, gain float64) *Node {
-	return attention(scope, x, heads, attentionOptions{gainIn: 1, gain: gain})
+	return AttentionWith(scope, x, heads, AttentionOptions{InGain: 1, OutGain: gain})
 }
 
-// attentionOptions are the options of attention.
-type attentionOptions struct {
-	gainIn, gain float64 // of "qkv" and "out"
-	// norm normalizes the queries "q_norm" and keys "k_norm", or is nil.
-	norm func(scope *model.Scope, x *Node) *Node
-	kind AttentionKind
-	// Tokens [batch, tokens, width] whose keys and values, of the layer "context", the queries see
-	// as well, or nil, and the gate of these values, [batch or 1, 1, width].
-	context, gate *Node
+// AttentionOptions are the options of [AttentionWith].
+type AttentionOptions struct {
+	InGain, OutGain float64 // of the layers "qkv" and "out", as in [Dense]
+	// Norm normalizes the queries "q_norm" and keys "k_norm", each [batch, tokens, heads,
+	// width/heads]. Nil means no normalization.
+	Norm func(scope *model.Scope, x *Node) *Node
+	Kind AttentionKind
+	// Context has tokens [batch, tokens, width] whose keys and values, of the layer "context", the
+	// queries see as well, or is nil. Gate multiplies these values, [batch or 1, 1, width].
+	Context, Gate *Node
 }
 
-// attention is Attention with options.
-func attention(scope *model.Scope, x *Node, heads int, o attentionOptions) *Node {
+// AttentionWith is [Attention] with options. It panics as Attention does.
+func AttentionWith(scope *model.Scope, x *Node, heads int, o AttentionOptions) *Node {
 	if x.Rank() != 3 || heads < 1 || x.Shape().Dimensions[2]%heads != 0 {
-		Panicf("nn.Attention: want [batch, tokens, width], width divisible by %d heads, got %s", heads, x.Shape())
+		Panicf("layer.Attention: want [batch, tokens, width], width divisible by %d heads, got %s", heads, x.Shape())
 	}
 	d := x.Shape().Dimensions
 	batch, tokens, width := d[0], d[1], d[2]
@@ -60,26 +61,26 @@ func attention(scope *model.Scope, x *Node, heads int, o attentionOptions) *Node
 		}
 		return nodes
 	}
-	qkv := parts("qkv", x, 3, o.gainIn)
+	qkv := parts("qkv", x, 3, o.InGain)
 	q, k, v := qkv[0], qkv[1], qkv[2]
-	if o.norm != nil {
-		q, k = o.norm(scope.In("q_norm"), q), o.norm(scope.In("k_norm"), k)
+	if o.Norm != nil {
+		q, k = o.Norm(scope.In("q_norm"), q), o.Norm(scope.In("k_norm"), k)
 	}
-	if o.context != nil {
-		kv := parts("context", o.context, 2, math.Sqrt(2./3))
-		if o.norm != nil {
-			kv[0] = o.norm(scope.In("context_norm"), kv[0])
+	if o.Context != nil {
+		kv := parts("context", o.Context, 2, math.Sqrt(2./3))
+		if o.Norm != nil {
+			kv[0] = o.Norm(scope.In("context_norm"), kv[0])
 		}
-		gated := Mul(kv[1], Reshape(o.gate, -1, 1, heads, width/heads))
+		gated := Mul(kv[1], Reshape(o.Gate, -1, 1, heads, width/heads))
 		k, v = Concatenate([]*Node{k, kv[0]}, 1), Concatenate([]*Node{v, gated}, 1)
 	}
-	y := mix(q, k, v, o.kind)
-	return Dense(scope.In("out"), Reshape(y, batch, tokens, width), width, o.gain)
+	y := mix(q, k, v, o.Kind)
+	return Dense(scope.In("out"), Reshape(y, batch, tokens, width), width, o.OutGain)
 }
 
 // mix is attend, by the fused attention if the kind allows it and the backend has one that fits.
 func mix(q, k, v *Node, kind AttentionKind) *Node {
-	decomposed := func() *Node { return attend(q, k, v) }
+	decomposed := func() *Node { return Attend(q, k, v) }
 	if kind != AutomaticAttention || !fusable(q, k) {
 		return decomposed()
 	}
@@ -100,9 +101,9 @@ func fusable(q, k *Node) bool {
 		channels%8 == 0 && channels <= maxFusedHead
 }
 
-// attend returns softmax(q kᵀ/√width) v for each head; queries, keys and values are [batch, tokens,
+// Attend returns softmax(q kᵀ/√width) v for each head; queries, keys and values are [batch, tokens,
 // heads, width].
-func attend(q, k, v *Node) *Node {
+func Attend(q, k, v *Node) *Node {
 	logits := Einsum("bqhd,bkhd->bhqk", MulScalar(q, 1/math.Sqrt(float64(q.Shape().Dim(3)))), k)
 	return Einsum("bhqk,bkhd->bqhd", softmax(logits), v)
 }

@@ -1,4 +1,4 @@
-package nn_test
+package layer_test
 
 import (
 	"fmt"
@@ -8,7 +8,8 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 
-	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/internal/nntest"
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 )
 
 // convolution applies the definition: x [b, h, w, in], k [size, size, in, out], zeros around x.
@@ -52,12 +53,12 @@ func TestConv(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(c), func(t *testing.T) {
 			const batch = 2
-			store := newStore(t, 1)
-			input := wave(dtypes.Float64, 0, batch, c.h, c.w, c.in)
-			cotangent := wave(dtypes.Float64, 2, batch, c.h/c.stride, c.w/c.stride, c.out)
-			out := run(t, store, func(scope *model.Scope, args []*Node) []*Node {
+			store := nntest.NewStore(t, 1)
+			input := nntest.Wave(dtypes.Float64, 0, batch, c.h, c.w, c.in)
+			cotangent := nntest.Wave(dtypes.Float64, 2, batch, c.h/c.stride, c.w/c.stride, c.out)
+			out := nntest.Run(t, store, func(scope *model.Scope, args []*Node) []*Node {
 				x := args[0]
-				y := nn.Conv(scope, x, c.out, c.size, c.stride, 1)
+				y := layer.Conv(scope, x, c.out, c.size, c.stride, 1)
 				k := store.GetVariable("/weights").NodeValue(x)
 				z := Convolve(x, k).PadSame().Strides(c.stride).Done()
 				gradients := func(y *Node) []*Node {
@@ -65,11 +66,11 @@ func TestConv(t *testing.T) {
 				}
 				return append([]*Node{y}, append(gradients(y), gradients(z)...)...)
 			}, input, cotangent)
-			kernel := flat(t, store.GetVariable("/weights").MustValue())
-			want := convolution(flat(t, input), kernel, batch, c.h, c.w, c.in, c.out, c.size, c.stride)
-			near(t, "values", flat(t, out[0]), want, 1e-12)
-			near(t, "gradient in x", flat(t, out[1]), flat(t, out[3]), 1e-12)
-			near(t, "gradient in the kernel", flat(t, out[2]), flat(t, out[4]), 1e-12)
+			kernel := nntest.Flat(t, store.GetVariable("/weights").MustValue())
+			want := convolution(nntest.Flat(t, input), kernel, batch, c.h, c.w, c.in, c.out, c.size, c.stride)
+			nntest.Near(t, "values", nntest.Flat(t, out[0]), want, 1e-12)
+			nntest.Near(t, "gradient in x", nntest.Flat(t, out[1]), nntest.Flat(t, out[3]), 1e-12)
+			nntest.Near(t, "gradient in the kernel", nntest.Flat(t, out[2]), nntest.Flat(t, out[4]), 1e-12)
 		})
 	}
 }
@@ -85,8 +86,8 @@ func TestConvPanics(t *testing.T) {
 		{[]int{2, 4, 4, 1}, 3, 2, 1, []string{"odd kernel size", "size 2"}},
 		{[]int{2, 4, 5, 1}, 3, 3, 2, []string{"stride of 2", "4x5"}},
 	} {
-		fails(t, func(scope *model.Scope, g *Graph) *Node {
-			return nn.Conv(scope, waveNode(g, dtypes.Float32, 0, c.dims...), c.channels, c.size, c.stride, 1)
-		}, append(c.words, "nn.Conv")...)
+		nntest.Fails(t, func(scope *model.Scope, g *Graph) *Node {
+			return layer.Conv(scope, nntest.WaveNode(g, dtypes.Float32, 0, c.dims...), c.channels, c.size, c.stride, 1)
+		}, append(c.words, "layer.Conv")...)
 	}
 }

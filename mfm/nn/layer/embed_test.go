@@ -1,4 +1,4 @@
-package nn_test
+package layer_test
 
 import (
 	"math"
@@ -10,7 +10,8 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
-	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/internal/nntest"
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 )
 
 func TestTimeFeatures(t *testing.T) {
@@ -19,9 +20,9 @@ func TestTimeFeatures(t *testing.T) {
 		dtype     dtypes.DType
 		tolerance float64
 	}{{dtypes.Float64, 1e-13}, {dtypes.Float32, 4e-6}} {
-		out := run(t, newStore(t, 1), func(_ *model.Scope, x []*Node) []*Node {
-			return []*Node{nn.Fourier(x[0], []float64{1, 2.5}), nn.Octaves(x[0], math.Pi/2, 4)}
-		}, tensorOf(c.dtype, times, len(times)))
+		out := nntest.Run(t, nntest.NewStore(t, 1), func(_ *model.Scope, x []*Node) []*Node {
+			return []*Node{layer.Fourier(x[0], []float64{1, 2.5}), layer.Octaves(x[0], math.Pi/2, 4)}
+		}, nntest.TensorOf(c.dtype, times, len(times)))
 		var fourier, octaves []float64
 		for _, x := range times {
 			fourier = append(fourier, math.Sin(x), math.Sin(2.5*x), math.Cos(x), math.Cos(2.5*x))
@@ -29,39 +30,39 @@ func TestTimeFeatures(t *testing.T) {
 				octaves = append(octaves, math.Sin(f*math.Pi/2*x), math.Cos(f*math.Pi/2*x))
 			}
 		}
-		near(t, "Fourier", flat(t, out[0]), fourier, c.tolerance)
-		near(t, "Octaves", flat(t, out[1]), octaves, c.tolerance)
+		nntest.Near(t, "Fourier", nntest.Flat(t, out[0]), fourier, c.tolerance)
+		nntest.Near(t, "Octaves", nntest.Flat(t, out[1]), octaves, c.tolerance)
 	}
 }
 
 func TestClassEmbedding(t *testing.T) {
 	const classes, width = 3, 4
-	store := newStore(t, 1)
-	out := run(t, store, func(scope *model.Scope, x []*Node) []*Node {
-		embed := func(class *Node) *Node { return nn.ClassEmbedding(scope, class, classes, width, x[0]) }
+	store := nntest.NewStore(t, 1)
+	out := nntest.Run(t, store, func(scope *model.Scope, x []*Node) []*Node {
+		embed := func(class *Node) *Node { return layer.ClassEmbedding(scope, class, classes, width, x[0]) }
 		return []*Node{embed(x[1]), embed(nil)}
-	}, wave(dtypes.Float64, 0, 5), tensors.FromFlatDataAndDimensions([]int32{2, 0, 3, 4, -1}, 5))
-	table := flat(t, store.GetVariable("/weights").MustValue())
+	}, nntest.Wave(dtypes.Float64, 0, 5), tensors.FromFlatDataAndDimensions([]int32{2, 0, 3, 4, -1}, 5))
+	table := nntest.Flat(t, store.GetVariable("/weights").MustValue())
 	row := func(i int) []float64 { return table[i*width:][:width] }
 	want := slices.Concat(row(2), row(0), row(classes), make([]float64, 2*width))
-	near(t, "rows of the table", flat(t, out[0]), want, 1e-15)
-	near(t, "no class", flat(t, out[1]), slices.Repeat(row(classes), 5), 1e-15)
+	nntest.Near(t, "rows of the table", nntest.Flat(t, out[0]), want, 1e-15)
+	nntest.Near(t, "no class", nntest.Flat(t, out[1]), slices.Repeat(row(classes), 5), 1e-15)
 }
 
 func TestTimeEmbedding(t *testing.T) {
 	// Every time has its own weights, so exchanging times changes the embedding.
-	store := newStore(t, 1)
-	out := run(t, store, func(scope *model.Scope, x []*Node) []*Node {
-		in := inputs(x)
-		embed := func(times ...*Node) *Node { return nn.TimeEmbedding(scope, 6, times...) }
+	store := nntest.NewStore(t, 1)
+	out := nntest.Run(t, store, func(scope *model.Scope, x []*Node) []*Node {
+		in := nntest.Inputs(x)
+		embed := func(times ...*Node) *Node { return layer.TimeEmbedding(scope, 6, times...) }
 		return []*Node{embed(in.S, in.U), embed(in.U, in.S), embed(in.S, in.T), embed(in.T, in.U)}
-	}, waves(dtypes.Float64, 3, 1)...)
-	first := flat(t, out[0])
+	}, nntest.Waves(dtypes.Float64, 3, 1)...)
+	first := nntest.Flat(t, out[0])
 	if len(first) != 3*6 {
 		t.Fatalf("%d values, want 18", len(first))
 	}
 	for i, other := range out[1:] {
-		if slices.Equal(first, flat(t, other)) {
+		if slices.Equal(first, nntest.Flat(t, other)) {
 			t.Errorf("case %d: different times have the same embedding", i)
 		}
 	}

@@ -1,4 +1,4 @@
-package nn
+package layer
 
 import (
 	"fmt"
@@ -81,7 +81,7 @@ func numbers(phase float64, dims ...int) *tensors.Tensor {
 
 func ones(dims ...int) *tensors.Tensor {
 	t := tensors.FromShape(shapes.Make(dtypes.Float32, dims...))
-	fill(t, func() float64 { return 1 })
+	Fill(t, func() float64 { return 1 })
 	return t
 }
 

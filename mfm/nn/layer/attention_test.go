@@ -1,4 +1,4 @@
-package nn_test
+package layer_test
 
 import (
 	"math"
@@ -9,28 +9,29 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
-	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/internal/nntest"
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 )
 
 func TestAttention(t *testing.T) {
 	const batch, tokens, width, heads = 2, 4, 6, 3
-	store := newStore(t, 1)
-	input := wave(dtypes.Float64, 0, batch, tokens, width)
+	store := nntest.NewStore(t, 1)
+	input := nntest.Wave(dtypes.Float64, 0, batch, tokens, width)
 	exec, err := model.NewExec(backendtest.New(t), store, func(scope *model.Scope, x *Node) *Node {
-		return nn.Attention(scope, x, heads, 0)
+		return layer.Attention(scope, x, heads, 0)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range flat(t, call(t, exec, input)[0]) {
+	for _, v := range nntest.Flat(t, nntest.Call(t, exec, input)[0]) {
 		if v != 0 {
 			t.Fatalf("attention with gain 0 is %g at the start, want 0", v)
 		}
 	}
-	excite(t, store)
-	out := call(t, exec, input)
-	x := flat(t, input)
-	value := func(name string) []float64 { return flat(t, store.GetVariable(name).MustValue()) }
+	nntest.Excite(t, store)
+	out := nntest.Call(t, exec, input)
+	x := nntest.Flat(t, input)
+	value := func(name string) []float64 { return nntest.Flat(t, store.GetVariable(name).MustValue()) }
 	linear := func(x, w, b []float64) []float64 {
 		y := make([]float64, len(b))
 		for o := range b {
@@ -69,14 +70,14 @@ func TestAttention(t *testing.T) {
 			want = append(want, linear(mixed, value("/out/weights"), value("/out/biases"))...)
 		}
 	}
-	near(t, "attention", flat(t, out[0]), want, 1e-12)
+	nntest.Near(t, "attention", nntest.Flat(t, out[0]), want, 1e-12)
 }
 
 func TestAttentionOfLargeLogits(t *testing.T) {
-	out := run(t, newStore(t, 1), func(scope *model.Scope, x []*Node) []*Node {
-		return []*Node{nn.Attention(scope, MulScalar(x[0], 1e3), 2, 1)}
-	}, wave(dtypes.Float32, 0, 1, 5, 8))
-	for _, v := range flat(t, out[0]) {
+	out := nntest.Run(t, nntest.NewStore(t, 1), func(scope *model.Scope, x []*Node) []*Node {
+		return []*Node{layer.Attention(scope, MulScalar(x[0], 1e3), 2, 1)}
+	}, nntest.Wave(dtypes.Float32, 0, 1, 5, 8))
+	for _, v := range nntest.Flat(t, out[0]) {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			t.Fatalf("attention overflows: %g", v)
 		}
@@ -85,8 +86,8 @@ func TestAttentionOfLargeLogits(t *testing.T) {
 
 func TestAttentionPanics(t *testing.T) {
 	for _, dims := range [][]int{{2, 3, 7}, {2, 3, 3, 6}} {
-		fails(t, func(scope *model.Scope, g *Graph) *Node {
-			return nn.Attention(scope, waveNode(g, dtypes.Float32, 0, dims...), 3, 1)
-		}, "nn.Attention", "divisible by 3 heads")
+		nntest.Fails(t, func(scope *model.Scope, g *Graph) *Node {
+			return layer.Attention(scope, nntest.WaveNode(g, dtypes.Float32, 0, dims...), 3, 1)
+		}, "layer.Attention", "divisible by 3 heads")
 	}
 }

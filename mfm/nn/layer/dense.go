@@ -1,4 +1,4 @@
-package nn
+package layer
 
 import (
 	"math"
@@ -18,36 +18,36 @@ import (
 // give equal weights on every backend.
 func Dense(scope *model.Scope, x *Node, units int, gain float64) *Node {
 	if x.Rank() < 2 || units < 1 {
-		Panicf("nn.Dense: want an input [..., features] and units > 0, got %s and %d", x.Shape(), units)
+		Panicf("layer.Dense: want an input [..., features] and units > 0, got %s and %d", x.Shape(), units)
 	}
 	dims := x.Shape().Dimensions
 	last := len(dims) - 1
-	w := weights(scope, x, gain, dims[last], units)
-	y := addBias(scope, Dot(Reshape(x, -1, dims[last]), w).Product())
+	w := Weights(scope, x, gain, dims[last], units)
+	y := AddBias(scope, Dot(Reshape(x, -1, dims[last]), w).Product())
 	return Reshape(y, append(slices.Clone(dims[:last]), units)...)
 }
 
-// denseOfParts is Dense, with a gain of 1, on the concatenation of a and b, [batch, ...]. If all
+// DenseOfParts is [Dense], with a gain of 1, on the concatenation of a and b, [batch, ...]. If all
 // rows share the same a, [1, ...], its product is computed once.
-func denseOfParts(scope *model.Scope, a, b *Node, units int) *Node {
+func DenseOfParts(scope *model.Scope, a, b *Node, units int) *Node {
 	if a.Shape().Dim(0) == b.Shape().Dim(0) {
 		return Dense(scope, Concatenate([]*Node{a, b}, 1), units, 1)
 	}
 	n := a.Shape().Dim(1)
-	w := weights(scope, b, 1, n+b.Shape().Dim(1), units)
-	common := addBias(scope, Dot(a, SliceAxis(w, 0, AxisRangeFromStart(n))).Product())
+	w := Weights(scope, b, 1, n+b.Shape().Dim(1), units)
+	common := AddBias(scope, Dot(a, SliceAxis(w, 0, AxisRangeFromStart(n))).Product())
 	return Add(Dot(b, SliceAxis(w, 0, AxisRangeToEnd(n))).Product(), common)
 }
 
-// silu returns x/(1 + e^{-x}), computed as h + h tanh h with h = x/2, which is equal up to
+// SiLU returns x/(1 + e^{-x}), computed as h + h tanh h with h = x/2, which is equal up to
 // rounding. XLA's CPU backend has a tanh that costs less than an exponential and a division.
-func silu(x *Node) *Node {
+func SiLU(x *Node) *Node {
 	h := MulScalar(x, 0.5)
 	return Add(h, Mul(h, Tanh(h)))
 }
 
-// gelu returns x Φ(x) in its tanh approximation (Hendrycks and Gimpel, arXiv 1606.08415).
-func gelu(x *Node) *Node {
+// GELU returns x Φ(x) in its tanh approximation (Hendrycks and Gimpel, arXiv 1606.08415).
+func GELU(x *Node) *Node {
 	inner := MulScalar(Add(x, MulScalar(Mul(x, Square(x)), 0.044715)), math.Sqrt(2/math.Pi))
 	return Mul(MulScalar(x, 0.5), OnePlus(Tanh(inner)))
 }

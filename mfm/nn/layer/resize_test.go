@@ -1,4 +1,4 @@
-package nn_test
+package layer_test
 
 import (
 	"image"
@@ -10,7 +10,8 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/data/imagefile"
-	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/internal/nntest"
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 )
 
 // Resized levels are those of PIL, which rounds them after each of the two axes.
@@ -28,10 +29,10 @@ func TestResize(t *testing.T) {
 			picture.Pix[4*i+3] = 255
 		}
 		x := tensors.FromFlatDataAndDimensions(levels, 1, h, w, 3)
-		out := run(t, newStore(t, 1), func(_ *model.Scope, x []*Node) []*Node {
-			return []*Node{nn.Resize(x[0], size[0], size[1])}
+		out := nntest.Run(t, nntest.NewStore(t, 1), func(_ *model.Scope, x []*Node) []*Node {
+			return []*Node{layer.Resize(x[0], size[0], size[1])}
 		}, x)
-		got := flat(t, out[0])
+		got := nntest.Flat(t, out[0])
 		want := imagefile.CenterCrop(picture, size[0], size[1])
 		for i := range size[0] * size[1] {
 			for c := range 3 {
@@ -41,7 +42,7 @@ func TestResize(t *testing.T) {
 			}
 		}
 	}
-	fails(t, func(_ *model.Scope, g *Graph) *Node {
-		return nn.Resize(waveNode(g, dtypes.Float32, 0, 1, 2, 2, 3), 0, 4)
-	}, "nn.Resize", "0x4")
+	nntest.Fails(t, func(_ *model.Scope, g *Graph) *Node {
+		return layer.Resize(nntest.WaveNode(g, dtypes.Float32, 0, 1, 2, 2, 3), 0, 4)
+	}, "layer.Resize", "0x4")
 }

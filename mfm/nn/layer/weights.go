@@ -1,4 +1,4 @@
-package nn
+package layer
 
 import (
 	"encoding/binary"
@@ -14,55 +14,55 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// weights returns the variable "weights" in x's type. Its last axis has the outputs, each a sum
+// Weights returns the variable "weights" in x's type. Its last axis has the outputs, each a sum
 // over all other axes. The initial values are normal with standard deviation gain/√inputs.
-func weights(scope *model.Scope, x *Node, gain float64, dims ...int) *Node {
-	shape := shapes.Make(parameterType(x), dims...)
+func Weights(scope *model.Scope, x *Node, gain float64, dims ...int) *Node {
+	shape := shapes.Make(ParameterType(x), dims...)
 	inputs := shape.Size() / dims[len(dims)-1]
-	w := variable(scope, "weights", shape, gain/math.Sqrt(float64(inputs))).NodeValue(x)
+	w := Variable(scope, "weights", shape, gain/math.Sqrt(float64(inputs))).NodeValue(x)
 	return ConvertDType(w, x.DType())
 }
 
-// addBias adds the variable "biases", initially zero, to the last axis of y.
-func addBias(scope *model.Scope, y *Node) *Node {
+// AddBias adds the variable "biases", initially zero, to the last axis of y.
+func AddBias(scope *model.Scope, y *Node) *Node {
 	dims := y.Shape().Dimensions
-	b := variable(scope, "biases", shapes.Make(parameterType(y), dims[len(dims)-1]), 0).NodeValue(y)
+	b := Variable(scope, "biases", shapes.Make(ParameterType(y), dims[len(dims)-1]), 0).NodeValue(y)
 	return Add(y, ExpandLeftToRank(ConvertDType(b, y.DType()), y.Rank()))
 }
 
-// gains returns the variable "weights" [width], initially one, in x's type.
-func gains(scope *model.Scope, x *Node, width int) *Node {
-	shape := shapes.Make(parameterType(x), width)
-	w := initialized(scope, "weights", shape, func(value *tensors.Tensor) { fill(value, func() float64 { return 1 }) })
+// Gains returns the variable "weights" [width], initially one, in x's type.
+func Gains(scope *model.Scope, x *Node, width int) *Node {
+	shape := shapes.Make(ParameterType(x), width)
+	w := Initialized(scope, "weights", shape, func(value *tensors.Tensor) { Fill(value, func() float64 { return 1 }) })
 	return ConvertDType(w.NodeValue(x), x.DType())
 }
 
-// parameterType returns the type of the parameters of a layer that computes in x's type: float32 for
+// ParameterType returns the type of the parameters of a layer that computes in x's type: float32 for
 // types of 16 bits, otherwise the same.
-func parameterType(x *Node) dtypes.DType {
+func ParameterType(x *Node) dtypes.DType {
 	if x.DType().IsFloat16() {
 		return dtypes.Float32
 	}
 	return x.DType()
 }
 
-// variable returns the scope's variable of that name, initially normal with standard deviation std.
+// Variable returns the scope's variable of that name, initially normal with standard deviation std.
 //
 // The host samples the values, not a graph, as GoMLX's initializers do: that graph takes half as
 // long to compile as the network's, and its normal numbers, from log u with u in [0, 1), are
 // infinite once in 2^24.
-func variable(scope *model.Scope, name string, shape shapes.Shape, std float64) *model.Variable {
-	return initialized(scope, name, shape, func(value *tensors.Tensor) {
+func Variable(scope *model.Scope, name string, shape shapes.Shape, std float64) *model.Variable {
+	return Initialized(scope, name, shape, func(value *tensors.Tensor) {
 		if std != 0 {
 			r := stream(scope, name)
-			fill(value, func() float64 { return std * r.NormFloat64() })
+			Fill(value, func() float64 { return std * r.NormFloat64() })
 		}
 	})
 }
 
-// initialized returns the scope's variable of that name. If it has no value yet, initialize fills
+// Initialized returns the scope's variable of that name. If it has no value yet, initialize fills
 // one, which is zero before.
-func initialized(scope *model.Scope, name string, shape shapes.Shape, initialize func(*tensors.Tensor)) *model.Variable {
+func Initialized(scope *model.Scope, name string, shape shapes.Shape, initialize func(*tensors.Tensor)) *model.Variable {
 	if v := scope.GetVariable(name); v != nil && v.HasValue() {
 		return scope.VariableWithShape(name, shape) // panics if the shape differs
 	}
@@ -96,8 +96,8 @@ func stream(scope *model.Scope, name string) *rand.Rand {
 	return rand.New(rand.NewChaCha8(key))
 }
 
-// fill sets the elements of value, in order, to the results of next.
-func fill(value *tensors.Tensor, next func() float64) {
+// Fill sets the elements of value, in order, to the results of next.
+func Fill(value *tensors.Tensor, next func() float64) {
 	switch value.DType() {
 	case dtypes.Float32:
 		tensors.MustMutableFlatData(value, func(flat []float32) {
@@ -112,7 +112,7 @@ func fill(value *tensors.Tensor, next func() float64) {
 			}
 		})
 	default:
-		Panicf("nn: weights must be Float32 or Float64, got %s", value.DType())
+		Panicf("layer: weights must be Float32 or Float64, got %s", value.DType())
 	}
 }
 

@@ -1,4 +1,5 @@
-package nn_test
+// Package nntest has what the tests of networks and of their layers share.
+package nntest
 
 import (
 	"math"
@@ -15,8 +16,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
-// newStore returns a store whose weights derive from seed.
-func newStore(t testing.TB, seed int64) *model.Store {
+// NewStore returns a store whose weights derive from seed.
+func NewStore(t testing.TB, seed int64) *model.Store {
 	t.Helper()
 	store := model.NewStore()
 	if err := store.SetRNGStateFromSeed(seed); err != nil {
@@ -25,17 +26,17 @@ func newStore(t testing.TB, seed int64) *model.Store {
 	return store
 }
 
-// run builds f on the store's root scope and returns its results for args. The arguments are not
+// Run builds f on the store's root scope and returns its results for args. The arguments are not
 // constants, because XLA would fold a network of constants at compile time, which is slow.
-func run(
+func Run(
 	t testing.TB, store *model.Store, f func(scope *model.Scope, x []*Node) []*Node, args ...*tensors.Tensor,
 ) []*tensors.Tensor {
 	t.Helper()
-	return call(t, newExec(t, store, f), args...)
+	return Call(t, Compile(t, store, f), args...)
 }
 
-// newExec compiles f on the store's root scope.
-func newExec(t testing.TB, store *model.Store, f func(scope *model.Scope, x []*Node) []*Node) *model.Exec {
+// Compile compiles f on the store's root scope.
+func Compile(t testing.TB, store *model.Store, f func(scope *model.Scope, x []*Node) []*Node) *model.Exec {
 	t.Helper()
 	exec, err := model.NewExec(backendtest.New(t), store, f)
 	if err != nil {
@@ -44,7 +45,8 @@ func newExec(t testing.TB, store *model.Store, f func(scope *model.Scope, x []*N
 	return exec
 }
 
-func call(t testing.TB, exec *model.Exec, args ...*tensors.Tensor) []*tensors.Tensor {
+// Call executes exec and returns its results.
+func Call(t testing.TB, exec *model.Exec, args ...*tensors.Tensor) []*tensors.Tensor {
 	t.Helper()
 	values := make([]any, len(args))
 	for i, a := range args {
@@ -57,8 +59,8 @@ func call(t testing.TB, exec *model.Exec, args ...*tensors.Tensor) []*tensors.Te
 	return out
 }
 
-// graphOf returns a graph with a store, for tests that only use shapes and variables.
-func graphOf(t testing.TB, store *model.Store) *Graph {
+// GraphOf returns a graph with a store, for tests that only use shapes and variables.
+func GraphOf(t testing.TB, store *model.Store) *Graph {
 	t.Helper()
 	g := NewGraph(backendtest.New(t), t.Name())
 	t.Cleanup(g.Finalize)
@@ -66,16 +68,17 @@ func graphOf(t testing.TB, store *model.Store) *Graph {
 	return g
 }
 
-// wave returns a tensor without zeros or other regularities that could hide an error.
-func wave(dtype dtypes.DType, phase float64, dims ...int) *tensors.Tensor {
+// Wave returns a tensor without zeros or other regularities that could hide an error.
+func Wave(dtype dtypes.DType, phase float64, dims ...int) *tensors.Tensor {
 	values := make([]float64, shapes.Make(dtype, dims...).Size())
 	for i := range values {
 		values[i] = math.Sin(1.37*float64(i)+phase) + 0.5*math.Cos(0.61*float64(i))
 	}
-	return tensorOf(dtype, values, dims...)
+	return TensorOf(dtype, values, dims...)
 }
 
-func tensorOf(dtype dtypes.DType, values []float64, dims ...int) *tensors.Tensor {
+// TensorOf returns values in a type and a shape.
+func TensorOf(dtype dtypes.DType, values []float64, dims ...int) *tensors.Tensor {
 	if dtype == dtypes.Float64 {
 		return tensors.FromFlatDataAndDimensions(values, dims...)
 	}
@@ -86,44 +89,44 @@ func tensorOf(dtype dtypes.DType, values []float64, dims ...int) *tensors.Tensor
 	return tensors.FromFlatDataAndDimensions(narrow, dims...)
 }
 
-// waveNode returns wave as a constant of a graph.
-func waveNode(g *Graph, dtype dtypes.DType, phase float64, dims ...int) *Node {
-	return ConstTensor(g, wave(dtype, phase, dims...))
+// WaveNode returns [Wave] as a constant of a graph.
+func WaveNode(g *Graph, dtype dtypes.DType, phase float64, dims ...int) *Node {
+	return ConstTensor(g, Wave(dtype, phase, dims...))
 }
 
-// waves returns inputs S, U, T, Xbar and X for states of the given shape, with all times different.
-func waves(dtype dtypes.DType, dims ...int) []*tensors.Tensor {
+// Waves returns inputs S, U, T, Xbar and X for states of the given shape, with all times different.
+func Waves(dtype dtypes.DType, dims ...int) []*tensors.Tensor {
 	times := func(from, to float64) *tensors.Tensor {
 		values := make([]float64, dims[0])
 		for i := range values {
 			values[i] = from + (to-from)*float64(i)/float64(dims[0])
 		}
-		return tensorOf(dtype, values, dims[0])
+		return TensorOf(dtype, values, dims[0])
 	}
 	return []*tensors.Tensor{
-		times(0.1, 0.4), times(0.5, 1), times(0.2, 0.9), wave(dtype, 0, dims...), wave(dtype, 1, dims...),
+		times(0.1, 0.4), times(0.5, 1), times(0.2, 0.9), Wave(dtype, 0, dims...), Wave(dtype, 1, dims...),
 	}
 }
 
-// inputs returns the nodes of waves as inputs of a backbone.
-func inputs(x []*Node) nn.Inputs { return nn.Inputs{S: x[0], U: x[1], T: x[2], Xbar: x[3], X: x[4]} }
+// Inputs returns the nodes of [Waves] as inputs of a backbone.
+func Inputs(x []*Node) nn.Inputs { return nn.Inputs{S: x[0], U: x[1], T: x[2], Xbar: x[3], X: x[4]} }
 
-// constantInputs returns waves as constants of a graph.
-func constantInputs(g *Graph, dtype dtypes.DType, dims ...int) nn.Inputs {
+// ConstantInputs returns [Waves] as constants of a graph.
+func ConstantInputs(g *Graph, dtype dtypes.DType, dims ...int) nn.Inputs {
 	var nodes []*Node
-	for _, x := range waves(dtype, dims...) {
+	for _, x := range Waves(dtype, dims...) {
 		nodes = append(nodes, ConstTensor(g, x))
 	}
-	return inputs(nodes)
+	return Inputs(nodes)
 }
 
-// labels returns the labels first, first+1, ..., [batch].
-func labels(g *Graph, batch, first int) *Node {
+// Labels returns the labels first, first+1, ..., [batch].
+func Labels(g *Graph, batch, first int) *Node {
 	return AddScalar(Iota(g, shapes.Make(dtypes.Int32, batch), 0), first)
 }
 
-// excite sets all variables to non-zero values, so that no zero blocks a path through a network.
-func excite(t testing.TB, store *model.Store) {
+// Excite sets all variables to non-zero values, so that no zero blocks a path through a network.
+func Excite(t testing.TB, store *model.Store) {
 	t.Helper()
 	phase := 0.
 	for v := range store.IterVariables() {
@@ -137,13 +140,14 @@ func excite(t testing.TB, store *model.Store) {
 		for i := range values {
 			values[i] = size * math.Sin(1.37*float64(i*i)+phase)
 		}
-		if err := v.SetValue(tensorOf(v.DType(), values, dims...)); err != nil {
+		if err := v.SetValue(TensorOf(v.DType(), values, dims...)); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-func flat(t testing.TB, x *tensors.Tensor) []float64 {
+// Flat returns the elements of x, which is float64 or float32.
+func Flat(t testing.TB, x *tensors.Tensor) []float64 {
 	t.Helper()
 	switch x.DType() {
 	case dtypes.Float64:
@@ -159,8 +163,8 @@ func flat(t testing.TB, x *tensors.Tensor) []float64 {
 	return nil
 }
 
-// near fails the test unless got is within tolerance·max|want| of want.
-func near(t *testing.T, name string, got, want []float64, tolerance float64) {
+// Near fails the test unless got is within tolerance·max|want| of want.
+func Near(t *testing.T, name string, got, want []float64, tolerance float64) {
 	t.Helper()
 	if len(got) != len(want) {
 		t.Fatalf("%s: %d values, want %d", name, len(got), len(want))
@@ -175,8 +179,8 @@ func near(t *testing.T, name string, got, want []float64, tolerance float64) {
 	}
 }
 
-// fails checks that building f panics with a message that contains each of the words.
-func fails(t *testing.T, f func(scope *model.Scope, g *Graph) *Node, words ...string) {
+// Fails checks that building f panics with a message that contains each of the words.
+func Fails(t *testing.T, f func(scope *model.Scope, g *Graph) *Node, words ...string) {
 	t.Helper()
 	exec, err := model.NewExec(backendtest.New(t), model.NewStore(), f)
 	if err == nil {

@@ -1,4 +1,4 @@
-package nn_test
+package layer_test
 
 import (
 	"math"
@@ -10,7 +10,8 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
-	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/internal/nntest"
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 )
 
 // normalized returns x with mean zero (if center is set) and variance one over each set of indices.
@@ -42,15 +43,15 @@ func TestGroupNorm(t *testing.T) {
 		tolerance float64
 	}{{dtypes.Float64, 0.3, 1e-12}, {dtypes.Float32, 0.3, 1e-6}, {dtypes.Float32, 30, 1e-3}} {
 		args := []*tensors.Tensor{
-			wave(c.dtype, 0, batch, h, w, channels),
-			wave(c.dtype, 1, batch, channels),
-			wave(c.dtype, 2, batch, channels),
+			nntest.Wave(c.dtype, 0, batch, h, w, channels),
+			nntest.Wave(c.dtype, 1, batch, channels),
+			nntest.Wave(c.dtype, 2, batch, channels),
 		}
-		out := run(t, newStore(t, 1), func(_ *model.Scope, a []*Node) []*Node {
+		out := nntest.Run(t, nntest.NewStore(t, 1), func(_ *model.Scope, a []*Node) []*Node {
 			x := AddScalar(a[0], c.offset)
-			return []*Node{nn.GroupNorm(x, groups, nil, nil), nn.GroupNorm(x, groups, a[1], a[2])}
+			return []*Node{layer.GroupNorm(x, groups, nil, nil), layer.GroupNorm(x, groups, a[1], a[2])}
 		}, args...)
-		x, scale, shift := flat(t, args[0]), flat(t, args[1]), flat(t, args[2])
+		x, scale, shift := nntest.Flat(t, args[0]), nntest.Flat(t, args[1]), nntest.Flat(t, args[2])
 		for i := range x {
 			x[i] += c.offset
 		}
@@ -61,22 +62,22 @@ func TestGroupNorm(t *testing.T) {
 			sets[set] = append(sets[set], i)
 		}
 		want := normalized(x, sets, true)
-		near(t, "normalized", flat(t, out[0]), want, c.tolerance)
+		nntest.Near(t, "normalized", nntest.Flat(t, out[0]), want, c.tolerance)
 		for i := range want {
 			v := i/(h*w*channels)*channels + i%channels
 			want[i] = want[i]*(1+scale[v]) + shift[v]
 		}
-		near(t, "modulated", flat(t, out[1]), want, c.tolerance)
+		nntest.Near(t, "modulated", nntest.Flat(t, out[1]), want, c.tolerance)
 	}
 }
 
 func TestGroupNormOfConstants(t *testing.T) {
-	out := run(t, newStore(t, 1), func(_ *model.Scope, x []*Node) []*Node {
-		y := nn.GroupNorm(x[0], 2, nil, nil)
+	out := nntest.Run(t, nntest.NewStore(t, 1), func(_ *model.Scope, x []*Node) []*Node {
+		y := layer.GroupNorm(x[0], 2, nil, nil)
 		return []*Node{y, Gradient(ReduceAllSum(Square(y)), x[0])[0]}
-	}, tensorOf(dtypes.Float32, slices.Repeat([]float64{1234.567}, 200), 2, 5, 5, 4))
+	}, nntest.TensorOf(dtypes.Float32, slices.Repeat([]float64{1234.567}, 200), 2, 5, 5, 4))
 	for _, y := range out {
-		for _, v := range flat(t, y) {
+		for _, v := range nntest.Flat(t, y) {
 			if math.IsNaN(v) || math.IsInf(v, 0) {
 				t.Fatalf("the norm of a constant image, or its gradient, is %g, want a finite value", v)
 			}
@@ -86,16 +87,16 @@ func TestGroupNormOfConstants(t *testing.T) {
 
 func TestRMSNorm(t *testing.T) {
 	const batch, tokens, width = 2, 3, 5
-	input := wave(dtypes.Float64, 0.2, batch, tokens, width)
-	out := run(t, newStore(t, 1), func(_ *model.Scope, x []*Node) []*Node {
-		return []*Node{nn.RMSNorm(x[0])}
+	input := nntest.Wave(dtypes.Float64, 0.2, batch, tokens, width)
+	out := nntest.Run(t, nntest.NewStore(t, 1), func(_ *model.Scope, x []*Node) []*Node {
+		return []*Node{layer.RMSNorm(x[0])}
 	}, input)
-	x := flat(t, input)
+	x := nntest.Flat(t, input)
 	sets := make([][]int, batch*tokens)
 	for i := range x {
 		sets[i/width] = append(sets[i/width], i)
 	}
-	near(t, "RMSNorm", flat(t, out[0]), normalized(x, sets, false), 1e-12)
+	nntest.Near(t, "RMSNorm", nntest.Flat(t, out[0]), normalized(x, sets, false), 1e-12)
 }
 
 func TestGroupNormPanics(t *testing.T) {
@@ -103,8 +104,8 @@ func TestGroupNormPanics(t *testing.T) {
 		dims   []int
 		groups int
 	}{{[]int{2, 3, 3, 6}, 4}, {[]int{2, 3, 3, 6}, 0}, {[]int{2, 9, 6}, 3}} {
-		fails(t, func(_ *model.Scope, g *Graph) *Node {
-			return nn.GroupNorm(waveNode(g, dtypes.Float32, 0, c.dims...), c.groups, nil, nil)
-		}, "nn.GroupNorm", "divisible by")
+		nntest.Fails(t, func(_ *model.Scope, g *Graph) *Node {
+			return layer.GroupNorm(nntest.WaveNode(g, dtypes.Float32, 0, c.dims...), c.groups, nil, nil)
+		}, "layer.GroupNorm", "divisible by")
 	}
 }

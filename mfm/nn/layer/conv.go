@@ -1,4 +1,4 @@
-package nn
+package layer
 
 import (
 	. "github.com/gomlx/gomlx/core/graph"
@@ -13,22 +13,24 @@ import (
 // product (see convolveByShifts).
 func Conv(scope *model.Scope, x *Node, channels, size, stride int, gain float64) *Node {
 	if x.Rank() != 4 || channels < 1 || size < 1 || size%2 == 0 || stride < 1 {
-		Panicf("nn.Conv: want images [batch, height, width, channels], channels and stride > 0, an odd kernel size,"+
+		Panicf("layer.Conv: want images [batch, height, width, channels], channels and stride > 0, an odd kernel size,"+
 			" got %s, %d channels, size %d, stride %d", x.Shape(), channels, size, stride)
 	}
 	dims := x.Shape().Dimensions
 	if dims[1]%stride != 0 || dims[2]%stride != 0 {
-		Panicf("nn.Conv: a stride of %d does not divide images of %dx%d pixels", stride, dims[1], dims[2])
+		Panicf("layer.Conv: a stride of %d does not divide images of %dx%d pixels", stride, dims[1], dims[2])
 	}
-	k := weights(scope, x, gain, size, size, dims[3], channels)
-	return addBias(scope, convolve(x, k, stride))
+	k := Weights(scope, x, gain, size, size, dims[3], channels)
+	return AddBias(scope, ConvolveSame(x, k, stride))
 }
 
 // wide is the number of input and output channels from which convolveByShifts is faster.
 const wide = 64
 
-// convolve chooses the fastest method. Only a CPU backend shares buffers with the host.
-func convolve(x, k *Node, stride int) *Node {
+// ConvolveSame returns x [batch, height, width, in] convolved with a kernel k [size, size, in,
+// out], with zeros beyond the edges: [batch, height/stride, width/stride, out]. It chooses the
+// fastest method. Only a CPU backend shares buffers with the host.
+func ConvolveSame(x, k *Node, stride int) *Node {
 	d := k.Shape().Dimensions
 	onCPU := x.Graph().Backend().HasSharedBuffers()
 	if onCPU && stride == 1 && d[0] == 3 && d[1] == 3 && min(d[2], d[3]) >= wide {

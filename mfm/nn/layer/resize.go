@@ -1,4 +1,4 @@
-package nn
+package layer
 
 import (
 	"math"
@@ -14,7 +14,7 @@ import (
 // unless height and width are positive.
 func Resize(images *Node, height, width int) *Node {
 	if images.Rank() != 4 || height < 1 || width < 1 {
-		Panicf("nn.Resize: want images [batch, height, width, channels] and a positive size, got %s and %dx%d",
+		Panicf("layer.Resize: want images [batch, height, width, channels] and a positive size, got %s and %dx%d",
 			images.Shape(), height, width)
 	}
 	d := images.Shape().Dimensions

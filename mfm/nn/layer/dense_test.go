@@ -1,4 +1,4 @@
-package nn_test
+package layer_test
 
 import (
 	"math"
@@ -9,24 +9,25 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 
-	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/internal/nntest"
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 )
 
 func TestDense(t *testing.T) {
 	const rows, in, units = 6, 5, 3
-	store := newStore(t, 1)
-	input := wave(dtypes.Float64, 0, 2, 3, in)
-	nn.Dense(store.Scope("/dense"), ConstTensor(graphOf(t, store), input), units, 1)
-	excite(t, store)
-	out := run(t, store, func(scope *model.Scope, x []*Node) []*Node {
-		return []*Node{nn.Dense(scope.In("dense"), x[0], units, 1)}
+	store := nntest.NewStore(t, 1)
+	input := nntest.Wave(dtypes.Float64, 0, 2, 3, in)
+	layer.Dense(store.Scope("/dense"), ConstTensor(nntest.GraphOf(t, store), input), units, 1)
+	nntest.Excite(t, store)
+	out := nntest.Run(t, store, func(scope *model.Scope, x []*Node) []*Node {
+		return []*Node{layer.Dense(scope.In("dense"), x[0], units, 1)}
 	}, input)
 	if got := out[0].Shape().Dimensions; !slices.Equal(got, []int{2, 3, units}) {
 		t.Fatalf("shape %v, want [2 3 3]", got)
 	}
-	x := flat(t, input)
-	w := flat(t, store.GetVariable("/dense/weights").MustValue())
-	b := flat(t, store.GetVariable("/dense/biases").MustValue())
+	x := nntest.Flat(t, input)
+	w := nntest.Flat(t, store.GetVariable("/dense/weights").MustValue())
+	b := nntest.Flat(t, store.GetVariable("/dense/biases").MustValue())
 	want := make([]float64, rows*units)
 	for r := range rows {
 		for u := range units {
@@ -36,20 +37,20 @@ func TestDense(t *testing.T) {
 			}
 		}
 	}
-	near(t, "x W + b", flat(t, out[0]), want, 1e-12)
+	nntest.Near(t, "x W + b", nntest.Flat(t, out[0]), want, 1e-12)
 }
 
 func TestWeightsStart(t *testing.T) {
 	const in, units, gain = 400, 300, 1.5
 	start := func(seed int64, gain float64) []float64 {
-		store := newStore(t, seed)
-		nn.Dense(store.RootScope(), waveNode(graphOf(t, store), dtypes.Float32, 0, 1, in), units, gain)
-		for _, b := range flat(t, store.GetVariable("/biases").MustValue()) {
+		store := nntest.NewStore(t, seed)
+		layer.Dense(store.RootScope(), nntest.WaveNode(nntest.GraphOf(t, store), dtypes.Float32, 0, 1, in), units, gain)
+		for _, b := range nntest.Flat(t, store.GetVariable("/biases").MustValue()) {
 			if b != 0 {
 				t.Fatalf("a bias is %g at the start, want 0", b)
 			}
 		}
-		return flat(t, store.GetVariable("/weights").MustValue())
+		return nntest.Flat(t, store.GetVariable("/weights").MustValue())
 	}
 	w := start(1, gain)
 	var m1, m2, m4 float64
@@ -81,10 +82,10 @@ func TestWeightsStart(t *testing.T) {
 }
 
 func TestDensePanics(t *testing.T) {
-	fails(t, func(scope *model.Scope, g *Graph) *Node {
-		return nn.Dense(scope, waveNode(g, dtypes.Float32, 0, 3), 2, 1)
-	}, "nn.Dense", "features")
-	fails(t, func(scope *model.Scope, g *Graph) *Node {
-		return nn.Dense(scope, waveNode(g, dtypes.Float32, 0, 3, 2), 0, 1)
-	}, "nn.Dense", "units > 0")
+	nntest.Fails(t, func(scope *model.Scope, g *Graph) *Node {
+		return layer.Dense(scope, nntest.WaveNode(g, dtypes.Float32, 0, 3), 2, 1)
+	}, "layer.Dense", "features")
+	nntest.Fails(t, func(scope *model.Scope, g *Graph) *Node {
+		return layer.Dense(scope, nntest.WaveNode(g, dtypes.Float32, 0, 3, 2), 0, 1)
+	}, "layer.Dense", "units > 0")
 }
