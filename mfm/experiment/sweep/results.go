@@ -2,6 +2,7 @@ package sweep
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,8 +18,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 )
 
-// Merge returns the results in folders of [Run] and in files of [Write], sorted by their text; of
-// settings that occur twice it keeps the last result. Each element is the result's JSON object with
+// Merge returns the results in folders of [Run] and in files of [Write], sorted by their text,
+// equal ones by the hash; of settings that occur twice it keeps the last result. Each element is the result's JSON object with
 // the hash of its setting ([Name]) as the first key, "run".
 func Merge(from ...string) ([]json.RawMessage, error) {
 	all := make(map[string]json.RawMessage)
@@ -52,7 +53,7 @@ func Merge(from ...string) ([]json.RawMessage, error) {
 		}
 	}
 	return slices.SortedFunc(maps.Values(all), func(a, b json.RawMessage) int {
-		return bytes.Compare(withoutName(a), withoutName(b))
+		return cmp.Or(bytes.Compare(withoutName(a), withoutName(b)), bytes.Compare(a, b))
 	}), nil
 }
 
