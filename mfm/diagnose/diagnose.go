@@ -41,6 +41,8 @@ type Result struct {
 	// Drift is E|v_{t,t}(x; 0, .) - b_t(x)|² over the variance of the reference drift b; 0 without
 	// one.
 	Drift float64 `json:"drift,omitempty"`
+	// Sensitivity to x_t.
+	Sensitivity Sensitivity `json:"sensitivity"`
 	// Consistency[i][j] is the root mean square of X_{s,u} - X_{m,u}(X_{s,m}) per element at
 	// s = i/grid and u = (j+1)/grid, with m in the middle; 0 for u <= s.
 	Consistency [][]float64 `json:"consistency"`
@@ -54,7 +56,8 @@ func (r Result) finite(point float64) bool {
 			return false
 		}
 	}
-	return !bad(r.Std) && r.Std > point && !bad(r.Diversity) && !bad(r.Exact) && !bad(r.Mean) && !bad(r.Drift)
+	return !bad(r.Std) && r.Std > point && !bad(r.Diversity) && !bad(r.Exact) && !bad(r.Mean) && !bad(r.Drift) &&
+		r.Sensitivity.finite()
 }
 
 // worst returns the largest entry of Consistency with its s and u.
@@ -110,7 +113,11 @@ func Map(ctx context.Context, b compute.Backend, s Subject, c Config) (*Report, 
 	if err != nil {
 		return nil, fmt.Errorf("seed %d: %w", c.Seed, err)
 	}
-	e := evaluator{subject: s, config: c, elements: elements, state: state}
+	response, err := RNGStateFromSeed(c.Seed ^ responseSeed)
+	if err != nil {
+		return nil, fmt.Errorf("seed %d: %w", c.Seed, err)
+	}
+	e := evaluator{subject: s, config: c, elements: elements, state: state, response: response}
 	if err := e.compile(b); err != nil {
 		return nil, fmt.Errorf("preparing the diagnosis: %w", err)
 	}
@@ -147,11 +154,18 @@ type evaluator struct {
 	state    *tensors.Tensor // of the random number generator
 	moments  *model.Exec
 	compose  *model.Exec
+	respond  *model.Exec
+	response *tensors.Tensor // state of the random number generator of respond
 }
 
 // compile prepares the graphs.
 func (e *evaluator) compile(b compute.Backend) (err error) {
 	s := e.subject
+	defer func() {
+		if err != nil {
+			e.finalize()
+		}
+	}()
 	e.moments, err = model.NewExec(b, s.Model.Store(), func(_ *model.Scope, rngState, t, data *Node) []*Node {
 		return s.moments(e.config, rngState, t, data)
 	})
@@ -162,14 +176,20 @@ func (e *evaluator) compile(b compute.Backend) (err error) {
 		return s.compose(rngState, t, ends, data)
 	})
 	if err != nil {
-		e.moments.Finalize()
+		return err
 	}
+	e.respond, err = model.NewExec(b, s.Model.Store(), func(_ *model.Scope, rngState, t, data *Node) []*Node {
+		return s.respond(e.config, rngState, t, data)
+	})
 	return err
 }
 
 func (e *evaluator) finalize() {
-	e.moments.Finalize()
-	e.compose.Finalize()
+	for _, exec := range []*model.Exec{e.moments, e.compose, e.respond} {
+		if exec != nil {
+			exec.Finalize()
+		}
+	}
 }
 
 // data returns the data of the contexts as a new tensor.
@@ -208,6 +228,9 @@ func (e *evaluator) evaluate(t float64) (Result, error) {
 		}
 		r.Exact = math.Sqrt(float64(v[1]) / square)
 	}
+	if r.Sensitivity, err = e.sensitivity(t); err != nil {
+		return Result{}, err
+	}
 	for i := range c.Grid {
 		line := make([]float64, c.Grid)
 		for j := i; j < c.Grid; j++ {
@@ -238,6 +261,14 @@ func (s Subject) class(g *Graph, n, times int) *Node {
 	return batch.Repeat(Const(g, s.Class[:n]), times)
 }
 
+// drift returns the reference drift: the subject's or the map's own.
+func (s Subject) drift(scope *model.Scope) interpolant.Drift {
+	if s.Drift != nil {
+		return s.Drift
+	}
+	return s.Model.Map.DriftIn(scope)
+}
+
 // moments returns mean squares per element, [5], the contexts and the random state. The mean
 // squares are those of the ODE samples' deviation, of the one-step samples' deviation, of the
 // distance between the mean and the denoiser, of that between the drifts, and of the reference
@@ -260,10 +291,7 @@ func (s Subject) moments(c Config, rngState, t, data *Node) []*Node {
 	_, ode := grouped(solver.Integrate(nil, solver.Heun, times, field, rng.Normal(each.Shape())))
 
 	extracted := s.Model.Map.DriftIn(scope)
-	reference := extracted
-	if s.Drift != nil {
-		reference = s.Drift
-	}
+	reference := s.drift(scope)
 	at := batch.Every(time, x)
 	denoised := Reshape(interpolant.Denoiser(s.Model.Map.Interpolant, reference, at, x, class), c.Contexts, -1)
 	b := reference(at, x, class)

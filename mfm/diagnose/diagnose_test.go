@@ -1,6 +1,7 @@
 package diagnose_test
 
 import (
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -65,6 +66,7 @@ func TestFindings(t *testing.T) {
 	}
 	shifted := func(_ *model.Scope, in nn.Inputs) *Node { return Mul(length(in), OnesLike(in.Xbar)) }
 	broken := func(_ *model.Scope, in nn.Inputs) *Node { return Log(MulScalar(OnesLike(in.Xbar), -1)) }
+	ignorant := func(_ *model.Scope, in nn.Inputs) *Node { return MulScalar(Mul(length(in), in.X), -0.6) }
 	constant := func(_ *model.Scope, in nn.Inputs) *Node { return MulScalar(OnesLike(in.Xbar), 0.8) }
 	for _, c := range []struct {
 		name     string
@@ -72,10 +74,11 @@ func TestFindings(t *testing.T) {
 		found    []string
 		not      []string
 	}{
-		{"exact", zero, nil, []string{"collapse", "overspread", "mean", "drift", "consistency"}},
+		{"exact", zero, nil, []string{"collapse", "overspread", "mean", "drift", "consistency", "sensitivity"}},
 		{"collapsed", scaled(-1), []string{"collapse", "consistency"}, []string{"overspread", "drift"}},
 		{"spread", scaled(1), []string{"overspread", "consistency"}, []string{"collapse", "drift"}},
 		{"shifted", shifted, []string{"mean"}, []string{"collapse", "overspread", "drift"}},
+		{"ignorant of x_t", ignorant, []string{"sensitivity"}, []string{"collapse", "overspread", "drift"}},
 		{"broken", broken, []string{"not finite"}, nil},
 		{"another distribution", constant, []string{"drift"}, []string{"collapse", "overspread"}},
 	} {
@@ -100,6 +103,29 @@ func TestFindings(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A network that returns c times its context adds A (x_t - t m) to exact samples X of a Gaussian.
+// Along an eigenvector of variance λ, with d = t² λ + (1-t)², A is c (1-t) √λ/d and the matrix K of
+// the denoiser t λ/d: the sensitivity is 1 + tr(A K)/tr K², that of the ODE's samples 1.
+func TestSensitivity(t *testing.T) {
+	const c = -0.3
+	r := report(t, subject(t, func(_ *model.Scope, in nn.Inputs) *Node {
+		return MulScalar(Mul(batch.Like(Sub(in.U, in.S), in.Xbar), in.X), c)
+	}))
+	for _, r := range r.Results {
+		var product, square float64
+		for _, λ := range []float64{1.15 + math.Sqrt(0.35*0.35+0.36), 1.15 - math.Sqrt(0.35*0.35+0.36)} {
+			d := r.T*r.T*λ + (1-r.T)*(1-r.T)
+			k := r.T * λ / d
+			product, square = product+c*(1-r.T)*math.Sqrt(λ)/d*k, square+k*k
+		}
+		want, s := 1+product/square, r.Sensitivity
+		t.Logf("t = %g: %.4f ± %.4f, want %.4f; ODE %.4f", r.T, s.Slope, s.Error, want, s.ODE)
+		if !(math.Abs(s.Slope-want) < 4*s.Error+1e-3) || !(s.Error < 0.1) || !(math.Abs(s.ODE-1) < 0.01) {
+			t.Errorf("t = %g: sensitivity %+v, want %.4f and 1", r.T, s, want)
+		}
 	}
 }
 

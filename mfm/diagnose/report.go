@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -11,8 +12,8 @@ import (
 
 // Finding is something that is wrong.
 type Finding struct {
-	// Name is one of: not finite, collapse, overspread, mean, drift, consistency, steering, reward,
-	// unseen tuning, tuning, overshoot, behind.
+	// Name is one of: not finite, collapse, overspread, mean, drift, consistency, sensitivity,
+	// steering, reward, unseen tuning, tuning, overshoot, behind.
 	Name string `json:"name"`
 	// What says what is wrong, Try what to try.
 	What string `json:"what"`
@@ -95,6 +96,14 @@ func findings(results []Result, limit Thresholds) []Finding {
 				"standard deviations",
 				s, u, v)
 		})
+	add("sensitivity",
+		"estimates of the gradient of the value, such as MFM-G's, are wrong by the same factor: train longer, use more "+
+			"data rows off the diagonal, a loss with a teacher, or several steps of the map",
+		func(r Result) bool { return math.Abs(r.Sensitivity.Slope-1) > limit.Sensitivity+2*r.Sensitivity.Error },
+		func(r Result) string {
+			return fmt.Sprintf("the mean of one-step samples follows x_t with %.2f ± %.2f of the denoiser's change, the "+
+				"mean of the ODE's samples with %.2f", r.Sensitivity.Slope, r.Sensitivity.Error, r.Sensitivity.ODE)
+		})
 	return out
 }
 
@@ -150,8 +159,8 @@ func (r *Report) Has(name string) bool {
 func (r *Report) Text() string {
 	var s strings.Builder
 	if len(r.Results) > 0 {
-		fmt.Fprintf(&s, "%6s %10s %10s %10s %10s %10s %12s\n",
-			"t", "deviation", "diversity", "by exact", "mean error", "drift err.", "consistency")
+		fmt.Fprintf(&s, "%6s %10s %10s %10s %10s %10s %12s %12s %12s\n",
+			"t", "deviation", "diversity", "by exact", "mean error", "drift err.", "consistency", "sensitivity", "of the ODE")
 	}
 	for _, result := range r.Results {
 		worst, _, _ := result.worst()
@@ -162,8 +171,9 @@ func (r *Report) Text() string {
 		if result.Drift > 0 {
 			drift = fmt.Sprintf("%.4f", result.Drift)
 		}
-		fmt.Fprintf(&s, "%6g %10.4f %10.3f %10s %10.3f %10s %12.3f\n",
-			result.T, result.Std, result.Diversity, exact, result.Mean, drift, worst)
+		fmt.Fprintf(&s, "%6g %10.4f %10.3f %10s %10.3f %10s %12.3f %12s %12.3f\n",
+			result.T, result.Std, result.Diversity, exact, result.Mean, drift, worst,
+			fmt.Sprintf("%.3f±%.3f", result.Sensitivity.Slope, result.Sensitivity.Error), result.Sensitivity.ODE)
 	}
 	if len(r.Findings) == 0 {
 		s.WriteString("No metric exceeds its threshold.\n")

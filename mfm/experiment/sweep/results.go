@@ -19,8 +19,9 @@ import (
 )
 
 // Merge returns the results in folders of [Run] and in files of [Write], sorted by their text,
-// equal ones by the hash; of settings that occur twice it keeps the last result. Each element is the result's JSON object with
-// the hash of its setting ([Name]) as the first key, "run".
+// equal ones by the hash of their setting. Of settings that occur twice it keeps the last result.
+// Each element is the result's JSON object with the hash of its setting ([Name]) as the first key,
+// "run".
 func Merge(from ...string) ([]json.RawMessage, error) {
 	all := make(map[string]json.RawMessage)
 	for _, source := range from {
