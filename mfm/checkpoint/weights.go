@@ -65,12 +65,27 @@ func contentSum(weights Tensors, metadata map[string]string) (string, error) {
 // ReadWeights reads a file of [WriteWeights] and returns its tensors and its metadata. A file
 // without a checksum that matches its content is an error. All errors name the file.
 func ReadWeights(path string) (Tensors, map[string]string, error) {
+	return ReadFitting(path, func(Tensors) error { return nil })
+}
+
+// ReadFitting is [ReadWeights] for the weights of a known model. The error of fit, which names the
+// tensor that is wrong, is returned as it is, and in preference to that of the checksum, which says
+// only that some byte is.
+func ReadFitting(path string, fit func(Tensors) error) (Tensors, map[string]string, error) {
 	t, metadata, signed, err := readFile(path)
+	if t != nil {
+		if wrong := fit(t); wrong != nil {
+			return nil, nil, wrong
+		}
+	}
 	if err == nil && !signed {
-		return nil, nil, fmt.Errorf("%s has no checksum in its metadata, so that its content cannot be verified: "+
+		err = fmt.Errorf("%s has no checksum in its metadata, so that its content cannot be verified: "+
 			"use the file as it was written", path)
 	}
-	return t, metadata, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return t, metadata, nil
 }
 
 // ReadFile reads any safetensors file, of every element type that [Read] supports, and its
@@ -78,10 +93,14 @@ func ReadWeights(path string) (Tensors, map[string]string, error) {
 // name the file.
 func ReadFile(path string) (Tensors, map[string]string, error) {
 	t, metadata, _, err := readFile(path)
-	return t, metadata, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return t, metadata, nil
 }
 
-// readFile is [ReadFile] and reports whether the file has a checksum.
+// readFile is [ReadFile] and reports whether the file has a checksum. It returns the tensors also if
+// the checksum does not match.
 func readFile(path string) (t Tensors, metadata map[string]string, signed bool, err error) {
 	f, size, err := openRegular(path)
 	if err != nil {
@@ -98,7 +117,7 @@ func readFile(path string) (t Tensors, metadata map[string]string, signed bool, 
 			return nil, nil, true, fmt.Errorf("%s: %w", path, err)
 		}
 		if got != want {
-			return nil, nil, true, fmt.Errorf("%s was altered: its SHA-256 is %s, it was written with %s", path, got, want)
+			return t, nil, true, fmt.Errorf("%s was altered: its SHA-256 is %s, it was written with %s", path, got, want)
 		}
 		delete(metadata, checksumKey)
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
@@ -79,7 +80,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fmt.Fprintf(stderr, "%s: %s\n", c.CommandPath(), oneLine(err))
 	_, wrong := errors.AsType[invalid](err)
 	_, unfit := errors.AsType[*train.FitError](err)
-	if wrong || unfit || damaged || !begun {
+	if wrong || unfit || damaged || errors.Is(err, run.ErrInit) || !begun {
 		return 2
 	}
 	return 1

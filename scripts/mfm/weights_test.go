@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -169,6 +170,18 @@ func TestWeightsMustFit(t *testing.T) {
 		{"infinite", func(w checkpoint.Tensors) { set(w[bias], math.Inf(-1)) }, []string{bias, "not finite"}},
 	} {
 		refused(t, tc.name, sample(weightsOf(tc.change)), append(tc.words, "weights.safetensors")...)
+		// A tensor is named also if the checksum is absent or does not match.
+		bad := weightsOf(tc.change)
+		path := filepath.Join(bad, "weights.safetensors")
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, bad, "weights.safetensors", strings.Replace(string(content), `{"sha256 without`, `{"sha256_without`, 1))
+		refused(t, tc.name+", no checksum", sample(bad), tc.words...)
+		wrong := regexp.MustCompile(`without this entry":"....`).ReplaceAll(content, []byte(`without this entry":"0000`))
+		write(t, bad, "weights.safetensors", string(wrong))
+		refused(t, tc.name+", wrong checksum", sample(bad), tc.words...)
 	}
 
 	deeper := copied(t, shipped)
@@ -209,6 +222,8 @@ func TestWeightsMustFit(t *testing.T) {
 	}
 	refused(t, "initial weights", []string{"train", "gmm", "--config", own, "--steps", "1", "--init", bad, "--out", out},
 		"initial weights", tensor, "is missing")
+	refused(t, "initial weights, no checksum", []string{"train", "gmm", "--config", own, "--steps", "1", "--out", out,
+		"--init", unsigned(t, bad, "weights.safetensors")}, "initial weights", tensor, "is missing")
 	if _, err := os.Stat(out); err == nil {
 		t.Error("a refused command has created its folder")
 	}
@@ -224,7 +239,9 @@ func TestImagesWeightsMustFit(t *testing.T) {
 		"covariances": func(w checkpoint.Tensors) { set(w["covariances"], math.NaN()) },
 		"rest":        func(w checkpoint.Tensors) { w["rest"] = tensors.FromScalar(float32(1)) },
 	} {
-		refused(t, "prior", sample(altered(t, digits, "prior.safetensors", change)), "prior.safetensors", `tensor "`+name+`"`)
+		bad := altered(t, digits, "prior.safetensors", change)
+		refused(t, "prior", sample(bad), "prior.safetensors", `tensor "`+name+`"`)
+		refused(t, "prior, no checksum", sample(unsigned(t, bad, "prior.safetensors")), `tensor "`+name+`"`)
 	}
 	const bias = "/output/biases"
 	nan := func(w checkpoint.Tensors) { set(w[bias], math.NaN()) }

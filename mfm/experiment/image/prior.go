@@ -136,10 +136,21 @@ func (e *Experiment) keepPrior(dir string) error {
 // readPrior returns the prior that the run in dir keeps, for images of dim pixels. Tensors that are
 // not exactly those of the configured prior are a [train.FitError], wrapped.
 func readPrior(dir string, c PriorConfig, dim int) (*mfm.MixturePrior, error) {
-	kept, _, err := checkpoint.ReadWeights(filepath.Join(dir, priorFile))
+	var p *mfm.MixturePrior
+	_, _, err := checkpoint.ReadFitting(filepath.Join(dir, priorFile), func(kept checkpoint.Tensors) (err error) {
+		if p, err = fittingPrior(kept, c, dim); err != nil {
+			return fmt.Errorf("run %s: %s: %w", dir, priorFile, err)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
+	return p, nil
+}
+
+// fittingPrior returns the prior that tensors are, or a [train.FitError].
+func fittingPrior(kept checkpoint.Tensors, c PriorConfig, dim int) (*mfm.MixturePrior, error) {
 	n := c.Components
 	if w := kept["weights"]; w != nil && w.Shape().Rank() == 1 {
 		n = min(n, w.Shape().Dim(0)) // the fit drops components that lose their samples
@@ -151,14 +162,10 @@ func readPrior(dir string, c PriorConfig, dim int) (*mfm.MixturePrior, error) {
 	} {
 		want[name] = shapes.Make(dtypes.Float32, dims...)
 	}
-	var p *mfm.MixturePrior
-	if err = train.Fit(kept, want); err == nil {
-		p, err = priorOf(kept, c.Steps)
+	if err := train.Fit(kept, want); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("run %s: %s: %w", dir, priorFile, err)
-	}
-	return p, nil
+	return priorOf(kept, c.Steps)
 }
 
 func priorTensors(p *mfm.MixturePrior) checkpoint.Tensors {

@@ -166,20 +166,22 @@ func (s statistics) write(path string) error {
 // readStatistics reads the statistics in a file. Tensors that do not fit together are a
 // [train.FitError], wrapped.
 func readStatistics(path string) (s statistics, err error) {
-	t, _, err := checkpoint.ReadWeights(path)
+	s.shape = []int{1, 1, 1}
+	t, _, err := checkpoint.ReadFitting(path, func(t checkpoint.Tensors) error {
+		if mean := t["mean"]; mean != nil && mean.Shape().Rank() == 3 {
+			s.shape = mean.Shape().Dimensions
+		}
+		want := make(map[string]shapes.Shape)
+		for name, dims := range map[string][]int{"mean": s.shape, "variance": {1}, "noise": s.shape[2:]} {
+			want[name] = shapes.Make(dtypes.Float32, dims...)
+		}
+		if err := train.Fit(t, want); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		return nil
+	})
 	if err != nil {
 		return s, err
-	}
-	s.shape = []int{1, 1, 1}
-	if mean := t["mean"]; mean != nil && mean.Shape().Rank() == 3 {
-		s.shape = mean.Shape().Dimensions
-	}
-	want := make(map[string]shapes.Shape)
-	for name, dims := range map[string][]int{"mean": s.shape, "variance": {1}, "noise": s.shape[2:]} {
-		want[name] = shapes.Make(dtypes.Float32, dims...)
-	}
-	if err := train.Fit(t, want); err != nil {
-		return s, fmt.Errorf("%s: %w", path, err)
 	}
 	var variance []float32
 	for name, to := range map[string]*[]float32{"mean": &s.mean, "variance": &variance, "noise": &s.noise} {

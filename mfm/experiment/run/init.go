@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/gomlx/gomlx/core/tensors"
@@ -18,45 +19,48 @@ var ErrInit = errors.New("initial weights")
 // CheckInit returns an error that wraps [ErrInit] unless the run in dir has ended, is of the given
 // kind and has the network that config describes. [Train] also compares its weights with the model.
 func CheckInit(dir, kind string, config any) error {
-	_, err := initialWeights(dir, kind, config)
-	return err
-}
-
-// initialize gives a trainer at step zero the weights of the run or the file o.Init. Moments and
-// moving averages start anew.
-func (o Options) initialize(t *train.Trainer, kind string, config any) (err error) {
-	weights, from := o.InitWeights, o.Init
-	if weights == nil {
-		from = fmt.Sprintf("run %s: %s", o.Init, weightsFile)
-		if weights, err = initialWeights(o.Init, kind, config); err != nil {
-			return err
-		}
+	manifest, err := ReadManifest(dir, kind)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInit, err)
 	}
-	if err := t.Initialize(weights); err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrInit, from, err)
+	mine, err := json.Marshal(config)
+	if err != nil {
+		return fmt.Errorf("run: encoding the configuration: %w", err)
+	}
+	if theirs := manifest.Config; shaping(mine) != shaping(theirs) {
+		return fmt.Errorf("%w: run %s has %s, this one %s: use the same values",
+			ErrInit, dir, shaping(theirs), shaping(mine))
+	}
+	if _, err := os.Stat(filepath.Join(dir, weightsFile)); err != nil {
+		return fmt.Errorf("%w: run %s: %w", ErrInit, dir, err)
 	}
 	return nil
 }
 
-// initialWeights returns the weights of the run in dir after the checks of [CheckInit].
-func initialWeights(dir, kind string, config any) (checkpoint.Tensors, error) {
-	manifest, err := ReadManifest(dir, kind)
+// initialize gives a trainer at step zero the weights of the run or the file o.Init. Moments and
+// moving averages start anew.
+func (o Options) initialize(t *train.Trainer, kind string, config any) error {
+	initialize := func(from string) func(checkpoint.Tensors) error {
+		return func(weights checkpoint.Tensors) error {
+			if err := t.Initialize(weights); err != nil {
+				return fmt.Errorf("%s: %w", from, err)
+			}
+			return nil
+		}
+	}
+	var err error
+	if o.InitWeights != nil {
+		err = initialize(o.Init)(o.InitWeights)
+	} else if err = CheckInit(o.Init, kind, config); err != nil {
+		return err
+	} else {
+		_, _, err = checkpoint.ReadFitting(filepath.Join(o.Init, weightsFile),
+			initialize(fmt.Sprintf("run %s: %s", o.Init, weightsFile)))
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInit, err)
+		return fmt.Errorf("%w: %w", ErrInit, err)
 	}
-	mine, err := json.Marshal(config)
-	if err != nil {
-		return nil, fmt.Errorf("run: encoding the configuration: %w", err)
-	}
-	if theirs := manifest.Config; shaping(mine) != shaping(theirs) {
-		return nil, fmt.Errorf("%w: run %s has %s, this one %s: use the same values",
-			ErrInit, dir, shaping(theirs), shaping(mine))
-	}
-	weights, _, err := checkpoint.ReadWeights(filepath.Join(dir, weightsFile))
-	if err != nil {
-		return nil, fmt.Errorf("%w: run %s: %w", ErrInit, dir, err)
-	}
-	return weights, nil
+	return nil
 }
 
 // shaping returns the part of a configuration that determines the shapes of the weights, as JSON.

@@ -97,14 +97,13 @@ func storeOf(weights map[string]*tensors.Tensor) (*model.Store, error) {
 // ReadWeights returns the final weights of the run in dir. Its error wraps [os.ErrNotExist] if the
 // run has not ended, and [train.FitError] if the weights are not exactly those of the model.
 func ReadWeights(dir string, of Shapes) (map[string]*tensors.Tensor, error) {
-	weights, _, err := checkpoint.ReadWeights(filepath.Join(dir, weightsFile))
-	if err != nil {
-		return nil, err
-	}
-	if err := of.check(weights); err != nil {
-		return nil, fmt.Errorf("run %s: %s: %w", dir, weightsFile, err)
-	}
-	return weights, nil
+	weights, _, err := checkpoint.ReadFitting(filepath.Join(dir, weightsFile), func(t checkpoint.Tensors) error {
+		if err := of.check(t); err != nil {
+			return fmt.Errorf("run %s: %s: %w", dir, weightsFile, err)
+		}
+		return nil
+	})
+	return weights, err
 }
 
 // Weights returns the weights that a store has in [train.WeightsScope], by their paths below it.
