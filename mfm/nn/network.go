@@ -117,6 +117,12 @@ func (n Network) Backbone() Backbone {
 	return n.Architecture.Backbone()
 }
 
+// quoted returns a JSON string, which Go's %q is not for all of them.
+func quoted(s string) []byte {
+	raw, _ := json.Marshal(s) // strings always encode
+	return raw
+}
+
 // MarshalJSON implements [json.Marshaler].
 func (n Network) MarshalJSON() ([]byte, error) {
 	raw, err := json.Marshal(n.Architecture)
@@ -128,7 +134,7 @@ func (n Network) MarshalJSON() ([]byte, error) {
 		if len(raw) <= 2 {
 			comma = ""
 		}
-		raw = fmt.Appendf(raw[:len(raw)-1:len(raw)-1], `%s"compute":%q}`, comma, n.Compute)
+		raw = fmt.Appendf(raw[:len(raw)-1:len(raw)-1], `%s"compute":%s}`, comma, quoted(string(n.Compute)))
 	}
 	if recognized(raw) == n.Kind() {
 		return raw, nil
@@ -136,7 +142,7 @@ func (n Network) MarshalJSON() ([]byte, error) {
 	if len(raw) < 2 || raw[0] != '{' {
 		return nil, fmt.Errorf("network %s: its configuration is not a JSON object", n.Kind())
 	}
-	head := fmt.Appendf(nil, `{"kind":%q`, n.Kind())
+	head := fmt.Appendf(nil, `{"kind":%s`, quoted(n.Kind()))
 	if len(raw) > 2 {
 		head = append(head, ',')
 	}

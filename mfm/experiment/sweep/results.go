@@ -50,7 +50,11 @@ func Merge(from ...string) ([]json.RawMessage, error) {
 				return nil, fmt.Errorf("sweep: %s: the result is not a JSON object: delete the file to run it again",
 					path)
 			}
-			all[name] = fmt.Appendf(nil, `{"run":%q,%s`, name, text.Bytes()[1:])
+			quoted, err := json.Marshal(name) // %q is no JSON for all names
+			if err != nil {
+				return nil, fmt.Errorf("sweep: %s: %w", path, err)
+			}
+			all[name] = fmt.Appendf(nil, `{"run":%s,%s`, quoted, text.Bytes()[1:])
 		}
 	}
 	return slices.SortedFunc(maps.Values(all), func(a, b json.RawMessage) int {
