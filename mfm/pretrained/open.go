@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/gomlx/gomlx/core/tensors"
 
@@ -106,7 +107,7 @@ func openSharded(path string, f io.ReadSeeker, size int64) (checkpoint.Tensors, 
 	}
 	shards := make(map[string]bool)
 	for name, shard := range shardOf {
-		if filepath.Base(shard) != shard || !filepath.IsLocal(shard) {
+		if filepath.Base(shard) != shard || !filepath.IsLocal(shard) || strings.ContainsFunc(shard, unicode.IsControl) {
 			return nil, fmt.Errorf("%s: tensor %q lies in %q, which is not a file beside the index", path, name, shard)
 		}
 		shards[shard] = true
