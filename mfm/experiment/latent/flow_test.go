@@ -3,6 +3,7 @@ package latent_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
@@ -49,6 +51,22 @@ func flowFile(t *testing.T, ema checkpoint.Tensors) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// narrow returns the tensors of a SiT without the outputs that are not used.
+func narrow(file checkpoint.Tensors) checkpoint.Tensors {
+	file = maps.Clone(file)
+	for _, name := range []string{"final_layer.linear.weight", "final_layer.linear.bias"} {
+		dims := slices.Clone(file[name].Shape().Dimensions)
+		row := file[name].Size() / dims[0]
+		var kept []float32
+		for group := range slices.Chunk(tensors.MustCopyFlatData[float32](file[name]), 4*row) {
+			kept = append(kept, group[:2*row]...) // two of the four channels
+		}
+		dims[0] /= 2
+		file[name] = tensors.FromFlatDataAndDimensions(kept, dims...)
+	}
+	return file
 }
 
 // converted writes what weights convert makes of a file.
@@ -142,7 +160,7 @@ func TestInitialWeights(t *testing.T) {
 	}{
 		"a copy in a file": {flowConfig(s), path, velocity},
 		"a converted file": {flowConfig(s), converted(t, path, "ema"), velocity},
-		"reversed time": {reversed, path, func(i int) []float64 {
+		"reversed time": {reversed, flowFile(t, narrow(file)), func(i int) []float64 {
 			v := s.Velocity(1-p.S[i], p.Xbar[i], p.Class[i])
 			for j := range v {
 				v[j] *= -1
@@ -197,8 +215,11 @@ func TestInitialWeights(t *testing.T) {
 func TestFlowErrors(t *testing.T) {
 	s, file := experimenttest.NewSiT(1)
 	path := flowFile(t, file)
-	wide, gaussian := flowConfig(s), flowConfig(s)
+	wide, gaussian, backward := flowConfig(s), flowConfig(s), flowConfig(s)
 	network := s.DiTConfig
+	network.Reversed = true
+	backward.Network = nn.NewNetwork(network)
+	network.Reversed = false
 	network.Width, network.QKNorm, network.Classes, network.BlindAtZero = 32, true, 3, false
 	wide.Network, gaussian.Parametrization = nn.NewNetwork(network), mfm.GaussianName
 	initial := func(c latent.Config, path, part string) error {
@@ -226,6 +247,7 @@ func TestFlowErrors(t *testing.T) {
 		`"ema." and "model."`: initial(flowConfig(s), path, ""),
 		"network.width = 16, network.classes = 2, network.qk_norm = false": initial(wide, path, "ema"),
 		"network.blind_at_zero = true":                                     initial(wide, converted(t, path, "ema"), ""),
+		"reversed = true: an output of twice the":                          initial(backward, path, "ema"),
 		"this one dit and gaussian":                                        initial(gaussian, path, "ema"),
 		`"blocks.0.attn.qkv.weight" is mis`:                                initial(flowConfig(s), lacking, "ema"),
 		"--set heads=N":                                                    open(path, "ema"),
