@@ -12,7 +12,8 @@ import (
 )
 
 func setting(method string, n, steps int) steering.Setting {
-	s := steering.Setting{Method: method, N: n, Baseline: steer.MeanBaseline, Samples: 4096, Config: steer.DefaultConfig()}
+	s := steering.Setting{Method: method, N: n, Samples: 4096, Config: steer.DefaultConfig()}
+	s.Baseline = steer.MeanBaseline
 	s.Config.Steps, s.Config.Solver = steps, solver.Heun
 	return s
 }

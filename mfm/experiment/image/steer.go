@@ -304,8 +304,8 @@ func (s *Steering) compareWithBase(
 	ctx context.Context, b compute.Backend, c steering.Setting, samples []float32, r *SteeringResult,
 ) error {
 	base := steering.Setting{
-		Method: "unsteered", N: 1, Samples: c.Samples, Seed: baseSeed, Class: c.Class, Guidance: c.Guidance,
-		Config: steer.DefaultConfig(),
+		Method: "unsteered", N: 1, Samples: c.Samples, Seed: baseSeed, Config: steer.DefaultConfig(),
+		Options: steering.Options{Class: c.Class, Guidance: c.Guidance},
 	}
 	if entry, err := steer.Lookup(c.Method); err != nil || !entry.OneStep {
 		base.Config.Grid = c.Config.Grid

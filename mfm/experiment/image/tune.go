@@ -188,8 +188,10 @@ func (t *Tuning) Diverged(s tuning.Setting, _ error) TuningResult {
 	r := TuningResult{Network: c.Network, Lambda: c.Tune.Lambda, TuneSteps: c.Tune.Steps}
 	r.Result = steering.Result{
 		Method: c.Method, Dynamics: steer.ODE, N: c.N, Seed: c.Tune.Seed, Diverged: true,
-		RunSettings: steering.RunSettings{Samples: s.Eval.Samples, Steps: s.Eval.Steps, Class: c.Class},
-		Warnings:    t.RewardWarnings(c.Tune.Lambda),
+		RunSettings: steering.RunSettings{
+			Samples: s.Eval.Samples, Steps: s.Eval.Steps, Options: steering.Options{Class: c.Class},
+		},
+		Warnings: t.RewardWarnings(c.Tune.Lambda),
 	}
 	return r
 }
@@ -217,7 +219,8 @@ func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Resu
 	result.Result = steering.Result{
 		Method: t.Config.Method, Dynamics: steer.ODE, N: t.Config.N, NFE: float64(c.Steps), Seed: config.Seed,
 		RunSettings: steering.RunSettings{
-			Samples: c.Samples, Steps: c.Steps, Device: steering.Device(b), Class: t.Config.Class,
+			Samples: c.Samples, Steps: c.Steps, Device: steering.Device(b),
+			Options: steering.Options{Class: t.Config.Class},
 		},
 		Warnings: t.RewardWarnings(config.Lambda),
 	}

@@ -51,7 +51,8 @@ func (e InvalidError) Unwrap() error { return e.Err }
 // state.
 func Steered(steps, samples int) steering.Setting {
 	s := steering.Setting{
-		Method: "mfm-gf", N: 16, Samples: samples, Config: steer.DefaultConfig(), Baseline: steer.MeanBaseline,
+		Method: "mfm-gf", N: 16, Samples: samples, Config: steer.DefaultConfig(),
+		Options: steering.Options{Baseline: steer.MeanBaseline},
 	}
 	s.Config.Steps = steps
 	return s

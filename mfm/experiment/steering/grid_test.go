@@ -16,7 +16,9 @@ import (
 
 // gridBase is a setting to combine values with.
 func gridBase() steering.Setting {
-	return steering.Setting{Samples: 8, Baseline: steer.MeanBaseline, N: 1, Config: steer.DefaultConfig()}
+	return steering.Setting{
+		Samples: 8, N: 1, Config: steer.DefaultConfig(), Options: steering.Options{Baseline: steer.MeanBaseline},
+	}
 }
 
 // describe writes what the tests vary.

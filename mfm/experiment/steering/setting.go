@@ -20,11 +20,22 @@ import (
 type Setting struct {
 	// Fingerprint is that of the task, see [Base].
 	Fingerprint string `json:"fingerprint"`
-	// Method is the name of a method in [steer.Methods]. The options below are those of
+	// Method is the name of a method in [steer.Methods]. N and Particles are those of
 	// [steer.Options].
-	Method      string         `json:"method"`
-	N           int            `json:"n"`
-	Particles   int            `json:"particles,omitempty"`
+	Method    string `json:"method"`
+	N         int    `json:"n"`
+	Particles int    `json:"particles,omitempty"`
+	Options
+
+	Samples int          `json:"samples"`
+	Seed    int64        `json:"seed"`
+	Config  steer.Config `json:"config"`
+}
+
+// Options are the options of a [Setting] that its result repeats.
+type Options struct {
+	// Baseline, Antithetic, LeaveOneOut, Shared, Resampling, Threshold and SNR are those of
+	// [steer.Options].
 	Baseline    steer.Baseline `json:"baseline,omitempty"`
 	Antithetic  bool           `json:"antithetic,omitempty"`
 	LeaveOneOut bool           `json:"leave_one_out,omitempty"`
@@ -45,10 +56,6 @@ type Setting struct {
 	// GuidePosterior applies the guidance to the posterior samples of an estimate, too, see
 	// [mfm.Model.Guided].
 	GuidePosterior bool `json:"guide_posterior,omitempty"`
-
-	Samples int          `json:"samples"`
-	Seed    int64        `json:"seed"`
-	Config  steer.Config `json:"config"`
 }
 
 // SteerMethod returns the method that the setting names. exact is the value in closed form, nil if
@@ -91,19 +98,7 @@ type RunSettings struct {
 	// Device is "cuda" for a run on a GPU and empty on a CPU. Microbatches are larger on a GPU, so
 	// that the same seed gives other samples.
 	Device string `json:"device,omitempty"`
-	// The following are those of [Setting].
-	Baseline       steer.Baseline   `json:"baseline,omitempty"`
-	Antithetic     bool             `json:"antithetic,omitempty"`
-	LeaveOneOut    bool             `json:"leave_one_out,omitempty"`
-	Shared         bool             `json:"shared,omitempty"`
-	Posterior      mfm.Sampling     `json:"posterior,omitempty"`
-	PosteriorSteps int              `json:"posterior_steps,omitempty"`
-	Resampling     steer.Resampling `json:"resampling,omitempty"`
-	Threshold      *float64         `json:"threshold,omitempty"`
-	SNR            float64          `json:"snr,omitempty"`
-	Class          *int             `json:"class,omitempty"`
-	Guidance       float64          `json:"guidance,omitempty"`
-	GuidePosterior bool             `json:"guide_posterior,omitempty"`
+	Options
 	// Config is nil for a tuned drift, and for results of versions that did not store it.
 	Config *steer.Config `json:"config,omitempty"`
 }
@@ -119,9 +114,7 @@ func Device(b compute.Backend) string {
 // runSettings returns the settings to repeat in a result.
 func (s Setting) runSettings(b compute.Backend) RunSettings {
 	return RunSettings{
-		Samples: s.Samples, Steps: s.Config.Steps, Particles: s.Particles, Device: Device(b), Baseline: s.Baseline,
-		Antithetic: s.Antithetic, LeaveOneOut: s.LeaveOneOut, Shared: s.Shared, Posterior: s.Posterior,
-		PosteriorSteps: s.PosteriorSteps, Resampling: s.Resampling, Threshold: s.Threshold, SNR: s.SNR,
-		Class: s.Class, Guidance: s.Guidance, GuidePosterior: s.GuidePosterior, Config: &s.Config,
+		Samples: s.Samples, Steps: s.Config.Steps, Particles: s.Particles, Device: Device(b), Options: s.Options,
+		Config: &s.Config,
 	}
 }

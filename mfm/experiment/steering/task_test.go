@@ -70,7 +70,8 @@ func TestGuidePosterior(t *testing.T) {
 	base, b, class := classBase(t), backendtest.New(t), 1
 	backendtest.NeedLoops(t, b)
 	s := steering.Setting{
-		Method: "mfm-gf", N: 16, Samples: 1000, Config: steer.DefaultConfig(), Class: &class, Guidance: 2,
+		Method: "mfm-gf", N: 16, Samples: 1000, Config: steer.DefaultConfig(),
+		Options: steering.Options{Class: &class, Guidance: 2},
 	}
 	s.Config.Steps = 100
 	for _, c := range []struct {

@@ -113,7 +113,7 @@ func (c BaseSetting) steering(
 	}
 	setting := steering.Setting{
 		Method: "mfm-gf", N: c.PosteriorSamples, Samples: c.Samples, Seed: c.Seed, Config: steer.DefaultConfig(),
-		Baseline: steer.MeanBaseline,
+		Options: steering.Options{Baseline: steer.MeanBaseline},
 	}
 	setting.Config.Steps = c.SamplerSteps
 	steered, err := s.Run(ctx, b, setting)
