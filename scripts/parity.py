@@ -1,4 +1,4 @@
-"""Runs the comparisons of scripts/parity and joins their results into a file of rows."""
+"""Runs the comparisons of scripts/parity and joins their results in a file."""
 
 import json
 import os
@@ -27,14 +27,14 @@ def run(*command):
 
 
 def references(file):
-    """Returns the row of a file of reference values."""
+    """Returns the result of a file of reference values."""
     errors, stderr, cost = run(work / "mfm", "parity", file, "--json")
     kind = next(line.removeprefix("network: ") for line in stderr.splitlines() if line.startswith("network: "))
     return {"network": pathlib.Path(file).stem, "kind": kind, "largest": max(errors.values()), "errors": errors} | cost
 
 
 def autoencoder(folder, encoder, decoder):
-    """Returns the row of a tiny autoencoder."""
+    """Returns the result of a tiny autoencoder."""
     weights = work / "tiny.safetensors"
     convert = ["weights", "convert", encoder, "--decoder", decoder, "--kind", "tiny-autoencoder", "--to", weights]
     run(work / "mfm", *convert, "--json")
@@ -51,7 +51,7 @@ if arguments[0] == "--pictures":
     found = [autoencoder(*arguments[1:])]
 else:
     found = [references(file) for file in arguments]
-rows = {row["network"]: row for row in json.loads(out.read_text())} if out.exists() else {}
-rows |= {row["network"]: row for row in found}
-out.write_text(json.dumps([rows[name] for name in sorted(rows)], indent=1) + "\n")
+results = {result["network"]: result for result in json.loads(out.read_text())} if out.exists() else {}
+results |= {result["network"]: result for result in found}
+out.write_text(json.dumps([results[name] for name in sorted(results)], indent=1) + "\n")
 print(json.dumps(found, indent=1))
