@@ -53,6 +53,10 @@ func AutoencoderWeights(c nn.AutoencoderConfig) []Weight {
 // ImportAutoencoder is [Import] for [nn.Autoencoder]. The linear layers of the attention may have
 // the names of diffusers before 0.12, as in the files sd-vae-ft-mse and -ema.
 func ImportAutoencoder(from checkpoint.Tensors, c nn.AutoencoderConfig) (checkpoint.Tensors, error) {
+	return importAutoencoder(from, c, false)
+}
+
+func importAutoencoder(from checkpoint.Tensors, c nn.AutoencoderConfig, move bool) (checkpoint.Tensors, error) {
 	present := strings.NewReplacer(".0.query.", ".0.to_q.", ".0.key.", ".0.to_k.", ".0.value.", ".0.to_v.",
 		".0.proj_attn.", ".0.to_out.0.")
 	renamed := make(checkpoint.Tensors, len(from))
@@ -65,7 +69,7 @@ func ImportAutoencoder(from checkpoint.Tensors, c nn.AutoencoderConfig) (checkpo
 		}
 		renamed[name] = t
 	}
-	return Import(renamed, AutoencoderWeights(c))
+	return imported(renamed, AutoencoderWeights(c), move)
 }
 
 // residual adds the weights of a residual block.

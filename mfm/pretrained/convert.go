@@ -46,6 +46,9 @@ type Converted struct {
 // configuration that names and shapes imply, or that of Stable Diffusion for an autoencoder; it
 // gets a pointer to it. The error lists each tensor that is missing, unexpected or of another
 // shape, or each variable that has values which are not finite.
+//
+// Convert frees the tensors that it has read, so that there is no second copy of the weights: from
+// cannot be used again.
 func Convert(from checkpoint.Tensors, kind, part string, configure func(config any) error) (Converted, error) {
 	convert, known := converters()[kind]
 	if !known {
@@ -248,12 +251,12 @@ func convertDiT(from checkpoint.Tensors, configure func(any) error) (r Converted
 	if err != nil {
 		return r, err
 	}
-	load := ImportSiT
+	load := importSiT
 	if IsDiT(from) {
-		load = ImportDiT
+		load = importDiT
 	}
 	r = Converted{Config: c, Channels: channels}
-	r.Weights, err = load(from, c, channels)
+	r.Weights, err = load(from, c, channels, true)
 	return r, err
 }
 
@@ -266,7 +269,7 @@ func convertAutoencoder(from checkpoint.Tensors, configure func(any) error) (r C
 		return r, err
 	}
 	r = Converted{Config: c}
-	r.Weights, err = ImportAutoencoder(from, c)
+	r.Weights, err = importAutoencoder(from, c, true)
 	return r, err
 }
 
@@ -279,6 +282,6 @@ func convertTiny(from checkpoint.Tensors, configure func(any) error) (r Converte
 		return r, err
 	}
 	r = Converted{Config: a}
-	r.Weights, err = ImportTinyAutoencoder(from, a)
+	r.Weights, err = importTiny(from, a, true)
 	return r, err
 }

@@ -202,6 +202,12 @@ func TestConvertAutoencoders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if freed := all["weight.encoder.conv_in.weight"]; freed.CheckValid() == nil {
+		t.Error("the tensors of the file are still in memory")
+	}
+	if all, _, err = pretrained.Open(filepath.Join("testdata", "autoencoder.safetensors")); err != nil {
+		t.Fatal(err)
+	}
 	old := make(checkpoint.Tensors)
 	for name, v := range pretrained.Below(all, "weight.") {
 		old[strings.NewReplacer("to_q", "query", "to_k", "key", "to_v", "value", "to_out.0", "proj_attn").Replace(name)] = v
@@ -229,8 +235,12 @@ func TestConvertAutoencoders(t *testing.T) {
 	}
 
 	a := nn.TinyAutoencoder{Images: 3, Latents: 4, MiddleNorm: true, Checkpoint: true}
-	encoder, decoder := emptyOf(pretrained.TinyEncoderWeights(a)), emptyOf(pretrained.TinyDecoderWeights(a))
-	tensors.MustMutableFlatData(decoder["1.bias"], func(flat []float16.Float16) { flat[1] = float16.FromFloat32(1) })
+	parts := func() (encoder, decoder checkpoint.Tensors) {
+		encoder, decoder = emptyOf(pretrained.TinyEncoderWeights(a)), emptyOf(pretrained.TinyDecoderWeights(a))
+		tensors.MustMutableFlatData(decoder["1.bias"], func(flat []float16.Float16) { flat[1] = float16.FromFloat32(1) })
+		return encoder, decoder
+	}
+	encoder, decoder := parts()
 	tiny, err := pretrained.Convert(pretrained.TinyParts(encoder, decoder), pretrained.TinyAutoencoderKind, "", keep)
 	if err != nil || tiny.Config != a {
 		t.Fatalf("two files: %+v, %v", tiny.Config, err)
@@ -238,6 +248,7 @@ func TestConvertAutoencoders(t *testing.T) {
 	if v := tensors.MustCopyFlatData[float32](tiny.Weights["/decoder/input/biases"])[1]; v != 1 {
 		t.Errorf("the decoder's first bias is %g, want 1", v)
 	}
+	encoder, decoder = parts()
 	single := make(checkpoint.Tensors)
 	for name, v := range encoder {
 		single["encoder.layers."+name] = v

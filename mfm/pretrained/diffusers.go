@@ -67,7 +67,7 @@ func OpenAutoencoder(dir string) (nn.Autoencoder, checkpoint.Tensors, error) {
 		}
 	}
 	if err == nil {
-		tensors, err = ImportAutoencoder(tensors, config)
+		tensors, err = importAutoencoder(tensors, config, true)
 	}
 	if err != nil {
 		return nn.Autoencoder{}, nil, fmt.Errorf("autoencoder %s: %w", dir, err)

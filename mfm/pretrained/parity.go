@@ -15,6 +15,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/internal/reclaim"
 )
 
 // Reference is a file of reference values of an original implementation: its configuration as
@@ -115,12 +116,12 @@ func parity(backend compute.Backend, r *Reference, kind parityKind) (map[string]
 	if err != nil {
 		return nil, err
 	}
-	var freed reclaimer
+	var memory reclaim.Memory
 	for path, w := range weights { // one by one, so that there is no second copy of all
 		if err := w.ToDevice(backend, 0); err != nil {
 			return nil, fmt.Errorf("weights %q: %w", path, err)
 		}
-		freed.add(w.Shape().ByteSize())
+		memory.Add(w.Shape().ByteSize())
 	}
 	store := model.NewStore()
 	if err := Load(store, model.RootScopePath, weights); err != nil {

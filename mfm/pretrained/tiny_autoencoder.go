@@ -51,6 +51,10 @@ func TinyDecoderWeights(a nn.TinyAutoencoder) []Weight {
 // "encoder." and "decoder." in the names of [TinyEncoderWeights] and [TinyDecoderWeights], or in
 // those of diffusers' AutoencoderTiny, below "encoder.layers." and "decoder.layers.".
 func ImportTinyAutoencoder(from checkpoint.Tensors, a nn.TinyAutoencoder) (checkpoint.Tensors, error) {
+	return importTiny(from, a, false)
+}
+
+func importTiny(from checkpoint.Tensors, a nn.TinyAutoencoder, move bool) (checkpoint.Tensors, error) {
 	var all list
 	parts := map[string][]Weight{"encoder.": TinyEncoderWeights(a), "decoder.": TinyDecoderWeights(a)}
 	for part, weights := range parts {
@@ -67,7 +71,7 @@ func ImportTinyAutoencoder(from checkpoint.Tensors, a nn.TinyAutoencoder) (check
 			all = append(all, w)
 		}
 	}
-	return Import(from, all)
+	return imported(from, all, move)
 }
 
 // TinyParts returns the tensors of both parts of a tiny autoencoder from the files of each.

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime/debug"
 	"slices"
 
 	"github.com/gomlx/compute/dtypes"
@@ -23,6 +22,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/internal/reclaim"
 )
 
 // Layout is the order of the axes of a tensor in a file of PyTorch, with its order here.
@@ -60,15 +60,17 @@ func Import(from checkpoint.Tensors, weights []Weight) (checkpoint.Tensors, erro
 func imported(from checkpoint.Tensors, weights []Weight, move bool) (checkpoint.Tensors, error) {
 	var problems, unexpected []error
 	known := make(map[string]bool, len(weights))
+	left := make(map[*tensors.Tensor]int) // names of a tensor that have not been read; some share one
 	for _, p := range weights {
 		known[p.File] = true
+		left[from[p.File]]++
 	}
 	for _, name := range slices.Sorted(maps.Keys(from)) {
 		if !known[name] {
 			unexpected = append(unexpected, fmt.Errorf("tensor %q %v is unexpected", name, from[name].Shape().Dimensions))
 		}
 	}
-	var r reclaimer
+	var memory reclaim.Memory
 	to := make(checkpoint.Tensors, len(weights))
 	for _, p := range weights {
 		t, ok := from[p.File]
@@ -80,8 +82,8 @@ func imported(from checkpoint.Tensors, weights []Weight, move bool) (checkpoint.
 		default:
 			order, dims := p.Layout.order(p.Shape)
 			permuted, err := permute(t, p.Shape, order, dims)
-			if err == nil && move {
-				err = r.free(t)
+			if left[t]--; err == nil && move && left[t] == 0 {
+				err = memory.Free(t)
 			}
 			if err != nil {
 				problems = append(problems, fmt.Errorf("tensor %q: %w", p.File, err))
@@ -94,23 +96,6 @@ func imported(from checkpoint.Tensors, weights []Weight, move bool) (checkpoint.
 		return nil, errors.Join(problems...)
 	}
 	return to, nil
-}
-
-// reclaimer frees tensors. It returns their memory to the system after each 256 MiB: the garbage
-// collector would wait until there is as much garbage as living memory.
-type reclaimer struct{ freed int64 }
-
-func (r *reclaimer) free(t *tensors.Tensor) error {
-	r.add(t.Shape().ByteSize())
-	return t.FinalizeAll()
-}
-
-// add notes that so many bytes have become garbage.
-func (r *reclaimer) add(bytes int64) {
-	if r.freed += bytes; r.freed >= 256<<20 {
-		debug.FreeOSMemory()
-		r.freed = 0
-	}
 }
 
 // Export returns the tensors of a file from the variables of a network, the inverse of [Import]. It

@@ -17,6 +17,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
 	"github.com/gomfm/gomfm/mfm/train"
 )
@@ -134,6 +135,28 @@ func TestInitialize(t *testing.T) {
 	for path, want := range values {
 		if now := tensors.MustCopyFlatData[float32](got[path]); !slices.Equal(now, want) {
 			t.Errorf("weights %s are %v, want the initial ones %v", path, now, want)
+		}
+	}
+}
+
+// Weights that have moved to a device keep their values, without a copy in the host's memory. Several
+// devices leave them where they are.
+func TestToDevice(t *testing.T) {
+	for _, devices := range []int{1, 2} {
+		store, b := model.NewStore(), backendtest.Devices(t, devices)
+		w := tensors.FromFlatDataAndDimensions([]float32{1, 2, 3}, 3)
+		err := train.SetWeights(store, map[string]*tensors.Tensor{"/layer/weights": w})
+		if err == nil {
+			err = train.ToDevice(store, b)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if moved := w.IsOnAnyDevice() && (w.IsShared() || !w.IsLocal()); moved != (devices == 1) {
+			t.Errorf("%d devices: on a device %t, in the host's memory %t", devices, w.IsOnAnyDevice(), w.IsLocal())
+		}
+		if got := tensors.MustCopyFlatData[float32](w); !slices.Equal(got, []float32{1, 2, 3}) {
+			t.Errorf("%d devices: weights %v", devices, got)
 		}
 	}
 }

@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm/internal/reclaim"
 )
 
 // Weights returns the trained variables in a scope of the trainer's store, [WeightsScope] or that
@@ -53,6 +56,27 @@ func SetWeights(store *model.Store, weights map[string]*tensors.Tensor) error {
 		if _, err := store.CreateVariable(WeightsScope+path, value); err != nil {
 			return fmt.Errorf("weights %q: %w", path, err)
 		}
+	}
+	return nil
+}
+
+// ToDevice moves the weights in [WeightsScope] of a store to the device of a backend, so that the
+// host's memory has no second copy of them once a graph has used them. Of several devices each needs
+// its own copy: then it does nothing. The weights cannot be used after the backend's end.
+func ToDevice(store *model.Store, b compute.Backend) error {
+	if b.NumDevices() > 1 {
+		return nil
+	}
+	var memory reclaim.Memory
+	for v := range store.Scope(WeightsScope).IterVariables() {
+		value, err := v.Value()
+		if err == nil {
+			err = value.ToDevice(b, 0)
+		}
+		if err != nil {
+			return fmt.Errorf("weights %q: %w", v.Path(), err)
+		}
+		memory.Add(value.Shape().ByteSize())
 	}
 	return nil
 }

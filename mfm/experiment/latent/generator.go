@@ -10,6 +10,7 @@ import (
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Generator samples images: a trained map of latents with its autoencoder. It must not be used by
@@ -34,7 +35,7 @@ func OpenGenerator(b compute.Backend, dir string) (*Generator, error) {
 }
 
 // NewGenerator returns the generator of a map of [OpenModel] with the autoencoder in dir, see
-// [OpenCodec].
+// [OpenCodec]. It moves the map's weights to the device ([train.ToDevice]).
 func NewGenerator(b compute.Backend, m mfm.Model, c Config, dir string) (*Generator, error) {
 	codec, err := OpenCodec(b, dir)
 	if err != nil {
@@ -44,6 +45,10 @@ func NewGenerator(b compute.Backend, m mfm.Model, c Config, dir string) (*Genera
 		codec.Finalize()
 		return nil, fmt.Errorf("%s: its map is for latents of %d channels, its autoencoder has %d", dir, m.Shape[2],
 			codec.LatentChannels())
+	}
+	if err := train.ToDevice(m.Store(), b); err != nil {
+		codec.Finalize()
+		return nil, err
 	}
 	return &Generator{
 		Model: m, Config: c, Codec: codec, backend: b, models: &[]map[string]*mfm.Sampler{{}},
