@@ -21,11 +21,16 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gomlx/compute"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/gomfm/gomfm/mfm/diagnose"
+	"github.com/gomfm/gomfm/mfm/experiment/report"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/figure"
 	"github.com/gomfm/gomfm/mfm/train"
+	"github.com/gomfm/gomfm/scripts/mfm/internal/stdout"
 )
 
 func main() {
@@ -36,11 +41,11 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
 	patience = 500 * time.Millisecond
-	var stdout io.Writer = os.Stdout
-	if stdoutClosed() {
-		stdout = closed{}
+	var out io.Writer = os.Stdout
+	if stdout.Closed() {
+		out = closed{}
 	}
-	os.Exit(execute(ctx, os.Args[1:], stdout, os.Stderr))
+	os.Exit(execute(ctx, os.Args[1:], out, os.Stderr))
 }
 
 // closed is a standard output that cannot be written.
@@ -197,4 +202,126 @@ func doubleDashes(root *cobra.Command, args []string) []string {
 // oneLine returns the text of an error in one line; a joined error has several.
 func oneLine(err error) string {
 	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}
+
+// task is a kind of model with the builders of the verbs that it supports; nil means that it does
+// not.
+type task struct {
+	name  string // as in "mfm train gmm"
+	about string // what the model is
+	// train describes a training; the verb info shows its configuration.
+	train func(c *command) func() (*training, error)
+	// defaults returns configurations by key, for mfm info; nil for a task without training.
+	defaults func(preset string) (map[string]any, error)
+
+	sample, eval, steer, tune, diagnose builder
+}
+
+// tasks lists all tasks.
+func tasks() []task {
+	return []task{mixtureTask(), digitsTask(), classifierTask(), autoencoderTask(), imagenetTask(), gaussianTask()}
+}
+
+// verb is a command that works on tasks.
+type verb struct {
+	name, about string
+	each        string // what it does with one task, a format for task.about
+	builder     func(task) builder
+	others      []*cobra.Command // below it, besides those of the tasks
+	alone       builder          // of the verb without a task; nil means that it needs one
+}
+
+// verbs lists the commands that work on tasks.
+func verbs() []verb {
+	merge := leaf("merge", "merge the results of sweeps by steer, tune or stress", steerMerge)
+	distill := leaf("distill", "distill a fine-tuned drift of a mixture into a map", tuneDistill)
+	return []verb{
+		{name: "train", about: "train a model", each: "train %s", builder: trainVerb},
+		{name: "sample", about: "draw posterior samples", each: "draw posterior samples from %s",
+			builder: func(t task) builder { return t.sample }},
+		{name: "eval", about: "evaluate a model", each: "evaluate %s",
+			builder: func(t task) builder { return t.eval }},
+		{name: "steer", about: "steer samples to a reward",
+			each:    "steer samples of %s to a reward, in a sweep of settings",
+			builder: func(t task) builder { return t.steer }, others: []*cobra.Command{merge}},
+		{name: "tune", about: "fine-tune a drift to a reward",
+			each:    "fine-tune the drift of %s to a reward, in a sweep of settings",
+			builder: func(t task) builder { return t.tune }, others: []*cobra.Command{distill}},
+		{name: "diagnose", about: "diagnose a map", each: "diagnose %s",
+			builder: func(t task) builder { return t.diagnose }},
+		{name: "info", about: "show versions, backend and every default, or those of one task",
+			each: "show the configuration with which train, given the same flags, trains %s", builder: infoVerb,
+			alone: info},
+	}
+}
+
+// command returns the verb's command.
+func (v verb) command(tasks []task) *cobra.Command {
+	var commands []*cobra.Command
+	for _, t := range tasks {
+		if build := v.builder(t); build != nil {
+			commands = append(commands, leaf(t.name, fmt.Sprintf(v.each, t.about), build))
+		}
+	}
+	commands = append(commands, v.others...)
+	if v.alone == nil {
+		return group(v.name, v.about, commands...)
+	}
+	c := leaf(v.name, v.about+": "+names(commands), v.alone)
+	c.AddCommand(commands...)
+	return c
+}
+
+// diagnosis diagnoses the map of the run in dir; reward, if not empty, is one to which some samples
+// are steered.
+type diagnosis func(
+	ctx context.Context, b compute.Backend, dir, reward string, o report.Options,
+) (*diagnose.Report, error)
+
+// diagnoseVerb prints and keeps a report about a task's map. open registers the flags of the task.
+func diagnoseVerb(config diagnose.Config, open func(c *command) diagnosis) builder {
+	return func(c *command) prepare {
+		c.withOutput()
+		checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run whose map is diagnosed (required)")
+		out := c.Flags().String("out", "",
+			"`folder` for the report as JSON, text and figures (default: it is only printed)")
+		reward := c.Flags().String("reward", "",
+			"`reward`, as mfm steer accepts it, to which some samples are steered (default: none)")
+		tuned := c.Flags().String("tuned", "", "`folder` of a drift that was tuned from the map (default: none)")
+		set := c.withSettings(
+			option{name: "times", path: "times", usage: "`t` of the contexts, numbers in (0, 1) separated by commas",
+				read: list},
+			option{name: "contexts", path: "contexts", usage: "`number` of contexts at each t"},
+			option{name: "samples", path: "samples", usage: "`number` of posterior samples for each context"},
+			option{name: "steps", path: "steps", usage: "`number` of steps of the ODE that they are compared with"},
+			option{name: "seed", path: "seed", usage: "`seed` of contexts and noise"},
+		)
+		diagnose := open(c)
+		return func() (work, error) {
+			err := cmp.Or(c.require("name the folder of a run", "checkpoint"), checkFolder(*out), set.apply(&config))
+			if err != nil {
+				return nil, err
+			}
+			for _, dir := range []string{*checkpoint, cmp.Or(*tuned, *checkpoint)} {
+				if _, err := run.ReadManifest(dir); err != nil {
+					return nil, err
+				}
+			}
+			return func(ctx context.Context, b compute.Backend) error {
+				r, err := diagnose(ctx, b, *checkpoint, *reward, report.Options{Config: config, Tuned: *tuned})
+				if _, unfit := errors.AsType[report.InvalidError](err); unfit {
+					return invalid{err}
+				}
+				if err != nil {
+					return err
+				}
+				if *out != "" {
+					if err := report.Write(*out, r, figure.Notebook()); err != nil {
+						return err
+					}
+				}
+				return c.write(r, r.Text())
+			}, config.Validate()
+		}
+	}
 }

@@ -1,6 +1,7 @@
 //go:build cgo && unix
 
-package main
+// Package stdout tells whether the program has a standard output.
+package stdout
 
 // #include <fcntl.h>
 //
@@ -11,6 +12,6 @@ package main
 // static int stdoutClosed(void) { return closed; }
 import "C"
 
-// stdoutClosed reports whether the program was started with its standard output closed. Go's
+// Closed reports whether the program was started with its standard output closed. Go's
 // runtime opens the null device in its place, which takes every result without an error.
-func stdoutClosed() bool { return C.stdoutClosed() != 0 }
+func Closed() bool { return C.stdoutClosed() != 0 }
