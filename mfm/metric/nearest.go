@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Nearest returns for each sample, [n][dim], its distance to the nearest row of reference, [m][dim],
@@ -32,6 +33,33 @@ func Nearest[T float32 | float64](ctx context.Context, samples, reference [][]T)
 		return nil, fmt.Errorf("searching the nearest rows of samples: %w", context.Cause(ctx))
 	}
 	return distances, nil
+}
+
+// MedianNearest returns the median over i of the distance of samples[i], or of others[k][i] if that is
+// nearer, to the nearest row of reference, see [Nearest]. others are further versions of the samples,
+// such as their mirror images. Of an even number of samples, lower and upper are the two distances in
+// the middle; of an odd number they are equal.
+func MedianNearest[T float32 | float64](ctx context.Context, reference, samples [][]T, others ...[][]T) (
+	lower, upper float64, err error) {
+	nearest, err := Nearest(ctx, samples, reference)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, other := range others {
+		distances, err := Nearest(ctx, other, reference)
+		if err == nil && len(distances) != len(nearest) {
+			err = fmt.Errorf("%d samples with %d others: give as many", len(nearest), len(distances))
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+		for i, d := range distances {
+			nearest[i] = min(nearest[i], d)
+		}
+	}
+	slices.Sort(nearest)
+	n := len(nearest)
+	return nearest[(n-1)/2], nearest[n/2], nil
 }
 
 // squaredDistanceUpTo returns |x - y|², or a number of at least limit if that is at least limit.

@@ -35,6 +35,27 @@ func TestNearest(t *testing.T) {
 	}
 }
 
+// A sample counts by its nearest version; of an even number there are two medians.
+func TestMedianNearest(t *testing.T) {
+	reference, samples := [][]float64{{0}, {100}}, [][]float64{{4}, {1}, {90}, {2}}
+	lower, upper, err := metric.MedianNearest(t.Context(), reference, samples)
+	if err != nil || lower != 2 || upper != 4 {
+		t.Errorf("medians of 1, 2, 4 and 10 are %g and %g (%v)", lower, upper, err)
+	}
+	lower, upper, err = metric.MedianNearest(t.Context(), reference, samples, [][]float64{{0}, {3}, {103}, {7}})
+	if err != nil || lower != 1 || upper != 2 {
+		t.Errorf("medians of 0, 1, 2 and 3 are %g and %g (%v)", lower, upper, err)
+	}
+	if lower, upper, err = metric.MedianNearest(t.Context(), reference, samples[:3]); err != nil || lower != 4 || upper != 4 {
+		t.Errorf("median of 1, 4 and 10 is %g and %g (%v)", lower, upper, err)
+	}
+	for name, others := range map[string][][]float64{"fewer others": samples[1:], "other dimension": {{1, 2}}} {
+		if _, _, err := metric.MedianNearest(t.Context(), reference, samples, others); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
 // nearest compares [metric.Nearest] of random sets with the definition, up to a relative tolerance.
 func nearest[T float32 | float64](t *testing.T, dim, n, m int, tolerance float64, convert func(float64) T) {
 	t.Helper()

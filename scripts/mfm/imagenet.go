@@ -13,6 +13,7 @@ import (
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/picture"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/pretrained"
 	"github.com/gomfm/gomfm/mfm/progress"
@@ -225,14 +226,14 @@ type imagenetEvaluation struct {
 	Posterior []latent.PosteriorResult `json:"posterior"`
 	// HeldOut compares held-out pictures with the training pictures, Generated as many samples of their
 	// classes. They need an evaluator.
-	HeldOut   *latent.PictureResult     `json:"held_out,omitempty"`
+	HeldOut   *picture.Result           `json:"held_out,omitempty"`
 	Generated []latent.GenerationResult `json:"generated,omitempty"`
 }
 
 // generate adds the comparison of generated pictures by the evaluator in a file.
 func (out *imagenetEvaluation) generate(ctx context.Context, b compute.Backend, dir, file string, train latent.Pictures,
 	heldOut *data.Images, seed int64) error {
-	evaluator, err := latent.OpenEvaluator(b, file)
+	evaluator, err := picture.OpenEvaluator(b, file)
 	if err != nil {
 		return invalid{fmt.Errorf("--evaluator: %w", err)}
 	}
@@ -246,7 +247,7 @@ func (out *imagenetEvaluation) generate(ctx context.Context, b compute.Backend, 
 	if err != nil {
 		return err
 	}
-	r, err := latent.NewReference(ctx, evaluator, pictures, heldOut)
+	r, err := picture.NewReference(ctx, evaluator, pictures, heldOut)
 	if err != nil {
 		return err
 	}
@@ -263,7 +264,7 @@ func (out *imagenetEvaluation) generate(ctx context.Context, b compute.Backend, 
 
 // lines returns the comparison as text.
 func (out *imagenetEvaluation) lines() (text string) {
-	line := func(name string, r latent.PictureResult) {
+	line := func(name string, r picture.Result) {
 		text += fmt.Sprintf("%s: Fréchet distance %.1f, kernel distance %.3f ± %.3f, nearest training picture %.3f", name,
 			r.Frechet, r.Kernel, r.KernelSE, r.NearestPixels)
 		if r.Accuracy != nil {
@@ -275,7 +276,7 @@ func (out *imagenetEvaluation) lines() (text string) {
 		line("held-out pictures", *out.HeldOut)
 	}
 	for _, g := range out.Generated {
-		line(fmt.Sprintf("%s, %d steps, guidance %g, %d evaluations", g.Method, g.Steps, g.Guidance, g.NFE), g.PictureResult)
+		line(fmt.Sprintf("%s, %d steps, guidance %g, %d evaluations", g.Method, g.Steps, g.Guidance, g.NFE), g.Result)
 	}
 	return text
 }
@@ -328,10 +329,11 @@ func evaluateImageNet(c *command) prepare {
 				return err
 			}
 			c.warnOf(images.Bad)
-			decibels, _, err := codec.PSNR(ctx, images)
+			pixels, err := codec.Reconstruct(ctx, images)
 			if err != nil {
 				return err
 			}
+			decibels := latent.PSNR(pixels, images)
 			var out imagenetEvaluation
 			for _, v := range decibels {
 				out.PSNR += v / float64(len(decibels))

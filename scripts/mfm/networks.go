@@ -303,9 +303,13 @@ func evaluateAutoencoder(c *command) prepare {
 				if err := a.CheckImages(images); err != nil {
 					return reconstruction{}, invalid{err}
 				}
-				decibels, err := a.PSNR(ctx, b, images)
+				pixels, err := a.Reconstruct(ctx, b, images)
+				if err != nil {
+					return reconstruction{}, err
+				}
+				decibels := latent.PSNR(pixels, images)
 				all = append(all, decibels...)
-				return newReconstruction(decibels), err
+				return newReconstruction(decibels), nil
 			}
 			training, err := evaluate(train, maxReference)
 			if err != nil {

@@ -32,8 +32,9 @@ type GenerationResult struct {
 	LargestGap      float64   `json:"largest_gap"`       // largest difference between the two
 	LargestGapFloor float64   `json:"largest_gap_floor"` // its mean for exact samples
 	// NearestSamples is the distance of a sample to the nearest training image, root mean square
-	// per pixel: the median over the first 200 samples, or all of fewer. NearestHeldOut is the same
-	// for held-out images; memorized samples are closer.
+	// per pixel: the median over the first 200 samples, or all of fewer, of an even number the upper
+	// one ([metric.MedianNearest]). NearestHeldOut is the same for held-out images; memorized samples
+	// are closer.
 	NearestSamples float64 `json:"nearest_samples"`
 	NearestHeldOut float64 `json:"nearest_held_out"`
 }
@@ -90,24 +91,20 @@ func (e *Experiment) Generation(ctx context.Context, sampler *mfm.Sampler, evalu
 		r.LargestGap = max(r.LargestGap, math.Abs(r.Classes[c]-r.ClassesData[c]))
 	}
 	r.LargestGapFloor = gapFloor(r.ClassesData, n, rand.New(rand.NewPCG(uint64(seed), 2)))
-	if r.NearestSamples, err = e.medianNearest(ctx, samples); err != nil {
+	if r.NearestSamples, err = e.nearest(ctx, samples); err != nil {
 		return r, err
 	}
-	r.NearestHeldOut, err = e.medianNearest(ctx, heldOut.Float32())
+	r.NearestHeldOut, err = e.nearest(ctx, heldOut.Float32())
 	return r, err
 }
 
-// medianNearest returns the median distance of the first [nearestImages] images, flat, to the nearest
-// training image ([metric.Nearest]); of an even number the larger of the two in the middle.
-func (e *Experiment) medianNearest(ctx context.Context, images []float32) (float64, error) {
+// nearest returns the upper median distance of the first [nearestImages] images, flat, to the nearest
+// training image ([metric.MedianNearest]).
+func (e *Experiment) nearest(ctx context.Context, images []float32) (float64, error) {
 	rows := func(flat []float32) [][]float32 { return slices.Collect(slices.Chunk(flat, e.Data.Dim())) }
 	images = images[:min(len(images), nearestImages*e.Data.Dim())]
-	distances, err := metric.Nearest(ctx, rows(images), rows(e.Data.Float32()))
-	if err != nil {
-		return 0, err
-	}
-	slices.Sort(distances)
-	return distances[len(distances)/2], nil
+	_, upper, err := metric.MedianNearest(ctx, rows(e.Data.Float32()), rows(images))
+	return upper, err
 }
 
 // gapFloor returns the mean over 1,000 histograms of n exact classes of the largest gap between

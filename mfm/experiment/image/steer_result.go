@@ -53,8 +53,8 @@ type SteeringResult struct {
 	// of the first evaluator.
 	Diversity metric.Optional `json:"diversity,omitzero"`
 	// Nearest is the distance of a sample to the nearest training image, root mean square per pixel:
-	// the median over the first 200 samples, or all of fewer. [GenerationResult] has that of held-out
-	// images; memorized samples are closer.
+	// the median over the first 200 samples, or all of fewer, of an even number the upper one.
+	// [GenerationResult] has that of held-out images; memorized samples are closer.
 	Nearest metric.Optional `json:"nearest,omitzero"`
 	// Images is a PNG of the first samples of seed 0, at most 20, side by side.
 	Images []byte `json:"images,omitempty"`
@@ -98,7 +98,7 @@ func (s *Steering) evaluate(ctx context.Context, b compute.Backend, result *Stee
 	if weights != nil {
 		result.RewardTarget = metric.Some(floats.Dot(weights, s.rewards))
 	}
-	nearest, err := s.Experiment.medianNearest(ctx, samples)
+	nearest, err := s.Experiment.nearest(ctx, samples)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/gomfm/gomfm/data/stream"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
@@ -139,7 +140,7 @@ func (stop) Done(progress.Report, error) {}
 // A cache of files, which is written in one go, with a stop, or by processes that end anywhere, has
 // the same bits, and those of latents without a cache.
 func TestCachedFiles(t *testing.T) {
-	images := pictures(40)
+	images := experimenttest.Pictures(40)
 	codec, err := latent.OpenCodec(backendtest.New(t), randomCodec(t))
 	if err != nil {
 		t.Fatal(err)
@@ -222,7 +223,7 @@ func TestCachedFiles(t *testing.T) {
 // The latents of files are those of the same images in memory. A cache of files is not replaced by
 // that of others.
 func TestCacheOfOtherFiles(t *testing.T) {
-	images := pictures(20)
+	images := experimenttest.Pictures(20)
 	codec, err := latent.OpenCodec(backendtest.New(t), randomCodec(t))
 	if err != nil {
 		t.Fatal(err)
@@ -273,7 +274,7 @@ func TestStreamedTraining(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains networks of convolutions, which takes minutes without XLA")
 	}
-	images, b := pictures(40), backendtest.New(t)
+	images, b := experimenttest.Pictures(40), backendtest.New(t)
 	codec, err := latent.OpenCodec(b, randomCodec(t))
 	if err != nil {
 		t.Fatal(err)
@@ -334,7 +335,7 @@ func TestAutoencoderOfFiles(t *testing.T) {
 	c := latent.DefaultAutoencoder()
 	c.Network.Latents, c.Network.Channels, c.Network.Groups = 2, []int{4, 8}, 2
 	c.Train.Batch, c.Train.Steps, c.Train.EMA, c.Train.Optimizer = 8, 4, []float64{0.9}, train.DefaultOptimizer()
-	images, b := pictures(20), backendtest.New(t)
+	images, b := experimenttest.Pictures(20), backendtest.New(t)
 	f := files(t, folder(t, images, 3), 1)
 	if c.Streamed(20, 8, 8) || !c.Streamed(200_000, 256, 256) {
 		t.Error("20 small pictures are streamed, or 200,000 large ones are not")
@@ -387,7 +388,7 @@ func TestTiles(t *testing.T) {
 		if err := codec.SetTile(tile); err != nil {
 			t.Fatal(err)
 		}
-		if _, decoded[i], err = codec.PSNR(t.Context(), images); err != nil {
+		if decoded[i], err = codec.Reconstruct(t.Context(), images); err != nil {
 			t.Fatal(err)
 		}
 		hashes[i] = codec.Hash

@@ -148,19 +148,12 @@ func (c *Codec) Decode(ctx context.Context, latents []float32, height, width int
 	return pixels, nil
 }
 
-// PSNR returns the peak signal-to-noise ratio in decibels of each image after a round trip through
-// the mean of its latents, and the decoded images; see [Codec.Decode].
-func (c *Codec) PSNR(ctx context.Context, images *data.Images) (decibels []float64, decoded []float32, err error) {
+// Reconstruct returns the images after a round trip through the means of their latents, which are
+// rounded to float16; see [Codec.Decode].
+func (c *Codec) Reconstruct(ctx context.Context, images *data.Images) ([]float32, error) {
 	l, err := c.Latents(ctx, images)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if decoded, err = c.Decode(ctx, l.Means(), l.Height, l.Width); err != nil {
-		return nil, nil, err
-	}
-	want, dim := images.Float32(), images.Dim()
-	for i := range images.N {
-		decibels = append(decibels, psnr(decoded[i*dim:(i+1)*dim], want[i*dim:(i+1)*dim]))
-	}
-	return decibels, decoded, nil
+	return c.Decode(ctx, l.Means(), l.Height, l.Width)
 }

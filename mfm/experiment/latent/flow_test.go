@@ -385,7 +385,7 @@ func TestTeacher(t *testing.T) {
 
 // A flow teaches latents that are streamed, which have no closed form.
 func TestTeacherOfStreamedLatents(t *testing.T) {
-	b, images := pureGo(t), pictures(20)
+	b, images := pureGo(t), experimenttest.Pictures(20)
 	codec, err := latent.OpenCodec(b, randomCodec(t))
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/picture"
 )
 
 // Generation is a way to sample pictures of given classes, from noise.
@@ -30,12 +31,12 @@ func DefaultGenerations(classes int) []Generation {
 type GenerationResult struct {
 	Generation
 	NFE int `json:"nfe"` // evaluations of the network per picture
-	PictureResult
+	picture.Result
 }
 
 // Compare generates one picture for each of the labels, or n of a map without classes, and compares
 // them with the training pictures of r. Pictures of a map without classes have no accuracy.
-func (g *Generator) Compare(ctx context.Context, r *Reference, way Generation, seed int64, labels []int32, n int) (
+func (g *Generator) Compare(ctx context.Context, r *picture.Reference, way Generation, seed int64, labels []int32, n int) (
 	out GenerationResult, err error) {
 	m, err := g.Guided(way.Guidance)
 	if err != nil {
@@ -57,6 +58,6 @@ func (g *Generator) Compare(ctx context.Context, r *Reference, way Generation, s
 		return out, fmt.Errorf("generating by %s in %d steps: %w", way.Method, way.Steps, err)
 	}
 	out.Generation, out.NFE = way, sampling.NFE()*guided.Map.NFE()
-	out.PictureResult, err = r.Compare(ctx, pixels, labels)
+	out.Result, err = r.Compare(ctx, pixels, labels)
 	return out, err
 }

@@ -11,8 +11,7 @@
 // whose drift and posteriors are known ([gmm.Kernels]): the teacher, and the reference of
 // [Experiment.Posteriors].
 //
-// An [Evaluator] is a network that has seen neither autoencoder nor map. A [Reference] compares decoded
-// samples with the training pictures in its features.
+// A [Generator] samples images, and compares them with the training pictures ([picture.Reference]).
 //
 // Sets of pictures that are larger than the memory, such as ImageNet, are encoded once into a cache
 // on disk ([Codec.CachedFiles]). Latents of more than [Config.Memory] are not loaded: each step

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"math"
-	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,26 +25,6 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/pretrained"
 )
-
-// pictures returns n images of 8x8 pixels, each of one random color with a darker left half, labeled
-// by whether red is strong.
-func pictures(n int) *data.Images {
-	rng := rand.New(rand.NewPCG(1, 0))
-	m := &data.Images{N: n, Height: 8, Width: 8, Channels: 3}
-	for range n {
-		color := [3]byte{byte(rng.IntN(256)), byte(rng.IntN(256)), byte(rng.IntN(256))}
-		for p := range 64 {
-			for _, level := range color {
-				if p%8 < 4 {
-					level /= 2
-				}
-				m.Pixels = append(m.Pixels, level)
-			}
-		}
-		m.Labels = append(m.Labels, int32(color[0]/128))
-	}
-	return m
-}
 
 // trainCodec trains a small autoencoder in a folder.
 func trainCodec(t *testing.T, images *data.Images, steps int64) string {
@@ -76,26 +56,27 @@ func TestAutoencoder(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains networks of convolutions, which takes minutes without XLA")
 	}
-	images := pictures(64)
+	images := experimenttest.Pictures(64)
 	b := backendtest.New(t)
 	dir := trainCodec(t, images, 200)
 	codec, err := latent.OpenCodec(b, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	decibels, decoded, err := codec.PSNR(t.Context(), images)
+	decoded, err := codec.Reconstruct(t.Context(), images)
 	if err != nil {
 		t.Fatal(err)
 	}
+	decibels := latent.PSNR(decoded, images)
 	a, err := latent.OpenAutoencoder(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	exact, err := a.PSNR(t.Context(), b, images)
-	if err != nil || len(exact) != len(decibels) {
-		t.Fatalf("%d images, %v", len(exact), err)
+	exact, err := a.Reconstruct(t.Context(), b, images)
+	if err != nil || len(exact) != len(decoded) {
+		t.Fatalf("%d pixels, %v", len(exact), err)
 	}
-	for i, v := range exact { // without rounding latents to float16
+	for i, v := range latent.PSNR(exact, images) { // without rounding latents to float16
 		if math.Abs(v-decibels[i]) > 0.05 {
 			t.Errorf("image %d: PSNR is %.2f dB, with rounded latents %.2f dB", i, v, decibels[i])
 		}
@@ -161,9 +142,13 @@ func TestOpenAutoencoder(t *testing.T) {
 	}
 	b := backendtest.New(t)
 	gray := &data.Images{N: 17, Height: 8, Width: 16, Channels: 3, Pixels: bytes.Repeat([]byte{51}, 17*8*16*3)}
-	decibels, err := a.PSNR(t.Context(), b, gray)
-	if err != nil || len(decibels) != 17 {
-		t.Fatalf("%d images, %v", len(decibels), err)
+	black, err := a.Reconstruct(t.Context(), b, gray)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decibels := latent.PSNR(black, gray)
+	if len(decibels) != 17 {
+		t.Fatalf("%d images", len(decibels))
 	}
 	for i, v := range decibels {
 		if math.Abs(v+20*math.Log10(0.2)) > 1e-4 {
@@ -171,15 +156,22 @@ func TestOpenAutoencoder(t *testing.T) {
 		}
 	}
 	gray.Width, gray.N = 12, 4
-	_, err = a.PSNR(t.Context(), b, gray)
+	_, err = a.Reconstruct(t.Context(), b, gray)
 	experimenttest.WantError(t, "sides that 8 does not divide", err, "divides their sides by 8")
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	gray.Width = 16
-	_, err = a.PSNR(ctx, b, gray)
+	_, err = a.Reconstruct(ctx, b, gray)
 	experimenttest.WantError(t, "a context that has ended", err, "reconstructing images")
 	_, err = latent.OpenAutoencoder(filepath.Join(dir, "none"))
 	experimenttest.WantError(t, "no file", err, "no such file")
+	for _, name := range []string{"sd-vae-ft-mse", "sd-vae-ft-ema"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = latent.OpenAutoencoder(dir)
+	experimenttest.WantError(t, "two autoencoders", err, "the autoencoders sd-vae-ft-mse and sd-vae-ft-ema: keep one")
 }
 
 // The cache keeps latents, and is replaced for other images.
@@ -187,7 +179,7 @@ func TestCache(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains networks of convolutions, which takes minutes without XLA")
 	}
-	images, dir := pictures(20), t.TempDir()
+	images, dir := experimenttest.Pictures(20), t.TempDir()
 	codec, err := latent.OpenCodec(backendtest.New(t), trainCodec(t, images, 2))
 	if err != nil {
 		t.Fatal(err)
@@ -206,10 +198,10 @@ func TestCache(t *testing.T) {
 		!slices.Equal(kept.Labels, images.Labels) {
 		t.Error("the kept latents differ")
 	}
-	if _, err := codec.Cached(ended, dir, pictures(21)); err == nil {
+	if _, err := codec.Cached(ended, dir, experimenttest.Pictures(21)); err == nil {
 		t.Error("latents of other images come from the cache")
 	}
-	other, err := codec.Cached(t.Context(), dir, pictures(21))
+	other, err := codec.Cached(t.Context(), dir, experimenttest.Pictures(21))
 	if err != nil || other.N != 21 {
 		t.Errorf("latents of other images: %v", err)
 	}
@@ -221,7 +213,7 @@ func TestTrainAndOpen(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains networks of convolutions, which takes minutes without XLA")
 	}
-	images, b := pictures(40), backendtest.New(t)
+	images, b := experimenttest.Pictures(40), backendtest.New(t)
 	dir := trainCodec(t, images, 2)
 	codec, err := latent.OpenCodec(b, dir)
 	if err != nil {
@@ -305,7 +297,7 @@ func TestTrainAndOpen(t *testing.T) {
 	if got := sample(opened.Model(store)); !slices.Equal(got, sample(m)) || slices.Equal(got, want) {
 		t.Error("the opened experiment does not have the statistics of its run")
 	}
-	other := pictures(41)
+	other := experimenttest.Pictures(41)
 	otherLatents, err := codec.Latents(t.Context(), other)
 	if err != nil {
 		t.Fatal(err)

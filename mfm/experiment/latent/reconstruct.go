@@ -86,10 +86,10 @@ func (a Autoencoder) CheckImages(images *data.Images) error {
 	return checkSize(a.Factor(), a.Images, images.Height, images.Width, images.Channels)
 }
 
-// PSNR returns the peak signal-to-noise ratio in decibels of each image after a round trip through
-// its latents, without the noise of the encoder's Gaussian. It returns an error for images that the
-// autoencoder does not take, or when ctx ends.
-func (a Autoencoder) PSNR(ctx context.Context, b compute.Backend, images *data.Images) (decibels []float64, err error) {
+// Reconstruct returns the images, flat, after a round trip through their latents, without the noise
+// of the encoder's Gaussian. It returns an error for images that the autoencoder does not take, or
+// when ctx ends.
+func (a Autoencoder) Reconstruct(ctx context.Context, b compute.Backend, images *data.Images) (pixels []float32, err error) {
 	if err := a.CheckImages(images); err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (a Autoencoder) PSNR(ctx context.Context, b compute.Backend, images *data.I
 		return nil, fmt.Errorf("preparing the autoencoder: %w", err)
 	}
 	defer exec.Finalize()
-	want, dim := images.Float32(), images.Dim()
+	dim := images.Dim()
 	for from := 0; from < images.N; from += chunk {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("reconstructing images: %w", context.Cause(ctx))
@@ -117,19 +117,23 @@ func (a Autoencoder) PSNR(ctx context.Context, b compute.Backend, images *data.I
 		if err != nil {
 			return nil, fmt.Errorf("reconstructing images: %w", err)
 		}
-		for i := range to - from {
-			decibels = append(decibels, psnr(got[i*dim:(i+1)*dim], want[(from+i)*dim:][:dim]))
-		}
+		pixels = append(pixels, got[:(to-from)*dim]...)
 	}
-	return decibels, nil
+	return pixels, nil
 }
 
-// psnr returns the peak signal-to-noise ratio in decibels of pixels in [-1, 1].
-func psnr(got, want []float32) float64 {
-	var sum float64
-	for i, v := range got {
-		d := float64(v-want[i]) / 2 // of pixels in [0, 1]
-		sum += d * d
+// PSNR returns the peak signal-to-noise ratio in decibels of each image after its reconstruction
+// ([Codec.Reconstruct], [Autoencoder.Reconstruct]): flat pixels in [-1, 1] of as many images.
+func PSNR(reconstructed []float32, images *data.Images) (decibels []float64) {
+	dim := images.Dim()
+	for from := 0; from < len(images.Pixels); from += dim {
+		want := (&data.Images{Pixels: images.Pixels[from : from+dim]}).Float32()
+		var sum float64
+		for i, v := range reconstructed[from : from+dim] {
+			d := float64(v-want[i]) / 2 // of pixels in [0, 1]
+			sum += d * d
+		}
+		decibels = append(decibels, -10*math.Log10(sum/float64(dim)))
 	}
-	return -10 * math.Log10(sum/float64(len(got)))
+	return decibels
 }

@@ -1,4 +1,4 @@
-package latent
+package picture
 
 import (
 	"errors"
@@ -12,26 +12,26 @@ import (
 	"gonum.org/v1/gonum/stat"
 )
 
-// LinearClassifier is a multinomial logistic regression on features x that are shifted and scaled
+// linearClassifier is a multinomial logistic regression on features x that are shifted and scaled
 // to mean zero and variance one over the examples: p(c) is proportional to exp(w_c·x + b_c).
-type LinearClassifier struct {
-	// Penalty is λ in the loss, the mean cross-entropy plus λ/2 Σ_c |w_c|².
-	Penalty float64
+type linearClassifier struct {
+	// penalty is λ in the loss, the mean cross-entropy plus λ/2 Σ_c |w_c|².
+	penalty float64
 
 	mean, std []float64
 	weights   *mat.Dense // [dim + 1, classes]; the last row has the biases
 }
 
-// penalties are those that [FitLinear] tries, decreasing, so that each fit starts near its minimum.
+// penalties are those that fitLinear tries, decreasing, so that each fit starts near its minimum.
 func penalties() []float64 { return []float64{10, 3, 1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001} }
 
-// holdOutEvery is the number of examples of which [FitLinear] holds out one to choose the penalty.
+// holdOutEvery is the number of examples of which fitLinear holds out one to choose the penalty.
 const holdOutEvery = 5
 
-// FitLinear fits a classifier to features [n][dim] with labels [n] from 0 to classes - 1. Of nine
+// fitLinear fits a classifier to features [n][dim] with labels [n] from 0 to classes - 1. Of nine
 // penalties from 0.001 to 10 it takes the one with the least cross-entropy of every fifth example
 // after a fit to the others, and then fits all. Equal arguments give equal classifiers.
-func FitLinear(features [][]float64, labels []int32, classes int) (*LinearClassifier, error) {
+func fitLinear(features [][]float64, labels []int32, classes int) (*linearClassifier, error) {
 	if err := checkExamples(features, labels, classes); err != nil {
 		return nil, fmt.Errorf("fitting a linear classifier: %w", err)
 	}
@@ -83,9 +83,9 @@ func checkExamples(features [][]float64, labels []int32, classes int) error {
 }
 
 // newLinear returns a classifier with the moments of features, and zero weights.
-func newLinear(features [][]float64, classes int) *LinearClassifier {
+func newLinear(features [][]float64, classes int) *linearClassifier {
 	dim := len(features[0])
-	c := &LinearClassifier{
+	c := &linearClassifier{
 		mean: make([]float64, dim), std: make([]float64, dim), weights: mat.NewDense(dim+1, classes, nil),
 	}
 	column := make([]float64, len(features))
@@ -102,7 +102,7 @@ func newLinear(features [][]float64, classes int) *LinearClassifier {
 }
 
 // standardized returns the rows (x - mean)/std, and 1 for the bias.
-func (c *LinearClassifier) standardized(features [][]float64) *mat.Dense {
+func (c *linearClassifier) standardized(features [][]float64) *mat.Dense {
 	x := mat.NewDense(len(features), len(c.mean)+1, nil)
 	for i, row := range features {
 		to := x.RawRowView(i)
@@ -121,7 +121,7 @@ const (
 )
 
 // fit minimizes the loss from the present weights.
-func (c *LinearClassifier) fit(features [][]float64, labels []int32, penalty float64) error {
+func (c *linearClassifier) fit(features [][]float64, labels []int32, penalty float64) error {
 	_, classes := c.weights.Dims()
 	loss := newLinearLoss(c.standardized(features), labels, classes, penalty)
 	result, err := optimize.Minimize(
@@ -137,13 +137,13 @@ func (c *LinearClassifier) fit(features [][]float64, labels []int32, penalty flo
 		return fmt.Errorf("fitting a linear classifier with penalty %g: %w", penalty, err)
 	}
 	copy(c.weights.RawMatrix().Data, result.X)
-	c.Penalty = penalty
+	c.penalty = penalty
 	return nil
 }
 
-// Classes returns the most probable class of each row of features [n][dim]. It panics if the number
+// predict returns the most probable class of each row of features [n][dim]. It panics if the number
 // of features is another than in the fit.
-func (c *LinearClassifier) Classes(features [][]float64) []int32 {
+func (c *linearClassifier) predict(features [][]float64) []int32 {
 	if len(features) == 0 {
 		return nil
 	}

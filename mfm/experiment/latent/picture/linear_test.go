@@ -1,4 +1,4 @@
-package latent
+package picture
 
 import (
 	"math"
@@ -82,12 +82,12 @@ func clusters(n, dim int, size float64) (features [][]float64, labels []int32) {
 // not depend on features.
 func TestFitLinear(t *testing.T) {
 	features, labels := clusters(600, 20, 1)
-	c, err := FitLinear(features[:300], labels[:300], 3)
+	c, err := fitLinear(features[:300], labels[:300], 3)
 	if err != nil {
 		t.Fatal(err)
 	}
 	right := 0
-	for i, class := range c.Classes(features[300:]) {
+	for i, class := range c.predict(features[300:]) {
 		if class == labels[300+i] {
 			right++
 		}
@@ -96,14 +96,14 @@ func TestFitLinear(t *testing.T) {
 	if right < 279 || right > 300 {
 		t.Errorf("%d of 300 named right, want 291", right)
 	}
-	again, err := FitLinear(features[:300], labels[:300], 3)
-	if err != nil || again.Penalty != c.Penalty ||
+	again, err := fitLinear(features[:300], labels[:300], 3)
+	if err != nil || again.penalty != c.penalty ||
 		!slices.Equal(again.weights.RawMatrix().Data, c.weights.RawMatrix().Data) {
 		t.Errorf("another fit has other weights: %v", err)
 	}
 	rand.New(rand.NewPCG(3, 4)).Shuffle(len(labels), func(i, j int) { labels[i], labels[j] = labels[j], labels[i] })
-	if c, err = FitLinear(features, labels, 3); err != nil || c.Penalty < 1 {
-		t.Errorf("random labels: penalty %v, %v", c.Penalty, err)
+	if c, err = fitLinear(features, labels, 3); err != nil || c.penalty < 1 {
+		t.Errorf("random labels: penalty %v, %v", c.penalty, err)
 	}
 }
 
@@ -117,7 +117,7 @@ func TestFitLinearErrors(t *testing.T) {
 	} {
 		x, labels := clusters(20, 4, 1)
 		change(&x, &labels)
-		if _, err := FitLinear(x, labels, 3); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := fitLinear(x, labels, 3); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}
 	}

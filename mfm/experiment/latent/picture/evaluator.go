@@ -1,4 +1,4 @@
-package latent
+package picture
 
 import (
 	"context"
@@ -21,6 +21,9 @@ import (
 // ImageNet at 64 pixels, EfficientNet-Lite0 names 37.5 % right at 128 pixels and 45.5 % at 224, for
 // which it was trained, in three times the time.
 const evaluatorSide = 128
+
+// chunk is the number of pictures of a call of the graph; the last call is padded.
+const chunk = 16
 
 // Evaluator is a network, independent of autoencoders and maps, whose features compare pictures. It
 // must not be used by several goroutines at once.

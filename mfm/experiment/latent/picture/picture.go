@@ -1,4 +1,7 @@
-package latent
+// Package picture compares sets of pictures, such as generated ones, with training pictures: in the
+// features of an [Evaluator], a network that has seen neither autoencoder nor map, and in pixels. A
+// [Reference] holds the training pictures.
+package picture
 
 import (
 	"context"
@@ -9,10 +12,10 @@ import (
 	"github.com/gomfm/gomfm/mfm/metric"
 )
 
-// PictureResult compares a set of pictures with the training pictures, in the features of an
+// Result compares a set of pictures with the training pictures, in the features of an
 // [Evaluator]. Compare it with that of held-out pictures, [Reference.Floor]. The Fréchet distance
 // falls with the number of pictures: compare only sets of equal size.
-type PictureResult struct {
+type Result struct {
 	Pictures int     `json:"pictures"`
 	Frechet  float64 `json:"frechet"` // squared Fréchet distance, see [metric.Frechet]
 	// Kernel is the kernel distance, which does not depend on the number of pictures and may be
@@ -23,19 +26,20 @@ type PictureResult struct {
 	// pictures without classes.
 	Accuracy *float64 `json:"accuracy,omitempty"`
 	// NearestFeatures and NearestPixels are the median distances of a picture or its mirror image
-	// to the nearest training picture: root mean square differences of features, and of pixels in
-	// [-1, 1]. Values far below those of held-out pictures show that pictures are copied.
+	// to the nearest training picture, the mean of both medians of an even number
+	// ([metric.MedianNearest]): root mean square differences of features, and of pixels in [-1, 1].
+	// Values far below those of held-out pictures show that pictures are copied.
 	NearestFeatures float64 `json:"nearest_features"`
 	NearestPixels   float64 `json:"nearest_pixels"`
 }
 
 // Reference is a set of training pictures to compare others with.
 type Reference struct {
-	// Classifier was fitted to the training pictures; nil if they have no labels.
-	Classifier *LinearClassifier
-	// Floor is the result of held-out pictures. Its Accuracy is that of the classifier.
-	Floor PictureResult
+	// Floor is the result of held-out pictures. Its Accuracy is that of the linear classifier, which
+	// was fitted to the training pictures.
+	Floor Result
 
+	classifier    *linearClassifier // nil if the training pictures have no labels
 	evaluator     *Evaluator
 	height, width int
 	pixels        [][]float32 // [n][height·width·3]
@@ -67,7 +71,7 @@ func NewReference(ctx context.Context, e *Evaluator, train, heldOut *data.Images
 		return nil, fmt.Errorf("training pictures: %w", err)
 	}
 	if train.Labels != nil {
-		if r.Classifier, err = FitLinear(r.features, train.Labels, train.Classes()); err != nil {
+		if r.classifier, err = fitLinear(r.features, train.Labels, train.Classes()); err != nil {
 			return nil, err
 		}
 	}
@@ -80,15 +84,15 @@ func NewReference(ctx context.Context, e *Evaluator, train, heldOut *data.Images
 // Compare compares pictures [n, height, width, 3], flat, in [-1, 1], with the training pictures.
 // Their size is that of the training pictures, n is at least 4. classes, [n], are those for which
 // the pictures were sampled, or nil.
-func (r *Reference) Compare(ctx context.Context, pixels []float32, classes []int32) (PictureResult, error) {
+func (r *Reference) Compare(ctx context.Context, pixels []float32, classes []int32) (Result, error) {
 	features, err := r.evaluator.FeaturesOf(ctx, pixels, r.height, r.width)
 	if err != nil {
-		return PictureResult{}, err
+		return Result{}, err
 	}
 	if classes != nil && len(classes) != len(features) {
-		return PictureResult{}, fmt.Errorf("%d pictures with %d classes", len(features), len(classes))
+		return Result{}, fmt.Errorf("%d pictures with %d classes", len(features), len(classes))
 	}
-	result := PictureResult{Pictures: len(features)}
+	result := Result{Pictures: len(features)}
 	moments, err := metric.NewMoments(features, nil)
 	if err != nil {
 		return result, err
@@ -99,9 +103,9 @@ func (r *Reference) Compare(ctx context.Context, pixels []float32, classes []int
 	if result.Kernel, result.KernelSE, err = kernelDistance(features, r.features); err != nil {
 		return result, err
 	}
-	if classes != nil && r.Classifier != nil {
+	if classes != nil && r.classifier != nil {
 		right := 0.
-		for i, class := range r.Classifier.Classes(features) {
+		for i, class := range r.classifier.predict(features) {
 			if class == classes[i] {
 				right++
 			}
@@ -115,10 +119,13 @@ func (r *Reference) Compare(ctx context.Context, pixels []float32, classes []int
 		return result, err
 	}
 	rows := func(flat []float32) [][]float32 { return slices.Collect(slices.Chunk(flat, r.height*r.width*3)) }
-	result.NearestPixels, err = medianNearest(ctx, rows(pixels), rows(mirrored), r.pixels)
-	if err == nil {
-		result.NearestFeatures, err = medianNearest(ctx, features, mirroredFeatures, r.features)
+	lower, upper, err := metric.MedianNearest(ctx, r.pixels, rows(pixels), rows(mirrored))
+	if err != nil {
+		return result, err
 	}
+	result.NearestPixels = (lower + upper) / 2
+	lower, upper, err = metric.MedianNearest(ctx, r.features, features, mirroredFeatures)
+	result.NearestFeatures = (lower + upper) / 2
 	return result, err
 }
 
@@ -154,23 +161,4 @@ func mirror(pixels []float32, width int) []float32 {
 		}
 	}
 	return to
-}
-
-// medianNearest returns the median over i of the distance of a[i] or b[i], whichever is nearer, to the
-// nearest row of others ([metric.Nearest]).
-func medianNearest[T float32 | float64](ctx context.Context, a, b, others [][]T) (float64, error) {
-	distances, err := metric.Nearest(ctx, a, others)
-	if err != nil {
-		return 0, err
-	}
-	mirrored, err := metric.Nearest(ctx, b, others)
-	if err != nil {
-		return 0, err
-	}
-	for i, d := range mirrored {
-		distances[i] = min(distances[i], d)
-	}
-	slices.Sort(distances)
-	n := len(distances)
-	return (distances[(n-1)/2] + distances[n/2]) / 2, nil
 }

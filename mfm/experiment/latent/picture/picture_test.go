@@ -1,4 +1,4 @@
-package latent_test
+package picture_test
 
 import (
 	"context"
@@ -15,13 +15,14 @@ import (
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
-	"github.com/gomfm/gomfm/mfm/experiment/latent"
+	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/picture"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
 // newEvaluator returns an evaluator by a small network with random weights.
-func newEvaluator(t *testing.T) *latent.Evaluator {
+func newEvaluator(t *testing.T) *picture.Evaluator {
 	t.Helper()
 	network := nn.EfficientNet{EfficientNetConfig: nn.EfficientNetConfig{
 		Stem: 4, Features: 6, Classes: 2,
@@ -43,7 +44,7 @@ func newEvaluator(t *testing.T) *latent.Evaluator {
 			weights[strings.TrimPrefix(v.Path(), "/")] = v.MustValue()
 		}
 	}
-	e, err := latent.NewEvaluator(b, network, weights)
+	e, err := picture.NewEvaluator(b, network, weights)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func newEvaluator(t *testing.T) *latent.Evaluator {
 
 // Each picture has its own features, whatever their number.
 func TestEvaluator(t *testing.T) {
-	e, images := newEvaluator(t), pictures(35)
+	e, images := newEvaluator(t), experimenttest.Pictures(35)
 	all, err := e.FeaturesOf(t.Context(), images.Float32(), 8, 8)
 	if err != nil || len(all) != 35 {
 		t.Fatalf("%d features: %v", len(all), err)
@@ -85,12 +86,12 @@ func TestEvaluator(t *testing.T) {
 
 // Pictures that copy the training pictures, or mirror them, have known distances.
 func TestReference(t *testing.T) {
-	e, all := newEvaluator(t), pictures(200)
+	e, all := newEvaluator(t), experimenttest.Pictures(200)
 	train, heldOut, err := all.Split(150)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := latent.NewReference(t.Context(), e, train, heldOut)
+	r, err := picture.NewReference(t.Context(), e, train, heldOut)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +101,7 @@ func TestReference(t *testing.T) {
 		*floor.Accuracy < 0.6 || !(floor.NearestFeatures > 0) || !(floor.NearestPixels > 0) {
 		t.Errorf("floor %+v with the accuracy %g", floor, *floor.Accuracy)
 	}
-	compare := func(pixels []float32, classes []int32) latent.PictureResult {
+	compare := func(pixels []float32, classes []int32) picture.Result {
 		t.Helper()
 		result, err := r.Compare(t.Context(), pixels, classes)
 		if err != nil {
@@ -146,9 +147,9 @@ func TestReference(t *testing.T) {
 }
 
 func TestReferenceErrors(t *testing.T) {
-	e, all := newEvaluator(t), pictures(10)
+	e, all := newEvaluator(t), experimenttest.Pictures(10)
 	other := &data.Images{N: 4, Height: 4, Width: 4, Channels: 3, Pixels: make([]byte, 4*48)}
-	_, err := latent.NewReference(t.Context(), e, all, other)
+	_, err := picture.NewReference(t.Context(), e, all, other)
 	if err == nil || !strings.Contains(err.Error(), "equal sizes") {
 		t.Errorf("held-out pictures of another size: %v", err)
 	}
@@ -156,7 +157,7 @@ func TestReferenceErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = latent.NewReference(t.Context(), e, train, heldOut)
+	_, err = picture.NewReference(t.Context(), e, train, heldOut)
 	if err == nil || !strings.Contains(err.Error(), "at least 2") {
 		t.Errorf("three held-out pictures: %v", err)
 	}
