@@ -85,7 +85,7 @@ func trainImageNet(c *command) func() (*training, error) {
 			return nil, err
 		}
 		if err = config.Validate(); err == nil && flow != nil {
-			err = config.CheckTeacher(flow)
+			err = cmp.Or(config.CheckTeacher(flow), checkCodec(flow, *codec))
 		}
 		check := func() error {
 			switch {
@@ -129,6 +129,19 @@ func trainImageNet(c *command) func() (*training, error) {
 			},
 		}, err
 	}
+}
+
+// checkCodec returns an error if the latents of a teacher are those of another autoencoder than that
+// in a folder.
+func checkCodec(t *latent.Teacher, dir string) error {
+	hash, err := latent.CodecHash(dir)
+	if err != nil {
+		return fmt.Errorf("--autoencoder: %w", err)
+	}
+	if err := t.CheckCodec(hash); err != nil {
+		return fmt.Errorf("--teacher: %w", err)
+	}
+	return nil
 }
 
 // withLatents adds the flag that names the cache of latents.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -143,8 +144,20 @@ func imageNetFromFlow(t *testing.T, dir string, train []string) {
 	must(t, taught(flow, out)...)                           // has ended
 	must(t, taught(out, filepath.Join(dir, "of a run"))...) // which teaches, too
 	x := filepath.Join(dir, "not trained")
+	// An autoencoder with the same weights and another scale of the latents.
+	scaled := filepath.Join(dir, "scaled")
+	if err := os.CopyFS(scaled, os.DirFS(filepath.Join(out, "autoencoder"))); err != nil {
+		t.Fatal(err)
+	}
+	description, err := os.ReadFile(filepath.Join(scaled, "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, scaled, "config.json", regexp.MustCompile(`"scaling_factor": [0-9.e-]+`).ReplaceAllString(string(description), `"scaling_factor": 7`))
 	for want, args := range map[string][]string{
 		"another run":                     taught(other, out),
+		"latents of another autoencoder":  append(taught(out, x), "--autoencoder", scaled),
+		`class_names = ["a" "b"`:          append(taught(out, x), "--set", `class_names=["a","b","c","d","e","f","g","h","i"]`),
 		"the number of heads":             taught(sit, x),
 		"does not use it: use teacher":    append(slices.Clone(train), "--teacher", flow, "--out", x),
 		"hash is missing":                 append(slices.Clone(start), "--out", x),

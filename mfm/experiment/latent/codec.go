@@ -65,13 +65,11 @@ func (c *Codec) checkSize(height, width, channels int) error {
 }
 
 func newCodec(b compute.Backend, a nn.Autoencoder, store *model.Store, weights checkpoint.Tensors) (*Codec, error) {
-	hash, err := run.HashTensors(weights)
+	hash, err := hashOf(a, weights)
 	if err != nil {
 		return nil, err
 	}
-	same := a.AutoencoderConfig
-	same.Checkpoint = false // changes no number
-	c := &Codec{Autoencoder: a, Hash: fmt.Sprintf("%s %+v", hash, same)}
+	c := &Codec{Autoencoder: a, Hash: hash}
 	c.encoder, err = model.NewExec(b, store, func(root *model.Scope, levels *Node) []*Node {
 		x, a := unit(levels), c.Autoencoder
 		scope := root.Store().Scope(train.WeightsScope)
@@ -88,6 +86,26 @@ func newCodec(b compute.Backend, a nn.Autoencoder, store *model.Store, weights c
 		return nil, fmt.Errorf("preparing the decoder: %w", err)
 	}
 	return c, nil
+}
+
+// CodecHash returns the Hash that [OpenCodec] gives the autoencoder in a folder.
+func CodecHash(dir string) (string, error) {
+	dir, err := codecFolder(dir)
+	if err != nil {
+		return "", err
+	}
+	a, weights, err := pretrained.OpenAutoencoder(dir)
+	if err != nil {
+		return "", err
+	}
+	return hashOf(a, weights)
+}
+
+func hashOf(a nn.Autoencoder, weights checkpoint.Tensors) (string, error) {
+	hash, err := run.HashTensors(weights)
+	same := a.AutoencoderConfig
+	same.Checkpoint = false // changes no number
+	return fmt.Sprintf("%s %+v", hash, same), err
 }
 
 // SetTile makes the codec work by tiles ([nn.Autoencoder.Tile]) and on one image at a time, so that

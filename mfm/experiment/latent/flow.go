@@ -3,6 +3,7 @@ package latent
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -56,6 +57,9 @@ type Teacher struct {
 
 	path    string
 	network nn.Network
+	// Of a run: the names of its classes, if any, and the hash of its autoencoder, if it keeps one.
+	classNames []string
+	codec      string
 	// The model of a file has neither map nor height and width: the file does not tell them.
 	model       mfm.Model
 	interpolant interpolant.Name
@@ -79,6 +83,12 @@ func OpenTeacher(path, part string) (*Teacher, error) {
 			return nil, err
 		}
 		t.network, t.interpolant, parametrization = c.Network, c.Interpolant, t.model.Map.Parametrization
+		t.classNames = c.ClassNames
+		if _, err := os.Stat(filepath.Join(path, exported)); err == nil {
+			if t.codec, err = CodecHash(path); err != nil {
+				return nil, err
+			}
+		}
 	} else if err := t.read(part); err != nil {
 		return nil, err
 	}
@@ -113,7 +123,7 @@ func (t *Teacher) read(part string) error {
 }
 
 // CheckTeacher returns an error unless t is the teacher that c names, and has the classes and the
-// interpolant of c.
+// interpolant of c. The names of the classes must be equal if both have some.
 func (c Config) CheckTeacher(t *Teacher) error {
 	switch classes := c.Network.ClassCount(); {
 	case c.Teacher == nil || c.Teacher.Hash != t.Hash:
@@ -125,6 +135,19 @@ func (c Config) CheckTeacher(t *Teacher) error {
 	case t.interpolant != "" && t.interpolant != c.Interpolant:
 		return fmt.Errorf("teacher %s has the interpolant %s, the map %s: use the same", t.path, t.interpolant,
 			c.Interpolant)
+	case len(t.classNames) > 0 && len(c.ClassNames) > 0 && !slices.Equal(t.classNames, c.ClassNames):
+		return fmt.Errorf("teacher %s has the classes %q, class_names = %q: use the same, in this order", t.path,
+			t.classNames, c.ClassNames)
+	}
+	return nil
+}
+
+// CheckCodec returns an error if t is a run whose autoencoder has another [Codec].Hash. Of other
+// teachers the autoencoder is not known.
+func (t *Teacher) CheckCodec(hash string) error {
+	if t.codec != "" && t.codec != hash {
+		return fmt.Errorf("teacher %s has latents of another autoencoder: use that in its folder, %s", t.path,
+			filepath.Join(t.path, exported))
 	}
 	return nil
 }
