@@ -165,6 +165,7 @@ func TestRefuses(t *testing.T) {
 		{"bench of another idle training", []string{"bench", "--case", "idle", "--network", "decoder"}, `network "decoder"`},
 		{"bench of pictures from nowhere",
 			[]string{"bench", "--case", "idle", "--network", "autoencoder", "--data", filepath.Join(dir, "none")}, "none"},
+		{"bench of pictures that it does not read", []string{"bench", "--case", "idle", "--data", dir}, "--data = " + dir + ": only"},
 		{"bench of samples of an MLP", []string{"bench", "--loss", "one-step"}, `loss "one-step"`},
 		{"no config", train("--config", filepath.Join(dir, "none.json")), "no such file"},
 		{"config is a folder", train("--config", dir), "is a directory"},

@@ -262,6 +262,9 @@ func bench(c *command) prepare {
 		config := mfm.DefaultLoss()
 		config.Consistency, steered.Method = mfm.Consistency(*loss), *loss
 		sampling := *of == string(speed.DiT) && *loss == speed.OneStep
+		if *pictures != "" && (*of != "idle" || memory.Network != "autoencoder") {
+			return nil, fmt.Errorf("--data = %s: only --case idle --network autoencoder reads pictures", *pictures)
+		}
 		var err error
 		switch *of {
 		case string(speed.MLP), string(speed.UNet), string(speed.DiT):
