@@ -35,10 +35,10 @@ func Nearest[T float32 | float64](ctx context.Context, samples, reference [][]T)
 	return distances, nil
 }
 
-// MedianNearest returns the median over i of the distance of samples[i], or of others[k][i] if that is
-// nearer, to the nearest row of reference, see [Nearest]. others are further versions of the samples,
-// such as their mirror images. Of an even number of samples, lower and upper are the two distances in
-// the middle; of an odd number they are equal.
+// MedianNearest returns the median over i of the distance of samples[i], or of others[k][i] if that
+// is nearer, to the nearest row of reference, see [Nearest]. others are further versions of the
+// samples, such as their mirror images. Of an even number of samples, lower and upper are the two
+// distances in the middle; of an odd number they are equal.
 func MedianNearest[T float32 | float64](ctx context.Context, reference, samples [][]T, others ...[][]T) (
 	lower, upper float64, err error) {
 	nearest, err := Nearest(ctx, samples, reference)

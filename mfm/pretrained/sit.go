@@ -32,8 +32,8 @@ func SiTWeights(c nn.DiTConfig, channels, outputs int) []Weight {
 //
 // The original SiT's time runs from noise at 0 to data at 1 and its output is the velocity data -
 // noise, as here: Reversed is false. That of Decoupled MeanFlow and of REPA runs from data at 0 to
-// noise at 1, with the output noise - data: Reversed is true. The file does not say which it is, but
-// it is an error with twice the channels as the output, which only the original has.
+// noise at 1, with the output noise - data: Reversed is true. The file does not say which it is,
+// but it is an error with twice the channels as the output, which only the original has.
 //
 // The embedding of u in the decoder is that of the file as well. Those of u in the encoder, of s in
 // the decoder and of t have its first layer, and zeros as the second. The context's embedding is
@@ -63,8 +63,8 @@ func importSiT(from checkpoint.Tensors, c nn.DiTConfig, channels int, move bool)
 	if b := rest["final_layer.linear.bias"]; b != nil && b.Size() == 2*c.Patch*c.Patch*channels {
 		outputs *= 2
 		if c.Reversed {
-			return nil, errors.New("reversed = true: an output of twice the channels is that of a SiT, whose time is not " +
-				"reversed: use false")
+			return nil, errors.New("reversed = true: an output of twice the channels is that of a SiT, whose time is " +
+				"not reversed: use false")
 		}
 	}
 	to, err := imported(rest, SiTWeights(c, channels, outputs), move)

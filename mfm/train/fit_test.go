@@ -139,8 +139,8 @@ func TestInitialize(t *testing.T) {
 	}
 }
 
-// Weights that have moved to a device keep their values, without a copy in the host's memory. Several
-// devices leave them where they are.
+// Weights that have moved to a device keep their values, without a copy in the host's memory.
+// Several devices leave them where they are.
 func TestToDevice(t *testing.T) {
 	for _, devices := range []int{1, 2} {
 		store, b := model.NewStore(), backendtest.Devices(t, devices)

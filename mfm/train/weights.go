@@ -61,8 +61,8 @@ func SetWeights(store *model.Store, weights map[string]*tensors.Tensor) error {
 }
 
 // ToDevice moves the weights in [WeightsScope] of a store to the device of a backend, so that the
-// host's memory has no second copy of them once a graph has used them. Of several devices each needs
-// its own copy: then it does nothing. The weights cannot be used after the backend's end.
+// host's memory has no second copy of them once a graph has used them. Of several devices each
+// needs its own copy: then it does nothing. The weights cannot be used after the backend's end.
 func ToDevice(store *model.Store, b compute.Backend) error {
 	if b.NumDevices() > 1 {
 		return nil

@@ -131,8 +131,8 @@ func trainImageNet(c *command) func() (*training, error) {
 	}
 }
 
-// checkCodec returns an error if the latents of a teacher are those of another autoencoder than that
-// in a folder.
+// checkCodec returns an error if the latents of a teacher are those of another autoencoder than
+// that in a folder.
 func checkCodec(t *latent.Teacher, dir string) error {
 	hash, err := latent.CodecHash(dir)
 	if err != nil {

@@ -32,9 +32,9 @@ type GenerationResult struct {
 	LargestGap      float64   `json:"largest_gap"`       // largest difference between the two
 	LargestGapFloor float64   `json:"largest_gap_floor"` // its mean for exact samples
 	// NearestSamples is the distance of a sample to the nearest training image, root mean square
-	// per pixel: the median over the first 200 samples, or all of fewer, of an even number the upper
-	// one ([metric.MedianNearest]). NearestHeldOut is the same for held-out images; memorized samples
-	// are closer.
+	// per pixel: the median over the first 200 samples, or all of fewer, of an even number the
+	// upper one ([metric.MedianNearest]). NearestHeldOut is the same for held-out images; memorized
+	// samples are closer.
 	NearestSamples float64 `json:"nearest_samples"`
 	NearestHeldOut float64 `json:"nearest_held_out"`
 }
@@ -98,8 +98,8 @@ func (e *Experiment) Generation(ctx context.Context, sampler *mfm.Sampler, evalu
 	return r, err
 }
 
-// nearest returns the upper median distance of the first [nearestImages] images, flat, to the nearest
-// training image ([metric.MedianNearest]).
+// nearest returns the upper median distance of the first [nearestImages] images, flat, to the
+// nearest training image ([metric.MedianNearest]).
 func (e *Experiment) nearest(ctx context.Context, images []float32) (float64, error) {
 	rows := func(flat []float32) [][]float32 { return slices.Collect(slices.Chunk(flat, e.Data.Dim())) }
 	images = images[:min(len(images), nearestImages*e.Data.Dim())]

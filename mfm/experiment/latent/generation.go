@@ -36,8 +36,8 @@ type GenerationResult struct {
 
 // Compare generates one picture for each of the labels, or n of a map without classes, and compares
 // them with the training pictures of r. Pictures of a map without classes have no accuracy.
-func (g *Generator) Compare(ctx context.Context, r *picture.Reference, way Generation, seed int64, labels []int32, n int) (
-	out GenerationResult, err error) {
+func (g *Generator) Compare(ctx context.Context, r *picture.Reference, way Generation, seed int64, labels []int32,
+	n int) (out GenerationResult, err error) {
 	m, err := g.Guided(way.Guidance)
 	if err != nil {
 		return out, err

@@ -64,26 +64,28 @@ func (c Config) WithClasses(names []string) (Config, error) {
 }
 
 // ImageNetConfig is the map of the latents [32, 32, 4] of the 1,000 classes of ImageNet at 256x256
-// pixels, with the transformer of a size of [nn.DiTSizes], such as "XL/2": the configuration that the
-// paper trains from data (arXiv 2601.14430v2, table 5 and appendix F.3) with what the authors'
+// pixels, with the transformer of a size of [nn.DiTSizes], such as "XL/2": the configuration that
+// the paper trains from data (arXiv 2601.14430v2, table 5 and appendix F.3) with what the authors'
 // repository github.com/adh1s/mfm adds (conf/config_train.yaml, conf/model/sit_xl_2.yaml). The
 // autoencoder is sd-vae-ft-mse.
 //
-//   - Table 5: 100,000 steps of batch 360 for XL and 512 for the others, RAdam with a constant rate of
-//     1e-4 after 2,000 steps of warm-up, a moving average of decay 0.9999, a class dropout of 0.2, model
-//     guidance with ω = 0.6 at all times, which is Mix (2.5 is the scale of guidance), and no norm of
-//     queries and keys.
+//   - Table 5: 100,000 steps of batch 360 for XL and 512 for the others, RAdam with a constant rate
+//     of 1e-4 after 2,000 steps of warm-up, a moving average of decay 0.9999, a class dropout of
+//     0.2, model guidance with ω = 0.6 at all times, which is Mix (2.5 is the scale of guidance),
+//     and no norm of queries and keys.
 //   - Table 4: mean flow with the adaptive power 1 and the floor 0.01 for both losses.
-//   - Repository: both losses on each row; contexts at U², a tenth of them at 0, other times uniform,
-//     without a warm-up of their gaps; no mirror images; clipping at the norm 1.5 and bfloat16 with
-//     float32 weights. The gate of the context is open at t = 0 (preserve_t_cond_0: false). The time of
-//     XL is that of the flow map of Decoupled MeanFlow from which it starts (is_zero_data: true), that
-//     of the others the time of SiT: a map that starts from another file may need another
-//     network.reversed.
+//   - Repository: both losses on each row; contexts at U², a tenth of them at 0, other times
+//     uniform, without a warm-up of their gaps; no mirror images; clipping at the norm 1.5 and
+//     bfloat16 with float32 weights. The gate of the context need not close at t = 0
+//     (preserve_t_cond_0: false). The time of XL is that of the flow map of Decoupled MeanFlow from
+//     which it starts (is_zero_data: true), that of the others the time of SiT: a map that starts
+//     from another file may need another network.reversed. Their earlier repository,
+//     github.com/PeterPotaptchik/mfm-v2, has a warm-up of 1,000 steps, a decay of 0.9995 and
+//     contexts at U^1.25 instead.
 //
 // A loss of the authors is a sum over the 4,096 elements, and the total is the sum of both losses.
-// Ours is the mean over elements and losses, so that Clip and Epsilon are theirs, 1.5 and 1e-8, over
-// 8,192.
+// Ours is the mean over elements and losses, so that Clip and Epsilon are theirs, 1.5 and 1e-8,
+// over 8,192.
 //
 // It differs from the authors' configuration where this package has no such option: their warm-up
 // begins at a tenth of the rate, ours at zero; their moving average begins at step 100; and their
@@ -91,8 +93,8 @@ func (c Config) WithClasses(names []string) (Config, error) {
 // is whether it has a class. Their repository distills XL/2 from DMF-XL/2+: distillation_type
 // esd_teacher with adaptive powers of 0.5 for the diagonal and 1 for the other loss, of which
 // [mfm.Loss] has one for both. With its file as the teacher ([OpenTeacher]) and as the initial
-// weights, that is the loss [mfm.Eulerian] of [mfm.Teacher] with Mix 0, since that flow map is guided
-// by ω = 0.6. B/2 starts from SiT-B/2. Checkpoint, which changes no number, is ours.
+// weights, that is the loss [mfm.Eulerian] of [mfm.Teacher] with Mix 0, since that flow map is
+// guided by ω = 0.6. B/2 starts from SiT-B/2. Checkpoint, which changes no number, is ours.
 //
 // It panics for an unknown size.
 func ImageNetConfig(size string) Config {
@@ -111,7 +113,8 @@ func ImageNetConfig(size string) Config {
 	c.Network = nn.Network{Architecture: network, Compute: nn.BFloat16}
 	const summed = 2 * 32 * 32 * 4 // losses and elements
 	c.Train.Optimizer = train.Optimizer{
-		Method: train.RAdam, Rate: 1e-4, Warmup: 2000, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8 / summed, Clip: 1.5 / summed,
+		Method: train.RAdam, Rate: 1e-4, Warmup: 2000, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8 / summed,
+		Clip: 1.5 / summed,
 	}
 	c.Train.EMA = []float64{0.9999}
 	c.Train.Loss = mfm.Loss{

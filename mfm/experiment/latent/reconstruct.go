@@ -89,7 +89,8 @@ func (a Autoencoder) CheckImages(images *data.Images) error {
 // Reconstruct returns the images, flat, after a round trip through their latents, without the noise
 // of the encoder's Gaussian. It returns an error for images that the autoencoder does not take, or
 // when ctx ends.
-func (a Autoencoder) Reconstruct(ctx context.Context, b compute.Backend, images *data.Images) (pixels []float32, err error) {
+func (a Autoencoder) Reconstruct(ctx context.Context, b compute.Backend, images *data.Images) (
+	pixels []float32, err error) {
 	if err := a.CheckImages(images); err != nil {
 		return nil, err
 	}

@@ -6,8 +6,8 @@ import (
 	"github.com/gomfm/gomfm/data"
 )
 
-// Pictures returns n images of 8x8 pixels, each of one random color with a darker left half, labeled
-// by whether red is strong.
+// Pictures returns n images of 8x8 pixels, each of one random color with a darker left half,
+// labeled by whether red is strong.
 func Pictures(n int) *data.Images {
 	rng := rand.New(rand.NewPCG(1, 0))
 	m := &data.Images{N: n, Height: 8, Width: 8, Channels: 3}

@@ -35,8 +35,8 @@ type Result struct {
 
 // Reference is a set of training pictures to compare others with.
 type Reference struct {
-	// Floor is the result of held-out pictures. Its Accuracy is that of the linear classifier, which
-	// was fitted to the training pictures.
+	// Floor is the result of held-out pictures. Its Accuracy is that of the linear classifier,
+	// which was fitted to the training pictures.
 	Floor Result
 
 	classifier    *linearClassifier // nil if the training pictures have no labels
