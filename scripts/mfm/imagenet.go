@@ -13,6 +13,7 @@ import (
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/latents"
 	"github.com/gomfm/gomfm/mfm/experiment/latent/picture"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/pretrained"
@@ -153,12 +154,12 @@ func (c *command) withLatents() *string {
 // encode opens the autoencoder in a folder and returns the latents of pictures for a map. It shows
 // the progress of encoding picture files, and warns of each that is left out.
 func (c *command) encode(ctx context.Context, b compute.Backend, config latent.Config, dir, cache string,
-	pictures latent.Pictures) (*latent.Codec, *latent.Latents, error) {
+	pictures latent.Pictures) (*latent.Codec, *latents.Set, error) {
 	codec, err := latent.OpenCodec(b, dir)
 	if err != nil {
 		return nil, nil, invalid{fmt.Errorf("--autoencoder: %w", err)}
 	}
-	var l *latent.Latents
+	var l *latents.Set
 	if pictures.Images != nil {
 		if err := codec.CheckImages(pictures.Images); err != nil {
 			return nil, nil, invalid{err}
@@ -171,7 +172,7 @@ func (c *command) encode(ctx context.Context, b compute.Backend, config latent.C
 		pictures.Sink = progress.Auto(c.ErrOrStderr())
 		l, err = codec.CachedFiles(ctx, cache, pictures.Files)
 	}
-	if errors.Is(err, latent.ErrOtherLatents) {
+	if errors.Is(err, latents.ErrOther) {
 		err = invalid{fmt.Errorf("--latents: %w", err)}
 	}
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/config"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/latents"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/pretrained"
@@ -228,8 +229,8 @@ func (c AutoencoderConfig) export(ctx context.Context, b compute.Backend, store 
 	}
 	defer codec.Finalize()
 	var n, sum, squares float64
-	err = codec.encode(ctx, measured, 0, func(e encoded) error {
-		e.each(func(moments []float32, _ int32) {
+	err = codec.encode(ctx, measured, 0, func(e latents.Chunk) error {
+		e.Each(func(moments []float32, _ int32) {
 			size := len(moments) / 4
 			for i := range 2 * size {
 				at := i%size + i/size*2*size

@@ -4,14 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"runtime"
-	"sync"
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/data/stream"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/latents"
 	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/train"
 )
@@ -28,7 +27,7 @@ func (c Config) Streamed(n int, shape []int) bool {
 // streamed returns a source of latents from the encoder's Gaussian of the images of a batch, and
 // its hook. Batches are read from the cache in the order of [stream.Order], of the training's seed.
 func (e *Experiment) streamed() (train.Source, train.Hook) {
-	batches, hook := train.FromHost(e.Latents.batches(e.Config, 0), 2)
+	batches, hook := train.FromHost(batches(e.Latents, e.Config, 0), 2)
 	return func(scope *model.Scope, g *Graph, rng *solver.RNG, n int) (latents, class *Node) {
 		moments, class := batches(scope, g, rng, n)
 		moment := func(k int) *Node { return Squeeze(Slice(moments, AxisRange(), AxisElem(k)), 1) }
@@ -37,44 +36,18 @@ func (e *Experiment) streamed() (train.Source, train.Hook) {
 	}, hook
 }
 
-// batches returns a loader of batches from the cache: the moments, mean and then standard
-// deviation, of an image or its mirror image, [batch, 2, height, width, channels], and the labels
-// if the network has classes. It reads as many rows at the same time as there are workers, 0
-// meaning two for each CPU. Memory is that of one batch and of the epoch's order.
-func (l *Latents) batches(c Config, workers int) train.Loader {
-	if workers == 0 {
-		workers = 2 * runtime.GOMAXPROCS(0)
-	}
-	order, r, batch := stream.NewOrder(l.N, uint64(c.Train.Seed)), l.rows(), c.Train.Batch
+// batches returns a loader of batches from the cache: the moments of [latents.Set.Batch], and the
+// labels if the network has classes. Memory is that of one batch and of the epoch's order.
+func batches(l *latents.Set, c Config, workers int) train.Loader {
+	order, batch := stream.NewOrder(l.N, uint64(c.Train.Seed)), c.Train.Batch
 	return func(ctx context.Context, step int64) (train.HostBatch, error) {
 		indices, flip := order.Batch(step, batch)
-		size := 2 * r.size // of an image's moments
-		values, labels, errs := make([]float32, batch*size), make([]int32, batch), make([]error, batch)
-		var wait sync.WaitGroup
-		for w := range min(workers, batch) {
-			wait.Go(func() {
-				row := make([]byte, rowBytes(r.size))
-				for i := w; i < batch && ctx.Err() == nil; i += workers {
-					if errs[i] = r.read(indices[i], row); errs[i] != nil {
-						return
-					}
-					from := 0
-					if c.Flip && flip[i] {
-						from = size
-					}
-					moments(values[i*size:(i+1)*size], row, from)
-					labels[i] = labelOf(row)
-				}
-			})
+		if !c.Flip {
+			clear(flip)
 		}
-		wait.Wait()
-		if ctx.Err() != nil {
-			return train.HostBatch{}, context.Cause(ctx)
-		}
-		for _, err := range errs {
-			if err != nil {
-				return train.HostBatch{}, fmt.Errorf("latents: %w", err)
-			}
+		values, labels, err := l.Batch(ctx, indices, flip, workers)
+		if err != nil {
+			return train.HostBatch{}, fmt.Errorf("latents: %w", err)
 		}
 		b := train.HostBatch{
 			Samples: tensors.FromFlatDataAndDimensions(values, append([]int{batch, 2}, l.Shape()...)...),

@@ -22,6 +22,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/latents"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/nn"
@@ -255,13 +256,13 @@ func TestCacheOfOtherFiles(t *testing.T) {
 	if _, err := codec.CachedFiles(t.Context(), dir, files(t, moved, 0)); err != nil {
 		t.Errorf("a folder that has moved: %v", err)
 	}
-	if _, err := codec.Cached(t.Context(), dir, images); !errors.Is(err, latent.ErrOtherLatents) {
+	if _, err := codec.Cached(t.Context(), dir, images); !errors.Is(err, latents.ErrOther) {
 		t.Errorf("images in memory: %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(moved, "red", "x.png"), nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := codec.CachedFiles(t.Context(), dir, files(t, moved, 1)); !errors.Is(err, latent.ErrOtherLatents) {
+	if _, err := codec.CachedFiles(t.Context(), dir, files(t, moved, 1)); !errors.Is(err, latents.ErrOther) {
 		t.Errorf("one more file: %v", err)
 	}
 	if read(t, dir) != content {

@@ -9,6 +9,7 @@ import (
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/data/stream"
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/latents"
 )
 
 // source are images to encode.
@@ -41,37 +42,13 @@ func (m inMemory) levels(_ context.Context, from, to int) ([]byte, []*stream.Bad
 	return m.Pixels[from*m.Dim() : to*m.Dim()], nil, nil
 }
 
-// leftOut is a bad file.
-type leftOut struct {
-	Index int `json:"index"` // of the file in the set
-	*stream.BadFile
-}
-
-// encoded are the rows of consecutive images, see [appendRow], in their order.
-type encoded struct {
-	rows []byte
-	bad  []leftOut // images without a row
-	end  int       // index of the image after the last one
-	size int       // of a latent in elements
-}
-
-// each calls do with the moments, [2, 2, size], and the label of each row.
-func (e encoded) each(do func(moments []float32, label int32)) {
-	m, bytes := make([]float32, 4*e.size), int(rowBytes(e.size))
-	for at := 0; at < len(e.rows); at += bytes {
-		row := e.rows[at : at+bytes]
-		moments(m, row, 0)
-		do(m, labelOf(row))
-	}
-}
-
 // chunk is the number of images of a call of a graph, if the codec has no tiles.
 const chunk = 16
 
 // encode encodes the images of a source from index first on. It calls emit with each chunk. Each
 // image has a fixed place in its chunk, so that its latent is the same to the bit wherever encoding
 // starts. Images are read while those before are encoded.
-func (c *Codec) encode(ctx context.Context, s source, first int, emit func(encoded) error) error {
+func (c *Codec) encode(ctx context.Context, s source, first int, emit func(latents.Chunk) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	type part struct {
 		from, to int
@@ -120,8 +97,9 @@ func (c *Codec) encode(ctx context.Context, s source, first int, emit func(encod
 
 // encodeChunk encodes the images of a chunk, which begins at index from, and returns those from
 // first to to-1.
-func (c *Codec) encodeChunk(s source, levels []byte, bad []*stream.BadFile, from, first, to int) (encoded, error) {
-	e, chunk := encoded{end: to}, c.batch()
+func (c *Codec) encodeChunk(s source, levels []byte, bad []*stream.BadFile, from, first, to int) (
+	latents.Chunk, error) {
+	e, chunk := latents.Chunk{End: to}, c.batch()
 	height, width, channels := s.shape()
 	padded := make([]byte, chunk*height*width*channels)
 	copy(padded, levels)
@@ -137,10 +115,10 @@ func (c *Codec) encodeChunk(s source, levels []byte, bad []*stream.BadFile, from
 		out[k].MustFinalizeAll()
 	}
 	size := len(flat[0]) / (2 * chunk)
-	e.size = size
+	e.Size = size
 	for i := first; i < to; i++ {
 		if bad != nil && bad[i-from] != nil {
-			e.bad = append(e.bad, leftOut{i, bad[i-from]})
+			e.LeaveOut(i, bad[i-from])
 			continue
 		}
 		var moments []float32
@@ -148,9 +126,68 @@ func (c *Codec) encodeChunk(s source, levels []byte, bad []*stream.BadFile, from
 			moments = append(moments, flat[0][at*size:(at+1)*size]...)
 			moments = append(moments, flat[1][at*size:(at+1)*size]...)
 		}
-		if e.rows, err = appendRow(e.rows, moments, s.label(i)); err != nil {
+		if err := e.Add(moments, s.label(i)); err != nil {
 			return e, fmt.Errorf("encoding image %d: %w", i, err)
 		}
 	}
 	return e, nil
+}
+
+// Latents returns the latents of images. It returns an error if the images do not fit, or, between
+// two calls of the compiled graph, if ctx has ended.
+func (c *Codec) Latents(ctx context.Context, images *data.Images) (*latents.Set, error) {
+	return c.Cached(ctx, "", images)
+}
+
+// Cached returns the latents of images from the cache in dir, or [Codec.Latents], which it keeps
+// there. An empty dir means no cache. A cache of other images in memory or of another codec is
+// replaced, one of picture files is an error that wraps [latents.ErrOther].
+func (c *Codec) Cached(ctx context.Context, dir string, images *data.Images) (*latents.Set, error) {
+	if err := c.CheckImages(images); err != nil {
+		return nil, err
+	}
+	j := c.job(inMemory{images})
+	j.Content, j.Labeled = images.Hash(), images.Labels != nil
+	if dir == "" {
+		return j.InMemory(ctx)
+	}
+	l, err := j.Cached(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	return l, l.Load()
+}
+
+// CachedFiles returns the latents of picture files from the cache in dir, which it writes first. An
+// interrupted call, also by the end of the process, goes on with the first missing latent at the
+// next one. The latents are not loaded ([latents.Set.Load]); the file with them stays open as long
+// as they are in use. An empty dir means no cache: the latents are in memory. Errors are those of
+// [latents.Job.Cached].
+func (c *Codec) CachedFiles(ctx context.Context, dir string, f Files) (*latents.Set, error) {
+	if err := c.checkSize(f.shape()); err != nil {
+		return nil, err
+	}
+	hash, err := f.hash(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j := c.job(f)
+	j.Content, j.Files, j.ClassNames, j.Labeled = hash, true, f.Set.Classes(), f.Set.Classes() != nil
+	j.MaxBad, j.Sink = f.MaxBad, f.Sink
+	if dir == "" {
+		return j.InMemory(ctx)
+	}
+	return j.Cached(ctx, dir)
+}
+
+// job returns the job of a source.
+func (c *Codec) job(s source) latents.Job {
+	height, width, _ := s.shape()
+	f := c.Factor()
+	return latents.Job{
+		Codec: c.Hash, Shape: []int{height / f, width / f, c.LatentChannels()}, Images: s.len(),
+		Encode: func(ctx context.Context, first int, emit func(latents.Chunk) error) error {
+			return c.encode(ctx, s, first, emit)
+		},
+	}
 }

@@ -94,7 +94,7 @@ func (e *Experiment) Posteriors(ctx context.Context, b compute.Backend, store *m
 	defer exact.Finalize()
 	rng := rand.New(rand.NewPCG(uint64(config.Seed), 0))
 	projections := metric.RandomProjections(rng, config.Projections, e.Latents.Size())
-	data := math.Sqrt(float64(e.statistics.variance))
+	data := math.Sqrt(float64(e.statistics.Variance))
 	seed := config.Seed
 	var results []PosteriorResult
 	for _, t := range config.Times {
@@ -166,7 +166,7 @@ func (e *Experiment) contexts(rng *rand.Rand, t float64, n int) (contexts [][]fl
 		row := rng.IntN(rows)
 		x := make([]float32, size)
 		for j := range x {
-			noise := math.Sqrt(float64(e.statistics.noise[j%e.Latents.Channels]))
+			noise := math.Sqrt(float64(e.statistics.Noise[j%e.Latents.Channels]))
 			z := float64(points[row*size+j]) + noise*rng.NormFloat64()
 			x[j] = float32(alpha*rng.NormFloat64() + beta*z)
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/latents"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/pretrained"
@@ -98,8 +99,8 @@ func flowConfig(s experimenttest.SiT) latent.Config {
 }
 
 // flowLatents are random latents of the SiT's shape.
-func flowLatents() *latent.Latents {
-	l, rng := &latent.Latents{N: 16, Height: 4, Width: 4, Channels: 2, Origin: "random"}, rand.New(rand.NewPCG(4, 0))
+func flowLatents() *latents.Set {
+	l, rng := &latents.Set{N: 16, Height: 4, Width: 4, Channels: 2, Origin: "random"}, rand.New(rand.NewPCG(4, 0))
 	for i := range 2 * l.N * experimenttest.SiTElements {
 		l.Mean, l.Std = append(l.Mean, float32(rng.NormFloat64())), append(l.Std, 0.1)
 		if i%(2*experimenttest.SiTElements) == 0 {

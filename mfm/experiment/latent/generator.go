@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/gomlx/compute"
+	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
@@ -144,4 +145,13 @@ func (g *Generator) Images(ctx context.Context, sampling mfm.SamplerConfig, seed
 	}
 	x := make([]float32, len(labels)*g.Elements())
 	return g.Posterior(ctx, sampling, seed, 0, x, 1, labels)
+}
+
+// States returns latents, flat, as states of a sampler, float32 [n, shape].
+func States(flat []float32, shape []int) *tensors.Tensor {
+	size := 1
+	for _, d := range shape {
+		size *= d
+	}
+	return tensors.FromFlatDataAndDimensions(flat, append([]int{len(flat) / size}, shape...)...)
 }

@@ -14,10 +14,10 @@
 // A [Generator] samples images, and compares them with the training pictures ([picture.Reference]).
 //
 // Sets of pictures that are larger than the memory, such as ImageNet, are encoded once into a cache
-// on disk ([Codec.CachedFiles]). Latents of more than [Config.Memory] are not loaded: each step
-// reads a batch of the cache ([Config.Streamed]), in a new random order in each epoch. The latents
-// are then from the encoder's own Gaussian of each image, and there is no closed form: no
-// reference, and no teacher but a trained flow.
+// on disk ([Codec.CachedFiles], package latents). Latents of more than [Config.Memory] are not
+// loaded: each step reads a batch of the cache ([Config.Streamed]), in a new random order in each
+// epoch. The latents are then from the encoder's own Gaussian of each image, and there is no closed
+// form: no reference, and no teacher but a trained flow.
 //
 // A map can start from a pretrained flow ([Config.InitialWeights]): a SiT or a flow map of
 // Decoupled MeanFlow. Such a flow, or the map of a run, can also be the teacher instead of the
@@ -35,6 +35,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/latents"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
@@ -99,15 +100,15 @@ func (c Config) closedForm() bool {
 
 // ValidateFor returns an error that names the first value that is invalid in itself or for the
 // latents.
-func (c Config) ValidateFor(l *Latents) error {
-	if err := cmp.Or(c.Validate(), c.checkShape(l.N, l.Shape(), l.file != nil)); err != nil {
+func (c Config) ValidateFor(l *latents.Set) error {
+	if err := cmp.Or(c.Validate(), c.checkShape(l.N, l.Shape(), l.Cached())); err != nil {
 		return err
 	}
 	classes := c.Network.ClassCount()
 	if classes == 0 {
 		return nil
 	}
-	counts, err := l.classCounts()
+	counts, err := l.ClassCounts()
 	if err != nil {
 		return err
 	}
@@ -170,10 +171,10 @@ func (c Config) checkLabels(n int) error {
 // Experiment is a set of latents and the map that learns their posteriors.
 type Experiment struct {
 	Config  Config
-	Latents *Latents
+	Latents *latents.Set
 	Map     *mfm.Map
 
-	statistics statistics
+	statistics latents.Statistics
 	// The data in memory, [rows, height, width, channels], [1, 1, 1, channels], [rows] or nil. They
 	// are nil if the latents are streamed.
 	points, variance, labels *tensors.Tensor
@@ -182,19 +183,19 @@ type Experiment struct {
 
 // New returns the experiment of a configuration on latents, which it loads unless they are
 // streamed, with an untrained map. An error names the first invalid value.
-func New(c Config, l *Latents) (*Experiment, error) {
+func New(c Config, l *latents.Set) (*Experiment, error) {
 	if err := c.ValidateFor(l); err != nil {
 		return nil, err
 	}
-	s, err := l.statistics(c.Streamed(l.N, l.Shape()), c.Flip)
+	s, err := l.Statistics(c.Streamed(l.N, l.Shape()), c.Flip)
 	if err != nil {
 		return nil, err
 	}
 	return newExperiment(c, l, s)
 }
 
-func newExperiment(c Config, l *Latents, s statistics) (*Experiment, error) {
-	m, err := s.newMap(c)
+func newExperiment(c Config, l *latents.Set, s latents.Statistics) (*Experiment, error) {
+	m, err := newMap(c, s)
 	if err != nil {
 		return nil, err
 	}
@@ -205,10 +206,10 @@ func newExperiment(c Config, l *Latents, s statistics) (*Experiment, error) {
 	if err := l.Load(); err != nil {
 		return nil, err
 	}
-	e.variance = tensors.FromFlatDataAndDimensions(e.statistics.noise, 1, 1, 1, l.Channels)
-	rows, repeat := l.Mean, versions(c.Flip)
+	e.variance = tensors.FromFlatDataAndDimensions(e.statistics.Noise, 1, 1, 1, l.Channels)
+	rows, repeat := l.Mean, 2 // an image and its mirror image
 	if !c.Flip {
-		rows = l.Means()
+		rows, repeat = l.Means(), 1
 	}
 	e.points = tensors.FromFlatDataAndDimensions(rows, append([]int{repeat * l.N}, l.Shape()...)...)
 	if c.Network.ClassCount() > 0 {

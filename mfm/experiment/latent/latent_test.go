@@ -20,6 +20,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/latents"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/nn"
@@ -309,7 +310,7 @@ func TestTrainAndOpen(t *testing.T) {
 
 // Configurations that do not fit are errors before any work.
 func TestValidate(t *testing.T) {
-	l := &latent.Latents{N: 2, Height: 2, Width: 2, Channels: 1, Labels: []int32{0, 1},
+	l := &latents.Set{N: 2, Height: 2, Width: 2, Channels: 1, Labels: []int32{0, 1},
 		Mean: make([]float32, 16), Std: make([]float32, 16)}
 	for name, change := range map[string]func(*latent.Config){
 		"parametrization": func(c *latent.Config) { c.Parametrization = mfm.MixtureName },

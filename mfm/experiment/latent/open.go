@@ -12,6 +12,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/latents"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/pretrained"
 	"github.com/gomfm/gomfm/mfm/train"
@@ -19,6 +20,33 @@ import (
 
 // Kind is the kind of a run that trained a map of latents.
 const Kind = "imagenet"
+
+// statisticsFile keeps the statistics of a run's latents, with which the map can be used without
+// the latents.
+const statisticsFile = "statistics.safetensors"
+
+// newMap returns the untrained map of a configuration.
+func newMap(c Config, s latents.Statistics) (*mfm.Map, error) {
+	ip, err := c.Interpolant.Schedule()
+	if err != nil {
+		return nil, err
+	}
+	m := &mfm.Map{Interpolant: ip, Backbone: c.Network.Backbone(), Parametrization: mfm.Plain{}}
+	if c.Parametrization == mfm.GaussianName {
+		g := &mfm.Gaussian{Variance: []float64{float64(s.Variance)}}
+		for _, v := range s.Mean {
+			g.Mean = append(g.Mean, float64(v))
+		}
+		m.Parametrization = g
+	}
+	return m, nil
+}
+
+// modelOf returns a map with the weights that store has in [train.WeightsScope].
+func modelOf(c Config, m *mfm.Map, s latents.Statistics, store *model.Store) mfm.Model {
+	return mfm.Model{Map: m, Weights: store.Scope(train.WeightsScope), Shape: s.Shape, Classes: c.Network.ClassCount(),
+		Scales: c.Train.Loss.Guidance.Scales}
+}
 
 // Train trains the map; see [run.Train]. It returns a store with the weights in
 // [train.WeightsScope]. The run keeps a copy of the autoencoder in the folder codec, unless that is
@@ -36,7 +64,7 @@ func (e *Experiment) Train(ctx context.Context, b compute.Backend, codec string,
 	o.DataHash = e.Latents.Hash()
 	if o.Dir != "" {
 		keep := func(*train.Trainer) error {
-			return cmp.Or(e.statistics.write(filepath.Join(o.Dir, statisticsFile)), copyCodec(codec, o.Dir))
+			return cmp.Or(e.statistics.Write(filepath.Join(o.Dir, statisticsFile)), copyCodec(codec, o.Dir))
 		}
 		o.Hooks = append(o.Hooks, train.Hook{Start: keep})
 	}
@@ -77,7 +105,7 @@ func copyCodec(from, dir string) error {
 // statistics that it was trained with, and a store with its map's weights in [train.WeightsScope].
 // Latents of other images or of another codec, and weights that are not exactly those of the map,
 // are errors.
-func Open(dir string, l *Latents) (*Experiment, *model.Store, error) {
+func Open(dir string, l *latents.Set) (*Experiment, *model.Store, error) {
 	var c Config
 	m, err := run.ReadConfig(dir, &c, Kind)
 	if err != nil {
@@ -86,9 +114,9 @@ func Open(dir string, l *Latents) (*Experiment, *model.Store, error) {
 	if err := m.CheckData(l.Hash(), ""); err != nil {
 		return nil, nil, fmt.Errorf("run %s: %w", dir, err)
 	}
-	s, err := readStatistics(filepath.Join(dir, statisticsFile))
-	if err == nil && !slices.Equal(s.shape, l.Shape()) {
-		err = fmt.Errorf("%s: the statistics are of latents %v, not %v", statisticsFile, s.shape, l.Shape())
+	s, err := latents.ReadStatistics(filepath.Join(dir, statisticsFile))
+	if err == nil && !slices.Equal(s.Shape, l.Shape()) {
+		err = fmt.Errorf("%s: the statistics are of latents %v, not %v", statisticsFile, s.Shape, l.Shape())
 	}
 	if err := cmp.Or(c.ValidateFor(l), err); err != nil {
 		return nil, nil, fmt.Errorf("run %s: %w", dir, err)
@@ -119,14 +147,14 @@ func OpenModel(dir string) (mfm.Model, Config, error) {
 	if err := c.Validate(); err != nil {
 		return mfm.Model{}, c, fmt.Errorf("run %s: %w", dir, err)
 	}
-	s, err := readStatistics(filepath.Join(dir, statisticsFile))
+	s, err := latents.ReadStatistics(filepath.Join(dir, statisticsFile))
 	if err == nil {
-		err = c.Network.CheckShape(s.shape)
+		err = c.Network.CheckShape(s.Shape)
 	}
 	if err != nil {
 		return mfm.Model{}, c, fmt.Errorf("run %s: %w", dir, err)
 	}
-	m, err := s.newMap(c)
+	m, err := newMap(c, s)
 	if err != nil {
 		return mfm.Model{}, c, err
 	}

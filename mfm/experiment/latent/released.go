@@ -10,6 +10,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/config"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/latents"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/pretrained"
@@ -68,8 +69,8 @@ func openReleased(dir string, r pretrained.Release) (mfm.Model, Config, error) {
 	network := converted.Config.(nn.DiTConfig)
 	c.Network = nn.NewNetwork(network)
 	c.Train.Loss.Guidance.Classes, c.Train.Loss.Guidance.Scales = network.Classes, network.Guidance
-	s := statistics{shape: []int{releasedSide, releasedSide, converted.Channels}}
-	m, err := s.newMap(c)
+	s := latents.Statistics{Shape: []int{releasedSide, releasedSide, converted.Channels}}
+	m, err := newMap(c, s)
 	if err != nil {
 		return mfm.Model{}, c, err
 	}

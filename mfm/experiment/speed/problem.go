@@ -9,6 +9,7 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/latents"
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/train"
@@ -80,9 +81,9 @@ const (
 )
 
 // randomLatents returns latents of about unit variance, each a pattern of its class plus noise.
-func randomLatents(classes int) *latent.Latents {
+func randomLatents(classes int) *latents.Set {
 	rng := rand.New(rand.NewPCG(1, 0))
-	l := &latent.Latents{N: emojiImages, Height: emojiSide, Width: emojiSide, Channels: emojiChannels}
+	l := &latents.Set{N: emojiImages, Height: emojiSide, Width: emojiSide, Channels: emojiChannels}
 	patterns := make([]float32, classes*l.Size())
 	for i := range patterns {
 		patterns[i] = float32(rng.NormFloat64())

@@ -1,4 +1,4 @@
-package latent
+package latents
 
 import (
 	"encoding/binary"
@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"os"
 
+	"github.com/gomfm/gomfm/data/stream"
 	"github.com/gomfm/gomfm/mfm/internal/half"
 	"github.com/gomlx/compute/dtypes/float16"
 )
@@ -16,6 +17,43 @@ import (
 
 // rowBytes returns the number of bytes of a row of latents of size elements.
 func rowBytes(size int) int64 { return int64(8*size + 8) }
+
+// leftOut is a bad file.
+type leftOut struct {
+	Index int `json:"index"` // of the file in the set
+	*stream.BadFile
+}
+
+// Chunk has the latents of consecutive images, in their order.
+type Chunk struct {
+	Size int // of a latent in elements
+	End  int // index of the image after the last one
+
+	rows []byte
+	bad  []leftOut // images without a row
+}
+
+// Add appends the latents of an image and of its mirror image, the means and then the standard
+// deviations of each, [2, 2, Size], and the label of the image. It returns an error if a moment is
+// not finite in float16.
+func (c *Chunk) Add(moments []float32, label int32) (err error) {
+	c.rows, err = appendRow(c.rows, moments, label)
+	return err
+}
+
+// LeaveOut notes that the image of an index has no latents.
+func (c *Chunk) LeaveOut(index int, bad *stream.BadFile) { c.bad = append(c.bad, leftOut{index, bad}) }
+
+// Each calls do with the moments of each image, as in [Chunk.Add] but rounded to float16, which do
+// must not keep, and with its label.
+func (c *Chunk) Each(do func(moments []float32, label int32)) {
+	m, bytes := make([]float32, 4*c.Size), int(rowBytes(c.Size))
+	for at := 0; at < len(c.rows); at += bytes {
+		row := c.rows[at : at+bytes]
+		moments(m, row, 0)
+		do(m, labelOf(row))
+	}
+}
 
 // castagnoli returns the table of CRC-32C, which package hash/crc32 makes once.
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }

@@ -1,4 +1,4 @@
-package latent
+package latents
 
 import (
 	"cmp"
@@ -31,7 +31,7 @@ const (
 
 // index is the description of a cache of latents.
 type index struct {
-	Origin string `json:"origin"` // see [Latents]
+	Origin string `json:"origin"` // see [Set]
 	Shape  []int  `json:"shape"`  // of a latent, [height, width, channels]
 	// Count is the number of rows, 0 while they are being written.
 	Count int `json:"count"`
@@ -90,8 +90,8 @@ func readIndex(dir string) (index, error) {
 }
 
 // latents returns the latents of a complete cache, which are not loaded. f has its rows.
-func (x index) latents(f *os.File) (*Latents, error) {
-	l := &Latents{
+func (x index) latents(f *os.File) (*Set, error) {
+	l := &Set{
 		N: x.Count, Height: x.Shape[0], Width: x.Shape[1], Channels: x.Shape[2], Origin: x.Origin, file: f,
 		counts: x.ClassCounts,
 	}
@@ -104,10 +104,10 @@ func (x index) latents(f *os.File) (*Latents, error) {
 //
 // It takes no lock, so that several processes read a cache at the same time, also in a folder that
 // they must not write. Another process may replace the cache meanwhile: it removes the description,
-// replaces the rows by a new file, and then writes the description ([job.begin]). So the rows are
+// replaces the rows by a new file, and then writes the description ([index.begin]). So the rows are
 // those of the description if they were opened before it was read and are still in their place
 // after that.
-func openCache(dir string) (l *Latents, err error) {
+func openCache(dir string) (l *Set, err error) {
 	f, err := os.Open(filepath.Join(dir, rowsFile))
 	if err != nil {
 		return nil, err
@@ -135,39 +135,92 @@ func inPlace(f *os.File) bool {
 	return err == nil && os.SameFile(opened, there)
 }
 
-// job is a source to encode into a cache.
-type job struct {
-	source
-	index        // the description of the cache, without rows
-	labeled bool // whether the images have labels
-	maxBad  int  // number of bad files that may be left out
-	replace bool // whether to replace a cache of another origin
-	sink    progress.Sink
+// Job is a set of images to encode.
+type Job struct {
+	// Codec identifies the autoencoder, and Content the images.
+	Codec, Content string
+	// Files says that the images are picture files. Their cache is not replaced by another one.
+	Files bool
+	// Shape is that of a latent, [height, width, channels].
+	Shape []int
+	// ClassNames are the names of the classes, if they are known.
+	ClassNames []string
+	Images     int  // number of images, with bad files
+	Labeled    bool // whether they have labels
+	MaxBad     int  // number of bad files that may be left out
+	// Sink shows the progress of writing a cache. Nil means no progress bar.
+	Sink progress.Sink
+	// Encode encodes the images from index first on. It calls emit with each chunk, and returns its
+	// error.
+	Encode func(ctx context.Context, first int, emit func(Chunk) error) error
 }
 
 // ofFiles is the part of an origin that tells picture files from images in memory.
 const ofFiles = "/files-"
 
-// cached returns the latents of the cache in dir, which it writes or completes first.
-func (c *Codec) cached(ctx context.Context, dir string, j job) (*Latents, error) {
+// index returns the description of the cache, without rows.
+func (j Job) index() index {
+	separator := "/"
+	if j.Files {
+		separator = ofFiles
+	}
+	return index{Origin: j.Codec + separator + j.Content, Shape: j.Shape, ClassNames: j.ClassNames, Bad: []leftOut{}}
+}
+
+// InMemory encodes the images.
+func (j Job) InMemory(ctx context.Context) (*Set, error) {
+	l := &Set{Height: j.Shape[0], Width: j.Shape[1], Channels: j.Shape[2], Origin: j.index().Origin}
+	values := 2 * j.Images * l.Size()
+	l.Mean, l.Std = make([]float32, 0, values), make([]float32, 0, values)
+	var bad []leftOut
+	err := j.Encode(ctx, 0, func(c Chunk) error {
+		if bad = append(bad, c.bad...); len(bad) > j.MaxBad {
+			return tooManyBad(len(bad), j.MaxBad, bad[j.MaxBad].BadFile)
+		}
+		c.Each(l.add)
+		return nil
+	})
+	if err == nil && len(l.Labels) == 0 {
+		err = j.noPictures()
+	}
+	if err != nil {
+		return nil, err
+	}
+	l.leaveOut(bad)
+	if l.N = len(l.Labels); !j.Labeled {
+		l.Labels = nil
+	}
+	return l, nil
+}
+
+func (j Job) noPictures() error {
+	return fmt.Errorf("encoding images: none of the %d files is a picture that can be read", j.Images)
+}
+
+// Cached returns the latents of the cache in dir, which it writes or completes first. They are not
+// loaded. A cache of other picture files or of another codec is an error that wraps [ErrOther], and
+// one that another process writes is an error that wraps [checkpoint.ErrLocked]; that of other
+// images in memory is replaced.
+func (j Job) Cached(ctx context.Context, dir string) (*Set, error) {
+	origin := j.index().Origin
 	l, err := openCache(dir)
-	if err == nil && l.Origin != j.Origin {
+	if err == nil && l.Origin != origin {
 		l.file.Close()
 	}
-	if err != nil || l.Origin != j.Origin {
-		if l, err = c.write(ctx, dir, j); err != nil {
+	if err != nil || l.Origin != origin {
+		if l, err = j.write(ctx, dir); err != nil {
 			return nil, err
 		}
 	}
-	if n := len(l.Bad); n > j.maxBad {
+	if n := len(l.Bad); n > j.MaxBad {
 		l.file.Close()
-		return nil, fmt.Errorf("cache %s: %w", dir, tooManyBad(n, j.maxBad, l.Bad[j.maxBad]))
+		return nil, fmt.Errorf("cache %s: %w", dir, tooManyBad(n, j.MaxBad, l.Bad[j.MaxBad]))
 	}
 	return l, nil
 }
 
 // write writes or completes the cache in dir, unless another process has done so, and opens it.
-func (c *Codec) write(ctx context.Context, dir string, j job) (*Latents, error) {
+func (j Job) write(ctx context.Context, dir string) (*Set, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -179,43 +232,44 @@ func (c *Codec) write(ctx context.Context, dir string, j job) (*Latents, error) 
 			"folder", checkpoint.ErrLocked, dir)
 	}
 	defer lock.Unlock()
+	want := j.index()
 	x, err := readIndex(dir)
 	switch missing := errors.Is(err, fs.ErrNotExist); {
 	case err != nil && !missing:
 		return nil, err
-	case missing, x.Origin != j.Origin && j.replace && !strings.Contains(x.Origin, ofFiles):
-		if x, err = j.begin(dir); err != nil {
+	case missing, x.Origin != want.Origin && !j.Files && !strings.Contains(x.Origin, ofFiles):
+		if x, err = want, want.begin(dir); err != nil {
 			return nil, err
 		}
-	case x.Origin != j.Origin || !slices.Equal(x.Shape, j.Shape):
-		return nil, fmt.Errorf("cache %s: %w: use another folder, or remove it", dir, ErrOtherLatents)
+	case x.Origin != want.Origin || !slices.Equal(x.Shape, j.Shape):
+		return nil, fmt.Errorf("cache %s: %w: use another folder, or remove it", dir, ErrOther)
 	}
 	if x.Count == 0 {
-		if err := c.complete(ctx, dir, &x, j); err != nil {
+		if err := j.complete(ctx, dir, &x); err != nil {
 			return nil, err
 		}
 	}
 	return openCache(dir)
 }
 
-// ErrOtherLatents is wrapped by the error of a cache of other picture files or of another codec.
-var ErrOtherLatents = errors.New("it has the latents of other images or of another autoencoder")
+// ErrOther is wrapped by the error of a cache of other picture files or of another codec.
+var ErrOther = errors.New("it has the latents of other images or of another autoencoder")
 
 // begin begins a cache in a folder. The description is removed before the rows and written after
 // that, so that it never describes rows of another origin.
-func (j job) begin(dir string) (index, error) {
+func (x index) begin(dir string) error {
 	for _, name := range []string{indexFile, rowsFile, momentsFile} {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return index{}, err
+			return err
 		}
 	}
-	return j.index, run.WriteJSON(filepath.Join(dir, indexFile), j.index)
+	return run.WriteJSON(filepath.Join(dir, indexFile), x)
 }
 
 // complete appends the missing rows to a cache. A row that a stopped process left incomplete or
 // damaged at the end is cut. Bad files are noted before the rows after them are written, so that
 // the number of rows gives the next file.
-func (c *Codec) complete(ctx context.Context, dir string, x *index, j job) (err error) {
+func (j Job) complete(ctx context.Context, dir string, x *index) (err error) {
 	f, err := os.OpenFile(filepath.Join(dir, rowsFile), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
@@ -234,28 +288,28 @@ func (c *Codec) complete(ctx context.Context, dir string, x *index, j job) (err 
 	if err := f.Truncate(int64(n) * rowBytes(r.size)); err != nil {
 		return err
 	}
-	if j.sink != nil {
+	if j.Sink != nil {
 		begin := next
 		defer func() {
-			j.sink.Done(progress.Report{Step: int64(next), Total: int64(j.len())}, err)
+			j.Sink.Done(progress.Report{Step: int64(next), Total: int64(j.Images)}, err)
 		}()
-		j.sink.Update(progress.Report{Step: int64(begin), Total: int64(j.len())})
+		j.Sink.Update(progress.Report{Step: int64(begin), Total: int64(j.Images)})
 	}
-	err = c.encode(ctx, j.source, next, func(e encoded) error {
-		if x.Bad = append(x.Bad, e.bad...); len(x.Bad) > j.maxBad {
-			return tooManyBad(len(x.Bad), j.maxBad, x.Bad[j.maxBad].BadFile)
+	err = j.Encode(ctx, next, func(c Chunk) error {
+		if x.Bad = append(x.Bad, c.bad...); len(x.Bad) > j.MaxBad {
+			return tooManyBad(len(x.Bad), j.MaxBad, x.Bad[j.MaxBad].BadFile)
 		}
-		if len(e.bad) > 0 {
+		if len(c.bad) > 0 {
 			if err := cmp.Or(f.Sync(), run.WriteJSON(filepath.Join(dir, indexFile), x)); err != nil {
 				return err
 			}
 		}
-		if _, err := f.WriteAt(e.rows, int64(n)*rowBytes(r.size)); err != nil {
+		if _, err := f.WriteAt(c.rows, int64(n)*rowBytes(r.size)); err != nil {
 			return err
 		}
-		n, next = n+len(e.rows)/int(rowBytes(r.size)), e.end
-		if j.sink != nil {
-			j.sink.Update(progress.Report{Step: int64(next), Total: int64(j.len())})
+		n, next = n+len(c.rows)/int(rowBytes(r.size)), c.End
+		if j.Sink != nil {
+			j.Sink.Update(progress.Report{Step: int64(next), Total: int64(j.Images)})
 		}
 		return nil
 	})
@@ -263,7 +317,7 @@ func (c *Codec) complete(ctx context.Context, dir string, x *index, j job) (err 
 		return err
 	}
 	if n == 0 {
-		return fmt.Errorf("encoding images: none of the %d files is a picture that can be read", j.len())
+		return j.noPictures()
 	}
 	if err := f.Sync(); err != nil {
 		return err
@@ -271,12 +325,12 @@ func (c *Codec) complete(ctx context.Context, dir string, x *index, j job) (err 
 	r.n = n
 	s, counts, err := r.statistics(x.Shape, true)
 	if err == nil {
-		err = s.write(filepath.Join(dir, momentsFile))
+		err = s.Write(filepath.Join(dir, momentsFile))
 	}
 	if err != nil {
 		return err
 	}
-	if x.Count = n; j.labeled {
+	if x.Count = n; j.Labeled {
 		x.ClassCounts = counts
 	}
 	return run.WriteJSON(filepath.Join(dir, indexFile), x)

@@ -1,4 +1,4 @@
-package latent
+package latents
 
 import (
 	"fmt"
@@ -8,24 +8,18 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/tensors"
-	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/data/stream"
-	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// statisticsFile keeps the statistics of a run's latents, with which the map can be used without the
-// latents.
-const statisticsFile = "statistics.safetensors"
-
-// statistics are moments of latents.
-type statistics struct {
-	shape    []int     // of a latent, [height, width, channels]
-	mean     []float32 // of each element over the images and, if they are data, their mirror images
-	variance float32   // of the elements about their means, with the noise
-	noise    []float32 // variance of the encoder's Gaussian per channel, positive, mean over the images
+// Statistics are moments of latents.
+type Statistics struct {
+	Shape    []int     // of a latent, [height, width, channels]
+	Mean     []float32 // of each element over the images and, if they are data, their mirror images
+	Variance float32   // of the elements about their means, with the noise
+	Noise    []float32 // variance of the encoder's Gaussian per channel, positive, mean over the images
 }
 
 // minNoise is the smallest variance of the noise: a deterministic encoder has none.
@@ -40,7 +34,7 @@ func versions(flip bool) int {
 	return 1
 }
 
-func newStatistics(l *Latents, flip bool) statistics {
+func newStatistics(l *Set, flip bool) Statistics {
 	size, each := l.Size(), versions(flip)
 	n := each * l.N
 	mean, noise, variance := make([]float64, size), make([]float64, l.Channels), 0.
@@ -59,13 +53,13 @@ func newStatistics(l *Latents, flip bool) statistics {
 	return toStatistics(l.Shape(), mean, noise, variance)
 }
 
-// statistics returns those of the latents, with those of mirror images if flip is set: of streamed
+// Statistics returns those of the latents, with those of mirror images if flip is set: of streamed
 // ones those that the cache keeps, or without mirror images those of a pass over its rows; of
 // others, which it loads, those of the moments in memory.
-func (l *Latents) statistics(streamed, flip bool) (statistics, error) {
+func (l *Set) Statistics(streamed, flip bool) (Statistics, error) {
 	if !streamed {
 		if err := l.Load(); err != nil {
-			return statistics{}, err
+			return Statistics{}, err
 		}
 		return newStatistics(l, flip), nil
 	}
@@ -74,20 +68,20 @@ func (l *Latents) statistics(streamed, flip bool) (statistics, error) {
 		return s, err
 	}
 	dir := filepath.Dir(l.file.Name())
-	s, err := readStatistics(filepath.Join(dir, momentsFile))
+	s, err := ReadStatistics(filepath.Join(dir, momentsFile))
 	switch {
 	case !inPlace(l.file): // afterwards, since the rows are replaced before the statistics
 		err = fmt.Errorf("%s: another process has replaced the latents: use another folder", dir)
-	case err == nil && !slices.Equal(s.shape, l.Shape()):
+	case err == nil && !slices.Equal(s.Shape, l.Shape()):
 		err = fmt.Errorf("%s: the statistics are of latents %v, not %v: remove the folder to encode the images again",
-			dir, s.shape, l.Shape())
+			dir, s.Shape, l.Shape())
 	}
 	return s, err
 }
 
 // statistics returns those of the rows of latents of a shape, with those of mirror images if flip is
 // set, and the numbers of rows by label, in one pass.
-func (r rows) statistics(shape []int, flip bool) (s statistics, counts []int, err error) {
+func (r rows) statistics(shape []int, flip bool) (s Statistics, counts []int, err error) {
 	channels := shape[2]
 	mean, noise, square := make([]float64, r.size), make([]float64, channels), 0.
 	n := float64(versions(flip) * r.n)
@@ -117,62 +111,39 @@ func (r rows) statistics(shape []int, flip bool) (s statistics, counts []int, er
 
 // toStatistics returns statistics from means, variances of the noise before the bound [minNoise],
 // and the variance without the noise.
-func toStatistics(shape []int, mean, noise []float64, variance float64) statistics {
-	s := statistics{shape: shape}
+func toStatistics(shape []int, mean, noise []float64, variance float64) Statistics {
+	s := Statistics{Shape: shape}
 	for _, v := range mean {
-		s.mean = append(s.mean, float32(v))
+		s.Mean = append(s.Mean, float32(v))
 	}
 	for _, v := range noise {
 		v = max(v, minNoise)
 		variance += v / float64(len(noise))
-		s.noise = append(s.noise, float32(v))
+		s.Noise = append(s.Noise, float32(v))
 	}
-	s.variance = float32(variance)
+	s.Variance = float32(variance)
 	return s
 }
 
-// newMap returns the untrained map of a configuration.
-func (s statistics) newMap(c Config) (*mfm.Map, error) {
-	ip, err := c.Interpolant.Schedule()
-	if err != nil {
-		return nil, err
-	}
-	m := &mfm.Map{Interpolant: ip, Backbone: c.Network.Backbone(), Parametrization: mfm.Plain{}}
-	if c.Parametrization == mfm.GaussianName {
-		g := &mfm.Gaussian{Variance: []float64{float64(s.variance)}}
-		for _, v := range s.mean {
-			g.Mean = append(g.Mean, float64(v))
-		}
-		m.Parametrization = g
-	}
-	return m, nil
-}
-
-// modelOf returns a map with the weights that store has in [train.WeightsScope].
-func modelOf(c Config, m *mfm.Map, s statistics, store *model.Store) mfm.Model {
-	return mfm.Model{Map: m, Weights: store.Scope(train.WeightsScope), Shape: s.shape, Classes: c.Network.ClassCount(),
-		Scales: c.Train.Loss.Guidance.Scales}
-}
-
-// write writes the statistics to a file.
-func (s statistics) write(path string) error {
+// Write writes the statistics to a file.
+func (s Statistics) Write(path string) error {
 	return checkpoint.WriteWeights(path, checkpoint.Tensors{
-		"mean":     tensors.FromFlatDataAndDimensions(s.mean, s.shape...),
-		"variance": tensors.FromFlatDataAndDimensions([]float32{s.variance}, 1),
-		"noise":    tensors.FromFlatDataAndDimensions(s.noise, len(s.noise)),
+		"mean":     tensors.FromFlatDataAndDimensions(s.Mean, s.Shape...),
+		"variance": tensors.FromFlatDataAndDimensions([]float32{s.Variance}, 1),
+		"noise":    tensors.FromFlatDataAndDimensions(s.Noise, len(s.Noise)),
 	}, nil)
 }
 
-// readStatistics reads the statistics in a file. Tensors that do not fit together are a
+// ReadStatistics reads the statistics in a file. Tensors that do not fit together are a
 // [train.FitError], wrapped.
-func readStatistics(path string) (s statistics, err error) {
-	s.shape = []int{1, 1, 1}
+func ReadStatistics(path string) (s Statistics, err error) {
+	s.Shape = []int{1, 1, 1}
 	t, _, err := checkpoint.ReadFitting(path, func(t checkpoint.Tensors) error {
 		if mean := t["mean"]; mean != nil && mean.Shape().Rank() == 3 {
-			s.shape = mean.Shape().Dimensions
+			s.Shape = mean.Shape().Dimensions
 		}
 		want := make(map[string]shapes.Shape)
-		for name, dims := range map[string][]int{"mean": s.shape, "variance": {1}, "noise": s.shape[2:]} {
+		for name, dims := range map[string][]int{"mean": s.Shape, "variance": {1}, "noise": s.Shape[2:]} {
 			want[name] = shapes.Make(dtypes.Float32, dims...)
 		}
 		if err := train.Fit(t, want); err != nil {
@@ -184,16 +155,16 @@ func readStatistics(path string) (s statistics, err error) {
 		return s, err
 	}
 	var variance []float32
-	for name, to := range map[string]*[]float32{"mean": &s.mean, "variance": &variance, "noise": &s.noise} {
+	for name, to := range map[string]*[]float32{"mean": &s.Mean, "variance": &variance, "noise": &s.Noise} {
 		if *to, err = tensors.CopyFlatData[float32](t[name]); err != nil {
 			return s, err
 		}
 	}
-	for _, v := range append(variance, s.noise...) {
+	for _, v := range append(variance, s.Noise...) {
 		if !(v > 0) {
 			return s, fmt.Errorf("%s: a variance is %g: must be positive", path, v)
 		}
 	}
-	s.variance = variance[0]
+	s.Variance = variance[0]
 	return s, nil
 }
