@@ -29,7 +29,7 @@ type DiTConfig struct {
 	QKNormRMS bool `json:"qk_norm_rms,omitempty"`
 	// BlindAtZero multiplies the gate of the context by t, so that the context at t = 0, which is
 	// pure noise, has no effect.
-	BlindAtZero bool `json:"blind_at_zero,omitempty"`
+	BlindAtZero bool `json:"blind_at_zero"`
 	// JointAttention lets the queries of each block also see keys and values of the context: of a
 	// patch embedding of x_t of the block's own, with the positions. A gate from the conditioning,
 	// zero at the start, multiplies the values. The paper's code has it as an option. That gates no

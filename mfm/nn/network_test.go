@@ -2,6 +2,7 @@ package nn_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -38,6 +39,21 @@ func TestNetworkJSON(t *testing.T) {
 		}
 		if err := json.Unmarshal(raw, &got); err != nil || !reflect.DeepEqual(got.Architecture, a) {
 			t.Errorf("%s: %#v after a round trip, error %v", raw, got.Architecture, err)
+		}
+	}
+}
+
+// A value that is zero where the default of the kind is not is read back as zero.
+func TestNetworkJSONOfZeros(t *testing.T) {
+	for kind, a := range nn.Architectures() {
+		zero := nn.NewNetwork(reflect.Zero(reflect.TypeOf(a)).Interface().(nn.Architecture))
+		raw, err := json.Marshal(zero)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got nn.Network
+		if err := json.Unmarshal(raw, &got); err != nil || fmt.Sprint(got.Architecture) != fmt.Sprint(zero.Architecture) {
+			t.Errorf("%s: %s is read as %+v, error %v", kind, raw, got.Architecture, err)
 		}
 	}
 }
