@@ -3,7 +3,9 @@ package metric
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
+	"sort"
 )
 
 // ExpectedMax returns the mean maximum of n values drawn without replacement from values: the
@@ -14,12 +16,27 @@ func ExpectedMax(values []float64, n int) (float64, error) {
 	if n < 1 || n > m {
 		return 0, fmt.Errorf("n = %d for the maximum of n out of %d values: must lie in [1, %[2]d]", n, m)
 	}
+	sorted, err := sortedPool(values)
+	if err != nil {
+		return 0, err
+	}
+	return expectedMax(sorted, n), nil
+}
+
+// sortedPool returns the values in increasing order, or an error if one is NaN.
+func sortedPool(values []float64) ([]float64, error) {
 	sorted := slices.Clone(values)
 	slices.Sort(sorted)
-	if math.IsNaN(sorted[0]) { // NaN sorts first
-		return 0, fmt.Errorf("maximum of %d out of %d values: some are NaN", n, m)
+	if len(sorted) > 0 && math.IsNaN(sorted[0]) { // NaN sorts first
+		return nil, fmt.Errorf("maximum of %d values: some are NaN", len(values))
 	}
+	return sorted, nil
+}
+
+// expectedMax is ExpectedMax of sorted values.
+func expectedMax(sorted []float64, n int) float64 {
 	// The i-th smallest value, from 1, is the maximum of n with probability C(i-1, n-1)/C(m, n).
+	m := len(sorted)
 	mean, p := 0.0, float64(n)/float64(m)
 	for i := m; i >= n; i-- {
 		if p == 0 {
@@ -28,5 +45,62 @@ func ExpectedMax(values []float64, n int) (float64, error) {
 		mean += p * sorted[i-1]
 		p *= float64(i-n) / float64(i-1)
 	}
-	return mean, nil
+	return mean
+}
+
+// Candidates is the number of candidates that Best-of-N needs for a reward, with a 95 % interval.
+// +Inf means more candidates than were allowed.
+type Candidates struct{ N, Low, High float64 }
+
+// resamples is the number of bootstrap samples of [CandidatesFor].
+const resamples = 400
+
+// CandidatesFor returns the number n of candidates, at most most, at which the expected reward of
+// Best-of-n is mean. It is [ExpectedMax] of a pool of rewards of single samples, linear between whole
+// numbers; n is 1 for every smaller reward. The interval is from the 2.5 % to the 97.5 % quantile
+// over bootstrap samples of the pool, each for a reward drawn from N(mean, se²): se is the standard
+// error of mean. It returns an error if most is outside [1, len(pool)], a reward of the pool or the
+// mean is NaN, or se is negative.
+func CandidatesFor(pool []float64, mean, se float64, most int, rng *rand.Rand) (Candidates, error) {
+	if most < 1 || most > len(pool) || math.IsNaN(mean) || !(se >= 0) {
+		return Candidates{}, fmt.Errorf("up to %d candidates from %d for the reward %g ± %g: "+
+			"most must lie in [1, %[2]d], the reward be a number, and its error not negative", most, len(pool), mean, se)
+	}
+	sorted, err := sortedPool(pool)
+	if err != nil {
+		return Candidates{}, err
+	}
+	all := make([]float64, resamples)
+	counts, resampled := make([]int, len(sorted)), make([]float64, len(sorted))
+	for i := range all {
+		clear(counts)
+		for range sorted {
+			counts[rng.IntN(len(sorted))]++
+		}
+		next := resampled[:0] // in increasing order
+		for k, count := range counts {
+			for range count {
+				next = append(next, sorted[k])
+			}
+		}
+		all[i] = candidatesFor(next, mean+se*rng.NormFloat64(), most)
+	}
+	slices.Sort(all)
+	return Candidates{candidatesFor(sorted, mean, most), all[resamples/40], all[resamples-1-resamples/40]}, nil
+}
+
+// candidatesFor is the number of candidates from a sorted pool, +Inf if most do not reach the reward.
+func candidatesFor(sorted []float64, reward float64, most int) float64 {
+	n := 1 + sort.Search(most, func(i int) bool { return expectedMax(sorted, i+1) >= reward })
+	if n > most {
+		return math.Inf(1)
+	}
+	if n == 1 {
+		return 1
+	}
+	low, high := expectedMax(sorted, n-1), expectedMax(sorted, n)
+	if math.IsInf(low, -1) {
+		return float64(n)
+	}
+	return float64(n-1) + (reward-low)/(high-low)
 }

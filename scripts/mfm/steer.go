@@ -39,12 +39,12 @@ func (t steerTask[R]) build(c *command) prepare {
 	grid := withSteerGrid(c, t.samples, t.steps, t.particles)
 	open := t.open(c)
 	return func() (work, error) {
-		rewards, settings, err := grid.runs(c, *reward)
+		rewards, runs, err := grid.runs(c, *reward)
 		if err = cmp.Or(kept.parse(true), err); err != nil {
 			return nil, err
 		}
-		var all []steering.Setting
-		tasks := make(map[string]steering.Task[R]) // by fingerprint
+		var fingerprints []string // of the rewards
+		tasks := make(map[string]steering.Task[R])
 		for _, r := range rewards {
 			task, fingerprint, err := open(r.Name, r.Text())
 			if err != nil && r.Name != "" {
@@ -56,14 +56,15 @@ func (t steerTask[R]) build(c *command) prepare {
 			if err != nil {
 				return nil, err
 			}
-			tasks[fingerprint] = task
-			for _, s := range settings {
-				s.Fingerprint = fingerprint
-				if err := task.Check(s); err != nil {
-					return nil, err
-				}
-				all = append(all, s)
+			tasks[fingerprint], fingerprints = task, append(fingerprints, fingerprint)
+		}
+		var all []steering.Setting
+		for _, r := range runs {
+			r.Setting.Fingerprint = fingerprints[r.Reward]
+			if err := tasks[r.Setting.Fingerprint].Check(r.Setting); err != nil {
+				return nil, err
 			}
+			all = append(all, r.Setting)
 		}
 		return func(ctx context.Context, b compute.Backend) error {
 			results, err := sweep.Run(ctx, kept.Sweep, all, func(ctx context.Context, s steering.Setting) (R, error) {
@@ -167,6 +168,7 @@ func withSteerGrid(c *command, samples, steps, particles int) *steerGrid {
 	c.withClass(&s.Class, "`label` that a map with classes is conditioned on (default: none)")
 	f.Float64Var(&s.Guidance, "guidance", 0, "`scale` of classifier-free guidance toward the class; 0 for none")
 	f.BoolVar(&s.GuidePosterior, "guide-posterior", false, "guide the posterior samples of an estimate, too")
+	f.BoolVar(&s.Pool, "pool", false, "keep the rewards of all unsteered samples, for the cost of Best-of-N")
 	f.IntVar(&s.Samples, "samples", samples, "`number` of samples of a run")
 	g.config = c.withSettings(
 		option{name: "steps", path: "steps", usage: fmt.Sprintf("`number` of steps (default: %d)", steps)},
@@ -196,9 +198,9 @@ func (c *command) withClass(class **int, usage string) {
 	})
 }
 
-// runs returns the settings of each reward: those of the file of a grid, or those of the flags, for
+// runs returns rewards and the runs with them: those of the file of a grid, or those of the flags, for
 // the reward that a flag names.
-func (g *steerGrid) runs(c *command, reward string) (rewards []steering.NamedReward, _ []steering.Setting, err error) {
+func (g *steerGrid) runs(c *command, reward string) ([]steering.NamedReward, []steering.GridRun, error) {
 	if err := cmp.Or(checkSeeds(*g.seeds), g.config.apply(&g.base.Config)); err != nil {
 		return nil, nil, err
 	}
@@ -213,9 +215,11 @@ func (g *steerGrid) runs(c *command, reward string) (rewards []steering.NamedRew
 	}
 	values := steering.Values{"seeds": numeral(*g.seeds)}
 	for _, name := range slices.Sorted(maps.Keys(g.lists)) {
-		if values[name], err = g.lists[name].json(name); err != nil {
+		list, err := g.lists[name].json(name)
+		if err != nil {
 			return nil, nil, err
 		}
+		values[name] = list
 	}
 	g.timeGrid(c, values)
 	text, err := json.Marshal(reward)
@@ -223,16 +227,20 @@ func (g *steerGrid) runs(c *command, reward string) (rewards []steering.NamedRew
 		return nil, nil, err
 	}
 	settings, err := values.Settings(g.base, g.particles)
-	return []steering.NamedReward{{Reward: text}}, settings, err
+	var runs []steering.GridRun
+	for _, s := range settings {
+		runs = append(runs, steering.GridRun{Setting: s})
+	}
+	return []steering.NamedReward{{Reward: text}}, runs, err
 }
 
 // read reads the file of a grid. Flags that are given replace its values.
-func (g *steerGrid) read(c *command) ([]steering.NamedReward, []steering.Setting, error) {
+func (g *steerGrid) read(c *command) ([]steering.NamedReward, []steering.GridRun, error) {
 	changed := func(name string) bool {
 		f := c.Flags().Lookup(strings.ReplaceAll(name, "_", "-"))
 		return f != nil && f.Changed
 	}
-	for _, name := range append(slices.Sorted(maps.Keys(g.lists)), "reward") {
+	for _, name := range append(slices.Sorted(maps.Keys(g.lists)), "reward", "pool") {
 		if changed(name) {
 			return nil, nil, fmt.Errorf("--%s and --grid: the file names these values, give one of the two flags", name)
 		}
@@ -252,11 +260,11 @@ func (g *steerGrid) read(c *command) ([]steering.NamedReward, []steering.Setting
 		}
 		g.timeGrid(c, values)
 	}
-	settings, err := grid.Settings(g.base, g.particles)
+	runs, err := grid.Expand(g.base, g.particles)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--grid %s: %w", *g.file, err)
 	}
-	return grid.Rewards, settings, nil
+	return grid.Rewards, runs, nil
 }
 
 // timeGrid adds the flags of the time grid that are given to values: without them it depends on the

@@ -111,15 +111,22 @@ func TestSteerGrid(t *testing.T) {
 	const file = "../../figures/grids/when_steering_pays_gmm.json"
 	out := t.TempDir()
 	args := []string{"steer", "gmm", "--checkpoint", smallMap, "--grid", file, "--steps", "3", "--samples", "8",
-		"--seeds", "1", "--out", out, "--shard", "0/40", "--json"}
+		"--seeds", "1", "--out", out, "--shard", "0/31", "--json"}
 	results := decode[[]mixture.SteeringResult](t, must(t, args...))
 	names := make(map[string]bool)
 	for _, r := range results {
 		names[r.RewardName] = true
-		if r.Samples != 8 || r.Steps != 3 || r.Seed != 0 || r.Config == nil || r.Config.Steps != 3 ||
+		steps := 3
+		if r.Method == "best-of-n-one-step" {
+			steps = 1
+		}
+		if r.Samples != 8 || r.Steps != steps || r.Seed != 0 || r.Config == nil || r.Config.Steps != steps ||
 			!r.Diverged && (r.TargetKL.IsZero() || r.Reward.IsZero()) {
 			t.Errorf("result %+v", r)
 		}
+	}
+	if r := results[0]; r.Test != mixture.SteeringTest || len(r.PoolRewards) != 8 || !slices.IsSorted(r.PoolRewards) {
+		t.Errorf("the pool has the result %+v", r)
 	}
 	if len(names) != 4 || len(results) < 4 {
 		t.Errorf("%d results with the rewards %v, want some of four", len(results), names)
@@ -137,6 +144,7 @@ func TestSteerGrid(t *testing.T) {
 	for want, more := range map[string][]string{
 		"--n and --grid":                    {"--n", "4"},
 		"--reward and --grid":               {"--reward", "paper"},
+		"--pool and --grid":                 {"--pool"},
 		"--grid nowhere: no such file":      {"--grid", "nowhere"},
 		`reward "b" is that of another`:     {"--grid", two},
 		`reward "a": reward "luck" is no`:   {"--grid", luck},

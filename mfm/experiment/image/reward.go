@@ -1,12 +1,16 @@
 package image
 
 import (
+	"encoding/json"
 	"fmt"
+	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/stat"
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/reward"
 )
 
@@ -14,6 +18,9 @@ import (
 type rewardKinds struct {
 	images, heldOut *data.Images // nil means none
 	measured        bool         // set once a reward refers to held-out images
+	// The last reward of its kind, nil for none.
+	blocks  *reward.BlockAverage
+	strokes *reward.StrokeMass
 }
 
 // RewardKinds returns the kinds of package reward that this package extends, by name, with examples.
@@ -73,6 +80,7 @@ func (k *rewardKinds) blockAverage(_ reward.Parser, raw []byte) (reward.Reward, 
 	if err := v.Validate(); err != nil {
 		return nil, err
 	}
+	k.blocks = &v.BlockAverage
 	return v.Reward(), nil
 }
 
@@ -99,15 +107,61 @@ func (k *rewardKinds) strokeMass(_ reward.Parser, raw []byte) (reward.Reward, er
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
+	k.strokes = &s
 	return s.Reward(), nil
 }
 
 // strokeMoments returns mean and standard deviation over images of the mean intensity (x+1)/2 of
 // their pixels.
 func strokeMoments(images *data.Images) (mean, std float64) {
-	var masses []float64
+	return stat.MeanStdDev(strokeMasses(images), nil)
+}
+
+// strokeMasses returns the mean intensity (x+1)/2 of the pixels of each image.
+func strokeMasses(images *data.Images) (masses []float64) {
 	for _, x := range mfm.Rows(images.Float32(), images.Dim()) {
 		masses = append(masses, (stat.Mean(x, nil)+1)/2)
 	}
-	return stat.MeanStdDev(masses, nil)
+	return masses
+}
+
+// measurement is what a reward measures of images: statistics with Gaussian noise.
+type measurement struct {
+	*steering.Gaussian // of the statistics over the training images
+	y                  []float64
+	sigma              float64
+}
+
+// kl returns the divergence of the target of λ > 0 from the Gaussian, in nats.
+func (m *measurement) kl(lambda float64) float64 { return m.MeasuredKL(m.y, m.sigma/math.Sqrt(lambda)) }
+
+// measurement returns what the reward that was parsed measures, nil unless it is a single measurement.
+func (k *rewardKinds) measurement(raw []byte) (*measurement, error) {
+	var top struct{ Kind string }
+	if err := json.Unmarshal(raw, &top); err != nil {
+		return nil, err
+	}
+	m := new(measurement)
+	var statistics [][]float64
+	switch {
+	case top.Kind == "block_average" && k.blocks != nil:
+		m.y, m.sigma = k.blocks.Y, k.blocks.Sigma
+		for x := range slices.Chunk(k.images.Float32(), k.images.Dim()) {
+			y, err := k.blocks.Measure(x, k.images.Height, k.images.Width, k.images.Channels)
+			if err != nil {
+				return nil, err
+			}
+			statistics = append(statistics, y)
+		}
+	case top.Kind == "stroke_mass" && k.strokes != nil:
+		m.y, m.sigma = []float64{k.strokes.Target}, k.strokes.Width
+		for _, mass := range strokeMasses(k.images) {
+			statistics = append(statistics, []float64{(mass - k.strokes.Mean) / k.strokes.Std})
+		}
+	default:
+		return nil, nil
+	}
+	var err error
+	m.Gaussian, err = steering.NewGaussian(statistics)
+	return m, err
 }

@@ -92,7 +92,8 @@ func TestRewardsOfData(t *testing.T) {
 	}
 }
 
-// The rewards of the declared grid measure a held-out four, or need no more than the digits.
+// The rewards of the declared grid measure the held-out four that is farthest from the training
+// images, or need no more than the digits.
 func TestDeclaredRewards(t *testing.T) {
 	images, heldOut, err := data.MNIST()
 	if err != nil {
@@ -123,8 +124,53 @@ func TestDeclaredRewards(t *testing.T) {
 			t.Errorf("%s: of a digit %d, want a four", named.Name, heldOut.Labels[*spec.Image])
 		}
 	}
-	if kinds["block_average"] != 3 || kinds["stroke_mass"] != 2 || len(grid.Rewards) != 6 || !k.measured {
+	if kinds["block_average"] != 3 || kinds["stroke_mass"] != 2 || len(grid.Rewards) != 7 || !k.measured {
 		t.Errorf("kinds %v of %d rewards", kinds, len(grid.Rewards))
+	}
+	// The four is the farthest one at σ = 0.2.
+	blocks := grid.Rewards[1].Reward
+	if _, err := (reward.Parser{Kinds: k.all()}).Parse(blocks); err != nil {
+		t.Fatal(err)
+	}
+	m, err := k.measurement(blocks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	farthest, at := 0.0, -1
+	for i := range heldOut.N {
+		image, err := heldOut.Slice(i, i+1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		y, err := k.blocks.Measure(image.Float32(), image.Height, image.Width, image.Channels)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kl := m.MeasuredKL(y, 0.2); heldOut.Labels[i] == 4 && kl > farthest {
+			farthest, at = kl, i
+		}
+	}
+	if at != 685 || math.Abs(farthest-14.3) > 0.05 || math.Abs(m.kl(1)-farthest) > 1e-9 ||
+		math.Abs(m.kl(0.16)-m.MeasuredKL(m.y, 0.5)) > 1e-9 || !strings.Contains(string(blocks), "685") {
+		t.Errorf("the farthest four is image %d at %.2f nats; the grid has %s at %.2f", at, farthest, blocks, m.kl(1))
+	}
+}
+
+// The mass of strokes is one measurement; a sum and a scaled reward are none.
+func TestMeasurement(t *testing.T) {
+	for text, want := range map[string]float64{ // in units of the training images: mean 0, variance 1
+		`{"kind": "stroke_mass", "target": 3, "width": 0.3}`:                                        (0.09/1.09 - 1 + 9/(1.09*1.09) + math.Log(1.09/0.09)) / 2,
+		`{"kind": "scaled", "factor": 2, "of": {"kind": "stroke_mass", "target": 3, "width": 0.3}}`: -1,
+		`{"kind": "quadratic", "center": [0, 0, 0, 0], "weight": [1, 1, 1, 1]}`:                     -1,
+	} {
+		k := rewardKinds{images: shades()}
+		if _, err := (reward.Parser{Kinds: k.all()}).Parse([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		m, err := k.measurement([]byte(text))
+		if err != nil || (m == nil) != (want < 0) || m != nil && math.Abs(m.kl(1)-want) > 1e-9 {
+			t.Errorf("%s: measurement %+v (%v), want %.4f nats", text, m, err, want)
+		}
 	}
 }
 

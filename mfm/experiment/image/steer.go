@@ -64,8 +64,17 @@ type Steering struct {
 	heldOut     string             // hash of the held-out images if the reward refers to them
 	rewards     []float64          // of the training images given their labels; below [reward.Least] without a weight
 	features    [][]float64        // of the training images by the second evaluator
-	// Features of unsteered samples by the second evaluator, by their setting.
+	measured    *measurement       // what the reward measures, if that is all it does
+	// Unsteered samples and their features by the second evaluator, by their setting: they do not
+	// depend on the reward.
+	drawn     map[string]drawn
 	unsteered map[string][][]float64
+}
+
+// drawn are samples with the result of drawing them.
+type drawn struct {
+	result  steering.Result
+	samples []float32
 }
 
 // evaluator is a classifier with its classes of the training images.
@@ -95,7 +104,8 @@ func newSteering(b compute.Backend, c SteeringConfig, images *data.Images, other
 	}
 	m := e.Model(store)
 	s := &Steering{
-		Experiment: e, config: c, Base: steering.Base{Map: &m}, unsteered: make(map[string][][]float64),
+		Experiment: e, config: c, Base: steering.Base{Map: &m},
+		drawn: make(map[string]drawn), unsteered: make(map[string][][]float64),
 	}
 	if s.Model, err = steer.FromMap(m, mfm.DefaultSamplerConfig()); err != nil {
 		return nil, err
@@ -107,7 +117,8 @@ func newSteering(b compute.Backend, c SteeringConfig, images *data.Images, other
 		return nil, err
 	}
 	if other != nil {
-		s.evaluators, s.features, s.unsteered = other.evaluators, other.features, other.unsteered
+		s.evaluators, s.features = other.evaluators, other.features
+		s.drawn, s.unsteered = other.drawn, other.unsteered
 	} else if err := s.openEvaluators(b); err != nil {
 		return nil, err
 	}
@@ -159,9 +170,13 @@ func (s *Steering) openReward(b compute.Backend, c SteeringConfig) (err error) {
 		logits, err := c.Logits()
 		return logits, c.Config.Network.Classes, err
 	}
-	if s.Reward, err = p.Parse(c.Reward); err == nil && kinds.measured {
+	if s.Reward, err = p.Parse(c.Reward); err != nil {
+		return err
+	}
+	if kinds.measured {
 		s.heldOut = c.HeldOut.Hash()
 	}
+	s.measured, err = kinds.measurement(c.Reward)
 	return err
 }
 
@@ -259,11 +274,14 @@ func (s *Steering) Check(c steering.Setting) error {
 // Run draws the images of a setting and evaluates them. If too few training images have a weight in
 // the target, the result says so in its warnings and is not compared with the target.
 func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Setting) (SteeringResult, error) {
-	var r SteeringResult
-	common, samples, _, err := s.Base.Run(ctx, b, c, nil, resampling(c.Seed))
+	r := SteeringResult{Test: SteeringTest, pool: c.Pool}
+	common, samples, err := s.sample(ctx, b, c)
 	r.Result = common
 	if err != nil || r.Diverged {
 		return r, err
+	}
+	if s.measured != nil && c.Config.Lambda > 0 {
+		r.GaussianKL = metric.Some(s.measured.kl(c.Config.Lambda))
 	}
 	if c.Seed == 0 {
 		if r.Images, err = strip(samples, s.Model.Shape, shownImages); err != nil {
@@ -291,20 +309,47 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 			r.Diversity = metric.Some(diversity)
 		}
 	}
-	err = s.compareWithBase(ctx, b, c, samples, &r)
+	if !c.Pool {
+		err = s.compareWithBase(ctx, b, c, samples, &r)
+	}
 	return r, err
+}
+
+// sample draws the images of a setting, unsteered ones once for all rewards.
+func (s *Steering) sample(ctx context.Context, b compute.Backend, c steering.Setting) (
+	steering.Result, []float32, error) {
+	if c.Method != steering.Unsteered {
+		r, samples, _, err := s.Base.Run(ctx, b, c, nil, resampling(c.Seed))
+		return r, samples, err
+	}
+	key := c
+	key.Fingerprint, key.Pool = "", false
+	name, err := sweep.Name(key)
+	if err != nil {
+		return steering.Result{}, nil, err
+	}
+	if d, found := s.drawn[name]; found {
+		d.result.RewardName, d.result.Warnings = s.RewardName, s.RewardWarnings(c.Config.Lambda)
+		d.result.Pool = c.Pool
+		return d.result, d.samples, nil
+	}
+	r, samples, _, err := s.Base.Run(ctx, b, c, nil, resampling(c.Seed))
+	if err == nil {
+		s.drawn[name] = drawn{r, samples}
+	}
+	return r, samples, err
 }
 
 // baseSeed is the seed of the unsteered samples that steered ones are compared with: none of a run.
 const baseSeed = 1 << 40
 
-// compareWithBase sets BaseDistance. Unsteered samples are drawn once for all settings that have the
+// compareWithBase sets BaseDistance, which a pool does not have. Unsteered samples are drawn once for all settings that have the
 // same.
 func (s *Steering) compareWithBase(
 	ctx context.Context, b compute.Backend, c steering.Setting, samples []float32, r *SteeringResult,
 ) error {
 	base := steering.Setting{
-		Method: "unsteered", N: 1, Samples: c.Samples, Seed: baseSeed, Config: steer.DefaultConfig(),
+		Method: steering.Unsteered, N: 1, Samples: c.Samples, Seed: baseSeed, Config: steer.DefaultConfig(),
 		Options: steering.Options{Class: c.Class, Guidance: c.Guidance},
 	}
 	if entry, err := steer.Lookup(c.Method); err != nil || !entry.OneStep {

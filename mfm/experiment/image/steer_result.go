@@ -18,11 +18,20 @@ import (
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
+// SteeringTest is the value of [SteeringResult].Test.
+const SteeringTest = "digits"
+
 // SteeringResult is the quality of steered images. The target is the training images with weights
 // e^{λ r}. If their effective number is too small to represent it, what compares samples with the
 // target is undefined, and Target is nil. Histograms are of the most likely class.
 type SteeringResult struct {
+	Test string `json:"test,omitempty"` // [SteeringTest] for steered samples, empty for a tuned drift
 	steering.Result
+	// GaussianKL is the divergence of the target from the training images, in nats, if the block
+	// averages or the mass of the strokes that the reward measures were Gaussian, see
+	// [steering.Gaussian]. It is undefined for other rewards. Unlike TargetKL it holds if no training
+	// image is near the target.
+	GaussianKL metric.Optional `json:"target_kl_gaussian,omitzero"`
 	// L2 is the distance between the histograms of samples and target, L2Floor its root mean square
 	// for as many exact samples, both by the first evaluator. L2Second is the distance by the
 	// second.
@@ -58,6 +67,8 @@ type SteeringResult struct {
 	Nearest metric.Optional `json:"nearest,omitzero"`
 	// Images is a PNG of the first samples of seed 0, at most 20, side by side.
 	Images []byte `json:"images,omitempty"`
+
+	pool bool // keep the rewards
 }
 
 // L2SE returns the standard error of L2 for independent samples by the delta method, √((Σ_k p_k
@@ -90,6 +101,9 @@ func (s *Steering) evaluate(ctx context.Context, b compute.Backend, result *Stee
 	rewards, err := steering.Rewards(b, s.Model.Store, s.Reward, samples, s.Model.Shape, labels)
 	if err != nil {
 		return err
+	}
+	if result.pool {
+		result.PoolRewards = steering.PoolOf(rewards)
 	}
 	rewarded := slices.DeleteFunc(rewards, func(r float64) bool { return r < reward.Least })
 	result.Lost = len(rewards) - len(rewarded)

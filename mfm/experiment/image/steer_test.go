@@ -87,6 +87,35 @@ func TestDigitsSteering(t *testing.T) {
 	if r, err := s.Run(t.Context(), b, oneStep); err != nil || r.NFE != 16 || r.BaseDistance.IsZero() {
 		t.Errorf("Best-of-8 in one step: %+v (%v)", r, err)
 	}
+	// Unsteered samples are drawn once for all rewards, and a pool keeps their rewards.
+	pool := setting("unsteered", 1)
+	pool.Pool = true
+	var pools [2]image.SteeringResult
+	for i, class := range []int{1, 0} {
+		of, err := s.WithReward(b, image.ClassReward(c.Evaluator, class))
+		if err != nil {
+			t.Fatal(err)
+		}
+		of.RewardName = []string{"one", "zero"}[i]
+		if pools[i], err = of.Run(t.Context(), b, pool); err != nil {
+			t.Fatal(err)
+		}
+		drawn, _, err := of.Draw(t.Context(), b, pool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rewards, err := steering.Rewards(b, of.Model.Store, of.Reward, drawn, []int{4, 4, 1}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := pools[i].PoolRewards; !slices.Equal(got, steering.PoolOf(rewards)) || pools[i].NFE != 8 ||
+			pools[i].RewardName != of.RewardName || pools[i].Test != image.SteeringTest || !pools[i].BaseDistance.IsZero() {
+			t.Errorf("pool %+v, want the rewards %v", pools[i], rewards)
+		}
+	}
+	if pools[0].Seconds != pools[1].Seconds || slices.Equal(pools[0].PoolRewards, pools[1].PoolRewards) {
+		t.Error("unsteered samples are drawn again for another reward, or have its rewards")
+	}
 	results := map[string]image.SteeringResult{}
 	for _, m := range []steering.Setting{setting("unsteered", 1), setting("best-of-n", 8), setting("mfm-gf", 8)} {
 		if err := s.Check(m); err != nil {
@@ -265,8 +294,8 @@ func TestDigitsSteering(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen[of.Fingerprint] = true
-		if r, err := of.Run(t.Context(), b, setting("dps", 1)); err != nil || !(r.Reward < 0) {
-			t.Errorf("steering to a measurement: reward %g (%v)", r.Reward, err)
+		if r, err := of.Run(t.Context(), b, setting("dps", 1)); err != nil || !(r.Reward < 0) || !(r.GaussianKL.Float() > 0) {
+			t.Errorf("steering to a measurement: reward %g, %g nats (%v)", r.Reward, r.GaussianKL.Float(), err)
 		}
 	}
 	if len(seen) != 2 || seen[s.Fingerprint] {

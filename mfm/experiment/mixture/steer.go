@@ -30,8 +30,12 @@ func PaperReward() reward.LinearGaussian {
 	return reward.LinearGaussian{A: [][]float64{{1.2, -0.8}}, Y: []float64{-1}, Sigma: 0.2}
 }
 
+// SteeringTest is the value of [SteeringResult].Test.
+const SteeringTest = "mixture"
+
 // SteeringResult is the quality of steered samples of a mixture, compared with the exact target.
 type SteeringResult struct {
+	Test string `json:"test,omitempty"` // [SteeringTest]
 	steering.Result
 	// Model is "law" if the exact drift and posterior samples were steered, empty for a map.
 	Model   string    `json:"model,omitempty"`
@@ -186,7 +190,7 @@ func (s *Steering) Check(c steering.Setting) error {
 
 // Run draws the samples of a setting and compares them with the target.
 func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Setting) (SteeringResult, error) {
-	r := SteeringResult{Model: s.name}
+	r := SteeringResult{Test: SteeringTest, Model: s.name}
 	target, err := s.targetOf(b, c.Config.Lambda)
 	if err != nil {
 		return r, err
@@ -204,6 +208,9 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 	rewards, err := steering.Rewards(b, s.Model.Store, s.Reward, samples, s.Model.Shape, nil)
 	if err != nil {
 		return r, err
+	}
+	if c.Pool {
+		r.PoolRewards = steering.PoolOf(rewards)
 	}
 	rewards = slices.DeleteFunc(rewards, func(v float64) bool { return v < reward.Least })
 	if mean, se := metric.MeanSE(rewards); len(rewards) > 0 {

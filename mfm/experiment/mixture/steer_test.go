@@ -231,6 +231,9 @@ func TestTargetKL(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if kl, err := mixture.TargetKL(m, linear, 1); err != nil || math.Abs(kl-r.TargetKL.Float()) > 1e-9 {
+			t.Errorf("%s: TargetKL is %g (%v), that of the result %g", named.Name, kl, err, r.TargetKL.Float())
+		}
 		if kl := r.TargetKL.Float(); !(math.Abs(kl-want[i]) < 0.05) || !r.TargetEffective.IsZero() {
 			t.Errorf("%s: the target is at %.3f nats, want %.1f", named.Name, kl, want[i])
 		}

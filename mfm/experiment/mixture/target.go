@@ -57,6 +57,19 @@ func (s *Steering) targetOf(b compute.Backend, lambda float64) (*target, error) 
 	}, err
 }
 
+// TargetKL returns the divergence of the tilted distribution m e^{λ r}/Z from m, λ E*[r] - log Z, in
+// nats. It returns an error unless r is a reward of samples of m and λ is positive.
+func TargetKL(m *gmm.Mixture, r reward.LinearGaussian, lambda float64) (float64, error) {
+	if err := checkDim(m, r); err != nil {
+		return 0, err
+	}
+	tilted, logZ, err := tilt(m, r, lambda)
+	if err != nil {
+		return 0, err
+	}
+	return lambda*meanReward(tilted, r) - logZ, nil
+}
+
 // meanReward returns the mean of r over a mixture, Σ_k w_k (r(m_k) - tr(A C_k Aᵀ)/(2 σ²)).
 func meanReward(m *gmm.Mixture, r reward.LinearGaussian) float64 {
 	mean := 0.0

@@ -15,12 +15,19 @@ import (
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// Grid declares the runs of an experiment: each reward with each setting of Runs.
+// Grid declares the runs of an experiment: each setting of Runs with each reward, or with those whose
+// names the values have under the key "rewards", one or a list.
 type Grid struct {
 	// About says what the runs are for. It has no effect.
 	About   string        `json:"about"`
 	Rewards []NamedReward `json:"rewards"`
 	Runs    []Values      `json:"runs"`
+}
+
+// GridRun is a setting of a grid with the index of its reward.
+type GridRun struct {
+	Reward  int
+	Setting Setting
 }
 
 // NamedReward is a reward with the name that results refer to it by. Reward is the object that
@@ -64,15 +71,54 @@ func (r NamedReward) Text() string {
 	return string(r.Reward)
 }
 
-// Settings returns the settings of all runs of the grid, each once; see [Values.Settings].
-func (g Grid) Settings(base Setting, particles int) ([]Setting, error) {
-	all := new(settings)
+// Expand returns the runs of the grid in their order, those of one element of Runs for its first
+// reward first. A setting occurs once for a reward; see [Values.Settings].
+func (g Grid) Expand(base Setting, particles int) ([]GridRun, error) {
+	all, of := make([]GridRun, 0), make([]settings, len(g.Rewards))
 	for i, values := range g.Runs {
-		if err := values.add(all, base, particles); err != nil {
+		rewards, err := g.rewardsOf(values)
+		if err != nil {
 			return nil, fmt.Errorf("grid: runs[%d]: %w", i, err)
 		}
+		values = maps.Clone(values)
+		delete(values, "rewards")
+		for _, reward := range rewards {
+			have := len(of[reward].list)
+			if err := values.add(&of[reward], base, particles); err != nil {
+				return nil, fmt.Errorf("grid: runs[%d]: %w", i, err)
+			}
+			for _, s := range of[reward].list[have:] {
+				all = append(all, GridRun{reward, s})
+			}
+		}
 	}
-	return all.list, nil
+	return all, nil
+}
+
+// rewardsOf returns the indices of the rewards that values name, of all rewards if they name none.
+func (g Grid) rewardsOf(v Values) (indices []int, err error) {
+	raw, given := v["rewards"]
+	if !given {
+		for i := range g.Rewards {
+			indices = append(indices, i)
+		}
+		return indices, nil
+	}
+	var names []string
+	var one string
+	if json.Unmarshal(raw, &one) == nil {
+		names = []string{one}
+	} else if err := json.Unmarshal(raw, &names); err != nil || len(names) == 0 {
+		return nil, fmt.Errorf("rewards = %.40q: give the name of a reward, or a list of names", raw)
+	}
+	for _, name := range names {
+		i := slices.IndexFunc(g.Rewards, func(r NamedReward) bool { return r.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("rewards: %q is no name of a reward of the grid", name)
+		}
+		indices = append(indices, i)
+	}
+	return indices, nil
 }
 
 // Values are values of settings, by their keys in JSON: those of [Setting] other than fingerprint,
@@ -188,6 +234,7 @@ func (v Values) lists() (lists map[string][]json.RawMessage, seeds int, err erro
 		}
 		list := []json.RawMessage{raw}
 		if raw = bytes.TrimSpace(raw); len(raw) > 0 && raw[0] == '[' {
+			list = nil // else its element, which is raw, is overwritten
 			if err := json.Unmarshal(raw, &list); err != nil || len(list) == 0 {
 				return nil, 0, fmt.Errorf("%s = %.40q: give a value, or a list of values", key, raw)
 			}
@@ -255,6 +302,7 @@ func (s Setting) restricted(dynamics []steer.Dynamics, particles int) (Setting, 
 	if !entry.N {
 		s.N = 1
 	}
+	s.Pool = s.Pool && s.Method == Unsteered
 	if !entry.Baseline {
 		s.Baseline = ""
 	}

@@ -21,6 +21,15 @@ func gridBase() steering.Setting {
 	}
 }
 
+// expand returns the settings of the runs of a grid, whatever their rewards.
+func expand(g steering.Grid, base steering.Setting, particles int) (all []steering.Setting, err error) {
+	runs, err := g.Expand(base, particles)
+	for _, r := range runs {
+		all = append(all, r.Setting)
+	}
+	return all, err
+}
+
 // describe writes what the tests vary.
 func describe(all []steering.Setting) (lines []string) {
 	for _, s := range all {
@@ -30,15 +39,18 @@ func describe(all []steering.Setting) (lines []string) {
 	return lines
 }
 
-// A grid is the product of its values in a fixed order. Values that a method does not read add no
-// settings, and neither do runs that are there already.
+// A grid is the product of its values in a fixed order, for each reward or for those that a run
+// names. Values that a method does not read add no settings, and neither do runs that are there
+// already.
 func TestGrid(t *testing.T) {
 	g, err := steering.ParseGrid([]byte(`{
 		"rewards": [{"name": "near", "reward": "paper"}, {"name": "far", "reward": {"kind": "quadratic"}}],
 		"runs": [
-			{"renormalization": ["none", "clip"], "ratio": [1, 2], "lambda": 3, "method": ["unsteered", "mfm-g"], "seeds": 2},
-			{"method": "mfm-g", "ratio": 2, "renormalization": "clip", "lambda": 3},
-			{"method": ["smc-dps", "dps"], "dynamics": ["ode", "sde"], "n": [4, 16]}
+			{"renormalization": ["none", "clip"], "ratio": [1, 2], "lambda": 3, "method": ["unsteered", "mfm-g"], "seeds": 2,
+				"rewards": "near"},
+			{"method": "mfm-g", "ratio": 2, "renormalization": "clip", "lambda": 3, "rewards": ["far", "near"]},
+			{"method": "dps"},
+			{"method": ["smc-dps", "dps"], "dynamics": ["ode", "sde"], "n": [4, 16], "rewards": ["near"]}
 		]}`))
 	if err != nil {
 		t.Fatal(err)
@@ -46,18 +58,24 @@ func TestGrid(t *testing.T) {
 	if a, b := g.Rewards[0].Text(), g.Rewards[1].Text(); a != "paper" || b != `{"kind": "quadratic"}` {
 		t.Errorf("rewards %q and %q", a, b)
 	}
-	all, err := g.Settings(gridBase(), 4)
+	runs, err := g.Expand(gridBase(), 4)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := describe(all), []string{
-		"unsteered ode n=1 λ=3 none 1 particles=0 seed=0", "unsteered ode n=1 λ=3 none 1 particles=0 seed=1",
-		"mfm-g ode n=1 λ=3 none 1 particles=0 seed=0", "mfm-g ode n=1 λ=3 none 1 particles=0 seed=1",
-		"mfm-g ode n=1 λ=3 clip 1 particles=0 seed=0", "mfm-g ode n=1 λ=3 clip 1 particles=0 seed=1",
-		"mfm-g ode n=1 λ=3 clip 2 particles=0 seed=0", "mfm-g ode n=1 λ=3 clip 2 particles=0 seed=1",
-		"smc-dps sde n=1 λ=1 none 1 particles=4 seed=0",
-		"dps ode n=1 λ=1 none 1 particles=0 seed=0", "dps sde n=1 λ=1 none 1 particles=0 seed=0",
-	}; !slices.Equal(got, want) {
+	var got []string
+	for _, r := range runs {
+		got = append(got, g.Rewards[r.Reward].Name+": "+describe([]steering.Setting{r.Setting})[0])
+	}
+	want := []string{
+		"near: unsteered ode n=1 λ=3 none 1 particles=0 seed=0", "near: unsteered ode n=1 λ=3 none 1 particles=0 seed=1",
+		"near: mfm-g ode n=1 λ=3 none 1 particles=0 seed=0", "near: mfm-g ode n=1 λ=3 none 1 particles=0 seed=1",
+		"near: mfm-g ode n=1 λ=3 clip 1 particles=0 seed=0", "near: mfm-g ode n=1 λ=3 clip 1 particles=0 seed=1",
+		"near: mfm-g ode n=1 λ=3 clip 2 particles=0 seed=0", "near: mfm-g ode n=1 λ=3 clip 2 particles=0 seed=1",
+		"far: mfm-g ode n=1 λ=3 clip 2 particles=0 seed=0",
+		"near: dps ode n=1 λ=1 none 1 particles=0 seed=0", "far: dps ode n=1 λ=1 none 1 particles=0 seed=0",
+		"near: smc-dps sde n=1 λ=1 none 1 particles=4 seed=0", "near: dps sde n=1 λ=1 none 1 particles=0 seed=0",
+	}
+	if !slices.Equal(got, want) {
 		t.Errorf("settings\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
@@ -78,13 +96,13 @@ func TestGridOptions(t *testing.T) {
 	}
 	all := settings(`{"method": ["mfm-gf", "best-of-n", "smc-mfm-gf", "search-greedy-ddpm"], "n": 2, "shared": true,
 		"posterior_steps": 3, "threshold": 0.25, "resampling": "multinomial", "baseline": "denoiser", "class": 1,
-		"guidance": 2, "steps": 7, "power": 2, "dynamics": ["sde", "ode"], "renormalization": "rescale", "ratio": 0.5}`)
+		"guidance": 2, "pool": true, "steps": 7, "power": 2, "dynamics": ["sde", "ode"], "renormalization": "rescale", "ratio": 0.5}`)
 	if n := len(all); n != 6 {
 		t.Fatalf("%d settings, want 6: %q", n, describe(all))
 	}
 	guided, best, filter, search := all[0], all[2], all[4], all[5]
 	for _, s := range all {
-		if s.Config.Steps != 7 || s.Config.Power != 2 || s.N != 2 || *s.Class != 1 {
+		if s.Pool || s.Config.Steps != 7 || s.Config.Power != 2 || s.N != 2 || *s.Class != 1 {
 			t.Errorf("setting %+v lacks values of the grid", s)
 		}
 	}
@@ -107,7 +125,7 @@ func TestGridOptions(t *testing.T) {
 
 // The declared grids have settings that can be run, each once.
 func TestDeclaredGrids(t *testing.T) {
-	for name, want := range map[string]int{"gmm": 5 * (2 + 6 + 1 + 4 + 5 + 5*4 + 5), "mnist": 3 * (1 + 3 + 3 + 5*3 + 3)} {
+	for name, want := range map[string]int{"gmm": 4 * 240, "mnist": 2*69 + 87 + 4*66} {
 		raw, err := os.ReadFile("../../../figures/grids/when_steering_pays_" + name + ".json")
 		if err != nil {
 			t.Fatal(err)
@@ -116,7 +134,7 @@ func TestDeclaredGrids(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all, err := g.Settings(gridBase(), 0)
+		all, err := expand(g, gridBase(), 0)
 		if err != nil || len(all) != want {
 			t.Errorf("%s: %d settings, want %d (%v)", name, len(all), want, err)
 		}
@@ -143,6 +161,8 @@ func TestGridRefuses(t *testing.T) {
 		rewards + `[{"method": "dps", "config": {}}]}`:                                            "config: this key is not possible",
 		rewards + `[{"method": "dps", "seeds": 0}]}`:                                              "seeds = 0: give a number",
 		rewards + `[{"method": "dps", "seeds": [1, 2]}]}`:                                         "seeds = [1, 2]: give a number",
+		rewards + `[{"method": "dps", "rewards": "b"}]}`:                                          `runs[0]: rewards: "b" is no name`,
+		rewards + `[{"method": "dps", "rewards": []}]}`:                                           "rewards = \"[]\": give the name",
 		rewards + `[{"method": []}]}`:                                                             "method = \"[]\": give a value",
 		rewards + `[{"method": "dps", "dynamics": [1, 2, "sde"]}]}`:                               "config.dynamics: 1 where a string",
 		rewards + `[{"method": "dps", "particles": -1}]}`:                                         "particles = -1",
@@ -155,7 +175,7 @@ func TestGridRefuses(t *testing.T) {
 		if err == nil {
 			base := gridBase()
 			base.Method = "dps"
-			_, err = g.Settings(base, 0)
+			_, err = g.Expand(base, 0)
 		}
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: error %v, want %q", text, err, want)
@@ -166,8 +186,22 @@ func TestGridRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.Settings(gridBase(), 0); err == nil || !strings.Contains(err.Error(), "more than") {
+	if _, err := g.Expand(gridBase(), 0); err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("a product of 40,401 values: error %v", err)
+	}
+}
+
+// Unsteered samples alone are a pool.
+func TestGridPool(t *testing.T) {
+	values := steering.Values{"method": json.RawMessage(`["unsteered", "dps"]`), "pool": json.RawMessage("true")}
+	all, err := values.Settings(gridBase(), 0)
+	if err != nil || len(all) != 2 || !all[0].Pool || all[1].Pool {
+		t.Errorf("settings %+v (%v), want a pool and none", all, err)
+	}
+	s := gridBase()
+	s.Method, s.Pool = "dps", true
+	if err := s.Check(nil); err == nil || !strings.Contains(err.Error(), "unsteered") {
+		t.Errorf("a pool by DPS: error %v", err)
 	}
 }
 

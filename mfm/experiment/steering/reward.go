@@ -196,3 +196,13 @@ func Quantiles(rewards []float64) []float64 {
 	}
 	return out
 }
+
+// PoolOf returns rewards as [Result].PoolRewards has them.
+func PoolOf(rewards []float64) []float32 {
+	pool := make([]float32, len(rewards))
+	for i, v := range rewards {
+		pool[i] = float32(v)
+	}
+	slices.Sort(pool)
+	return pool
+}

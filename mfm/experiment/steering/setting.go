@@ -15,6 +15,9 @@ import (
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
+// Unsteered is the name of the method that samples the model itself.
+const Unsteered = "unsteered"
+
 // Setting is one steered run: all that its result depends on. Its JSON is what
 // [github.com/gomfm/gomfm/mfm/experiment/sweep.Name] hashes.
 type Setting struct {
@@ -56,6 +59,8 @@ type Options struct {
 	// GuidePosterior applies the guidance to the posterior samples of an estimate, too, see
 	// [mfm.Model.Guided].
 	GuidePosterior bool `json:"guide_posterior,omitempty"`
+	// Pool keeps the rewards of unsteered samples in the result, see [Result].PoolRewards.
+	Pool bool `json:"pool,omitempty"`
 }
 
 // SteerMethod returns the method that the setting names. exact is the value in closed form, nil if
@@ -76,6 +81,9 @@ func (s Setting) SteerMethod(exact *steer.Exact) (steer.Method, error) {
 func (s Setting) Check(exact *steer.Exact) error {
 	if s.Config.NoiseSchedule != nil {
 		return fmt.Errorf("method %s: a setting has no JSON for a noise schedule: use package steer directly", s.Method)
+	}
+	if s.Pool && s.Method != Unsteered {
+		return fmt.Errorf("method %s with pool: only the method %s draws a pool", s.Method, Unsteered)
 	}
 	m, err := s.SteerMethod(exact)
 	if err != nil {

@@ -58,6 +58,10 @@ type Result struct {
 	// RewardQuantiles are the quantiles of the reward at 5, 25, 50, 75 and 95 % of the samples that
 	// have one, nil if none has.
 	RewardQuantiles []float64 `json:"reward_quantiles,omitempty"`
+	// PoolRewards are the rewards of all samples of a setting with Pool, in increasing order:
+	// [metric.CandidatesFor] computes from them what Best-of-N needs for a reward. A sample without a
+	// reward has one below [reward.Least].
+	PoolRewards []float32 `json:"pool_rewards,omitempty"`
 	// TargetKL is the divergence of the target from the distribution before steering, E*[λ r] - log Z,
 	// in nats. TargetEffective is the effective number of weighted samples that it was estimated from,
 	// undefined for a closed form. An estimate from n samples is at most log n, and too small if few
