@@ -45,6 +45,12 @@ func (s *store) funcs() template.FuncMap {
 		"equalTable": s.equalTable, "equalDigitsTable": s.equalDigitsTable,
 		"precisionTable": s.precisionTable, "manifoldTable": s.manifoldTable,
 		"speedTable": s.speedTable, "checkpointTable": s.checkpointTable, "fuzzTable": s.fuzzTable, "total": total,
+		"measures": s.measures, "gaussianFactorTable": s.gaussianFactorTable, "gaussianMethodTable": s.gaussianMethodTable,
+		"gaussianDims": s.gaussianDims, "gaussianFactors": s.gaussianFactors, "ceiling": ceiling, "ceilingKL": ceilingKL,
+		"crossing": s.crossing, "whenMixture": s.whenMixture, "whenDigits": s.whenDigits, "whenKL": s.whenKL,
+		"claimRewards": s.claimRewards, "claimDistances": s.claimDistances, "paperKL": paperKL,
+		"mostCandidates": func() float64 { return mostCandidates },
+
 		"parityTable": s.parityTable, "idleTable": s.idleTable, "killTable": s.killTable,
 	}
 }

@@ -53,6 +53,7 @@ func TestCheckFindsChange(t *testing.T) {
 		{"idle.json", "wait_share", []string{resultsPage}},
 		{"kill_test.json", "equal", []string{resultsPage}},
 		{"parity.json", "largest", []string{resultsPage}},
+		{"when_steering_pays.json", "mean", []string{resultsPage}},
 	} {
 		files := copied(t)
 		name := path.Join("figures", c.file)
@@ -60,7 +61,8 @@ func TestCheckFindsChange(t *testing.T) {
 		if err := json.Unmarshal(files[name].Data, &rows); err != nil {
 			t.Fatal(err)
 		}
-		rows[0][c.key] = rows[0][c.key].(float64) + 1
+		at := slices.IndexFunc(rows, func(r map[string]any) bool { return r[c.key] != nil })
+		rows[at][c.key] = rows[at][c.key].(float64) + 1
 		changed, err := json.Marshal(rows)
 		if err != nil {
 			t.Fatal(err)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"gonum.org/v1/gonum/floats"
+
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
 	"github.com/gomfm/gomfm/mfm/gmm"
@@ -37,7 +39,8 @@ func (s *store) steeringTable() string {
 			lines = append(lines, steeringLine(m.label, fmt.Sprint(n), where(all, fmt.Sprintf("n=%d", n))))
 		}
 	}
-	return table("method | N | NFE | ODE: sliced W₂ | shares | seeds | SDE: sliced W₂ | shares | seeds", lines)
+	return table("method | N | NFE | ODE: sliced W₂ | MMD² · 1000 | shares | seeds | SDE: sliced W₂ | MMD² · 1000 | shares | seeds",
+		lines)
 }
 
 func steeringLine(label, n string, rows []row) []string {
@@ -45,10 +48,12 @@ func steeringLine(label, n string, rows []row) []string {
 	for _, dynamics := range []string{"ode", "sde"} {
 		of := filter(rows, "dynamics="+dynamics)
 		if len(of) == 0 {
-			line = append(line, "", "", "")
+			line = append(line, "", "", "", "")
 			continue
 		}
-		line = append(line, within("%.3f", "sw2", of), shares("weights", of), fmt.Sprint(len(of)))
+		mmd := values("mmd", of)
+		floats.Scale(1000, mmd)
+		line = append(line, within("%.3f", "sw2", of), withinValues("%.2f", mmd), shares("weights", of), fmt.Sprint(len(of)))
 	}
 	return line
 }

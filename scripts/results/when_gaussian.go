@@ -1,0 +1,126 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/gomfm/gomfm/mfm/experiment/gaussian"
+	"github.com/gomfm/gomfm/mfm/metric"
+)
+
+// whenGaussian returns the results on the Gaussian that meet the conditions.
+func (s *store) whenGaussian(conditions ...string) []gaussian.Result {
+	return decode[gaussian.Result](s.rows(whenFile, append(conditions, "test="+gaussian.Test)...))
+}
+
+// gaussianFactor is how many times the evaluations of a run Best-of-N needs for its divergence.
+func gaussianFactor(r gaussian.Result) float64 {
+	return gaussian.Factor(gaussian.CandidatesForKL(r.Reached), r.Steps, r.NFE)
+}
+
+// gaussianFactors formats the range over dimensions of the measured factors of MFM-G.
+func (s *store) gaussianFactors(kl float64, n int) string {
+	var all []float64
+	for _, r := range s.whenGaussian("method=mfm-g", fmt.Sprintf("kl=%g", kl), fmt.Sprintf("n=%d", n)) {
+		all = append(all, gaussianFactor(r))
+	}
+	return short(slices.Min(all)) + " to " + short(slices.Max(all))
+}
+
+// gaussianKLs are the divergences of the problems.
+func (s *store) gaussianKLs() []float64 {
+	var kls []float64
+	for _, r := range s.whenGaussian("method=mfm-g") {
+		kls = append(kls, r.KL)
+	}
+	slices.Sort(kls)
+	return slices.Compact(kls)
+}
+
+// gaussianDims formats the numbers of dimensions, as in 2, 8, 32.
+func (s *store) gaussianDims() string {
+	var dims []int
+	for _, r := range s.whenGaussian("method=mfm-g") {
+		dims = append(dims, r.Dim)
+	}
+	slices.Sort(dims)
+	dims = slices.Compact(dims)
+	var parts []string
+	for _, d := range dims {
+		parts = append(parts, fmt.Sprint(d))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// gaussianFactorTable compares measured factors with the ceiling.
+func (s *store) gaussianFactorTable() string {
+	header, lines := "κ, nats", [][]string{}
+	for _, n := range []int{1, 2, 4} {
+		header += fmt.Sprintf(" | N = %d: ceiling | measured", n)
+	}
+	for _, kl := range s.gaussianKLs() {
+		line := []string{fmt.Sprint(kl)}
+		for _, n := range []int{1, 2, 4} {
+			line = append(line, ceiling(kl, n), s.gaussianFactors(kl, n))
+		}
+		lines = append(lines, line)
+	}
+	return table(header, lines)
+}
+
+// gaussianOff is the largest relative difference between a measured factor and its ceiling.
+func (s *store) gaussianOff() float64 {
+	off := 0.0
+	for _, r := range s.whenGaussian("method=mfm-g") {
+		off = max(off, math.Abs(gaussianFactor(r)/gaussian.Ceiling(r.KL, r.N)-1))
+	}
+	return off
+}
+
+// crossing returns the divergence at which the mean logarithm of measured factors of MFM-G crosses a
+// factor, by interpolation between divergences; NaN if none does.
+func (s *store) crossing(factor float64, n int) float64 {
+	last, lastKL := math.NaN(), math.NaN()
+	for _, kl := range s.gaussianKLs() {
+		mean, all := 0.0, s.whenGaussian("method=mfm-g", fmt.Sprintf("kl=%g", kl), fmt.Sprintf("n=%d", n))
+		for _, r := range all {
+			mean += math.Log(gaussianFactor(r)/factor) / float64(len(all))
+		}
+		if mean >= 0 && last < 0 {
+			return lastKL + (kl-lastKL)*last/(last-mean)
+		}
+		last, lastKL = mean, kl
+	}
+	return math.NaN()
+}
+
+// ceilingKL is the divergence at which the ceiling is a factor.
+func ceilingKL(factor float64, n int) float64 { return math.Log(factor*float64(1+4*n)) - 1 }
+
+// gaussianMethodTable compares the methods on the problem that all of them have.
+func (s *store) gaussianMethodTable() string {
+	all := s.whenGaussian("kl=6", "dim=32")
+	slices.SortStableFunc(all, func(a, b gaussian.Result) int { return int(a.NFE - b.NFE) })
+	var lines [][]string
+	for _, r := range all {
+		length := r.Problem.Length()
+		line := []string{runs{method: r.Method}.name(), fmt.Sprint(r.N), comma(r.NFE),
+			pair(r.Mean*length, r.MeanSE*length), "", "", fmt.Sprintf("%.2f", r.Reached), "",
+			fmt.Sprintf("%.3f (%.3f)", r.W2, r.Floor), short(r.MicrosPerNFE)}
+		if q := r.RewardQuantiles; len(q) == 5 {
+			line[4] = strings.Join([]string{short(q[0]), short(q[2]), short(q[4])}, ", ")
+		}
+		if r.Method != "best-of-n" {
+			of := func(mean float64) float64 { return gaussian.Factor(gaussian.CandidatesForMean(mean), r.Steps, r.NFE) }
+			line[5] = factorText(metric.Candidates{
+				N: of(r.Mean), Low: of(r.Mean - 1.96*r.MeanSE), High: of(r.Mean + 1.96*r.MeanSE),
+			}, math.NaN())
+			line[7] = short(gaussianFactor(r))
+		}
+		lines = append(lines, line)
+	}
+	return table("method | N | NFE | reward | 5, 50, 95 % | factor by reward | nats from the data | factor by divergence | "+
+		"W₂ along the reward (floor) | µs/NFE", lines)
+}

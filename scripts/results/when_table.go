@@ -1,0 +1,185 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/gomfm/gomfm/mfm/metric"
+)
+
+// whenMixture and whenDigits are the tables of all targets of a test, or a line that says that there
+// are none.
+func (s *store) whenMixture() string {
+	return s.whenTables("mixture", "sliced W₂", func(r steered) metric.Optional { return r.SW2 }, []measure{
+		{"MMD² · 1000", func(r steered) metric.Optional { return metric.Some(1000 * r.MMD.Float()) }},
+	})
+}
+
+func (s *store) whenDigits() string {
+	return s.whenTables("digits", "Fréchet distance", func(r steered) metric.Optional { return r.Distance }, []measure{
+		{"L2 of the classes", func(r steered) metric.Optional { return r.L2 }},
+		{"from base", func(r steered) metric.Optional { return r.FromBase }},
+		{"diversity", func(r steered) metric.Optional { return r.Diversity }},
+		{"confident", func(r steered) metric.Optional { return r.Confident }},
+	})
+}
+
+// measure is a number of the runs that are best by their reward.
+type measure struct {
+	name string
+	of   func(r steered) metric.Optional
+}
+
+// whenTables has a table for each target, with a line for each method and number of samples: by its
+// renormalization of the largest reward, and by that of the smallest distance.
+func (s *store) whenTables(test, name string, distance func(r steered) metric.Optional, more []measure) string {
+	var parts []string
+	for _, t := range s.tilts(test) {
+		of := "estimated"
+		if t.exact {
+			of = "a closed form"
+		}
+		parts = append(parts, fmt.Sprintf("**%s**: the target is %.2f nats (%s) from the samples before steering. At an equal "+
+			"distribution MFM-G can save a factor of about %s with N = 1, and %s with N = 4.",
+			strings.ReplaceAll(t.name, "|", `\|`), t.kl, of, ceiling(t.kl, 1), ceiling(t.kl, 4)), t.table(name, distance, more),
+			t.verdict(name, distance))
+	}
+	if parts == nil {
+		return fmt.Sprintf("There are no results of the %s in [%s](%[2]s).", test, whenFile)
+	}
+	return strings.Join(parts, "\n\n")
+}
+
+// table is the comparison of the methods on one target.
+func (t tilt) table(name string, distance func(r steered) metric.Optional, more []measure) string {
+	header := "method | N | NFE | best by reward | reward | 5, 50, 95 % | factor by reward"
+	for _, m := range more {
+		header += " | " + m.name
+	}
+	header += fmt.Sprintf(" | best by distance | %s | factor by distance | µs/NFE", name)
+	var lines [][]string
+	type key struct {
+		method string
+		n      int
+	}
+	seen := map[key]bool{}
+	for _, first := range t.runs {
+		k := key{first.method, first.n}
+		if seen[k] {
+			continue
+		}
+		seen[k] = true
+		all := t.of(first.method, first.n)
+		if len(all) == 0 {
+			lines = append(lines, []string{first.name(), fmt.Sprint(first.n), "", "all runs diverged"})
+			continue
+		}
+		lines = append(lines, t.line(best(all), all, distance, more))
+	}
+	return table(header, lines)
+}
+
+// line is the line of the runs g, the best by reward, of all runs of a method.
+func (t tilt) line(g runs, all []runs, distance func(r steered) metric.Optional, more []measure) []string {
+	choice := func(g runs) string {
+		text := g.renormalization
+		if text == "none" && len(all) == 1 {
+			text = ""
+		}
+		if g.diverged > 0 {
+			text += fmt.Sprintf(" (%d of %d diverged)", g.diverged, g.diverged+len(g.results))
+		}
+		return text
+	}
+	nfe := g.nfe()
+	line := []string{g.name(), fmt.Sprint(g.n), comma(nfe), choice(g), pair(g.reward()), quantiles(g), ""}
+	if g.method != "best-of-n" && g.method != "unsteered" {
+		line[6] = factorText(t.factor(g))
+	}
+	for _, m := range more {
+		line = append(line, pair(g.mean(m.of)))
+	}
+	if near, any := nearest(all, distance); any {
+		line = append(line, choice(near), pair(near.mean(distance)), t.byDistance(near, distance))
+	} else {
+		line = append(line, "", "", "")
+	}
+	micros, _ := g.mean(func(r steered) metric.Optional { return metric.Some(r.MicrosPerNFE) })
+	return append(line, short(micros))
+}
+
+// quantiles formats three of the mean quantiles of the reward.
+func quantiles(g runs) string {
+	var parts []string
+	for _, i := range []int{0, 2, 4} {
+		v, _ := g.mean(func(r steered) metric.Optional {
+			if len(r.RewardQuantiles) < 5 {
+				return metric.Optional{}
+			}
+			return metric.Some(r.RewardQuantiles[i])
+		})
+		if math.IsNaN(v) {
+			return ""
+		}
+		parts = append(parts, short(v))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// bestOf returns the runs of Best-of-N with unsteered samples first, by their cost.
+func (t tilt) bestOf() (found []runs) {
+	for _, g := range t.runs {
+		if (g.method == "best-of-n" || g.method == "unsteered") && len(g.results) > 0 {
+			found = append(found, g)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b runs) int { return int(a.nfe() - b.nfe()) })
+	return found
+}
+
+// byDistance formats how many times the evaluations of the runs the cheapest Best-of-N needs that is
+// as near to the target, or that none is.
+func (t tilt) byDistance(g runs, distance func(r steered) metric.Optional) string {
+	if g.method == "best-of-n" || g.method == "unsteered" {
+		return ""
+	}
+	d, _ := g.mean(distance)
+	for _, candidate := range t.bestOf() {
+		if c, _ := candidate.mean(distance); c <= d {
+			return short(candidate.nfe() / g.nfe())
+		}
+	}
+	return "not reached"
+}
+
+// verdict says what MFM-G has of both criteria, beside Best-of-N.
+func (t tilt) verdict(name string, distance func(r steered) metric.Optional) string {
+	one := t.of("mfm-g", 1)
+	if len(one) == 0 {
+		return ""
+	}
+	g := best(one)
+	text := fmt.Sprintf("By reward: MFM-G with N = 1 (%s) has %s for %s evaluations. Best-of-N needs %s times as many.",
+		g.renormalization, pair(g.reward()), comma(g.nfe()), factorText(t.factor(g)))
+	var all []runs
+	for _, g := range t.runs {
+		if g.method == "mfm-g" {
+			all = append(all, g)
+		}
+	}
+	ours, any := nearest(all, distance)
+	theirs, _ := nearest(t.bestOf(), distance)
+	if !any || theirs.results == nil {
+		return text
+	}
+	verdict := "MFM-G is nearer"
+	our, _ := ours.mean(distance)
+	if their, _ := theirs.mean(distance); our > their {
+		verdict = "MFM-G loses"
+	}
+	return text + fmt.Sprintf(" By distance %s: %s at best (N = %d, %s, %s evaluations), Best-of-N %s (N = %d, %s "+
+		"evaluations).", verdict, pair(ours.mean(distance)), ours.n, ours.renormalization, comma(ours.nfe()),
+		pair(theirs.mean(distance)), theirs.n, comma(theirs.nfe()))
+}

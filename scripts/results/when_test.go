@@ -1,0 +1,162 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/gomfm/gomfm/mfm/experiment/image"
+	"github.com/gomfm/gomfm/mfm/experiment/mixture"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/metric"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// uniformPool has m rewards i/(m+1), of which the largest of n has the mean n/(n+1).
+func uniformPool() (pool []float32) {
+	const m = 4095
+	for i := range m {
+		pool = append(pool, float32(i+1)/(m+1))
+	}
+	return pool
+}
+
+// common is what results of both tasks have.
+func common(name, method string, n int, nfe float64, seed int64, renormalization steer.Renormalization) steering.Result {
+	c := steer.DefaultConfig()
+	if renormalization != steer.NoRenormalization {
+		c.Renormalization, c.Ratio = renormalization, 10
+	}
+	r := steering.Result{RewardName: name, Method: method, N: n, NFE: nfe, Seed: seed, MicrosPerNFE: 0.5}
+	r.Config, r.RewardQuantiles = &c, []float64{0.1, 0.2, 0.3, 0.4, 0.5}
+	return r
+}
+
+// standIns are results of a mixture and of digits whose factors are known.
+func standIns(t *testing.T) (all []any) {
+	t.Helper()
+	some := metric.Some
+	addMixture := func(r mixture.SteeringResult, reward, distance float64) {
+		r.Test, r.Reward, r.RewardSE, r.SW2, r.MMD = mixture.SteeringTest, some(reward), some(0), distance, 0.002
+		all = append(all, r)
+	}
+	const far = "y = -5"
+	pool := mixture.SteeringResult{Result: common(far, "unsteered", 1, 250, 0, "none")}
+	pool.PoolRewards, pool.TargetKL = uniformPool(), some(8.7)
+	addMixture(pool, 0.5, 2)
+	for seed, reward := range []float64{0.85, 0.95} {
+		addMixture(mixture.SteeringResult{Result: common(far, "mfm-g", 1, 1250, int64(seed), "none")}, reward, 0.5)
+	}
+	addMixture(mixture.SteeringResult{Result: common(far, "mfm-g", 1, 1250, 0, "clip")}, 0.5, 0.3)
+	addMixture(mixture.SteeringResult{Result: common(far, "best-of-n", 16, 4016, 0, "none")}, 0.94, 0.4)
+	addMixture(mixture.SteeringResult{Result: common(far, "best-of-n", 64, 16064, 0, "none")}, 0.98, 0.2)
+	diverged := common(far, "mfm-gf", 4, 2250, 0, "none")
+	diverged.Diverged = true
+	all = append(all, mixture.SteeringResult{Test: mixture.SteeringTest, Result: diverged})
+
+	addDigits := func(r image.SteeringResult, reward, l2, fives float64) {
+		r.Test, r.Reward, r.L2, r.Diversity, r.Distance = image.SteeringTest, reward, some(l2), some(0.9), some(3)
+		r.Second = []float64{1 - fives, 0, 0, 0, 0, fives}
+		all = append(all, r)
+	}
+	for i, name := range []string{"log p(5|x)", "25 blocks, σ = 0.2", "class mixture"} {
+		pool := image.SteeringResult{Result: common(name, "unsteered", 1, 100, 0, "none")}
+		pool.PoolRewards, pool.TargetKL, pool.TargetEffective = uniformPool(), some(2.4), some(500)
+		if i == 1 {
+			pool.TargetEffective, pool.GaussianKL = some(2), some(14.3)
+		}
+		addDigits(pool, 0.5, 0.4, 0.1)
+		addDigits(image.SteeringResult{Result: common(name, "mfm-g", 1, 500, 0, "none")}, 0.5, 0.3, 0.5)
+	}
+	addDigits(image.SteeringResult{Result: common("log p(5|x)", "mfm-g", 1, 500, 0, "rescale")}, 1, 0.2, 0.97)
+	addDigits(image.SteeringResult{Result: common("class mixture", "mfm-g", 32, 12900, 0, "none")}, 0.6, 0.2, 0.3)
+	addDigits(image.SteeringResult{Result: common("class mixture", "mfm-g", 32, 12900, 0, "clip")}, 0.5, 0.07, 0.3)
+	return all
+}
+
+// withStandIns returns a copy of the repository whose experiment has no results but those on the
+// Gaussian and the given ones.
+func withStandIns(t *testing.T, more []any) map[string]string {
+	t.Helper()
+	files := copied(t)
+	name := path.Join("figures", whenFile)
+	var rows []map[string]any
+	if err := json.Unmarshal(files[name].Data, &rows); err != nil {
+		t.Fatal(err)
+	}
+	var all []any
+	for _, r := range rows {
+		if r["test"] == "gaussian" {
+			all = append(all, r)
+		}
+	}
+	raw, err := json.Marshal(append(all, more...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files[name].Data = raw
+	pages, err := render(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages
+}
+
+// The section has the factors, ceilings and verdicts that its results imply.
+func TestWhen(t *testing.T) {
+	pages := withStandIns(t, standIns(t))
+	for _, want := range []string{
+		"**y = -5**: the target is 8.70 nats (a closed form)", "a factor of about 3,264 with N = 1",
+		// The reward 0.9 needs nine candidates of 251 evaluations; a distance of 0.3 needs Best-of-64.
+		"| MFM-G | 1 | 1,250 | none | 0.900 ± 0 | 0.100, 0.300, 0.500 | 1.81 [1.", "| clip 10 | 0.300 | 12.9 | 0.500 |",
+		"| MFM-GF | 4 |  | all runs diverged |",
+		"By distance MFM-G loses: 0.300 at best (N = 1, clip 10, 1,250 evaluations), Best-of-N 0.200 (N = 64, 16,064",
+		`log p(5\|x): MFM-G with N = 1 (rescale 10) has 1.00 ± 0 for 500 evaluations, Best-of-1,000 0.999 for 101,000. ` +
+			"Best-of-N needs > 202 times as many; the standard deviation is 0.90 of that of the training fives, and the second " +
+			"classifier finds 97.0 % fives. Wanted: at least this reward, and a factor whose interval is above 100, 0.85 of the " +
+			"standard deviation, and 95 % fives: **reached**.",
+		"25 blocks, σ = 0.2: MFM-G with N = 1 (none) has 0.500 ± 0 for 500 evaluations", "above 100: **not reached**.",
+		"**25 blocks, σ = 0.2**: the target is 14.30 nats (estimated)",
+		"an L2 of at most 0.08: 0.0700 (clip 10), **reached**",
+	} {
+		if !strings.Contains(pages[resultsPage], want) {
+			t.Errorf("the results page lacks %q", want)
+		}
+	}
+	for _, want := range []string{`digits, log p(5\|x) (2.4 nats, rescale 10): > 202`, "mixture, y = -5 (8.7 nats, none): 1.81 [",
+		"y = -5 (8.7 nats): MFM-G 0.300 (N = 1), Best-of-N 0.200 (N = 64)"} {
+		if !strings.Contains(pages[readmePage], want) {
+			t.Errorf("README.md lacks %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(pages[resultsPage][strings.Index(pages[resultsPage], "## When steering pays"):])
+		t.Log(pages[readmePage][strings.Index(pages[readmePage], blockBegin):strings.Index(pages[readmePage], blockEnd)])
+	}
+}
+
+// Without results of mixture and digits the pages say so.
+func TestWhenWithoutResults(t *testing.T) {
+	pages := withStandIns(t, nil)
+	for _, want := range []string{"There are no results of the mixture", "There are no results of the digits",
+		"class mixture: not measured."} {
+		if !strings.Contains(pages[resultsPage], want) {
+			t.Errorf("the results page lacks %q", want)
+		}
+	}
+}
+
+func TestShort(t *testing.T) {
+	for x, want := range map[float64]string{
+		0: "0.00", 1.234: "1.23", -0.0003: "-0.000300", -2.5e-5: "-2.5·10⁻⁵", 1234.5: "1,234", -1234.5: "-1,234", 99.96: "100",
+	} {
+		if got := short(x); got != want {
+			t.Errorf("%g: %s, want %s", x, got, want)
+		}
+	}
+	if got := fmt.Sprint(pair(1, 0.012)); got != "1.00 ± 0.012" {
+		t.Error(got)
+	}
+}
