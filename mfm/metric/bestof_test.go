@@ -87,7 +87,7 @@ func TestCandidatesFor(t *testing.T) {
 // The interval has the true number, for exponential rewards whose largest of n has the mean
 // 1 + 1/2 + ... + 1/n, in about 95 % of the cases.
 func TestCandidatesInterval(t *testing.T) {
-	const pools, samples = 60, 500
+	const pools, samples = 40, 40
 	rng := rand.New(rand.NewPCG(3, 4))
 	mean := 0.0
 	for n := 1; n <= 20; n++ {
@@ -95,7 +95,7 @@ func TestCandidatesInterval(t *testing.T) {
 	}
 	covered := 0
 	for range pools {
-		pool := make([]float64, 1000)
+		pool := make([]float64, 3000)
 		for i := range pool {
 			pool[i] = rng.ExpFloat64()
 		}
@@ -112,7 +112,7 @@ func TestCandidatesInterval(t *testing.T) {
 			covered++
 		}
 	}
-	if covered < 51 {
-		t.Errorf("%d of %d intervals have the true number of candidates, want about 57", covered, pools)
+	if covered < 33 {
+		t.Errorf("%d of %d intervals have the true number of candidates, want about 38", covered, pools)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"path"
 	"strings"
 	"testing"
@@ -158,5 +159,32 @@ func TestShort(t *testing.T) {
 	}
 	if got := fmt.Sprint(pair(1, 0.012)); got != "1.00 ± 0.012" {
 		t.Error(got)
+	}
+}
+
+// The sentences of the claims table that no number is in hold for the measurements.
+func TestClaims(t *testing.T) {
+	s := newStore(repository())
+	of := func(file, key string, conditions ...string) float64 { return mean(key, s.rows(file, conditions...)) }
+	const mixtures, digits = "gmm_steering.json", "mnist_steering.json"
+	sw2 := func(key string, conditions ...string) float64 {
+		return of(mixtures, key, append(conditions, "dynamics=ode", "model=")...)
+	}
+	for claim, holds := range map[string]bool{
+		"Best-of-16 is cheaper than MFM-GF with 16 samples, and not farther from the mixture's target": sw2("nfe",
+			"method=best-of-n", "n=16") < sw2("nfe", "method=mfm-gf", "n=16") &&
+			sw2("sw2", "method=best-of-n", "n=16") <= sw2("sw2", "method=mfm-gf", "n=16"),
+		"MFM-G with one sample is farther from it than unsteered samples": sw2("sw2", "method=mfm-g", "n=1") >
+			sw2("sw2", "method=unsteered"),
+		"Best-of-4 is as near to the classes as MFM-GF with 32 samples, for less": math.Abs(
+			of(digits, "l2", "method=best-of-n", "n=4")-of(digits, "l2", "method=mfm-gf", "n=32")) <
+			2*medianL2SE(s.rows(digits, "method=mfm-gf", "n=32")) &&
+			of(digits, "nfe", "method=best-of-n", "n=4") < of(digits, "nfe", "method=mfm-gf", "n=32"),
+		"Best-of-N is cheaper for the reward of MFM-G without renormalization": of("mnist_best_of.json", "multiple_high",
+			"method=mfm-g", "n=1") < 1,
+	} {
+		if !holds {
+			t.Errorf("not so: %s", claim)
+		}
 	}
 }
