@@ -20,7 +20,7 @@ func ExpectedMax(values []float64, n int) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return expectedMax(sorted, n), nil
+	return expectedMax(sorted, n, 0), nil
 }
 
 // sortedPool returns the values in increasing order, or an error if one is NaN.
@@ -33,14 +33,14 @@ func sortedPool(values []float64) ([]float64, error) {
 	return sorted, nil
 }
 
-// expectedMax is ExpectedMax of sorted values.
-func expectedMax(sorted []float64, n int) float64 {
+// expectedMax is ExpectedMax of sorted values, without those of at most a negligible probability.
+func expectedMax(sorted []float64, n int, negligible float64) float64 {
 	// The i-th smallest value, from 1, is the maximum of n with probability C(i-1, n-1)/C(m, n).
 	m := len(sorted)
 	mean, p := 0.0, float64(n)/float64(m)
 	for i := m; i >= n; i-- {
-		if p == 0 {
-			break // p stays zero
+		if p <= negligible {
+			break // p falls, and stays zero
 		}
 		mean += p * sorted[i-1]
 		p *= float64(i-n) / float64(i-1)
@@ -91,14 +91,15 @@ func CandidatesFor(pool []float64, mean, se float64, most int, rng *rand.Rand) (
 
 // candidatesFor is the number of candidates from a sorted pool, +Inf if most do not reach the reward.
 func candidatesFor(sorted []float64, reward float64, most int) float64 {
-	n := 1 + sort.Search(most, func(i int) bool { return expectedMax(sorted, i+1) >= reward })
+	expected := func(n int) float64 { return expectedMax(sorted, n, 1e-18) }
+	n := 1 + sort.Search(most, func(i int) bool { return expected(i+1) >= reward })
 	if n > most {
 		return math.Inf(1)
 	}
 	if n == 1 {
 		return 1
 	}
-	low, high := expectedMax(sorted, n-1), expectedMax(sorted, n)
+	low, high := expected(n-1), expected(n)
 	if math.IsInf(low, -1) {
 		return float64(n)
 	}

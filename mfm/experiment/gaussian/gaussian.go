@@ -21,6 +21,7 @@ import (
 	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/stat"
 
 	"github.com/gomfm/gomfm/mfm"
@@ -155,8 +156,15 @@ func (t *Task) Run(ctx context.Context, b compute.Backend, s steering.Setting) (
 	if err != nil || r.Diverged {
 		return r, err
 	}
+	r.TargetKL = metric.Some(s.Config.Lambda * s.Config.Lambda * t.KL)
 	points := mfm.Rows(samples, t.Dim)
 	along := t.Along(points)
+	rewards := slices.Clone(along)
+	floats.Scale(t.Length(), rewards)
+	r.RewardQuantiles = steering.Quantiles(rewards)
+	if s.Pool {
+		r.PoolRewards = steering.PoolOf(rewards)
+	}
 	r.Mean, r.MeanSE = metric.MeanSE(along)
 	r.Std = stat.StdDev(along, nil)
 	r.Reached = (r.Mean*r.Mean + r.Std*r.Std - 1 - 2*math.Log(r.Std)) / 2

@@ -37,6 +37,7 @@ func TestTask(t *testing.T) {
 		"best-of-n": {gaussian.ExpectedMaximum(n), 0.54, gaussian.BestOfW2(n, 2)},
 	} {
 		s := setting(method, n, 60)
+		s.Pool = method == "unsteered"
 		if method == "mfm-g" {
 			s.N = 1
 		}
@@ -51,6 +52,18 @@ func TestTask(t *testing.T) {
 			math.Abs(r.W2-want.distance) > 0.1 || math.Abs(r.Across-1) > 0.02 {
 			t.Errorf("%s: mean %.3f ± %.3f, standard deviation %.3f, distance %.3f, across %.3f; want %+v and 1",
 				method, r.Mean, r.MeanSE, r.Std, r.W2, r.Across, want)
+		}
+		// Quantiles of a normal distribution along the reward, times |a|; those of Best-of-N are not normal.
+		for i, z := range []float64{-1.645, -0.674, 0, 0.674, 1.645} {
+			if q := task.Length() * (want.mean + want.std*z); method != "best-of-n" && math.Abs(r.RewardQuantiles[i]-q) > 0.25 {
+				t.Errorf("%s: quantile %d of the reward is %.3f, want %.3f", method, i, r.RewardQuantiles[i], q)
+			}
+		}
+		if pool := r.PoolRewards; (len(pool) == 4096) != s.Pool || s.Pool && pool[2047] > pool[2048] {
+			t.Errorf("%s: a pool of %d rewards", method, len(pool))
+		}
+		if r.TargetKL.Float() != 2 || !r.TargetEffective.IsZero() {
+			t.Errorf("%s: the target is at %g nats, want 2 in closed form", method, r.TargetKL.Float())
 		}
 		if kl := (want.mean*want.mean+want.std*want.std-1)/2 - math.Log(want.std); math.Abs(r.Reached-kl) > 0.15 {
 			t.Errorf("%s: %.2f nats from the data, want %.2f", method, r.Reached, kl)
