@@ -255,6 +255,9 @@ func pair(x, se float64) string {
 	if math.IsNaN(se) {
 		return short(x)
 	}
+	if se >= 99.5 {
+		return short(x) + " ± " + comma(se)
+	}
 	return fmt.Sprintf("%s ± %.2g", short(x), se)
 }
 

@@ -43,8 +43,10 @@ func (s *store) whenTables(test, name string, distance func(r steered) metric.Op
 		}
 		parts = append(parts, fmt.Sprintf("**%s**: the target is %.2f nats (%s) from the samples before steering. At an equal "+
 			"distribution MFM-G can save a factor of about %s with N = 1, and %s with N = 4.",
-			strings.ReplaceAll(t.name, "|", `\|`), t.kl, of, ceiling(t.kl, 1), ceiling(t.kl, 4)), t.table(name, distance, more),
-			t.verdict(name, distance))
+			strings.ReplaceAll(t.name, "|", `\|`), t.kl, of, ceiling(t.kl, 1), ceiling(t.kl, 4)), t.table(name, distance, more))
+		if text := t.verdict(distance); text != "" {
+			parts = append(parts, text)
+		}
 	}
 	if parts == nil {
 		return fmt.Sprintf("There are no results of the %s in [%s](%[2]s).", test, whenFile)
@@ -154,8 +156,8 @@ func (t tilt) byDistance(g runs, distance func(r steered) metric.Optional) strin
 	return "not reached"
 }
 
-// verdict says what MFM-G has of both criteria, beside Best-of-N.
-func (t tilt) verdict(name string, distance func(r steered) metric.Optional) string {
+// verdict says what MFM-G has of both criteria, beside Best-of-N; empty without runs of one sample.
+func (t tilt) verdict(distance func(r steered) metric.Optional) string {
 	one := t.of("mfm-g", 1)
 	if len(one) == 0 {
 		return ""

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"math"
 	"path"
 	"strings"
@@ -157,7 +156,7 @@ func TestShort(t *testing.T) {
 			t.Errorf("%g: %s, want %s", x, got, want)
 		}
 	}
-	if got := fmt.Sprint(pair(1, 0.012)); got != "1.00 ± 0.012" {
+	if got := pair(1, 0.012) + ", " + pair(-8640, 2001); got != "1.00 ± 0.012, -8,640 ± 2,001" {
 		t.Error(got)
 	}
 }
