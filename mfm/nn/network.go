@@ -61,6 +61,16 @@ func computeTypes() map[ComputeType]dtypes.DType {
 	return map[ComputeType]dtypes.DType{BFloat16: dtypes.BFloat16, Float32: dtypes.Float32}
 }
 
+// DType returns the type, or an error if there is none of that name. That of "" is invalid, without
+// an error.
+func (c ComputeType) DType() (dtypes.DType, error) {
+	dtype, known := computeTypes()[c]
+	if c != "" && !known {
+		return dtype, fmt.Errorf("compute = %.40q is unknown: use one of %v", c, slices.Sorted(maps.Keys(computeTypes())))
+	}
+	return dtype, nil
+}
+
 // NewNetwork returns a network of the architecture a.
 func NewNetwork(a Architecture) Network { return Network{Architecture: a} }
 
@@ -69,9 +79,8 @@ func (n Network) Validate() error {
 	if n.Architecture == nil {
 		return errors.New("network: no architecture: set one, such as nn.DefaultMLP()")
 	}
-	if _, known := computeTypes()[n.Compute]; n.Compute != "" && !known {
-		return fmt.Errorf("network: compute = %q is unknown: use one of %v", n.Compute,
-			slices.Sorted(maps.Keys(computeTypes())))
+	if _, err := n.Compute.DType(); err != nil {
+		return fmt.Errorf("network: %w", err)
 	}
 	return n.Architecture.Validate()
 }

@@ -30,10 +30,12 @@ func shared(t *testing.T, elements ...string) string {
 func TestParity(t *testing.T) {
 	transformer, autoencoder := []string{"grad_x_cond", "jvp_s_x", "jvp_u", "v"},
 		[]string{"grad_latent", "image", "logvar", "mean"}
+	pair := []string{"grad_pixel_values", "image_embeds", "logits_per_image", "text_embeds"}
 	kinds := map[string]string{
 		"testdata/sit": "SiT", "testdata/dmf": "SiT", "testdata/autoencoder": "autoencoder", "vae_tiny": "autoencoder",
 		"testdata/autoencoder_tiled": "autoencoder",
-		"glass_2d":                   "conditional drift", "testdata/efficientnet": "efficientnet",
+		"glass_2d":                   "conditional drift", "testdata/efficientnet": "efficientnet", "clip_tiny": "clip",
+		"testdata/clip": "clip", "testdata/clip_openclip": "clip", "testdata/clip_openclip_quick": "clip",
 	}
 	for name, outputs := range map[string][]string{
 		"testdata/dit_qk_norm": transformer, "testdata/autoencoder": autoencoder,
@@ -42,6 +44,8 @@ func TestParity(t *testing.T) {
 		"testdata/sit": {"v"}, "testdata/dmf": {"v"}, // a SiT with unused outputs, and a flow map of reversed time
 		"dit_tiny_a": transformer, "dit_tiny_b": transformer, "vae_tiny": autoencoder, "glass_2d": {"drift"},
 		"testdata/efficientnet": {"features", "grad_image", "logits"},
+		"clip_tiny":             pair, "testdata/clip": pair, // quick and exact GELU, both of transformers
+		"testdata/clip_openclip": pair, "testdata/clip_openclip_quick": pair,
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := name + ".safetensors"

@@ -43,7 +43,9 @@ type outputs func(scope *model.Scope, in map[string]*Node) func(name string) *No
 
 // parityKinds returns the kinds in the order in which they are tried.
 func parityKinds() []parityKind {
-	return []parityKind{transformerParity, sitParity, autoencoderParity, efficientNetParity, driftParity}
+	return []parityKind{
+		transformerParity, sitParity, autoencoderParity, efficientNetParity, clipParity, driftParity,
+	}
 }
 
 // ReadReference reads a file of reference values.

@@ -14,6 +14,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/clip"
+	"github.com/gomfm/gomfm/mfm/pretrained/internal/clipconfig"
 )
 
 // integer returns the metadata of a name as an integer.
@@ -246,6 +248,54 @@ func efficientNetConfig(r *Reference) (e nn.EfficientNet, err error) {
 		return e, err
 	}
 	return e, e.Validate()
+}
+
+// clipParity is a pair of CLIP's networks, of transformers with the metadata "text" and "vision", its
+// two configurations, or of OpenCLIP with "model_cfg": embeddings of length 1 of images and of texts,
+// the logits of their matches, and the gradient of the sum of these in the normalized images.
+var clipParity = parityKind{
+	name:   "clip",
+	inputs: []string{"pixel_values", "input_ids"},
+	recognizes: func(r *Reference) bool {
+		return r.Metadata["model_cfg"] != "" || r.Metadata["text"] != "" && r.Metadata["vision"] != ""
+	},
+	network: func(r *Reference) (checkpoint.Tensors, outputs, error) {
+		c, err := clipReferenceConfig(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		weights, err := ImportCLIP(r.Weights, c)
+		return weights, func(scope *model.Scope, x map[string]*Node) func(string) *Node {
+			pixels := x["pixel_values"]
+			images := c.EmbedImages(scope, clip.Denormalize(channelsLast(pixels)))
+			texts := c.EmbedTexts(scope, x["input_ids"])
+			logits := Mul(c.Scale(scope, images), clip.Cosines(images, texts))
+			return func(name string) *Node {
+				switch name {
+				case "image_embeds":
+					return clip.Unit(images)
+				case "text_embeds":
+					return clip.Unit(texts)
+				case "logits_per_image":
+					return logits
+				case "grad_pixel_values":
+					return Gradient(ReduceAllSum(logits), pixels)[0]
+				}
+				return nil
+			}
+		}, err
+	},
+}
+
+func clipReferenceConfig(r *Reference) (clip.Config, error) {
+	if raw := r.Metadata["model_cfg"]; raw != "" {
+		return clipconfig.OpenCLIP([]byte(raw))
+	}
+	t := r.Weights["text_projection.weight"]
+	if t == nil || t.Rank() != 2 {
+		return clip.Config{}, errors.New(`no matrix "text_projection.weight", which has the size of embeddings`)
+	}
+	return clipconfig.Transformers([]byte(r.Metadata["text"]), []byte(r.Metadata["vision"]), t.Shape().Dim(0))
 }
 
 // driftParity is the conditional drift of an isotropic Gaussian mixture on the linear interpolant.

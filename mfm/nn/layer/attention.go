@@ -44,6 +44,8 @@ type AttentionOptions struct {
 	// Context has tokens [batch, tokens, width] whose keys and values, of the layer "context", the
 	// queries see as well, or is nil. Gate multiplies these values, [batch or 1, 1, width].
 	Context, Gate *Node
+	// Causal lets each token see itself and the tokens before it alone. It excludes Context.
+	Causal bool
 }
 
 // AttentionWith is [Attention] with options. It panics as Attention does.
@@ -73,6 +75,13 @@ func AttentionWith(scope *model.Scope, x *Node, heads int, o AttentionOptions) *
 		}
 		gated := Mul(kv[1], Reshape(o.Gate, -1, 1, heads, width/heads))
 		k, v = Concatenate([]*Node{k, kv[0]}, 1), Concatenate([]*Node{v, gated}, 1)
+	}
+	if o.Causal {
+		if o.Context != nil {
+			Panicf("layer.Attention: causal attention takes no context")
+		}
+		y := attend(q, k, v, causal)
+		return Dense(scope.In("out"), Reshape(y, batch, tokens, width), width, o.OutGain)
 	}
 	y := mix(q, k, v, o.Kind)
 	return Dense(scope.In("out"), Reshape(y, batch, tokens, width), width, o.OutGain)
@@ -104,8 +113,19 @@ func fusable(q, k *Node) bool {
 // Attend returns softmax(q kᵀ/√width) v for each head; queries, keys and values are [batch, tokens,
 // heads, width].
 func Attend(q, k, v *Node) *Node {
+	return attend(q, k, v, func(logits *Node) *Node { return logits })
+}
+
+// attend is Attend with a function of the logits [batch, heads, queries, keys] before the softmax.
+func attend(q, k, v *Node, mask func(*Node) *Node) *Node {
 	logits := Einsum("bqhd,bkhd->bhqk", MulScalar(q, 1/math.Sqrt(float64(q.Shape().Dim(3)))), k)
-	return Einsum("bhqk,bkhd->bqhd", softmax(logits), v)
+	return Einsum("bhqk,bkhd->bqhd", softmax(mask(logits)), v)
+}
+
+// causal makes the logits of keys behind the query so low that their weights are zero.
+func causal(logits *Node) *Node {
+	visible := ExpandLeftToRank(LowerTriangular(logits.Graph(), logits.Shape().Dim(3)), 4)
+	return Where(BroadcastToShape(visible, logits.Shape()), logits, MulScalar(OnesLike(logits), -1e30))
 }
 
 // softmax normalizes over the last axis with primitive ops; graph.Softmax may use a fused one. It

@@ -46,6 +46,19 @@ func SiLU(x *Node) *Node {
 	return Add(h, Mul(h, Tanh(h)))
 }
 
+// ExactGELU returns x Φ(x), Φ the distribution function of N(0, 1) (Hendrycks and Gimpel, arXiv
+// 1606.08415). It computes 16-bit values in float32.
+func ExactGELU(x *Node) *Node {
+	return inFloat32(x, func(x *Node) *Node {
+		return Mul(MulScalar(x, 0.5), OnePlus(Erf(MulScalar(x, math.Sqrt2/2))))
+	})
+}
+
+// QuickGELU returns x/(1 + e^{-1.702 x}), OpenAI's approximation of [ExactGELU].
+func QuickGELU(x *Node) *Node {
+	return Mul(MulScalar(x, 0.5), OnePlus(Tanh(MulScalar(x, 1.702/2))))
+}
+
 // GELU returns x Φ(x) in its tanh approximation (Hendrycks and Gimpel, arXiv 1606.08415).
 func GELU(x *Node) *Node {
 	inner := MulScalar(Add(x, MulScalar(Mul(x, Square(x)), 0.044715)), math.Sqrt(2/math.Pi))

@@ -9,6 +9,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/nn/internal/nntest"
 	"github.com/gomfm/gomfm/mfm/nn/layer"
 )
@@ -88,4 +89,27 @@ func TestDensePanics(t *testing.T) {
 	nntest.Fails(t, func(scope *model.Scope, g *Graph) *Node {
 		return layer.Dense(scope, nntest.WaveNode(g, dtypes.Float32, 0, 3, 2), 0, 1)
 	}, "layer.Dense", "units > 0")
+}
+
+// The exact GELU is x Φ(x), and its two approximations are near it.
+func TestGELU(t *testing.T) {
+	x := []float64{-5, -2, -0.5, 0, 0.3, 1, 4}
+	exec, err := NewExec(backendtest.New(t), func(x *Node) []*Node {
+		return []*Node{layer.ExactGELU(x), layer.QuickGELU(x), layer.GELU(x)}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Call(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range x {
+		exact, quick := v*(1+math.Erf(v/math.Sqrt2))/2, v/(1+math.Exp(-1.702*v))
+		for j, want := range []struct{ value, tolerance float64 }{{exact, 1e-6}, {quick, 1e-12}, {exact, 1e-3}} {
+			if got := nntest.Flat(t, out[j])[i]; !(math.Abs(got-want.value) <= want.tolerance) {
+				t.Errorf("function %d of %g is %g, want %g", j, v, got, want.value)
+			}
+		}
+	}
 }

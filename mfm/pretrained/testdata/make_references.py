@@ -1,12 +1,14 @@
-"""Makes the reference values of this folder with PyTorch, timm, diffusers and efficientnet-lite-pytorch.
+"""Makes the reference values of this folder with PyTorch, timm, diffusers, transformers, open_clip and
+efficientnet-lite-pytorch.
 
-    pip install torch timm diffusers safetensors numpy efficientnet-lite-pytorch
+    pip install torch timm diffusers transformers open-clip-torch safetensors numpy efficientnet-lite-pytorch
     python make_references.py                       the small files beside this script
     python make_references.py --size XL/2 --out F   a transformer of that size with random weights
 """
 
 import argparse
 import collections
+import json
 import math
 import pathlib
 import sys
@@ -309,6 +311,65 @@ def efficientnet(path):
     save_file({k: v.detach().clone().contiguous() for k, v in values.items()}, path, {k: str(v) for k, v in c.items()})
 
 
+def fill(model):
+    """Random weights that keep activations of a size of about one, with gains near one."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if name == "logit_scale":
+                p.fill_(1.5)
+            elif p.ndim > 1:
+                p.copy_(torch.randn(p.shape) * 1.5 / p[0].numel() ** 0.5)
+            else:
+                p.copy_(torch.randn(p.shape) * 0.2 + name.endswith("weight"))
+    return model.eval()
+
+
+def clip_inputs(vocabulary, tokens, side, end):
+    pixels = torch.randn(3, 3, side, side, requires_grad=True)
+    ids = torch.randint(end, (2, tokens))
+    for row, length in enumerate([4, tokens - 1]):
+        ids[row, length:] = end
+    return pixels, ids
+
+
+def clip_transformers(path):
+    """CLIP of transformers with the exact GELU, and texts of several lengths."""
+    from transformers import CLIPConfig, CLIPModel
+
+    common = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "hidden_act": "gelu"}
+    text = common | {"num_attention_heads": 2, "vocab_size": 30, "max_position_embeddings": 9, "eos_token_id": 29}
+    vision = common | {"num_attention_heads": 4, "image_size": 12, "patch_size": 4}
+    model = fill(CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=10)))
+    pixels, ids = clip_inputs(30, 9, 12, 29)
+    out = model(input_ids=ids, pixel_values=pixels)
+    out.logits_per_image.sum().backward()
+    save_clip(path, model, pixels, ids, out.image_embeds, out.text_embeds, out.logits_per_image,
+              {"text": json.dumps(text), "vision": json.dumps(vision)})
+
+
+def clip_openclip(path, quick):
+    """CLIP of OpenCLIP; quick chooses its activation."""
+    import open_clip
+
+    c = {"embed_dim": 10, "quick_gelu": quick,
+         "vision_cfg": {"image_size": 12, "layers": 2, "width": 24, "head_width": 8, "patch_size": 4},
+         "text_cfg": {"context_length": 9, "vocab_size": 30, "width": 16, "heads": 2, "layers": 2}}
+    model = fill(open_clip.CLIP(**c))
+    pixels, ids = clip_inputs(30, 9, 12, 29)
+    image, text, scale = model(pixels, ids)
+    logits = scale * image @ text.T
+    logits.sum().backward()
+    save_clip(path, model, pixels, ids, image, text, logits, {"model_cfg": json.dumps(c)})
+
+
+def save_clip(path, model, pixels, ids, image, text, logits, metadata):
+    values = {"in.pixel_values": pixels, "in.input_ids": ids.int(), "out.image_embeds": image, "out.text_embeds": text,
+              "out.logits_per_image": logits, "out.grad_pixel_values": pixels.grad}
+    values |= {"weight." + k: v for k, v in model.state_dict().items()}
+    save_file({k: v.detach().clone().contiguous() for k, v in values.items()}, path, metadata)
+
+
 def torch_files():
     """Files of torch.save, whose elements are their numbers in the order of the storage."""
     count = lambda n, dtype=torch.float32: torch.arange(n, dtype=dtype)
@@ -381,5 +442,8 @@ if __name__ == "__main__":
         autoencoder(here / "autoencoder.safetensors")
         autoencoder(here / "autoencoder_tiled.safetensors", (1, 3, 12, 10), 8)
         efficientnet(here / "efficientnet.safetensors")
+        clip_transformers(here / "clip.safetensors")
+        clip_openclip(here / "clip_openclip.safetensors", False)
+        clip_openclip(here / "clip_openclip_quick.safetensors", True)
         torch_files()
         npz_files()
