@@ -109,9 +109,14 @@ const affineEpsilon = 1e-5
 // AffineLayerNorm is a layer norm of the last axis followed by the variables "weights", initially
 // one, and "biases". Both are [width].
 func AffineLayerNorm(scope *model.Scope, x *Node) *Node {
+	return AffineLayerNormWith(scope, x, affineEpsilon)
+}
+
+// AffineLayerNormWith is [AffineLayerNorm] with another number than 1e-5 added to variances.
+func AffineLayerNormWith(scope *model.Scope, x *Node, epsilon float64) *Node {
 	return inFloat32(x, func(x *Node) *Node {
 		w := Gains(scope, x, x.Shape().Dim(-1))
-		return AddBias(scope, Mul(normalized(x, affineEpsilon), ExpandLeftToRank(w, x.Rank())))
+		return AddBias(scope, Mul(normalized(x, epsilon), ExpandLeftToRank(w, x.Rank())))
 	})
 }
 

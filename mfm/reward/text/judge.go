@@ -125,18 +125,18 @@ func embed(
 // Build implements [reward.Reward]. It creates the weights in scope. It panics without a scope, if
 // there are other weights in it, and unless samples are images.
 func (j *judge) Build(scope *model.Scope, x *Node, _ reward.Condition) *Node {
-	j.load(scope)
+	load(scope, j.weights)
 	images := j.fit.apply(ConvertDType(x, dtypes.Float32), j.config.Image.Size)
 	unit := clip.Unit(j.config.EmbedImages(scope, images))
 	return ConvertDType(j.score(j, scope, unit), x.DType())
 }
 
 // load creates the variables in scope.
-func (j *judge) load(scope *model.Scope) {
+func load(scope *model.Scope, weights checkpoint.Tensors) {
 	if scope == nil {
 		Panicf("the weights of the reward need a store")
 	}
-	for path, value := range j.weights {
+	for path, value := range weights {
 		v := scope.Store().VariableWithValue(model.JoinPath(scope.Scope(), path), value).SetTrainable(false)
 		if there, err := v.Value(); err != nil || there != value && !there.Equal(value) {
 			Panicf("the store has weights of another reward in %s: use another store", scope.Scope())

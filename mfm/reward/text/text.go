@@ -1,7 +1,7 @@
 // Package text has rewards of images by networks that were trained to judge them, most by a text
 // that the image is to match: the relevance of an image to a prompt by CLIP, the probability of the
 // prompt among others, PickScore (Kirstain et al., arXiv 2305.01569), HPSv2 (Wu et al., arXiv
-// 2306.09341) and LAION's aesthetic score. Each equals its original, up to float32, on an image that
+// 2306.09341), ImageReward (Xu et al., arXiv 2304.05977) and LAION's aesthetic score. Each equals its original, up to float32, on an image that
 // the original does not round, and is differentiable in the image.
 //
 // [Loader.Kinds] extends the kinds of [reward.Parser]. Images are [n, height, width, 3] in [-1, 1];
@@ -33,13 +33,16 @@ type Loader struct {
 	// Vocabulary is the file of CLIP's vocabulary, see [bpe.Open], for rewards that name none. `mfm
 	// weights get clip-vocabulary` downloads it.
 	Vocabulary string
+	// BERT is the file of BERT's vocabulary, vocab.txt of bert-base-uncased, for an image_reward that
+	// names none.
+	BERT string
 }
 
 // Network are the keys that all rewards of this package have in JSON.
 type Network struct {
-	// Weights is the folder or file of CLIP's networks, see [pretrained.OpenCLIP].
+	// Weights is the folder or file of CLIP's networks, see [pretrained.OpenCLIP], or of ImageReward.
 	Weights string `json:"weights"`
-	// Vocabulary is the file of CLIP's vocabulary; "" means that of the [Loader].
+	// Vocabulary is the file of the network's vocabulary; "" means that of the [Loader].
 	Vocabulary string `json:"vocabulary"`
 	// Compute is the type that the network of images computes in; "" means float32.
 	Compute nn.ComputeType `json:"compute"`
@@ -57,6 +60,7 @@ type Network struct {
 //   - pickscore: "prompt". The weights are those of PickScore v1 in the form of transformers;
 //   - hps: "prompt" and "version", "2.0" or "2.1", which are weights of one network: the file
 //     HPS_v2_compressed.pt or HPS_v2.1_compressed.pt. The reward is the cosine, about 0.2 to 0.3;
+//   - image_reward: "prompt". The weights are the file ImageReward.pt of ImageReward v1.0;
 //   - aesthetic: "head", the file of the layers on the embedding of CLIP ViT-L/14, such as
 //     sac+logos+ava1-l14-linearMSE.pth. The reward is about 1 to 10. It has no prompt.
 func (l Loader) Kinds() map[string]reward.Kind {
@@ -74,6 +78,9 @@ func (l Loader) Kinds() map[string]reward.Kind {
 		"hps": {
 			Example: `{"kind": "hps", "version": "2.1", "prompt": "a tabby cat", "weights": "HPS_v2.1_compressed.pt"}`,
 			Parse:   l.hps,
+		},
+		"image_reward": {
+			Example: `{"kind": "image_reward", "prompt": "a tabby cat", "weights": "ImageReward.pt"}`, Parse: l.imageReward,
 		},
 		"aesthetic": {
 			Example: `{"kind": "aesthetic", "weights": "FOLDER", "head": "sac+logos+ava1-l14-linearMSE.pth"}`,

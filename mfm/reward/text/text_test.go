@@ -15,12 +15,27 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/nn/blip"
+	"github.com/gomfm/gomfm/mfm/nn/clip"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/reward/text"
 )
 
 // vocabulary is the vocabulary of the networks in testdata.
 var vocabulary = filepath.Join("..", "..", "nn", "clip", "bpe", "testdata", "tiny_vocabulary.txt")
+
+// words is the vocabulary of the ImageReward in testdata, and small its configuration.
+var words = filepath.Join("..", "..", "nn", "blip", "wordpiece", "testdata", "vocabulary.txt")
+
+func small() blip.Config {
+	return blip.Config{
+		Image: clip.Image{Transformer: clip.Transformer{Width: 12, Depth: 2, Heads: 3, Hidden: 48}, Size: 16, Patch: 8},
+		Text: clip.Text{
+			Transformer: clip.Transformer{Width: 8, Depth: 2, Heads: 2, Hidden: 16}, Vocabulary: 257, Tokens: 40,
+		},
+		Checkpoint: true,
+	}
+}
 
 // parser knows the rewards of this package.
 func parser(t *testing.T) reward.Parser {
@@ -69,13 +84,19 @@ func TestRewards(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := parser(t)
-	const step = 3e-3
+	rewards := make(map[string]reward.Reward)
 	for name, spec := range specs(t, prompts) {
+		if rewards[name], err = p.Parse([]byte(spec)); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	weights := filepath.Join("testdata", "image_reward.pt")
+	if rewards["image_reward"], err = text.OpenImageReward(weights, words, small(), prompts[0]); err != nil {
+		t.Fatal(err)
+	}
+	const step = 3e-3
+	for name, r := range rewards {
 		t.Run(name, func(t *testing.T) {
-			r, err := p.Parse([]byte(spec))
-			if err != nil {
-				t.Fatal(err)
-			}
 			exec, err := model.NewExec(backendtest.New(t), model.NewStore(), func(_ *model.Scope, x *Node) []*Node {
 				values := reward.Values(r, x, reward.Condition{})
 				return []*Node{values, Gradient(ReduceAllSum(values), x)[0]}
@@ -144,6 +165,16 @@ func TestErrors(t *testing.T) {
 		if err == nil || r != nil || !strings.Contains(err.Error(), message) {
 			t.Errorf("%s: reward %v, error %v, want %q", spec, r, err, message)
 		}
+	}
+	for message, vocabulary := range map[string]string{"no vocabulary": "", "257 tokens": words} {
+		raw := fmt.Appendf(nil, `{"kind": "image_reward", "prompt": "a", "weights": "F", "vocabulary": %q}`, vocabulary)
+		if _, err := p.Parse(raw); err == nil || !strings.Contains(err.Error(), message) {
+			t.Errorf("%s: error %v, want %q", raw, err, message)
+		}
+	}
+	if _, err := text.OpenImageReward("testdata/head.pth", words, small(), "a"); err == nil ||
+		!strings.Contains(err.Error(), "not the weights of ImageReward") {
+		t.Errorf("other weights: %v", err)
 	}
 	if _, err := (reward.Parser{Kinds: text.Loader{}.Kinds()}).Parse(
 		[]byte(`{"kind": "pickscore", "prompt": "a", "weights": "F"}`)); err == nil || !strings.Contains(err.Error(), "clip-vocabulary") {

@@ -1,10 +1,12 @@
 """Makes the networks and the reference values of this folder.
 
-    pip install torch torchvision transformers open-clip-torch ftfy pillow safetensors numpy
+    pip install torch torchvision timm transformers open-clip-torch ftfy pillow safetensors numpy
     python make_references.py
 
 transformers and openclip have CLIP's networks with random weights for the vocabulary of
-mfm/nn/clip/bpe/testdata, head.pth a head of the aesthetic predictor. references.safetensors has
+mfm/nn/clip/bpe/testdata, head.pth a head of the aesthetic predictor, image_reward.pt ImageReward of a
+timm vision transformer and transformers' BLIP, for that of mfm/nn/blip/wordpiece/testdata.
+references.safetensors has
 pictures, what the originals prepare of them (with 8 bits, "NAME.rounded", and by PIL on floating-point
 numbers, "NAME.prepared"), and the rewards of the latter by the original networks.
 """
@@ -23,7 +25,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
-from transformers import CLIPConfig, CLIPModel
+from timm.models.vision_transformer import VisionTransformer
+from transformers import BertTokenizer, CLIPConfig, CLIPModel
+from transformers.models.blip.configuration_blip import BlipTextConfig
+from transformers.models.blip.modeling_blip_text import BlipTextModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 here = pathlib.Path(__file__).parent
@@ -97,6 +102,27 @@ def pad(x):
     return to
 
 
+class ImageReward(nn.Module):
+    """That of the package image-reward, ImageReward/ImageReward.py."""
+
+    def __init__(self, vocabulary):
+        super().__init__()
+        self.blip = nn.Module()
+        self.blip.visual_encoder = VisionTransformer(img_size=size, patch_size=8, embed_dim=12, depth=2, num_heads=3, num_classes=0)
+        config = BlipTextConfig(vocab_size=vocabulary, hidden_size=8, encoder_hidden_size=12, intermediate_size=16,
+                                num_hidden_layers=2, num_attention_heads=2, max_position_embeddings=40, hidden_act="gelu")
+        self.blip.text_encoder = BlipTextModel(config, add_pooling_layer=False)
+        self.blip.vision_proj = nn.Linear(12, 4)
+        self.mlp = head(8)
+        self.mean, self.std = 0.16717362830052426, 1.0333394966054072
+
+    def forward(self, ids, mask, image):
+        seen = self.blip.visual_encoder.forward_features(image)
+        out = self.blip.text_encoder(ids, attention_mask=mask, encoder_hidden_states=seen,
+                                     encoder_attention_mask=torch.ones(seen.shape[:-1], dtype=torch.long))
+        return (self.mlp.layers(out.last_hidden_state[:, 0]) - self.mean) / self.std
+
+
 def head(width):
     model = nn.Module()
     model.layers = nn.Sequential(nn.Linear(width, 9), nn.Dropout(0.2), nn.Linear(9, 7), nn.Dropout(0.2), nn.Linear(7, 5),
@@ -123,6 +149,12 @@ if __name__ == "__main__":
     (here / "openclip").mkdir(exist_ok=True)
     (here / "openclip/open_clip_config.json").write_text(json.dumps({"model_cfg": c}))
     torch.save({"epoch": 1, "state_dict": clip.state_dict()}, here / "openclip/HPS_v2.1_compressed.pt")
+    words = (here.parent.parent.parent / "nn/blip/wordpiece/testdata/vocabulary.txt").read_text().split("\n")[:-1]
+    bert = BertTokenizer(vocab={w: i for i, w in enumerate(words)})
+    bert.add_special_tokens({"bos_token": "[DEC]"})
+    bert.add_special_tokens({"additional_special_tokens": ["[ENC]"]})
+    image_reward = fill(ImageReward(len(bert)))
+    torch.save(image_reward.state_dict(), here / "image_reward.pt")
     aesthetic = head(6)
     torch.save(aesthetic.state_dict(), here / "head.pth")
 
@@ -137,6 +169,7 @@ if __name__ == "__main__":
         ids = torch.tensor(fast(prompts, padding="max_length", truncation=True, max_length=length)["input_ids"])
         hf_texts = unit(pooled(hf.get_text_features(input_ids=ids)))
         clip_texts = clip.encode_text(simple(prompts), normalize=True)
+        read = bert(prompts[:1], padding="max_length", truncation=True, max_length=35, return_tensors="pt")
         for name, (height, width) in sides.items():
             pixels = np.random.default_rng(height).integers(0, 256, (height, width, 3)).astype("u1")
             image = Image.fromarray(pixels)
@@ -161,6 +194,8 @@ if __name__ == "__main__":
             values[name + ".hps"] = (clip_image @ clip_texts.T)[:, 0]
             clip_image = clip.encode_image(prepared["shortest_rounded"], normalize=True)
             values[name + ".clip_relevance_openclip"] = (clip.logit_scale.exp() * clip_image @ clip_texts.T)[:, 0]
+            image = prepared["shortest_rounded"]
+            values[name + ".image_reward"] = image_reward(read.input_ids, read.attention_mask, image)[:, 0]
             values[name + ".aesthetic"] = aesthetic.layers(clip_image)[:, 0]
     metadata = {"prompts": json.dumps(prompts)}
     save_file({k: v.clone().contiguous() for k, v in values.items()}, here / "references.safetensors", metadata)
