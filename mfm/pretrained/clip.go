@@ -92,8 +92,8 @@ func (l *list) clipBlocks(file, path string, names clipBlock, t clip.Transformer
 }
 
 // ImportCLIP is [Import] for the networks of package clip, in the names of OpenCLIP ([CLIPWeights])
-// or of transformers' CLIPModel. Fixed buffers, the mask and the numbers of positions, are left out.
-// It frees the tensors that it has read.
+// or of transformers' CLIPModel. Fixed buffers, the mask and the numbers of positions, are left
+// out. It frees the tensors that it has read.
 func ImportCLIP(from checkpoint.Tensors, c clip.Config) (checkpoint.Tensors, error) {
 	rest := maps.Clone(from)
 	for name := range from {
@@ -174,11 +174,12 @@ func clipForms() []clipForm {
 	}
 }
 
-// OpenCLIP reads the networks of CLIP from a folder, in the form of OpenCLIP on the Hugging Face Hub,
-// open_clip_config.json and open_clip_model.safetensors or open_clip_pytorch_model.bin, or in that
-// of transformers' CLIPModel, config.json and model.safetensors or pytorch_model.bin. From a file
-// alone, such as HPS_v2.1_compressed.pt, it reads ViT-H/14 ([clip.ViTH14]): the file of another
-// network does not tell its activation. The weights have their paths below the networks' scope.
+// OpenCLIP reads the networks of CLIP from a folder, in the form of OpenCLIP on the Hugging Face
+// Hub, open_clip_config.json and open_clip_model.safetensors or open_clip_pytorch_model.bin, or in
+// that of transformers' CLIPModel, config.json and model.safetensors or pytorch_model.bin. From a
+// file alone, such as HPS_v2.1_compressed.pt, it reads ViT-H/14 ([clip.ViTH14]): the file of
+// another network does not tell its activation. The weights have their paths below the networks'
+// scope.
 func OpenCLIP(path string) (clip.Config, checkpoint.Tensors, error) {
 	c, file := clip.ViTH14(), path
 	info, err := os.Stat(path)

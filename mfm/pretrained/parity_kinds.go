@@ -250,9 +250,9 @@ func efficientNetConfig(r *Reference) (e nn.EfficientNet, err error) {
 	return e, e.Validate()
 }
 
-// clipParity is a pair of CLIP's networks, of transformers with the metadata "text" and "vision", its
-// two configurations, or of OpenCLIP with "model_cfg": embeddings of length 1 of images and of texts,
-// the logits of their matches, and the gradient of the sum of these in the normalized images.
+// clipParity is a pair of CLIP's networks, of transformers with the metadata "text" and "vision",
+// its two configurations, or of OpenCLIP with "model_cfg": embeddings of length 1 of images and of
+// texts, the logits of their matches, and the gradient of the sum of these in the normalized images.
 var clipParity = parityKind{
 	name:   "clip",
 	inputs: []string{"pixel_values", "input_ids"},

@@ -1,6 +1,6 @@
 // Package blip has the network by which BLIP (Li et al., arXiv 2201.12086) and ImageReward (Xu et
-// al., arXiv 2304.05977) judge an image and a text together: a vision transformer, and a BERT (Devlin
-// et al., arXiv 1810.04805) whose layers attend to the tokens of the image as well. Package
+// al., arXiv 2304.05977) judge an image and a text together: a vision transformer, and a BERT
+// (Devlin et al., arXiv 1810.04805) whose layers attend to the tokens of the image as well. Package
 // wordpiece, below this one, turns texts into tokens.
 package blip
 
@@ -57,9 +57,9 @@ const (
 )
 
 // Embed returns the feature of the first token of a text, [n, width of the text], that has seen
-// images [n, Size, Size, 3] in [-1, 1], which it normalizes as CLIP does ([clip.Normalize]). The text
-// has tokens [k], an integer type, k up to Tokens, without padding. Embed panics with Validate's
-// error, and for inputs of another shape.
+// images [n, Size, Size, 3] in [-1, 1], which it normalizes as CLIP does ([clip.Normalize]). The
+// text has tokens [k], an integer type, k up to Tokens, without padding. Embed panics with
+// Validate's error, and for inputs of another shape.
 func (c Config) Embed(scope *model.Scope, images, tokens *Node) *Node {
 	if err := c.Validate(); err != nil {
 		panic(err)
@@ -81,8 +81,8 @@ func (c Config) Embed(scope *model.Scope, images, tokens *Node) *Node {
 	return ConvertDType(first, images.DType())
 }
 
-// see returns the tokens [n, positions, width] of normalized images: blocks of attention and a layer
-// of perceptrons, each after a layer norm.
+// see returns the tokens [n, positions, width] of normalized images: blocks of attention and a
+// layer of perceptrons, each after a layer norm.
 func (c Config) see(scope *model.Scope, images *Node) *Node {
 	n, width := images.Shape().Dim(0), c.Image.Width
 	patches := layer.DepthFromSpace(images, c.Image.Patch)
@@ -150,8 +150,8 @@ func (c Config) stop(x *Node) *Node {
 	return x.StopCheckpoint()
 }
 
-// parameter returns a variable in x's type, initially normal with standard deviation 1/√width, width
-// the last dimension.
+// parameter returns a variable in x's type, initially normal with standard deviation 1/√width,
+// width the last dimension.
 func parameter(scope *model.Scope, name string, x *Node, dims ...int) *Node {
 	shape := shapes.Make(layer.ParameterType(x), dims...)
 	std := 1 / math.Sqrt(float64(dims[len(dims)-1]))

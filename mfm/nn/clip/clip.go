@@ -53,9 +53,9 @@ func affine(x *Node, color func(i int) (scale, shift float64)) *Node {
 	return Add(Mul(x, perColor(scales)), perColor(shifts))
 }
 
-// EmbedImages returns the embeddings [batch, Embedding] of images [batch, Size, Size, 3] in [-1, 1],
-// which it normalizes. Their lengths have no meaning, see [Cosines]. It panics with Validate's error
-// and for images of another shape.
+// EmbedImages returns the embeddings [batch, Embedding] of images [batch, Size, Size, 3] in [-1,
+// 1], which it normalizes. Their lengths have no meaning, see [Cosines]. It panics with Validate's
+// error and for images of another shape.
 func (c Config) EmbedImages(scope *model.Scope, images *Node) *Node {
 	must(c.Validate())
 	d := images.Shape().Dimensions
@@ -160,8 +160,8 @@ func (c Config) project(scope *model.Scope, x *Node) *Node {
 	return Dot(x, layer.Weights(scope.In("projection"), x, 1, x.Shape().Dim(1), c.Embedding)).Product()
 }
 
-// parameter returns a variable in x's type, initially normal with standard deviation 1/√width, width
-// the last dimension.
+// parameter returns a variable in x's type, initially normal with standard deviation 1/√width,
+// width the last dimension.
 func parameter(scope *model.Scope, name string, x *Node, dims ...int) *Node {
 	shape := shapes.Make(layer.ParameterType(x), dims...)
 	std := 1 / math.Sqrt(float64(dims[len(dims)-1]))

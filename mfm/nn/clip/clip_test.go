@@ -17,9 +17,10 @@ import (
 )
 
 func small() clip.Config {
+	block := clip.Transformer{Width: 8, Depth: 1, Heads: 2, Hidden: 12}
 	return clip.Config{
-		Image:     clip.Image{Transformer: clip.Transformer{Width: 8, Depth: 1, Heads: 2, Hidden: 12}, Size: 8, Patch: 4},
-		Text:      clip.Text{Transformer: clip.Transformer{Width: 8, Depth: 1, Heads: 2, Hidden: 12}, Vocabulary: 20, Tokens: 6},
+		Image:     clip.Image{Transformer: block, Size: 8, Patch: 4},
+		Text:      clip.Text{Transformer: block, Vocabulary: 20, Tokens: 6},
 		Embedding: 5, Activation: clip.QuickGELU,
 	}
 }

@@ -1,9 +1,7 @@
 // Package clip has the two networks of CLIP (Radford et al., arXiv 2103.00020), which embed images
 // and texts in one space, where the cosine of an image and a text says how well they match. A
-// [Config] describes both; [mfm/pretrained] reads published weights. Package bpe, below this one,
+// [Config] describes both. Package pretrained reads published weights. Package bpe, below this one,
 // turns texts into tokens.
-//
-// [mfm/pretrained]: https://pkg.go.dev/github.com/gomfm/gomfm/mfm/pretrained
 package clip
 
 import (

@@ -51,22 +51,19 @@ func (l Loader) aesthetic(_ reward.Parser, raw []byte) (reward.Reward, error) {
 // importHead returns the weights of a head for inputs of the given width, and the widths of its
 // layers, which end in 1.
 func importHead(from checkpoint.Tensors, width int) (checkpoint.Tensors, []int, error) {
-	var list []pretrained.Weight
+	var list weightList
 	var widths []int
 	for i, place := range headLayers {
-		name := fmt.Sprintf("layers.%d.", place)
-		t := from[name+"weight"]
+		name := fmt.Sprintf("layers.%d", place)
+		t := from[name+".weight"]
 		if t == nil || t.Rank() != 2 {
-			return nil, nil, fmt.Errorf("no matrix %q: not the head of LAION's aesthetic predictor", name+"weight")
+			return nil, nil, fmt.Errorf("no matrix %q: not the head of LAION's aesthetic predictor", name+".weight")
 		}
 		out := t.Shape().Dim(0)
 		if i == len(headLayers)-1 {
 			out = 1
 		}
-		path := fmt.Sprintf("head/layer_%d/", i)
-		list = append(list,
-			pretrained.Weight{File: name + "weight", Path: path + "weights", Layout: pretrained.Linear, Shape: []int{out, width}},
-			pretrained.Weight{File: name + "bias", Path: path + "biases", Shape: []int{out}})
+		list.linear(name, fmt.Sprintf("head/layer_%d", i), width, out)
 		widths, width = append(widths, out), out
 	}
 	weights, err := pretrained.Import(from, list)

@@ -24,8 +24,8 @@ const (
 )
 
 // apply returns images [n, height, width, 3] in [-1, 1] as squares [n, size, size, 3]. The range is
-// that of the pixels of a picture: as by PIL, values beyond it are clipped, also after the resizing of
-// each axis, the horizontal one first.
+// that of the pixels of a picture: as by PIL, values beyond it are clipped, also after the resizing
+// of each axis, the horizontal one first.
 func (f fit) apply(images *Node, size int) *Node {
 	d := images.Shape().Dimensions
 	if len(d) != 4 || d[3] != 3 {

@@ -14,8 +14,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn/clip"
 )
 
-// pictures are the names of pictures in references.safetensors: two of which an odd number of pixels
-// is cut off, a square one and one that is enlarged.
+// pictures are the names of pictures in references.safetensors: two of which an odd number of
+// pixels is cut off, a square one and one that is enlarged.
 var pictures = []string{"wide", "high", "square", "small"}
 
 // references reads references.safetensors.

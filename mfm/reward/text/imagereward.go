@@ -17,8 +17,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/reward"
 )
 
-// Constants of ImageReward v1.0: the number of tokens of a prompt, and the mean and standard deviation
-// of the scores of its head, by which they are normalized.
+// Constants of ImageReward v1.0: the number of tokens of a prompt, and the mean and standard
+// deviation of the scores of its head, by which they are normalized.
 const (
 	imageRewardTokens = 35
 	imageRewardMean   = 0.16717362830052426
@@ -94,8 +94,8 @@ func (r *imageReward) Build(scope *model.Scope, x *Node, _ reward.Condition) *No
 	return ConvertDType(DivScalar(AddScalar(score, -imageRewardMean), imageRewardStd), x.DType())
 }
 
-// importImageReward returns the weights in the names of ImageReward.pt, and the widths of the layers
-// of the head. The projections of BLIP's contrastive loss are left out.
+// importImageReward returns the weights in the names of ImageReward.pt, and the widths of the
+// layers of the head. The projections of BLIP's contrastive loss are left out.
 func importImageReward(from checkpoint.Tensors, c blip.Config) (checkpoint.Tensors, []int, error) {
 	const see, read = "blip.visual_encoder.", "blip.text_encoder."
 	rest := checkpoint.Tensors{}

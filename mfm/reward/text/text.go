@@ -1,15 +1,16 @@
 // Package text has rewards of images by networks that were trained to judge them, most by a text
 // that the image is to match: the relevance of an image to a prompt by CLIP, the probability of the
 // prompt among others, PickScore (Kirstain et al., arXiv 2305.01569), HPSv2 (Wu et al., arXiv
-// 2306.09341), ImageReward (Xu et al., arXiv 2304.05977) and LAION's aesthetic score. Each equals its original, up to float32, on an image that
-// the original does not round, and is differentiable in the image.
+// 2306.09341), ImageReward (Xu et al., arXiv 2304.05977) and LAION's aesthetic score. Each equals
+// its original, up to float32, on an image that the original does not round, and is differentiable
+// in the image.
 //
 // [Loader.Kinds] extends the kinds of [reward.Parser]. Images are [n, height, width, 3] in [-1, 1];
 // they are clipped to this range. Each reward prepares them in its graph as its original does: it
 // resizes them by PIL's bicubic filter, crops or pads them to a square, and normalizes the colors.
-// Unlike the originals it does not round to 256 levels, neither the image nor, as PIL does, after the
-// resizing of each axis. On pictures of noise the latter changes the prepared colors by at most 1.03
-// levels, and by 0.34 in the root mean square.
+// Unlike the originals it does not round to 256 levels, neither the image nor, as PIL does, after
+// the resizing of each axis. On pictures of noise the latter changes the prepared colors by at most
+// 1.03 levels, and by 0.34 in the root mean square.
 package text
 
 import (
@@ -33,14 +34,15 @@ type Loader struct {
 	// Vocabulary is the file of CLIP's vocabulary, see [bpe.Open], for rewards that name none. `mfm
 	// weights get clip-vocabulary` downloads it.
 	Vocabulary string
-	// BERT is the file of BERT's vocabulary, vocab.txt of bert-base-uncased, for an image_reward that
-	// names none.
+	// BERT is the file of BERT's vocabulary, vocab.txt of bert-base-uncased, for an image_reward
+	// that names none.
 	BERT string
 }
 
 // Network are the keys that all rewards of this package have in JSON.
 type Network struct {
-	// Weights is the folder or file of CLIP's networks, see [pretrained.OpenCLIP], or of ImageReward.
+	// Weights is the folder or file of CLIP's networks, see [pretrained.OpenCLIP], or of
+	// ImageReward.
 	Weights string `json:"weights"`
 	// Vocabulary is the file of the network's vocabulary; "" means that of the [Loader].
 	Vocabulary string `json:"vocabulary"`
@@ -53,8 +55,8 @@ type Network struct {
 
 // Kinds returns the kinds of this package by name. In JSON each has the keys of [Network], and
 //
-//   - clip_relevance: "prompt", whose cosine with the image, times the network's factor of logits, is
-//     the reward;
+//   - clip_relevance: "prompt", whose cosine with the image, times the network's factor of logits,
+//     is the reward;
 //   - text_match: "prompt" and the list "others", of which the reward is the log-probability of the
 //     prompt by CLIP;
 //   - pickscore: "prompt". The weights are those of PickScore v1 in the form of transformers;

@@ -146,21 +146,22 @@ func TestRewards(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	p := parser(t)
-	for spec, message := range map[string]string{
-		`{"kind": "clip_relevance", "weights": "FOLDER"}`:                                                                  `no prompt`,
-		`{"kind": "clip_relevance", "prompt": "a"}`:                                                                        `no weights`,
-		`{"kind": "clip_relevance", "prompt": "a", "weights": "FOLDER"}`:                                                   `FOLDER: no such file`,
-		`{"kind": "clip_relevance", "prompt": "a", "weights": "testdata"}`:                                                 `neither open_clip_config.json nor config`,
-		`{"kind": "clip_relevance", "prompt": "a", "weights": "FOLDER", "promt": 1}`:                                       `promt`,
-		`{"kind": "clip_relevance", "prompt": "a", "weights": "F", "compute": "x"}`:                                        `compute = "x"`,
-		`{"kind": "clip_relevance", "prompt": "a", "weights": "F", "vocabulary": "V"}`:                                     `V: no such file`,
-		`{"kind": "clip_relevance", "prompt": "a", "weights": "testdata/transformers", "vocabulary": "testdata/head.pth"}`: `vocabulary`,
-		`{"kind": "text_match", "prompt": "a", "weights": "FOLDER"}`:                                                       `no other prompts`,
-		`{"kind": "hps", "prompt": "a", "weights": "FOLDER"}`:                                                              `version = "" is unknown`,
-		`{"kind": "hps", "version": "2.0", "prompt": "a", "weights": "x/HPS_v2.1_compressed.pt"}`:                          `are those of version 2.1`,
-		`{"kind": "aesthetic", "weights": "FOLDER"}`:                                                                       `no head`,
-		`{"kind": "aesthetic", "weights": "testdata/openclip", "head": "testdata/openclip/HPS_v2.1_compressed.pt"}`:        `layers.0.weight`,
+	for _, c := range [][2]string{ // a reward in JSON, part of the error
+		{`{"kind": "clip_relevance", "weights": "F"}`, `no prompt`},
+		{`{"kind": "clip_relevance", "prompt": "a"}`, `no weights`},
+		{`{"kind": "clip_relevance", "prompt": "a", "weights": "F"}`, `F: no such file`},
+		{`{"kind": "clip_relevance", "prompt": "a", "weights": "testdata"}`, `neither open_clip_config.json nor config`},
+		{`{"kind": "clip_relevance", "prompt": "a", "weights": "F", "promt": 1}`, `promt`},
+		{`{"kind": "clip_relevance", "prompt": "a", "weights": "F", "compute": "x"}`, `compute = "x"`},
+		{`{"kind": "clip_relevance", "prompt": "a", "weights": "F", "vocabulary": "V"}`, `V: no such file`},
+		{`{"kind": "clip_relevance", "prompt": "a", "weights": "F", "vocabulary": "testdata/head.pth"}`, `has no bpe_simple`},
+		{`{"kind": "text_match", "prompt": "a", "weights": "F"}`, `no other prompts`},
+		{`{"kind": "hps", "prompt": "a", "weights": "F"}`, `version = "" is unknown`},
+		{`{"kind": "hps", "version": "2.0", "prompt": "a", "weights": "x/HPS_v2.1_compressed.pt"}`, `those of version 2.1`},
+		{`{"kind": "aesthetic", "weights": "F"}`, `no head`},
+		{`{"kind": "aesthetic", "weights": "testdata/openclip", "head": "testdata/image_reward.pt"}`, `layers.0.weight`},
 	} {
+		spec, message := c[0], c[1]
 		r, err := p.Parse([]byte(spec))
 		if err == nil || r != nil || !strings.Contains(err.Error(), message) {
 			t.Errorf("%s: reward %v, error %v, want %q", spec, r, err, message)

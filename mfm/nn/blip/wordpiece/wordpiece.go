@@ -28,8 +28,8 @@ type Tokenizer struct {
 	start, end, unknown int32
 }
 
-// Open reads a vocabulary from a file for [Read], such as vocab.txt of bert-base-uncased. Errors name
-// the file.
+// Open reads a vocabulary from a file for [Read], such as vocab.txt of bert-base-uncased. Errors
+// name the file.
 func Open(name string, added ...string) (*Tokenizer, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -82,8 +82,9 @@ func Read(text []byte, added ...string) (*Tokenizer, error) {
 // Size returns the number of tokens of the vocabulary.
 func (t *Tokenizer) Size() int { return len(t.tokens) }
 
-// Tokens returns the tokens of a text between those that start and end it, at most length numbers: a
-// longer text is cut off, but ends. There is no padding. It returns an error for a length below 2.
+// Tokens returns the tokens of a text between those that start and end it, at most length numbers:
+// a longer text is cut off, but ends. There is no padding. It returns an error for a length below
+// 2.
 func (t *Tokenizer) Tokens(text string, length int) ([]int32, error) {
 	if length < 2 {
 		return nil, fmt.Errorf("length = %d: must be at least 2, for the tokens that start and end a text", length)
@@ -170,7 +171,7 @@ func ideograph(r rune) bool {
 
 // punctuation reports whether a character is a mark; all of ASCII but letters and digits are.
 func punctuation(r rune) bool {
-	return r >= '!' && r <= '/' || r >= ':' && r <= '@' || r >= '[' && r <= '`' || r >= '{' && r <= '~' || unicode.IsPunct(r)
+	return r < utf8.RuneSelf && r > ' ' && !unicode.IsLetter(r) && !unicode.IsDigit(r) || unicode.IsPunct(r)
 }
 
 // pieces appends the tokens of a word: the longest piece that the vocabulary has, and so on, or

@@ -70,8 +70,8 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// FuzzRead checks that any file gives an error or a vocabulary, and that with it, any text has tokens
-// of this vocabulary.
+// FuzzRead checks that any file gives an error or a vocabulary, and that with it, any text has
+// tokens of this vocabulary.
 func FuzzRead(f *testing.F) {
 	raw, err := os.ReadFile(vocabulary)
 	if err != nil {

@@ -1,7 +1,7 @@
 // Package bpe turns texts into the tokens of CLIP's text networks: byte pair encoding (Sennrich et
 // al., arXiv 1508.07909) over the bytes of lower-case words, with the vocabulary
-// bpe_simple_vocab_16e6.txt of OpenAI's CLIP, which [Open] reads. A text becomes the same numbers as
-// by OpenCLIP's SimpleTokenizer or by transformers' CLIPTokenizer: see [Convention].
+// bpe_simple_vocab_16e6.txt of OpenAI's CLIP, which [Open] reads. A text becomes the same numbers
+// as by OpenCLIP's SimpleTokenizer or by transformers' CLIPTokenizer: see [Convention].
 package bpe
 
 import (
@@ -21,8 +21,8 @@ const (
 	// package ftfy does, without the repair of text in a wrong encoding ("Ã©" stays). It decodes
 	// HTML entities. It fills up with zeros.
 	OpenCLIP Convention = iota
-	// Transformers is that of transformers' CLIPTokenizer, which PickScore uses. It composes accents
-	// (NFC) and fills up with the token that ends a text.
+	// Transformers is that of transformers' CLIPTokenizer, which PickScore uses. It composes
+	// accents (NFC) and fills up with the token that ends a text.
 	Transformers
 )
 
@@ -153,8 +153,8 @@ func kindOf(r rune) int {
 	return other
 }
 
-// encode returns the tokens of a word, which is not empty. It replaces the pair of neighbors that is
-// first in the vocabulary, wherever it occurs, until there is none.
+// encode returns the tokens of a word, which is not empty. It replaces the pair of neighbors that
+// is first in the vocabulary, wherever it occurs, until there is none.
 func (t *Tokenizer) encode(word string) []int32 {
 	tokens := make([]int32, len(word))
 	for i := range len(word) {

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,8 +21,8 @@ import (
 // contextLength is the number of tokens of a text of CLIP.
 const contextLength = 77
 
-// clipVocabulary returns the path of CLIP's vocabulary: $GOMFM_CLIP_VOCABULARY, or that in the folder
-// shared beside the repository, or in the user's cache. It skips the test without it.
+// clipVocabulary returns the path of CLIP's vocabulary: $GOMFM_CLIP_VOCABULARY, or that in the
+// folder shared beside the repository, or in the user's cache. It skips the test without it.
 func clipVocabulary(t *testing.T) string {
 	t.Helper()
 	cache, err := data.DefaultDir()
@@ -130,7 +132,7 @@ func TestOpen(t *testing.T) {
 			t.Errorf("%s: tokens %v, want %v", name, a, b)
 		}
 	}
-	if _, err := bpe.Open(filepath.Join(dir, "missing")); !os.IsNotExist(err) && !strings.Contains(err.Error(), "no such file") {
+	if _, err := bpe.Open(filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
 	}
 }
@@ -156,13 +158,14 @@ func TestErrors(t *testing.T) {
 		t.Error("a length of 1 is accepted")
 	}
 	// The last letter of a word is another token than within it.
-	if got, want := tokenizer.Encode("ab abc", bpe.OpenCLIP), []int32{64, 256 + 65, 512, 256 + 66}; !slices.Equal(got, want) {
+	want := []int32{64, 256 + 65, 512, 256 + 66}
+	if got := tokenizer.Encode("ab abc", bpe.OpenCLIP); !slices.Equal(got, want) {
 		t.Errorf("tokens %v, want %v", got, want)
 	}
 }
 
-// FuzzRead checks that any file gives an error or a vocabulary, and that with it, any text has tokens
-// of this vocabulary.
+// FuzzRead checks that any file gives an error or a vocabulary, and that with it, any text has
+// tokens of this vocabulary.
 func FuzzRead(f *testing.F) {
 	tiny, err := os.ReadFile(filepath.Join("testdata", "tiny_vocabulary.txt"))
 	if err != nil {

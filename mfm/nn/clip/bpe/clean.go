@@ -11,7 +11,8 @@ import (
 )
 
 // clean is what OpenCLIP's SimpleTokenizer does to a text: the repair of the Python package ftfy
-// 6.3, apart from that of text in a wrong encoding, then HTML entities twice, spaces and lower case.
+// 6.3, apart from that of text in a wrong encoding, then HTML entities twice, spaces and lower
+// case.
 func clean(text string) string {
 	text = html.UnescapeString(html.UnescapeString(repair(text)))
 	return cases.Lower(language.Und).String(strings.Join(strings.Fields(text), " "))

@@ -98,8 +98,8 @@ func limited(r io.ReadCloser, err error) ([]byte, error) {
 // Read reads a vocabulary: a first line, which is a comment, and then the pairs that become tokens,
 // the first ones first, each a line of two tokens and a space. As in the original, a byte that is
 // not a printable character of Latin-1 stands there as a character from U+0100 on, "</w>" follows
-// the last byte of a word, and lines behind the 48,894th pair are left out. It is an error if a pair
-// has an unknown token, or makes a token that there is already.
+// the last byte of a word, and lines behind the 48,894th pair are left out. It is an error if a
+// pair has an unknown token, or makes a token that there is already.
 func Read(text []byte) (*Tokenizer, error) {
 	if len(text) > maxVocabulary {
 		return nil, fmt.Errorf("the text has %d bytes, more than %d", len(text), maxVocabulary)
@@ -145,8 +145,8 @@ func Read(text []byte) (*Tokenizer, error) {
 	return t, nil
 }
 
-// byteOrder returns all bytes in the order of their tokens: the printable characters of Latin-1, but
-// the soft hyphen, and then the others.
+// byteOrder returns all bytes in the order of their tokens: the printable characters of Latin-1,
+// but the soft hyphen, and then the others.
 func byteOrder() []byte {
 	var printable, others []byte
 	for b := range letters {

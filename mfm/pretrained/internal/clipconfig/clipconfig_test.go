@@ -9,8 +9,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/pretrained/internal/clipconfig"
 )
 
-// The published configurations of OpenCLIP's ViT-H/14, of PickScore and of OpenAI's ViT-L/14, without
-// the keys that do not matter.
+// The published configurations of OpenCLIP's ViT-H/14, of PickScore and of OpenAI's ViT-L/14,
+// without the keys that do not matter.
 const (
 	openCLIPH14 = `{"model_cfg": {"embed_dim": 1024,
 		"vision_cfg": {"image_size": 224, "layers": 32, "width": 1280, "head_width": 80, "patch_size": 14},
