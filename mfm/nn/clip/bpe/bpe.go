@@ -40,25 +40,18 @@ type Tokenizer struct {
 func (t *Tokenizer) Size() int { return int(t.start) + 2 }
 
 // Encode returns the tokens of a text without those that start and end it.
-func (t *Tokenizer) Encode(text string, c Convention) []int32 {
+func (t *Tokenizer) Encode(text string, c Convention) (tokens []int32) {
 	text = strings.ToValidUTF8(text, "\ufffd")
-	var tokens []int32
+	own := func(i int) []int32 { return []int32{t.start + int32(i)} }
 	if c == OpenCLIP {
-		specials := [2]string{"<start_of_text>", "<end_of_text>"}
-		for text = clean(text); text != ""; {
-			if i := special(text, specials); i >= 0 {
-				tokens, text = append(tokens, t.start+int32(i)), text[len(specials[i]):]
-				continue
-			}
-			n, isWord := word(text)
-			if isWord {
-				tokens = append(tokens, t.encode(text[:n])...)
-			}
-			text = text[n:]
-		}
-		return tokens
+		return t.split(nil, clean(text), [2]string{"<start_of_text>", "<end_of_text>"}, own)
 	}
 	specials := [2]string{"<|startoftext|>", "<|endoftext|>"}
+	// In another case the special tokens are words of these three.
+	three := func(i int) []int32 {
+		name := strings.Trim(specials[i], "<|>")
+		return slices.Concat(t.encode("<|"), t.encode(name), t.encode("|>"))
+	}
 	for text != "" {
 		end := len(text)
 		for _, s := range specials {
@@ -66,25 +59,28 @@ func (t *Tokenizer) Encode(text string, c Convention) []int32 {
 				end = min(end, i)
 			}
 		}
-		for part := normalize(text[:end]); part != ""; {
-			// In another case they are words of these three.
-			if i := special(part, specials); i >= 0 {
-				for _, piece := range []string{"<|", specials[i][2 : len(specials[i])-2], "|>"} {
-					tokens = append(tokens, t.encode(piece)...)
-				}
-				part = part[len(specials[i]):]
-				continue
-			}
-			n, isWord := word(part)
-			if isWord {
-				tokens = append(tokens, t.encode(part[:n])...)
-			}
-			part = part[n:]
+		tokens = t.split(tokens, normalize(text[:end]), specials, three)
+		text = text[end:]
+		if i := special(text, specials); i >= 0 {
+			tokens, text = append(tokens, own(i)...), text[len(specials[i]):]
 		}
-		if text = text[end:]; text != "" {
-			i := special(text, specials)
-			tokens, text = append(tokens, t.start+int32(i)), text[len(specials[i]):]
+	}
+	return tokens
+}
+
+// split appends the tokens of the words of a text, and those that replace gives for a special token
+// by its index.
+func (t *Tokenizer) split(tokens []int32, text string, specials [2]string, replace func(int) []int32) []int32 {
+	for text != "" {
+		if i := special(text, specials); i >= 0 {
+			tokens, text = append(tokens, replace(i)...), text[len(specials[i]):]
+			continue
 		}
+		n, isWord := word(text)
+		if isWord {
+			tokens = append(tokens, t.encode(text[:n])...)
+		}
+		text = text[n:]
 	}
 	return tokens
 }

@@ -102,6 +102,8 @@ if __name__ == "__main__":
     tiny.write_text("\n".join(["#version: tiny"] + [" ".join(m) for m in learn(texts, 86)]))
     compressed = here / "tiny.gz"
     compressed.write_bytes(gzip.compress(tiny.read_bytes()))
-    write(here / "tiny_tokens.json.gz", compressed, texts[:200])
+    markup = ["<i>&ldquo;it&rsquo;s&rdquo;</i>", "it&rsquo;s &ldquo;ok&rdquo;", "1 < 2\nit&rsquo;s", "it&rsquo;s\n1 < 2", "x&quot;y&#39;s",
+              "&amp;ldquo;", "&LDQUO;a&RDQUO; &Eacute &notit;", "<|endoftext|>'s", "<|EndOfText|>a<|endoftext|>"]
+    write(here / "tiny_tokens.json.gz", compressed, texts[:200] + markup)
     compressed.unlink()
-    write(here / "clip_tokens.json.gz", default_bpe(), texts)
+    write(here / "clip_tokens.json.gz", default_bpe(), texts + markup)
