@@ -3,7 +3,8 @@
 // ([LinearGaussian], [BlockAverage], [LogMixture]), preferences ([Quadratic], [Box], [HalfPlane],
 // [StrokeMass]) and functions of a classifier ([ClassMixture], [ClassProbability],
 // [LogProbability]). [Sum] and [Scaled] combine rewards, and [Parse] reads them from JSON. A [Host]
-// reward is a black box in plain Go.
+// reward is a black box in plain Go. Package text, below this one, has rewards by trained networks,
+// most of them for a prompt.
 //
 // A reward of -Inf means that a sample has no weight, as under an indicator. NaN and +Inf are
 // errors: [Weighed] gives such a sample no weight and flags it.

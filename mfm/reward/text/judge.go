@@ -1,6 +1,7 @@
 package text
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -53,7 +54,10 @@ func (l Loader) judge(n Network, convention bpe.Convention, f fit, prompts []str
 			file = l.Vocabulary
 		}
 		if file == "" {
-			return nil, fmt.Errorf("no vocabulary: name CLIP's under \"vocabulary\", from mfm weights get clip-vocabulary")
+			return nil, errors.New(`no vocabulary: name CLIP's under "vocabulary", from mfm weights get clip-vocabulary`)
+		}
+		if l.Backend == nil {
+			return nil, errors.New("no backend to embed prompts: set that of the loader")
 		}
 		var err error
 		if vocabulary, err = bpe.Open(file); err != nil {
