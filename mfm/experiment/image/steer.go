@@ -293,9 +293,9 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 		kl, effective := steering.Divergence(weights, n)
 		r.TargetKL, r.TargetEffective = metric.Some(kl), metric.Some(effective)
 	}
-	weights, err := s.weights(c.Config.Lambda, c.Class)
-	if err != nil {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("no comparison with the target: %v", err))
+	weights, few := s.weights(c.Config.Lambda, c.Class)
+	if few != nil {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("no comparison with the target: %v", few))
 	}
 	rng := rand.New(rand.NewPCG(uint64(c.Seed), 7))
 	if err := s.evaluate(ctx, b, &r, samples, s.Labels(c), weights, rng); err != nil {
@@ -309,10 +309,10 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 			r.Diversity = metric.Some(diversity)
 		}
 	}
-	if !c.Pool {
-		err = s.compareWithBase(ctx, b, c, samples, &r)
+	if c.Pool {
+		return r, nil
 	}
-	return r, err
+	return r, s.compareWithBase(ctx, b, c, samples, &r)
 }
 
 // sample draws the images of a setting, unsteered ones once for all rewards.

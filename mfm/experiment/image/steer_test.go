@@ -280,6 +280,10 @@ func TestDigitsSteering(t *testing.T) {
 		!math.IsNaN(r.L2SE()) {
 		t.Errorf("%+v: want what needs no target, and a warning", r)
 	}
+	far.Method, far.N, far.Pool = "unsteered", 1, true
+	if r, err := s.Run(t.Context(), b, far); err != nil || len(r.PoolRewards) == 0 {
+		t.Errorf("pool of a reward that few images have: %+v (%v)", r, err)
+	}
 	// A reward of a held-out image depends on it, other rewards do not depend on held-out images.
 	seen := make(map[string]bool)
 	for _, heldOut := range []uint64{3, 4} {
