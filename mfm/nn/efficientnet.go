@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
-	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 	. "github.com/gomlx/gomlx/support/exceptions"
 
@@ -99,7 +97,7 @@ func (e EfficientNet) Embed(scope *model.Scope, images *Node) *Node {
 	h := MulScalar(AddScalar(MulScalar(images, 127.5), 127.5-127), 1./128)
 	k := layer.Weights(scope.In("stem"), h, 1, 3, 3, 3, e.Stem)
 	h = Convolve(h, k).Strides(2).PaddingPerDim(layer.SamePaddings(h, k, 2)).Done()
-	h = relu6(batchNorm(scope.In("stem_norm"), h))
+	h = relu6(layer.BatchNorm(scope.In("stem_norm"), h))
 	block := 0
 	for _, stage := range e.Stages {
 		for i := range stage.Blocks {
@@ -111,7 +109,7 @@ func (e EfficientNet) Embed(scope *model.Scope, images *Node) *Node {
 			block++
 		}
 	}
-	h = relu6(batchNorm(scope.In("head_norm"), pointwise(scope.In("head"), h, e.Features)))
+	h = relu6(layer.BatchNorm(scope.In("head_norm"), pointwise(scope.In("head"), h, e.Features)))
 	return ReduceMean(h, 1, 2)
 }
 
@@ -121,11 +119,11 @@ func (s EfficientNetStage) block(scope *model.Scope, x *Node, stride int) *Node 
 	h := x
 	if s.Expand > 1 {
 		h = pointwise(scope.In("expand"), h, s.Expand*x.Shape().Dim(3))
-		h = relu6(batchNorm(scope.In("expand_norm"), h))
+		h = relu6(layer.BatchNorm(scope.In("expand_norm"), h))
 	}
 	k := layer.Weights(scope.In("depthwise"), h, 1, s.Kernel, s.Kernel, 1, h.Shape().Dim(3))
-	h = relu6(batchNorm(scope.In("depthwise_norm"), layer.Depthwise(h, k, stride)))
-	h = batchNorm(scope.In("project_norm"), pointwise(scope.In("project"), h, s.Channels))
+	h = relu6(layer.BatchNorm(scope.In("depthwise_norm"), layer.Depthwise(h, k, stride)))
+	h = layer.BatchNorm(scope.In("project_norm"), pointwise(scope.In("project"), h, s.Channels))
 	if stride == 1 && h.Shape().Dim(3) == x.Shape().Dim(3) {
 		h = Add(h, x)
 	}
@@ -137,23 +135,6 @@ func pointwise(scope *model.Scope, x *Node, channels int) *Node {
 	d := x.Shape().Dimensions
 	y := Dot(Reshape(x, -1, d[3]), layer.Weights(scope, x, 1, d[3], channels)).Product()
 	return Reshape(y, d[0], d[1], d[2], channels)
-}
-
-// batchNormEpsilon is added to the variances of batch norms, as in TensorFlow's EfficientNets.
-const batchNormEpsilon = 1e-3
-
-// batchNorm normalizes each channel by the variables "mean" and "variance", and applies the gains
-// "weights" and "biases", all [channels]. The gains and variances are initially one, the others
-// zero.
-func batchNorm(scope *model.Scope, x *Node) *Node {
-	channels := x.Shape().Dim(3)
-	shape := shapes.Make(layer.ParameterType(x), channels)
-	mean := layer.Variable(scope, "mean", shape, 0).NodeValue(x)
-	ones := func(value *tensors.Tensor) { layer.Fill(value, func() float64 { return 1 }) }
-	variance := layer.Initialized(scope, "variance", shape, ones).NodeValue(x)
-	gain := Div(layer.Gains(scope, x, channels), ConvertDType(Sqrt(AddScalar(variance, batchNormEpsilon)), x.DType()))
-	shift := Neg(Mul(ConvertDType(mean, x.DType()), gain))
-	return layer.AddBias(scope, Add(Mul(x, ExpandLeftToRank(gain, 4)), ExpandLeftToRank(shift, 4)))
 }
 
 // relu6 returns x clipped to [0, 6].

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/nn/inception"
 	"github.com/gomfm/gomfm/mfm/pretrained"
 )
 
@@ -36,6 +37,7 @@ func TestParity(t *testing.T) {
 		"testdata/autoencoder_tiled": "autoencoder",
 		"glass_2d":                   "conditional drift", "testdata/efficientnet": "efficientnet", "clip_tiny": "clip",
 		"testdata/clip": "clip", "testdata/clip_openclip": "clip", "testdata/clip_openclip_quick": "clip",
+		"testdata/inception": "inception",
 	}
 	for name, outputs := range map[string][]string{
 		"testdata/dit_qk_norm": transformer, "testdata/autoencoder": autoencoder,
@@ -46,6 +48,7 @@ func TestParity(t *testing.T) {
 		"testdata/efficientnet": {"features", "grad_image", "logits"},
 		"clip_tiny":             pair, "testdata/clip": pair, // quick and exact GELU, both of transformers
 		"testdata/clip_openclip": pair, "testdata/clip_openclip_quick": pair,
+		"testdata/inception": {"features"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := name + ".safetensors"
@@ -105,5 +108,39 @@ func TestParityErrors(t *testing.T) {
 		if _, err := pretrained.Parity(backend, r); err == nil || !strings.Contains(err.Error(), message) {
 			t.Errorf("error %v, want %s", err, message)
 		}
+	}
+}
+
+// The numbers of parameters are those of pytorch-fid's modules without the classifier. The shapes in a
+// file tell the width of its network.
+func TestInceptionWeights(t *testing.T) {
+	parameters := 0
+	for _, w := range pretrained.InceptionWeights(inception.Network{Divisor: 1}) {
+		n := 1
+		for _, d := range w.Shape {
+			n *= d
+		}
+		if !strings.HasSuffix(w.Path, "/mean") && !strings.HasSuffix(w.Path, "/variance") {
+			parameters += n
+		}
+	}
+	if parameters != 21785568 {
+		t.Errorf("%d parameters, want 21785568", parameters)
+	}
+	r, err := pretrained.ReadReference("testdata/inception.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Weights["fc.weight"] = r.Weights["Conv2d_1a_3x3.conv.weight"] // a classifier is left out
+	path := filepath.Join(t.TempDir(), "weights.safetensors")
+	if err := checkpoint.WriteWeights(path, r.Weights, nil); err != nil {
+		t.Fatal(err)
+	}
+	n, weights, err := pretrained.OpenInception(path)
+	if err != nil || n.Divisor != 16 || len(weights) != 94*5 {
+		t.Errorf("network %+v of %d tensors, error %v", n, len(weights), err)
+	}
+	if _, _, err := pretrained.OpenInception("testdata/zip.pt"); err == nil || !strings.Contains(err.Error(), "not an Inception") {
+		t.Errorf("other weights: %v", err)
 	}
 }

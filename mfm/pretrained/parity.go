@@ -44,7 +44,8 @@ type outputs func(scope *model.Scope, in map[string]*Node) func(name string) *No
 // parityKinds returns the kinds in the order in which they are tried.
 func parityKinds() []parityKind {
 	return []parityKind{
-		transformerParity, sitParity, autoencoderParity, efficientNetParity, clipParity, driftParity,
+		transformerParity, sitParity, autoencoderParity, efficientNetParity, inceptionParity, clipParity,
+		driftParity,
 	}
 }
 

@@ -250,6 +250,25 @@ func efficientNetConfig(r *Reference) (e nn.EfficientNet, err error) {
 	return e, e.Validate()
 }
 
+// inceptionParity is the Inception network of pytorch-fid: the features of an image in [-1, 1].
+var inceptionParity = parityKind{
+	name:       "inception",
+	inputs:     []string{"image"},
+	recognizes: func(r *Reference) bool { return r.Weights[InceptionAnchor] != nil },
+	network: func(r *Reference) (checkpoint.Tensors, outputs, error) {
+		n := inceptionOf(r.Weights)
+		weights, err := ImportInception(r.Weights, n)
+		return weights, func(scope *model.Scope, x map[string]*Node) func(string) *Node {
+			return func(name string) *Node {
+				if name != "features" {
+					return nil
+				}
+				return n.Embed(scope, channelsLast(x["image"]))
+			}
+		}, err
+	},
+}
+
 // clipParity is a pair of CLIP's networks, of transformers with the metadata "text" and "vision",
 // its two configurations, or of OpenCLIP with "model_cfg": embeddings of length 1 of images and of
 // texts, the logits of their matches, and the gradient of the sum of these in the normalized images.

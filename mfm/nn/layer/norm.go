@@ -4,6 +4,7 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
@@ -118,6 +119,24 @@ func AffineLayerNormWith(scope *model.Scope, x *Node, epsilon float64) *Node {
 		w := Gains(scope, x, x.Shape().Dim(-1))
 		return AddBias(scope, Mul(normalized(x, epsilon), ExpandLeftToRank(w, x.Rank())))
 	})
+}
+
+// batchNormEpsilon is added to the variances of batch norms, as in TensorFlow's networks.
+const batchNormEpsilon = 1e-3
+
+// BatchNorm normalizes each channel of images, [batch, height, width, channels], by the variables
+// "mean" and "variance", and applies the gains "weights" and "biases", all [channels]: a batch norm
+// (Ioffe and Szegedy, arXiv 1502.03167) for evaluation, with ε = 1e-3. The gains and variances are
+// initially one, the others zero.
+func BatchNorm(scope *model.Scope, x *Node) *Node {
+	channels := x.Shape().Dim(3)
+	shape := shapes.Make(ParameterType(x), channels)
+	mean := Variable(scope, "mean", shape, 0).NodeValue(x)
+	ones := func(value *tensors.Tensor) { Fill(value, func() float64 { return 1 }) }
+	variance := Initialized(scope, "variance", shape, ones).NodeValue(x)
+	gain := Div(Gains(scope, x, channels), ConvertDType(Sqrt(AddScalar(variance, batchNormEpsilon)), x.DType()))
+	shift := Neg(Mul(ConvertDType(mean, x.DType()), gain))
+	return AddBias(scope, Add(Mul(x, ExpandLeftToRank(gain, 4)), ExpandLeftToRank(shift, 4)))
 }
 
 // inFloat32 computes f in float32 if x has 16 bits, and converts the result back.

@@ -46,3 +46,21 @@ func TestResize(t *testing.T) {
 		return layer.Resize(nntest.WaveNode(g, dtypes.Float32, 0, 1, 2, 2, 3), 0, 4)
 	}, "layer.Resize", "0x4")
 }
+
+// Values are those of PyTorch's interpolate(mode="bilinear", align_corners=False) of 0, 1, 4, 9, 16: it
+// reads two pixels also where it makes images smaller, and repeats the pixels at the edges.
+func TestResizeBilinear(t *testing.T) {
+	x := tensors.FromFlatDataAndDimensions([]float64{0, 1, 4, 9, 16}, 1, 1, 5, 1)
+	for width, want := range map[int][]float64{
+		2: {0.75, 10.75}, 3: {1. / 3, 4, 41. / 3}, 5: {0, 1, 4, 9, 16},
+		8: {0, 0.4375, 1.1875, 3.0625, 5.5625, 8.6875, 12.9375, 16},
+	} {
+		out := nntest.Run(t, nntest.NewStore(t, 1), func(_ *model.Scope, x []*Node) []*Node {
+			wide := layer.ResizeBilinear(x[0], 1, width)
+			tall := layer.ResizeBilinear(TransposeAllAxes(x[0], 0, 2, 1, 3), width, 2) // 1 pixel is repeated
+			return []*Node{wide, SliceAxis(tall, 2, AxisElem(1))}
+		}, x)
+		nntest.Near(t, "wide", nntest.Flat(t, out[0]), want, 1e-12)
+		nntest.Near(t, "tall", nntest.Flat(t, out[1]), want, 1e-12)
+	}
+}

@@ -1,9 +1,11 @@
-"""Makes the reference values of this folder with PyTorch, timm, diffusers, transformers, open_clip and
-efficientnet-lite-pytorch.
+"""Makes the reference values of this folder with PyTorch, timm, diffusers, transformers, open_clip,
+efficientnet-lite-pytorch and pytorch-fid.
 
-    pip install torch timm diffusers transformers open-clip-torch safetensors numpy efficientnet-lite-pytorch
-    python make_references.py                       the small files beside this script
-    python make_references.py --size XL/2 --out F   a transformer of that size with random weights
+    pip install torch torchvision timm diffusers transformers open-clip-torch safetensors numpy
+    pip install efficientnet-lite-pytorch pytorch-fid
+    python make_references.py                           the small files beside this script
+    python make_references.py --size XL/2 --out F       a transformer of that size with random weights
+    python make_references.py --size inception --out F  pytorch-fid's network with random weights
 """
 
 import argparse
@@ -13,6 +15,7 @@ import math
 import pathlib
 import sys
 import types
+from unittest import mock
 
 import numpy as np
 import torch
@@ -370,6 +373,39 @@ def save_clip(path, model, pixels, ids, image, text, logits, metadata):
     save_file({k: v.detach().clone().contiguous() for k, v in values.items()}, path, metadata)
 
 
+def inception(path, divisor):
+    """pytorch-fid's network, all of whose numbers of channels are divided."""
+    import torchvision
+    from pytorch_fid import inception as original
+
+    parts = torchvision.models.inception
+
+    class Narrow(parts.BasicConv2d):
+        def __init__(self, inputs, outputs, **options):
+            super().__init__(inputs if inputs == 3 else inputs // divisor, outputs // divisor, **options)
+
+    torch.manual_seed(0)
+    with mock.patch.multiple(parts, BasicConv2d=Narrow), mock.patch.multiple(original, load_state_dict_from_url=mock.DEFAULT), \
+            mock.patch.object(parts.Inception3, "load_state_dict"):
+        network = original.fid_inception_v3()
+    with torch.no_grad():
+        for name, p in network.state_dict().items():
+            if name.endswith(("running_var", "bn.weight")):
+                p.copy_((0.5 + torch.rand(p.shape)).half())
+            elif p.ndim > 1:
+                p.copy_((torch.randn(p.shape) * (2 / p[0].numel()) ** 0.5).half())
+            elif p.ndim == 1:
+                p.copy_((torch.randn(p.shape) * 0.3).half())
+    with mock.patch.object(original, "fid_inception_v3", lambda: network):
+        model = original.InceptionV3().eval()
+    image = (2 * torch.rand(2, 3, 20, 23) - 1).half().float()
+    with torch.no_grad():
+        features = model((image + 1) / 2)[0][:, :, 0, 0]
+    values = {"in.image": image, "out.features": features}
+    values |= {"weight." + k: v.half() for k, v in network.state_dict().items() if v.ndim > 0 and not k.startswith("fc.")}
+    save_file({k: v.detach().clone().contiguous() for k, v in values.items()}, path, {"divisor": str(divisor)})
+
+
 def torch_files():
     """Files of torch.save, whose elements are their numbers in the order of the storage."""
     count = lambda n, dtype=torch.float32: torch.arange(n, dtype=dtype)
@@ -418,7 +454,9 @@ if __name__ == "__main__":
     parser.add_argument("--out")
     args = parser.parse_args()
     common = {"is_zero_data": True, "preserve_t_cond_0": True, "qk_norm": False, "model_guidance_x_cond_ws": []}
-    if args.size:
+    if args.size == "inception":
+        inception(args.out, 1)
+    elif args.size:
         name, patch = args.size.split("/")
         width, depth, heads, encoder = sizes[name]
         c = common | {"hidden_size": width, "depth": depth, "num_heads": heads, "encoder_depth": encoder,
@@ -445,5 +483,6 @@ if __name__ == "__main__":
         clip_transformers(here / "clip.safetensors")
         clip_openclip(here / "clip_openclip.safetensors", False)
         clip_openclip(here / "clip_openclip_quick.safetensors", True)
+        inception(here / "inception.safetensors", 16)
         torch_files()
         npz_files()
