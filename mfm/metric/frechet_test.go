@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/gomfm/gomfm/mfm/metric"
@@ -39,6 +40,45 @@ func TestFrechet(t *testing.T) {
 	scaled := metric.Moments{Mean: []float64{0, 0}, Covariance: moved}
 	if got, want := distance(skew, scaled), 3.0+19-2*(3*2+1); math.Abs(got-want) > 1e-10 {
 		t.Errorf("distance %g, want %g", got, want)
+	}
+}
+
+// Covariances of a low rank have the exact distance, too: between N(m, a aᵀ) and N(0, b bᵀ) it is |m|² +
+// |a|² + |b|² - 2 |a·b|. Moments that no features have are refused.
+func TestFrechetOfSingularCovariances(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	const n = 200
+	var vectors [3][]float64
+	for i := range vectors {
+		for range n {
+			vectors[i] = append(vectors[i], rng.NormFloat64())
+		}
+	}
+	m, a, b := vectors[0], vectors[1], vectors[2]
+	outer := func(x []float64) *mat.SymDense {
+		c := mat.NewSymDense(n, nil)
+		c.SymRankOne(c, 1, mat.NewVecDense(n, x))
+		return c
+	}
+	first, second := metric.Moments{Mean: m, Covariance: outer(a)}, metric.Moments{Mean: make([]float64, n), Covariance: outer(b)}
+	want := floats.Dot(m, m) + floats.Dot(a, a) + floats.Dot(b, b) - 2*math.Abs(floats.Dot(a, b))
+	if got, err := metric.Frechet(first, second); err != nil || math.Abs(got-want) > 1e-6*want {
+		t.Errorf("distance %g, want %g (%v)", got, want, err)
+	}
+	point := metric.Moments{Mean: m, Covariance: mat.NewSymDense(n, nil)}
+	if got, err := metric.Frechet(point, second); err != nil || math.Abs(got-floats.Dot(m, m)-floats.Dot(b, b)) > 1e-9*want {
+		t.Errorf("distance %g of a point, want %g (%v)", got, floats.Dot(m, m)+floats.Dot(b, b), err)
+	}
+	for _, wrong := range []float64{math.NaN(), math.Inf(1), -1} {
+		c := outer(a)
+		c.SetSym(7, 7, wrong)
+		if _, err := metric.Frechet(metric.Moments{Mean: m, Covariance: c}, second); err == nil {
+			t.Errorf("a variance of %g: no error", wrong)
+		}
+	}
+	m[3] = math.NaN()
+	if _, err := metric.Frechet(first, second); err == nil {
+		t.Error("a mean of NaN: no error")
 	}
 }
 

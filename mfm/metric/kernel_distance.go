@@ -1,8 +1,10 @@
 package metric
 
 import (
+	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 
 	"gonum.org/v1/gonum/floats"
 )
@@ -51,6 +53,44 @@ func (s *KernelStream) Distance() (mean, se float64, err error) {
 		return 0, 0, fmt.Errorf("kernel distance of %g pairs of batches, need at least 2", s.n)
 	}
 	return s.mean, math.Sqrt(s.scatter / (s.n - 1) / s.n), nil
+}
+
+// KernelSubsets are random subsets of two sets of features, as the published KID uses them.
+type KernelSubsets struct {
+	Subsets int `json:"subsets"` // pairs of subsets
+	Size    int `json:"size"`    // features of each, without repetitions
+}
+
+// DefaultKernelSubsets are those of torch-fidelity and clean-fid.
+func DefaultKernelSubsets() KernelSubsets { return KernelSubsets{Subsets: 100, Size: 1000} }
+
+// Distance returns the mean of the kernel distance of [KernelStream] over pairs of random subsets of
+// two sets of features, [n][dim] and [m][dim], and its standard deviation over the pairs: the KID of
+// torch-fidelity if the features are those of its network. Each subset has no repetitions, but the
+// subsets overlap: the deviation is not a standard error. Size must lie in [2, min(n, m)], Subsets be
+// positive. An ended ctx is an error.
+func (k KernelSubsets) Distance(ctx context.Context, a, b [][]float64, rng *rand.Rand) (mean, std float64, err error) {
+	if k.Subsets < 1 || k.Size < 2 || k.Size > min(len(a), len(b)) {
+		return 0, 0, fmt.Errorf("%d subsets of %d of %d and %d features: must be positive, and the size in [2, %d]",
+			k.Subsets, k.Size, len(a), len(b), min(len(a), len(b)))
+	}
+	subset := func(rows [][]float64) [][]float64 {
+		part := make([][]float64, k.Size)
+		for i, at := range rng.Perm(len(rows))[:k.Size] {
+			part[i] = rows[at]
+		}
+		return part
+	}
+	var s KernelStream
+	for range k.Subsets {
+		if ctx.Err() != nil {
+			return 0, 0, fmt.Errorf("kernel distance: %w", context.Cause(ctx))
+		}
+		if err := s.Add(subset(a), subset(b)); err != nil {
+			return 0, 0, err
+		}
+	}
+	return s.mean, math.Sqrt(s.scatter / s.n), nil
 }
 
 // sumOver returns the sum of k(x, y) over the rows x of a and y of b, without x = y if the sets are
