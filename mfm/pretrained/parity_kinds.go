@@ -202,7 +202,7 @@ var efficientNetParity = parityKind{
 	name:   "efficientnet",
 	inputs: []string{"image", "w"},
 	recognizes: func(r *Reference) bool {
-		return r.Weights["_conv_stem.weight"] != nil && r.Metadata["stages"] != ""
+		return r.Weights[EfficientNetAnchor] != nil && r.Metadata["stages"] != ""
 	},
 	network: func(r *Reference) (checkpoint.Tensors, outputs, error) {
 		e, err := efficientNetConfig(r)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs a sweep of `mfm steer`, `tune` or `stress`, or `mfm sample imagenet --count N`, as an array of
-# Slurm jobs, each with its part of the runs or images. The results do not depend on the number of jobs, and a job that is submitted again skips
-# what is done. --out must be a folder that all nodes share. Run scripts/setup there once before.
+# Runs a sweep of `mfm steer`, `tune` or `stress`, or `mfm sample imagenet --count N`, or `mfm eval fid
+# --samples DIR --out FOLDER`, as an array of Slurm jobs, each with its part of the runs or images. The
+# results do not depend on the number of jobs, and a job that is submitted again skips what is done.
+# --out must be a folder that all nodes share. Run scripts/setup there once before.
 #
 #   sbatch --array=0-15 scripts/cluster/slurm.sh steer gmm --checkpoint data/weights/gmm-small --out /shared/sweep
 #   go run ./scripts/mfm steer merge --from /shared/sweep > sweep.json

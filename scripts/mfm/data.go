@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -14,6 +16,9 @@ import (
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/data/stream"
+	"github.com/gomfm/gomfm/mfm/experiment/distance"
+	"github.com/gomfm/gomfm/mfm/experiment/sweep"
+	"github.com/gomfm/gomfm/mfm/metric"
 )
 
 func dataCommand() *cobra.Command {
@@ -143,4 +148,215 @@ func (d *downloads) report(e data.Event) {
 	}
 	d.file, d.tenth = e.File, tenth
 	fmt.Fprintf(d.w, "%s  %3d%%  %d of %d kB\n", e.File, 10*tenth, e.Done/1000, e.Total/1000)
+}
+
+// fidFlags are the flags of mfm eval fid.
+type fidFlags struct {
+	distance.Config
+	c                                                        *command
+	features, samples, statistics, weights, array, out, save string
+	shard, shards                                            int
+	reference                                                distance.Statistics // of --statistics
+}
+
+func evaluateFID(c *command) prepare {
+	c.withOutput()
+	f := &fidFlags{c: c, Config: distance.DefaultConfig()}
+	text := func(to *string, name, usage string) { c.Flags().StringVar(to, name, "", usage) }
+	text(&f.features, "features", "`file` of the features of samples, an array [n, dim] in a .npy or .npz file, or folder of --out; "+
+		"the operand FILE has those of the reference")
+	text(&f.samples, "samples", "`path` of pictures: a folder of PNGs, or a .npz or .npy file of uint8 [n, height, width, 3]")
+	text(&f.statistics, "statistics", "`FILE`.npz of the reference's moments, with the arrays mu and sigma, as published")
+	text(&f.weights, "weights", "`file` of the network: pytorch-fid's pt_inception-2015-12-05-6726825d.pth for the FID, or an "+
+		"EfficientNet-Lite for another distance (required with --samples)")
+	text(&f.array, "array", "`name` of the array in .npz files (default: the first)")
+	text(&f.out, "out", "`folder` that keeps the features of --samples, with which a stopped command resumes and shards meet")
+	text(&f.save, "save", "`FILE`.npz to which the moments of the samples are written, for --statistics")
+	shard := c.Flags().String("shard", "", "`i/n`: features of shard i of n, from 0, of the pictures, kept in --out; the command "+
+		"without --shard then joins them")
+	c.Flags().IntVar(&f.Subsets, "subsets", f.Subsets, "`number` of random subsets of the kernel distance; 0 for none")
+	c.Flags().IntVar(&f.Size, "size", f.Size, "`number` of pictures of a subset, if there are as many")
+	c.Flags().IntVar(&f.Neighbors, "neighbors", f.Neighbors, "`number` of neighbors of precision and recall, whose time grows with the "+
+		"square of the number of pictures; 0 for none")
+	c.Flags().Uint64Var(&f.Seed, "seed", 0, "`seed` of the subsets")
+	return func() (work, error) {
+		part, parts, err := sweep.ParseShard(*shard)
+		if err = cmp.Or(err, f.Validate(), f.check(*shard)); err != nil {
+			return nil, err
+		}
+		f.shard, f.shards, c.dir = part, parts, f.out
+		if f.statistics != "" {
+			if f.reference, err = distance.ReadStatistics(f.statistics); err != nil {
+				return nil, fmt.Errorf("--statistics: %w", err)
+			}
+		}
+		if f.samples != "" {
+			return f.ofSamples()
+		}
+		c.backendName = nil // stored features need no backend
+		return f.ofFeatures()
+	}
+}
+
+// check returns an error for flags that do not fit together.
+func (f *fidFlags) check(shard string) error {
+	reference := f.c.Flags().Arg(0)
+	switch {
+	case (f.features == "") == (f.samples == ""):
+		return errors.New("give either --features, stored features, or --samples, pictures")
+	case f.features != "" && reference == "" && f.statistics == "" && f.save == "":
+		return errors.New("--features: give the file with the features of the reference as operand, or --statistics")
+	case f.features != "" && reference != "" && (f.statistics != "" || f.save != ""):
+		return fmt.Errorf("unexpected argument %q beside --statistics or --save, which take moments alone", reference)
+	case f.samples != "" && reference != "":
+		return fmt.Errorf("unexpected argument %q: give the reference of --samples by --statistics", reference)
+	case f.samples != "" && f.weights == "":
+		return errors.New("--weights is missing: name the file of the network")
+	case f.samples == "" && (f.weights != "" || f.out != "" || shard != ""):
+		return errors.New("--weights, --out and --shard are for --samples")
+	case shard != "" && f.out == "":
+		return fmt.Errorf("--shard %s: name the folder in which the shards meet by --out", shard)
+	case f.samples != "" && f.statistics == "" && f.save == "" && f.out == "":
+		return errors.New("--statistics is missing: name the moments of the reference, or give --save or --out")
+	case shard != "" && (f.statistics != "" || f.save != ""):
+		return fmt.Errorf("--shard %s computes features alone: give --statistics and --save to the last command, without --shard",
+			shard)
+	}
+	return checkFolder(f.out)
+}
+
+// ofFeatures compares stored features.
+func (f *fidFlags) ofFeatures() (work, error) {
+	samples, err := distance.ReadFeatures(f.features, f.array)
+	if err != nil {
+		return nil, err
+	}
+	if err := distance.CheckRows(samples, max(f.Neighbors+1, 2)); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.features, err)
+	}
+	named := "stored features in " + f.features
+	path := f.c.Flags().Arg(0)
+	if path == "" {
+		m, err := metric.NewMoments(samples, nil)
+		if err != nil {
+			return nil, err
+		}
+		return f.ofMoments(distance.Statistics{Moments: m, N: len(samples)}, distance.Frechet, named)
+	}
+	reference, err := distance.ReadFeatures(path, f.array)
+	if err != nil {
+		return nil, err
+	}
+	if err := distance.CheckRows(reference, max(f.Neighbors+1, 2)); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if a, b := len(samples[0]), len(reference[0]); a != b {
+		return nil, fmt.Errorf("%s has %d features of a sample, %s %d: give features of one network", f.features, a, path, b)
+	}
+	return func(ctx context.Context, _ compute.Backend) error {
+		f.warnOfFew(min(len(samples), len(reference)), len(samples[0]))
+		r, err := distance.OfFeatures(ctx, samples, reference, f.Config)
+		if err != nil {
+			return err
+		}
+		r.Features = named + " and " + path
+		return f.c.write(r, r.String())
+	}, nil
+}
+
+// ofMoments compares moments of samples with --statistics, if given, after writing them to --save.
+func (f *fidFlags) ofMoments(samples distance.Statistics, name, features string) (work, error) {
+	if err := f.checkDim(len(samples.Mean)); err != nil {
+		return nil, err
+	}
+	return func(context.Context, compute.Backend) error {
+		if f.save != "" {
+			if err := distance.WriteStatistics(f.save, samples); err != nil {
+				return err
+			}
+		}
+		f.warnOfFew(samples.N, len(samples.Mean))
+		if f.statistics == "" {
+			return f.c.write(map[string]any{"features": features, "samples": samples.N, "dim": len(samples.Mean)},
+				fmt.Sprintf("%d samples, %d features of %s\n", samples.N, len(samples.Mean), features))
+		}
+		r, err := distance.OfMoments(samples, f.reference)
+		if err != nil {
+			return err
+		}
+		r.Name, r.Features = name, features
+		return f.c.write(r, r.String())
+	}, nil
+}
+
+// checkDim returns an error unless the reference, if given, has so many features.
+func (f *fidFlags) checkDim(dim int) error {
+	if d := len(f.reference.Mean); f.statistics != "" && d != dim {
+		return fmt.Errorf("--statistics %s: moments of %d features, the samples have %d: give those of the same network",
+			f.statistics, d, dim)
+	}
+	return nil
+}
+
+// warnOfFew warns of a covariance that is singular.
+func (f *fidFlags) warnOfFew(n, dim int) {
+	if n <= dim {
+		f.c.warn(fmt.Errorf("the covariance of %d samples is singular for %d features: the Fréchet distance is much too large; "+
+			"compare only with one of as many samples", n, dim))
+	}
+}
+
+// ofSamples computes the features of pictures.
+func (f *fidFlags) ofSamples() (work, error) {
+	pictures, err := distance.OpenPictures(f.samples, f.array)
+	if err != nil {
+		return nil, fmt.Errorf("--samples: %w", err)
+	}
+	if pictures.N < 2 {
+		return nil, fmt.Errorf("--samples %s: one picture: give at least two", f.samples)
+	}
+	if _, err := os.Stat(f.weights); err != nil {
+		return nil, fmt.Errorf("--weights: %w", err)
+	}
+	return func(ctx context.Context, b compute.Backend) error {
+		defer pictures.Close()
+		network, err := distance.OpenNetwork(b, f.weights)
+		if err != nil {
+			return invalid{fmt.Errorf("--weights: %w", err)}
+		}
+		defer network.Finalize()
+		if err := f.checkDim(network.Features); err != nil {
+			return invalid{err}
+		}
+		x := distance.Extraction{Dir: f.out, Shard: f.shard, Shards: f.shards, Done: func(n, of int) {
+			fmt.Fprintf(f.c.ErrOrStderr(), "%d of %d pictures\n", n, of)
+		}}
+		var moments metric.MomentStream
+		visit := moments.Add
+		if f.shards > 1 {
+			visit = nil
+		}
+		err = x.Run(ctx, network, pictures, visit)
+		switch _, bad := errors.AsType[distance.PictureError](err); {
+		case errors.Is(err, distance.ErrOtherFeatures):
+			return invalid{fmt.Errorf("--out: %w", err)}
+		case bad:
+			return invalid{fmt.Errorf("--samples: %w", err)}
+		case err != nil:
+			return err
+		}
+		if f.shards > 1 {
+			return f.c.write(map[string]any{"features": network.String(), "out": f.out, "shard": f.shard, "shards": f.shards},
+				fmt.Sprintf("%s: features of shard %d of %d, %s\n", f.out, f.shard, f.shards, network))
+		}
+		m, err := moments.Moments()
+		if err != nil {
+			return err
+		}
+		compare, err := f.ofMoments(distance.Statistics{Moments: m, N: moments.N()}, network.Name(), network.String())
+		if err != nil {
+			return err
+		}
+		return compare(ctx, b)
+	}, nil
 }

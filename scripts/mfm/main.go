@@ -234,13 +234,14 @@ type verb struct {
 // verbs lists the commands that work on tasks.
 func verbs() []verb {
 	merge := leaf("merge", "merge the results of sweeps by steer, tune or stress", steerMerge)
+	fid := leaf("fid [FILE]", "compare sets of pictures by the features of a network: FID, KID, precision, recall", evaluateFID)
 	distill := leaf("distill", "distill a fine-tuned drift of a mixture into a map", tuneDistill)
 	return []verb{
 		{name: "train", about: "train a model", each: "train %s", builder: trainVerb},
 		{name: "sample", about: "draw posterior samples", each: "draw posterior samples from %s",
 			builder: func(t task) builder { return t.sample }},
 		{name: "eval", about: "evaluate a model", each: "evaluate %s",
-			builder: func(t task) builder { return t.eval }},
+			builder: func(t task) builder { return t.eval }, others: []*cobra.Command{fid}},
 		{name: "steer", about: "steer samples to a reward",
 			each:    "steer samples of %s to a reward, in a sweep of settings",
 			builder: func(t task) builder { return t.steer }, others: []*cobra.Command{merge}},

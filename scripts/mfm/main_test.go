@@ -369,7 +369,7 @@ func TestVerbsTimesTasks(t *testing.T) {
 		got = append(got, strings.TrimPrefix(c.CommandPath(), "mfm "))
 	}
 	want := []string{
-		"bench", "data inspect", "data mnist", "diagnose digits", "diagnose gmm", "eval autoencoder", "eval digits", "eval gmm",
+		"bench", "data inspect", "data mnist", "diagnose digits", "diagnose gmm", "eval autoencoder", "eval digits", "eval fid", "eval gmm",
 		"eval imagenet", "info", "info autoencoder", "info classifier", "info digits", "info gmm", "info imagenet", "parity",
 		"sample digits", "sample gmm", "sample imagenet", "steer digits", "steer gaussian", "steer gmm", "steer merge",
 		"stress base", "stress diversity", "stress losses", "stress manifold", "stress precision", "stress times",

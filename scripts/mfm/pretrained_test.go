@@ -1,14 +1,25 @@
 package main
 
 import (
+	"archive/zip"
+	"bytes"
+	"encoding/json"
+	goimage "image"
+	"image/png"
+	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/gomfm/gomfm/internal/npy"
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/experiment/distance"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/interpolant"
@@ -164,5 +175,159 @@ func TestWeightsGet(t *testing.T) {
 	t.Setenv("HF_ENDPOINT", "example.org")
 	if code, _, stderr = invoke(t.Context(), "weights", "get", "sit-xl-2", "--out", dir); code != 2 || !strings.Contains(stderr, "HF_ENDPOINT") {
 		t.Errorf("an address that is none: exit code %d, %q", code, stderr)
+	}
+}
+
+// colors are the pictures of make_references.py of package distance, [n, 8, 8, 3].
+func colors(n, shift int) []uint8 {
+	var levels []uint8
+	for i := shift; i < n+shift; i++ {
+		for y := range 8 {
+			for x := range 8 {
+				for c := range 3 {
+					levels = append(levels, uint8((37*i*i+61*y*(i+1)+29*x*x+83*c+i*x*y)%(256-shift)))
+				}
+			}
+		}
+	}
+	return levels
+}
+
+// colorPNGs writes pictures to a folder of PNGs.
+func colorPNGs(t *testing.T, dir string, levels []uint8) {
+	t.Helper()
+	for i, levels := range slices.Collect(slices.Chunk(levels, 8*8*3)) {
+		picture := goimage.NewNRGBA(goimage.Rect(0, 0, 8, 8))
+		for k, v := range levels {
+			picture.Pix[k/3*4+k%3], picture.Pix[k/3*4+3] = v, 255
+		}
+		var content bytes.Buffer
+		if err := png.Encode(&content, picture); err != nil {
+			t.Fatal(err)
+		}
+		write(t, dir, string(rune('a'+i/26))+string(rune('a'+i%26))+".png", content.String())
+	}
+}
+
+// savez writes a file of numpy.savez with one array.
+func savez[T uint8 | float32](t *testing.T, path, name string, values []T, shape ...int) {
+	t.Helper()
+	var content bytes.Buffer
+	z := zip.NewWriter(&content)
+	w, err := npy.Entry(z, name)
+	if err == nil {
+		err = npy.Write(w, values, shape...)
+	}
+	if err == nil {
+		err = z.Close()
+	}
+	if err == nil {
+		err = os.WriteFile(path, content.Bytes(), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The distance of two sets of pictures is that of pytorch-fid with the same network of random
+// weights, whether they are PNGs or an array, in shards or at once, and from their stored features.
+func TestEvalFID(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("..", "..", "mfm", "experiment", "distance", "testdata", "distances.json"))
+	var want struct{ Pictures float64 }
+	if err == nil {
+		err = json.Unmarshal(raw, &want)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 40
+	dir := t.TempDir()
+	samples, array := filepath.Join(dir, "samples"), filepath.Join(dir, "reference.npz")
+	if err := os.Mkdir(samples, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	colorPNGs(t, samples, colors(n, 0))
+	savez(t, array, "arr_0", colors(n, 100), n, 8, 8, 3)
+	network, err := pretrained.ReadReference(testdata("inception.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inception := filepath.Join(dir, "inception.safetensors")
+	if err := checkpoint.WriteWeights(inception, network.Weights, nil); err != nil {
+		t.Fatal(err)
+	}
+	weights := []string{"eval", "fid", "--weights", inception, "--json"}
+	a, b, moments := filepath.Join(dir, "a"), filepath.Join(dir, "b"), filepath.Join(dir, "moments.npz")
+	must(t, append(slices.Clone(weights), "--samples", array, "--save", moments, "--out", b)...)
+	of := append(slices.Clone(weights), "--samples", samples, "--out", a)
+	must(t, append(slices.Clone(of), "--shard", "1/2")...) // has no pictures
+	must(t, append(slices.Clone(of), "--shard", "0/2")...)
+	file := filepath.Join(a, "features-000000.npy")
+	before, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := decode[distance.Result](t, must(t, append(slices.Clone(of), "--statistics", moments)...))
+	if after, err := os.Stat(file); err != nil || after.ModTime() != before.ModTime() {
+		t.Errorf("features that were there were computed again (%v)", err)
+	}
+	if !(math.Abs(r.Frechet-want.Pictures) <= 1e-3*want.Pictures) || r.Name != distance.Frechet || r.Samples != n ||
+		r.Reference != n || !strings.HasPrefix(r.Features, "inception-2015-12-05 pool3 of inception.safetensors") {
+		t.Errorf("result %+v, want pytorch-fid's %.6g of %d samples", r, want.Pictures, n)
+	}
+	stored := decode[distance.Result](t, must(t, "eval", "fid", "--features", a, b, "--json"))
+	if !(math.Abs(stored.Frechet-r.Frechet) <= 1e-9*r.Frechet) || stored.Manifolds == nil || stored.Size != n {
+		t.Errorf("stored features: %+v, want the distance %g", stored, r.Frechet)
+	}
+	again := decode[distance.Result](t, must(t, "eval", "fid", "--features", a, "--statistics", moments, "--json"))
+	if !(math.Abs(again.Frechet-r.Frechet) <= 1e-9*r.Frechet) || again.Manifolds != nil {
+		t.Errorf("stored features against moments: %+v, want the distance %g", again, r.Frechet)
+	}
+	text := must(t, "eval", "fid", "--features", a, b)
+	if !strings.HasPrefix(text, "Fréchet distance 0.01") || !strings.Contains(text, "\nkernel distance 0.0") {
+		t.Errorf("of other weights: %s", text)
+	}
+	one, bad := filepath.Join(dir, "one"), filepath.Join(dir, "bad")
+	for _, folder := range []string{one, bad} {
+		if err := os.Mkdir(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	colorPNGs(t, one, colors(1, 0))
+	colorPNGs(t, bad, colors(2, 0))
+	write(t, bad, "z.png", "")
+	small := filepath.Join(dir, "small.npz")
+	savez(t, small, "features", []float32{1, 2, 3, 4, 5, 6, 7, 8}, 4, 2)
+	short := filepath.Join(dir, "short.npz")
+	savez(t, short, "features", []float32{1, 2, 3, 4}, 2, 2)
+	levels := filepath.Join(dir, "levels.npz")
+	savez(t, levels, "features", []uint8{1, 2, 3, 4}, 2, 2)
+	spoiled := filepath.Join(dir, "nan.npz")
+	savez(t, spoiled, "features", []float32{1, 2, 3, 4, 5, float32(math.NaN()), 7, 8}, 4, 2)
+	for message, args := range map[string][]string{
+		"either --features":                {"eval", "fid"},
+		"features of the reference":        {"eval", "fid", "--features", small},
+		"128 features of a sample":         {"eval", "fid", "--features", a, small},
+		"moments of 128 features":          {"eval", "fid", "--features", small, "--statistics", moments},
+		"only 2 features: give at least 4": {"eval", "fid", "--features", small, short},
+		"feature 1 of row 2 is NaN":        {"eval", "fid", "--features", small, spoiled},
+		"want floating-point numbers":      {"eval", "fid", "--features", levels, small},
+		`no array "mu": name one of`:       {"eval", "fid", "--features", small, "--statistics", small},
+		`no array "x"`:                     {"eval", "fid", "--features", small, small, "--array", "x"},
+		"no such file":                     {"eval", "fid", "--features", filepath.Join(dir, "none"), small},
+		"--weights is missing":             {"eval", "fid", "--samples", samples, "--statistics", moments},
+		"--statistics is missing":          append(slices.Clone(weights), "--samples", samples),
+		"one picture":                      append(slices.Clone(weights), "--samples", one, "--statistics", moments),
+		"z.png is empty":                   append(slices.Clone(weights), "--samples", bad, "--statistics", moments),
+		"features of other pictures":       append(slices.Clone(of), "--samples", array),
+		"in which the shards meet":         append(slices.Clone(weights), "--samples", samples, "--shard", "0/2"),
+		"computes features alone":          append(slices.Clone(of), "--shard", "0/2", "--statistics", moments),
+		"neither an Inception":             {"eval", "fid", "--samples", samples, "--out", a, "--weights", testdata("zip.pt")},
+		"unexpected argument":              append(slices.Clone(of), small),
+		"size = 1":                         {"eval", "fid", "--features", small, small, "--size", "1"},
+	} {
+		if code, _, stderr := invoke(t.Context(), args...); code != 2 || !strings.Contains(stderr, message) {
+			t.Errorf("%q: exit code %d, %s", message, code, stderr)
+		}
 	}
 }

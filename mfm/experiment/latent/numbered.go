@@ -3,7 +3,6 @@ package latent
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
@@ -137,44 +136,12 @@ func (g *Generator) Generate(ctx context.Context, dir string, c ImageSet, shard,
 
 // claimSet writes images.json, or returns an error if dir has that of another generation.
 func claimSet(dir string, c ImageSet) error {
-	want, err := json.MarshalIndent(c, "", " ")
-	if err != nil {
-		return fmt.Errorf("encoding the set of images: %w", err)
-	}
-	want = append(want, '\n')
 	path := filepath.Join(dir, setFile)
-	have, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
-		return createSet(dir, path, c, want)
-	case err != nil:
-		return err
-	case !bytes.Equal(have, want):
-		return fmt.Errorf("%w: %s", ErrOtherImages, path)
+	err := run.ClaimJSON(path, c)
+	if errors.Is(err, run.ErrOtherContent) {
+		err = fmt.Errorf("%w: %s", ErrOtherImages, path)
 	}
-	return nil
-}
-
-// createSet writes images.json, whole and once: if another process was first, its set must be the same.
-func createSet(dir, path string, c ImageSet, content []byte) error {
-	f, err := os.CreateTemp(dir, setFile+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), path); errors.Is(err, fs.ErrExist) {
-		return claimSet(dir, c)
-	} else if err != nil {
-		return err
-	}
-	return nil
+	return err
 }
 
 func imagePath(dir string, number int) string {

@@ -373,8 +373,8 @@ def save_clip(path, model, pixels, ids, image, text, logits, metadata):
     save_file({k: v.detach().clone().contiguous() for k, v in values.items()}, path, metadata)
 
 
-def inception(path, divisor):
-    """pytorch-fid's network, all of whose numbers of channels are divided."""
+def random_inception(divisor):
+    """pytorch-fid's network and its module, all of whose numbers of channels are divided, with random weights."""
     import torchvision
     from pytorch_fid import inception as original
 
@@ -397,7 +397,11 @@ def inception(path, divisor):
             elif p.ndim == 1:
                 p.copy_((torch.randn(p.shape) * 0.3).half())
     with mock.patch.object(original, "fid_inception_v3", lambda: network):
-        model = original.InceptionV3().eval()
+        return network, original.InceptionV3().eval()
+
+
+def inception(path, divisor):
+    network, model = random_inception(divisor)
     image = (2 * torch.rand(2, 3, 20, 23) - 1).half().float()
     with torch.no_grad():
         features = model((image + 1) / 2)[0][:, :, 0, 0]
