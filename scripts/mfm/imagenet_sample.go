@@ -49,6 +49,8 @@ func sampleImageNet(c *command) prepare {
 	count := c.Flags().Int("count", 0, "`number` of images to write to the folder --out, of all classes in turn or of --class, "+
 		"instead of a figure; image i does not depend on the others")
 	shard := c.Flags().String("shard", "", "`i/n`: shard i of n, from 0, of the images of --count; only each n-th image")
+	npz := c.Flags().String("npz", "", "`FILE`.npz to which all images of --count are written as well, as arr_0, uint8 "+
+		"[n, height, width, 3]; not with --shard, but after all shards")
 	preset := c.Flags().String("preset", "emoji",
 		"`name`: emoji for the map of a run; b2 or xl2 for a folder with weights as their authors released them, see mfm weights get")
 	c.complete("preset", false, latent.Presets()...)
@@ -73,6 +75,9 @@ func sampleImageNet(c *command) prepare {
 		}
 		if err == nil && *count != 0 && (*t != 0 || *out == "") {
 			err = fmt.Errorf("--count = %d: images need a folder, --out, and no context, --t 0", *count)
+		}
+		if err == nil && *npz != "" && (*count == 0 || *shard != "") {
+			err = fmt.Errorf("--npz %s: it takes all images of --count: give it to the last command, without --shard", *npz)
 		}
 		part, parts, shardErr := sweep.ParseShard(*shard)
 		if err = cmp.Or(err, shardErr, checkFolderOf(*count, *out)); err != nil {
@@ -102,7 +107,7 @@ func sampleImageNet(c *command) prepare {
 			}
 			set := latent.ImageSet{Sampling: r.sampling, Seed: *seed, Count: *count, Classes: r.turns(*class, labels)}
 			return func(ctx context.Context, b compute.Backend) error {
-				return r.writeImages(ctx, c, b, m, *guidance, *tile, set, *out, part, parts)
+				return r.writeImages(ctx, c, b, m, *guidance, *tile, set, *out, *npz, part, parts)
 			}, nil
 		}
 		var heldOut *data.Images
@@ -267,9 +272,9 @@ func (r latentRun) turns(class string, labels []int32) (all []int32) {
 }
 
 // writeImages writes a shard of a set of images of the model m to a folder, decoded by tiles unless tile
-// is 0.
+// is 0, and all images to the file npz unless that is empty.
 func (r latentRun) writeImages(ctx context.Context, c *command, b compute.Backend, m mfm.Model, w guidance, tile int,
-	set latent.ImageSet, dir string, shard, shards int) error {
+	set latent.ImageSet, dir, npz string, shard, shards int) error {
 	g, err := latent.NewGenerator(b, r.Model, r.config, r.dir)
 	if err != nil {
 		return invalid{err}
@@ -289,6 +294,11 @@ func (r latentRun) writeImages(ctx context.Context, c *command, b compute.Backen
 	}
 	if err != nil {
 		return err
+	}
+	if npz != "" {
+		if err := set.WriteNPZ(ctx, dir, npz); err != nil {
+			return err
+		}
 	}
 	return c.write(set, fmt.Sprintf("%s: %d images, shard %d of %d\n", dir, set.Count, shard, shards))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/experiment/distance"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/nn"
@@ -307,8 +308,26 @@ func numberedImages(t *testing.T, dir string, args []string) {
 	if _, err := os.Stat(filepath.Join(parts, "000020.png")); err != nil {
 		t.Error(err)
 	}
+	// The array and the folder have the same pictures for mfm eval fid.
+	npz := filepath.Join(dir, "whole.npz")
+	must(t, append(slices.Clone(args), "--out", whole, "--npz", npz)...)
+	var levels [2][]byte
+	for i, path := range []string{whole, npz} {
+		pictures, err := distance.OpenPictures(path, "")
+		if err == nil {
+			levels[i], err = pictures.Levels(t.Context(), 0, pictures.N)
+			pictures.Close()
+		}
+		if err != nil || len(levels[i]) != 19*8*8*3 {
+			t.Fatalf("%s: %d levels, error %v", path, len(levels[i]), err)
+		}
+	}
+	if !bytes.Equal(levels[0], levels[1]) {
+		t.Error("the array has other pictures than the folder")
+	}
 	for want, more := range map[string][]string{
-		"other images": {"--seed", "1", "--out", parts}, "use map or ode": {"--method", "sde", "--steps", "4", "--out", parts},
+		"the last command": {"--npz", npz, "--shard", "0/3", "--out", parts},
+		"other images":     {"--seed", "1", "--out", parts}, "use map or ode": {"--method", "sde", "--steps", "4", "--out", parts},
 		"need a folder": {"--t", "0.5", "--out", parts}, "shard \"3/3\"": {"--shard", "3/3", "--out", parts},
 	} {
 		if code, _, stderr := invoke(t.Context(), append(slices.Clone(args), more...)...); code != 2 || !strings.Contains(stderr, want) {

@@ -1,6 +1,7 @@
 package latent
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"errors"
@@ -13,6 +14,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/gomfm/gomfm/data/imagefile"
+	"github.com/gomfm/gomfm/internal/npy"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 )
@@ -164,4 +167,80 @@ func writeImage(path string, pixels []float32, size []int) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return run.ReplaceFile(path, file.Bytes())
+}
+
+// WriteNPZ writes all images of the folder of [Generator.Generate], in the order of their numbers, to one
+// file of numpy.savez, which evaluations of others read: "arr_0", uint8 [count, height, width, 3], and
+// for images with classes "arr_1", their labels as int64 [count]. The file is replaced in one step.
+// It is an error if an image is missing or of another size than the first, or when ctx ends.
+func (c ImageSet) WriteNPZ(ctx context.Context, dir, path string) (err error) {
+	f, err := os.Create(path + ".part")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err = errors.Join(err, f.Close()); err != nil {
+			os.Remove(f.Name())
+			return
+		}
+		err = os.Rename(f.Name(), path)
+	}()
+	z := zip.NewWriter(f)
+	if err := c.writePixels(ctx, z, dir); err != nil {
+		return err
+	}
+	if c.Classes != nil {
+		labels := make([]int64, c.Count)
+		for i := range labels {
+			labels[i] = int64(c.Classes[i%len(c.Classes)])
+		}
+		w, err := npy.Entry(z, "arr_1")
+		if err == nil {
+			err = npy.Write(w, labels, c.Count)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return z.Close()
+}
+
+// writePixels writes the array of the images.
+func (c ImageSet) writePixels(ctx context.Context, z *zip.Writer, dir string) error {
+	w, err := npy.Entry(z, "arr_0")
+	if err != nil {
+		return err
+	}
+	var size image.Rectangle
+	for i := range c.Count {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("joining images: %w", context.Cause(ctx))
+		}
+		raw, err := os.ReadFile(imagePath(dir, i))
+		if err != nil {
+			return err
+		}
+		picture, err := imagefile.Decode(raw)
+		if err != nil {
+			return fmt.Errorf("%s %w", imagePath(dir, i), err)
+		}
+		if i == 0 {
+			size = picture.Rect
+			if err := npy.WriteHeader(w, "|u1", c.Count, size.Dy(), size.Dx(), 3); err != nil {
+				return err
+			}
+		}
+		if picture.Rect != size {
+			return fmt.Errorf("%s has %v pixels, the first image %v: remove it to draw it again", imagePath(dir, i),
+				picture.Rect.Max, size.Max)
+		}
+		levels := make([]byte, 0, 3*size.Dx()*size.Dy())
+		for p := range slices.Chunk(picture.Pix, 4) {
+			levels = append(levels, p[:3]...)
+		}
+		if _, err := w.Write(levels); err != nil {
+			return err
+		}
+	}
+	return nil
 }
