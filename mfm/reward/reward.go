@@ -1,10 +1,11 @@
 // Package reward has reward functions r that steer generation to the tilted distribution p₁(x)
 // e^{r(x)}/Z. A [Reward] is a graph function of samples. Its kinds are likelihoods
 // ([LinearGaussian], [BlockAverage], [LogMixture]), preferences ([Quadratic], [Box], [HalfPlane],
-// [StrokeMass]) and functions of a classifier ([ClassMixture], [ClassProbability],
-// [LogProbability]). [Sum] and [Scaled] combine rewards, and [Parse] reads them from JSON. A [Host]
-// reward is a black box in plain Go. Package text, below this one, has rewards by trained networks,
-// most of them for a prompt.
+// [StrokeMass]), functions of a classifier ([ClassMixture], [ClassProbability],
+// [LogProbability]) and properties of pictures ([Brightness], [Color], [Symmetry]). [Sum] and
+// [Scaled] combine rewards, and [Parse] reads them from JSON. A [Host] reward is a black box in
+// plain Go, such as [Compressibility]. Below this package, text has rewards by trained networks,
+// most of them for a prompt, and classifier those by a classifier of ImageNet.
 //
 // A reward of -Inf means that a sample has no weight, as under an indicator. NaN and +Inf are
 // errors: [Weighed] gives such a sample no weight and flags it.

@@ -3,6 +3,7 @@ package reward_test
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -314,6 +315,9 @@ func TestParse(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
+		}
+		if slices.Contains([]string{"brightness", "color", "symmetry"}, name) {
+			continue // of pictures: see TestPictureRewards
 		}
 		if v, _ := evaluate(t, r, [][]float64{{0.3, -0.2}}); math.IsNaN(v[0]) || math.IsInf(v[0], 0) {
 			t.Errorf("%s: %g", name, v[0])

@@ -46,7 +46,11 @@ func Kinds() map[string]Kind {
 			func() checked { return new(BlockAverage) }),
 		"stroke_mass": valueKind(`{"kind": "stroke_mass", "mean": 0.13, "std": 0.04, "target": 3, "width": 0.2}`,
 			func() checked { return new(StrokeMass) }),
-		"box": {`{"kind": "box", "low": [0, null], "high": [1, 2], "width": 0.1}`, parseBox},
+		"brightness": valueKind(`{"kind": "brightness", "target": 0.3, "width": 0.05}`,
+			func() checked { return new(Brightness) }),
+		"color":    valueKind(`{"kind": "color", "hue": 240, "weight": 50}`, func() checked { return new(Color) }),
+		"symmetry": valueKind(`{"kind": "symmetry"}`, func() checked { return new(Symmetry) }),
+		"box":      {`{"kind": "box", "low": [0, null], "high": [1, 2], "width": 0.1}`, parseBox},
 		"log_mixture": {`{"kind": "log_mixture", "mixture": ` +
 			`{"weights": [1], "means": [[0, 0]], "covariances": [[[1, 0], [0, 1]]]}}`, parseLogMixture},
 		"class_mixture":     {classExample("class_mixture"), parseWeights(ClassMixture)},
