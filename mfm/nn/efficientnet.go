@@ -74,7 +74,11 @@ func (c EfficientNetConfig) Validate() error {
 
 // EfficientNet is a network of the EfficientNet-Lite family for evaluation: its batch norms use
 // stored means and variances, not those of the batch.
-type EfficientNet struct{ EfficientNetConfig }
+type EfficientNet struct {
+	EfficientNetConfig
+	// Checkpoint recomputes the activations of each block in the backward pass.
+	Checkpoint bool
+}
 
 // Evaluate returns the features [batch, Features] and the logits [batch, Classes] of images [batch,
 // height, width, 3] in [-1, 1], of any size. The logits are a linear function of the features. For
@@ -105,12 +109,22 @@ func (e EfficientNet) Embed(scope *model.Scope, images *Node) *Node {
 			if i == 0 {
 				stride = stage.Stride
 			}
+			if e.Checkpoint {
+				h = h.Checkpoint()
+			}
 			h = stage.block(scope.In("block_%d", block), h, stride)
 			block++
 		}
 	}
+	if e.Checkpoint {
+		h = h.Checkpoint()
+	}
 	h = relu6(layer.BatchNorm(scope.In("head_norm"), pointwise(scope.In("head"), h, e.Features)))
-	return ReduceMean(h, 1, 2)
+	h = ReduceMean(h, 1, 2)
+	if e.Checkpoint {
+		h = h.StopCheckpoint()
+	}
+	return h
 }
 
 // block expands the channels, convolves each, and projects them, and adds the input if that has the
