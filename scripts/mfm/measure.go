@@ -247,7 +247,7 @@ func bench(c *command) prepare {
 	f.IntVar(&steered.Steps, "steps", steered.Steps, "`number` of its steps")
 	f.IntVar(&steered.Rows, "rows", steered.Rows, "`number` of rows that the network evaluates at a time")
 	memory := speed.DefaultMemory()
-	f.StringVar(&memory.Network, "network", memory.Network, "`name` of the network: dit or decoder of --case memory, "+
+	f.StringVar(&memory.Network, "network", memory.Network, "`name` of the network: dit, decoder or reward of --case memory, "+
 		"dit (data in memory) or autoencoder (picture files) of --case idle")
 	f.BoolVar(&memory.Checkpoint, "checkpoint", false, "recompute its activations in the backward pass")
 	f.IntVar(&memory.Batch, "batch", memory.Batch, "`number` of latents of its batch")
@@ -257,7 +257,7 @@ func bench(c *command) prepare {
 	c.complete("case", false, string(speed.MLP), string(speed.UNet), string(speed.DiT), string(speed.Steer), "memory",
 		"bfloat16", "idle")
 	c.complete("loss", false, append(losses(), "mfm-g", "mfm-gf", speed.OneStep)...)
-	c.complete("network", false, "dit", "decoder", "autoencoder")
+	c.complete("network", false, "dit", "decoder", "reward", "autoencoder")
 	return func() (work, error) {
 		config := mfm.DefaultLoss()
 		config.Consistency, steered.Method = mfm.Consistency(*loss), *loss

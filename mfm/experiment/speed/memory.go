@@ -16,19 +16,26 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/layer"
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // MemoryConfig is a gradient whose memory [Memory] measures.
 type MemoryConfig struct {
-	// Network is "dit", a training step of the transformer, or "decoder", the gradient of a reward of
-	// decoded images by the latents, with random weights.
+	// Network is "dit", a training step of the transformer, "decoder", the gradient of a reward of
+	// decoded images by the latents, or "reward", the gradient of MFM-G with one posterior sample: of
+	// the log-probability of a class by EfficientNet-Lite0, of the decoded one-step sample of the
+	// transformer, by its context. Weights are random. The autoencoder of "reward" is that of
+	// [latent.DefaultAutoencoder].
 	Network string `json:"network"`
-	// Batch is the number of latents, and Side the number of their rows and columns; 8 for "dit".
+	// Batch is the number of latents, and Side the number of their rows and columns; 8 but for
+	// "decoder".
 	Batch int `json:"batch"`
 	Side  int `json:"side"`
-	// Checkpoint recomputes activations in the backward pass instead of keeping them.
+	// Checkpoint recomputes activations in the backward pass instead of keeping them; for "reward" those
+	// of decoder and classifier.
 	Checkpoint bool `json:"checkpoint"`
 	// DiT and Autoencoder are the networks, whose own option Checkpoint does not count.
 	DiT         nn.DiTConfig         `json:"-"`
@@ -57,12 +64,12 @@ type MemoryResult struct {
 // Validate returns an error that names the first invalid value.
 func (c MemoryConfig) Validate() error {
 	switch {
-	case c.Network != "dit" && c.Network != "decoder":
-		return fmt.Errorf("network %q is unknown: use dit or decoder", c.Network)
+	case c.Network != "dit" && c.Network != "decoder" && c.Network != "reward":
+		return fmt.Errorf("network %q is unknown: use dit, decoder or reward", c.Network)
 	case c.Batch < 2 || c.Batch > 4096:
 		return fmt.Errorf("batch = %d: must lie in [2, 4096]", c.Batch)
-	case c.Side < 1 || c.Side > 256 || c.Network == "dit" && c.Side != emojiSide:
-		return fmt.Errorf("side = %d: must lie in [1, 256], and be %d for dit", c.Side, emojiSide)
+	case c.Side < 1 || c.Side > 256 || c.Network != "decoder" && c.Side != emojiSide:
+		return fmt.Errorf("side = %d: must lie in [1, 256], and be %d but for the decoder", c.Side, emojiSide)
 	}
 	return errors.Join(c.DiT.Validate(), c.Autoencoder.Validate())
 }
@@ -75,8 +82,11 @@ func Memory(ctx context.Context, b compute.Backend, c MemoryConfig) (MemoryResul
 		return result, err
 	}
 	call := c.decoding
-	if c.Network == "dit" {
+	switch c.Network {
+	case "dit":
 		call = c.training
+	case "reward":
+		call = c.steering
 	}
 	g, err := call(b)
 	if err != nil {
@@ -132,6 +142,33 @@ func (c MemoryConfig) decoding(b compute.Backend) (g *Graph, err error) {
 		return nil, fmt.Errorf("preparing the decoder: %w", err)
 	}
 	_, err = exec.Call1(randomState(rand.New(rand.NewPCG(1, 0)), c.Batch, c.Side, c.Side, a.Latents))
+	return g, err
+}
+
+// steering returns the graph of the gradient of MFM-G, which has run once.
+func (c MemoryConfig) steering(b compute.Backend) (g *Graph, err error) {
+	decoder := nn.Autoencoder{AutoencoderConfig: latent.DefaultAutoencoder().Network}
+	classifier := nn.EfficientNet{EfficientNetConfig: nn.EfficientNetLite(0), Checkpoint: c.Checkpoint}
+	decoder.Checkpoint, c.DiT.Checkpoint = c.Checkpoint, false
+	m := &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: c.DiT.Backbone(), Parametrization: mfm.Plain{}}
+	store := model.NewStore()
+	if err := store.SetRNGStateFromSeed(1); err != nil {
+		return nil, err
+	}
+	exec, err := model.NewExec(b, store, func(scope *model.Scope, eps, x *Node) *Node {
+		g = x.Graph()
+		t := MulScalar(OnesLike(ReduceMean(x, 1, 2, 3)), 0.5)
+		z := m.Posterior(scope.In("map"), eps, t, x, nil)
+		images := layer.Resize(decoder.Decode(scope.In("decoder"), z), 128, 128)
+		_, logits := classifier.Evaluate(scope.In("classifier"), images)
+		return Gradient(ReduceAllSum(SliceAxis(LogSoftmax(logits, 1), 1, AxisElem(0))), x)[0]
+	})
+	if err != nil {
+		return nil, fmt.Errorf("preparing the gradient: %w", err)
+	}
+	rng := rand.New(rand.NewPCG(1, 0))
+	_, err = exec.Call1(randomState(rng, c.Batch, c.Side, c.Side, decoder.Latents),
+		randomState(rng, c.Batch, c.Side, c.Side, decoder.Latents))
 	return g, err
 }
 
