@@ -299,10 +299,10 @@ func checkSeeds(n int) error {
 	return nil
 }
 
-// withReward adds the flag that names a reward.
-func (c *command) withReward() *string {
-	return c.Flags().String("reward", "paper",
-		"`name`: paper or, for images, class:K; or a JSON object, or a file with one: see mfm info")
+// withReward adds the flag that names a reward, with its default.
+func (c *command) withReward(otherwise string) *string {
+	return c.Flags().String("reward", otherwise,
+		"`name`: paper or, for digits, class:K; or a JSON object, or a file with one: see mfm info")
 }
 
 // rewardJSON returns a reward as JSON: the text itself if it is an object, or the content of the

@@ -22,20 +22,23 @@ import (
 
 // steerTask is what a task supplies to the verb steer; R is the result of a run.
 type steerTask[R any] struct {
-	samples, steps int // defaults
-	particles      int // of a particle filter by default; 0 means all samples
+	samples, steps int    // defaults
+	particles      int    // of a particle filter by default; 0 means all samples
+	reward         string // default of the flag, empty for "paper"
 	// open registers the flags of the task and returns a function that opens it, for a reward and
 	// its name in results, with its fingerprint.
 	open    func(c *command) func(name, reward string) (steering.Task[R], string, error)
 	common  func(R) steering.Result
 	columns []column[R]    // besides those of common
 	note    func(R) string // a warning besides those of common, empty for none; nil means none
+	// finish is called with all results before they are written; nil means no call.
+	finish func(c *command, results []R) error
 }
 
 // build returns a sweep of settings.
 func (t steerTask[R]) build(c *command) prepare {
 	c.withOutput()
-	reward, kept := c.withReward(), c.withSweep()
+	reward, kept := c.withReward(cmp.Or(t.reward, "paper")), c.withSweep()
 	grid := withSteerGrid(c, t.samples, t.steps, t.particles)
 	open := t.open(c)
 	return func() (work, error) {
@@ -72,6 +75,11 @@ func (t steerTask[R]) build(c *command) prepare {
 			})
 			if err != nil {
 				return err
+			}
+			if t.finish != nil {
+				if err := t.finish(c, results); err != nil {
+					return err
+				}
 			}
 			return t.table(*grid.file != "").write(c, results)
 		}, nil

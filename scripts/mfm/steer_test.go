@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/gomfm/gomfm/mfm/experiment/image"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/alignment"
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
 	"github.com/gomfm/gomfm/mfm/experiment/stress"
 )
@@ -318,6 +319,34 @@ func TestStress(t *testing.T) {
 		if code, _, stderr := invoke(t.Context(), append([]string{"stress"}, args...)...); code == 0 ||
 			!strings.Contains(stderr, want) {
 			t.Errorf("stress %v: exit code %d, %q; want an error with %q", args, code, stderr, want)
+		}
+	}
+}
+
+// steerSmallImageNet checks mfm steer imagenet with a small map of latents.
+func steerSmallImageNet(t *testing.T, dir string) {
+	t.Helper()
+	pictures, out := filepath.Join(t.TempDir(), "pictures"), t.TempDir()
+	args := []string{"steer", "imagenet", "--checkpoint", dir, "--method", "unsteered,mfm-g", "--steps", "2", "--samples", "4",
+		"--pictures", pictures, "--out", out, "--json"}
+	results := decode[[]alignment.Result](t, must(t, args...))
+	if len(results) != 2 || results[0].NFE != 2 || results[1].NFE != 2+4*2 || results[1].MapNFE != 2+3*2 {
+		t.Errorf("results %+v", results)
+	}
+	if files, err := os.ReadDir(pictures); err != nil || len(files) != 2 || files[1].Name() != "001-mfm-g-n1.png" {
+		t.Errorf("pictures %v (%v)", files, err)
+	}
+	if again := decode[[]alignment.Result](t, must(t, args...)); !reflect.DeepEqual(again, results) {
+		t.Errorf("results %+v of a sweep that has ended, want %+v", again, results)
+	}
+	for want, more := range map[string][]string{
+		`kind "nice" is unknown`:  {"--reward", `{"kind": "nice"}`},
+		"paper":                   {"--reward", "paper"},
+		"it is the reward itself": {"--held-out-reward", string(alignment.DefaultReward())},
+		"no such file":            {"--evaluator", filepath.Join(out, "none")},
+	} {
+		if code, _, stderr := invoke(t.Context(), append(args, more...)...); code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit code %d, %q, want %q", more, code, stderr, want)
 		}
 	}
 }

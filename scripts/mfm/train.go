@@ -19,6 +19,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/alignment"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
@@ -185,9 +186,12 @@ func info(c *command) prepare {
 	preset := c.withPreset()
 	return func() (work, error) {
 		rewards := make(map[string]string) // kinds, with an example of each
-		kinds := reward.Kinds()
+		kinds := alignment.Kinds()
 		maps.Copy(kinds, image.RewardKinds())
 		for name, kind := range kinds {
+			rewards[name] = kind.Example
+		}
+		for name, kind := range reward.HostKinds() {
 			rewards[name] = kind.Example
 		}
 		all := map[string]any{

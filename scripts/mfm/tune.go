@@ -36,7 +36,7 @@ type tunings[R any] func(tuning.Config) (tuning.Task[R], string, error)
 func (t tuneTask[R]) build(c *command) prepare {
 	c.withOutput()
 	checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run whose map's drift is tuned (required)")
-	reward, kept := c.withReward(), c.withSweep()
+	reward, kept := c.withReward("paper"), c.withSweep()
 	c.withRestart()
 	grid := withTuneGrid(c, t.config, t.networks, t.options)
 	samples := c.Flags().Int("samples", t.samples, "`number` of samples of the evaluation")

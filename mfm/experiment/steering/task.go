@@ -31,6 +31,10 @@ type Base struct {
 	Map    *mfm.Model
 	Model  steer.Model
 	Reward reward.Reward
+	// Host is a black-box reward instead of Reward; nil means none.
+	Host reward.Host
+	// Batch is the largest number of rows in a batch of the network, see [steer.Steerer].Batch.
+	Batch int
 	// RewardName is the reward's name in results, if any; see [NamedReward].
 	RewardName string
 	// Fingerprint is a hash of distribution, map and reward, which keeps the results of different
@@ -156,11 +160,12 @@ func (t *Base) Draw(
 	if err != nil {
 		return nil, nil, err
 	}
-	steerer, err := steer.New(b, m, t.Reward, method)
+	steerer, err := t.newSteerer(b, m, method)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer steerer.Finalize()
+	steerer.Batch = t.Batch
 	if s.Class != nil {
 		if err := steerer.SetClass(*s.Class); err != nil {
 			return nil, nil, err
@@ -171,6 +176,13 @@ func (t *Base) Draw(
 		return nil, nil, err
 	}
 	return got.Resampled(rng), got, nil
+}
+
+func (t *Base) newSteerer(b compute.Backend, m steer.Model, method steer.Method) (*steer.Steerer, error) {
+	if t.Host != nil {
+		return steer.NewBlackBox(b, m, t.Host, method)
+	}
+	return steer.New(b, m, t.Reward, method)
 }
 
 // Labels returns the labels that the samples of a setting are generated under, one for each, or nil
@@ -186,14 +198,19 @@ func (t *Base) Labels(s Setting) []int32 {
 	return slices.Repeat([]int32{int32(label)}, s.Samples)
 }
 
+// Common returns what a setting alone says of its result.
+func (t *Base) Common(b compute.Backend, s Setting) Result {
+	return Result{
+		RewardName: t.RewardName, Method: s.Method, Dynamics: s.Config.Dynamics, N: s.N, Seed: s.Seed,
+		RunSettings: s.runSettings(b),
+	}
+}
+
 // Run is Draw that also fills in what the results of all tasks have in common.
 func (t *Base) Run(
 	ctx context.Context, b compute.Backend, s Setting, exact *steer.Exact, rng *rand.Rand,
 ) (r Result, samples []float32, got *steer.Result, err error) {
-	r = Result{
-		RewardName: t.RewardName, Method: s.Method, Dynamics: s.Config.Dynamics, N: s.N, Seed: s.Seed,
-		RunSettings: s.runSettings(b),
-	}
+	r = t.Common(b, s)
 	began := time.Now()
 	if samples, got, err = t.Draw(ctx, b, s, exact, rng); err != nil {
 		return r, nil, nil, err

@@ -58,88 +58,71 @@ func pictures(n int) []float64 {
 	return x
 }
 
-// evaluator returns a function with r, and its gradient, of pictures of 9x7 pixels.
-func evaluator(t *testing.T, r reward.Reward) func(x []float64) (v, gradient []float64) {
-	t.Helper()
-	exec, err := model.NewExec(backendtest.New(t), model.NewStore(), func(_ *model.Scope, x *Node) []*Node {
-		v := reward.Values(r, x, reward.Condition{})
-		return []*Node{v, Gradient(ReduceAllSum(v), x)[0]}
+// The log-probability and the energy are those of the network's logits of the resized picture, their
+// gradients those of finite differences, and checkpoints do not change them.
+func TestRewards(t *testing.T) {
+	c, x := tiny(t), pictures(2)
+	checkpointed := *c
+	checkpointed.Network.Checkpoint = true
+	var rewards []reward.Reward
+	for _, c := range []*classifier.Classifier{c, &checkpointed} {
+		r, err := c.LogProbability(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rewards = append(rewards, r, c.Energy())
+	}
+	exec, err := model.NewExec(backendtest.New(t), model.NewStore(), func(scope *model.Scope, x *Node) (out []*Node) {
+		for _, r := range rewards[:3] {
+			v := reward.Values(r, x, reward.Condition{})
+			out = append(out, v, Gradient(ReduceAllSum(v), x)[0])
+		}
+		reward.SetWeights(scope, c.Weights)
+		_, l := c.Network.Evaluate(scope, ClipScalar(layer.Resize(x, 12, 12), -1, 1))
+		return append(out, l)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(exec.Finalize)
-	return func(x []float64) (v, gradient []float64) {
-		t.Helper()
-		out, err := exec.Call(tensors.FromFlatDataAndDimensions(x, len(x)/(9*7*3), 9, 7, 3))
-		if err != nil {
-			t.Fatal(err)
+	defer exec.Finalize()
+	values := func(x []float64) (out [][]float64) {
+		for _, v := range exec.MustCall(tensors.FromFlatDataAndDimensions(x, len(x)/(9*7*3), 9, 7, 3)) {
+			out = append(out, tensors.MustCopyFlatData[float64](v))
 		}
-		return tensors.MustCopyFlatData[float64](out[0]), tensors.MustCopyFlatData[float64](out[1])
+		return out
 	}
-}
-
-// Log-probabilities and energy are those of the network's logits of the resized picture, their
-// gradients those of finite differences, and checkpoints do not change them.
-func TestRewards(t *testing.T) {
-	c, x := tiny(t), pictures(2)
-	logits := model.MustNewExec(backendtest.New(t), model.NewStore(), func(scope *model.Scope, x *Node) *Node {
-		reward.SetWeights(scope, c.Weights)
-		_, l := c.Network.Evaluate(scope, ClipScalar(layer.Resize(x, 12, 12), -1, 1))
-		return l
-	}).MustCall1(tensors.FromFlatDataAndDimensions(x, 2, 9, 7, 3))
-	l := tensors.MustCopyFlatData[float64](logits)
-	direction := make([]float64, len(x))
+	at := values(x)
+	l := at[6]
+	direction, moved := make([]float64, len(x)), [2][]float64{}
 	rng := rand.New(rand.NewPCG(4, 0))
+	const h = 1e-6
 	for i := range direction {
 		direction[i] = rng.NormFloat64()
+		moved[0], moved[1] = append(moved[0], x[i]+h*direction[i]), append(moved[1], x[i]-h*direction[i])
 	}
-	for class := range 4 { // the last one is the energy
-		r := c.Energy()
-		if class < 3 {
-			var err error
-			if r, err = c.LogProbability(class); err != nil {
-				t.Fatal(err)
+	up, down := values(moved[0]), values(moved[1])
+	for k, name := range []string{"log-probability", "energy"} {
+		for i, v := range at[2*k] {
+			want := math.Log(math.Exp(l[3*i]) + math.Exp(l[3*i+1]) + math.Exp(l[3*i+2]))
+			if k == 0 {
+				want = l[3*i+1] - want
+			}
+			if math.Abs(v-want) > 1e-9 {
+				t.Errorf("%s of picture %d is %g, want %g", name, i, v, want)
 			}
 		}
-		values := evaluator(t, r)
-		v, gradient := values(x)
-		for i := range v {
-			var sum float64
-			for _, l := range l[3*i : 3*i+3] {
-				sum += math.Exp(l)
-			}
-			want := math.Log(sum)
-			if class < 3 {
-				want = l[3*i+class] - want
-			}
-			if math.Abs(v[i]-want) > 1e-9 {
-				t.Errorf("reward %d of picture %d is %g, want %g", class, i, v[i], want)
-			}
-		}
-		const h = 1e-6
-		var slope, finite float64
-		for _, sign := range []float64{1, -1} {
-			moved := make([]float64, len(x))
-			for j := range x {
-				moved[j] = x[j] + sign*h*direction[j]
-			}
-			m, _ := values(moved)
-			finite += sign * (m[0] + m[1]) / (2 * h)
-		}
-		for j, g := range gradient {
+		finite := (up[2*k][0] + up[2*k][1] - down[2*k][0] - down[2*k][1]) / (2 * h)
+		var slope float64
+		for j, g := range at[2*k+1] {
 			slope += g * direction[j]
 		}
 		if !(math.Abs(slope-finite) <= 1e-5*(1+math.Abs(finite))) || slope == 0 {
-			t.Errorf("reward %d: the slope is %g, by finite differences %g", class, slope, finite)
+			t.Errorf("%s: the slope is %g, by finite differences %g", name, slope, finite)
 		}
-		c.Network.Checkpoint = true
-		_, again := evaluator(t, r)(x)
-		c.Network.Checkpoint = false
-		for j := range again {
-			if math.Abs(again[j]-gradient[j]) > 1e-12 {
-				t.Fatalf("reward %d: element %d of the gradient is %g, with checkpoints %g", class, j, gradient[j], again[j])
-			}
+	}
+	for j, g := range at[1] {
+		if math.Abs(at[5][j]-g) > 1e-12 {
+			t.Fatalf("element %d of the gradient is %g, with checkpoints %g", j, g, at[5][j])
 		}
 	}
 	if _, err := c.LogProbability(3); err == nil {

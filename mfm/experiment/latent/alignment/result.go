@@ -1,0 +1,155 @@
+package alignment
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/gomlx/compute"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/metric"
+	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// Result is the quality of steered pictures beside that of as many unsteered ones, of the same class
+// and guidance, in the same steps. The latter are independent of the run, so that the differences of a
+// run of the method unsteered are the floor of all others.
+type Result struct {
+	steering.Result
+	// MapNFE are the evaluations of the map for a sample, backward passes counted twice, and
+	// RewardNFE those of the reward, each with the decoder. [steering.Result].NFE is their sum.
+	MapNFE    float64 `json:"map_nfe"`
+	RewardNFE float64 `json:"reward_nfe"`
+	// Reward is the mean over the pictures that have one, RewardBase that of the unsteered.
+	Reward       float64         `json:"reward"`
+	RewardSE     float64         `json:"reward_se"`
+	RewardBase   metric.Optional `json:"reward_base,omitzero"`
+	RewardBaseSE metric.Optional `json:"reward_base_se,omitzero"`
+	Lost         int             `json:"lost,omitempty"` // pictures whose reward is -Inf or NaN
+	// HeldOut is the mean of the held-out reward, and HeldOutBase that of the unsteered.
+	HeldOut       float64         `json:"held_out"`
+	HeldOutSE     float64         `json:"held_out_se"`
+	HeldOutBase   metric.Optional `json:"held_out_base,omitzero"`
+	HeldOutBaseSE metric.Optional `json:"held_out_base_se,omitzero"`
+	// Frechet and Kernel are the squared Fréchet distance and the kernel distance to the unsteered
+	// pictures in the features of the evaluator, of at most the first 1,024 pictures of each. The
+	// former falls with the number of pictures; see [metric.KernelStream] for the latter.
+	Frechet  metric.Optional `json:"frechet,omitzero"`
+	Kernel   metric.Optional `json:"kernel,omitzero"`
+	KernelSE metric.Optional `json:"kernel_se,omitzero"`
+	// Diversity is the mean distance in pixels between two of the first 256 pictures, over that of the
+	// unsteered ones, and FeatureDiversity the same in the features of the evaluator.
+	Diversity        metric.Optional `json:"diversity,omitzero"`
+	FeatureDiversity metric.Optional `json:"feature_diversity,omitzero"`
+	Monitors         Monitors        `json:"monitors,omitzero"`
+	MonitorsBase     *Monitors       `json:"monitors_base,omitempty"`
+	// Pictures is a PNG of at most eight pictures of seed 0: unsteered ones in the first row, and below
+	// them the steered ones from the same noise, or for Best-of-N the first candidates and the best ones.
+	// A particle filter, and a search by several particles, have the second row alone.
+	Pictures []byte `json:"pictures,omitempty"`
+}
+
+// mostCompared is the number of pictures whose features are compared.
+const mostCompared = 1024
+
+// Run draws the samples of a setting, and evaluates and compares their pictures; see [Result].
+func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Setting) (r Result, err error) {
+	c = s.trained(c)
+	var latents, first []float32
+	var counts steer.Counts
+	if c.Method == bestOfN {
+		r.Result, latents, first, counts, err = s.bestOf(ctx, b, c)
+		r.Diverged = !stats.Finite(latents)
+	} else {
+		var got *steer.Result
+		r.Result, latents, got, err = s.Base.Run(ctx, b, c, nil, rand.New(rand.NewPCG(uint64(c.Seed), 6)))
+		if err == nil {
+			counts = got.Counts
+		}
+	}
+	if err != nil || r.Diverged {
+		return r, err
+	}
+	samples := float64(c.Samples)
+	r.MapNFE = float64(counts.Network+2*counts.NetworkBackward) / samples
+	r.RewardNFE = float64(counts.Reward) / samples
+	pixels, err := s.model.decoder.decode(ctx, latents)
+	if err != nil {
+		return r, err
+	}
+	values, err := s.rewards.values(ctx, pixels, s.Labels(c))
+	if err != nil {
+		return r, err
+	}
+	rewarded := usable(values.reward)
+	r.Lost = len(values.reward) - len(rewarded)
+	r.Reward, r.RewardSE = metric.MeanSE(rewarded)
+	r.RewardQuantiles = steering.Quantiles(rewarded)
+	r.HeldOut, r.HeldOutSE = metric.MeanSE(usable(values.heldOut))
+	size := s.model.Size()
+	r.Monitors = newMonitors(latents, pixels, size[0], size[1], size[2])
+	if c.Seed == 0 {
+		if r.Pictures, err = s.pictures(ctx, b, c, first, pixels); err != nil {
+			return r, err
+		}
+	}
+	err = s.compareWithBase(ctx, b, c, &r, pixels)
+	return r, err
+}
+
+// compareWithBase fills in the comparison with unsteered pictures.
+func (s *Steering) compareWithBase(
+	ctx context.Context, b compute.Backend, c steering.Setting, r *Result, pixels []float32,
+) error {
+	base, values, err := s.compare(ctx, b, c)
+	if err != nil || base == nil {
+		return err
+	}
+	some := func(v []float64, mean, se *metric.Optional) {
+		m, e := metric.MeanSE(usable(v))
+		*mean, *se = metric.Some(m), metric.Some(e)
+	}
+	some(values.reward, &r.RewardBase, &r.RewardBaseSE)
+	some(values.heldOut, &r.HeldOutBase, &r.HeldOutBaseSE)
+	if weights, err := steering.TiltedWeights(values.reward, c.Config.Lambda, 0); err == nil {
+		kl, effective := steering.Divergence(weights, len(weights))
+		r.TargetKL, r.TargetEffective = metric.Some(kl), metric.Some(effective)
+	}
+	r.MonitorsBase = &base.monitors
+	dim := len(pixels) / c.Samples
+	r.Diversity = ratio(meanDistance(mfm.Rows(pixels, dim)), meanDistance(mfm.Rows(base.pixels, dim)))
+	features, err := s.model.features(ctx, pixels)
+	if err != nil || features == nil {
+		return err
+	}
+	r.FeatureDiversity = ratio(meanDistance(features), meanDistance(base.features))
+	n := min(len(features), mostCompared)
+	distance, err := frechet(features[:n], base.features[:n])
+	if err != nil {
+		return err
+	}
+	r.Frechet = metric.Some(distance)
+	if n < 4 {
+		return nil
+	}
+	kernel, se, err := kernelDistance(features[:n], base.features[:n])
+	r.Kernel, r.KernelSE = metric.Some(kernel), metric.Some(se)
+	return err
+}
+
+// usable returns the rewards of samples that have one.
+func usable(rewards []float64) []float64 {
+	return slices.DeleteFunc(slices.Clone(rewards), func(v float64) bool { return v < reward.Least })
+}
+
+// ratio returns a/b, undefined if b is 0.
+func ratio(a, b float64) metric.Optional {
+	if b == 0 {
+		return metric.Optional{}
+	}
+	return metric.Some(a / b)
+}

@@ -1,0 +1,126 @@
+package alignment
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/reward/classifier"
+)
+
+// Kinds returns the kinds of rewards of pictures by name: those of package reward and of package
+// classifier.
+func Kinds() map[string]reward.Kind {
+	kinds := reward.Kinds()
+	maps.Copy(kinds, classifier.Kinds())
+	return kinds
+}
+
+// ParseReward returns the reward of pictures that raw describes, of one of [Kinds].
+func ParseReward(raw []byte) (reward.Reward, error) { return reward.Parser{Kinds: Kinds()}.Parse(raw) }
+
+// DefaultReward prefers blue pictures.
+func DefaultReward() []byte { return []byte(`{"kind": "color", "hue": 240, "weight": 50}`) }
+
+// HeldOut returns the default of a reward that the steering to the given one does not use: symmetry, or
+// for rewards with symmetry the brightness.
+func HeldOut(of []byte) []byte {
+	if strings.Contains(string(of), `"symmetry"`) {
+		return []byte(`{"kind": "brightness", "weight": 1}`)
+	}
+	return []byte(`{"kind": "symmetry"}`)
+}
+
+// canonical returns the JSON of a reward with sorted keys and, instead of the files and folders that
+// it names, hashes of their content, so that equal rewards have equal texts.
+func canonical(raw []byte) (string, error) {
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return "", fmt.Errorf("%.100q is no JSON object: %w", raw, err)
+	}
+	v, err := hashed(v)
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(v)
+	return string(text), err
+}
+
+// fileKeys are the keys of rewards whose values name files or folders.
+var fileKeys = []string{"weights", "vocabulary", "head"}
+
+// hashed returns a value of JSON with hashes instead of files.
+func hashed(v any) (any, error) {
+	var err error
+	switch v := v.(type) {
+	case map[string]any:
+		for key, of := range v {
+			if path, is := of.(string); is && slices.Contains(fileKeys, key) && path != "" {
+				v[key], err = hashFile(path)
+			} else {
+				v[key], err = hashed(of)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+	case []any:
+		for i := range v {
+			if v[i], err = hashed(v[i]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return v, nil
+}
+
+// hashFile returns a hash of the content of a file, or of all files in a folder and of their names.
+func hashFile(path string) (string, error) {
+	h := sha256.New()
+	add := func(path string) error {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = io.Copy(h, f)
+		return err
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return "", err
+	case !info.IsDir():
+		err = add(path)
+	default:
+		err = filepath.WalkDir(path, func(name string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			relative, err := filepath.Rel(path, name)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(h, "\n%s\n", filepath.ToSlash(relative))
+			return add(name)
+		})
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)[:8]), err
+}
+
+// hashJSON returns a hash of a value's JSON.
+func hashJSON(v any) (string, error) {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(raw)
+	return fmt.Sprintf("%x", sum[:8]), nil
+}

@@ -1,0 +1,353 @@
+package alignment
+
+import (
+	"bytes"
+	"image/png"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
+	"github.com/gomfm/gomfm/mfm/experiment/latent"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/picture"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/train"
+)
+
+// randomWeights returns the variables, in float32, of a network that build uses.
+func randomWeights(t *testing.T, build func(scope *model.Scope, g *Graph) *Node) checkpoint.Tensors {
+	t.Helper()
+	store := model.NewStore()
+	if err := store.SetRNGStateFromSeed(2); err != nil {
+		t.Fatal(err)
+	}
+	model.MustNewExec(backendtest.New(t), store, build).MustCall1()
+	weights := make(checkpoint.Tensors)
+	for v := range store.IterVariables() {
+		if v.DType() == dtypes.Float32 {
+			weights[strings.TrimPrefix(v.Path(), "/")] = v.MustValue()
+		}
+	}
+	return weights
+}
+
+// gaussianModel returns a map of latents [2, 3, 2] ~ N(0, I) with two classes, whose network is
+// untrained, so that its parametrization alone is nearly exact, a random autoencoder with pictures
+// [4, 6, 3], and a random evaluator.
+func gaussianModel(t *testing.T) *Model {
+	t.Helper()
+	network := nn.EfficientNet{EfficientNetConfig: nn.EfficientNetConfig{
+		Stem: 4, Features: 6, Classes: 2,
+		Stages: []nn.EfficientNetStage{{Blocks: 1, Kernel: 3, Stride: 2, Expand: 2, Channels: 4}},
+	}}
+	b := backendtest.New(t)
+	evaluator, err := picture.NewEvaluator(b, network, randomWeights(t, func(scope *model.Scope, g *Graph) *Node {
+		_, logits := network.Evaluate(scope, Zeros(g, shapes.Make(dtypes.Float32, 1, 4, 4, 3)))
+		return logits
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := nn.Autoencoder{AutoencoderConfig: nn.AutoencoderConfig{
+		Images: 3, Latents: 2, Channels: []int{4, 8}, Blocks: 1, Groups: 2, Scale: 0.5,
+	}}
+	weights := randomWeights(t, func(scope *model.Scope, g *Graph) *Node {
+		return a.Decode(scope, Zeros(g, shapes.Make(dtypes.Float32, 1, 2, 2, 2)))
+	})
+	store := model.NewStore()
+	if err := store.SetRNGStateFromSeed(1); err != nil {
+		t.Fatal(err)
+	}
+	var c latent.Config
+	c.Train.Loss.Guidance.Dropout = 0.1
+	m, err := newModel(b, mfm.Model{
+		Map: &mfm.Map{
+			Interpolant: interpolant.Linear{}, Parametrization: &mfm.Gaussian{Variance: []float64{1}},
+			Backbone: nn.MLPConfig{Width: 8, Depth: 1, Activation: "silu", Classes: 2}.Backbone(),
+		},
+		Weights: store.Scope(train.WeightsScope), Shape: []int{2, 3, 2}, Classes: 2,
+	}, c, latent.Autoencoder{LatentCodec: a, Images: 3, Weights: weights}, evaluator, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Finalize)
+	return m
+}
+
+const steps = 6
+
+// settings returns a setting of a method for 32 samples.
+func settings(s *Steering, method string, n int, lambda float64) steering.Setting {
+	c := steering.Setting{Fingerprint: s.Fingerprint, Method: method, N: n, Samples: 32, Config: steer.DefaultConfig()}
+	c.Config.Steps, c.Config.Lambda = steps, lambda
+	return c
+}
+
+// rowsOf returns the pixels of the two rows of pictures of a result.
+func rowsOf(t *testing.T, raw []byte) (rows [2][]uint32) {
+	t.Helper()
+	p, err := png.Decode(bytes.NewReader(raw))
+	if err != nil || p.Bounds().Dx() != 8*6 || p.Bounds().Dy() != 2*4 {
+		t.Fatalf("pictures %v, want eight of 4x6 pixels in two rows (%v)", p.Bounds(), err)
+	}
+	for y := range 8 {
+		for x := range 8 * 6 {
+			r, g, b, _ := p.At(x, y).RGBA()
+			rows[y/4] = append(rows[y/4], r>>8, g>>8, b>>8)
+		}
+	}
+	return rows
+}
+
+// Results agree with the pictures, count evaluations as documented, and steering raises the reward.
+// Without a reward steering changes nothing, so that pictures before and after are equal.
+func TestSteering(t *testing.T) {
+	b, m := backendtest.New(t), gaussianModel(t)
+	s, err := m.To(b, []byte(`{"kind": "brightness", "weight": 400}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(c steering.Setting) Result {
+		t.Helper()
+		if err := s.Check(c); err != nil {
+			t.Fatal(err)
+		}
+		r, err := s.Run(t.Context(), b, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Frechet.IsZero() || r.Kernel.IsZero() || r.MonitorsBase == nil || r.HeldOutBase.IsZero() || r.TargetKL.IsZero() {
+			t.Errorf("%s: result %+v lacks a comparison", c.Method, r)
+		}
+		if math.Abs(r.NFE-r.MapNFE-r.RewardNFE) > 1e-9 {
+			t.Errorf("%s: %g evaluations, %g of the map and %g of the reward", c.Method, r.NFE, r.MapNFE, r.RewardNFE)
+		}
+		return r
+	}
+	plain := run(settings(s, "unsteered", 1, 1))
+	if plain.MapNFE != steps || plain.RewardNFE != 0 || math.Abs(plain.Monitors.Latents-1) > 0.3 { // few steps
+		t.Errorf("unsteered: %+v", plain)
+	}
+	if spread := math.Hypot(plain.RewardSE, plain.RewardBaseSE.Float()); math.Abs(plain.Reward-plain.RewardBase.Float()) > 5*spread {
+		t.Errorf("unsteered reward %g and that of others %g ± %g", plain.Reward, plain.RewardBase.Float(), spread)
+	}
+	steered := run(settings(s, "mfm-g", 2, 1))
+	if steered.MapNFE != steps+3*2*steps || steered.RewardNFE != 2*steps {
+		t.Errorf("mfm-g: %g evaluations of the map, %g of the reward", steered.MapNFE, steered.RewardNFE)
+	}
+	if !(steered.Reward > plain.Reward+5*math.Hypot(plain.RewardSE, steered.RewardSE)) {
+		t.Errorf("mfm-g: reward %g ± %g, unsteered %g ± %g", steered.Reward, steered.RewardSE, plain.Reward, plain.RewardSE)
+	}
+	if rows := rowsOf(t, steered.Pictures); slices.Equal(rows[0], rows[1]) {
+		t.Error("mfm-g does not change the pictures")
+	}
+	rows := rowsOf(t, run(settings(s, "mfm-g", 1, 0)).Pictures)
+	for i, v := range rows[0] {
+		if d := int(v) - int(rows[1][i]); d < -1 || d > 1 {
+			t.Errorf("mfm-g without a reward changes the level %d to %d", v, rows[1][i])
+			break
+		}
+	}
+	latents, _, err := s.Draw(t.Context(), b, settings(s, "unsteered", 1, 1), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := values(t, s, latents); math.Abs(mean(v)-plain.Reward) > 1e-3*math.Abs(plain.Reward) {
+		t.Errorf("the mean reward is %g, of the samples %g", plain.Reward, mean(v))
+	}
+	filter := settings(s, "smc-dps", 1, 1)
+	filter.Particles, filter.Config.Dynamics = 16, steer.SDE
+	if r := run(filter); !(r.Reward > plain.Reward) {
+		t.Errorf("a particle filter has the reward %g, unsteered samples %g", r.Reward, plain.Reward)
+	}
+}
+
+// values returns the rewards of latents.
+func values(t *testing.T, s *Steering, latents []float32) []float64 {
+	t.Helper()
+	pixels, err := s.model.decoder.decode(t.Context(), latents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := s.rewards.values(t.Context(), pixels, slices.Repeat([]int32{2}, len(latents)/12))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.reward
+}
+
+func mean(v []float64) (m float64) {
+	for _, x := range v {
+		m += x / float64(len(v))
+	}
+	return m
+}
+
+// Best-of-N has the best of N candidates for each sample, of one pool for all N and rewards.
+func TestBestOfN(t *testing.T) {
+	b, m := backendtest.New(t), gaussianModel(t)
+	s, err := m.To(b, []byte(`{"kind": "symmetry"}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var results []Result
+	for _, n := range []int{1, 4} {
+		r, err := s.Run(t.Context(), b, settings(s, bestOfN, n, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.MapNFE != float64(n*steps) || r.RewardNFE != float64(n) {
+			t.Errorf("Best-of-%d: %g evaluations of the map, %g of the reward", n, r.MapNFE, r.RewardNFE)
+		}
+		results = append(results, r)
+	}
+	var p *pool
+	for _, p = range m.pools {
+	}
+	if len(m.pools) != 1 || len(p.blocks) != 4 {
+		t.Fatalf("%d pools, the last of %d blocks", len(m.pools), len(p.blocks))
+	}
+	best := values(t, s, p.blocks[0])
+	if got := mean(best); math.Abs(got-results[0].Reward) > 1e-5 {
+		t.Errorf("Best-of-1 has the reward %g, the first candidates %g", results[0].Reward, got)
+	}
+	for _, block := range p.blocks[1:] {
+		for i, v := range values(t, s, block) {
+			best[i] = max(best[i], v)
+		}
+	}
+	if got := mean(best); math.Abs(got-results[1].Reward) > 1e-5 || !(got > results[0].Reward) {
+		t.Errorf("Best-of-4 has the reward %g, the best candidates %g, all %g", results[1].Reward, got, results[0].Reward)
+	}
+	direct, _, err := s.Draw(t.Context(), b, settings(s, "unsteered", 1, 1), nil, nil)
+	if err != nil || !slices.Equal(direct, p.blocks[0]) {
+		t.Errorf("the first candidates are not the unsteered samples of the seed (%v)", err)
+	}
+}
+
+// A black-box reward steers methods without a gradient alone.
+func TestBlackBoxSteering(t *testing.T) {
+	b, m := backendtest.New(t), gaussianModel(t)
+	s, err := m.To(b, []byte(`{"kind": "compressibility", "quality": 90, "target": 0, "width": 20}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	experimenttest.WantError(t, "mfm-g", s.Check(settings(s, "mfm-g", 2, 1)), "black-box reward")
+	for _, method := range []string{"mfm-gf", bestOfN} {
+		c := settings(s, method, 4, 1)
+		if err := s.Check(c); err != nil {
+			t.Fatal(err)
+		}
+		r, err := s.Run(t.Context(), b, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !(r.Reward > r.RewardBase.Float()) || r.RewardNFE == 0 {
+			t.Errorf("%s: reward %g, unsteered %g, %g evaluations", method, r.Reward, r.RewardBase.Float(), r.RewardNFE)
+		}
+	}
+}
+
+// Fingerprints depend on rewards and the content of their files, not on spaces and names.
+func TestFingerprints(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"a": "x", "b": "x", "c": "y", "f/d": "x"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hash := func(format, name string) string {
+		t.Helper()
+		text, err := canonical([]byte(strings.ReplaceAll(format, "FILE", filepath.Join(dir, name))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	const one, other = `{"kind": "sum", "of": [{"kind": "q", "weights": "FILE"}]}`, `{"of":[{"weights":"FILE","kind":"q"}],"kind":"sum"}`
+	if a := hash(one, "a"); a != hash(other, "b") || a == hash(one, "c") || a == hash(one, "f") {
+		t.Errorf("texts %q, %q, %q, %q", a, hash(other, "b"), hash(one, "c"), hash(one, "f"))
+	}
+	if _, err := canonical([]byte(`{"weights": "` + dir + `/none"}`)); err == nil {
+		t.Error("a file that does not exist has a hash")
+	}
+}
+
+func TestSteeringRefuses(t *testing.T) {
+	b, m := backendtest.New(t), gaussianModel(t)
+	for text, want := range map[string]string{
+		`{"kind": "nice"}`: "unknown",
+		`{"kind": "linear_gaussian", "a": [[1, 2]], "y": [1], "sigma": 1}`: "does not fit pictures of shape [4 6 3]",
+		`[`: "no JSON object",
+	} {
+		_, err := m.To(b, []byte(text), nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want one with %q", text, err, want)
+		}
+	}
+	_, err := m.To(b, []byte(`{"kind": "symmetry"}`), []byte(`{"kind":"symmetry"}`))
+	experimenttest.WantError(t, "the reward itself", err, "it is the reward itself")
+	s, err := m.To(b, []byte(`{"kind": "symmetry"}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := settings(s, "exact", 1, 1)
+	experimenttest.WantError(t, "exact", s.Check(c), "no value in closed form")
+	c = settings(s, "mfm-g", 1, 1)
+	class := 2
+	c.Class = &class
+	experimenttest.WantError(t, "a class too many", s.Check(c), "must lie in [0, 2)")
+	if _, err := ParseReward(DefaultReward()); err != nil {
+		t.Error(err)
+	}
+	if _, err := ParseReward(HeldOut([]byte(`{"kind": "symmetry"}`))); err != nil {
+		t.Error(err)
+	}
+}
+
+// The grids in figures are valid, and name a reward of a known kind or one that needs networks of text.
+func TestGrids(t *testing.T) {
+	for name, want := range map[string]int{"imagenet_paper": 1 + 36 + 3 + 7 + 4, "imagenet_small": 3 * (1 + 4 + 6 + 4 + 4 + 2 + 1)} {
+		raw, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "figures", "grids", name+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		grid, err := steering.ParseGrid(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := grid.Settings(steering.Setting{Config: steer.DefaultConfig()}, 64)
+		if err != nil || len(all) != want {
+			t.Errorf("%s: %d settings, want %d (%v)", name, len(all), want, err)
+		}
+		for _, c := range all {
+			if err := c.Check(nil); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if name == "imagenet_paper" && (c.Config.Steps != 250 || c.Class == nil || *c.Class != 281 || c.Guidance != 2.5 ||
+				c.Samples != 128) {
+				t.Errorf("%s: setting %+v", name, c)
+			}
+		}
+		if len(grid.Rewards) != 3 {
+			t.Errorf("%s: %d rewards", name, len(grid.Rewards))
+		}
+	}
+}
