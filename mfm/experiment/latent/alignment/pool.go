@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomlx/compute"
 
+	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/experiment/sweep"
 	"github.com/gomfm/gomfm/mfm/reward"
@@ -85,11 +86,7 @@ func (s *Steering) bestOf(ctx context.Context, b compute.Backend, c steering.Set
 	}
 	began, known := time.Now(), len(s.pool[name])
 	for _, block := range p.blocks[min(known, c.N):c.N] {
-		pixels, err := s.model.decoder.decode(ctx, block)
-		if err != nil {
-			return r, nil, nil, counts, err
-		}
-		values, err := s.rewards.values(ctx, pixels, s.Labels(c))
+		values, _, err := s.evaluate(ctx, block, s.Labels(c), false)
 		if err != nil {
 			return r, nil, nil, counts, err
 		}
@@ -119,5 +116,44 @@ func (s *Steering) bestOf(ctx context.Context, b compute.Backend, c steering.Set
 	r.NFE = float64(counts.NFE()) / float64(c.Samples)
 	r.Seconds = p.seconds*float64(c.N)/float64(len(p.blocks)) + time.Since(began).Seconds()
 	r.MicrosPerNFE = 1e6 * r.Seconds / float64(counts.NFE())
+	r.Diverged = !stats.Finite(latents)
 	return r, slices.Clip(latents), first, counts, nil
+}
+
+// drawn are unsteered samples with the result of drawing them.
+type drawn struct {
+	result  steering.Result
+	latents []float32
+	counts  steer.Counts
+}
+
+// plain returns the base without a reward, for unsteered samples.
+func (s *Steering) plain() steering.Base {
+	of := s.Base
+	of.Reward, of.Host = reward.Sum(), nil
+	return of
+}
+
+// drawUnsteered draws the samples of a setting of the unsteered method, once for all rewards.
+func (s *Steering) drawUnsteered(ctx context.Context, b compute.Backend, c steering.Setting) (
+	steering.Result, []float32, steer.Counts, error) {
+	key := c
+	key.Fingerprint, key.Pool, key.Config.Lambda = "", false, 1
+	name, err := sweep.Name(key)
+	if err != nil {
+		return steering.Result{}, nil, steer.Counts{}, err
+	}
+	d := s.model.drawn[name]
+	if d == nil {
+		of := s.plain()
+		r, latents, got, err := of.Run(ctx, b, c, nil, nil)
+		if err != nil {
+			return r, nil, steer.Counts{}, err
+		}
+		d = &drawn{r, latents, got.Counts}
+		s.model.drawn[name] = d
+	}
+	r := d.result
+	r.RewardName, r.RunSettings = s.RewardName, s.Common(b, c).RunSettings
+	return r, d.latents, d.counts, nil
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/gomlx/compute"
 
 	"github.com/gomfm/gomfm/mfm"
-	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/reward"
@@ -56,15 +55,18 @@ type Result struct {
 // mostCompared is the number of pictures whose features are compared.
 const mostCompared = 1024
 
-// Run draws the samples of a setting, and evaluates and compares their pictures; see [Result].
+// Run draws the samples of a setting, and evaluates and compares their pictures; see [Result]. Those of
+// a setting with Pool have rewards alone.
 func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Setting) (r Result, err error) {
 	c = s.trained(c)
 	var latents, first []float32
 	var counts steer.Counts
-	if c.Method == bestOfN {
+	switch c.Method {
+	case bestOfN:
 		r.Result, latents, first, counts, err = s.bestOf(ctx, b, c)
-		r.Diverged = !stats.Finite(latents)
-	} else {
+	case steering.Unsteered:
+		r.Result, latents, counts, err = s.drawUnsteered(ctx, b, c)
+	default:
 		var got *steer.Result
 		r.Result, latents, got, err = s.Base.Run(ctx, b, c, nil, rand.New(rand.NewPCG(uint64(c.Seed), 6)))
 		if err == nil {
@@ -74,14 +76,9 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 	if err != nil || r.Diverged {
 		return r, err
 	}
-	samples := float64(c.Samples)
-	r.MapNFE = float64(counts.Network+2*counts.NetworkBackward) / samples
-	r.RewardNFE = float64(counts.Reward) / samples
-	pixels, err := s.model.decoder.decode(ctx, latents)
-	if err != nil {
-		return r, err
-	}
-	values, err := s.rewards.values(ctx, pixels, s.Labels(c))
+	r.MapNFE = float64(counts.Network+2*counts.NetworkBackward) / float64(c.Samples)
+	r.RewardNFE = float64(counts.Reward) / float64(c.Samples)
+	values, pixels, err := s.evaluate(ctx, latents, s.Labels(c), !c.Pool)
 	if err != nil {
 		return r, err
 	}
@@ -90,6 +87,10 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 	r.Reward, r.RewardSE = metric.MeanSE(rewarded)
 	r.RewardQuantiles = steering.Quantiles(rewarded)
 	r.HeldOut, r.HeldOutSE = metric.MeanSE(usable(values.heldOut))
+	if c.Pool {
+		r.PoolRewards = steering.PoolOf(values.reward)
+		return r, nil
+	}
 	size := s.model.Size()
 	r.Monitors = newMonitors(latents, pixels, size[0], size[1], size[2])
 	if c.Seed == 0 {
@@ -99,6 +100,34 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 	}
 	err = s.compareWithBase(ctx, b, c, &r, pixels)
 	return r, err
+}
+
+// evaluate returns the rewards of latents that were generated under labels, and their pictures if keep
+// is set.
+func (s *Steering) evaluate(ctx context.Context, latents []float32, labels []int32, keep bool) (
+	all pictureValues, pictures []float32, err error) {
+	size := s.model.Elements()
+	const block = 16 * chunk
+	for from := 0; from < len(latents)/size; from += block {
+		to := min(from+block, len(latents)/size)
+		pixels, err := s.model.decoder.decode(ctx, latents[from*size:to*size])
+		if err != nil {
+			return all, nil, err
+		}
+		var classes []int32
+		if labels != nil {
+			classes = labels[from:to]
+		}
+		v, err := s.rewards.values(ctx, pixels, classes)
+		if err != nil {
+			return all, nil, err
+		}
+		all.reward, all.heldOut = append(all.reward, v.reward...), append(all.heldOut, v.heldOut...)
+		if keep {
+			pictures = append(pictures, pixels...)
+		}
+	}
+	return all, pictures, nil
 }
 
 // compareWithBase fills in the comparison with unsteered pictures.

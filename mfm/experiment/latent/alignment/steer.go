@@ -56,6 +56,7 @@ type Model struct {
 	hash        string             // of map, autoencoder and evaluator
 	unsteered   map[string]*base   // by their settings
 	before      map[string][]float32
+	drawn       map[string]*drawn
 	pools       map[string]*pool
 }
 
@@ -102,7 +103,7 @@ func newModel(b compute.Backend, of mfm.Model, c latent.Config, a latent.Autoenc
 	evaluated string) (*Model, error) {
 	m := &Model{
 		Model: of, Config: c, autoencoder: a, evaluator: evaluator, unsteered: make(map[string]*base),
-		before: make(map[string][]float32), pools: make(map[string]*pool),
+		before: make(map[string][]float32), drawn: make(map[string]*drawn), pools: make(map[string]*pool),
 	}
 	codec, err := run.HashTensors(a.Weights)
 	if err != nil {
@@ -270,7 +271,7 @@ func (s *Steering) Check(c steering.Setting) error {
 
 // blackBox reports whether a method takes a black-box reward.
 func blackBox(e steer.Entry) bool {
-	return e.Search || slices.Contains([]string{"unsteered", "mfm-gf", "smc-mfm-gf", "best-of-n", "best-of-n-one-step"},
+	return e.Search || slices.Contains([]string{steering.Unsteered, "mfm-gf", "smc-mfm-gf", bestOfN, "best-of-n-one-step"},
 		e.Name)
 }
 
@@ -281,7 +282,7 @@ const baseSeed = 1 << 40
 // the same class and guidance, in the same steps.
 func unsteered(c steering.Setting) steering.Setting {
 	base := steering.Setting{
-		Method: "unsteered", N: 1, Samples: c.Samples, Seed: baseSeed, Config: steer.DefaultConfig(),
+		Method: steering.Unsteered, N: 1, Samples: c.Samples, Seed: baseSeed, Config: steer.DefaultConfig(),
 		Options: steering.Options{Class: c.Class, Guidance: c.Guidance, GuidePosterior: c.GuidePosterior},
 	}
 	if entry, err := steer.Lookup(c.Method); err != nil || !entry.OneStep {
@@ -300,7 +301,8 @@ func (s *Steering) compare(ctx context.Context, b compute.Backend, c steering.Se
 	}
 	m := s.model
 	if m.unsteered[name] == nil {
-		latents, _, err := s.Draw(ctx, b, setting, nil, nil)
+		of := s.plain()
+		latents, _, err := of.Draw(ctx, b, setting, nil, nil)
 		if err != nil {
 			return nil, pictureValues{}, fmt.Errorf("unsteered samples to compare with: %w", err)
 		}
@@ -357,9 +359,8 @@ func (s *Steering) pictures(
 	case method.Group() > 1 || c.Particles > 1:
 		return strip(size[0], size[1], size[2], steered)
 	}
-	draw := func(c steering.Setting, rows int) ([]float32, error) {
+	draw := func(of steering.Base, c steering.Setting, rows int) ([]float32, error) {
 		c.Samples = n // in one batch, whose noise is the same for all methods
-		of := s.Base
 		of.Batch = n * rows
 		latents, _, err := of.Draw(ctx, b, c, nil, nil)
 		if err != nil {
@@ -375,12 +376,12 @@ func (s *Steering) pictures(
 	}
 	before := s.model.before[name]
 	if before == nil {
-		if before, err = draw(plain, 1); err != nil {
+		if before, err = draw(s.plain(), plain, 1); err != nil {
 			return nil, err
 		}
 		s.model.before[name] = before
 	}
-	after, err := draw(c, method.Rows())
+	after, err := draw(s.Base, c, method.Rows())
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package alignment
 
 import (
 	"bytes"
+	"cmp"
 	"image/png"
 	"math"
 	"os"
@@ -24,6 +25,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
 	"github.com/gomfm/gomfm/mfm/train"
 )
@@ -161,6 +163,12 @@ func TestSteering(t *testing.T) {
 			t.Errorf("mfm-g without a reward changes the level %d to %d", v, rows[1][i])
 			break
 		}
+	}
+	pool := settings(s, "unsteered", 1, 1)
+	pool.Pool = true
+	if r, err := s.Run(t.Context(), b, pool); err != nil || len(r.PoolRewards) != 32 || !slices.IsSorted(r.PoolRewards) ||
+		math.Abs(r.Reward-plain.Reward) > 1e-9 || !r.Pool || r.MonitorsBase != nil {
+		t.Errorf("a pool: %+v (%v)", r, err)
 	}
 	latents, _, err := s.Draw(t.Context(), b, settings(s, "unsteered", 1, 1), nil, nil)
 	if err != nil {
@@ -324,7 +332,7 @@ func TestSteeringRefuses(t *testing.T) {
 
 // The grids in figures are valid, and name a reward of a known kind or one that needs networks of text.
 func TestGrids(t *testing.T) {
-	for name, want := range map[string]int{"imagenet_paper": 1 + 36 + 3 + 7 + 4, "imagenet_small": 3 * (1 + 4 + 6 + 4 + 4 + 2 + 1)} {
+	for name, want := range map[string]int{"imagenet_paper": 3 * (2 + 36 + 3 + 7 + 2), "imagenet_small": 219} {
 		raw, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "figures", "grids", name+".json"))
 		if err != nil {
 			t.Fatal(err)
@@ -333,21 +341,20 @@ func TestGrids(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all, err := grid.Settings(steering.Setting{Config: steer.DefaultConfig()}, 64)
+		all, err := grid.Expand(steering.Setting{Config: steer.DefaultConfig()}, 64)
 		if err != nil || len(all) != want {
-			t.Errorf("%s: %d settings, want %d (%v)", name, len(all), want, err)
+			t.Errorf("%s: %d runs, want %d (%v)", name, len(all), want, err)
 		}
-		for _, c := range all {
-			if err := c.Check(nil); err != nil {
-				t.Errorf("%s: %v", name, err)
+		for _, run := range all {
+			c, host := run.Setting, reward.IsHost(grid.Rewards[run.Reward].Reward)
+			entry, err := steer.Lookup(c.Method)
+			if err := cmp.Or(err, c.Check(nil)); err != nil || host && !blackBox(entry) {
+				t.Errorf("%s: %s, black-box reward: %t (%v)", name, c.Method, host, err)
 			}
 			if name == "imagenet_paper" && (c.Config.Steps != 250 || c.Class == nil || *c.Class != 281 || c.Guidance != 2.5 ||
-				c.Samples != 128) {
+				c.Samples != 128 && !c.Pool) {
 				t.Errorf("%s: setting %+v", name, c)
 			}
-		}
-		if len(grid.Rewards) != 3 {
-			t.Errorf("%s: %d rewards", name, len(grid.Rewards))
 		}
 	}
 }
