@@ -3,6 +3,7 @@ package steering
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -35,6 +36,9 @@ type Base struct {
 	Host reward.Host
 	// Batch is the largest number of rows in a batch of the network, see [steer.Steerer].Batch.
 	Batch int
+	// Kept spares the compilation of settings that differ in their seed alone; nil means none. Copies
+	// of a Base with another reward or batch must not share it.
+	Kept *Kept
 	// RewardName is the reward's name in results, if any; see [NamedReward].
 	RewardName string
 	// Fingerprint is a hash of distribution, map and reward, which keeps the results of different
@@ -152,20 +156,11 @@ func (t *Base) posteriorModel(s Setting) (steer.Model, error) {
 func (t *Base) Draw(
 	ctx context.Context, b compute.Backend, s Setting, exact *steer.Exact, rng *rand.Rand,
 ) ([]float32, *steer.Result, error) {
-	m, err := t.DrawModel(s)
+	steerer, done, err := t.steerer(b, s, exact)
 	if err != nil {
 		return nil, nil, err
 	}
-	method, err := s.SteerMethod(exact)
-	if err != nil {
-		return nil, nil, err
-	}
-	steerer, err := t.newSteerer(b, m, method)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer steerer.Finalize()
-	steerer.Batch = t.Batch
+	defer done()
 	if s.Class != nil {
 		if err := steerer.SetClass(*s.Class); err != nil {
 			return nil, nil, err
@@ -178,11 +173,55 @@ func (t *Base) Draw(
 	return got.Resampled(rng), got, nil
 }
 
-func (t *Base) newSteerer(b compute.Backend, m steer.Model, method steer.Method) (*steer.Steerer, error) {
-	if t.Host != nil {
-		return steer.NewBlackBox(b, m, t.Host, method)
+// Kept is the compiled steerer of the last setting of a [Base], for settings that differ in their
+// seed alone. The zero value has none.
+type Kept struct {
+	setting string // in JSON, without its seed
+	steerer *steer.Steerer
+}
+
+// Finalize frees the compiled graphs.
+func (k *Kept) Finalize() {
+	if k.steerer != nil {
+		k.steerer.Finalize()
 	}
-	return steer.New(b, m, t.Reward, method)
+	*k = Kept{}
+}
+
+// steerer returns the steerer of a setting, and a function to call when it is not used any more.
+func (t *Base) steerer(b compute.Backend, s Setting, exact *steer.Exact) (_ *steer.Steerer, done func(), err error) {
+	s.Seed = 0
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	if t.Kept != nil && t.Kept.steerer != nil && t.Kept.setting == string(raw) {
+		return t.Kept.steerer, func() {}, nil
+	}
+	m, err := t.DrawModel(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	method, err := s.SteerMethod(exact)
+	if err != nil {
+		return nil, nil, err
+	}
+	var steerer *steer.Steerer
+	if t.Host != nil {
+		steerer, err = steer.NewBlackBox(b, m, t.Host, method)
+	} else {
+		steerer, err = steer.New(b, m, t.Reward, method)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	steerer.Batch = t.Batch
+	if t.Kept == nil {
+		return steerer, steerer.Finalize, nil
+	}
+	t.Kept.Finalize()
+	*t.Kept = Kept{string(raw), steerer}
+	return steerer, func() {}, nil
 }
 
 // Labels returns the labels that the samples of a setting are generated under, one for each, or nil

@@ -120,3 +120,32 @@ func TestGuidePosterior(t *testing.T) {
 		}
 	}
 }
+
+// A kept steerer gives each seed and setting the samples of a new one.
+func TestKept(t *testing.T) {
+	b, fresh, kept := backendtest.New(t), classBase(t), classBase(t)
+	kept.Kept = new(steering.Kept)
+	defer kept.Kept.Finalize()
+	var first []float32
+	for i, c := range []struct {
+		seed   int64
+		lambda float64
+		class  int
+	}{{0, 1, 0}, {1, 1, 0}, {1, 2, 0}, {1, 2, 1}, {0, 1, 0}} {
+		s := steering.Setting{Method: "dps", N: 1, Samples: 4, Seed: c.seed, Config: steer.DefaultConfig()}
+		s.Config.Steps, s.Config.Lambda, s.Class = 3, c.lambda, &c.class
+		want, _, err := fresh.Draw(t.Context(), b, s, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _, err := kept.Draw(t.Context(), b, s, nil, nil)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("setting %d: samples %v, want %v (%v)", i, got, want, err)
+		}
+		if i == 0 {
+			first = got
+		} else if i < 4 && slices.Equal(got, first) {
+			t.Errorf("setting %d has the samples of another one", i)
+		}
+	}
+}

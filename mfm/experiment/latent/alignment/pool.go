@@ -130,7 +130,7 @@ type drawn struct {
 // plain returns the base without a reward, for unsteered samples.
 func (s *Steering) plain() steering.Base {
 	of := s.Base
-	of.Reward, of.Host = reward.Sum(), nil
+	of.Reward, of.Host, of.Kept = reward.Sum(), nil, nil
 	return of
 }
 

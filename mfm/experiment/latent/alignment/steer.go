@@ -157,6 +157,12 @@ type Steering struct {
 	pool map[string][][]float64
 }
 
+// Finalize frees the compiled graphs, but not those of the model.
+func (s *Steering) Finalize() {
+	s.Kept.Finalize()
+	s.rewards.exec.Finalize()
+}
+
 // To returns the steering to a reward, which [ParseReward] or [reward.ParseHost] reads. heldOut is a
 // reward that the steering does not use; nil means that of [HeldOut].
 func (m *Model) To(b compute.Backend, of, heldOut []byte) (*Steering, error) {
@@ -183,7 +189,7 @@ func (m *Model) To(b compute.Backend, of, heldOut []byte) (*Steering, error) {
 	if s.Model, err = steer.FromMap(m.Model, mfm.DefaultSamplerConfig()); err != nil {
 		return nil, err
 	}
-	s.Batch = m.rows(b)
+	s.Batch, s.Kept = m.rows(b), new(steering.Kept)
 	spec := []string{m.hash, name, other} // part of the hash
 	if s.Fingerprint, err = hashJSON(spec); err != nil {
 		return nil, err
@@ -361,7 +367,7 @@ func (s *Steering) pictures(
 	}
 	draw := func(of steering.Base, c steering.Setting, rows int) ([]float32, error) {
 		c.Samples = n // in one batch, whose noise is the same for all methods
-		of.Batch = n * rows
+		of.Batch, of.Kept = n*rows, nil
 		latents, _, err := of.Draw(ctx, b, c, nil, nil)
 		if err != nil {
 			return nil, fmt.Errorf("pictures: %w", err)
