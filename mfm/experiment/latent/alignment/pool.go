@@ -130,7 +130,7 @@ type drawn struct {
 // plain returns the base without a reward, for unsteered samples.
 func (s *Steering) plain() steering.Base {
 	of := s.Base
-	of.Reward, of.Host, of.Kept = reward.Sum(), nil, nil
+	of.Reward, of.Host, of.Kept = reward.Sum(), nil, &s.model.kept
 	return of
 }
 
@@ -146,7 +146,7 @@ func (s *Steering) drawUnsteered(ctx context.Context, b compute.Backend, c steer
 	d := s.model.drawn[name]
 	if d == nil {
 		of := s.plain()
-		r, latents, got, err := of.Run(ctx, b, c, nil, nil)
+		r, latents, got, err := of.Run(ctx, b, key, nil, nil)
 		if err != nil {
 			return r, nil, steer.Counts{}, err
 		}

@@ -58,6 +58,7 @@ type Model struct {
 	before      map[string][]float32
 	drawn       map[string]*drawn
 	pools       map[string]*pool
+	kept        steering.Kept // of unsteered samples
 }
 
 // base are unsteered samples to compare others with.
@@ -120,6 +121,7 @@ func newModel(b compute.Backend, of mfm.Model, c latent.Config, a latent.Autoenc
 // Finalize frees the compiled graphs, but not the weights.
 func (m *Model) Finalize() {
 	m.decoder.Finalize()
+	m.kept.Finalize()
 	for _, p := range m.pools {
 		p.steerer.Finalize()
 	}
