@@ -186,7 +186,7 @@ func info(c *command) prepare {
 	preset := c.withPreset()
 	return func() (work, error) {
 		rewards := make(map[string]string) // kinds, with an example of each
-		kinds := alignment.Kinds()
+		kinds := alignment.Kinds(nil)
 		maps.Copy(kinds, image.RewardKinds())
 		for name, kind := range kinds {
 			rewards[name] = kind.Example

@@ -11,20 +11,26 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gomlx/compute"
+
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/reward/classifier"
+	"github.com/gomfm/gomfm/mfm/reward/text"
 )
 
-// Kinds returns the kinds of rewards of pictures by name: those of package reward and of package
-// classifier.
-func Kinds() map[string]reward.Kind {
+// Kinds returns the kinds of rewards of pictures by name: those of packages reward, classifier and
+// text. The backend computes the embeddings of prompts.
+func Kinds(b compute.Backend) map[string]reward.Kind {
 	kinds := reward.Kinds()
 	maps.Copy(kinds, classifier.Kinds())
+	maps.Copy(kinds, text.Loader{Backend: b}.Kinds())
 	return kinds
 }
 
 // ParseReward returns the reward of pictures that raw describes, of one of [Kinds].
-func ParseReward(raw []byte) (reward.Reward, error) { return reward.Parser{Kinds: Kinds()}.Parse(raw) }
+func ParseReward(b compute.Backend, raw []byte) (reward.Reward, error) {
+	return reward.Parser{Kinds: Kinds(b)}.Parse(raw)
+}
 
 // DefaultReward prefers blue pictures.
 func DefaultReward() []byte { return []byte(`{"kind": "color", "hue": 240, "weight": 50}`) }
@@ -49,8 +55,8 @@ func canonical(raw []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text, err := json.Marshal(v)
-	return string(text), err
+	sorted, err := json.Marshal(v)
+	return string(sorted), err
 }
 
 // fileKeys are the keys of rewards whose values name files or folders.

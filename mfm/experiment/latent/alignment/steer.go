@@ -183,7 +183,7 @@ func (m *Model) To(b compute.Backend, of, heldOut []byte) (*Steering, error) {
 	if name == other {
 		return nil, fmt.Errorf("held-out reward %s: it is the reward itself: give another one", heldOut)
 	}
-	evaluated, err := ParseReward(heldOut)
+	evaluated, err := ParseReward(b, heldOut)
 	if err != nil {
 		return nil, fmt.Errorf("held-out reward: %w", err)
 	}
@@ -204,7 +204,7 @@ func (m *Model) To(b compute.Backend, of, heldOut []byte) (*Steering, error) {
 		}
 		s.Host = m.onLatents(host)
 	} else {
-		if pictures, err = ParseReward(of); err != nil {
+		if pictures, err = ParseReward(b, of); err != nil {
 			return nil, err
 		}
 		s.Reward = OfLatents(pictures, m.autoencoder, s.Fingerprint)

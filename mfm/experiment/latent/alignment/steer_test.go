@@ -3,6 +3,7 @@ package alignment
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"image/png"
 	"math"
 	"os"
@@ -326,15 +327,15 @@ func TestSteeringRefuses(t *testing.T) {
 	class := 2
 	c.Class = &class
 	experimenttest.WantError(t, "a class too many", s.Check(c), "must lie in [0, 2)")
-	if _, err := ParseReward(DefaultReward()); err != nil {
+	if _, err := ParseReward(b, DefaultReward()); err != nil {
 		t.Error(err)
 	}
-	if _, err := ParseReward(HeldOut([]byte(`{"kind": "symmetry"}`))); err != nil {
+	if _, err := ParseReward(b, HeldOut([]byte(`{"kind": "symmetry"}`))); err != nil {
 		t.Error(err)
 	}
 }
 
-// The grids in figures are valid, and name a reward of a known kind or one that needs networks of text.
+// The grids in figures are valid: their rewards are of known kinds, their runs can be run.
 func TestGrids(t *testing.T) {
 	for name, want := range map[string]int{"imagenet_paper": 3 * (2 + 36 + 3 + 7 + 2), "imagenet_small": 219} {
 		raw, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "figures", "grids", name+".json"))
@@ -344,6 +345,13 @@ func TestGrids(t *testing.T) {
 		grid, err := steering.ParseGrid(raw)
 		if err != nil {
 			t.Fatal(err)
+		}
+		for _, r := range grid.Rewards {
+			var of struct{ Kind string }
+			err := json.Unmarshal(r.Reward, &of)
+			if _, known := Kinds(nil)[of.Kind]; err != nil || !known && !reward.IsHost(r.Reward) {
+				t.Errorf("%s: reward %s is of an unknown kind (%v)", name, r.Name, err)
+			}
 		}
 		all, err := grid.Expand(steering.Setting{Config: steer.DefaultConfig()}, 64)
 		if err != nil || len(all) != want {
