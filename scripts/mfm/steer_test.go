@@ -327,10 +327,10 @@ func TestStress(t *testing.T) {
 func steerSmallImageNet(t *testing.T, dir string) {
 	t.Helper()
 	pictures, out := filepath.Join(t.TempDir(), "pictures"), t.TempDir()
-	args := []string{"steer", "imagenet", "--checkpoint", dir, "--method", "unsteered,mfm-g", "--steps", "2", "--samples", "4",
+	args := []string{"steer", "imagenet", "--checkpoint", dir, "--method", "unsteered,mfm-g", "--steps", "3", "--samples", "4",
 		"--pictures", pictures, "--out", out, "--json"}
 	results := decode[[]alignment.Result](t, must(t, args...))
-	if len(results) != 2 || results[0].NFE != 2 || results[1].NFE != 2+4*2 || results[1].MapNFE != 2+3*2 {
+	if len(results) != 2 || results[0].NFE != 3 || results[1].NFE != 3+4*3 || results[1].MapNFE != 3+3*3 {
 		t.Errorf("results %+v", results)
 	}
 	if files, err := os.ReadDir(pictures); err != nil || len(files) != 2 || files[1].Name() != "001-mfm-g-n1.png" {
