@@ -70,7 +70,7 @@ func ReadWeights(path string) (Tensors, map[string]string, error) {
 
 // ReadFitting is [ReadWeights] for the weights of a known model. The error of fit, which names the
 // tensor that is wrong, is returned as it is, and in preference to that of the checksum, which says
-// only that some byte is.
+// only that some byte is. fit must not use the tensors further if ReadFitting fails.
 func ReadFitting(path string, fit func(Tensors) error) (Tensors, map[string]string, error) {
 	t, metadata, signed, err := readFile(path)
 	if t != nil {

@@ -18,11 +18,11 @@ func (r *Report) Figures(theme figure.Theme) map[string]*figure.Figure {
 }
 
 func (r *Report) lines(theme figure.Theme) *figure.Figure {
-	fig := figure.New(theme, 1, 2)
+	fig := figure.New(theme, 1, 3)
 	fig.X = figure.Axis{Label: "t, time of the context", Range: [2]float64{0, 1}}
 	var t, diversity, mean, drift, consistency []float64
 	sensitivity := figure.Line{Name: "sensitivity to x_t", Markers: true}
-	exact := figure.Line{Name: "deviation of one-step samples / of exact posteriors", Markers: true}
+	exact := figure.Line{Name: "one-step samples / exact posteriors", Markers: true}
 	for _, result := range r.Results {
 		worst, _, _ := result.worst()
 		t, diversity, mean = append(t, result.T), append(diversity, result.Diversity), append(mean, result.Mean)
@@ -33,19 +33,18 @@ func (r *Report) lines(theme figure.Theme) *figure.Figure {
 			exact.X, exact.Y = append(exact.X, result.T), append(exact.Y, result.Exact)
 		}
 	}
-	left, right := fig.Panel(0, 0), fig.Panel(0, 1)
+	left, middle, right := fig.Panel(0, 0), fig.Panel(0, 1), fig.Panel(0, 2)
 	threshold := r.Config.Thresholds.Diversity
 	room := 1.6 * threshold
-	all := slices.Concat(diversity, sensitivity.Y, exact.Y)
+	all := slices.Concat(diversity, exact.Y)
 	left.Y = figure.Axis{
-		Label: "ratio, 1 for exact samples",
+		Label: "ratio of standard deviations",
 		Range: [2]float64{min(1-room, 0.95*slices.Min(all)), max(1+room, 1.05*slices.Max(all))},
 	}
-	left.Add(figure.Line{Name: "deviation of one-step samples / of ODE samples", X: t, Y: diversity, Markers: true})
+	left.Add(figure.Line{Name: "one-step samples / ODE samples", X: t, Y: diversity, Markers: true})
 	if len(exact.X) > 0 {
 		left.Add(exact)
 	}
-	left.Add(sensitivity)
 	left.Add(
 		figure.HLine{Y: 1 - threshold, Label: "collapsed", Below: true},
 		figure.HLine{Y: 1 + threshold, Label: "too wide"},
@@ -58,6 +57,13 @@ func (r *Report) lines(theme figure.Theme) *figure.Figure {
 	if slices.ContainsFunc(drift, func(v float64) bool { return v > 0 }) {
 		right.Add(figure.Line{Name: "drift against the reference, relative", X: t, Y: drift, Markers: true})
 	}
+	limit := r.Config.Thresholds.Sensitivity
+	middle.Y = figure.Axis{
+		Label: "slope, 1 for exact samples",
+		Range: [2]float64{min(1-1.6*limit, 0.95*slices.Min(sensitivity.Y)), max(1+1.6*limit, 1.05*slices.Max(sensitivity.Y))},
+	}
+	middle.Add(sensitivity, figure.HLine{Y: 1 - limit, Label: "too weak", Below: true},
+		figure.HLine{Y: 1 + limit, Label: "too strong"})
 	fig.Caption = "Metrics of a map without a closed form. Band: one standard error."
 	return fig
 }

@@ -97,8 +97,8 @@ func findings(results []Result, limit Thresholds) []Finding {
 				s, u, v)
 		})
 	add("sensitivity",
-		"estimates of the gradient of the value, such as MFM-G's, are wrong by the same factor: train longer, use more "+
-			"data rows off the diagonal, a loss with a teacher, or several steps of the map",
+		"for a linear reward the gradient of the value by MFM-G is off by about this factor: train longer, use more data "+
+			"rows off the diagonal, a loss with a teacher, or several steps of the map; if the ODE is off as well, the drift is",
 		func(r Result) bool { return math.Abs(r.Sensitivity.Slope-1) > limit.Sensitivity+2*r.Sensitivity.Error },
 		func(r Result) string {
 			return fmt.Sprintf("the mean of one-step samples follows x_t with %.2f ± %.2f of the denoiser's change, the "+

@@ -29,7 +29,7 @@ func TestDiagnose(t *testing.T) {
 		got.Results[0].Diversity < 0.7 || got.Results[0].Diversity > 1.3 {
 		t.Errorf("digits:\n%s", got.Text())
 	}
-	if fields := strings.Fields(strings.Split(got.Text(), "\n")[1]); len(fields) != 7 || fields[5] != "-" {
+	if fields := strings.Fields(strings.Split(got.Text(), "\n")[1]); len(fields) != 9 || fields[5] != "-" {
 		t.Errorf("the report has a drift error without a known drift:\n%s", got.Text())
 	}
 	got, err = experiment.Diagnose(t.Context(), b, "../../data/weights/gmm-small", report.Options{})

@@ -25,17 +25,18 @@ const mostCandidates = 1000
 // steered is a result of the mixture or of the digits: what both have, and the distances of each.
 type steered struct {
 	steering.Result
-	Reward     metric.Optional `json:"reward"`
-	RewardSE   metric.Optional `json:"reward_se"`
-	SW2        metric.Optional `json:"sw2"` // of the mixture
-	MMD        metric.Optional `json:"mmd"`
-	GaussianKL metric.Optional `json:"target_kl_gaussian"` // of the digits, like those below
-	L2         metric.Optional `json:"l2"`
-	Distance   metric.Optional `json:"distance"`
-	FromBase   metric.Optional `json:"base_distance"`
-	Diversity  metric.Optional `json:"diversity"`
-	Confident  metric.Optional `json:"confident"`
-	Second     []float64       `json:"classes_second"`
+	Reward       metric.Optional `json:"reward"`
+	RewardSE     metric.Optional `json:"reward_se"`
+	RewardTarget metric.Optional `json:"reward_target"` // mean over the target
+	SW2          metric.Optional `json:"sw2"`           // of the mixture
+	MMD          metric.Optional `json:"mmd"`
+	GaussianKL   metric.Optional `json:"target_kl_gaussian"` // of the digits, like those below
+	L2           metric.Optional `json:"l2"`
+	Distance     metric.Optional `json:"distance"`
+	FromBase     metric.Optional `json:"base_distance"`
+	Diversity    metric.Optional `json:"diversity"`
+	Confident    metric.Optional `json:"confident"`
+	Second       []float64       `json:"classes_second"`
 }
 
 // runs are the results of one setting with all seeds that did not diverge.
@@ -67,7 +68,7 @@ func (g runs) mean(of func(r steered) metric.Optional) (mean, se float64) {
 // filter, whose particles share ancestors, that over the seeds.
 func (g runs) reward() (mean, se float64) {
 	m, seeds := g.mean(func(r steered) metric.Optional { return r.Reward })
-	if entry, err := steer.Lookup(g.method); err == nil && entry.Filter {
+	if filters(g.method) {
 		return m, seeds
 	}
 	square := 0.0
@@ -103,7 +104,8 @@ type tilt struct {
 }
 
 // tilts returns the targets of a test, in the order of their divergence, none if the file has no
-// results of the test. A target without a pool is left out.
+// results of the test. A target without a pool or without
+// other runs is left out.
 func (s *store) tilts(test string) (all []tilt) {
 	for _, group := range groupBy(filter(s.rows(whenFile), "test="+test), "reward_name") {
 		t := tilt{name: group[0].Text("reward_name")}
@@ -133,7 +135,7 @@ func (s *store) tilts(test string) (all []tilt) {
 				t.runs[i].results = append(t.runs[i].results, r)
 			}
 		}
-		if t.pool == nil {
+		if t.pool == nil || t.runs == nil {
 			continue
 		}
 		slices.SortStableFunc(t.runs, func(a, b runs) int {
@@ -151,14 +153,15 @@ func methodIndex(name string) int {
 }
 
 // addPool sets what the result of a pool says of the target: the pool and the divergence. Of images
-// that is the estimate by weights if at least 100 images have weight, otherwise that of a Gaussian.
+// that is the estimate by weights if at least 100 images have weight. An estimate by fewer is too
+// small: then it is the larger one of it and that of a Gaussian.
 func (t *tilt) addPool(r steered) {
 	for _, v := range r.PoolRewards {
 		t.pool = append(t.pool, float64(v))
 	}
 	t.each, t.kl, t.exact = r.NFE+1, r.TargetKL.Float(), r.TargetEffective.IsZero()
 	if !r.GaussianKL.IsZero() && !(r.TargetEffective.Float() >= 100) {
-		t.kl = r.GaussianKL.Float()
+		t.kl, t.exact = max(t.kl, r.GaussianKL.Float()), false
 	}
 }
 
@@ -213,10 +216,14 @@ func (t tilt) candidates(mean, se float64) metric.Candidates {
 // its 95 % interval. +Inf means more than mostCandidates candidates, whose factor is bound.
 func (t tilt) factor(g runs) (f metric.Candidates, bound float64) {
 	mean, se := g.reward()
-	if math.IsNaN(se) {
+	unknown := math.IsNaN(se)
+	if unknown {
 		se = 0
 	}
 	c, cost := t.candidates(mean, se), t.each/g.nfe()
+	if unknown { // no interval
+		c.Low, c.High = math.NaN(), math.NaN()
+	}
 	return metric.Candidates{N: c.N * cost, Low: c.Low * cost, High: c.High * cost}, float64(min(mostCandidates, len(t.pool))) * cost
 }
 
@@ -228,7 +235,7 @@ func factorText(f metric.Candidates, bound float64) string {
 		}
 		return short(v)
 	}
-	if math.IsInf(f.Low, 1) {
+	if math.IsInf(f.Low, 1) || math.IsNaN(f.Low) {
 		return text(f.N)
 	}
 	return fmt.Sprintf("%s [%s, %s]", text(f.N), text(f.Low), text(f.High))
@@ -261,5 +268,5 @@ func pair(x, se float64) string {
 	return fmt.Sprintf("%s ± %.2g", short(x), se)
 }
 
-// ceiling is e^(κ+1)/(1 + 4N), the factor at an equal distribution.
+// ceiling is e^(κ+1)/(1 + 4N), the expected factor at an equal divergence.
 func ceiling(kl float64, n int) string { return short(gaussian.Ceiling(kl, n)) }

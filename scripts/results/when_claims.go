@@ -83,9 +83,19 @@ func (t tilt) rewardMeasure(g runs, fives bool) string {
 	if math.IsInf(f.Low, 1) {
 		reached = reward >= rival && bound > 100
 	}
+	target, _ := g.mean(func(r steered) metric.Optional { return r.RewardTarget })
 	text := fmt.Sprintf("MFM-G with N = 1 (%s) has %s for %s evaluations, Best-of-%s %s for %s. Best-of-N needs %s times as many",
 		g.renormalization, pair(g.reward()), comma(g.nfe()), comma(float64(n)), short(rival), comma(float64(n)*t.each),
 		factorText(f, bound))
+	if !math.IsNaN(target) {
+		c, cost := t.candidates(target, 0), t.each/g.nfe()
+		of := metric.Candidates{N: c.N * cost, Low: math.NaN()}
+		text += fmt.Sprintf(". That is beyond the mean reward of the target itself, %s, for which Best-of-N needs %s times as many",
+			short(target), factorText(of, bound))
+		if reward < target {
+			text = strings.Replace(text, "beyond", "below", 1)
+		}
+	}
 	wanted := "at least this reward, and a factor whose interval is above 100"
 	if fives {
 		diversity, _ := g.mean(func(r steered) metric.Optional { return r.Diversity })

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/experiment/gaussian"
 	"github.com/gomfm/gomfm/mfm/metric"
+	"github.com/gomfm/gomfm/mfm/steer"
 )
 
 // whenGaussian returns the results on the Gaussian that meet the conditions.
@@ -107,20 +108,36 @@ func (s *store) gaussianMethodTable() string {
 	for _, r := range all {
 		length := r.Problem.Length()
 		line := []string{runs{method: r.Method}.name(), fmt.Sprint(r.N), comma(r.NFE),
-			pair(r.Mean*length, r.MeanSE*length), "", "", fmt.Sprintf("%.2f", r.Reached), "",
+			pair(r.Mean*length, length*independent(r.Method, r.MeanSE)), "", "", fmt.Sprintf("%.2f", r.Reached), "",
 			fmt.Sprintf("%.3f (%.3f)", r.W2, r.Floor), short(r.MicrosPerNFE)}
 		if q := r.RewardQuantiles; len(q) == 5 {
 			line[4] = strings.Join([]string{short(q[0]), short(q[2]), short(q[4])}, ", ")
 		}
 		if r.Method != "best-of-n" {
 			of := func(mean float64) float64 { return gaussian.Factor(gaussian.CandidatesForMean(mean), r.Steps, r.NFE) }
-			line[5] = factorText(metric.Candidates{
-				N: of(r.Mean), Low: of(r.Mean - 1.96*r.MeanSE), High: of(r.Mean + 1.96*r.MeanSE),
-			}, math.NaN())
+			f := metric.Candidates{N: of(r.Mean), Low: of(r.Mean - 1.96*r.MeanSE), High: of(r.Mean + 1.96*r.MeanSE)}
+			if filters(r.Method) {
+				f.Low = math.NaN()
+			}
+			line[5] = factorText(f, math.NaN())
 			line[7] = short(gaussianFactor(r))
 		}
 		lines = append(lines, line)
 	}
 	return table("method | N | NFE | reward | 5, 50, 95 % | factor by reward | nats from the data | factor by divergence | "+
 		"W₂ along the reward (floor) | µs/NFE", lines)
+}
+
+// filters reports whether a method is a particle filter, whose samples share ancestors.
+func filters(method string) bool {
+	entry, err := steer.Lookup(method)
+	return err == nil && entry.Filter
+}
+
+// independent returns a standard error of independent samples, NaN for those of a filter.
+func independent(method string, se float64) float64 {
+	if filters(method) {
+		return math.NaN()
+	}
+	return se
 }

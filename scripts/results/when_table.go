@@ -42,7 +42,7 @@ func (s *store) whenTables(test, name string, distance func(r steered) metric.Op
 			of = "a closed form"
 		}
 		parts = append(parts, fmt.Sprintf("**%s**: the target is %.2f nats (%s) from the samples before steering. At an equal "+
-			"distribution MFM-G can save a factor of about %s with N = 1, and %s with N = 4.",
+			"divergence the expected factor of MFM-G is %s with N = 1, and %s with N = 4.",
 			strings.ReplaceAll(t.name, "|", `\|`), t.kl, of, ceiling(t.kl, 1), ceiling(t.kl, 4)), t.table(name, distance, more))
 		if text := t.verdict(distance); text != "" {
 			parts = append(parts, text)

@@ -280,7 +280,7 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 	if err != nil || r.Diverged {
 		return r, err
 	}
-	if s.measured != nil && c.Config.Lambda > 0 {
+	if s.measured != nil && c.Config.Lambda > 0 && c.Class == nil { // it is that of all classes
 		r.GaussianKL = metric.Some(s.measured.kl(c.Config.Lambda))
 	}
 	if c.Seed == 0 {
@@ -343,8 +343,8 @@ func (s *Steering) sample(ctx context.Context, b compute.Backend, c steering.Set
 // baseSeed is the seed of the unsteered samples that steered ones are compared with: none of a run.
 const baseSeed = 1 << 40
 
-// compareWithBase sets BaseDistance, which a pool does not have. Unsteered samples are drawn once for all settings that have the
-// same.
+// compareWithBase sets BaseDistance, which a pool does not have. Unsteered samples are drawn once for
+// all settings that have the same.
 func (s *Steering) compareWithBase(
 	ctx context.Context, b compute.Backend, c steering.Setting, samples []float32, r *SteeringResult,
 ) error {

@@ -42,10 +42,13 @@ func ClaimJSON(path string, v any) error {
 	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(f.Name(), path); errors.Is(err, fs.ErrExist) {
-		return ClaimJSON(path, v)
-	} else if err != nil {
+	err = os.Link(f.Name(), path)
+	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return nil
+	// Another process was faster.
+	if have, err = os.ReadFile(path); err == nil && !bytes.Equal(have, want) {
+		err = fmt.Errorf("%w: %s", ErrOtherContent, path)
+	}
+	return err
 }

@@ -17,7 +17,8 @@ import (
 var ErrInit = errors.New("initial weights")
 
 // CheckInit returns an error that wraps [ErrInit] unless the run in dir has ended, is of the given
-// kind and has the network that config describes. [Train] also compares its weights with the model.
+// kind and has the network that config describes. It does not read the weights: [Train] does, and
+// compares them with the model.
 func CheckInit(dir, kind string, config any) error {
 	manifest, err := ReadManifest(dir, kind)
 	if err != nil {

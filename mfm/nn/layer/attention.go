@@ -42,9 +42,11 @@ type AttentionOptions struct {
 	Norm func(scope *model.Scope, x *Node) *Node
 	Kind AttentionKind
 	// Context has tokens [batch, tokens, width] whose keys and values, of the layer "context", the
-	// queries see as well, or is nil. Gate multiplies these values, [batch or 1, 1, width].
+	// queries see as well, or is nil. Gate multiplies these values, [batch or 1, 1, width], and is
+	// required with Context.
 	Context, Gate *Node
-	// Causal lets each token see itself and the tokens before it alone. It excludes Context.
+	// Causal lets each token see itself and the tokens before it alone, by [DecomposedAttention]. It
+	// excludes Context.
 	Causal bool
 }
 
@@ -122,7 +124,7 @@ func attend(q, k, v *Node, mask func(*Node) *Node) *Node {
 	return Einsum("bhqk,bkhd->bqhd", softmax(mask(logits)), v)
 }
 
-// causal makes the logits of keys behind the query so low that their weights are zero.
+// causal makes the logits of keys after the query so low that their weights are zero.
 func causal(logits *Node) *Node {
 	visible := ExpandLeftToRank(LowerTriangular(logits.Graph(), logits.Shape().Dim(3)), 4)
 	return Where(BroadcastToShape(visible, logits.Shape()), logits, MulScalar(OnesLike(logits), -1e30))
