@@ -144,6 +144,32 @@ func TestPictures(t *testing.T) {
 	}
 }
 
+// Hashes tell arrays of one size and shape apart, in one file and in several.
+func TestPicturesHash(t *testing.T) {
+	first, second := array(t, []uint8{1, 2, 3}, 1, 1, 3), array(t, []uint8{1, 2, 4}, 1, 1, 3)
+	both := npz(t, "first", first, "second", second)
+	hashes := make(map[string]bool)
+	for _, c := range []struct {
+		file    string
+		content []byte
+		array   string
+	}{{"p.npy", first, ""}, {"p.npy", second, ""}, {"p.npz", both, "first"}, {"p.npz", both, "second"}, {"q.npy", first, ""}} {
+		p, err := distance.OpenPictures(file(t, c.file, c.content), c.array)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		hash, err := p.Hash(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		hashes[hash] = true
+	}
+	if len(hashes) != 4 {
+		t.Errorf("four arrays, of which one is in two files, have the hashes %v", hashes)
+	}
+}
+
 // FuzzReadFeatures checks that any file gives features or an error, in memory of the size of the file.
 func FuzzReadFeatures(f *testing.F) {
 	f.Add(array(f, []float32{1, 2, 3, 4}, 2, 2))

@@ -1,15 +1,13 @@
 package distance
 
 import (
-	"crypto/sha256"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/gomlx/compute"
 
+	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm/experiment/latent/picture"
 )
 
@@ -23,20 +21,15 @@ type Network struct {
 
 // OpenNetwork opens the network in a file of weights, see [picture.OpenEvaluator].
 func OpenNetwork(b compute.Backend, path string) (*Network, error) {
-	f, err := os.Open(path)
+	sum, err := data.FileSHA256(path)
 	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
 		return nil, err
 	}
 	e, err := picture.OpenEvaluator(b, path)
 	if err != nil {
 		return nil, err
 	}
-	return &Network{e, filepath.Base(path), fmt.Sprintf("%x", h.Sum(nil))}, nil
+	return &Network{e, filepath.Base(path), sum}, nil
 }
 
 // Name returns [FID] if the network's features are those that define it: those of pytorch-fid's file

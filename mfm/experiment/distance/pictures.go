@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/data/stream"
 	"github.com/gomfm/gomfm/internal/npy"
 )
@@ -95,17 +96,14 @@ func (p *Pictures) Close() {
 	}
 }
 
-// Hash returns a hash of what tells the pictures from others without reading them: of picture files
-// that of [stream.Set.Hash], of an array the file's size and the shape.
+// Hash returns a hash of the pictures: of picture files that of [stream.Set.Hash], of an array the
+// SHA-256 of its file and the array's name.
 func (p *Pictures) Hash(ctx context.Context) (string, error) {
 	if p.set != nil {
 		return p.set.Hash(ctx)
 	}
-	info, err := os.Stat(p.path)
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%d bytes of [%d %d %d %d]", info.Size(), p.N, p.Height, p.Width, p.channels), nil
+	sum, err := data.FileSHA256(p.path)
+	return fmt.Sprintf("%s %q", sum, p.name), err
 }
 
 // Levels returns the levels, 0 to 255, of pictures from to to-1, [to-from, height, width, 3]. It
