@@ -234,14 +234,18 @@ func (f *fidFlags) ofFeatures() (work, error) {
 	if err := distance.CheckRows(samples, max(f.Neighbors+1, 2)); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.features, err)
 	}
-	named := "stored features in " + f.features
+	source, err := distance.ReadSource(f.features)
+	if err != nil {
+		return nil, err
+	}
+	named := fmt.Sprintf("%s, stored in %s", source, f.features)
 	path := f.c.Flags().Arg(0)
 	if path == "" {
 		m, err := metric.NewMoments(samples, nil)
 		if err != nil {
 			return nil, err
 		}
-		return f.ofMoments(distance.Statistics{Moments: m, N: len(samples)}, distance.Frechet, named)
+		return f.ofMoments(distance.Statistics{Moments: m, N: len(samples)}, source.Name(), named)
 	}
 	reference, err := distance.ReadFeatures(path, f.array)
 	if err != nil {
@@ -253,6 +257,14 @@ func (f *fidFlags) ofFeatures() (work, error) {
 	if a, b := len(samples[0]), len(reference[0]); a != b {
 		return nil, fmt.Errorf("%s has %d features of a sample, %s %d: give features of one network", f.features, a, path, b)
 	}
+	other, err := distance.ReadSource(path)
+	if err != nil {
+		return nil, err
+	}
+	unknown := source == distance.Source{} || other == distance.Source{}
+	if !unknown && source != other {
+		return nil, fmt.Errorf("%s has features of %s, %s of %s: give features of one network", f.features, source, path, other)
+	}
 	return func(ctx context.Context, _ compute.Backend) error {
 		f.warnOfFew(min(len(samples), len(reference)), len(samples[0]))
 		r, err := distance.OfFeatures(ctx, samples, reference, f.Config)
@@ -260,6 +272,9 @@ func (f *fidFlags) ofFeatures() (work, error) {
 			return err
 		}
 		r.Features = named + " and " + path
+		if !unknown {
+			r.Name = source.Name()
+		}
 		return f.c.write(r, r.String())
 	}, nil
 }

@@ -287,6 +287,36 @@ func TestEvalFID(t *testing.T) {
 	if !strings.HasPrefix(text, "Fréchet distance 0.01") || !strings.Contains(text, "\nkernel distance 0.0") {
 		t.Errorf("of other weights: %s", text)
 	}
+	// Folders say of what network their features are, which those of other weights are not compared with.
+	described := func(name, weights string) string {
+		folder := filepath.Join(dir, name)
+		if err := os.CopyFS(folder, os.DirFS(a)); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := os.ReadFile(filepath.Join(folder, "features.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var set map[string]any
+		if err := json.Unmarshal(raw, &set); err != nil {
+			t.Fatal(err)
+		}
+		set["weights"] = weights
+		if raw, err = json.Marshal(set); err != nil {
+			t.Fatal(err)
+		}
+		write(t, folder, "features.json", string(raw))
+		return folder
+	}
+	published, same := described("published", "6726825d00"), described("same", "6726825d00")
+	for name, args := range map[string][]string{
+		"FID": {same}, distance.Frechet: {filepath.Join(a, "features-000000.npy")},
+	} {
+		args = append([]string{"eval", "fid", "--json", "--features", published}, args...)
+		if r := decode[distance.Result](t, must(t, args...)); r.Name != name {
+			t.Errorf("%q: the distance is named %s, want %s", args, r.Name, name)
+		}
+	}
 	one, bad := filepath.Join(dir, "one"), filepath.Join(dir, "bad")
 	for _, folder := range []string{one, bad} {
 		if err := os.Mkdir(folder, 0o755); err != nil {
@@ -322,6 +352,7 @@ func TestEvalFID(t *testing.T) {
 		"features of other pictures":       append(slices.Clone(of), "--samples", array),
 		"in which the shards meet":         append(slices.Clone(weights), "--samples", samples, "--shard", "0/2"),
 		"computes features alone":          append(slices.Clone(of), "--shard", "0/2", "--statistics", moments),
+		"SHA-256 6726825d: give features":  {"eval", "fid", "--features", a, published},
 		"neither an Inception":             {"eval", "fid", "--samples", samples, "--out", a, "--weights", testdata("zip.pt")},
 		"unexpected argument":              append(slices.Clone(of), small),
 		"size = 1":                         {"eval", "fid", "--features", small, small, "--size", "1"},

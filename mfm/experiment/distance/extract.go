@@ -33,8 +33,7 @@ type Extraction struct {
 
 // set is the content of features.json.
 type set struct {
-	Network  string `json:"network"`
-	Weights  string `json:"weights"`
+	Source
 	Pictures int    `json:"pictures"`
 	Dim      int    `json:"dim"`
 	Hash     string `json:"hash"` // of the pictures
@@ -54,7 +53,7 @@ func (x Extraction) Run(ctx context.Context, n *Network, p *Pictures, visit func
 	if err != nil {
 		return err
 	}
-	s := set{n.Network, n.SHA256, p.N, n.Features, hash}
+	s := set{n.source(), p.N, n.Features, hash}
 	if x.Dir != "" {
 		err := run.ClaimJSON(filepath.Join(x.Dir, setFile), s)
 		if errors.Is(err, run.ErrOtherContent) {

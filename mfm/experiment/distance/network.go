@@ -2,6 +2,7 @@ package distance
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -32,17 +33,46 @@ func OpenNetwork(b compute.Backend, path string) (*Network, error) {
 	return &Network{e, filepath.Base(path), sum}, nil
 }
 
+func (n *Network) source() Source { return Source{n.Network, n.SHA256} }
+
+// Name is [Source.Name].
+func (n *Network) Name() string { return n.source().Name() }
+
+// String returns what the features are from.
+func (n *Network) String() string {
+	return fmt.Sprintf("%s of %s, SHA-256 %.8s", n.Network, n.File, n.SHA256)
+}
+
+// Source is the network that features are from. The zero value means an unknown one.
+type Source struct {
+	Network string `json:"network"`
+	Weights string `json:"weights"` // SHA-256 of their file, in hex
+}
+
+// ReadSource returns the network of the features in path, for [ReadFeatures]. Only a folder of an
+// [Extraction] names it: that of a file is unknown. An error names the file.
+func ReadSource(path string) (Source, error) {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return Source{}, err
+	}
+	s, err := readSet(path)
+	return s.Source, err
+}
+
 // Name returns [FID] if the network's features are those that define it: those of pytorch-fid's file
 // pt_inception-2015-12-05-6726825d.pth, whose name ends in the first digits of its SHA-256.
 // Otherwise it returns [Frechet].
-func (n *Network) Name() string {
-	if n.Network == picture.InceptionName && strings.HasPrefix(n.SHA256, "6726825d") {
+func (s Source) Name() string {
+	if s.Network == picture.InceptionName && strings.HasPrefix(s.Weights, "6726825d") {
 		return FID
 	}
 	return Frechet
 }
 
-// String returns what the features are from.
-func (n *Network) String() string {
-	return fmt.Sprintf("%s of %s, SHA-256 %.8s", n.Network, n.File, n.SHA256)
+// String returns the network and the first digits of the SHA-256, or that the network is unknown.
+func (s Source) String() string {
+	if s == (Source{}) {
+		return "an unknown network"
+	}
+	return fmt.Sprintf("%s, SHA-256 %.8s", s.Network, s.Weights)
 }
