@@ -30,7 +30,7 @@ type pool struct {
 // poolOf returns the pool of a setting with n blocks.
 func (s *Steering) poolOf(ctx context.Context, b compute.Backend, c steering.Setting, n int) (*pool, string, error) {
 	setting := unsteered(c)
-	setting.Seed, setting.Config.Start = c.Seed, c.Config.Start
+	setting.Seed = c.Seed
 	name, err := sweep.Name(setting)
 	if err != nil {
 		return nil, "", err

@@ -15,8 +15,9 @@ import (
 )
 
 // Result is the quality of steered pictures beside that of as many unsteered ones, of the same class
-// and guidance, in the same steps. The latter are independent of the run, so that the differences of a
-// run of the method unsteered are the floor of all others.
+// and guidance, in the same steps, with the same dynamics if the method follows any. The latter are
+// independent of the run, so that the differences of a run of the method unsteered are the floor of
+// all others.
 type Result struct {
 	steering.Result
 	// MapNFE are the evaluations of the map for a sample, backward passes counted twice, and

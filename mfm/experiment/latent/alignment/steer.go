@@ -287,14 +287,21 @@ func blackBox(e steer.Entry) bool {
 const baseSeed = 1 << 40
 
 // unsteered returns the setting of unsteered samples to compare those of a setting with: as many, of
-// the same class and guidance, in the same steps.
+// the same class and guidance, in the same steps, with the same dynamics if the method follows any.
 func unsteered(c steering.Setting) steering.Setting {
 	base := steering.Setting{
 		Method: steering.Unsteered, N: 1, Samples: c.Samples, Seed: baseSeed, Config: steer.DefaultConfig(),
 		Options: steering.Options{Class: c.Class, Guidance: c.Guidance, GuidePosterior: c.GuidePosterior},
 	}
-	if entry, err := steer.Lookup(c.Method); err != nil || !entry.OneStep {
-		base.Config.Grid = c.Config.Grid
+	entry, err := steer.Lookup(c.Method)
+	if err != nil || !entry.OneStep {
+		base.Config.Grid, base.Config.Start = c.Config.Grid, c.Config.Start
+	}
+	if err != nil || !entry.AnyDynamics {
+		base.Config.Dynamics, base.Config.Solver = c.Config.Dynamics, c.Config.Solver
+	}
+	if base.Config.Dynamics == steer.SDE {
+		base.Config.Noise, base.Config.Cap = c.Config.Noise, c.Config.Cap
 	}
 	return base
 }

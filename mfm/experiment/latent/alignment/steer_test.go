@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +28,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
 	"github.com/gomfm/gomfm/mfm/train"
 )
@@ -245,9 +247,36 @@ func TestBestOfN(t *testing.T) {
 	if got := mean(best); math.Abs(got-results[1].Reward) > 1e-5 || !(got > results[0].Reward) {
 		t.Errorf("Best-of-4 has the reward %g, the best candidates %g, all %g", results[1].Reward, got, results[0].Reward)
 	}
-	direct, _, err := s.Draw(t.Context(), b, settings(s, "unsteered", 1, 1), nil, nil)
-	if err != nil || !slices.Equal(direct, p.blocks[0]) {
-		t.Errorf("the first candidates are not the unsteered samples of the seed (%v)", err)
+	noisy := settings(s, bestOfN, 1, 1)
+	noisy.Config.Dynamics, noisy.Config.Noise = steer.SDE, 0.5
+	for _, c := range []steering.Setting{settings(s, bestOfN, 1, 1), noisy} {
+		p, _, err := s.poolOf(t.Context(), b, c, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Method = steering.Unsteered
+		direct, _, err := s.Draw(t.Context(), b, c, nil, nil)
+		if err != nil || !slices.Equal(direct, p.blocks[0]) {
+			t.Errorf("%s: the first candidates are not the unsteered samples of the seed (%v)", c.Config.Dynamics, err)
+		}
+	}
+}
+
+// Unsteered samples are drawn as those of the method that they are compared with.
+func TestUnsteeredSettings(t *testing.T) {
+	var c steer.Config
+	c.Dynamics, c.Solver, c.Noise, c.Cap, c.Start = steer.SDE, solver.Euler, 0.5, 20, 0.02
+	c.Steps, c.Power, c.Lambda = 7, 2, 3
+	along, steps, none := c, steer.DefaultConfig(), steer.DefaultConfig()
+	steps.Grid, steps.Start = c.Grid, c.Start
+	along.Lambda, along.Ratio, along.Renormalization = none.Lambda, none.Ratio, none.Renormalization
+	for method, want := range map[string]steer.Config{
+		steering.Unsteered: along, bestOfN: along, "mfm-g": along, "smc-mfm-g": along, "fmrg-e": steps,
+		"best-of-n-one-step": none,
+	} {
+		if got := unsteered(steering.Setting{Method: method, Config: c}).Config; !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: unsteered samples have the configuration %+v, want %+v", method, got, want)
+		}
 	}
 }
 
