@@ -29,6 +29,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/experiment/sweep"
+	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
@@ -110,8 +111,14 @@ func newModel(b compute.Backend, of mfm.Model, c latent.Config, a latent.Autoenc
 	if err != nil {
 		return nil, err
 	}
+	network := a.LatentCodec
+	if n, ok := network.(nn.Autoencoder); ok {
+		n.Checkpoint = false // changes no number
+		network = n
+	}
 	// Before rewards add their weights to the store.
-	if m.hash, err = run.Fingerprint(m.Store(), []any{c, codec, evaluated}); err != nil {
+	spec := []any{c, of.Shape, of.Map.Parametrization, network, codec, evaluated}
+	if m.hash, err = run.Fingerprint(m.Store(), spec); err != nil {
 		return nil, err
 	}
 	m.decoder, err = newDecoder(b, m)
@@ -172,16 +179,9 @@ func (m *Model) To(b compute.Backend, of, heldOut []byte) (*Steering, error) {
 		heldOut = HeldOut(of)
 	}
 	s := &Steering{model: m, base: make(map[string]pictureValues), pool: make(map[string][][]float64)}
-	name, err := canonical(of)
+	fingerprint, err := m.fingerprint(of, heldOut)
 	if err != nil {
-		return nil, fmt.Errorf("reward: %w", err)
-	}
-	other, err := canonical(heldOut)
-	if err != nil {
-		return nil, fmt.Errorf("held-out reward: %w", err)
-	}
-	if name == other {
-		return nil, fmt.Errorf("held-out reward %s: it is the reward itself: give another one", heldOut)
+		return nil, err
 	}
 	evaluated, err := ParseReward(b, heldOut)
 	if err != nil {
@@ -191,11 +191,7 @@ func (m *Model) To(b compute.Backend, of, heldOut []byte) (*Steering, error) {
 	if s.Model, err = steer.FromMap(m.Model, mfm.DefaultSamplerConfig()); err != nil {
 		return nil, err
 	}
-	s.Batch, s.Kept = m.rows(b), new(steering.Kept)
-	spec := []string{m.hash, name, other} // part of the hash
-	if s.Fingerprint, err = hashJSON(spec); err != nil {
-		return nil, err
-	}
+	s.Batch, s.Kept, s.Fingerprint = m.rows(b), new(steering.Kept), fingerprint
 	var pictures reward.Reward
 	var host reward.Host
 	if reward.IsHost(of) {
@@ -213,6 +209,22 @@ func (m *Model) To(b compute.Backend, of, heldOut []byte) (*Steering, error) {
 		return nil, err
 	}
 	return s, s.try(b)
+}
+
+// fingerprint returns a hash of the model and of two rewards, which must differ.
+func (m *Model) fingerprint(of, heldOut []byte) (string, error) {
+	name, err := canonical(of)
+	if err != nil {
+		return "", fmt.Errorf("reward: %w", err)
+	}
+	other, err := canonical(heldOut)
+	if err != nil {
+		return "", fmt.Errorf("held-out reward: %w", err)
+	}
+	if name == other {
+		return "", fmt.Errorf("held-out reward %s: it is the reward itself: give another one", heldOut)
+	}
+	return hashJSON([]string{m.hash, name, other})
 }
 
 // onLatents returns a black-box reward of pictures as one of latents.

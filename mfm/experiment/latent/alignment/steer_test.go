@@ -332,6 +332,51 @@ func TestFingerprints(t *testing.T) {
 	}
 }
 
+// Fingerprints depend on all that results depend on, and not on checkpoints.
+func TestModelFingerprints(t *testing.T) {
+	m := gaussianModel(t)
+	of, other := []byte(`{"kind": "symmetry"}`), []byte(`{"kind": "brightness", "weight": 1}`)
+	seen := make(map[string]string)
+	for _, c := range []struct {
+		name     string
+		change   func(m *mfm.Model, a *nn.Autoencoder) (evaluated string)
+		of, held []byte
+	}{
+		{"base", func(*mfm.Model, *nn.Autoencoder) string { return "" }, of, other},
+		{"scale", func(_ *mfm.Model, a *nn.Autoencoder) string { a.Scale = 0.25; return "" }, of, other},
+		{"shift", func(_ *mfm.Model, a *nn.Autoencoder) string { a.Shift = 1; return "" }, of, other},
+		{"groups", func(_ *mfm.Model, a *nn.Autoencoder) string { a.Groups = 4; return "" }, of, other},
+		{"statistics", func(m *mfm.Model, _ *nn.Autoencoder) string {
+			of := *m.Map
+			of.Parametrization = &mfm.Gaussian{Mean: []float64{1}, Variance: []float64{1}}
+			m.Map = &of
+			return ""
+		}, of, other},
+		{"evaluator", func(*mfm.Model, *nn.Autoencoder) string { return "evaluator" }, of, other},
+		{"reward", func(*mfm.Model, *nn.Autoencoder) string { return "" }, []byte(`{"kind": "symmetry", "weight": 2}`), other},
+		{"held-out reward", func(*mfm.Model, *nn.Autoencoder) string { return "" }, of, []byte(`{"kind": "brightness", "weight": 2}`)},
+	} {
+		changed, network := m.Model, m.autoencoder.LatentCodec.(nn.Autoencoder)
+		evaluated := c.change(&changed, &network)
+		for _, network.Checkpoint = range []bool{false, true} {
+			a := m.autoencoder
+			a.LatentCodec = network
+			of, err := newModel(backendtest.New(t), changed, m.Config, a, nil, evaluated)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fingerprint, err := of.fingerprint(c.of, c.held)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if same, found := seen[fingerprint]; found != network.Checkpoint || found && same != c.name {
+				t.Errorf("%s, checkpoints %t: the fingerprint is that of %q", c.name, network.Checkpoint, same)
+			}
+			seen[fingerprint] = c.name
+		}
+	}
+}
+
 func TestSteeringRefuses(t *testing.T) {
 	b, m := backendtest.New(t), gaussianModel(t)
 	for text, want := range map[string]string{
