@@ -2,6 +2,7 @@ package alignment
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 
@@ -24,15 +25,17 @@ type Result struct {
 	// RewardNFE those of the reward, each with the decoder. [steering.Result].NFE is their sum.
 	MapNFE    float64 `json:"map_nfe"`
 	RewardNFE float64 `json:"reward_nfe"`
-	// Reward is the mean over the pictures that have one, RewardBase that of the unsteered.
-	Reward       float64         `json:"reward"`
-	RewardSE     float64         `json:"reward_se"`
+	// Reward is the mean over the pictures that have one, undefined if none has, and RewardBase that
+	// of the unsteered. Standard errors are undefined for the particles of a filter, which share
+	// ancestors, and for a single picture.
+	Reward       metric.Optional `json:"reward,omitzero"`
+	RewardSE     metric.Optional `json:"reward_se,omitzero"`
 	RewardBase   metric.Optional `json:"reward_base,omitzero"`
 	RewardBaseSE metric.Optional `json:"reward_base_se,omitzero"`
 	Lost         int             `json:"lost,omitempty"` // pictures whose reward is -Inf or NaN
 	// HeldOut is the mean of the held-out reward, and HeldOutBase that of the unsteered.
-	HeldOut       float64         `json:"held_out"`
-	HeldOutSE     float64         `json:"held_out_se"`
+	HeldOut       metric.Optional `json:"held_out,omitzero"`
+	HeldOutSE     metric.Optional `json:"held_out_se,omitzero"`
 	HeldOutBase   metric.Optional `json:"held_out_base,omitzero"`
 	HeldOutBaseSE metric.Optional `json:"held_out_base_se,omitzero"`
 	// Frechet and Kernel are the squared Fréchet distance and the kernel distance to the unsteered
@@ -83,11 +86,7 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 	if err != nil {
 		return r, err
 	}
-	rewarded := usable(values.reward)
-	r.Lost = len(values.reward) - len(rewarded)
-	r.Reward, r.RewardSE = metric.MeanSE(rewarded)
-	r.RewardQuantiles = steering.Quantiles(rewarded)
-	r.HeldOut, r.HeldOutSE = metric.MeanSE(usable(values.heldOut))
+	r.setRewards(values)
 	if c.Pool {
 		r.PoolRewards = steering.PoolOf(values.reward)
 		return r, nil
@@ -101,6 +100,39 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 	}
 	err = s.compareWithBase(ctx, b, c, &r, pixels)
 	return r, err
+}
+
+// setRewards fills in what follows from the rewards of the pictures.
+func (r *Result) setRewards(v pictureValues) {
+	rewarded := usable(v.reward)
+	r.Lost = len(v.reward) - len(rewarded)
+	r.RewardQuantiles = steering.Quantiles(rewarded)
+	r.Reward, r.RewardSE = meanSE(v.reward, r.independent())
+	r.HeldOut, r.HeldOutSE = meanSE(v.heldOut, r.independent())
+	if lost := len(v.heldOut) - len(usable(v.heldOut)); lost > 0 {
+		text := fmt.Sprintf("%d of %d pictures have no held-out reward, or one of -Inf", lost, len(v.heldOut))
+		r.Warnings = append(slices.Clip(r.Warnings), text)
+	}
+}
+
+// independent reports whether the samples are independent, unlike the particles of a filter.
+func (r *Result) independent() bool {
+	entry, err := steer.Lookup(r.Method)
+	return err != nil || !entry.Filter
+}
+
+// meanSE returns the mean of the rewards of the samples that have one, undefined if none has, and its
+// standard error, undefined unless two samples have one and all are independent.
+func meanSE(rewards []float64, independent bool) (mean, se metric.Optional) {
+	rewards = usable(rewards)
+	if len(rewards) == 0 {
+		return mean, se
+	}
+	m, e := metric.MeanSE(rewards)
+	if independent && len(rewards) > 1 {
+		se = metric.Some(e)
+	}
+	return metric.Some(m), se
 }
 
 // evaluate returns the rewards of latents that were generated under labels, and their pictures if keep
@@ -139,12 +171,8 @@ func (s *Steering) compareWithBase(
 	if err != nil || base == nil {
 		return err
 	}
-	some := func(v []float64, mean, se *metric.Optional) {
-		m, e := metric.MeanSE(usable(v))
-		*mean, *se = metric.Some(m), metric.Some(e)
-	}
-	some(values.reward, &r.RewardBase, &r.RewardBaseSE)
-	some(values.heldOut, &r.HeldOutBase, &r.HeldOutBaseSE)
+	r.RewardBase, r.RewardBaseSE = meanSE(values.reward, true)
+	r.HeldOutBase, r.HeldOutBaseSE = meanSE(values.heldOut, true)
 	if weights, err := steering.TiltedWeights(values.reward, c.Config.Lambda, 0); err == nil {
 		kl, effective := steering.Divergence(weights, len(weights))
 		r.TargetKL, r.TargetEffective = metric.Some(kl), metric.Some(effective)
@@ -167,7 +195,10 @@ func (s *Steering) compareWithBase(
 		return nil
 	}
 	kernel, se, err := kernelDistance(features[:n], base.features[:n])
-	r.Kernel, r.KernelSE = metric.Some(kernel), metric.Some(se)
+	r.Kernel = metric.Some(kernel)
+	if r.independent() {
+		r.KernelSE = metric.Some(se)
+	}
 	return err
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/solver"
@@ -150,15 +151,17 @@ func TestSteering(t *testing.T) {
 	if plain.MapNFE != steps || plain.RewardNFE != 0 || math.Abs(plain.Monitors.Latents-1) > 0.3 { // few steps
 		t.Errorf("unsteered: %+v", plain)
 	}
-	if spread := math.Hypot(plain.RewardSE, plain.RewardBaseSE.Float()); math.Abs(plain.Reward-plain.RewardBase.Float()) > 5*spread {
-		t.Errorf("unsteered reward %g and that of others %g ± %g", plain.Reward, plain.RewardBase.Float(), spread)
+	unsteered, se := plain.Reward.Float(), plain.RewardSE.Float()
+	base, noise := plain.RewardBase.Float(), math.Hypot(se, plain.RewardBaseSE.Float())
+	if !(math.Abs(unsteered-base) <= 5*noise) {
+		t.Errorf("unsteered reward %g and that of others %g ± %g", unsteered, base, noise)
 	}
 	steered := run(settings(s, "mfm-g", 2, 1))
 	if steered.MapNFE != steps+3*2*steps || steered.RewardNFE != 2*steps {
 		t.Errorf("mfm-g: %g evaluations of the map, %g of the reward", steered.MapNFE, steered.RewardNFE)
 	}
-	if !(steered.Reward > plain.Reward+5*math.Hypot(plain.RewardSE, steered.RewardSE)) {
-		t.Errorf("mfm-g: reward %g ± %g, unsteered %g ± %g", steered.Reward, steered.RewardSE, plain.Reward, plain.RewardSE)
+	if mean, of := steered.Reward.Float(), steered.RewardSE.Float(); !(mean > unsteered+5*math.Hypot(se, of)) {
+		t.Errorf("mfm-g: reward %g ± %g, unsteered %g ± %g", mean, of, unsteered, se)
 	}
 	if rows := rowsOf(t, steered.Pictures); slices.Equal(rows[0], rows[1]) {
 		t.Error("mfm-g does not change the pictures")
@@ -173,20 +176,49 @@ func TestSteering(t *testing.T) {
 	pool := settings(s, "unsteered", 1, 1)
 	pool.Pool = true
 	if r, err := s.Run(t.Context(), b, pool); err != nil || len(r.PoolRewards) != 32 || !slices.IsSorted(r.PoolRewards) ||
-		math.Abs(r.Reward-plain.Reward) > 1e-9 || !r.Pool || r.MonitorsBase != nil {
+		math.Abs(r.Reward.Float()-unsteered) > 1e-9 || !r.Pool || r.MonitorsBase != nil {
 		t.Errorf("a pool: %+v (%v)", r, err)
 	}
 	latents, _, err := s.Draw(t.Context(), b, settings(s, "unsteered", 1, 1), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v := values(t, s, latents); math.Abs(mean(v)-plain.Reward) > 1e-3*math.Abs(plain.Reward) {
-		t.Errorf("the mean reward is %g, of the samples %g", plain.Reward, mean(v))
+	if v := values(t, s, latents); math.Abs(mean(v)-unsteered) > 1e-3*math.Abs(unsteered) {
+		t.Errorf("the mean reward is %g, of the samples %g", unsteered, mean(v))
 	}
 	filter := settings(s, "smc-dps", 1, 1)
 	filter.Particles, filter.Config.Dynamics = 16, steer.SDE
-	if r := run(filter); !(r.Reward > plain.Reward) {
-		t.Errorf("a particle filter has the reward %g, unsteered samples %g", r.Reward, plain.Reward)
+	r := run(filter)
+	if !(r.Reward.Float() > unsteered) {
+		t.Errorf("a particle filter has the reward %g, unsteered samples %g", r.Reward.Float(), unsteered)
+	}
+	if !r.RewardSE.IsZero() || !r.HeldOutSE.IsZero() || !r.KernelSE.IsZero() || r.RewardBaseSE.IsZero() {
+		t.Errorf("a particle filter, whose particles share ancestors, has standard errors: %+v", r)
+	}
+}
+
+// Rewards that no picture has are undefined, not zero.
+func TestLostRewards(t *testing.T) {
+	const lost = 2 * reward.Least
+	for _, c := range []struct {
+		method         string
+		values         []float64
+		mean, se       float64 // NaN for undefined ones
+		lost, warnings int
+	}{
+		{"mfm-g", []float64{lost, lost}, math.NaN(), math.NaN(), 2, 1},
+		{"mfm-g", []float64{lost, 3}, 3, math.NaN(), 1, 1},
+		{"mfm-g", []float64{1, lost, 3}, 2, 1, 1, 1},
+		{"mfm-g", []float64{1, 3}, 2, 1, 0, 0},
+		{"smc-mfm-g", []float64{1, 3}, 2, math.NaN(), 0, 0},
+	} {
+		var r Result
+		r.Method = c.method
+		r.setRewards(pictureValues{reward: c.values, heldOut: c.values})
+		if mean, se := metric.Some(c.mean), metric.Some(c.se); r.Reward != mean || r.RewardSE != se || r.HeldOut != mean ||
+			r.HeldOutSE != se || r.Lost != c.lost || len(r.Warnings) != c.warnings {
+			t.Errorf("%s, rewards %g: result %+v", c.method, c.values, r)
+		}
 	}
 }
 
@@ -236,16 +268,16 @@ func TestBestOfN(t *testing.T) {
 		t.Fatalf("%d pools, the last of %d blocks", len(m.pools), len(p.blocks))
 	}
 	best := values(t, s, p.blocks[0])
-	if got := mean(best); math.Abs(got-results[0].Reward) > 1e-5 {
-		t.Errorf("Best-of-1 has the reward %g, the first candidates %g", results[0].Reward, got)
+	if got := mean(best); math.Abs(got-results[0].Reward.Float()) > 1e-5 {
+		t.Errorf("Best-of-1 has the reward %g, the first candidates %g", results[0].Reward.Float(), got)
 	}
 	for _, block := range p.blocks[1:] {
 		for i, v := range values(t, s, block) {
 			best[i] = max(best[i], v)
 		}
 	}
-	if got := mean(best); math.Abs(got-results[1].Reward) > 1e-5 || !(got > results[0].Reward) {
-		t.Errorf("Best-of-4 has the reward %g, the best candidates %g, all %g", results[1].Reward, got, results[0].Reward)
+	if got := mean(best); math.Abs(got-results[1].Reward.Float()) > 1e-5 || !(got > results[0].Reward.Float()) {
+		t.Errorf("Best-of-4 has the reward %g, the best candidates %g, all %g", results[1].Reward.Float(), got, results[0].Reward.Float())
 	}
 	noisy := settings(s, bestOfN, 1, 1)
 	noisy.Config.Dynamics, noisy.Config.Noise = steer.SDE, 0.5
@@ -298,8 +330,8 @@ func TestBlackBoxSteering(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !(r.Reward > r.RewardBase.Float()) || r.RewardNFE == 0 {
-			t.Errorf("%s: reward %g, unsteered %g, %g evaluations", method, r.Reward, r.RewardBase.Float(), r.RewardNFE)
+		if !(r.Reward.Float() > r.RewardBase.Float()) || r.RewardNFE == 0 {
+			t.Errorf("%s: reward %g, unsteered %g, %g evaluations", method, r.Reward.Float(), r.RewardBase.Float(), r.RewardNFE)
 		}
 	}
 }
