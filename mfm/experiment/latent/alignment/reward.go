@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/gomlx/compute"
 
+	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/reward/classifier"
 	"github.com/gomfm/gomfm/mfm/reward/text"
@@ -89,36 +89,27 @@ func hashed(v any) (any, error) {
 
 // hashFile returns a hash of the content of a file, or of all files in a folder and of their names.
 func hashFile(path string) (string, error) {
-	h := sha256.New()
-	add := func(path string) error {
-		f, err := os.Open(path)
+	root, err := filepath.EvalSymlinks(path) // of which WalkDir follows none
+	if err != nil {
+		return "", err
+	}
+	var all []string
+	err = filepath.WalkDir(root, func(name string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		sum, err := data.FileSHA256(name)
 		if err != nil {
 			return err
 		}
-		defer f.Close()
-		_, err = io.Copy(h, f)
+		relative, err := filepath.Rel(root, name)
+		all = append(all, filepath.ToSlash(relative), sum)
 		return err
-	}
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
+	})
+	if err != nil {
 		return "", err
-	case !info.IsDir():
-		err = add(path)
-	default:
-		err = filepath.WalkDir(path, func(name string, d os.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			relative, err := filepath.Rel(path, name)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(h, "\n%s\n", filepath.ToSlash(relative))
-			return add(name)
-		})
 	}
-	return fmt.Sprintf("%x", h.Sum(nil)[:8]), err
+	return hashJSON(all)
 }
 
 // hashJSON returns a hash of a value's JSON.

@@ -339,7 +339,9 @@ func TestBlackBoxSteering(t *testing.T) {
 // Fingerprints depend on rewards and the content of their files, not on spaces and names.
 func TestFingerprints(t *testing.T) {
 	dir := t.TempDir()
-	for name, text := range map[string]string{"a": "x", "b": "x", "c": "y", "f/d": "x"} {
+	for name, text := range map[string]string{
+		"a": "x", "b": "x", "c": "y", "f/d": "x", "two/a": "x", "two/b": "y", "one/a": "x\nb\ny",
+	} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -358,6 +360,16 @@ func TestFingerprints(t *testing.T) {
 	const one, other = `{"kind": "sum", "of": [{"kind": "q", "weights": "FILE"}]}`, `{"of":[{"weights":"FILE","kind":"q"}],"kind":"sum"}`
 	if a := hash(one, "a"); a != hash(other, "b") || a == hash(one, "c") || a == hash(one, "f") {
 		t.Errorf("texts %q, %q, %q, %q", a, hash(other, "b"), hash(one, "c"), hash(one, "f"))
+	}
+	if err := os.Symlink(filepath.Join(dir, "f"), filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if hash(one, "link") != hash(one, "f") {
+		t.Error("a link to a folder has another hash than the folder")
+	}
+	// The content of the file is that of two files with the name of the second between them.
+	if hash(one, "one") == hash(one, "two") {
+		t.Error("a folder of one file has the hash of one of two")
 	}
 	if _, err := canonical([]byte(`{"weights": "` + dir + `/none"}`)); err == nil {
 		t.Error("a file that does not exist has a hash")
