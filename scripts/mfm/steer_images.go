@@ -286,6 +286,7 @@ func openImageNetSteering(c *command) func(name, reward string) (steering.Task[a
 }
 
 // writeSteeredPictures writes the pictures of the results to the folder that the flag names, if any.
+// The names of the files tell settings apart that differ in anything, such as reward and λ.
 func writeSteeredPictures(c *command, results []alignment.Result) error {
 	dir := c.Flags().Lookup("pictures").Value.String()
 	if dir == "" {
@@ -294,11 +295,11 @@ func writeSteeredPictures(c *command, results []alignment.Result) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for i, r := range results {
+	for _, r := range results {
 		if r.Pictures == nil {
 			continue
 		}
-		file := fmt.Sprintf("%03d-%s-n%d.png", i, r.Method, r.N)
+		file := fmt.Sprintf("%s-n%d-%s.png", r.Method, r.N, r.SettingHash)
 		if err := os.WriteFile(filepath.Join(dir, file), r.Pictures, 0o644); err != nil {
 			return err
 		}

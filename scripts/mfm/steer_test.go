@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -333,12 +334,24 @@ func steerSmallImageNet(t *testing.T, dir string) {
 	if len(results) != 2 || results[0].NFE != 3 || results[1].NFE != 3+4*3 || results[1].MapNFE != 3+3*3 {
 		t.Errorf("results %+v", results)
 	}
-	if files, err := os.ReadDir(pictures); err != nil || len(files) != 2 || files[1].Name() != "001-mfm-g-n1.png" {
-		t.Errorf("pictures %v (%v)", files, err)
+	checkPictures := func(results []alignment.Result, all int) {
+		t.Helper()
+		for _, r := range results {
+			raw, err := os.ReadFile(filepath.Join(pictures, fmt.Sprintf("%s-n1-%s.png", r.Method, r.SettingHash)))
+			if err != nil || !bytes.Equal(raw, r.Pictures) {
+				t.Errorf("%d bytes of pictures of %s, want %d (%v)", len(raw), r.Method, len(r.Pictures), err)
+			}
+		}
+		if files, err := os.ReadDir(pictures); err != nil || len(files) != all {
+			t.Errorf("pictures %v, want %d (%v)", files, all, err)
+		}
 	}
+	checkPictures(results, 2)
 	if again := decode[[]alignment.Result](t, must(t, args...)); !reflect.DeepEqual(again, results) {
 		t.Errorf("results %+v of a sweep that has ended, want %+v", again, results)
 	}
+	// Other settings write other files.
+	checkPictures(decode[[]alignment.Result](t, must(t, append(args, "--method", "unsteered", "--lambda", "2")...)), 3)
 	for want, more := range map[string][]string{
 		`kind "nice" is unknown`:  {"--reward", `{"kind": "nice"}`},
 		"paper":                   {"--reward", "paper"},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/experiment/sweep"
 	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
@@ -21,6 +22,8 @@ import (
 // all others.
 type Result struct {
 	steering.Result
+	// SettingHash is the [sweep.Name] of the run's setting, reward and map included.
+	SettingHash string `json:"setting_hash"`
 	// MapNFE are the evaluations of the map for a sample, backward passes counted twice, and
 	// RewardNFE those of the reward, each with the decoder. [steering.Result].NFE is their sum.
 	MapNFE    float64 `json:"map_nfe"`
@@ -62,6 +65,9 @@ const mostCompared = 1024
 // Run draws the samples of a setting, and evaluates and compares their pictures; see [Result]. Those of
 // a setting with Pool have rewards alone.
 func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Setting) (r Result, err error) {
+	if r.SettingHash, err = sweep.Name(c); err != nil {
+		return r, err
+	}
 	c = s.trained(c)
 	var latents, first []float32
 	var counts steer.Counts
