@@ -214,7 +214,7 @@ func OpenCLIP(path string) (clip.Config, checkpoint.Tensors, error) {
 func clipFolder(dir string) (c clip.Config, file string, err error) {
 	for _, form := range clipForms() {
 		config := filepath.Join(dir, form.config)
-		raw, err := os.ReadFile(config)
+		raw, err := readConfig(config)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

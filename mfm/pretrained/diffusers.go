@@ -88,7 +88,7 @@ func AutoencoderFiles(dir string) (names []string) {
 
 // readAutoencoderConfig reads config.json. Keys that do not change the network are not checked.
 func readAutoencoderConfig(path string) (nn.AutoencoderConfig, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := readConfig(path)
 	if err != nil {
 		return nn.AutoencoderConfig{}, err
 	}

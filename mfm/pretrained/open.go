@@ -21,6 +21,23 @@ import (
 // maxIndex is the limit for the index of a sharded file in bytes.
 const maxIndex = 2 << 20
 
+// maxConfig is the limit for the configuration of a network in bytes.
+const maxConfig = 1 << 20
+
+// readConfig returns the content of a configuration in JSON.
+func readConfig(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err == nil && len(raw) > maxConfig {
+		err = fmt.Errorf("a configuration of more than %d bytes", maxConfig)
+	}
+	return raw, err
+}
+
 // Open reads the tensors of a file of weights, and the metadata of a safetensors file; those of other
 // formats are nil. The content decides the format: safetensors, the index of sharded safetensors (a
 // JSON object with "weight_map"), torch.save, also in a Python wheel ([ReadTorch]), or numpy.savez

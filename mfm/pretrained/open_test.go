@@ -159,3 +159,25 @@ func TestReadWheel(t *testing.T) {
 		}
 	}
 }
+
+// A configuration is read within bounds, whatever its file holds.
+func TestConfigurationBounds(t *testing.T) {
+	clip := func(dir string) error { _, _, err := pretrained.OpenCLIP(dir); return err }
+	autoencoder := func(dir string) error { _, _, err := pretrained.OpenAutoencoder(dir); return err }
+	large := strings.Repeat(" ", 1<<20) + "{}"
+	for _, c := range []struct {
+		open         func(dir string) error
+		config, want string
+	}{
+		{clip, large, "more than 1048576 bytes"}, {autoencoder, large, "more than 1048576 bytes"},
+		{clip, `{"model_type": "clip", "text_config": {"num_hidden_layers": 1048576}}`, "depth = 1048576"},
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(c.config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.open(dir); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("error %v, want %q", err, c.want)
+		}
+	}
+}

@@ -51,6 +51,8 @@ func TestSizes(t *testing.T) {
 func TestValidate(t *testing.T) {
 	for message, change := range map[string]func(*clip.Config){
 		"text depth = 0":         func(c *clip.Config) { c.Text.Depth = 0 },
+		"image depth = 1048576":  func(c *clip.Config) { c.Image.Depth = 1 << 20 },
+		"text depth = 1025":      func(c *clip.Config) { c.Text.Depth = 1025 },
 		"does not divide images": func(c *clip.Config) { c.Image.Patch = 3 },
 		"heads must divide":      func(c *clip.Config) { c.Text.Heads = 3 },
 		`activation "relu"`:      func(c *clip.Config) { c.Activation = "relu" },

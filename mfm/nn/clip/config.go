@@ -80,23 +80,27 @@ func standard(patch, width, depth, heads, textWidth, textDepth, textHeads, embed
 	}
 }
 
-// most bounds the values of a configuration, so that their products do not overflow.
-const most = 1 << 20
+// Bounds of the values of a configuration: of numbers of blocks, for each of which a reader of weights
+// needs memory, and of all others, so that their products do not overflow.
+const (
+	mostBlocks = 1 << 10
+	most       = 1 << 20
+)
 
 // Validate returns an error that names the first invalid value.
 func (c Config) Validate() error {
 	for _, f := range []struct {
-		name  string
-		value int
+		name        string
+		value, most int
 	}{
-		{"image width", c.Image.Width}, {"image depth", c.Image.Depth}, {"image heads", c.Image.Heads},
-		{"image hidden", c.Image.Hidden}, {"image size", c.Image.Size}, {"patch", c.Image.Patch},
-		{"text width", c.Text.Width}, {"text depth", c.Text.Depth}, {"text heads", c.Text.Heads},
-		{"text hidden", c.Text.Hidden}, {"vocabulary", c.Text.Vocabulary}, {"tokens", c.Text.Tokens},
-		{"embedding", c.Embedding},
+		{"image width", c.Image.Width, most}, {"image depth", c.Image.Depth, mostBlocks},
+		{"image heads", c.Image.Heads, most}, {"image hidden", c.Image.Hidden, most}, {"image size", c.Image.Size, most},
+		{"patch", c.Image.Patch, most}, {"text width", c.Text.Width, most}, {"text depth", c.Text.Depth, mostBlocks},
+		{"text heads", c.Text.Heads, most}, {"text hidden", c.Text.Hidden, most},
+		{"vocabulary", c.Text.Vocabulary, most}, {"tokens", c.Text.Tokens, most}, {"embedding", c.Embedding, most},
 	} {
-		if f.value < 1 || f.value > most {
-			return fmt.Errorf("clip: %s = %d: must lie in [1, %d]", f.name, f.value, most)
+		if f.value < 1 || f.value > f.most {
+			return fmt.Errorf("clip: %s = %d: must lie in [1, %d]", f.name, f.value, f.most)
 		}
 	}
 	switch {
