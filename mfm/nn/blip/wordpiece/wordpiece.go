@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	maxVocabulary = 8 << 20 // bytes
-	maxWord       = 100     // characters; a longer word is unknown
+	maxVocabulary = 8 << 20  // bytes
+	maxText       = 64 << 10 // bytes
+	maxWord       = 100      // characters; a longer word is unknown
 )
 
 // Tokenizer is a vocabulary. It is safe for concurrent use.
@@ -84,13 +85,16 @@ func (t *Tokenizer) Size() int { return len(t.tokens) }
 
 // Tokens returns the tokens of a text between those that start and end it, at most length numbers:
 // a longer text is cut off, but ends. There is no padding. It returns an error for a length below
-// 2.
+// 2, and for a text of more than 64 KiB.
 func (t *Tokenizer) Tokens(text string, length int) ([]int32, error) {
 	if length < 2 {
 		return nil, fmt.Errorf("length = %d: must be at least 2, for the tokens that start and end a text", length)
 	}
+	if len(text) > maxText {
+		return nil, fmt.Errorf("a text of %d bytes: give at most %d", len(text), maxText)
+	}
 	tokens := []int32{t.start}
-	for text = strings.ToValidUTF8(text, "\ufffd"); text != ""; {
+	for text = strings.ToValidUTF8(text, "\ufffd"); text != "" && len(tokens) < length; {
 		at, found := len(text), ""
 		for _, s := range t.specials {
 			if i := strings.Index(text, s); i >= 0 && i < at {
@@ -98,6 +102,9 @@ func (t *Tokenizer) Tokens(text string, length int) ([]int32, error) {
 			}
 		}
 		for _, word := range words(text[:at]) {
+			if len(tokens) >= length {
+				break
+			}
 			tokens = t.pieces(tokens, word)
 		}
 		if text = text[at:]; found != "" {

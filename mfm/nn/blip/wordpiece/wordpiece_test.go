@@ -68,6 +68,13 @@ func TestErrors(t *testing.T) {
 	if _, err := tokenizer.Tokens("a", 1); err == nil {
 		t.Error("a length of 1 is accepted")
 	}
+	long := strings.Repeat("a ", 1<<15)
+	if _, err := tokenizer.Tokens(long+"a", length); err == nil || !strings.Contains(err.Error(), "65537 bytes") {
+		t.Errorf("a text of 65,537 bytes: error %v", err)
+	}
+	if tokens, err := tokenizer.Tokens(long, length); err != nil || len(tokens) != length {
+		t.Errorf("%d tokens of a text of many (%v)", len(tokens), err)
+	}
 }
 
 // FuzzRead checks that any file gives an error or a vocabulary, and that with it, any text has
@@ -85,7 +92,7 @@ func FuzzRead(f *testing.F) {
 			tokenizer, err = wordpiece.Read(raw, "[DEC]")
 			return err
 		})
-		if err != nil {
+		if err != nil || len(text) > 64<<10 {
 			return
 		}
 		tokens, err := tokenizer.Tokens(text, length)

@@ -6,6 +6,7 @@ package bpe
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"unicode"
@@ -29,6 +30,9 @@ const (
 // letters is the number of tokens of single bytes. As many follow for single bytes that end a word.
 const letters = 256
 
+// maxText is the limit for a text in bytes.
+const maxText = 64 << 10
+
 // Tokenizer is a vocabulary. It is safe for concurrent use.
 type Tokenizer struct {
 	byteToken [letters]int32     // of each byte, within a word
@@ -40,11 +44,14 @@ type Tokenizer struct {
 func (t *Tokenizer) Size() int { return int(t.start) + 2 }
 
 // Encode returns the tokens of a text without those that start and end it.
-func (t *Tokenizer) Encode(text string, c Convention) (tokens []int32) {
+func (t *Tokenizer) Encode(text string, c Convention) []int32 { return t.first(text, c, math.MaxInt) }
+
+// first is Encode, which it ends when there are at least most tokens.
+func (t *Tokenizer) first(text string, c Convention, most int) (tokens []int32) {
 	text = strings.ToValidUTF8(text, "\ufffd")
 	own := func(i int) []int32 { return []int32{t.start + int32(i)} }
 	if c == OpenCLIP {
-		return t.split(nil, clean(text), [2]string{"<start_of_text>", "<end_of_text>"}, own)
+		return t.split(nil, clean(text), [2]string{"<start_of_text>", "<end_of_text>"}, own, most)
 	}
 	specials := [2]string{"<|startoftext|>", "<|endoftext|>"}
 	// In another case the special tokens are words of these three.
@@ -52,14 +59,14 @@ func (t *Tokenizer) Encode(text string, c Convention) (tokens []int32) {
 		name := strings.Trim(specials[i], "<|>")
 		return slices.Concat(t.encode("<|"), t.encode(name), t.encode("|>"))
 	}
-	for text != "" {
+	for text != "" && len(tokens) < most {
 		end := len(text)
 		for _, s := range specials {
 			if i := strings.Index(text, s); i >= 0 {
 				end = min(end, i)
 			}
 		}
-		tokens = t.split(tokens, normalize(text[:end]), specials, three)
+		tokens = t.split(tokens, normalize(text[:end]), specials, three, most)
 		text = text[end:]
 		if i := special(text, specials); i >= 0 {
 			tokens, text = append(tokens, own(i)...), text[len(specials[i]):]
@@ -69,9 +76,11 @@ func (t *Tokenizer) Encode(text string, c Convention) (tokens []int32) {
 }
 
 // split appends the tokens of the words of a text, and those that replace gives for a special token
-// by its index.
-func (t *Tokenizer) split(tokens []int32, text string, specials [2]string, replace func(int) []int32) []int32 {
-	for text != "" {
+// by its index, until there are at least most tokens.
+func (t *Tokenizer) split(
+	tokens []int32, text string, specials [2]string, replace func(int) []int32, most int,
+) []int32 {
+	for text != "" && len(tokens) < most {
 		if i := special(text, specials); i >= 0 {
 			tokens, text = append(tokens, replace(i)...), text[len(specials[i]):]
 			continue
@@ -86,12 +95,16 @@ func (t *Tokenizer) split(tokens []int32, text string, specials [2]string, repla
 }
 
 // Tokens returns the tokens of a text between those that start and end it, length numbers: a longer
-// text is cut off, but ends. It returns an error for a length below 2.
+// text is cut off, but ends. It returns an error for a length below 2, and for a text of more than
+// 64 KiB.
 func (t *Tokenizer) Tokens(text string, c Convention, length int) ([]int32, error) {
 	if length < 2 {
 		return nil, fmt.Errorf("length = %d: must be at least 2, for the tokens that start and end a text", length)
 	}
-	tokens := t.Encode(text, c)
+	if len(text) > maxText {
+		return nil, fmt.Errorf("a text of %d bytes: give at most %d", len(text), maxText)
+	}
+	tokens := t.first(text, c, length-2)
 	tokens = append(append([]int32{t.start}, tokens[:min(len(tokens), length-2)]...), t.start+1)
 	fill := int32(0)
 	if c == Transformers {

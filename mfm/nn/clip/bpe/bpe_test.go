@@ -157,10 +157,33 @@ func TestErrors(t *testing.T) {
 	if _, err := tokenizer.Tokens("a", bpe.OpenCLIP, 1); err == nil {
 		t.Error("a length of 1 is accepted")
 	}
+	if _, err := tokenizer.Tokens(strings.Repeat("a ", 1<<15)+"a", bpe.OpenCLIP, 9); err == nil ||
+		!strings.Contains(err.Error(), "65537 bytes") {
+		t.Errorf("a text of 65,537 bytes: error %v", err)
+	}
 	// The last letter of a word is another token than within it.
 	want := []int32{64, 256 + 65, 512, 256 + 66}
 	if got := tokenizer.Encode("ab abc", bpe.OpenCLIP); !slices.Equal(got, want) {
 		t.Errorf("tokens %v, want %v", got, want)
+	}
+}
+
+// Words after those that fit are not encoded.
+func TestTokensStop(t *testing.T) {
+	tokenizer, err := bpe.Open(filepath.Join("testdata", "tiny_vocabulary.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Repeat("cat ", 1<<14)
+	for _, convention := range []bpe.Convention{bpe.OpenCLIP, bpe.Transformers} {
+		count := testing.AllocsPerRun(1, func() {
+			if _, err := tokenizer.Tokens(text, convention, contextLength); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if count > 1<<10 {
+			t.Errorf("convention %d: %g allocations for a text of %d words", convention, count, 1<<14)
+		}
 	}
 }
 
@@ -179,7 +202,7 @@ func FuzzRead(f *testing.F) {
 			tokenizer, err = bpe.Read(raw)
 			return err
 		})
-		if err != nil {
+		if err != nil || len(text) > 64<<10 {
 			return
 		}
 		for _, convention := range []bpe.Convention{bpe.OpenCLIP, bpe.Transformers} {
