@@ -161,6 +161,13 @@ func TestErrors(t *testing.T) {
 		!strings.Contains(err.Error(), "65537 bytes") {
 		t.Errorf("a text of 65,537 bytes: error %v", err)
 	}
+	// Entities of entities are decoded up to a limit, without which a text of them takes minutes.
+	if got := tokenizer.Encode("&"+strings.Repeat("amp;", 1000), bpe.OpenCLIP); len(got) < 1000 {
+		t.Errorf("%d tokens of 1,000 entities of entities", len(got))
+	}
+	if got := tokenizer.Encode("&"+strings.Repeat("amp;", 50), bpe.OpenCLIP); !slices.Equal(got, []int32{256 + 5}) {
+		t.Errorf("50 entities of entities are %v, want that of &", got)
+	}
 	// The last letter of a word is another token than within it.
 	want := []int32{64, 256 + 65, 512, 256 + 66}
 	if got := tokenizer.Encode("ab abc", bpe.OpenCLIP); !slices.Equal(got, want) {

@@ -24,6 +24,10 @@ func normalize(text string) string {
 	return strings.ToLower(strings.ReplaceAll(norm.NFC.String(text), "İ", "i̇"))
 }
 
+// passes is the limit for the repairs of a line, such as one of "&amp;amp;amp;", each of which takes
+// the time of the line.
+const passes = 100
+
 // repair repairs each line until nothing changes. From the first line with a "<" on, the text may
 // be HTML, where entities are meant.
 func repair(text string) string {
@@ -31,7 +35,7 @@ func repair(text string) string {
 	entities := true
 	for line := range strings.SplitAfterSeq(text, "\n") {
 		entities = entities && !strings.Contains(line, "<")
-		for {
+		for range passes {
 			before := line
 			if entities {
 				line = entity.ReplaceAllStringFunc(line, unescape)
