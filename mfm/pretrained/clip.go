@@ -178,7 +178,7 @@ func clipForms() []clipForm {
 // Hub, open_clip_config.json and open_clip_model.safetensors or open_clip_pytorch_model.bin, or in
 // that of transformers' CLIPModel, config.json and model.safetensors or pytorch_model.bin. From a
 // file alone, such as HPS_v2.1_compressed.pt, it reads ViT-H/14 ([clip.ViTH14]): the file of
-// another network does not tell its activation. The weights have their paths below the networks'
+// another network does not state its activation. The weights have their paths below the networks'
 // scope.
 func OpenCLIP(path string) (clip.Config, checkpoint.Tensors, error) {
 	c, file := clip.ViTH14(), path

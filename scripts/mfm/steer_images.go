@@ -286,7 +286,7 @@ func openImageNetSteering(c *command) func(name, reward string) (steering.Task[a
 }
 
 // writeSteeredPictures writes the pictures of the results to the folder that the flag names, if any.
-// The names of the files tell settings apart that differ in anything, such as reward and λ.
+// The names of the files distinguish settings that differ in anything, such as reward and λ.
 func writeSteeredPictures(c *command, results []alignment.Result) error {
 	dir := c.Flags().Lookup("pictures").Value.String()
 	if dir == "" {

@@ -1,4 +1,4 @@
-// Package distance compares sets of pictures by the features of a network, as the FID and its kin do.
+// Package distance compares sets of pictures by the features of a network, as the FID and the KID do.
 //
 // [OpenPictures] reads 8-bit pictures, [Extraction] computes their features, in shards and so that a
 // stopped run resumes, and [ReadStatistics] and [ReadFeatures] read what others have published or
@@ -31,7 +31,7 @@ type Result struct {
 	Features string `json:"features"` // where they are from
 	Dim      int    `json:"dim"`      // of a feature
 	Samples  int    `json:"samples"`
-	// Reference is the number of pictures of the reference, 0 for statistics that do not tell it.
+	// Reference is the number of pictures of the reference, 0 for statistics that do not report it.
 	Reference int `json:"reference,omitempty"`
 	// Frechet is the squared Fréchet distance of Gaussians with the moments of the features, see
 	// [metric.Frechet].
@@ -139,7 +139,7 @@ func OfFeatures(ctx context.Context, samples, reference [][]float64, c Config) (
 
 // String returns the distances as lines of text.
 func (r Result) String() string {
-	reference := "statistics that do not tell the number of pictures"
+	reference := "statistics that do not report the number of pictures"
 	if r.Reference > 0 {
 		reference = fmt.Sprintf("%d of the reference", r.Reference)
 	}

@@ -144,7 +144,7 @@ func TestPictures(t *testing.T) {
 	}
 }
 
-// Hashes tell arrays of one size and shape apart, in one file and in several.
+// Hashes distinguish arrays of one size and shape, in one file and in several.
 func TestPicturesHash(t *testing.T) {
 	first, second := array(t, []uint8{1, 2, 3}, 1, 1, 3), array(t, []uint8{1, 2, 4}, 1, 1, 3)
 	both := npz(t, "first", first, "second", second)

@@ -1,5 +1,5 @@
 // Package blip has the network by which BLIP (Li et al., arXiv 2201.12086) and ImageReward (Xu et
-// al., arXiv 2304.05977) judge an image and a text together: a vision transformer, and a BERT
+// al., arXiv 2304.05977) score a pair of an image and a text: a vision transformer, and a BERT
 // (Devlin et al., arXiv 1810.04805) whose layers attend to the tokens of the image as well. Package
 // wordpiece, below this one, turns texts into tokens.
 package blip
@@ -56,7 +56,7 @@ const (
 	textEpsilon  = 1e-12
 )
 
-// Embed returns the feature of the first token of a text, [n, width of the text], that has seen
+// Embed returns the feature of the first token of a text, [n, width of the text], that attends to
 // images [n, Size, Size, 3] in [-1, 1], which it normalizes as CLIP does ([clip.Normalize]). The
 // text has tokens [k], an integer type, k up to Tokens, without padding. Embed panics with
 // Validate's error, and for inputs of another shape.
@@ -76,14 +76,14 @@ func (c Config) Embed(scope *model.Scope, images, tokens *Node) *Node {
 		dtype, _ := c.Compute.DType() // valid
 		x = ConvertDType(x, dtype)
 	}
-	h := c.read(scope.In("text"), c.see(scope.In("image"), x), tokens)
+	h := c.encodeText(scope.In("text"), c.encodeImage(scope.In("image"), x), tokens)
 	first := Reshape(SliceAxis(h, 1, AxisElem(0)), d[0], c.Text.Width)
 	return ConvertDType(first, images.DType())
 }
 
-// see returns the tokens [n, positions, width] of normalized images: blocks of attention and a
-// layer of perceptrons, each after a layer norm.
-func (c Config) see(scope *model.Scope, images *Node) *Node {
+// encodeImage returns the tokens [n, positions, width] of normalized images: blocks of attention and
+// an MLP, each after a layer norm.
+func (c Config) encodeImage(scope *model.Scope, images *Node) *Node {
 	n, width := images.Shape().Dim(0), c.Image.Width
 	patches := layer.DepthFromSpace(images, c.Image.Patch)
 	tokens := layer.Dense(scope.In("patches"), Reshape(patches, n, c.Image.Positions()-1, -1), width, 1)
@@ -96,13 +96,13 @@ func (c Config) see(scope *model.Scope, images *Node) *Node {
 		h := layer.AffineLayerNormWith(block.In("attention_norm"), tokens, imageEpsilon)
 		tokens = Add(tokens, layer.Attention(block.In("attention"), h, c.Image.Heads, 1))
 		h = layer.AffineLayerNormWith(block.In("hidden_norm"), tokens, imageEpsilon)
-		tokens = Add(tokens, perceptrons(block, h, c.Image.Transformer))
+		tokens = Add(tokens, mlp(block, h, c.Image.Transformer))
 	}
 	return layer.AffineLayerNormWith(scope.In("output_norm"), c.stop(tokens), imageEpsilon)
 }
 
-// read returns the tokens [n, k, width] of a text that sees the tokens of images.
-func (c Config) read(scope *model.Scope, images, tokens *Node) *Node {
+// encodeText returns the tokens [n, k, width] of a text that attends to the tokens of images.
+func (c Config) encodeText(scope *model.Scope, images, tokens *Node) *Node {
 	n, k, width := images.Shape().Dim(0), tokens.Shape().Dim(0), c.Text.Width
 	table := layer.Weights(scope.In("tokens"), images, 1, c.Text.Vocabulary, width)
 	positions := parameter(scope, "positions", images, c.Text.Tokens, width)
@@ -116,12 +116,12 @@ func (c Config) read(scope *model.Scope, images, tokens *Node) *Node {
 		}
 		add("attention_norm", attention(block.In("attention"), h, h, c.Text.Heads))
 		add("image_norm", attention(block.In("image"), h, images, c.Text.Heads))
-		add("hidden_norm", perceptrons(block, h, c.Text.Transformer))
+		add("hidden_norm", mlp(block, h, c.Text.Transformer))
 	}
 	return c.stop(h)
 }
 
-// attention lets tokens see those of a context.
+// attention is the attention of tokens to those of a context.
 func attention(scope *model.Scope, x, context *Node, heads int) *Node {
 	d := x.Shape().Dimensions
 	part := func(name string, of *Node) *Node {
@@ -131,8 +131,8 @@ func attention(scope *model.Scope, x, context *Node, heads int) *Node {
 	return layer.Dense(scope.In("out"), Reshape(mixed, d...), d[2], 1)
 }
 
-// perceptrons is a hidden layer, the exact GELU and a linear layer.
-func perceptrons(scope *model.Scope, x *Node, t clip.Transformer) *Node {
+// mlp is a hidden layer, the exact GELU and a linear layer.
+func mlp(scope *model.Scope, x *Node, t clip.Transformer) *Node {
 	return layer.Dense(scope.In("output"), layer.ExactGELU(layer.Dense(scope.In("hidden"), x, t.Hidden, 1)), t.Width, 1)
 }
 

@@ -46,8 +46,7 @@ type Text struct {
 	Tokens     int // largest number of tokens in a text
 }
 
-// Transformer is a sequence of blocks of self-attention and a layer of perceptrons, each after a
-// layer norm.
+// Transformer is a sequence of blocks of self-attention and an MLP, each after a layer norm.
 type Transformer struct {
 	Width  int
 	Depth  int // blocks

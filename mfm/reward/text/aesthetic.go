@@ -33,19 +33,19 @@ func (l Loader) aesthetic(_ reward.Parser, raw []byte) (reward.Reward, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := l.judge(v.Network, bpe.OpenCLIP, shortestRounded, nil)
+	r, err := l.imageScore(v.Network, bpe.OpenCLIP, shortestRounded, nil)
 	if err != nil {
 		return nil, err
 	}
-	weights, widths, err := importHead(from, j.config.Embedding)
+	weights, widths, err := importHead(from, r.config.Embedding)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", v.Head, err)
 	}
 	for path, t := range weights {
-		j.weights[path] = t
+		r.weights[path] = t
 	}
-	j.score = func(_ *judge, scope *model.Scope, images *Node) *Node { return head(scope, images, widths) }
-	return j, nil
+	r.score = func(_ *imageScore, scope *model.Scope, images *Node) *Node { return head(scope, images, widths) }
+	return r, nil
 }
 
 // importHead returns the weights of a head for inputs of the given width, and the widths of its

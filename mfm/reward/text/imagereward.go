@@ -85,10 +85,10 @@ func openImageReward(weights, vocabulary string, c blip.Config, prompt string) (
 	return r, nil
 }
 
-// Build implements [reward.Reward]. It creates the weights in scope. It panics without a scope, if
-// there are other weights in it, and unless samples are images.
+// Build implements [reward.Reward]. It creates the weights in scope, panics as [reward.SetWeights]
+// does, and unless samples are images.
 func (r *imageReward) Build(scope *model.Scope, x *Node, _ reward.Condition) *Node {
-	load(scope, r.weights)
+	reward.SetWeights(scope, r.weights)
 	images := shortestRounded.apply(ConvertDType(x, dtypes.Float32), r.config.Image.Size)
 	score := head(scope, r.config.Embed(scope, images, Const(x.Graph(), r.tokens)), r.widths)
 	return ConvertDType(DivScalar(AddScalar(score, -imageRewardMean), imageRewardStd), x.DType())
@@ -97,17 +97,17 @@ func (r *imageReward) Build(scope *model.Scope, x *Node, _ reward.Condition) *No
 // importImageReward returns the weights in the names of ImageReward.pt, and the widths of the
 // layers of the head. The projections of BLIP's contrastive loss are left out.
 func importImageReward(from checkpoint.Tensors, c blip.Config) (checkpoint.Tensors, []int, error) {
-	const see, read = "blip.visual_encoder.", "blip.text_encoder."
+	const images, texts = "blip.visual_encoder.", "blip.text_encoder."
 	rest := checkpoint.Tensors{}
 	for name, t := range from {
-		if !strings.HasSuffix(name, ".position_ids") && (strings.HasPrefix(name, see) || strings.HasPrefix(name, read)) {
+		if !strings.HasSuffix(name, ".position_ids") && (strings.HasPrefix(name, images) || strings.HasPrefix(name, texts)) {
 			rest[name] = t
 		}
 	}
 	if len(rest) == 0 {
-		return nil, nil, fmt.Errorf("no tensor %s...: not the weights of ImageReward", see)
+		return nil, nil, fmt.Errorf("no tensor %s...: not the weights of ImageReward", images)
 	}
-	weights, err := pretrained.Import(rest, append(seeWeights(see, c), readWeights(read, c)...))
+	weights, err := pretrained.Import(rest, append(imageWeights(images, c), textWeights(texts, c)...))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -133,8 +133,8 @@ func (l *weightList) norm(file, path string, width int) {
 	l.add(file+".bias", path+"/biases", pretrained.Same, width)
 }
 
-// seeWeights returns the weights of the vision transformer.
-func seeWeights(prefix string, c blip.Config) []pretrained.Weight {
+// imageWeights returns the weights of the vision transformer.
+func imageWeights(prefix string, c blip.Config) []pretrained.Weight {
 	var l weightList
 	w := c.Image.Width
 	l.add(prefix+"cls_token", "image/class", pretrained.Same, 1, 1, w)
@@ -155,8 +155,8 @@ func seeWeights(prefix string, c blip.Config) []pretrained.Weight {
 	return l
 }
 
-// readWeights returns the weights of the BERT.
-func readWeights(prefix string, c blip.Config) []pretrained.Weight {
+// textWeights returns the weights of the BERT.
+func textWeights(prefix string, c blip.Config) []pretrained.Weight {
 	var l weightList
 	w := c.Text.Width
 	l.add(prefix+"embeddings.word_embeddings.weight", "text/tokens/weights", pretrained.Same, c.Text.Vocabulary, w)

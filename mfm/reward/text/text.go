@@ -1,4 +1,4 @@
-// Package text has rewards of images by networks that were trained to judge them, most by a text
+// Package text has rewards of images by networks that were trained to score them, most by a text
 // that the image is to match: the relevance of an image to a prompt by CLIP, the probability of the
 // prompt among others, PickScore (Kirstain et al., arXiv 2305.01569), HPSv2 (Wu et al., arXiv
 // 2306.09341), ImageReward (Xu et al., arXiv 2304.05977) and LAION's aesthetic score. Each equals
@@ -132,7 +132,7 @@ func (l Loader) pickScore(_ reward.Parser, raw []byte) (reward.Reward, error) {
 	return l.open(v.Network, bpe.Transformers, shortest, scaledCosine, *v.Prompt)
 }
 
-// hpsFiles returns the published weights of the versions of HPSv2. They do not tell their version.
+// hpsFiles returns the published weights of the versions of HPSv2. They do not state their version.
 func hpsFiles() map[string]string {
 	return map[string]string{"2.0": "HPS_v2_compressed.pt", "2.1": "HPS_v2.1_compressed.pt"}
 }

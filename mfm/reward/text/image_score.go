@@ -11,7 +11,6 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
-	. "github.com/gomlx/gomlx/support/exceptions"
 
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/nn/clip"
@@ -20,8 +19,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/reward"
 )
 
-// judge is a reward by the embedding of an image.
-type judge struct {
+// imageScore is a reward by the embedding of an image.
+type imageScore struct {
 	config  clip.Config
 	weights checkpoint.Tensors // of the network of images and of what follows, by their paths
 	fit     fit
@@ -30,20 +29,20 @@ type judge struct {
 	score   score
 }
 
-// score returns the reward [n] of embeddings of images of length 1, [n, Embedding], by j.
-type score func(j *judge, scope *model.Scope, images *Node) *Node
+// score returns the reward [n] of embeddings of images of length 1, [n, Embedding], by r.
+type score func(r *imageScore, scope *model.Scope, images *Node) *Node
 
 // open opens the networks, embeds the prompts, and frees the network of texts.
 func (l Loader) open(n Network, c bpe.Convention, f fit, s score, prompts ...string) (reward.Reward, error) {
-	j, err := l.judge(n, c, f, prompts)
+	r, err := l.imageScore(n, c, f, prompts)
 	if err != nil {
 		return nil, err
 	}
-	j.score = s
-	return j, nil
+	r.score = s
+	return r, nil
 }
 
-func (l Loader) judge(n Network, convention bpe.Convention, f fit, prompts []string) (*judge, error) {
+func (l Loader) imageScore(n Network, convention bpe.Convention, f fit, prompts []string) (*imageScore, error) {
 	if err := n.check(); err != nil {
 		return nil, err
 	}
@@ -68,22 +67,22 @@ func (l Loader) judge(n Network, convention bpe.Convention, f fit, prompts []str
 	if err != nil {
 		return nil, err
 	}
-	j := &judge{config: c, weights: checkpoint.Tensors{}, fit: f}
-	j.config.Checkpoint, j.config.Compute = n.Checkpoint, n.Compute
-	j.scale = math.Exp(float64(tensors.ToScalar[float32](weights["logit_scale"])))
+	r := &imageScore{config: c, weights: checkpoint.Tensors{}, fit: f}
+	r.config.Checkpoint, r.config.Compute = n.Checkpoint, n.Compute
+	r.scale = math.Exp(float64(tensors.ToScalar[float32](weights["logit_scale"])))
 	if len(prompts) > 0 {
-		if j.prompts, err = embed(l.Backend, c, weights, vocabulary, convention, prompts); err != nil {
+		if r.prompts, err = embed(l.Backend, c, weights, vocabulary, convention, prompts); err != nil {
 			return nil, err
 		}
 	}
 	for path, t := range weights {
 		if strings.HasPrefix(path, clip.ImageScope+"/") {
-			j.weights[path] = t
+			r.weights[path] = t
 		} else if err := t.FinalizeAll(); err != nil {
 			return nil, err
 		}
 	}
-	return j, nil
+	return r, nil
 }
 
 // embed returns the embeddings of prompts, of length 1.
@@ -126,43 +125,30 @@ func embed(
 	return embeddings.LocalClone()
 }
 
-// Build implements [reward.Reward]. It creates the weights in scope. It panics without a scope, if
-// there are other weights in it, and unless samples are images.
-func (j *judge) Build(scope *model.Scope, x *Node, _ reward.Condition) *Node {
-	load(scope, j.weights)
-	images := j.fit.apply(ConvertDType(x, dtypes.Float32), j.config.Image.Size)
-	unit := clip.Unit(j.config.EmbedImages(scope, images))
-	return ConvertDType(j.score(j, scope, unit), x.DType())
-}
-
-// load creates the variables in scope.
-func load(scope *model.Scope, weights checkpoint.Tensors) {
-	if scope == nil {
-		Panicf("the weights of the reward need a store")
-	}
-	for path, value := range weights {
-		v := scope.Store().VariableWithValue(model.JoinPath(scope.Scope(), path), value).SetTrainable(false)
-		if there, err := v.Value(); err != nil || there != value && !there.Equal(value) {
-			Panicf("the store has weights of another reward in %s: use another store", scope.Scope())
-		}
-	}
+// Build implements [reward.Reward]. It creates the weights in scope, panics as [reward.SetWeights]
+// does, and unless samples are images.
+func (r *imageScore) Build(scope *model.Scope, x *Node, _ reward.Condition) *Node {
+	reward.SetWeights(scope, r.weights)
+	images := r.fit.apply(ConvertDType(x, dtypes.Float32), r.config.Image.Size)
+	unit := clip.Unit(r.config.EmbedImages(scope, images))
+	return ConvertDType(r.score(r, scope, unit), x.DType())
 }
 
 // cosines returns the cosines of the images and the prompts, [n, prompts].
-func (j *judge) cosines(images *Node) *Node {
-	return clip.Cosines(images, ConstTensor(images.Graph(), j.prompts))
+func (r *imageScore) cosines(images *Node) *Node {
+	return clip.Cosines(images, ConstTensor(images.Graph(), r.prompts))
 }
 
 // cosine is the cosine of the image and the prompt.
-func cosine(j *judge, _ *model.Scope, images *Node) *Node { return Squeeze(j.cosines(images), 1) }
+func cosine(r *imageScore, _ *model.Scope, images *Node) *Node { return Squeeze(r.cosines(images), 1) }
 
 // scaledCosine is the logit of the match of the image and the prompt.
-func scaledCosine(j *judge, scope *model.Scope, images *Node) *Node {
-	return MulScalar(cosine(j, scope, images), j.scale)
+func scaledCosine(r *imageScore, scope *model.Scope, images *Node) *Node {
+	return MulScalar(cosine(r, scope, images), r.scale)
 }
 
 // logProbability is the log-probability of the first prompt given one of the prompts.
-func logProbability(j *judge, _ *model.Scope, images *Node) *Node {
-	logits := MulScalar(j.cosines(images), j.scale)
+func logProbability(r *imageScore, _ *model.Scope, images *Node) *Node {
+	logits := MulScalar(r.cosines(images), r.scale)
 	return Squeeze(SliceAxis(LogSoftmax(logits, 1), 1, AxisElem(0)), 1)
 }
