@@ -263,7 +263,8 @@ func (f *fidFlags) ofFeatures() (work, error) {
 	}
 	unknown := source == distance.Source{} || other == distance.Source{}
 	if !unknown && source != other {
-		return nil, fmt.Errorf("%s has features of %s, %s of %s: give features of one network", f.features, source, path, other)
+		return nil, fmt.Errorf("%s has features of %s, %s of %s: give features of one network", f.features, source,
+			path, other)
 	}
 	return func(ctx context.Context, _ compute.Backend) error {
 		f.warnOfFew(min(len(samples), len(reference)), len(samples[0]))

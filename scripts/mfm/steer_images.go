@@ -223,8 +223,8 @@ func imagenetSteering() steerTask[alignment.Result] {
 			if r.MonitorsBase != nil {
 				saturation = r.Monitors.Saturation - r.MonitorsBase.Saturation
 			}
-			return []any{r.MapNFE, r.Reward.Float(), r.RewardSE.Float(), r.RewardBase.Float(), r.HeldOut.Float(), r.HeldOutBase.Float(),
-				r.Frechet.Float(), r.Kernel.Float(), r.Diversity.Float(), saturation, r.TargetKL.Float()}
+			return []any{r.MapNFE, r.Reward.Float(), r.RewardSE.Float(), r.RewardBase.Float(), r.HeldOut.Float(),
+				r.HeldOutBase.Float(), r.Frechet.Float(), r.Kernel.Float(), r.Diversity.Float(), saturation, r.TargetKL.Float()}
 		}, "of the map %g", "reward %.3f", "se %.3f", "unsteered %.3f", "held out %.3f", "unsteered %.3f", "Fréchet %.1f",
 			"kernel %.3f", "diversity %.3f", "saturation %+.3f", "target KL %.2f"),
 		note: func(r result) string {

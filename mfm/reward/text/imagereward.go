@@ -100,7 +100,8 @@ func importImageReward(from checkpoint.Tensors, c blip.Config) (checkpoint.Tenso
 	const images, texts = "blip.visual_encoder.", "blip.text_encoder."
 	rest := checkpoint.Tensors{}
 	for name, t := range from {
-		if !strings.HasSuffix(name, ".position_ids") && (strings.HasPrefix(name, images) || strings.HasPrefix(name, texts)) {
+		known := strings.HasPrefix(name, images) || strings.HasPrefix(name, texts)
+		if known && !strings.HasSuffix(name, ".position_ids") {
 			rest[name] = t
 		}
 	}

@@ -277,7 +277,8 @@ func TestBestOfN(t *testing.T) {
 		}
 	}
 	if got := mean(best); math.Abs(got-results[1].Reward.Float()) > 1e-5 || !(got > results[0].Reward.Float()) {
-		t.Errorf("Best-of-4 has the reward %g, the best candidates %g, all %g", results[1].Reward.Float(), got, results[0].Reward.Float())
+		t.Errorf("Best-of-4 has the reward %g, the best candidates %g, all %g", results[1].Reward.Float(), got,
+			results[0].Reward.Float())
 	}
 	noisy := settings(s, bestOfN, 1, 1)
 	noisy.Config.Dynamics, noisy.Config.Noise = steer.SDE, 0.5
@@ -331,7 +332,8 @@ func TestBlackBoxSteering(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !(r.Reward.Float() > r.RewardBase.Float()) || r.RewardNFE == 0 {
-			t.Errorf("%s: reward %g, unsteered %g, %g evaluations", method, r.Reward.Float(), r.RewardBase.Float(), r.RewardNFE)
+			t.Errorf("%s: reward %g, unsteered %g, %g evaluations", method, r.Reward.Float(), r.RewardBase.Float(),
+				r.RewardNFE)
 		}
 	}
 }
@@ -380,13 +382,14 @@ func TestFingerprints(t *testing.T) {
 func TestModelFingerprints(t *testing.T) {
 	m := gaussianModel(t)
 	of, other := []byte(`{"kind": "symmetry"}`), []byte(`{"kind": "brightness", "weight": 1}`)
+	same := func(*mfm.Model, *nn.Autoencoder) string { return "" }
 	seen := make(map[string]string)
 	for _, c := range []struct {
 		name     string
 		change   func(m *mfm.Model, a *nn.Autoencoder) (evaluated string)
 		of, held []byte
 	}{
-		{"base", func(*mfm.Model, *nn.Autoencoder) string { return "" }, of, other},
+		{"base", same, of, other},
 		{"scale", func(_ *mfm.Model, a *nn.Autoencoder) string { a.Scale = 0.25; return "" }, of, other},
 		{"shift", func(_ *mfm.Model, a *nn.Autoencoder) string { a.Shift = 1; return "" }, of, other},
 		{"groups", func(_ *mfm.Model, a *nn.Autoencoder) string { a.Groups = 4; return "" }, of, other},
@@ -397,8 +400,8 @@ func TestModelFingerprints(t *testing.T) {
 			return ""
 		}, of, other},
 		{"evaluator", func(*mfm.Model, *nn.Autoencoder) string { return "evaluator" }, of, other},
-		{"reward", func(*mfm.Model, *nn.Autoencoder) string { return "" }, []byte(`{"kind": "symmetry", "weight": 2}`), other},
-		{"held-out reward", func(*mfm.Model, *nn.Autoencoder) string { return "" }, of, []byte(`{"kind": "brightness", "weight": 2}`)},
+		{"reward", same, []byte(`{"kind": "symmetry", "weight": 2}`), other},
+		{"held-out reward", same, of, []byte(`{"kind": "brightness", "weight": 2}`)},
 	} {
 		changed, network := m.Model, m.autoencoder.LatentCodec.(nn.Autoencoder)
 		evaluated := c.change(&changed, &network)
