@@ -80,7 +80,7 @@ func New(config string) (compute.Backend, error) {
 		return nil, fmt.Errorf("backend %q is unknown: use xla:cpu, xla:cuda or go", config)
 	}
 	disableAutoInstall()
-	b, err := open(opened, devices)
+	b, err := open(sequential(opened), devices)
 	if err != nil {
 		return nil, fmt.Errorf("backend %q: %s", config, once(err.Error(), file))
 	}
@@ -89,6 +89,20 @@ func New(config string) (compute.Backend, error) {
 		return nil, fmt.Errorf("backend %q has %d device(s), not %d: ask for %d", config, n, devices, n)
 	}
 	return b, nil
+}
+
+// sequential makes a pure-Go backend run one operation at a time, unless its options say otherwise.
+// Convolutions that run side by side wait for each other's workers forever (compute v0.1.4); the
+// workers of one operation suffice.
+func sequential(config string) string {
+	kind, options, _ := strings.Cut(config, ":")
+	if kind != "go" || strings.Contains(options, "ops_") {
+		return config
+	}
+	if options != "" {
+		options += ","
+	}
+	return kind + ":" + options + "ops_sequential"
 }
 
 // once returns text with the path of a file in full at its first occurrence alone.

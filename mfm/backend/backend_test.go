@@ -7,6 +7,10 @@ import (
 	"testing"
 
 	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/gomfm/gomfm/mfm/backend"
 )
@@ -127,6 +131,31 @@ func TestMissing(t *testing.T) {
 	t.Setenv(backend.EnvBackend, "go")
 	if note := backend.Missing(""); note != "" {
 		t.Errorf("the pure-Go backend of the environment has the note %q", note)
+	}
+}
+
+// Convolutions side by side end on the pure-Go backend. Before, they waited for each other's workers.
+func TestParallelConvolutions(t *testing.T) {
+	b, err := backend.New("go:parallelism=2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec := graph.MustNewExec(b, func(x, kernel *graph.Node) *graph.Node {
+		var sum *graph.Node
+		for i := range 32 {
+			y := graph.Convolve(graph.AddScalar(x, float64(i)), kernel).PadSame().Done()
+			if sum == nil {
+				sum = y
+			} else {
+				sum = graph.Add(sum, y)
+			}
+		}
+		return sum
+	})
+	x := tensors.FromShape(shapes.Make(dtypes.Float32, 1, 24, 24, 4))
+	kernel := tensors.FromShape(shapes.Make(dtypes.Float32, 3, 3, 4, 4))
+	for range 20 {
+		exec.MustExec(x, kernel)
 	}
 }
 
