@@ -371,7 +371,8 @@ func TestVerbsTimesTasks(t *testing.T) {
 	want := []string{
 		"bench", "data inspect", "data mnist", "diagnose digits", "diagnose gmm", "eval autoencoder", "eval digits", "eval fid", "eval gmm",
 		"eval imagenet", "info", "info autoencoder", "info classifier", "info digits", "info gmm", "info imagenet", "parity",
-		"sample digits", "sample gmm", "sample imagenet", "steer digits", "steer gaussian", "steer gmm", "steer merge",
+		"sample digits", "sample gmm", "sample imagenet", "steer digits", "steer gaussian", "steer gmm", "steer imagenet",
+		"steer merge",
 		"stress base", "stress diversity", "stress losses", "stress manifold", "stress precision", "stress times",
 		"train autoencoder", "train classifier", "train digits", "train gmm", "train imagenet", "tune digits", "tune distill",
 		"tune gmm", "weights convert", "weights get", "weights inspect",
@@ -387,7 +388,7 @@ func TestSuggestions(t *testing.T) {
 		`unknown command "trian": did you mean train? mfm help lists them`: {
 			"trian", "gmm"},
 		`unknown command "train gm": did you mean gmm? train takes gmm, digits, classifier`: {"train", "gm"},
-		`unknown command "steer merg": did you mean merge? steer takes gmm, digits, gaussian, merge`: {
+		`unknown command "steer merg": did you mean merge? steer takes gmm, digits, imagenet, gaussian, merge`: {
 			"steer", "merg"},
 		`unknown command "train faces": train takes gmm, digits, classifier`: {
 			"train", "faces"},
