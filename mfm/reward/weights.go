@@ -15,8 +15,13 @@ func SetWeights(scope *model.Scope, weights map[string]*tensors.Tensor) {
 	}
 	for path, value := range weights {
 		full := model.JoinPath(scope.Scope(), path)
-		v := scope.Store().VariableWithValue(full, value).SetTrainable(false)
-		if there, err := v.Value(); err != nil || there != value && !there.Equal(value) {
+		v := scope.Store().GetVariable(full)
+		if v == nil {
+			scope.Store().VariableWithValue(full, value).SetTrainable(false)
+			continue
+		}
+		there, err := v.Value()
+		if err != nil || there != value && (!there.Shape().Equal(value.Shape()) || !there.Equal(value)) {
 			Panicf("the store has the weights of another reward at %s: use a store for each", full)
 		}
 	}
