@@ -56,12 +56,13 @@ type Candidates struct{ N, Low, High float64 }
 const resamples = 400
 
 // CandidatesFor returns the number n of candidates, at most most, at which the expected reward of
-// Best-of-n is mean. It is [ExpectedMax] of a pool of rewards of single samples, linear between whole
-// numbers; n is 1 for every smaller reward. The interval is from the 2.5 % to the 97.5 % quantile
-// over bootstrap samples of the pool, each for a reward drawn from N(mean, se²): se is the standard
-// error of mean. A bootstrap sample repeats rewards and reaches a mean later: both ends are too large,
-// by about 6 % at n = 500 of 4,096 and 13 % at n = 1,000. It returns an error if most is outside [1, len(pool)], a reward of the pool or the
-// mean is NaN, or se is negative.
+// Best-of-n is mean. It is [ExpectedMax] of a pool of rewards of single samples, linear between
+// whole numbers; n is 1 for every smaller reward. The interval is from the 2.5 % to the 97.5 %
+// quantile over bootstrap samples of the pool, each for a reward drawn from N(mean, se²): se is the
+// standard error of mean. A bootstrap sample repeats rewards: of n candidates from a pool
+// of m about m (1 - (1 - 1/m)^n) are different, so that both ends are too large by the ratio. It
+// returns an error if most is outside [1, len(pool)], a reward of the pool or the mean is NaN, or se
+// is negative.
 func CandidatesFor(pool []float64, mean, se float64, most int, rng *rand.Rand) (Candidates, error) {
 	if most < 1 || most > len(pool) || math.IsNaN(mean) || !(se >= 0) {
 		return Candidates{}, fmt.Errorf("up to %d candidates from %d for the reward %g ± %g: "+

@@ -108,3 +108,25 @@ func sumOver(a, b [][]float64, k func(x, y []float64) float64, same bool) float6
 	})
 	return floats.Sum(sums)
 }
+
+// kernelBatches is the number of pairs of batches in [KernelOfBatches], if the sets are large enough.
+const kernelBatches = 10
+
+// KernelOfBatches returns the kernel distance of two sets of features, [n][dim] with n >= 2, see
+// [KernelStream], and its standard error, over at most ten pairs of batches that take every k-th row.
+func KernelOfBatches(a, b [][]float64) (distance, se float64, err error) {
+	batches := min(kernelBatches, len(a)/2, len(b)/2)
+	part := func(rows [][]float64, k int) (part [][]float64) {
+		for i := k; i < len(rows); i += batches {
+			part = append(part, rows[i])
+		}
+		return part
+	}
+	var s KernelStream
+	for k := range batches {
+		if err := s.Add(part(a, k), part(b, k)); err != nil {
+			return 0, 0, err
+		}
+	}
+	return s.Distance()
+}

@@ -11,8 +11,6 @@ import (
 
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
-
-	"github.com/gomfm/gomfm/mfm/metric"
 )
 
 // Monitors are properties of a set of pictures that rise or fall when a reward is exploited: compare
@@ -91,26 +89,6 @@ func frechet(a, b [][]float64) (float64, error) {
 	norm := func(m *mat.Dense) float64 { return floats.Dot(m.RawMatrix().Data, m.RawMatrix().Data) }
 	d := floats.Distance(firstMean, secondMean, 2)
 	return max(d*d+norm(first)+norm(second)-2*floats.Sum(svd.Values(nil)), 0), nil
-}
-
-// kernelDistance returns the kernel distance of two sets of features, see [metric.KernelStream], from
-// at most ten pairs of batches, and its standard error.
-func kernelDistance(a, b [][]float64) (distance, se float64, err error) {
-	const pairs = 10
-	batches := min(pairs, len(a)/2, len(b)/2)
-	part := func(rows [][]float64, k int) (part [][]float64) {
-		for i := k; i < len(rows); i += batches {
-			part = append(part, rows[i])
-		}
-		return part
-	}
-	var s metric.KernelStream
-	for k := range batches {
-		if err := s.Add(part(a, k), part(b, k)); err != nil {
-			return 0, 0, err
-		}
-	}
-	return s.Distance()
 }
 
 // mostPairs is the number of samples of which all pairs are compared.

@@ -200,7 +200,7 @@ func (s *Steering) compareWithBase(
 	if n < 4 {
 		return nil
 	}
-	kernel, se, err := kernelDistance(features[:n], base.features[:n])
+	kernel, se, err := metric.KernelOfBatches(features[:n], base.features[:n])
 	r.Kernel = metric.Some(kernel)
 	if r.independent() {
 		r.KernelSE = metric.Some(se)

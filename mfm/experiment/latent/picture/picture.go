@@ -100,7 +100,7 @@ func (r *Reference) Compare(ctx context.Context, pixels []float32, classes []int
 	if result.Frechet, err = metric.Frechet(moments, r.moments); err != nil {
 		return result, err
 	}
-	if result.Kernel, result.KernelSE, err = kernelDistance(features, r.features); err != nil {
+	if result.Kernel, result.KernelSE, err = metric.KernelOfBatches(features, r.features); err != nil {
 		return result, err
 	}
 	if classes != nil && r.classifier != nil {
@@ -127,29 +127,6 @@ func (r *Reference) Compare(ctx context.Context, pixels []float32, classes []int
 	lower, upper, err = metric.MedianNearest(ctx, r.features, features, mirroredFeatures)
 	result.NearestFeatures = (lower + upper) / 2
 	return result, err
-}
-
-// kernelBatches is the number of pairs of batches of a kernel distance, if the sets are large
-// enough.
-const kernelBatches = 10
-
-// kernelDistance returns the kernel distance of two sets and its standard error, over pairs of
-// batches that take every k-th row.
-func kernelDistance(a, b [][]float64) (distance, se float64, err error) {
-	batches := min(kernelBatches, len(a)/2, len(b)/2)
-	part := func(rows [][]float64, k int) (part [][]float64) {
-		for i := k; i < len(rows); i += batches {
-			part = append(part, rows[i])
-		}
-		return part
-	}
-	var s metric.KernelStream
-	for k := range batches {
-		if err := s.Add(part(a, k), part(b, k)); err != nil {
-			return 0, 0, err
-		}
-	}
-	return s.Distance()
 }
 
 // mirror returns pictures of three channels mirrored left to right.

@@ -1,0 +1,140 @@
+package alignment
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gomlx/compute"
+
+	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/experiment/sweep"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// base are unsteered samples to compare others with.
+type base struct {
+	latents, pixels []float32
+	features        [][]float64 // nil without an evaluator
+	monitors        Monitors
+}
+
+// baseSeed is the seed of the unsteered samples that steered ones are compared with: none of a run.
+const baseSeed = 1 << 40
+
+// unsteered returns the setting of unsteered samples to compare those of a setting with: as many, of
+// the same class and guidance, in the same steps, with the same dynamics if the method follows any.
+func unsteered(c steering.Setting) steering.Setting {
+	base := steering.Setting{
+		Method: steering.Unsteered, N: 1, Samples: c.Samples, Seed: baseSeed, Config: steer.DefaultConfig(),
+		Options: steering.Options{Class: c.Class, Guidance: c.Guidance, GuidePosterior: c.GuidePosterior},
+	}
+	entry, err := steer.Lookup(c.Method)
+	if err != nil || !entry.OneStep {
+		base.Config.Grid, base.Config.Start = c.Config.Grid, c.Config.Start
+	}
+	if err != nil || !entry.AnyDynamics {
+		base.Config.Dynamics, base.Config.Solver = c.Config.Dynamics, c.Config.Solver
+	}
+	if base.Config.Dynamics == steer.SDE {
+		base.Config.Noise, base.Config.Cap = c.Config.Noise, c.Config.Cap
+	}
+	return base
+}
+
+// compare returns unsteered samples and their rewards. They are drawn once for all settings that have
+// the same. It returns nil if they diverge.
+func (s *Steering) compare(ctx context.Context, b compute.Backend, c steering.Setting) (*base, pictureValues, error) {
+	setting := unsteered(c)
+	name, err := sweep.Name(setting)
+	if err != nil {
+		return nil, pictureValues{}, err
+	}
+	m := s.model
+	if m.unsteered[name] == nil {
+		of := s.plain()
+		latents, _, err := of.Draw(ctx, b, setting, nil, nil)
+		if err != nil {
+			return nil, pictureValues{}, fmt.Errorf("unsteered samples to compare with: %w", err)
+		}
+		if !stats.Finite(latents) {
+			return nil, pictureValues{}, nil
+		}
+		drawn := &base{latents: latents}
+		if drawn.pixels, err = m.decoder.decode(ctx, latents); err != nil {
+			return nil, pictureValues{}, err
+		}
+		if drawn.features, err = m.features(ctx, drawn.pixels); err != nil {
+			return nil, pictureValues{}, err
+		}
+		size := m.Size()
+		drawn.monitors = newMonitors(latents, drawn.pixels, size[0], size[1], size[2])
+		m.unsteered[name] = drawn
+	}
+	values, found := s.base[name]
+	if !found {
+		if values, err = s.rewards.values(ctx, m.unsteered[name].pixels, s.Labels(setting)); err != nil {
+			return nil, pictureValues{}, err
+		}
+		s.base[name] = values
+	}
+	return m.unsteered[name], values, nil
+}
+
+// features returns the features of pictures, nil without an evaluator.
+func (m *Model) features(ctx context.Context, pixels []float32) ([][]float64, error) {
+	if m.evaluator == nil {
+		return nil, nil
+	}
+	size := m.Size()
+	return m.evaluator.FeaturesOf(ctx, pixels, size[0], size[1])
+}
+
+// shownPictures is the number of pictures in a row of [Result].Pictures.
+const shownPictures = 8
+
+// pictures returns the PNG of [Result].Pictures. steered are the pictures of the run, and first the
+// first candidates of Best-of-N.
+func (s *Steering) pictures(
+	ctx context.Context, b compute.Backend, c steering.Setting, first, steered []float32,
+) ([]byte, error) {
+	size := s.model.Size()
+	n := min(shownPictures, c.Samples)
+	steered = steered[:n*size[0]*size[1]*size[2]]
+	method, err := c.SteerMethod(nil)
+	switch {
+	case err != nil:
+		return nil, err
+	case first != nil:
+		return strip(size[0], size[1], size[2], first, steered)
+	case method.Group() > 1 || c.Particles > 1:
+		return strip(size[0], size[1], size[2], steered)
+	}
+	draw := func(of steering.Base, c steering.Setting, rows int) ([]float32, error) {
+		c.Samples = n // in one batch, whose noise is the same for all methods
+		of.Batch, of.Kept = n*rows, nil
+		latents, _, err := of.Draw(ctx, b, c, nil, nil)
+		if err != nil {
+			return nil, fmt.Errorf("pictures: %w", err)
+		}
+		return s.model.decoder.decode(ctx, latents)
+	}
+	plain := unsteered(c)
+	plain.Seed, plain.Samples = c.Seed, n
+	name, err := sweep.Name(plain)
+	if err != nil {
+		return nil, err
+	}
+	before := s.model.before[name]
+	if before == nil {
+		if before, err = draw(s.plain(), plain, 1); err != nil {
+			return nil, err
+		}
+		s.model.before[name] = before
+	}
+	after, err := draw(s.Base, c, method.Rows())
+	if err != nil {
+		return nil, err
+	}
+	return strip(size[0], size[1], size[2], before, after)
+}
