@@ -7,55 +7,49 @@ import (
 	"image/color"
 	"image/png"
 	"math"
-	"slices"
 
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
+	"gonum.org/v1/gonum/stat"
+
+	"github.com/gomfm/gomfm/mfm/metric/monitor"
 )
 
-// Monitors are properties of a set of pictures that rise or fall when a reward is exploited: compare
-// those of steered pictures with those of unsteered ones.
+// Monitors are means over a set of pictures of what rises or falls when a reward is exploited, see
+// package monitor: compare those of steered pictures with those of unsteered ones.
 type Monitors struct {
-	// Saturation is the mean over the pixels of the largest minus the smallest channel, in [0, 1]: 0 for
-	// gray pictures.
-	Saturation float64 `json:"saturation"`
-	// Clipped is the share of channel values at the ends of their range.
-	Clipped float64 `json:"clipped"`
-	// Edges is the share of pixels whose mean level differs by more than a tenth of the range from that
-	// of the pixel to the right or below.
-	Edges float64 `json:"edges"`
-	// Latents is the root mean square of the elements of the latents, about 1 for data.
-	Latents float64 `json:"latents"`
+	Saturation float64 `json:"saturation"` // see [monitor.Saturation]
+	Clipped    float64 `json:"clipped"`    // see [monitor.Clipped]
+	// Edges is the share of inner pixels with a gradient of more than 0.1 per pixel, see
+	// [monitor.EdgeDensity].
+	Edges   float64 `json:"edges"`
+	Latents float64 `json:"latents"` // see [monitor.Norms], about 1 for data
 }
 
-// edge is the difference of levels in [0, 1] that counts as an edge.
+// edge is the gradient per pixel, of values in [-1, 1], that counts as an edge.
 const edge = 0.1
 
-// newMonitors returns the monitors of latents and pictures [n, height, width, channels], flat, in [-1, 1].
-func newMonitors(latents, pixels []float32, height, width, channels int) (m Monitors) {
-	count := len(pixels) / channels
-	level := make([]float64, count) // the mean of the channels, in [0, 1]
-	for i := range count {
-		p := pixels[i*channels : (i+1)*channels]
-		m.Saturation += float64(slices.Max(p)-slices.Min(p)) / 2 / float64(count)
-		for _, v := range p {
-			level[i] += (float64(v) + 1) / 2 / float64(channels)
-			if v <= -1 || v >= 1 {
-				m.Clipped += 1 / float64(len(pixels))
-			}
+// newMonitors returns the monitors of latents and pictures [n, height, width, channels], flat, in
+// [-1, 1].
+func newMonitors(latents, pixels []float32, height, width, channels int) (m Monitors, err error) {
+	n := len(pixels) / (height * width * channels)
+	images := monitor.Images{Pixels: pixels, N: n, Height: height, Width: width, Channels: channels}
+	for _, of := range []struct {
+		to     *float64
+		values func() ([]float64, error)
+	}{
+		{&m.Saturation, func() ([]float64, error) { return monitor.Saturation(images) }},
+		{&m.Clipped, func() ([]float64, error) { return monitor.Clipped(images) }},
+		{&m.Edges, func() ([]float64, error) { return monitor.EdgeDensity(images, edge) }},
+		{&m.Latents, func() ([]float64, error) { return monitor.Norms(latents, len(latents)/max(n, 1)) }},
+	} {
+		values, err := of.values()
+		if err != nil {
+			return m, err
 		}
+		*of.to = stat.Mean(values, nil)
 	}
-	for i, v := range level {
-		x, y := i%width, i/width%height
-		if x < width-1 && math.Abs(level[i+1]-v) > edge || y < height-1 && math.Abs(level[i+width]-v) > edge {
-			m.Edges += 1 / float64(count)
-		}
-	}
-	for _, v := range latents {
-		m.Latents += float64(v) * float64(v) / float64(len(latents))
-	}
-	m.Latents = math.Sqrt(m.Latents)
-	return m
+	return m, nil
 }
 
 // frechet returns the squared Fréchet distance of two sets of features, [n][dim] with n >= 2, as

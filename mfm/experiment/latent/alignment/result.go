@@ -98,7 +98,9 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 		return r, nil
 	}
 	size := s.model.Size()
-	r.Monitors = newMonitors(latents, pixels, size[0], size[1], size[2])
+	if r.Monitors, err = newMonitors(latents, pixels, size[0], size[1], size[2]); err != nil {
+		return r, err
+	}
 	if c.Seed == 0 {
 		if r.Pictures, err = s.pictures(ctx, b, c, first, pixels); err != nil {
 			return r, err

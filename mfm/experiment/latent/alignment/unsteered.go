@@ -68,7 +68,9 @@ func (s *Steering) compare(ctx context.Context, b compute.Backend, c steering.Se
 			return nil, pictureValues{}, err
 		}
 		size := m.Size()
-		drawn.monitors = newMonitors(latents, drawn.pixels, size[0], size[1], size[2])
+		if drawn.monitors, err = newMonitors(latents, drawn.pixels, size[0], size[1], size[2]); err != nil {
+			return nil, pictureValues{}, err
+		}
 		m.unsteered[name] = drawn
 	}
 	values, found := s.base[name]
