@@ -234,6 +234,7 @@ func openLatentRun(f samplerFlags, images func(data.Location) (data.Location, er
 
 // imagenetEvaluation is the quality of a map of latents and of its autoencoder.
 type imagenetEvaluation struct {
+	Steps int64 `json:"steps"` // of the map's training
 	// PSNR is the mean peak signal-to-noise ratio of held-out images after a round trip through the
 	// autoencoder, in decibels.
 	PSNR      float64                  `json:"psnr"`
@@ -348,7 +349,7 @@ func evaluateImageNet(c *command) prepare {
 				return err
 			}
 			decibels := latent.PSNR(pixels, images)
-			var out imagenetEvaluation
+			out := imagenetEvaluation{Steps: r.config.Train.Steps}
 			for _, v := range decibels {
 				out.PSNR += v / float64(len(decibels))
 			}

@@ -29,6 +29,7 @@ type steered struct {
 	RewardSE     metric.Optional `json:"reward_se"`
 	RewardTarget metric.Optional `json:"reward_target"` // mean over the target
 	SW2          metric.Optional `json:"sw2"`           // of the mixture
+	Floor        metric.Optional `json:"floor"`
 	MMD          metric.Optional `json:"mmd"`
 	GaussianKL   metric.Optional `json:"target_kl_gaussian"` // of the digits, like those below
 	L2           metric.Optional `json:"l2"`
@@ -37,6 +38,19 @@ type steered struct {
 	Diversity    metric.Optional `json:"diversity"`
 	Confident    metric.Optional `json:"confident"`
 	Second       []float64       `json:"classes_second"`
+}
+
+// excess is the sliced W2 beyond its sampling floor, √max(SW2² - floor², 0). It compares runs of
+// different numbers of samples.
+func (r steered) excess() metric.Optional {
+	if r.SW2.IsZero() {
+		return metric.Optional{}
+	}
+	floor := 0.0
+	if !r.Floor.IsZero() {
+		floor = r.Floor.Float()
+	}
+	return metric.Some(metric.Excess(r.SW2.Float(), floor, 1))
 }
 
 // runs are the results of one setting with all seeds that did not diverge.

@@ -134,10 +134,10 @@ func (s *store) claimRewards() string {
 	return strings.Join(parts, "; ")
 }
 
-// claimDistances says what the smallest distances of Best-of-N and of MFM-G to the mixture's targets
+// claimDistances says what the smallest distances, beyond the sampling floor, of Best-of-N and of MFM-G to the mixture's targets
 // are; empty without results.
 func (s *store) claimDistances() string {
-	distance := func(r steered) metric.Optional { return r.SW2 }
+	distance := steered.excess
 	var parts []string
 	for _, t := range s.tilts("mixture") {
 		var ours []runs

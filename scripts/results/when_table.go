@@ -12,7 +12,7 @@ import (
 // whenMixture and whenDigits are the tables of all targets of a test, or a line that says that there
 // are none.
 func (s *store) whenMixture() string {
-	return s.whenTables("mixture", "sliced W₂", func(r steered) metric.Optional { return r.SW2 }, []measure{
+	return s.whenTables("mixture", "excess sliced W₂", steered.excess, []measure{
 		{"MMD² · 1000", func(r steered) metric.Optional { return metric.Some(1000 * r.MMD.Float()) }},
 	})
 }

@@ -51,7 +51,8 @@ func standIns(t *testing.T) (all []any) {
 	}
 	addMixture(mixture.SteeringResult{Result: common(far, "mfm-g", 1, 1250, 0, "clip")}, 0.5, 0.3)
 	addMixture(mixture.SteeringResult{Result: common(far, "best-of-n", 16, 4016, 0, "none")}, 0.94, 0.4)
-	addMixture(mixture.SteeringResult{Result: common(far, "best-of-n", 64, 16064, 0, "none")}, 0.98, 0.2)
+	floored := mixture.SteeringResult{Result: common(far, "best-of-n", 64, 16064, 0, "none"), Floor: 0.15}
+	addMixture(floored, 0.98, 0.25) // an excess of 0.2
 	diverged := common(far, "mfm-gf", 4, 2250, 0, "none")
 	diverged.Diverged = true
 	all = append(all, mixture.SteeringResult{Test: mixture.SteeringTest, Result: diverged})

@@ -16,12 +16,14 @@ type Generation struct {
 }
 
 // DefaultGenerations are one and four steps of the map and a hundred of the ODE, and for a map with
-// classes one and four steps with guidance of the scales 2, 3 and 4.
+// classes one, four and eight steps with guidance of the scales 2, 3 and 4.
 func DefaultGenerations(classes int) []Generation {
 	all := []Generation{{mfm.MapSampling, 1, 1}, {mfm.MapSampling, 4, 1}, {mfm.ODESampling, 100, 1}}
 	for _, scale := range []float64{2, 3, 4} {
-		if classes > 0 {
-			all = append(all, Generation{mfm.MapSampling, 1, scale}, Generation{mfm.MapSampling, 4, scale})
+		for _, steps := range []int{1, 4, 8} {
+			if classes > 0 {
+				all = append(all, Generation{mfm.MapSampling, steps, scale})
+			}
 		}
 	}
 	return all
