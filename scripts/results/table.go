@@ -41,6 +41,7 @@ func groupBy(rows []row, keys ...string) (groups [][]row) {
 // lossNames are the losses as the text calls them.
 var lossNames = map[string]string{
 	"eulerian": "Eulerian", "lagrangian": "Lagrangian", "meanflow": "mean flow", "semigroup": "semigroup",
+	"energy": "energy score",
 }
 
 // shares formats the mean weights of the three components of the mixture, of the objects at a key.

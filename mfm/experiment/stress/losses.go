@@ -159,6 +159,11 @@ func (l LossBudget) Grid(rates map[string]float64, fingerprint string) ([]LossSe
 	return settings, nil
 }
 
+// variants returns the losses that are compared: the consistency losses and the energy score.
+func variants() []mixture.Variant {
+	return append(mixture.Variants(), mixture.Variant{Loss: mfm.Energy, Distillation: mfm.Self})
+}
+
 // settings returns one setting of each loss on each data set, without steps.
 func (l LossBudget) settings() []LossSetting {
 	var settings []LossSetting
@@ -166,14 +171,14 @@ func (l LossBudget) settings() []LossSetting {
 		l.Families = nil
 	}
 	for i := range l.Families {
-		for _, v := range mixture.Variants() {
+		for _, v := range variants() {
 			settings = append(settings, LossSetting{
 				Edition: Edition{edition}, Family: &l.Families[i], Variant: v, Width: 128, Depth: 4,
 				Eval: posteriorEvaluation(),
 			})
 		}
 	}
-	for _, v := range mixture.Variants() {
+	for _, v := range variants() {
 		// A data set as teacher has no Lagrangian loss.
 		if l.Digits > 0 && v != (mixture.Variant{Loss: mfm.Lagrangian, Distillation: mfm.Teacher}) {
 			settings = append(settings, LossSetting{
@@ -198,11 +203,28 @@ func (c LossSetting) name() string { return fmt.Sprintf("%s %v", c.on(), c.Varia
 
 // Rates measures the steps per second of each loss on each data set of a budget, and adds those
 // that rates lacks. A rate is the fastest of three windows. The losses take turns, so that other
-// work on the machine does not slow down a single one.
+// work on the machine does not slow down a single one. On data of which some rate is known, a loss
+// with a known rate takes turns too, and what is measured is scaled to it.
 func (l *LossBench) Rates(ctx context.Context, b compute.Backend, budget LossBudget, rates map[string]float64) error {
-	missing := slices.DeleteFunc(budget.settings(), func(c LossSetting) bool { return rates[c.name()] > 0 })
+	var turns []LossSetting
+	known, lacks := map[string]LossSetting{}, map[string]bool{}
+	for _, c := range budget.settings() {
+		if rates[c.name()] > 0 {
+			if _, found := known[c.on()]; !found {
+				known[c.on()] = c
+			}
+			continue
+		}
+		turns, lacks[c.on()] = append(turns, c), true
+	}
+	for on, c := range known {
+		if lacks[on] {
+			turns = append(turns, c)
+		}
+	}
+	measured := map[string]float64{}
 	for range 3 {
-		for _, c := range missing {
+		for _, c := range turns {
 			c.Steps = 120
 			if c.Family == nil {
 				c.Steps = 24
@@ -213,7 +235,8 @@ func (l *LossBench) Rates(ctx context.Context, b compute.Backend, budget LossBud
 				case c.Steps / 3: // compiled and warm
 					began = time.Now()
 				case c.Steps:
-					rates[c.name()] = max(rates[c.name()], float64(c.Steps-c.Steps/3)/time.Since(began).Seconds())
+					rate := float64(c.Steps-c.Steps/3) / time.Since(began).Seconds()
+					measured[c.name()] = max(measured[c.name()], rate)
 				}
 				return nil
 			}}
@@ -221,6 +244,16 @@ func (l *LossBench) Rates(ctx context.Context, b compute.Backend, budget LossBud
 				return fmt.Errorf("rate of %s: %w", c.name(), err)
 			}
 		}
+	}
+	for _, c := range turns {
+		if rates[c.name()] > 0 {
+			continue
+		}
+		rate := measured[c.name()]
+		if reference, found := known[c.on()]; found {
+			rate *= rates[reference.name()] / measured[reference.name()]
+		}
+		rates[c.name()] = rate
 	}
 	return nil
 }
@@ -233,8 +266,8 @@ func (c LossSetting) Validate() error {
 	if c.Steps < 1 {
 		return fmt.Errorf("steps = %d: must be positive", c.Steps)
 	}
-	if !slices.Contains(mixture.Variants(), c.Variant) {
-		return fmt.Errorf("loss %v is unknown: use one of %v", c.Variant, mixture.Variants())
+	if !slices.Contains(variants(), c.Variant) {
+		return fmt.Errorf("loss %v is unknown: use one of %v", c.Variant, variants())
 	}
 	if c.Family == nil {
 		if c.Images < 2 {

@@ -159,25 +159,47 @@ func TestLossBudget(t *testing.T) {
 		Families: []stress.Family{{Kind: stress.Separated, Modes: 2, Dim: 2}}, Mixture: 10, Digits: 20, Seeds: 2,
 	}
 	rates := map[string]float64{}
-	for i, v := range mixture.Variants() {
+	energy := mixture.Variant{Loss: mfm.Energy, Distillation: mfm.Self}
+	for i, v := range append(mixture.Variants(), energy) {
 		rates["separated-2x2 "+v.String()], rates["digits "+v.String()] = float64(i+1), float64(i+1)/4
 	}
 	settings, err := budget.Grid(rates, "images")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := 2 * (7 + 6 + 1); len(settings) != want {
+	if want := 2 * (8 + 7 + 1); len(settings) != want {
 		t.Fatalf("%d settings, want %d", len(settings), want)
 	}
 	if c := settings[3]; c.Steps != 20 || c.Seed != 1 || c.Variant != mixture.Variants()[1] {
 		t.Errorf("the fourth setting is %+v", c)
 	}
-	if c := settings[14]; c.Family != nil || c.Steps != 5 || c.Fingerprint != "images" {
+	if c := settings[16]; c.Family != nil || c.Steps != 5 || c.Fingerprint != "images" {
 		t.Errorf("the first setting of digits is %+v", c)
 	}
 	delete(rates, "digits meanflow-self")
 	if _, err := budget.Grid(rates, ""); err == nil {
 		t.Error("an absent rate is accepted")
+	}
+}
+
+// A rate that is measured later is scaled to a known one, here a thousand times that of any machine.
+func TestRatesScale(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains maps")
+	}
+	budget := stress.LossBudget{
+		Families: []stress.Family{{Kind: stress.Separated, Modes: 2, Dim: 2}}, Mixture: 10, Seeds: 1,
+	}
+	const known = 1e9
+	rates := map[string]float64{}
+	for _, v := range mixture.Variants() {
+		rates["separated-2x2 "+v.String()] = known
+	}
+	if err := new(stress.LossBench).Rates(context.Background(), backendtest.New(t), budget, rates); err != nil {
+		t.Fatal(err)
+	}
+	if r := rates["separated-2x2 energy-self"]; !(r > known/100 && r < known*100) {
+		t.Errorf("rate = %g beside known ones of %g", r, known)
 	}
 }
 
