@@ -234,7 +234,7 @@ func openLatentRun(f samplerFlags, images func(data.Location) (data.Location, er
 
 // imagenetEvaluation is the quality of a map of latents and of its autoencoder.
 type imagenetEvaluation struct {
-	Steps int64 `json:"steps"` // of the map's training
+	Steps int64 `json:"steps,omitempty"` // of the map's training; 0 for released weights
 	// PSNR is the mean peak signal-to-noise ratio of held-out images after a round trip through the
 	// autoencoder, in decibels.
 	PSNR      float64                  `json:"psnr"`
@@ -349,7 +349,12 @@ func evaluateImageNet(c *command) prepare {
 				return err
 			}
 			decibels := latent.PSNR(pixels, images)
-			out := imagenetEvaluation{Steps: r.config.Train.Steps}
+			var out imagenetEvaluation
+			if r.release == nil {
+				if out.Steps, err = run.Steps(r.dir, r.config.Train.Steps); err != nil {
+					return err
+				}
+			}
 			for _, v := range decibels {
 				out.PSNR += v / float64(len(decibels))
 			}

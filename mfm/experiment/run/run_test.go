@@ -70,8 +70,14 @@ func TestRunResumes(t *testing.T) {
 	if _, _, err := mixture.Open(parts); err != nil {
 		t.Errorf("opening an interrupted run: %v", err)
 	}
+	if steps, err := run.Steps(parts, 12); err != nil || steps != 7 {
+		t.Errorf("stopped after step 7: %d steps of training (%v)", steps, err)
+	}
 	if _, err := e.Train(t.Context(), b, run.Options{Dir: parts, Every: 5, Command: "a"}); err != nil {
 		t.Fatal(err)
+	}
+	if steps, err := run.Steps(parts, 12); err != nil || steps != 12 {
+		t.Errorf("%d steps of training (%v)", steps, err)
 	}
 	files := []string{"weights.safetensors", "config.json"}
 	// The pure-Go backend leaves a word of the random state unset that it does not use.

@@ -56,6 +56,19 @@ func Open(dir string, of Shapes) (*model.Store, error) {
 	return storeOf(weights)
 }
 
+// Steps returns the steps of training of the weights that [Open] opens, total if the run has ended.
+func Steps(dir string, total int64) (int64, error) {
+	ended, err := Exported(dir)
+	if err != nil || ended {
+		return total, err
+	}
+	c, problems, err := checkpoint.Latest(dir)
+	if err != nil {
+		return 0, errors.Join(append(problems, err)...)
+	}
+	return c.Step, nil
+}
+
 // OpenAt returns a store with the weights of the run in dir after the given step, of which it must
 // have a checkpoint ([Options].Keep). Other errors are those of [Open].
 func OpenAt(dir string, step int64, of Shapes) (*model.Store, error) {
