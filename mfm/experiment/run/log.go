@@ -53,6 +53,7 @@ type runLog struct {
 	before  float64 // seconds before the last interruption
 	window  window
 	smooth  float64
+	sinks   []LogSink
 }
 
 // window holds sums over the steps since the last entry.
@@ -78,7 +79,7 @@ func (l *runLog) hook(dir string, keep int) train.Hook {
 				}
 			}
 			l.cut(t.Done() + 1)
-			return nil
+			return l.writeSinks(dir)
 		},
 		Step: func(_ *train.Trainer, m train.Metrics) error { l.add(m); return nil },
 	}
@@ -122,7 +123,26 @@ func (l *runLog) write(dir string, step int64, keep int) error {
 			return err
 		}
 	}
-	return WriteJSON(filepath.Join(dir, logFile), l.entries)
+	if err := WriteJSON(filepath.Join(dir, logFile), l.entries); err != nil {
+		return err
+	}
+	return l.writeSinks(dir)
+}
+
+// writeSinks writes the other forms of the log.
+func (l *runLog) writeSinks(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	for _, write := range l.sinks {
+		if err := write(dir, l.entries); err != nil {
+			return fmt.Errorf("log of %s: %w", dir, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, eventFile)); err == nil {
+		return EventLog(dir, l.entries)
+	}
+	return nil
 }
 
 // cut drops the entries of an interrupted run from step on, since these steps are done again, and

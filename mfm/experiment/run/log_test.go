@@ -56,6 +56,65 @@ func TestReadLogRefuses(t *testing.T) {
 	}
 }
 
+// A CSV file has a column for each metric of any entry, and numbers to the last bit.
+func TestCSVLog(t *testing.T) {
+	dir := t.TempDir()
+	log := []LogEntry{
+		{Step: 1, Loss: 1.0 / 3, Rate: 1e-3},
+		{Step: 20, Loss: 2, GradientNorm: 5e-324, Seconds: 1.5, Metrics: map[string]float64{"b": -1, `a, "c"`: 1e300}},
+	}
+	if err := CSVLog(dir, log); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(dir, "log.csv"))
+	want := "step,loss,gradient_norm,rate,seconds,\"a, \"\"c\"\"\",b\n" +
+		"1,0.3333333333333333,0,0.001,0,,\n20,2,5e-324,0,1.5,1e+300,-1\n"
+	if err != nil || string(got) != want {
+		t.Errorf("log.csv is %q (%v), want %q", got, err, want)
+	}
+}
+
+// Entries are appended to an event file in place, also to one whose last record is torn. A file with
+// other entries is replaced.
+func TestEventLog(t *testing.T) {
+	dir := t.TempDir()
+	if err := (Options{Dir: dir}).Claim("gmm", train.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "events.out.tfevents.mfm")
+	write := func(log []LogEntry) (content string, info os.FileInfo) {
+		t.Helper()
+		if err := EventLog(dir, log); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := os.ReadFile(path)
+		if err == nil {
+			info, err = os.Stat(path)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(raw), info
+	}
+	log := []LogEntry{{Step: 1, Loss: 3}, {Step: 2, Loss: 2, Metrics: map[string]float64{"diagonal": 4}}, {Step: 3}}
+	header, first := write(nil)
+	one, second := write(log[:1])
+	all, third := write(log)
+	if !strings.HasPrefix(one, header) || !strings.HasPrefix(all, one) || !os.SameFile(first, third) ||
+		strings.Count(all, "gradient_norm") != 3 || strings.Count(all, "diagonal") != 1 {
+		t.Errorf("the files are not continued: %q, %q, %q", header, one, all)
+	}
+	if err := os.WriteFile(path, []byte(all[:len(one)+9]), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if again, info := write(log); again != all || !os.SameFile(info, second) {
+		t.Errorf("the file with a torn record becomes %q, want %q", again, all)
+	}
+	if less, info := write(log[:1]); less != one || os.SameFile(info, second) {
+		t.Errorf("with the first entry alone, the file becomes %q, want another file with %q", less, one)
+	}
+}
+
 // A list that is nil in Go is null in a stored configuration, and is read as such.
 func TestReadConfigOfNilList(t *testing.T) {
 	dir := t.TempDir()

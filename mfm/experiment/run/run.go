@@ -98,6 +98,9 @@ type Options struct {
 	// stay. Zero means a twentieth of the run, and two.
 	Every int64
 	Keep  int
+	// Logs are further forms in which the folder keeps the log, such as [EventLog], besides log.json
+	// and the [CSVLog].
+	Logs []LogSink
 	// Sink shows the progress. Nil means no progress bar.
 	Sink progress.Sink
 	// Hooks are added to those of the training.
@@ -153,6 +156,7 @@ func Train(ctx context.Context, t *train.Trainer, kind string, config any, o Opt
 		}
 	}
 	log := newLog(total, o.Now)
+	log.sinks = append([]LogSink{CSVLog}, o.Logs...)
 	t.AddHook(log.hook(o.Dir, keep))
 	if o.Sink != nil {
 		t.AddHook(progressHook(o.Sink, log, total))

@@ -1,6 +1,7 @@
 package run_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -120,6 +121,7 @@ func TestRunResumesInsideAWindow(t *testing.T) {
 	c.Train.Steps = 5000
 	b, e, broken := backendtest.New(t), experimenttest.NewMixture(t, c), errors.New("stop here")
 	whole, parts := t.TempDir(), t.TempDir()
+	var logs []run.LogSink // of the first start alone
 	resume := func(dir string, last int64) (first int64, err error) {
 		hook := train.Hook{Step: func(_ *train.Trainer, m train.Metrics) error {
 			if first == 0 {
@@ -127,14 +129,20 @@ func TestRunResumesInsideAWindow(t *testing.T) {
 			}
 			return stopAfter(last, broken)[0].Step(nil, m)
 		}}
-		_, err = e.Train(t.Context(), b, run.Options{Dir: dir, Every: 15, Hooks: []train.Hook{hook}})
+		_, err = e.Train(t.Context(), b, run.Options{Dir: dir, Every: 15, Hooks: []train.Hook{hook}, Logs: logs})
 		if !errors.Is(err, broken) {
 			t.Fatalf("stopped with error %v", err)
 		}
 		return first, err
 	}
 	resume(whole, 40)
+	if _, err := os.Stat(filepath.Join(whole, "events.out.tfevents.mfm")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a run without the sink has an event file (%v)", err)
+	}
+	logs = []run.LogSink{run.EventLog}
 	resume(parts, 13)
+	logs = nil
+	sinksAgree(t, parts, 1)
 	// A folder blocks the path of the checkpoint's manifest until the run is resumed.
 	blocked := filepath.Join(parts, "step-000000027.json")
 	if err := os.MkdirAll(filepath.Join(blocked, "full"), 0o755); err != nil {
@@ -144,6 +152,7 @@ func TestRunResumesInsideAWindow(t *testing.T) {
 		t.Errorf("resumed at step %d with error %v; want step 14, and the error of the checkpoint of step 27", first,
 			err)
 	}
+	sinksAgree(t, parts, 2) // as a kill leaves them, with an entry that the checkpoint does not have
 	if err := os.RemoveAll(blocked); err != nil {
 		t.Fatal(err)
 	}
@@ -151,6 +160,26 @@ func TestRunResumesInsideAWindow(t *testing.T) {
 		t.Errorf("resumed at step %d, want 16", first)
 	}
 	compareLogs(t, parts, whole, 4)
+	sinksAgree(t, parts, 4)
+}
+
+// sinksAgree checks that the forms of a run's log have the n entries of log.json.
+func sinksAgree(t *testing.T, dir string, n int) {
+	t.Helper()
+	log, err := run.ReadLog(dir)
+	if err != nil || len(log) != n {
+		t.Fatalf("%d entries of the log, want %d (%v)", len(log), n, err)
+	}
+	for name, write := range map[string]run.LogSink{"log.csv": run.CSVLog, "events.out.tfevents.mfm": run.EventLog} {
+		path := filepath.Join(dir, name)
+		got, err := os.ReadFile(path)
+		if err = errors.Join(err, os.Remove(path), write(dir, log)); err != nil {
+			t.Fatal(err)
+		}
+		if want, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s has other entries than log.json: %q, want %q (%v)", name, got, want, err)
+		}
+	}
 }
 
 // A canceled training returns the cause of its context.
