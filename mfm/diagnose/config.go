@@ -15,6 +15,8 @@ type Config struct {
 	// Grid is the number of intervals of s and of u, between which consistency is evaluated.
 	Grid int   `json:"grid"`
 	Seed int64 `json:"seed"`
+	// Moments leaves out sensitivity and consistency, which take most of the time, and figures.
+	Moments bool `json:"moments,omitempty"`
 	Thresholds
 }
 
@@ -39,6 +41,13 @@ func DefaultConfig() Config {
 		Times: []float64{0.05, 0.2, 0.4, 0.6, 0.8, 0.95}, Contexts: 32, Samples: 64, Steps: 64, Grid: 8,
 		Thresholds: Thresholds{Diversity: 0.15, Mean: 0.2, Drift: 0.05, Consistency: 0.15, Sensitivity: 0.25},
 	}
+}
+
+// Brief returns the part of c that [Verdict] needs: the moments alone, at three times, with an ODE in
+// at most 16 steps and at most n contexts, such as the number of held-out samples.
+func (c Config) Brief(n int) Config {
+	c.Times, c.Steps, c.Contexts, c.Moments = []float64{0.2, 0.5, 0.8}, min(c.Steps, 16), min(c.Contexts, n), true
+	return c
 }
 
 // Validate returns an error that names the first value out of range.

@@ -41,10 +41,10 @@ type Result struct {
 	// Drift is E|v_{t,t}(x; 0, .) - b_t(x)|² over the variance of the reference drift b; 0 without
 	// one.
 	Drift float64 `json:"drift,omitempty"`
-	// Sensitivity to x_t.
+	// Sensitivity to x_t, zero if it was left out.
 	Sensitivity Sensitivity `json:"sensitivity"`
 	// Consistency[i][j] is the root mean square of X_{s,u} - X_{m,u}(X_{s,m}) per element at
-	// s = i/grid and u = (j+1)/grid, with m in the middle; 0 for u <= s.
+	// s = i/grid and u = (j+1)/grid, with m in the middle; 0 for u <= s. It is nil if it was left out.
 	Consistency [][]float64 `json:"consistency"`
 }
 
@@ -227,6 +227,9 @@ func (e *evaluator) evaluate(t float64) (Result, error) {
 			square += deviation * deviation / float64(c.Contexts)
 		}
 		r.Exact = math.Sqrt(float64(v[1]) / square)
+	}
+	if c.Moments {
+		return r, nil
 	}
 	if r.Sensitivity, err = e.sensitivity(t); err != nil {
 		return Result{}, err

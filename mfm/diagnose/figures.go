@@ -9,9 +9,10 @@ import (
 )
 
 // Figures returns the figures of the report by name: "diversity", the metrics against t with their
-// thresholds, and "consistency", a heat map over (s, u) for each t. It returns nil without results.
+// thresholds, and "consistency", a heat map over (s, u) for each t. It returns nil without results,
+// and if only moments were evaluated.
 func (r *Report) Figures(theme figure.Theme) map[string]*figure.Figure {
-	if len(r.Results) == 0 {
+	if len(r.Results) == 0 || r.Config.Moments {
 		return nil
 	}
 	return map[string]*figure.Figure{"diversity": r.lines(theme), "consistency": r.heatMaps(theme)}

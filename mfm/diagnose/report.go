@@ -99,7 +99,10 @@ func findings(results []Result, limit Thresholds) []Finding {
 	add("sensitivity",
 		"for a linear reward the gradient of the value by MFM-G is off by about this factor: train longer, use more data "+
 			"rows off the diagonal, a loss with a teacher, or several steps of the map; if the ODE is off as well, the drift is",
-		func(r Result) bool { return math.Abs(r.Sensitivity.Slope-1) > limit.Sensitivity+2*r.Sensitivity.Error },
+		func(r Result) bool {
+			s := r.Sensitivity
+			return s != Sensitivity{} && math.Abs(s.Slope-1) > limit.Sensitivity+2*s.Error
+		},
 		func(r Result) string {
 			return fmt.Sprintf("the mean of one-step samples follows x_t with %.2f ± %.2f of the denoiser's change, the "+
 				"mean of the ODE's samples with %.2f", r.Sensitivity.Slope, r.Sensitivity.Error, r.Sensitivity.ODE)
@@ -164,16 +167,19 @@ func (r *Report) Text() string {
 	}
 	for _, result := range r.Results {
 		worst, _, _ := result.worst()
-		exact, drift := "-", "-"
+		exact, drift, consistency, sensitivity, ode := "-", "-", "-", "-", "-"
 		if result.Exact > 0 {
 			exact = fmt.Sprintf("%.3f", result.Exact)
 		}
 		if result.Drift > 0 {
 			drift = fmt.Sprintf("%.4f", result.Drift)
 		}
-		fmt.Fprintf(&s, "%6g %10.4f %10.3f %10s %10.3f %10s %12.3f %12s %12.3f\n",
-			result.T, result.Std, result.Diversity, exact, result.Mean, drift, worst,
-			fmt.Sprintf("%.3f±%.3f", result.Sensitivity.Slope, result.Sensitivity.Error), result.Sensitivity.ODE)
+		if !r.Config.Moments {
+			consistency, ode = fmt.Sprintf("%.3f", worst), fmt.Sprintf("%.3f", result.Sensitivity.ODE)
+			sensitivity = fmt.Sprintf("%.3f±%.3f", result.Sensitivity.Slope, result.Sensitivity.Error)
+		}
+		fmt.Fprintf(&s, "%6g %10.4f %10.3f %10s %10.3f %10s %12s %12s %12s\n", result.T, result.Std, result.Diversity, exact,
+			result.Mean, drift, consistency, sensitivity, ode)
 	}
 	if len(r.Findings) == 0 {
 		s.WriteString("No metric exceeds its threshold.\n")

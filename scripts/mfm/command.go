@@ -29,6 +29,8 @@ type command struct {
 	*cobra.Command
 	json        bool // whether the result is written as JSON
 	restart     bool // whether a training starts from zero if no checkpoint is intact
+	tensorBoard bool // whether a training writes an event file
+	noVerdict   bool // whether a training ends without a verdict
 	backendName *string
 	devices     int // number of the backend's devices, 0 for that in its name
 	opened      compute.Backend
@@ -233,10 +235,20 @@ func (c *command) options(dir string) run.Options {
 		Step: func(*train.Trainer, train.Metrics) error { c.unsaved.Store(true); return nil },
 		End:  func(*train.Trainer, error) { c.unsaved.Store(false) },
 	}
-	return run.Options{
+	o := run.Options{
 		Dir: dir, Sink: progress.Auto(c.ErrOrStderr()), OnDamage: c.warn, Restart: c.restart,
 		Hooks: []train.Hook{saves},
 	}
+	if c.tensorBoard {
+		o.Logs = []run.LogSink{run.EventLog}
+	}
+	return o
+}
+
+// withTensorBoard adds the flag for an event file of a training.
+func (c *command) withTensorBoard() {
+	c.Flags().BoolVar(&c.tensorBoard, "tensorboard", false, "write the log for TensorBoard, too: "+
+		"events.out.tfevents.mfm in the run's folder, beside log.json and log.csv")
 }
 
 // withRestart adds the flag for a run without an intact checkpoint.

@@ -15,7 +15,9 @@ import (
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/data/stream"
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
+	"github.com/gomfm/gomfm/mfm/experiment/report"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/figure"
 )
@@ -36,6 +38,7 @@ func digitsTask() task {
 
 func trainDigits(c *command) func() (*training, error) {
 	f, location := c.withConfig(mapOptions()...), c.withImages("(default: the 10,000 digits in the package)")
+	c.withVerdict()
 	return func() (*training, error) {
 		config, err := image.Preset(*f.preset)
 		if err = cmp.Or(err, f.configure(&config)); err != nil {
@@ -70,6 +73,10 @@ func trainDigits(c *command) func() (*training, error) {
 				}
 				_, err = e.Train(ctx, b, o)
 				return err
+			},
+			verdict: func(ctx context.Context, b compute.Backend, dir string) (*diagnose.Report, error) {
+				return image.Diagnose(ctx, b, dir, images, heldOut,
+					report.Options{Config: image.DefaultDiagnosis().Brief(heldOut.N)})
 			},
 		}, config.Validate(images)
 	}

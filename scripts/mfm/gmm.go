@@ -42,6 +42,7 @@ func trainMixture(c *command) func() (*training, error) {
 	f := c.withConfig(mapOptions()...)
 	file := c.Flags().String("mixture", "",
 		"JSON `file` of the mixture: weights, means, covariances (default: the paper's mixture)")
+	c.withVerdict()
 	return func() (*training, error) {
 		config, err := mixtureConfig(f, *file)
 		if err != nil {
@@ -53,6 +54,9 @@ func trainMixture(c *command) func() (*training, error) {
 			run: func(ctx context.Context, b compute.Backend, o run.Options) error {
 				_, err := e.Train(ctx, b, o)
 				return err
+			},
+			verdict: func(ctx context.Context, b compute.Backend, dir string) (*diagnose.Report, error) {
+				return mixture.Diagnose(ctx, b, dir, report.Options{Config: diagnose.DefaultConfig().Brief(32)})
 			},
 		}, err
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/diagnose"
+	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/latent/latents"
 	"github.com/gomfm/gomfm/mfm/experiment/latent/picture"
@@ -53,6 +55,7 @@ func trainImageNet(c *command) func() (*training, error) {
 		"--set teacher.guidance=1.5")
 	prefix := c.Flags().String("prefix", "", "`part` of the names' prefix that chooses one of several copies in a "+
 		"file of --init or --teacher, such as ema")
+	c.withVerdict()
 	return func() (*training, error) {
 		config, err := latent.Preset(*f.preset)
 		if err != nil {
@@ -127,6 +130,9 @@ func trainImageNet(c *command) func() (*training, error) {
 				}
 				_, err = e.Train(ctx, b, filepath.Clean(codec.Dir), o)
 				return err
+			},
+			verdict: func(ctx context.Context, b compute.Backend, dir string) (*diagnose.Report, error) {
+				return latent.Diagnose(ctx, b, dir, heldOut, image.DefaultDiagnosis().Brief(heldOut.Len()))
 			},
 		}, err
 	}

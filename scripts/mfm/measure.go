@@ -49,6 +49,7 @@ type stressFlags struct {
 func (c *command) withStress() stressFlags {
 	c.withOutput()
 	c.withRestart()
+	c.withTensorBoard()
 	return stressFlags{
 		sweepFlags: c.withSweep(),
 		grid:       c.Flags().Bool("grid", false, "print the settings of the test as JSON and run nothing"),

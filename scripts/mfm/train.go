@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -18,6 +19,7 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/latent/alignment"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
@@ -39,6 +41,14 @@ type training struct {
 	// initial reads initial weights from a file; nil means that they are those of a run.
 	initial func(path string) (map[string]*tensors.Tensor, error)
 	run     func(ctx context.Context, b compute.Backend, o run.Options) error
+	// verdict diagnoses the trained map in a folder briefly; nil means that it is no map.
+	verdict func(ctx context.Context, b compute.Backend, dir string) (*diagnose.Report, error)
+}
+
+// withVerdict adds the flag that leaves out the verdict of a training.
+func (c *command) withVerdict() {
+	c.Flags().BoolVar(&c.noVerdict, "no-verdict", false, "leave out the comparison of one-step samples with those of the "+
+		"ODE of the same weights at the end, a few seconds")
 }
 
 // trainVerb trains a task's model.
@@ -57,6 +67,7 @@ func trainVerb(t task) builder {
 				"file of a SiT or a flow map, as it was released or from mfm weights convert")
 		f.Int64Var(&o.Every, "every", 0, "`number` of steps between checkpoints (default: a twentieth of all steps)")
 		c.withRestart()
+		c.withTensorBoard()
 		f.IntVar(&o.Keep, "keep", 2, "`number` of newest checkpoints to keep")
 		return func() (work, error) {
 			t, err := describe()
@@ -68,7 +79,7 @@ func trainVerb(t task) builder {
 			}
 			shown := c.options(o.Dir)
 			c.dir, o.Command, o.Data = o.Dir, t.line, t.data
-			o.Sink, o.OnDamage, o.Restart, o.Hooks = shown.Sink, shown.OnDamage, shown.Restart, shown.Hooks
+			o.Sink, o.OnDamage, o.Restart, o.Hooks, o.Logs = shown.Sink, shown.OnDamage, shown.Restart, shown.Hooks, shown.Logs
 			if o.Init != "" {
 				o.Command += " --init " + quote(absolute(o.Init))
 				if err := t.initialize(&o); err != nil {
@@ -79,7 +90,18 @@ func trainVerb(t task) builder {
 				if err := t.run(ctx, b, o); err != nil {
 					return err
 				}
-				return c.reportTraining(o.Dir)
+				if c.noVerdict || t.verdict == nil {
+					return c.reportTraining(o.Dir, nil)
+				}
+				r, err := t.verdict(ctx, b, o.Dir)
+				switch {
+				case ctx.Err() != nil:
+					return context.Cause(ctx)
+				case err != nil:
+					c.warn(fmt.Errorf("the map is trained, but there is no verdict: %w", err))
+					return c.reportTraining(o.Dir, nil)
+				}
+				return c.reportTraining(o.Dir, diagnose.Verdict(r))
 			}, nil
 		}
 	}
@@ -144,8 +166,8 @@ func besides(err, cause error) error {
 	return err
 }
 
-// reportTraining writes the last entry of the log of the run in dir.
-func (c *command) reportTraining(dir string) error {
+// reportTraining writes the last entry of the log of the run in dir, and the verdict on its map.
+func (c *command) reportTraining(dir string, verdict []string) error {
 	log, err := run.ReadLog(dir)
 	if err != nil {
 		return err
@@ -154,7 +176,9 @@ func (c *command) reportTraining(dir string) error {
 	return c.write(struct {
 		Out string `json:"out"`
 		run.LogEntry
-	}{dir, last}, fmt.Sprintf("%s: %d steps in %.0f s, loss %.4g\n", dir, last.Step, last.Seconds, last.Loss))
+		Verdict []string `json:"verdict,omitempty"`
+	}{dir, last, verdict}, fmt.Sprintf("%s: %d steps in %.0f s, loss %.4g\n", dir, last.Step, last.Seconds, last.Loss)+
+		strings.Join(append(verdict, ""), "\n"))
 }
 
 // versions are those of this program and of the modules that results depend on.

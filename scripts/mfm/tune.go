@@ -38,6 +38,7 @@ func (t tuneTask[R]) build(c *command) prepare {
 	checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run whose map's drift is tuned (required)")
 	reward, kept := c.withReward("paper"), c.withSweep()
 	c.withRestart()
+	c.withTensorBoard()
 	grid := withTuneGrid(c, t.config, t.networks, t.options)
 	samples := c.Flags().Int("samples", t.samples, "`number` of samples of the evaluation")
 	steps := c.Flags().Int("sampler-steps", t.steps, "`number` of steps in which they are drawn")
@@ -204,6 +205,7 @@ func tuneDistill(c *command) prepare {
 	)
 	set.withSet(c, "map.network.width=128")
 	c.withRestart()
+	c.withTensorBoard()
 	return func() (work, error) {
 		config := mixture.DefaultDistillConfig()
 		err := cmp.Or(c.require("name a folder", "checkpoint", "base", "out"), checkFolder(*out), set.apply(&config))
