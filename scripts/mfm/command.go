@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/experiment/samplefile"
 	"github.com/gomfm/gomfm/mfm/progress"
 	"github.com/gomfm/gomfm/mfm/train"
 )
@@ -188,17 +188,19 @@ func checkFolder(dir string) error {
 	return nil
 }
 
-// checkFigure returns an error if no figure can be written to path: for a format that figures do not
-// have, or in a folder that does not exist. Empty means no figure.
-func checkFigure(path string) error {
-	if ext := strings.ToLower(filepath.Ext(path)); path != "" && ext != ".png" && ext != ".svg" {
-		return fmt.Errorf("--out %s: name a .png or .svg file", quote(path))
+// checkSamples returns an error if no samples can be written to path; empty means that they are not.
+func checkSamples(path string) error {
+	if path == "" {
+		return nil
 	}
-	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
-		return fmt.Errorf("--out %s: there is no folder %s", quote(path), filepath.Dir(path))
+	if err := samplefile.Check(path); err != nil {
+		return fmt.Errorf("--out %s: %w", quote(path), err)
 	}
 	return nil
 }
+
+// sampleFormats are the formats of samplefile, for usages.
+const sampleFormats = "CSV, JSON, NPY, PNG or SVG `file`, by its extension, "
 
 // backend opens the backend at its first call and reports on standard error which one it is.
 func (c *command) backend() (compute.Backend, error) {

@@ -19,6 +19,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/report"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/experiment/samplefile"
 	"github.com/gomfm/gomfm/mfm/figure"
 )
 
@@ -216,12 +217,12 @@ func sampleDigits(c *command) prepare {
 	seed := c.Flags().Int64("seed", 0, "`seed` of the noise")
 	class := c.Flags().Int("class", -1, "`number` of the class of the samples, for a map with classes (default: any)")
 	guidance := c.withGuidance()
-	out := c.Flags().String("out", "", "PNG or SVG `file` for a figure of the samples")
+	out := c.Flags().String("out", "", sampleFormats+"for the samples or a figure of them")
 	return func() (work, error) {
 		if *out == "" && !c.json {
-			return nil, fmt.Errorf("--out is missing: name a PNG file, or give --json")
+			return nil, fmt.Errorf("--out is missing: name a file such as x.png or x.npy, or give --json")
 		}
-		err := cmp.Or(checkTime(*t), checkCount("contexts", *contexts), checkCount("n", *n), checkFigure(*out))
+		err := cmp.Or(checkTime(*t), checkCount("contexts", *contexts), checkCount("n", *n), checkSamples(*out))
 		if err != nil {
 			return nil, err
 		}
@@ -229,8 +230,8 @@ func sampleDigits(c *command) prepare {
 		if err != nil {
 			return nil, err
 		}
-		if channels := run.Data.Channels; *out != "" && channels != 1 && channels != 3 {
-			return nil, fmt.Errorf("--out: a figure has images of 1 or 3 channels, these have %d: give --json alone",
+		if channels := run.Data.Channels; samplefile.IsFigure(*out) && channels != 1 && channels != 3 {
+			return nil, fmt.Errorf("--out: a figure has images of 1 or 3 channels, these have %d: name a .csv, .json or .npy file",
 				channels)
 		}
 		if *contexts > run.heldOut.N {
@@ -264,7 +265,11 @@ func sampleDigits(c *command) prepare {
 				samples.Samples = append(samples.Samples, slices.Collect(slices.Chunk(row, size)))
 			}
 			if *out != "" {
-				if err := samples.draw(*out); err != nil {
+				err := samplefile.Write(*out, samplefile.Samples{
+					Values: flat, Shape: append([]int{*contexts, *n}, samples.Shape...), Index: []string{"context", "sample"},
+					JSON: samples, Figure: samples.figure,
+				})
+				if err != nil {
 					return err
 				}
 			}
@@ -274,12 +279,9 @@ func sampleDigits(c *command) prepare {
 	}
 }
 
-// draw draws a grid with a row for each context: x_t and its samples, or samples alone at t = 0,
+// figure draws a grid with a row for each context: x_t and its samples, or samples alone at t = 0,
 // where x_t has no information.
-func (d digitSamples) draw(path string) error {
-	if err := run.CheckFinite(d); err != nil {
-		return err
-	}
+func (d digitSamples) figure() *figure.Figure {
 	var pixels []float32
 	cols, gaps := len(d.Samples[0]), []int(nil)
 	if d.T > 0 {
@@ -295,5 +297,5 @@ func (d digitSamples) draw(path string) error {
 	fig.Panel(0, 0).Add(figure.Images{
 		Pixels: pixels, N: cols * len(d.Samples), H: d.Shape[0], W: d.Shape[1], C: d.Shape[2], Cols: cols, Gaps: gaps,
 	})
-	return fig.Save(path)
+	return fig
 }

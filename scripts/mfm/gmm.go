@@ -16,8 +16,10 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
 	"github.com/gomfm/gomfm/mfm/experiment/report"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/experiment/samplefile"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/experiment/tuning"
+	"github.com/gomfm/gomfm/mfm/figure"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/train"
@@ -93,8 +95,9 @@ func sampleMixture(c *command) prepare {
 	at := c.Flags().String("x", "", "the context x_t, numbers separated by commas, such as `1.5,-0.5` (default: zeros)")
 	n := c.Flags().Int("n", 16, "`number` of samples")
 	seed := c.Flags().Int64("seed", 0, "`seed` of the noise")
+	out := c.Flags().String("out", "", sampleFormats+"for the samples (default: they are printed)")
 	return func() (work, error) {
-		if err := cmp.Or(checkTime(*t), checkCount("n", *n)); err != nil {
+		if err := cmp.Or(checkTime(*t), checkCount("n", *n), checkSamples(*out)); err != nil {
 			return nil, err
 		}
 		e, store, config, err := openMap(f, mixture.Open)
@@ -111,6 +114,10 @@ func sampleMixture(c *command) prepare {
 				return nil, fmt.Errorf("--x has %d numbers, the mixture has %d dimensions", len(x), dim)
 			}
 		}
+		if samplefile.IsFigure(*out) && dim < 2 {
+			return nil, fmt.Errorf("--out %s: a figure shows two dimensions, the mixture has %d: name a .csv, .json or .npy file",
+				quote(*out), dim)
+		}
 		return func(ctx context.Context, b compute.Backend) error {
 			sampler, err := mfm.NewSampler(b, e.Model(store), config)
 			if err != nil {
@@ -121,6 +128,22 @@ func sampleMixture(c *command) prepare {
 				return err
 			}
 			samples, lines := slices.Collect(slices.Chunk(flat, dim)), ""
+			if *out != "" {
+				err := samplefile.Write(*out, samplefile.Samples{
+					Values: flat, Shape: []int{*n, dim}, Index: []string{"sample"}, JSON: samples,
+					Figure: func() *figure.Figure {
+						fig := figure.New(figure.Paper(), 1, 1)
+						fig.X, fig.Y = figure.Axis{Label: "x0"}, figure.Axis{Label: "x1"}
+						fig.Panel(0, 0).Equal = true
+						fig.Panel(0, 0).Add(figure.Scatter{Name: "samples", Points: mfm.Rows(flat, dim)})
+						return fig
+					},
+				})
+				if err != nil {
+					return err
+				}
+				return c.write(samples, fmt.Sprintf("%s: %d samples at t = %g\n", *out, *n, *t))
+			}
 			for _, sample := range samples {
 				lines += strings.Trim(fmt.Sprint(sample), "[]") + "\n"
 			}

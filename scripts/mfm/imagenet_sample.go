@@ -16,6 +16,7 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/experiment/samplefile"
 	"github.com/gomfm/gomfm/mfm/experiment/sweep"
 	"github.com/gomfm/gomfm/mfm/figure"
 	"github.com/gomfm/gomfm/mfm/pretrained"
@@ -45,7 +46,8 @@ func sampleImageNet(c *command) prepare {
 	guidance := c.withGuidance()
 	tile := c.Flags().Int("tile", 0, "`side` in pixels of the tiles by which the autoencoder works on large images, "+
 		"such as 256, to save memory (default: whole images)")
-	out := c.Flags().String("out", "", "PNG or SVG `file` for a figure of the samples; with --count, the folder of the images")
+	out := c.Flags().String("out", "", sampleFormats+"for the samples or a figure of them; with --count, the "+
+		"folder of the images")
 	count := c.Flags().Int("count", 0, "`number` of images to write to the folder --out, of all classes in turn or of --class, "+
 		"instead of a figure; image i does not depend on the others")
 	shard := c.Flags().String("shard", "", "`i/n`: shard i of n, from 0, of the images of --count; only each n-th image")
@@ -61,11 +63,11 @@ func sampleImageNet(c *command) prepare {
 			return nil, err
 		}
 		if *out == "" && !c.json {
-			return nil, fmt.Errorf("--out is missing: name a PNG file, or give --json")
+			return nil, fmt.Errorf("--out is missing: name a file such as x.png or x.npy, or give --json")
 		}
 		err := cmp.Or(checkTime(*t), checkCount("contexts", *contexts), checkCount("n", *n))
 		if err == nil && *count == 0 {
-			err = checkFigure(*out)
+			err = checkSamples(*out)
 		}
 		if err == nil && *shard != "" && *count == 0 {
 			err = fmt.Errorf("--shard %s: shards are of --count images", *shard)
@@ -131,7 +133,12 @@ func sampleImageNet(c *command) prepare {
 				samples.Classes = append(samples.Classes, className(r.config, label))
 			}
 			if *out != "" {
-				if err := samples.draw(*out); err != nil {
+				rows := slices.Concat(samples.Samples...)
+				err := samplefile.Write(*out, samplefile.Samples{
+					Values: slices.Concat(rows...), Shape: append([]int{len(samples.Samples), *n}, samples.Shape...),
+					Index: []string{"row", "sample"}, JSON: samples, Figure: samples.figure,
+				})
+				if err != nil {
 					return err
 				}
 			}
@@ -303,8 +310,8 @@ func (r latentRun) writeImages(ctx context.Context, c *command, b compute.Backen
 	return c.write(set, fmt.Sprintf("%s: %d images, shard %d of %d\n", dir, set.Count, shard, shards))
 }
 
-// draw draws a row for each context: its clean image if there is one, and the samples.
-func (d *imageSamples) draw(path string) error {
+// figure draws a row for each context: its clean image if there is one, and the samples.
+func (d *imageSamples) figure() *figure.Figure {
 	var pixels []float32
 	cols, gaps, titles := len(d.Samples[0]), []int(nil), []string{"samples"}
 	if d.Images != nil {
@@ -321,5 +328,5 @@ func (d *imageSamples) draw(path string) error {
 		Pixels: pixels, N: cols * len(d.Samples), H: d.Shape[0], W: d.Shape[1], C: d.Shape[2], Cols: cols, Gaps: gaps,
 		ColTitles: titles, RowLabels: d.Classes,
 	})
-	return fig.Save(path)
+	return fig
 }
