@@ -50,8 +50,9 @@ func Diagnose(ctx context.Context, b compute.Backend, dir string, o report.Optio
 }
 
 // Verdict returns what [diagnose.Verdict] says of the map of the run in dir, of a mixture, of images
-// or of latents: whether one step is as good as the ODE of the same weights, on held-out data. It
-// takes a few seconds. It returns an error for a run of another kind.
+// or of latents: whether one step is as good as the ODE of the same weights, on held-out data, those
+// that the run's manifest names. It takes a few seconds. It returns an error for a run of another
+// kind.
 func Verdict(ctx context.Context, b compute.Backend, dir string) ([]string, error) {
 	manifest, err := run.ReadManifest(dir, mixture.Kind, mixture.KindDistilled, image.Kind, latent.Kind)
 	if err != nil {
@@ -64,8 +65,8 @@ func Verdict(ctx context.Context, b compute.Backend, dir string) ([]string, erro
 		if err != nil {
 			return nil, err
 		}
-		r, err = image.Diagnose(ctx, b, dir, train, heldOut, report.Options{Config: image.DefaultDiagnosis().Brief(heldOut.N)})
-		if err != nil {
+		o := report.Options{Config: image.DefaultDiagnosis().Brief(heldOut.N)}
+		if r, err = image.Diagnose(ctx, b, dir, train, heldOut, o); err != nil {
 			return nil, err
 		}
 	case latent.Kind:

@@ -266,8 +266,8 @@ func sampleDigits(c *command) prepare {
 			}
 			if *out != "" {
 				err := samplefile.Write(*out, samplefile.Samples{
-					Values: flat, Shape: append([]int{*contexts, *n}, samples.Shape...), Index: []string{"context", "sample"},
-					JSON: samples, Figure: samples.figure,
+					Values: flat, Shape: append([]int{*contexts, *n}, samples.Shape...),
+					Index: []string{"context", "sample"}, JSON: samples, Figure: samples.figure,
 				})
 				if err != nil {
 					return err

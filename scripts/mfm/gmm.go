@@ -115,8 +115,8 @@ func sampleMixture(c *command) prepare {
 			}
 		}
 		if samplefile.IsFigure(*out) && dim < 2 {
-			return nil, fmt.Errorf("--out %s: a figure shows two dimensions, the mixture has %d: name a .csv, .json or .npy file",
-				quote(*out), dim)
+			return nil, fmt.Errorf("--out %s: a figure shows two dimensions, the mixture has %d: name a .csv, .json or .npy "+
+				"file", quote(*out), dim)
 		}
 		return func(ctx context.Context, b compute.Backend) error {
 			sampler, err := mfm.NewSampler(b, e.Model(store), config)

@@ -56,7 +56,7 @@ func TestImageNetOfFiles(t *testing.T) {
 	}
 
 	cache, out := filepath.Join(dir, "cache"), filepath.Join(dir, "map")
-	train := append([]string{"train", "imagenet", "--preset", "xl2", "--autoencoder", codec, "--set", "network=" + smallDiT(t)}, small...)
+	train := append([]string{"train", "imagenet", "--preset", "xl2", "--autoencoder", codec, "--set", "network=" + smallDiT(t), "--no-verdict"}, small...)
 	streamed := append(slices.Clone(train), "--latents", cache, "--set", "memory=1", "--out", out)
 	if code, _, stderr := invoke(t.Context(), streamed...); code != 0 || !strings.Contains(stderr, "left out: data: "+bad) {
 		t.Fatalf("exit code %d, %s", code, stderr)
@@ -72,7 +72,11 @@ func TestImageNetOfFiles(t *testing.T) {
 			t.Errorf("%s: %d classes %q, want %d", folder, own.Network.ClassCount(), own.ClassNames, classes)
 		}
 	}
-	must(t, streamed...) // has ended, and finds its cache
+	judged := slices.DeleteFunc(slices.Clone(streamed), func(arg string) bool { return arg == "--no-verdict" })
+	report := must(t, judged...) // has ended, and finds its cache
+	if strings.Count(report, "\n") != 3 || !strings.Contains(report, "on held-out data at t = 0.2, 0.5, 0.8") {
+		t.Errorf("the training ends with %q, want three lines with a verdict", report)
+	}
 	must(t, append(slices.Clone(train), "--latents", cache, "--loss", "diagonal", "--out", filepath.Join(dir, "in memory"), "--set",
 		`network={"kind": "mlp", "width": 16, "depth": 2, "activation": "silu", "classes": 9}`)...)
 	steerSmallImageNet(t, out)

@@ -14,6 +14,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/core/tensors/numpy"
+
 	"github.com/gomfm/gomfm/data/stream"
 	"github.com/gomfm/gomfm/internal/fuzztest"
 	experiment "github.com/gomfm/gomfm/mfm/experiment/image"
@@ -69,7 +72,9 @@ func TestImageFolder(t *testing.T) {
 	config := write(t, dir, "map.json", `{"parametrization": "gaussian", "network": {`+smallNetwork+`, "attention": [], "heads": 1}, "train": {"batch": 4}}`)
 	out := filepath.Join(dir, "map")
 	train := []string{"train", "digits", "--config", config, "--data", folder, "--loss", "diagonal", "--steps", "3", "--out", out}
-	must(t, train...)
+	if report := must(t, train...); strings.Count(report, "\n") != 3 || !strings.Contains(report, "on held-out data at t = 0.2, 0.5, 0.8") {
+		t.Errorf("the training ends with %q, want three lines with a verdict", report)
+	}
 	file := filepath.Join(dir, "samples.png")
 	s := decode[digitSamples](t, must(t, "sample", "digits", "--checkpoint", out, "--t", "0.5", "--contexts", "2", "--n", "3", "--json", "--out", file))
 	if !slices.Equal(s.Shape, []int{12, 10, 3}) || len(s.Samples) != 2 || len(s.Samples[1][2]) != 360 {
@@ -80,6 +85,16 @@ func TestImageFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantColor(t, file, raw)
+	file = filepath.Join(dir, "samples.npy")
+	s = decode[digitSamples](t, must(t, "sample", "digits", "--checkpoint", out, "--contexts", "2", "--n", "3", "--json", "--out", file))
+	array, err := numpy.FromNpyFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pixels := tensors.MustCopyFlatData[float32](array); !slices.Equal(array.Shape().Dimensions, []int{2, 3, 12, 10, 3}) ||
+		!slices.Equal(pixels[4*360:5*360], s.Samples[1][1]) {
+		t.Errorf("the array has shape %v", array.Shape())
+	}
 
 	small := write(t, dir, "classifier.json", `{"network": {"classes": 9, `+smallNetwork+`}, "train": {"batch": 8, "steps": 3}}`)
 	judge, noised := filepath.Join(dir, "judge"), filepath.Join(dir, "noised")
@@ -144,7 +159,7 @@ func TestImageLocations(t *testing.T) {
 		{"no labels", images, []int{4, 6, 2}, []string{"--distillation", "self", "--data", images}},
 	} {
 		out := filepath.Join(dir, tc.name)
-		must(t, append([]string{"train", "digits", "--config", config, "--loss", "diagonal", "--out", out}, tc.args...)...)
+		must(t, append([]string{"train", "digits", "--config", config, "--loss", "diagonal", "--no-verdict", "--out", out}, tc.args...)...)
 		var m run.Manifest
 		raw, err := os.ReadFile(filepath.Join(out, "config.json"))
 		if err == nil {
@@ -179,7 +194,7 @@ func TestHeldOutImages(t *testing.T) {
 	config := write(t, dir, "map.json", `{"parametrization": "plain", "network": {`+network+`, "attention": [], "heads": 1}, "train": {"batch": 4}}`)
 	small := write(t, dir, "classifier.json", `{"network": {`+network+`}, "train": {"batch": 8}}`)
 	out, classifier := filepath.Join(dir, "map"), filepath.Join(dir, "classifier")
-	train := []string{"train", "digits", "--config", config, "--data", dir, "--loss", "diagonal", "--steps", "1", "--out", out}
+	train := []string{"train", "digits", "--config", config, "--data", dir, "--loss", "diagonal", "--steps", "1", "--no-verdict", "--out", out}
 	trainClassifier := []string{"train", "classifier", "--config", small, "--data", dir, "--steps", "1", "--out", classifier}
 	sample := []string{"sample", "digits", "--checkpoint", out, "--contexts", "1", "--n", "1", "--json"}
 	must(t, train...)
@@ -257,7 +272,7 @@ func TestGuidanceScales(t *testing.T) {
 		"loss": {"guidance": {"classes": 2, "dropout": 0.2, "scales": [3]}}}}`)
 	out := filepath.Join(dir, "map")
 	train := []string{"train", "digits", "--config", config, "--data", dir, "--loss", "diagonal", "--distillation",
-		"self", "--steps", "12", "--rate", "0.1", "--out"}
+		"self", "--steps", "12", "--rate", "0.1", "--no-verdict", "--out"}
 	must(t, append(train, out)...)
 	sample := []string{"sample", "digits", "--checkpoint", out, "--contexts", "1", "--n", "2", "--class", "1",
 		"--steps", "2", "--json"}

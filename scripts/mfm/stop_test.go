@@ -60,7 +60,7 @@ func signaled(t *testing.T, s syscall.Signal, shell string, args ...string) (cod
 func TestSignals(t *testing.T) {
 	dir := t.TempDir()
 	tiny := write(t, dir, "tiny.json", tiny)
-	train := []string{"train", "gmm", "--config", tiny, "--loss", "diagonal", "--steps"}
+	train := []string{"train", "gmm", "--config", tiny, "--loss", "diagonal", "--no-verdict", "--steps"}
 	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT} {
 		if signal.Ignored(s) {
 			t.Logf("%v is ignored, as under nohup: a command started here inherits that", s)
@@ -120,7 +120,7 @@ func TestStoppable(t *testing.T) {
 func TestPriorOfDigits(t *testing.T) {
 	dir := t.TempDir()
 	smallImages(t, dir)
-	train := []string{"train", "digits", "--data", dir, "--steps", "1", "--out", filepath.Join(dir, "run"),
+	train := []string{"train", "digits", "--data", dir, "--steps", "1", "--no-verdict", "--out", filepath.Join(dir, "run"),
 		"--set", `prior={"components": 2, "rank": 3, "fit": 2, "steps": 1, "moved": 4}`}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -230,7 +230,7 @@ func TestClosedOutput(t *testing.T) {
 func TestFolderInUse(t *testing.T) {
 	dir := t.TempDir()
 	train := []string{"train", "gmm", "--config", write(t, dir, "tiny.json", tiny), "--loss", "diagonal", "--steps", "2",
-		"--out"}
+		"--no-verdict", "--out"}
 	held := filepath.Join(dir, "held")
 	holder, err := checkpoint.Open(held, 1)
 	if err != nil {

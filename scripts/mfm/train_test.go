@@ -61,14 +61,21 @@ func TestGMM(t *testing.T) {
 	train := func(out string) []string {
 		return []string{"train", "gmm", "--config", config, "--mixture", mixture, "--loss", "diagonal",
 			"--distillation", "teacher",
-			"--steps", "20", "--seed", "5", "--every", "6", "--out", out, "--json"}
+			"--steps", "20", "--seed", "5", "--every", "6", "--out", out, "--tensorboard", "--json", "--no-verdict"}
 	}
-	report := decode[struct {
+	type ending struct {
 		Out string
 		run.LogEntry
-	}](t, must(t, train(whole)...))
-	if report.Out != whole || report.Step != 20 || !(report.Loss > 0) {
+		Verdict []string
+	}
+	report := decode[ending](t, must(t, train(whole)...))
+	if report.Out != whole || report.Step != 20 || !(report.Loss > 0) || report.Verdict != nil {
 		t.Errorf("report %+v", report)
+	}
+	again := train(whole)
+	report = decode[ending](t, must(t, again[:len(again)-1]...))
+	if report.Step != 20 || len(report.Verdict) != 2 || !strings.Contains(report.Verdict[0], "of the ODE's samples") {
+		t.Errorf("the report of a finished run is %+v, want one with a verdict", report)
 	}
 
 	// The first line of progress comes after the first step.
@@ -95,6 +102,13 @@ func TestGMM(t *testing.T) {
 		if sum(t, whole, name) != sum(t, parts, name) {
 			t.Errorf("%s of an interrupted run differs from that of an uninterrupted one", name)
 		}
+	}
+	log, err := os.ReadFile(filepath.Join(parts, "log.csv"))
+	if lines := strings.Split(string(log), "\n"); err != nil || len(lines) != 22 || !strings.HasPrefix(lines[20], "20,") {
+		t.Errorf("log.csv of an interrupted run of 20 steps is %q (%v)", log, err)
+	}
+	if _, err := os.Stat(filepath.Join(parts, "events.out.tfevents.mfm")); err != nil {
+		t.Error(err)
 	}
 	code, _, refusal := invoke(t.Context(), append(train(parts), "--steps", "21")...)
 	if code != 2 || !strings.Contains(refusal, "another run") {
@@ -207,9 +221,15 @@ func samplesOf(t *testing.T, dir string) {
 		return decode[[][]float64](t,
 			must(t, append([]string{"sample", "gmm", "--checkpoint", dir, "--n", "7", "--json"}, args...)...))
 	}
-	first := sample("--t", "0.4", "--x", "-0.5,1")
+	file := filepath.Join(t.TempDir(), "samples.csv")
+	first := sample("--t", "0.4", "--x", "-0.5,1", "--out", file)
 	if len(first) != 7 || len(first[0]) != 2 {
 		t.Fatalf("samples %v", first)
+	}
+	table, err := os.ReadFile(file)
+	last := fmt.Sprintf("6,%v,%v\n", float32(first[6][0]), float32(first[6][1]))
+	if err != nil || !strings.HasPrefix(string(table), "sample,x0,x1\n") || !strings.HasSuffix(string(table), last) {
+		t.Errorf("the table of the samples is %q (%v), want one that ends with %q", table, err, last)
 	}
 	if again := sample("--t", "0.4", "--x", "-0.5,1"); !reflect.DeepEqual(again, first) {
 		t.Errorf("the same seed gives %v and %v", first, again)
@@ -263,7 +283,8 @@ func TestDigits(t *testing.T) {
 		`{"parametrization": "plain", "network": {"channels": [4], "attention": [], "heads": 1, "groups": 2,
 			"embedding": 8}, "train": {"batch": 4}}`)
 	out := filepath.Join(dir, "run")
-	must(t, "train", "digits", "--config", config, "--data", dir, "--loss", "diagonal", "--steps", "2", "--out", out)
+	must(t, "train", "digits", "--config", config, "--data", dir, "--loss", "diagonal", "--steps", "2", "--no-verdict",
+		"--out", out)
 	png := filepath.Join(dir, "samples.png")
 	s := decode[digitSamples](t,
 		must(t, "sample", "digits", "--checkpoint", out, "--t", "0.5", "--contexts", "2", "--n", "3", "--json", "--out",
@@ -334,7 +355,7 @@ func steered(t *testing.T, run, dir string) {
 func withClasses(t *testing.T, config, dir string) {
 	train := []string{"train", "digits", "--config", config, "--data", dir, "--loss", "diagonal", "--distillation",
 		"self", "--set", "network.classes=2",
-		"--set", `train.loss.guidance={"classes": 2, "dropout": 0.2}`, "--steps", "2"}
+		"--set", `train.loss.guidance={"classes": 2, "dropout": 0.2}`, "--steps", "2", "--no-verdict"}
 	first, second := filepath.Join(dir, "classes"), filepath.Join(dir, "more")
 	must(t, append(train, "--out", first)...)
 	must(t, append(train, "--rate", "0.1", "--init", first, "--out", second)...)
@@ -511,7 +532,7 @@ func TestTrainOnDevices(t *testing.T) {
 	config, mixture := write(t, dir, "tiny.json", tiny), write(t, dir, "mixture.json", twoPoints)
 	train := func(out string, args ...string) []string {
 		return append([]string{"train", "gmm", "--config", config, "--mixture", mixture, "--loss", "diagonal",
-			"--steps", "5", "--backend", "xla:cpu", "--out", filepath.Join(dir, out), "--json"}, args...)
+			"--steps", "5", "--backend", "xla:cpu", "--out", filepath.Join(dir, out), "--json", "--no-verdict"}, args...)
 	}
 	type report struct {
 		Out string

@@ -44,7 +44,7 @@ func TestTuneGMM(t *testing.T) {
 		code, stdout, stderr := invoke(t.Context(), "tune", "gmm", "--checkpoint", smallMap, "--method",
 			"mfm-ft,reward-weighted", "--n", "1,2", "--steps", "3", "--batch", "64", "--samples", "64",
 			"--sampler-steps", "16",
-			"--set", "adapter.width=8", "--json", "--out", out)
+			"--set", "adapter.width=8", "--json", "--tensorboard", "--out", out)
 		if code != 0 {
 			t.Fatalf("exit code %d: %s", code, stderr)
 		}
@@ -64,6 +64,9 @@ func TestTuneGMM(t *testing.T) {
 	runs, _ := filepath.Glob(filepath.Join(out, "run-*", "weights.safetensors"))
 	if len(runs) != 3 {
 		t.Fatalf("%d tuned networks are kept, want 3", len(runs))
+	}
+	if events, _ := filepath.Glob(filepath.Join(out, "run-*", "events.out.tfevents.*")); len(events) != 3 {
+		t.Errorf("%d runs have event files, want 3", len(events))
 	}
 	// A tuned drift is distilled into a map, which other commands accept as a checkpoint.
 	distilled := filepath.Join(out, "distilled")

@@ -264,7 +264,7 @@ func TestStateMustFit(t *testing.T) {
 	dir := t.TempDir()
 	config, out := write(t, dir, "tiny.json", tiny), filepath.Join(dir, "run")
 	train := func(out string) []string {
-		return []string{"train", "gmm", "--config", config, "--loss", "diagonal", "--steps", "4", "--every", "2", "--out", out}
+		return []string{"train", "gmm", "--config", config, "--loss", "diagonal", "--steps", "4", "--every", "2", "--no-verdict", "--out", out}
 	}
 	must(t, train(out)...)
 	want := sum(t, out, "weights.safetensors")
@@ -362,7 +362,7 @@ func TestDataByContent(t *testing.T) {
 	train := func(data string) [][]string {
 		return [][]string{
 			{"train", "classifier", "--config", small, "--steps", "2", "--data", data, "--out", classifier},
-			{"train", "digits", "--config", tinyMap, "--loss", "diagonal", "--steps", "2", "--data", data, "--out", digits},
+			{"train", "digits", "--config", tinyMap, "--loss", "diagonal", "--steps", "2", "--data", data, "--no-verdict", "--out", digits},
 		}
 	}
 	sample := []string{"sample", "digits", "--checkpoint", digits, "--json", "--backend", "go"}
