@@ -1,6 +1,6 @@
-// Package notebook is what the cells of the notebooks share: scale ([Preset]), device ([Device]),
-// folders ([Figures], [Folder]), display ([Show], [LossCurve]), stored results ([Results],
-// [ReadJSON], [WriteJSON]) and errors ([Must]). A cell is a small program of its own, so these
+// Package notebook is what the cells of the notebooks share: scale ([Preset]), device ([Device],
+// [Setup]), folders ([Figures], [Folder]), display ([Show], [LossCurve]), stored results
+// ([Results], [ReadJSON], [WriteJSON]) and errors ([Must]). A cell is a small program of its own, so these
 // functions print, panic and exit, which no other package of mfm does. Notebooks import it with a
 // dot.
 package notebook
@@ -46,6 +46,9 @@ func Must2[A, B any](a A, b B, err error) (A, B) {
 	Must(err)
 	return a, b
 }
+
+// Setup prints the preset and the device, see [Device].
+func Setup() { fmt.Println(Preset(), "preset on", backend.Describe(Device())) }
 
 // Preset returns the scale of a notebook: the environment variable MFM_PRESET, or "quick", which
 // takes minutes on two CPU cores. "full" is the scale of the stored results.

@@ -18,6 +18,8 @@ func TestMain(m *testing.M) {
 	switch os.Getenv("NOTEBOOK_TEST_CELL") {
 	case "device":
 		fmt.Println(Device().Name(), Device().Name())
+	case "setup":
+		Setup()
 	case "locked":
 		Finish(fmt.Errorf("training: %w", checkpoint.ErrLocked))
 	case "other":
@@ -44,6 +46,16 @@ func TestDeviceWithoutXLA(t *testing.T) {
 	output, err := cell(t, "device")
 	if err != nil || strings.Count(output, "\n") != 2 || !strings.HasPrefix(output, "Note: no plugin of XLA") {
 		t.Errorf("error %v, output %q, want one note", err, output)
+	}
+}
+
+// Setup has one line about the preset and the device, and the note.
+func TestSetupWithoutXLA(t *testing.T) {
+	t.Setenv("MFM_PRESET", "")
+	output, err := cell(t, "setup")
+	if err != nil || strings.Count(output, "\n") != 2 || !strings.HasPrefix(output, "Note: no plugin of XLA") ||
+		!strings.Contains(output, "\nquick preset on ") {
+		t.Errorf("error %v, output %q, want the note, the preset and the device", err, output)
 	}
 }
 
