@@ -144,6 +144,12 @@ func ShowTable(t figure.Table) {
 	gonbui.Sync()
 }
 
+// ShowExplorer displays an interactive figure.
+func ShowExplorer(e figure.Explorer) {
+	Must(e.Show())
+	gonbui.Sync()
+}
+
 // WriteJSON writes v as JSON to the file with that name in [Figures].
 func WriteJSON(name string, v any) { Must(run.WriteJSON(filepath.Join(Figures(), name), v)) }
 
