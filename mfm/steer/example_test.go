@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log"
 
+	. "github.com/gomlx/gomlx/core/graph"
+
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/gmm"
@@ -45,4 +47,73 @@ func ExampleSteerer() {
 	// Output:
 	// more than 80 of 100 are beyond the line: true
 	// NFE for each sample: 264
+}
+
+// A black-box reward is any function in Go: here an indicator, which has no useful gradient.
+func ExampleNewBlackBox() {
+	b, err := backend.New("go")
+	if err != nil {
+		log.Fatal(err)
+	}
+	quadrant := func(samples []float32, shape []int) ([]float64, error) {
+		rewards := make([]float64, shape[0])
+		for i, x := range mfm.Rows(samples, 2) {
+			if x[0] > 0 && x[1] > 0 {
+				rewards[i] = 1
+			}
+		}
+		return rewards, nil
+	}
+	m := steer.FromMixture(gmm.Paper(), interpolant.Linear{})
+	method := steer.BestOf{Config: steer.DefaultConfig(), N: 8}
+	method.Steps = 10
+	s, err := steer.NewBlackBox(b, m, quadrant, method)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Finalize()
+	result, err := s.Sample(context.Background(), 1, 100, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	inside := 0.0
+	for _, r := range result.Rewards {
+		inside += r
+	}
+	fmt.Println("more than 80 of 100 are in the quadrant:", inside > 80)
+	fmt.Println("NFE for each sample:", result.Counts.NFE()/100)
+	// Output:
+	// more than 80 of 100 are in the quadrant: true
+	// NFE for each sample: 88
+}
+
+// Flow-map guidance of a standard normal distribution by the reward r(x) = x. The tilted
+// distribution is N(1, 1), but the control moves the mean by ∫ dt/((1-t)² + t²) = π/2.
+func ExampleFlowMapGuidance() {
+	b, err := backend.New("go")
+	if err != nil {
+		log.Fatal(err)
+	}
+	normal, err := gmm.New([]float64{1}, [][]float64{{0}}, [][][]float64{{{1}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	method := steer.FlowMapGuidance{Config: steer.DefaultConfig(), Form: steer.JacobianForm}
+	r := reward.Func(func(x *Node) *Node { return ReduceSum(x, 1) })
+	s, err := steer.New(b, steer.FromGaussian(normal, interpolant.Linear{}), r, method)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Finalize()
+	result, err := s.Sample(context.Background(), 1, 5000, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	mean := 0.0
+	for _, x := range result.Samples {
+		mean += float64(x) / 5000
+	}
+	fmt.Printf("%v: the mean is %.1f, for %d evaluations a sample\n", method, mean, result.Counts.NFE()/5000)
+	// Output:
+	// fmrg-j: the mean is 1.6, for 500 evaluations a sample
 }

@@ -306,3 +306,6 @@ func TestGradientFreeNearTheData(t *testing.T) {
 		}
 	}
 }
+
+// Node returns the counts so far, int64 [4] in the order of [Counts].
+func (c *Counter) Node() *Node { return c.counts }
