@@ -78,6 +78,51 @@ func Frechet(a, b Moments) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
+	return frechet(a.Mean, b.Mean, mat.Trace(a.Covariance), mat.Trace(b.Covariance), f, g)
+}
+
+// FrechetOfSamples returns the [Frechet] distance of the moments of two sets of features, [n][dim]
+// with n >= 2. For sets of at most dim features its cost grows with dim instead of dim³: F and G are
+// then the features less their mean, divided by √(n-1). It returns an error unless both sets have the
+// same number of features, all finite.
+func FrechetOfSamples(a, b [][]float64) (float64, error) {
+	dim, err := checkPair(a, b, 2)
+	if err != nil {
+		return 0, err
+	}
+	if max(len(a), len(b)) > dim {
+		first, err := NewMoments(a, nil)
+		if err != nil {
+			return 0, err
+		}
+		second, err := NewMoments(b, nil)
+		if err != nil {
+			return 0, err
+		}
+		return Frechet(first, second)
+	}
+	firstMean, f := centered(a)
+	secondMean, g := centered(b)
+	return frechet(firstMean, secondMean, squares(f), squares(g), f, g)
+}
+
+// centered returns the mean of features, and a matrix F with F Fᵀ their covariance.
+func centered(rows [][]float64) (mean []float64, f *mat.Dense) {
+	mean = sampleMean(rows)
+	m := mat.NewDense(len(rows), len(mean), nil)
+	for i, row := range rows {
+		floats.SubTo(m.RawRowView(i), row, mean)
+	}
+	m.Scale(1/math.Sqrt(float64(len(rows)-1)), m)
+	return mean, mat.DenseCopyOf(m.T())
+}
+
+// squares returns the sum of the squares of the elements.
+func squares(m *mat.Dense) float64 { return floats.Dot(m.RawMatrix().Data, m.RawMatrix().Data) }
+
+// frechet returns the distance from the means, the traces of the covariances and their factors F and
+// G, nil for a covariance of zero.
+func frechet(meanA, meanB []float64, traceA, traceB float64, f, g *mat.Dense) (float64, error) {
 	crossed := 0.
 	if f != nil && g != nil {
 		var product mat.Dense
@@ -88,8 +133,8 @@ func Frechet(a, b Moments) (float64, error) {
 		}
 		crossed = floats.Sum(svd.Values(nil))
 	}
-	d := floats.Distance(a.Mean, b.Mean, 2)
-	return max(d*d+mat.Trace(a.Covariance)+mat.Trace(b.Covariance)-2*crossed, 0), nil
+	d := floats.Distance(meanA, meanB, 2)
+	return max(d*d+traceA+traceB-2*crossed, 0), nil
 }
 
 // factor returns a matrix F of full column rank with F Fᵀ the covariance up to rounding, or nil if

@@ -82,6 +82,48 @@ func TestFrechetOfSingularCovariances(t *testing.T) {
 	}
 }
 
+// The distance of two sets of features is that of their moments, of more and of fewer features than
+// samples.
+func TestFrechetOfSamples(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 0))
+	for _, dim := range []int{3, 12, 30} {
+		sets := make([][][]float64, 2)
+		var moments [2]metric.Moments
+		for k, n := range []int{10, 14} {
+			for range n {
+				row := make([]float64, dim)
+				for j := range row {
+					row[j] = rng.NormFloat64()*float64(j%3+k+1) + float64(k)
+				}
+				sets[k] = append(sets[k], row)
+			}
+			var err error
+			if moments[k], err = metric.NewMoments(sets[k], nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := metric.Frechet(moments[0], moments[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := metric.FrechetOfSamples(sets[0], sets[1])
+		if err != nil || math.Abs(got-want) > 1e-6*want {
+			t.Errorf("%d features: distance %g, want %g (%v)", dim, got, want, err)
+		}
+		if same, err := metric.FrechetOfSamples(sets[0], sets[0]); err != nil || math.Abs(same) > 1e-9*want {
+			t.Errorf("%d features: a set has the distance %g to itself (%v)", dim, same, err)
+		}
+	}
+	for name, sets := range map[string][2][][]float64{
+		"a single row": {{{1}}, {{1}, {2}}}, "other features": {{{1}, {2}}, {{1, 1}, {2, 2}}},
+		"NaN": {{{math.NaN(), 1}, {2, 1}}, {{1, 1}, {2, 2}}},
+	} {
+		if _, err := metric.FrechetOfSamples(sets[0], sets[1]); err == nil {
+			t.Errorf("%s has a distance", name)
+		}
+	}
+}
+
 // Integer weights count as repeated samples, except for the n-1 of the covariance.
 func TestWeightedMoments(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))

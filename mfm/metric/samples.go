@@ -1,7 +1,8 @@
 // Package metric compares sets of samples with each other and with exact distributions. For two
 // sets of samples it has the sliced Wasserstein distance ([SlicedW2]), the maximum mean discrepancy
-// ([MMD]), the Fréchet distance ([Frechet]), the kernel distance ([KernelSubsets]), precision and
-// recall ([PrecisionRecall]), and the distances to the nearest samples ([Nearest]).
+// ([MMD]), the Fréchet distance ([Frechet], [FrechetOfSamples]), the kernel distance
+// ([KernelSubsets]), precision and recall ([PrecisionRecall]), and the distances to the nearest
+// samples ([Nearest]).
 // For samples against the exact distribution it has the standard deviation ([Std], [Diversity]) and
 // the total variation of class frequencies ([TotalVariation]). Streams ([MomentStream],
 // [SlicedStream], [KernelStream]) take samples in batches and merge over shards.

@@ -9,7 +9,6 @@ import (
 	"math"
 
 	"gonum.org/v1/gonum/floats"
-	"gonum.org/v1/gonum/mat"
 	"gonum.org/v1/gonum/stat"
 
 	"github.com/gomfm/gomfm/mfm/metric/monitor"
@@ -50,39 +49,6 @@ func newMonitors(latents, pixels []float32, height, width, channels int) (m Moni
 		*of.to = stat.Mean(values, nil)
 	}
 	return m, nil
-}
-
-// frechet returns the squared Fréchet distance of two sets of features, [n][dim] with n >= 2, as
-// [metric.Frechet] does for their moments. Its cost grows with dim instead of dim³: with centered
-// features A and B, divided by √(n-1), the trace of (C_A^½ C_B C_A^½)^½ is the sum of the singular
-// values of A Bᵀ.
-func frechet(a, b [][]float64) (float64, error) {
-	centered := func(rows [][]float64) (*mat.Dense, []float64) {
-		mean := make([]float64, len(rows[0]))
-		for _, row := range rows {
-			floats.AddScaled(mean, 1/float64(len(rows)), row)
-		}
-		m := mat.NewDense(len(rows), len(mean), nil)
-		for i, row := range rows {
-			floats.SubTo(m.RawRowView(i), row, mean)
-			floats.Scale(1/math.Sqrt(float64(len(rows)-1)), m.RawRowView(i))
-		}
-		return m, mean
-	}
-	if len(a) < 2 || len(b) < 2 || len(a[0]) != len(b[0]) {
-		return 0, fmt.Errorf("Fréchet distance of %d and %d features: want at least 2 of equal length", len(a), len(b))
-	}
-	first, firstMean := centered(a)
-	second, secondMean := centered(b)
-	var product mat.Dense
-	product.Mul(first, second.T())
-	var svd mat.SVD
-	if !svd.Factorize(&product, mat.SVDNone) {
-		return 0, fmt.Errorf("Fréchet distance: the singular values did not converge")
-	}
-	norm := func(m *mat.Dense) float64 { return floats.Dot(m.RawMatrix().Data, m.RawMatrix().Data) }
-	d := floats.Distance(firstMean, secondMean, 2)
-	return max(d*d+norm(first)+norm(second)-2*floats.Sum(svd.Values(nil)), 0), nil
 }
 
 // mostPairs is the number of samples of which all pairs are compared.

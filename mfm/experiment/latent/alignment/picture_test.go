@@ -4,48 +4,8 @@ import (
 	"bytes"
 	"image/png"
 	"math"
-	"math/rand/v2"
 	"testing"
-
-	"github.com/gomfm/gomfm/mfm/metric"
 )
-
-// The Fréchet distance from the singular values is that from the moments, of more and of fewer
-// features than samples.
-func TestFrechet(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 0))
-	for _, dim := range []int{3, 30} {
-		sets := make([][][]float64, 2)
-		var moments [2]metric.Moments
-		for k, n := range []int{10, 14} {
-			for range n {
-				row := make([]float64, dim)
-				for j := range row {
-					row[j] = rng.NormFloat64()*float64(j%3+k+1) + float64(k)
-				}
-				sets[k] = append(sets[k], row)
-			}
-			var err error
-			if moments[k], err = metric.NewMoments(sets[k], nil); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := metric.Frechet(moments[0], moments[1])
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := frechet(sets[0], sets[1])
-		if err != nil || math.Abs(got-want) > 1e-6*want {
-			t.Errorf("%d features: distance %g, want %g (%v)", dim, got, want, err)
-		}
-		if same, err := frechet(sets[0], sets[0]); err != nil || math.Abs(same) > 1e-9*want {
-			t.Errorf("a set has the distance %g to itself (%v)", same, err)
-		}
-	}
-	if _, err := frechet([][]float64{{1}}, [][]float64{{1}, {2}}); err == nil {
-		t.Error("a single row has a distance")
-	}
-}
 
 // A picture of two black columns and a red one has known monitors. Sobel's gradient at its inner pixel
 // is a third.

@@ -194,7 +194,7 @@ func (s *Steering) compareWithBase(
 	}
 	r.FeatureDiversity = ratio(meanDistance(features), meanDistance(base.features))
 	n := min(len(features), mostCompared)
-	distance, err := frechet(features[:n], base.features[:n])
+	distance, err := metric.FrechetOfSamples(features[:n], base.features[:n])
 	if err != nil {
 		return err
 	}
