@@ -18,15 +18,16 @@ const (
 	TextScope  = "text"
 )
 
-// Means and standard deviations of the colors, in [0, 1], of the images that CLIP was trained on.
-func moments() (means, deviations []float64) {
+// Moments returns the means and standard deviations of the colors, in [0, 1], of the images that CLIP
+// was trained on.
+func Moments() (means, deviations []float64) {
 	return []float64{0.48145466, 0.4578275, 0.40821073}, []float64{0.26862954, 0.26130258, 0.27577711}
 }
 
 // Normalize returns images [..., 3] in [-1, 1] in units of the standard deviations of the colors of
 // CLIP's training images, about their means.
 func Normalize(images *Node) *Node {
-	means, deviations := moments()
+	means, deviations := Moments()
 	return affine(images, func(i int) (scale, shift float64) {
 		return 0.5 / deviations[i], (0.5 - means[i]) / deviations[i]
 	})
@@ -34,7 +35,7 @@ func Normalize(images *Node) *Node {
 
 // Denormalize inverts [Normalize].
 func Denormalize(pixels *Node) *Node {
-	means, deviations := moments()
+	means, deviations := Moments()
 	return affine(pixels, func(i int) (scale, shift float64) { return 2 * deviations[i], 2*means[i] - 1 })
 }
 

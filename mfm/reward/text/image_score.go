@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/gomlx/compute"
@@ -33,8 +34,12 @@ type imageScore struct {
 type score func(r *imageScore, scope *model.Scope, images *Node) *Node
 
 // open opens the networks, embeds the prompts, and frees the network of texts.
-func (l Loader) open(n Network, c bpe.Convention, f fit, s score, prompts ...string) (reward.Reward, error) {
-	r, err := l.imageScore(n, c, f, prompts)
+func (l Loader) open(t templated, c bpe.Convention, f fit, s score, prompts ...string) (reward.Reward, error) {
+	texts, err := t.texts(prompts...)
+	if err != nil {
+		return nil, err
+	}
+	r, err := l.imageScore(t.Network, c, f, texts)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +47,8 @@ func (l Loader) open(n Network, c bpe.Convention, f fit, s score, prompts ...str
 	return r, nil
 }
 
-func (l Loader) imageScore(n Network, convention bpe.Convention, f fit, prompts []string) (*imageScore, error) {
+// imageScore opens the networks and embeds prompts, each of which has several texts.
+func (l Loader) imageScore(n Network, convention bpe.Convention, f fit, prompts [][]string) (*imageScore, error) {
 	if err := n.check(); err != nil {
 		return nil, err
 	}
@@ -85,21 +91,17 @@ func (l Loader) imageScore(n Network, convention bpe.Convention, f fit, prompts 
 	return r, nil
 }
 
-// embed returns the embeddings of prompts, of length 1.
+// textsInCall is the largest number of texts that are embedded in a call of the graph.
+const textsInCall = 256
+
+// embed returns the embeddings of prompts, of length 1: those of the means of the embeddings of their
+// texts, each of length 1. All prompts have as many texts.
 func embed(
 	b compute.Backend, c clip.Config, weights checkpoint.Tensors, v *bpe.Tokenizer, convention bpe.Convention,
-	prompts []string,
+	prompts [][]string,
 ) (*tensors.Tensor, error) {
 	if v.Size() != c.Text.Vocabulary {
 		return nil, fmt.Errorf("the vocabulary has %d tokens, the network %d", v.Size(), c.Text.Vocabulary)
-	}
-	var all []int32
-	for _, prompt := range prompts {
-		tokens, err := v.Tokens(prompt, convention, c.Text.Tokens)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, tokens...)
 	}
 	store := model.NewStore()
 	for path, t := range weights {
@@ -117,12 +119,47 @@ func embed(
 		return nil, fmt.Errorf("embedding prompts: %w", err)
 	}
 	defer exec.Finalize()
-	embeddings, err := exec.Call1(tensors.FromFlatDataAndDimensions(all, len(prompts), c.Text.Tokens))
-	if err != nil {
-		return nil, fmt.Errorf("embedding prompts: %w", err)
+	var all []float32
+	for texts := range slices.Chunk(slices.Concat(prompts...), textsInCall) {
+		var tokens []int32
+		for _, text := range texts {
+			of, err := v.Tokens(text, convention, c.Text.Tokens)
+			if err != nil {
+				return nil, err
+			}
+			tokens = append(tokens, of...)
+		}
+		out, err := exec.Call1(tensors.FromFlatDataAndDimensions(tokens, len(texts), c.Text.Tokens))
+		var embeddings []float32
+		if err == nil {
+			embeddings, err = tensors.CopyFlatData[float32](out)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("embedding prompts: %w", err)
+		}
+		all = append(all, embeddings...)
 	}
-	// A copy that depends on no backend.
-	return embeddings.LocalClone()
+	if each := len(prompts[0]); each > 1 {
+		all = unitMeans(all, each, c.Embedding)
+	}
+	return tensors.FromFlatDataAndDimensions(all, len(prompts), c.Embedding), nil
+}
+
+// unitMeans returns the means of each number of rows of a width, divided by their lengths.
+func unitMeans(rows []float32, each, width int) (means []float32) {
+	for group := range slices.Chunk(rows, each*width) {
+		mean, squares := make([]float64, width), 0.
+		for i, v := range group {
+			mean[i%width] += float64(v) / float64(each)
+		}
+		for _, v := range mean {
+			squares += v * v
+		}
+		for _, v := range mean {
+			means = append(means, float32(v/math.Sqrt(squares)))
+		}
+	}
+	return means
 }
 
 // Build implements [reward.Reward]. It creates the weights in scope, panics as [reward.SetWeights]

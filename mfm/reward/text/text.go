@@ -65,14 +65,19 @@ type Network struct {
 //   - image_reward: "prompt". The weights are the file ImageReward.pt of ImageReward v1.0;
 //   - aesthetic: "head", the file of the layers on the embedding of CLIP ViT-L/14, such as
 //     sac+logos+ava1-l14-linearMSE.pth. The reward is about 1 to 10. It has no prompt.
+//
+// The first four may have "templates", texts with {} in the place of the prompt and of the others, such
+// as "a photo of a {}.", for names of classes: the embedding of a name is then the mean of those of the
+// texts, each of length 1, as in the zero-shot classifiers of CLIP.
 func (l Loader) Kinds() map[string]reward.Kind {
 	return map[string]reward.Kind{
 		"clip_relevance": {
 			Example: `{"kind": "clip_relevance", "prompt": "a tabby cat", "weights": "FOLDER"}`, Parse: l.relevance,
 		},
 		"text_match": {
-			Example: `{"kind": "text_match", "prompt": "a tabby cat", "others": ["a dog", "a car"], "weights": "FOLDER"}`,
-			Parse:   l.match,
+			Example: `{"kind": "text_match", "prompt": "tabby cat", "others": ["dog", "car"], ` +
+				`"templates": ["a photo of a {}."], "weights": "FOLDER"}`,
+			Parse: l.match,
 		},
 		"pickscore": {
 			Example: `{"kind": "pickscore", "prompt": "a tabby cat", "weights": "FOLDER"}`, Parse: l.pickScore,
@@ -97,23 +102,55 @@ type prompted struct {
 	Prompt *string `json:"prompt"`
 }
 
+// templated are the keys of a reward with a prompt that templates may have.
+type templated struct {
+	prompted
+	// Templates are texts with {} in the place of the prompt, such as "a photo of a {}.". The
+	// embedding of the prompt is then the mean of those of the texts, of length 1, as in the zero-shot
+	// classifiers of CLIP. None means the prompt itself.
+	Templates []string `json:"templates"`
+}
+
+// texts returns the texts of each of several prompts.
+func (t templated) texts(prompts ...string) (all [][]string, err error) {
+	for i, template := range t.Templates {
+		if strings.Count(template, blank) != 1 {
+			return nil, fmt.Errorf("templates[%d] = %.60q: must have %s once", i, template, blank)
+		}
+	}
+	for _, prompt := range prompts {
+		texts := []string{prompt}
+		if len(t.Templates) > 0 {
+			texts = nil
+		}
+		for _, template := range t.Templates {
+			texts = append(texts, strings.Replace(template, blank, prompt, 1))
+		}
+		all = append(all, texts)
+	}
+	return all, nil
+}
+
+// blank is where a template has the prompt.
+const blank = "{}"
+
 // defaults are the keys that are absent.
 func defaults() prompted { return prompted{Network: Network{Checkpoint: true}} }
 
 func (l Loader) relevance(_ reward.Parser, raw []byte) (reward.Reward, error) {
-	v := defaults()
+	v := templated{prompted: defaults()}
 	if err := decode(raw, &v, &v.Prompt); err != nil {
 		return nil, err
 	}
 	convention, fit := conventions(v.Weights)
-	return l.open(v.Network, convention, fit, scaledCosine, *v.Prompt)
+	return l.open(v, convention, fit, scaledCosine, *v.Prompt)
 }
 
 func (l Loader) match(_ reward.Parser, raw []byte) (reward.Reward, error) {
 	v := struct {
-		prompted
+		templated
 		Others []string `json:"others"`
-	}{prompted: defaults()}
+	}{templated: templated{prompted: defaults()}}
 	if err := decode(raw, &v, &v.Prompt); err != nil {
 		return nil, err
 	}
@@ -121,15 +158,15 @@ func (l Loader) match(_ reward.Parser, raw []byte) (reward.Reward, error) {
 		return nil, errors.New(`no other prompts: give a list of them under "others"`)
 	}
 	convention, fit := conventions(v.Weights)
-	return l.open(v.Network, convention, fit, logProbability, append([]string{*v.Prompt}, v.Others...)...)
+	return l.open(v.templated, convention, fit, logProbability, append([]string{*v.Prompt}, v.Others...)...)
 }
 
 func (l Loader) pickScore(_ reward.Parser, raw []byte) (reward.Reward, error) {
-	v := defaults()
+	v := templated{prompted: defaults()}
 	if err := decode(raw, &v, &v.Prompt); err != nil {
 		return nil, err
 	}
-	return l.open(v.Network, bpe.Transformers, shortest, scaledCosine, *v.Prompt)
+	return l.open(v, bpe.Transformers, shortest, scaledCosine, *v.Prompt)
 }
 
 // hpsFiles returns the published weights of the versions of HPSv2. They do not state their version.
@@ -139,9 +176,9 @@ func hpsFiles() map[string]string {
 
 func (l Loader) hps(_ reward.Parser, raw []byte) (reward.Reward, error) {
 	v := struct {
-		prompted
+		templated
 		Version string `json:"version"`
-	}{prompted: defaults()}
+	}{templated: templated{prompted: defaults()}}
 	if err := decode(raw, &v, &v.Prompt); err != nil {
 		return nil, err
 	}
@@ -153,7 +190,7 @@ func (l Loader) hps(_ reward.Parser, raw []byte) (reward.Reward, error) {
 			return nil, fmt.Errorf("version = %q, but the weights %s are those of version %s", v.Version, v.Weights, version)
 		}
 	}
-	return l.open(v.Network, bpe.OpenCLIP, longest, cosine, *v.Prompt)
+	return l.open(v.templated, bpe.OpenCLIP, longest, cosine, *v.Prompt)
 }
 
 // conventions returns those of the project in whose form the weights are.

@@ -46,7 +46,7 @@ func parser(t *testing.T) reward.Parser {
 }
 
 // specs returns rewards in JSON by the names of their values in references.safetensors.
-func specs(t *testing.T, prompts []string) map[string]string {
+func specs(t *testing.T, prompts, templates []string) map[string]string {
 	t.Helper()
 	object := func(values map[string]any) string {
 		raw, err := json.Marshal(values)
@@ -64,6 +64,12 @@ func specs(t *testing.T, prompts []string) map[string]string {
 		"text_match": object(map[string]any{
 			"kind": "text_match", "prompt": prompts[0], "others": prompts[1:], "weights": hf,
 		}),
+		"clip_relevance_templates": object(map[string]any{
+			"kind": "clip_relevance", "prompt": prompts[0], "templates": templates, "weights": openCLIP,
+		}),
+		"text_match_templates": object(map[string]any{
+			"kind": "text_match", "prompt": prompts[0], "others": prompts[1:], "templates": templates, "weights": openCLIP,
+		}),
 		"pickscore": object(map[string]any{"kind": "pickscore", "prompt": prompts[0], "weights": hf}),
 		"hps":       object(map[string]any{"kind": "hps", "version": "2.1", "prompt": prompts[0], "weights": openCLIP}),
 		"aesthetic": object(map[string]any{
@@ -76,16 +82,19 @@ func specs(t *testing.T, prompts []string) map[string]string {
 // prepared without rounding, and its derivative along a direction that of finite differences.
 func TestRewards(t *testing.T) {
 	all, metadata, err := checkpoint.ReadFile(filepath.Join("testdata", "references.safetensors"))
-	var prompts []string
+	var prompts, templates []string
 	if err == nil {
 		err = json.Unmarshal([]byte(metadata["prompts"]), &prompts)
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(metadata["templates"]), &templates)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := parser(t)
 	rewards := make(map[string]reward.Reward)
-	for name, spec := range specs(t, prompts) {
+	for name, spec := range specs(t, prompts, templates) {
 		if rewards[name], err = p.Parse([]byte(spec)); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -156,6 +165,9 @@ func TestErrors(t *testing.T) {
 		{`{"kind": "clip_relevance", "prompt": "a", "weights": "F", "vocabulary": "V"}`, `V: no such file`},
 		{`{"kind": "clip_relevance", "prompt": "a", "weights": "F", "vocabulary": "testdata/head.pth"}`, `has no bpe_simple`},
 		{`{"kind": "text_match", "prompt": "a", "weights": "F"}`, `no other prompts`},
+		{`{"kind": "hps", "version": "2.1", "prompt": "a", "weights": "F", "templates": ["{}", "a photo"]}`, `templates[1] = "a photo"`},
+		{`{"kind": "pickscore", "prompt": "a", "weights": "F", "templates": ["{} {}"]}`, `must have {} once`},
+		{`{"kind": "image_reward", "prompt": "a", "weights": "F", "templates": ["{}"]}`, `templates`},
 		{`{"kind": "hps", "prompt": "a", "weights": "F"}`, `version = "" is unknown`},
 		{`{"kind": "hps", "version": "2.0", "prompt": "a", "weights": "x/HPS_v2.1_compressed.pt"}`, `those of version 2.1`},
 		{`{"kind": "aesthetic", "weights": "F"}`, `no head`},

@@ -4,6 +4,8 @@ package clipconfig
 import (
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/gomfm/gomfm/mfm/internal/strictjson"
 	"github.com/gomfm/gomfm/mfm/nn/clip"
@@ -95,7 +97,7 @@ func TransformersFile(raw []byte) (clip.Config, error) {
 	return Transformers(text, vision, embedding)
 }
 
-// object is the text of an object within JSON.
+// object is the text of an object, or of another value, within JSON.
 type object []byte
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -154,15 +156,58 @@ func OpenCLIP(raw []byte) (clip.Config, error) {
 	return c, c.Validate()
 }
 
-// OpenCLIPFile returns the configuration in a file open_clip_config.json.
+// OpenCLIPFile returns the configuration in a file open_clip_config.json. It returns an error unless
+// images are prepared as for CLIP, see checkPreparation.
 func OpenCLIPFile(raw []byte) (clip.Config, error) {
-	var model object
+	var model, preparation object
 	found, err := strictjson.Lookup(raw, "model_cfg", &model)
 	if err == nil && !found {
 		err = errors.New(`no key "model_cfg"`)
 	}
+	if err == nil {
+		found, err = strictjson.Lookup(raw, "preprocess_cfg", &preparation)
+	}
 	if err != nil {
 		return clip.Config{}, err
 	}
-	return OpenCLIP(model)
+	c, err := OpenCLIP(model)
+	if err == nil && found {
+		err = checkPreparation(preparation)
+	}
+	return c, err
+}
+
+// checkPreparation returns an error unless OpenCLIP's preprocess_cfg, whose absent keys have
+// OpenCLIP's defaults, is the preparation of CLIP: the shorter side is resized by a bicubic filter,
+// and colors are normalized by [clip.Moments]. The size has no effect there, since it is that of the
+// network, nor does the color that fills a padded image.
+func checkPreparation(raw []byte) error {
+	means, deviations := clip.Moments()
+	p := struct {
+		Size          object    `json:"size"`
+		Mode          string    `json:"mode"`
+		Mean          []float64 `json:"mean"`
+		Std           []float64 `json:"std"`
+		Interpolation string    `json:"interpolation"`
+		Resize        string    `json:"resize_mode"`
+		Fill          object    `json:"fill_color"`
+	}{Mode: "RGB", Mean: means, Std: deviations, Interpolation: "bicubic", Resize: "shortest"}
+	if err := strictjson.DecodeStored(raw, &p); err != nil {
+		return fmt.Errorf("preprocess_cfg: %w", err)
+	}
+	near := func(a, b []float64) bool {
+		return slices.EqualFunc(a, b, func(a, b float64) bool { return math.Abs(a-b) < 1e-6 })
+	}
+	switch {
+	case p.Mode != "RGB":
+		return fmt.Errorf("preprocess_cfg: mode = %.40q is not supported, only RGB", p.Mode)
+	case p.Interpolation != "bicubic":
+		return fmt.Errorf("preprocess_cfg: interpolation = %.40q is not supported, only bicubic", p.Interpolation)
+	case p.Resize != "shortest":
+		return fmt.Errorf("preprocess_cfg: resize_mode = %.40q is not supported, only shortest", p.Resize)
+	case !near(p.Mean, means) || !near(p.Std, deviations):
+		return fmt.Errorf("preprocess_cfg: mean = %.6g and std = %.6g are not supported, only those of CLIP, %.6g and %.6g", p.Mean,
+			p.Std, means, deviations)
+	}
+	return nil
 }

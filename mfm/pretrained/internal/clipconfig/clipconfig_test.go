@@ -15,7 +15,8 @@ const (
 	openCLIPH14 = `{"model_cfg": {"embed_dim": 1024,
 		"vision_cfg": {"image_size": 224, "layers": 32, "width": 1280, "head_width": 80, "patch_size": 14},
 		"text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 1024, "heads": 16, "layers": 24}},
-		"preprocess_cfg": {"mean": [0.48145466, 0.4578275, 0.40821073]}}`
+		"preprocess_cfg": {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711],
+			"size": [224, 224], "mode": "RGB", "interpolation": "bicubic", "resize_mode": "shortest", "fill_color": 0}}`
 	pickScore = `{"model_type": "clip", "projection_dim": 1024,
 		"text_config": {"hidden_act": "gelu", "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
 			"num_attention_heads": 16, "eos_token_id": 2, "bos_token_id": 0},
@@ -56,6 +57,12 @@ func TestErrors(t *testing.T) {
 		`{"model_cfg": {"embed_dim": 8, "vision_cfg": {"head_width": 0}}}`:    "head_width = 0",
 		`{"model_cfg": {"embed_dim": 8, "vision_cfg": {"mlp_ratio": 1e300}}}`: "image hidden",
 		`{"embed_dim": 8}`: `no key "model_cfg"`,
+		`{"model_cfg": {"embed_dim": 8}, "preprocess_cfg": {"mean": [0.5, 0.5, 0.5]}}`:                                "mean = [0.5 0.5 0.5] and std = [0.26863",
+		`{"model_cfg": {"embed_dim": 8}, "preprocess_cfg": {"std": [0.26862954, 0.26130258]}}`:                        "std = [0.26863 0.261303] are not",
+		`{"model_cfg": {"embed_dim": 8}, "preprocess_cfg": {"interpolation": "bilinear", "resize_mode": "shortest"}}`: `interpolation = "bilinear"`,
+		`{"model_cfg": {"embed_dim": 8}, "preprocess_cfg": {"interpolation": "bicubic", "resize_mode": "squash"}}`:    `resize_mode = "squash"`,
+		`{"model_cfg": {"embed_dim": 8}, "preprocess_cfg": {"mode": "L"}}`:                                            `mode = "L"`,
+		`{"model_cfg": {"embed_dim": 8}, "preprocess_cfg": {"gamma": 2}}`:                                             "gamma",
 	} {
 		read := clipconfig.TransformersFile
 		if !strings.Contains(raw, "model_type") {

@@ -40,6 +40,7 @@ import make_tokens  # noqa: E402
 size, length = 16, 12
 mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 prompts = ["a photo of “the cat's” 3 hats 😀", "two dogs", "THE naïve façade &amp; a text that is longer than the network takes"]
+templates = ["a photo of a {}.", "the {}", "{} in a bad photo"]
 sides = {"wide": (23, 40), "high": (41, 24), "square": (32, 32), "small": (9, 12)}
 
 
@@ -169,6 +170,7 @@ if __name__ == "__main__":
         ids = torch.tensor(fast(prompts, padding="max_length", truncation=True, max_length=length)["input_ids"])
         hf_texts = unit(pooled(hf.get_text_features(input_ids=ids)))
         clip_texts = clip.encode_text(simple(prompts), normalize=True)
+        zero_shot = open_clip.build_zero_shot_classifier(clip, simple, prompts, templates)
         read = bert(prompts[:1], padding="max_length", truncation=True, max_length=35, return_tensors="pt")
         for name, (height, width) in sides.items():
             pixels = np.random.default_rng(height).integers(0, 256, (height, width, 3)).astype("u1")
@@ -193,9 +195,12 @@ if __name__ == "__main__":
             clip_image = clip.encode_image(prepared["longest"], normalize=True)
             values[name + ".hps"] = (clip_image @ clip_texts.T)[:, 0]
             clip_image = clip.encode_image(prepared["shortest_rounded"], normalize=True)
+            logits = clip.logit_scale.exp() * clip_image @ zero_shot
+            values[name + ".clip_relevance_templates"] = logits[:, 0]
+            values[name + ".text_match_templates"] = logits.log_softmax(-1)[:, 0]
             values[name + ".clip_relevance_openclip"] = (clip.logit_scale.exp() * clip_image @ clip_texts.T)[:, 0]
             image = prepared["shortest_rounded"]
             values[name + ".image_reward"] = image_reward(read.input_ids, read.attention_mask, image)[:, 0]
             values[name + ".aesthetic"] = aesthetic.layers(clip_image)[:, 0]
-    metadata = {"prompts": json.dumps(prompts)}
+    metadata = {"prompts": json.dumps(prompts), "templates": json.dumps(templates)}
     save_file({k: v.clone().contiguous() for k, v in values.items()}, here / "references.safetensors", metadata)
