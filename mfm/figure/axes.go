@@ -8,6 +8,8 @@ import (
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/gomfm/gomfm/mfm/figure/internal/typeset"
 )
 
 // plotContent is the content of a panel with axes. It draws the labels of the axes itself: gonum
@@ -24,7 +26,7 @@ type plotContent struct {
 func (th *Theme) axes(x, y Axis, ix, iy interval) *plot.Plot {
 	p := plot.New()
 	p.BackgroundColor = nil
-	p.TextHandler = handler{}
+	p.TextHandler = typeset.Handler{}
 	for _, a := range []struct {
 		to   *plot.Axis
 		from Axis
@@ -104,7 +106,7 @@ func (l *plotContent) label(txt string, length vg.Length) (string, text.Style) {
 	th := l.title.theme
 	style := th.style(sizeLabel, false, th.Ink)
 	style.XAlign, style.YAlign = draw.XCenter, draw.YTop
-	return wrap(style, txt, length+th.em(1.2)), style
+	return typeset.Wrap(style, txt, length+th.em(1.2)), style
 }
 
 func (l *plotContent) height(w vg.Length) (vg.Length, bool) { return w * vg.Length(l.aspect), l.fixed }

@@ -9,6 +9,8 @@ import (
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/gomfm/gomfm/mfm/figure/internal/typeset"
 )
 
 // seriesStyle is the color, dashes and marker of a name.
@@ -206,7 +208,7 @@ func (f *Figure) ticksX(a Axis, iv interval, n int, width vg.Length) []plot.Tick
 	if k := len(a.Categories); k > 0 {
 		ticks := a.ticks(iv, k)
 		for i := range ticks {
-			ticks[i].Label = wrap(style, ticks[i].Label, width/vg.Length(k)-f.Theme.em(0.9))
+			ticks[i].Label = typeset.Wrap(style, ticks[i].Label, width/vg.Length(k)-f.Theme.em(0.9))
 		}
 		return ticks
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/gomfm/gomfm/mfm/figure/internal/typeset"
 )
 
 // Figure is a grid of panels with common titles and one legend. Create it with [New].
@@ -105,7 +107,7 @@ func (f *Figure) checkLabels() error {
 	if f.RowLabels != nil && len(f.RowLabels) != f.rows {
 		return fmt.Errorf("figure: %d RowLabels for %d rows, want equal numbers", len(f.RowLabels), f.rows)
 	}
-	return checkText("title", slices.Concat([]string{f.Title}, f.ColTitles, f.RowLabels)...)
+	return typeset.Check("title", slices.Concat([]string{f.Title}, f.ColTitles, f.RowLabels)...)
 }
 
 // alt describes the figure in text: its titles, the names of its layers, and its caption.

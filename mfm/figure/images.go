@@ -12,6 +12,8 @@ import (
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/gomfm/gomfm/mfm/figure/internal/typeset"
 )
 
 // Images is a grid of small images, filled row by row. It must be the only layer of its panel,
@@ -82,7 +84,7 @@ func (l Images) check() error {
 	if !(l.Size >= 0) || math.IsInf(l.Size, 0) {
 		return fmt.Errorf("Size = %v, want 0 or more inches", l.Size)
 	}
-	return checkText("label", slices.Concat(l.RowLabels, l.ColTitles)...)
+	return typeset.Check("label", slices.Concat(l.RowLabels, l.ColTitles)...)
 }
 
 func (l Images) extent(bool) (x, y interval) { return nothing, nothing }
@@ -168,7 +170,7 @@ func (l *imageContent) colTitle(m mosaic, j int) (string, vg.Length) {
 		}
 	}
 	lo, hi := vg.Length(m.x[first])*l.px(), vg.Length(m.x[last]+m.w)*l.px()
-	return wrap(l.label(), l.ColTitles[j], hi-lo), (lo + hi) / 2
+	return typeset.Wrap(l.label(), l.ColTitles[j], hi-lo), (lo + hi) / 2
 }
 
 // px returns the size of a pixel of the file.

@@ -8,6 +8,8 @@ import (
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
+
+	"github.com/gomfm/gomfm/mfm/figure/internal/typeset"
 )
 
 // Theme sets the sizes and colors of a figure. Start from [Notebook] or [Paper] and change fields.
@@ -103,7 +105,7 @@ func (th *Theme) style(k float64, bold bool, c color.Color) text.Style {
 	if bold {
 		f.Weight = xfont.WeightBold
 	}
-	return text.Style{Color: c, Font: f, Handler: handler{}}
+	return text.Style{Color: c, Font: f, Handler: typeset.Handler{}}
 }
 
 // fade returns c at opacity alpha.

@@ -1,4 +1,6 @@
-package figure
+// Package typeset draws Unicode labels as outlines of glyphs, with superscripts and subscripts, and
+// breaks them into lines. It is the text handler of the figures.
+package typeset
 
 import (
 	"fmt"
@@ -112,8 +114,8 @@ func hasGlyph(f font.Face, r rune) bool {
 	return err == nil && i != 0
 }
 
-// checkText returns an error if a label has a sign that no font can draw.
-func checkText(name string, labels ...string) error {
+// Check returns an error if a label has a sign that no font can draw.
+func Check(name string, labels ...string) error {
 	main := fonts().Lookup(font.Font{Typeface: "Liberation", Variant: "Sans"}, 10)
 	other := fonts().Lookup(fallback, 10)
 	for _, label := range labels {
@@ -126,25 +128,25 @@ func checkText(name string, labels ...string) error {
 	return nil
 }
 
-// handler is a [text.Handler] for Unicode text. It draws text as the outlines of its glyphs, which
+// Handler is a [text.Handler] for Unicode text. It draws text as the outlines of its glyphs, which
 // looks the same in all formats and needs no font where an SVG is read.
-type handler struct{}
+type Handler struct{}
 
 // Cache implements [text.Handler].
-func (handler) Cache() *font.Cache { return fonts() }
+func (Handler) Cache() *font.Cache { return fonts() }
 
 // Extents implements [text.Handler].
-func (handler) Extents(f font.Font) font.Extents {
+func (Handler) Extents(f font.Font) font.Extents {
 	face := fonts().Lookup(f, f.Size)
 	return face.Extents()
 }
 
 // Lines implements [text.Handler].
-func (handler) Lines(txt string) []string { return strings.Split(strings.TrimRight(txt, "\n"), "\n") }
+func (Handler) Lines(txt string) []string { return strings.Split(strings.TrimRight(txt, "\n"), "\n") }
 
 // Box implements [text.Handler]. Subscripts and superscripts do not change the height, so that all
 // lines of a size are equally high.
-func (h handler) Box(line string, f font.Font) (width, height, depth vg.Length) {
+func (h Handler) Box(line string, f font.Font) (width, height, depth vg.Length) {
 	for _, r := range runs(line, f) {
 		width += r.face.Width(r.text)
 	}
@@ -154,7 +156,7 @@ func (h handler) Box(line string, f font.Font) (width, height, depth vg.Length) 
 
 // Draw implements [text.Handler]. The baseline of the last line is at pt.Y + sty.YAlign times the
 // height of the text, as the axes of gonum expect.
-func (h handler) Draw(c vg.Canvas, txt string, sty text.Style, pt vg.Point) {
+func (h Handler) Draw(c vg.Canvas, txt string, sty text.Style, pt vg.Point) {
 	if strings.TrimSpace(txt) == "" {
 		return
 	}
@@ -184,8 +186,8 @@ func (h handler) Draw(c vg.Canvas, txt string, sty text.Style, pt vg.Point) {
 	}
 }
 
-// wrap breaks a label between words into the fewest lines no wider than width, of similar lengths.
-func wrap(style text.Style, label string, width vg.Length) string {
+// Wrap breaks a label between words into the fewest lines no wider than width, of similar lengths.
+func Wrap(style text.Style, label string, width vg.Length) string {
 	lines := fill(style, label, width)
 	n := strings.Count(lines, "\n")
 	for range 20 { // down to half of the width
