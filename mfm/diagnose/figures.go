@@ -9,8 +9,8 @@ import (
 )
 
 // Figures returns the figures of the report by name: "diversity", the metrics against t with their
-// thresholds, and "consistency", a heat map over (s, u) for each t. It returns nil without results,
-// and if only moments were evaluated.
+// thresholds, and "consistency", a heat map over (s, u) for each t, with a scale up to twice the
+// threshold. It returns nil without results, and if only moments were evaluated.
 func (r *Report) Figures(theme figure.Theme) map[string]*figure.Figure {
 	if len(r.Results) == 0 || r.Config.Moments {
 		return nil
@@ -75,11 +75,9 @@ func (r *Report) heatMaps(theme figure.Theme) *figure.Figure {
 	fig := figure.New(theme, rows, columns)
 	fig.X, fig.Y = figure.Axis{Label: "u, end of the step"}, figure.Axis{Label: "s, start of the step"}
 	fig.ShareX, fig.ShareY = true, true
-	most := 0.0
-	for _, result := range r.Results {
-		v, _, _ := result.worst()
-		most = max(most, v)
-	}
+	limit := r.Config.Thresholds.Consistency
+	// The same scale for all maps, so that their figures can be compared.
+	fig.Scale = &figure.Scale{Range: [2]float64{0, 2 * limit}, Label: fmt.Sprintf("residual, threshold %g", limit)}
 	for k, result := range r.Results {
 		values := make([][]float64, len(result.Consistency))
 		for i, line := range result.Consistency {
@@ -90,7 +88,7 @@ func (r *Report) heatMaps(theme figure.Theme) *figure.Figure {
 		}
 		p := fig.Panel(k/columns, k%columns)
 		p.Title, p.Equal = fmt.Sprintf("t = %g", result.T), true
-		p.Add(figure.Heat{Values: values, Most: most})
+		p.Add(figure.Heat{Values: values})
 	}
 	fig.Caption = "Distance of a step from s to u from its two halves, in posterior standard deviations."
 	return fig

@@ -1,6 +1,8 @@
 package figure
 
 import (
+	"cmp"
+	"fmt"
 	"image/color"
 	"math"
 
@@ -132,3 +134,86 @@ func (l *plotContent) draw(c draw.Canvas, data vg.Rectangle) {
 // bare hides the data range and the glyph boxes of a plotter from gonum: the axes are fixed, and
 // glyphs at the edge need no room.
 type bare struct{ plot.Plotter }
+
+// Inset is a small plot in a corner of a panel that shows the layers of the panel over a part of its
+// range.
+type Inset struct {
+	// X and Y are the ends of that part.
+	X, Y [2]float64
+	// Left and Below select the corner. Without them it is the upper right one.
+	Left, Below bool
+	// Size is the width of the inset divided by that of the panel, 0.1 to 0.9. 0 means 0.45.
+	Size float64
+}
+
+// check returns an error if the inset of a panel cannot be drawn.
+func (in *Inset) check(p *Panel) error {
+	if in == nil {
+		return nil
+	}
+	for _, e := range [][2]float64{in.X, in.Y} {
+		if !finite(e[0]) || !finite(e[1]) || e[0] >= e[1] {
+			return fmt.Errorf("the inset has the ranges %v and %v, want finite ends, the first below the second", in.X, in.Y)
+		}
+	}
+	if in.Size != 0 && !(in.Size >= 0.1 && in.Size <= 0.9) {
+		return fmt.Errorf("the inset has Size %v, want 0.1 to 0.9, or 0", in.Size)
+	}
+	if p.X.Log || p.Y.Log {
+		return fmt.Errorf("an inset needs linear axes")
+	}
+	return nil
+}
+
+// plotter draws the inset, the outline of the part that it shows, and the ends of its axes.
+func (in *Inset) plotter(fr frame, layers []plot.Plotter, equal bool) plot.Plotter {
+	inner := plot.New()
+	inner.X.Min, inner.X.Max, inner.Y.Min, inner.Y.Max = fr.x.lo, fr.x.hi, fr.y.lo, fr.y.hi
+	th := fr.theme
+	return plotterFunc(func(c draw.Canvas, p *plot.Plot) {
+		tx, ty := p.Transforms(&c)
+		w := c.Size().X * vg.Length(cmp.Or(in.Size, 0.45))
+		h := w * c.Size().Y / c.Size().X
+		if equal {
+			h = w * vg.Length((fr.y.hi-fr.y.lo)/(fr.x.hi-fr.x.lo))
+		}
+		lo := vg.Point{X: c.Max.X - w - th.em(0.5), Y: c.Max.Y - h - th.em(0.5)}
+		if in.Left {
+			lo.X = c.Min.X + th.em(0.5)
+		}
+		if in.Below {
+			lo.Y = c.Min.Y + th.em(1.4)
+		}
+		box := vg.Rectangle{Min: lo, Max: lo.Add(vg.Point{X: w, Y: h})}
+		part := vg.Rectangle{Min: vg.Point{X: tx(fr.x.lo), Y: ty(fr.y.lo)}, Max: vg.Point{X: tx(fr.x.hi), Y: ty(fr.y.hi)}}
+		line := draw.LineStyle{Color: th.Muted, Width: vg.Points(0.6)}
+		from, to := part.Max, box.Min // corners that face each other
+		if in.Left {
+			from.X, to.X = part.Min.X, box.Max.X
+		}
+		if in.Below {
+			from.Y, to.Y = part.Min.Y, box.Max.Y
+		}
+		c.StrokeLine2(line, from.X, from.Y, to.X, to.Y)
+		c.SetColor(th.Background)
+		c.Fill(box.Path())
+		for _, q := range layers {
+			q.Plot(draw.Canvas{Canvas: c.Canvas, Rectangle: box}, inner)
+		}
+		c.SetLineStyle(line)
+		c.Stroke(part.Path())
+		c.Stroke(box.Path())
+		tick := th.style(0.75*sizeTick, false, th.Muted)
+		tick.YAlign = draw.YTop
+		c.FillText(tick, vg.Point{X: box.Min.X, Y: box.Min.Y - th.em(0.1)}, number(fr.x.lo, 'g', 3))
+		tick.XAlign = draw.XRight
+		c.FillText(tick, vg.Point{X: box.Max.X, Y: box.Min.Y - th.em(0.1)}, number(fr.x.hi, 'g', 3))
+		beside := box.Min.X - th.em(0.2)
+		if in.Left {
+			tick.XAlign, beside = draw.XLeft, box.Max.X+th.em(0.2)
+		}
+		c.FillText(tick, vg.Point{X: beside, Y: box.Max.Y}, number(fr.y.hi, 'g', 3))
+		tick.YAlign = draw.YBottom
+		c.FillText(tick, vg.Point{X: beside, Y: box.Min.Y + tick.FontExtents().Descent}, number(fr.y.lo, 'g', 3))
+	})
+}

@@ -14,8 +14,10 @@ import (
 // Bars is one series of a bar chart, with one bar for each category of the x axis. The bars of
 // several series in a panel stand side by side. Both axes must be linear.
 type Bars struct {
-	// Name appears in the legend.
+	// Name appears in the legend. Empty means the label of the style.
 	Name string
+	// Style is the name of a style of the theme, such as "mfm-g". Name and Color take precedence.
+	Style string
 	// Values are the heights of the bars, [categories].
 	Values []float64
 	// Err are the half widths of error bars, [categories]. Nil means none.
@@ -27,7 +29,9 @@ type Bars struct {
 // barsWidth is the width of all bars of a category, whose distance is 1.
 const barsWidth = 0.8
 
-func (l Bars) info() info { return info{kind: "Bars", name: l.Name, color: l.Color, colored: true} }
+func (l Bars) info() info {
+	return info{kind: "Bars", name: l.Name, style: l.Style, color: l.Color, colored: true}
+}
 
 func (l Bars) check() error {
 	if len(l.Values) == 0 {

@@ -22,7 +22,7 @@ type seriesStyle struct {
 
 // styles assigns a style to each name of the figure in order of appearance.
 func (f *Figure) styles(panels []*Panel) map[string]seriesStyle {
-	markers := []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}, diamond{}}
+	markers := []draw.GlyphDrawer{circle, box, triangle, diamond}
 	th := &f.Theme
 	out := make(map[string]seriesStyle)
 	used := 0 // colors of the palette
@@ -31,15 +31,21 @@ func (f *Figure) styles(panels []*Panel) map[string]seriesStyle {
 			continue
 		}
 		for _, l := range p.layers {
-			in := l.info()
+			in := th.info(l)
 			if _, known := out[in.name]; known || !in.colored {
 				continue
 			}
 			s := seriesStyle{color: in.color, marker: markers[len(out)%len(markers)]}
+			if style, err := th.lookup(in.style); err == nil {
+				s.marker = style.Marker
+				if style.Dashed {
+					s.dashes = th.dashes()
+				}
+			}
 			if s.color == nil {
 				s.color = th.Palette[used%len(th.Palette)]
 				if used >= len(th.Palette) {
-					s.dashes = []vg.Length{vg.Points(4 * th.LineWidth), vg.Points(2 * th.LineWidth)}
+					s.dashes = th.dashes()
 				}
 				used++
 			}
@@ -49,14 +55,9 @@ func (f *Figure) styles(panels []*Panel) map[string]seriesStyle {
 	return out
 }
 
-// diamond is a filled square that stands on a corner.
-type diamond struct{}
-
-// DrawGlyph implements [draw.GlyphDrawer].
-func (diamond) DrawGlyph(c *draw.Canvas, sty draw.GlyphStyle, pt vg.Point) {
-	r := 1.2 * sty.Radius
-	x, y := vg.Point{X: r}, vg.Point{Y: r}
-	c.FillPolygon(sty.Color, []vg.Point{pt.Sub(x), pt.Sub(y), pt.Add(x), pt.Add(y)})
+// dashes returns the dashes of a curve.
+func (th *Theme) dashes() []vg.Length {
+	return []vg.Length{vg.Points(3 * th.LineWidth), vg.Points(2 * th.LineWidth)}
 }
 
 // ranges returns the ends of both axes of each panel.
@@ -93,21 +94,32 @@ func (f *Figure) ranges(panels []*Panel) (xs, ys []interval, err error) {
 	return xs, ys, nil
 }
 
-// build returns the contents of the panels and the entries of the legend.
-func (f *Figure) build(format string) ([]content, []entry, error) {
+// build returns the contents of the panels, the entries of the legend, and the bar of the scale,
+// nil if there is none.
+func (f *Figure) build(format string) ([]content, []entry, *colorBar, error) {
 	panels, err := f.check()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	xs, ys, err := f.ranges(panels)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	var (
 		styles   = f.styles(panels)
 		contents = make([]content, len(panels))
 		legend   []entry
+		maps     []Heat
+		bar      *colorBar
 	)
+	for _, p := range panels {
+		maps = append(maps, p.heatMaps()...)
+	}
+	scale := newColors(&Scale{}, maps...)
+	if f.Scale != nil {
+		scale = newColors(f.Scale, maps...)
+		bar = &colorBar{scale, &f.Theme, f.Scale.Label}
+	}
 	for i, p := range panels {
 		if p == nil {
 			continue
@@ -118,17 +130,17 @@ func (f *Figure) build(format string) ([]content, []entry, error) {
 		}
 		c, err := f.axes(panels, i, xs[i], ys[i])
 		if err != nil {
-			return nil, nil, f.at(i, err)
+			return nil, nil, nil, f.at(i, err)
 		}
 		fr := frame{theme: &f.Theme, vector: format != "png", x: xs[i], y: ys[i], bars: p.bars()}
-		fr.logX, fr.logY = p.X.Log, p.Y.Log
+		fr.logX, fr.logY, fr.scale = p.X.Log, p.Y.Log, scale
 		entries, err := addLayers(c.plot, p, fr, styles)
 		if err != nil {
-			return nil, nil, f.at(i, err)
+			return nil, nil, nil, f.at(i, err)
 		}
 		contents[i], legend = c, mergeEntries(legend, entries)
 	}
-	return contents, legend, nil
+	return contents, legend, bar, nil
 }
 
 // axes returns the empty plot of panel i with its ticks and grid lines.
@@ -167,25 +179,22 @@ func (f *Figure) axes(panels []*Panel, i int, x, y interval) (*plotContent, erro
 	return c, nil
 }
 
-// addLayers draws the layers of a panel into a plot and returns their entries of the legend.
-func addLayers(to *plot.Plot, p *Panel, fr frame, styles map[string]seriesStyle) ([]entry, error) {
-	var (
-		entries []entry
-		front   []plot.Plotter
-	)
+// drawLayers returns the plotters of the layers of a panel, from behind to front, and their entries of
+// the legend.
+func drawLayers(p *Panel, fr frame, styles map[string]seriesStyle) (back, front []plot.Plotter, entries []entry, err error) {
 	for i, l := range p.layers {
-		in, layer := l.info(), fr
+		in, layer := fr.theme.info(l), fr
 		layer.seriesStyle = styles[in.name]
 		if in.color != nil {
 			layer.color = in.color
 		}
 		ps, thumbs, err := l.draw(&layer)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", layerName(i, in), err)
+			return nil, nil, nil, fmt.Errorf("%s: %w", layerName(i, in), err)
 		}
 		for _, q := range ps {
 			if b, ok := q.(behind); ok {
-				to.Add(bare(b))
+				back = append(back, bare(b))
 			} else {
 				front = append(front, bare{q})
 			}
@@ -197,7 +206,25 @@ func addLayers(to *plot.Plot, p *Panel, fr frame, styles map[string]seriesStyle)
 			entries = append(entries, entry{in.name, thumbs})
 		}
 	}
-	to.Add(front...)
+	return back, front, entries, nil
+}
+
+// addLayers draws the layers of a panel and its inset into a plot and returns their entries of the
+// legend.
+func addLayers(to *plot.Plot, p *Panel, fr frame, styles map[string]seriesStyle) ([]entry, error) {
+	back, front, entries, err := drawLayers(p, fr, styles)
+	if err != nil {
+		return nil, err
+	}
+	to.Add(append(back, front...)...)
+	if p.Inset != nil {
+		fr.x, fr.y = interval{p.Inset.X[0], p.Inset.X[1]}, interval{p.Inset.Y[0], p.Inset.Y[1]}
+		back, front, _, err := drawLayers(p, fr, styles)
+		if err != nil {
+			return nil, fmt.Errorf("inset: %w", err)
+		}
+		to.Add(bare{p.Inset.plotter(fr, append(back, front...), p.Equal)})
+	}
 	return entries, nil
 }
 

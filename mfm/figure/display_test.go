@@ -198,7 +198,3 @@ func TestTableErrors(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-type mixtureJSON string
-
-func (m mixtureJSON) MarshalJSON() ([]byte, error) { return []byte(m), nil }

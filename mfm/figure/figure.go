@@ -3,6 +3,7 @@ package figure
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -24,7 +25,10 @@ type Figure struct {
 	ShareX, ShareY bool
 	// ColTitles and RowLabels name the columns and rows. Nil means no names.
 	ColTitles, RowLabels []string
-	// Caption appears below the figure in a notebook.
+	// Scale is the scale of the heat maps. Nil means that they share a scale from 0 to the largest
+	// value, without a bar.
+	Scale *Scale
+	// Caption appears below the figure in a notebook, and in the files that Save writes.
 	Caption string
 
 	rows, cols int
@@ -72,7 +76,7 @@ func (f *Figure) check() ([]*Panel, error) {
 	if f.panels == nil {
 		return nil, fmt.Errorf("figure: not created by New")
 	}
-	if err := cmp.Or(f.Theme.check(), f.checkLabels()); err != nil {
+	if err := cmp.Or(f.Theme.check(), f.checkLabels(), f.Scale.check()); err != nil {
 		return nil, err
 	}
 	panels := make([]*Panel, len(f.panels))
@@ -84,7 +88,7 @@ func (f *Figure) check() ([]*Panel, error) {
 		n++
 		q := *p
 		q.X, q.Y = q.X.or(f.X), q.Y.or(f.Y)
-		if err := q.check(); err != nil {
+		if err := q.check(&f.Theme); err != nil {
 			return nil, f.at(i, err)
 		}
 		panels[i] = &q
@@ -93,6 +97,20 @@ func (f *Figure) check() ([]*Panel, error) {
 		return nil, fmt.Errorf("figure: no panels; call Panel and Add layers")
 	}
 	return panels, nil
+}
+
+// check returns an error if the scale cannot be drawn.
+func (s *Scale) check() error {
+	if s == nil {
+		return nil
+	}
+	if err := (&Axis{Label: s.Label, Range: s.Range, Log: s.Log}).check("Scale"); err != nil {
+		return fmt.Errorf("figure: %w", err)
+	}
+	if math.IsNaN(s.Range[0]) || math.IsNaN(s.Range[1]) {
+		return fmt.Errorf("figure: the scale has Range %v, want finite ends", s.Range)
+	}
+	return nil
 }
 
 // at adds the position of panel i to an error.
@@ -125,7 +143,7 @@ func (f *Figure) alt() string {
 		}
 		add(p.Title)
 		for _, l := range p.layers {
-			add(l.info().name)
+			add(f.Theme.info(l).name)
 		}
 	}
 	add(f.Caption)

@@ -213,11 +213,11 @@ func TestLayout(t *testing.T) {
 			p.Add(Line{Name: "a", X: []float64{0, 1}, Y: []float64{0, 1}})
 		}
 		tc.set(f)
-		contents, _, err := f.build("png")
+		contents, _, _, err := f.build("png")
 		if err != nil {
 			t.Fatal(err)
 		}
-		g, err := f.lay(contents, nil)
+		g, err := f.lay(contents, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -257,7 +257,7 @@ func TestSharedAxes(t *testing.T) {
 	for i := range 3 { // the panel at the lower right is missing
 		f.Panel(i/2, i%2).Add(Line{Name: "a", X: []float64{0, float64(i + 1)}, Y: []float64{0, 1}})
 	}
-	contents, _, err := f.build("png")
+	contents, _, _, err := f.build("png")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -348,5 +348,85 @@ func TestHeat(t *testing.T) {
 	}
 	if heatColor(0) == heatColor(1) {
 		t.Error("the smallest and the largest value have the same color")
+	}
+}
+
+// Colors of styles remain distinct under three forms of color blindness, by the matrices of Machado,
+// Oliveira and Fernandes (2009).
+func TestStylesAreDistinctForColorBlindReaders(t *testing.T) {
+	visions := map[string][9]float64{
+		"normal":       {1, 0, 0, 0, 1, 0, 0, 0, 1},
+		"protanopia":   {0.152286, 1.052583, -0.204868, 0.114503, 0.786281, 0.099216, -0.003882, -0.048116, 1.051998},
+		"deuteranopia": {0.367322, 0.860646, -0.227968, 0.280085, 0.672501, 0.047413, -0.011820, 0.042940, 0.968881},
+		"tritanopia":   {1.255528, -0.076749, -0.178779, -0.078411, 0.930809, 0.147602, 0.004733, 0.691367, 0.303900},
+	}
+	colors := map[color.NRGBA]string{}
+	for _, s := range Styles() {
+		if c, ok := s.Color.(color.NRGBA); ok {
+			colors[c] = s.Name
+		}
+	}
+	for vision, m := range visions {
+		for a, nameA := range colors {
+			for b, nameB := range colors {
+				if d := labDistance(m, a, b); a != b && d < 12 {
+					t.Errorf("%s: %s and %s differ by %.1f in CIELAB, want at least 12", vision, nameA, nameB, d)
+				}
+			}
+		}
+	}
+}
+
+// labDistance returns the distance of two colors in CIELAB, as seen through a matrix on linear RGB.
+func labDistance(m [9]float64, a, b color.NRGBA) float64 {
+	lab := func(c color.NRGBA) (v [3]float64) {
+		var rgb, seen [3]float64
+		for i, level := range []uint8{c.R, c.G, c.B} {
+			rgb[i] = math.Pow((float64(level)/255+0.055)/1.055, 2.4)
+			if level <= 10 {
+				rgb[i] = float64(level) / 255 / 12.92
+			}
+		}
+		for i := range seen {
+			seen[i] = min(1, max(0, m[3*i]*rgb[0]+m[3*i+1]*rgb[1]+m[3*i+2]*rgb[2]))
+		}
+		var f [3]float64
+		for i, k := range [3][3]float64{{0.4339, 0.3762, 0.1899}, {0.2127, 0.7152, 0.0722}, {0.0177, 0.1095, 0.8729}} {
+			v := k[0]*seen[0] + k[1]*seen[1] + k[2]*seen[2]
+			f[i] = math.Cbrt(v)
+			if v <= 0.008856 {
+				f[i] = 7.787*v + 16.0/116
+			}
+		}
+		return [3]float64{116*f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])}
+	}
+	x, y := lab(a), lab(b)
+	return math.Sqrt((x[0]-y[0])*(x[0]-y[0]) + (x[1]-y[1])*(x[1]-y[1]) + (x[2]-y[2])*(x[2]-y[2]))
+}
+
+// Values map to the part of the scale between its ends, and the scale knows which lie beyond.
+func TestScale(t *testing.T) {
+	maps := Heat{Values: [][]float64{{0, 0.1, 10}, {math.NaN(), 1, 100}}}
+	for _, c := range []struct {
+		scale       Scale
+		v, part     float64
+		under, over bool
+	}{
+		{Scale{}, 50, 0.5, false, false},
+		{Scale{Log: true}, 10, 2. / 3, false, false},
+		{Scale{Log: true}, 0, 0, false, false},
+		{Scale{Range: [2]float64{1, 3}}, 2, 0.5, true, true},
+		{Scale{Range: [2]float64{1, 100}, Log: true}, 10, 0.5, true, false},
+	} {
+		got := newColors(&c.scale, maps)
+		if p := got.part(c.v); !scalar.EqualWithinAbs(p, c.part, 1e-12) || got.under != c.under || got.over != c.over {
+			t.Errorf("%+v: %v is at %v, under %v, over %v, want %v, %v, %v", c.scale, c.v, p, got.under, got.over,
+				c.part, c.under, c.over)
+		}
+	}
+	for _, s := range []Scale{{}, {Log: true}} { // nothing to scale
+		if got := newColors(&s, Heat{Values: [][]float64{{0}}}); !(got.lo < got.hi) || got.part(0) != 0 {
+			t.Errorf("the scale of a map of zeros is %+v", got)
+		}
 	}
 }

@@ -35,7 +35,7 @@ func (m margin) join(o margin) margin {
 type layout struct {
 	width, height vg.Length
 	top, bottom   vg.Length   // room for the titles and the legend
-	left          vg.Length   // room for the row labels
+	left, right   vg.Length   // room for the row labels and for the bar of the scale
 	w             vg.Length   // width of a data area
 	x             []vg.Length // left edge of the data areas of each column
 	y, h          []vg.Length // lower edge and height of the data areas of each row
@@ -43,7 +43,7 @@ type layout struct {
 }
 
 // lay computes the layout.
-func (f *Figure) lay(contents []content, legend *legend) (*layout, error) {
+func (f *Figure) lay(contents []content, legend *legend, bar *colorBar) (*layout, error) {
 	th := &f.Theme
 	g := &layout{
 		width: inches(th.Width), x: make([]vg.Length, f.cols), cols: make([]margin, f.cols),
@@ -67,7 +67,10 @@ func (f *Figure) lay(contents []content, legend *legend) (*layout, error) {
 	}
 	for range 3 { // margins depend a little on sizes
 		g.measure(contents)
-		room := g.width - g.left - pad - f.gap()*vg.Length(f.cols-1)
+		if bar != nil {
+			g.right = bar.width(g.barHeight())
+		}
+		room := g.width - g.left - g.right - pad - f.gap()*vg.Length(f.cols-1)
 		for _, m := range g.cols {
 			room -= m.left + m.right
 		}
@@ -129,6 +132,17 @@ func rowHeight(row []content, width vg.Length) vg.Length {
 	return free
 }
 
+// barHeight returns the height of the bar of the scale, from the lowest data area to the highest.
+func (g *layout) barHeight() (h vg.Length) {
+	for i := range g.h {
+		h += g.h[i]
+		if i > 0 {
+			h += g.rows[i-1].bottom + g.rows[i].top
+		}
+	}
+	return h
+}
+
 // place sets the positions of all data areas and the height of the figure, a whole number of
 // pixels.
 func (g *layout) place(f *Figure) {
@@ -162,7 +176,7 @@ func (g *layout) area(c content, row, col int) vg.Rectangle {
 }
 
 // draw draws the figure.
-func (f *Figure) draw(c draw.Canvas, g *layout, contents []content, legend *legend) {
+func (f *Figure) draw(c draw.Canvas, g *layout, contents []content, legend *legend, bar *colorBar) {
 	th := &f.Theme
 	c.SetColor(th.Background)
 	c.Fill(c.Rectangle.Path())
@@ -170,6 +184,10 @@ func (f *Figure) draw(c draw.Canvas, g *layout, contents []content, legend *lege
 		if q != nil {
 			q.draw(c, g.area(q, i/f.cols, i%f.cols))
 		}
+	}
+	if bar != nil { // beside all rows
+		right, last := g.width-th.em(0.4)-g.right, len(g.y)-1
+		bar.draw(c, vg.Rectangle{Min: vg.Point{X: right, Y: g.y[last]}, Max: vg.Point{X: right, Y: g.y[0] + g.h[0]}})
 	}
 	title, style := f.title()
 	c.FillText(style, vg.Point{X: g.width / 2, Y: g.height - th.em(0.4) + style.FontExtents().Descent}, title)

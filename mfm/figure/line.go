@@ -10,16 +10,15 @@ import (
 	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-
-	"github.com/gomfm/gomfm/mfm/figure/internal/typeset"
 )
 
 // Line is a curve through points, with an error band or error bars.
 type Line struct {
-	// Name appears in the legend.
+	// Name appears in the legend. Empty means the label of the style.
 	Name string
+	// Style is the name of a style of the theme, such as "mfm-g". Name and Color take precedence.
+	Style string
 	// X and Y are the coordinates of the points. Their lengths must be equal.
 	X, Y []float64
 	// Band and Bars are the half widths of an error band and of error bars, one for each point. Nil
@@ -65,7 +64,9 @@ func MeanSE(name string, x []float64, runs [][]float64) (Line, error) {
 	return l, nil
 }
 
-func (l Line) info() info { return info{kind: "Line", name: l.Name, color: l.Color, colored: true} }
+func (l Line) info() info {
+	return info{kind: "Line", name: l.Name, style: l.Style, color: l.Color, colored: true}
+}
 
 func (l Line) check() error {
 	n := len(l.X)
@@ -88,7 +89,7 @@ func (l Line) extent(logY bool) (x, y interval) {
 func (l Line) draw(f *frame) (ps []plot.Plotter, thumbs []plot.Thumbnailer, err error) {
 	xys := points(l.X, l.Y)
 	if l.Dashed {
-		f.dashes = []vg.Length{f.widths(3), f.widths(2)}
+		f.dashes = f.theme.dashes()
 	}
 	if l.Band != nil {
 		band, err := l.band(f)
@@ -176,74 +177,23 @@ func points(x, y []float64) plotter.XYs {
 	return xys
 }
 
-// HLine is a dashed horizontal line with a label on it, such as a sampling floor.
-type HLine struct {
-	// Y is the height of the line.
-	Y float64
-	// Label must not be empty.
-	Label string
-	// Left puts the label at the left end of the line instead of the right end.
-	Left bool
-	// Below puts the label below the line instead of above it.
-	Below bool
-}
-
-func (l HLine) info() info { return info{kind: "HLine"} }
-
-func (l HLine) check() error {
-	if l.Label == "" {
-		return fmt.Errorf("no Label: name the line at %v", l.Y)
-	}
-	if !finite(l.Y) {
-		return fmt.Errorf("%q is at %v, want a finite value", l.Label, l.Y)
-	}
-	return typeset.Check("label", l.Label)
-}
-
-func (l HLine) extent(bool) (x, y interval) { return nothing, span(l.Y) }
-
-func (l HLine) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
-	style := f.theme.style(sizeTick, false, f.theme.Muted)
-	rule := draw.LineStyle{Color: style.Color, Width: f.widths(0.7), Dashes: []vg.Length{f.widths(2.6), f.widths(1.8)}}
-	return []plot.Plotter{plotterFunc(func(c draw.Canvas, p *plot.Plot) {
-		_, ty := p.Transforms(&c)
-		y := ty(l.Y)
-		if !c.ContainsY(y) {
-			return
-		}
-		c.StrokeLine2(rule, c.Min.X, y, c.Max.X, y)
-		gap, e, width := f.theme.em(0.3), style.FontExtents(), style.Width(l.Label)
-		at := vg.Point{X: c.Max.X - gap - width, Y: y + gap}
-		if l.Left {
-			at.X = c.Min.X + gap
-		}
-		if l.Below {
-			at.Y = y - gap - e.Ascent*0.8
-		}
-		// A patch of the background keeps the label legible across grid lines and curves.
-		pad := f.theme.em(0.12)
-		c.SetColor(fade(f.theme.Background, 0.75))
-		c.Fill(vg.Rectangle{
-			Min: vg.Point{X: at.X - pad, Y: at.Y - e.Descent*0.9},
-			Max: vg.Point{X: at.X + width + pad, Y: at.Y + e.Ascent*0.9},
-		}.Path())
-		c.FillText(style, at, l.Label)
-	})}, nil, nil
-}
-
 // Trace is a noisy series such as a loss. It shows the values in a pale color and their exponential
 // mean as a curve. The half-life of the mean is a fiftieth of the series. On a logarithmic y axis
 // the mean is geometric. A long series shows the range of its values instead of the values.
 type Trace struct {
-	// Name appears in the legend.
+	// Name appears in the legend. Empty means the label of the style.
 	Name string
+	// Style is the name of a style of the theme, such as "mfm-g". Name and Color take precedence.
+	Style string
 	// X and Y are the coordinates of the points. Their lengths must be equal.
 	X, Y []float64
 	// Color is the color of the curve. Nil means a color of the palette.
 	Color color.Color
 }
 
-func (l Trace) info() info { return info{kind: "Trace", name: l.Name, color: l.Color, colored: true} }
+func (l Trace) info() info {
+	return info{kind: "Trace", name: l.Name, style: l.Style, color: l.Color, colored: true}
+}
 
 func (l Trace) check() error { return checkSeries(l.X, l.Y) }
 

@@ -3,12 +3,15 @@ package figure
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"html"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/janpfeifer/gonb/gonbui"
 	"gonum.org/v1/plot/vg"
@@ -20,7 +23,8 @@ import (
 const maxPixels = 1 << 26 // of a figure: 256 MiB of memory
 
 // Render returns the figure as a file in a format, "png" or "svg". A PNG has Theme.DPI pixels per
-// inch. Render returns an error if the figure cannot be drawn. It does not panic.
+// inch and holds the caption as its description; see [ReadCaption]. Render returns an error if the
+// figure cannot be drawn. It does not panic.
 func (f *Figure) Render(format string) (file []byte, err error) {
 	if format != "png" && format != "svg" {
 		return nil, fmt.Errorf("figure: unknown format %q, want png or svg", format)
@@ -31,13 +35,13 @@ func (f *Figure) Render(format string) (file []byte, err error) {
 			file, err = nil, fmt.Errorf("figure: cannot draw %q: %v", f.Title, r)
 		}
 	}()
-	contents, entries, err := f.build(format)
+	contents, entries, bar, err := f.build(format)
 	if err != nil {
 		return nil, err
 	}
 	th := &f.Theme
 	l := newLegend(th, entries, inches(th.Width))
-	g, err := f.lay(contents, l)
+	g, err := f.lay(contents, l, bar)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +55,7 @@ func (f *Figure) Render(format string) (file []byte, err error) {
 		c = vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(g.width, g.height), vgimg.UseDPI(th.DPI),
 			vgimg.UseBackgroundColor(th.Background))}
 	}
-	f.draw(draw.NewCanvas(c, g.width, g.height), g, contents, l)
+	f.draw(draw.NewCanvas(c, g.width, g.height), g, contents, l, bar)
 	var buf bytes.Buffer
 	if _, err := c.WriteTo(&buf); err != nil {
 		return nil, fmt.Errorf("figure: %w", err)
@@ -59,7 +63,46 @@ func (f *Figure) Render(format string) (file []byte, err error) {
 	if format == "svg" {
 		return describe(buf.Bytes(), f.alt()), nil
 	}
-	return buf.Bytes(), nil
+	return withText(buf.Bytes(), descriptionKey, f.Caption), nil
+}
+
+const (
+	signature      = "\x89PNG\r\n\x1a\n"
+	descriptionKey = "Description" // a keyword of the PNG specification
+)
+
+// withText adds an international text chunk to a PNG, after its header. Empty text adds nothing.
+func withText(file []byte, key, text string) []byte {
+	if text == "" {
+		return file
+	}
+	body := "iTXt" + key + "\x00\x00\x00\x00\x00" + text // not compressed, no language
+	chunk := binary.BigEndian.AppendUint32(nil, uint32(len(body)-4))
+	chunk = append(chunk, body...)
+	chunk = binary.BigEndian.AppendUint32(chunk, crc32.ChecksumIEEE([]byte(body)))
+	const header = len(signature) + 25
+	return slices.Insert(file, header, chunk...)
+}
+
+// ReadCaption returns the caption that a PNG of this package holds, empty if it holds none. It
+// returns an error if the file is not a PNG.
+func ReadCaption(file []byte) (string, error) {
+	rest, ok := bytes.CutPrefix(file, []byte(signature))
+	if !ok {
+		return "", fmt.Errorf("figure: not a PNG")
+	}
+	for len(rest) >= 12 {
+		n := int64(binary.BigEndian.Uint32(rest))
+		if n > int64(len(rest)-12) {
+			return "", fmt.Errorf("figure: a PNG with a chunk of %d bytes where %d are left", n, len(rest)-12)
+		}
+		text, ok := bytes.CutPrefix(rest[4:8+n], []byte("iTXt"+descriptionKey+"\x00\x00\x00\x00\x00"))
+		if ok && utf8.Valid(text) {
+			return string(text), nil
+		}
+		rest = rest[12+n:]
+	}
+	return "", nil
 }
 
 // describe adds a <title> to an SVG, for screen readers. It also corrects the type of the images,

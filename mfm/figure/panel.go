@@ -23,6 +23,8 @@ type Panel struct {
 	// Equal gives both axes the same unit of length, as for samples on a plane. The height of the
 	// panel then follows from the ranges of its axes. Both axes must be linear.
 	Equal bool
+	// Inset shows a part of the panel enlarged. Nil means none.
+	Inset *Inset
 
 	layers []Layer
 }
@@ -42,6 +44,19 @@ func (p *Panel) images() (Images, bool) {
 	return l, ok
 }
 
+// heatMaps returns the heat maps that have the colors of the scale.
+func (p *Panel) heatMaps() (maps []Heat) {
+	if p == nil {
+		return nil
+	}
+	for _, l := range p.layers {
+		if h, ok := l.(Heat); ok && h.Color == nil {
+			maps = append(maps, h)
+		}
+	}
+	return maps
+}
+
 // bars returns the number of bar charts.
 func (p *Panel) bars() (n int) {
 	for _, l := range p.layers {
@@ -53,7 +68,7 @@ func (p *Panel) bars() (n int) {
 }
 
 // check returns an error if the panel cannot be drawn.
-func (p *Panel) check() error {
+func (p *Panel) check(th *Theme) error {
 	if len(p.layers) == 0 {
 		return fmt.Errorf("it has no layers")
 	}
@@ -64,7 +79,10 @@ func (p *Panel) check() error {
 		if l == nil {
 			return fmt.Errorf("layer %d is nil", i)
 		}
-		in := l.info()
+		in := th.info(l)
+		if _, err := th.lookup(in.style); in.style != "" && err != nil {
+			return fmt.Errorf("%s: %w", layerName(i, in), err)
+		}
 		if in.colored && strings.TrimSpace(in.name) == "" {
 			return fmt.Errorf("layer %d (%s) has no Name", i, in.kind)
 		}
@@ -85,7 +103,7 @@ func (p *Panel) check() error {
 	if p.Equal && (p.X.Log || p.Y.Log) {
 		return fmt.Errorf("equal units need linear axes; set Equal or Log, not both")
 	}
-	return cmp.Or(p.X.check("X"), p.Y.check("Y"))
+	return cmp.Or(p.X.check("X"), p.Y.check("Y"), p.Inset.check(p))
 }
 
 func layerName(i int, in info) string {
@@ -155,6 +173,19 @@ type info struct {
 	name    string      // name in the legend
 	color   color.Color // nil means a color of the palette, if colored
 	colored bool        // the layer needs a name and a color
+	style   string      // name of a style of the theme, which gives name and color if the layer has none
+}
+
+// info returns the info of a layer with the name and the color of its style.
+func (th *Theme) info(l Layer) info {
+	in := l.info()
+	if s, err := th.lookup(in.style); err == nil {
+		in.name = cmp.Or(in.name, s.Label)
+		if in.color == nil {
+			in.color = s.Color
+		}
+	}
+	return in
 }
 
 // frame is what a layer needs to know of its panel.
@@ -164,7 +195,8 @@ type frame struct {
 	vector     bool     // the file is an SVG
 	x, y       interval // of the axes
 	logX, logY bool
-	bar, bars  int // index of this bar chart among all bar charts of the panel, and their number
+	scale      *colors // of the heat maps
+	bar, bars  int     // index of this bar chart among all bar charts of the panel, and their number
 }
 
 // line returns the style of a curve whose width is a multiple of that of the theme.

@@ -14,8 +14,10 @@ import (
 
 // Scatter is a cloud of samples.
 type Scatter struct {
-	// Name appears in the legend.
+	// Name appears in the legend. Empty means the label of the style.
 	Name string
+	// Style is the name of a style of the theme, such as "mfm-g". Name and Color take precedence.
+	Style string
 	// Points are the samples, [n][dim]. The first two coordinates are drawn.
 	Points [][]float64
 	// Alpha is the opacity, in (0, 1]. 0 means a value that decreases with the number of points.
@@ -28,7 +30,7 @@ type Scatter struct {
 }
 
 func (l Scatter) info() info {
-	return info{kind: "Scatter", name: l.Name, color: l.Color, colored: true}
+	return info{kind: "Scatter", name: l.Name, style: l.Style, color: l.Color, colored: true}
 }
 
 func (l Scatter) check() error {
@@ -105,4 +107,67 @@ func (f *frame) raster(q plot.Plotter) plot.Plotter {
 		q.Plot(draw.NewCanvas(img, size.X, size.Y), p)
 		c.DrawImage(c.Rectangle, img.Image())
 	})
+}
+
+// Discs are discs with given radii in the units of the axes, such as obstacles of a plane. Both axes
+// must be linear.
+type Discs struct {
+	// Name appears in the legend.
+	Name string
+	// Centers are the centers, [n][2], and Radii the radii, [n], above 0.
+	Centers [][]float64
+	Radii   []float64
+	// Color is the color of the outline, and in a pale shade of the inside. Nil means a color of the
+	// palette.
+	Color color.Color
+}
+
+func (l Discs) info() info { return info{kind: "Discs", name: l.Name, color: l.Color, colored: true} }
+
+func (l Discs) check() error {
+	if len(l.Centers) == 0 || len(l.Centers) != len(l.Radii) {
+		return fmt.Errorf("%d Centers and %d Radii, want equal numbers above 0", len(l.Centers), len(l.Radii))
+	}
+	for i, r := range l.Radii {
+		if !(r > 0) || math.IsInf(r, 0) {
+			return fmt.Errorf("Radii[%d] = %v, want a finite number above 0", i, r)
+		}
+	}
+	return Scatter{Points: l.Centers}.check()
+}
+
+func (l Discs) extent(bool) (x, y interval) {
+	x, y = nothing, nothing
+	for i, p := range l.Centers {
+		r := l.Radii[i]
+		x, y = x.join(interval{p[0] - r, p[0] + r}), y.join(interval{p[1] - r, p[1] + r})
+	}
+	return x, y
+}
+
+func (l Discs) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
+	if f.logX || f.logY {
+		return nil, nil, fmt.Errorf("discs need linear axes")
+	}
+	line := f.line(0.7)
+	ps := make([]plot.Plotter, len(l.Centers))
+	for i, center := range l.Centers {
+		ring := make(plotter.XYs, 73)
+		for k := range ring {
+			sin, cos := math.Sincos(2 * math.Pi * float64(k) / 72)
+			ring[k] = plotter.XY{X: center[0] + l.Radii[i]*cos, Y: center[1] + l.Radii[i]*sin}
+		}
+		disc, err := area(ring, f.color)
+		if err != nil {
+			return nil, nil, err
+		}
+		disc.LineStyle = line
+		ps[i] = disc
+	}
+	thumb := thumbFunc(func(c *draw.Canvas) {
+		r, at := (c.Max.Y-c.Min.Y)*0.42, vg.Point{X: c.Max.X - (c.Max.Y-c.Min.Y)*0.5, Y: c.Center().Y}
+		c.DrawGlyphNoClip(draw.GlyphStyle{Color: fade(f.color, 0.2), Radius: r, Shape: draw.CircleGlyph{}}, at)
+		c.DrawGlyphNoClip(draw.GlyphStyle{Color: f.color, Radius: r, Shape: draw.RingGlyph{}}, at)
+	})
+	return ps, []plot.Thumbnailer{thumb}, nil
 }

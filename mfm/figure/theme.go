@@ -27,9 +27,11 @@ type Theme struct {
 	PointRadius float64
 	// Aspect is the height of a panel divided by its width, 0.05 to 20.
 	Aspect float64
-	// Palette assigns colors to the names of a figure in order of appearance. Further names start
-	// again with the first color, dashed.
+	// Palette assigns colors to the names of a figure without a style, in order of appearance.
+	// Further names start again with the first color, dashed.
 	Palette []color.Color
+	// Styles are what the Style of a layer may name.
+	Styles []Style
 	// Ink is the color of text, Muted of axes, tick labels and reference lines, Grid of grid lines.
 	Ink, Muted, Grid, Background color.Color
 }
@@ -39,8 +41,8 @@ type Theme struct {
 func Notebook() Theme {
 	return Theme{
 		Width: 7.5, DPI: 192, FontSize: 9.5, LineWidth: 1.6, PointRadius: 1.5, Aspect: 0.62,
-		Palette: okabeIto(), Ink: color.Gray{Y: 0x22}, Muted: color.Gray{Y: 0x5c}, Grid: color.Gray{Y: 0xe6},
-		Background: color.White,
+		Palette: []color.Color{blue, vermillion, green, purple, orange, sky, black}, Styles: Styles(),
+		Ink: color.Gray{Y: 0x22}, Muted: color.Gray{Y: 0x5c}, Grid: color.Gray{Y: 0xe6}, Background: color.White,
 	}
 }
 
@@ -50,21 +52,6 @@ func Paper() Theme {
 	th := Notebook()
 	th.Width, th.DPI, th.FontSize, th.LineWidth, th.PointRadius = 3.35, 300, 7.5, 1.1, 0.9
 	return th
-}
-
-// okabeIto returns seven colors that remain distinct under the common forms of color blindness
-// (Okabe and Ito, "Color Universal Design", 2008), strongest first. It leaves out their yellow,
-// which is hard to see on white.
-func okabeIto() []color.Color {
-	return []color.Color{
-		color.NRGBA{R: 0x00, G: 0x72, B: 0xB2, A: 0xff}, // blue
-		color.NRGBA{R: 0xD5, G: 0x5E, B: 0x00, A: 0xff}, // vermillion
-		color.NRGBA{R: 0x00, G: 0x9E, B: 0x73, A: 0xff}, // bluish green
-		color.NRGBA{R: 0xCC, G: 0x79, B: 0xA7, A: 0xff}, // reddish purple
-		color.NRGBA{R: 0xE6, G: 0x9F, B: 0x00, A: 0xff}, // orange
-		color.NRGBA{R: 0x56, G: 0xB4, B: 0xE9, A: 0xff}, // sky blue
-		color.NRGBA{R: 0x22, G: 0x22, B: 0x22, A: 0xff}, // black
-	}
 }
 
 // Sizes of text in units of Theme.FontSize.
