@@ -36,12 +36,6 @@ func (f *Figure) styles(panels []*Panel) map[string]seriesStyle {
 				continue
 			}
 			s := seriesStyle{color: in.color, marker: markers[len(out)%len(markers)]}
-			if style, err := th.lookup(in.style); err == nil {
-				s.marker = style.Marker
-				if style.Dashed {
-					s.dashes = th.dashes()
-				}
-			}
 			if s.color == nil {
 				s.color = th.Palette[used%len(th.Palette)]
 				if used >= len(th.Palette) {
@@ -187,6 +181,11 @@ func drawLayers(p *Panel, fr frame, styles map[string]seriesStyle) (back, front 
 		layer.seriesStyle = styles[in.name]
 		if in.color != nil {
 			layer.color = in.color
+		}
+		if s, err := fr.theme.lookup(in.style); err == nil { // also of layers that share a name
+			if layer.marker, layer.dashes = s.Marker, nil; s.Dashed {
+				layer.dashes = fr.theme.dashes()
+			}
 		}
 		ps, thumbs, err := l.draw(&layer)
 		if err != nil {

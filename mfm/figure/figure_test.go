@@ -161,7 +161,7 @@ func methodsFigure(th figure.Theme) *figure.Figure {
 		}
 		p.Add(figure.HBand{Y: [2]float64{0.08, 0.1}, Label: "floor to exact", Left: true, Below: true})
 	}
-	f.Panel(0, 0).Add(figure.Guide{Name: "1/N", X: 1, Y: 2, Slope: -1},
+	f.Panel(0, 0).Add(figure.Guide{Name: "1/N", X: 1, Y: 2, Slope: -1}, figure.Key{Name: "dashed", Dashed: true, Markers: true},
 		figure.Line{Style: "exact", X: []float64{1, 64}, Y: []float64{0.3, 0.3}})
 	f.Panel(0, 1).Add(figure.VLine{X: 40, Label: "not finite", Left: true, Color: th.Palette[1]})
 	return f

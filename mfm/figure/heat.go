@@ -95,8 +95,13 @@ func (l Heat) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
 		paint = func(u float64) color.NRGBA { return fade(l.Color, u) }
 	}
 	x, y := l.extent(false)
+	overlap := vg.Points(0.4) // of opaque squares, whose seams would be visible; the next one covers it
+	if l.Color != nil {
+		overlap = 0
+	}
 	squares := plotterFunc(func(c draw.Canvas, p *plot.Plot) {
 		tx, ty := p.Transforms(&c)
+		end := vg.Point{X: tx(x.hi), Y: ty(y.hi)}
 		for i, row := range l.Values {
 			for j, v := range row {
 				if math.IsNaN(v) {
@@ -105,7 +110,9 @@ func (l Heat) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
 				m, n := float64(len(row)), float64(len(l.Values))
 				r := vg.Rectangle{
 					Min: vg.Point{X: tx(x.at(float64(j) / m)), Y: ty(y.at(float64(i) / n))},
-					Max: vg.Point{X: tx(x.at(float64(j+1) / m)), Y: ty(y.at(float64(i+1) / n))},
+					Max: vg.Point{
+						X: min(end.X, tx(x.at(float64(j+1)/m))+overlap), Y: min(end.Y, ty(y.at(float64(i+1)/n))+overlap),
+					},
 				}
 				part := scale.part(v)
 				c.SetColor(paint(part))

@@ -111,7 +111,7 @@ func (l Line) draw(f *frame) (ps []plot.Plotter, thumbs []plot.Thumbnailer, err 
 		}
 		ps = append(ps, bars)
 	}
-	if l.Markers || l.Bars != nil {
+	if f.marker != nil && (l.Markers || l.Bars != nil) {
 		marks, err := plotter.NewScatter(xys)
 		if err != nil {
 			return nil, nil, err

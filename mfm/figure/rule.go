@@ -61,6 +61,31 @@ type Guide struct {
 	Slope float64
 }
 
+// Key is an entry of the legend without data: what solid and dashed curves mean if their colors mean
+// something else.
+type Key struct {
+	// Name appears in the legend.
+	Name string
+	// Dashed and Markers describe the curve of the entry.
+	Dashed, Markers bool
+}
+
+func (l Key) info() info                  { return info{kind: "Key", name: l.Name, color: gray, colored: true} }
+func (l Key) check() error                { return nil }
+func (l Key) extent(bool) (x, y interval) { return nothing, nothing }
+func (l Key) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
+	line := f.line(1)
+	if line.Dashes = nil; l.Dashed {
+		line.Dashes = f.theme.dashes()
+	}
+	return nil, []plot.Thumbnailer{thumbFunc(func(c *draw.Canvas) {
+		c.StrokeLine2(line, c.Min.X, c.Center().Y, c.Max.X, c.Center().Y)
+		if l.Markers {
+			c.DrawGlyph(draw.GlyphStyle{Color: f.color, Radius: f.widths(1.6), Shape: circle}, c.Center())
+		}
+	})}, nil
+}
+
 func (l HLine) info() info { return info{kind: "HLine"} }
 func (l HBand) info() info { return info{kind: "HBand"} }
 func (l VLine) info() info { return info{kind: "VLine"} }
