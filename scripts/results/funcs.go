@@ -50,6 +50,7 @@ func (s *store) funcs() template.FuncMap {
 		"crossing": s.crossing, "whenMixture": s.whenMixture, "whenDigits": s.whenDigits, "whenKL": s.whenKL,
 		"claimRewards": s.claimRewards, "claimDistances": s.claimDistances, "paperKL": paperKL,
 		"mostCandidates": func() float64 { return mostCandidates },
+		"exists":         s.exists, "shown": s.shown, "pictureTables": s.pictureTables,
 
 		"parityTable": s.parityTable, "idleTable": s.idleTable, "killTable": s.killTable,
 	}

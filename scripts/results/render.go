@@ -25,7 +25,7 @@ const (
 // sections are the templates of the results page, in its order.
 var sections = []string{
 	"intro", "loss", "parametrization", "digits", "steering", "value", "memory", "digits_steering", "gradients",
-	"best_of", "imagenet", "tuning", "monitors", "variance", "digits_tuning", "digits_lambda", "digits_monitors", "diversity",
+	"best_of", "imagenet", "imagenet_steering", "tuning", "monitors", "variance", "digits_tuning", "digits_lambda", "digits_monitors", "diversity",
 	"base", "equal_time", "manifold", "speed", "precision", "idle", "parity", "resume", "fuzz", "when", "gallery",
 }
 
@@ -49,7 +49,9 @@ func render(fsys fs.FS) (map[string]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		parts = append(parts, text)
+		if text != "" { // of measurements that are not there
+			parts = append(parts, text)
+		}
 	}
 	pages := map[string]string{resultsPage: strings.Join(parts, "\n\n") + "\n"}
 	readme, err := fs.ReadFile(fsys, readmePage)

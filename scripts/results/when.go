@@ -11,6 +11,7 @@ import (
 	"gonum.org/v1/gonum/stat"
 
 	"github.com/gomfm/gomfm/mfm/experiment/gaussian"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/alignment"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/steer"
@@ -22,7 +23,8 @@ const whenFile = "when_steering_pays.json"
 // mostCandidates is the largest number of candidates that the cost of Best-of-N is computed for.
 const mostCandidates = 1000
 
-// steered is a result of the mixture or of the digits: what both have, and the distances of each.
+// steered is a result of the mixture, of the digits or of pictures: what all have, and the distances
+// of each.
 type steered struct {
 	steering.Result
 	Reward       metric.Optional `json:"reward"`
@@ -38,6 +40,13 @@ type steered struct {
 	Diversity    metric.Optional `json:"diversity"`
 	Confident    metric.Optional `json:"confident"`
 	Second       []float64       `json:"classes_second"`
+	HeldOut      metric.Optional `json:"held_out"` // of pictures, like those below
+	HeldOutSE    metric.Optional `json:"held_out_se"`
+	HeldOutBase  metric.Optional `json:"held_out_base"`
+	Kernel       metric.Optional `json:"kernel"`
+
+	Monitors     *alignment.Monitors `json:"monitors"`
+	MonitorsBase *alignment.Monitors `json:"monitors_base"`
 }
 
 // excess is the sliced W2 beyond its sampling floor, √max(SW2² - floor², 0). It compares runs of
@@ -81,13 +90,24 @@ func (g runs) mean(of func(r steered) metric.Optional) (mean, se float64) {
 // reward returns the mean reward and its standard error: that of independent samples, or, for a
 // filter, whose particles share ancestors, that over the seeds.
 func (g runs) reward() (mean, se float64) {
-	m, seeds := g.mean(func(r steered) metric.Optional { return r.Reward })
+	return g.pooled(func(r steered) (mean, se metric.Optional) { return r.Reward, r.RewardSE })
+}
+
+// heldOut is reward of the held-out reward.
+func (g runs) heldOut() (mean, se float64) {
+	return g.pooled(func(r steered) (mean, se metric.Optional) { return r.HeldOut, r.HeldOutSE })
+}
+
+// pooled returns the mean of a number and its standard error, see reward.
+func (g runs) pooled(of func(r steered) (mean, se metric.Optional)) (mean, se float64) {
+	m, seeds := g.mean(func(r steered) metric.Optional { v, _ := of(r); return v })
 	if filters(g.method) {
 		return m, seeds
 	}
 	square := 0.0
 	for _, r := range g.results {
-		square += math.Pow(r.RewardSE.Float()/float64(len(g.results)), 2)
+		_, se := of(r)
+		square += math.Pow(se.Float()/float64(len(g.results)), 2)
 	}
 	return m, math.Sqrt(square)
 }
@@ -112,16 +132,20 @@ type tilt struct {
 	name  string
 	kl    float64
 	exact bool // kl is a closed form
-	pool  []float64
-	each  float64 // evaluations of a candidate with its reward
-	runs  []runs  // in the order of their methods and numbers of samples
+	// effective is the effective number of pictures whose weights kl is estimated from.
+	effective float64
+	pool      []float64
+	each      float64 // evaluations of a candidate with its reward
+	runs      []runs  // in the order of their methods and numbers of samples
 }
 
 // tilts returns the targets of a test, in the order of their divergence, none if the file has no
-// results of the test. A target without a pool or without
-// other runs is left out.
-func (s *store) tilts(test string) (all []tilt) {
-	for _, group := range groupBy(filter(s.rows(whenFile), "test="+test), "reward_name") {
+// results of the test. A target without a pool or without other runs is left out.
+func (s *store) tilts(test string) []tilt { return tiltsOf(filter(s.rows(whenFile), "test="+test)) }
+
+// tiltsOf returns the targets of results, see tilts.
+func tiltsOf(rows []row) (all []tilt) {
+	for _, group := range groupBy(rows, "reward_name") {
 		t := tilt{name: group[0].Text("reward_name")}
 		index := map[string]int{}
 		results := decode[steered](group)

@@ -47,31 +47,48 @@ func HeldOut(of []byte) []byte {
 // canonical returns the JSON of a reward with sorted keys and, instead of the files and folders that
 // it names, hashes of their content, so that equal rewards have equal texts.
 func canonical(raw []byte) (string, error) {
+	sorted, err := withFiles(raw, hashFile)
+	return string(sorted), err
+}
+
+// RewardIn returns the JSON of a reward in which the files and folders that it names by relative
+// paths are those in dir. It returns an error for text that is no JSON.
+func RewardIn(dir string, raw []byte) ([]byte, error) {
+	return withFiles(raw, func(path string) (string, error) {
+		if filepath.IsAbs(path) {
+			return path, nil
+		}
+		return filepath.Join(dir, path), nil
+	})
+}
+
+// withFiles returns the JSON of a reward with sorted keys and another text, that of the function,
+// instead of each file or folder that it names.
+func withFiles(raw []byte, of func(path string) (string, error)) ([]byte, error) {
 	var v any
 	if err := json.Unmarshal(raw, &v); err != nil {
-		return "", fmt.Errorf("%.100q is no JSON object: %w", raw, err)
+		return nil, fmt.Errorf("%.100q is no JSON object: %w", raw, err)
 	}
-	v, err := hashed(v)
+	v, err := replaced(v, of)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	sorted, err := json.Marshal(v)
-	return string(sorted), err
+	return json.Marshal(v)
 }
 
 // fileKeys are the keys of rewards whose values name files or folders.
 var fileKeys = []string{"weights", "vocabulary", "head"}
 
-// hashed returns a value of JSON with hashes instead of files.
-func hashed(v any) (any, error) {
+// replaced returns a value of JSON in which the texts of files and folders are replaced.
+func replaced(v any, of func(path string) (string, error)) (any, error) {
 	var err error
 	switch v := v.(type) {
 	case map[string]any:
-		for key, of := range v {
-			if path, is := of.(string); is && slices.Contains(fileKeys, key) && path != "" {
-				v[key], err = hashFile(path)
+		for key, value := range v {
+			if path, is := value.(string); is && slices.Contains(fileKeys, key) && path != "" {
+				v[key], err = of(path)
 			} else {
-				v[key], err = hashed(of)
+				v[key], err = replaced(value, of)
 			}
 			if err != nil {
 				return nil, err
@@ -79,7 +96,7 @@ func hashed(v any) (any, error) {
 		}
 	case []any:
 		for i := range v {
-			if v[i], err = hashed(v[i]); err != nil {
+			if v[i], err = replaced(v[i], of); err != nil {
 				return nil, err
 			}
 		}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"math"
+	"path"
+	"strings"
+
+	"github.com/gomfm/gomfm/mfm/experiment/latent/alignment"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/metric"
+	"github.com/gomfm/gomfm/mfm/reward"
+)
+
+// imagenetFile has the results of mfm steer imagenet on the shipped map, those of the grid
+// imagenet_small.json.
+const imagenetFile = "imagenet_steering.json"
+
+// exists reports whether the folder figures has a file.
+func (s *store) exists(name string) bool {
+	_, err := fs.Stat(s.fsys, path.Join("figures", name))
+	return err == nil
+}
+
+// shown is a figure in Markdown, or nothing if the folder figures does not have it.
+func (s *store) shown(alt, name string) string {
+	if !s.exists(name) {
+		return ""
+	}
+	return fmt.Sprintf("![%s](%s)", alt, name)
+}
+
+// pictureTilts returns the rewards of steered pictures with their runs. The divergence of a target is
+// estimated from the weights of its pool.
+func (s *store) pictureTilts() []tilt {
+	all := tiltsOf(filter(s.rows(imagenetFile), "test="))
+	for i, t := range all {
+		usable := make([]float64, 0, len(t.pool))
+		for _, v := range t.pool {
+			if v >= reward.Least {
+				usable = append(usable, v)
+			}
+		}
+		weights, err := steering.TiltedWeights(usable, 1, 0)
+		if err != nil {
+			panic(fmt.Errorf("%s: %s: %w", imagenetFile, t.name, err))
+		}
+		all[i].kl, all[i].effective = steering.Divergence(weights, len(weights))
+	}
+	return all
+}
+
+// monitors are the columns of the monitors of pictures, as changes from unsteered ones.
+var monitors = []struct {
+	name string
+	of   func(m alignment.Monitors) float64
+}{
+	{"saturation", func(m alignment.Monitors) float64 { return m.Saturation }},
+	{"clipped", func(m alignment.Monitors) float64 { return m.Clipped }},
+	{"edges", func(m alignment.Monitors) float64 { return m.Edges }},
+	{"latents", func(m alignment.Monitors) float64 { return m.Latents }},
+}
+
+// pictureTables has a table for each reward of steered pictures.
+func (s *store) pictureTables() string {
+	var parts []string
+	for _, t := range s.pictureTilts() {
+		parts = append(parts, fmt.Sprintf("**%s**: by the weights of the %s unsteered pictures of the pool the target is %.2f nats "+
+			"from them (effective number %.0f).", strings.ReplaceAll(t.name, "|", `\|`), comma(float64(len(t.pool))), t.kl, t.effective))
+		header := "method | steering | N | NFE | reward | factor over Best-of-N | held-out reward | kernel distance | diversity"
+		for _, m := range monitors {
+			header += " | " + m.name
+		}
+		var lines [][]string
+		for _, g := range t.runs {
+			lines = append(lines, t.pictureLine(g))
+		}
+		parts = append(parts, table(header, lines))
+		if one := t.of("mfm-g", 1); len(one) > 0 {
+			parts = append(parts, t.pictureVerdict(best(one)))
+		}
+	}
+	if parts == nil {
+		return fmt.Sprintf("There are no results in [%s](%[1]s).", imagenetFile)
+	}
+	return strings.Join(parts, "\n\n")
+}
+
+// pictureLine is the line of the runs of one setting.
+func (t tilt) pictureLine(g runs) []string {
+	how := g.renormalization
+	if how == "none" {
+		how = ""
+	}
+	line := []string{g.name(), how, fmt.Sprint(g.n)}
+	if len(g.results) == 0 {
+		return append(line, "", "all runs diverged")
+	}
+	if g.diverged > 0 {
+		line[1] += fmt.Sprintf(" (%d of %d diverged)", g.diverged, g.diverged+len(g.results))
+	}
+	factor := ""
+	if g.method != "best-of-n" && g.method != steering.Unsteered {
+		factor = factorText(t.factor(g))
+	}
+	line = append(line, comma(g.nfe()), pair(g.reward()), factor, pair(g.heldOut()),
+		pair(g.mean(func(r steered) metric.Optional { return r.Kernel })),
+		pair(g.mean(func(r steered) metric.Optional { return r.Diversity })))
+	for _, m := range monitors {
+		change, _ := g.mean(func(r steered) metric.Optional {
+			if r.Monitors == nil || r.MonitorsBase == nil {
+				return metric.Optional{}
+			}
+			return metric.Some(m.of(*r.Monitors) - m.of(*r.MonitorsBase))
+		})
+		text := ""
+		if !math.IsNaN(change) {
+			text = fmt.Sprintf("%+.2f", change)
+		}
+		line = append(line, text)
+	}
+	return line
+}
+
+// pictureVerdict says what MFM-G with one sample has, beside Best-of-N and unsteered pictures.
+func (t tilt) pictureVerdict(g runs) string {
+	before, _ := g.mean(func(r steered) metric.Optional { return r.HeldOutBase })
+	diversity, _ := g.mean(func(r steered) metric.Optional { return r.Diversity })
+	return fmt.Sprintf("MFM-G with N = 1 (%s) has the reward %s for %s evaluations. Best-of-N needs %s times as many for it. The "+
+		"held-out reward of its pictures is %s, that of unsteered ones %s, and their diversity is %.2f of that of unsteered ones.",
+		g.renormalization, pair(g.reward()), comma(g.nfe()), factorText(t.factor(g)), pair(g.heldOut()), short(before), diversity)
+}
