@@ -13,6 +13,7 @@ import (
 
 	"github.com/gomfm/gomfm/data/stream"
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
 	"github.com/gomfm/gomfm/mfm/experiment/latent/latents"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/nn"
@@ -20,23 +21,15 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// writeCache writes the cache of n latents [2, 2, 1]. The moments of row i are i and std, those of
-// its mirror image i + 1/2 and std/2; its label is i modulo 2.
+// writeCache writes the cache of n rows of [experimenttest.LatentRows].
 func writeCache(t *testing.T, dir string, n int, std float32) *latents.Set {
 	t.Helper()
 	l, err := latents.Job{
 		Codec: "test", Shape: []int{2, 2, 1}, Images: n, Labeled: true,
 		Encode: func(_ context.Context, first int, emit func(latents.Chunk) error) error {
 			c := latents.Chunk{Size: 4, End: n}
-			for i := first; i < n; i++ {
-				var m []float32
-				for k := range 2 {
-					m = append(m, slices.Repeat([]float32{float32(i) + 0.5*float32(k)}, 4)...)
-					m = append(m, slices.Repeat([]float32{std / float32(k+1)}, 4)...)
-				}
-				if err := c.Add(m, int32(i%2)); err != nil {
-					return err
-				}
+			if err := experimenttest.LatentRows(first, n, std, c.Add); err != nil {
+				return err
 			}
 			return emit(c)
 		},

@@ -8,43 +8,17 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gomlx/compute/dtypes"
-	"github.com/gomlx/compute/shapes"
-	. "github.com/gomlx/gomlx/core/graph"
-	"github.com/gomlx/gomlx/ml/model"
-
 	"github.com/gomfm/gomfm/data"
-	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
 	"github.com/gomfm/gomfm/mfm/experiment/latent/picture"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
-	"github.com/gomfm/gomfm/mfm/nn"
 )
 
 // newEvaluator returns an evaluator by a small network with random weights.
 func newEvaluator(t *testing.T) *picture.Evaluator {
 	t.Helper()
-	network := nn.EfficientNet{EfficientNetConfig: nn.EfficientNetConfig{
-		Stem: 4, Features: 6, Classes: 2,
-		Stages: []nn.EfficientNetStage{{Blocks: 1, Kernel: 3, Stride: 2, Expand: 2, Channels: 4}},
-	}}
-	store := model.NewStore()
-	if err := store.SetRNGStateFromSeed(1); err != nil {
-		t.Fatal(err)
-	}
-	b := backendtest.New(t)
-	exec := model.MustNewExec(b, store, func(scope *model.Scope, g *Graph) *Node {
-		_, logits := network.Evaluate(scope, Zeros(g, shapes.Make(dtypes.Float32, 1, 4, 4, 3)))
-		return logits
-	})
-	exec.MustCall1()
-	weights := make(checkpoint.Tensors)
-	for v := range store.IterVariables() {
-		if v.DType() == dtypes.Float32 {
-			weights[strings.TrimPrefix(v.Path(), "/")] = v.MustValue()
-		}
-	}
-	e, err := picture.NewEvaluator(b, network, weights)
+	network, weights := experimenttest.EfficientNet(t)
+	e, err := picture.NewEvaluator(backendtest.New(t), network, weights)
 	if err != nil {
 		t.Fatal(err)
 	}
