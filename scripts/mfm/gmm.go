@@ -210,13 +210,13 @@ func mixtureSteering() steerTask[mixture.SteeringResult] {
 	type result = mixture.SteeringResult
 	return steerTask[result]{
 		samples: 4096, steps: 1000,
-		open: func(c *command) func(name, reward string) (steering.Task[result], string, error) {
+		open: func(c *command) func(r steering.NamedReward) (steering.Task[result], string, error) {
 			checkpoint := c.Flags().String("checkpoint", "",
 				"`folder` of the run whose map is steered (default: the mixture's own, exact drift and posteriors)")
 			file := c.Flags().String("mixture", "",
 				"JSON `file` of the mixture if there is no checkpoint (default: the paper's mixture)")
-			return func(name, reward string) (steering.Task[result], string, error) {
-				raw, err := mixtureRewardJSON(reward)
+			return func(r steering.NamedReward) (steering.Task[result], string, error) {
+				raw, err := mixtureRewardJSON(r.Text())
 				if *checkpoint != "" && *file != "" {
 					err = fmt.Errorf("--mixture and --checkpoint: the map has a mixture of its own, give one " +
 						"of the two")
@@ -232,7 +232,7 @@ func mixtureSteering() steerTask[mixture.SteeringResult] {
 				if err != nil {
 					return nil, "", err
 				}
-				s.RewardName = name
+				s.RewardName = r.Name
 				return s, s.Fingerprint, nil
 			}
 		},

@@ -25,14 +25,16 @@ type steerTask[R any] struct {
 	samples, steps int    // defaults
 	particles      int    // of a particle filter by default; 0 means all samples
 	reward         string // default of the flag, empty for "paper"
-	// open registers the flags of the task and returns a function that opens it, for a reward and
-	// its name in results, with its fingerprint.
-	open    func(c *command) func(name, reward string) (steering.Task[R], string, error)
+	// open registers the flags of the task and returns a function that opens it, for a reward, with its
+	// fingerprint.
+	open    func(c *command) func(r steering.NamedReward) (steering.Task[R], string, error)
 	common  func(R) steering.Result
 	columns []column[R]    // besides those of common
 	note    func(R) string // a warning besides those of common, empty for none; nil means none
 	// finish is called with all results before they are written; nil means no call.
 	finish func(c *command, results []R) error
+	// heldOut says that the task has held-out rewards and the flag second-evaluator.
+	heldOut bool
 }
 
 // build returns a sweep of settings.
@@ -42,14 +44,19 @@ func (t steerTask[R]) build(c *command) prepare {
 	grid := withSteerGrid(c, t.samples, t.steps, t.particles)
 	open := t.open(c)
 	return func() (work, error) {
-		rewards, runs, err := grid.runs(c, *reward)
-		if err = cmp.Or(kept.parse(true), err); err != nil {
+		all, runs, err := grid.runs(c, *reward)
+		if err = cmp.Or(kept.parse(true), err, t.checkHeldOut(all)); err != nil {
 			return nil, err
+		}
+		if all.SecondEvaluator != "" && !c.Flags().Changed(secondEvaluator) {
+			if err := c.Flags().Set(secondEvaluator, all.SecondEvaluator); err != nil {
+				return nil, err
+			}
 		}
 		var fingerprints []string // of the rewards
 		tasks := make(map[string]steering.Task[R])
-		for _, r := range rewards {
-			task, fingerprint, err := open(r.Name, r.Text())
+		for _, r := range all.Rewards {
+			task, fingerprint, err := open(r)
 			if err != nil && r.Name != "" {
 				err = fmt.Errorf("reward %q: %w", r.Name, err)
 			}
@@ -61,16 +68,16 @@ func (t steerTask[R]) build(c *command) prepare {
 			}
 			tasks[fingerprint], fingerprints = task, append(fingerprints, fingerprint)
 		}
-		var all []steering.Setting
+		var settings []steering.Setting
 		for _, r := range runs {
 			r.Setting.Fingerprint = fingerprints[r.Reward]
 			if err := tasks[r.Setting.Fingerprint].Check(r.Setting); err != nil {
 				return nil, err
 			}
-			all = append(all, r.Setting)
+			settings = append(settings, r.Setting)
 		}
 		return func(ctx context.Context, b compute.Backend) error {
-			results, err := sweep.Run(ctx, kept.Sweep, all, func(ctx context.Context, s steering.Setting) (R, error) {
+			results, err := sweep.Run(ctx, kept.Sweep, settings, func(ctx context.Context, s steering.Setting) (R, error) {
 				return tasks[s.Fingerprint].Run(ctx, b, s)
 			})
 			if err != nil {
@@ -84,6 +91,25 @@ func (t steerTask[R]) build(c *command) prepare {
 			return t.table(*grid.file != "").write(c, results)
 		}, nil
 	}
+}
+
+// secondEvaluator is the flag of a second evaluator.
+const secondEvaluator = "second-evaluator"
+
+// checkHeldOut returns an error if a grid has values that the task does not have.
+func (t steerTask[R]) checkHeldOut(g steering.Grid) error {
+	if t.heldOut {
+		return nil
+	}
+	if g.SecondEvaluator != "" {
+		return fmt.Errorf("--grid: second_evaluator: this task has none: leave it out")
+	}
+	for _, r := range g.Rewards {
+		if r.HeldOut != nil {
+			return fmt.Errorf("--grid: reward %q has a held-out reward: this task has none: leave it out", r.Name)
+		}
+	}
+	return nil
 }
 
 // table returns the table of the results, with the names of their rewards if they have any.
@@ -206,14 +232,14 @@ func (c *command) withClass(class **int, usage string) {
 	})
 }
 
-// runs returns rewards and the runs with them: those of the file of a grid, or those of the flags, for
-// the reward that a flag names.
-func (g *steerGrid) runs(c *command, reward string) ([]steering.NamedReward, []steering.GridRun, error) {
+// runs returns a grid and its runs: those of the file of a grid, or those of the flags, for the reward
+// that a flag names.
+func (g *steerGrid) runs(c *command, reward string) (all steering.Grid, runs []steering.GridRun, err error) {
 	if err := cmp.Or(checkSeeds(*g.seeds), g.config.apply(&g.base.Config)); err != nil {
-		return nil, nil, err
+		return all, nil, err
 	}
 	if g.base.PosteriorSteps < 0 {
-		return nil, nil, fmt.Errorf("--posterior-steps = %d: must not be negative", g.base.PosteriorSteps)
+		return all, nil, fmt.Errorf("--posterior-steps = %d: must not be negative", g.base.PosteriorSteps)
 	}
 	if *g.threshold != 0.5 {
 		g.base.Threshold = g.threshold
@@ -225,54 +251,52 @@ func (g *steerGrid) runs(c *command, reward string) ([]steering.NamedReward, []s
 	for _, name := range slices.Sorted(maps.Keys(g.lists)) {
 		list, err := g.lists[name].json(name)
 		if err != nil {
-			return nil, nil, err
+			return all, nil, err
 		}
 		values[name] = list
 	}
 	g.timeGrid(c, values)
 	text, err := json.Marshal(reward)
 	if err != nil {
-		return nil, nil, err
+		return all, nil, err
 	}
 	settings, err := values.Settings(g.base, g.particles)
-	var runs []steering.GridRun
 	for _, s := range settings {
 		runs = append(runs, steering.GridRun{Setting: s})
 	}
-	return []steering.NamedReward{{Reward: text}}, runs, err
+	all.Rewards = []steering.NamedReward{{Reward: text}}
+	return all, runs, err
 }
 
 // read reads the file of a grid. Flags that are given replace its values.
-func (g *steerGrid) read(c *command) ([]steering.NamedReward, []steering.GridRun, error) {
+func (g *steerGrid) read(c *command) (all steering.Grid, runs []steering.GridRun, err error) {
 	changed := func(name string) bool {
 		f := c.Flags().Lookup(strings.ReplaceAll(name, "_", "-"))
 		return f != nil && f.Changed
 	}
 	for _, name := range append(slices.Sorted(maps.Keys(g.lists)), "reward", "pool") {
 		if changed(name) {
-			return nil, nil, fmt.Errorf("--%s and --grid: the file names these values, give one of the two flags", name)
+			return all, nil, fmt.Errorf("--%s and --grid: the file names these values, give one of the two flags", name)
 		}
 	}
 	raw, err := config.ReadFile(*g.file)
 	if err != nil {
-		return nil, nil, fmt.Errorf("--grid %s: %w", *g.file, err)
+		return all, nil, fmt.Errorf("--grid %s: %w", *g.file, err)
 	}
-	grid, err := steering.ParseGrid(raw)
-	if err != nil {
-		return nil, nil, fmt.Errorf("--grid %s: %w", *g.file, err)
+	if all, err = steering.ParseGrid(raw); err != nil {
+		return all, nil, fmt.Errorf("--grid %s: %w", *g.file, err)
 	}
-	for _, values := range grid.Runs {
+	for _, values := range all.Runs {
 		maps.DeleteFunc(values, func(name string, _ json.RawMessage) bool { return changed(name) })
 		if changed("seeds") {
 			values["seeds"] = numeral(*g.seeds)
 		}
 		g.timeGrid(c, values)
 	}
-	runs, err := grid.Expand(g.base, g.particles)
-	if err != nil {
-		return nil, nil, fmt.Errorf("--grid %s: %w", *g.file, err)
+	if runs, err = all.Expand(g.base, g.particles); err != nil {
+		return all, nil, fmt.Errorf("--grid %s: %w", *g.file, err)
 	}
-	return grid.Rewards, runs, nil
+	return all, runs, nil
 }
 
 // timeGrid adds the flags of the time grid that are given to values: without them it depends on the
@@ -322,21 +346,21 @@ func gaussianSteering() steerTask[gaussian.Result] {
 	type result = gaussian.Result
 	return steerTask[result]{
 		samples: 4096, steps: 100,
-		open: func(c *command) func(name, reward string) (steering.Task[result], string, error) {
+		open: func(c *command) func(r steering.NamedReward) (steering.Task[result], string, error) {
 			var p gaussian.Problem
 			c.Flags().IntVar(&p.Dim, "dim", 2, "`number` of dimensions")
 			c.Flags().Float64Var(&p.KL, "kl", 4,
 				"divergence of the tilted distribution from the data for λ = 1, in `nats`, instead of a reward")
 			_ = c.Flags().MarkHidden("reward") // the flag is there
-			return func(name, reward string) (steering.Task[result], string, error) {
-				if reward != "paper" {
-					return nil, "", fmt.Errorf("--reward %s: the reward of a Gaussian is linear: use --kl", reward)
+			return func(r steering.NamedReward) (steering.Task[result], string, error) {
+				if r.Text() != "paper" {
+					return nil, "", fmt.Errorf("--reward %s: the reward of a Gaussian is linear: use --kl", r.Text())
 				}
 				t, err := gaussian.New(p)
 				if err != nil {
 					return nil, "", err
 				}
-				t.RewardName = name
+				t.RewardName = r.Name
 				return t, t.Fingerprint, nil
 			}
 		},

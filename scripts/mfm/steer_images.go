@@ -100,16 +100,16 @@ func digitsSteering() steerTask[image.SteeringResult] {
 	type result = image.SteeringResult
 	return steerTask[result]{
 		samples: 1024, steps: 100, particles: 64,
-		open: func(c *command) func(name, reward string) (steering.Task[result], string, error) {
+		open: func(c *command) func(r steering.NamedReward) (steering.Task[result], string, error) {
 			checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run whose map is steered (required)")
 			f := c.withEvaluators("required")
 			var first *image.Steering // whose evaluation of the images the others share
-			return func(name, reward string) (steering.Task[result], string, error) {
-				s, err := c.steeringLike(first, f, *checkpoint, reward)
+			return func(r steering.NamedReward) (steering.Task[result], string, error) {
+				s, err := c.steeringLike(first, f, *checkpoint, r.Text())
 				if err != nil {
 					return nil, "", err
 				}
-				first, s.RewardName = cmp.Or(first, s), name
+				first, s.RewardName = cmp.Or(first, s), r.Name
 				return s, s.Fingerprint, nil
 			}
 		},
@@ -215,7 +215,7 @@ func diagnoseDigits(c *command) diagnosis {
 func imagenetSteering() steerTask[alignment.Result] {
 	type result = alignment.Result
 	return steerTask[result]{
-		samples: 64, steps: 100, particles: 64, reward: string(alignment.DefaultReward()),
+		samples: 64, steps: 100, particles: 64, reward: string(alignment.DefaultReward()), heldOut: true,
 		open:   openImageNetSteering,
 		common: func(r result) steering.Result { return r.Result },
 		columns: columns(func(r result) []any {
@@ -238,7 +238,7 @@ func imagenetSteering() steerTask[alignment.Result] {
 }
 
 // openImageNetSteering adds the flags of the task, and returns a function that opens its steering.
-func openImageNetSteering(c *command) func(name, reward string) (steering.Task[alignment.Result], string, error) {
+func openImageNetSteering(c *command) func(r steering.NamedReward) (steering.Task[alignment.Result], string, error) {
 	f := c.Flags()
 	preset := f.String("preset", "emoji",
 		"`name`: emoji for the map of a run; b2 or xl2 for a folder with weights as their authors released them")
@@ -248,20 +248,22 @@ func openImageNetSteering(c *command) func(name, reward string) (steering.Task[a
 		"`folder` of the run, or of released weights, with the autoencoder (default: the shipped "+shippedEmoji+")")
 	f.StringVar(&config.Evaluator, "evaluator", "", "`file` of the network whose features compare pictures, see mfm weights "+
 		"get efficientnet-lite0 (default: no comparison but of pixels)")
-	heldOut := f.String("held-out-reward", "", "JSON object, or `file` with one, of a reward that does not steer "+
-		"(default: symmetry, or brightness for a reward of symmetry)")
+	f.StringVar(&config.Second, secondEvaluator, "", "`file` of a second such network, for a reward by the first (default: that "+
+		"of the grid, if any)")
+	heldOut := f.String("held-out-reward", "", "JSON object, or `file` with one, of a reward that does not steer, for the rewards "+
+		"of a grid that name none (default: symmetry, or brightness for a reward of symmetry)")
 	f.String("pictures", "", "`folder` for a PNG of each run of seed 0: unsteered pictures, and below them the steered ones "+
 		"from the same noise")
 	var m *alignment.Model // of all rewards
-	return func(name, reward string) (steering.Task[alignment.Result], string, error) {
-		raw, err := rewardJSON(reward)
+	return func(r steering.NamedReward) (steering.Task[alignment.Result], string, error) {
+		raw, err := rewardJSON(r.Text())
 		if err != nil {
 			return nil, "", err
 		}
 		var other []byte
-		if *heldOut != "" {
-			if other, err = rewardJSON(*heldOut); err != nil {
-				return nil, "", fmt.Errorf("--held-out-reward: %w", err)
+		if text := cmp.Or(r.HeldOutText(), *heldOut); text != "" {
+			if other, err = rewardJSON(text); err != nil {
+				return nil, "", fmt.Errorf("held-out reward: %w", err)
 			}
 		}
 		b, err := c.backend()
@@ -280,7 +282,7 @@ func openImageNetSteering(c *command) func(name, reward string) (steering.Task[a
 		if err != nil {
 			return nil, "", err
 		}
-		s.RewardName = name
+		s.RewardName = r.Name
 		return s, s.Fingerprint, nil
 	}
 }

@@ -142,6 +142,8 @@ func TestSteerGrid(t *testing.T) {
 	dir := t.TempDir()
 	two := write(t, dir, "two.json", `{"rewards": [{"name": "a", "reward": "paper"}, {"name": "b", "reward": "paper"}],
 		"runs": [{"method": "dps"}]}`)
+	held := write(t, dir, "held.json", `{"rewards": [{"name": "a", "reward": "paper", "held_out": "paper"}], "runs": [{"method": "dps"}]}`)
+	second := write(t, dir, "second.json", `{"second_evaluator": "f", "rewards": [{"name": "a", "reward": "paper"}], "runs": [{"method": "dps"}]}`)
 	luck := write(t, dir, "luck.json", `{"rewards": [{"name": "a", "reward": "luck"}], "runs": [{"method": "dps"}]}`)
 	for want, more := range map[string][]string{
 		"--n and --grid":                    {"--n", "4"},
@@ -150,6 +152,8 @@ func TestSteerGrid(t *testing.T) {
 		"--grid nowhere: no such file":      {"--grid", "nowhere"},
 		`reward "b" is that of another`:     {"--grid", two},
 		`reward "a": reward "luck" is no`:   {"--grid", luck},
+		`reward "a" has a held-out reward`:  {"--grid", held},
+		"second_evaluator: this task has":   {"--grid", second},
 		"unknown key":                       {"--grid", smallMap + "/config.json"},
 		"steps = 2: must be at least 3":     {"--steps", "2"},
 		"ratio = 0: must lie in [1e-06, 1e": {"--grid", write(t, dir, "r.json", `{"rewards": [{"name": "a", "reward": "paper"}], "runs": [{"method": "dps", "renormalization": "clip", "ratio": 0}]}`)},
@@ -352,6 +356,25 @@ func steerSmallImageNet(t *testing.T, dir string) {
 	}
 	// Other settings write other files.
 	checkPictures(decode[[]alignment.Result](t, must(t, append(args, "--method", "unsteered", "--lambda", "2")...)), 3)
+	// A grid names held-out rewards and a second evaluator.
+	grid := func(name, heldOut, second string) []string {
+		return []string{"--grid", write(t, out, name+".json", fmt.Sprintf(`{"second_evaluator": %q, "rewards": [{"name": "a",
+			"reward": %s, "held_out": %s}], "runs": [{"method": "unsteered", "samples": 4, "steps": 3}]}`, second,
+			alignment.DefaultReward(), heldOut))}
+	}
+	plain := []string{"steer", "imagenet", "--checkpoint", dir, "--out", t.TempDir(), "--json"}
+	if r := decode[[]alignment.Result](t, must(t, append(plain, grid("dark", `{"kind": "brightness", "weight": -1}`, "")...)...)); len(r) != 1 ||
+		!(r[0].HeldOut.Float() < 0 && r[0].HeldOutBase.Float() < 0) {
+		t.Errorf("with a held-out reward of a grid: %+v", r)
+	}
+	for want, args := range map[string][]string{
+		"it is the reward itself":  grid("same", fmt.Sprintf(`{"kind": "scaled", "factor": 2, "of": %s}`, alignment.DefaultReward()), ""),
+		"none.pth without a first": grid("second", `{"kind": "symmetry"}`, "none.pth"),
+	} {
+		if code, _, stderr := invoke(t.Context(), append(slices.Clone(plain), args...)...); code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit code %d, %q, want %q", args, code, stderr, want)
+		}
+	}
 	for want, more := range map[string][]string{
 		`kind "nice" is unknown`:  {"--reward", `{"kind": "nice"}`},
 		"paper":                   {"--reward", "paper"},

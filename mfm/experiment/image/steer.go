@@ -330,7 +330,7 @@ func (s *Steering) sample(ctx context.Context, b compute.Backend, c steering.Set
 	}
 	if d, found := s.drawn[name]; found {
 		d.result.RewardName, d.result.Warnings = s.RewardName, s.RewardWarnings(c.Config.Lambda)
-		d.result.Pool = c.Pool
+		d.result.Pool, d.result.Reused = c.Pool, true
 		return d.result, d.samples, nil
 	}
 	r, samples, _, err := s.Base.Run(ctx, b, c, nil, resampling(c.Seed))

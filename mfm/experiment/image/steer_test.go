@@ -113,7 +113,7 @@ func TestDigitsSteering(t *testing.T) {
 			t.Errorf("pool %+v, want the rewards %v", pools[i], rewards)
 		}
 	}
-	if pools[0].Seconds != pools[1].Seconds || slices.Equal(pools[0].PoolRewards, pools[1].PoolRewards) {
+	if pools[0].Reused || !pools[1].Reused || pools[0].Seconds != pools[1].Seconds || slices.Equal(pools[0].PoolRewards, pools[1].PoolRewards) {
 		t.Error("unsteered samples are drawn again for another reward, or have its rewards")
 	}
 	results := map[string]image.SteeringResult{}

@@ -22,6 +22,8 @@ type Grid struct {
 	About   string        `json:"about"`
 	Rewards []NamedReward `json:"rewards"`
 	Runs    []Values      `json:"runs"`
+	// SecondEvaluator is the file of a second network that compares pictures, for a task that has one.
+	SecondEvaluator string `json:"second_evaluator,omitempty"`
 }
 
 // GridRun is a setting of a grid with the index of its reward.
@@ -35,6 +37,8 @@ type GridRun struct {
 type NamedReward struct {
 	Name   string          `json:"name"`
 	Reward json.RawMessage `json:"reward"`
+	// HeldOut is a reward that the steering to this one does not use, for a task that has one.
+	HeldOut json.RawMessage `json:"held_out,omitempty"`
 }
 
 // ParseGrid reads a grid. It returns an error for one without rewards or runs, for a reward without
@@ -63,12 +67,17 @@ func ParseGrid(raw []byte) (Grid, error) {
 }
 
 // Text returns the reward as text: its string, or its object in JSON.
-func (r NamedReward) Text() string {
+func (r NamedReward) Text() string { return text(r.Reward) }
+
+// HeldOutText returns the held-out reward as text, empty for none.
+func (r NamedReward) HeldOutText() string { return text(r.HeldOut) }
+
+func text(raw json.RawMessage) string {
 	var name string
-	if json.Unmarshal(r.Reward, &name) == nil {
+	if json.Unmarshal(raw, &name) == nil {
 		return name
 	}
-	return string(r.Reward)
+	return string(raw)
 }
 
 // Expand returns the runs of the grid in their order, those of one element of Runs for its first

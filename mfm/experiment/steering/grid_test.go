@@ -44,7 +44,9 @@ func describe(all []steering.Setting) (lines []string) {
 // already.
 func TestGrid(t *testing.T) {
 	g, err := steering.ParseGrid([]byte(`{
-		"rewards": [{"name": "near", "reward": "paper"}, {"name": "far", "reward": {"kind": "quadratic"}}],
+		"second_evaluator": "lite4.whl",
+		"rewards": [{"name": "near", "reward": "paper", "held_out": {"kind": "symmetry"}},
+			{"name": "far", "reward": {"kind": "quadratic"}}],
 		"runs": [
 			{"renormalization": ["none", "clip"], "ratio": [1, 2], "lambda": 3, "method": ["unsteered", "mfm-g"], "seeds": 2,
 				"rewards": "near"},
@@ -57,6 +59,10 @@ func TestGrid(t *testing.T) {
 	}
 	if a, b := g.Rewards[0].Text(), g.Rewards[1].Text(); a != "paper" || b != `{"kind": "quadratic"}` {
 		t.Errorf("rewards %q and %q", a, b)
+	}
+	if a, b := g.Rewards[0].HeldOutText(), g.Rewards[1].HeldOutText(); a != `{"kind": "symmetry"}` || b != "" ||
+		g.SecondEvaluator != "lite4.whl" {
+		t.Errorf("held-out rewards %q and %q, second evaluator %q", a, b, g.SecondEvaluator)
 	}
 	runs, err := g.Expand(gridBase(), 4)
 	if err != nil {

@@ -80,6 +80,9 @@ type Result struct {
 	// has no evaluation.
 	Diverged bool    `json:"diverged,omitempty"`
 	Seconds  float64 `json:"seconds,omitempty"` // of sampling, compilation included
+	// Reused reports that other runs use the same samples, or candidates, which were drawn before this
+	// run. Seconds is then the time that drawing them took.
+	Reused bool `json:"reused,omitempty"`
 	// MicrosPerNFE is Seconds over all evaluations, in microseconds: those of the network and of
 	// the reward, each with what surrounds it, see [steer.Counts]. Compilation has a share in it
 	// that falls with the number of samples.

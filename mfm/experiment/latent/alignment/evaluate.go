@@ -60,73 +60,91 @@ func (d *decoder) decode(ctx context.Context, latents []float32) ([]float32, err
 // pictureValues are rewards of pictures. One below [reward.Least] gives its picture no weight.
 type pictureValues struct{ reward, heldOut []float64 }
 
-// pictureRewards evaluates rewards of pictures.
-type pictureRewards struct {
-	exec  *model.Exec
-	host  reward.Host // instead of the reward in the graph; nil means none
-	shape []int
+// pictureReward is a reward of pictures: a graph with its weights, or a black box.
+type pictureReward struct {
+	text  string        // in canonical JSON
+	graph reward.Reward // nil for a black box
+	name  string        // of the graph for [OfLatents], a hash of the text
+	exec  *model.Exec   // of the graph
+	host  reward.Host   // nil for a graph
+	shape []int         // of a picture
 }
 
-// newPictureRewards returns the evaluation of a reward, or of host if r is nil, and of a held-out
-// reward. The weights of r are those of [OfLatents] with the given name.
-func newPictureRewards(
-	b compute.Backend, m *Model, r reward.Reward, host reward.Host, heldOut reward.Reward, name string,
-) (*pictureRewards, error) {
-	exec, err := model.NewExec(b, m.Store(), func(root *model.Scope, in []*Node) []*Node {
-		x, scope := in[0], root.Store().Scope(reward.Scope)
+// open returns the reward of pictures that raw describes. The model keeps it for all steerings, so
+// that weights are read once.
+func (m *Model) open(b compute.Backend, raw []byte) (*pictureReward, error) {
+	text, err := canonical(raw)
+	if err != nil {
+		return nil, err
+	}
+	if r := m.rewards[text]; r != nil {
+		return r, nil
+	}
+	r := &pictureReward{text: text, shape: m.Size()}
+	if reward.IsHost(raw) {
+		r.host, err = reward.ParseHost(raw)
+	} else if r.graph, err = ParseReward(b, raw); err == nil {
+		err = r.compile(b, m)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.rewards[text] = r
+	return r, nil
+}
+
+// compile prepares the graph. Its weights are those of [OfLatents] with the reward's name.
+func (r *pictureReward) compile(b compute.Backend, m *Model) (err error) {
+	if r.name, err = hashJSON(r.text); err != nil {
+		return err
+	}
+	r.exec, err = model.NewExec(b, m.Store(), func(root *model.Scope, in []*Node) *Node {
 		var c reward.Condition
 		if m.Classes > 0 {
 			c.Class = in[1]
 		}
-		second, _ := reward.Usable(heldOut.Build(scope.In("held_out_of_%s", name), x, c))
-		if r == nil {
-			return []*Node{second}
-		}
-		first, _ := reward.Usable(r.Build(scope.In("of_%s", name), x, c))
-		return []*Node{second, first}
+		values, _ := reward.Usable(r.graph.Build(root.Store().Scope(reward.Scope).In("of_%s", r.name), in[0], c))
+		return values
 	})
 	if err != nil {
-		return nil, fmt.Errorf("preparing the rewards: %w", err)
+		return fmt.Errorf("preparing the reward: %w", err)
 	}
-	return &pictureRewards{exec: exec, host: host, shape: m.Size()}, nil
+	return nil
 }
 
 // values returns the rewards of pictures, flat, that were generated under labels, one for each, or nil.
-func (p *pictureRewards) values(ctx context.Context, pixels []float32, labels []int32) (v pictureValues, err error) {
-	size := p.shape[0] * p.shape[1] * p.shape[2]
+func (r *pictureReward) values(ctx context.Context, pixels []float32, labels []int32) (values []float64, err error) {
+	size := r.shape[0] * r.shape[1] * r.shape[2]
+	if r.host != nil {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("evaluating pictures: %w", context.Cause(ctx))
+		}
+		values, err = r.host(pixels, append([]int{len(pixels) / size}, r.shape...))
+		for i, v := range values {
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				values[i] = 10 * reward.Least
+			}
+		}
+		return values, err
+	}
 	for from := 0; from < len(pixels); from += chunk * size {
 		if err := ctx.Err(); err != nil {
-			return v, fmt.Errorf("evaluating pictures: %w", context.Cause(ctx))
+			return nil, fmt.Errorf("evaluating pictures: %w", context.Cause(ctx))
 		}
 		batch, classes := make([]float32, chunk*size), make([]int32, chunk)
 		n := copy(batch, pixels[from:]) / size
-		in := []any{tensors.FromFlatDataAndDimensions(batch, append([]int{chunk}, p.shape...)...)}
+		in := []any{tensors.FromFlatDataAndDimensions(batch, append([]int{chunk}, r.shape...)...)}
 		if labels != nil {
 			copy(classes, labels[from/size:])
 			in = append(in, classes)
 		}
-		out, err := p.exec.Call(in...)
+		flat, err := mfm.Flat(r.exec.Call1(in...))
 		if err != nil {
-			return v, fmt.Errorf("evaluating pictures: %w", err)
+			return nil, fmt.Errorf("evaluating pictures: %w", err)
 		}
-		for i, to := range []*[]float64{&v.heldOut, &v.reward}[:len(out)] {
-			flat, err := tensors.CopyFlatData[float32](out[i])
-			if err != nil {
-				return v, fmt.Errorf("evaluating pictures: %w", err)
-			}
-			for _, r := range flat[:n] {
-				*to = append(*to, float64(r))
-			}
+		for _, v := range flat[:n] {
+			values = append(values, float64(v))
 		}
 	}
-	if p.host == nil {
-		return v, nil
-	}
-	v.reward, err = p.host(pixels, append([]int{len(pixels) / size}, p.shape...))
-	for i, r := range v.reward {
-		if math.IsNaN(r) || math.IsInf(r, 0) {
-			v.reward[i] = 10 * reward.Least
-		}
-	}
-	return v, err
+	return values, nil
 }

@@ -2,11 +2,15 @@ package alignment
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"io"
+	"os"
 	"slices"
 	"time"
 
 	"github.com/gomlx/compute"
+	"gonum.org/v1/gonum/floats"
 
 	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
@@ -18,113 +22,215 @@ import (
 // bestOfN is the method that chooses from a pool.
 const bestOfN = "best-of-n"
 
-// pool has unsteered samples in blocks, each with one candidate for each sample of Best-of-N. All
-// numbers of candidates and all rewards choose from the same pool, which grows as they need.
+// mostInBlock is the largest number of samples in a block of a pool.
+const mostInBlock = 32
+
+// pool is a sequence of unsteered samples of a setting, which grows as runs need them. All rewards
+// evaluate, and all numbers of candidates choose from, the same samples. Those of the first block
+// have the noise of the seed. They lie in a file, so that the memory has their rewards alone.
 type pool struct {
-	steerer *steer.Steerer
-	blocks  [][]float32
-	counts  steer.Counts // of a block
-	seconds float64      // of all blocks, compilation included
+	block    steering.Setting // of a block; its seed is that of the pool
+	elements int              // of a sample
+	file     *os.File
+	counts   steer.Counts // of a block
+	seconds  []float64    // of each block, compilation included
+	diverged []bool       // whether a block has samples that are not finite
 }
 
-// poolOf returns the pool of a setting with n blocks.
-func (s *Steering) poolOf(ctx context.Context, b compute.Backend, c steering.Setting, n int) (*pool, string, error) {
-	setting := unsteered(c)
-	setting.Seed = c.Seed
-	name, err := sweep.Name(setting)
-	if err != nil {
-		return nil, "", err
+// poolOf returns the pool of a setting, with its name, that has at least n samples. reused reports
+// that it had some of them before.
+func (s *Steering) poolOf(ctx context.Context, b compute.Backend, c steering.Setting, n int) (
+	p *pool, name string, reused bool, err error) {
+	block := unsteered(c)
+	block.Seed, block.Samples = c.Seed, min(c.Samples, mostInBlock)
+	if name, err = sweep.Name(block); err != nil {
+		return nil, "", false, err
 	}
-	p := s.model.pools[name]
-	began := time.Now()
+	p = s.model.pools[name]
 	if p == nil {
-		m, err := s.DrawModel(setting)
-		if err != nil {
-			return nil, "", err
+		p = &pool{block: block, elements: s.model.Elements()}
+		if p.file, err = os.CreateTemp("", "mfm-pool-"); err != nil {
+			return nil, "", false, err
 		}
-		method, err := setting.SteerMethod(nil)
-		if err != nil {
-			return nil, "", err
-		}
-		p = new(pool)
-		if p.steerer, err = steer.New(b, m, reward.Sum(), method); err != nil {
-			return nil, "", err
-		}
-		p.steerer.Batch = s.Batch
-		if c.Class != nil {
-			if err := p.steerer.SetClass(*c.Class); err != nil {
-				return nil, "", err
-			}
-		}
+		_ = os.Remove(p.file.Name()) // so that it ends with the process; some systems keep open files
 		s.model.pools[name] = p
 	}
-	for len(p.blocks) < n {
-		seed := c.Seed // of the first block, so that its noise is that of other methods
-		if k := len(p.blocks); k > 0 {
-			seed = 1<<41 + c.Seed<<16 + int64(k)
+	reused = len(p.seconds) > 0
+	of := s.plain()
+	of.Kept = &s.model.drawing
+	for k := len(p.seconds); k*block.Samples < n; k++ {
+		if k > 0 {
+			block.Seed = 1<<41 + c.Seed<<16 + int64(k)
 		}
-		got, err := p.steerer.Sample(ctx, seed, c.Samples, nil)
+		began := time.Now()
+		latents, got, err := of.Draw(ctx, b, block, nil, nil)
 		if err != nil {
-			return nil, "", fmt.Errorf("candidates: %w", err)
+			return nil, "", false, fmt.Errorf("unsteered samples: %w", err)
 		}
-		p.blocks, p.counts = append(p.blocks, got.Samples), got.Counts
+		raw, err := binary.Append(nil, binary.LittleEndian, latents)
+		if err == nil {
+			_, err = p.file.WriteAt(raw, int64(k*len(raw)))
+		}
+		if err != nil {
+			return nil, "", false, fmt.Errorf("keeping unsteered samples: %w", err)
+		}
+		p.counts, p.diverged = got.Counts, append(p.diverged, !stats.Finite(latents))
+		p.seconds = append(p.seconds, time.Since(began).Seconds())
 	}
-	p.seconds += time.Since(began).Seconds()
-	return p, name, nil
+	return p, name, reused, nil
 }
 
-// bestOf draws Best-of-N from a pool in batches of any size: the methods of package steer evaluate all
-// candidates of a sample at a time, for which the decoder may lack the memory. It returns the result
-// that all tasks have, the latents, the pictures of the first candidates, and the numbers of
-// evaluations. Seconds are those of the pool's first N blocks, in proportion, and of the rewards of new
-// candidates.
-func (s *Steering) bestOf(ctx context.Context, b compute.Backend, c steering.Setting) (
-	r steering.Result, latents, first []float32, counts steer.Counts, err error) {
-	p, name, err := s.poolOf(ctx, b, c, c.N)
-	if err != nil {
-		return r, nil, nil, counts, err
+// read returns the samples from one index to another.
+func (p *pool) read(from, to int) ([]float32, error) {
+	latents := make([]float32, (to-from)*p.elements)
+	section := io.NewSectionReader(p.file, int64(from*p.elements)*4, int64(len(latents))*4)
+	if err := binary.Read(section, binary.LittleEndian, latents); err != nil {
+		return nil, fmt.Errorf("reading unsteered samples: %w", err)
 	}
-	began, known := time.Now(), len(s.pool[name])
-	for _, block := range p.blocks[min(known, c.N):c.N] {
-		values, _, err := s.evaluate(ctx, block, s.Labels(c), false)
-		if err != nil {
-			return r, nil, nil, counts, err
-		}
-		s.pool[name] = append(s.pool[name], values.reward)
-	}
-	size := s.model.Elements()
-	for i := range c.Samples {
-		best, most := 0, 0.
-		for k, rewards := range s.pool[name][:c.N] {
-			value := c.Config.Lambda * rewards[i]
-			if rewards[i] < reward.Least {
-				value = rewards[i]
-			}
-			if k == 0 || value > most {
-				best, most = k, value
-			}
-		}
-		latents = append(latents, p.blocks[best][i*size:(i+1)*size]...)
-	}
-	shown := min(shownPictures, c.Samples) * size
-	if first, err = s.model.decoder.decode(ctx, p.blocks[0][:shown]); err != nil {
-		return r, nil, nil, counts, err
-	}
-	n := int64(c.N)
-	counts = steer.Counts{Network: n * p.counts.Network, Reward: n * int64(c.Samples)}
-	r = s.Common(b, c)
-	r.NFE = float64(counts.NFE()) / float64(c.Samples)
-	r.Seconds = p.seconds*float64(c.N)/float64(len(p.blocks)) + time.Since(began).Seconds()
-	r.MicrosPerNFE = 1e6 * r.Seconds / float64(counts.NFE())
-	r.Diverged = !stats.Finite(latents)
-	return r, slices.Clip(latents), first, counts, nil
+	return latents, nil
 }
 
-// drawn are unsteered samples with the result of drawing them.
+// countsOf returns the evaluations for n samples.
+func (p *pool) countsOf(n int) steer.Counts {
+	return steer.Counts{Network: p.counts.Network / int64(p.block.Samples) * int64(n)}
+}
+
+// share returns the seconds of n samples, given those of each block.
+func (p *pool) share(blocks []float64, n int) float64 {
+	whole, rest := n/p.block.Samples, n%p.block.Samples
+	seconds := floats.Sum(blocks[:whole])
+	if rest > 0 {
+		seconds += blocks[whole] * float64(rest) / float64(p.block.Samples)
+	}
+	return seconds
+}
+
+// scores are the rewards of the samples of a pool.
+type scores struct {
+	values  []float64
+	seconds []float64 // of each block
+}
+
+// score returns the rewards of at least n samples of a pool, which has as many.
+func (s *Steering) score(ctx context.Context, p *pool, name string, n int) (*scores, error) {
+	all := s.scores[name]
+	if all == nil {
+		all = new(scores)
+		s.scores[name] = all
+	}
+	for len(all.values) < n {
+		began := time.Now()
+		latents, err := p.read(len(all.values), len(all.values)+p.block.Samples)
+		if err != nil {
+			return nil, err
+		}
+		pixels, err := s.model.decoder.decode(ctx, latents)
+		if err != nil {
+			return nil, err
+		}
+		values, err := s.pictures.values(ctx, pixels, s.Labels(p.block))
+		if err != nil {
+			return nil, err
+		}
+		all.values = append(all.values, values...)
+		all.seconds = append(all.seconds, time.Since(began).Seconds())
+	}
+	return all, nil
+}
+
+// drawn are samples with the result that all tasks have.
 type drawn struct {
 	result  steering.Result
 	latents []float32
+	first   []float32 // pictures of the first candidates of Best-of-N, else nil
 	counts  steer.Counts
+}
+
+// bestOf draws Best-of-N from a pool in batches of any size: the methods of package steer evaluate all
+// candidates of a sample at a time, for which the decoder may lack the memory. The candidates of
+// sample i of n are the samples i, n+i, 2n+i and so on of the pool.
+func (s *Steering) bestOf(ctx context.Context, b compute.Backend, c steering.Setting) (d drawn, err error) {
+	all := c.N * c.Samples
+	p, name, reused, err := s.poolOf(ctx, b, c, all)
+	if err != nil {
+		return d, err
+	}
+	scored, err := s.score(ctx, p, name, all)
+	if err != nil {
+		return d, err
+	}
+	for i := range c.Samples {
+		best, most := 0, 0.
+		for k := i; k < all; k += c.Samples {
+			value := c.Config.Lambda * scored.values[k]
+			if scored.values[k] < reward.Least {
+				value = scored.values[k]
+			}
+			if k == i || value > most {
+				best, most = k, value
+			}
+		}
+		chosen, err := p.read(best, best+1)
+		if err != nil {
+			return d, err
+		}
+		d.latents = append(d.latents, chosen...)
+	}
+	first, err := p.read(0, min(shownPictures, c.Samples))
+	if err != nil {
+		return d, err
+	}
+	if d.first, err = s.model.decoder.decode(ctx, first); err != nil {
+		return d, err
+	}
+	d.counts = p.countsOf(all)
+	d.counts.Reward = int64(all)
+	s.finish(b, c, &d, reused, p.share(p.seconds, all)+p.share(scored.seconds, all))
+	return d, nil
+}
+
+// drawUnsteered draws the samples of a setting of the unsteered method.
+func (s *Steering) drawUnsteered(ctx context.Context, b compute.Backend, c steering.Setting) (d drawn, err error) {
+	p, _, reused, err := s.poolOf(ctx, b, c, c.Samples)
+	if err != nil {
+		return d, err
+	}
+	if d.latents, err = p.read(0, c.Samples); err != nil {
+		return d, err
+	}
+	d.counts = p.countsOf(c.Samples)
+	s.finish(b, c, &d, reused, p.share(p.seconds, c.Samples))
+	return d, nil
+}
+
+// drawPool returns the result of a setting with Pool, without its latents, and the rewards.
+func (s *Steering) drawPool(ctx context.Context, b compute.Backend, c steering.Setting) (d drawn, rewards []float64,
+	err error) {
+	p, name, reused, err := s.poolOf(ctx, b, c, c.Samples)
+	if err != nil {
+		return d, nil, err
+	}
+	d.counts = p.countsOf(c.Samples)
+	s.finish(b, c, &d, reused, p.share(p.seconds, c.Samples))
+	blocks := (c.Samples + p.block.Samples - 1) / p.block.Samples
+	if d.result.Diverged = slices.Contains(p.diverged[:blocks], true); d.result.Diverged {
+		return d, nil, nil
+	}
+	scored, err := s.score(ctx, p, name, c.Samples)
+	if err != nil {
+		return d, nil, err
+	}
+	return d, scored.values[:c.Samples], nil
+}
+
+// finish fills in the result of samples from a pool.
+func (s *Steering) finish(b compute.Backend, c steering.Setting, d *drawn, reused bool, seconds float64) {
+	r := s.Common(b, c)
+	r.NFE = float64(d.counts.NFE()) / float64(c.Samples)
+	r.Seconds, r.Reused = seconds, reused
+	r.MicrosPerNFE = 1e6 * r.Seconds / float64(d.counts.NFE())
+	r.Diverged = !stats.Finite(d.latents)
+	d.result = r
 }
 
 // plain returns the base without a reward, for unsteered samples.
@@ -132,28 +238,4 @@ func (s *Steering) plain() steering.Base {
 	of := s.Base
 	of.Reward, of.Host, of.Kept = reward.Sum(), nil, &s.model.kept
 	return of
-}
-
-// drawUnsteered draws the samples of a setting of the unsteered method, once for all rewards.
-func (s *Steering) drawUnsteered(ctx context.Context, b compute.Backend, c steering.Setting) (
-	steering.Result, []float32, steer.Counts, error) {
-	key := c
-	key.Fingerprint, key.Pool, key.Config.Lambda = "", false, 1
-	name, err := sweep.Name(key)
-	if err != nil {
-		return steering.Result{}, nil, steer.Counts{}, err
-	}
-	d := s.model.drawn[name]
-	if d == nil {
-		of := s.plain()
-		r, latents, got, err := of.Run(ctx, b, key, nil, nil)
-		if err != nil {
-			return r, nil, steer.Counts{}, err
-		}
-		d = &drawn{r, latents, got.Counts}
-		s.model.drawn[name] = d
-	}
-	r := d.result
-	r.RewardName, r.RunSettings = s.RewardName, s.Common(b, c).RunSettings
-	return r, d.latents, d.counts, nil
 }

@@ -41,22 +41,34 @@ type Result struct {
 	HeldOutSE     metric.Optional `json:"held_out_se,omitzero"`
 	HeldOutBase   metric.Optional `json:"held_out_base,omitzero"`
 	HeldOutBaseSE metric.Optional `json:"held_out_base_se,omitzero"`
-	// Frechet and Kernel are the squared Fréchet distance and the kernel distance to the unsteered
-	// pictures in the features of the evaluator, of at most the first 1,024 pictures of each. The
-	// former falls with the number of pictures; see [metric.KernelStream] for the latter.
-	Frechet  metric.Optional `json:"frechet,omitzero"`
-	Kernel   metric.Optional `json:"kernel,omitzero"`
-	KernelSE metric.Optional `json:"kernel_se,omitzero"`
+	// Comparison is that by the evaluator, and Second that by the second one, nil for none.
+	Comparison
+	Second *Comparison `json:"second_evaluator,omitempty"`
 	// Diversity is the mean distance in pixels between two of the first 256 pictures, over that of the
-	// unsteered ones, and FeatureDiversity the same in the features of the evaluator.
-	Diversity        metric.Optional `json:"diversity,omitzero"`
-	FeatureDiversity metric.Optional `json:"feature_diversity,omitzero"`
-	Monitors         Monitors        `json:"monitors,omitzero"`
-	MonitorsBase     *Monitors       `json:"monitors_base,omitempty"`
+	// unsteered ones.
+	Diversity    metric.Optional `json:"diversity,omitzero"`
+	Monitors     Monitors        `json:"monitors,omitzero"`
+	MonitorsBase *Monitors       `json:"monitors_base,omitempty"`
 	// Pictures is a PNG of at most eight pictures of seed 0: unsteered ones in the first row, and below
 	// them the steered ones from the same noise, or for Best-of-N the first candidates and the best ones.
 	// A particle filter, and a search by several particles, have the second row alone.
 	Pictures []byte `json:"pictures,omitempty"`
+}
+
+// Comparison compares pictures with unsteered ones in the features of an evaluator.
+type Comparison struct {
+	// Frechet and Kernel are the squared Fréchet distance and the kernel distance to the unsteered
+	// pictures, of at most the first 1,024 pictures of each. The former falls with the number of
+	// pictures; see [metric.KernelStream] for the latter.
+	Frechet  metric.Optional `json:"frechet,omitzero"`
+	Kernel   metric.Optional `json:"kernel,omitzero"`
+	KernelSE metric.Optional `json:"kernel_se,omitzero"`
+	// FeatureDiversity is the mean distance between the features of two of the first 256 pictures,
+	// over that of the unsteered ones.
+	FeatureDiversity metric.Optional `json:"feature_diversity,omitzero"`
+	// InReward reports that the evaluator's file is one of the reward's: the comparison is then not
+	// independent of the steering.
+	InReward bool `json:"evaluator_in_reward,omitempty"`
 }
 
 // mostCompared is the number of pictures whose features are compared.
@@ -69,45 +81,56 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 		return r, err
 	}
 	c = s.trained(c)
-	var latents, first []float32
-	var counts steer.Counts
+	s.running = ctx
+	defer func() { s.running = nil }()
+	if c.Pool {
+		d, rewards, err := s.drawPool(ctx, b, c)
+		if r.setDrawn(d); err != nil || r.Diverged {
+			return r, err
+		}
+		r.setRewards(pictureValues{reward: rewards})
+		r.PoolRewards = steering.PoolOf(rewards)
+		return r, nil
+	}
+	var d drawn
 	switch c.Method {
 	case bestOfN:
-		r.Result, latents, first, counts, err = s.bestOf(ctx, b, c)
+		d, err = s.bestOf(ctx, b, c)
 	case steering.Unsteered:
-		r.Result, latents, counts, err = s.drawUnsteered(ctx, b, c)
+		d, err = s.drawUnsteered(ctx, b, c)
 	default:
 		var got *steer.Result
-		r.Result, latents, got, err = s.Base.Run(ctx, b, c, nil, rand.New(rand.NewPCG(uint64(c.Seed), 6)))
+		d.result, d.latents, got, err = s.Base.Run(ctx, b, c, nil, rand.New(rand.NewPCG(uint64(c.Seed), 6)))
 		if err == nil {
-			counts = got.Counts
+			d.counts = got.Counts
 		}
 	}
-	if err != nil || r.Diverged {
+	if r.setDrawn(d); err != nil || r.Diverged {
 		return r, err
 	}
-	r.MapNFE = float64(counts.Network+2*counts.NetworkBackward) / float64(c.Samples)
-	r.RewardNFE = float64(counts.Reward) / float64(c.Samples)
-	values, pixels, err := s.evaluate(ctx, latents, s.Labels(c), !c.Pool)
+	values, pixels, err := s.evaluate(ctx, d.latents, s.Labels(c))
 	if err != nil {
 		return r, err
 	}
 	r.setRewards(values)
-	if c.Pool {
-		r.PoolRewards = steering.PoolOf(values.reward)
-		return r, nil
-	}
 	size := s.model.Size()
-	if r.Monitors, err = newMonitors(latents, pixels, size[0], size[1], size[2]); err != nil {
+	if r.Monitors, err = newMonitors(d.latents, pixels, size[0], size[1], size[2]); err != nil {
 		return r, err
 	}
 	if c.Seed == 0 {
-		if r.Pictures, err = s.pictures(ctx, b, c, first, pixels); err != nil {
+		if r.Pictures, err = s.pair(ctx, b, c, d.first, pixels); err != nil {
 			return r, err
 		}
 	}
 	err = s.compareWithBase(ctx, b, c, &r, pixels)
 	return r, err
+}
+
+// setDrawn fills in what follows from drawing the samples.
+func (r *Result) setDrawn(d drawn) {
+	r.Result = d.result
+	n := float64(max(d.result.Samples, 1))
+	r.MapNFE, r.RewardNFE = float64(d.counts.Network+2*d.counts.NetworkBackward)/n, float64(d.counts.Reward)/n
 }
 
 // setRewards fills in what follows from the rewards of the pictures.
@@ -143,32 +166,23 @@ func meanSE(rewards []float64, independent bool) (mean, se metric.Optional) {
 	return metric.Some(m), se
 }
 
-// evaluate returns the rewards of latents that were generated under labels, and their pictures if keep
-// is set.
-func (s *Steering) evaluate(ctx context.Context, latents []float32, labels []int32, keep bool) (
-	all pictureValues, pictures []float32, err error) {
-	size := s.model.Elements()
-	const block = 16 * chunk
-	for from := 0; from < len(latents)/size; from += block {
-		to := min(from+block, len(latents)/size)
-		pixels, err := s.model.decoder.decode(ctx, latents[from*size:to*size])
-		if err != nil {
-			return all, nil, err
-		}
-		var classes []int32
-		if labels != nil {
-			classes = labels[from:to]
-		}
-		v, err := s.rewards.values(ctx, pixels, classes)
-		if err != nil {
-			return all, nil, err
-		}
-		all.reward, all.heldOut = append(all.reward, v.reward...), append(all.heldOut, v.heldOut...)
-		if keep {
-			pictures = append(pictures, pixels...)
-		}
+// evaluate returns the rewards of latents that were generated under labels, and their pictures.
+func (s *Steering) evaluate(ctx context.Context, latents []float32, labels []int32) (
+	v pictureValues, pixels []float32, err error) {
+	if pixels, err = s.model.decoder.decode(ctx, latents); err != nil {
+		return v, nil, err
 	}
-	return all, pictures, nil
+	v, err = s.values(ctx, pixels, labels)
+	return v, pixels, err
+}
+
+// values returns the rewards of pictures that were generated under labels.
+func (s *Steering) values(ctx context.Context, pixels []float32, labels []int32) (v pictureValues, err error) {
+	if v.reward, err = s.pictures.values(ctx, pixels, labels); err != nil {
+		return v, err
+	}
+	v.heldOut, err = s.heldOut.values(ctx, pixels, labels)
+	return v, err
 }
 
 // compareWithBase fills in the comparison with unsteered pictures.
@@ -189,23 +203,42 @@ func (s *Steering) compareWithBase(
 	dim := len(pixels) / c.Samples
 	r.Diversity = ratio(meanDistance(mfm.Rows(pixels, dim)), meanDistance(mfm.Rows(base.pixels, dim)))
 	features, err := s.model.features(ctx, pixels)
-	if err != nil || features == nil {
-		return err
-	}
-	r.FeatureDiversity = ratio(meanDistance(features), meanDistance(base.features))
-	n := min(len(features), mostCompared)
-	distance, err := metric.FrechetOfSamples(features[:n], base.features[:n])
 	if err != nil {
 		return err
 	}
-	r.Frechet = metric.Some(distance)
+	for i, of := range features {
+		to, name := &r.Comparison, "evaluator"
+		if i > 0 {
+			r.Second, name = new(Comparison), "second evaluator"
+			to = r.Second
+		}
+		if err := to.compare(of, base.features[i], r.independent()); err != nil {
+			return err
+		}
+		if to.InReward = slices.Contains(s.networks, s.model.evaluators[i].hash); to.InReward {
+			r.Warnings = append(slices.Clip(r.Warnings), fmt.Sprintf("the %s is a network of the reward: its distances to "+
+				"unsteered pictures are not independent of the steering: use another evaluator beside it", name))
+		}
+	}
+	return nil
+}
+
+// compare compares features with those of unsteered pictures.
+func (c *Comparison) compare(features, base [][]float64, independent bool) error {
+	c.FeatureDiversity = ratio(meanDistance(features), meanDistance(base))
+	n := min(len(features), mostCompared)
+	distance, err := metric.FrechetOfSamples(features[:n], base[:n])
+	if err != nil {
+		return err
+	}
+	c.Frechet = metric.Some(distance)
 	if n < 4 {
 		return nil
 	}
-	kernel, se, err := metric.KernelOfBatches(features[:n], base.features[:n])
-	r.Kernel = metric.Some(kernel)
-	if r.independent() {
-		r.KernelSE = metric.Some(se)
+	kernel, se, err := metric.KernelOfBatches(features[:n], base[:n])
+	c.Kernel = metric.Some(kernel)
+	if independent {
+		c.KernelSE = metric.Some(se)
 	}
 	return err
 }

@@ -35,13 +35,16 @@ func ParseReward(b compute.Backend, raw []byte) (reward.Reward, error) {
 // DefaultReward prefers blue pictures.
 func DefaultReward() []byte { return []byte(`{"kind": "color", "hue": 240, "weight": 50}`) }
 
-// HeldOut returns the default of a reward that the steering to the given one does not use: symmetry, or
-// for rewards with symmetry the brightness.
+// HeldOut returns the default of a reward that the steering to the given one does not use: symmetry,
+// for rewards with symmetry the brightness, and for those with both the color red.
 func HeldOut(of []byte) []byte {
-	if strings.Contains(string(of), `"symmetry"`) {
+	switch text := string(of); {
+	case !strings.Contains(text, `"symmetry"`):
+		return []byte(`{"kind": "symmetry"}`)
+	case !strings.Contains(text, `"brightness"`):
 		return []byte(`{"kind": "brightness", "weight": 1}`)
 	}
-	return []byte(`{"kind": "symmetry"}`)
+	return []byte(`{"kind": "color", "hue": 0, "weight": 1}`)
 }
 
 // canonical returns the JSON of a reward with sorted keys and, instead of the files and folders that
@@ -102,6 +105,92 @@ func replaced(v any, of func(path string) (string, error)) (any, error) {
 		}
 	}
 	return v, nil
+}
+
+// filesOf returns the hashes of the files and folders that a reward in canonical JSON names.
+func filesOf(text string) (all []string, err error) {
+	var v any
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		return nil, err
+	}
+	var add func(v any)
+	add = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for key, of := range v {
+				if hash, is := of.(string); is && slices.Contains(fileKeys, key) {
+					all = append(all, hash)
+				}
+				add(of)
+			}
+		case []any:
+			for _, of := range v {
+				add(of)
+			}
+		}
+	}
+	add(v)
+	return all, nil
+}
+
+// overlap returns a term that two rewards in canonical JSON have in common, empty for none. Terms are
+// compared up to factors, and without what changes the computation alone.
+func overlap(a, b string) (string, error) {
+	first, err := terms(a)
+	if err != nil {
+		return "", err
+	}
+	second, err := terms(b)
+	if err != nil {
+		return "", err
+	}
+	for _, term := range first {
+		if slices.Contains(second, term) {
+			return term, nil
+		}
+	}
+	return "", nil
+}
+
+// terms returns the rewards of which a reward in canonical JSON is a sum, or a multiple, without their
+// factors.
+func terms(text string) ([]string, error) {
+	var v struct {
+		Kind string          `json:"kind"`
+		Of   json.RawMessage `json:"of"`
+	}
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		return nil, fmt.Errorf("reward: %w", err)
+	}
+	switch v.Kind {
+	case "scaled":
+		return terms(string(v.Of))
+	case "sum":
+		var of []json.RawMessage
+		if err := json.Unmarshal(v.Of, &of); err != nil {
+			return nil, fmt.Errorf("reward sum: %w", err)
+		}
+		var all []string
+		for _, raw := range of {
+			more, err := terms(string(raw))
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, more...)
+		}
+		return all, nil
+	}
+	var term map[string]any
+	if err := json.Unmarshal([]byte(text), &term); err != nil {
+		return nil, fmt.Errorf("reward: %w", err)
+	}
+	if _, factor := term["weight"].(float64); factor {
+		delete(term, "weight")
+	}
+	delete(term, "checkpoint")
+	delete(term, "compute")
+	sorted, err := json.Marshal(term)
+	return []string{string(sorted)}, err
 }
 
 // hashFile returns a hash of the content of a file, or of all files in a folder and of their names.

@@ -1,11 +1,15 @@
 // Package alignment steers a map of latents to rewards of the pictures that the autoencoder decodes:
 // the paper's experiment on ImageNet, with the map and the rewards that ship or with released ones.
 //
-// [Open] opens the map, its autoencoder and the evaluator of a [Config], and [Model.To] returns the
+// [Open] opens the map, its autoencoder and the evaluators of a [Config], and [Model.To] returns the
 // [Steering] to a reward, a [steering.Task]. [OfLatents] turns a reward of pictures into one of
 // latents. Each result has, beside the reward, a reward that the steering does not use, the distance
-// of the features of another network to those of unsteered samples, diversity, and monitors of
+// of the features of other networks to those of unsteered samples, diversity, and monitors of
 // exploited rewards.
+//
+// Unsteered samples of one setting are drawn once, for all rewards, for pools and for Best-of-N. Their
+// latents lie in a file in [os.TempDir], four bytes an element: 2 GB for a pool of 128,000 images of
+// 256x256 pixels.
 //
 // A reward is evaluated at decoded pictures. Decoder and reward are not evaluations of the map:
 // [steer.Counts] counts each evaluation of the reward, with the decoder in it, once, and so does
@@ -40,9 +44,12 @@ type Config struct {
 	// Evaluator is the file of the network whose features compare pictures, see
 	// [picture.OpenEvaluator]. Empty means no comparison.
 	Evaluator string
+	// Second is the file of a second such network, for rewards by the network of the first. Empty means
+	// none.
+	Second string
 }
 
-// Model is a map of latents with its autoencoder and the evaluator of its pictures. It must not be used
+// Model is a map of latents with its autoencoder and the evaluators of its pictures. It must not be used
 // by several goroutines at once.
 type Model struct {
 	mfm.Model
@@ -51,16 +58,23 @@ type Model struct {
 
 	autoencoder latent.Autoencoder
 	decoder     *decoder
-	evaluator   *picture.Evaluator // nil means none
-	hash        string             // of map, autoencoder and evaluator
-	unsteered   map[string]*base   // by their settings
+	evaluators  []evaluator
+	hash        string                    // of map, autoencoder and evaluators
+	rewards     map[string]*pictureReward // by their texts
+	unsteered   map[string]*base          // by their settings
 	before      map[string][]float32
-	drawn       map[string]*drawn
 	pools       map[string]*pool
-	kept        steering.Kept // of unsteered samples
+	drawing     steering.Kept // of pools
+	kept        steering.Kept // of other unsteered samples
 }
 
-// Open opens a map, its autoencoder and the evaluator. It returns an error for a release that does not
+// evaluator is a network that compares pictures, with a hash of its file.
+type evaluator struct {
+	*picture.Evaluator
+	hash string
+}
+
+// Open opens a map, its autoencoder and the evaluators. It returns an error for a release that does not
 // sample posteriors.
 func Open(b compute.Backend, c Config) (*Model, error) {
 	if r, ok, err := latent.Released(c.Map); err != nil || ok && !r.Posterior() {
@@ -78,25 +92,36 @@ func Open(b compute.Backend, c Config) (*Model, error) {
 		return nil, fmt.Errorf("%s: its map is for latents of %d channels, its autoencoder has %d", c.Map, m.Shape[2],
 			channels)
 	}
-	var evaluator *picture.Evaluator
-	var evaluated string
-	if c.Evaluator != "" {
-		if evaluated, err = hashFile(c.Evaluator); err != nil {
-			return nil, fmt.Errorf("evaluator: %w", err)
-		}
-		if evaluator, err = picture.OpenEvaluator(b, c.Evaluator); err != nil {
-			return nil, fmt.Errorf("evaluator: %w", err)
-		}
+	if c.Second != "" && c.Evaluator == "" {
+		return nil, fmt.Errorf("second evaluator %s without a first one: name it as the first", c.Second)
 	}
-	return newModel(b, m, config, a, evaluator, evaluated)
+	var evaluators []evaluator
+	for _, path := range []string{c.Evaluator, c.Second} {
+		if path == "" {
+			continue
+		}
+		hash, err := hashFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("evaluator: %w", err)
+		}
+		if len(evaluators) > 0 && hash == evaluators[0].hash {
+			return nil, fmt.Errorf("second evaluator %s: it is the first one: give another network", path)
+		}
+		of, err := picture.OpenEvaluator(b, path)
+		if err != nil {
+			return nil, fmt.Errorf("evaluator: %w", err)
+		}
+		evaluators = append(evaluators, evaluator{of, hash})
+	}
+	return newModel(b, m, config, a, evaluators...)
 }
 
-// newModel returns the model of its parts. evaluated identifies the evaluator, which is nil for none.
-func newModel(b compute.Backend, of mfm.Model, c latent.Config, a latent.Autoencoder, evaluator *picture.Evaluator,
-	evaluated string) (*Model, error) {
+// newModel returns the model of its parts.
+func newModel(b compute.Backend, of mfm.Model, c latent.Config, a latent.Autoencoder, evaluators ...evaluator) (
+	*Model, error) {
 	m := &Model{
-		Model: of, Config: c, autoencoder: a, evaluator: evaluator, unsteered: make(map[string]*base),
-		before: make(map[string][]float32), drawn: make(map[string]*drawn), pools: make(map[string]*pool),
+		Model: of, Config: c, autoencoder: a, evaluators: evaluators, rewards: make(map[string]*pictureReward),
+		unsteered: make(map[string]*base), before: make(map[string][]float32), pools: make(map[string]*pool),
 	}
 	codec, err := run.HashTensors(a.Weights)
 	if err != nil {
@@ -108,7 +133,14 @@ func newModel(b compute.Backend, of mfm.Model, c latent.Config, a latent.Autoenc
 		network = n
 	}
 	// Before rewards add their weights to the store.
-	spec := []any{c, of.Shape, of.Map.Parametrization, network, codec, evaluated}
+	first := evaluator{} // without a hash, which is part of all fingerprints
+	if len(evaluators) > 0 {
+		first, evaluators = evaluators[0], evaluators[1:]
+	}
+	spec := []any{c, of.Shape, of.Map.Parametrization, network, codec, first.hash}
+	for _, e := range evaluators {
+		spec = append(spec, e.hash)
+	}
 	if m.hash, err = run.Fingerprint(m.Store(), spec); err != nil {
 		return nil, err
 	}
@@ -116,15 +148,23 @@ func newModel(b compute.Backend, of mfm.Model, c latent.Config, a latent.Autoenc
 	return m, err
 }
 
-// Finalize frees the compiled graphs, but not the weights.
+// Finalize frees the compiled graphs and the unsteered samples, but not the weights.
 func (m *Model) Finalize() {
 	m.decoder.Finalize()
 	m.kept.Finalize()
+	m.drawing.Finalize()
 	for _, p := range m.pools {
-		p.steerer.Finalize()
+		p.file.Close()
 	}
-	if m.evaluator != nil {
-		m.evaluator.Finalize()
+	clear(m.pools)
+	for _, r := range m.rewards {
+		if r.exec != nil {
+			r.exec.Finalize()
+		}
+	}
+	clear(m.rewards)
+	for _, e := range m.evaluators {
+		e.Finalize()
 	}
 }
 
@@ -148,61 +188,57 @@ func (m *Model) rows(b compute.Backend) int {
 // [steering.Task].
 type Steering struct {
 	steering.Base
-	model *Model
-	// rewards has the reward and the held-out reward of pictures.
-	rewards *pictureRewards
-	// base has the rewards of unsteered samples by the settings of [Model].unsteered.
-	base map[string]pictureValues
-	// pool has the rewards of the blocks of [Model].pools.
-	pool map[string][][]float64
+	model    *Model
+	pictures *pictureReward // that steers
+	heldOut  *pictureReward
+	networks []string // hashes of the files of the reward
+	// base has the rewards of unsteered samples by the settings of [Model].unsteered, and scores those
+	// of [Model].pools.
+	base   map[string]pictureValues
+	scores map[string]*scores
+	// running is the context of the current run, which a black-box reward does not get.
+	running context.Context
 }
 
 // Finalize frees the compiled graphs, but not those of the model.
-func (s *Steering) Finalize() {
-	s.Kept.Finalize()
-	s.rewards.exec.Finalize()
-}
+func (s *Steering) Finalize() { s.Kept.Finalize() }
 
 // To returns the steering to a reward, which [ParseReward] or [reward.ParseHost] reads. heldOut is a
-// reward that the steering does not use; nil means that of [HeldOut].
+// reward that the steering does not use; nil means that of [HeldOut]. It returns an error if both are
+// equal, or sums or multiples of rewards of which they have one in common, up to a factor.
 func (m *Model) To(b compute.Backend, of, heldOut []byte) (*Steering, error) {
 	if heldOut == nil {
 		heldOut = HeldOut(of)
 	}
-	s := &Steering{model: m, base: make(map[string]pictureValues), pool: make(map[string][][]float64)}
+	s := &Steering{model: m, base: make(map[string]pictureValues), scores: make(map[string]*scores)}
+	var err error
+	if s.pictures, err = m.open(b, of); err != nil {
+		return nil, err
+	}
+	if s.heldOut, err = m.open(b, heldOut); err != nil {
+		return nil, fmt.Errorf("held-out reward: %w", err)
+	}
 	fingerprint, err := m.fingerprint(of, heldOut)
 	if err != nil {
 		return nil, err
 	}
-	evaluated, err := ParseReward(b, heldOut)
-	if err != nil {
-		return nil, fmt.Errorf("held-out reward: %w", err)
+	if s.networks, err = filesOf(s.pictures.text); err != nil {
+		return nil, err
 	}
 	s.Map = &m.Model
 	if s.Model, err = steer.FromMap(m.Model, mfm.DefaultSamplerConfig()); err != nil {
 		return nil, err
 	}
 	s.Batch, s.Kept, s.Fingerprint = m.rows(b), new(steering.Kept), fingerprint
-	var pictures reward.Reward
-	var host reward.Host
-	if reward.IsHost(of) {
-		if host, err = reward.ParseHost(of); err != nil {
-			return nil, err
-		}
-		s.Host = m.onLatents(host)
+	if s.pictures.host != nil {
+		s.Host = s.onLatents(s.pictures.host)
 	} else {
-		if pictures, err = ParseReward(b, of); err != nil {
-			return nil, err
-		}
-		s.Reward = OfLatents(pictures, m.autoencoder, s.Fingerprint)
+		s.Reward = OfLatents(s.pictures.graph, m.autoencoder, s.pictures.name)
 	}
-	if s.rewards, err = newPictureRewards(b, m, pictures, host, evaluated, s.Fingerprint); err != nil {
-		return nil, err
-	}
-	return s, s.try(b)
+	return s, s.try()
 }
 
-// fingerprint returns a hash of the model and of two rewards, which must differ.
+// fingerprint returns a hash of the model and of two rewards, which must not overlap.
 func (m *Model) fingerprint(of, heldOut []byte) (string, error) {
 	name, err := canonical(of)
 	if err != nil {
@@ -212,34 +248,38 @@ func (m *Model) fingerprint(of, heldOut []byte) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("held-out reward: %w", err)
 	}
-	if name == other {
-		return "", fmt.Errorf("held-out reward %s: it is the reward itself: give another one", heldOut)
+	if common, err := overlap(name, other); err != nil {
+		return "", err
+	} else if common != "" {
+		return "", fmt.Errorf("held-out reward: it is the reward itself, or has a term of it, up to a factor, %.200s: give "+
+			"another one", common)
 	}
 	return hashJSON([]string{m.hash, name, other})
 }
 
-// onLatents returns a black-box reward of pictures as one of latents.
-func (m *Model) onLatents(host reward.Host) reward.Host {
+// onLatents returns a black-box reward of pictures as one of latents. It ends with the context of
+// the run.
+func (s *Steering) onLatents(host reward.Host) reward.Host {
 	return func(latents []float32, shape []int) ([]float64, error) {
-		pixels, err := m.decoder.decode(context.Background(), latents)
+		ctx := s.running
+		if ctx == nil { // outside of a run
+			ctx = context.Background()
+		}
+		pixels, err := s.model.decoder.decode(ctx, latents)
 		if err != nil {
 			return nil, err
 		}
-		return host(pixels, append([]int{shape[0]}, m.Size()...))
+		return host(pixels, append([]int{shape[0]}, s.model.Size()...))
 	}
 }
 
 // try returns an error unless both rewards take the pictures of the map.
-func (s *Steering) try(b compute.Backend) error {
+func (s *Steering) try() error {
 	rng, noise := rand.New(rand.NewPCG(1, 11)), make([]float32, s.model.Elements())
 	for i := range noise {
 		noise[i] = float32(rng.NormFloat64())
 	}
-	pixels, err := s.model.decoder.decode(context.Background(), noise)
-	if err == nil {
-		_, err = s.rewards.values(context.Background(), pixels, s.Labels(steering.Setting{Samples: 1}))
-	}
-	if err != nil {
+	if _, _, err := s.evaluate(context.Background(), noise, s.Labels(steering.Setting{Samples: 1})); err != nil {
 		return fmt.Errorf("the reward does not fit pictures of shape %v: %w", s.model.Size(), err)
 	}
 	return nil

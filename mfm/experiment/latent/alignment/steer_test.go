@@ -19,7 +19,6 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
-	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/latent/picture"
@@ -34,23 +33,6 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// randomWeights returns the variables, in float32, of a network that build uses.
-func randomWeights(t *testing.T, build func(scope *model.Scope, g *Graph) *Node) checkpoint.Tensors {
-	t.Helper()
-	store := model.NewStore()
-	if err := store.SetRNGStateFromSeed(2); err != nil {
-		t.Fatal(err)
-	}
-	model.MustNewExec(backendtest.New(t), store, build).MustCall1()
-	weights := make(checkpoint.Tensors)
-	for v := range store.IterVariables() {
-		if v.DType() == dtypes.Float32 {
-			weights[strings.TrimPrefix(v.Path(), "/")] = v.MustValue()
-		}
-	}
-	return weights
-}
-
 // gaussianModel returns a map of latents [2, 3, 2] ~ N(0, I) with two classes, whose network is
 // untrained, so that its parametrization alone is nearly exact, a random autoencoder with pictures
 // [4, 6, 3], and a random evaluator.
@@ -59,22 +41,16 @@ func gaussianModel(t *testing.T) *Model {
 	if testing.Short() {
 		t.Skip("evaluates networks of convolutions, which is slow without XLA")
 	}
-	network := nn.EfficientNet{EfficientNetConfig: nn.EfficientNetConfig{
-		Stem: 4, Features: 6, Classes: 2,
-		Stages: []nn.EfficientNetStage{{Blocks: 1, Kernel: 3, Stride: 2, Expand: 2, Channels: 4}},
-	}}
 	b := backendtest.New(t)
-	evaluator, err := picture.NewEvaluator(b, network, randomWeights(t, func(scope *model.Scope, g *Graph) *Node {
-		_, logits := network.Evaluate(scope, Zeros(g, shapes.Make(dtypes.Float32, 1, 4, 4, 3)))
-		return logits
-	}))
+	network, evaluatorWeights := experimenttest.EfficientNet(t)
+	of, err := picture.NewEvaluator(b, network, evaluatorWeights)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := nn.Autoencoder{AutoencoderConfig: nn.AutoencoderConfig{
 		Images: 3, Latents: 2, Channels: []int{4, 8}, Blocks: 1, Groups: 2, Scale: 0.5,
 	}}
-	weights := randomWeights(t, func(scope *model.Scope, g *Graph) *Node {
+	weights := experimenttest.RandomWeights(t, 2, func(scope *model.Scope, g *Graph) *Node {
 		return a.Decode(scope, Zeros(g, shapes.Make(dtypes.Float32, 1, 2, 2, 2)))
 	})
 	store := model.NewStore()
@@ -89,7 +65,7 @@ func gaussianModel(t *testing.T) *Model {
 			Backbone: nn.MLPConfig{Width: 8, Depth: 1, Activation: "silu", Classes: 2}.Backbone(),
 		},
 		Weights: store.Scope(train.WeightsScope), Shape: []int{2, 3, 2}, Classes: 2,
-	}, c, latent.Autoencoder{LatentCodec: a, Images: 3, Weights: weights}, evaluator, "")
+	}, c, latent.Autoencoder{LatentCodec: a, Images: 3, Weights: weights}, evaluator{of, "evaluator of the tests"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,11 +205,11 @@ func values(t *testing.T, s *Steering, latents []float32) []float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := s.rewards.values(t.Context(), pixels, slices.Repeat([]int32{2}, len(latents)/12))
+	v, err := s.pictures.values(t.Context(), pixels, slices.Repeat([]int32{2}, len(latents)/12))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return v.reward
+	return v
 }
 
 func mean(v []float64) (m float64) {
@@ -241,58 +217,6 @@ func mean(v []float64) (m float64) {
 		m += x / float64(len(v))
 	}
 	return m
-}
-
-// Best-of-N has the best of N candidates for each sample, of one pool for all N and rewards.
-func TestBestOfN(t *testing.T) {
-	b, m := backendtest.New(t), gaussianModel(t)
-	s, err := m.To(b, []byte(`{"kind": "symmetry"}`), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var results []Result
-	for _, n := range []int{1, 4} {
-		r, err := s.Run(t.Context(), b, settings(s, bestOfN, n, 1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r.MapNFE != float64(n*steps) || r.RewardNFE != float64(n) {
-			t.Errorf("Best-of-%d: %g evaluations of the map, %g of the reward", n, r.MapNFE, r.RewardNFE)
-		}
-		results = append(results, r)
-	}
-	var p *pool
-	for _, p = range m.pools {
-	}
-	if len(m.pools) != 1 || len(p.blocks) != 4 {
-		t.Fatalf("%d pools, the last of %d blocks", len(m.pools), len(p.blocks))
-	}
-	best := values(t, s, p.blocks[0])
-	if got := mean(best); math.Abs(got-results[0].Reward.Float()) > 1e-5 {
-		t.Errorf("Best-of-1 has the reward %g, the first candidates %g", results[0].Reward.Float(), got)
-	}
-	for _, block := range p.blocks[1:] {
-		for i, v := range values(t, s, block) {
-			best[i] = max(best[i], v)
-		}
-	}
-	if got := mean(best); math.Abs(got-results[1].Reward.Float()) > 1e-5 || !(got > results[0].Reward.Float()) {
-		t.Errorf("Best-of-4 has the reward %g, the best candidates %g, all %g", results[1].Reward.Float(), got,
-			results[0].Reward.Float())
-	}
-	noisy := settings(s, bestOfN, 1, 1)
-	noisy.Config.Dynamics, noisy.Config.Noise = steer.SDE, 0.5
-	for _, c := range []steering.Setting{settings(s, bestOfN, 1, 1), noisy} {
-		p, _, err := s.poolOf(t.Context(), b, c, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.Method = steering.Unsteered
-		direct, _, err := s.Draw(t.Context(), b, c, nil, nil)
-		if err != nil || !slices.Equal(direct, p.blocks[0]) {
-			t.Errorf("%s: the first candidates are not the unsteered samples of the seed (%v)", c.Config.Dynamics, err)
-		}
-	}
 }
 
 // Unsteered samples are drawn as those of the method that they are compared with.
@@ -382,24 +306,25 @@ func TestFingerprints(t *testing.T) {
 func TestModelFingerprints(t *testing.T) {
 	m := gaussianModel(t)
 	of, other := []byte(`{"kind": "symmetry"}`), []byte(`{"kind": "brightness", "weight": 1}`)
-	same := func(*mfm.Model, *nn.Autoencoder) string { return "" }
+	same := func(*mfm.Model, *nn.Autoencoder) []evaluator { return nil }
 	seen := make(map[string]string)
 	for _, c := range []struct {
 		name     string
-		change   func(m *mfm.Model, a *nn.Autoencoder) (evaluated string)
+		change   func(m *mfm.Model, a *nn.Autoencoder) (evaluated []evaluator)
 		of, held []byte
 	}{
 		{"base", same, of, other},
-		{"scale", func(_ *mfm.Model, a *nn.Autoencoder) string { a.Scale = 0.25; return "" }, of, other},
-		{"shift", func(_ *mfm.Model, a *nn.Autoencoder) string { a.Shift = 1; return "" }, of, other},
-		{"groups", func(_ *mfm.Model, a *nn.Autoencoder) string { a.Groups = 4; return "" }, of, other},
-		{"statistics", func(m *mfm.Model, _ *nn.Autoencoder) string {
+		{"scale", func(_ *mfm.Model, a *nn.Autoencoder) []evaluator { a.Scale = 0.25; return nil }, of, other},
+		{"shift", func(_ *mfm.Model, a *nn.Autoencoder) []evaluator { a.Shift = 1; return nil }, of, other},
+		{"groups", func(_ *mfm.Model, a *nn.Autoencoder) []evaluator { a.Groups = 4; return nil }, of, other},
+		{"statistics", func(m *mfm.Model, _ *nn.Autoencoder) []evaluator {
 			of := *m.Map
 			of.Parametrization = &mfm.Gaussian{Mean: []float64{1}, Variance: []float64{1}}
 			m.Map = &of
-			return ""
+			return nil
 		}, of, other},
-		{"evaluator", func(*mfm.Model, *nn.Autoencoder) string { return "evaluator" }, of, other},
+		{"evaluator", func(*mfm.Model, *nn.Autoencoder) []evaluator { return []evaluator{{hash: "a"}} }, of, other},
+		{"second", func(*mfm.Model, *nn.Autoencoder) []evaluator { return []evaluator{{hash: "a"}, {hash: "b"}} }, of, other},
 		{"reward", same, []byte(`{"kind": "symmetry", "weight": 2}`), other},
 		{"held-out reward", same, of, []byte(`{"kind": "brightness", "weight": 2}`)},
 	} {
@@ -408,7 +333,7 @@ func TestModelFingerprints(t *testing.T) {
 		for _, network.Checkpoint = range []bool{false, true} {
 			a := m.autoencoder
 			a.LatentCodec = network
-			of, err := newModel(backendtest.New(t), changed, m.Config, a, nil, evaluated)
+			of, err := newModel(backendtest.New(t), changed, m.Config, a, evaluated...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -436,8 +361,23 @@ func TestSteeringRefuses(t *testing.T) {
 			t.Errorf("%s: error %v, want one with %q", text, err, want)
 		}
 	}
-	_, err := m.To(b, []byte(`{"kind": "symmetry"}`), []byte(`{"kind":"symmetry"}`))
-	experimenttest.WantError(t, "the reward itself", err, "it is the reward itself")
+	const dark, hidden = `{"kind": "brightness", "weight": -1}`, `{"kind": "sum", "of": [{"kind": "symmetry"}, {"kind": "scaled",
+		"factor": 3, "of": {"kind": "scaled", "factor": 2, "of": {"kind": "brightness", "weight": 2}}}]}`
+	for of, heldOut := range map[string]string{
+		`{"kind": "symmetry"}`: `{"kind":"symmetry"}`, hidden: dark, dark: hidden,
+		`{"kind": "color", "hue": 7, "weight": 1}`: `{"kind": "scaled", "factor": 2, "of": {"weight": 3, "hue": 7, "kind": "color"}}`,
+	} {
+		_, err := m.To(b, []byte(of), []byte(heldOut))
+		experimenttest.WantError(t, "the reward itself", err, "it is the reward itself")
+	}
+	for of, heldOut := range map[string]string{
+		hidden: `{"kind": "color", "hue": 7, "weight": 1}`, dark: `{"kind": "brightness", "target": 0.5, "width": 1}`,
+		`{"kind": "color", "hue": 7, "weight": 1}`: `{"kind": "color", "hue": 8, "weight": 1}`,
+	} {
+		if _, err := m.To(b, []byte(of), []byte(heldOut)); err != nil {
+			t.Errorf("%s and %s: %v", of, heldOut, err)
+		}
+	}
 	s, err := m.To(b, []byte(`{"kind": "symmetry"}`), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -451,8 +391,10 @@ func TestSteeringRefuses(t *testing.T) {
 	if _, err := ParseReward(b, DefaultReward()); err != nil {
 		t.Error(err)
 	}
-	if _, err := ParseReward(b, HeldOut([]byte(`{"kind": "symmetry"}`))); err != nil {
-		t.Error(err)
+	for _, of := range []string{string(DefaultReward()), `{"kind": "symmetry"}`, hidden} {
+		if _, err := m.To(b, []byte(of), nil); err != nil {
+			t.Errorf("%s: %v", of, err)
+		}
 	}
 }
 
@@ -468,10 +410,19 @@ func TestGrids(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, r := range grid.Rewards {
-			var of struct{ Kind string }
-			err := json.Unmarshal(r.Reward, &of)
-			if _, known := Kinds(nil)[of.Kind]; err != nil || !known && !reward.IsHost(r.Reward) {
-				t.Errorf("%s: reward %s is of an unknown kind (%v)", name, r.Name, err)
+			raws := []json.RawMessage{r.Reward}
+			if r.HeldOut != nil {
+				raws = append(raws, r.HeldOut)
+				if common, err := overlap(string(r.Reward), string(r.HeldOut)); common != "" || err != nil {
+					t.Errorf("%s: reward %s and its held-out reward have %s in common (%v)", name, r.Name, common, err)
+				}
+			}
+			for _, raw := range raws {
+				var of struct{ Kind string }
+				err := json.Unmarshal(raw, &of)
+				if _, known := Kinds(nil)[of.Kind]; err != nil || !known && !reward.IsHost(raw) {
+					t.Errorf("%s: reward %s is of an unknown kind (%v)", name, r.Name, err)
+				}
 			}
 		}
 		all, err := grid.Expand(steering.Setting{Config: steer.DefaultConfig()}, 64)

@@ -15,7 +15,7 @@ import (
 // base are unsteered samples to compare others with.
 type base struct {
 	latents, pixels []float32
-	features        [][]float64 // nil without an evaluator
+	features        [][][]float64 // by each evaluator
 	monitors        Monitors
 }
 
@@ -75,7 +75,7 @@ func (s *Steering) compare(ctx context.Context, b compute.Backend, c steering.Se
 	}
 	values, found := s.base[name]
 	if !found {
-		if values, err = s.rewards.values(ctx, m.unsteered[name].pixels, s.Labels(setting)); err != nil {
+		if values, err = s.values(ctx, m.unsteered[name].pixels, s.Labels(setting)); err != nil {
 			return nil, pictureValues{}, err
 		}
 		s.base[name] = values
@@ -83,21 +83,25 @@ func (s *Steering) compare(ctx context.Context, b compute.Backend, c steering.Se
 	return m.unsteered[name], values, nil
 }
 
-// features returns the features of pictures, nil without an evaluator.
-func (m *Model) features(ctx context.Context, pixels []float32) ([][]float64, error) {
-	if m.evaluator == nil {
-		return nil, nil
-	}
+// features returns the features of pictures by each evaluator.
+func (m *Model) features(ctx context.Context, pixels []float32) (all [][][]float64, err error) {
 	size := m.Size()
-	return m.evaluator.FeaturesOf(ctx, pixels, size[0], size[1])
+	for _, e := range m.evaluators {
+		features, err := e.FeaturesOf(ctx, pixels, size[0], size[1])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, features)
+	}
+	return all, nil
 }
 
 // shownPictures is the number of pictures in a row of [Result].Pictures.
 const shownPictures = 8
 
-// pictures returns the PNG of [Result].Pictures. steered are the pictures of the run, and first the
+// pair returns the PNG of [Result].Pictures. steered are the pictures of the run, and first the
 // first candidates of Best-of-N.
-func (s *Steering) pictures(
+func (s *Steering) pair(
 	ctx context.Context, b compute.Backend, c steering.Setting, first, steered []float32,
 ) ([]byte, error) {
 	size := s.model.Size()
