@@ -1,4 +1,4 @@
-"""Executes notebooks from top to bottom, shows their progress, and writes them as HTML.
+"""Executes notebooks from top to bottom, shows their progress, and writes them as HTML pages.
 
 A notebook sees MFM_PRESET (quick, full or paper) and MFM_HEADLESS=1, since nobody is there to move
 a slider. The first cell that fails ends its notebook; the HTML is written all the same, and the exit
@@ -18,7 +18,6 @@ from textwrap import indent
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from nbconvert import HTMLExporter
 
 NOTEBOOKS = pathlib.Path(__file__).resolve().parent.parent / "notebooks"
 
@@ -125,18 +124,18 @@ def titles(nb):
     return found
 
 
-def execute(file, preset, html, timeout):
+def execute(file, args):
     """Executes one notebook and returns whether it succeeded, and its time in seconds."""
     began = time.monotonic()
-    print(f"{file.stem} ({preset})", flush=True)
+    print(f"{file.stem} ({args.preset})", flush=True)
     nb = nbformat.read(file, as_version=4)
     failure = ""
     # Errors come as text rather than as HTML, and the kernel's log is dropped.
-    client = Client(nb, timeout=timeout, kernel_name="gonb", extra_arguments=["--raw_error"], coalesce_streams=True,
-                    resources={"metadata": {"path": str(file.parent)}})
+    client = Client(nb, timeout=args.timeout, kernel_name="gonb", extra_arguments=["--raw_error"],
+                    coalesce_streams=True, record_timing=False, resources={"metadata": {"path": str(file.parent)}})
     try:
         with open(os.devnull, "w") as devnull:
-            client.execute(env=os.environ | {"MFM_PRESET": preset, "MFM_HEADLESS": "1"}, stderr=devnull)
+            client.execute(env=os.environ | {"MFM_PRESET": args.preset, "MFM_HEADLESS": "1"}, stderr=devnull)
     except CellExecutionError as error:
         failure = plain(error.evalue).strip()
     except (CellTimeoutError, DeadKernelError) as error:
@@ -147,18 +146,20 @@ def execute(file, preset, html, timeout):
         # The client has already ended the kernel.
         sys.exit("\ninterrupted: trainings are saved, and resume when this is run again")
     nb.metadata["language_info"] = {"name": "go", "pygments_lexer": "go"}
-    if html:
-        html.mkdir(parents=True, exist_ok=True)
-        page, _ = HTMLExporter().from_notebook_node(nb, resources={"metadata": {"name": file.stem}})
-        # The pages of the other notebooks are in the same folder.
-        page = re.sub(r'href="([\w-]+)\.ipynb"', r'href="\1.html"', page)
-        (html / f"{file.stem}.html").write_text(page)
+    page = ""
+    if args.html:
+        import pages
+        page = pages.write(nb, args.html, file.stem, [pathlib.Path(name).stem for name in args.notebooks])
     seconds = time.monotonic() - began
     if failure:
         client.printer.close()
         print(f"{file.stem}: failed after {seconds:.0f} s in the cell\n{indent(client.source, '    ')}\n{failure}", flush=True)
     else:
-        print(f"{file.stem}: {seconds:.0f} s" + (f", {html / file.stem}.html" if html else ""), flush=True)
+        print(f"{file.stem}: {seconds:.0f} s" + (f", {page}" if page else ""), flush=True)
+    if args.store and not failure:
+        import stored
+        if failure := stored.store(file, nb, args.preset):
+            print(f"{file.stem}: not stored: {failure}", flush=True)
     return not failure, seconds
 
 
@@ -167,12 +168,13 @@ def main():
     parser.add_argument("notebooks", nargs="+", help="names of files in notebooks/")
     parser.add_argument("--preset", choices=["quick", "full", "paper"], default="quick")
     parser.add_argument("--html", type=pathlib.Path, help="folder for NAME.html")
+    parser.add_argument("--store", action="store_true", help="write the outputs to the notebooks")
     parser.add_argument("--timeout", type=float, help="largest time of a cell in seconds")
     parser.add_argument("--report", type=pathlib.Path, help="file for the last line, instead of printing it")
     args = parser.parse_args()
     memory = Memory()
     memory.start()
-    done = [execute(NOTEBOOKS / name, args.preset, args.html, args.timeout) for name in args.notebooks]
+    done = [execute(NOTEBOOKS / name, args) for name in args.notebooks]
     memory.done.set()
     report = ", ".join(f"{pathlib.Path(name).stem} {seconds:.0f} s" for name, (_, seconds) in zip(args.notebooks, done))
     report += f"; peak memory {memory.peak() / 1e9:.2f} GB of all processes together"

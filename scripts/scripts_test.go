@@ -33,7 +33,7 @@ func checkout(t *testing.T, standIns map[string]string) string {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range append([]string{"lib.sh"}, all...) {
+	for _, name := range append([]string{"lab.json", "lib.sh"}, all...) {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -182,7 +182,7 @@ func TestSummaryNamesFailures(t *testing.T) {
 	for range 2 { // on both backends
 		want = append(want, `FAIL m/a TestBad/a_\"quoted\"_name`, "FAIL m/a TestBad", "FAIL m/b")
 	}
-	want = append(want, "7 passed, 5 failed")
+	want = append(want, "8 passed, 5 failed")
 	if code != 1 || !slices.Equal(lines[max(len(lines)-len(want), 0):], want) {
 		t.Errorf("exit code %d, %q ends with\n%s\nwant\n%s", code, stderr, stdout, strings.Join(want, "\n"))
 	}
