@@ -94,7 +94,7 @@ class Lab:
         self.page.goto(f"{self.address}/lab/workspaces/{name}/tree/{self.folder.name}/{name}.ipynb?reset&token={TOKEN}")
         self.notebook = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
         self.notebook.locator(".jp-CodeCell").first.wait_for()
-        self.page.locator('[data-status="idle"], .jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for()
+        self.page.locator("#jp-main-statusbar", has_text="(gonb) | Idle").wait_for()
 
     def menu(self, menu, item):
         self.page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{menu}$")).click()
@@ -168,6 +168,7 @@ def complete(lab):
         lab.page.locator(".jp-Dialog .jp-mod-accept").click()
         first, second = (lab.notebook.locator(".jp-CodeCell").nth(i) for i in (0, 1))
         lab.page.wait_for_timeout(2000)
+        lab.page.locator("#jp-main-statusbar", has_text="(gonb) | Idle").wait_for()
         for count, cell in enumerate((first, second), 1):
             lab.run(cell)
             lab.ran(cell, count)

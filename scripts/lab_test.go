@@ -102,7 +102,7 @@ func TestSetupShowsLife(t *testing.T) {
 	}
 	body := head + `
 go() { echo "cache of $2"; }
-slow() { while ((SECONDS < 1)) || [[ ! -e seen ]]; do command sleep 0.1; done; echo "an error: 3"; return $1; }
+slow() { until [[ -e seen ]] || ((SECONDS > 20)); do command sleep 0.1; done; echo "an error: 3"; return $1; }
 sleep() { command sleep 0.1; touch seen; }
 mkdir -p .cache
 step one key "one step" slow 0
