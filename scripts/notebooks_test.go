@@ -99,6 +99,7 @@ func TestStoredNotebook(t *testing.T) {
 	code.WriteString(`
 import nbformat, stored
 from pathlib import Path
+stored.REQUIRED = False
 a, b = Path("a.ipynb"), Path("b.ipynb")
 print(stored.problem(a))
 print(stored.store(a, nbformat.read("done.ipynb", 4), "quick"))
