@@ -52,6 +52,6 @@ func (s *store) funcs() template.FuncMap {
 		"mostCandidates": func() float64 { return mostCandidates },
 		"exists":         s.exists, "shown": s.shown, "pictureTables": s.pictureTables,
 
-		"parityTable": s.parityTable, "idleTable": s.idleTable, "killTable": s.killTable,
+		"gallery": s.gallery, "parityTable": s.parityTable, "idleTable": s.idleTable, "killTable": s.killTable,
 	}
 }

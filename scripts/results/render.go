@@ -36,16 +36,16 @@ func render(fsys fs.FS) (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse the templates: %w", err)
 	}
-	section := func(name string) (string, error) {
+	section := func(name, page string) (string, error) { // page is the text so far
 		var text strings.Builder
-		if err := set.ExecuteTemplate(&text, name+".md.tmpl", nil); err != nil {
+		if err := set.ExecuteTemplate(&text, name+".md.tmpl", page); err != nil {
 			return "", err
 		}
 		return strings.TrimSpace(text.String()), nil
 	}
 	var parts []string
 	for _, name := range sections {
-		text, err := section(name)
+		text, err := section(name, strings.Join(parts, "\n\n"))
 		if err != nil {
 			return nil, err
 		}
@@ -53,7 +53,11 @@ func render(fsys fs.FS) (map[string]string, error) {
 			parts = append(parts, text)
 		}
 	}
-	pages := map[string]string{resultsPage: strings.Join(parts, "\n\n") + "\n"}
+	page, err := captioned(fsys, strings.Join(parts, "\n\n")+"\n")
+	if err != nil {
+		return nil, err
+	}
+	pages := map[string]string{resultsPage: page}
 	readme, err := fs.ReadFile(fsys, readmePage)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", readmePage, err)
@@ -63,7 +67,7 @@ func render(fsys fs.FS) (map[string]string, error) {
 		if !found {
 			return nil, fmt.Errorf("%s has the line %q without %q after it", readmePage, blockBegin, blockEnd)
 		}
-		block, err := section("readme")
+		block, err := section("readme", "")
 		if err != nil {
 			return nil, err
 		}

@@ -30,7 +30,11 @@ func copied(t *testing.T) fstest.MapFS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range append(names, readmePage, resultsPage) {
+	pictures, err := fs.Glob(repository(), "figures/*.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range slices.Concat(names, pictures, []string{readmePage, resultsPage}) {
 		data, err := fs.ReadFile(repository(), name)
 		if err != nil {
 			t.Fatal(err)
@@ -77,6 +81,29 @@ func TestCheckFindsChange(t *testing.T) {
 			if !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(page) + `:\d+ `).MatchString(err.Error()) {
 				t.Errorf("%s: the error does not name a line of %s: %v", c.file, page, err)
 			}
+		}
+	}
+}
+
+// TestFigures checks that a figure has its caption below it, that the gallery has the figures that the
+// page does not show elsewhere, and that a missing figure is an error.
+func TestFigures(t *testing.T) {
+	const pixel = "\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00....\x00\x00\x00\x1b" +
+		"iTXtDescription\x00\x00\x00\x00\x00a | b*c, ε....."
+	png := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+	files := fstest.MapFS{"figures/a.png": png(pixel), "figures/b.png": png(pixel), "figures/c.png": png(pixel[:33])}
+	page, err := captioned(files, "x\n\n![A](a.png)\n\n![C](c.png)\n")
+	if want := "x\n\n![A](a.png)\n\n*a \\| b\\*c, ε*\n\n![C](c.png)\n"; err != nil || page != want {
+		t.Errorf("page %q, error %v, want %q", page, err, want)
+	}
+	got, err := newStore(files).gallery("![A](a.png)")
+	if want := "| | |\n| --- | --- |\n| ![b](b.png)<br>*a \\| b\\*c, ε* | ![c](c.png) |"; err != nil || got != want {
+		t.Errorf("gallery %q, error %v, want %q", got, err, want)
+	}
+	for _, page := range []string{"![A](d.png)\n", "![A](e.png)\n"} {
+		files["figures/e.png"] = png("no picture")
+		if _, err := captioned(files, page); err == nil {
+			t.Errorf("no error for %q", page)
 		}
 	}
 }
