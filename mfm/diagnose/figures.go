@@ -22,7 +22,7 @@ func (r *Report) lines(theme figure.Theme) *figure.Figure {
 	fig := figure.New(theme, 1, 3)
 	fig.X = figure.Axis{Label: "t, time of the context", Range: [2]float64{0, 1}}
 	var t, diversity, mean, drift, consistency []float64
-	sensitivity := figure.Line{Name: "sensitivity to x_t", Markers: true}
+	sensitivity := figure.Line{Name: "sensitivity to xₜ", Markers: true}
 	exact := figure.Line{Name: "one-step samples / exact posteriors", Markers: true}
 	for _, result := range r.Results {
 		worst, _, _ := result.worst()
