@@ -40,6 +40,17 @@ func TestDiagnose(t *testing.T) {
 	experimenttest.WantError(t, "a classifier", err, "classifier")
 }
 
+// The verdict on a shipped map is good, and a run without a map has none.
+func TestVerdict(t *testing.T) {
+	b := backendtest.New(t)
+	lines, err := experiment.Verdict(t.Context(), b, "../../data/weights/gmm-small")
+	if err != nil || len(lines) != 2 || !strings.HasPrefix(lines[1], "One step is as good as the ODE") {
+		t.Errorf("verdict %q (%v)", lines, err)
+	}
+	_, err = experiment.Verdict(t.Context(), b, "../../data/weights/classifier")
+	experimenttest.WantError(t, "a classifier", err, "classifier")
+}
+
 // The report of a map includes the monitors of a drift that was tuned from it: here that the tuning
 // has hardly begun.
 func TestDiagnoseTuned(t *testing.T) {
