@@ -80,7 +80,7 @@ class Lab:
         self.browser = playwright.chromium.launch(
             executable_path=chromium, args=["--no-sandbox"] if os.geteuid() == 0 else [])
         self.page = self.browser.new_page(viewport={"width": 1400, "height": 1000})
-        self.page.set_default_timeout(60_000)
+        self.page.set_default_timeout(180_000)
 
     def kernels(self):
         """Returns the running kernels in a list in a list, or None before the server answers."""
