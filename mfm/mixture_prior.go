@@ -3,6 +3,7 @@ package mfm
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	. "github.com/gomlx/gomlx/core/graph"
 	. "github.com/gomlx/gomlx/support/exceptions"
@@ -41,6 +42,10 @@ type MixturePrior struct {
 	Mixture  *gmm.Mixture // distribution of z, in rank dimensions
 	Rest     float64      // V_w, the variance in each direction
 	Steps    int          // steps from s to u, each with two evaluations of the mixture's denoiser
+	// Labels are the classes of the components, one each, in which every class from 0 occurs. Given
+	// a class, the data are the mixture of its components alone; a larger label and no class mean
+	// all of them. Nil means that the mixture does not depend on the class.
+	Labels []int32
 }
 
 // FitMixturePrior returns the prior of samples, [n][dim], n > dim. Its basis are their first rank
@@ -135,6 +140,20 @@ func (p *MixturePrior) Validate() error {
 	if p.Steps < 1 {
 		return fmt.Errorf("mixture prior: steps = %d: must be at least 1", p.Steps)
 	}
+	if p.Labels == nil {
+		return nil
+	}
+	if len(p.Labels) != p.Mixture.Len() {
+		return fmt.Errorf("mixture prior: %d labels for %d components: give one each", len(p.Labels), p.Mixture.Len())
+	}
+	for class := range max(slices.Max(p.Labels), 0) + 1 {
+		if !slices.Contains(p.Labels, class) {
+			return fmt.Errorf("mixture prior: no component has the label %d: number the classes from 0", class)
+		}
+	}
+	if slices.Min(p.Labels) < 0 {
+		return fmt.Errorf("mixture prior: label %d: must not be negative", slices.Min(p.Labels))
+	}
 	return nil
 }
 
@@ -188,7 +207,7 @@ func (p *MixturePrior) inside(ip interpolant.Schedule, in nn.Inputs) (velocity, 
 	diagonal := in.S == in.U
 	in.Xbar, in.X = p.project(in.Xbar), p.project(in.X)
 	in = in.PerRow()
-	mixture := p.Mixture.Like(in.X)
+	mixture := p.mixture(in)
 	reference := (&Gaussian{Variance: []float64{p.spanVariance()}}).flow(ip, in)
 	c, mu := reference.c, reference.mu
 	denoiser := func(s, xbar *Node) *Node {
@@ -236,6 +255,18 @@ func (p *MixturePrior) inside(ip interpolant.Schedule, in nn.Inputs) (velocity, 
 	}
 	velocity = Add(reference.velocity(), Mul(Mul(rootU, rate), DivScalar(sum, float64(p.Steps))))
 	return velocity, denoiser(in.U, Add(in.Xbar, Mul(gap, velocity)))
+}
+
+// mixture returns the mixture of the rows' classes.
+func (p *MixturePrior) mixture(in nn.Inputs) *gmm.GraphMixture {
+	m := p.Mixture.Like(in.X)
+	if p.Labels == nil || in.Class == nil {
+		return m
+	}
+	class := InsertAxes(in.Class, -1)
+	none := GreaterThan(class, Scalar(class.Graph(), class.DType(), slices.Max(p.Labels)))
+	same := Equal(class, InsertAxes(ConstAsDType(class.Graph(), class.DType(), p.Labels), 0))
+	return m.Restricted(LogicalOr(same, none))
 }
 
 // arctanRatio returns arctan(w)/w for w in [0, 1]. It halves the angle twice, after which the

@@ -338,3 +338,36 @@ func TestPriorRefit(t *testing.T) {
 		}
 	}
 }
+
+// Given a class, the prior is the mixture of its components; without one, it is the whole mixture.
+func TestMixturePriorOfClasses(t *testing.T) {
+	p, whole := priorAndMixture(t, 2)
+	p.Labels = []int32{1, 0}
+	part := func(k int) *gmm.Mixture {
+		mean, covariance := whole.Component(k)
+		return mfmtest.NewMixture(t, []float64{1}, [][]float64{mean}, [][][]float64{covariance})
+	}
+	ip := interpolant.Linear{}
+	const n = 12
+	c := mfmtest.NewCases(whole, ip, n)
+	for class, mixture := range []*gmm.Mixture{part(1), part(0), whole} {
+		var seen nn.Inputs
+		got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+			labels := MulScalar(OnesLike(ConvertDType(in[0], dtypes.Int32)), class)
+			return []*Node{priorMap(ip, p, &seen).Velocity(mfmtest.Weightless(),
+				nn.Inputs{S: in[0], U: in[0], T: in[2], Xbar: in[3], X: in[4], Class: labels})}
+		}, c.Inputs()...)
+		want := mfmtest.Flatten(n, func(i int) []float64 {
+			return mixture.ConditionalDrift(ip, c.S[i], c.Xbar[i], c.T[i], c.X[i])
+		})
+		mfmtest.Near(t, fmt.Sprintf("class %d", class), got[0], want, 1e-5)
+	}
+	for labels, text := range map[*[]int32]string{
+		{0}: "1 labels for 2 components", {0, 2}: "no component has the label 1", {0, -1}: "label -1",
+	} {
+		p.Labels = *labels
+		if err := p.Validate(); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("labels %v: error %v, want one with %q", *labels, err, text)
+		}
+	}
+}

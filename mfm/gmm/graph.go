@@ -80,6 +80,16 @@ func (m *Mixture) bases() []float64 {
 	return out
 }
 
+// Restricted returns one mixture for each row of keep, bool [batch, components], of the components
+// for which it is true: at least one in each row. Weights are not divided by their sum, so that
+// log densities include the logarithm of the probability of those components.
+func (m *GraphMixture) Restricted(keep *Node) *GraphMixture {
+	out := *m
+	out.logWeights = Where(keep, BroadcastToDims(m.logWeights, keep.Shape().Dimensions...),
+		Infinity(keep.Graph(), m.logWeights.DType(), -1))
+	return &out
+}
+
 // LogDensity returns the log density log p_1(x) of the mixture itself, [batch].
 func (m *GraphMixture) LogDensity(x *Node) *Node {
 	m.checkPoint(x)
