@@ -75,10 +75,10 @@ func trainDigits(c *command) func() (*training, error) {
 				_, err = e.Train(ctx, b, o)
 				return err
 			},
-			verdict: func(ctx context.Context, b compute.Backend, dir string) (*diagnose.Report, error) {
+			verdict: diagnosed(func(ctx context.Context, b compute.Backend, dir string) (*diagnose.Report, error) {
 				return image.Diagnose(ctx, b, dir, images, heldOut,
 					report.Options{Config: image.DefaultDiagnosis().Brief(heldOut.N)})
-			},
+			}),
 		}, config.Validate(images)
 	}
 }

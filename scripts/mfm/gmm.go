@@ -57,9 +57,9 @@ func trainMixture(c *command) func() (*training, error) {
 				_, err := e.Train(ctx, b, o)
 				return err
 			},
-			verdict: func(ctx context.Context, b compute.Backend, dir string) (*diagnose.Report, error) {
+			verdict: diagnosed(func(ctx context.Context, b compute.Backend, dir string) (*diagnose.Report, error) {
 				return mixture.Diagnose(ctx, b, dir, report.Options{Config: diagnose.DefaultConfig().Brief(32)})
-			},
+			}),
 		}, err
 	}
 }

@@ -131,9 +131,9 @@ func trainImageNet(c *command) func() (*training, error) {
 				_, err = e.Train(ctx, b, filepath.Clean(codec.Dir), o)
 				return err
 			},
-			verdict: func(ctx context.Context, b compute.Backend, dir string) (*diagnose.Report, error) {
+			verdict: diagnosed(func(ctx context.Context, b compute.Backend, dir string) (*diagnose.Report, error) {
 				return latent.Diagnose(ctx, b, dir, heldOut, image.DefaultDiagnosis().Brief(heldOut.Len()))
-			},
+			}),
 		}, err
 	}
 }

@@ -219,7 +219,8 @@ type task struct {
 
 // tasks lists all tasks.
 func tasks() []task {
-	return []task{mixtureTask(), digitsTask(), classifierTask(), autoencoderTask(), imagenetTask(), gaussianTask()}
+	return []task{mixtureTask(), digitsTask(), classifierTask(), autoencoderTask(), imagenetTask(), gaussianTask(),
+		pointsTask()}
 }
 
 // verb is a command that works on tasks.

@@ -17,6 +17,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/config"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
+	"github.com/gomfm/gomfm/mfm/experiment/points"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/experiment/speed"
 	"github.com/gomfm/gomfm/mfm/experiment/stress"
@@ -35,6 +36,8 @@ func stressCommand() *cobra.Command {
 		leaf("times", "samples of data near a manifold by the exact drift, by time sampling",
 			stressTest(stress.TimesGrid)),
 		leaf("losses", "every loss for the same time, on mixtures and on digits", stressLosses),
+		leaf("sets", "maps of points from sets whose posteriors are known, as mfm train points makes them",
+			stressTest(points.TrialGrid)),
 	)
 }
 

@@ -41,14 +41,26 @@ type training struct {
 	// initial reads initial weights from a file; nil means that they are those of a run.
 	initial func(path string) (map[string]*tensors.Tensor, error)
 	run     func(ctx context.Context, b compute.Backend, o run.Options) error
-	// verdict diagnoses the trained map in a folder briefly; nil means that it is no map.
-	verdict func(ctx context.Context, b compute.Backend, dir string) (*diagnose.Report, error)
+	// verdict evaluates the trained map in a folder briefly: as a value for JSON, nil for none, and in
+	// lines of text. A nil function means that it is no map.
+	verdict func(ctx context.Context, b compute.Backend, dir string) (check any, lines []string, err error)
+}
+
+// diagnosed returns the verdict of a diagnosis, whose report is not kept.
+func diagnosed(report func(ctx context.Context, b compute.Backend, dir string) (*diagnose.Report, error),
+) func(ctx context.Context, b compute.Backend, dir string) (any, []string, error) {
+	return func(ctx context.Context, b compute.Backend, dir string) (any, []string, error) {
+		r, err := report(ctx, b, dir)
+		if err != nil {
+			return nil, nil, err
+		}
+		return nil, diagnose.Verdict(r), nil
+	}
 }
 
 // withVerdict adds the flag that leaves out the verdict of a training.
 func (c *command) withVerdict() {
-	c.Flags().BoolVar(&c.noVerdict, "no-verdict", false, "leave out the comparison of one-step samples with those of the "+
-		"ODE of the same weights at the end, a few seconds")
+	c.Flags().BoolVar(&c.noVerdict, "no-verdict", false, "leave out the evaluation of the trained map at the end, a few seconds")
 }
 
 // trainVerb trains a task's model.
@@ -91,17 +103,16 @@ func trainVerb(t task) builder {
 					return err
 				}
 				if c.noVerdict || t.verdict == nil {
-					return c.reportTraining(o.Dir, nil)
+					return c.reportTraining(o.Dir, nil, nil)
 				}
-				r, err := t.verdict(ctx, b, o.Dir)
+				check, lines, err := t.verdict(ctx, b, o.Dir)
 				switch {
 				case ctx.Err() != nil:
 					return context.Cause(ctx)
 				case err != nil:
 					c.warn(fmt.Errorf("the map is trained, but there is no verdict: %w", err))
-					return c.reportTraining(o.Dir, nil)
 				}
-				return c.reportTraining(o.Dir, diagnose.Verdict(r))
+				return c.reportTraining(o.Dir, check, lines)
 			}, nil
 		}
 	}
@@ -167,7 +178,7 @@ func besides(err, cause error) error {
 }
 
 // reportTraining writes the last entry of the log of the run in dir, and the verdict on its map.
-func (c *command) reportTraining(dir string, verdict []string) error {
+func (c *command) reportTraining(dir string, check any, verdict []string) error {
 	log, err := run.ReadLog(dir)
 	if err != nil {
 		return err
@@ -177,7 +188,8 @@ func (c *command) reportTraining(dir string, verdict []string) error {
 		Out string `json:"out"`
 		run.LogEntry
 		Verdict []string `json:"verdict,omitempty"`
-	}{dir, last, verdict}, fmt.Sprintf("%s: %d steps in %.0f s, loss %.4g\n", dir, last.Step, last.Seconds, last.Loss)+
+		Check   any      `json:"check,omitempty"`
+	}{dir, last, verdict, check}, fmt.Sprintf("%s: %d steps in %.0f s, loss %.4g\n", dir, last.Step, last.Seconds, last.Loss)+
 		strings.Join(append(verdict, ""), "\n"))
 }
 

@@ -1,0 +1,212 @@
+package points
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/gmm"
+)
+
+// PriorConfig says how the mixture of a [mfm.MixturePrior] is fitted to points.
+type PriorConfig struct {
+	// MaxComponents is the largest number of components of all fits together. Powers of two up to it
+	// are tried, and of classes up to its share of each.
+	MaxComponents int `json:"max_components"`
+	Fit           int `json:"fit"`   // steps of expectation-maximization
+	Steps         int `json:"steps"` // of the prior's flow, for each evaluation of the network
+}
+
+// DefaultPrior has up to 256 components.
+func DefaultPrior() PriorConfig { return PriorConfig{MaxComponents: 256, Fit: 30, Steps: 8} }
+
+// Validate returns an error for the first value out of range.
+func (c PriorConfig) Validate() error {
+	if c.MaxComponents < 1 || c.MaxComponents > 4096 || c.Fit < 1 || c.Steps < 1 {
+		return fmt.Errorf("prior with max_components = %d, fit = %d, steps = %d: must be 1 to 4096, and at least 1",
+			c.MaxComponents, c.Fit, c.Steps)
+	}
+	return nil
+}
+
+// Prior is a mixture fitted to standardized points.
+type Prior struct {
+	Mixture *gmm.Mixture `json:"mixture"`
+	// Labels are the classes of the components, nil without classes.
+	Labels []int32 `json:"labels,omitempty"`
+	Parts  []Part  `json:"parts"`
+}
+
+// Part is the fit to the points of one class, or to all points without classes.
+type Part struct {
+	// Components is their number, and Fits that of the fits from different random starts whose mean
+	// they are.
+	Components int `json:"components"`
+	Fits       int `json:"fits"`
+	// Bandwidth is the standard deviation of the noise that smooths the mixture, in standard
+	// deviations of the columns.
+	Bandwidth float64 `json:"bandwidth"`
+	// LogDensity is the mean log density of points that it was not fitted to, in nats, in units of
+	// the standardized columns.
+	LogDensity float64 `json:"log_density"`
+}
+
+// bandwidths are those that are tried. The smallest one is the floor of the fit.
+var bandwidths = []float64{0.01, 0.02, 0.04, 0.06, 0.1, 0.15}
+
+const (
+	maxFitted    = 50_000 // rows that a mixture is fitted to, a random part of more
+	maxValidated = 2_000  // rows by which its size is chosen
+)
+
+// fit returns the prior of standardized rows: for each class the mixture whose number of components
+// and bandwidth give the largest density of a tenth of the rows, which it is not fitted to. Further
+// fits of that size are averaged with it while that density grows: their errors differ. The same
+// rows give the same prior. It is an error if ctx ends.
+func (c PriorConfig) fit(ctx context.Context, rows [][]float64, classes []int32, count int) (*Prior, error) {
+	if count == 0 {
+		m, part, err := c.part(ctx, rows, c.MaxComponents)
+		if err != nil {
+			return nil, err
+		}
+		return &Prior{Mixture: m, Parts: []Part{part}}, nil
+	}
+	p := new(Prior)
+	var all []*gmm.Mixture
+	var shares []float64
+	for class := range int32(count) {
+		var own [][]float64
+		for i, row := range rows {
+			if classes[i] == class {
+				own = append(own, row)
+			}
+		}
+		m, part, err := c.part(ctx, own, max(c.MaxComponents/count, 1))
+		if err != nil {
+			return nil, fmt.Errorf("class %d: %w", class, err)
+		}
+		all, shares = append(all, m), append(shares, float64(len(own)))
+		p.Parts = append(p.Parts, part)
+		p.Labels = append(p.Labels, slices.Repeat([]int32{class}, m.Len())...)
+	}
+	var err error
+	p.Mixture, err = joined(all, shares)
+	return p, err
+}
+
+// part fits a mixture of at most a number of components to rows.
+func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (best *gmm.Mixture, chosen Part, err error) {
+	rng := rand.New(rand.NewPCG(0, 0))
+	rows = slices.Clone(rows)
+	rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+	validated := min(max(len(rows)/10, 1), maxValidated)
+	held, fitted := rows[:validated], rows[validated:min(len(rows), validated+maxFitted)]
+	chosen.LogDensity = math.Inf(-1)
+	// try chooses a bandwidth for the mean of fits, and keeps it if it is better by at least a
+	// number of nats.
+	try := func(least float64, fits ...*gmm.Mixture) (better bool, err error) {
+		m, err := joined(fits, slices.Repeat([]float64{1}, len(fits)))
+		if err != nil {
+			return false, err
+		}
+		for _, h := range bandwidths {
+			smooth, err := smoothed(m, h*h-bandwidths[0]*bandwidths[0])
+			if err != nil {
+				return false, err
+			}
+			if density := meanLogDensity(smooth, held); density > chosen.LogDensity+least {
+				best, chosen, better = smooth, Part{smooth.Len(), len(fits), h, density}, true
+				least = 0
+			}
+		}
+		return better, nil
+	}
+	floor := bandwidths[0] * bandwidths[0]
+	var fits []*gmm.Mixture
+	size, worse := 0, 0
+	for n := 1; n <= min(most, len(fitted)) && worse < 2; n *= 2 {
+		m, err := gmm.Fit(ctx, fitted, gmm.FitConfig{Components: n, Steps: c.Fit, Floor: floor}, rng)
+		if err != nil {
+			return nil, Part{}, fmt.Errorf("prior: %w", err)
+		}
+		better, err := try(0, m)
+		if err != nil {
+			return nil, Part{}, fmt.Errorf("prior: %w", err)
+		}
+		worse++
+		if better {
+			size, worse, fits = n, 0, []*gmm.Mixture{m}
+		}
+	}
+	for better := true; better && size > 1 && (len(fits)+1)*size <= most; {
+		m, err := gmm.Fit(ctx, fitted, gmm.FitConfig{Components: size, Steps: c.Fit, Floor: floor}, rng)
+		if err != nil {
+			return nil, Part{}, fmt.Errorf("prior: %w", err)
+		}
+		fits = append(fits, m)
+		if better, err = try(leastGain, fits...); err != nil {
+			return nil, Part{}, fmt.Errorf("prior: %w", err)
+		}
+	}
+	return best, chosen, nil
+}
+
+// leastGain is the growth of the mean log density, in nats, that is worth another fit.
+const leastGain = 0.005
+
+// meanLogDensity returns the mean log density of rows.
+func meanLogDensity(m *gmm.Mixture, rows [][]float64) float64 {
+	sum := 0.
+	for _, row := range rows {
+		sum += m.LogDensity(row)
+	}
+	return sum / float64(len(rows))
+}
+
+// joined returns the mixture of mixtures with the given shares, of which it has all components.
+func joined(all []*gmm.Mixture, shares []float64) (*gmm.Mixture, error) {
+	var weights []float64
+	var means [][]float64
+	var covariances [][][]float64
+	for i, m := range all {
+		for k, w := range m.Weights() {
+			mean, covariance := m.Component(k)
+			weights = append(weights, w*shares[i])
+			means, covariances = append(means, mean), append(covariances, covariance)
+		}
+	}
+	return gmm.New(weights, means, covariances)
+}
+
+// smoothed returns the mixture of X + √variance ε.
+func smoothed(m *gmm.Mixture, variance float64) (*gmm.Mixture, error) {
+	means, covariances := make([][]float64, m.Len()), make([][][]float64, m.Len())
+	for k := range means {
+		means[k], covariances[k] = m.Component(k)
+		for i := range covariances[k] {
+			covariances[k][i][i] += variance
+		}
+	}
+	return gmm.New(m.Weights(), means, covariances)
+}
+
+// parametrization returns the prior of points of a number of columns, of zero mean and unit variance.
+// Its span is the whole space.
+func (p *Prior) parametrization(columns, steps int) *mfm.MixturePrior {
+	basis := make([][]float64, columns)
+	for i := range basis {
+		basis[i] = make([]float64, columns)
+		basis[i][i] = 1
+	}
+	return &mfm.MixturePrior{
+		Gaussian: standard(columns), Basis: basis, Mixture: p.Mixture, Rest: 1, Steps: steps, Labels: p.Labels,
+	}
+}
+
+// standard returns the Gaussian of standardized points.
+func standard(columns int) *mfm.Gaussian {
+	return &mfm.Gaussian{Mean: make([]float64, columns), Variance: []float64{1}}
+}

@@ -1,0 +1,77 @@
+package points
+
+import (
+	"context"
+	"fmt"
+
+	"gonum.org/v1/gonum/floats"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+)
+
+// Observation is a noisy measurement of a point, in the units of the data: its columns have Gaussian
+// noise of the standard deviations that [Experiment.Noise] returns for the time T. At T = 0 the
+// measurement says nothing, and samples of the posterior are those of the data.
+type Observation struct {
+	T float64   // in [0, 1]
+	X []float64 // [columns]; ignored at T = 0
+	// Class is the name of the point's class, empty for any.
+	Class string
+}
+
+// Noise returns the standard deviation of the noise of an observation at a time t in (0, 1], for each
+// column: α_t/β_t times that of the column.
+func (e *Experiment) Noise(t float64) []float64 {
+	alpha, beta, _, _ := e.Map.Interpolant.At(t)
+	return floats.ScaleTo(make([]float64, len(e.Columns)), alpha/beta, e.Scale.Std)
+}
+
+// State returns the state x_t of the map of an observation: β_t (x - mean)/std.
+func (e *Experiment) State(o Observation) ([]float64, error) {
+	x := make([]float64, len(e.Columns))
+	if o.T == 0 {
+		return x, nil
+	}
+	if len(o.X) != len(x) {
+		return nil, fmt.Errorf("an observation of %d numbers, the points have %d columns", len(o.X), len(x))
+	}
+	_, beta, _, _ := e.Map.Interpolant.At(o.T)
+	copy(x, e.Scale.Standardize([][]float64{o.X})[0])
+	floats.Scale(beta, x)
+	return x, nil
+}
+
+// Sample returns n samples of the posterior given an observation, [n][columns], in the units of the
+// data. sampler is one of the model of e. Non-finite samples are [run.ErrNonFinite].
+func (e *Experiment) Sample(ctx context.Context, sampler *mfm.Sampler, o Observation, n int, seed int64) (
+	[][]float64, error) {
+	x, err := e.State(o)
+	if err != nil {
+		return nil, err
+	}
+	var class []int32
+	if o.Class != "" {
+		index, err := ClassIndex(e.Names, o.Class)
+		if err != nil {
+			return nil, err
+		}
+		class = []int32{index}
+	}
+	rows, err := e.draw(ctx, sampler, o.T, [][]float64{x}, n, class, seed)
+	return e.Scale.Restore(rows), err
+}
+
+// draw returns n standardized samples for each of the states, one state after the other.
+func (e *Experiment) draw(ctx context.Context, sampler *mfm.Sampler, t float64, states [][]float64, n int, class []int32,
+	seed int64) ([][]float64, error) {
+	flat, err := mfm.Flat(sampler.Posterior(ctx, seed, t, mfm.Points(states), n, class))
+	if err != nil {
+		return nil, err
+	}
+	if !stats.Finite(flat) {
+		return nil, run.ErrNonFinite
+	}
+	return mfm.Rows(flat, len(e.Columns)), nil
+}

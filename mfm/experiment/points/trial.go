@@ -1,0 +1,101 @@
+package points
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/gomlx/compute"
+
+	"github.com/gomfm/gomfm/data/tabular"
+	"github.com/gomfm/gomfm/mfm/experiment/points/sets"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+)
+
+// Trial is a training on a set whose posteriors are known, and its evaluation.
+type Trial struct {
+	Set    string     `json:"set"`  // a name of package sets
+	Rows   int        `json:"rows"` // points, a tenth of which are held out
+	Config Config     `json:"config"`
+	Eval   EvalConfig `json:"eval"`
+}
+
+// TrialResult is the quality of the map of a trial.
+type TrialResult struct {
+	Set       string            `json:"set"`
+	Columns   int               `json:"columns"`
+	Rows      int               `json:"rows"`
+	Seed      int64             `json:"seed"`
+	Posterior []PosteriorResult `json:"posterior"`
+	Check     *Check            `json:"check"`
+	Steps     int64             `json:"steps"`
+	Seconds   float64           `json:"seconds"` // of the training
+}
+
+// TrialGrid returns a trial of the default configuration for every set, with 10,000 points.
+func TrialGrid() []Trial {
+	var all []Trial
+	for _, s := range sets.All() {
+		all = append(all, Trial{Set: s.Name, Rows: 10_000, Config: DefaultConfig(), Eval: DefaultEval()})
+	}
+	return all
+}
+
+// Validate returns an error that names the first value out of range.
+func (t Trial) Validate() error {
+	s, err := sets.Lookup(t.Set)
+	if err != nil {
+		return err
+	}
+	if least := max(leastRows, 10*s.Dim()); t.Rows < least || t.Rows > 1<<20 {
+		return fmt.Errorf("set %s with rows = %d: must lie in [%d, %d]", t.Set, t.Rows, least, 1<<20)
+	}
+	if err := t.Config.Validate(s.Dim(), 0); err != nil {
+		return err
+	}
+	return t.Eval.Validate()
+}
+
+// Table returns n points of a set as a table with the columns x0, x1, ...
+func Table(s sets.Set, n int, seed uint64) *tabular.Table {
+	t := &tabular.Table{Path: s.Name, Rows: s.Sample(rand.New(rand.NewPCG(seed, 1)), n)}
+	for j := range s.Dim() {
+		t.Columns = append(t.Columns, "x"+strconv.Itoa(j))
+	}
+	return t
+}
+
+// Run trains a map on points of the set and evaluates it.
+func (t Trial) Run(ctx context.Context, b compute.Backend, o run.Options) (TrialResult, error) {
+	seed := t.Config.Train.Seed
+	result := TrialResult{Set: t.Set, Rows: t.Rows, Seed: seed, Steps: t.Config.Train.Steps}
+	if err := t.Validate(); err != nil {
+		return result, err
+	}
+	s, err := sets.Lookup(t.Set)
+	if err != nil {
+		return result, err
+	}
+	result.Columns = s.Dim()
+	data, err := Split(Table(s, t.Rows, uint64(seed)))
+	if err != nil {
+		return result, err
+	}
+	began := time.Now()
+	e, err := NewRun(ctx, t.Config, data, o)
+	if err != nil {
+		return result, err
+	}
+	store, err := e.Train(ctx, b, data, o)
+	if err != nil {
+		return result, err
+	}
+	result.Seconds = run.Seconds(o.Dir, began)
+	if result.Check, err = e.Check(ctx, b, store, data, DefaultCheck()); err != nil {
+		return result, err
+	}
+	result.Posterior, err = e.Evaluate(ctx, b, store, s, t.Eval)
+	return result, err
+}
