@@ -51,7 +51,7 @@ func TestSteeredPictures(t *testing.T) {
 		t.Fatal(err)
 	}
 	files[name] = &fstest.MapFile{Data: raw}
-	files["figures/imagenet_steering.png"] = new(fstest.MapFile)
+	files["figures/imagenet_steering.png"] = files["figures/imagenet_steps.png"]
 	if pages, err = render(files); err != nil {
 		t.Fatal(err)
 	}

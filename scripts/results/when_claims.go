@@ -124,8 +124,8 @@ func (s *store) claimRewards() string {
 		t, found := s.tiltOf(c[0], c[1])
 		if one := t.of("mfm-g", 1); found && len(one) > 0 {
 			g := best(one)
-			parts = append(parts, fmt.Sprintf("%s, %s (%.1f nats, %s): %s", c[0], strings.ReplaceAll(c[1], "|", `\|`), t.kl,
-				g.renormalization, factorText(t.factor(g))))
+			parts = append(parts, fmt.Sprintf("%s, %s (%.1f nats, %s): %s%s", c[0], strings.ReplaceAll(c[1], "|", `\|`), t.kl,
+				g.renormalization, factorText(t.factor(g)), t.oneStep(g)))
 		}
 	}
 	if parts == nil {

@@ -163,8 +163,8 @@ func (t tilt) verdict(distance func(r steered) metric.Optional) string {
 		return ""
 	}
 	g := best(one)
-	text := fmt.Sprintf("By reward: MFM-G with N = 1 (%s) has %s for %s evaluations. Best-of-N needs %s times as many.",
-		g.renormalization, pair(g.reward()), comma(g.nfe()), factorText(t.factor(g)))
+	text := fmt.Sprintf("By reward: MFM-G with N = 1 (%s) has %s for %s evaluations. Best-of-N needs %s times as many%s.",
+		g.renormalization, pair(g.reward()), comma(g.nfe()), factorText(t.factor(g)), t.oneStep(g))
 	var all []runs
 	for _, g := range t.runs {
 		if g.method == "mfm-g" {
@@ -176,12 +176,43 @@ func (t tilt) verdict(distance func(r steered) metric.Optional) string {
 	if !any || theirs.results == nil {
 		return text
 	}
+	our, se := ours.mean(distance)
+	their, other := theirs.mean(distance)
 	verdict := "MFM-G is nearer"
-	our, _ := ours.mean(distance)
-	if their, _ := theirs.mean(distance); our > their {
+	if our > their {
 		verdict = "MFM-G loses"
 	}
-	return text + fmt.Sprintf(" By distance %s: %s at best (N = %d, %s, %s evaluations), Best-of-N %s (N = %d, %s "+
-		"evaluations).", verdict, pair(ours.mean(distance)), ours.n, ours.renormalization, comma(ours.nfe()),
-		pair(theirs.mean(distance)), theirs.n, comma(theirs.nfe()))
+	if math.Abs(our-their) < 2*math.Hypot(se, other) {
+		verdict = "MFM-G and Best-of-N are level"
+	}
+	text += fmt.Sprintf(" By distance %s: %s at best (N = %d, %s, %s evaluations), Best-of-N %s (N = %d, %s evaluations).",
+		verdict, pair(our, se), ours.n, ours.renormalization, comma(ours.nfe()), pair(their, other), theirs.n,
+		comma(theirs.nfe()))
+	inexact := slices.DeleteFunc(slices.Clone(t.runs), func(g runs) bool { return g.method == "exact" })
+	if g, any := nearest(inexact, distance); any && g.method != "mfm-g" && g.method != "best-of-n" {
+		text += fmt.Sprintf(" The nearest is %s, N = %d: %s for %s evaluations.", g.name(), g.n, pair(g.mean(distance)),
+			comma(g.nfe()))
+	}
+	return text
+}
+
+// oneStep says, after what Best-of-N needs for the reward of the runs g, what it needs from one-step
+// samples of the map; empty without such runs.
+func (t tilt) oneStep(g runs) string {
+	reward, _ := g.reward()
+	var most runs
+	for _, r := range t.runs { // in the order of their numbers of candidates
+		if r.method != "best-of-n-one-step" || len(r.results) == 0 {
+			continue
+		}
+		if v, _ := r.reward(); v >= reward {
+			return fmt.Sprintf(", from one-step samples %s times (N = %d)", short(r.nfe()/g.nfe()), r.n)
+		}
+		most = r
+	}
+	if most.results == nil {
+		return ""
+	}
+	v, _ := most.reward()
+	return fmt.Sprintf(", from one-step samples > %s (%s with N = %d)", short(most.nfe()/g.nfe()), short(v), most.n)
 }
