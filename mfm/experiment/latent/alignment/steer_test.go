@@ -142,6 +142,13 @@ func TestSteering(t *testing.T) {
 	if rows := rowsOf(t, steered.Pictures); slices.Equal(rows[0], rows[1]) {
 		t.Error("mfm-g does not change the pictures")
 	}
+	// The pictures are those of one batch, whether the run itself is one or not.
+	eight, batches := settings(s, "mfm-gf", 2, 1), *s
+	eight.Samples, batches.Batch, batches.Kept = 8, 4, new(steering.Kept)
+	inBatches, err := batches.Run(t.Context(), b, eight)
+	if err != nil || !bytes.Equal(run(eight).Pictures, inBatches.Pictures) {
+		t.Errorf("the pictures of a run of one batch are others than those of a run of several (%v)", err)
+	}
 	rows := rowsOf(t, run(settings(s, "mfm-g", 1, 0)).Pictures)
 	for i, v := range rows[0] {
 		if d := int(v) - int(rows[1][i]); d < -1 || d > 1 {
@@ -299,6 +306,12 @@ func TestFingerprints(t *testing.T) {
 	}
 	if _, err := canonical([]byte(`{"weights": "` + dir + `/none"}`)); err == nil {
 		t.Error("a file that does not exist has a hash")
+	}
+	absolute := filepath.Join(dir, "b")
+	in, err := RewardIn(dir, []byte(`{"of": [{"weights": "a", "n": 1}], "head": "`+absolute+`", "kind": "a"}`))
+	want := `{"head":"` + absolute + `","kind":"a","of":[{"n":1,"weights":"` + filepath.Join(dir, "a") + `"}]}`
+	if err != nil || string(in) != want {
+		t.Errorf("with files in a folder: %s, want %s (%v)", in, want, err)
 	}
 }
 

@@ -116,9 +116,13 @@ func (s *Steering) pair(
 	case method.Group() > 1 || c.Particles > 1:
 		return strip(size[0], size[1], size[2], steered)
 	}
+	// The pictures are drawn again in one batch, whose noise is the same for all methods, unless the
+	// run itself was one.
+	whole := c.Samples == n && n*method.Rows() <= s.Batch
 	draw := func(of steering.Base, c steering.Setting, rows int) ([]float32, error) {
-		c.Samples = n // in one batch, whose noise is the same for all methods
-		of.Batch, of.Kept = n*rows, nil
+		if c.Samples = n; !whole {
+			of.Batch, of.Kept = n*rows, nil
+		}
 		latents, _, err := of.Draw(ctx, b, c, nil, nil)
 		if err != nil {
 			return nil, fmt.Errorf("pictures: %w", err)
@@ -137,6 +141,9 @@ func (s *Steering) pair(
 			return nil, err
 		}
 		s.model.before[name] = before
+	}
+	if whole {
+		return strip(size[0], size[1], size[2], before, steered)
 	}
 	after, err := draw(s.Base, c, method.Rows())
 	if err != nil {
