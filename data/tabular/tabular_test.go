@@ -96,7 +96,9 @@ func TestReadRefuses(t *testing.T) {
 
 // What is written is read back, to the last bit.
 func TestWrite(t *testing.T) {
-	want := &tabular.Table{Columns: []string{"a b", "c,d"}, Rows: [][]float64{{1. / 3, -1e-300}, {math.Pi, 5e20}, {0, -0.5}}}
+	want := &tabular.Table{
+		Columns: []string{"a b", "c,d"}, Rows: [][]float64{{1. / 3, -1e-300}, {math.Pi, 5e20}, {0, -0.5}},
+	}
 	for _, name := range []string{"x.csv", "x.npy", "x.json"} {
 		path := filepath.Join(t.TempDir(), name)
 		if err := tabular.Write(path, want); err != nil {
@@ -120,7 +122,9 @@ func TestWrite(t *testing.T) {
 // The hash of a table depends on all that is in it.
 func TestHash(t *testing.T) {
 	base := func() *tabular.Table {
-		return &tabular.Table{Columns: []string{"x"}, Rows: [][]float64{{1}, {2}}, Classes: []int32{0, 1}, Names: []string{"a", "b"}}
+		return &tabular.Table{
+			Columns: []string{"x"}, Rows: [][]float64{{1}, {2}}, Classes: []int32{0, 1}, Names: []string{"a", "b"},
+		}
 	}
 	seen := map[string]bool{base().Hash(): true}
 	for _, change := range []func(*tabular.Table){

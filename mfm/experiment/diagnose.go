@@ -1,10 +1,11 @@
 // Package experiment opens the runs of all tasks by what their manifests say. A task is an
 // experiment of the paper or a check of it; its package lies below this one: mixture (the 2D
-// mixture), image (digits and other images), navigation, stress and speed. They build on the
-// packages run (folders, logs, resuming), config, sweep, steering, tuning and report.
+// mixture), image (digits and other images), points (the rows of a table), navigation, stress and
+// speed. They build on the packages run (folders, logs, resuming), config, sweep, steering, tuning
+// and report.
 //
-// Start with [Diagnose], which evaluates the map of any run, or with mixture.New and image.New,
-// which set up a training.
+// Start with [Diagnose], which evaluates the map of any run, or with mixture.New, image.New and
+// points.New, which set up a training.
 package experiment
 
 import (
@@ -17,16 +18,18 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
+	"github.com/gomfm/gomfm/mfm/experiment/points"
 	"github.com/gomfm/gomfm/mfm/experiment/report"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 )
 
-// Diagnose evaluates the map of the run in dir, of a mixture or of images, as [mixture.Diagnose] or
-// [image.Diagnose] does. The images are those that the run's manifest names. If o.Times is empty,
+// Diagnose evaluates the map of the run in dir, of a mixture, of images or of points, as
+// [mixture.Diagnose], [image.Diagnose] or [points.Diagnose] does. Images and points are those that
+// the run's manifest names. If o.Times is empty,
 // the configuration is the default of the run's kind, except for the seed. It returns an error for
 // a run of another kind.
 func Diagnose(ctx context.Context, b compute.Backend, dir string, o report.Options) (*diagnose.Report, error) {
-	manifest, err := run.ReadManifest(dir, mixture.Kind, mixture.KindDistilled, image.Kind)
+	manifest, err := run.ReadManifest(dir, mixture.Kind, mixture.KindDistilled, image.Kind, points.Kind)
 	if err != nil {
 		return nil, err
 	}
@@ -39,6 +42,9 @@ func Diagnose(ctx context.Context, b compute.Backend, dir string, o report.Optio
 		o.Config = diagnose.DefaultConfig()
 	}
 	o.Seed = seed
+	if manifest.Kind == points.Kind {
+		return points.Diagnose(ctx, b, dir, "", o)
+	}
 	if !images {
 		return mixture.Diagnose(ctx, b, dir, o)
 	}

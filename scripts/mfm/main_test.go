@@ -22,6 +22,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
+	"github.com/gomfm/gomfm/mfm/experiment/points"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
@@ -373,13 +374,14 @@ func TestVerbsTimesTasks(t *testing.T) {
 		got = append(got, strings.TrimPrefix(c.CommandPath(), "mfm "))
 	}
 	want := []string{
-		"bench", "data inspect", "data mnist", "diagnose digits", "diagnose gmm", "eval autoencoder", "eval digits", "eval fid", "eval gmm",
-		"eval imagenet", "info", "info autoencoder", "info classifier", "info digits", "info gmm", "info imagenet", "parity",
-		"sample digits", "sample gmm", "sample imagenet", "steer digits", "steer gaussian", "steer gmm", "steer imagenet",
+		"bench", "data inspect", "data mnist", "diagnose digits", "diagnose gmm", "diagnose points", "eval autoencoder", "eval digits",
+		"eval fid", "eval gmm", "eval imagenet", "eval points", "info", "info autoencoder", "info classifier", "info digits",
+		"info gmm", "info imagenet", "info points", "parity", "sample digits", "sample gmm", "sample imagenet", "sample points",
+		"steer digits", "steer gaussian", "steer gmm", "steer imagenet",
 		"steer merge",
-		"stress base", "stress diversity", "stress losses", "stress manifold", "stress precision", "stress times",
-		"train autoencoder", "train classifier", "train digits", "train gmm", "train imagenet", "tune digits", "tune distill",
-		"tune gmm", "weights convert", "weights get", "weights inspect",
+		"stress base", "stress diversity", "stress losses", "stress manifold", "stress precision", "stress sets",
+		"stress times", "train autoencoder", "train classifier", "train digits", "train gmm", "train imagenet", "train points",
+		"tune digits", "tune distill", "tune gmm", "weights convert", "weights get", "weights inspect",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("commands %q, want %q", got, want)
@@ -548,8 +550,10 @@ func TestInfo(t *testing.T) {
 		Emoji      latent.Config            `json:"imagenet_emoji"`
 		B2         latent.Config            `json:"imagenet_b2"`
 		XL2        latent.Config            `json:"imagenet_xl2"`
+		Points     points.Config
 		Sampler    mfm.SamplerConfig
 		EvalGMM    mixture.EvalConfig `json:"eval_gmm"`
+		EvalPoints points.CheckConfig `json:"eval_points"`
 		EvalDigits digitsEvaluation   `json:"eval_digits"`
 		Steer      steer.Config
 		Rewards    map[string]string

@@ -4,13 +4,16 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/gomlx/compute"
 
 	"github.com/gomfm/gomfm/data/tabular"
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/experiment/points"
+	"github.com/gomfm/gomfm/mfm/experiment/report"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 )
 
@@ -19,6 +22,7 @@ func pointsTask() task {
 	return task{
 		name: "points", about: "a map of points",
 		train: trainPoints, sample: samplePoints, eval: evaluatePoints,
+		diagnose: diagnoseVerb(diagnose.DefaultConfig(), diagnosePoints),
 		defaults: func(preset string) (map[string]any, error) {
 			config, err := points.Preset(preset)
 			return map[string]any{"points": config, "eval_points": points.DefaultCheck()}, err
@@ -33,8 +37,12 @@ func trainPoints(c *command) func() (*training, error) {
 	c.withVerdict()
 	return func() (*training, error) {
 		config, err := points.Preset(*f.preset)
-		if err = cmp.Or(c.require("name a file "+tabular.Formats, "data"), err, f.configure(&config)); err != nil {
+		if err = cmp.Or(err, f.configure(&config)); err != nil {
 			return nil, err
+		}
+		if *path == "" { // mfm info shows the configuration
+			check := func() error { return c.require("name a file "+tabular.Formats, "data") }
+			return &training{config: config, check: check}, nil
 		}
 		column := cmp.Or(*classes, config.Classes)
 		data, err := points.Load(*path, column)
@@ -110,12 +118,12 @@ func samplePoints(c *command) prepare {
 		case *t == 0 && *at != "":
 			return nil, fmt.Errorf("--x: at --t 0 nothing is observed, give a --t above 0")
 		case *at != "":
-			x, err := numbers(*at)
-			if err != nil {
-				return nil, fmt.Errorf("--x: %w", err)
-			}
-			for _, v := range x {
-				o.X = append(o.X, float64(v))
+			for _, field := range strings.Split(*at, ",") {
+				v, err := strconv.ParseFloat(strings.TrimSpace(field), 64)
+				if err != nil || v-v != 0 {
+					return nil, fmt.Errorf("--x: %q is not a finite number", field)
+				}
+				o.X = append(o.X, v)
 			}
 		}
 		e, store, config, err := openMap(f, points.Open)
@@ -188,5 +196,18 @@ func evaluatePoints(c *command) prepare {
 			}
 			return c.write(check, check.Text())
 		}, err
+	}
+}
+
+// diagnosePoints diagnoses a map of points.
+func diagnosePoints(c *command) diagnosis {
+	path := c.Flags().String("data", "", "`file` of the points (default: the one that the run names)")
+	return func(
+		ctx context.Context, b compute.Backend, dir, reward string, o report.Options,
+	) (*diagnose.Report, error) {
+		if reward != "" || o.Tuned != "" {
+			return nil, invalid{fmt.Errorf("--reward and --tuned: points have neither, leave them out")}
+		}
+		return points.Diagnose(ctx, b, dir, *path, o)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gomfm/gomfm/data/tabular"
+	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/experiment/points"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 )
@@ -32,7 +33,8 @@ func TestPoints(t *testing.T) {
 	dir := t.TempDir()
 	config, data := write(t, dir, "tiny.json", tinyPoints), write(t, dir, "points.csv", pointsCSV(600))
 	out := filepath.Join(dir, "run")
-	args := []string{"train", "points", "--config", config, "--data", data, "--classes", "kind", "--steps", "3", "--out", out}
+	args := []string{"train", "points", "--config", config, "--data", data, "--classes", "kind", "--steps", "3",
+		"--out", out}
 	report := decode[struct {
 		Out string
 		run.LogEntry
@@ -42,7 +44,8 @@ func TestPoints(t *testing.T) {
 		t.Errorf("report %+v", report)
 	}
 
-	samples := decode[pointSamples](t, must(t, "sample", "points", "--checkpoint", out, "--class", "heavy", "--n", "400", "--json"))
+	samples := decode[pointSamples](t, must(t, "sample", "points", "--checkpoint", out, "--class", "heavy", "--n", "400",
+		"--json"))
 	sum := 0.
 	for _, row := range samples.Samples {
 		sum += row[0] / 400
@@ -66,6 +69,11 @@ func TestPoints(t *testing.T) {
 	if !strings.Contains(text, "check on 60 held-out rows") || !strings.Contains(text, "Verdict: ") {
 		t.Errorf("evaluation %q", text)
 	}
+	diagnosed := must(t, "diagnose", "points", "--checkpoint", out, "--times", "0.5", "--contexts", "4", "--samples", "8",
+		"--steps", "2", "--json")
+	if r := decode[diagnose.Report](t, diagnosed); len(r.Results) != 1 {
+		t.Errorf("diagnosis %+v", r)
+	}
 	write(t, dir, "points.csv", pointsCSV(602))
 	for _, tc := range []struct{ command, want string }{
 		{strings.Join(args, " "), "the data have changed"},
@@ -86,7 +94,8 @@ func TestRefusesPoints(t *testing.T) {
 	good := pointsCSV(100)
 	line := func(text string) string { return good + text + "\n" }
 	for _, tc := range []struct{ text, want string }{
-		{good, `line 2, column "kind": the value "light" is not a number: remove the column, or name it as that of the classes`},
+		{good, `line 2, column "kind": the value "light" is not a number: remove the column, or name it as that of the ` +
+			`classes`},
 		{line("1,light"), `line 102 has 2 values, but there are 3 columns ("mass", "kind", "ratio")`},
 		{line("1,light,"), `line 102, column "ratio": the value "" is missing`},
 		{line("1,light,inf"), `line 102, column "ratio": the value "inf" is not finite`},

@@ -244,8 +244,8 @@ func (c *Check) Findings() (all []string) {
 		}
 	}
 	if mean > goodExcess || worst.Excess > 1.5*goodExcess {
-		all = append(all, fmt.Sprintf("Samples of one step differ from those of the ODE by %.2f standard deviations at t = %g: "+
-			"train longer (--steps), or sample in several steps.", worst.Excess, worst.T))
+		all = append(all, fmt.Sprintf("Samples of one step differ from those of the ODE by %.2f standard deviations "+
+			"at t = %g: train longer (--steps), or sample by the ODE (--method ode --steps 24).", worst.Excess, worst.T))
 	}
 	error := 2 * math.Sqrt(0.25/float64(c.Rows))
 	narrow, wide := 0., 0.
@@ -262,8 +262,8 @@ func (c *Check) Findings() (all []string) {
 			"Train longer (--steps), or with more components (--set prior.max_components=256).")
 	}
 	if c.NearestSamples < goodNearest*c.NearestHeldOut {
-		all = append(all, fmt.Sprintf("Samples lie at %.2f of the distance of held-out points from the training points: they are "+
-			"partly memorized. Give more rows, or fewer --steps.", c.NearestSamples/c.NearestHeldOut))
+		all = append(all, fmt.Sprintf("Samples lie at %.2f of the distance of held-out points from the training points: "+
+			"they are partly memorized. Give more rows, or fewer --steps.", c.NearestSamples/c.NearestHeldOut))
 	}
 	return all
 }

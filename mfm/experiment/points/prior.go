@@ -58,8 +58,10 @@ type Part struct {
 var bandwidths = []float64{0.01, 0.02, 0.04, 0.06, 0.1, 0.15}
 
 const (
-	maxFitted    = 50_000 // rows that a mixture is fitted to, a random part of more
-	maxValidated = 2_000  // rows by which its size is chosen
+	maxFitted    = 50_000  // rows that a mixture is fitted to, a random part of more
+	maxValidated = 2_000   // rows by which its size is chosen
+	maxEntries   = 1 << 20 // of its covariances
+	maxColumns   = 1 << 10 // with which one component has as many
 )
 
 // fit returns the prior of standardized rows: for each class the mixture whose number of components
@@ -104,6 +106,7 @@ func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (best
 	rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 	validated := min(max(len(rows)/10, 1), maxValidated)
 	held, fitted := rows[:validated], rows[validated:min(len(rows), validated+maxFitted)]
+	most = min(most, maxEntries/(len(rows[0])*len(rows[0])))
 	chosen.LogDensity = math.Inf(-1)
 	// try chooses a bandwidth for the mean of fits, and keeps it if it is better by at least a
 	// number of nats.

@@ -64,8 +64,8 @@ func (e *Experiment) Sample(ctx context.Context, sampler *mfm.Sampler, o Observa
 }
 
 // draw returns n standardized samples for each of the states, one state after the other.
-func (e *Experiment) draw(ctx context.Context, sampler *mfm.Sampler, t float64, states [][]float64, n int, class []int32,
-	seed int64) ([][]float64, error) {
+func (e *Experiment) draw(ctx context.Context, sampler *mfm.Sampler, t float64, states [][]float64, n int,
+	class []int32, seed int64) ([][]float64, error) {
 	flat, err := mfm.Flat(sampler.Posterior(ctx, seed, t, mfm.Points(states), n, class))
 	if err != nil {
 		return nil, err

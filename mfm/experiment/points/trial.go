@@ -31,7 +31,7 @@ type TrialResult struct {
 	Posterior []PosteriorResult `json:"posterior"`
 	Check     *Check            `json:"check"`
 	Steps     int64             `json:"steps"`
-	Seconds   float64           `json:"seconds"` // of the training
+	Seconds   float64           `json:"seconds"` // of fitting the prior and of training
 }
 
 // TrialGrid returns a trial of the default configuration for every set, with 10,000 points.
@@ -88,11 +88,12 @@ func (t Trial) Run(ctx context.Context, b compute.Backend, o run.Options) (Trial
 	if err != nil {
 		return result, err
 	}
+	fitted := time.Now()
 	store, err := e.Train(ctx, b, data, o)
 	if err != nil {
 		return result, err
 	}
-	result.Seconds = run.Seconds(o.Dir, began)
+	result.Seconds = fitted.Sub(began).Seconds() + run.Seconds(o.Dir, fitted)
 	if result.Check, err = e.Check(ctx, b, store, data, DefaultCheck()); err != nil {
 		return result, err
 	}
