@@ -139,7 +139,7 @@ func TestHash(t *testing.T) {
 		}
 		seen[other.Hash()] = true
 	}
-	if base().Hash() != base().Hash() {
+	if first, second := base().Hash(), base().Hash(); first != second {
 		t.Error("the hash is not a function of the table")
 	}
 }
