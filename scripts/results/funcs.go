@@ -48,7 +48,7 @@ func (s *store) funcs() template.FuncMap {
 		"measures": s.measures, "gaussianFactorTable": s.gaussianFactorTable, "gaussianMethodTable": s.gaussianMethodTable,
 		"gaussianDims": s.gaussianDims, "gaussianFactors": s.gaussianFactors, "ceiling": ceiling, "ceilingKL": ceilingKL,
 		"crossing": s.crossing, "whenMixture": s.whenMixture, "whenDigits": s.whenDigits, "whenKL": s.whenKL,
-		"claimRewards": s.claimRewards, "claimDistances": s.claimDistances, "paperKL": paperKL,
+		"claimRewards": s.claimRewards, "claimDistances": s.claimDistances, "claimPictures": s.claimPictures, "paperKL": paperKL,
 		"mostCandidates": func() float64 { return mostCandidates },
 		"exists":         s.exists, "shown": s.shown, "pictureTables": s.pictureTables,
 

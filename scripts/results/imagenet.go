@@ -131,3 +131,23 @@ func (t tilt) pictureVerdict(g runs) string {
 		"held-out reward of its pictures is %s, that of unsteered ones %s, and their diversity is %.2f of that of unsteered ones.",
 		g.renormalization, pair(g.reward()), comma(g.nfe()), factorText(t.factor(g)), pair(g.heldOut()), short(before), diversity)
 }
+
+// claimPictures says what MFM-G with one sample saves at an equal reward of pictures, with their
+// diversity; empty without results.
+func (s *store) claimPictures() string {
+	if !s.exists(imagenetFile) {
+		return ""
+	}
+	var parts []string
+	for _, t := range s.pictureTilts() {
+		one := t.of("mfm-g", 1)
+		if len(one) == 0 {
+			continue
+		}
+		g := best(one)
+		diversity, _ := g.mean(func(r steered) metric.Optional { return r.Diversity })
+		parts = append(parts, fmt.Sprintf("%s (%.1f nats, %s): %s, diversity %.2f", strings.ReplaceAll(t.name, "|", `\|`), t.kl,
+			g.renormalization, factorText(t.factor(g)), diversity))
+	}
+	return strings.Join(parts, "; ")
+}
