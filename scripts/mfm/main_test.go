@@ -381,7 +381,7 @@ func TestVerbsTimesTasks(t *testing.T) {
 		"steer merge",
 		"stress base", "stress diversity", "stress losses", "stress manifold", "stress precision", "stress sets",
 		"stress times", "train autoencoder", "train classifier", "train digits", "train gmm", "train imagenet", "train points",
-		"tune digits", "tune distill", "tune gmm", "weights convert", "weights get", "weights inspect",
+		"tune digits", "tune distill", "tune gmm", "tune imagenet", "weights convert", "weights get", "weights inspect",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("commands %q, want %q", got, want)

@@ -36,6 +36,7 @@ type settings []setting
 type option struct {
 	name, path, usage string
 	values            []string                 // all that it takes, added to usage; nil if there is no list
+	only              bool                     // whether another value than those listed is an error
 	read              func(text string) string // converts the text to the configuration's; nil means no conversion
 }
 
@@ -56,6 +57,9 @@ func (c *command) withSettings(options ...option) *settings {
 			usage += ": " + strings.Join(o.values, ", ")
 		}
 		c.Flags().Func(o.name, usage, func(value string) error {
+			if o.only && !slices.Contains(o.values, value) {
+				return fmt.Errorf("use %s", strings.Join(o.values, ", "))
+			}
 			if o.read != nil {
 				value = o.read(value)
 			}

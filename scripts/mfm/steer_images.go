@@ -239,10 +239,23 @@ func imagenetSteering() steerTask[alignment.Result] {
 
 // openImageNetSteering adds the flags of the task, and returns a function that opens its steering.
 func openImageNetSteering(c *command) func(r steering.NamedReward) (steering.Task[alignment.Result], string, error) {
-	f := c.Flags()
-	preset := f.String("preset", "emoji",
+	preset := c.Flags().String("preset", "emoji",
 		"`name`: emoji for the map of a run; b2 or xl2 for a folder with weights as their authors released them")
 	c.complete("preset", false, latent.Presets()...)
+	open := c.withImageNet(func() string { return *preset })
+	return func(r steering.NamedReward) (steering.Task[alignment.Result], string, error) {
+		s, err := open(r)
+		if err != nil {
+			return nil, "", err
+		}
+		return s, s.Fingerprint, nil
+	}
+}
+
+// withImageNet adds the flags of a map of latents and of what evaluates its pictures, and returns a
+// function that opens the steering to a reward. preset is called after the flags are parsed.
+func (c *command) withImageNet(preset func() string) func(r steering.NamedReward) (*alignment.Steering, error) {
+	f := c.Flags()
 	var config alignment.Config
 	f.StringVar(&config.Map, "checkpoint", "",
 		"`folder` of the run, or of released weights, with the autoencoder (default: the shipped "+shippedEmoji+")")
@@ -255,35 +268,35 @@ func openImageNetSteering(c *command) func(r steering.NamedReward) (steering.Tas
 	f.String("pictures", "", "`folder` for a PNG of each run of seed 0: unsteered pictures, and below them the steered ones "+
 		"from the same noise")
 	var m *alignment.Model // of all rewards
-	return func(r steering.NamedReward) (steering.Task[alignment.Result], string, error) {
+	return func(r steering.NamedReward) (*alignment.Steering, error) {
 		raw, err := rewardJSON(r.Text())
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
 		var other []byte
 		if text := cmp.Or(r.HeldOutText(), *heldOut); text != "" {
 			if other, err = rewardJSON(text); err != nil {
-				return nil, "", fmt.Errorf("held-out reward: %w", err)
+				return nil, fmt.Errorf("held-out reward: %w", err)
 			}
 		}
 		b, err := c.backend()
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
 		if m == nil {
-			if err := chooseWeights(&config.Map, *preset); err != nil {
-				return nil, "", err
+			if err := chooseWeights(&config.Map, preset()); err != nil {
+				return nil, err
 			}
 			if m, err = alignment.Open(b, config); err != nil {
-				return nil, "", err
+				return nil, err
 			}
 		}
 		s, err := m.To(b, raw, other)
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
 		s.RewardName = r.Name
-		return s, s.Fingerprint, nil
+		return s, nil
 	}
 }
 

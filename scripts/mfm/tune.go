@@ -23,11 +23,27 @@ type tuneTask[R any] struct {
 	samples, steps int           // of the evaluation by default
 	networks       []tuning.Network
 	options        []option // of the configuration, besides those of all tasks
+	presets        []tunePreset
+	reward         string // default of the flag, empty for "paper"
+	// ownCheckpoint says that open adds the flag --checkpoint.
+	ownCheckpoint bool
 	// open registers the flags of the task and returns a function that opens the map of a run, to
 	// be tuned to a reward.
 	open  func(c *command) func(dir, reward string) (tunings[R], error)
 	table table[R]
+	// finish is called with all results before they are written; nil means no call.
+	finish func(c *command, results []R) error
 }
+
+// tunePreset is a configuration other than the default with the factors λ of its sweep.
+type tunePreset struct {
+	name    string
+	config  tuning.Config
+	lambdas []float64
+}
+
+// defaultTunePreset is the name of the default configuration.
+const defaultTunePreset = "small"
 
 // tunings returns the tuning of a map with a configuration, and its fingerprint.
 type tunings[R any] func(tuning.Config) (tuning.Task[R], string, error)
@@ -35,8 +51,19 @@ type tunings[R any] func(tuning.Config) (tuning.Task[R], string, error)
 // build returns a sweep of settings.
 func (t tuneTask[R]) build(c *command) prepare {
 	c.withOutput()
-	checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run whose map's drift is tuned (required)")
-	reward, kept := c.withReward("paper"), c.withSweep()
+	checkpoint, preset := new(string), new(string)
+	if !t.ownCheckpoint {
+		checkpoint = c.Flags().String("checkpoint", "", "`folder` of the run whose map's drift is tuned (required)")
+	}
+	if t.presets != nil {
+		names := []string{defaultTunePreset}
+		for _, p := range t.presets {
+			names = append(names, p.name)
+		}
+		preset = c.Flags().String("preset", defaultTunePreset, "`name` of the defaults of other flags: "+strings.Join(names, ", "))
+		c.complete("preset", false, names...)
+	}
+	reward, kept := c.withReward(cmp.Or(t.reward, "paper")), c.withSweep()
 	c.withRestart()
 	c.withTensorBoard()
 	grid := withTuneGrid(c, t.config, t.networks, t.options)
@@ -44,8 +71,15 @@ func (t tuneTask[R]) build(c *command) prepare {
 	steps := c.Flags().Int("sampler-steps", t.steps, "`number` of steps in which they are drawn")
 	open := t.open(c)
 	return func() (work, error) {
+		t, err := t.with(c, grid, *preset)
+		if err != nil {
+			return nil, err
+		}
 		configs, err := t.configs(grid)
-		if err = cmp.Or(c.require("name the folder of a run", "checkpoint"), kept.parse(true), err); err != nil {
+		if !t.ownCheckpoint {
+			err = cmp.Or(c.require("name the folder of a run", "checkpoint"), err)
+		}
+		if err = cmp.Or(kept.parse(true), err); err != nil {
 			return nil, err
 		}
 		of, err := open(*checkpoint, *reward)
@@ -74,6 +108,9 @@ func (t tuneTask[R]) build(c *command) prepare {
 					}
 					return tuning.Run(ctx, b, one, s, kept.Dir, c.options(""))
 				})
+			if err == nil && t.finish != nil {
+				err = t.finish(c, results)
+			}
 			if err != nil {
 				return err
 			}
@@ -120,6 +157,37 @@ func withTuneGrid(c *command, defaults tuning.Config, networks []tuning.Network,
 	c.complete("method", true, methods...)
 	c.complete("network", true, names...)
 	return g
+}
+
+// with returns the task with the defaults of a preset, and sets the flags of the grid that are not
+// given.
+func (t tuneTask[R]) with(c *command, g tuneGrid, preset string) (tuneTask[R], error) {
+	if preset == "" || preset == defaultTunePreset {
+		return t, nil
+	}
+	for _, p := range t.presets {
+		if p.name != preset {
+			continue
+		}
+		var lambdas []string
+		for _, v := range p.lambdas {
+			lambdas = append(lambdas, strconv.FormatFloat(v, 'g', -1, 64))
+		}
+		for flag, of := range map[string]struct {
+			to   *string
+			text string
+		}{
+			"method": {g.methods, p.config.Method}, "network": {g.networks, string(p.config.Network)},
+			"n": {g.n, strconv.Itoa(p.config.N)}, "lambda": {g.lambdas, strings.Join(lambdas, ",")},
+		} {
+			if !c.Flags().Changed(flag) {
+				*of.to = of.text
+			}
+		}
+		t.config = p.config
+		return t, nil
+	}
+	return t, fmt.Errorf("--preset %s is unknown: -h lists the presets", preset)
 }
 
 // configs returns the grid: each method with all networks, numbers, factors and seeds that it

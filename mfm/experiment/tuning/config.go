@@ -2,7 +2,7 @@
 // and how, a [Task] trains and evaluates, and [Run] does both for one [Setting] of a sweep, in a
 // folder from which an interrupted training resumes.
 //
-// Packages mixture and image build the tasks. Start with [DefaultConfig].
+// Packages mixture, image and latent/alignment build the tasks. Start with [DefaultConfig].
 package tuning
 
 import (

@@ -193,14 +193,22 @@ func (s *Steering) compareWithBase(
 	if err != nil || base == nil {
 		return err
 	}
+	return s.compareWith(ctx, r, pixels, base, values, c.Config.Lambda)
+}
+
+// compareWith fills in the comparison with given pictures, and the divergence of their distribution
+// tilted with λ.
+func (s *Steering) compareWith(
+	ctx context.Context, r *Result, pixels []float32, base *base, values pictureValues, lambda float64,
+) error {
 	r.RewardBase, r.RewardBaseSE = meanSE(values.reward, true)
 	r.HeldOutBase, r.HeldOutBaseSE = meanSE(values.heldOut, true)
-	if weights, err := steering.TiltedWeights(values.reward, c.Config.Lambda, 0); err == nil {
+	if weights, err := steering.TiltedWeights(values.reward, lambda, 0); err == nil {
 		kl, effective := steering.Divergence(weights, len(weights))
 		r.TargetKL, r.TargetEffective = metric.Some(kl), metric.Some(effective)
 	}
 	r.MonitorsBase = &base.monitors
-	dim := len(pixels) / c.Samples
+	dim := len(pixels) / r.Samples
 	r.Diversity = ratio(meanDistance(mfm.Rows(pixels, dim)), meanDistance(mfm.Rows(base.pixels, dim)))
 	features, err := s.model.features(ctx, pixels)
 	if err != nil {

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/gomfm/gomfm/mfm/experiment/latent/alignment"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/experiment/tuning"
+	"github.com/gomfm/gomfm/mfm/tune"
+)
+
+// tuningReward is a reward of blue pictures of which λ = 10 is moderate and 50 large.
+const tuningReward = `{"kind": "color", "hue": 240, "weight": 1}`
+
+// imagenetTuning fine-tunes the drift of a map of latents.
+func imagenetTuning() tuneTask[alignment.TuningResult] {
+	type result = alignment.TuningResult
+	noises := make(map[string]string)
+	var names, effects []string
+	for _, n := range alignment.Noises() {
+		noises[n.Name] = fmt.Sprintf(`{"constant": %g, "start": %g}`, n.Noise.Constant, n.Noise.Start)
+		names, effects = append(names, n.Name), append(effects, fmt.Sprintf("%s: %s", n.Name, n.Effect))
+	}
+	return tuneTask[result]{
+		config: alignment.DefaultTuning(), paths: 1, samples: 64, steps: 50, reward: tuningReward, ownCheckpoint: true,
+		networks: []tuning.Network{tuning.Copy, tuning.LowRank},
+		presets:  []tunePreset{{"paper", alignment.PaperTuning(), alignment.PaperLambdas()}},
+		options: []option{
+			{name: "class", path: "class", usage: "`label` for which a map with classes is tuned (default: all of them)"},
+			{name: "noise", path: "tune.noise", values: names, only: true,
+				usage: "`name` of σ_t², which decides the fixed point b + (σ_t²/2) ∇V_t (" + strings.Join(effects, "; ") + ")",
+				read:  func(text string) string { return noises[text] }},
+		},
+		open: func(c *command) func(dir, reward string) (tunings[result], error) {
+			guidance := c.Flags().Float64("guidance", 0, "`scale` of classifier-free guidance of the base, of drift and posterior "+
+				"samples alike; 0 for none")
+			open := c.withImageNet(func() string { // of released weights with the preset paper
+				if c.Flags().Lookup("preset").Value.String() == "paper" {
+					return "xl2"
+				}
+				return "emoji"
+			})
+			return func(_, reward string) (tunings[result], error) {
+				text, err := json.Marshal(reward)
+				if err != nil {
+					return nil, err
+				}
+				s, err := open(steering.NamedReward{Reward: text})
+				return func(config tuning.Config) (tuning.Task[result], string, error) {
+					t, err := alignment.NewTuning(s, config, *guidance)
+					if err != nil {
+						return nil, "", err
+					}
+					return t, t.Fingerprint, nil
+				}, err
+			}
+		},
+		table: table[result]{
+			columns: columns(func(r result) []any {
+				kl, se := tune.LateKL(r.Evaluations)
+				return []any{r.Method, r.Network, r.N, r.Lambda, r.Seed, r.TuneSteps, r.TuneNFE, r.Reward.Float(),
+					r.RewardSE.Float(), r.RewardBase.Float(), r.HeldOut.Float(), r.HeldOutBase.Float(), r.Frechet.Float(),
+					r.Kernel.Float(), r.Diversity.Float(), kl, se, r.Train}
+			}, "method %s", "network %s", "n %d", "λ %g", "seed %d", "steps %d", "evaluations %.0f", "reward %.3f", "se %.3f",
+				"base %.3f", "held out %.3f", "base %.3f", "Fréchet %.1f", "kernel %.3f", "diversity %.3f", "KL %.2f", "± SE %.2f",
+				"seconds %.0f"),
+			keys: 6, diverged: func(r result) bool { return r.Result.Diverged },
+			notes: func(r result) []string {
+				texts := r.Warnings
+				if !r.Result.Diverged {
+					texts = append(texts, budgetNote(r.Stopped, r.TuneSteps), r.Collapse)
+				}
+				return tuningNotes(fmt.Sprintf("%s of a %s", r.Method, r.Network), r.N, r.Lambda, r.Seed, texts...)
+			},
+		},
+		finish: func(c *command, results []result) error {
+			var pictures []alignment.Result
+			for _, r := range results {
+				pictures = append(pictures, r.Result)
+			}
+			return writeSteeredPictures(c, pictures)
+		},
+	}
+}
