@@ -162,7 +162,12 @@ print(stored.store(b, large, "quick"))
 					HTML  []string `json:"text/html"`
 					Plain []string `json:"text/plain"`
 				}
-				Metadata map[string]map[string]int
+				Metadata struct {
+					PNG struct {
+						Width int
+						Alt   string
+					} `json:"image/png"`
+				}
 			}
 		}
 	}
@@ -188,7 +193,7 @@ print(stored.store(b, large, "quick"))
 	config, err := png.DecodeConfig(bytes.NewReader(raw))
 	palette, isPalette := config.ColorModel.(color.Palette)
 	if err != nil || !isPalette || len(palette) > 256 || config.Width != 128 || config.Height != 96 ||
-		picture.Metadata["image/png"]["width"] != 64 || picture.Data.Plain[0] != "a < b" {
+		picture.Metadata.PNG.Width != 64 || picture.Metadata.PNG.Alt != "a < b" || picture.Data.Plain[0] != "a < b" {
 		t.Errorf("figure: %v, %v, %v, %v", err, config, picture.Metadata, picture.Data.Plain)
 	}
 	if got := cell.Outputs[3].Data.HTML[0]; !strings.Contains(got, "A <b>line</b>.") {

@@ -3,6 +3,7 @@
     python scripts/pages.py FOLDER NAME.ipynb...   # pages of notebooks as they are stored
 """
 
+import functools
 import os
 import pathlib
 import re
@@ -26,6 +27,7 @@ TEMPLATE = "".join(["{% extends 'index.html.j2' %}"] + [
 ])
 
 
+@functools.cache
 def formula(tex, inline):
     """Returns a formula as SVG, or as its source if it cannot be converted."""
     tex = re.sub(r"\\mathbb *(\w)", r"\\mathbb{\1}", tex)  # latex2mathml needs the braces

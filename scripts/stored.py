@@ -81,7 +81,7 @@ def normalized(output, small):
     if figure:  # the viewers of code hosts show a PNG, but not a picture inside HTML
         png, width, alt, caption = figure.groups()
         output.data = {"image/png": png, "text/plain": html.unescape(alt)}
-        output.metadata = {"image/png": {"width": int(width)}}
+        output.metadata = {"image/png": {"width": int(width), "alt": html.unescape(alt)}}
         data = NotebookNode(output.data)
     if "image/png" in data:
         width = output.metadata.get("image/png", {}).get("width")
