@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/alignment"
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
 	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/tune"
@@ -265,5 +268,43 @@ func TestTuningAndDiagnosisWarnOfScale(t *testing.T) {
 	}
 	if stdout := must(t, append(diagnose, "paper")...); strings.Contains(stdout, "reward: ") {
 		t.Errorf("diagnose gmm: a usual reward has the finding %q", stdout)
+	}
+}
+
+// tuneSmallImageNet tunes the map of the run in dir for two steps.
+func tuneSmallImageNet(t *testing.T, dir string) {
+	needLoops(t)
+	out, pictures := t.TempDir(), filepath.Join(t.TempDir(), "pictures")
+	args := []string{"tune", "imagenet", "--checkpoint", dir, "--noise", "late", "--steps", "2", "--batch", "4", "--samples", "4",
+		"--sampler-steps", "2", "--set", "budget.every=1", "--set", "budget.paths.paths=2", "--set", "budget.paths.steps=12",
+		"--pictures", pictures, "--out", out, "--json"}
+	results := decode[[]alignment.TuningResult](t, must(t, args...))
+	if len(results) != 1 || results[0].Lambda != 10 || results[0].Noise.Start != 0.1 || len(results[0].Sampled) != 2 ||
+		len(results[0].Evaluations) != 2 || results[0].NFE != 2 {
+		t.Fatalf("results %+v", results)
+	}
+	raw, err := os.ReadFile(filepath.Join(pictures, "mfm-ft-n1-"+results[0].SettingHash+".png"))
+	if err != nil || !bytes.Equal(raw, results[0].Pictures) {
+		t.Errorf("%d bytes of pictures, want %d (%v)", len(raw), len(results[0].Pictures), err)
+	}
+	if again := decode[[]alignment.TuningResult](t, must(t, args...)); !reflect.DeepEqual(again, results) {
+		t.Errorf("results %+v of a sweep that has ended, want %+v", again, results)
+	}
+	for want, more := range map[string][]string{
+		"--preset none is unknown": {"--preset", "none"},
+		"black-box reward":         {"--reward", `{"kind": "compressibility", "quality": 75}`},
+		"class = 99":               {"--class", "99"},
+		"use doob, late, constant": {"--noise", "none"},
+	} {
+		if code, _, stderr := invoke(t.Context(), append(args, more...)...); code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit code %d, %q, want %q", more, code, stderr, want)
+		}
+	}
+	// The preset paper has three factors λ.
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, stderr := invoke(ctx, "tune", "imagenet", "--checkpoint", dir, "--preset", "paper", "--out", t.TempDir()); !strings.Contains(
+		stderr, "0 of 3 runs") {
+		t.Errorf("preset paper: %q, want three runs", stderr)
 	}
 }

@@ -1,0 +1,182 @@
+package alignment
+
+import (
+	"context"
+	"errors"
+	"math"
+	"reflect"
+	"slices"
+	"testing"
+
+	. "github.com/gomlx/gomlx/core/graph"
+
+	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/experiment/tuning"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/train"
+	"github.com/gomfm/gomfm/mfm/tune"
+)
+
+// smallTuning is a tuning that takes seconds.
+func smallTuning() tuning.Config {
+	c := DefaultTuning()
+	c.Tune.Steps, c.Tune.Batch, c.Tune.EMA, c.Tune.Lambda, c.Tune.LambdaWarmup = 60, 16, []float64{0.8}, 1, 0
+	c.Tune.Optimizer.Rate = 1e-2
+	c.Budget.Every, c.Budget.Paths = 20, tune.PathConfig{Paths: 16, Steps: 12, Start: 0.02}
+	return c
+}
+
+// Fine-tuning raises the reward of the samples of the ODE, of which it keeps those along the training. An
+// interrupted training resumes with the same numbers.
+func TestTuning(t *testing.T) {
+	b, m := backendtest.New(t), gaussianModel(t)
+	s, err := m.To(b, []byte(`{"kind": "brightness", "weight": 400}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The weights of the untrained map are drawn with its first samples.
+	if _, _, err := s.Draw(t.Context(), b, settings(s, "unsteered", 1, 1), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	eval := tuning.EvalConfig{Samples: 64, Steps: 12}
+	tuned := func(dir string, hooks ...train.Hook) (*Tuning, *tuning.Result, error) {
+		one, err := NewTuning(s, smallTuning(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := one.Check(tuning.Setting{Eval: eval}); err != nil {
+			t.Fatal(err)
+		}
+		r, err := one.Train(t.Context(), b, run.Options{Dir: dir, Hooks: hooks})
+		return one, r, err
+	}
+	one, whole, err := tuned("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := one.Evaluate(t.Context(), b, whole, eval)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Samples and those of the base share their noise, and so do the samples along the training.
+	if gain := r.Reward.Float() - r.RewardBase.Float(); !(gain > 0) || r.TuneSteps != 60 || r.NFE != 12 ||
+		r.HeldOutBase.IsZero() || r.Diversity.IsZero() || len(r.Pictures) == 0 {
+		t.Errorf("the reward rises by %g: %+v", gain, r)
+	}
+	if len(r.Sampled) != 3 || len(r.Evaluations) != 3 || r.Sampled[2].Step != 60 {
+		t.Fatalf("along the training: samples %+v, paths %+v", r.Sampled, r.Evaluations)
+	}
+	for i := range 2 {
+		if !(r.Sampled[i+1].Reward.Float() > r.Sampled[i].Reward.Float() && r.Evaluations[i+1].KL > r.Evaluations[i].KL) {
+			t.Errorf("reward or divergence do not rise: samples %+v, paths %+v", r.Sampled, r.Evaluations)
+		}
+	}
+	dir, stop := t.TempDir(), errors.New("stop")
+	_, _, err = tuned(dir, stopAt(30, stop))
+	if !errors.Is(err, stop) {
+		t.Fatal(err)
+	}
+	again, resumed, err := tuned(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(again.along, one.along) {
+		t.Errorf("a resumed training has the samples %+v, want %+v", again.along, one.along)
+	}
+	for name, v := range whole.Weights {
+		if !v.Equal(resumed.Weights[name]) {
+			t.Errorf("a resumed training has other weights %s", name)
+		}
+	}
+	// A finished one is not trained again.
+	if last, _, err := tuned(dir, stopAt(1, stop)); err != nil || !reflect.DeepEqual(last.along, one.along) {
+		t.Errorf("samples of a finished training: %+v (%v)", last.along, err)
+	}
+}
+
+// stopAt returns a hook that ends a training with an error at a step.
+func stopAt(step int64, err error) train.Hook {
+	return train.Hook{Step: func(_ *train.Trainer, m train.Metrics) error {
+		if m.Step == step {
+			return err
+		}
+		return nil
+	}}
+}
+
+func TestTuningRefuses(t *testing.T) {
+	b, m := backendtest.New(t), gaussianModel(t)
+	s, err := m.To(b, []byte(`{"kind": "symmetry"}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	black, err := m.To(b, []byte(`{"kind": "compressibility", "quality": 90}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two := 2
+	for want, c := range map[string]struct {
+		s      *Steering
+		change func(c *tuning.Config)
+	}{
+		"black-box reward":          {black, func(*tuning.Config) {}},
+		"no value in closed form":   {s, func(c *tuning.Config) { c.Method = "plug-in-exact" }},
+		"for a map of latents use":  {s, func(c *tuning.Config) { c.Network = tuning.Adapter }},
+		"tilted = true":             {s, func(c *tuning.Config) { c.Tilted = true }},
+		"class = 2: must lie in [0": {s, func(c *tuning.Config) { c.Class = &two }},
+		"tune.ema is empty":         {s, func(c *tuning.Config) { c.Tune.EMA = nil }},
+		"lambda = 0":                {s, func(c *tuning.Config) { c.Tune.Lambda = 0 }},
+	} {
+		config := smallTuning()
+		c.change(&config)
+		_, err := NewTuning(c.s, config, 0)
+		experimenttest.WantError(t, want, err, want)
+	}
+	plain, err := NewTuning(s, smallTuning(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guided, err := NewTuning(s, smallTuning(), 2)
+	if err != nil || plain.Fingerprint == guided.Fingerprint {
+		t.Errorf("guidance does not change the fingerprint (%v)", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := guided.Train(ctx, b, run.Options{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a canceled training: %v", err)
+	}
+	if d := plain.Diverged(tuning.Setting{Config: smallTuning()}, nil); !d.Result.Diverged || d.TuneSteps != 60 {
+		t.Errorf("the result of a training that diverged: %+v", d)
+	}
+}
+
+// The choices of σ_t² are what their texts say, and the configurations with them are valid.
+func TestNoises(t *testing.T) {
+	times := []float64{0.005, 0.05, 0.2, 0.5, 0.9}
+	doob := func(t float64) float64 { return (1 - t) / t }
+	want := map[string]func(t float64) float64{
+		"doob": func(t float64) float64 { return doob(max(t, 0.01)) }, "late": func(t float64) float64 { return doob(max(t, 0.1)) },
+		"constant": func(float64) float64 { return 1 },
+	}
+	for _, n := range Noises() {
+		got, err := CallOnce(backendtest.New(t), func(t *Node) *Node { return n.Noise.Half(interpolant.Linear{}, t) }, times)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range got.Value().([]float64) {
+			if e := want[n.Name](times[i]); math.Abs(v-e) > 1e-12*e {
+				t.Errorf("%s: σ²/2 = %g at t = %g, want %g", n.Name, v, times[i], e)
+			}
+		}
+		for _, c := range []tuning.Config{DefaultTuning(), PaperTuning()} {
+			if c.Tune.Noise = n.Noise; c.Validate() != nil {
+				t.Error(c.Validate())
+			}
+		}
+	}
+	if len(Noises()) != len(want) || !slices.Equal(PaperLambdas(), []float64{10, 25, 50}) || PaperTuning().Tune.Steps != 10_000 {
+		t.Error("the choices are others")
+	}
+}
