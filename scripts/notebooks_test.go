@@ -217,7 +217,7 @@ func TestPages(t *testing.T) {
 	}
 	loads := regexp.MustCompile(`(?i)<(script|link|img|iframe|source|object|embed)\b[^>]*\b(src|href|data)="?[^d#]|` +
 		`@import|url\("?(https?:)?//|\bimport\(`)
-	links := regexp.MustCompile(`<a [^>]*href="([^"#:]+)`)
+	links := regexp.MustCompile(`<a [^>]*href="([^"#:]+)["#]`)
 	for _, notebook := range notebooks {
 		path := filepath.Join(dir, strings.TrimSuffix(filepath.Base(notebook), ".ipynb")+".html")
 		page, err := os.ReadFile(path)
