@@ -1,7 +1,7 @@
 # JupyterLab on the notebooks, with XLA on the CPU:
 #
 #   docker build -t gomfm .
-#   docker run --rm -p 8888:8888 gomfm     # prints an address with a token
+#   docker run --rm -p 127.0.0.1:8888:8888 gomfm     # prints an address with a token
 #
 # The stage base has what scripts/setup needs; .devcontainer uses it.
 

@@ -84,8 +84,11 @@ while :; do sleep 0.1; done`,
 	if text, err := os.ReadFile(settings); err != nil || !strings.Contains(string(text), "providerTimeout") {
 		t.Errorf("settings: %s, %v", text, err)
 	}
-	if code, _, stderr := call(t, root, nil, "scripts/lab", "--token", ""); code != 1 || !strings.Contains(stderr, "--token is empty") {
-		t.Errorf("an empty token: exit code %d, %q", code, stderr)
+	for _, args := range [][]string{{"--token", ""}, {"--token="}, {"--token"}} {
+		code, _, stderr := call(t, root, nil, "scripts/lab", args...)
+		if code != 1 || !strings.Contains(stderr, "--token is empty") {
+			t.Errorf("%q: exit code %d, %q", args, code, stderr)
+		}
 	}
 }
 

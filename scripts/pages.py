@@ -91,7 +91,7 @@ def write(nb, folder, stem, stems):
     page, _ = Exporter().from_notebook_node(nb, resources={"metadata": {"name": stem}})
     page = re.sub(r'<a href="([^"]*)">(.*?)</a>', link, page, flags=re.DOTALL)
     path = folder / f"{stem}.html"
-    path.write_text(page)
+    path.write_text(page, encoding="utf-8")
     return path
 
 

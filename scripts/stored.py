@@ -36,7 +36,7 @@ PROGRESS = [  # the rate and the time of package progress
     (r"\s*\b[\d.]+ (?:steps/s|s/step)\b", ""),
     (r"\b(done|stopped) (?:in|after) (?:\d+[hms])+", r"\1"),
 ]
-TIMES = [(r"(?<![\w.])(?:\d+h)?(?:\d+m)?\d+(?:\.\d+)?( ?(?:ms|s|min|h))\b", r"…\1")]
+TIMES = [(r"(?<![\w.,-])(?:\d+h)?(?:\d+m)?\d+(?:\.\d+)?( ?(?:ms|s|min|h))\b", r"…\1")]
 PLACES = [(f"(?<![\\w.]){re.escape(place)}(?!\\w)", name) for place, name in [
     (f"{ROOT}/", "../"), (str(ROOT), ".."), (str(pathlib.Path.home()), "~"), (socket.gethostname(), "localhost"),
 ]] + [(re.escape(tempfile.gettempdir()) + r"(?:/[\w.-]+)*?/gonb_\w+/?", "")]
@@ -68,10 +68,10 @@ def shrink(png, width=None):
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def normalized(output, small):
+def normalized(output, small, places):
     """Returns the outputs that are stored for one; small reduces figures to the size on the page."""
     if output.output_type == "stream":
-        text = replace(terminal(output.text), PROGRESS + TIMES + PLACES)
+        text = replace(terminal(output.text), PROGRESS + TIMES + places)
         return [NotebookNode(output_type="stream", name=output.name, text=text)] if text else []
     if "data" not in output:
         return [output]
@@ -88,7 +88,7 @@ def normalized(output, small):
         data["image/png"] = shrink(data["image/png"], width if small else None)
     for kind in data:
         if kind.startswith("text/"):
-            data[kind] = replace(data[kind], PROGRESS + PLACES)
+            data[kind] = replace(data[kind], PROGRESS + places)
     output.data = data
     if not figure or not caption:
         return [output]
@@ -96,15 +96,15 @@ def normalized(output, small):
     return [output, NotebookNode(output_type="display_data", data=NotebookNode(text), metadata={})]
 
 
-def normalize(nb, small=False):
-    """Returns a copy of a notebook with normalized outputs and metadata."""
+def normalize(nb, small=False, places=()):
+    """Returns a copy of a notebook with normalized outputs and metadata, without places of this machine."""
     nb = copy.deepcopy(nb)
     nb.metadata = NotebookNode({k: nb.metadata[k] for k in ("kernelspec", "stored") if k in nb.metadata},
                                language_info={"name": "go"})
     for cell in code(nb):
         cell.execution_count = None
         cell.metadata.pop("execution", None)
-        cell.outputs = [stored for output in cell.outputs for stored in normalized(output, small)]
+        cell.outputs = [stored for output in cell.outputs for stored in normalized(output, small, list(places))]
     return nb
 
 
@@ -130,13 +130,13 @@ def store(file, executed, preset):
     for cell, done in zip(code(nb), code(executed)):
         cell.outputs = done.outputs
     for small in False, True:
-        text = serialized(normalize(nb, small))
+        text = serialized(normalize(nb, small, PLACES))
         if len(text.encode()) < LIMIT:
             break
     else:
         return f"it would have {len(text.encode())} bytes, at least {LIMIT}: draw fewer or smaller figures"
     part = file.with_suffix(".part")
-    part.write_text(text)
+    part.write_text(text, encoding="utf-8")
     os.replace(part, file)
 
 

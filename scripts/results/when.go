@@ -45,6 +45,8 @@ type steered struct {
 	HeldOutBase  metric.Optional `json:"held_out_base"`
 	Kernel       metric.Optional `json:"kernel"`
 
+	SecondEvaluator *alignment.Comparison `json:"second_evaluator"`
+
 	Monitors     *alignment.Monitors `json:"monitors"`
 	MonitorsBase *alignment.Monitors `json:"monitors_base"`
 }
@@ -134,9 +136,11 @@ type tilt struct {
 	exact bool // kl is a closed form
 	// effective is the effective number of pictures whose weights kl is estimated from.
 	effective float64
-	pool      []float64
-	each      float64 // evaluations of a candidate with its reward
-	runs      []runs  // in the order of their methods and numbers of samples
+	// target is the mean reward of the target of pictures, by the same weights.
+	target float64
+	pool   []float64
+	each   float64 // evaluations of a candidate with its reward
+	runs   []runs  // in the order of their methods and numbers of samples
 }
 
 // tilts returns the targets of a test, in the order of their divergence, none if the file has no

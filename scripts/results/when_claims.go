@@ -149,8 +149,8 @@ func (s *store) claimDistances() string {
 		g, any := nearest(ours, distance)
 		rival, has := nearest(t.bestOf(), distance)
 		if any && has {
-			parts = append(parts, fmt.Sprintf("%s (%.1f nats): MFM-G %s (N = %d), Best-of-N %s (N = %d)", t.name, t.kl,
-				pair(g.mean(distance)), g.n, pair(rival.mean(distance)), rival.n))
+			parts = append(parts, fmt.Sprintf("%s (%.1f nats): MFM-G %s (N = %d), %s %s (N = %d)", t.name, t.kl,
+				pair(g.mean(distance)), g.n, rival.name(), pair(rival.mean(distance)), rival.n))
 		}
 	}
 	return strings.Join(parts, "; ")

@@ -130,10 +130,10 @@ func quantiles(g runs) string {
 	return strings.Join(parts, ", ")
 }
 
-// bestOf returns the runs of Best-of-N with unsteered samples first, by their cost.
+// bestOf returns the runs of Best-of-N, also from one-step samples, and unsteered ones, by their cost.
 func (t tilt) bestOf() (found []runs) {
 	for _, g := range t.runs {
-		if (g.method == "best-of-n" || g.method == "unsteered") && len(g.results) > 0 {
+		if (strings.HasPrefix(g.method, "best-of-n") || g.method == "unsteered") && len(g.results) > 0 {
 			found = append(found, g)
 		}
 	}
@@ -144,7 +144,7 @@ func (t tilt) bestOf() (found []runs) {
 // byDistance formats how many times the evaluations of the runs the cheapest Best-of-N needs that is
 // as near to the target, or that none is.
 func (t tilt) byDistance(g runs, distance func(r steered) metric.Optional) string {
-	if g.method == "best-of-n" || g.method == "unsteered" {
+	if strings.HasPrefix(g.method, "best-of-n") || g.method == "unsteered" {
 		return ""
 	}
 	d, _ := g.mean(distance)
@@ -185,11 +185,11 @@ func (t tilt) verdict(distance func(r steered) metric.Optional) string {
 	if math.Abs(our-their) < 2*math.Hypot(se, other) {
 		verdict = "MFM-G and Best-of-N are level"
 	}
-	text += fmt.Sprintf(" By distance %s: %s at best (N = %d, %s, %s evaluations), Best-of-N %s (N = %d, %s evaluations).",
-		verdict, pair(our, se), ours.n, ours.renormalization, comma(ours.nfe()), pair(their, other), theirs.n,
+	text += fmt.Sprintf(" By distance %s: %s at best (N = %d, %s, %s evaluations), %s %s (N = %d, %s evaluations).",
+		verdict, pair(our, se), ours.n, ours.renormalization, comma(ours.nfe()), theirs.name(), pair(their, other), theirs.n,
 		comma(theirs.nfe()))
 	inexact := slices.DeleteFunc(slices.Clone(t.runs), func(g runs) bool { return g.method == "exact" })
-	if g, any := nearest(inexact, distance); any && g.method != "mfm-g" && g.method != "best-of-n" {
+	if g, any := nearest(inexact, distance); any && g.method != "mfm-g" && !strings.HasPrefix(g.method, "best-of-n") {
 		text += fmt.Sprintf(" The nearest is %s, N = %d: %s for %s evaluations.", g.name(), g.n, pair(g.mean(distance)),
 			comma(g.nfe()))
 	}
@@ -197,7 +197,7 @@ func (t tilt) verdict(distance func(r steered) metric.Optional) string {
 }
 
 // oneStep says, after what Best-of-N needs for the reward of the runs g, what it needs from one-step
-// samples of the map; empty without such runs.
+// samples of the map.
 func (t tilt) oneStep(g runs) string {
 	reward, _ := g.reward()
 	var most runs
@@ -206,12 +206,12 @@ func (t tilt) oneStep(g runs) string {
 			continue
 		}
 		if v, _ := r.reward(); v >= reward {
-			return fmt.Sprintf(", from one-step samples %s times (N = %d)", short(r.nfe()/g.nfe()), r.n)
+			return fmt.Sprintf(", from one-step samples at most %s times (N = %d)", short(r.nfe()/g.nfe()), r.n)
 		}
 		most = r
 	}
 	if most.results == nil {
-		return ""
+		return ", from one-step samples not measured"
 	}
 	v, _ := most.reward()
 	return fmt.Sprintf(", from one-step samples > %s (%s with N = %d)", short(most.nfe()/g.nfe()), short(v), most.n)

@@ -115,7 +115,7 @@ func TestWhen(t *testing.T) {
 		"**y = -5**: the target is 8.70 nats (a closed form)", "the expected factor of MFM-G is 3,264 with N = 1",
 		// The reward 0.9 needs nine candidates of 251 evaluations; a distance of 0.3 needs Best-of-64.
 		"| MFM-G | 1 | 1,250 | none | 0.900 ± 0 | 0.100, 0.300, 0.500 | 1.81 [1.", "| clip 10 | 0.300 | 12.9 | 0.500 |",
-		"| MFM-GF | 4 |  | all runs diverged |", "times as many, from one-step samples 0.410 times (N = 256). By distance",
+		"| MFM-GF | 4 |  | all runs diverged |", "times as many, from one-step samples at most 0.410 times (N = 256). By distance",
 		"By distance MFM-G loses: 0.300 at best (N = 1, clip 10, 1,250 evaluations), Best-of-N 0.200 (N = 64, 16,064",
 		`log p(5\|x): MFM-G with N = 1 (rescale 10) has 1.00 ± 0 for 500 evaluations, Best-of-1,000 0.999 for 101,000. ` +
 			"Best-of-N needs > 202 times as many. That is beyond the mean reward of the target itself, 0.750, for which " +
