@@ -38,9 +38,11 @@ func TestPoints(t *testing.T) {
 	report := decode[struct {
 		Out string
 		run.LogEntry
-		Check points.Check
+		Verdict []string
+		Check   points.Check
 	}](t, must(t, append(args, "--json")...))
-	if report.Step != 3 || report.Check.Rows != 60 || len(report.Check.Results) != 5 || len(report.Check.Parts) != 2 {
+	if report.Step != 3 || report.Check.Rows != 60 || len(report.Check.Results) != 5 || len(report.Check.Parts) != 2 ||
+		len(report.Verdict) == 0 {
 		t.Errorf("report %+v", report)
 	}
 

@@ -75,10 +75,10 @@ func (r steered) kernel() metric.Optional {
 }
 
 // atTarget formats what Best-of-N needs for the mean reward of the target, over the evaluations of the
-// runs g. A mean of few effective samples is none.
+// runs g, and is "unknown" if the pool has too few pictures of the target.
 func (t tilt) atTarget(g runs) string {
 	if t.effective < 30 {
-		return "unknown, the pool has too few pictures of the target"
+		return "unknown"
 	}
 	c, cost := t.candidates(t.target, 0), t.each/g.nfe()
 	return factorText(metric.Candidates{N: c.N * cost, Low: math.NaN()}, min(mostCandidates, float64(len(t.pool)))*cost)
