@@ -424,7 +424,7 @@ func TestResultsMustBeFinite(t *testing.T) {
 		{[]string{"sample", "gmm", "--checkpoint", mixture, "--n", "2", "--json"}, "the result is not finite: [0][0] is NaN"},
 		{[]string{"eval", "gmm", "--checkpoint", mixture, "--contexts", "1", "--samples", "8"}, "samples are not finite"},
 		{[]string{"sample", "digits", "--checkpoint", digits, "--n", "1", "--contexts", "1", "--out", figure},
-			"the result is not finite: samples[0][0][0] is NaN"},
+			"number 0 of the samples is NaN: they have diverged"},
 	} {
 		code, stdout, stderr := invoke(t.Context(), tc.args...)
 		lines := strings.Split(strings.TrimSpace(stderr), "\n")
