@@ -85,7 +85,7 @@ while :; do sleep 0.1; done`,
 		t.Errorf("settings: %s, %v", text, err)
 	}
 	for _, args := range [][]string{{"--token", ""}, {"--token="}, {"--token"}} {
-		code, _, stderr := call(t, root, nil, "scripts/lab", args...)
+		code, _, stderr := call(t, root, nil, append([]string{"scripts/lab"}, args...)...)
 		if code != 1 || !strings.Contains(stderr, "--token is empty") {
 			t.Errorf("%q: exit code %d, %q", args, code, stderr)
 		}

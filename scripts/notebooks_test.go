@@ -215,7 +215,7 @@ func TestPages(t *testing.T) {
 	if err != nil || len(out) > 0 {
 		t.Fatalf("%v, %s", err, out)
 	}
-	loads := regexp.MustCompile(`(?i)<(script|link|img|iframe|source|object|embed)\b[^>]*\b(src|href|data)="?[^d#]|` +
+	loads := regexp.MustCompile(`(?i)<(script|link|img|iframe|source|object|embed)\b[^>]*\b(src|href|data)=("[^d#]|[^"d#])|` +
 		`@import|url\("?(https?:)?//|\bimport\(`)
 	links := regexp.MustCompile(`<a [^>]*href="([^"#:]+)["#]`)
 	for _, notebook := range notebooks {

@@ -24,7 +24,10 @@ TEXT = 14.0
 # nbconvert's page without the scripts that it loads from the network.
 TEMPLATE = "".join(["{% extends 'index.html.j2' %}"] + [
     f"{{% block html_head_js_{script} %}}{{% endblock %}}" for script in ("requirejs", "mathjax", "mermaidjs")
-])
+] + ["""{% block data_png scoped %}<div class="jp-RenderedImage jp-OutputArea-output {{ extra_class }}">
+<img src="data:image/png;base64,{{ output.data['image/png'] | replace('\n', '') }}" width="{{ output | get_metadata('width', 'image/png') }}"
+alt="{{ output | get_metadata('alt', 'image/png') | escape_html }}">
+</div>{% endblock %}"""])  # nbconvert's block leaves out the alternative text
 
 
 @functools.cache
