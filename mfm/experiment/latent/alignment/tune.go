@@ -102,6 +102,9 @@ func NewTuning(s *Steering, c tuning.Config, guidance float64) (*Tuning, error) 
 		return nil, fmt.Errorf("tilted = true: the states are interpolants of samples without weights, use false")
 	case c.Class != nil && (*c.Class < 0 || *c.Class >= classes):
 		return nil, fmt.Errorf("class = %d: must lie in [0, %d)", *c.Class, classes)
+	case guidance != 0 && classes > 0 && s.model.Config.Train.Loss.Guidance.Dropout == 0:
+		return nil, fmt.Errorf("guidance = %g: the map was trained with dropout = 0, so that it has no velocity without "+
+			"a class: use 0", guidance)
 	case len(c.Tune.EMA) == 0:
 		return nil, fmt.Errorf("tune.ema is empty: the samples along the training are those of a moving average, give one")
 	}

@@ -231,7 +231,10 @@ func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Resu
 			out.MicrosPerNFE = 1e6 * out.Seconds / (out.NFE * float64(c.Samples))
 		}
 	}
-	if out.Result.Diverged = !stats.Finite(latents[0]); out.Result.Diverged || !stats.Finite(latents[1]) {
+	if !stats.Finite(latents[1]) {
+		return out, fmt.Errorf("the samples of the base, before tuning: %w", run.ErrNonFinite)
+	}
+	if out.Result.Diverged = !stats.Finite(latents[0]); out.Result.Diverged {
 		return out, nil
 	}
 	labels := t.labels(c.Samples)
