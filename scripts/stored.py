@@ -26,7 +26,7 @@ from PIL import Image
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LIMIT = 1_000_000  # bytes of a file
-REQUIRED = False  # whether a notebook without outputs fails the check
+REQUIRED = True  # whether a notebook without outputs fails the check
 
 # What imageHTML of package figure writes.
 FIGURE = re.compile(
