@@ -134,8 +134,8 @@ func (s *store) claimRewards() string {
 	return strings.Join(parts, "; ")
 }
 
-// claimDistances says what the smallest distances, beyond the sampling floor, of Best-of-N and of MFM-G to the mixture's targets
-// are; empty without results.
+// claimDistances says what the smallest distances of Best-of-N and of MFM-G to the mixture's targets
+// are, beyond the sampling floor; empty without results.
 func (s *store) claimDistances() string {
 	distance := steered.excess
 	var parts []string

@@ -16,7 +16,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -353,50 +352,4 @@ func Seconds(dir string, began time.Time) float64 {
 		}
 	}
 	return time.Since(began).Seconds()
-}
-
-// Exported reports whether the run in dir has its final weights.
-func Exported(dir string) (bool, error) {
-	_, err := os.Stat(filepath.Join(dir, weightsFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// ExportWeights writes the weights to use to the run's folder: the last moving average, or the
-// weights themselves if no average is kept.
-func ExportWeights(t *train.Trainer, o Options) error {
-	weights, err := t.FinalWeights()
-	if err != nil {
-		return err
-	}
-	metadata := map[string]string{
-		"command": o.Command, "seed": strconv.FormatInt(t.Config().Seed, 10),
-		"steps": strconv.FormatInt(t.Done(), 10), "log": logFile,
-	}
-	return checkpoint.WriteWeights(filepath.Join(o.Dir, weightsFile), weights, metadata)
-}
-
-// WriteJSON writes v as indented JSON to a file, which is replaced in one step. A number that is
-// not finite is an error, as [CheckFinite] has it.
-func WriteJSON(path string, v any) error {
-	if err := CheckFinite(v); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	raw, err := json.MarshalIndent(v, "", " ")
-	if err != nil {
-		return fmt.Errorf("encoding %s: %w", path, err)
-	}
-	return ReplaceFile(path, append(raw, '\n'))
-}
-
-// ReplaceFile writes a file under another name and renames it to path, so that path has either the
-// old or the new content.
-func ReplaceFile(path string, content []byte) error {
-	temporary := path + ".part"
-	if err := os.WriteFile(temporary, content, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(temporary, path)
 }

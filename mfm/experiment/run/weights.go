@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -130,4 +131,27 @@ func Weights(store *model.Store) (map[string]*tensors.Tensor, error) {
 		weights[v.Path()[len(train.WeightsScope):]] = value
 	}
 	return weights, nil
+}
+
+// Exported reports whether the run in dir has its final weights.
+func Exported(dir string) (bool, error) {
+	_, err := os.Stat(filepath.Join(dir, weightsFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// ExportWeights writes the weights to use to the run's folder: the last moving average, or the
+// weights themselves if no average is kept.
+func ExportWeights(t *train.Trainer, o Options) error {
+	weights, err := t.FinalWeights()
+	if err != nil {
+		return err
+	}
+	metadata := map[string]string{
+		"command": o.Command, "seed": strconv.FormatInt(t.Config().Seed, 10),
+		"steps": strconv.FormatInt(t.Done(), 10), "log": logFile,
+	}
+	return checkpoint.WriteWeights(filepath.Join(o.Dir, weightsFile), weights, metadata)
 }
