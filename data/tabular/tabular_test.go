@@ -112,7 +112,13 @@ func TestWrite(t *testing.T) {
 			t.Errorf("%s: read back as %+v", name, got)
 		}
 	}
-	for path, text := range map[string]string{"x.txt": "name a file .csv", "none/x.csv": "there is no folder none"} {
+	folder := filepath.Join(t.TempDir(), "x.csv")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range map[string]string{
+		"x.txt": "name a file .csv", "none/x.csv": "there is no folder none", folder: "is a folder",
+	} {
 		if err := tabular.CheckWritable(path); err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("%s: error %v, want one with %q", path, err, text)
 		}

@@ -15,13 +15,16 @@ import (
 )
 
 // CheckWritable returns an error unless a table can be written to path by its name: for another
-// ending, or in a folder that does not exist.
+// ending, in a folder that does not exist, or for a path that is a folder.
 func CheckWritable(path string) error {
 	if _, err := encoder(path); err != nil {
 		return err
 	}
 	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
 		return fmt.Errorf("%s: there is no folder %s", path, filepath.Dir(path))
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("%s: is a folder: name a file", path)
 	}
 	return nil
 }

@@ -36,8 +36,8 @@ func Load(path, classes string) (*Data, error) {
 
 // Split returns a random tenth of the rows of a table, at most 10,000, as the held-out data, and the
 // others to train on. The same table gives the same parts. It returns an error for too few rows, a
-// column that is constant, two columns of which one determines the other, and a class with too few
-// rows.
+// column that is constant, also if only in the rows to train on, a column that is a multiple of another
+// plus a constant, and a class with too few rows.
 func Split(t *tabular.Table) (*Data, error) {
 	n, dim := len(t.Rows), len(t.Columns)
 	if least := max(leastRows, 10*dim); n < least {
@@ -61,7 +61,11 @@ func Split(t *tabular.Table) (*Data, error) {
 	}
 	order := rand.New(rand.NewPCG(uint64(n), uint64(dim))).Perm(n)
 	held := min(n/10, 10_000)
-	return &Data{Train: t.Part(order[held:]), HeldOut: t.Part(order[:held])}, nil
+	d := &Data{Train: t.Part(order[held:]), HeldOut: t.Part(order[:held])}
+	if err := checkColumns(d.Train); err != nil {
+		return nil, fmt.Errorf("rows to train on: %w", err)
+	}
+	return d, nil
 }
 
 // checkColumns returns an error for a constant column and for one that is a multiple of another plus

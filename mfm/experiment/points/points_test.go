@@ -149,6 +149,29 @@ func TestSampleOfAClass(t *testing.T) {
 	}
 }
 
+// A column whose only other value is held out is constant in training.
+func TestSplitRefusesRareValues(t *testing.T) {
+	refused := 0
+	for rare := range 200 {
+		table, rng := &tabular.Table{Columns: []string{"a", "b"}}, rand.New(rand.NewPCG(1, 1))
+		for i := range 200 {
+			row := []float64{rng.NormFloat64(), 0}
+			if i == rare {
+				row[1] = 1
+			}
+			table.Rows = append(table.Rows, row)
+		}
+		if _, err := Split(table); err != nil {
+			if refused++; !strings.Contains(err.Error(), `rows to train on: column "b"`) {
+				t.Error(err)
+			}
+		}
+	}
+	if refused != 20 {
+		t.Errorf("%d of 200 tables are refused, want the 20 whose rare row is held out", refused)
+	}
+}
+
 // A table that cannot be trained on is an error that says why.
 func TestSplitRefuses(t *testing.T) {
 	change := func(f func(t *tabular.Table)) *tabular.Table {
