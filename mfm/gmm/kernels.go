@@ -77,10 +77,7 @@ func (k Kernels) at(ip interpolant.Schedule, t, x, class *Node) kernelsState {
 		if k.Labels == nil {
 			Panicf("gmm.Kernels: rows with classes %s, but the points have no labels", class.Shape())
 		}
-		class, labels := InsertAxes(class, -1), InsertAxes(k.Labels, 0)
-		none := Equal(class, Scalar(class.Graph(), class.DType(), k.Classes))
-		keep := LogicalOr(Equal(class, labels), none)
-		logits = Where(keep, logits, Infinity(logits.Graph(), dtype, -1))
+		logits = Where(inClass(class, k.Labels, k.Classes), logits, Infinity(logits.Graph(), dtype, -1))
 	}
 	s.weights = softmax(logits)
 	return s

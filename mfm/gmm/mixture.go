@@ -79,6 +79,26 @@ func Paper() *Mixture {
 	return m
 }
 
+// Join returns the mixture of mixtures of one dimension with the given shares, each positive, which
+// are normalized. It has the components of all of them, in their order. It returns an error if the
+// mixtures and shares do not fit.
+func Join(mixtures []*Mixture, shares []float64) (*Mixture, error) {
+	if len(mixtures) != len(shares) {
+		return nil, fmt.Errorf("joining %d mixtures with %d shares: give one each", len(mixtures), len(shares))
+	}
+	var weights []float64
+	var means [][]float64
+	var covariances [][][]float64
+	for i, m := range mixtures {
+		for k, w := range m.Weights() {
+			mean, covariance := m.Component(k)
+			weights = append(weights, w*shares[i])
+			means, covariances = append(means, mean), append(covariances, covariance)
+		}
+	}
+	return New(weights, means, covariances)
+}
+
 // Points returns the empirical distribution of data, [n][dim]: a mixture of n equally likely
 // points. It keeps the rows of data without a copy, so they must not change. It returns an error if
 // data is empty, ragged or not finite.

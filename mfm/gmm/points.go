@@ -32,16 +32,31 @@ func PointsDenoiser(ip interpolant.Schedule, data, t, x *Node) *Node {
 // a data set. On the paths of the flow the quotient (x - β D_t(x))/α = E[I_0 | I_t = x] is bounded;
 // off them it grows as 1/α toward t = 1, as it must.
 func PointsDrift(ip interpolant.Schedule, data, t, x *Node) *Node {
+	return pointsAt(ip, data, t, x).drift(x)
+}
+
+// PointsClassDrift is [PointsDrift] of the data of one class for each row of x. labels are the
+// classes of the data, int32 [n], and class those of the rows, int32 [batch]; a row of class classes
+// has all data. A class without data has no drift.
+func PointsClassDrift(ip interpolant.Schedule, data, labels *Node, classes int, t, x, class *Node) *Node {
 	at := pointsAt(ip, data, t, x)
-	d := at.denoiser()
-	noise := Div(Sub(at.x, Mul(at.beta, d)), at.alpha)
-	return ReshapeWithShape(Add(Mul(at.dBeta, d), Mul(at.dAlpha, noise)), x.Shape())
+	at.keep = inClass(class, labels, classes)
+	return at.drift(x)
+}
+
+// inClass says which points, with labels [n], are in the class of each row, bool [batch, n]. All of
+// them are in that of rows of class none.
+func inClass(class, labels *Node, none int) *Node {
+	class = InsertAxes(class, -1)
+	all := Equal(class, Scalar(class.Graph(), class.DType(), none))
+	return LogicalOr(Equal(class, InsertAxes(labels, 0)), all)
 }
 
 // pointsState is a data set and a batch of points at their times.
 type pointsState struct {
 	data, x                    *Node // [n, dim], [batch, dim]
 	alpha, beta, dAlpha, dBeta *Node // [batch, 1]; alpha is bounded from below
+	keep                       *Node // points that rows have, bool [batch, n]; nil for all
 }
 
 func pointsAt(ip interpolant.Schedule, data, t, x *Node) pointsState {
@@ -76,7 +91,18 @@ func pointsAt(ip interpolant.Schedule, data, t, x *Node) pointsState {
 func (p pointsState) logits() *Node {
 	inner := DotGeneral(p.x, []int{1}, nil, p.data, []int{1}, nil)
 	square := InsertAxes(ReduceSum(Square(p.data), 1), 0)
-	return Mul(Div(p.beta, Square(p.alpha)), Sub(inner, Mul(MulScalar(p.beta, 0.5), square)))
+	logits := Mul(Div(p.beta, Square(p.alpha)), Sub(inner, Mul(MulScalar(p.beta, 0.5), square)))
+	if p.keep == nil {
+		return logits
+	}
+	return Where(p.keep, logits, Infinity(logits.Graph(), logits.DType(), -1))
 }
 
 func (p pointsState) denoiser() *Node { return Dot(softmax(p.logits()), p.data).Product() }
+
+// drift returns the drift with the shape of x.
+func (p pointsState) drift(x *Node) *Node {
+	d := p.denoiser()
+	noise := Div(Sub(p.x, Mul(p.beta, d)), p.alpha)
+	return ReshapeWithShape(Add(Mul(p.dBeta, d), Mul(p.dAlpha, noise)), x.Shape())
+}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gomlx/compute/dtypes"
 	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
@@ -68,6 +69,35 @@ func TestPointsGraphAgainstHost(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// The drift of a class is that of the mixture of its points on the host, and rows without a class
+// have that of all points.
+func TestPointsClassDriftAgainstHost(t *testing.T) {
+	const n, dim, classes = 30, 3, 2
+	rng := newRNG(44)
+	data, labels := make([][]float64, n), make([]int32, n)
+	parts := make([][][]float64, classes+1)
+	for i := range data {
+		data[i], labels[i] = noise(rng, dim), int32(i%3/2)
+		parts[labels[i]] = append(parts[labels[i]], data[i])
+	}
+	parts[classes] = data
+	x, times := [][]float64{noise(rng, dim), noise(rng, dim), noise(rng, dim)}, []float64{0.2, 0.5, 0.8}
+	got, err := CallOnceN(backendtest.New(t), func(data, labels, t, x, class *Node) []*Node {
+		return []*Node{gmm.PointsClassDrift(schedules["linear"], data, labels, classes, t, x, class)}
+	}, table(dtypes.Float64, data), tensors.FromValue(labels), column(dtypes.Float64, times), table(dtypes.Float64, x),
+		tensors.FromValue([]int32{1, 0, classes}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, class := range []int{1, 0, classes} {
+		m, err := gmm.Points(parts[class])
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, fmt.Sprintf("class %d", class), values(got[0], dim)[i], m.Drift(schedules["linear"], times[i], x[i]), 1e-9)
 	}
 }
 

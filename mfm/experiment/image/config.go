@@ -78,7 +78,7 @@ func (c Config) Validate(images *data.Images) error {
 func (c Config) FitParametrization(ctx context.Context, images *data.Images) (mfm.Parametrization, error) {
 	switch c.Parametrization {
 	case mfm.MixtureName:
-		return c.Prior.fit(ctx, images)
+		return c.Prior.fit(ctx, images, c.Network.ClassCount())
 	case mfm.GaussianName:
 		mean := images.Mean()
 		variance, err := images.Variance(mean)
@@ -111,9 +111,6 @@ func (c Config) validateLoss(images *data.Images) error {
 		}
 		if _, err := images.ClassCounts(classes); err != nil {
 			return fmt.Errorf("network.classes = %d: %w", classes, err)
-		}
-		if loss.Distillation == mfm.Teacher {
-			return fmt.Errorf("network.classes = %d: the teacher has no classes, use distillation self", classes)
 		}
 	}
 	if loss.Consistency == mfm.Lagrangian && loss.Distillation == mfm.Teacher {

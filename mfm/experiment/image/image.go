@@ -35,6 +35,7 @@ type Experiment struct {
 	Data   *data.Images
 	Map    *mfm.Map
 	pixels *tensors.Tensor // [n, height, width, channels]
+	labels *tensors.Tensor // int32 [n], or nil if the network has no classes
 }
 
 // New returns the experiment of a configuration on the given training images, with an untrained
@@ -63,12 +64,16 @@ func NewWith(config Config, images *data.Images, parametrization func() (mfm.Par
 	if err != nil {
 		return nil, err
 	}
-	return &Experiment{
+	e := &Experiment{
 		Config: config,
 		Data:   images,
 		Map:    &mfm.Map{Interpolant: ip, Backbone: config.Network.Backbone(), Parametrization: p},
 		pixels: pixels(images),
-	}, nil
+	}
+	if config.Network.ClassCount() > 0 {
+		e.labels = classes(images)
+	}
+	return e, nil
 }
 
 // Shape returns the shape of one image, [height, width, channels].
@@ -90,12 +95,7 @@ func (e *Experiment) Model(store *model.Store) mfm.Model {
 
 // Source returns a source that samples images inside the training step, with their classes if the
 // network has classes.
-func (e *Experiment) Source() (train.Source, error) {
-	if e.Config.Network.ClassCount() == 0 {
-		return train.DataSet(e.pixels, nil)
-	}
-	return train.DataSet(e.pixels, classes(e.Data))
-}
+func (e *Experiment) Source() (train.Source, error) { return train.DataSet(e.pixels, e.labels) }
 
 // Empirical returns the empirical distribution, the training images as a mixture of points, whose
 // posteriors are exact.
@@ -103,14 +103,20 @@ func (e *Experiment) Empirical() (*gmm.Mixture, error) {
 	return gmm.Points(mfm.Rows(e.Data.Float32(), e.Data.Dim()))
 }
 
-// Teacher returns the drift of the empirical distribution. Its posterior mean is a softmax over the
-// training images.
+// Teacher returns the drift of the empirical distribution, of one class for rows that have one. Its
+// posterior mean is a softmax over the training images.
 func (e *Experiment) Teacher() interpolant.Drift {
-	return func(t, x, _ *Node) *Node {
+	return func(t, x, class *Node) *Node {
 		g := t.Graph()
-		points := train.DeviceValue(model.GetStore(g).Scope(train.DataScope), g, "samples", e.pixels)
+		scope := model.GetStore(g).Scope(train.DataScope)
+		points := train.DeviceValue(scope, g, "samples", e.pixels)
+		points = Reshape(points, points.Shape().Dim(0), -1)
 		flat := Reshape(x, x.Shape().Dim(0), -1)
-		b := gmm.PointsDrift(e.Map.Interpolant, Reshape(points, points.Shape().Dim(0), -1), t, flat)
-		return Reshape(b, x.Shape().Dimensions...)
+		if class == nil || e.labels == nil {
+			return ReshapeWithShape(gmm.PointsDrift(e.Map.Interpolant, points, t, flat), x.Shape())
+		}
+		labels := train.DeviceValue(scope, g, "classes", e.labels)
+		b := gmm.PointsClassDrift(e.Map.Interpolant, points, labels, e.Config.Network.ClassCount(), t, flat, class)
+		return ReshapeWithShape(b, x.Shape())
 	}
 }

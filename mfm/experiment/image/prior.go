@@ -3,8 +3,10 @@ package image
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
@@ -59,17 +61,41 @@ func (c PriorConfig) validate(images *data.Images) error {
 	return nil
 }
 
-// fit returns the prior, with its numbers rounded to float32 as in the run's folder. The same
-// images give the same prior. It is an error if ctx ends.
-func (c PriorConfig) fit(ctx context.Context, images *data.Images) (*mfm.MixturePrior, error) {
+// fit returns the prior, with its numbers rounded to float32 as in the run's folder. With classes,
+// 0 for none, an equal number of components is fitted to each. The same images give the same prior.
+// It is an error if ctx ends.
+func (c PriorConfig) fit(ctx context.Context, images *data.Images, classes int) (*mfm.MixturePrior, error) {
 	rng := rand.New(rand.NewPCG(0, 0))
-	rows, _ := c.rows(images, rng)
+	rows, of := c.rows(images, rng)
+	var labels []int32
 	p, err := mfm.FitMixturePrior(rows, c.Rank, c.Steps, func(z [][]float64, floor float64) (*gmm.Mixture, error) {
-		return gmm.Fit(ctx, z, gmm.FitConfig{Components: c.Components, Steps: c.Fit, Floor: floor}, rng)
+		config := gmm.FitConfig{Components: c.Components, Steps: c.Fit, Floor: floor}
+		if classes == 0 {
+			return gmm.Fit(ctx, z, config, rng)
+		}
+		config.Components = max(c.Components/classes, 1)
+		var parts []*gmm.Mixture
+		var shares []float64
+		for class := range int32(classes) {
+			var own [][]float64
+			for i, row := range z {
+				if images.Labels[of[i]] == class {
+					own = append(own, row)
+				}
+			}
+			part, err := gmm.Fit(ctx, own, config, rng)
+			if err != nil {
+				return nil, fmt.Errorf("class %d: %w", class, err)
+			}
+			parts, shares = append(parts, part), append(shares, float64(len(own)))
+			labels = append(labels, slices.Repeat([]int32{class}, part.Len())...)
+		}
+		return gmm.Join(parts, shares)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("prior: %w", err)
 	}
+	p.Labels = labels
 	return priorOf(priorTensors(p), c.Steps)
 }
 
@@ -162,11 +188,17 @@ func fittingPrior(kept checkpoint.Tensors, c PriorConfig, dim int) (*mfm.Mixture
 	} {
 		want[name] = shapes.Make(dtypes.Float32, dims...)
 	}
+	if kept[priorLabels] != nil { // the prior of a map of classes
+		want[priorLabels] = shapes.Make(dtypes.Float32, n)
+	}
 	if err := train.Fit(kept, want); err != nil {
 		return nil, err
 	}
 	return priorOf(kept, c.Steps)
 }
+
+// priorLabels names the classes of the components.
+const priorLabels = "labels"
 
 func priorTensors(p *mfm.MixturePrior) checkpoint.Tensors {
 	rank, n := p.Mixture.Dim(), p.Mixture.Len()
@@ -182,7 +214,7 @@ func priorTensors(p *mfm.MixturePrior) checkpoint.Tensors {
 		means, covariances = append(means, mean...), append(covariances, flat(covariance)...)
 	}
 	dim := len(p.Basis)
-	return checkpoint.Tensors{
+	kept := checkpoint.Tensors{
 		"mean":        float32s(p.Gaussian.Mean, dim),
 		"variance":    float32s(p.Gaussian.Variance, 1),
 		"basis":       float32s(flat(p.Basis), dim, rank),
@@ -191,6 +223,14 @@ func priorTensors(p *mfm.MixturePrior) checkpoint.Tensors {
 		"means":       float32s(means, n, rank),
 		"covariances": float32s(covariances, n, rank, rank),
 	}
+	if p.Labels != nil {
+		labels := make([]float64, n)
+		for i, label := range p.Labels {
+			labels[i] = float64(label)
+		}
+		kept[priorLabels] = float32s(labels, n)
+	}
+	return kept
 }
 
 func float32s(values []float64, dims ...int) *tensors.Tensor {
@@ -226,6 +266,12 @@ func priorOf(kept checkpoint.Tensors, steps int) (*mfm.MixturePrior, error) {
 	p := &mfm.MixturePrior{
 		Gaussian: &mfm.Gaussian{Mean: values["mean"], Variance: values["variance"]},
 		Basis:    rowsOf(values["basis"], rank), Mixture: mixture, Rest: values["rest"][0], Steps: steps,
+	}
+	for _, label := range values[priorLabels] {
+		if label != math.Trunc(label) || math.Abs(label) > 1<<20 {
+			return nil, fmt.Errorf("prior: label %g: must be a class", label)
+		}
+		p.Labels = append(p.Labels, int32(label))
 	}
 	return p, p.Validate()
 }

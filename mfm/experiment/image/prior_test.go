@@ -4,21 +4,27 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
 	mfmtrain "github.com/gomfm/gomfm/mfm/train"
 )
@@ -210,6 +216,76 @@ func TestPriorRejects(t *testing.T) {
 		spoil(&c)
 		if _, err := image.New(t.Context(), c, blots(1)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want an error with %q, got %v", want, err)
+		}
+	}
+}
+
+// Given a class, the prior of a map of classes is the mixture fitted to the images of the class, and
+// its file keeps the classes of the components. The teacher is the drift of the images of the class.
+func TestPriorOfClasses(t *testing.T) {
+	b, images := backendtest.New(t), blots(1)
+	c := mixtureConfig()
+	c.Prior.Components, c.Prior.Moved = 4, 0
+	unet := nn.UNetConfig{Patch: 1, Channels: []int{4}, Blocks: 1, Heads: 1, Groups: 2, Embedding: 4, Classes: 2}
+	c.Network, c.Train.Loss.Guidance.Classes = nn.NewNetwork(unet), 2
+	dir := t.TempDir()
+	e, err := image.New(context.Background(), c, images)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Train(context.Background(), b, run.Options{Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	kept, _, err := image.Open(dir, images)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := e.Map.Parametrization.(*mfm.MixturePrior)
+	if !reflect.DeepEqual(p, kept.Map.Parametrization) || len(p.Labels) != p.Mixture.Len() {
+		t.Errorf("labels %v of %d components, kept %v", p.Labels, p.Mixture.Len(), kept.Map.Parametrization)
+	}
+	// Images of class 0 are bright above: the means of its components, in pixels, are, too.
+	for k, label := range p.Labels {
+		mean, _ := p.Mixture.Component(k)
+		var above, below float64
+		for j, row := range p.Basis {
+			value := p.Gaussian.Mean[j]
+			for i, v := range row {
+				value += v * mean[i]
+			}
+			if j < 8 {
+				above += value
+			} else {
+				below += value
+			}
+		}
+		if (above > below) != (label == 0) {
+			t.Errorf("component %d of class %d has the means %.2f above and %.2f below", k, label, above/8, below/8)
+		}
+	}
+	store := model.NewStore()
+	exec := model.MustNewExec(b, store, func(_ *model.Scope, at, x, class *graph.Node) *graph.Node {
+		return e.Teacher()(at, x, class)
+	})
+	x := tensors.FromFlatDataAndDimensions(slices.Repeat([]float32{0.3, -0.2}, 24), 3, 4, 4, 1)
+	got := tensors.MustCopyFlatData[float32](exec.MustCall1([]float32{0.5, 0.5, 0.5}, x, []int32{0, 1, 2}))
+	pixels := images.Float32()
+	for row, class := range []int32{0, 1, 2} {
+		var own [][]float64
+		for i, label := range images.Labels {
+			if class == 2 || label == class {
+				own = append(own, mfm.Rows(pixels[i*16:][:16], 16)...)
+			}
+		}
+		m, err := gmm.Points(own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := m.Drift(interpolant.Linear{}, 0.5, slices.Repeat([]float64{float64(float32(0.3)), float64(float32(-0.2))}, 8))
+		for j, v := range want {
+			if math.Abs(float64(got[row*16+j])-v) > 1e-4 {
+				t.Fatalf("class %d: drift %v, want %v", class, got[row*16:][:16], want)
+			}
 		}
 	}
 }

@@ -148,7 +148,7 @@ func TestTargetOfClasses(t *testing.T) {
 	s := &Steering{
 		Base:    steering.Base{Model: steer.Model{Shape: []int{2, 2, 1}, Classes: 2}},
 		rewards: rewards, Experiment: &Experiment{
-			Data: images, pixels: tensors.FromFlatDataAndDimensions(pixels, dims...),
+			Data: images, pixels: tensors.FromFlatDataAndDimensions(pixels, dims...), labels: classes(images),
 			Config: Config{Network: nn.NewNetwork(nn.UNetConfig{Classes: 2})},
 		},
 	}

@@ -95,7 +95,7 @@ func (c PriorConfig) fit(ctx context.Context, rows [][]float64, classes []int32,
 		p.Labels = append(p.Labels, slices.Repeat([]int32{class}, m.Len())...)
 	}
 	var err error
-	p.Mixture, err = joined(all, shares)
+	p.Mixture, err = gmm.Join(all, shares)
 	return p, err
 }
 
@@ -111,7 +111,7 @@ func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (best
 	// try chooses a bandwidth for the mean of fits, and keeps it if it is better by at least a
 	// number of nats.
 	try := func(least float64, fits ...*gmm.Mixture) (better bool, err error) {
-		m, err := joined(fits, slices.Repeat([]float64{1}, len(fits)))
+		m, err := gmm.Join(fits, slices.Repeat([]float64{1}, len(fits)))
 		if err != nil {
 			return false, err
 		}
@@ -167,21 +167,6 @@ func meanLogDensity(m *gmm.Mixture, rows [][]float64) float64 {
 		sum += m.LogDensity(row)
 	}
 	return sum / float64(len(rows))
-}
-
-// joined returns the mixture of mixtures with the given shares, of which it has all components.
-func joined(all []*gmm.Mixture, shares []float64) (*gmm.Mixture, error) {
-	var weights []float64
-	var means [][]float64
-	var covariances [][][]float64
-	for i, m := range all {
-		for k, w := range m.Weights() {
-			mean, covariance := m.Component(k)
-			weights = append(weights, w*shares[i])
-			means, covariances = append(means, mean), append(covariances, covariance)
-		}
-	}
-	return gmm.New(weights, means, covariances)
 }
 
 // smoothed returns the mixture of X + √variance ε.
