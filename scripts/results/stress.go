@@ -54,7 +54,7 @@ func (s *store) spreadCounts() string {
 // equalOrder are the losses in the order of the table, each with its distillation.
 var equalOrder = [][2]string{
 	{"eulerian", "teacher"}, {"semigroup", "teacher"}, {"lagrangian", "teacher"}, {"meanflow", "self"},
-	{"semigroup", "self"}, {"lagrangian", "self"}, {"eulerian", "self"},
+	{"energy", "self"}, {"semigroup", "self"}, {"lagrangian", "self"}, {"eulerian", "self"},
 }
 
 // equalTable compares the losses on three mixtures in equal time.
