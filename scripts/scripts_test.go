@@ -156,7 +156,8 @@ func TestScriptsOfAnotherUser(t *testing.T) {
 }
 
 // The summary of scripts/test ends with the tests that failed, the packages that failed without
-// one, and the count.
+// one, and the count. Notebooks run two at a time, each with a folder of its own for figures, and
+// their outputs are not mixed.
 func TestSummaryNamesFailures(t *testing.T) {
 	events := `{"Time":"t","Action":"pass","Package":"m/a","Test":"TestGood","Elapsed":1}
 {"Time":"t","Action":"output","Package":"m/a","Test":"TestBad","Output":"\"Action\":\"fail\"\n"}
@@ -167,23 +168,39 @@ func TestSummaryNamesFailures(t *testing.T) {
 {"Time":"t","Action":"pass","Package":"m/c","Elapsed":0}
 `
 	root := checkout(t, map[string]string{
-		"setup": "true", "go": "true", "gofmt": "true", "staticcheck": "true", "python": "true",
+		"setup": "true", "go": "true", "gofmt": "true", "staticcheck": "true",
+		"python": `[[ $1 == scripts/notebook.py ]] || exit 0
+name=${*: -1}
+echo "$name begins"
+mkdir "$MFM_FIGURES" && touch "$name.began"
+[[ $name != b.ipynb ]] || exit 1
+for ((i = 0; i < 6000; i++)); do [[ -e b.ipynb.began ]] && break || sleep 0.01; done
+[[ -e b.ipynb.began ]] && echo "$name ends"`,
 		"gotestsum": `cat > "$4" <<'END'` + "\n" + events + "END\n" + `echo ok m/c; [[ $GOMLX_BACKEND == go ]]`,
 	})
 	if err := errors.Join(
 		os.Mkdir(root+"/notebooks", 0o755),
 		os.WriteFile(root+"/notebooks/a.ipynb", nil, 0o644),
+		os.WriteFile(root+"/notebooks/b.ipynb", nil, 0o644),
 	); err != nil {
 		t.Fatal(err)
 	}
 	code, stdout, stderr := call(t, root, nil, "scripts/test")
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
-	want := []string{"FAIL tests on XLA"}
+	want := []string{"FAIL tests on XLA", "FAIL b.ipynb"}
 	for range 2 { // on both backends
 		want = append(want, `FAIL m/a TestBad/a_\"quoted\"_name`, "FAIL m/a TestBad", "FAIL m/b")
 	}
-	want = append(want, "8 passed, 5 failed")
+	want = append(want, "8 passed, 6 failed")
 	if code != 1 || !slices.Equal(lines[max(len(lines)-len(want), 0):], want) {
 		t.Errorf("exit code %d, %q ends with\n%s\nwant\n%s", code, stderr, stdout, strings.Join(want, "\n"))
+	}
+	for _, section := range []string{
+		"\n=== b.ipynb\nb.ipynb begins\n--- FAILED: b.ipynb (",
+		"\n=== a.ipynb\na.ipynb begins\na.ipynb ends\n--- ok: a.ipynb (",
+	} {
+		if !strings.Contains(stdout, section) {
+			t.Errorf("no section %q in\n%s", section, stdout)
+		}
 	}
 }
