@@ -242,7 +242,7 @@ func (c *command) options(dir string) run.Options {
 		Hooks: []train.Hook{saves},
 	}
 	if c.tensorBoard {
-		o.Logs = []run.LogSink{run.EventLog}
+		o.Logs = []run.LogSink{run.EventLog{}}
 	}
 	return o
 }

@@ -129,18 +129,19 @@ func (l *runLog) write(dir string, step int64, keep int) error {
 	return l.writeSinks(dir)
 }
 
-// writeSinks writes the other forms of the log.
+// writeSinks writes the other forms of the log, among them an event file that the run has begun.
 func (l *runLog) writeSinks(dir string) error {
 	if dir == "" {
 		return nil
 	}
-	for _, write := range l.sinks {
-		if err := write(dir, l.entries); err != nil {
+	sinks := l.sinks
+	if _, err := os.Stat(filepath.Join(dir, eventFile)); err == nil && !slices.Contains(sinks, LogSink(EventLog{})) {
+		sinks = append(slices.Clip(sinks), EventLog{})
+	}
+	for _, sink := range sinks {
+		if err := sink.WriteLog(dir, l.entries); err != nil {
 			return fmt.Errorf("log of %s: %w", dir, err)
 		}
-	}
-	if _, err := os.Stat(filepath.Join(dir, eventFile)); err == nil {
-		return EventLog(dir, l.entries)
 	}
 	return nil
 }

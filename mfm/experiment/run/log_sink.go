@@ -16,10 +16,13 @@ import (
 	"github.com/gomfm/gomfm/mfm/internal/tfevents"
 )
 
-// LogSink keeps the log of the run in dir in a form that other programs read. Each time it is called
-// it gets all entries: when a run starts or resumes, and before each checkpoint. Entries of steps
-// that a resumed run does again are not among them. An error stops the training.
-type LogSink func(dir string, log []LogEntry) error
+// LogSink keeps the log of a run in a form that other programs read.
+type LogSink interface {
+	// WriteLog writes the log of the run in dir. Each time it is called it gets all entries: when a
+	// run starts or resumes, and before each checkpoint. Entries of steps that a resumed run does
+	// again are not among them. An error stops the training.
+	WriteLog(dir string, log []LogEntry) error
+}
 
 // Files of the sinks in the folder of a run.
 const (
@@ -27,10 +30,13 @@ const (
 	eventFile = "events.out.tfevents.mfm"
 )
 
-// CSVLog writes log.csv, which it replaces in one step. The columns are step, loss, gradient_norm,
-// rate and seconds, then the metrics in the order of their names; a metric that an entry lacks is
-// empty.
-func CSVLog(dir string, log []LogEntry) error {
+// CSVLog is the file log.csv, which is replaced in one step. The columns are step, loss,
+// gradient_norm, rate and seconds, then the metrics in the order of their names; a metric that an
+// entry lacks is empty.
+type CSVLog struct{}
+
+// WriteLog writes the file.
+func (CSVLog) WriteLog(dir string, log []LogEntry) error {
 	names := metricNames(log)
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 	var file bytes.Buffer
@@ -55,12 +61,15 @@ func CSVLog(dir string, log []LogEntry) error {
 	return ReplaceFile(filepath.Join(dir, csvFile), file.Bytes())
 }
 
-// EventLog writes an event file of TensorBoard with the loss, the gradient norm, the rate and the
+// EventLog is an event file of TensorBoard with the loss, the gradient norm, the rate and the
 // metrics as scalars. An entry's time is that of the manifest and the entry's seconds of training,
 // without interruptions. A file that a run has begun is continued also without this sink. Entries
 // are appended to it, so that TensorBoard follows a training; if others were in their place, the
 // file is replaced in one step.
-func EventLog(dir string, log []LogEntry) error {
+type EventLog struct{}
+
+// WriteLog writes the file.
+func (EventLog) WriteLog(dir string, log []LogEntry) error {
 	info, err := os.Stat(filepath.Join(dir, configFile))
 	if err != nil {
 		return err

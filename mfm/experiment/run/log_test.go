@@ -63,7 +63,7 @@ func TestCSVLog(t *testing.T) {
 		{Step: 1, Loss: 1.0 / 3, Rate: 1e-3},
 		{Step: 20, Loss: 2, GradientNorm: 5e-324, Seconds: 1.5, Metrics: map[string]float64{"b": -1, `a, "c"`: 1e300}},
 	}
-	if err := CSVLog(dir, log); err != nil {
+	if err := (CSVLog{}).WriteLog(dir, log); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(filepath.Join(dir, "log.csv"))
@@ -84,7 +84,7 @@ func TestEventLog(t *testing.T) {
 	path := filepath.Join(dir, "events.out.tfevents.mfm")
 	write := func(log []LogEntry) (content string, info os.FileInfo) {
 		t.Helper()
-		if err := EventLog(dir, log); err != nil {
+		if err := (EventLog{}).WriteLog(dir, log); err != nil {
 			t.Fatal(err)
 		}
 		raw, err := os.ReadFile(path)

@@ -155,7 +155,7 @@ func Train(ctx context.Context, t *train.Trainer, kind string, config any, o Opt
 		}
 	}
 	log := newLog(total, o.Now)
-	log.sinks = append([]LogSink{CSVLog}, o.Logs...)
+	log.sinks = append([]LogSink{CSVLog{}}, o.Logs...)
 	t.AddHook(log.hook(o.Dir, keep))
 	if o.Sink != nil {
 		t.AddHook(progressHook(o.Sink, log, total))

@@ -139,7 +139,7 @@ func TestRunResumesInsideAWindow(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(whole, "events.out.tfevents.mfm")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a run without the sink has an event file (%v)", err)
 	}
-	logs = []run.LogSink{run.EventLog}
+	logs = []run.LogSink{run.EventLog{}}
 	resume(parts, 13)
 	logs = nil
 	sinksAgree(t, parts, 1)
@@ -170,10 +170,10 @@ func sinksAgree(t *testing.T, dir string, n int) {
 	if err != nil || len(log) != n {
 		t.Fatalf("%d entries of the log, want %d (%v)", len(log), n, err)
 	}
-	for name, write := range map[string]run.LogSink{"log.csv": run.CSVLog, "events.out.tfevents.mfm": run.EventLog} {
+	for name, sink := range map[string]run.LogSink{"log.csv": run.CSVLog{}, "events.out.tfevents.mfm": run.EventLog{}} {
 		path := filepath.Join(dir, name)
 		got, err := os.ReadFile(path)
-		if err = errors.Join(err, os.Remove(path), write(dir, log)); err != nil {
+		if err = errors.Join(err, os.Remove(path), sink.WriteLog(dir, log)); err != nil {
 			t.Fatal(err)
 		}
 		if want, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
