@@ -77,19 +77,17 @@ func Folder(name string, config any) string {
 	return fmt.Sprintf("../.cache/%s-%x", name, sum[:4])
 }
 
-// Device returns the default backend, see [backend.New]. Its first call in a cell prints a note if
-// that is the pure-Go backend because XLA is missing.
-func Device() compute.Backend {
-	b := Must1(backend.New(""))
-	note.Do(func() {
-		if text := backend.Missing(""); text != "" {
-			fmt.Println("Note:", text)
-		}
-	})
-	return b
-}
+// Device returns the default backend, see [backend.New], which its first call in a cell opens. That
+// call prints a note if it is the pure-Go backend because XLA is missing.
+func Device() compute.Backend { return device() }
 
-var note sync.Once
+var device = sync.OnceValue(func() compute.Backend {
+	b := Must1(backend.New(""))
+	if text := backend.Missing(""); text != "" {
+		fmt.Println("Note:", text)
+	}
+	return b
+})
 
 // Context returns a context that ends when the cell is interrupted, and a function that releases
 // it.
