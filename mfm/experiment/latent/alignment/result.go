@@ -51,7 +51,8 @@ type Result struct {
 	MonitorsBase *Monitors       `json:"monitors_base,omitempty"`
 	// Pictures is a PNG of at most eight pictures of seed 0: unsteered ones in the first row, and below
 	// them the steered ones from the same noise, or for Best-of-N the first candidates and the best ones.
-	// A particle filter, and a search by several particles, have the second row alone.
+	// A particle filter, and a search by several particles, have the second row alone. There are fewer
+	// if a batch of the network has fewer samples, and none after an error, which is a warning.
 	Pictures []byte `json:"pictures,omitempty"`
 }
 
@@ -119,7 +120,11 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 	}
 	if c.Seed == 0 {
 		if r.Pictures, err = s.pair(ctx, b, c, d.first, pixels); err != nil {
-			return r, err
+			if ctx.Err() != nil {
+				return r, err
+			}
+			// The samples are not lost with their pictures.
+			r.Warnings = append(slices.Clip(r.Warnings), fmt.Sprintf("the result has no pictures: %v", err))
 		}
 	}
 	err = s.compareWithBase(ctx, b, c, &r, pixels)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"image/png"
 	"math"
 	"os"
@@ -142,12 +143,19 @@ func TestSteering(t *testing.T) {
 	if rows := rowsOf(t, steered.Pictures); slices.Equal(rows[0], rows[1]) {
 		t.Error("mfm-g does not change the pictures")
 	}
-	// The pictures are those of one batch, whether the run itself is one or not.
+	// The pictures are those of one batch, whether the run itself is one or not. There are as many as a
+	// batch has.
 	eight, batches := settings(s, "mfm-gf", 2, 1), *s
-	eight.Samples, batches.Batch, batches.Kept = 8, 4, new(steering.Kept)
-	inBatches, err := batches.Run(t.Context(), b, eight)
-	if err != nil || !bytes.Equal(run(eight).Pictures, inBatches.Pictures) {
-		t.Errorf("the pictures of a run of one batch are others than those of a run of several (%v)", err)
+	eight.Samples = 8
+	for batch, columns := range map[int]int{16: 8, 7: 3} {
+		batches.Batch, batches.Kept = batch, new(steering.Kept)
+		inBatches, err := batches.Run(t.Context(), b, settings(s, "mfm-gf", 2, 1))
+		if err != nil || columns == 8 && !bytes.Equal(run(eight).Pictures, inBatches.Pictures) {
+			t.Errorf("the pictures of a run of one batch are others than those of a run of several (%v)", err)
+		}
+		if p, err := png.DecodeConfig(bytes.NewReader(inBatches.Pictures)); err != nil || p.Width != columns*6 {
+			t.Errorf("batches of %d rows: pictures of width %d, want %d of width 6 (%v)", batch, p.Width, columns, err)
+		}
 	}
 	rows := rowsOf(t, run(settings(s, "mfm-g", 1, 0)).Pictures)
 	for i, v := range rows[0] {
@@ -266,6 +274,27 @@ func TestBlackBoxSteering(t *testing.T) {
 			t.Errorf("%s: reward %g, unsteered %g, %g evaluations", method, r.Reward.Float(), r.RewardBase.Float(),
 				r.RewardNFE)
 		}
+	}
+}
+
+// A run that cannot draw its pictures again keeps its result, with a warning.
+func TestRunWithoutPictures(t *testing.T) {
+	b, m := backendtest.New(t), gaussianModel(t)
+	s, err := m.To(b, []byte(`{"kind": "compressibility", "quality": 90}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := s.Host
+	s.Host = func(latents []float32, shape []int) ([]float64, error) {
+		if shape[0] == 2*8 {
+			return nil, errors.New("no memory")
+		}
+		return host(latents, shape)
+	}
+	r, err := s.Run(t.Context(), b, settings(s, "mfm-gf", 2, 1))
+	if warnings := strings.Join(r.Warnings, "; "); err != nil || r.Pictures != nil || r.Reward.IsZero() || r.Diversity.IsZero() ||
+		!strings.Contains(warnings, "no pictures") || !strings.Contains(warnings, "no memory") {
+		t.Errorf("result %+v (%v)", r, err)
 	}
 }
 

@@ -105,19 +105,19 @@ func (s *Steering) pair(
 	ctx context.Context, b compute.Backend, c steering.Setting, first, steered []float32,
 ) ([]byte, error) {
 	size := s.model.Size()
-	n := min(shownPictures, c.Samples)
-	steered = steered[:n*size[0]*size[1]*size[2]]
+	n, pixels := min(shownPictures, c.Samples), size[0]*size[1]*size[2]
 	method, err := c.SteerMethod(nil)
 	switch {
 	case err != nil:
 		return nil, err
 	case first != nil:
-		return strip(size[0], size[1], size[2], first, steered)
+		return strip(size[0], size[1], size[2], first, steered[:n*pixels])
 	case method.Group() > 1 || c.Particles > 1:
-		return strip(size[0], size[1], size[2], steered)
+		return strip(size[0], size[1], size[2], steered[:n*pixels])
 	}
 	// The pictures are drawn again in one batch, whose noise is the same for all methods, unless the
-	// run itself was one.
+	// run itself was one. There are fewer of them if a batch, for which there is the memory, has fewer.
+	n = max(min(n, s.Batch/method.Rows()), 1)
 	whole := c.Samples == n && n*method.Rows() <= s.Batch
 	draw := func(of steering.Base, c steering.Setting, rows int) ([]float32, error) {
 		if c.Samples = n; !whole {
@@ -143,7 +143,7 @@ func (s *Steering) pair(
 		s.model.before[name] = before
 	}
 	if whole {
-		return strip(size[0], size[1], size[2], before, steered)
+		return strip(size[0], size[1], size[2], before, steered[:n*pixels])
 	}
 	after, err := draw(s.Base, c, method.Rows())
 	if err != nil {
