@@ -110,7 +110,8 @@ func (t *Tuning) sampling(ctx context.Context, b compute.Backend, tuner *tune.Tu
 		}
 		return run.WriteJSON(filepath.Join(dir, sampledFile), t.along)
 	}
-	return train.Hook{Priority: train.PriorityMonitor, Step: step}, sampler.Finalize, nil
+	// Before the budget's monitor, after whose end of the training no other hook is called.
+	return train.Hook{Priority: train.PriorityMonitor - 1, Step: step}, sampler.Finalize, nil
 }
 
 // baseDistance returns the mean distance of n pictures of the base.
@@ -185,7 +186,7 @@ func (t *Tuning) result(c tuning.EvalConfig, device string) TuningResult {
 	config := t.Config
 	r := TuningResult{Network: config.Network, Lambda: config.Tune.Lambda, Noise: config.Tune.Noise, Budget: config.Budget.KL}
 	r.Result.Result = steering.Result{
-		RewardName: t.RewardName, Method: config.Method, Dynamics: steer.ODE, N: config.N, NFE: float64(c.Steps),
+		RewardName: t.RewardName, Method: config.Method, Dynamics: steer.ODE, N: config.N, NFE: float64(c.Steps * t.of.Map.NFE()),
 		Seed: config.Tune.Seed, RunSettings: steering.RunSettings{
 			Samples: c.Samples, Steps: c.Steps, Device: device,
 			Options: steering.Options{Class: config.Class, Guidance: t.Guidance},

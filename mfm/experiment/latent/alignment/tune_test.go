@@ -90,6 +90,17 @@ func TestTuning(t *testing.T) {
 			t.Errorf("a resumed training has other weights %s", name)
 		}
 	}
+	// A training that its budget ends has samples of its last step, too.
+	c := smallTuning()
+	c.Budget.KL, c.Budget.Stop = 1e-9, true
+	bounded, err := NewTuning(s, c, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := bounded.Train(t.Context(), b, run.Options{}); err != nil || !r.Stopped || r.Steps != 20 ||
+		!reflect.DeepEqual(bounded.along, one.along[:1]) {
+		t.Errorf("a training that its budget ends has the samples %+v, want %+v (%v)", bounded.along, one.along[:1], err)
+	}
 	// A finished one is not trained again.
 	if last, _, err := tuned(dir, stopAt(1, stop)); err != nil || !reflect.DeepEqual(last.along, one.along) {
 		t.Errorf("samples of a finished training: %+v (%v)", last.along, err)
@@ -147,8 +158,12 @@ func TestTuningRefuses(t *testing.T) {
 	if _, err := guided.Train(ctx, b, run.Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a canceled training: %v", err)
 	}
-	if d := plain.Diverged(tuning.Setting{Config: smallTuning()}, nil); !d.Result.Diverged || d.TuneSteps != 60 {
+	setting := tuning.Setting{Config: smallTuning(), Eval: tuning.EvalConfig{Steps: 12}}
+	if d := plain.Diverged(setting, nil); !d.Result.Diverged || d.TuneSteps != 60 || d.NFE != 12 {
 		t.Errorf("the result of a training that diverged: %+v", d)
+	}
+	if d := guided.Diverged(setting, nil); d.NFE != 2*12 { // with and without a class
+		t.Errorf("12 steps with guidance are %g evaluations", d.NFE)
 	}
 }
 
