@@ -84,6 +84,20 @@ func (g *Generator) Size() []int {
 // Contexts returns the latents of images noised to time t, x_t = α_t noise + β_t mean, flat
 // [n, height, width, channels].
 func (g *Generator) Contexts(ctx context.Context, images *data.Images, t float64, seed int64) ([]float32, error) {
+	x, err := g.latents(ctx, images)
+	if err != nil {
+		return nil, err
+	}
+	rng := rand.New(rand.NewPCG(uint64(seed), 0))
+	alpha, beta, _, _ := g.Map.Interpolant.At(t)
+	for i, z := range x {
+		x[i] = float32(alpha*rng.NormFloat64() + beta*float64(z))
+	}
+	return x, nil
+}
+
+// latents returns the means of the latents of images, flat [n, height, width, channels].
+func (g *Generator) latents(ctx context.Context, images *data.Images) ([]float32, error) {
 	l, err := g.Codec.Latents(ctx, images)
 	if err != nil {
 		return nil, err
@@ -92,13 +106,7 @@ func (g *Generator) Contexts(ctx context.Context, images *data.Images, t float64
 		return nil, fmt.Errorf("images of %dx%d pixels have latents of shape %v, the map is for %v: give images of %dx%d",
 			images.Height, images.Width, l.Shape(), g.Shape, g.Size()[0], g.Size()[1])
 	}
-	rng := rand.New(rand.NewPCG(uint64(seed), 0))
-	alpha, beta, _, _ := g.Map.Interpolant.At(t)
-	x := l.Means()
-	for i, z := range x {
-		x[i] = float32(alpha*rng.NormFloat64() + beta*float64(z))
-	}
-	return x, nil
+	return l.Means(), nil
 }
 
 // Posterior returns n images for each context x_t, flat [contexts·n, size] with pixels in [-1, 1]:
