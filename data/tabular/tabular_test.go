@@ -117,9 +117,9 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, text := range map[string]string{
-		"x.txt": "name a file .csv", "none/x.csv": "there is no folder none", folder: "is a folder",
+		"x.txt": "name a file .csv", "none/x.csv": "no such file", folder: "file exists",
 	} {
-		if err := tabular.CheckWritable(path); err == nil || !strings.Contains(err.Error(), text) {
+		if err := tabular.Write(path, want); err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("%s: error %v, want one with %q", path, err, text)
 		}
 	}

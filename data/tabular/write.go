@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,21 +14,6 @@ import (
 
 	"github.com/gomfm/gomfm/internal/npy"
 )
-
-// CheckWritable returns an error unless a table can be written to path by its name: for another
-// ending, in a folder that does not exist, or for a path that is a folder.
-func CheckWritable(path string) error {
-	if _, err := encoder(path); err != nil {
-		return err
-	}
-	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
-		return fmt.Errorf("%s: there is no folder %s", path, filepath.Dir(path))
-	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return fmt.Errorf("%s: is a folder: name a file", path)
-	}
-	return nil
-}
 
 // Write writes the columns and rows of t, without classes, to a file that [Read] reads, by its
 // ending .csv, .npy or .json. The file is replaced in one step.
@@ -62,14 +48,26 @@ func encoder(path string) (func(w io.Writer, t *Table) error, error) {
 // WriteCSV writes the names of the columns and the rows of t, without classes, as comma-separated
 // values.
 func WriteCSV(w io.Writer, t *Table) error {
-	lines := csv.NewWriter(w)
-	_ = lines.Write(t.Columns) // Error has the first error
-	for _, row := range t.Rows {
-		var fields []string
-		for _, v := range row {
-			fields = append(fields, strconv.FormatFloat(v, 'g', -1, 64))
+	return WriteRecords(w, t.Columns, func(yield func([]string) bool) {
+		fields := make([]string, len(t.Columns))
+		for _, row := range t.Rows {
+			for i, v := range row {
+				fields[i] = strconv.FormatFloat(v, 'g', -1, 64)
+			}
+			if !yield(fields) {
+				return
+			}
 		}
-		_ = lines.Write(fields)
+	})
+}
+
+// WriteRecords writes the names of columns and rows of fields as comma-separated values. A row may
+// be overwritten by the next one.
+func WriteRecords(w io.Writer, columns []string, rows iter.Seq[[]string]) error {
+	lines := csv.NewWriter(w)
+	_ = lines.Write(columns) // Error has the first error
+	for row := range rows {
+		_ = lines.Write(row)
 	}
 	lines.Flush()
 	return lines.Error()

@@ -100,15 +100,10 @@ func samplePoints(c *command) prepare {
 	class := c.Flags().String("class", "", "`name` of the class of the samples, for a map with classes (default: any)")
 	n := c.Flags().Int("n", 1000, "`number` of samples")
 	seed := c.Flags().Int64("seed", 0, "`seed` of the noise")
-	out := c.Flags().String("out", "", "`file` of the samples: "+tabular.Formats+" (default: standard output)")
+	out := c.Flags().String("out", "", sampleFormats+"for the samples; figures are of two columns (default: "+
+		"CSV on standard output)")
 	return func() (work, error) {
-		err := cmp.Or(checkTime(*t), checkCount("n", *n))
-		if err == nil && *out != "" {
-			if err = tabular.CheckWritable(*out); err != nil {
-				err = fmt.Errorf("--out %w", err)
-			}
-		}
-		if err != nil {
+		if err := cmp.Or(checkTime(*t), checkCount("n", *n), checkSamples(*out)); err != nil {
 			return nil, err
 		}
 		o := points.Observation{T: *t, Class: *class}
@@ -139,6 +134,11 @@ func samplePoints(c *command) prepare {
 				return nil, fmt.Errorf("--class: %w", err)
 			}
 		}
+		if *out != "" {
+			if err := e.CheckFile(*out); err != nil {
+				return nil, fmt.Errorf("--out %s: %w", quote(*out), err)
+			}
+		}
 		return func(ctx context.Context, b compute.Backend) error {
 			sampler, err := mfm.NewSampler(b, e.Model(store), config)
 			if err != nil {
@@ -157,7 +157,7 @@ func samplePoints(c *command) prepare {
 				err := tabular.WriteCSV(&text, &tabular.Table{Columns: e.Columns, Rows: rows})
 				return cmp.Or(err, c.write(samples, text.String()))
 			}
-			if err := tabular.Write(*out, &tabular.Table{Columns: e.Columns, Rows: rows}); err != nil {
+			if err := e.WriteSamples(*out, rows); err != nil {
 				return err
 			}
 			return c.write(samples, fmt.Sprintf("%s: %d samples at t = %g of %s\n", *out, *n, *t,

@@ -84,7 +84,7 @@ func TestPoints(t *testing.T) {
 		{"sample points --checkpoint " + out + " --t 0.5 --x 1", "--x has 1 numbers, the points have 2 columns: mass, ratio"},
 		{"sample points --checkpoint " + out + " --t 0.5", "give the observation with --x"},
 		{"sample points --checkpoint " + out + " --x 1,2", "at --t 0 nothing is observed"},
-		{"sample points --checkpoint " + out + " --out x.txt", "x.txt: name a file .csv, .npy or .json"},
+		{"sample points --checkpoint " + out + " --out x.txt", "--out x.txt: name a .csv, .json, .npy, .png or .svg file"},
 	} {
 		refuses(t, tc.want, strings.Fields(tc.command)...)
 	}

@@ -6,9 +6,12 @@ import (
 
 	"gonum.org/v1/gonum/floats"
 
+	"github.com/gomfm/gomfm/data/tabular"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/experiment/samplefile"
+	"github.com/gomfm/gomfm/mfm/figure"
 )
 
 // Observation is a noisy measurement of a point, in the units of the data: its columns have Gaussian
@@ -74,4 +77,34 @@ func (e *Experiment) draw(ctx context.Context, sampler *mfm.Sampler, t float64, 
 		return nil, run.ErrNonFinite
 	}
 	return mfm.Rows(flat, len(e.Columns)), nil
+}
+
+// CheckFile returns an error if samples cannot be written to path: those of [samplefile.Check], and
+// for a figure of points that do not have two columns.
+func (e *Experiment) CheckFile(path string) error {
+	if err := samplefile.Check(path); err != nil {
+		return err
+	}
+	if n := len(e.Columns); samplefile.IsFigure(path) && n != 2 {
+		return fmt.Errorf("a figure shows two columns, the points have %d: name a .csv, .json or .npy file", n)
+	}
+	return nil
+}
+
+// WriteSamples writes samples, [n][columns] in the units of the data, to a file: a table with the
+// names of the columns as .csv, .npy or .json, which [tabular.Read] reads, or a figure of two columns
+// as .png or .svg. It replaces the file in one step. Non-finite samples are an error.
+func (e *Experiment) WriteSamples(path string, samples [][]float64) error {
+	if err := e.CheckFile(path); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return samplefile.Write(path, samplefile.Samples{
+		Table: &tabular.Table{Columns: e.Columns, Rows: samples},
+		Figure: func() *figure.Figure {
+			fig := figure.New(figure.Paper(), 1, 1)
+			fig.X, fig.Y = figure.Axis{Label: e.Columns[0]}, figure.Axis{Label: e.Columns[1]}
+			fig.Panel(0, 0).Add(figure.Scatter{Name: "samples", Points: samples})
+			return fig
+		},
+	})
 }

@@ -3,7 +3,6 @@ package samplefile
 
 import (
 	"bytes"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,13 +13,16 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gomfm/gomfm/data/tabular"
 	"github.com/gomfm/gomfm/internal/npy"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/figure"
 )
 
-// Samples are samples in what the formats need.
+// Samples are samples in what the formats need: a table, or what CSV, NPY and JSON need without one.
 type Samples struct {
+	// Table has the samples in named columns. CSV, NPY and JSON have it, as [tabular.Write] writes it.
+	Table *tabular.Table
 	// Values are all numbers of the samples, and Shape is their shape: the numbers of contexts and of
 	// samples for each, say, and then the shape of a sample. NPY has them, as float32.
 	Values []float32
@@ -83,6 +85,18 @@ func Write(path string, s Samples) error {
 			return fmt.Errorf("%s: number %d of the samples is %v: they have diverged", path, i, v)
 		}
 	}
+	if s.Table != nil {
+		for i, row := range s.Table.Rows {
+			for j, v := range row {
+				if v-v != 0 {
+					return fmt.Errorf("%s: column %q of sample %d is %v: the samples have diverged", path, s.Table.Columns[j], i, v)
+				}
+			}
+		}
+		if !IsFigure(path) {
+			return tabular.Write(path, s.Table)
+		}
+	}
 	content, err := formats()[extension(path)](s)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -101,19 +115,20 @@ func (s Samples) csv() ([]byte, error) {
 		header = append(header, "x"+strconv.Itoa(i))
 	}
 	var file bytes.Buffer
-	w := csv.NewWriter(&file)
-	_ = w.Write(header) // Flush keeps the error
-	row := make([]string, len(header))
-	for i := range len(s.Values) / size {
-		rest := i
-		for k := len(counts) - 1; k >= 0; k-- {
-			row[k], rest = strconv.Itoa(rest%counts[k]), rest/counts[k]
+	err := tabular.WriteRecords(&file, header, func(yield func([]string) bool) {
+		row := make([]string, len(header))
+		for i := range len(s.Values) / size {
+			rest := i
+			for k := len(counts) - 1; k >= 0; k-- {
+				row[k], rest = strconv.Itoa(rest%counts[k]), rest/counts[k]
+			}
+			for j, v := range s.Values[i*size : (i+1)*size] {
+				row[len(counts)+j] = strconv.FormatFloat(float64(v), 'g', -1, 32)
+			}
+			if !yield(row) {
+				return
+			}
 		}
-		for j, v := range s.Values[i*size : (i+1)*size] {
-			row[len(counts)+j] = strconv.FormatFloat(float64(v), 'g', -1, 32)
-		}
-		_ = w.Write(row)
-	}
-	w.Flush()
-	return file.Bytes(), w.Error()
+	})
+	return file.Bytes(), err
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/core/tensors/numpy"
 
+	"github.com/gomfm/gomfm/data/tabular"
 	"github.com/gomfm/gomfm/mfm/experiment/samplefile"
 	"github.com/gomfm/gomfm/mfm/figure"
 )
@@ -69,6 +70,28 @@ func TestFormats(t *testing.T) {
 	}
 	if !strings.Contains(string(read("a.svg")), "<svg") {
 		t.Error("the SVG file is none")
+	}
+}
+
+// A table is read back with its columns, to the last bit.
+func TestTable(t *testing.T) {
+	s := samples()
+	s.Values, s.Table = nil, &tabular.Table{Columns: []string{"mass", "ratio"}, Rows: [][]float64{{1. / 3, 2e9 + 0.1}, {3, 4}}}
+	for _, name := range []string{"a.csv", "a.npy", "a.json"} {
+		path := filepath.Join(t.TempDir(), name)
+		if err := samplefile.Write(path, s); err != nil {
+			t.Fatal(err)
+		}
+		got, err := tabular.Read(path, "")
+		if err != nil || !reflect.DeepEqual(got.Rows, s.Table.Rows) ||
+			name == "a.csv" && !slices.Equal(got.Columns, s.Table.Columns) {
+			t.Errorf("%s: %+v (%v)", name, got, err)
+		}
+	}
+	s.Table.Rows[1][1] = math.Inf(1)
+	err := samplefile.Write(filepath.Join(t.TempDir(), "a.csv"), s)
+	if err == nil || !strings.Contains(err.Error(), `column "ratio" of sample 1 is +Inf`) {
+		t.Errorf("an infinite sample: %v", err)
 	}
 }
 
