@@ -25,6 +25,8 @@ type Table struct {
 	// Names are those of the classes, in the order of their numbers if all are numbers, otherwise
 	// in that of their letters.
 	Names []string
+	// Places says where in the file the first row of each class is, such as "line 2", for errors.
+	Places []string
 }
 
 // maxValues is the largest number of values of a table, 256 MiB.
@@ -53,7 +55,7 @@ func Read(path, classes string) (*Table, error) {
 }
 
 func read(path, classes string) (*Table, error) {
-	b := &builder{classes: classes, at: -1, place: "row"}
+	b := &builder{classes: classes, at: -1, place: "row", places: make(map[string]string)}
 	var err error
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".csv":
@@ -79,7 +81,8 @@ type builder struct {
 	columns []string // all of the file
 	at      int      // index of the column of classes, -1 for none
 	rows    [][]float64
-	names   []string // class of each row
+	names   []string          // class of each row
+	places  map[string]string // of the first row of each class
 }
 
 // start sets the names of the columns.
@@ -143,6 +146,9 @@ func (b *builder) add(at int, fields []string) error {
 		}
 		if i == b.at {
 			b.names = append(b.names, text)
+			if b.places[text] == "" {
+				b.places[text] = fmt.Sprintf("%s %d", b.place, at)
+			}
 			continue
 		}
 		v, err := strconv.ParseFloat(text, 64)
@@ -192,6 +198,7 @@ func (b *builder) table(path string) (*Table, error) {
 	index := make(map[string]int32)
 	for i, name := range t.Names {
 		index[name] = int32(i)
+		t.Places = append(t.Places, b.places[name])
 	}
 	for _, name := range b.names {
 		t.Classes = append(t.Classes, index[name])

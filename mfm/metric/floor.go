@@ -27,3 +27,13 @@ func Floor(
 	mean, sd := stat.MeanStdDev(values, nil)
 	return mean, sd / math.Sqrt(float64(repeats)), nil
 }
+
+// PoolFactor returns the factor for a sliced W2 between n samples of each of two pools of weighted
+// points, with the effective numbers first and second of points, +Inf for exact samples. The
+// product is the floor for n independent samples compared with n samples of the first pool: the
+// square of a distance between two finite sets grows with 1/n₁ + 1/n₂, where n samples of a pool of
+// effective number e count as 1/(1/n + 1/e).
+func PoolFactor(n int, first, second float64) float64 {
+	wanted := 2/float64(n) + 1/first
+	return math.Sqrt(wanted / (wanted + 1/second))
+}

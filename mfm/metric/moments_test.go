@@ -5,9 +5,11 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sort"
 	"strings"
 	"testing"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/stat"
 
 	"github.com/gomfm/gomfm/mfm/metric"
@@ -131,5 +133,55 @@ func TestTotalVariation(t *testing.T) {
 		if _, err := metric.TotalVariation(c[0], c[1]); err == nil {
 			t.Errorf("%s: bad input is accepted", name)
 		}
+	}
+}
+
+// The floor from two thin pools, corrected, is that of independent samples against one pool.
+func TestPoolFactor(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 1))
+	const n, repeats = 1000, 30
+	projections := metric.Projections2D(16)
+	normal := func(n int, std float64) [][]float64 {
+		out := make([][]float64, n)
+		for i := range out {
+			out[i] = []float64{std * rng.NormFloat64(), std * rng.NormFloat64()}
+		}
+		return out
+	}
+	// pool returns n samples of a pool from N(0, 1.5²) that is weighted to N(0, 1), and its effective
+	// number.
+	pool := func(size int) ([][]float64, float64) {
+		points, weights := normal(size, 1.5), make([]float64, size)
+		for i, x := range points {
+			weights[i] = math.Exp(-floats.Dot(x, x) / 2 * (1 - 1/2.25))
+		}
+		sum, square := floats.Sum(weights), floats.Dot(weights, weights)
+		floats.CumSum(weights, weights)
+		out := make([][]float64, n)
+		for i := range out {
+			out[i] = points[min(sort.SearchFloat64s(weights, rng.Float64()*sum), size-1)]
+		}
+		return out, sum * sum / square
+	}
+	square := func(a, b [][]float64) float64 {
+		d, err := metric.SlicedW2(a, b, projections)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d * d / repeats
+	}
+	var want, got, plain float64
+	for range repeats {
+		a, first := pool(300)
+		b, second := pool(300)
+		factor := metric.PoolFactor(n, first, second)
+		d := square(a, b)
+		want, got, plain = want+square(a, normal(n, 1)), got+d*factor*factor, plain+d
+	}
+	if math.Abs(got/want-1) > 0.15 || plain/want < 1.4 {
+		t.Errorf("squared floor %.4g, want %.4g; without the factor %.4g", got, want, plain)
+	}
+	if f := metric.PoolFactor(n, math.Inf(1), math.Inf(1)); f != 1 {
+		t.Errorf("factor %g of exact samples", f)
 	}
 }

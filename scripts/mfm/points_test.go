@@ -101,7 +101,7 @@ func TestRefusesPoints(t *testing.T) {
 		{line("1,light"), `line 102 has 2 values, but there are 3 columns ("mass", "kind", "ratio")`},
 		{line("1,light,"), `line 102, column "ratio": the value "" is missing`},
 		{line("1,light,inf"), `line 102, column "ratio": the value "inf" is not finite`},
-		{line("1,dark,1"), `class "dark" has 1 rows: give at least 20`},
+		{line("1,dark,1"), `class "dark", first in line 102, has 1 rows: give at least 20`},
 		{pointsCSV(50), "has 50 rows of 2 columns: give at least 100"},
 		{strings.ReplaceAll(good, "mass", "ratio"), `columns 1 and 3 have the same name "ratio"`},
 	} {

@@ -97,7 +97,11 @@ func (c Config) Validate(columns, classes int) error {
 			return fmt.Errorf("points of %d columns: a mixture is fitted to at most %d: use the parametrization %s, or fewer "+
 				"columns", columns, maxColumns, mfm.GaussianName)
 		}
-		return c.Prior.Validate()
+		if err := c.Prior.Validate(); err != nil {
+			return err
+		}
+		_, err := c.Prior.most(columns, classes)
+		return err
 	case mfm.GaussianName, mfm.PlainName:
 		return nil
 	}

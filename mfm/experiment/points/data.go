@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gonum.org/v1/gonum/stat"
@@ -12,9 +13,9 @@ import (
 	"github.com/gomfm/gomfm/data/tabular"
 )
 
-// leastRows is the least number of rows of a data set, and leastOfClass that of each class. A data
-// set also needs ten rows for each column.
-const leastRows, leastOfClass = 100, 20
+// leastRows is the least number of rows of a data set, and leastOfClass that of each class, of which
+// leastTrained must be left to train on. A data set also needs ten rows for each column.
+const leastRows, leastOfClass, leastTrained = 100, 20, 15
 
 // Data are points to train on and others that the map does not see.
 type Data struct {
@@ -46,13 +47,10 @@ func Split(t *tabular.Table) (*Data, error) {
 	if err := checkColumns(t); err != nil {
 		return nil, err
 	}
-	counts := make([]int, len(t.Names))
-	for _, c := range t.Classes {
-		counts[c]++
-	}
+	counts := classCounts(t)
 	for c, count := range counts {
 		if count < leastOfClass {
-			return nil, fmt.Errorf("class %q has %d rows: give at least %d, or join it with another", t.Names[c], count,
+			return nil, fmt.Errorf("class %s has %d rows: give at least %d, or join it with another", classPlace(t, c), count,
 				leastOfClass)
 		}
 	}
@@ -65,7 +63,31 @@ func Split(t *tabular.Table) (*Data, error) {
 	if err := checkColumns(d.Train); err != nil {
 		return nil, fmt.Errorf("rows to train on: %w", err)
 	}
+	for c, count := range classCounts(d.Train) {
+		if count < leastTrained {
+			return nil, fmt.Errorf("class %s has %d rows, of which only %d are left to train on: give more, so that at least "+
+				"%d are left, or join it with another", classPlace(t, c), counts[c], count, leastTrained)
+		}
+	}
 	return d, nil
+}
+
+// classCounts returns the number of rows of each class.
+func classCounts(t *tabular.Table) []int {
+	counts := make([]int, len(t.Names))
+	for _, c := range t.Classes {
+		counts[c]++
+	}
+	return counts
+}
+
+// classPlace returns the name of a class, with the place of its first row in the file if it is known.
+func classPlace(t *tabular.Table, class int) string {
+	name := strconv.Quote(t.Names[class])
+	if len(t.Places) > class {
+		name += ", first in " + t.Places[class] + ","
+	}
+	return name
 }
 
 // checkColumns returns an error for a constant column and for one that is a multiple of another plus

@@ -57,7 +57,7 @@ func (c EvalConfig) Validate() error {
 type PosteriorResult struct {
 	T      float64 `json:"t"`
 	SW2    float64 `json:"sw2"`   // sliced W2 between the map's samples and exact ones
-	Floor  float64 `json:"floor"` // the same between two sets of exact samples
+	Floor  float64 `json:"floor"` // the same for exact samples instead of the map's, see [metric.PoolFactor]
 	Std    float64 `json:"std"`   // standard deviation of the posterior, √(tr Cov / dim)
 	Excess float64 `json:"excess"`
 	// Prior is the excess of the map without its network.
@@ -112,9 +112,10 @@ func (e *Experiment) Evaluate(ctx context.Context, b compute.Backend, store *mod
 			if err != nil {
 				return nil, fmt.Errorf("evaluating at t = %g: %w", t, err)
 			}
+			floor *= metric.PoolFactor(c.Samples, posterior.Effective[0], posterior.Effective[1])
 			r.Floor += floor * floor
 			r.Std += posterior.Std * posterior.Std
-			r.Effective = min(r.Effective, posterior.Effective)
+			r.Effective = min(r.Effective, posterior.Effective[0], posterior.Effective[1])
 		}
 		n := float64(c.Contexts)
 		r.SW2, r.Floor, r.Std = math.Sqrt(squares[0]/n), math.Sqrt(r.Floor/n), math.Sqrt(r.Std/n)

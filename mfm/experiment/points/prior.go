@@ -13,8 +13,8 @@ import (
 
 // PriorConfig says how the mixture of a [mfm.MixturePrior] is fitted to points.
 type PriorConfig struct {
-	// MaxComponents is the largest number of components of all fits together. Powers of two up to it
-	// are tried, and of classes up to its share of each.
+	// MaxComponents is the largest number of components of all fits and classes together. Powers of
+	// two up to it are tried, and of classes up to its share of each.
 	MaxComponents int `json:"max_components"`
 	Fit           int `json:"fit"`   // steps of expectation-maximization
 	Steps         int `json:"steps"` // of the prior's flow, for each evaluation of the network
@@ -30,6 +30,18 @@ func (c PriorConfig) Validate() error {
 			c.MaxComponents, c.Fit, c.Steps)
 	}
 	return nil
+}
+
+// most returns the largest number of components for points of a number of columns and classes, 0 for
+// none, or an error if that is less than one for each class.
+func (c PriorConfig) most(columns, classes int) (int, error) {
+	most := min(c.MaxComponents, maxEntries/(columns*columns))
+	if most < classes {
+		return 0, fmt.Errorf("%d classes of %d columns need a component each, and there may be only %d "+
+			"(max_components = %d, and %d entries of covariances): use fewer classes or columns, more components, or the "+
+			"parametrization %s", classes, columns, most, c.MaxComponents, maxEntries, mfm.GaussianName)
+	}
+	return most, nil
 }
 
 // Prior is a mixture fitted to standardized points.
@@ -60,7 +72,7 @@ var bandwidths = []float64{0.01, 0.02, 0.04, 0.06, 0.1, 0.15}
 const (
 	maxFitted    = 50_000  // rows that a mixture is fitted to, a random part of more
 	maxValidated = 2_000   // rows by which its size is chosen
-	maxEntries   = 1 << 20 // of its covariances
+	maxEntries   = 1 << 20 // of all covariances
 	maxColumns   = 1 << 10 // with which one component has as many
 )
 
@@ -69,8 +81,12 @@ const (
 // fits of that size are averaged with it while that density grows: their errors differ. The same
 // rows give the same prior. It is an error if ctx ends.
 func (c PriorConfig) fit(ctx context.Context, rows [][]float64, classes []int32, count int) (*Prior, error) {
+	most, err := c.most(len(rows[0]), count)
+	if err != nil {
+		return nil, err
+	}
 	if count == 0 {
-		m, part, err := c.part(ctx, rows, c.MaxComponents)
+		m, part, err := c.part(ctx, rows, most)
 		if err != nil {
 			return nil, err
 		}
@@ -86,7 +102,7 @@ func (c PriorConfig) fit(ctx context.Context, rows [][]float64, classes []int32,
 				own = append(own, row)
 			}
 		}
-		m, part, err := c.part(ctx, own, max(c.MaxComponents/count, 1))
+		m, part, err := c.part(ctx, own, most/count)
 		if err != nil {
 			return nil, fmt.Errorf("class %d: %w", class, err)
 		}
@@ -94,7 +110,6 @@ func (c PriorConfig) fit(ctx context.Context, rows [][]float64, classes []int32,
 		p.Parts = append(p.Parts, part)
 		p.Labels = append(p.Labels, slices.Repeat([]int32{class}, m.Len())...)
 	}
-	var err error
 	p.Mixture, err = gmm.Join(all, shares)
 	return p, err
 }
@@ -106,7 +121,6 @@ func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (best
 	rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 	validated := min(max(len(rows)/10, 1), maxValidated)
 	held, fitted := rows[:validated], rows[validated:min(len(rows), validated+maxFitted)]
-	most = min(most, maxEntries/(len(rows[0])*len(rows[0])))
 	chosen.LogDensity = math.Inf(-1)
 	// try chooses a bandwidth for the mean of fits, and keeps it if it is better by at least a
 	// number of nats.

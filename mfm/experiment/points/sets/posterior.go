@@ -75,9 +75,9 @@ type Posterior struct {
 	blocks []posteriorBlock
 	// Std is its standard deviation √(tr Cov/dim).
 	Std float64
-	// Effective is the smallest effective number of samples of a pool, (Σ w)²/Σ w², and infinite if
-	// all blocks have closed forms.
-	Effective float64
+	// Effective is the smallest effective number of samples of a pool, (Σ w)²/Σ w², for each half of
+	// [Posterior.Sample], and infinite if all blocks have closed forms.
+	Effective [2]float64
 }
 
 type posteriorBlock struct {
@@ -88,7 +88,7 @@ type posteriorBlock struct {
 
 // Posterior returns p_{1|t}(.|x) for a standardized state x, [dim], at a time t in [0, 1).
 func (t *Truth) Posterior(ip interpolant.Schedule, time float64, x []float64) *Posterior {
-	p := &Posterior{Effective: math.Inf(1)}
+	p := &Posterior{Effective: [2]float64{math.Inf(1), math.Inf(1)}}
 	alpha, beta, _, _ := ip.At(time)
 	variance := 0.0
 	for _, b := range t.blocks {
@@ -101,7 +101,7 @@ func (t *Truth) Posterior(ip interpolant.Schedule, time float64, x []float64) *P
 			for half, pool := range b.pools {
 				weights := weigh(pool, x[:b.dim], alpha, beta)
 				sum, square := floats.Sum(weights), floats.Dot(weights, weights)
-				p.Effective = min(p.Effective, sum*sum/square)
+				p.Effective[half] = min(p.Effective[half], sum*sum/square)
 				variance += weightedVariance(pool, weights, sum) / 2
 				at.sums[half] = floats.CumSum(weights, weights)
 			}
