@@ -1,0 +1,164 @@
+package points
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/experiment/sweep"
+	"github.com/gomfm/gomfm/mfm/metric"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// SteeringTest is the value of [SteeringResult].Test.
+const SteeringTest = "points"
+
+// SteeringResult describes steered samples of points.
+type SteeringResult struct {
+	Test string `json:"test"` // [SteeringTest]
+	steering.Result
+	Comparison
+	// Samples are [samples][columns], in the units of the data. A result that is read from a file has
+	// none.
+	Samples [][]float64 `json:"-"`
+}
+
+// Steering steers the map of points to a reward. It implements [steering.Task].
+type Steering struct {
+	task
+
+	unsteered map[string][][]float64 // samples by their setting, standardized
+}
+
+// NewSteering returns the steering of the map of e to the reward that raw describes, see
+// [Experiment.RewardKinds]. store has the weights of the map. The samples are compared with the rows
+// to train on of data, weighted by e^{λ r}; nil means no comparison.
+func NewSteering(e *Experiment, store *model.Store, data *Data, raw []byte) (*Steering, error) {
+	m := e.Model(store)
+	of, err := steer.FromMap(m, mfm.DefaultSamplerConfig())
+	if err != nil {
+		return nil, err
+	}
+	t, err := newTask(e, steering.Base{Map: &m, Model: of}, data, raw)
+	if err != nil {
+		return nil, err
+	}
+	t.Fingerprint, err = run.Fingerprint(store, struct {
+		Config Config
+		Fitted Fitted
+		Reward string
+		Data   string
+	}{e.Config, e.Fitted, t.reward, t.dataHash()})
+	return &Steering{task: *t, unsteered: make(map[string][][]float64)}, err
+}
+
+// OpenSteering is [NewSteering] for the run in dir. The data are those of [OfRun] with path. If path
+// is empty and the file that the run names does not exist, it returns no error, but missing says that
+// the samples are compared with no rows.
+func OpenSteering(dir, path string, raw []byte) (s *Steering, missing error, err error) {
+	e, store, err := Open(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	data, err := OfRun(dir, path)
+	if path == "" && errors.Is(err, os.ErrNotExist) {
+		missing, data, err = fmt.Errorf("no comparison with rows of the data: %w", err), nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err = NewSteering(e, store, data, raw)
+	return s, missing, err
+}
+
+// Check returns an error that says why a setting cannot be run; nil means that it can.
+func (s *Steering) Check(c steering.Setting) error {
+	entry, err := steer.Lookup(c.Method)
+	if err != nil {
+		return err
+	}
+	if entry.Exact {
+		return fmt.Errorf("method %s: points have no value in closed form: use mfm-g or another method", c.Method)
+	}
+	if _, err := s.DrawModel(c); err != nil {
+		return err
+	}
+	if g := s.Experiment.Config.Train.Loss.Guidance; (c.Class == nil || c.Guidance != 0) && s.Model.Classes > 0 && g.Dropout == 0 {
+		return fmt.Errorf("method %s without a class, or with guidance: the map was trained with dropout = 0, give a "+
+			"class alone", c.Method)
+	}
+	return c.Check(nil)
+}
+
+// Run draws the samples of a setting and compares them with unsteered ones and with weighted rows. If
+// too few rows have a weight, the result says so in its warnings and has no comparison with them.
+func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Setting) (SteeringResult, error) {
+	r := SteeringResult{Test: SteeringTest}
+	common, flat, got, err := s.Base.Run(ctx, b, c, nil, rand.New(rand.NewPCG(uint64(c.Seed), 5)))
+	r.Result = common
+	if err != nil {
+		return r, err
+	}
+	if r.Diverged {
+		r.Lost = stats.CountNonFinite(got.Samples, len(s.Experiment.Columns))
+		return r, nil
+	}
+	samples := s.standardized(flat)
+	r.Samples = s.Experiment.Scale.Restore(samples)
+	rewards, err := s.rewarded(b, samples)
+	if err != nil {
+		return r, err
+	}
+	if c.Pool {
+		r.PoolRewards = steering.PoolOf(rewards)
+	}
+	r.RewardQuantiles = steering.Quantiles(weighed(rewards))
+	before := samples
+	if c.Method != steering.Unsteered {
+		if before, err = s.before(ctx, b, c); err != nil {
+			return r, err
+		}
+	}
+	target, few := s.weigh(c.Config.Lambda, c.Class)
+	if target != nil {
+		r.TargetKL, r.TargetEffective = metric.Some(target.kl), metric.Some(target.effective)
+	}
+	if few != "" {
+		r.Warnings = append(r.Warnings, few)
+	}
+	r.Comparison, err = s.compare(b, samples, before, target, rand.New(rand.NewPCG(uint64(c.Seed), 7)))
+	return r, err
+}
+
+// before returns unsteered samples with the steps and the dynamics of a setting, standardized.
+func (s *Steering) before(ctx context.Context, b compute.Backend, c steering.Setting) ([][]float64, error) {
+	base := steering.Setting{
+		Method: steering.Unsteered, N: 1, Samples: c.Samples, Seed: c.Seed, Config: steer.DefaultConfig(),
+		Options: steering.Options{Class: c.Class, Guidance: c.Guidance},
+	}
+	if entry, err := steer.Lookup(c.Method); err != nil || !entry.OneStep {
+		base.Config.Grid, base.Config.Dynamics = c.Config.Grid, c.Config.Dynamics
+	}
+	name, err := sweep.Name(base)
+	if err != nil || s.unsteered[name] != nil {
+		return s.unsteered[name], err
+	}
+	flat, _, err := s.Draw(ctx, b, base, nil, rand.New(rand.NewPCG(uint64(c.Seed), 5)))
+	if err == nil && !stats.Finite(flat) {
+		err = run.ErrNonFinite
+	}
+	if err != nil {
+		return nil, fmt.Errorf("unsteered samples to compare with: %w", err)
+	}
+	s.unsteered[name] = s.standardized(flat)
+	return s.unsteered[name], nil
+}
