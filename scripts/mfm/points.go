@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,13 +16,17 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/points"
 	"github.com/gomfm/gomfm/mfm/experiment/report"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/experiment/samplefile"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/experiment/tuning"
 )
 
 // pointsTask is a map of points, the rows of a table.
 func pointsTask() task {
 	return task{
 		name: "points", about: "a map of points",
-		train: trainPoints, sample: samplePoints, eval: evaluatePoints,
+		train: trainPoints, sample: samplePoints, eval: evaluatePoints, steer: pointsSteering().build,
+		tune:     pointsTuning().build,
 		diagnose: diagnoseVerb(diagnose.DefaultConfig(), diagnosePoints),
 		defaults: func(preset string) (map[string]any, error) {
 			config, err := points.Preset(preset)
@@ -209,5 +214,130 @@ func diagnosePoints(c *command) diagnosis {
 			return nil, invalid{fmt.Errorf("--reward and --tuned: points have neither, leave them out")}
 		}
 		return points.Diagnose(ctx, b, dir, *path, o)
+	}
+}
+
+// withPointsReward adds the flags of a reward of points, and returns a function that opens the steering
+// of the map of the run in dir to it.
+func (c *command) withPointsReward() func(dir, text string) (*points.Steering, error) {
+	reward := c.Flags().Lookup("reward")
+	reward.DefValue, reward.Usage = "", "JSON object, or `file` with one, of a reward in the units of the data, such as "+
+		pointsReward+"; mfm info lists the kinds: column, measurement, linear, box, ..., sum and scaled (required)"
+	path := c.Flags().String("data", "", "`file` of the points, for the comparison with its weighted rows (default: the one "+
+		"that the run names, if it exists)")
+	return func(dir, text string) (*points.Steering, error) {
+		if err := c.require("name the folder of a run", "checkpoint"); err != nil {
+			return nil, err
+		}
+		if text == "paper" {
+			return nil, fmt.Errorf("--reward is missing: give one in the units of the data, such as %s", quote(pointsReward))
+		}
+		raw, err := rewardJSON(text)
+		if err != nil {
+			return nil, err
+		}
+		s, missing, err := points.OpenSteering(dir, *path, raw)
+		if missing != nil {
+			c.warn(missing)
+		}
+		return s, err
+	}
+}
+
+// pointsReward is an example of a reward of points.
+const pointsReward = `{"kind": "column", "column": "y", "target": 0.5, "width": 0.1}`
+
+// classOfPoints begins the usage of a flag for a class.
+const classOfPoints = "`number` of the class, from 0 in the order of their names, "
+
+// pointsSteering steers a map of points.
+func pointsSteering() steerTask[points.SteeringResult] {
+	type result = points.SteeringResult
+	var e *points.Experiment
+	return steerTask[result]{
+		samples: 1024, steps: 100,
+		open: func(c *command) func(r steering.NamedReward) (steering.Task[result], string, error) {
+			checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run whose map is steered (required)")
+			open, out, n := c.withPointsReward(), c.Flags().Lookup("out"), c.Flags().Lookup("n")
+			n.DefValue = "16" // one sample is far from unbiased where points lie near a curve
+			_ = n.Value.Set(n.DefValue)
+			c.Flags().Lookup("class").Usage = classOfPoints + "on which a map with classes is conditioned (default: none)"
+			out.Usage = sampleFormats + "for the samples of a single run, in the units of the data; or a folder of the results " +
+				"of a sweep, one file for each run, which is not repeated (default: results are only printed)"
+			return func(r steering.NamedReward) (steering.Task[result], string, error) {
+				s, err := open(*checkpoint, r.Text())
+				if err != nil {
+					return nil, "", err
+				}
+				if path := out.Value.String(); samplefile.IsFile(path) {
+					if err := s.Experiment.CheckFile(path); err != nil {
+						return nil, "", fmt.Errorf("--out %s: %w", quote(path), err)
+					}
+				}
+				e, s.RewardName = s.Experiment, r.Name
+				return s, s.Fingerprint, nil
+			}
+		},
+		common: func(r result) steering.Result { return r.Result },
+		columns: columns(func(r result) []any {
+			return []any{r.Reward.Float(), r.RewardBefore.Float(), r.RewardTarget.Float(), r.SW2.Float(), r.SW2Before.Float(),
+				r.Floor.Float(), r.TargetKL.Float(), r.TargetEffective.Float(), r.Text()}
+		}, "reward %.4g", "before %.4g", "of rows %.4g", "sw2 %.3f", "before %.3f", "floor %.3f", "target KL %.2f",
+			"effective rows %.0f", "columns [before] %s"),
+		note: func(r result) string {
+			if r.Lost == 0 || r.Diverged {
+				return ""
+			}
+			return fmt.Sprintf("%d of %d samples have no reward, or one of -Inf", r.Lost, r.RunSettings.Samples)
+		},
+		file: func(path string, r result) error {
+			if r.Diverged {
+				return fmt.Errorf("%s is not written: the samples have diverged", path)
+			}
+			return e.WriteSamples(path, r.Samples)
+		},
+	}
+}
+
+// pointsTuning fine-tunes the drift of a map of points.
+func pointsTuning() tuneTask[points.TuningResult] {
+	type result = points.TuningResult
+	return tuneTask[result]{
+		config: points.DefaultTuning(), paths: 12, samples: 1024, steps: 100,
+		networks: []tuning.Network{tuning.Adapter, tuning.Copy, tuning.LowRank},
+		options: []option{
+			{name: "class", path: "class",
+				usage: classOfPoints + "for which a map with classes is tuned (default: all of them)"},
+		},
+		open: func(c *command) func(dir, reward string) (tunings[result], error) {
+			open := c.withPointsReward()
+			return func(dir, reward string) (tunings[result], error) {
+				s, err := open(dir, reward)
+				return func(config tuning.Config) (tuning.Task[result], string, error) {
+					t, err := points.NewTuning(s, config)
+					if err != nil {
+						return nil, "", err
+					}
+					return t, t.Fingerprint, nil
+				}, err
+			}
+		},
+		table: table[result]{
+			columns: columns(func(r result) []any {
+				return []any{r.Method, r.Network, r.N, r.Lambda, r.Seed, r.Steps, r.Reward.Float(), r.RewardBefore.Float(),
+					r.RewardTarget.Float(), r.SW2.Float(), r.SW2Before.Float(), r.Floor.Float(), r.KL, r.TargetKL.Float(),
+					r.TargetEffective.Float(), r.Seconds, r.Text()}
+			}, "method %s", "network %s", "n %d", "λ %g", "seed %d", "steps %d", "reward %.4g", "before %.4g",
+				"of rows %.4g", "sw2 %.3f", "before %.3f", "floor %.3f", "KL %.3f", "of rows %.3f", "effective rows %.0f",
+				"seconds %.0f", "columns [before] %s"),
+			keys: 5, diverged: func(r result) bool { return r.Diverged != "" },
+			notes: func(r result) []string {
+				texts := append(slices.Clone(r.Warnings), r.Diverged)
+				if r.Diverged == "" {
+					texts = append(texts, budgetNote(r.Stopped, r.Steps), r.Collapse, r.Overshoot, r.Behind)
+				}
+				return tuningNotes(fmt.Sprintf("%s of %s", r.Method, r.Network), r.N, r.Lambda, r.Seed, texts...)
+			},
+		},
 	}
 }

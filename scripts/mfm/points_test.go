@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -67,6 +69,11 @@ func TestPoints(t *testing.T) {
 			t.Errorf("a sample %v of a point near 104, 1.002", row)
 		}
 	}
+	must(t, "sample", "points", "--checkpoint", out, "--n", "50", "--out", filepath.Join(dir, "near.png"))
+	if picture, err := os.ReadFile(filepath.Join(dir, "near.png")); err != nil || !bytes.HasPrefix(picture, []byte("\x89PNG")) {
+		t.Errorf("a figure of the samples: %v", err)
+	}
+	checkSteerPoints(t, dir, out)
 	text := must(t, "eval", "points", "--checkpoint", out, "--contexts", "1", "--times", "0.5")
 	if !strings.Contains(text, "check on 60 held-out rows") || !strings.Contains(text, "Verdict: ") {
 		t.Errorf("evaluation %q", text)
@@ -87,6 +94,65 @@ func TestPoints(t *testing.T) {
 		{"sample points --checkpoint " + out + " --out x.txt", "--out x.txt: name a .csv, .json, .npy, .png or .svg file"},
 	} {
 		refuses(t, tc.want, strings.Fields(tc.command)...)
+	}
+}
+
+// checkSteerPoints steers the map of the run in out to a mass of 130.
+func checkSteerPoints(t *testing.T, dir, out string) {
+	t.Helper()
+	file, reward := filepath.Join(dir, "steered.csv"), `{"kind": "column", "column": "mass", "target": 130, "width": 8}`
+	args := []string{"steer", "points", "--checkpoint", out, "--reward", reward, "--n", "2", "--samples", "64", "--steps", "4"}
+	results := decode[[]points.SteeringResult](t, must(t, append(args, "--out", file, "--json")...))
+	if len(results) != 1 {
+		t.Fatalf("%d results of one setting", len(results))
+	}
+	r := results[0]
+	// K + 4NK evaluations, since a backward pass counts as two.
+	if r.Test != points.SteeringTest || r.NFE != 4+4*2*4 || !(r.Reward.Float() > r.RewardBefore.Float()) ||
+		len(r.RewardQuantiles) != 5 || !(r.TargetEffective.Float() > 100) || math.IsNaN(r.SW2.Float()) || r.Samples != nil {
+		t.Errorf("result %+v", r)
+	}
+	steered, err := tabular.Read(file, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.
+	for _, row := range steered.Rows {
+		sum += row[0] / float64(len(steered.Rows))
+	}
+	if len(steered.Rows) != 64 || strings.Join(steered.Columns, " ") != "mass ratio" ||
+		math.Abs(sum-r.Columns[0].Mean) > 1e-6*sum || r.Columns[0].Name != "mass" {
+		t.Errorf("%d steered samples of %q with the mean %g: %+v", len(steered.Rows), steered.Columns, sum, r.Columns)
+	}
+	results = decode[[]points.SteeringResult](t, must(t, append(args, "--out", filepath.Join(dir, "steered"), "--method",
+		"unsteered,best-of-n", "--class", "1", "--json")...))
+	if len(results) != 2 || results[0].Columns[0].Mean < 90 || results[1].Reward.Float() < results[0].Reward.Float() {
+		t.Errorf("results %+v", results)
+	}
+	tuned := []string{"tune", "points", "--checkpoint", out, "--reward", reward, "--n", "1", "--steps", "2", "--batch", "16",
+		"--samples", "32", "--sampler-steps", "100", "--set", "adapter.width=8", "--set", "adapter.depth=1", "--out",
+		filepath.Join(dir, "tuned"), "--json"}
+	first := must(t, tuned...)
+	tunings := decode[[]points.TuningResult](t, first)
+	if len(tunings) != 1 || tunings[0].Steps != 2 || math.IsNaN(tunings[0].RewardBefore.Float()) || tunings[0].Lambda != 1 {
+		t.Errorf("tunings %+v", tunings)
+	}
+	if second := must(t, tuned...); second != first {
+		t.Errorf("a finished tuning has the result %s again, want %s", second, first)
+	}
+	refuses(t, "class = 5: the map has 2 classes", append(tuned, "--class", "5")...)
+	for _, tc := range []struct{ want, flag, value string }{
+		{`column "size" is unknown: use "mass", "ratio"`, "--reward", `{"kind": "linear", "weights": {"size": 1}}`},
+		{"--reward is missing", "--reward", "paper"},
+		{`reward "no.json" is no name of a reward`, "--reward", "no.json"},
+		{"a file has the samples of one run, these flags give 2", "--method", "mfm-g,dps"},
+		{"points have no value in closed form", "--method", "exact"},
+		{"class = 2: must lie in [0, 2)", "--class", "2"},
+		{"there is no folder", "--out", filepath.Join(dir, "none", "x.csv")},
+		{"--checkpoint is missing", "--checkpoint", ""},
+		{"no such file", "--data", filepath.Join(dir, "none.csv")},
+	} {
+		refuses(t, tc.want, append(append(args, "--out", file), tc.flag, tc.value)...)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/experiment/config"
 	"github.com/gomfm/gomfm/mfm/experiment/gaussian"
+	"github.com/gomfm/gomfm/mfm/experiment/samplefile"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/experiment/sweep"
 	"github.com/gomfm/gomfm/mfm/steer"
@@ -35,6 +36,9 @@ type steerTask[R any] struct {
 	finish func(c *command, results []R) error
 	// heldOut says that the task has held-out rewards and the flag second-evaluator.
 	heldOut bool
+	// file writes the samples of a single run to the file that --out names; nil means that it names a
+	// folder of results.
+	file func(path string, result R) error
 }
 
 // build returns a sweep of settings.
@@ -44,9 +48,20 @@ func (t steerTask[R]) build(c *command) prepare {
 	grid := withSteerGrid(c, t.samples, t.steps, t.particles)
 	open := t.open(c)
 	return func() (work, error) {
+		file := ""
+		if t.file != nil && samplefile.IsFile(kept.Dir) {
+			file, kept.Dir = kept.Dir, ""
+		}
 		all, runs, err := grid.runs(c, *reward)
-		if err = cmp.Or(kept.parse(true), err, t.checkHeldOut(all)); err != nil {
+		if err = cmp.Or(kept.parse(t.file == nil), err, t.checkHeldOut(all), checkSamples(file)); err != nil {
 			return nil, err
+		}
+		if kept.Dir == "" && (kept.Shards > 1 || kept.Stored != "") {
+			return nil, fmt.Errorf("--shard and --stored: name a folder for the results with --out")
+		}
+		if n := len(runs); file != "" && n != 1 {
+			return nil, fmt.Errorf("--out %s: a file has the samples of one run, these flags give %d: name a folder for their "+
+				"results, or give one value of each flag", quote(file), n)
 		}
 		if all.SecondEvaluator != "" && !c.Flags().Changed(secondEvaluator) {
 			if err := c.Flags().Set(secondEvaluator, all.SecondEvaluator); err != nil {
@@ -77,9 +92,12 @@ func (t steerTask[R]) build(c *command) prepare {
 			settings = append(settings, r.Setting)
 		}
 		return func(ctx context.Context, b compute.Backend) error {
-			results, err := sweep.Run(ctx, kept.Sweep, settings, func(ctx context.Context, s steering.Setting) (R, error) {
+			results, err := sweepOrRun(ctx, kept.Sweep, settings, func(ctx context.Context, s steering.Setting) (R, error) {
 				return tasks[s.Fingerprint].Run(ctx, b, s)
 			})
+			if err == nil && file != "" {
+				err = t.file(file, results[0])
+			}
 			if err != nil {
 				return err
 			}
@@ -91,6 +109,26 @@ func (t steerTask[R]) build(c *command) prepare {
 			return t.table(*grid.file != "").write(c, results)
 		}, nil
 	}
+}
+
+// sweepOrRun runs the settings of a sweep. Without a folder it keeps no results.
+func sweepOrRun[S, R any](ctx context.Context, s sweep.Sweep, settings []S, do func(context.Context, S) (R, error)) (
+	results []R, err error) {
+	if s.Dir != "" {
+		return sweep.Run(ctx, s, settings, do)
+	}
+	for i, setting := range settings {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("stopped after %d of %d runs: %w", i, len(settings), context.Cause(ctx))
+		}
+		r, err := do(ctx, setting)
+		if err != nil {
+			return nil, fmt.Errorf("run %d of %d: %w", i+1, len(settings), err)
+		}
+		results = append(results, r)
+		s.Done(i+1, len(settings))
+	}
+	return results, nil
 }
 
 // secondEvaluator is the flag of a second evaluator.

@@ -22,6 +22,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/latent/alignment"
+	"github.com/gomfm/gomfm/mfm/experiment/points"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
@@ -224,6 +225,7 @@ func info(c *command) prepare {
 		rewards := make(map[string]string) // kinds, with an example of each
 		kinds := alignment.Kinds(nil)
 		maps.Copy(kinds, image.RewardKinds())
+		maps.Copy(kinds, new(points.Experiment).RewardKinds())
 		for name, kind := range kinds {
 			rewards[name] = kind.Example
 		}

@@ -62,19 +62,26 @@ func NewSteering(e *Experiment, store *model.Store, data *Data, raw []byte) (*St
 }
 
 // OpenSteering is [NewSteering] for the run in dir. The data are those of [OfRun] with path. If path
-// is empty and the file that the run names does not exist, it returns no error, but missing says that
-// the samples are compared with no rows.
-func OpenSteering(dir, path string, raw []byte) (s *Steering, missing error, err error) {
+// is empty and the run names no file that exists, there are none, and missing says so.
+func OpenSteering(dir, path string, raw []byte) (s *Steering, missing, err error) {
 	e, store, err := Open(dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	data, err := OfRun(dir, path)
-	if path == "" && errors.Is(err, os.ErrNotExist) {
-		missing, data, err = fmt.Errorf("no comparison with rows of the data: %w", err), nil, nil
+	if path == "" {
+		m, err := run.ReadManifest(dir, Kind)
+		if err != nil {
+			return nil, nil, err
+		}
+		if _, err := os.Stat(m.Data); errors.Is(err, os.ErrNotExist) {
+			missing = fmt.Errorf("no comparison with rows of the data: there is no file %q: name it", m.Data)
+		}
 	}
-	if err != nil {
-		return nil, nil, err
+	var data *Data
+	if missing == nil {
+		if data, err = OfRun(dir, path); err != nil {
+			return nil, nil, err
+		}
 	}
 	s, err = NewSteering(e, store, data, raw)
 	return s, missing, err

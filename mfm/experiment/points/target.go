@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/gomlx/compute"
 	"gonum.org/v1/gonum/floats"
@@ -48,6 +49,19 @@ type ColumnMoments struct {
 	StdBefore  metric.Optional `json:"std_before,omitzero"`
 	MeanTarget metric.Optional `json:"mean_target,omitzero"`
 	StdTarget  metric.Optional `json:"std_target,omitzero"`
+}
+
+// Text returns the moments of up to eight columns, with those before steering in brackets.
+func (c Comparison) Text() string {
+	var all []string
+	for _, m := range c.Columns[:min(len(c.Columns), 8)] {
+		all = append(all, fmt.Sprintf("%s %.4g ± %.3g [%.4g ± %.3g]", m.Name, m.Mean, m.Std, m.MeanBefore.Float(),
+			m.StdBefore.Float()))
+	}
+	if len(c.Columns) > len(all) {
+		all = append(all, "...")
+	}
+	return strings.Join(all, ", ")
 }
 
 // leastWeighted is the least effective number of weighted rows that samples are compared with.
@@ -225,9 +239,9 @@ func (t *task) distances(c *Comparison, samples, before [][]float64, target *wei
 		}
 		sum := floats.Sum(w)
 		inverse += floats.Dot(w, w) / (sum * sum)
-		halves[i] = resampled(rng, t.rows, w, n)
+		halves[i] = t.sampled(rng, w, n)
 	}
-	exact := resampled(rng, t.rows, target.w, n)
+	exact := t.sampled(rng, target.w, n)
 	for _, d := range []struct {
 		to     *metric.Optional
 		a, b   [][]float64
@@ -245,12 +259,22 @@ func (t *task) distances(c *Comparison, samples, before [][]float64, target *wei
 	return nil
 }
 
-// resampled returns n of the rows, drawn with weights that are not negative and have a positive sum.
-func resampled(rng *rand.Rand, rows [][]float64, weights []float64, n int) [][]float64 {
+// resampled returns the indices of n rows, drawn with weights that are not negative and have a positive
+// sum.
+func resampled(rng *rand.Rand, weights []float64, n int) []int {
 	sums := floats.CumSum(make([]float64, len(weights)), weights)
-	out := make([][]float64, n)
+	out := make([]int, n)
 	for i := range out {
-		out[i] = rows[min(sort.SearchFloat64s(sums, rng.Float64()*sums[len(sums)-1]), len(rows)-1)]
+		out[i] = min(sort.SearchFloat64s(sums, rng.Float64()*sums[len(sums)-1]), len(sums)-1)
+	}
+	return out
+}
+
+// sampled returns n rows, resampled with weights.
+func (t *task) sampled(rng *rand.Rand, weights []float64, n int) [][]float64 {
+	out := make([][]float64, n)
+	for i, k := range resampled(rng, weights, n) {
+		out[i] = t.rows[k]
 	}
 	return out
 }

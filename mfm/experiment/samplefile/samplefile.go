@@ -58,10 +58,13 @@ func extension(path string) string { return strings.ToLower(filepath.Ext(path)) 
 // IsFigure reports whether the file is to have a figure.
 func IsFigure(path string) bool { return slices.Contains([]string{".png", ".svg"}, extension(path)) }
 
+// IsFile reports whether the extension of a path is one of those that can be written.
+func IsFile(path string) bool { return formats()[extension(path)] != nil }
+
 // Check returns an error if no samples can be written to path: for an unknown extension, for a
 // folder, or in a folder that does not exist.
 func Check(path string) error {
-	if formats()[extension(path)] == nil {
+	if !IsFile(path) {
 		known := slices.Sorted(maps.Keys(formats()))
 		return fmt.Errorf("name a %s or %s file", strings.Join(known[:len(known)-1], ", "), known[len(known)-1])
 	}
