@@ -26,7 +26,7 @@ const (
 var sections = []string{
 	"intro", "loss", "parametrization", "digits", "steering", "value", "memory", "digits_steering", "gradients",
 	"best_of", "imagenet", "imagenet_steering", "tuning", "monitors", "variance", "digits_tuning", "digits_lambda", "digits_monitors", "diversity",
-	"base", "equal_time", "manifold", "speed", "precision", "idle", "parity", "resume", "fuzz", "when", "gallery",
+	"base", "equal_time", "manifold", "points", "speed", "precision", "idle", "parity", "resume", "fuzz", "when", "gallery",
 }
 
 // render returns the text of each page by its name, from the measurements in the folder figures of

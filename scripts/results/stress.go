@@ -151,3 +151,22 @@ func (s *store) manifoldTable() string {
 	}
 	return table(header+" | distance, t = 0.6 | distance, t = 0.95", lines)
 }
+
+// pointsTable is the excess of one-step samples of maps of points, by t.
+func (s *store) pointsTable() string {
+	header := "set | dimensions | mean | prior alone"
+	var lines [][]string
+	for i, r := range s.rows("points.json") {
+		at := r.list("posterior")
+		line := []string{r.Text("set"), r.Text("columns"), fmt.Sprintf("%.3f", mean("excess", at)),
+			fmt.Sprintf("%.3f", mean("prior", at))}
+		for _, p := range at {
+			if i == 0 {
+				header += " | t = " + p.Text("t")
+			}
+			line = append(line, p.format("%.3f", "excess"))
+		}
+		lines = append(lines, append(line, r.format("%.0f", "seconds")))
+	}
+	return table(header+" | s", lines)
+}

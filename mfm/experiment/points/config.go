@@ -8,6 +8,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/config"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 // Config is everything that a map of points depends on besides the points.
@@ -35,7 +36,8 @@ func DefaultConfig() Config {
 		Interpolant: interpolant.LinearName, Parametrization: mfm.MixtureName, Prior: &prior,
 		Network: nn.NewNetwork(network), Train: mfm.DefaultTrainConfig(),
 	}
-	c.Train.Steps, c.Train.Batch = 2000, 512
+	c.Train.Steps, c.Train.Batch = 5000, 512
+	c.Train.Optimizer.Method, c.Train.Optimizer.Rate = train.Muon, 0.005
 	c.Train.Loss = mfm.Recipe(mfm.Energy, mfm.Self, c.Train.Steps)
 	return c
 }

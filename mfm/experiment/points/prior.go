@@ -73,13 +73,14 @@ const (
 	maxFitted    = 50_000  // rows that a mixture is fitted to, a random part of more
 	maxValidated = 2_000   // rows by which its size is chosen
 	maxEntries   = 1 << 20 // of all covariances
+	maxAveraged  = 1 << 12 // of all covariances of fits that are averaged, which cost as much more time
 	maxColumns   = 1 << 10 // with which one component has as many
 )
 
 // fit returns the prior of standardized rows: for each class the mixture whose number of components
 // and bandwidth give the largest density of a tenth of the rows, which it is not fitted to. Further
-// fits of that size are averaged with it while that density grows: their errors differ. The same
-// rows give the same prior. It is an error if ctx ends.
+// fits of that size are averaged with it while that density grows and all are small: their errors
+// differ. The same rows give the same prior. It is an error if ctx ends.
 func (c PriorConfig) fit(ctx context.Context, rows [][]float64, classes []int32, count int) (*Prior, error) {
 	most, err := c.most(len(rows[0]), count)
 	if err != nil {
@@ -158,7 +159,8 @@ func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (best
 			size, worse, fits = n, 0, []*gmm.Mixture{m}
 		}
 	}
-	for better := true; better && size > 1 && (len(fits)+1)*size <= most; {
+	averaged := min(most, maxAveraged/(len(rows[0])*len(rows[0])))
+	for better := true; better && size > 1 && (len(fits)+1)*size <= averaged; {
 		m, err := gmm.Fit(ctx, fitted, gmm.FitConfig{Components: size, Steps: c.Fit, Floor: floor}, rng)
 		if err != nil {
 			return nil, Part{}, fmt.Errorf("prior: %w", err)
