@@ -9,6 +9,9 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/metric"
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/stat"
 )
 
 // PriorConfig says how the mixture of a [mfm.MixturePrior] is fitted to points.
@@ -77,8 +80,9 @@ const (
 	maxColumns   = 1 << 10 // with which one component has as many
 )
 
-// fit returns the prior of standardized rows: for each class the mixture whose number of components
-// and bandwidth give the largest density of a tenth of the rows, which it is not fitted to. Further
+// fit returns the prior of standardized rows: for each class the mixture whose bandwidth gives the
+// largest density of a tenth of the rows, which it is not fitted to. Twice the components must raise
+// the mean log density by more than its standard error. Further
 // fits of that size are averaged with it while that density grows and all are small: their errors
 // differ. The same rows give the same prior. It is an error if ctx ends.
 func (c PriorConfig) fit(ctx context.Context, rows [][]float64, classes []int32, count int) (*Prior, error) {
@@ -122,25 +126,34 @@ func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (best
 	rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 	validated := min(max(len(rows)/10, 1), maxValidated)
 	held, fitted := rows[:validated], rows[validated:min(len(rows), validated+maxFitted)]
-	chosen.LogDensity = math.Inf(-1)
-	// try chooses a bandwidth for the mean of fits, and keeps it if it is better by at least a
-	// number of nats.
-	try := func(least float64, fits ...*gmm.Mixture) (better bool, err error) {
+	var density []float64 // of each held row by the best mixture, logarithms
+	// try chooses a bandwidth for the mean of fits, and keeps it if it is better by more than a
+	// number of nats, and of standard errors of the difference.
+	try := func(least, errors float64, fits ...*gmm.Mixture) (better bool, err error) {
 		m, err := gmm.Join(fits, slices.Repeat([]float64{1}, len(fits)))
 		if err != nil {
 			return false, err
 		}
+		var at []float64
+		tried, smoothest := Part{LogDensity: math.Inf(-1)}, m
 		for _, h := range bandwidths {
 			smooth, err := smoothed(m, h*h-bandwidths[0]*bandwidths[0])
 			if err != nil {
 				return false, err
 			}
-			if density := meanLogDensity(smooth, held); density > chosen.LogDensity+least {
-				best, chosen, better = smooth, Part{smooth.Len(), len(fits), h, density}, true
-				least = 0
+			all := logDensities(smooth, held)
+			if mean := stat.Mean(all, nil); mean > tried.LogDensity {
+				at, smoothest, tried = all, smooth, Part{smooth.Len(), len(fits), h, mean}
 			}
 		}
-		return better, nil
+		if density != nil {
+			gain, se := metric.MeanSE(floats.SubTo(make([]float64, len(at)), at, density))
+			if !(gain > least) || !(gain > errors*se) {
+				return false, nil
+			}
+		}
+		best, chosen, density = smoothest, tried, at
+		return true, nil
 	}
 	floor := bandwidths[0] * bandwidths[0]
 	var fits []*gmm.Mixture
@@ -150,7 +163,7 @@ func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (best
 		if err != nil {
 			return nil, Part{}, fmt.Errorf("prior: %w", err)
 		}
-		better, err := try(0, m)
+		better, err := try(0, 1, m)
 		if err != nil {
 			return nil, Part{}, fmt.Errorf("prior: %w", err)
 		}
@@ -166,7 +179,7 @@ func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (best
 			return nil, Part{}, fmt.Errorf("prior: %w", err)
 		}
 		fits = append(fits, m)
-		if better, err = try(leastGain, fits...); err != nil {
+		if better, err = try(leastGain, 0, fits...); err != nil {
 			return nil, Part{}, fmt.Errorf("prior: %w", err)
 		}
 	}
@@ -176,13 +189,13 @@ func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (best
 // leastGain is the growth of the mean log density, in nats, that is worth another fit.
 const leastGain = 0.005
 
-// meanLogDensity returns the mean log density of rows.
-func meanLogDensity(m *gmm.Mixture, rows [][]float64) float64 {
-	sum := 0.
-	for _, row := range rows {
-		sum += m.LogDensity(row)
+// logDensities returns the log density of each row.
+func logDensities(m *gmm.Mixture, rows [][]float64) []float64 {
+	all := make([]float64, len(rows))
+	for i, row := range rows {
+		all[i] = m.LogDensity(row)
 	}
-	return sum / float64(len(rows))
+	return all
 }
 
 // smoothed returns the mixture of X + √variance ε.
