@@ -25,7 +25,7 @@ const ValueTest = "picture value"
 // ValueSetting says at which states x_t the values V_t(x) = log E[e^{r(X_1)} | X_t = x] of rewards are
 // estimated, and how. All rewards evaluate the same samples.
 type ValueSetting struct {
-	// Fingerprint is that of [Model.ValueFingerprint]. It keeps results of different maps apart.
+	// Fingerprint is that of [Model.CheckValues]. It keeps results of different maps apart.
 	Fingerprint string                 `json:"fingerprint,omitempty"`
 	Rewards     []steering.NamedReward `json:"rewards"`
 	T           float64                `json:"t"`       // in (0, 1)
@@ -145,18 +145,45 @@ type ValueResult struct {
 	Rewards        []RewardValues `json:"rewards"`
 }
 
-// ValueFingerprint returns a hash of the model and of the rewards of a setting, with the content of the
-// files that they name.
-func (m *Model) ValueFingerprint(c ValueSetting) (string, error) {
-	all := []string{m.hash}
-	for _, r := range c.Rewards {
-		text, err := canonical(r.Reward)
-		if err != nil {
-			return "", fmt.Errorf("reward %q: %w", r.Name, err)
+// CheckValues returns the fingerprint of a setting: a hash of the model and of the rewards, with the
+// content of the files that they name. It returns an error that says why the setting cannot be run: values
+// out of range, a reward that is unknown or does not fit the pictures, or a map with classes that was
+// trained without dropout.
+func (m *Model) CheckValues(b compute.Backend, c ValueSetting) (fingerprint string, err error) {
+	rewards, err := m.rewardsOf(b, c)
+	if err != nil {
+		return "", err
+	}
+	all, size := []string{m.hash}, m.Size()
+	var labels []int32
+	if m.Classes > 0 {
+		labels = []int32{int32(m.Classes)}
+	}
+	for i, r := range rewards {
+		if _, err := r.values(context.Background(), make([]float32, size[0]*size[1]*size[2]), labels); err != nil {
+			return "", fmt.Errorf("reward %q does not fit pictures of shape %v: %w", c.Rewards[i].Name, size, err)
 		}
-		all = append(all, text)
+		all = append(all, r.text)
 	}
 	return hashJSON(all)
+}
+
+// rewardsOf opens the rewards of a setting.
+func (m *Model) rewardsOf(b compute.Backend, c ValueSetting) (all []*pictureReward, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if m.Classes > 0 && m.Config.Train.Loss.Guidance.Dropout == 0 {
+		return nil, fmt.Errorf("the map was trained with dropout = 0, so that it has no samples without a class: use another")
+	}
+	for _, named := range c.Rewards {
+		r, err := m.open(b, named.Reward)
+		if err != nil {
+			return nil, fmt.Errorf("reward %q: %w", named.Name, err)
+		}
+		all = append(all, r)
+	}
+	return all, nil
 }
 
 // valuation draws the rewards of posterior samples at states.
@@ -171,9 +198,8 @@ type valuation struct {
 
 // Values compares estimates of values with a reference at noised samples of the map, which have no
 // class. All draw posterior samples of the same map: its own in one step, those of the posterior's ODE
-// by its drift, and for the reference those of the posterior's SDE. Values returns an error if c is not
-// valid, if a reward does not fit the pictures, for a map with classes that was trained without
-// dropout, and if no sample of an estimate has a reward.
+// by its drift, and for the reference those of the posterior's SDE. Errors are those of
+// [Model.CheckValues], and that no sample of an estimate has a reward.
 func (m *Model) Values(ctx context.Context, b compute.Backend, c ValueSetting) (r ValueResult, err error) {
 	v, err := m.valuation(ctx, b, c)
 	if err != nil {
@@ -258,20 +284,11 @@ func (m *Model) Values(ctx context.Context, b compute.Backend, c ValueSetting) (
 
 // valuation returns the states of a setting.
 func (m *Model) valuation(ctx context.Context, b compute.Backend, c ValueSetting) (*valuation, error) {
-	if err := c.Validate(); err != nil {
+	rewards, err := m.rewardsOf(b, c)
+	if err != nil {
 		return nil, err
 	}
-	if m.Classes > 0 && m.Config.Train.Loss.Guidance.Dropout == 0 {
-		return nil, fmt.Errorf("the map was trained with dropout = 0, so that it has no samples without a class: use another")
-	}
-	v := &valuation{Model: m, setting: c, rng: rand.New(rand.NewPCG(uint64(c.Seed), 31))}
-	for _, named := range c.Rewards {
-		of, err := m.open(b, named.Reward)
-		if err != nil {
-			return nil, fmt.Errorf("reward %q: %w", named.Name, err)
-		}
-		v.rewards = append(v.rewards, of)
-	}
+	v := &valuation{Model: m, setting: c, rewards: rewards, rng: rand.New(rand.NewPCG(uint64(c.Seed), 31))}
 	config := mfm.DefaultSamplerConfig()
 	config.Steps, config.Chunk = stateSteps, m.rows(b)
 	sampler, err := mfm.NewSampler(b, m.Model, config)
@@ -299,7 +316,7 @@ func (v *valuation) posterior(ctx context.Context, s *mfm.Sampler, n int) ([][]f
 	if err != nil {
 		return nil, err
 	}
-	return v.rewardsOf(ctx, flat)
+	return v.evaluate(ctx, flat)
 }
 
 // denoised returns the rewards of the denoiser at each state, [rewards][states].
@@ -308,11 +325,11 @@ func (v *valuation) denoised(ctx context.Context, s *mfm.Sampler) ([][]float64, 
 	if err != nil {
 		return nil, err
 	}
-	return v.rewardsOf(ctx, flat)
+	return v.evaluate(ctx, flat)
 }
 
-// rewardsOf returns the rewards of latents, [rewards][latents].
-func (v *valuation) rewardsOf(ctx context.Context, latents []float32) ([][]float64, error) {
+// evaluate returns the rewards of latents, [rewards][latents].
+func (v *valuation) evaluate(ctx context.Context, latents []float32) ([][]float64, error) {
 	all := make([][]float64, len(v.rewards))
 	for part := range slices.Chunk(latents, 16*chunk*v.Elements()) { // as many pictures are in memory
 		pixels, err := v.decoder.decode(ctx, part)

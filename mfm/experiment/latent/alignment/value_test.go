@@ -119,15 +119,21 @@ func TestValues(t *testing.T) {
 		change(&wrong)
 		_, err := m.Values(t.Context(), b, wrong)
 		experimenttest.WantError(t, want, err, want)
+		_, err = m.CheckValues(b, wrong)
+		experimenttest.WantError(t, want, err, want)
 	}
 	for _, c := range ValueGrid() {
 		if err := c.Validate(); err != nil {
 			t.Error(err)
 		}
 	}
-	one, err := m.ValueFingerprint(c)
+	c.Rewards[1].Reward = json.RawMessage(`{"kind": "color", "hue": 240, "weight": 1}`)
+	_, err = m.CheckValues(b, c)
+	experimenttest.WantError(t, "a color of gray pictures", err, "does not fit pictures of shape [2 2 1]")
+	c.Rewards[1].Reward = json.RawMessage(`{"kind": "symmetry"}`)
+	one, err := m.CheckValues(b, c)
 	c.Rewards = c.Rewards[:1]
-	if other, err2 := m.ValueFingerprint(c); err != nil || err2 != nil || one == other {
+	if other, err2 := m.CheckValues(b, c); err != nil || err2 != nil || one == other {
 		t.Errorf("fingerprints %s, %s of other rewards (%v, %v)", one, other, err, err2)
 	}
 }
