@@ -9,6 +9,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/latent/alignment"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/picture"
 )
 
 // valuesFile and recoveryFile have the results of mfm stress values and mfm stress recovery on the
@@ -87,8 +88,8 @@ func (s *store) recoveries() []latent.RecoveryResult {
 	return all
 }
 
-// recoveryTable has a line for each way to recover pictures from each time. Without an evaluator the
-// columns of its features are empty.
+// recoveryTable has a line for each way to recover pictures from each time. Without an evaluator
+// the columns of its features are empty.
 func (s *store) recoveryTable() string {
 	var lines [][]string
 	number := func(v *float64) string {
@@ -97,10 +98,13 @@ func (s *store) recoveryTable() string {
 		}
 		return fmt.Sprintf("%.3f", *v)
 	}
+	distribution := func(r *picture.Result) []string {
+		return []string{fmt.Sprintf("%.0f", r.Frechet), fmt.Sprintf("%.2f ± %.2f", r.Kernel, r.KernelSE)}
+	}
 	for i, r := range s.recoveries() {
 		if r.HeldOut != nil && i == 0 {
-			lines = append(lines, []string{"", "held-out emoji", "", "", "", "", "", "", "", fmt.Sprintf("%.0f", r.HeldOut.Frechet),
-				fmt.Sprintf("%.2f ± %.2f", r.HeldOut.Kernel, r.HeldOut.KernelSE)})
+			line := append([]string{"", "held-out emoji"}, make([]string, 7)...)
+			lines = append(lines, append(line, distribution(r.HeldOut)...))
 		}
 		for _, w := range r.Recovered {
 			line := []string{fmt.Sprint(r.T), fmt.Sprintf("%s, K = %d", w.Method, w.Steps), fmt.Sprint(w.NFE)}
@@ -112,12 +116,11 @@ func (s *store) recoveryTable() string {
 				line = append(line, number(&d.Latents), number(&d.Pixels), number(d.Features))
 			}
 			if w.Pictures != nil {
-				line = append(line, fmt.Sprintf("%.0f", w.Pictures.Frechet), fmt.Sprintf("%.2f ± %.2f", w.Pictures.Kernel,
-					w.Pictures.KernelSE))
+				line = append(line, distribution(w.Pictures)...)
 			}
 			lines = append(lines, line)
 		}
 	}
-	return table("t | samples | NFE | from the originals: latents | pixels | features | from the ODE: latents | pixels | features | "+
-		"Fréchet distance | kernel distance", lines)
+	return table("t | samples | NFE | from the originals: latents | pixels | features | from the ODE: latents | pixels | "+
+		"features | Fréchet distance | kernel distance", lines)
 }

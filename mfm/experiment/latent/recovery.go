@@ -67,8 +67,8 @@ type Recovered struct {
 	Steps  int          `json:"steps"`
 	NFE    int          `json:"nfe"` // evaluations of the network per picture
 	// Original are the distances to the pictures that they come from: for the latents of the exact
-	// posterior √2 times its standard deviation. Reference are those to the samples of the ODE of the
-	// map's diagonal from the same noise, absent for these.
+	// posterior √2 times its standard deviation. Reference are those to the samples of the ODE of
+	// the map's diagonal from the same noise, absent for these.
 	Original  Distances  `json:"original"`
 	Reference *Distances `json:"reference,omitempty"`
 	// Pictures compares their distribution with that of the training pictures, absent without an
@@ -76,8 +76,8 @@ type Recovered struct {
 	Pictures *picture.Result `json:"pictures,omitempty"`
 }
 
-// RecoveryResult compares posterior samples of the latents of held-out pictures with noise with these
-// pictures: at t = 0 they are samples of the data, near t = 1 the pictures themselves.
+// RecoveryResult compares posterior samples of the latents of held-out pictures with noise with
+// these pictures: at t = 0 they are samples of the data, near t = 1 the pictures themselves.
 type RecoveryResult struct {
 	Test      string          `json:"test"` // [RecoveryTest]
 	T         float64         `json:"t"`
@@ -102,9 +102,9 @@ type Recovery struct {
 }
 
 // NewRecovery returns the recovery of held-out pictures by the map in dir, see [OpenGenerator]. An
-// evaluator, whose weights have the given hash, compares them with training pictures, too, which need no
-// labels; nil means none. It returns an error for pictures that do not fit, and for a release that does
-// not sample posteriors.
+// evaluator, whose weights have the given hash, compares them with training pictures, too, which
+// need no labels; nil means none. It returns an error for pictures that do not fit, and for a
+// release that does not sample posteriors.
 func NewRecovery(ctx context.Context, b compute.Backend, dir string, e *picture.Evaluator, hash string,
 	train, heldOut *data.Images) (_ *Recovery, err error) {
 	if release, ok, err := Released(dir); err != nil || ok && !release.Posterior() {
@@ -144,8 +144,8 @@ type pictureSet struct {
 	features        [][]float64
 }
 
-// Run recovers each picture once in each way, from the same noise. The samples have the classes of the
-// pictures, if the map has classes; pictures without labels have none.
+// Run recovers each picture once in each way, from the same noise. The samples have the classes of
+// the pictures, if the map has classes; pictures without labels have none.
 func (r *Recovery) Run(ctx context.Context, c RecoverySetting) (out RecoveryResult, err error) {
 	if err := c.Validate(); err != nil {
 		return out, err
@@ -199,7 +199,8 @@ func (r *Recovery) labels() []int32 {
 	return slices.Repeat([]int32{int32(r.Classes)}, r.images.N)
 }
 
-// recover returns the ways to recover latents from their noised ones, and the recovered latents of each.
+// recover returns the ways to recover latents from their noised ones, and the recovered latents of
+// each.
 func (g *Generator) recover(ctx context.Context, latents []float32, labels []int32, c RecoverySetting) (
 	ways []Recovered, all [][]float32, err error) {
 	rng := rand.New(rand.NewPCG(uint64(c.Seed), 32))

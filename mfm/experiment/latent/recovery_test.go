@@ -18,8 +18,9 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// For latents of N(0, I) with the exact map, recovered latents are √2 times the standard deviation of the
-// posterior from their originals, also in one step, and those of the ODE from the same noise.
+// For latents of N(0, I) with the exact map, recovered latents are √2 times the standard deviation
+// of the posterior from their originals, also in one step, and those of the ODE from the same
+// noise.
 func TestRecoverGaussian(t *testing.T) {
 	store := model.NewStore()
 	g := &Generator{
@@ -64,7 +65,8 @@ func TestRecoverGaussian(t *testing.T) {
 	}
 }
 
-// Emoji that the shipped map recovers from little noise are near the emoji, those from noise are not.
+// Emoji that the shipped map recovers from little noise are near the emoji, those from noise are
+// not.
 func TestRecovery(t *testing.T) {
 	if testing.Short() {
 		t.Skip("evaluates networks of convolutions, which is slow without XLA")

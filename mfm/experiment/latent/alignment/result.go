@@ -51,8 +51,9 @@ type Result struct {
 	MonitorsBase *Monitors       `json:"monitors_base,omitempty"`
 	// Pictures is a PNG of at most eight pictures of seed 0: unsteered ones in the first row, and below
 	// them the steered ones from the same noise, or for Best-of-N the first candidates and the best ones.
-	// A particle filter, and a search by several particles, have the second row alone. There are fewer
-	// if a batch of the network has fewer samples, and none after an error, which is a warning.
+	// A particle filter, and a search by several particles, have the second row alone. There are
+	// fewer if a batch of the network has fewer samples, and none after an error, which is a
+	// warning.
 	Pictures []byte `json:"pictures,omitempty"`
 }
 

@@ -116,7 +116,7 @@ func (s *Steering) pair(
 		return strip(size[0], size[1], size[2], steered[:n*pixels])
 	}
 	// The pictures are drawn again in one batch, whose noise is the same for all methods, unless the
-	// run itself was one. There are fewer of them if a batch, for which there is the memory, has fewer.
+	// run itself was one. They are as many as a batch has, for which there is the memory.
 	n = max(min(n, s.Batch/method.Rows()), 1)
 	whole := c.Samples == n && n*method.Rows() <= s.Batch
 	draw := func(of steering.Base, c steering.Setting, rows int) ([]float32, error) {

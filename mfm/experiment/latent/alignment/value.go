@@ -22,8 +22,8 @@ import (
 // ValueTest is the test of results of [Model.Values].
 const ValueTest = "picture value"
 
-// ValueSetting says at which states x_t the values V_t(x) = log E[e^{r(X_1)} | X_t = x] of rewards are
-// estimated, and how. All rewards evaluate the same samples.
+// ValueSetting says at which states x_t the values V_t(x) = log E[e^{r(X_1)} | X_t = x] of rewards
+// are estimated, and how. All rewards evaluate the same samples.
 type ValueSetting struct {
 	// Fingerprint is that of [Model.CheckValues]. It keeps results of different maps apart.
 	Fingerprint string                 `json:"fingerprint,omitempty"`
@@ -41,8 +41,8 @@ type ValueSetting struct {
 	Seed           int64 `json:"seed"`
 }
 
-// ValueGrid are the settings for the shipped map: rewards without files, each as steep as in the grid
-// imagenet_small.json and a fifth of it, whose values need fewer samples.
+// ValueGrid are the settings for the shipped map: rewards without files, each as steep as in the
+// grid imagenet_small.json and a fifth of it, whose values need fewer samples.
 func ValueGrid() (all []ValueSetting) {
 	var rewards []steering.NamedReward
 	for _, r := range []struct{ name, reward string }{
@@ -105,11 +105,11 @@ type ValueMethod string
 const (
 	ByMap      ValueMethod = "map"      // one step of the map
 	ByGLASS    ValueMethod = "glass"    // Euler steps of the posterior's ODE by the map's drift
-	ByDenoiser ValueMethod = "denoiser" // the reward of the denoiser D_t(x), for E[r] without its variance
+	ByDenoiser ValueMethod = "denoiser" // the reward r(D_t(x)) of the denoiser
 )
 
-// ValueEstimate compares estimates of a value with those of the reference over the states. Correlation,
-// bias and error are means over the Samples/N disjoint sets of samples.
+// ValueEstimate compares estimates of a value with those of the reference over the states.
+// Correlation, bias and error are means over the Samples/N disjoint sets of samples.
 type ValueEstimate struct {
 	Method ValueMethod `json:"method"`
 	N      int         `json:"n"`     // posterior samples
@@ -127,8 +127,8 @@ type RewardValues struct {
 	// Mean and SD are mean and standard deviation of the reference over the states.
 	Mean float64 `json:"reference_mean"`
 	SD   float64 `json:"reference_sd"`
-	// Halves is the correlation h of the reference by the first half of its samples with that by the
-	// second. A perfect estimate has about the correlation √(2h/(1+h)) with the reference.
+	// Halves is the correlation h of the reference by the first half of its samples with that by
+	// the second. A perfect estimate has about the correlation √(2h/(1+h)) with the reference.
 	Halves    metric.Optional `json:"reference_halves,omitzero"`
 	Estimates []ValueEstimate `json:"estimates"`
 }
@@ -145,10 +145,10 @@ type ValueResult struct {
 	Rewards        []RewardValues `json:"rewards"`
 }
 
-// CheckValues returns the fingerprint of a setting: a hash of the model and of the rewards, with the
-// content of the files that they name. It returns an error that says why the setting cannot be run: values
-// out of range, a reward that is unknown or does not fit the pictures, or a map with classes that was
-// trained without dropout.
+// CheckValues returns the fingerprint of a setting: a hash of the model and of the rewards, with
+// the content of the files that they name. It returns an error that says why the setting cannot be
+// run: values out of range, a reward that is unknown or does not fit the pictures, or a map with
+// classes that was trained without dropout.
 func (m *Model) CheckValues(b compute.Backend, c ValueSetting) (fingerprint string, err error) {
 	rewards, err := m.rewardsOf(b, c)
 	if err != nil {
@@ -174,7 +174,8 @@ func (m *Model) rewardsOf(b compute.Backend, c ValueSetting) (all []*pictureRewa
 		return nil, err
 	}
 	if m.Classes > 0 && m.Config.Train.Loss.Guidance.Dropout == 0 {
-		return nil, fmt.Errorf("the map was trained with dropout = 0, so that it has no samples without a class: use another")
+		return nil, fmt.Errorf("the map was trained with dropout = 0, so that it has no samples without a class: use " +
+			"another map")
 	}
 	for _, named := range c.Rewards {
 		r, err := m.open(b, named.Reward)
@@ -197,8 +198,8 @@ type valuation struct {
 }
 
 // Values compares estimates of values with a reference at noised samples of the map, which have no
-// class. All draw posterior samples of the same map: its own in one step, those of the posterior's ODE
-// by its drift, and for the reference those of the posterior's SDE. Errors are those of
+// class. All draw posterior samples of the same map: its own in one step, those of the posterior's
+// ODE by its drift, and for the reference those of the posterior's SDE. Errors are those of
 // [Model.CheckValues], and that no sample of an estimate has a reward.
 func (m *Model) Values(ctx context.Context, b compute.Backend, c ValueSetting) (r ValueResult, err error) {
 	v, err := m.valuation(ctx, b, c)

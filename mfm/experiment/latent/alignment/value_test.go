@@ -29,9 +29,9 @@ func (linearCodec) Factor() int                                { return 1 }
 func (linearCodec) LatentChannels() int                        { return 1 }
 func (linearCodec) Validate() error                            { return nil }
 
-// On N(0, I) with a linear decoder the mean level of a picture is Gaussian given x_t, and so the values
-// of a linear and of a quadratic reward of it are known. All estimates are as far from them as theory
-// says.
+// On N(0, I) with a linear decoder the mean level of a picture is Gaussian given x_t, and so the
+// values of a linear and of a quadratic reward of it are known. All estimates are as far from them
+// as theory says.
 func TestValues(t *testing.T) {
 	const at, pixels, weight, target, width = 0.4, 4, 40, 0.55, 0.02
 	b, store := backendtest.New(t), model.NewStore()
@@ -138,7 +138,8 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// The logarithm of the mean of e^r counts samples without a reward, and reports states of which all are.
+// The logarithm of the mean of e^r counts samples without a reward, and reports states of which all
+// are.
 func TestValuesOf(t *testing.T) {
 	rng, none := rand.New(rand.NewPCG(1, 0)), -1e30
 	a, z := rng.NormFloat64(), rng.NormFloat64()
