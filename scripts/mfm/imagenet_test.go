@@ -148,8 +148,8 @@ func imageNetFromFlow(t *testing.T, dir string, train []string) {
 		!strings.Contains(m.Command, "--teacher "+flow+" --prefix ema --init "+sit) {
 		t.Errorf("teacher %+v, init %s, command %q (%v)", c.Teacher, m.Init, m.Command, err)
 	}
-	must(t, taught(flow, out)...)                           // has ended
-	must(t, taught(out, filepath.Join(dir, "of a run"))...) // which teaches, too
+	must(t, taught(flow, out)...)                                                         // has ended
+	must(t, append(taught(out, filepath.Join(dir, "of a run")), "--loss", "diagonal")...) // which teaches, too
 	x := filepath.Join(dir, "not trained")
 	// An autoencoder with the same weights and another scale of the latents.
 	scaled := filepath.Join(dir, "scaled")

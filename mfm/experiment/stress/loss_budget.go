@@ -2,7 +2,9 @@ package stress
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"time"
 
@@ -123,6 +125,38 @@ func (c LossSetting) on() string {
 // name returns the name of the data and of the loss, the key of a rate.
 func (c LossSetting) name() string { return fmt.Sprintf("%s %v", c.on(), c.Variant) }
 
+// windows is the number of windows of steps whose rate is measured.
+const windows = 3
+
+// rates trains a loss and yields the steps per second of each window, or an error. The first window
+// begins when the training is compiled and warm; between two of them the training waits.
+func (l *LossBench) rates(ctx context.Context, b compute.Backend, c LossSetting) iter.Seq2[float64, error] {
+	window := int64(80)
+	if c.Family == nil {
+		window = 16
+	}
+	warm := window / 2
+	c.Steps = warm + windows*window
+	return func(yield func(float64, error) bool) {
+		var began time.Time
+		stopped := errors.New("no other window is required")
+		hook := train.Hook{Step: func(_ *train.Trainer, m train.Metrics) error {
+			if m.Step < warm || (m.Step-warm)%window != 0 {
+				return nil
+			}
+			if m.Step > warm && !yield(float64(window)/time.Since(began).Seconds(), nil) {
+				return stopped
+			}
+			began = time.Now()
+			return nil
+		}}
+		err := l.train(ctx, b, c, run.Options{Hooks: []train.Hook{hook}}, nil)
+		if err != nil && !errors.Is(err, stopped) {
+			yield(0, err)
+		}
+	}
+}
+
 // Rates measures the steps per second of each loss on each data set of a budget, and adds those
 // that rates lacks. A rate is the fastest of three windows. The losses take turns, so that other
 // work on the machine does not slow down a single one. On data of which some rate is known, a loss
@@ -145,26 +179,19 @@ func (l *LossBench) Rates(ctx context.Context, b compute.Backend, budget LossBud
 		}
 	}
 	measured := map[string]float64{}
-	for range 3 {
-		for _, c := range turns {
-			c.Steps = 120
-			if c.Family == nil {
-				c.Steps = 24
-			}
-			var began time.Time
-			hook := train.Hook{Step: func(_ *train.Trainer, m train.Metrics) error {
-				switch m.Step {
-				case c.Steps / 3: // compiled and warm
-					began = time.Now()
-				case c.Steps:
-					rate := float64(c.Steps-c.Steps/3) / time.Since(began).Seconds()
-					measured[c.name()] = max(measured[c.name()], rate)
-				}
-				return nil
-			}}
-			if err := l.train(ctx, b, c, run.Options{Hooks: []train.Hook{hook}}, nil); err != nil {
+	next := make([]func() (float64, error, bool), len(turns))
+	for i, c := range turns {
+		var stop func()
+		next[i], stop = iter.Pull2(l.rates(ctx, b, c))
+		defer stop()
+	}
+	for range windows {
+		for i, c := range turns {
+			rate, err, _ := next[i]()
+			if err != nil {
 				return fmt.Errorf("rate of %s: %w", c.name(), err)
 			}
+			measured[c.name()] = max(measured[c.name()], rate)
 		}
 	}
 	for _, c := range turns {
