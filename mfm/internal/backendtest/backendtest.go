@@ -3,6 +3,7 @@ package backendtest
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -25,10 +26,13 @@ func New(t testing.TB) compute.Backend {
 	return b
 }
 
-// Devices returns a backend of n virtual devices that share the CPU, or skips the test if no plugin
-// of XLA is found.
+// Devices returns a backend of n virtual devices that share the CPU. They are XLA's, so it skips the
+// test if $GOMLX_BACKEND names the pure-Go backend, or if no plugin of XLA is found.
 func Devices(t testing.TB, n int) compute.Backend {
 	t.Helper()
+	if os.Getenv(backend.EnvBackend) == "go" {
+		t.Skip("virtual devices are those of XLA")
+	}
 	b, err := backend.New(fmt.Sprintf("xla:cpu,devices=%d", n))
 	if err != nil && strings.Contains(err.Error(), "no PJRT plugin") {
 		t.Skip(err)
