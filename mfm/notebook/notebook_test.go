@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) {
 	switch os.Getenv("NOTEBOOK_TEST_CELL") {
 	case "device":
-		fmt.Println(Device().Name(), Device().Name())
+		fmt.Println("one backend:", Device() == Device())
 	case "setup":
 		Setup()
 	case "locked":
@@ -41,11 +41,12 @@ func cell(t *testing.T, name string) (output string, err error) {
 	return string(raw), err
 }
 
-// A cell without XLA has one note about it.
+// A cell has one backend, and without XLA one note about it.
 func TestDeviceWithoutXLA(t *testing.T) {
 	output, err := cell(t, "device")
-	if err != nil || strings.Count(output, "\n") != 2 || !strings.HasPrefix(output, "Note: no plugin of XLA") {
-		t.Errorf("error %v, output %q, want one note", err, output)
+	if err != nil || strings.Count(output, "\n") != 2 || !strings.HasPrefix(output, "Note: no plugin of XLA") ||
+		!strings.HasSuffix(output, "\none backend: true\n") {
+		t.Errorf("error %v, output %q, want one note and one backend", err, output)
 	}
 }
 
