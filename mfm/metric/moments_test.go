@@ -148,8 +148,8 @@ func TestPoolFactor(t *testing.T) {
 		}
 		return out
 	}
-	// pool returns n samples of a pool from N(0, 1.5²) that is weighted to N(0, 1), and its effective
-	// number.
+	// pool returns n samples of a pool from N(0, 1.5²) that is weighted to N(0, 1), and its
+	// effective number.
 	pool := func(size int) ([][]float64, float64) {
 		points, weights := normal(size, 1.5), make([]float64, size)
 		for i, x := range points {

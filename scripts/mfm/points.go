@@ -217,20 +217,21 @@ func diagnosePoints(c *command) diagnosis {
 	}
 }
 
-// withPointsReward adds the flags of a reward of points, and returns a function that opens the steering
-// of the map of the run in dir to it.
+// withPointsReward adds the flags of a reward of points, and returns a function that opens the
+// steering of the map of the run in dir to it.
 func (c *command) withPointsReward() func(dir, text string) (*points.Steering, error) {
 	reward := c.Flags().Lookup("reward")
-	reward.DefValue, reward.Usage = "", "JSON object, or `file` with one, of a reward in the units of the data, such as "+
-		pointsReward+"; mfm info lists the kinds: column, measurement, linear, box, ..., sum and scaled (required)"
-	path := c.Flags().String("data", "", "`file` of the points, for the comparison with its weighted rows (default: the one "+
-		"that the run names, if it exists)")
+	reward.DefValue, reward.Usage = "", "JSON object, or `file` with one, of a reward in the units of the data, such "+
+		"as "+pointsReward+"; mfm info lists the kinds: column, measurement, linear, box, ..., sum, scaled (required)"
+	path := c.Flags().String("data", "", "`file` of the points, whose weighted rows are compared with the samples "+
+		"(default: the one that the run names)")
 	return func(dir, text string) (*points.Steering, error) {
 		if err := c.require("name the folder of a run", "checkpoint"); err != nil {
 			return nil, err
 		}
 		if text == "paper" {
-			return nil, fmt.Errorf("--reward is missing: give one in the units of the data, such as %s", quote(pointsReward))
+			return nil, fmt.Errorf("--reward is missing: give one in the units of the data, such as %s",
+				quote(pointsReward))
 		}
 		raw, err := rewardJSON(text)
 		if err != nil {
@@ -261,9 +262,9 @@ func pointsSteering() steerTask[points.SteeringResult] {
 			open, out, n := c.withPointsReward(), c.Flags().Lookup("out"), c.Flags().Lookup("n")
 			n.DefValue = "16" // one sample is far from unbiased where points lie near a curve
 			_ = n.Value.Set(n.DefValue)
-			c.Flags().Lookup("class").Usage = classOfPoints + "on which a map with classes is conditioned (default: none)"
-			out.Usage = sampleFormats + "for the samples of a single run, in the units of the data; or a folder of the results " +
-				"of a sweep, one file for each run, which is not repeated (default: results are only printed)"
+			c.Flags().Lookup("class").Usage = classOfPoints + "of a map with classes (default: none)"
+			out.Usage = sampleFormats + "for the samples of a single run, in the units of the data; or a folder of " +
+				"the results of a sweep, one file for each run, which is not repeated (default: they are printed)"
 			return func(r steering.NamedReward) (steering.Task[result], string, error) {
 				s, err := open(*checkpoint, r.Text())
 				if err != nil {
@@ -280,8 +281,8 @@ func pointsSteering() steerTask[points.SteeringResult] {
 		},
 		common: func(r result) steering.Result { return r.Result },
 		columns: columns(func(r result) []any {
-			return []any{r.Reward.Float(), r.RewardBefore.Float(), r.RewardTarget.Float(), r.SW2.Float(), r.SW2Before.Float(),
-				r.Floor.Float(), r.TargetKL.Float(), r.TargetEffective.Float(), r.Text()}
+			return []any{r.Reward.Float(), r.RewardBefore.Float(), r.RewardTarget.Float(), r.SW2.Float(),
+				r.SW2Before.Float(), r.Floor.Float(), r.TargetKL.Float(), r.TargetEffective.Float(), r.Text()}
 		}, "reward %.4g", "before %.4g", "of rows %.4g", "sw2 %.3f", "before %.3f", "floor %.3f", "target KL %.2f",
 			"effective rows %.0f", "columns [before] %s"),
 		note: func(r result) string {
@@ -324,12 +325,12 @@ func pointsTuning() tuneTask[points.TuningResult] {
 		},
 		table: table[result]{
 			columns: columns(func(r result) []any {
-				return []any{r.Method, r.Network, r.N, r.Lambda, r.Seed, r.Steps, r.Reward.Float(), r.RewardBefore.Float(),
-					r.RewardTarget.Float(), r.SW2.Float(), r.SW2Before.Float(), r.Floor.Float(), r.KL, r.TargetKL.Float(),
-					r.TargetEffective.Float(), r.Seconds, r.Text()}
+				return []any{r.Method, r.Network, r.N, r.Lambda, r.Seed, r.Steps, r.Reward.Float(),
+					r.RewardBefore.Float(), r.RewardTarget.Float(), r.SW2.Float(), r.SW2Before.Float(), r.Floor.Float(),
+					r.KL, r.TargetKL.Float(), r.TargetEffective.Float(), r.Seconds, r.Text()}
 			}, "method %s", "network %s", "n %d", "λ %g", "seed %d", "steps %d", "reward %.4g", "before %.4g",
-				"of rows %.4g", "sw2 %.3f", "before %.3f", "floor %.3f", "KL %.3f", "of rows %.3f", "effective rows %.0f",
-				"seconds %.0f", "columns [before] %s"),
+				"of rows %.4g", "sw2 %.3f", "before %.3f", "floor %.3f", "KL %.3f", "of rows %.3f",
+				"effective rows %.0f", "seconds %.0f", "columns [before] %s"),
 			keys: 5, diverged: func(r result) bool { return r.Diverged != "" },
 			notes: func(r result) []string {
 				texts := append(slices.Clone(r.Warnings), r.Diverged)

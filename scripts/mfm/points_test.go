@@ -70,7 +70,8 @@ func TestPoints(t *testing.T) {
 		}
 	}
 	must(t, "sample", "points", "--checkpoint", out, "--n", "50", "--out", filepath.Join(dir, "near.png"))
-	if picture, err := os.ReadFile(filepath.Join(dir, "near.png")); err != nil || !bytes.HasPrefix(picture, []byte("\x89PNG")) {
+	picture, err := os.ReadFile(filepath.Join(dir, "near.png"))
+	if err != nil || !bytes.HasPrefix(picture, []byte("\x89PNG")) {
 		t.Errorf("a figure of the samples: %v", err)
 	}
 	checkSteerPoints(t, dir, out)
@@ -91,7 +92,7 @@ func TestPoints(t *testing.T) {
 		{"sample points --checkpoint " + out + " --t 0.5 --x 1", "--x has 1 numbers, the points have 2 columns: mass, ratio"},
 		{"sample points --checkpoint " + out + " --t 0.5", "give the observation with --x"},
 		{"sample points --checkpoint " + out + " --x 1,2", "at --t 0 nothing is observed"},
-		{"sample points --checkpoint " + out + " --out x.txt", "--out x.txt: name a .csv, .json, .npy, .png or .svg file"},
+		{"sample points --checkpoint " + out + " --out x.txt", "x.txt: name a .csv, .json, .npy, .png or .svg file"},
 	} {
 		refuses(t, tc.want, strings.Fields(tc.command)...)
 	}
@@ -100,8 +101,10 @@ func TestPoints(t *testing.T) {
 // checkSteerPoints steers the map of the run in out to a mass of 130.
 func checkSteerPoints(t *testing.T, dir, out string) {
 	t.Helper()
-	file, reward := filepath.Join(dir, "steered.csv"), `{"kind": "column", "column": "mass", "target": 130, "width": 8}`
-	args := []string{"steer", "points", "--checkpoint", out, "--reward", reward, "--n", "2", "--samples", "64", "--steps", "4"}
+	file := filepath.Join(dir, "steered.csv")
+	reward := `{"kind": "column", "column": "mass", "target": 130, "width": 20}`
+	args := []string{"steer", "points", "--checkpoint", out, "--reward", reward, "--n", "2", "--samples", "64",
+		"--steps", "4"}
 	results := decode[[]points.SteeringResult](t, must(t, append(args, "--out", file, "--json")...))
 	if len(results) != 1 {
 		t.Fatalf("%d results of one setting", len(results))
@@ -109,7 +112,7 @@ func checkSteerPoints(t *testing.T, dir, out string) {
 	r := results[0]
 	// K + 4NK evaluations, since a backward pass counts as two.
 	if r.Test != points.SteeringTest || r.NFE != 4+4*2*4 || !(r.Reward.Float() > r.RewardBefore.Float()) ||
-		len(r.RewardQuantiles) != 5 || !(r.TargetEffective.Float() > 100) || math.IsNaN(r.SW2.Float()) || r.Samples != nil {
+		len(r.RewardQuantiles) != 5 || !(r.TargetEffective.Float() > 100) || r.SW2.IsZero() || r.Samples != nil {
 		t.Errorf("result %+v", r)
 	}
 	steered, err := tabular.Read(file, "")
@@ -124,17 +127,18 @@ func checkSteerPoints(t *testing.T, dir, out string) {
 		math.Abs(sum-r.Columns[0].Mean) > 1e-6*sum || r.Columns[0].Name != "mass" {
 		t.Errorf("%d steered samples of %q with the mean %g: %+v", len(steered.Rows), steered.Columns, sum, r.Columns)
 	}
-	results = decode[[]points.SteeringResult](t, must(t, append(args, "--out", filepath.Join(dir, "steered"), "--method",
-		"unsteered,best-of-n", "--class", "1", "--json")...))
+	results = decode[[]points.SteeringResult](t, must(t, append(args, "--out", filepath.Join(dir, "steered"),
+		"--method", "unsteered,best-of-n-one-step", "--class", "1", "--json")...))
 	if len(results) != 2 || results[0].Columns[0].Mean < 90 || results[1].Reward.Float() < results[0].Reward.Float() {
 		t.Errorf("results %+v", results)
 	}
-	tuned := []string{"tune", "points", "--checkpoint", out, "--reward", reward, "--n", "1", "--steps", "2", "--batch", "16",
-		"--samples", "32", "--sampler-steps", "100", "--set", "adapter.width=8", "--set", "adapter.depth=1", "--out",
+	tuned := []string{"tune", "points", "--checkpoint", out, "--reward", reward, "--n", "1", "--steps", "2",
+		"--batch", "16", "--samples", "32", "--sampler-steps", "100", "--set", "adapter.width=8",
+		"--set", "adapter.depth=1", "--out",
 		filepath.Join(dir, "tuned"), "--json"}
 	first := must(t, tuned...)
 	tunings := decode[[]points.TuningResult](t, first)
-	if len(tunings) != 1 || tunings[0].Steps != 2 || math.IsNaN(tunings[0].RewardBefore.Float()) || tunings[0].Lambda != 1 {
+	if len(tunings) != 1 || tunings[0].Steps != 2 || tunings[0].RewardBefore.IsZero() || tunings[0].Lambda != 1 {
 		t.Errorf("tunings %+v", tunings)
 	}
 	if second := must(t, tuned...); second != first {

@@ -36,8 +36,8 @@ type steerTask[R any] struct {
 	finish func(c *command, results []R) error
 	// heldOut says that the task has held-out rewards and the flag second-evaluator.
 	heldOut bool
-	// file writes the samples of a single run to the file that --out names; nil means that it names a
-	// folder of results.
+	// file writes the samples of a single run to the file that --out names; nil means that it names
+	// a folder of results.
 	file func(path string, result R) error
 }
 
@@ -60,8 +60,8 @@ func (t steerTask[R]) build(c *command) prepare {
 			return nil, fmt.Errorf("--shard and --stored: name a folder for the results with --out")
 		}
 		if n := len(runs); file != "" && n != 1 {
-			return nil, fmt.Errorf("--out %s: a file has the samples of one run, these flags give %d: name a folder for their "+
-				"results, or give one value of each flag", quote(file), n)
+			return nil, fmt.Errorf("--out %s: a file has the samples of one run, these flags give %d: name a folder "+
+				"for their results, or give one value of each flag", quote(file), n)
 		}
 		if all.SecondEvaluator != "" && !c.Flags().Changed(secondEvaluator) {
 			if err := c.Flags().Set(secondEvaluator, all.SecondEvaluator); err != nil {
@@ -92,9 +92,10 @@ func (t steerTask[R]) build(c *command) prepare {
 			settings = append(settings, r.Setting)
 		}
 		return func(ctx context.Context, b compute.Backend) error {
-			results, err := sweepOrRun(ctx, kept.Sweep, settings, func(ctx context.Context, s steering.Setting) (R, error) {
+			do := func(ctx context.Context, s steering.Setting) (R, error) {
 				return tasks[s.Fingerprint].Run(ctx, b, s)
-			})
+			}
+			results, err := sweepOrRun(ctx, kept.Sweep, settings, do)
 			if err == nil && file != "" {
 				err = t.file(file, results[0])
 			}

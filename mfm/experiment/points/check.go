@@ -162,8 +162,8 @@ func noised(rng *rand.Rand, ip interpolant.Schedule, t float64, z [][]float64) [
 // in part.
 func coverage(z, samples [][]float64, share float64) float64 {
 	each := len(samples) / len(z)
-	// Of a value and its samples, all ranks 0 ... each of the value are equally likely. The interval
-	// leaves out as many at each end, the last of them in part.
+	// Of a value and its samples, all ranks 0 ... each of the value are equally likely. The
+	// interval leaves out as many at each end, the last of them in part.
 	out := float64(each+1) * (1 - share) / 2
 	whole, part := math.Modf(out)
 	inside := 0.
@@ -237,7 +237,8 @@ const (
 	goodCoverage = 0.05 // of a coverage from its share, beyond two standard errors
 	goodNearest  = 0.8  // of the distances of samples and held-out points, for data without many repetitions
 
-	leastChecked = 100 // held-out rows of a verdict: with them two standard errors of a coverage are 0.1
+	// leastChecked held-out rows are needed for a verdict: they give a coverage to ±0.1.
+	leastChecked = 100
 )
 
 // Findings says in plain words what is wrong with the map and what to try, a sentence each. A good
@@ -275,7 +276,8 @@ func (c *Check) Findings() (all []string) {
 	return all
 }
 
-// coverageError returns two standard errors of a coverage, as if the columns of a row were one value.
+// coverageError returns two standard errors of a coverage, as if the columns of a row were one
+// value.
 func (c *Check) coverageError() float64 { return 2 * math.Sqrt(0.25/float64(c.Rows)) }
 
 // Text returns the check as text: a table, and a verdict.
@@ -301,8 +303,9 @@ func (c *Check) Text() string {
 	}
 	findings := c.Findings()
 	if len(findings) == 0 && c.Rows < leastChecked {
-		fmt.Fprintf(&s, "Verdict: no fault found, but %d held-out rows show little: they determine the shares above to ±%.0f %%, "+
-			"and a map that is wrong by less looks good, too. Give %d rows or more, of which a tenth is held out.\n",
+		fmt.Fprintf(&s, "Verdict: no fault found, but %d held-out rows show little: they determine the shares above "+
+			"to ±%.0f %%, and a map that is wrong by less looks good, too. Give %d rows or more: a tenth is held "+
+			"out.\n",
 			c.Rows, 100*c.coverageError(), 10*leastChecked)
 		return s.String()
 	}

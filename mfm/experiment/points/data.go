@@ -13,8 +13,8 @@ import (
 	"github.com/gomfm/gomfm/data/tabular"
 )
 
-// leastRows is the least number of rows of a data set, and leastOfClass that of each class, of which
-// leastTrained must be left to train on. A data set also needs ten rows for each column.
+// leastRows is the least number of rows of a data set, and leastOfClass that of each class, of
+// which leastTrained must be left to train on. A data set also needs ten rows for each column.
 const leastRows, leastOfClass, leastTrained = 100, 20, 15
 
 // Data are points to train on and others that the map does not see.
@@ -50,8 +50,8 @@ func Split(t *tabular.Table) (*Data, error) {
 	counts := classCounts(t)
 	for c, count := range counts {
 		if count < leastOfClass {
-			return nil, fmt.Errorf("class %s has %d rows: give at least %d, or join it with another", classPlace(t, c), count,
-				leastOfClass)
+			return nil, fmt.Errorf("class %s has %d rows: give at least %d, or join it with another", classPlace(t, c),
+				count, leastOfClass)
 		}
 	}
 	if len(t.Names) == 1 {
@@ -65,8 +65,8 @@ func Split(t *tabular.Table) (*Data, error) {
 	}
 	for c, count := range classCounts(d.Train) {
 		if count < leastTrained {
-			return nil, fmt.Errorf("class %s has %d rows, of which only %d are left to train on: give more, so that at least "+
-				"%d are left, or join it with another", classPlace(t, c), counts[c], count, leastTrained)
+			return nil, fmt.Errorf("class %s has %d rows, of which only %d are left to train on: give more, so that "+
+				"at least %d are left, or join it with another", classPlace(t, c), counts[c], count, leastTrained)
 		}
 	}
 	return d, nil
@@ -81,7 +81,8 @@ func classCounts(t *tabular.Table) []int {
 	return counts
 }
 
-// classPlace returns the name of a class, with the place of its first row in the file if it is known.
+// classPlace returns the name of a class, with the place of its first row in the file if it is
+// known.
 func classPlace(t *tabular.Table, class int) string {
 	name := strconv.Quote(t.Names[class])
 	if len(t.Places) > class {

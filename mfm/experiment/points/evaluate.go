@@ -57,7 +57,7 @@ func (c EvalConfig) Validate() error {
 type PosteriorResult struct {
 	T      float64 `json:"t"`
 	SW2    float64 `json:"sw2"`   // sliced W2 between the map's samples and exact ones
-	Floor  float64 `json:"floor"` // the same for exact samples instead of the map's, see [metric.PoolFactor]
+	Floor  float64 `json:"floor"` // the same for exact samples, see [metric.PoolFactor]
 	Std    float64 `json:"std"`   // standard deviation of the posterior, √(tr Cov / dim)
 	Excess float64 `json:"excess"`
 	// Prior is the excess of the map without its network.

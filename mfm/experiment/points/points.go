@@ -3,10 +3,11 @@
 // the map learns the rest, see [mfm.MixturePrior].
 //
 // [Load] reads a table, a [Config] describes network and training, and [New] returns the
-// [Experiment]. Its method Train trains the map; [Open] opens a trained one. The map works on columns
-// of zero mean and unit variance; [Experiment.Sample] and [Experiment.Check] take and return points
-// in the units of the data. [Experiment.Check] evaluates a map on points that it was not trained on,
-// and [Experiment.Evaluate] on a set of package sets, whose posteriors are known.
+// [Experiment]. Its method Train trains the map; [Open] opens a trained one. The map works on
+// columns of zero mean and unit variance; [Experiment.Sample] and [Experiment.Check] take and
+// return points in the units of the data. [Experiment.Check] evaluates a map on points that it was
+// not trained on, and [Experiment.Evaluate] on a set of package sets, whose posteriors are known. A
+// [Steering] steers samples to a reward, and a [Tuning] fine-tunes the drift to it.
 package points
 
 import (

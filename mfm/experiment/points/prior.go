@@ -35,14 +35,14 @@ func (c PriorConfig) Validate() error {
 	return nil
 }
 
-// most returns the largest number of components for points of a number of columns and classes, 0 for
-// none, or an error if that is less than one for each class.
+// most returns the largest number of components for points of a number of columns and classes, 0
+// for none, or an error if that is less than one for each class.
 func (c PriorConfig) most(columns, classes int) (int, error) {
 	most := min(c.MaxComponents, maxEntries/(columns*columns))
 	if most < classes {
 		return 0, fmt.Errorf("%d classes of %d columns need a component each, and there may be only %d "+
-			"(max_components = %d, and %d entries of covariances): use fewer classes or columns, more components, or the "+
-			"parametrization %s", classes, columns, most, c.MaxComponents, maxEntries, mfm.GaussianName)
+			"(max_components = %d, and %d entries of covariances): use fewer classes or columns, more components, or "+
+			"the parametrization %s", classes, columns, most, c.MaxComponents, maxEntries, mfm.GaussianName)
 	}
 	return most, nil
 }

@@ -15,15 +15,17 @@ import (
 	"github.com/gomfm/gomfm/mfm/reward"
 )
 
-// RewardKinds returns the kinds of rewards of points, by name with examples. They are in the units of
-// the data. Three kinds name columns:
+// RewardKinds returns the kinds of rewards of points, by name with examples. They are in the units
+// of the data. Three kinds name columns:
 //
 //	column       r = -((x_j - target)/width)²/2, a measurement of one column
 //	measurement  r = -((Σ_j w_j x_j - target)/width)²/2, a measurement of several columns together
 //	linear       r = Σ_j w_j x_j, with any sign of the weights
 //
-// The kinds box, half_plane, linear_gaussian, log_mixture and quadratic of package reward take a point
-// as the vector of its columns in their order. The kinds sum and scaled combine rewards.
+// The kinds box, half_plane, linear_gaussian, log_mixture and quadratic of package reward take a
+// point as the vector of its columns in their order, in float32: a column whose mean is large
+// compared with its deviation needs one of the three above. The kinds sum and scaled combine
+// rewards.
 func (e *Experiment) RewardKinds() map[string]reward.Kind {
 	known := reward.Kinds()
 	kinds := map[string]reward.Kind{
@@ -35,13 +37,15 @@ func (e *Experiment) RewardKinds() map[string]reward.Kind {
 	}
 	for _, name := range []string{"box", "half_plane", "linear_gaussian", "log_mixture", "quadratic"} {
 		kind := known[name]
-		kinds[name] = reward.Kind{Example: kind.Example, Parse: func(p reward.Parser, raw []byte) (reward.Reward, error) {
-			r, err := kind.Parse(p, raw)
+		parse := kind.Parse
+		kind.Parse = func(p reward.Parser, raw []byte) (reward.Reward, error) {
+			r, err := parse(p, raw)
 			if err != nil {
 				return nil, err
 			}
 			return reward.Transformed(r, e.restore), nil
-		}}
+		}
+		kinds[name] = kind
 	}
 	return kinds
 }
@@ -54,9 +58,8 @@ func (e *Experiment) ParseReward(raw []byte) (reward.Reward, error) {
 
 // restore builds points in the units of the data, [n][columns], from standardized ones.
 func (e *Experiment) restore(_ *model.Scope, z *graph.Node) *graph.Node {
-	g, dtype := z.Graph(), z.DType()
-	std, mean := graph.ConstAsDType(g, dtype, [][]float64{e.Scale.Std}), graph.ConstAsDType(g, dtype, [][]float64{e.Scale.Mean})
-	return graph.Add(graph.Mul(z, std), mean)
+	row := func(v []float64) *graph.Node { return graph.ConstAsDType(z.Graph(), z.DType(), [][]float64{v}) }
+	return graph.Add(graph.Mul(z, row(e.Scale.Std)), row(e.Scale.Mean))
 }
 
 // combination is Σ_j Weights_j z_j + Offset for standardized points z.
@@ -84,8 +87,8 @@ func (e *Experiment) combination(weights map[string]float64, target, width float
 	}
 	for _, v := range append(slices.Clone(c.weights), c.offset) {
 		if math.Abs(v) > math.MaxFloat32 || v-v != 0 {
-			return c, fmt.Errorf("weights %v, target %g and width %g give a value of %g, too large for float32", weights, target,
-				width, v)
+			return c, fmt.Errorf("weights %v, target %g and width %g give a value of %g, too large for float32",
+				weights, target, width, v)
 		}
 	}
 	return c, nil

@@ -92,8 +92,8 @@ func (e *Experiment) CheckFile(path string) error {
 }
 
 // WriteSamples writes samples, [n][columns] in the units of the data, to a file: a table with the
-// names of the columns as .csv, .npy or .json, which [tabular.Read] reads, or a figure of two columns
-// as .png or .svg. It replaces the file in one step. Non-finite samples are an error.
+// names of the columns as .csv, .npy or .json, which [tabular.Read] reads, or a figure of two
+// columns as .png or .svg. It replaces the file in one step. Non-finite samples are an error.
 func (e *Experiment) WriteSamples(path string, samples [][]float64) error {
 	if err := e.CheckFile(path); err != nil {
 		return fmt.Errorf("%s: %w", path, err)

@@ -27,8 +27,8 @@ type SteeringResult struct {
 	Test string `json:"test"` // [SteeringTest]
 	steering.Result
 	Comparison
-	// Samples are [samples][columns], in the units of the data. A result that is read from a file has
-	// none.
+	// Samples are [samples][columns], in the units of the data. A result that is read from a file
+	// has none.
 	Samples [][]float64 `json:"-"`
 }
 
@@ -40,8 +40,8 @@ type Steering struct {
 }
 
 // NewSteering returns the steering of the map of e to the reward that raw describes, see
-// [Experiment.RewardKinds]. store has the weights of the map. The samples are compared with the rows
-// to train on of data, weighted by e^{λ r}; nil means no comparison.
+// [Experiment.RewardKinds]. store has the weights of the map. The samples are compared with the
+// rows to train on of data, weighted by e^{λ r}; nil means no comparison.
 func NewSteering(e *Experiment, store *model.Store, data *Data, raw []byte) (*Steering, error) {
 	m := e.Model(store)
 	of, err := steer.FromMap(m, mfm.DefaultSamplerConfig())
@@ -61,8 +61,8 @@ func NewSteering(e *Experiment, store *model.Store, data *Data, raw []byte) (*St
 	return &Steering{task: *t, unsteered: make(map[string][][]float64)}, err
 }
 
-// OpenSteering is [NewSteering] for the run in dir. The data are those of [OfRun] with path. If path
-// is empty and the run names no file that exists, there are none, and missing says so.
+// OpenSteering is [NewSteering] for the run in dir. The data are those of [OfRun] with path. If
+// path is empty and the run names no file that exists, there are none, and missing says so.
 func OpenSteering(dir, path string, raw []byte) (s *Steering, missing, err error) {
 	e, store, err := Open(dir)
 	if err != nil {
@@ -99,15 +99,17 @@ func (s *Steering) Check(c steering.Setting) error {
 	if _, err := s.DrawModel(c); err != nil {
 		return err
 	}
-	if g := s.Experiment.Config.Train.Loss.Guidance; (c.Class == nil || c.Guidance != 0) && s.Model.Classes > 0 && g.Dropout == 0 {
+	dropout := s.Experiment.Config.Train.Loss.Guidance.Dropout
+	if (c.Class == nil || c.Guidance != 0) && s.Model.Classes > 0 && dropout == 0 {
 		return fmt.Errorf("method %s without a class, or with guidance: the map was trained with dropout = 0, give a "+
 			"class alone", c.Method)
 	}
 	return c.Check(nil)
 }
 
-// Run draws the samples of a setting and compares them with unsteered ones and with weighted rows. If
-// too few rows have a weight, the result says so in its warnings and has no comparison with them.
+// Run draws the samples of a setting and compares them with unsteered ones and with weighted rows.
+// If too few rows have a weight, the result says so in its warnings and has no comparison with
+// them.
 func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Setting) (SteeringResult, error) {
 	r := SteeringResult{Test: SteeringTest}
 	common, flat, got, err := s.Base.Run(ctx, b, c, nil, rand.New(rand.NewPCG(uint64(c.Seed), 5)))

@@ -20,18 +20,18 @@ import (
 )
 
 // Comparison compares samples with those of the map before steering or tuning, and with the target:
-// the rows of the training data weighted by e^{λ r}. Rewards are means of r, of the samples that have
-// one.
+// the rows of the training data weighted by e^{λ r}. Rewards are means of r, of the samples that
+// have one.
 type Comparison struct {
 	Reward       metric.Optional `json:"reward,omitzero"`
 	RewardSE     metric.Optional `json:"reward_se,omitzero"` // of independent samples
 	RewardBefore metric.Optional `json:"reward_before,omitzero"`
-	// RewardTarget, and the target's moments of the columns, are undefined without data, and for too few
-	// weighted rows.
+	// RewardTarget, and the target's moments of the columns, are undefined without data, and for
+	// too few weighted rows.
 	RewardTarget metric.Optional `json:"reward_target,omitzero"`
-	// SW2 is the sliced W2 between the samples and the target, in standard deviations of the columns,
-	// and SW2Before that of the samples before steering. Floor is that of independent samples of the
-	// target.
+	// SW2 is the sliced W2 between the samples and the target, in standard deviations of the
+	// columns, and SW2Before that of the samples before steering. Floor is that of independent
+	// samples of the target.
 	SW2       metric.Optional `json:"sw2,omitzero"`
 	SW2Before metric.Optional `json:"sw2_before,omitzero"`
 	Floor     metric.Optional `json:"floor,omitzero"`
@@ -123,15 +123,15 @@ func (t *task) dataHash() string {
 	return t.data.Train.Hash()
 }
 
-// weighted are the rows with weights w = e^{λ r}, which sum to 1. Nil without data, and if no row has a
-// weight.
+// weighted are the rows with weights w = e^{λ r}, which sum to 1. Nil without data, and if no row
+// has a weight.
 type weighted struct {
 	w             []float64
 	kl, effective float64 // divergence from equal weights, and effective number
 }
 
-// weigh returns the weighted rows, of one class unless class is nil, and in words if they are too few
-// to compare samples with.
+// weigh returns the weighted rows, of one class unless class is nil, and in words if they are too
+// few to compare samples with.
 func (t *task) weigh(lambda float64, class *int) (_ *weighted, few string) {
 	if t.data == nil {
 		return nil, ""
@@ -153,8 +153,9 @@ func (t *task) weigh(lambda float64, class *int) (_ *weighted, few string) {
 	all := &weighted{w: w}
 	all.kl, all.effective = steering.Divergence(w, n)
 	if all.effective < leastWeighted {
-		few = fmt.Sprintf("no comparison with weighted rows: the %d rows weighted by e^{λ r} have an effective number of %.1f, "+
-			"too few: %d are needed, use a smaller λ, a wider reward, or more rows", n, all.effective, leastWeighted)
+		few = fmt.Sprintf("no comparison with weighted rows: the %d rows weighted by e^{λ r} have an effective number "+
+			"of %.1f, too few: %d are needed, use a smaller λ, a wider reward, or more rows",
+			n, all.effective, leastWeighted)
 	}
 	return all, few
 }
@@ -259,8 +260,8 @@ func (t *task) distances(c *Comparison, samples, before [][]float64, target *wei
 	return nil
 }
 
-// resampled returns the indices of n rows, drawn with weights that are not negative and have a positive
-// sum.
+// resampled returns the indices of n rows, drawn with weights that are not negative and have a
+// positive sum.
 func resampled(rng *rand.Rand, weights []float64, n int) []int {
 	sums := floats.CumSum(make([]float64, len(weights)), weights)
 	out := make([]int, n)

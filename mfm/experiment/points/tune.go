@@ -1,6 +1,7 @@
 package points
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/core/tensors"
+	"gonum.org/v1/gonum/floats"
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
@@ -68,7 +70,7 @@ func NewTuning(s *Steering, c tuning.Config) (*Tuning, error) {
 	}
 	t.base = tune.MapBase(*s.Map, t.weights, mfm.DefaultSamplerConfig())
 	if c.Tilted {
-		if target, few := s.weigh(c.Tune.Lambda, c.Class); !target.enough() {
+		if target, few := t.target(); !target.enough() {
 			return nil, fmt.Errorf("tilted = true: %s", few)
 		}
 	}
@@ -125,13 +127,36 @@ func (t *Tuning) Train(ctx context.Context, b compute.Backend, o run.Options) (*
 	return t.Config.Train(ctx, tuner, kindTuned, manifest, t.base, t.network, o)
 }
 
+// target returns the weighted rows, those of each class by its share if all classes are tuned, and
+// in words if they are too few.
+func (t *Tuning) target() (_ *weighted, few string) {
+	lambda := t.Config.Tune.Lambda
+	if t.Model.Classes == 0 || t.Config.Class != nil {
+		return t.weigh(lambda, t.Config.Class)
+	}
+	all := &weighted{w: make([]float64, len(t.rows))}
+	for class, share := range t.shares() {
+		of, text := t.weigh(lambda, &class)
+		if few = cmp.Or(few, text); of == nil {
+			return nil, few
+		}
+		floats.AddScaled(all.w, share, of.w)
+		all.kl += share * of.kl
+	}
+	all.effective = 1 / floats.Dot(all.w, all.w)
+	if all.enough() {
+		few = ""
+	}
+	return all, few
+}
+
 // source samples the rows of which states are interpolants.
 func (t *Tuning) source() (train.Source, error) {
 	rows, classes, of := t.rows, t.data.Train.Classes, t.Config.Class
 	var chosen []int
 	switch {
 	case t.Config.Tilted:
-		target, _ := t.weigh(t.Config.Tune.Lambda, of) // enough, as NewTuning has checked
+		target, _ := t.target() // enough, as NewTuning has checked
 		chosen = resampled(rand.New(rand.NewPCG(uint64(t.Config.Tune.Seed), 19)), target.w, len(rows))
 	case of != nil:
 		for i, label := range classes {
@@ -145,8 +170,8 @@ func (t *Tuning) source() (train.Source, error) {
 	return t.Experiment.Source(&Data{Train: t.data.Train.Part(chosen)})
 }
 
-// shares returns the shares of the classes of the states, nil for a map without classes. They sum to
-// 1.
+// shares returns the shares of the classes of the states, nil for a map without classes. They sum
+// to 1.
 func (t *Tuning) shares() []float64 {
 	if t.Model.Classes == 0 {
 		return nil
@@ -177,8 +202,8 @@ type TuningResult struct {
 	Samples int     `json:"samples"`
 	Comparison
 	// KL is the divergence of the paths of the tuned drift's SDE from the base's, with its standard
-	// error, in nats, and RewardSDE the mean reward at their ends. TargetKL is the divergence of the
-	// weighted rows from equal weights, which the optimal drift has, and TargetEffective their
+	// error, in nats, and RewardSDE the mean reward at their ends. TargetKL is the divergence of
+	// the weighted rows from equal weights, which the optimal drift has, and TargetEffective their
 	// effective number.
 	KL              float64         `json:"kl"`
 	KLSE            float64         `json:"kl_se"`
@@ -216,8 +241,8 @@ func (t *Tuning) Diverged(_ tuning.Setting, err error) TuningResult {
 	return r
 }
 
-// Evaluate compares samples of the tuned drift with those of the base, both by the ODE from the same
-// noise, and with weighted rows. A drift with non-finite samples has a result that says so in
+// Evaluate compares samples of the tuned drift with those of the base, both by the ODE from the
+// same noise, and with weighted rows. A drift with non-finite samples has a result that says so in
 // Diverged.
 func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Result, c tuning.EvalConfig) (
 	TuningResult, error) {
@@ -254,7 +279,7 @@ func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Resu
 	if err != nil {
 		return result, fmt.Errorf("samples before tuning: %w", err)
 	}
-	target, few := t.weigh(t.Config.Tune.Lambda, t.Config.Class)
+	target, few := t.target()
 	if target != nil {
 		result.TargetKL, result.TargetEffective = metric.Some(target.kl), metric.Some(target.effective)
 	}
@@ -280,9 +305,9 @@ func (t *Tuning) known(target *weighted) (tune.Target, error) {
 	return tune.Target{Std: moments.Std(), KL: target.kl}, err
 }
 
-// Sample returns c.Samples samples of a tuned drift by c.Steps Euler steps of its ODE, in the units of
-// the data, with classes by their shares unless the configuration names one. Non-finite samples are
-// [run.ErrNonFinite].
+// Sample returns c.Samples samples of a tuned drift by c.Steps Euler steps of its ODE, in the units
+// of the data, with classes by their shares unless the configuration names one. Non-finite samples
+// are [run.ErrNonFinite].
 func (t *Tuning) Sample(ctx context.Context, b compute.Backend, r *tuning.Result, c tuning.EvalConfig) (
 	[][]float64, error) {
 	if err := c.Validate(); err != nil {
@@ -293,11 +318,12 @@ func (t *Tuning) Sample(ctx context.Context, b compute.Backend, r *tuning.Result
 }
 
 // sample returns standardized samples of the ODE of a drift.
-func (t *Tuning) sample(ctx context.Context, b compute.Backend, r *tuning.Result, drift interpolant.Drift, c tuning.EvalConfig) (
-	[][]float64, error) {
+func (t *Tuning) sample(
+	ctx context.Context, b compute.Backend, r *tuning.Result, drift interpolant.Drift, c tuning.EvalConfig,
+) ([][]float64, error) {
 	sampler, err := mfm.NewTeacherSampler(b, r.Store, r.Model.Interpolant, drift, t.Model.Shape, mfm.SamplerConfig{
-		Method: mfm.ODESampling, Solver: solver.Euler, Grid: interpolant.Grid{Steps: c.Steps, Power: 1}, Chunk: c.Samples,
-		Classes: t.Model.Classes,
+		Method: mfm.ODESampling, Solver: solver.Euler, Grid: interpolant.Grid{Steps: c.Steps, Power: 1},
+		Chunk: c.Samples, Classes: t.Model.Classes,
 	})
 	if err != nil {
 		return nil, err
@@ -319,8 +345,9 @@ func (t *Tuning) sample(ctx context.Context, b compute.Backend, r *tuning.Result
 	return t.standardized(flat), err
 }
 
-// OpenTuning opens the tuned drift of the finished run in dir. base is the folder of the run whose map
-// was tuned, and path the file of its data as in [OfRun]. Another map and other data are errors.
+// OpenTuning opens the tuned drift of the finished run in dir. base is the folder of the run whose
+// map was tuned, and path the file of its data as in [OfRun]. Another map and other data are
+// errors.
 func OpenTuning(dir, base, path string) (*Tuning, *tuning.Result, error) {
 	var manifest tuningManifest
 	if _, err := run.ReadConfig(dir, &manifest, kindTuned); err != nil {
@@ -339,8 +366,8 @@ func OpenTuning(dir, base, path string) (*Tuning, *tuning.Result, error) {
 		return nil, nil, err
 	}
 	if s.Fingerprint != manifest.Fingerprint {
-		return nil, nil, fmt.Errorf("run %s was tuned from another map, or with other data, than those of %s: give the map "+
-			"that was tuned", dir, base)
+		return nil, nil, fmt.Errorf("run %s was tuned from another map, or with other data, than those of %s: give "+
+			"the map that was tuned", dir, base)
 	}
 	t, err := NewTuning(s, manifest.Config)
 	if err != nil {

@@ -45,8 +45,9 @@ func TestTuningOfAGaussian(t *testing.T) {
 	const square, before = 0.08*0.08*100 + 20*20*1e-4, 28.
 	for name, v := range map[string][3]float64{
 		"reward": {r.Reward.Float(), before + square, 0.2}, "before": {r.RewardBefore.Float(), before, 0.1},
-		"of the SDE": {r.RewardSDE, before + square, 0.2}, "of the target": {r.RewardTarget.Float(), before + square, 0.05},
-		"divergence": {r.KL, square / 2, 0.1}, "of the rows": {r.TargetKL.Float(), square / 2, 0.03},
+		"of the SDE":    {r.RewardSDE, before + square, 0.2},
+		"of the target": {r.RewardTarget.Float(), before + square, 0.05},
+		"divergence":    {r.KL, square / 2, 0.1}, "of the rows": {r.TargetKL.Float(), square / 2, 0.03},
 	} {
 		if !(math.Abs(v[0]-v[1]) < v[2]) {
 			t.Errorf("%s is %.3f, want %.3f", name, v[0], v[1])
@@ -80,6 +81,40 @@ func TestTuningOfAGaussian(t *testing.T) {
 	}
 	if err == nil {
 		t.Error("a run continues with another configuration")
+	}
+}
+
+// Each class is tuned to its own tilted distribution, so that the shares of the classes stay.
+func TestTuningTargetOfClasses(t *testing.T) {
+	config := oneGaussian()
+	config.SetClasses("kind", 2)
+	data := split(t, gaussians(4000, true))
+	e, store := bare(t, config, data)
+	s, err := NewSteering(e, store, data, []byte(`{"kind": "linear", "weights": {"mass": 0.1}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tuned, err := NewTuning(s, quickTuning())
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, few := tuned.target()
+	if few != "" {
+		t.Fatal(few)
+	}
+	for class, want := range []float64{70 + 10, 130 + 10} { // by λ C a each
+		share, mean := 0., 0.
+		for i, w := range target.w {
+			if int(data.Train.Classes[i]) == class {
+				share, mean = share+w, mean+w*data.Train.Rows[i][0]
+			}
+		}
+		if math.Abs(share-0.5) > 0.03 || math.Abs(mean/share-want) > 1.5 {
+			t.Errorf("class %d has the share %.3f and the mean %.1f, want 0.5 and %g", class, share, mean/share, want)
+		}
+	}
+	if math.Abs(target.kl-0.5) > 0.08 { // λ² aᵀ C a/2 of each
+		t.Errorf("divergence %.3f, want 0.5", target.kl)
 	}
 }
 

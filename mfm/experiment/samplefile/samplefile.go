@@ -19,9 +19,11 @@ import (
 	"github.com/gomfm/gomfm/mfm/figure"
 )
 
-// Samples are samples in what the formats need: a table, or what CSV, NPY and JSON need without one.
+// Samples are samples in what the formats need: a table, or what CSV, NPY and JSON need without
+// one.
 type Samples struct {
-	// Table has the samples in named columns. CSV, NPY and JSON have it, as [tabular.Write] writes it.
+	// Table has the samples in named columns. CSV, NPY and JSON have it, as [tabular.Write] writes
+	// it.
 	Table *tabular.Table
 	// Values are all numbers of the samples, and Shape is their shape: the numbers of contexts and of
 	// samples for each, say, and then the shape of a sample. NPY has them, as float32.
@@ -92,7 +94,8 @@ func Write(path string, s Samples) error {
 		for i, row := range s.Table.Rows {
 			for j, v := range row {
 				if v-v != 0 {
-					return fmt.Errorf("%s: column %q of sample %d is %v: the samples have diverged", path, s.Table.Columns[j], i, v)
+					return fmt.Errorf("%s: column %q of sample %d is %v: the samples have diverged", path,
+						s.Table.Columns[j], i, v)
 				}
 			}
 		}

@@ -76,7 +76,8 @@ func TestFormats(t *testing.T) {
 // A table is read back with its columns, to the last bit.
 func TestTable(t *testing.T) {
 	s := samples()
-	s.Values, s.Table = nil, &tabular.Table{Columns: []string{"mass", "ratio"}, Rows: [][]float64{{1. / 3, 2e9 + 0.1}, {3, 4}}}
+	s.Values = nil
+	s.Table = &tabular.Table{Columns: []string{"mass", "ratio"}, Rows: [][]float64{{1. / 3, 2e9 + 0.1}, {3, 4}}}
 	for _, name := range []string{"a.csv", "a.npy", "a.json"} {
 		path := filepath.Join(t.TempDir(), name)
 		if err := samplefile.Write(path, s); err != nil {

@@ -75,8 +75,8 @@ type Posterior struct {
 	blocks []posteriorBlock
 	// Std is its standard deviation √(tr Cov/dim).
 	Std float64
-	// Effective is the smallest effective number of samples of a pool, (Σ w)²/Σ w², for each half of
-	// [Posterior.Sample], and infinite if all blocks have closed forms.
+	// Effective is the smallest effective number of samples of a pool, (Σ w)²/Σ w², for each half
+	// of [Posterior.Sample], and infinite if all blocks have closed forms.
 	Effective [2]float64
 }
 
