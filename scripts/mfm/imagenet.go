@@ -219,23 +219,29 @@ func openLatentRun(f samplerFlags, images func(data.Location) (data.Location, er
 		return r, fmt.Errorf("--method %s: %s is the drift of a flow: use --method ode, with --steps 50 or more", method,
 			release.Name)
 	}
-	var l data.Location // of a run's images; released weights come without
 	if released {
 		r.release = &release
-	} else {
-		m, err := run.ReadManifest(r.dir, latent.Kind)
-		if err != nil {
-			return r, err
-		}
-		if l, err = data.ParseLocation(m.Data); err != nil {
-			return r, fmt.Errorf("run %s: %w", r.dir, err)
-		}
 	}
-	if r.images, err = images(l); err != nil {
+	if r.images, err = locate(r.dir, released, images); err != nil {
 		return r, err
 	}
 	r.Model, r.config, err = latent.OpenModel(r.dir)
 	return r, err
+}
+
+// locate returns where the images of a map are: those that its run names, with the values of the flags
+// for images. Released weights come without.
+func locate(dir string, released bool, images func(data.Location) (data.Location, error)) (l data.Location, err error) {
+	if !released {
+		m, err := run.ReadManifest(dir, latent.Kind)
+		if err != nil {
+			return l, err
+		}
+		if l, err = data.ParseLocation(m.Data); err != nil {
+			return l, fmt.Errorf("run %s: %w", dir, err)
+		}
+	}
+	return images(l)
 }
 
 // imagenetEvaluation is the quality of a map of latents and of its autoencoder.

@@ -81,6 +81,7 @@ func TestImageNetOfFiles(t *testing.T) {
 		`network={"kind": "mlp", "width": 16, "depth": 2, "activation": "silu", "classes": 9}`)...)
 	steerSmallImageNet(t, out)
 	tuneSmallImageNet(t, out)
+	stressSmallImageNet(t, out, images)
 	sample := append([]string{"sample", "imagenet", "--checkpoint", out, "--t", "0.5", "--contexts", "2", "--n", "2",
 		"--steps", "1", "--json"}, images...)
 	s := decode[imageSamples](t, must(t, append(slices.Clone(sample), "--tile", "8")...))

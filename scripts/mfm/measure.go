@@ -36,6 +36,9 @@ func stressCommand() *cobra.Command {
 		leaf("times", "samples of data near a manifold by the exact drift, by time sampling",
 			stressTest(stress.TimesGrid)),
 		leaf("losses", "every loss for the same time, on mixtures and on digits", stressLosses),
+		leaf("values", "estimates of the values of rewards of pictures, by a map of latents, its drift and its denoiser",
+			stressValues),
+		leaf("recovery", "held-out pictures from their latents with noise, by steps of a map of latents", stressRecovery),
 		leaf("sets", "maps of points from sets whose posteriors are known, as mfm train points makes them",
 			stressTest(points.TrialGrid)),
 	)
@@ -100,6 +103,12 @@ func runSettings[S, R any](
 	return f.c.writeJSON(results, "")
 }
 
+// printSettings prints settings and runs nothing.
+func (c *command) printSettings(settings any) work {
+	c.backendName = nil
+	return func(context.Context, compute.Backend) error { return c.writeJSON(settings, " ") }
+}
+
 // stressTest returns the builder of a test whose settings run by themselves.
 func stressTest[S interface {
 	Validate() error
@@ -113,8 +122,7 @@ func stressTest[S interface {
 				settings = grid()
 			}
 			if *f.grid {
-				c.backendName = nil // nothing runs
-				return func(context.Context, compute.Backend) error { return c.writeJSON(settings, " ") }, err
+				return c.printSettings(settings), err
 			}
 			return func(ctx context.Context, b compute.Backend) error {
 				return runSettings(ctx, f, settings, func(ctx context.Context, s S, o run.Options) (R, error) {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/gomfm/gomfm/mfm/experiment/image"
+	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/latent/alignment"
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
 	"github.com/gomfm/gomfm/mfm/experiment/stress"
@@ -324,6 +325,47 @@ func TestStress(t *testing.T) {
 		if code, _, stderr := invoke(t.Context(), append([]string{"stress"}, args...)...); code == 0 ||
 			!strings.Contains(stderr, want) {
 			t.Errorf("stress %v: exit code %d, %q; want an error with %q", args, code, stderr, want)
+		}
+	}
+}
+
+// stressSmallImageNet checks mfm stress values and recovery with a small map of latents. images are the
+// flags of its pictures.
+func stressSmallImageNet(t *testing.T, dir string, images []string) {
+	t.Helper()
+	needLoops(t)
+	out := t.TempDir()
+	const valueSetting = `[{"rewards": [{"name": "blue", "reward": {"kind": "color", "hue": 240, "weight": 5}}],
+		"t": 0.5, "states": 3, "samples": 2, "n": [1, 2], "glass": [2], "reference": 4, "reference_steps": 3, "seed": 0}]`
+	settings := write(t, out, "values.json", valueSetting)
+	args := []string{"stress", "values", "--checkpoint", dir, "--settings", settings, "--out", filepath.Join(out, "values")}
+	values := decode[[]alignment.ValueResult](t, must(t, args...))
+	if len(values) != 1 || len(values[0].Rewards) != 1 || len(values[0].Rewards[0].Estimates) != 5 || !(values[0].Rewards[0].SD > 0) {
+		t.Errorf("values %+v", values)
+	}
+	if again := decode[[]alignment.ValueResult](t, must(t, args...)); !reflect.DeepEqual(again, values) {
+		t.Errorf("values %+v of a sweep that has ended, want %+v", again, values)
+	}
+	unknown := write(t, out, "unknown.json", strings.Replace(valueSetting, "color", "luck", 1))
+	if code, _, stderr := invoke(t.Context(), append(slices.Clone(args), "--settings", unknown)...); code != 2 ||
+		!strings.Contains(stderr, "luck") {
+		t.Errorf("an unknown reward: exit code %d, %q", code, stderr)
+	}
+	from := write(t, out, "recovery.json", `[{"t": 0.5, "steps": [1], "ode": 3, "seed": 0}]`)
+	args = append([]string{"stress", "recovery", "--checkpoint", dir, "--settings", from, "--out", filepath.Join(out, "recovery")}, images...)
+	recovered := decode[[]latent.RecoveryResult](t, must(t, args...))
+	if len(recovered) != 1 || len(recovered[0].Recovered) != 2 || !(recovered[0].Recovered[0].Original.Pixels > 0) {
+		t.Errorf("recovered %+v", recovered)
+	}
+	if grid := decode[[]latent.RecoverySetting](t, must(t, "stress", "recovery", "--grid")); !reflect.DeepEqual(grid, latent.RecoveryGrid()) {
+		t.Errorf("--grid prints %+v", grid)
+	}
+	for want, more := range map[string][]string{
+		"no such file": {"--evaluator", filepath.Join(out, "none")},
+		"setting 1: t": {"--settings", write(t, out, "wrong.json", `[{"t": 1, "steps": [1], "ode": 3}]`)},
+	} {
+		if code, _, stderr := invoke(t.Context(), append(slices.Clone(args), more...)...); code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit code %d, %q, want %q", more, code, stderr, want)
 		}
 	}
 }
