@@ -2,7 +2,9 @@ package image_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"image/png"
+	"io/fs"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -10,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/stat"
@@ -37,25 +40,60 @@ func digitsRuns(t *testing.T, parametrization mfm.ParametrizationName,
 	for _, f := range change {
 		f(&config)
 	}
-	e, err := image.New(t.Context(), config, blots(1))
+	name, err := json.Marshal(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Train(t.Context(), b, run.Options{Dir: c.Map}); err != nil {
-		t.Fatal(err)
-	}
+	once(t, string(name), c.Map, func() {
+		e, err := image.New(t.Context(), config, blots(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Train(t.Context(), b, run.Options{Dir: c.Map}); err != nil {
+			t.Fatal(err)
+		}
+	})
 	for i, folder := range []string{c.Evaluator, c.Second} {
 		config := image.DefaultClassifierConfig(false)
 		config.Network.Classes, config.Network.Patch, config.Network.Channels = 2, 1, []int{4}
 		config.Network.Groups, config.Network.Embedding = 2, 4
 		config.Shift, config.Train.Steps, config.Train.Batch, config.Train.Seed = 0, 60, 16, int64(i)
 		config.Train.Optimizer.Rate = 0.02
-		if _, err := image.TrainClassifier(t.Context(), b, config, blots(1), run.Options{Dir: folder}); err != nil {
-			t.Fatal(err)
-		}
+		once(t, filepath.Base(folder), folder, func() {
+			if _, err := image.TrainClassifier(t.Context(), b, config, blots(1), run.Options{Dir: folder}); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 	c.Reward = image.ClassReward(c.Evaluator, 1)
 	return c
+}
+
+// trained has the files of the trainings that several tests start from.
+var trained = make(map[string]fstest.MapFS)
+
+// once fills a folder by a training, and by copies of its files where the name occurs again.
+func once(t *testing.T, name, dir string, train func()) {
+	t.Helper()
+	if files, found := trained[name]; found {
+		if err := os.CopyFS(dir, files); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	train()
+	files := make(fstest.MapFS)
+	if err := fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		raw, err := os.ReadFile(filepath.Join(dir, path))
+		files[path] = &fstest.MapFile{Data: raw, Mode: 0o644}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	trained[name] = files
 }
 
 func b2i(b bool) int {
@@ -77,6 +115,8 @@ func TestDigitsSteering(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Kept = new(steering.Kept)
+	defer s.Kept.Finalize()
 	setting := func(method string, n int) steering.Setting {
 		config := steer.DefaultConfig()
 		config.Steps = 8
@@ -96,7 +136,8 @@ func TestDigitsSteering(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		of.RewardName = []string{"one", "zero"}[i]
+		of.RewardName, of.Kept = []string{"one", "zero"}[i], new(steering.Kept)
+		defer of.Kept.Finalize()
 		if pools[i], err = of.Run(t.Context(), b, pool); err != nil {
 			t.Fatal(err)
 		}
@@ -115,6 +156,17 @@ func TestDigitsSteering(t *testing.T) {
 	}
 	if pools[0].Reused || !pools[1].Reused || pools[0].Seconds != pools[1].Seconds || slices.Equal(pools[0].PoolRewards, pools[1].PoolRewards) {
 		t.Error("unsteered samples are drawn again for another reward, or have its rewards")
+	}
+	// The target is the training images weighted by the first evaluator's probability of the class.
+	var classifiers [2]*image.Classifier
+	var ofImages, featuresOf [2][][]float64
+	for i, folder := range []string{c.Evaluator, c.Second} {
+		if classifiers[i], err = image.OpenClassifier(b, folder, []int{4, 4, 1}); err != nil {
+			t.Fatal(err)
+		}
+		if ofImages[i], featuresOf[i], err = classifiers[i].Evaluate(blots(1).Float32(), 1); err != nil {
+			t.Fatal(err)
+		}
 	}
 	results := map[string]image.SteeringResult{}
 	for _, m := range []steering.Setting{setting("unsteered", 1), setting("best-of-n", 8), setting("mfm-gf", 8)} {
@@ -157,34 +209,15 @@ func TestDigitsSteering(t *testing.T) {
 		if d := math.Hypot(r.Classes[0]-r.Target[0], r.Classes[1]-r.Target[1]); !(math.Abs(d-r.L2.Float()) < 1e-9) {
 			t.Errorf("%s: L2 %g, that of the histograms %g", m.Method, r.L2.Float(), d)
 		}
-		for i, folder := range []string{c.Evaluator, c.Second} {
-			classifier, err := image.OpenClassifier(b, folder, []int{4, 4, 1})
-			if err != nil {
-				t.Fatal(err)
-			}
+		for i, classifier := range classifiers {
 			probabilities, features, err := classifier.Evaluate(samples, 1)
 			if err != nil {
 				t.Fatal(err)
 			}
-			// The target is the training images weighted by the first evaluator's probability of
-			// the class.
-			images := blots(1).Float32()
-			of, featuresOf, err := classifier.Evaluate(images, 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			first, err := image.OpenClassifier(b, c.Evaluator, []int{4, 4, 1})
-			if err != nil {
-				t.Fatal(err)
-			}
-			weights, err := first.Probabilities(images, 1)
-			if err != nil {
-				t.Fatal(err)
-			}
 			target, shares, total, confident := [2]float64{}, [2]float64{}, 0.0, 0.0
-			w := make([]float64, len(of))
-			for j, p := range of {
-				w[j] = weights[j][1]
+			w := make([]float64, len(ofImages[i]))
+			for j, p := range ofImages[i] {
+				w[j] = ofImages[0][j][1]
 				total += w[j]
 				target[b2i(p[1] > p[0])] += w[j]
 			}
@@ -208,7 +241,7 @@ func TestDigitsSteering(t *testing.T) {
 			for j := range w {
 				w[j] /= total
 			}
-			reference, err := metric.NewMoments(featuresOf, w)
+			reference, err := metric.NewMoments(featuresOf[i], w)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -298,6 +331,9 @@ func TestDigitsSteering(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen[of.Fingerprint] = true
+		if heldOut == 4 {
+			continue
+		}
 		if r, err := of.Run(t.Context(), b, setting("dps", 1)); err != nil || !(r.Reward < 0) || !(r.GaussianKL.Float() > 0) {
 			t.Errorf("steering to a measurement: reward %g, %g nats (%v)", r.Reward, r.GaussianKL.Float(), err)
 		}
@@ -317,11 +353,11 @@ func TestDigitsSteering(t *testing.T) {
 	if err != nil || like.Fingerprint != other.Fingerprint {
 		t.Fatalf("a steering with the evaluators of another one has another fingerprint than its own (%v)", err)
 	}
-	one, err := other.Run(t.Context(), b, setting("dps", 1))
+	one, err := other.Run(t.Context(), b, setting("best-of-n", 2))
 	if err != nil {
 		t.Fatal(err)
 	}
-	two, err := like.Run(t.Context(), b, setting("dps", 1))
+	two, err := like.Run(t.Context(), b, setting("best-of-n", 2))
 	if err != nil || two.Reward != one.Reward || two.L2 != one.L2 || two.Distance != one.Distance ||
 		two.BaseDistance != one.BaseDistance {
 		t.Errorf("with the evaluators of another steering: %+v, alone %+v (%v)", two, one, err)

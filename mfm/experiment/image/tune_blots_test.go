@@ -16,8 +16,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
-// Tunes the drift of the shipped map of digits for two steps and evaluates it, by low-rank updates
-// and by a copy with the tilted prior. That prior alone brings the classes near the target.
+// Tunes a copy of the drift of the shipped map of digits with the tilted prior for two steps and
+// evaluates it. That prior alone brings the classes near the target.
 func TestDigitsTuning(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a UNet is compiled for its gradient")
@@ -36,44 +36,39 @@ func TestDigitsTuning(t *testing.T) {
 	config := image.DefaultTuning()
 	config.Tune.Steps, config.Tune.Batch, config.Budget.Every = 2, 4, 2
 	config.Budget.Paths.Paths, config.Budget.Paths.Steps = 4, 12
+	config.Method, config.Network, config.Tilted = "mfm-ft-gf", "tilted-copy", true
 	s, err := image.NewSteering(b, of, train)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tuned := func(method string, network tuning.Network, tilted bool, eval tuning.EvalConfig) image.TuningResult {
-		t.Helper()
-		c := config
-		c.Method, c.Network, c.Tilted, c.Rank = method, network, tilted, 2
-		g, err := image.NewTuning(s, c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		result, err := g.Train(t.Context(), b, run.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := g.Evaluate(t.Context(), b, result, eval)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r
+	g, err := image.NewTuning(s, config)
+	if err != nil {
+		t.Fatal(err)
 	}
-	r := tuned("mfm-ft", "low-rank", false, tuning.EvalConfig{Samples: 32, Steps: 3})
-	if r.TuneSteps != 2 || r.NFE != 3 || !(r.L2.Float() > 0) || len(r.Images) == 0 || len(r.Evaluations) != 1 ||
+	result, err := g.Train(t.Context(), b, run.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := g.Evaluate(t.Context(), b, result, tuning.EvalConfig{Samples: 192, Steps: 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.TuneSteps != 2 || r.NFE != 16 || !(r.L2.Float() > 0) || len(r.Images) == 0 || len(r.Evaluations) != 1 ||
 		math.IsNaN(r.Diversity.Float()) {
 		t.Errorf("result %+v", r)
 	}
-	if r := tuned("mfm-ft-gf", "tilted-copy", true, tuning.EvalConfig{Samples: 192, Steps: 16}); r.L2.Float() > 0.15 {
+	if r.L2.Float() > 0.15 {
 		t.Errorf("L2 %.3f with the refitted prior, want at most 0.15 (base: 0.37); classes %.3f", r.L2.Float(), r.Classes)
 	}
-	config.Method, config.Tilted = "reward-weighted", true
+	config.Method = "reward-weighted"
 	if _, err := image.NewTuning(s, config); err == nil {
 		t.Error("no error for reward-weighted regression on tilted data")
 	}
 }
 
-// The evaluation needs two samples and a step of the ODE, whatever an SDE needs. Invalid settings
-// are rejected before training.
+// The evaluation needs two samples and a step of the ODE, whatever an SDE needs. The drift is a copy
+// with the tilted prior, or the base with low-rank updates. Invalid settings are rejected before
+// training.
 func TestTuneBlots(t *testing.T) {
 	b := backendtest.New(t)
 	backendtest.NeedLoops(t, b)
@@ -98,6 +93,17 @@ func TestTuneBlots(t *testing.T) {
 		r.Images = nil
 		t.Errorf("result %+v", r)
 	}
+	updates := setting
+	updates.Config.Method, updates.Config.Network, updates.Config.Tilted, updates.Config.Rank = "mfm-ft", "low-rank", false, 2
+	updates.Eval.Steps = 3
+	if r, err = tuned(updates); err != nil {
+		t.Fatal(err)
+	}
+	if r.TuneSteps != 2 || r.NFE != 3 || !(r.L2.Float() > 0) || len(r.Images) == 0 || len(r.Evaluations) != 1 ||
+		math.IsNaN(r.Diversity.Float()) {
+		r.Images = nil
+		t.Errorf("low-rank updates: result %+v", r)
+	}
 	for want, spoil := range map[string]func(c *tuning.Setting){
 		"samples = 1":          func(c *tuning.Setting) { c.Eval.Samples = 1 },
 		"steps = 0":            func(c *tuning.Setting) { c.Eval.Steps = 0 },
@@ -121,7 +127,7 @@ func TestTuneClasses(t *testing.T) {
 	backendtest.NeedLoops(t, b)
 	of := digitsRuns(t, "mixture", func(c *image.Config) {
 		network := nn.UNetConfig{Patch: 1, Channels: []int{4}, Blocks: 1, Heads: 1, Groups: 2, Embedding: 4, Classes: 2}
-		c.Network, c.Train.Loss.Distillation = nn.NewNetwork(network), mfm.Self
+		c.Network, c.Train.Loss.Distillation, c.Train.Loss.Consistency = nn.NewNetwork(network), mfm.Self, mfm.Semigroup
 		c.Train.Loss.Guidance = mfm.Guidance{Classes: 2, Dropout: 0.2}
 	})
 	images := blots(1)
