@@ -16,7 +16,6 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/points"
 	"github.com/gomfm/gomfm/mfm/experiment/report"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
-	"github.com/gomfm/gomfm/mfm/experiment/samplefile"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/experiment/tuning"
 )
@@ -270,32 +269,30 @@ func pointsSteering() steerTask[points.SteeringResult] {
 				if err != nil {
 					return nil, "", err
 				}
-				if path := out.Value.String(); samplefile.IsFile(path) {
-					if err := s.Experiment.CheckFile(path); err != nil {
-						return nil, "", fmt.Errorf("--out %s: %w", quote(path), err)
-					}
-				}
 				e, s.RewardName = s.Experiment, r.Name
 				return s, s.Fingerprint, nil
 			}
 		},
 		common: func(r result) steering.Result { return r.Result },
 		columns: columns(func(r result) []any {
-			return []any{r.Reward.Float(), r.RewardBefore.Float(), r.RewardTarget.Float(), r.SW2.Float(),
-				r.SW2Before.Float(), r.Floor.Float(), r.TargetKL.Float(), r.TargetEffective.Float(), r.Text()}
-		}, "reward %.4g", "before %.4g", "of rows %.4g", "sw2 %.3f", "before %.3f", "floor %.3f", "target KL %.2f",
-			"effective rows %.0f", "columns [before] %s"),
+			return []any{r.Reward.Float(), r.RewardQuantiles, r.RewardBefore.Float(), r.RewardTarget.Float(),
+				r.SW2.Float(), r.SW2Before.Float(), r.Floor.Float(), r.TargetKL.Float(),
+				r.TargetEffective.Float(), r.Text()}
+		}, "reward %.4g", "5 to 95 percent %.3g", "before %.4g", "of rows %.4g", "sw2 %.3f",
+			"before %.3f", "floor %.3f", "target KL %.2f", "effective rows %.0f", "columns [before] %s"),
 		note: func(r result) string {
 			if r.Lost == 0 || r.Diverged {
 				return ""
 			}
 			return fmt.Sprintf("%d of %d samples have no reward, or one of -Inf", r.Lost, r.RunSettings.Samples)
 		},
-		file: func(path string, r result) error {
-			if r.Diverged {
-				return fmt.Errorf("%s is not written: the samples have diverged", path)
-			}
-			return e.WriteSamples(path, r.Samples)
+		file: func(path string) (func(r result) error, error) {
+			return func(r result) error {
+				if r.Diverged {
+					return fmt.Errorf("%s is not written: the samples have diverged", path)
+				}
+				return e.WriteSamples(path, r.Samples)
+			}, e.CheckFile(path)
 		},
 	}
 }

@@ -98,11 +98,11 @@ func TestPoints(t *testing.T) {
 	}
 }
 
-// checkSteerPoints steers the map of the run in out to a mass of 130.
+// checkSteerPoints steers the map of the run in out to a mass of 160.
 func checkSteerPoints(t *testing.T, dir, out string) {
 	t.Helper()
 	file := filepath.Join(dir, "steered.csv")
-	reward := `{"kind": "column", "column": "mass", "target": 130, "width": 20}`
+	reward := `{"kind": "column", "column": "mass", "target": 160, "width": 15}`
 	args := []string{"steer", "points", "--checkpoint", out, "--reward", reward, "--n", "2", "--samples", "64",
 		"--steps", "4"}
 	results := decode[[]points.SteeringResult](t, must(t, append(args, "--out", file, "--json")...))

@@ -36,9 +36,10 @@ type steerTask[R any] struct {
 	finish func(c *command, results []R) error
 	// heldOut says that the task has held-out rewards and the flag second-evaluator.
 	heldOut bool
-	// file writes the samples of a single run to the file that --out names; nil means that it names
-	// a folder of results.
-	file func(path string, result R) error
+	// file checks the path of a file that --out names, once a reward is open, and returns a
+	// function that writes the samples of a single run to it; nil means that --out names a folder
+	// of results.
+	file func(path string) (write func(R) error, err error)
 }
 
 // build returns a sweep of settings.
@@ -83,6 +84,12 @@ func (t steerTask[R]) build(c *command) prepare {
 			}
 			tasks[fingerprint], fingerprints = task, append(fingerprints, fingerprint)
 		}
+		var write func(R) error
+		if file != "" {
+			if write, err = t.file(file); err != nil {
+				return nil, fmt.Errorf("--out %s: %w", quote(file), err)
+			}
+		}
 		var settings []steering.Setting
 		for _, r := range runs {
 			r.Setting.Fingerprint = fingerprints[r.Reward]
@@ -97,7 +104,7 @@ func (t steerTask[R]) build(c *command) prepare {
 			}
 			results, err := sweepOrRun(ctx, kept.Sweep, settings, do)
 			if err == nil && file != "" {
-				err = t.file(file, results[0])
+				err = write(results[0])
 			}
 			if err != nil {
 				return err

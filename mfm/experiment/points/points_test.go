@@ -119,6 +119,24 @@ func TestSampleOfAGaussian(t *testing.T) {
 	}
 }
 
+// A figure of other than two columns is refused, before any sampling.
+func TestCheckFile(t *testing.T) {
+	e := &Experiment{Fitted: Fitted{Columns: []string{"a", "b", "c"}}}
+	for path, want := range map[string]string{
+		"x.png": "a figure shows two columns, the points have 3", "x.txt": "name a .csv",
+		"none/x.csv": "there is no folder",
+	} {
+		for _, err := range []error{e.CheckFile(path), e.WriteSamples(path, [][]float64{{1, 2, 3}})} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: error %v, want one with %q", path, err, want)
+			}
+		}
+	}
+	if err := e.CheckFile("x.csv"); err != nil {
+		t.Error(err)
+	}
+}
+
 // Given a class, samples are those of the class; without one, of both.
 func TestSampleOfAClass(t *testing.T) {
 	config := small()
