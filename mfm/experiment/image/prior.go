@@ -11,6 +11,7 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/tensors"
+	"gonum.org/v1/gonum/floats"
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
@@ -119,14 +120,64 @@ func (c PriorConfig) rows(images *data.Images, rng *rand.Rand) (rows [][]float64
 }
 
 // refit returns p, the prior of the images, after one step of expectation-maximization with the
-// images weighted.
+// images weighted. The components of a class see the images of the class alone.
 func (c PriorConfig) refit(p *mfm.MixturePrior, images *data.Images, weights []float64) (*mfm.MixturePrior, error) {
 	rows, of := c.rows(images, rand.New(rand.NewPCG(0, 0)))
 	weight := make([]float64, len(rows))
 	for i, image := range of {
 		weight[i] = weights[image]
 	}
-	return p.Refit(rows, weight)
+	if p.Labels == nil {
+		return p.Refit(rows, weight)
+	}
+	total := floats.Sum(weight)
+	var parts []*gmm.Mixture
+	var shares []float64
+	var labels []int32
+	for class := range slices.Max(p.Labels) + 1 {
+		part, err := partOf(p, class)
+		if err != nil {
+			return nil, err
+		}
+		own := make([]float64, len(weight))
+		for i, image := range of {
+			if images.Labels[image] == class {
+				own[i] = weight[i]
+			}
+		}
+		share := floats.Sum(own)
+		if share > 0 { // a class without weight keeps its components
+			if part, err = part.Refit(rows, own); err != nil {
+				return nil, fmt.Errorf("class %d: %w", class, err)
+			}
+		}
+		parts, shares = append(parts, part.Mixture), append(shares, max(share, 1e-6*total))
+		labels = append(labels, slices.Repeat([]int32{class}, part.Mixture.Len())...)
+	}
+	refitted := *p
+	refitted.Labels = labels
+	var err error
+	refitted.Mixture, err = gmm.Join(parts, shares)
+	return &refitted, err
+}
+
+// partOf returns the prior with the components of one class alone, without labels.
+func partOf(p *mfm.MixturePrior, class int32) (*mfm.MixturePrior, error) {
+	var weights []float64
+	var means [][]float64
+	var covariances [][][]float64
+	for k, label := range p.Labels {
+		if label == class {
+			mean, covariance := p.Mixture.Component(k)
+			weights = append(weights, p.Mixture.Weights()[k])
+			means, covariances = append(means, mean), append(covariances, covariance)
+		}
+	}
+	part := *p
+	part.Labels = nil
+	var err error
+	part.Mixture, err = gmm.New(weights, means, covariances)
+	return &part, err
 }
 
 // maxPixels is the largest number of values of an image that a mixture is fitted to: time grows

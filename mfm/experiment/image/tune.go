@@ -101,8 +101,8 @@ func NewTuning(s *Steering, c tuning.Config) (*Tuning, error) {
 
 // newNetwork returns the configured network. A tilted copy has the tilted prior, the map's mixture
 // prior refitted to the target by one weighted step of expectation-maximization: what a mixture can
-// express of the tilt is there from the start, and the network is tuned to the rest. The prior is
-// that of all classes, since the network of a class expects it.
+// express of the tilt is there from the start, and the network is tuned to the rest. The prior has
+// all classes, since the network of a class expects them.
 func (t *Tuning) newNetwork() (tune.Network, error) {
 	if t.Config.Network != tuning.WarmStarted {
 		return t.Config.MapNetwork(t.Map.Map, t.weights)

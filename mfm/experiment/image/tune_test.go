@@ -12,6 +12,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
+	"gonum.org/v1/gonum/floats"
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
@@ -289,5 +290,45 @@ func TestPriorRows(t *testing.T) {
 	again, _ := PriorConfig{Moved: moved}.rows(images, rand.New(rand.NewPCG(0, 0)))
 	if !slices.EqualFunc(rows, again, slices.Equal) {
 		t.Error("the same images have different rows")
+	}
+}
+
+// Refitted to weighted images, the components of a class are those of the weighted images of the
+// class, and a class without weight keeps its components.
+func TestRefitOfClasses(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 1))
+	images := &data.Images{N: 400, Height: 2, Width: 2, Channels: 1}
+	weights := make([]float64, images.N)
+	for i := range images.N {
+		class, bright := i%2, i/2%2
+		images.Labels = append(images.Labels, int32(class))
+		for j := range 4 {
+			level := 40 + 60*bright // of class 0; class 1 is the same in the other half of the pixels
+			if j/2 != class {
+				level = 200
+			}
+			images.Pixels = append(images.Pixels, byte(level+rng.IntN(20)))
+		}
+		if class == 0 && bright == 1 {
+			weights[i] = 1
+		}
+	}
+	c := PriorConfig{Components: 2, Rank: 3, Fit: 5, Steps: 1}
+	p, err := c.fit(t.Context(), images, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.refit(p, images, weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pixel := func(p *mfm.MixturePrior, k int) float64 { // mean of the first pixel
+		mean, _ := p.Mixture.Component(k)
+		return p.Gaussian.Mean[0] + floats.Dot(p.Basis[0], mean)
+	}
+	near(t, "pixel of the weighted class", pixel(got, 0), 2*(100+9.5)/255-1, 0.03)
+	near(t, "pixel of the class without weight", pixel(got, 1), pixel(p, 1), 1e-6)
+	if w := got.Mixture.Weights(); w[1] > 1e-5 || !slices.Equal(got.Labels, []int32{0, 1}) {
+		t.Errorf("weights %v and labels %v, want nearly all in the first class", w, got.Labels)
 	}
 }

@@ -81,8 +81,8 @@ const (
 )
 
 // fit returns the prior of standardized rows: for each class the mixture whose bandwidth gives the
-// largest density of a tenth of the rows, which it is not fitted to. Twice the components must raise
-// the mean log density by more than its standard error. Further
+// largest density of a tenth of the rows, which it is not fitted to. More components must raise
+// the mean log density by more than its standard error, and two failures end the search. Further
 // fits of that size are averaged with it while that density grows and all are small: their errors
 // differ. The same rows give the same prior. It is an error if ctx ends.
 func (c PriorConfig) fit(ctx context.Context, rows [][]float64, classes []int32, count int) (*Prior, error) {
@@ -124,7 +124,7 @@ func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (best
 	rng := rand.New(rand.NewPCG(0, 0))
 	rows = slices.Clone(rows)
 	rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
-	validated := min(max(len(rows)/10, 1), maxValidated)
+	validated := min(max(len(rows)/10, min(5, len(rows)/2), 1), maxValidated)
 	held, fitted := rows[:validated], rows[validated:min(len(rows), validated+maxFitted)]
 	var density []float64 // of each held row by the best mixture, logarithms
 	// try chooses a bandwidth for the mean of fits, and keeps it if it is better by more than a
