@@ -302,11 +302,8 @@ func TestRefitOfClasses(t *testing.T) {
 	for i := range images.N {
 		class, bright := i%2, i/2%2
 		images.Labels = append(images.Labels, int32(class))
-		for j := range 4 {
-			level := 40 + 60*bright // of class 0; class 1 is the same in the other half of the pixels
-			if j/2 != class {
-				level = 200
-			}
+		for range 4 {
+			level := 40 + 60*max(class, bright) // class 1 is like the bright half of class 0
 			images.Pixels = append(images.Pixels, byte(level+rng.IntN(20)))
 		}
 		if class == 0 && bright == 1 {
