@@ -378,10 +378,11 @@ func TestVerbsTimesTasks(t *testing.T) {
 		"eval fid", "eval gmm", "eval imagenet", "eval points", "info", "info autoencoder", "info classifier", "info digits",
 		"info gmm", "info imagenet", "info points", "parity", "sample digits", "sample gmm", "sample imagenet", "sample points",
 		"steer digits", "steer gaussian", "steer gmm", "steer imagenet",
-		"steer merge",
+		"steer merge", "steer points",
 		"stress base", "stress diversity", "stress losses", "stress manifold", "stress precision", "stress recovery",
 		"stress sets", "stress times", "stress values", "train autoencoder", "train classifier", "train digits", "train gmm", "train imagenet", "train points",
-		"tune digits", "tune distill", "tune gmm", "tune imagenet", "weights convert", "weights get", "weights inspect",
+		"tune digits", "tune distill", "tune gmm", "tune imagenet", "tune points", "weights convert", "weights get",
+		"weights inspect",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("commands %q, want %q", got, want)
@@ -394,7 +395,7 @@ func TestSuggestions(t *testing.T) {
 		`unknown command "trian": did you mean train? mfm help lists them`: {
 			"trian", "gmm"},
 		`unknown command "train gm": did you mean gmm? train takes gmm, digits, classifier`: {"train", "gm"},
-		`unknown command "steer merg": did you mean merge? steer takes gmm, digits, imagenet, gaussian, merge`: {
+		`unknown command "steer merg": did you mean merge? steer takes gmm, digits, imagenet, gaussian, points`: {
 			"steer", "merg"},
 		`unknown command "train faces": train takes gmm, digits, classifier`: {
 			"train", "faces"},
