@@ -23,6 +23,7 @@ import (
 
 // PriorConfig says how the mixture of a [mfm.MixturePrior] is fitted to images.
 type PriorConfig struct {
+	// Components is their number. With classes each class has the same part of it, at least one.
 	Components int `json:"components"`
 	Rank       int `json:"rank"`  // dimension of the subspace that the mixture lies in
 	Fit        int `json:"fit"`   // steps of expectation-maximization

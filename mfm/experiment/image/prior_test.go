@@ -228,6 +228,7 @@ func TestPriorOfClasses(t *testing.T) {
 	b, images := backendtest.New(t), blots(1)
 	c := mixtureConfig()
 	c.Prior.Components, c.Prior.Moved = 4, 0
+	c.Train.Loss.Consistency = mfm.Semigroup // with the teacher
 	unet := nn.UNetConfig{Patch: 1, Channels: []int{4}, Blocks: 1, Heads: 1, Groups: 2, Embedding: 4, Classes: 2}
 	c.Network, c.Train.Loss.Guidance.Classes = nn.NewNetwork(unet), 2
 	dir := t.TempDir()
