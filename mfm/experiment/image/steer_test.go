@@ -353,11 +353,11 @@ func TestDigitsSteering(t *testing.T) {
 	if err != nil || like.Fingerprint != other.Fingerprint {
 		t.Fatalf("a steering with the evaluators of another one has another fingerprint than its own (%v)", err)
 	}
-	one, err := other.Run(t.Context(), b, setting("best-of-n", 2))
+	one, err := other.Run(t.Context(), b, setting("dps", 1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	two, err := like.Run(t.Context(), b, setting("best-of-n", 2))
+	two, err := like.Run(t.Context(), b, setting("dps", 1))
 	if err != nil || two.Reward != one.Reward || two.L2 != one.L2 || two.Distance != one.Distance ||
 		two.BaseDistance != one.BaseDistance {
 		t.Errorf("with the evaluators of another steering: %+v, alone %+v (%v)", two, one, err)
