@@ -88,7 +88,7 @@ func TestPoints(t *testing.T) {
 	for _, tc := range []struct{ command, want string }{
 		{strings.Join(args, " "), "the data have changed"},
 		{"eval points --checkpoint " + out, "the data have changed"},
-		{"sample points --checkpoint " + out + " --class dark", `class "dark" is unknown: use heavy, light`},
+		{"sample points --checkpoint " + out + " --class dark", `class "dark" is unknown: use "heavy", "light"`},
 		{"sample points --checkpoint " + out + " --t 0.5 --x 1", "--x has 1 numbers, the points have 2 columns: mass, ratio"},
 		{"sample points --checkpoint " + out + " --t 0.5", "give the observation with --x"},
 		{"sample points --checkpoint " + out + " --x 1,2", "at --t 0 nothing is observed"},

@@ -297,8 +297,12 @@ func (c *Check) Text() string {
 			fmt.Fprintf(&s, "prior: %d components of bandwidth %g, chosen by the density of rows that they were not fitted to "+
 				"(%.3f nats)\n", most.Components, most.Bandwidth, most.LogDensity)
 		} else {
-			fmt.Fprintf(&s, "prior: %d to %d components for each of %d classes, chosen by the density of rows that they were "+
-				"not fitted to\n", least.Components, most.Components, n)
+			components := fmt.Sprint(least.Components)
+			if most.Components > least.Components {
+				components += fmt.Sprintf(" to %d", most.Components)
+			}
+			fmt.Fprintf(&s, "prior: %s components for each of %d classes, chosen by the density of rows that they were "+
+				"not fitted to\n", components, n)
 		}
 	}
 	findings := c.Findings()

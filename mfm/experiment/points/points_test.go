@@ -336,7 +336,7 @@ func TestPriorBoundsAllClasses(t *testing.T) {
 }
 
 // A class of which few rows are left to train on is refused, with its name, line and numbers.
-func TestSplitRefusesThinClass(t *testing.T) {
+func TestSplitRefusesSmallClass(t *testing.T) {
 	refused := 0
 	for first := range 60 {
 		table := gaussians(100, true)

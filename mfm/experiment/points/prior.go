@@ -76,7 +76,7 @@ const (
 	maxFitted    = 50_000  // rows that a mixture is fitted to, a random part of more
 	maxValidated = 2_000   // rows by which its size is chosen
 	maxEntries   = 1 << 20 // of all covariances
-	maxAveraged  = 1 << 12 // of all covariances of fits that are averaged, which cost as much more time
+	maxAveraged  = 1 << 12 // of all covariances of averaged fits: time grows with their number
 	maxColumns   = 1 << 10 // with which one component has as many
 )
 

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
@@ -80,7 +79,7 @@ func (e *Experiment) combination(weights map[string]float64, target, width float
 	for _, name := range slices.Sorted(maps.Keys(weights)) {
 		j := slices.Index(e.Columns, name)
 		if j < 0 {
-			return c, e.unknownColumn(name)
+			return c, fmt.Errorf("column %q is unknown: use %s", name, listed(e.Columns))
 		}
 		c.weights[j] = weights[name] * e.Scale.Std[j] / width
 		c.offset += weights[name] * e.Scale.Mean[j] / width
@@ -92,15 +91,6 @@ func (e *Experiment) combination(weights map[string]float64, target, width float
 		}
 	}
 	return c, nil
-}
-
-// unknownColumn is the error of a column that the points do not have.
-func (e *Experiment) unknownColumn(name string) error {
-	var names []string
-	for _, column := range e.Columns[:min(len(e.Columns), 20)] {
-		names = append(names, fmt.Sprintf("%q", column))
-	}
-	return fmt.Errorf("column %q is unknown: use %s", name, strings.Join(names, ", "))
 }
 
 // of builds the combination of standardized points, [n].

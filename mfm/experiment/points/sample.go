@@ -20,7 +20,7 @@ import (
 type Observation struct {
 	T float64   // in [0, 1]
 	X []float64 // [columns]; ignored at T = 0
-	// Class is the name of the point's class, empty for any.
+	// Class is the class of the point as [ClassIndex] accepts it, empty for any.
 	Class string
 }
 

@@ -41,7 +41,8 @@ type Steering struct {
 
 // NewSteering returns the steering of the map of e to the reward that raw describes, see
 // [Experiment.RewardKinds]. store has the weights of the map. The samples are compared with the
-// rows to train on of data, weighted by e^{λ r}; nil means no comparison.
+// rows to train on of data, weighted by e^{λ r}; nil means no comparison. Data with other columns or
+// classes than those of the map are an error.
 func NewSteering(e *Experiment, store *model.Store, data *Data, raw []byte) (*Steering, error) {
 	m := e.Model(store)
 	of, err := steer.FromMap(m, mfm.DefaultSamplerConfig())
@@ -62,7 +63,7 @@ func NewSteering(e *Experiment, store *model.Store, data *Data, raw []byte) (*St
 }
 
 // OpenSteering is [NewSteering] for the run in dir. The data are those of [OfRun] with path. If
-// path is empty and the run names no file that exists, there are none, and missing says so.
+// path is empty and the run names no file that exists, there are none, and missing says why.
 func OpenSteering(dir, path string, raw []byte) (s *Steering, missing, err error) {
 	e, store, err := Open(dir)
 	if err != nil {
@@ -73,8 +74,10 @@ func OpenSteering(dir, path string, raw []byte) (s *Steering, missing, err error
 		if err != nil {
 			return nil, nil, err
 		}
-		if _, err := os.Stat(m.Data); errors.Is(err, os.ErrNotExist) {
-			missing = fmt.Errorf("no comparison with rows of the data: there is no file %q: name it", m.Data)
+		if m.Data == "" {
+			missing = fmt.Errorf("the run %s does not name the file of its data", dir)
+		} else if _, err := os.Stat(m.Data); errors.Is(err, os.ErrNotExist) {
+			missing = fmt.Errorf("the file %s of the data does not exist", m.Data)
 		}
 	}
 	var data *Data
@@ -108,8 +111,8 @@ func (s *Steering) Check(c steering.Setting) error {
 }
 
 // Run draws the samples of a setting and compares them with unsteered ones and with weighted rows.
-// If too few rows have a weight, the result says so in its warnings and has no comparison with
-// them.
+// If too few rows have a weight, and with guidance, the result says so in its warnings and has no
+// comparison with them.
 func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Setting) (SteeringResult, error) {
 	r := SteeringResult{Test: SteeringTest}
 	common, flat, got, err := s.Base.Run(ctx, b, c, nil, rand.New(rand.NewPCG(uint64(c.Seed), 5)))
@@ -130,14 +133,14 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 	if c.Pool {
 		r.PoolRewards = steering.PoolOf(rewards)
 	}
-	r.RewardQuantiles = steering.Quantiles(weighed(rewards))
+	r.RewardQuantiles = steering.Quantiles(defined(rewards))
 	before := samples
 	if c.Method != steering.Unsteered {
 		if before, err = s.before(ctx, b, c); err != nil {
 			return r, err
 		}
 	}
-	target, few := s.weigh(c.Config.Lambda, c.Class)
+	target, few := s.targetOf(c)
 	if target != nil {
 		r.TargetKL, r.TargetEffective = metric.Some(target.kl), metric.Some(target.effective)
 	}
@@ -146,6 +149,16 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 	}
 	r.Comparison, err = s.compare(b, samples, before, target, rand.New(rand.NewPCG(uint64(c.Seed), 7)))
 	return r, err
+}
+
+// targetOf returns the rows that samples of a setting are compared with, and in words if there is no
+// comparison.
+func (s *Steering) targetOf(c steering.Setting) (_ *weighted, why string) {
+	if s.data != nil && c.Guidance != 0 && c.Guidance != 1 {
+		return nil, fmt.Sprintf("no comparison with weighted rows: by guidance = %g the samples before steering are not "+
+			"distributed as the rows of the class", c.Guidance)
+	}
+	return s.weightedRows(c.Config.Lambda, c.Class)
 }
 
 // before returns unsteered samples with the steps and the dynamics of a setting, standardized.

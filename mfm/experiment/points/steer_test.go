@@ -44,6 +44,20 @@ func exactSteering(t *testing.T, reward string) *Steering {
 	return s
 }
 
+// steeringOfClasses steers a map of two classes without a network to a mass.
+func steeringOfClasses(t *testing.T, n int) (*Steering, *Data) {
+	t.Helper()
+	config := small()
+	config.SetClasses("kind", 2)
+	data := split(t, gaussians(n, true))
+	e, store := bare(t, config, data)
+	s, err := NewSteering(e, store, data, []byte(`{"kind":"linear","weights":{"mass":0.1}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, data
+}
+
 // setting returns a setting of a method.
 func setting(method string, samples int) steering.Setting {
 	entry, _ := steer.Lookup(method)
@@ -195,6 +209,78 @@ func TestSteeringBeyondTheRows(t *testing.T) {
 	}
 	if !r.SW2.IsZero() || !strings.Contains(fmt.Sprint(r.Warnings), "weighted by e^{λ r} have an effective number of") {
 		t.Errorf("sliced W2 %v, warnings %q", r.SW2, r.Warnings)
+	}
+}
+
+// Samples that are guided toward a class are not compared with rows, by which they are not
+// distributed even before steering.
+func TestSteeringWithGuidance(t *testing.T) {
+	s, _ := steeringOfClasses(t, 2000)
+	class, c := 1, setting("unsteered", 64)
+	c.Class, c.Config.Steps = &class, 4
+	for guidance, want := range map[float64]bool{0: true, 1: true, 2: false} {
+		c.Guidance = guidance
+		r, err := s.Run(t.Context(), backendtest.New(t), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := fmt.Sprint(r.Warnings)
+		if got := !r.SW2.IsZero() && !r.TargetKL.IsZero(); got != want ||
+			strings.Contains(text, "no comparison with weighted rows: by guidance = 2") == want {
+			t.Errorf("guidance %g: compared %t, warnings %q, want %t", guidance, got, text, want)
+		}
+	}
+}
+
+// Data that the map was not trained on are refused.
+func TestSteeringRefusesOtherData(t *testing.T) {
+	s, data := steeringOfClasses(t, 400)
+	for want, change := range map[string]func(rows *tabular.Table){
+		`data of columns "size", "ratio" and classes "light", "heavy", a map of columns "mass", "ratio" and`: func(
+			rows *tabular.Table,
+		) {
+			rows.Columns = []string{"size", "ratio"}
+		},
+		`data of columns "mass" and`: func(rows *tabular.Table) { rows.Columns = rows.Columns[:1] },
+		`and classes none, a map`:    func(rows *tabular.Table) { rows.Names = nil },
+		`and classes "heavy", "light", a map of columns "mass", "ratio" and classes "light", "heavy": give`: func(
+			rows *tabular.Table,
+		) {
+			rows.Names = []string{"heavy", "light"}
+		},
+	} {
+		rows := *data.Train
+		change(&rows)
+		_, err := NewSteering(s.Experiment, s.Model.Store, &Data{Train: &rows, HeldOut: data.HeldOut}, []byte(s.reward))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+}
+
+// A class is known by its name, or by its index if no class has that name. Messages list up to
+// twenty names.
+func TestClassIndex(t *testing.T) {
+	names := []string{"a", "2", "b"}
+	for text, want := range map[string]int32{"a": 0, "2": 1, "b": 2, "0": 0, "1": 1} {
+		if got, err := ClassIndex(names, text); got != want || err != nil {
+			t.Errorf("class %q is %d, want %d (%v)", text, got, want, err)
+		}
+	}
+	var many []string
+	for i := range 25 {
+		many = append(many, fmt.Sprintf("c%d", i))
+	}
+	for _, c := range []struct {
+		names      []string
+		text, want string
+	}{
+		{names, "3", `class "3" is unknown: use "a", "2", "b"`}, {names, "-1", "is unknown"},
+		{many, "c", `"c19", ... (25 in all)`}, {nil, "0", "the map has no classes"},
+	} {
+		if _, err := ClassIndex(c.names, c.text); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("class %q: error %v, want one with %q", c.text, err, c.want)
+		}
 	}
 }
 

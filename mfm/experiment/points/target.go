@@ -67,7 +67,7 @@ func (c Comparison) Text() string {
 // leastWeighted is the least effective number of weighted rows that samples are compared with.
 const leastWeighted = 100
 
-// task is a map of points with a reward, and the rows that the reward weights.
+// task is a map of points with a reward, and the rows to train on with their rewards.
 type task struct {
 	steering.Base
 	Experiment *Experiment
@@ -99,6 +99,10 @@ func newTask(e *Experiment, base steering.Base, data *Data, raw []byte) (*task, 
 	if data == nil {
 		return t, nil
 	}
+	if rows := data.Train; !slices.Equal(rows.Columns, e.Columns) || !slices.Equal(rows.Names, e.Names) {
+		return nil, fmt.Errorf("data of columns %s and classes %s, a map of columns %s and classes %s: give the data that "+
+			"the map was trained on", listed(rows.Columns), listed(rows.Names), listed(e.Columns), listed(e.Names))
+	}
 	t.rows = e.Scale.Standardize(data.Train.Rows)
 	t.rewards, err = t.rewarded(b, t.rows)
 	return t, err
@@ -115,7 +119,7 @@ func (t *task) rewarded(b compute.Backend, rows [][]float64) ([]float64, error) 
 	return steering.Rewards(b, t.Model.Store, t.Reward, flat, t.Experiment.Shape(), nil)
 }
 
-// dataHash returns a hash of the rows that the reward weights, empty for none.
+// dataHash returns a hash of the rows to train on, empty for none.
 func (t *task) dataHash() string {
 	if t.data == nil {
 		return ""
@@ -130,15 +134,15 @@ type weighted struct {
 	kl, effective float64 // divergence from equal weights, and effective number
 }
 
-// weigh returns the weighted rows, of one class unless class is nil, and in words if they are too
-// few to compare samples with.
-func (t *task) weigh(lambda float64, class *int) (_ *weighted, few string) {
+// weightedRows returns the weighted rows, of one class unless class is nil, and in words if they are
+// too few to compare samples with.
+func (t *task) weightedRows(lambda float64, class *int) (_ *weighted, few string) {
 	if t.data == nil {
 		return nil, ""
 	}
-	rewards, n := t.rewards, len(t.rewards)
+	rewards, n, of := t.rewards, len(t.rewards), ""
 	if class != nil {
-		rewards = slices.Clone(rewards)
+		rewards, of = slices.Clone(rewards), fmt.Sprintf(" of class %q", t.Experiment.Names[*class])
 		for i, label := range t.data.Train.Classes {
 			if int(label) != *class {
 				rewards[i] = math.Inf(-1)
@@ -148,23 +152,29 @@ func (t *task) weigh(lambda float64, class *int) (_ *weighted, few string) {
 	}
 	w, err := steering.TiltedWeights(rewards, lambda, 0)
 	if err != nil {
-		return nil, fmt.Sprintf("no comparison with weighted rows: %v", err)
+		return nil, fmt.Sprintf("no comparison with weighted rows%s: %v", of, err)
 	}
 	all := &weighted{w: w}
 	all.kl, all.effective = steering.Divergence(w, n)
-	if all.effective < leastWeighted {
-		few = fmt.Sprintf("no comparison with weighted rows: the %d rows weighted by e^{λ r} have an effective number "+
-			"of %.1f, too few: %d are needed, use a smaller λ, a wider reward, or more rows",
-			n, all.effective, leastWeighted)
+	return all, all.few(n, of)
+}
+
+// few says that the n weighted rows, "of" some class, have too small an effective number; it is
+// empty if they are enough.
+func (w *weighted) few(n int, of string) string {
+	if w.enough() {
+		return ""
 	}
-	return all, few
+	return fmt.Sprintf("no comparison with weighted rows: the %d rows%s weighted by e^{λ r} have an effective number "+
+		"of %.1f, too few: %d are needed, use a smaller λ, a wider reward, or more rows", n, of, w.effective,
+		leastWeighted)
 }
 
 // enough reports whether samples are compared with the rows.
 func (w *weighted) enough() bool { return w != nil && w.effective >= leastWeighted }
 
-// weighed returns the rewards of the samples that have a weight.
-func weighed(rewards []float64) []float64 {
+// defined returns the rewards of the samples that have one, without those of -Inf.
+func defined(rewards []float64) []float64 {
 	return slices.DeleteFunc(slices.Clone(rewards), func(v float64) bool { return v < reward.Least })
 }
 
@@ -180,12 +190,12 @@ func (t *task) compare(b compute.Backend, samples, before [][]float64, target *w
 	if err != nil {
 		return c, err
 	}
-	used := weighed(rewards)
+	used := defined(rewards)
 	c.Lost = len(rewards) - len(used)
 	if mean, se := metric.MeanSE(used); len(used) > 1 {
 		c.Reward, c.RewardSE = metric.Some(mean), metric.Some(se)
 	}
-	if used = weighed(rewardsBefore); len(used) > 0 {
+	if used = defined(rewardsBefore); len(used) > 0 {
 		c.RewardBefore = metric.Some(stat.Mean(used, nil))
 	}
 	if target.enough() {

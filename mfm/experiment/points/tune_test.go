@@ -1,8 +1,12 @@
 package points
 
 import (
+	"fmt"
 	"math"
+	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -118,6 +122,93 @@ func TestTuningTargetOfClasses(t *testing.T) {
 	}
 }
 
+// A map with classes that is tuned for one of them starts from samples of that class, and a finished
+// run opens with the map and the data that it was tuned with, and no others.
+func TestTuningOfAClass(t *testing.T) {
+	b, dir := backendtest.New(t), t.TempDir()
+	text := "mass,ratio,kind\n"
+	table := gaussians(2000, true)
+	for i, row := range table.Rows {
+		text += fmt.Sprintf("%g,%g,%s\n", row[0], row[1], table.Names[table.Classes[i]])
+	}
+	path := filepath.Join(dir, "points.csv")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(text)
+	data, err := Load(path, "kind")
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, other := filepath.Join(dir, "base"), filepath.Join(dir, "other")
+	for seed, folder := range []string{base, other} {
+		config := small()
+		config.SetClasses("kind", 2)
+		config.Train.Seed = int64(seed)
+		e, err := New(t.Context(), config, data)
+		if err == nil {
+			_, err = e.Train(t.Context(), b, data, run.Options{Dir: folder})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, missing, err := OpenSteering(base, path, []byte(`{"kind": "linear", "weights": {"mass": 0.1}}`))
+	if err != nil || missing != nil {
+		t.Fatal(err, missing)
+	}
+	class, config := slices.Index(s.Experiment.Names, "heavy"), quickTuning()
+	config.Class, config.Tune.Steps = &class, 6
+	tuned, err := NewTuning(s, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(dir, "tuned")
+	got, err := tuned.Train(t.Context(), b, run.Options{Dir: out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eval := tuning.EvalConfig{Samples: 512, Steps: 100}
+	r, err := tuned.Evaluate(t.Context(), b, got, eval)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := r.Columns[0]; math.Abs(c.MeanBefore.Float()-130) > 3 || math.Abs(c.MeanTarget.Float()-140) > 2 ||
+		math.Abs(r.RewardBefore.Float()-13) > 0.3 || *r.Class != class {
+		t.Errorf("result %+v, want a mean mass of 130 before and of 140 of the target", r)
+	}
+	want, err := tuned.Sample(t.Context(), b, got, eval)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, again, err := OpenTuning(out, base, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples, err := opened.Sample(t.Context(), b, again, eval)
+	if err != nil || !reflect.DeepEqual(samples, want) {
+		t.Errorf("samples of the opened run %v, want %v (%v)", samples[0], want[0], err)
+	}
+	for text, of := range map[string][2]string{
+		"tuned from another map": {other, path}, "does not name the file": {base, ""},
+	} {
+		if _, _, err := OpenTuning(out, of[0], of[1]); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("error %v, want one with %q", err, text)
+		}
+	}
+	if _, missing, err := OpenSteering(base, "", []byte(`{"kind": "linear", "weights": {"mass": 0.1}}`)); err != nil ||
+		missing == nil || !strings.Contains(missing.Error(), "does not name the file") {
+		t.Errorf("a run that does not name its data: %v, %v", missing, err)
+	}
+	write(text + "100,1,light\n")
+	if _, _, err := OpenTuning(out, base, path); err == nil || !strings.Contains(err.Error(), "the data have changed") {
+		t.Errorf("error %v, want one that the data have changed", err)
+	}
+}
+
 // Tunings that points do not have are refused.
 func TestTuningRefuses(t *testing.T) {
 	s := exactSteering(t, `{"kind": "linear", "weights": {"mass": 1}}`)
@@ -132,6 +223,18 @@ func TestTuningRefuses(t *testing.T) {
 		c := quickTuning()
 		change(&c)
 		if _, err := NewTuning(s, c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+	of, _ := steeringOfClasses(t, 400)
+	short := quickTuning()
+	short.Tilted, short.Tune.Lambda = true, 2 // e^4 rows for one
+	for want, class := range map[string]*int{
+		"the 360 rows of all classes weighted by e^{λ r} have an effective number of": nil,
+		`rows of class "heavy" weighted by e^{λ r} have an effective number of`:       &class,
+	} {
+		short.Class = class
+		if _, err := NewTuning(of, short); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
