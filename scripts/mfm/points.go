@@ -5,10 +5,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/gomlx/compute"
+	"github.com/spf13/cobra"
 
 	"github.com/gomfm/gomfm/data/tabular"
 	"github.com/gomfm/gomfm/mfm"
@@ -86,90 +86,6 @@ func trainPoints(c *command) func() (*training, error) {
 	}
 }
 
-// pointSamples are posterior samples of points, in the units of the data.
-type pointSamples struct {
-	T       float64     `json:"t"`
-	X       []float64   `json:"x,omitempty"`     // the observation
-	Noise   []float64   `json:"noise,omitempty"` // its standard deviations
-	Class   string      `json:"class,omitempty"`
-	Columns []string    `json:"columns"`
-	Samples [][]float64 `json:"samples"` // [n][columns]
-}
-
-func samplePoints(c *command) prepare {
-	f := c.withSampler()
-	t := c.Flags().Float64("t", 0, "`time` of the observation, in [0, 1]; 0 for samples of the data")
-	at := c.Flags().String("x", "", "the observation of a point, in the units of the data, numbers separated by commas: "+
-		"the point with Gaussian noise, (1-t)/t of the standard deviation of each column for the linear interpolant")
-	class := c.Flags().String("class", "", "`name` of the class of the samples, for a map with classes (default: any)")
-	n := c.Flags().Int("n", 1000, "`number` of samples")
-	seed := c.Flags().Int64("seed", 0, "`seed` of the noise")
-	out := c.Flags().String("out", "", sampleFormats+"for the samples; figures are of two columns (default: "+
-		"CSV on standard output)")
-	return func() (work, error) {
-		if err := cmp.Or(checkTime(*t), checkCount("n", *n), checkSamples(*out)); err != nil {
-			return nil, err
-		}
-		o := points.Observation{T: *t, Class: *class}
-		switch {
-		case *t > 0 && *at == "":
-			return nil, fmt.Errorf("--t = %g: give the observation with --x", *t)
-		case *t == 0 && *at != "":
-			return nil, fmt.Errorf("--x: at --t 0 nothing is observed, give a --t above 0")
-		case *at != "":
-			for _, field := range strings.Split(*at, ",") {
-				v, err := strconv.ParseFloat(strings.TrimSpace(field), 64)
-				if err != nil || v-v != 0 {
-					return nil, fmt.Errorf("--x: %q is not a finite number", field)
-				}
-				o.X = append(o.X, v)
-			}
-		}
-		e, store, config, err := openMap(f, points.Open)
-		if err != nil {
-			return nil, err
-		}
-		if *at != "" && len(o.X) != len(e.Columns) {
-			return nil, fmt.Errorf("--x has %d numbers, the points have %d columns: %s", len(o.X), len(e.Columns),
-				strings.Join(e.Columns, ", "))
-		}
-		if *class != "" {
-			if _, err := points.ClassIndex(e.Names, *class); err != nil {
-				return nil, fmt.Errorf("--class: %w", err)
-			}
-		}
-		if *out != "" {
-			if err := e.CheckFile(*out); err != nil {
-				return nil, fmt.Errorf("--out %s: %w", quote(*out), err)
-			}
-		}
-		return func(ctx context.Context, b compute.Backend) error {
-			sampler, err := mfm.NewSampler(b, e.Model(store), config)
-			if err != nil {
-				return invalid{err}
-			}
-			rows, err := e.Sample(ctx, sampler, o, *n, *seed)
-			if err != nil {
-				return err
-			}
-			samples := pointSamples{T: *t, X: o.X, Class: *class, Columns: e.Columns, Samples: rows}
-			if *t > 0 {
-				samples.Noise = e.Noise(*t)
-			}
-			if *out == "" {
-				var text strings.Builder
-				err := tabular.WriteCSV(&text, &tabular.Table{Columns: e.Columns, Rows: rows})
-				return cmp.Or(err, c.write(samples, text.String()))
-			}
-			if err := e.WriteSamples(*out, rows); err != nil {
-				return err
-			}
-			return c.write(samples, fmt.Sprintf("%s: %d samples at t = %g of %s\n", *out, *n, *t,
-				strings.Join(e.Columns, ", ")))
-		}, nil
-	}
-}
-
 func evaluatePoints(c *command) prepare {
 	c.withOutput()
 	checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run, finished or not (required)")
@@ -206,41 +122,48 @@ func evaluatePoints(c *command) prepare {
 // diagnosePoints diagnoses a map of points.
 func diagnosePoints(c *command) diagnosis {
 	path := c.Flags().String("data", "", "`file` of the points (default: the one that the run names)")
-	return func(
-		ctx context.Context, b compute.Backend, dir, reward string, o report.Options,
-	) (*diagnose.Report, error) {
-		if reward != "" || o.Tuned != "" {
-			return nil, invalid{fmt.Errorf("--reward and --tuned: points have neither, leave them out")}
+	c.PreRunE = func(*cobra.Command, []string) error {
+		for _, name := range []string{"reward", "tuned"} {
+			if c.Flags().Changed(name) {
+				return invalid{fmt.Errorf("--%s: mfm diagnose points evaluates neither rewards nor tuned drifts: use mfm steer "+
+					"points or mfm tune points", name)}
+			}
 		}
+		return nil
+	}
+	return func(
+		ctx context.Context, b compute.Backend, dir, _ string, o report.Options,
+	) (*diagnose.Report, error) {
 		return points.Diagnose(ctx, b, dir, *path, o)
 	}
 }
 
 // withPointsReward adds the flags of a reward of points, and returns a function that opens the
-// steering of the map of the run in dir to it.
-func (c *command) withPointsReward() func(dir, text string) (*points.Steering, error) {
+// steering of the map of the run in dir to it. missing says why there are no data, if there are
+// none.
+func (c *command) withPointsReward() func(dir, text string) (s *points.Steering, missing, err error) {
 	reward := c.Flags().Lookup("reward")
 	reward.DefValue, reward.Usage = "", "JSON object, or `file` with one, of a reward in the units of the data, such "+
 		"as "+pointsReward+"; mfm info lists the kinds: column, measurement, linear, box, ..., sum, scaled (required)"
 	path := c.Flags().String("data", "", "`file` of the points, whose weighted rows are compared with the samples "+
 		"(default: the one that the run names)")
-	return func(dir, text string) (*points.Steering, error) {
+	return func(dir, text string) (s *points.Steering, missing, err error) {
 		if err := c.require("name the folder of a run", "checkpoint"); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if text == "paper" {
-			return nil, fmt.Errorf("--reward is missing: give one in the units of the data, such as %s",
+			return nil, nil, fmt.Errorf("--reward is missing: give one in the units of the data, such as %s",
 				quote(pointsReward))
 		}
 		raw, err := rewardJSON(text)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		s, missing, err := points.OpenSteering(dir, *path, raw)
+		s, missing, err = points.OpenSteering(dir, *path, raw)
 		if missing != nil {
-			c.warn(missing)
+			missing = fmt.Errorf("%w: name it with --data FILE", missing)
 		}
-		return s, err
+		return s, missing, err
 	}
 }
 
@@ -248,7 +171,7 @@ func (c *command) withPointsReward() func(dir, text string) (*points.Steering, e
 const pointsReward = `{"kind": "column", "column": "y", "target": 0.5, "width": 0.1}`
 
 // classOfPoints begins the usage of a flag for a class.
-const classOfPoints = "`number` of the class, from 0 in the order of their names, "
+const classOfPoints = "`name` of the class, or its number from 0 in the order of the names, "
 
 // pointsSteering steers a map of points.
 func pointsSteering() steerTask[points.SteeringResult] {
@@ -265,21 +188,25 @@ func pointsSteering() steerTask[points.SteeringResult] {
 			out.Usage = sampleFormats + "for the samples of a single run, in the units of the data; or a folder of " +
 				"the results of a sweep, one file for each run, which is not repeated (default: they are printed)"
 			return func(r steering.NamedReward) (steering.Task[result], string, error) {
-				s, err := open(*checkpoint, r.Text())
+				s, missing, err := open(*checkpoint, r.Text())
 				if err != nil {
 					return nil, "", err
+				}
+				if missing != nil {
+					c.warn(fmt.Errorf("no comparison with rows of the data: %w", missing))
 				}
 				e, s.RewardName = s.Experiment, r.Name
 				return s, s.Fingerprint, nil
 			}
 		},
+		class:  func(text string) (int32, error) { return points.ClassIndex(e.Names, text) },
 		common: func(r result) steering.Result { return r.Result },
 		columns: columns(func(r result) []any {
 			return []any{r.Reward.Float(), r.RewardQuantiles, r.RewardBefore.Float(), r.RewardTarget.Float(),
 				r.SW2.Float(), r.SW2Before.Float(), r.Floor.Float(), r.TargetKL.Float(),
 				r.TargetEffective.Float(), r.Text()}
-		}, "reward %.4g", "5 to 95 percent %.3g", "before %.4g", "of rows %.4g", "sw2 %.3f",
-			"before %.3f", "floor %.3f", "target KL %.2f", "effective rows %.0f", "columns [before] %s"),
+		}, "reward %.4g", "5 to 95 percent %.3g", "reward before %.4g", "reward of rows %.4g", "sw2 %.3f",
+			"sw2 before %.3f", "floor %.3f", "target KL %.2f", "effective rows %.0f", "columns [before] %s"),
 		note: func(r result) string {
 			if r.Lost == 0 || r.Diverged {
 				return ""
@@ -300,24 +227,30 @@ func pointsSteering() steerTask[points.SteeringResult] {
 // pointsTuning fine-tunes the drift of a map of points.
 func pointsTuning() tuneTask[points.TuningResult] {
 	type result = points.TuningResult
+	var e *points.Experiment
 	return tuneTask[result]{
 		config: points.DefaultTuning(), paths: 12, samples: 1024, steps: 100,
-		networks: []tuning.Network{tuning.Adapter, tuning.Copy, tuning.LowRank},
-		options: []option{
-			{name: "class", path: "class",
-				usage: classOfPoints + "for which a map with classes is tuned (default: all of them)"},
-		},
+		networks:   []tuning.Network{tuning.Adapter, tuning.Copy, tuning.LowRank},
+		classUsage: classOfPoints + "for which a map with classes is tuned (default: all of them)",
+		class:      func(text string) (int32, error) { return points.ClassIndex(e.Names, text) },
 		open: func(c *command) func(dir, reward string) (tunings[result], error) {
 			open := c.withPointsReward()
 			return func(dir, reward string) (tunings[result], error) {
-				s, err := open(dir, reward)
+				s, missing, err := open(dir, reward)
+				if missing != nil {
+					err = cmp.Or(err, fmt.Errorf("tuning needs the rows of the data: %w", missing))
+				}
+				if err != nil {
+					return nil, err
+				}
+				e = s.Experiment
 				return func(config tuning.Config) (tuning.Task[result], string, error) {
 					t, err := points.NewTuning(s, config)
 					if err != nil {
 						return nil, "", err
 					}
 					return t, t.Fingerprint, nil
-				}, err
+				}, nil
 			}
 		},
 		table: table[result]{
@@ -325,8 +258,8 @@ func pointsTuning() tuneTask[points.TuningResult] {
 				return []any{r.Method, r.Network, r.N, r.Lambda, r.Seed, r.Steps, r.Reward.Float(),
 					r.RewardBefore.Float(), r.RewardTarget.Float(), r.SW2.Float(), r.SW2Before.Float(), r.Floor.Float(),
 					r.KL, r.TargetKL.Float(), r.TargetEffective.Float(), r.Seconds, r.Text()}
-			}, "method %s", "network %s", "n %d", "λ %g", "seed %d", "steps %d", "reward %.4g", "before %.4g",
-				"of rows %.4g", "sw2 %.3f", "before %.3f", "floor %.3f", "KL %.3f", "of rows %.3f",
+			}, "method %s", "network %s", "n %d", "λ %g", "seed %d", "steps %d", "reward %.4g", "reward before %.4g",
+				"reward of rows %.4g", "sw2 %.3f", "sw2 before %.3f", "floor %.3f", "KL %.3f", "KL of rows %.3f",
 				"effective rows %.0f", "seconds %.0f", "columns [before] %s"),
 			keys: 5, diverged: func(r result) bool { return r.Diverged != "" },
 			notes: func(r result) []string {

@@ -96,6 +96,40 @@ func TestPoints(t *testing.T) {
 	} {
 		refuses(t, tc.want, strings.Fields(tc.command)...)
 	}
+	if err := os.Remove(data); err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, "mfm tune points: tuning needs the rows of the data: the file "+data+" of the data does not exist: name it "+
+		"with --data FILE", "tune", "points", "--checkpoint", out, "--reward", `{"kind": "linear", "weights": {"mass": 1}}`,
+		"--out", filepath.Join(dir, "refused"))
+}
+
+// checkTunedPoints samples the drift that was tuned in dir from the map of the run in out.
+func checkTunedPoints(t *testing.T, dir, out string) {
+	t.Helper()
+	runs, _ := filepath.Glob(filepath.Join(dir, "tuned", "run-*"))
+	if len(runs) != 1 {
+		t.Fatalf("tuned runs %q, want one", runs)
+	}
+	args := []string{"sample", "points", "--checkpoint", out, "--tuned", runs[0], "--n", "200", "--steps", "20"}
+	samples := decode[pointSamples](t, must(t, append(args, "--json")...))
+	near := 0
+	for _, row := range samples.Samples {
+		if math.Abs(row[0]-130) > 12 { // between the classes, at 100 and 160
+			near++
+		}
+	}
+	if len(samples.Samples) != 200 || near < 160 || samples.Columns[1] != "ratio" {
+		t.Errorf("%d of %d samples of a tuned drift lie near a class", near, len(samples.Samples))
+	}
+	refuses(t, "--class and --tuned: ", append(args, "--class", "heavy")...)
+	refuses(t, "--t and --tuned: ", append(args, "--t", "0.5", "--x", "1,2")...)
+	refuses(t, `is of kind "points", want "tuned-points"`, append(args, "--tuned", out)...)
+	refuses(t, "samples of the map need no data", "sample", "points", "--checkpoint", out, "--data", "x.csv")
+	for _, flag := range []string{"reward", "tuned"} {
+		refuses(t, "--"+flag+": mfm diagnose points evaluates neither rewards nor tuned drifts", "diagnose", "points",
+			"--checkpoint", out, "--"+flag, runs[0], "--backend", "none")
+	}
 }
 
 // checkSteerPoints steers the map of the run in out to a mass of 160.
@@ -128,7 +162,7 @@ func checkSteerPoints(t *testing.T, dir, out string) {
 		t.Errorf("%d steered samples of %q with the mean %g: %+v", len(steered.Rows), steered.Columns, sum, r.Columns)
 	}
 	results = decode[[]points.SteeringResult](t, must(t, append(args, "--out", filepath.Join(dir, "steered"),
-		"--method", "unsteered,best-of-n-one-step", "--class", "1", "--json")...))
+		"--method", "unsteered,best-of-n-one-step", "--class", "light", "--json")...))
 	if len(results) != 2 || results[0].Columns[0].Mean < 90 || results[1].Reward.Float() < results[0].Reward.Float() {
 		t.Errorf("results %+v", results)
 	}
@@ -144,14 +178,21 @@ func checkSteerPoints(t *testing.T, dir, out string) {
 	if second := must(t, tuned...); second != first {
 		t.Errorf("a finished tuning has the result %s again, want %s", second, first)
 	}
-	refuses(t, "class = 5: the map has 2 classes", append(tuned, "--class", "5")...)
+	checkTunedPoints(t, dir, out)
+	refuses(t, `--class: class "5" is unknown: use "heavy", "light"`, append(tuned, "--class", "5")...)
+	for _, tc := range []struct{ want, more string }{
+		{"--shard 0/2: --out x.csv is a file, which takes a single run: name a folder", "--out x.csv --shard 0/2"},
+		{"--stored y: name a folder for the results with --out", "--stored y"},
+	} {
+		refuses(t, tc.want, append(args, strings.Fields(tc.more)...)...)
+	}
 	for _, tc := range []struct{ want, flag, value string }{
 		{`column "size" is unknown: use "mass", "ratio"`, "--reward", `{"kind": "linear", "weights": {"size": 1}}`},
 		{"--reward is missing", "--reward", "paper"},
 		{`reward "no.json" is no name of a reward`, "--reward", "no.json"},
 		{"a file has the samples of one run, these flags give 2", "--method", "mfm-g,dps"},
 		{"points have no value in closed form", "--method", "exact"},
-		{"class = 2: must lie in [0, 2)", "--class", "2"},
+		{`--class: class "2" is unknown: use "heavy", "light"`, "--class", "2"},
 		{"there is no folder", "--out", filepath.Join(dir, "none", "x.csv")},
 		{"--checkpoint is missing", "--checkpoint", ""},
 		{"no such file", "--data", filepath.Join(dir, "none.csv")},

@@ -2,16 +2,21 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/ml/model"
 
+	"github.com/gomfm/gomfm/data/tabular"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/experiment/points"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/experiment/tuning"
 )
 
 // samplerFlags are the flags of commands that draw samples from the map of a run.
@@ -170,4 +175,165 @@ func (g *guidance) String() string {
 		within = fmt.Sprintf(" from s = %g to %g", g.From, g.To)
 	}
 	return fmt.Sprintf(", guided by %g%s (%s, NFE %d)", g.Scale, within, g.By, g.NFE)
+}
+
+// pointSamples are posterior samples of points, in the units of the data.
+type pointSamples struct {
+	T       float64     `json:"t"`
+	X       []float64   `json:"x,omitempty"`     // the observation
+	Noise   []float64   `json:"noise,omitempty"` // its standard deviations
+	Class   string      `json:"class,omitempty"`
+	Columns []string    `json:"columns"`
+	Samples [][]float64 `json:"samples"` // [n][columns]
+}
+
+func samplePoints(c *command) prepare {
+	f := c.withSampler()
+	t := c.Flags().Float64("t", 0, "`time` of the observation, in [0, 1]; 0 for samples of the data")
+	at := c.Flags().String("x", "", "the observation of a point, in the units of the data, numbers separated by commas: "+
+		"the point with Gaussian noise, (1-t)/t of the standard deviation of each column for the linear interpolant")
+	class := c.Flags().String("class", "", classOfPoints+"of the samples, for a map with classes (default: any)")
+	n := c.Flags().Int("n", 1000, "`number` of samples")
+	seed := c.Flags().Int64("seed", 0, "`seed` of the noise")
+	tuned := c.Flags().String("tuned", "", "`folder` of a drift that mfm tune points tuned from the map: samples of the "+
+		"data by --steps Euler steps of its ODE, 100 by default (default: none)")
+	path := c.Flags().String("data", "", "`file` of the points that --tuned was tuned with (default: the one that the "+
+		"run names)")
+	out := c.Flags().String("out", "", sampleFormats+"for the samples; figures are of two columns (default: "+
+		"CSV on standard output)")
+	return func() (work, error) {
+		if err := cmp.Or(checkTime(*t), checkCount("n", *n), checkSamples(*out)); err != nil {
+			return nil, err
+		}
+		o := points.Observation{T: *t, Class: *class}
+		switch {
+		case *t > 0 && *at == "":
+			return nil, fmt.Errorf("--t = %g: give the observation with --x", *t)
+		case *t == 0 && *at != "":
+			return nil, fmt.Errorf("--x: at --t 0 nothing is observed, give a --t above 0")
+		case *at != "":
+			for _, field := range strings.Split(*at, ",") {
+				v, err := strconv.ParseFloat(strings.TrimSpace(field), 64)
+				if err != nil || v-v != 0 {
+					return nil, fmt.Errorf("--x: %q is not a finite number", field)
+				}
+				o.X = append(o.X, v)
+			}
+		}
+		if *path != "" && *tuned == "" {
+			return nil, fmt.Errorf("--data %s: samples of the map need no data: give --tuned, or leave it out", quote(*path))
+		}
+		var e *points.Experiment
+		var draw func(ctx context.Context, b compute.Backend) ([][]float64, error)
+		var err error
+		if *tuned != "" {
+			e, draw, err = f.openTunedPoints(*tuned, *path, tuning.EvalConfig{Samples: *n, Steps: 100, Seed: *seed})
+		} else {
+			e, draw, err = f.openPoints(&o, *n, *seed)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if *at != "" && len(o.X) != len(e.Columns) {
+			return nil, fmt.Errorf("--x has %d numbers, the points have %d columns: %s", len(o.X), len(e.Columns),
+				strings.Join(e.Columns, ", "))
+		}
+		if *class != "" {
+			k, err := points.ClassIndex(e.Names, *class)
+			if err != nil {
+				return nil, fmt.Errorf("--class: %w", err)
+			}
+			o.Class = e.Names[k]
+		}
+		if *out != "" {
+			if err := e.CheckFile(*out); err != nil {
+				return nil, fmt.Errorf("--out %s: %w", quote(*out), err)
+			}
+		}
+		return func(ctx context.Context, b compute.Backend) error {
+			rows, err := draw(ctx, b)
+			if err != nil {
+				return err
+			}
+			samples := pointSamples{T: *t, X: o.X, Class: o.Class, Columns: e.Columns, Samples: rows}
+			if *t > 0 {
+				samples.Noise = e.Noise(*t)
+			}
+			if *out == "" {
+				var text strings.Builder
+				err := tabular.WriteCSV(&text, &tabular.Table{Columns: e.Columns, Rows: rows})
+				return cmp.Or(err, c.write(samples, text.String()))
+			}
+			if err := e.WriteSamples(*out, rows); err != nil {
+				return err
+			}
+			return c.write(samples, fmt.Sprintf("%s: %d samples at t = %g of %s\n", *out, *n, *t,
+				strings.Join(e.Columns, ", ")))
+		}, nil
+	}
+}
+
+// openPoints opens the map of points that the flags name, and returns a function that draws n
+// samples given an observation.
+func (f samplerFlags) openPoints(o *points.Observation, n int, seed int64) (
+	*points.Experiment, func(context.Context, compute.Backend) ([][]float64, error), error,
+) {
+	e, store, config, err := openMap(f, points.Open)
+	return e, func(ctx context.Context, b compute.Backend) ([][]float64, error) {
+		sampler, err := mfm.NewSampler(b, e.Model(store), config)
+		if err != nil {
+			return nil, invalid{err}
+		}
+		return e.Sample(ctx, sampler, *o, n, seed)
+	}, err
+}
+
+// openTunedPoints opens the drift in dir that was tuned from the map of points that the flags name,
+// and returns a function that draws samples of it.
+func (f samplerFlags) openTunedPoints(dir, data string, eval tuning.EvalConfig) (
+	*points.Experiment, func(context.Context, compute.Backend) ([][]float64, error), error,
+) {
+	for _, name := range []string{"t", "x", "class", "at", "method", "solver", "power"} {
+		if f.c.Flags().Changed(name) {
+			return nil, nil, fmt.Errorf("--%s and --tuned: samples of a tuned drift are those of the data, of the classes "+
+				"that it was tuned for, by Euler steps of its ODE: leave --%[1]s out", name)
+		}
+	}
+	config := mfm.DefaultSamplerConfig()
+	config.Steps = eval.Steps
+	if err := cmp.Or(f.c.require("name the folder of a run", "checkpoint"), f.settings.apply(&config)); err != nil {
+		return nil, nil, err
+	}
+	eval.Steps = config.Steps
+	if err := eval.Validate(); err != nil {
+		return nil, nil, err
+	}
+	t, r, err := points.OpenTuning(dir, *f.checkpoint, data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--tuned %s: %w", quote(dir), err)
+	}
+	return t.Experiment, func(ctx context.Context, b compute.Backend) ([][]float64, error) {
+		return t.Sample(ctx, b, r, eval)
+	}, nil
+}
+
+// parseClass returns the class that --class names, nil if text is empty. of returns its number; nil
+// means that the text is the number.
+func parseClass(text string, of func(text string) (int32, error)) (*int, error) {
+	if text == "" {
+		return nil, nil
+	}
+	if of == nil {
+		k, err := strconv.Atoi(text)
+		if err != nil {
+			err = fmt.Errorf("--class %s: want a whole number", quote(text))
+		}
+		return &k, err
+	}
+	k, err := of(text)
+	if err != nil {
+		return nil, fmt.Errorf("--class: %w", err)
+	}
+	class := int(k)
+	return &class, nil
 }

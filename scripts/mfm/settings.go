@@ -5,11 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
-	"reflect"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gomlx/compute"
@@ -129,33 +130,6 @@ func (c *command) withPresetOf(names []string) *string {
 	return preset
 }
 
-// trainOptions set the values that every training has.
-func trainOptions() []option {
-	return []option{
-		{name: "steps", path: "train.steps", usage: "`number` of training steps"},
-		{name: "batch", path: "train.batch", usage: "`number` of rows in a batch"},
-		{name: "rate", path: "train.optimizer.rate", usage: "learning `rate`"},
-		{name: "seed", path: "train.seed", usage: "`seed` of weights, data and noise"},
-	}
-}
-
-// mapOptions set the values that every map has.
-func mapOptions() []option {
-	return append(trainOptions(),
-		option{name: "loss", path: "train.loss.consistency", usage: "`name` of the loss", values: losses(), read: name},
-		option{name: "distillation", path: "train.loss.distillation", usage: "`source` of the drift",
-			values: []string{"self", "teacher"}},
-		option{name: "interpolant", path: "interpolant", usage: "`name` of the schedule",
-			values: []string{"linear", "trigonometric", "vp"}},
-		option{name: "parametrization", path: "parametrization",
-			usage: "`name` of the parametrization around the network; see mfm info"},
-	)
-}
-
-func losses() []string {
-	return []string{"semigroup", "meanflow", "eulerian", "lagrangian", "energy", "diagonal"}
-}
-
 // configure applies file and settings to v, a pointer to a configuration.
 func (f configFlags) configure(v any) error {
 	if *f.file != "" {
@@ -267,41 +241,71 @@ func (f *sweepFlags) parse(outRequired bool) (err error) {
 	return cmp.Or(checkFolder(f.Dir), err)
 }
 
-// combinations returns all combinations of the values in lists, which are separated by commas. The
-// last list varies fastest.
-func combinations(lists ...string) [][]string {
-	all := [][]string{nil}
-	for _, list := range lists {
-		var longer [][]string
-		for _, head := range all {
-			for _, value := range strings.Split(list, ",") {
-				longer = append(longer, append(slices.Clone(head), value))
-			}
+// needFolder returns an error for a flag of a sweep without a folder, which one that writes to a
+// file does not have.
+func (f *sweepFlags) needFolder(file string) error {
+	flag, value := "stored", f.Stored
+	if f.Shards > 1 {
+		flag, value = "shard", *f.shard
+	}
+	if f.Dir != "" || value == "" {
+		return nil
+	}
+	const remedy = "name a folder for the results with --out"
+	if file != "" {
+		return fmt.Errorf("--%s %s: --out %s is a file, which takes a single run: %s", flag, quote(value), quote(file), remedy)
+	}
+	return fmt.Errorf("--%s %s: %s", flag, quote(value), remedy)
+}
+
+// sweepOrRun runs the settings of a sweep. Without a folder it keeps no results. An error comes with
+// the results so far.
+func sweepOrRun[S, R any](ctx context.Context, s sweep.Sweep, settings []S, do func(context.Context, S) (R, error)) (
+	results []R, err error) {
+	if s.Dir != "" {
+		return sweep.Run(ctx, s, settings, do)
+	}
+	for i, setting := range settings {
+		if ctx.Err() != nil {
+			return results, fmt.Errorf("stopped after %d of %d runs: %w", i, len(settings), context.Cause(ctx))
 		}
-		all = longer
+		r, err := do(ctx, setting)
+		if err != nil {
+			return results, fmt.Errorf("run %d of %d: %w", i+1, len(settings), err)
+		}
+		results = append(results, r)
+		s.Done(i+1, len(settings))
 	}
-	return all
+	return results, nil
 }
 
-// addSeeds appends a configuration, whose seed is 0, with all seeds to a grid, unless the grid has
-// it.
-func addSeeds[C any](grid []C, c C, seeds int, set func(c *C, seed int64)) []C {
-	if slices.ContainsFunc(grid, func(other C) bool { return reflect.DeepEqual(other, c) }) {
-		return grid
-	}
-	for seed := range seeds {
-		set(&c, int64(seed))
-		grid = append(grid, c)
-	}
-	return grid
+// valueList is a flag with values separated by commas.
+type valueList struct {
+	text    *string
+	numbers bool
 }
 
-func checkSeeds(n int) error {
-	if n < 1 || n > 10_000 {
-		return fmt.Errorf("--seeds = %d: must be positive and at most 10000", n)
+// json returns the values as a list. name is that of the flag.
+func (l valueList) json(name string) (json.RawMessage, error) {
+	var list []any
+	for text := range strings.SplitSeq(*l.text, ",") {
+		if !l.numbers {
+			list = append(list, text)
+			continue
+		}
+		v, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil, fmt.Errorf("--%s %q: give numbers separated by commas", name, *l.text)
+		}
+		if name == "particles" && v < 0 {
+			return nil, fmt.Errorf("--particles = %g: must not be negative", v)
+		}
+		list = append(list, v)
 	}
-	return nil
+	return json.Marshal(list)
 }
+
+func numeral(n int) json.RawMessage { return json.RawMessage(strconv.Itoa(n)) }
 
 // withReward adds the flag that names a reward, with its default.
 func (c *command) withReward(otherwise string) *string {

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/gomlx/compute"
@@ -17,7 +16,6 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/gaussian"
 	"github.com/gomfm/gomfm/mfm/experiment/samplefile"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
-	"github.com/gomfm/gomfm/mfm/experiment/sweep"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -36,6 +34,9 @@ type steerTask[R any] struct {
 	finish func(c *command, results []R) error
 	// heldOut says that the task has held-out rewards and the flag second-evaluator.
 	heldOut bool
+	// class returns the number of the class that --class names, once a reward is open; nil means
+	// that --class takes the number.
+	class func(text string) (int32, error)
 	// file checks the path of a file that --out names, once a reward is open, and returns a
 	// function that writes the samples of a single run to it; nil means that --out names a folder
 	// of results.
@@ -57,8 +58,8 @@ func (t steerTask[R]) build(c *command) prepare {
 		if err = cmp.Or(kept.parse(t.file == nil), err, t.checkHeldOut(all), checkSamples(file)); err != nil {
 			return nil, err
 		}
-		if kept.Dir == "" && (kept.Shards > 1 || kept.Stored != "") {
-			return nil, fmt.Errorf("--shard and --stored: name a folder for the results with --out")
+		if err := kept.needFolder(file); err != nil {
+			return nil, err
 		}
 		if n := len(runs); file != "" && n != 1 {
 			return nil, fmt.Errorf("--out %s: a file has the samples of one run, these flags give %d: name a folder "+
@@ -90,8 +91,13 @@ func (t steerTask[R]) build(c *command) prepare {
 				return nil, fmt.Errorf("--out %s: %w", quote(file), err)
 			}
 		}
+		class, err := parseClass(*grid.class, t.class)
+		if err != nil {
+			return nil, err
+		}
 		var settings []steering.Setting
 		for _, r := range runs {
+			r.Setting.Class = cmp.Or(class, r.Setting.Class)
 			r.Setting.Fingerprint = fingerprints[r.Reward]
 			if err := tasks[r.Setting.Fingerprint].Check(r.Setting); err != nil {
 				return nil, err
@@ -106,56 +112,15 @@ func (t steerTask[R]) build(c *command) prepare {
 			if err == nil && file != "" {
 				err = write(results[0])
 			}
-			if err != nil {
+			if err == nil && t.finish != nil {
+				err = t.finish(c, results)
+			}
+			if err != nil && (kept.Dir != "" || len(results) == 0) { // the folder has them
 				return err
 			}
-			if t.finish != nil {
-				if err := t.finish(c, results); err != nil {
-					return err
-				}
-			}
-			return t.table(*grid.file != "").write(c, results)
+			return cmp.Or(err, t.table(*grid.file != "").write(c, results))
 		}, nil
 	}
-}
-
-// sweepOrRun runs the settings of a sweep. Without a folder it keeps no results.
-func sweepOrRun[S, R any](ctx context.Context, s sweep.Sweep, settings []S, do func(context.Context, S) (R, error)) (
-	results []R, err error) {
-	if s.Dir != "" {
-		return sweep.Run(ctx, s, settings, do)
-	}
-	for i, setting := range settings {
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("stopped after %d of %d runs: %w", i, len(settings), context.Cause(ctx))
-		}
-		r, err := do(ctx, setting)
-		if err != nil {
-			return nil, fmt.Errorf("run %d of %d: %w", i+1, len(settings), err)
-		}
-		results = append(results, r)
-		s.Done(i+1, len(settings))
-	}
-	return results, nil
-}
-
-// secondEvaluator is the flag of a second evaluator.
-const secondEvaluator = "second-evaluator"
-
-// checkHeldOut returns an error if a grid has values that the task does not have.
-func (t steerTask[R]) checkHeldOut(g steering.Grid) error {
-	if t.heldOut {
-		return nil
-	}
-	if g.SecondEvaluator != "" {
-		return fmt.Errorf("--grid: second_evaluator: this task has none: leave it out")
-	}
-	for _, r := range g.Rewards {
-		if r.HeldOut != nil {
-			return fmt.Errorf("--grid: reward %q has a held-out reward: this task has none: leave it out", r.Name)
-		}
-	}
-	return nil
 }
 
 // table returns the table of the results, with the names of their rewards if they have any.
@@ -195,6 +160,7 @@ func (t steerTask[R]) table(named bool) table[R] {
 // steerGrid are the flags of a grid of settings.
 type steerGrid struct {
 	file      *string              // of a [steering.Grid]
+	class     *string              // empty for none
 	lists     map[string]valueList // values to combine, by their keys and flags
 	seeds     *int
 	threshold *float64
@@ -245,7 +211,7 @@ func withSteerGrid(c *command, samples, steps, particles int) *steerGrid {
 			"is below; 0 never, 1 at each step")
 	f.Float64Var(&s.SNR, "snr", 0,
 		"`factor` of the signal-to-noise ratio that weighted-diamond gives up by adding noise (default: 20)")
-	c.withClass(&s.Class, "`label` that a map with classes is conditioned on (default: none)")
+	g.class = c.Flags().String("class", "", "`label` that a map with classes is conditioned on (default: none)")
 	f.Float64Var(&s.Guidance, "guidance", 0, "`scale` of classifier-free guidance toward the class; 0 for none")
 	f.BoolVar(&s.GuidePosterior, "guide-posterior", false, "guide the posterior samples of an estimate, too")
 	f.BoolVar(&s.Pool, "pool", false, "keep the rewards of all unsteered samples, for the cost of Best-of-N")
@@ -264,18 +230,6 @@ func withSteerGrid(c *command, samples, steps, particles int) *steerGrid {
 		option{name: "cap", path: "cap", usage: "`bound` of the steering's factor; 0 for none"},
 	)
 	return g
-}
-
-// withClass adds the flag of a class, which remains nil without it.
-func (c *command) withClass(class **int, usage string) {
-	c.Flags().Func("class", usage, func(text string) error {
-		k, err := strconv.Atoi(text)
-		if err != nil {
-			return fmt.Errorf("want a whole number")
-		}
-		*class = &k
-		return nil
-	})
 }
 
 // runs returns a grid and its runs: those of the file of a grid, or those of the flags, for the reward
@@ -354,34 +308,6 @@ func (g *steerGrid) timeGrid(c *command, values steering.Values) {
 		}
 	}
 }
-
-// valueList is a flag with values separated by commas.
-type valueList struct {
-	text    *string
-	numbers bool
-}
-
-// json returns the values as a list. name is that of the flag.
-func (l valueList) json(name string) (json.RawMessage, error) {
-	var list []any
-	for text := range strings.SplitSeq(*l.text, ",") {
-		if !l.numbers {
-			list = append(list, text)
-			continue
-		}
-		v, err := strconv.ParseFloat(text, 64)
-		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
-			return nil, fmt.Errorf("--%s %q: give numbers separated by commas", name, *l.text)
-		}
-		if name == "particles" && v < 0 {
-			return nil, fmt.Errorf("--particles = %g: must not be negative", v)
-		}
-		list = append(list, v)
-	}
-	return json.Marshal(list)
-}
-
-func numeral(n int) json.RawMessage { return json.RawMessage(strconv.Itoa(n)) }
 
 func gaussianTask() task {
 	return task{name: "gaussian", about: "a Gaussian, in closed form", steer: gaussianSteering().build}

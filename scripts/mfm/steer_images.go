@@ -179,13 +179,17 @@ func digitsTuning() tuneTask[image.TuningResult] {
 // diagnoseDigits diagnoses a map of images.
 func diagnoseDigits(c *command) diagnosis {
 	f := c.withEvaluators("required with a reward")
-	var class *int
-	c.withClass(&class, "`label` of the images, and of steered samples, of a map with classes (default: all, and none)")
+	label := c.Flags().String("class", "",
+		"`label` of the images, and of steered samples, of a map with classes (default: all, and none)")
 	guidance := c.Flags().Float64("guidance",
 		0, "`scale` of classifier-free guidance of the map toward the class; 0 for none")
 	return func(
 		ctx context.Context, b compute.Backend, dir, reward string, o report.Options,
 	) (*diagnose.Report, error) {
+		class, err := parseClass(*label, nil)
+		if err != nil {
+			return nil, invalid{err}
+		}
 		train, heldOut, err := f.images(dir)
 		if err != nil {
 			return nil, invalid{err}
@@ -317,6 +321,25 @@ func writeSteeredPictures(c *command, results []alignment.Result) error {
 		file := fmt.Sprintf("%s-n%d-%s.png", r.Method, r.N, r.SettingHash)
 		if err := os.WriteFile(filepath.Join(dir, file), r.Pictures, 0o644); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// secondEvaluator is the flag of a second evaluator.
+const secondEvaluator = "second-evaluator"
+
+// checkHeldOut returns an error if a grid has values that the task does not have.
+func (t steerTask[R]) checkHeldOut(g steering.Grid) error {
+	if t.heldOut {
+		return nil
+	}
+	if g.SecondEvaluator != "" {
+		return fmt.Errorf("--grid: second_evaluator: this task has none: leave it out")
+	}
+	for _, r := range g.Rewards {
+		if r.HeldOut != nil {
+			return fmt.Errorf("--grid: reward %q has a held-out reward: this task has none: leave it out", r.Name)
 		}
 	}
 	return nil

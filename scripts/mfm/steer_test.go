@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,12 +13,57 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomfm/gomfm/mfm/experiment/gaussian"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/latent/alignment"
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/experiment/stress"
+	"github.com/gomlx/compute"
+	"github.com/spf13/cobra"
 )
+
+// failing is a task whose third run fails.
+type failing struct{ runs int }
+
+func (*failing) Check(steering.Setting) error { return nil }
+
+func (f *failing) Run(_ context.Context, _ compute.Backend, s steering.Setting) (r gaussian.Result, err error) {
+	if f.runs++; f.runs == 3 {
+		return r, errors.New("out of luck")
+	}
+	r.Method, r.Seed, r.Mean = s.Method, s.Seed, float64(f.runs)
+	return r, nil
+}
+
+// A sweep without a folder prints the results that it has when a run fails, with the error.
+func TestSteerPrintsResultsBeforeAnError(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	c := &command{Command: &cobra.Command{}}
+	c.SetOut(&stdout)
+	c.SetErr(&stderr)
+	task := gaussianSteering()
+	task.file = func(string) (func(gaussian.Result) error, error) { return nil, nil }
+	task.open = func(*command) func(steering.NamedReward) (steering.Task[gaussian.Result], string, error) {
+		return func(steering.NamedReward) (steering.Task[gaussian.Result], string, error) {
+			return &failing{}, "f", nil
+		}
+	}
+	prepare := task.build(c)
+	if err := c.ParseFlags([]string{"--seeds", "4", "--json"}); err != nil {
+		t.Fatal(err)
+	}
+	work, err := prepare()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = work(t.Context(), nil)
+	if results := decode[[]gaussian.Result](t, stdout.String()); len(results) != 2 || results[1].Mean != 2 ||
+		err == nil || !strings.Contains(err.Error(), "run 3 of 4: out of luck") {
+		t.Errorf("results %+v, error %v: want two results, and the error of the third", results, err)
+	}
+}
 
 // Merged shards equal the whole sweep, and runs with results are not repeated.
 func TestSteerGMM(t *testing.T) {

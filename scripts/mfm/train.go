@@ -277,3 +277,30 @@ func infoVerb(t task) builder {
 		}
 	}
 }
+
+// trainOptions set the values that every training has.
+func trainOptions() []option {
+	return []option{
+		{name: "steps", path: "train.steps", usage: "`number` of training steps"},
+		{name: "batch", path: "train.batch", usage: "`number` of rows in a batch"},
+		{name: "rate", path: "train.optimizer.rate", usage: "learning `rate`"},
+		{name: "seed", path: "train.seed", usage: "`seed` of weights, data and noise"},
+	}
+}
+
+// mapOptions set the values that every map has.
+func mapOptions() []option {
+	return append(trainOptions(),
+		option{name: "loss", path: "train.loss.consistency", usage: "`name` of the loss", values: losses(), read: name},
+		option{name: "distillation", path: "train.loss.distillation", usage: "`source` of the drift",
+			values: []string{"self", "teacher"}},
+		option{name: "interpolant", path: "interpolant", usage: "`name` of the schedule",
+			values: []string{"linear", "trigonometric", "vp"}},
+		option{name: "parametrization", path: "parametrization",
+			usage: "`name` of the parametrization around the network; see mfm info"},
+	)
+}
+
+func losses() []string {
+	return []string{"semigroup", "meanflow", "eulerian", "lagrangian", "energy", "diagonal"}
+}

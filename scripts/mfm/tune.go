@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,7 +26,11 @@ type tuneTask[R any] struct {
 	networks       []tuning.Network
 	options        []option // of the configuration, besides those of all tasks
 	presets        []tunePreset
-	reward         string // default of the flag, empty for "paper"
+	// class returns the number of the class that the flag --class names, once a map is open, and
+	// classUsage is the flag's usage. Nil means no such flag.
+	class      func(text string) (int32, error)
+	classUsage string
+	reward     string // default of the flag, empty for "paper"
 	// ownCheckpoint says that open adds the flag --checkpoint.
 	ownCheckpoint bool
 	// open registers the flags of the task and returns a function that opens the map of a run, to
@@ -67,6 +73,10 @@ func (t tuneTask[R]) build(c *command) prepare {
 	c.withRestart()
 	c.withTensorBoard()
 	grid := withTuneGrid(c, t.config, t.networks, t.options)
+	class := new(string)
+	if t.class != nil {
+		class = c.Flags().String("class", "", t.classUsage)
+	}
 	samples := c.Flags().Int("samples", t.samples, "`number` of samples of the evaluation")
 	steps := c.Flags().Int("sampler-steps", t.steps, "`number` of steps in which they are drawn")
 	open := t.open(c)
@@ -86,8 +96,13 @@ func (t tuneTask[R]) build(c *command) prepare {
 		if err != nil {
 			return nil, err
 		}
+		k, err := parseClass(*class, t.class)
+		if err != nil {
+			return nil, err
+		}
 		var settings []tuning.Setting
 		for _, config := range configs {
+			config.Class = cmp.Or(k, config.Class)
 			one, fingerprint, err := of(config)
 			if err != nil {
 				return nil, err
@@ -290,4 +305,40 @@ func tuneDistill(c *command) prepare {
 			return c.evaluatePosteriors(ctx, e, draw, mixture.DefaultEvalConfig())
 		}, err
 	}
+}
+
+// combinations returns all combinations of the values in lists, which are separated by commas. The
+// last list varies fastest.
+func combinations(lists ...string) [][]string {
+	all := [][]string{nil}
+	for _, list := range lists {
+		var longer [][]string
+		for _, head := range all {
+			for _, value := range strings.Split(list, ",") {
+				longer = append(longer, append(slices.Clone(head), value))
+			}
+		}
+		all = longer
+	}
+	return all
+}
+
+// addSeeds appends a configuration, whose seed is 0, with all seeds to a grid, unless the grid has
+// it.
+func addSeeds[C any](grid []C, c C, seeds int, set func(c *C, seed int64)) []C {
+	if slices.ContainsFunc(grid, func(other C) bool { return reflect.DeepEqual(other, c) }) {
+		return grid
+	}
+	for seed := range seeds {
+		set(&c, int64(seed))
+		grid = append(grid, c)
+	}
+	return grid
+}
+
+func checkSeeds(n int) error {
+	if n < 1 || n > 10_000 {
+		return fmt.Errorf("--seeds = %d: must be positive and at most 10000", n)
+	}
+	return nil
 }
