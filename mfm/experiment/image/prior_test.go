@@ -143,7 +143,8 @@ func TestRunKeepsItsPrior(t *testing.T) {
 	}
 }
 
-// An interrupted run that resumes with its kept prior ends with the weights of an uninterrupted one.
+// An interrupted run that resumes with its kept prior ends with the weights of an uninterrupted
+// one.
 func TestRunResumesWithItsPrior(t *testing.T) {
 	b, config := backendtest.New(t), mixtureConfig()
 	config.Train.Steps = 4
@@ -222,8 +223,9 @@ func TestPriorRejects(t *testing.T) {
 	}
 }
 
-// Given a class, the prior of a map of classes is the mixture fitted to the images of the class, and
-// its file keeps the classes of the components. The teacher is the drift of the images of the class.
+// Given a class, the prior of a map of classes is the mixture fitted to the images of the class,
+// and its file keeps the classes of the components. The teacher is the drift of the images of the
+// class.
 func TestPriorOfClasses(t *testing.T) {
 	b, images := backendtest.New(t), blots(1)
 	c := mixtureConfig()

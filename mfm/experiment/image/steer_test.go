@@ -290,7 +290,8 @@ func TestDigitsSteering(t *testing.T) {
 	if other, err := image.NewSteering(b, c, blots(2)); err != nil || other.Fingerprint == s.Fingerprint {
 		t.Errorf("other images have the same fingerprint (%v)", err)
 	}
-	// A target that too few images represent leaves what compares with it undefined, and nothing else.
+	// A target that too few images represent leaves what compares with it undefined, and nothing
+	// else.
 	far := setting("mfm-gf", 2)
 	far.Config.Lambda = 1e4
 	if err := s.Check(far); err != nil {

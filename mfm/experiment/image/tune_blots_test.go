@@ -66,9 +66,9 @@ func TestDigitsTuning(t *testing.T) {
 	}
 }
 
-// The evaluation needs two samples and a step of the ODE, whatever an SDE needs. The drift is a copy
-// with the tilted prior, or the base with low-rank updates. Invalid settings are rejected before
-// training.
+// The evaluation needs two samples and a step of the ODE, whatever an SDE needs. The drift is a
+// copy with the tilted prior, or the base with low-rank updates. Invalid settings are rejected
+// before training.
 func TestTuneBlots(t *testing.T) {
 	b := backendtest.New(t)
 	backendtest.NeedLoops(t, b)

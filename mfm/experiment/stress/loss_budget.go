@@ -160,7 +160,8 @@ func (l *LossBench) rates(ctx context.Context, b compute.Backend, c LossSetting)
 // Rates measures the steps per second of each loss on each data set of a budget, and adds those
 // that rates lacks. A rate is the fastest of three windows. The losses take turns, so that other
 // work on the machine does not slow down a single one. On data of which some rate is known, a loss
-// with a known rate takes turns too, and what is measured is scaled to it.
+// with a known rate takes turns too, and what is measured is scaled to it. It returns an error of a
+// training, and for a training that ends before its last window.
 func (l *LossBench) Rates(ctx context.Context, b compute.Backend, budget LossBudget, rates map[string]float64) error {
 	var turns []LossSetting
 	known, lacks := map[string]LossSetting{}, map[string]bool{}
@@ -178,21 +179,9 @@ func (l *LossBench) Rates(ctx context.Context, b compute.Backend, budget LossBud
 			turns = append(turns, c)
 		}
 	}
-	measured := map[string]float64{}
-	next := make([]func() (float64, error, bool), len(turns))
-	for i, c := range turns {
-		var stop func()
-		next[i], stop = iter.Pull2(l.rates(ctx, b, c))
-		defer stop()
-	}
-	for range windows {
-		for i, c := range turns {
-			rate, err, _ := next[i]()
-			if err != nil {
-				return fmt.Errorf("rate of %s: %w", c.name(), err)
-			}
-			measured[c.name()] = max(measured[c.name()], rate)
-		}
+	measured, err := fastest(turns, func(c LossSetting) iter.Seq2[float64, error] { return l.rates(ctx, b, c) })
+	if err != nil {
+		return err
 	}
 	for _, c := range turns {
 		if rates[c.name()] > 0 {
@@ -205,4 +194,31 @@ func (l *LossBench) Rates(ctx context.Context, b compute.Backend, budget LossBud
 		rates[c.name()] = rate
 	}
 	return nil
+}
+
+// fastest returns the largest rate of each setting by its name. The trainings take turns, one window
+// each, and each stops after its last window, which frees its memory.
+func fastest(turns []LossSetting, training func(c LossSetting) iter.Seq2[float64, error]) (map[string]float64, error) {
+	measured := map[string]float64{}
+	next, stop := make([]func() (float64, error, bool), len(turns)), make([]func(), len(turns))
+	for i, c := range turns {
+		next[i], stop[i] = iter.Pull2(training(c))
+		defer stop[i]()
+	}
+	for window := range windows {
+		for i, c := range turns {
+			rate, err, more := next[i]()
+			if err == nil && !more {
+				err = fmt.Errorf("the training ended after %d of %d windows: report this with its settings", window, windows)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("rate of %s: %w", c.name(), err)
+			}
+			measured[c.name()] = max(measured[c.name()], rate)
+			if window == windows-1 {
+				stop[i]()
+			}
+		}
+	}
+	return measured, nil
 }
