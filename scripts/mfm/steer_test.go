@@ -382,11 +382,12 @@ func stressSmallImageNet(t *testing.T, dir string, images []string) {
 	needLoops(t)
 	out := t.TempDir()
 	const valueSetting = `[{"rewards": [{"name": "blue", "reward": {"kind": "color", "hue": 240, "weight": 5}}],
-		"t": 0.5, "states": 3, "samples": 2, "n": [1, 2], "glass": [2], "reference": 4, "reference_steps": 3, "seed": 0}]`
+		"t": 0.5, "states": 3, "samples": 2, "n": [1, 2], "glass": [2], "reference": 4, "reference_steps": 6, "seed": 0}]`
 	settings := write(t, out, "values.json", valueSetting)
 	args := []string{"stress", "values", "--checkpoint", dir, "--settings", settings, "--out", filepath.Join(out, "values")}
 	values := decode[[]alignment.ValueResult](t, must(t, args...))
-	if len(values) != 1 || len(values[0].Rewards) != 1 || len(values[0].Rewards[0].Estimates) != 5 || !(values[0].Rewards[0].SD > 0) {
+	if len(values) != 1 || len(values[0].Rewards) != 1 || len(values[0].Rewards[0].Estimates) != 6 ||
+		!(values[0].Rewards[0].SD.Float() > 0) {
 		t.Errorf("values %+v", values)
 	}
 	if again := decode[[]alignment.ValueResult](t, must(t, args...)); !reflect.DeepEqual(again, values) {

@@ -35,8 +35,8 @@ func (s *store) shown(alt, name string) string {
 	return fmt.Sprintf("![%s](%s)", alt, name)
 }
 
-// pictureTilts returns the rewards of steered pictures with their runs. The divergence of a target is
-// estimated from the weights of its pool.
+// pictureTilts returns the rewards of steered pictures with their runs. The divergence of a target
+// is estimated from the weights of its pool.
 func (s *store) pictureTilts() []tilt {
 	all := tiltsOf(filter(s.rows(imagenetFile), "test="))
 	for i, t := range all {
@@ -76,8 +76,8 @@ func (r steered) kernel() metric.Optional {
 	return r.Kernel
 }
 
-// atTarget formats what Best-of-N needs for the mean reward of the target, over the evaluations of the
-// runs g, and is "unknown" if the pool has too few pictures of the target.
+// atTarget formats what Best-of-N needs for the mean reward of the target, over the evaluations of
+// the runs g, and is "unknown" if the pool has too few pictures of the target.
 func (t tilt) atTarget(g runs) string {
 	if t.effective < 30 {
 		return "unknown"
@@ -225,13 +225,35 @@ func (s *store) valueTables() string {
 	return strings.Join(parts, "\n\n")
 }
 
+// fewEffective is the effective number of samples of a reference below which it is marked.
+const fewEffective = 10
+
+// valueText formats the comparison of an estimate with the reference. It is empty if their
+// correlation is undefined.
+func valueText(e alignment.ValueEstimate) string {
+	if e.Pearson.IsZero() {
+		return ""
+	}
+	text := fmt.Sprintf("%.2f", e.Pearson.Float())
+	if !e.PearsonSE.IsZero() {
+		text += fmt.Sprintf(" ± %.2f", e.PearsonSE.Float())
+	}
+	text += fmt.Sprintf(", %+.2f, %s", e.Bias.Float(), short(e.RMS.Float()))
+	if e.Undefined > 0 {
+		text += fmt.Sprintf(" (%.2g %% undefined)", 100*e.Undefined)
+	}
+	return text
+}
+
 // valueTable has a line for each estimate of the values of a reward, and a column for each time.
 func valueTable(all []alignment.ValueResult, name string) string {
 	header := "estimate | samples | NFE"
 	names := map[alignment.ValueMethod]string{
 		alignment.ByDenoiser: "denoiser", alignment.ByMap: "map, one step", alignment.ByGLASS: "GLASS",
+		alignment.BySDE: "reference",
 	}
-	lines := [][]string{{"*a perfect estimate*", "", ""}, {"*standard deviation of the value*", "", ""}}
+	lines := [][]string{{"*a perfect estimate*", "", ""}, {"*standard deviation of the value*", "", ""},
+		{"*effective number of samples*", "", ""}}
 	index := make(map[string]int) // of the lines of estimates
 	for k, r := range all {
 		header += fmt.Sprintf(" | t = %g", r.T)
@@ -246,12 +268,21 @@ func valueTable(all []alignment.ValueResult, name string) string {
 			}
 			lines[line] = append(lines[line], text)
 		}
-		h := max(of.Halves.Float(), 0)
-		set(0, fmt.Sprintf("%.2f", math.Sqrt(2*h/(1+h))))
-		set(1, short(of.SD))
+		if !of.Halves.IsZero() {
+			h := max(of.Halves.Float(), 0)
+			set(0, fmt.Sprintf("%.2f", math.Sqrt(2*h/(1+h))))
+		}
+		if !of.SD.IsZero() {
+			set(1, short(of.SD.Float()))
+		}
+		number := fmt.Sprintf("%.1f", of.Effective)
+		if of.Effective < fewEffective {
+			number += " †"
+		}
+		set(2, number)
 		for _, e := range of.Estimates {
 			how := names[e.Method]
-			if e.Method == alignment.ByGLASS {
+			if e.Method == alignment.ByGLASS || e.Method == alignment.BySDE {
 				how += fmt.Sprintf(", %d steps", e.Steps)
 			}
 			key := fmt.Sprintf("%s %d", how, e.N)
@@ -259,7 +290,7 @@ func valueTable(all []alignment.ValueResult, name string) string {
 				index[key] = len(lines)
 				lines = append(lines, []string{how, fmt.Sprint(e.N), fmt.Sprint(e.NFE)})
 			}
-			set(index[key], fmt.Sprintf("%.2f, %s", e.Pearson.Float(), short(e.RMS)))
+			set(index[key], valueText(e))
 		}
 	}
 	return table(header, lines)
@@ -272,8 +303,8 @@ func (s *store) recoveries() []latent.RecoveryResult {
 	return all
 }
 
-// recoveryTable has a line for each way to recover pictures from each time. Without an evaluator
-// the columns of its features are empty.
+// recoveryTable has a line for the autoencoder's reconstructions of the held-out pictures, and one for
+// each sampler at each time. Without an evaluator the columns of its features are empty.
 func (s *store) recoveryTable() string {
 	var lines [][]string
 	number := func(v *float64) string {
@@ -286,9 +317,12 @@ func (s *store) recoveryTable() string {
 		return []string{fmt.Sprintf("%.0f", r.Frechet), fmt.Sprintf("%.2f ± %.2f", r.Kernel, r.KernelSE)}
 	}
 	for i, r := range s.recoveries() {
-		if r.HeldOut != nil && i == 0 {
-			line := append([]string{"", "held-out emoji"}, make([]string, 7)...)
-			lines = append(lines, append(line, distribution(r.HeldOut)...))
+		if i == 0 {
+			line := []string{"", "held-out emoji", "", "", number(&r.Floor.Pixels), number(r.Floor.Features), "", "", ""}
+			if r.HeldOut != nil {
+				line = append(line, distribution(r.HeldOut)...)
+			}
+			lines = append(lines, line)
 		}
 		for _, w := range r.Recovered {
 			line := []string{fmt.Sprint(r.T), fmt.Sprintf("%s, K = %d", w.Method, w.Steps), fmt.Sprint(w.NFE)}

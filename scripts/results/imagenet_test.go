@@ -14,8 +14,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// steeredPictures are results of one reward whose factors are known: a pool of two seeds with uniform
-// rewards, MFM-G with two seeds, a filter, and a run that diverged.
+// steeredPictures are results of one reward whose factors are known: a pool of two seeds with
+// uniform rewards, MFM-G with two seeds, a filter, and a run that diverged.
 func steeredPictures() (all []alignment.Result) {
 	some := metric.Some
 	add := func(method string, n int, nfe float64, seed int64, how steer.Renormalization, reward, se metric.Optional) *alignment.Result {
@@ -62,7 +62,8 @@ func TestSteeredPictures(t *testing.T) {
 	section, _, _ = strings.Cut(section, "\n## ")
 	for _, want := range []string{
 		`**log p(daisy\|x)**: by the weights of the 8,190 unsteered pictures of the pool the target is 0.0 nats`,
-		// The reward 0.9 needs nine candidates of 51 evaluations. Errors are those of independent pictures.
+		// The reward 0.9 needs nine candidates of 51 evaluations. Errors are those of independent
+		// pictures.
 		"| MFM-G | rescale 10 | 1 | 250 | 0.900 ± 0.021 | 1.84 [", "| -0.450 ± 0.21 | 0.250 ± 0 | 0.800 ± 0 | +0.25 | +0.00 | -0.20 | +0.00 |",
 		"| SMC, twist DPS |  | 1 | 200 | 0.500 ± 0.1 | ", "| -0.450 ± 0.05 |",
 		"| Best-of-N |  | 4 | 204 | 0.800 ± 0.02 |  | ", "| MFM-GF |  | 4 |  | all runs diverged |",
@@ -89,12 +90,16 @@ func TestSteeredPictures(t *testing.T) {
 func TestPictureQuality(t *testing.T) {
 	var values []alignment.ValueResult
 	for _, at := range []float64{0.4, 0.1} {
-		of := alignment.RewardValues{Reward: "a|b", SD: 10 * at, Halves: metric.Some(0.5), Estimates: []alignment.ValueEstimate{
-			{Method: alignment.ByDenoiser, N: 1, Steps: 1, NFE: 1, Pearson: metric.Some(at), RMS: 2},
-			{Method: alignment.ByGLASS, N: 4, Steps: 2, NFE: 8, Pearson: metric.Some(0.9), RMS: 0.25},
-		}}
+		some := metric.Some
+		of := alignment.RewardValues{Reward: "a|b", SD: some(10 * at), Effective: 50 * at, Halves: some(0.5)}
+		of.Estimates = []alignment.ValueEstimate{
+			{Method: alignment.ByDenoiser, N: 1, Steps: 1, NFE: 1, Pearson: some(at), Bias: some(-1.5), RMS: some(2)},
+			{Method: alignment.ByGLASS, N: 4, Steps: 2, NFE: 8, Pearson: some(0.9), PearsonSE: some(0.02), Bias: some(0.125),
+				RMS: some(0.25), Undefined: 0.03},
+			{Method: alignment.BySDE, N: 128, Steps: 15, NFE: 1920, Bias: some(0.1), RMS: some(0.1)}, // of a constant
+		}
 		if at == 0.1 {
-			of.Estimates = of.Estimates[:1]
+			of.Estimates, of.Halves = of.Estimates[:1], metric.Optional{}
 		}
 		values = append(values, alignment.ValueResult{Test: alignment.ValueTest, T: at, States: 32, Reference: 128,
 			ReferenceSteps: 30, Rewards: []alignment.RewardValues{of}})
@@ -102,6 +107,7 @@ func TestPictureQuality(t *testing.T) {
 	two := 0.5
 	recovery := []latent.RecoveryResult{{
 		Test: latent.RecoveryTest, T: 0.2, Pictures: 190, HeldOut: &picture.Result{Frechet: 80, Kernel: 0.1, KernelSE: 0.02},
+		Floor: latent.Distances{Pixels: 0.125, Features: &two},
 		Recovered: []latent.Recovered{
 			{Method: "map", Steps: 1, NFE: 1, Original: latent.Distances{Latents: 0.7, Pixels: 0.3, Features: &two},
 				Reference: &latent.Distances{Latents: 0.2, Pixels: 0.1}, Pictures: &picture.Result{Frechet: 90, Kernel: 0.2}},
@@ -130,11 +136,14 @@ func TestPictureQuality(t *testing.T) {
 	for i, wants := range [][]string{
 		{
 			"at 32 noised samples", "a reference of 128 samples", `**a\|b**`, "| estimate | samples | NFE | t = 0.1 | t = 0.4 |",
-			"| *a perfect estimate* |  |  | 0.82 | 0.82 |", "| *standard deviation of the value* |  |  | 1.00 | 4.00 |",
-			"| denoiser | 1 | 1 | 0.10, 2.00 | 0.40, 2.00 |", "| GLASS, 2 steps | 4 | 8 |  | 0.90, 0.250 |",
+			"| *a perfect estimate* |  |  |  | 0.82 |", "| *effective number of samples* |  |  | 5.0 † | 20.0 |",
+			"| *standard deviation of the value* |  |  | 1.00 | 4.00 |",
+			"| denoiser | 1 | 1 | 0.10, -1.50, 2.00 | 0.40, -1.50, 2.00 |",
+			"| GLASS, 2 steps | 4 | 8 |  | 0.90 ± 0.02, +0.12, 0.250 (3 % undefined) |",
+			"| reference, 15 steps | 128 | 1920 |  |  |", "> figures/imagenet_values.json`",
 		},
 		{
-			"of 190 held-out emoji", "| held-out emoji |  |  |  |  |  |  |  | 80 | 0.10 ± 0.02 |",
+			"of 190 held-out emoji", "| held-out emoji |  |  | 0.125 | 0.500 |  |  |  | 80 | 0.10 ± 0.02 |",
 			"| 0.2 | map, K = 1 | 1 | 0.700 | 0.300 | 0.500 | 0.200 | 0.100 |  | 90 | 0.20 ± 0.00 |",
 			"| 0.2 | ode, K = 50 | 99 | 0.600 | 0.250 |  |  |  |  |  |  |",
 		},

@@ -61,14 +61,17 @@ type Distances struct {
 	Features *float64 `json:"features,omitempty"`
 }
 
-// Recovered compares pictures that are recovered in one way.
+// Recovered compares the pictures that one sampler recovers.
 type Recovered struct {
 	Method mfm.Sampling `json:"method"`
 	Steps  int          `json:"steps"`
 	NFE    int          `json:"nfe"` // evaluations of the network per picture
-	// Original are the distances to the pictures that they come from: for the latents of the exact
-	// posterior √2 times its standard deviation. Reference are those to the samples of the ODE of
-	// the map's diagonal from the same noise, absent for these.
+	// Original are the distances to the pictures that they come from, in latents to their means. For
+	// samples of the distribution that the map has learned, latents of the exact posterior would be
+	// √2 times its standard deviation from them. Held-out pictures are no samples of the empirical
+	// distribution of the training latents, and means lack the noise of the encoder. Reference are
+	// the distances to the samples of the ODE of the map's diagonal from the same noise, absent for
+	// these.
 	Original  Distances  `json:"original"`
 	Reference *Distances `json:"reference,omitempty"`
 	// Pictures compares their distribution with that of the training pictures, absent without an
@@ -77,13 +80,15 @@ type Recovered struct {
 }
 
 // RecoveryResult compares posterior samples of the latents of held-out pictures with noise with
-// these pictures: at t = 0 they are samples of the data, near t = 1 the pictures themselves.
+// these pictures: at t = 0 they are samples of the map, near t = 1 the autoencoder's reconstructions
+// of the pictures, whose distances from the pictures are Floor.
 type RecoveryResult struct {
 	Test      string          `json:"test"` // [RecoveryTest]
 	T         float64         `json:"t"`
 	Pictures  int             `json:"pictures"`
 	Seed      int64           `json:"seed"`
 	HeldOut   *picture.Result `json:"held_out,omitempty"` // of the held-out pictures themselves
+	Floor     Distances       `json:"floor"`              // of their reconstructions
 	Recovered []Recovered     `json:"recovered"`          // the last is the reference
 }
 
@@ -95,10 +100,10 @@ type Recovery struct {
 
 	*Generator
 	images    *data.Images
-	latents   []float32          // their means
 	reference *picture.Reference // nil without an evaluator
 	evaluator *picture.Evaluator
-	features  [][]float64 // of the images
+	original  pictureSet // the images
+	floor     Distances  // of their reconstructions
 }
 
 // NewRecovery returns the recovery of held-out pictures by the map in dir, see [OpenGenerator]. An
@@ -119,7 +124,8 @@ func NewRecovery(ctx context.Context, b compute.Backend, dir string, e *picture.
 			r.Finalize()
 		}
 	}()
-	if r.latents, err = r.Generator.latents(ctx, heldOut); err != nil {
+	r.original.pixels = heldOut.Float32()
+	if r.original.latents, err = r.Generator.latents(ctx, heldOut); err != nil {
 		return nil, err
 	}
 	spec := []any{r.Config, r.Shape, r.Codec.Hash, heldOut.Hash(), heldOut.Labels}
@@ -129,40 +135,56 @@ func NewRecovery(ctx context.Context, b compute.Backend, dir string, e *picture.
 		if r.reference, err = picture.NewReference(ctx, e, &unlabeled, heldOut); err != nil {
 			return nil, err
 		}
-		if r.features, err = e.FeaturesOf(ctx, heldOut.Float32(), heldOut.Height, heldOut.Width); err != nil {
+		r.original.features, err = e.FeaturesOf(ctx, r.original.pixels, heldOut.Height, heldOut.Width)
+		if err != nil {
 			return nil, err
 		}
 		spec = append(spec, hash, train.Hash())
 	}
+	reconstructed, err := r.decoded(ctx, r.original.latents)
+	if err != nil {
+		return nil, err
+	}
+	r.floor = reconstructed.distances(r.original)
 	r.Fingerprint, err = run.Fingerprint(r.Store(), spec)
 	return r, err
 }
 
-// pictureSet are pictures by their latents, pixels and features.
+// pictureSet are n pictures.
 type pictureSet struct {
-	latents, pixels []float32
-	features        [][]float64
+	latents  []float32   // flat [n, height, width, channels] of the map
+	pixels   []float32   // flat [n, height, width, channels] of the pictures, in [-1, 1]
+	features [][]float64 // [n][features of the evaluator], nil without one
 }
 
-// Run recovers each picture once in each way, from the same noise. The samples have the classes of
-// the pictures, if the map has classes; pictures without labels have none.
+// decoded returns the pictures of latents.
+func (r *Recovery) decoded(ctx context.Context, latents []float32) (of pictureSet, err error) {
+	of.latents = latents
+	if of.pixels, err = r.Codec.Decode(ctx, latents, r.Shape[0], r.Shape[1]); err != nil || r.evaluator == nil {
+		return of, err
+	}
+	of.features, err = r.evaluator.FeaturesOf(ctx, of.pixels, r.images.Height, r.images.Width)
+	return of, err
+}
+
+// Run recovers each picture once by each sampler, from the same noise. The samples have the classes
+// of the pictures, if the map has classes; pictures without labels have none.
 func (r *Recovery) Run(ctx context.Context, c RecoverySetting) (out RecoveryResult, err error) {
 	if err := c.Validate(); err != nil {
 		return out, err
 	}
-	ways, latents, err := r.recover(ctx, r.latents, r.labels(), c)
+	all, latents, err := r.recover(ctx, r.original.latents, r.labels(), c)
 	if err != nil {
 		return out, err
 	}
-	out = RecoveryResult{Test: RecoveryTest, T: c.T, Pictures: r.images.N, Seed: c.Seed}
+	out = RecoveryResult{Test: RecoveryTest, T: c.T, Pictures: r.images.N, Floor: r.floor, Seed: c.Seed, Recovered: all}
 	if r.reference != nil {
 		out.HeldOut = &r.reference.Floor
 	}
-	original := pictureSet{r.latents, r.images.Float32(), r.features}
 	var reference *pictureSet
-	for i, way := range slices.Backward(ways) { // the reference first
-		of := pictureSet{latents: latents[i]}
-		if of.pixels, err = r.Codec.Decode(ctx, of.latents, r.Shape[0], r.Shape[1]); err != nil {
+	for i := range slices.Backward(all) { // the reference first
+		of, err := r.decoded(ctx, latents[i])
+		if err != nil {
 			return out, err
 		}
 		if r.reference != nil {
@@ -170,21 +192,16 @@ func (r *Recovery) Run(ctx context.Context, c RecoverySetting) (out RecoveryResu
 			if err != nil {
 				return out, err
 			}
-			way.Pictures = &result
-			if of.features, err = r.evaluator.FeaturesOf(ctx, of.pixels, r.images.Height, r.images.Width); err != nil {
-				return out, err
-			}
+			all[i].Pictures = &result
 		}
-		way.Original = of.distances(original)
+		all[i].Original = of.distances(r.original)
 		if reference == nil {
 			reference = &of
 		} else {
 			to := of.distances(*reference)
-			way.Reference = &to
+			all[i].Reference = &to
 		}
-		ways[i] = way
 	}
-	out.Recovered = ways
 	return out, nil
 }
 
@@ -199,10 +216,10 @@ func (r *Recovery) labels() []int32 {
 	return slices.Repeat([]int32{int32(r.Classes)}, r.images.N)
 }
 
-// recover returns the ways to recover latents from their noised ones, and the recovered latents of
-// each.
+// recover returns the samplers that recover latents from their noised ones, and what each recovers,
+// flat [n, height, width, channels].
 func (g *Generator) recover(ctx context.Context, latents []float32, labels []int32, c RecoverySetting) (
-	ways []Recovered, all [][]float32, err error) {
+	all []Recovered, recovered [][]float32, err error) {
 	rng := rand.New(rand.NewPCG(uint64(c.Seed), 32))
 	alpha, beta, _, _ := g.Map.Interpolant.At(c.T)
 	x, noise := make([]float32, len(latents)), make([]float32, len(latents))
@@ -223,10 +240,10 @@ func (g *Generator) recover(ctx context.Context, latents []float32, labels []int
 		if err != nil {
 			return nil, nil, fmt.Errorf("recovering pictures by %s in %d steps: %w", sampling.Method, steps, err)
 		}
-		ways = append(ways, Recovered{Method: sampling.Method, Steps: steps, NFE: sampler.NFE()})
-		all = append(all, flat)
+		all = append(all, Recovered{Method: sampling.Method, Steps: steps, NFE: sampler.NFE()})
+		recovered = append(recovered, flat)
 	}
-	return ways, all, nil
+	return all, recovered, nil
 }
 
 // distances returns the distances to other pictures.

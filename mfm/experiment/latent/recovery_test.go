@@ -18,7 +18,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// For latents of N(0, I) with the exact map, recovered latents are √2 times the standard deviation
+// For latents that are samples of N(0, I) with the exact map, recovered latents are √2 times the standard deviation
 // of the posterior from their originals, also in one step, and those of the ODE from the same
 // noise.
 func TestRecoverGaussian(t *testing.T) {
@@ -39,17 +39,17 @@ func TestRecoverGaussian(t *testing.T) {
 	}
 	for _, at := range []float64{0, 0.2, 0.5} {
 		c := RecoverySetting{T: at, Steps: []int{1, 4}, ODE: 20}
-		ways, all, err := g.recover(t.Context(), z, nil, c)
-		if err != nil || len(all) != 3 || ways[2].Method != mfm.ODESampling || ways[2].NFE != 39 || ways[1].NFE != 4 {
-			t.Fatalf("%+v (%v)", ways, err)
+		recovered, all, err := g.recover(t.Context(), z, nil, c)
+		if err != nil || len(all) != 3 || recovered[2].Method != mfm.ODESampling || recovered[2].NFE != 39 || recovered[1].NFE != 4 {
+			t.Fatalf("%+v (%v)", recovered, err)
 		}
 		want := math.Sqrt2 * (1 - at) / math.Hypot(1-at, at)
 		for i, latents := range all {
 			if got := rms(latents, z); math.Abs(got/want-1) > 0.02 { // of 16,000 differences, to 0.6 %
-				t.Errorf("t = %g, %s in %d steps: distance %g from the originals, want %g", at, ways[i].Method, ways[i].Steps, got, want)
+				t.Errorf("t = %g, %s in %d steps: distance %g from the originals, want %g", at, recovered[i].Method, recovered[i].Steps, got, want)
 			}
 			if got := rms(latents, all[2]); got > 0.01 {
-				t.Errorf("t = %g, %s in %d steps: distance %g from the ODE", at, ways[i].Method, ways[i].Steps, got)
+				t.Errorf("t = %g, %s in %d steps: distance %g from the ODE", at, recovered[i].Method, recovered[i].Steps, got)
 			}
 		}
 	}
@@ -91,11 +91,20 @@ func TestRecovery(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Finalize()
+	// The floor is the reconstruction of the autoencoder.
+	pixels, err := r.Codec.Reconstruct(t.Context(), train)
+	if err != nil {
+		t.Fatal(err)
+	}
+	floor := rms(pixels, train.Float32())
 	var all []Recovered // in one step
 	for _, at := range []float64{0, 0.9} {
 		got, err := r.Run(t.Context(), RecoverySetting{T: at, Steps: []int{1}, ODE: 4})
 		if err != nil || got.T != at || got.Pictures != 8 || got.HeldOut.Frechet > 1e-3 || len(got.Recovered) != 2 {
 			t.Fatalf("result %+v (%v)", got, err)
+		}
+		if got.Floor.Latents != 0 || math.Abs(got.Floor.Pixels/floor-1) > 1e-3 || !(*got.Floor.Features > 0) {
+			t.Errorf("floor %+v, want %g in pixels", got.Floor, floor)
 		}
 		one, ode := got.Recovered[0], got.Recovered[1]
 		if one.Method != mfm.MapSampling || one.NFE != 1 || ode.Method != mfm.ODESampling || ode.NFE != 7 || ode.Reference != nil ||
@@ -106,7 +115,7 @@ func TestRecovery(t *testing.T) {
 	}
 	noise, near := all[0], all[1]
 	if !(near.Original.Latents < 0.5*noise.Original.Latents && near.Original.Pixels < 0.5*noise.Original.Pixels &&
-		*near.Original.Features < *noise.Original.Features && near.Pictures.Frechet < noise.Pictures.Frechet) {
+		near.Original.Pixels > floor && *near.Original.Features < *noise.Original.Features && near.Pictures.Frechet < noise.Pictures.Frechet) {
 		t.Errorf("recovered from t = 0.9: %+v, from noise: %+v", near, noise)
 	}
 	plain, err := NewRecovery(t.Context(), b, dir, nil, "", train, train)

@@ -29,13 +29,14 @@ type ValueSetting struct {
 	Fingerprint string                 `json:"fingerprint,omitempty"`
 	Rewards     []steering.NamedReward `json:"rewards"`
 	T           float64                `json:"t"`       // in (0, 1)
-	States      int                    `json:"states"`  // x_t
+	States      int                    `json:"states"`  // number of x_t, [height, width, channels] each
 	Samples     int                    `json:"samples"` // posterior samples of each method for each state
 	N           []int                  `json:"n"`       // samples of an estimate, divisors of Samples
 	// GLASS are numbers of Euler steps of the posterior's ODE by the map's drift.
 	GLASS []int `json:"glass"`
 	// Reference and ReferenceSteps are the number of samples for each state and the steps of the
-	// reference, the posterior's SDE by the same drift.
+	// reference, the posterior's SDE by the same drift. Both are even. A second reference of half the
+	// steps shows the error of the discretization.
 	Reference      int   `json:"reference"`
 	ReferenceSteps int   `json:"reference_steps"`
 	Seed           int64 `json:"seed"`
@@ -75,8 +76,8 @@ func (c ValueSetting) Validate() error {
 		return fmt.Errorf("samples = %d: must lie in [1, 4096]", c.Samples)
 	case c.Reference < 2 || c.Reference > 1<<14 || c.Reference%2 != 0:
 		return fmt.Errorf("reference = %d samples: must be even, and lie in [2, 16384]", c.Reference)
-	case c.ReferenceSteps < 3 || c.ReferenceSteps > 1<<12:
-		return fmt.Errorf("reference_steps = %d: must lie in [3, 4096]", c.ReferenceSteps)
+	case c.ReferenceSteps < 6 || c.ReferenceSteps > 1<<12 || c.ReferenceSteps%2 != 0:
+		return fmt.Errorf("reference_steps = %d: must be even, and lie in [6, 4096]", c.ReferenceSteps)
 	case len(c.N) == 0:
 		return fmt.Errorf("n: none: give at least one number of samples")
 	}
@@ -98,38 +99,48 @@ func (c ValueSetting) Validate() error {
 	return nil
 }
 
-// ValueMethod is a way to estimate a value.
+// ValueMethod is a method of estimating a value.
 type ValueMethod string
 
-// The ways to estimate a value. All but the last use posterior samples.
+// The methods of estimating a value. All but the last use posterior samples.
 const (
 	ByMap      ValueMethod = "map"      // one step of the map
 	ByGLASS    ValueMethod = "glass"    // Euler steps of the posterior's ODE by the map's drift
+	BySDE      ValueMethod = "sde"      // a second reference, of half the steps
 	ByDenoiser ValueMethod = "denoiser" // the reward r(D_t(x)) of the denoiser
 )
 
 // ValueEstimate compares estimates of a value with those of the reference over the states.
-// Correlation, bias and error are means over the Samples/N disjoint sets of samples.
+// Correlation, bias and error are means over the Samples/N disjoint subsets of samples. An estimate
+// is undefined if no sample of its subset has a finite reward. It and the states whose reference is
+// undefined do not count.
 type ValueEstimate struct {
 	Method ValueMethod `json:"method"`
 	N      int         `json:"n"`     // posterior samples
 	Steps  int         `json:"steps"` // for each of them
 	NFE    int         `json:"nfe"`   // evaluations of the map's network, without those of the reward
-	// Pearson is the correlation with the reference, undefined if either is constant.
-	Pearson metric.Optional `json:"pearson,omitzero"`
-	Bias    float64         `json:"bias"` // mean of the difference from the reference
-	RMS     float64         `json:"rms"`  // its root mean square
+	// Pearson is the correlation with the reference, undefined if either is constant. PearsonSE is
+	// its standard error over the states, by the bootstrap.
+	Pearson   metric.Optional `json:"pearson,omitzero"`
+	PearsonSE metric.Optional `json:"pearson_se,omitzero"`
+	Bias      metric.Optional `json:"bias,omitzero"`      // mean of the difference from the reference
+	RMS       metric.Optional `json:"rms,omitzero"`       // its root mean square
+	Undefined float64         `json:"undefined,omitzero"` // share of undefined estimates
 }
 
 // RewardValues has the estimates for a reward.
 type RewardValues struct {
 	Reward string `json:"reward_name"`
 	// Mean and SD are mean and standard deviation of the reference over the states.
-	Mean float64 `json:"reference_mean"`
-	SD   float64 `json:"reference_sd"`
+	Mean metric.Optional `json:"reference_mean,omitzero"`
+	SD   metric.Optional `json:"reference_sd,omitzero"`
 	// Halves is the correlation h of the reference by the first half of its samples with that by
 	// the second. A perfect estimate has about the correlation √(2h/(1+h)) with the reference.
-	Halves    metric.Optional `json:"reference_halves,omitzero"`
+	Halves metric.Optional `json:"reference_halves,omitzero"`
+	// Effective is the smallest effective number of samples of the reference over the states,
+	// (Σw)²/Σw² of the weights w = e^r. The logarithm of their mean is too low by about
+	// (1/Effective - 1/Reference)/2, and by more if Effective is small. Halves does not show this.
+	Effective float64         `json:"reference_effective"`
 	Estimates []ValueEstimate `json:"estimates"`
 }
 
@@ -192,15 +203,15 @@ type valuation struct {
 	*Model
 	setting ValueSetting
 	rewards []*pictureReward
-	states  []float32 // flat
+	states  []float32 // flat [states, height, width, channels]
 	labels  []int32   // of the states, that of no class; nil for a map without classes
 	rng     *rand.Rand
 }
 
-// Values compares estimates of values with a reference at noised samples of the map, which have no
-// class. All draw posterior samples of the same map: its own in one step, those of the posterior's
-// ODE by its drift, and for the reference those of the posterior's SDE. Errors are those of
-// [Model.CheckValues], and that no sample of an estimate has a reward.
+// Values compares estimates of values with a reference at noised samples of the map, without a
+// class. The posterior samples are those of the map in one step, those of the posterior's ODE by the
+// map's drift, and for the reference those of the posterior's SDE. Errors are those of
+// [Model.CheckValues].
 func (m *Model) Values(ctx context.Context, b compute.Backend, c ValueSetting) (r ValueResult, err error) {
 	v, err := m.valuation(ctx, b, c)
 	if err != nil {
@@ -231,53 +242,49 @@ func (m *Model) Values(ctx context.Context, b compute.Backend, c ValueSetting) (
 	}
 	reference := make([][]float64, len(rewards))
 	for k, of := range rewards {
-		values, err := valuesOf(of, c.Reference, c.Reference)
-		if err != nil {
-			return r, fmt.Errorf("reference of %s: %w", c.Rewards[k].Name, err)
-		}
-		halves, err := valuesOf(of, c.Reference, c.Reference/2)
-		if err != nil {
-			return r, fmt.Errorf("reference of %s: %w", c.Rewards[k].Name, err)
-		}
-		reference[k] = values[0]
-		one := RewardValues{Reward: c.Rewards[k].Name, Halves: metric.Some(stat.Correlation(halves[0], halves[1], nil))}
-		one.Mean, one.SD = stat.MeanStdDev(values[0], nil)
+		reference[k] = valuesOf(of, c.Reference, c.Reference)[0]
+		halves := valuesOf(of, c.Reference, c.Reference/2)
+		one := RewardValues{Reward: c.Rewards[k].Name, Halves: metric.Some(stat.Correlation(defined(halves[0], halves[1])))}
+		one.Effective = effective(of, c.Reference)
+		of, _, _ := defined(reference[k], reference[k])
+		mean, sd := stat.MeanStdDev(of, nil)
+		one.Mean, one.SD = metric.Some(mean), metric.Some(sd)
 		r.Rewards = append(r.Rewards, one)
 	}
-	add := func(e ValueEstimate, rewards [][]float64, samples int) error {
+	add := func(e ValueEstimate, rewards [][]float64, samples int) {
 		for k, of := range rewards {
-			sets, err := valuesOf(of, samples, e.N)
-			if err != nil {
-				return fmt.Errorf("%s of %s: %w", e.Method, c.Rewards[k].Name, err)
-			}
-			r.Rewards[k].Estimates = append(r.Rewards[k].Estimates, e.compared(sets, reference[k]))
+			rng := rand.New(rand.NewPCG(uint64(c.Seed), 33))
+			r.Rewards[k].Estimates = append(r.Rewards[k].Estimates, e.compared(valuesOf(of, samples, e.N), reference[k], rng))
 		}
-		return nil
 	}
-	if err := add(ValueEstimate{Method: ByDenoiser, N: 1, Steps: 1, NFE: m.Map.NFE()}, denoised, 1); err != nil {
-		return r, err
+	add(ValueEstimate{Method: ByDenoiser, N: 1, Steps: 1, NFE: m.Map.NFE()}, denoised, 1)
+	estimates := []ValueEstimate{{Method: ByMap, Steps: 1}}
+	for _, steps := range c.GLASS {
+		estimates = append(estimates, ValueEstimate{Method: ByGLASS, Steps: steps})
 	}
-	for _, steps := range append([]int{0}, c.GLASS...) {
-		e := ValueEstimate{Method: ByMap, Steps: 1}
-		if steps == 0 {
+	for _, e := range append(estimates, ValueEstimate{Method: BySDE, Steps: c.ReferenceSteps / 2}) {
+		all, samples, calls := c.N, c.Samples, m.Map.NFE()
+		switch e.Method {
+		case ByMap:
 			sampler, err = mfm.NewSampler(b, m.Model, config)
-		} else {
-			e.Method, e.Steps = ByGLASS, steps
-			sampler, err = teacher(mfm.ODESampling, steps)
+			calls = 1 // which are those of its network
+		case ByGLASS:
+			sampler, err = teacher(mfm.ODESampling, e.Steps)
+		default:
+			sampler, err = teacher(mfm.SDESampling, e.Steps)
+			all, samples = []int{c.Reference}, c.Reference
 		}
 		if err != nil {
 			return r, err
 		}
-		rewards, err := v.posterior(ctx, sampler, c.Samples)
+		rewards, err := v.posterior(ctx, sampler, samples)
 		sampler.Finalize()
 		if err != nil {
 			return r, fmt.Errorf("%s, %d steps: %w", e.Method, e.Steps, err)
 		}
-		for _, n := range c.N {
-			e.N, e.NFE = n, n*e.Steps*m.Map.NFE()
-			if err := add(e, rewards, c.Samples); err != nil {
-				return r, err
-			}
+		for _, n := range all {
+			e.N, e.NFE = n, n*sampler.NFE()*calls
+			add(e, rewards, samples)
 		}
 	}
 	return r, nil
@@ -352,33 +359,104 @@ func (v *valuation) evaluate(ctx context.Context, latents []float32) ([][]float6
 	return all, nil
 }
 
-// valuesOf returns log mean e^r of each set of n rewards of the given number for each state,
-// [samples/n][states].
-func valuesOf(rewards []float64, samples, n int) ([][]float64, error) {
-	sets := make([][]float64, samples/n)
+// valuesOf returns log mean e^r of each subset of n rewards of the given number for each state,
+// [samples/n][states]. It is NaN if no reward of the subset is finite.
+func valuesOf(rewards []float64, samples, n int) [][]float64 {
+	subsets := make([][]float64, samples/n)
 	for from := 0; from < len(rewards); from += n {
-		of := usable(rewards[from : from+n])
-		if len(of) == 0 {
-			return nil, fmt.Errorf("none of the %d samples of state %d has a reward: use more samples, or another reward",
-				n, from/samples)
+		value := math.NaN()
+		if of := usable(rewards[from : from+n]); len(of) > 0 {
+			value = floats.LogSumExp(of) - math.Log(float64(n))
 		}
-		set := from % samples / n
-		sets[set] = append(sets[set], floats.LogSumExp(of)-math.Log(float64(n)))
+		i := from % samples / n
+		subsets[i] = append(subsets[i], value)
 	}
-	return sets, nil
+	return subsets
 }
 
-// compared returns e with the comparison of sets of estimates with the reference.
-func (e ValueEstimate) compared(sets [][]float64, reference []float64) ValueEstimate {
-	var pearson, square float64
-	for _, values := range sets {
-		pearson += stat.Correlation(values, reference, nil) / float64(len(sets))
-		for i, v := range values {
-			d := v - reference[i]
-			e.Bias += d / float64(len(sets)*len(values))
-			square += d * d / float64(len(sets)*len(values))
+// effective returns the smallest effective number of samples over states of so many rewards each, 0
+// if a state has no finite reward.
+func effective(rewards []float64, samples int) float64 {
+	least := math.Inf(1)
+	for of := range slices.Chunk(rewards, samples) {
+		number := 0.0
+		if of = usable(of); len(of) > 0 {
+			sum, square := floats.LogSumExp(of), 0.0
+			for _, v := range of {
+				square += math.Exp(2 * (v - sum))
+			}
+			number = 1 / square
+		}
+		least = min(least, number)
+	}
+	return least
+}
+
+// defined returns the pairs of numbers of which neither is NaN, and no weights.
+func defined(a, b []float64) (x, y, weights []float64) {
+	for i := range a {
+		if !math.IsNaN(a[i]) && !math.IsNaN(b[i]) {
+			x, y = append(x, a[i]), append(y, b[i])
 		}
 	}
-	e.Pearson, e.RMS = metric.Some(pearson), math.Sqrt(square)
+	return x, y, nil
+}
+
+// pearson returns the mean correlation of subsets of estimates with the reference at the given
+// states, over the subsets for which it is defined; NaN if it is defined for none.
+func pearson(subsets [][]float64, reference []float64, states []int) float64 {
+	var all []float64
+	for _, values := range subsets {
+		a, b := make([]float64, len(states)), make([]float64, len(states))
+		for i, s := range states {
+			a[i], b[i] = values[s], reference[s]
+		}
+		x, y, _ := defined(a, b)
+		if len(x) > 1 {
+			if c := stat.Correlation(x, y, nil); !math.IsNaN(c) {
+				all = append(all, c)
+			}
+		}
+	}
+	return stat.Mean(all, nil)
+}
+
+// bootstraps is the number of bootstrap samples of a standard error.
+const bootstraps = 200
+
+// compared returns e with the comparison of subsets of estimates with the reference. Bootstrap
+// samples of the states come from rng.
+func (e ValueEstimate) compared(subsets [][]float64, reference []float64, rng *rand.Rand) ValueEstimate {
+	var differences []float64
+	count := 0
+	for _, values := range subsets {
+		x, y, _ := defined(values, reference)
+		for i := range x {
+			differences = append(differences, x[i]-y[i])
+		}
+		for _, v := range values {
+			if math.IsNaN(v) {
+				count++
+			}
+		}
+	}
+	e.Undefined = float64(count) / float64(len(subsets)*len(reference))
+	states := make([]int, len(reference))
+	for i := range states {
+		states[i] = i
+	}
+	e.Pearson = metric.Some(pearson(subsets, reference, states))
+	var all []float64
+	for range bootstraps {
+		for i := range states {
+			states[i] = rng.IntN(len(reference))
+		}
+		if p := pearson(subsets, reference, states); !math.IsNaN(p) {
+			all = append(all, p)
+		}
+	}
+	e.PearsonSE = metric.Some(stat.StdDev(all, nil))
+	e.Bias = metric.Some(stat.Mean(differences, nil))
+	e.RMS = metric.Some(floats.Norm(differences, 2) / math.Sqrt(float64(len(differences))))
 	return e
 }
