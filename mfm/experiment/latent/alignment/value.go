@@ -54,10 +54,10 @@ func ValueGrid() (all []ValueSetting) {
 	} {
 		rewards = append(rewards, steering.NamedReward{Name: r.name, Reward: json.RawMessage(r.reward)})
 	}
-	for _, t := range []float64{0.1, 0.2, 0.4, 0.6} {
+	for _, t := range []float64{0.1, 0.3, 0.6} {
 		all = append(all, ValueSetting{
-			Rewards: rewards, T: t, States: 32, Samples: 32, N: []int{1, 4, 16, 32}, GLASS: []int{1, 2, 4, 8},
-			Reference: 128, ReferenceSteps: 30,
+			Rewards: rewards, T: t, States: 24, Samples: 16, N: []int{1, 4, 16}, GLASS: []int{1, 2, 4, 8},
+			Reference: 64, ReferenceSteps: 20,
 		})
 	}
 	return all
