@@ -303,8 +303,8 @@ func (s *store) recoveries() []latent.RecoveryResult {
 	return all
 }
 
-// recoveryTable has a line for the autoencoder's reconstructions of the held-out pictures, and one for
-// each sampler at each time. Without an evaluator the columns of its features are empty.
+// recoveryTable has a line for the autoencoder's reconstructions of the held-out pictures, and one
+// for each sampler at each time. Without an evaluator the columns of its features are empty.
 func (s *store) recoveryTable() string {
 	var lines [][]string
 	number := func(v *float64) string {

@@ -66,12 +66,12 @@ type Recovered struct {
 	Method mfm.Sampling `json:"method"`
 	Steps  int          `json:"steps"`
 	NFE    int          `json:"nfe"` // evaluations of the network per picture
-	// Original are the distances to the pictures that they come from, in latents to their means. For
-	// samples of the distribution that the map has learned, latents of the exact posterior would be
-	// √2 times its standard deviation from them. Held-out pictures are no samples of the empirical
-	// distribution of the training latents, and means lack the noise of the encoder. Reference are
-	// the distances to the samples of the ODE of the map's diagonal from the same noise, absent for
-	// these.
+	// Original are the distances to the pictures that they come from, in latents to their means.
+	// For samples of the distribution that the map has learned, latents of the exact posterior
+	// would be √2 times its standard deviation from them. Held-out pictures are no samples of the
+	// empirical distribution of the training latents, and means lack the noise of the encoder.
+	// Reference are the distances to the samples of the ODE of the map's diagonal from the same
+	// noise, absent for these.
 	Original  Distances  `json:"original"`
 	Reference *Distances `json:"reference,omitempty"`
 	// Pictures compares their distribution with that of the training pictures, absent without an
@@ -80,8 +80,8 @@ type Recovered struct {
 }
 
 // RecoveryResult compares posterior samples of the latents of held-out pictures with noise with
-// these pictures: at t = 0 they are samples of the map, near t = 1 the autoencoder's reconstructions
-// of the pictures, whose distances from the pictures are Floor.
+// these pictures: at t = 0 they are samples of the map, near t = 1 the autoencoder's
+// reconstructions of the pictures, whose distances from the pictures are Floor.
 type RecoveryResult struct {
 	Test      string          `json:"test"` // [RecoveryTest]
 	T         float64         `json:"t"`

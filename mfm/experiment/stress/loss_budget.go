@@ -196,8 +196,8 @@ func (l *LossBench) Rates(ctx context.Context, b compute.Backend, budget LossBud
 	return nil
 }
 
-// fastest returns the largest rate of each setting by its name. The trainings take turns, one window
-// each, and each stops after its last window, which frees its memory.
+// fastest returns the largest rate of each setting by its name. The trainings take turns, one
+// window each, and each stops after its last window, which frees its memory.
 func fastest(turns []LossSetting, training func(c LossSetting) iter.Seq2[float64, error]) (map[string]float64, error) {
 	measured := map[string]float64{}
 	next, stop := make([]func() (float64, error, bool), len(turns)), make([]func(), len(turns))

@@ -35,8 +35,8 @@ type ValueSetting struct {
 	// GLASS are numbers of Euler steps of the posterior's ODE by the map's drift.
 	GLASS []int `json:"glass"`
 	// Reference and ReferenceSteps are the number of samples for each state and the steps of the
-	// reference, the posterior's SDE by the same drift. Both are even. A second reference of half the
-	// steps shows the error of the discretization.
+	// reference, the posterior's SDE by the same drift. Both are even. A second reference of half
+	// the steps shows the error of the discretization.
 	Reference      int   `json:"reference"`
 	ReferenceSteps int   `json:"reference_steps"`
 	Seed           int64 `json:"seed"`
@@ -209,8 +209,8 @@ type valuation struct {
 }
 
 // Values compares estimates of values with a reference at noised samples of the map, without a
-// class. The posterior samples are those of the map in one step, those of the posterior's ODE by the
-// map's drift, and for the reference those of the posterior's SDE. Errors are those of
+// class. The posterior samples are those of the map in one step, those of the posterior's ODE by
+// the map's drift, and for the reference those of the posterior's SDE. Errors are those of
 // [Model.CheckValues].
 func (m *Model) Values(ctx context.Context, b compute.Backend, c ValueSetting) (r ValueResult, err error) {
 	v, err := m.valuation(ctx, b, c)
