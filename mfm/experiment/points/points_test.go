@@ -162,7 +162,7 @@ func TestSampleOfAClass(t *testing.T) {
 		}
 	}
 	_, err = e.Sample(t.Context(), sampler, Observation{Class: "dark"}, 1, 0)
-	if err == nil || !strings.Contains(err.Error(), `class "dark" is unknown: use light, heavy`) {
+	if err == nil || !strings.Contains(err.Error(), `class "dark" is unknown: use "light", "heavy"`) {
 		t.Errorf("an unknown class: %v", err)
 	}
 }
