@@ -108,7 +108,9 @@ func TestValues(t *testing.T) {
 				t.Errorf("%s: estimate %+v, want %+v", of.Reward, got, want)
 			}
 			switch {
-			case want.N >= 64 && !(pearson > 0.95 && math.Abs(bias) < 0.06 && rms < 0.3*sd):
+			// An estimate of 64 samples is 0.05 nats too low and has an error of 0.25, so that the mean
+			// over 64 states has a standard error of 0.03.
+			case want.N >= 64 && !(pearson > 0.95 && math.Abs(bias) < 0.15 && rms < 0.35*sd):
 				t.Errorf("%s: %+v has correlation %g, bias %g, error %g of %g", of.Reward, want, pearson, bias, rms, sd)
 			case k == 0 && want.Method == ByDenoiser: // without half the variance of the reward
 				if gap := weight * weight * levels / 2; !(pearson > 0.99) || math.Abs(bias+gap) > 0.02 || math.Abs(rms-gap) > 0.02 {
@@ -186,7 +188,7 @@ func TestMixtureValues(t *testing.T) {
 	m := linearModel(t, b, mixtureMap{mixture})
 	c := ValueSetting{
 		Rewards: []steering.NamedReward{{Name: "linear", Reward: json.RawMessage(`{"kind": "brightness", "weight": 40}`)}},
-		T:       at, States: 64, Samples: 64, N: []int{64}, GLASS: []int{1, 48}, Reference: 1024, ReferenceSteps: 60,
+		T:       at, States: 64, Samples: 512, N: []int{512}, GLASS: []int{1, 48}, Reference: 1024, ReferenceSteps: 60,
 	}
 	v, err := m.valuation(t.Context(), b, c)
 	if err != nil {
