@@ -2,159 +2,18 @@ package alignment
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 
 	"github.com/gomlx/compute"
-	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/stat"
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
-	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/solver"
 )
-
-// ValueTest is the test of results of [Model.Values].
-const ValueTest = "picture value"
-
-// ValueSetting says at which states x_t the values V_t(x) = log E[e^{r(X_1)} | X_t = x] of rewards
-// are estimated, and how. All rewards evaluate the same samples.
-type ValueSetting struct {
-	// Fingerprint is that of [Model.CheckValues]. It keeps results of different maps apart.
-	Fingerprint string                 `json:"fingerprint,omitempty"`
-	Rewards     []steering.NamedReward `json:"rewards"`
-	T           float64                `json:"t"`       // in (0, 1)
-	States      int                    `json:"states"`  // number of x_t, [height, width, channels] each
-	Samples     int                    `json:"samples"` // posterior samples of each method for each state
-	N           []int                  `json:"n"`       // samples of an estimate, divisors of Samples
-	// GLASS are numbers of Euler steps of the posterior's ODE by the map's drift.
-	GLASS []int `json:"glass"`
-	// Reference and ReferenceSteps are the number of samples for each state and the steps of the
-	// reference, the posterior's SDE by the same drift. Both are even. A second reference of half
-	// the steps shows the error of the discretization.
-	Reference      int   `json:"reference"`
-	ReferenceSteps int   `json:"reference_steps"`
-	Seed           int64 `json:"seed"`
-}
-
-// ValueGrid are the settings for the shipped map: rewards without files, each as steep as in the
-// grid imagenet_small.json and a fifth of it, whose values need fewer samples.
-func ValueGrid() (all []ValueSetting) {
-	var rewards []steering.NamedReward
-	for _, r := range []struct{ name, reward string }{
-		{"blue, weight 10", `{"kind":"color","hue":240,"weight":10}`},
-		{"blue, weight 50", `{"kind":"color","hue":240,"weight":50}`},
-		{"symmetry", `{"kind":"symmetry"}`},
-		{"symmetry, weight 5", `{"kind":"scaled","factor":5,"of":{"kind":"symmetry"}}`},
-	} {
-		rewards = append(rewards, steering.NamedReward{Name: r.name, Reward: json.RawMessage(r.reward)})
-	}
-	for _, t := range []float64{0.1, 0.3, 0.6} {
-		all = append(all, ValueSetting{
-			Rewards: rewards, T: t, States: 24, Samples: 16, N: []int{1, 4, 16}, GLASS: []int{1, 2, 4, 8},
-			Reference: 64, ReferenceSteps: 20,
-		})
-	}
-	return all
-}
-
-// Validate returns an error that names the first value out of range.
-func (c ValueSetting) Validate() error {
-	switch {
-	case len(c.Rewards) == 0:
-		return fmt.Errorf("rewards: none: give at least one")
-	case !(c.T > 0 && c.T < 1):
-		return fmt.Errorf("t = %g: must lie in (0, 1)", c.T)
-	case c.States < 3 || c.States > 1<<12:
-		return fmt.Errorf("states = %d: must lie in [3, 4096]", c.States)
-	case c.Samples < 1 || c.Samples > 1<<12:
-		return fmt.Errorf("samples = %d: must lie in [1, 4096]", c.Samples)
-	case c.Reference < 2 || c.Reference > 1<<14 || c.Reference%2 != 0:
-		return fmt.Errorf("reference = %d samples: must be even, and lie in [2, 16384]", c.Reference)
-	case c.ReferenceSteps < 6 || c.ReferenceSteps > 1<<12 || c.ReferenceSteps%2 != 0:
-		return fmt.Errorf("reference_steps = %d: must be even, and lie in [6, 4096]", c.ReferenceSteps)
-	case len(c.N) == 0:
-		return fmt.Errorf("n: none: give at least one number of samples")
-	}
-	for _, n := range c.N {
-		if n < 1 || c.Samples%n != 0 {
-			return fmt.Errorf("n = %d: must be a divisor of samples = %d", n, c.Samples)
-		}
-	}
-	for _, steps := range c.GLASS {
-		if steps < 1 || steps > 1<<12 {
-			return fmt.Errorf("glass = %d steps: must lie in [1, 4096]", steps)
-		}
-	}
-	for _, r := range c.Rewards {
-		if r.Name == "" || r.Reward == nil || r.HeldOut != nil {
-			return fmt.Errorf("reward %q: give each a name and a reward, and no held-out reward", r.Name)
-		}
-	}
-	return nil
-}
-
-// ValueMethod is a method of estimating a value.
-type ValueMethod string
-
-// The methods of estimating a value. All but the last use posterior samples.
-const (
-	ByMap      ValueMethod = "map"      // one step of the map
-	ByGLASS    ValueMethod = "glass"    // Euler steps of the posterior's ODE by the map's drift
-	BySDE      ValueMethod = "sde"      // a second reference, of half the steps
-	ByDenoiser ValueMethod = "denoiser" // the reward r(D_t(x)) of the denoiser
-)
-
-// ValueEstimate compares estimates of a value with those of the reference over the states.
-// Correlation, bias and error are means over the Samples/N disjoint subsets of samples. An estimate
-// is undefined if no sample of its subset has a finite reward. It and the states whose reference is
-// undefined do not count.
-type ValueEstimate struct {
-	Method ValueMethod `json:"method"`
-	N      int         `json:"n"`     // posterior samples
-	Steps  int         `json:"steps"` // for each of them
-	NFE    int         `json:"nfe"`   // evaluations of the map's network, without those of the reward
-	// Pearson is the correlation with the reference, undefined if either is constant. PearsonSE is
-	// its standard error over the states, by the bootstrap.
-	Pearson   metric.Optional `json:"pearson,omitzero"`
-	PearsonSE metric.Optional `json:"pearson_se,omitzero"`
-	Bias      metric.Optional `json:"bias,omitzero"`      // mean of the difference from the reference
-	RMS       metric.Optional `json:"rms,omitzero"`       // its root mean square
-	Undefined float64         `json:"undefined,omitzero"` // share of undefined estimates
-}
-
-// RewardValues has the estimates for a reward.
-type RewardValues struct {
-	Reward string `json:"reward_name"`
-	// Mean and SD are mean and standard deviation of the reference over the states.
-	Mean metric.Optional `json:"reference_mean,omitzero"`
-	SD   metric.Optional `json:"reference_sd,omitzero"`
-	// Halves is the correlation h of the reference by the first half of its samples with that by
-	// the second. A perfect estimate has about the correlation √(2h/(1+h)) with the reference.
-	Halves metric.Optional `json:"reference_halves,omitzero"`
-	// Effective is the smallest effective number of samples of the reference over the states,
-	// (Σw)²/Σw² of the weights w = e^r. The logarithm of their mean is too low by about
-	// (1/Effective - 1/Reference)/2, and by more if Effective is small. Halves does not show this.
-	Effective float64         `json:"reference_effective"`
-	Estimates []ValueEstimate `json:"estimates"`
-}
-
-// ValueResult compares estimates of values at one time.
-type ValueResult struct {
-	Test           string         `json:"test"` // [ValueTest]
-	T              float64        `json:"t"`
-	States         int            `json:"states"`
-	Samples        int            `json:"samples"`
-	Reference      int            `json:"reference"`
-	ReferenceSteps int            `json:"reference_steps"`
-	Seed           int64          `json:"seed"`
-	Rewards        []RewardValues `json:"rewards"`
-}
 
 // CheckValues returns the fingerprint of a setting: a hash of the model and of the rewards, with
 // the content of the files that they name. It returns an error that says why the setting cannot be
@@ -277,13 +136,14 @@ func (m *Model) Values(ctx context.Context, b compute.Backend, c ValueSetting) (
 		if err != nil {
 			return r, err
 		}
+		calls *= sampler.NFE()
 		rewards, err := v.posterior(ctx, sampler, samples)
 		sampler.Finalize()
 		if err != nil {
 			return r, fmt.Errorf("%s, %d steps: %w", e.Method, e.Steps, err)
 		}
 		for _, n := range all {
-			e.N, e.NFE = n, n*sampler.NFE()*calls
+			e.N, e.NFE = n, n*calls
 			add(e, rewards, samples)
 		}
 	}
@@ -357,106 +217,4 @@ func (v *valuation) evaluate(ctx context.Context, latents []float32) ([][]float6
 		}
 	}
 	return all, nil
-}
-
-// valuesOf returns log mean e^r of each subset of n rewards of the given number for each state,
-// [samples/n][states]. It is NaN if no reward of the subset is finite.
-func valuesOf(rewards []float64, samples, n int) [][]float64 {
-	subsets := make([][]float64, samples/n)
-	for from := 0; from < len(rewards); from += n {
-		value := math.NaN()
-		if of := usable(rewards[from : from+n]); len(of) > 0 {
-			value = floats.LogSumExp(of) - math.Log(float64(n))
-		}
-		i := from % samples / n
-		subsets[i] = append(subsets[i], value)
-	}
-	return subsets
-}
-
-// effective returns the smallest effective number of samples over states of so many rewards each, 0
-// if a state has no finite reward.
-func effective(rewards []float64, samples int) float64 {
-	least := math.Inf(1)
-	for of := range slices.Chunk(rewards, samples) {
-		number := 0.0
-		if of = usable(of); len(of) > 0 {
-			sum, square := floats.LogSumExp(of), 0.0
-			for _, v := range of {
-				square += math.Exp(2 * (v - sum))
-			}
-			number = 1 / square
-		}
-		least = min(least, number)
-	}
-	return least
-}
-
-// defined returns the pairs of numbers of which neither is NaN, and no weights.
-func defined(a, b []float64) (x, y, weights []float64) {
-	for i := range a {
-		if !math.IsNaN(a[i]) && !math.IsNaN(b[i]) {
-			x, y = append(x, a[i]), append(y, b[i])
-		}
-	}
-	return x, y, nil
-}
-
-// pearson returns the mean correlation of subsets of estimates with the reference at the given
-// states, over the subsets for which it is defined; NaN if it is defined for none.
-func pearson(subsets [][]float64, reference []float64, states []int) float64 {
-	var all []float64
-	for _, values := range subsets {
-		a, b := make([]float64, len(states)), make([]float64, len(states))
-		for i, s := range states {
-			a[i], b[i] = values[s], reference[s]
-		}
-		x, y, _ := defined(a, b)
-		if len(x) > 1 {
-			if c := stat.Correlation(x, y, nil); !math.IsNaN(c) {
-				all = append(all, c)
-			}
-		}
-	}
-	return stat.Mean(all, nil)
-}
-
-// bootstraps is the number of bootstrap samples of a standard error.
-const bootstraps = 200
-
-// compared returns e with the comparison of subsets of estimates with the reference. Bootstrap
-// samples of the states come from rng.
-func (e ValueEstimate) compared(subsets [][]float64, reference []float64, rng *rand.Rand) ValueEstimate {
-	var differences []float64
-	count := 0
-	for _, values := range subsets {
-		x, y, _ := defined(values, reference)
-		for i := range x {
-			differences = append(differences, x[i]-y[i])
-		}
-		for _, v := range values {
-			if math.IsNaN(v) {
-				count++
-			}
-		}
-	}
-	e.Undefined = float64(count) / float64(len(subsets)*len(reference))
-	states := make([]int, len(reference))
-	for i := range states {
-		states[i] = i
-	}
-	e.Pearson = metric.Some(pearson(subsets, reference, states))
-	var all []float64
-	for range bootstraps {
-		for i := range states {
-			states[i] = rng.IntN(len(reference))
-		}
-		if p := pearson(subsets, reference, states); !math.IsNaN(p) {
-			all = append(all, p)
-		}
-	}
-	e.PearsonSE = metric.Some(stat.StdDev(all, nil))
-	e.Bias = metric.Some(stat.Mean(differences, nil))
-	e.RMS = metric.Some(floats.Norm(differences, 2) / math.Sqrt(float64(len(differences))))
-	return e
 }
