@@ -253,22 +253,7 @@ func (s *Steering) ofClass(class *int) (rewards []float64, n int) {
 
 // Check returns an error that says why a setting cannot be run; nil means that it can.
 func (s *Steering) Check(c steering.Setting) error {
-	entry, err := steer.Lookup(c.Method)
-	if err != nil {
-		return err
-	}
-	if entry.Exact {
-		return fmt.Errorf("method %s: images have no value in closed form", c.Method)
-	}
-	if _, err := s.DrawModel(c); err != nil {
-		return err
-	}
-	dropout := s.Experiment.Config.Train.Loss.Guidance.Dropout
-	if (c.Class == nil || c.Guidance != 0) && s.Model.Classes > 0 && dropout == 0 {
-		return fmt.Errorf("method %s without a class, or with guidance: the map was trained with dropout = 0, give a "+
-			"class alone", c.Method)
-	}
-	return c.Check(nil)
+	return s.CheckOfData(c, "images", s.Experiment.Config.Train.Loss.Guidance.Dropout)
 }
 
 // Run draws the images of a setting and evaluates them. If too few training images have a weight in

@@ -92,22 +92,7 @@ func OpenSteering(dir, path string, raw []byte) (s *Steering, missing, err error
 
 // Check returns an error that says why a setting cannot be run; nil means that it can.
 func (s *Steering) Check(c steering.Setting) error {
-	entry, err := steer.Lookup(c.Method)
-	if err != nil {
-		return err
-	}
-	if entry.Exact {
-		return fmt.Errorf("method %s: points have no value in closed form: use mfm-g or another method", c.Method)
-	}
-	if _, err := s.DrawModel(c); err != nil {
-		return err
-	}
-	dropout := s.Experiment.Config.Train.Loss.Guidance.Dropout
-	if (c.Class == nil || c.Guidance != 0) && s.Model.Classes > 0 && dropout == 0 {
-		return fmt.Errorf("method %s without a class, or with guidance: the map was trained with dropout = 0, give a "+
-			"class alone", c.Method)
-	}
-	return c.Check(nil)
+	return s.CheckOfData(c, "points", s.Experiment.Config.Train.Loss.Guidance.Dropout)
 }
 
 // Run draws the samples of a setting and compares them with unsteered ones and with weighted rows.

@@ -90,6 +90,27 @@ type Result struct {
 	Warnings     []string `json:"warnings,omitempty"`
 }
 
+// CheckOfData returns an error that says why a setting cannot be run with a map of data, "images" for
+// example, that have no value in closed form. dropout is the share of labels that the training left
+// out.
+func (t *Base) CheckOfData(c Setting, data string, dropout float64) error {
+	entry, err := steer.Lookup(c.Method)
+	if err != nil {
+		return err
+	}
+	if entry.Exact {
+		return fmt.Errorf("method %s: %s have no value in closed form: use mfm-g or another method", c.Method, data)
+	}
+	if _, err := t.DrawModel(c); err != nil {
+		return err
+	}
+	if (c.Class == nil || c.Guidance != 0) && t.Model.Classes > 0 && dropout == 0 {
+		return fmt.Errorf("method %s without a class, or with guidance: the map was trained with dropout = 0, give a "+
+			"class alone", c.Method)
+	}
+	return c.Check(nil)
+}
+
 // DrawModel returns the model with the posterior samples and the guidance that the setting asks
 // for. It returns an error for a class or guidance that the model cannot have, for a distribution
 // in closed form if the setting asks for posterior samples of a map, and for a model without a flow

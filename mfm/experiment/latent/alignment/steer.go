@@ -298,26 +298,18 @@ func (s *Steering) trained(c steering.Setting) steering.Setting {
 // Check returns an error that says why a setting cannot be run; nil means that it can.
 func (s *Steering) Check(c steering.Setting) error {
 	c = s.trained(c)
+	if err := s.CheckOfData(c, "latents", s.model.Config.Train.Loss.Guidance.Dropout); err != nil {
+		return err
+	}
 	entry, err := steer.Lookup(c.Method)
 	if err != nil {
 		return err
-	}
-	if entry.Exact {
-		return fmt.Errorf("method %s: latents have no value in closed form", c.Method)
-	}
-	if _, err := s.DrawModel(c); err != nil {
-		return err
-	}
-	dropout := s.model.Config.Train.Loss.Guidance.Dropout
-	if (c.Class == nil || c.Guidance != 0) && s.Model.Classes > 0 && dropout == 0 {
-		return fmt.Errorf("method %s without a class, or with guidance: the map was trained with dropout = 0, give a "+
-			"class alone", c.Method)
 	}
 	if s.Host != nil && !blackBox(entry) {
 		return fmt.Errorf("method %s needs the gradient of the reward, which a black-box reward does not have: use "+
 			"mfm-gf, best-of-n, smc-mfm-gf or a search", c.Method)
 	}
-	return c.Check(nil)
+	return nil
 }
 
 // blackBox reports whether a method takes a black-box reward.
