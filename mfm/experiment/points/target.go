@@ -230,7 +230,8 @@ func (t *task) compare(b compute.Backend, samples, before [][]float64, target *w
 	if !target.enough() {
 		return c, nil
 	}
-	return c, t.distances(&c, samples, before, target, rng)
+	err = t.distances(&c, samples, before, target, rng)
+	return c, err
 }
 
 // distances fills in the distances to the target. Two halves of the rows give the floor: the square
