@@ -67,7 +67,7 @@ func (r steered) excess() metric.Optional {
 // runs are the results of one setting with all seeds that did not diverge.
 type runs struct {
 	method, renormalization string
-	n, diverged             int
+	n, steps, diverged      int
 	results                 []steered
 }
 
@@ -140,7 +140,7 @@ type tilt struct {
 	target float64
 	pool   []float64
 	each   float64 // evaluations of a candidate with its reward
-	runs   []runs  // in the order of their methods and numbers of samples
+	runs   []runs  // in the order of their methods, numbers of samples and steps
 }
 
 // tilts returns the targets of a test, in the order of their divergence, none if the file has no
@@ -161,11 +161,11 @@ func tiltsOf(rows []row) (all []tilt) {
 			if r.Config == nil || r.Config.Lambda != 1 {
 				continue
 			}
-			g := runs{method: r.Method, n: r.N, renormalization: "none"}
+			g := runs{method: r.Method, n: r.N, steps: r.Steps, renormalization: "none"}
 			if r.Config.Renormalization != steer.NoRenormalization {
 				g.renormalization = fmt.Sprintf("%s %g", r.Config.Renormalization, r.Config.Ratio)
 			}
-			key := fmt.Sprint(g.method, g.n, g.renormalization)
+			key := fmt.Sprint(g.method, g.n, g.steps, g.renormalization)
 			i, found := index[key]
 			if !found {
 				i, index[key] = len(t.runs), len(t.runs)
@@ -181,7 +181,7 @@ func tiltsOf(rows []row) (all []tilt) {
 			continue
 		}
 		slices.SortStableFunc(t.runs, func(a, b runs) int {
-			return cmp.Or(methodIndex(a.method)-methodIndex(b.method), a.n-b.n)
+			return cmp.Or(methodIndex(a.method)-methodIndex(b.method), a.n-b.n, a.steps-b.steps)
 		})
 		all = append(all, t)
 	}
@@ -207,7 +207,7 @@ func (t *tilt) addPool(r steered) {
 	}
 }
 
-// of returns the runs of a method and a number of posterior samples, by their renormalization.
+// of returns the runs of a method and a number of posterior samples, by their steps and renormalization.
 func (t tilt) of(method string, n int) (found []runs) {
 	for _, g := range t.runs {
 		if g.method == method && g.n == n && len(g.results) > 0 {

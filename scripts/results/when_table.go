@@ -32,8 +32,8 @@ type measure struct {
 	of   func(r steered) metric.Optional
 }
 
-// whenTables has a table for each target, with a line for each method and number of samples: by its
-// renormalization of the largest reward, and by that of the smallest distance.
+// whenTables has a table for each target, with a line for each method, number of samples and number
+// of steps: by its renormalization of the largest reward, and by that of the smallest distance.
 func (s *store) whenTables(test, name string, distance func(r steered) metric.Optional, more []measure) string {
 	var parts []string
 	for _, t := range s.tilts(test) {
@@ -63,17 +63,17 @@ func (t tilt) table(name string, distance func(r steered) metric.Optional, more 
 	header += fmt.Sprintf(" | best by distance | %s | factor by distance | µs/NFE", name)
 	var lines [][]string
 	type key struct {
-		method string
-		n      int
+		method   string
+		n, steps int
 	}
 	seen := map[key]bool{}
 	for _, first := range t.runs {
-		k := key{first.method, first.n}
+		k := key{first.method, first.n, first.steps}
 		if seen[k] {
 			continue
 		}
 		seen[k] = true
-		all := t.of(first.method, first.n)
+		all := slices.DeleteFunc(t.of(first.method, first.n), func(g runs) bool { return g.steps != first.steps })
 		if len(all) == 0 {
 			lines = append(lines, []string{first.name(), fmt.Sprint(first.n), "", "all runs diverged"})
 			continue
