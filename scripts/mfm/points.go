@@ -122,8 +122,12 @@ func evaluatePoints(c *command) prepare {
 // diagnosePoints diagnoses a map of points.
 func diagnosePoints(c *command) diagnosis {
 	path := c.Flags().String("data", "", "`file` of the points (default: the one that the run names)")
+	others := []string{"reward", "tuned"}
+	for _, name := range others {
+		c.Flags().Lookup(name).Hidden = true
+	}
 	c.PreRunE = func(*cobra.Command, []string) error {
-		for _, name := range []string{"reward", "tuned"} {
+		for _, name := range others {
 			if c.Flags().Changed(name) {
 				return invalid{fmt.Errorf("--%s: mfm diagnose points evaluates neither rewards nor tuned drifts: use mfm steer "+
 					"points or mfm tune points", name)}

@@ -237,15 +237,8 @@ func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Resu
 		return result, err
 	}
 	defer sampler.Finalize()
-	began, each := time.Now(), c.Samples
-	var labels []int32
-	if shares := t.shares(); shares != nil {
-		each = 1 // of a label
-		rng := rand.New(rand.NewPCG(uint64(c.Seed), 29))
-		for range c.Samples {
-			labels = append(labels, int32(stats.Categorical(rng, shares)))
-		}
-	}
+	began := time.Now()
+	each, labels := c.Draws(t.shares())
 	samples, err := mfm.Flat(sampler.Unconditional(ctx, c.Seed, each, labels))
 	if err != nil {
 		return result, err

@@ -59,21 +59,10 @@ func (s *Steering) target(lambda float64, class *int) (tune.Target, error) {
 	return tune.Target{Std: moments.Std(), KL: kl, Slack: 5}, nil
 }
 
-// shares returns the shares of the classes among the paths and the samples, which sum to 1: those
-// of the images, or all for the configured class. It returns nil for a map without classes.
+// shares returns the shares of the classes among the paths and the samples, see
+// [tuning.Config.ClassShares].
 func (t *Tuning) shares() []float64 {
-	if t.Model.Classes == 0 {
-		return nil
-	}
-	shares := make([]float64, t.Model.Classes)
-	if t.Config.Class != nil {
-		shares[*t.Config.Class] = 1
-		return shares
-	}
-	for _, label := range t.Experiment.Data.Labels {
-		shares[label] += 1 / float64(t.Experiment.Data.N)
-	}
-	return shares
+	return t.Config.ClassShares(t.Model.Classes, t.Experiment.Data.Labels)
 }
 
 // source returns a source of the images that the states are interpolants of.

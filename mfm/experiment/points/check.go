@@ -1,11 +1,11 @@
 package points
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"strings"
 
 	"github.com/gomlx/compute"
@@ -291,19 +291,16 @@ func (c *Check) Text() string {
 	fmt.Fprintf(&s, "nearest training row: %.3g for samples, %.3g for held-out rows (median, in standard deviations)\n",
 		c.NearestSamples, c.NearestHeldOut)
 	if n := len(c.Parts); n > 0 {
-		least := slices.MinFunc(c.Parts, func(a, b Part) int { return a.Components - b.Components })
-		most := slices.MaxFunc(c.Parts, func(a, b Part) int { return a.Components - b.Components })
-		if n == 1 {
-			fmt.Fprintf(&s, "prior: %d components of bandwidth %g, chosen by the density of rows that they were not fitted to "+
-				"(%.3f nats)\n", most.Components, most.Bandwidth, most.LogDensity)
-		} else {
-			components := fmt.Sprint(least.Components)
-			if most.Components > least.Components {
-				components += fmt.Sprintf(" to %d", most.Components)
-			}
-			fmt.Fprintf(&s, "prior: %s components for each of %d classes, chosen by the density of rows that they were "+
-				"not fitted to\n", components, n)
+		fmt.Fprintf(&s, "prior: %s components of bandwidth %s", span(c.Parts, func(p Part) int { return p.Components }),
+			span(c.Parts, func(p Part) float64 { return p.Bandwidth }))
+		if n > 1 {
+			fmt.Fprintf(&s, " for each of %d classes", n)
 		}
+		s.WriteString(", chosen by the density of rows that they were not fitted to")
+		if n == 1 {
+			fmt.Fprintf(&s, " (%.3f nats)", c.Parts[0].LogDensity)
+		}
+		s.WriteString("\n")
 	}
 	findings := c.Findings()
 	if len(findings) == 0 && c.Rows < leastChecked {
@@ -320,4 +317,16 @@ func (c *Check) Text() string {
 	}
 	fmt.Fprintf(&s, "Verdict: not yet good. %s\n", strings.Join(findings, " "))
 	return s.String()
+}
+
+// span formats a number of all parts, as in 8 to 64 or, if it is one, 8.
+func span[T cmp.Ordered](parts []Part, of func(Part) T) string {
+	least, most := of(parts[0]), of(parts[0])
+	for _, p := range parts {
+		least, most = min(least, of(p)), max(most, of(p))
+	}
+	if least == most {
+		return fmt.Sprint(least)
+	}
+	return fmt.Sprintf("%v to %v", least, most)
 }

@@ -436,6 +436,24 @@ func TestFindings(t *testing.T) {
 	}
 }
 
+// The text of a check names the fitted prior, with ranges where classes differ.
+func TestPriorText(t *testing.T) {
+	parts := []Part{
+		{Components: 8, Bandwidth: 0.04, LogDensity: -1.25}, {Components: 4, Bandwidth: 0.04}, {Components: 16, Bandwidth: 0.1},
+	}
+	for i, want := range []string{
+		"prior: 8 components of bandwidth 0.04, chosen by the density of rows that they were not fitted to (-1.250 nats)\n",
+		"prior: 4 to 8 components of bandwidth 0.04 for each of 2 classes, chosen by the density of rows that they were " +
+			"not fitted to\n",
+		"prior: 4 to 16 components of bandwidth 0.04 to 0.1 for each of 3 classes, chosen",
+	} {
+		c := &Check{Rows: 400, Parts: parts[:i+1]}
+		if text := c.Text(); !strings.Contains(text, want) {
+			t.Errorf("text %q, want one with %q", text, want)
+		}
+	}
+}
+
 // A configuration that cannot be trained is refused.
 func TestConfigRefuses(t *testing.T) {
 	for want, change := range map[string]func(c *Config){

@@ -165,21 +165,9 @@ func (t *Tuning) source() (train.Source, error) {
 	return t.Experiment.Source(&Data{Train: t.data.Train.Part(chosen)})
 }
 
-// shares returns the shares of the classes of the states, nil for a map without classes. They sum
-// to 1.
+// shares returns the shares of the classes of the states, see [tuning.Config.ClassShares].
 func (t *Tuning) shares() []float64 {
-	if t.Model.Classes == 0 {
-		return nil
-	}
-	shares := make([]float64, t.Model.Classes)
-	if t.Config.Class != nil {
-		shares[*t.Config.Class] = 1
-		return shares
-	}
-	for class, count := range classCounts(t.data.Train) {
-		shares[class] = float64(count) / float64(len(t.rows))
-	}
-	return shares
+	return t.Config.ClassShares(t.Model.Classes, t.data.Train.Classes)
 }
 
 // Sample returns c.Samples samples of a tuned drift by c.Steps Euler steps of its ODE, in the units
@@ -206,15 +194,7 @@ func (t *Tuning) sample(
 		return nil, err
 	}
 	defer sampler.Finalize()
-	each := c.Samples // of a label
-	var labels []int32
-	if shares := t.shares(); shares != nil {
-		each = 1
-		rng := rand.New(rand.NewPCG(uint64(c.Seed), 29))
-		for range c.Samples {
-			labels = append(labels, int32(stats.Categorical(rng, shares)))
-		}
-	}
+	each, labels := c.Draws(t.shares())
 	flat, err := mfm.Flat(sampler.Unconditional(ctx, c.Seed, each, labels))
 	if err == nil && !stats.Finite(flat) {
 		err = run.ErrNonFinite
