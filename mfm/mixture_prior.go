@@ -42,6 +42,9 @@ type MixturePrior struct {
 	Mixture  *gmm.Mixture // distribution of z, in rank dimensions
 	Rest     float64      // V_w, the variance in each direction
 	Steps    int          // steps from s to u, each with two evaluations of the mixture's denoiser
+	// Power p shortens the steps toward u, which modes that are narrow beside the whole need: they
+	// end at the fractions 1 - (1 - k/Steps)^p of the way. It is not negative; 0 means 1, equal steps.
+	Power float64
 	// Labels are the classes of the components, one each, in which every class from 0 occurs. Given
 	// a class, the data are the mixture of its components alone; a larger label and no class mean
 	// all of them. Nil means that the mixture does not depend on the class.
@@ -140,6 +143,9 @@ func (p *MixturePrior) Validate() error {
 	if p.Steps < 1 {
 		return fmt.Errorf("mixture prior: steps = %d: must be at least 1", p.Steps)
 	}
+	if !(p.Power >= 0 && p.Power <= 100) {
+		return fmt.Errorf("mixture prior: power = %g: must lie in [0, 100]", p.Power)
+	}
 	if p.Labels == nil {
 		return nil
 	}
@@ -201,8 +207,9 @@ func (p *MixturePrior) flow(ip interpolant.Schedule, in nn.Inputs) (velocity, me
 //
 // where D is the mean of the data under the mixture given x̄ and x. Toward t = 1 this is nearly
 // constant, because every component's posterior has the same variance there, whereas steps in s
-// would leave noise in the sample. The midpoint rule takes equal steps of φ and does not evaluate
-// at φ = π/2, which is s = 1.
+// would leave noise in the sample. A mode of the standard deviation w √V turns at cos φ ≈ w, so that
+// steps near π/2 must not be longer than w: see Power. The midpoint rule takes steps of φ and does
+// not evaluate at φ = π/2, which is s = 1.
 func (p *MixturePrior) inside(ip interpolant.Schedule, in nn.Inputs) (velocity, mean *Node) {
 	diagonal := in.S == in.U
 	in.Xbar, in.X = p.project(in.Xbar), p.project(in.X)
@@ -236,25 +243,36 @@ func (p *MixturePrior) inside(ip interpolant.Schedule, in nn.Inputs) (velocity, 
 		k := slope(cos, sin, start)
 		return Add(reference.velocity(), Mul(Mul(rootU, rate), k)), denoiser(in.U, in.Xbar)
 	}
-	step := DivScalar(Mul(rate, gap), float64(p.Steps))
+	way := Mul(rate, gap)
 	y := start
-	var sum *Node
+	var slopes *Node // their mean over the way
 	for i := range p.Steps {
 		at := func(angle *Node, y *Node) *Node {
 			c, s := Cos(angle), Sin(angle)
 			return slope(Sub(Mul(cos, c), Mul(sin, s)), Add(Mul(sin, c), Mul(cos, s)), y)
 		}
-		k := at(MulScalar(step, float64(i)), y)
-		k = at(MulScalar(step, float64(i)+0.5), Add(y, Mul(MulScalar(step, 0.5), k)))
-		y = Add(y, Mul(step, k))
-		if sum == nil {
-			sum = k
+		from, length := p.fraction(i), p.fraction(i+1)-p.fraction(i)
+		k := at(MulScalar(way, from), y)
+		k = at(MulScalar(way, from+length/2), Add(y, Mul(MulScalar(way, length/2), k)))
+		k = MulScalar(k, length)
+		y = Add(y, Mul(way, k))
+		if slopes == nil {
+			slopes = k
 		} else {
-			sum = Add(sum, k)
+			slopes = Add(slopes, k)
 		}
 	}
-	velocity = Add(reference.velocity(), Mul(Mul(rootU, rate), DivScalar(sum, float64(p.Steps))))
+	velocity = Add(reference.velocity(), Mul(Mul(rootU, rate), slopes))
 	return velocity, denoiser(in.U, Add(in.Xbar, Mul(gap, velocity)))
+}
+
+// fraction returns the fraction of the way from s to u after k steps.
+func (p *MixturePrior) fraction(k int) float64 {
+	power := p.Power
+	if power == 0 {
+		power = 1
+	}
+	return 1 - math.Pow(1-float64(k)/float64(p.Steps), power)
 }
 
 // mixture returns the mixture of the rows' classes.

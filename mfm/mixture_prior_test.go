@@ -201,6 +201,7 @@ func TestMixturePriorErrors(t *testing.T) {
 		"row 0":        func(p *mfm.MixturePrior) { p.Basis = [][]float64{{1}, {1}, {1}} },
 		"rest":         func(p *mfm.MixturePrior) { p.Rest = 0 },
 		"steps":        func(p *mfm.MixturePrior) { p.Steps = 0 },
+		"power":        func(p *mfm.MixturePrior) { p.Power = -1 },
 		"mean[1]":      func(p *mfm.MixturePrior) { p.Gaussian.Mean = []float64{0, math.NaN(), 0} },
 	} {
 		p, _ := priorAndMixture(t, 2)
@@ -255,6 +256,41 @@ func TestMixturePriorOnNarrowPosteriors(t *testing.T) {
 			if e := floats.Distance(got, want, 2) / math.Sqrt(3*n) / deviation; !(e < 0.05) {
 				t.Errorf("t = %g, %d components: error %.3f of the posterior's standard deviation", at, components, e)
 			}
+		}
+	}
+}
+
+// A direction that is narrow beside the others keeps its width in one step: for a Gaussian, whose
+// exact sample is in closed form, to 5 % in the twelve steps of power 2 that points have.
+func TestMixturePriorOnNarrowModes(t *testing.T) {
+	const n, at = 64, 0.05
+	for _, width := range []float64{0.02, 0.05, 0.1, 0.5} {
+		mixture := mfmtest.NewMixture(t, []float64{1}, [][]float64{{0, 0}}, [][][]float64{{{2, 0}, {0, width * width}}})
+		p := &mfm.MixturePrior{
+			Gaussian: &mfm.Gaussian{Mean: []float64{0, 0}, Variance: []float64{1}},
+			Basis:    [][]float64{{1, 0}, {0, 1}}, Mixture: mixture, Rest: 1, Steps: 12, Power: 2,
+		}
+		rng := mfmtest.NewRNG(5)
+		var eps, x [][]float64
+		for _, z := range mixture.Sample(rng, n) {
+			eps = append(eps, []float64{rng.NormFloat64(), rng.NormFloat64()})
+			x = append(x, []float64{(1-at)*rng.NormFloat64() + at*z[0], (1-at)*rng.NormFloat64() + at*z[1]})
+		}
+		var seen nn.Inputs
+		got := mfmtest.Evaluate(t, dtypes.Float32, func(in []*Node) []*Node {
+			return []*Node{priorMap(interpolant.Linear{}, p, &seen).Posterior(mfmtest.Weightless(), in[0], at1(in[0], at),
+				in[1], nil)}
+		}, mfmtest.Points(eps), mfmtest.Points(x))[0]
+		square := 0.0
+		for i := range n {
+			want, err := mixture.ConditionalFlowMap(interpolant.Linear{}, 0, 1, eps[i], at, x[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			square += math.Pow((got[2*i+1]-want[1])/width, 2) / n
+		}
+		if e := math.Sqrt(square); !(e < 0.05) {
+			t.Errorf("standard deviation %g: error %.3f of it", width, e)
 		}
 	}
 }

@@ -89,7 +89,7 @@ func newFitted(config Config, file json.RawMessage) (*Experiment, error) {
 	}
 	switch config.Parametrization {
 	case mfm.MixtureName:
-		p := f.Prior.parametrization(len(f.Columns), config.Prior.Steps)
+		p := f.Prior.parametrization(len(f.Columns), *config.Prior)
 		e.Map.Parametrization = p
 		return e, p.Validate()
 	case mfm.GaussianName:

@@ -21,16 +21,22 @@ type PriorConfig struct {
 	MaxComponents int `json:"max_components"`
 	Fit           int `json:"fit"`   // steps of expectation-maximization
 	Steps         int `json:"steps"` // of the prior's flow, for each evaluation of the network
+	// Power shortens the steps toward the data, see [mfm.MixturePrior]; 0 means equal steps.
+	Power float64 `json:"power,omitempty"`
 }
 
-// DefaultPrior has up to 256 components.
-func DefaultPrior() PriorConfig { return PriorConfig{MaxComponents: 256, Fit: 30, Steps: 8} }
+// DefaultPrior has up to 256 components. Its steps sample a component whose standard deviation is a
+// fiftieth of the data's with 0.96 of its width, one of a twentieth with 0.98.
+func DefaultPrior() PriorConfig { return PriorConfig{MaxComponents: 256, Fit: 30, Steps: 12, Power: 2} }
 
 // Validate returns an error for the first value out of range.
 func (c PriorConfig) Validate() error {
 	if c.MaxComponents < 1 || c.MaxComponents > 4096 || c.Fit < 1 || c.Steps < 1 {
 		return fmt.Errorf("prior with max_components = %d, fit = %d, steps = %d: must be 1 to 4096, and at least 1",
 			c.MaxComponents, c.Fit, c.Steps)
+	}
+	if !(c.Power >= 0 && c.Power <= 100) {
+		return fmt.Errorf("prior with power = %g: must lie in [0, 100]", c.Power)
 	}
 	return nil
 }
@@ -212,14 +218,15 @@ func smoothed(m *gmm.Mixture, variance float64) (*gmm.Mixture, error) {
 
 // parametrization returns the prior of points of a number of columns, of zero mean and unit variance.
 // Its span is the whole space.
-func (p *Prior) parametrization(columns, steps int) *mfm.MixturePrior {
+func (p *Prior) parametrization(columns int, c PriorConfig) *mfm.MixturePrior {
 	basis := make([][]float64, columns)
 	for i := range basis {
 		basis[i] = make([]float64, columns)
 		basis[i][i] = 1
 	}
 	return &mfm.MixturePrior{
-		Gaussian: standard(columns), Basis: basis, Mixture: p.Mixture, Rest: 1, Steps: steps, Labels: p.Labels,
+		Gaussian: standard(columns), Basis: basis, Mixture: p.Mixture, Rest: 1, Steps: c.Steps, Power: c.Power,
+		Labels: p.Labels,
 	}
 }
 
