@@ -289,7 +289,8 @@ func diagnoseVerb(config diagnose.Config, open func(c *command) diagnosis) build
 			"`folder` for the report as JSON, text and figures (default: it is only printed)")
 		reward := c.Flags().String("reward", "",
 			"`reward`, as mfm steer accepts it, to which some samples are steered (default: none)")
-		tuned := c.Flags().String("tuned", "", "`folder` of a drift that was tuned from the map (default: none)")
+		tuned := c.Flags().String("tuned", "", "`folder` of a drift that was tuned from the map, or of "+
+			"the one run of mfm tune (default: none)")
 		set := c.withSettings(
 			option{name: "times", path: "times", usage: "`t` of the contexts, numbers in (0, 1) separated by commas",
 				read: list},
@@ -303,6 +304,11 @@ func diagnoseVerb(config diagnose.Config, open func(c *command) diagnosis) build
 			err := cmp.Or(c.require("name the folder of a run", "checkpoint"), checkFolder(*out), set.apply(&config))
 			if err != nil {
 				return nil, err
+			}
+			if *tuned != "" {
+				if *tuned, err = tunedRun(*tuned); err != nil {
+					return nil, err
+				}
 			}
 			for _, dir := range []string{*checkpoint, cmp.Or(*tuned, *checkpoint)} {
 				if _, err := run.ReadManifest(dir); err != nil {

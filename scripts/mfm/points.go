@@ -185,9 +185,14 @@ func pointsSteering() steerTask[points.SteeringResult] {
 		samples: 1024, steps: 100,
 		open: func(c *command) func(r steering.NamedReward) (steering.Task[result], string, error) {
 			checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run whose map is steered (required)")
-			open, out, n := c.withPointsReward(), c.Flags().Lookup("out"), c.Flags().Lookup("n")
-			n.DefValue = "16" // one sample is far from unbiased where points lie near a curve
-			_ = n.Value.Set(n.DefValue)
+			open, out := c.withPointsReward(), c.Flags().Lookup("out")
+			// Where points lie near a curve one sample is far from unbiased, and the gradient of a narrow
+			// reward so large that samples leave the data.
+			for name, value := range map[string]string{"n": "16", "method": "mfm-gf"} {
+				flag := c.Flags().Lookup(name)
+				flag.DefValue = value
+				_ = flag.Value.Set(value)
+			}
 			c.Flags().Lookup("class").Usage = classOfPoints + "of a map with classes (default: none)"
 			out.Usage = sampleFormats + "for the samples of a single run, in the units of the data; or a folder of " +
 				"the results of a sweep, one file for each run, which is not repeated (default: they are printed)"

@@ -14,6 +14,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/experiment/points"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"gonum.org/v1/gonum/stat"
 )
 
 // tinyPoints is a map of points that compiles in seconds and trains in less.
@@ -56,6 +57,16 @@ func TestPoints(t *testing.T) {
 	}
 	if strings.Join(samples.Columns, " ") != "mass ratio" || math.Abs(sum-160) > 3 {
 		t.Errorf("samples of the columns %q have the mean %g, want 160", samples.Columns, sum)
+	}
+	// The ODE has the steps that it needs.
+	ode := decode[pointSamples](t, must(t, "sample", "points", "--checkpoint", out, "--class", "heavy", "--n", "400",
+		"--method", "ode", "--json"))
+	var masses []float64
+	for _, row := range ode.Samples {
+		masses = append(masses, row[0])
+	}
+	if mean, std := stat.MeanStdDev(masses, nil); math.Abs(mean-160) > 3 || math.Abs(std-10) > 2 {
+		t.Errorf("samples of the ODE have the mean %g and the standard deviation %g, want 160 and 10", mean, std)
 	}
 	// An observation with little noise leaves little of its point open.
 	file := filepath.Join(dir, "near.csv")
@@ -111,7 +122,9 @@ func checkTunedPoints(t *testing.T, dir, out string) {
 	if len(runs) != 1 {
 		t.Fatalf("tuned runs %q, want one", runs)
 	}
-	args := []string{"sample", "points", "--checkpoint", out, "--tuned", runs[0], "--n", "200", "--steps", "20"}
+	// The folder of the results names its one run.
+	args := []string{"sample", "points", "--checkpoint", out, "--tuned", filepath.Dir(runs[0]), "--n", "200",
+		"--steps", "20"}
 	samples := decode[pointSamples](t, must(t, append(args, "--json")...))
 	near := 0
 	for _, row := range samples.Samples {
@@ -125,6 +138,14 @@ func checkTunedPoints(t *testing.T, dir, out string) {
 	refuses(t, "--class and --tuned: ", append(args, "--class", "heavy")...)
 	refuses(t, "--t and --tuned: ", append(args, "--t", "0.5", "--x", "1,2")...)
 	refuses(t, `is of kind "points", want "tuned-points"`, append(args, "--tuned", out)...)
+	two := filepath.Join(dir, "two")
+	for _, name := range []string{"run-a", "run-b"} {
+		if err := os.MkdirAll(filepath.Join(two, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(two, name), "config.json", "{}")
+	}
+	refuses(t, "has 2 tuned runs: name one of its folders run-*", append(args, "--tuned", two)...)
 	refuses(t, "samples of the map need no data", "sample", "points", "--checkpoint", out, "--data", "x.csv")
 	for _, flag := range []string{"reward", "tuned"} {
 		refuses(t, "--"+flag+": mfm diagnose points evaluates neither rewards nor tuned drifts", "diagnose", "points",
@@ -144,8 +165,8 @@ func checkSteerPoints(t *testing.T, dir, out string) {
 		t.Fatalf("%d results of one setting", len(results))
 	}
 	r := results[0]
-	// K + 4NK evaluations, since a backward pass counts as two.
-	if r.Test != points.SteeringTest || r.NFE != 4+4*2*4 || !(r.Reward.Float() > r.RewardBefore.Float()) ||
+	// MFM-GF has K + 2NK evaluations.
+	if r.Test != points.SteeringTest || r.Method != "mfm-gf" || r.NFE != 4+2*2*4 || !(r.Reward.Float() > r.RewardBefore.Float()) ||
 		len(r.RewardQuantiles) != 5 || !(r.TargetEffective.Float() > 100) || r.SW2.IsZero() || r.Samples != nil {
 		t.Errorf("result %+v", r)
 	}

@@ -37,7 +37,7 @@ func (c *command) withSampler() samplerFlags {
 		settings: c.withSettings(
 			option{name: "method", path: "method", usage: "`method` of sampling",
 				values: []string{"map", "refine", "ode", "sde"}, read: name},
-			option{name: "steps", path: "steps", usage: "`number` of steps (default: one step of the map)"},
+			option{name: "steps", path: "steps", usage: "`number` of steps (default: one step of the map; for ode and sde 100)"},
 			option{name: "solver", path: "solver", usage: "`solver` of the ODE", values: []string{"heun", "euler"},
 				read: name},
 			option{name: "power", path: "power",
@@ -66,7 +66,12 @@ func openMap[E interface{ Model(*model.Store) mfm.Model }](f samplerFlags, open 
 // open returns the folder of the run that the flags name and how its map is sampled.
 func (f samplerFlags) open() (dir string, config mfm.SamplerConfig, err error) {
 	config = mfm.DefaultSamplerConfig()
-	if err = cmp.Or(f.c.require("name the folder of a run", "checkpoint"), f.settings.apply(&config)); err == nil {
+	err = cmp.Or(f.c.require("name the folder of a run", "checkpoint"), f.settings.apply(&config))
+	ofDrift := config.Method == mfm.ODESampling || config.Method == mfm.SDESampling
+	if ofDrift && !f.c.Flags().Changed("steps") {
+		config.Steps = 100 // one step of a solver is no sample
+	}
+	if err == nil {
 		err = config.Validate()
 	}
 	if err != nil {
@@ -306,6 +311,10 @@ func (f samplerFlags) openTunedPoints(dir, data string, eval tuning.EvalConfig) 
 	}
 	eval.Steps = config.Steps
 	if err := eval.Validate(); err != nil {
+		return nil, nil, err
+	}
+	dir, err := tunedRun(dir)
+	if err != nil {
 		return nil, nil, err
 	}
 	t, r, err := points.OpenTuning(dir, *f.checkpoint, data)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"github.com/gomlx/compute"
 
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/experiment/sweep"
 	"github.com/gomfm/gomfm/mfm/experiment/tuning"
 	"github.com/gomfm/gomfm/mfm/steer"
@@ -341,4 +343,20 @@ func checkSeeds(n int) error {
 		return fmt.Errorf("--seeds = %d: must be positive and at most 10000", n)
 	}
 	return nil
+}
+
+// tunedRun returns the folder of a tuned run that dir names: dir itself or, if that is the folder of
+// the results of mfm tune, the one run in it.
+func tunedRun(dir string) (string, error) {
+	if _, err := run.ReadManifest(dir); err == nil {
+		return dir, nil
+	}
+	runs, err := filepath.Glob(filepath.Join(dir, "run-*", "config.json"))
+	if err != nil || len(runs) == 0 {
+		return dir, nil // opening it says what is wrong
+	}
+	if len(runs) > 1 {
+		return "", fmt.Errorf("--tuned %s has %d tuned runs: name one of its folders run-*", quote(dir), len(runs))
+	}
+	return filepath.Dir(runs[0]), nil
 }
