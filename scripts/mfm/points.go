@@ -185,6 +185,11 @@ func pointsSteering() steerTask[points.SteeringResult] {
 		samples: 1024, steps: 100,
 		open: func(c *command) func(r steering.NamedReward) (steering.Task[result], string, error) {
 			checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run whose map is steered (required)")
+			c.Long = "Steers samples of a map of points to a reward, and compares them with the rows of the data weighted\n" +
+				"by e^{λ r}. Of the result, \"reward of rows\" is the weighted mean; \"sw2\" the sliced Wasserstein distance\n" +
+				"to the weighted rows in standard deviations, after and before steering; \"floor\" that of as many rows\n" +
+				"drawn by weight; \"target KL\" the divergence of the weighted rows from the data in nats; \"effective rows\"\n" +
+				"the number of rows that carry the weight; and each column has mean ± standard deviation, before in brackets."
 			open, out := c.withPointsReward(), c.Flags().Lookup("out")
 			// Where points lie near a curve one sample is far from unbiased, and the gradient of a narrow
 			// reward so large that samples leave the data.
@@ -239,9 +244,10 @@ func pointsTuning() tuneTask[points.TuningResult] {
 	var e *points.Experiment
 	return tuneTask[result]{
 		config: points.DefaultTuning(), paths: 12, samples: 1024, steps: 100,
-		networks:   []tuning.Network{tuning.Adapter, tuning.Copy, tuning.LowRank},
-		classUsage: classOfPoints + "for which a map with classes is tuned (default: all of them)",
-		class:      func(text string) (int32, error) { return points.ClassIndex(e.Names, text) },
+		networks: []tuning.Network{tuning.Adapter, tuning.Copy, tuning.LowRank},
+		classUsage: classOfPoints + "for which a map with classes is tuned (default: each, to its own tilted " +
+			"distribution, so that the shares of the classes stay; mfm steer points tilts all together)",
+		class: func(text string) (int32, error) { return points.ClassIndex(e.Names, text) },
 		open: func(c *command) func(dir, reward string) (tunings[result], error) {
 			open := c.withPointsReward()
 			return func(dir, reward string) (tunings[result], error) {
