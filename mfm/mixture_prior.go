@@ -25,8 +25,7 @@ import (
 //
 // The velocity in the complement is that of [Gaussian]. In the span the mixture has a conditional
 // drift in closed form (GLASS, see [interpolant.ConditionalDrift]), but no flow map. The drift is
-// therefore integrated from s to u inside the graph, in a few steps of the midpoint rule in rank
-// dimensions. With the sum p_{s,u} of both velocities,
+// therefore integrated from s to u inside the graph, in a few steps in rank dimensions. With the sum p_{s,u} of both velocities,
 //
 //	v_{s,u} = p_{s,u} + σ_s F.
 //
@@ -34,14 +33,17 @@ import (
 // combined observation: Fused is the mean of the data under the model given x and the state that p
 // leads to at u, and FusedT is computed at u. At F = 0 the map samples the posteriors of the model;
 // the network learns how the data differs from it. One sample still needs one evaluation of the
-// network. Numbers of evaluations do not count the 2 Steps + 1 evaluations of the mixture's
+// network. Numbers of evaluations do not count the Order·Steps + 1 evaluations of the mixture's
 // denoiser that each of them includes; times do.
 type MixturePrior struct {
 	Gaussian *Gaussian    // mean of the data, [dim], and its variance, one number
 	Basis    [][]float64  // B with orthonormal columns, [dim][rank]
 	Mixture  *gmm.Mixture // distribution of z, in rank dimensions
 	Rest     float64      // V_w, the variance in each direction
-	Steps    int          // steps from s to u, each with two evaluations of the mixture's denoiser
+	Steps    int          // steps from s to u, each with Order evaluations of the mixture's denoiser
+	// Order is that of the rule of a step: 2, which 0 means too, the midpoint rule, or 3, Heun's rule
+	// of third order.
+	Order int
 	// Power p shortens the steps toward u, which modes that are narrow beside the whole need: they
 	// end at the fractions 1 - (1 - k/Steps)^p of the way. It is not negative; 0 means 1, equal steps.
 	Power float64
@@ -143,6 +145,9 @@ func (p *MixturePrior) Validate() error {
 	if p.Steps < 1 {
 		return fmt.Errorf("mixture prior: steps = %d: must be at least 1", p.Steps)
 	}
+	if p.Order != 0 && p.Order != 2 && p.Order != 3 {
+		return fmt.Errorf("mixture prior: order = %d: must be 2 or 3", p.Order)
+	}
 	if !(p.Power >= 0 && p.Power <= 100) {
 		return fmt.Errorf("mixture prior: power = %g: must lie in [0, 100]", p.Power)
 	}
@@ -208,8 +213,8 @@ func (p *MixturePrior) flow(ip interpolant.Schedule, in nn.Inputs) (velocity, me
 // where D is the mean of the data under the mixture given x̄ and x. Toward t = 1 this is nearly
 // constant, because every component's posterior has the same variance there, whereas steps in s
 // would leave noise in the sample. A mode of the standard deviation w √V turns at cos φ ≈ w, so that
-// steps near π/2 must not be longer than w: see Power. The midpoint rule takes steps of φ and does
-// not evaluate at φ = π/2, which is s = 1.
+// steps near π/2 must not be longer than w: see Power. Both rules take steps of φ and do not evaluate
+// at φ = π/2, which is s = 1.
 func (p *MixturePrior) inside(ip interpolant.Schedule, in nn.Inputs) (velocity, mean *Node) {
 	diagonal := in.S == in.U
 	in.Xbar, in.X = p.project(in.Xbar), p.project(in.X)
@@ -252,8 +257,17 @@ func (p *MixturePrior) inside(ip interpolant.Schedule, in nn.Inputs) (velocity, 
 			return slope(Sub(Mul(cos, c), Mul(sin, s)), Add(Mul(sin, c), Mul(cos, s)), y)
 		}
 		from, length := p.fraction(i), p.fraction(i+1)-p.fraction(i)
-		k := at(MulScalar(way, from), y)
-		k = at(MulScalar(way, from+length/2), Add(y, Mul(MulScalar(way, length/2), k)))
+		// after returns the slope at a fraction of the step, which begins with the slope k.
+		after := func(part float64, k *Node) *Node {
+			return at(MulScalar(way, from+length*part), Add(y, Mul(MulScalar(way, length*part), k)))
+		}
+		first := at(MulScalar(way, from), y)
+		var k *Node
+		if p.Order == 3 {
+			k = Add(MulScalar(first, 0.25), MulScalar(after(2./3, after(1./3, first)), 0.75))
+		} else {
+			k = after(0.5, first)
+		}
 		k = MulScalar(k, length)
 		y = Add(y, Mul(way, k))
 		if slopes == nil {

@@ -21,13 +21,17 @@ type PriorConfig struct {
 	MaxComponents int `json:"max_components"`
 	Fit           int `json:"fit"`   // steps of expectation-maximization
 	Steps         int `json:"steps"` // of the prior's flow, for each evaluation of the network
-	// Power shortens the steps toward the data, see [mfm.MixturePrior]; 0 means equal steps.
+	// Order is that of the rule of a step, and Power shortens the steps toward the data; see
+	// [mfm.MixturePrior], also for 0.
+	Order int     `json:"order,omitempty"`
 	Power float64 `json:"power,omitempty"`
 }
 
-// DefaultPrior has up to 256 components. Its steps sample a component whose standard deviation is a
-// fiftieth of the data's with 0.96 of its width, one of a twentieth with 0.98.
-func DefaultPrior() PriorConfig { return PriorConfig{MaxComponents: 256, Fit: 30, Steps: 12, Power: 2} }
+// DefaultPrior has up to 256 components. Its steps give a component whose standard deviation is from
+// a fiftieth to twice that of the data at least 0.97 of its width, and one of a hundredth 0.91.
+func DefaultPrior() PriorConfig {
+	return PriorConfig{MaxComponents: 256, Fit: 30, Steps: 5, Order: 3, Power: 2.5}
+}
 
 // Validate returns an error for the first value out of range.
 func (c PriorConfig) Validate() error {
@@ -35,8 +39,8 @@ func (c PriorConfig) Validate() error {
 		return fmt.Errorf("prior with max_components = %d, fit = %d, steps = %d: must be 1 to 4096, and at least 1",
 			c.MaxComponents, c.Fit, c.Steps)
 	}
-	if !(c.Power >= 0 && c.Power <= 100) {
-		return fmt.Errorf("prior with power = %g: must lie in [0, 100]", c.Power)
+	if c.Order != 0 && c.Order != 2 && c.Order != 3 || !(c.Power >= 0 && c.Power <= 100) {
+		return fmt.Errorf("prior with order = %d and power = %g: must be 2 or 3, and lie in [0, 100]", c.Order, c.Power)
 	}
 	return nil
 }
@@ -225,8 +229,8 @@ func (p *Prior) parametrization(columns int, c PriorConfig) *mfm.MixturePrior {
 		basis[i][i] = 1
 	}
 	return &mfm.MixturePrior{
-		Gaussian: standard(columns), Basis: basis, Mixture: p.Mixture, Rest: 1, Steps: c.Steps, Power: c.Power,
-		Labels: p.Labels,
+		Gaussian: standard(columns), Basis: basis, Mixture: p.Mixture, Rest: 1, Steps: c.Steps,
+		Order: c.Order, Power: c.Power, Labels: p.Labels,
 	}
 }
 
