@@ -21,18 +21,18 @@ func (m PlugIn) String() string { return "plug-in-" + m.Estimator.String() }
 // Needs returns the zero value.
 func (PlugIn) Needs() Needs { return Needs{} }
 
-// NFE returns the number of evaluations of the estimator for each state, and 1 for the base drift.
+// NFE returns the number of evaluations of the estimator and of the base drift for each state.
 func (m PlugIn) NFE(p steer.Model) int {
-	n := m.Samples()
+	n, d := m.Samples(), max(p.DriftNFE, 1)
 	switch m.Estimator.(type) {
 	case steer.MFMG:
-		return 1 + n*(3*p.PosteriorNFE+1)
+		return d + n*(3*p.PosteriorNFE+1)
 	case steer.DPS: // evaluates the base drift again, with a gradient
-		return 5
+		return 4*d + 1
 	case steer.Exact:
-		return 1
+		return d
 	}
-	return 1 + n*(p.PosteriorNFE+1)
+	return d + n*(p.PosteriorNFE+1)
 }
 
 // Regress builds the regressand; see [Objective].
@@ -54,8 +54,8 @@ func (RewardWeighted) String() string { return "reward-weighted" }
 // Needs returns Data.
 func (RewardWeighted) Needs() Needs { return Needs{Data: true} }
 
-// NFE returns 2: the base drift and the reward.
-func (RewardWeighted) NFE(steer.Model) int { return 2 }
+// NFE returns the number of evaluations of the base drift, and 1 for the reward.
+func (RewardWeighted) NFE(p steer.Model) int { return max(p.DriftNFE, 1) + 1 }
 
 // Validate returns nil.
 func (RewardWeighted) Validate() error { return nil }
@@ -84,8 +84,9 @@ func (AdjointMatching) String() string { return "adjoint" }
 // Needs returns Paths.
 func (AdjointMatching) Needs() Needs { return Needs{Paths: true} }
 
-// NFE returns 4 for each state: the step of the path, the base drift, and its backward pass.
-func (AdjointMatching) NFE(steer.Model) int { return 4 }
+// NFE returns 4 for each state: the step of the path, the base drift, and its backward pass, times
+// the evaluations of a drift.
+func (AdjointMatching) NFE(p steer.Model) int { return 4 * max(p.DriftNFE, 1) }
 
 // Validate returns nil.
 func (AdjointMatching) Validate() error { return nil }

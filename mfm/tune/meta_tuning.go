@@ -54,13 +54,14 @@ func (m MetaTuning) String() string {
 // Needs returns the zero value.
 func (MetaTuning) Needs() Needs { return Needs{} }
 
-// NFE returns 1 + N (3 k + 1) + Reference (k + 1) for a model with k evaluations for each posterior
-// sample, and 1 + (N + Reference) (k + 1) without gradients. The 1 is the base drift.
+// NFE returns d + N (3 k + 1) + Reference (k + 1) for a model with d evaluations for the base drift
+// and k for each posterior sample, and d + (N + Reference) (k + 1) without gradients.
 func (m MetaTuning) NFE(p steer.Model) int {
+	d, k := max(p.DriftNFE, 1), p.PosteriorNFE
 	if m.GradientFree {
-		return 1 + (m.N+m.Reference)*(p.PosteriorNFE+1)
+		return d + (m.N+m.Reference)*(k+1)
 	}
-	return 1 + m.N*(3*p.PosteriorNFE+1) + m.Reference*(p.PosteriorNFE+1)
+	return d + m.N*(3*k+1) + m.Reference*(k+1)
 }
 
 // Validate returns an error that names the first option that is out of range.

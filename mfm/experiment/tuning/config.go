@@ -127,10 +127,16 @@ func (c Config) MapNetwork(m *mfm.Map, weights map[string]*tensors.Tensor) (tune
 		c.Network, Copy, LowRank, Adapter, WarmStarted)
 }
 
-// NFE returns the network evaluations of a training of the given number of steps, including three
-// for each state of the tuned network's own training pass.
+// NFE returns the network evaluations of a training of the given number of steps. The tuned drift's
+// own training pass, forward and backward, counts three for each state, times the evaluations of the
+// base's drift unless an adapter is trained: a copy of a guided map is guided, too. Steps of
+// on-policy paths count only for methods that need them.
 func (c Config) NFE(objective tune.Objective, m steer.Model, steps int64) float64 {
-	return float64(steps) * float64(c.Tune.Batch) * float64(objective.NFE(m)+3)
+	tuned := 1
+	if c.Network != Adapter {
+		tuned = max(m.DriftNFE, 1)
+	}
+	return float64(steps) * float64(c.Tune.Batch) * float64(objective.NFE(m)+3*tuned)
 }
 
 // EvalConfig says how a tuned drift is evaluated: the number of samples, the steps of the sampler,

@@ -159,8 +159,9 @@ type TuningResult struct {
 	Noise   tune.Noise     `json:"noise"`
 	Budget  float64        `json:"budget,omitempty"` // of the divergence in nats, 0 for none
 	// TuneSteps is the number of steps of training that were done, or that of the configuration if the
-	// training diverged. TuneNFE is the NFE of the whole training, with three evaluations for each row
-	// of the tuned network.
+	// training diverged. TuneNFE is the NFE of the whole training, with three evaluations of the tuned
+	// drift for each row. With guidance base, tuned drift and posterior samples evaluate the network with
+	// and without the class.
 	TuneSteps   int64             `json:"tune_steps"`
 	TuneNFE     float64           `json:"tune_nfe"`
 	Evaluations []tune.Evaluation `json:"evaluations"`
