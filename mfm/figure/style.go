@@ -96,6 +96,8 @@ func Styles() []Style {
 		{Name: "ode", Label: "ODE", Color: vermillion, Marker: triangle},
 		{Name: "prior", Label: "no network", Color: orange, Marker: diamond},
 		{Name: "points", Label: "training set as points", Color: green, Marker: box},
+		{Name: "glass", Label: "GLASS", Color: purple, Marker: diamond},
+		{Name: "denoiser", Label: "denoiser", Color: brown, Marker: triangle},
 
 		{Name: "exact", Label: "exact", Color: black, Dashed: true},
 		{Name: "floor", Label: "sampling floor", Color: color.Gray{Y: 0x8c}, Dashed: true},

@@ -268,9 +268,8 @@ func valueTable(all []alignment.ValueResult, name string) string {
 			}
 			lines[line] = append(lines[line], text)
 		}
-		if !of.Halves.IsZero() {
-			h := max(of.Halves.Float(), 0)
-			set(0, fmt.Sprintf("%.2f", math.Sqrt(2*h/(1+h))))
+		if r := of.Reachable(); !r.IsZero() {
+			set(0, fmt.Sprintf("%.2f", r.Float()))
 		}
 		if !of.SD.IsZero() {
 			set(1, short(of.SD.Float()))

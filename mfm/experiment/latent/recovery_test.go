@@ -14,6 +14,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/latent/picture"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/train"
 )
@@ -123,4 +124,35 @@ func TestRecovery(t *testing.T) {
 		t.Fatalf("an evaluator does not change the fingerprint (%v)", err)
 	}
 	plain.Finalize()
+}
+
+// Numbers of recovered pictures that were not measured are undefined.
+func TestRecoveryMeasures(t *testing.T) {
+	half := 0.5
+	whole := Recovered{
+		Original: Distances{1, 2, &half}, Reference: &Distances{3, 4, &half}, Pictures: &picture.Result{Kernel: 6, KernelSE: 7},
+	}
+	result := RecoveryResult{Floor: Distances{8, 9, &half}, HeldOut: &picture.Result{Kernel: 10, KernelSE: 11}}
+	none := metric.Optional{}
+	some := metric.Some
+	want := [][4]metric.Optional{ // number, its error, floor, its error
+		{some(1), none, none, none}, {some(2), none, some(9), none}, {some(0.5), none, some(0.5), none},
+		{some(4), none, none, none}, {some(0.5), none, none, none}, {some(6), some(7), some(10), some(11)},
+	}
+	measures := RecoveryMeasures()
+	if len(measures) != len(want) {
+		t.Fatalf("%d numbers, want %d", len(measures), len(want))
+	}
+	for i, m := range measures {
+		v, se := m.Of(whole)
+		floor, floorSE := m.Floor(result)
+		if got := [4]metric.Optional{v, se, floor, floorSE}; got != want[i] {
+			t.Errorf("%s: %v, want %v", m.Name, got, want[i])
+		}
+		v, _ = m.Of(Recovered{Original: Distances{1, 2, nil}}) // of the ODE, without an evaluator
+		floor, _ = m.Floor(RecoveryResult{})
+		if v.IsZero() != (i > 1) || floor.IsZero() != (i != 1) {
+			t.Errorf("%s of little: %v, floor %v", m.Name, v, floor)
+		}
+	}
 }

@@ -1,8 +1,11 @@
 package alignment
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/metric"
@@ -124,13 +127,35 @@ type RewardValues struct {
 	Mean metric.Optional `json:"reference_mean,omitzero"`
 	SD   metric.Optional `json:"reference_sd,omitzero"`
 	// Halves is the correlation h of the reference by the first half of its samples with that by
-	// the second. A perfect estimate has about the correlation √(2h/(1+h)) with the reference.
+	// the second. See [RewardValues.Reachable].
 	Halves metric.Optional `json:"reference_halves,omitzero"`
 	// Effective is the smallest effective number of samples of the reference over the states,
 	// (Σw)²/Σw² of the weights w = e^r. The logarithm of their mean is too low by about
 	// (1/Effective - 1/Reference)/2, and by more if Effective is small. Halves does not show this.
 	Effective float64         `json:"reference_effective"`
 	Estimates []ValueEstimate `json:"estimates"`
+}
+
+// Reachable returns √(2h/(1+h)) for h = Halves, about the correlation that a perfect estimate has with
+// the reference. A negative h counts as 0. It is undefined if Halves is.
+func (r RewardValues) Reachable() metric.Optional {
+	if r.Halves.IsZero() {
+		return metric.Optional{}
+	}
+	h := max(r.Halves.Float(), 0)
+	return metric.Some(math.Sqrt(2 * h / (1 + h)))
+}
+
+// By returns the estimates of a method with the given steps for each sample, in the order of their
+// evaluations, and without those whose correlation is undefined.
+func (r RewardValues) By(method ValueMethod, steps int) (of []ValueEstimate) {
+	for _, e := range r.Estimates {
+		if e.Method == method && e.Steps == steps && !e.Pearson.IsZero() {
+			of = append(of, e)
+		}
+	}
+	slices.SortFunc(of, func(a, b ValueEstimate) int { return cmp.Compare(a.NFE, b.NFE) })
+	return of
 }
 
 // ValueResult compares estimates of values at one time.
@@ -143,4 +168,14 @@ type ValueResult struct {
 	ReferenceSteps int            `json:"reference_steps"`
 	Seed           int64          `json:"seed"`
 	Rewards        []RewardValues `json:"rewards"`
+}
+
+// Of returns the estimates for the reward with a name, without estimates if there is none.
+func (r ValueResult) Of(name string) RewardValues {
+	for _, of := range r.Rewards {
+		if of.Reward == name {
+			return of
+		}
+	}
+	return RewardValues{Reward: name}
 }

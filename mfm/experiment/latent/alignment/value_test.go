@@ -19,6 +19,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/train"
 )
@@ -275,5 +276,43 @@ func TestCompared(t *testing.T) {
 	}
 	if none := (ValueEstimate{}).compared([][]float64{{math.NaN()}}, []float64{1}, rng); !none.Bias.IsZero() || !none.RMS.IsZero() {
 		t.Errorf("without an estimate: %+v", none)
+	}
+}
+
+// The correlation of the halves of a reference says how well the truth correlates with the whole.
+func TestReachable(t *testing.T) {
+	const n, noise = 20_000, 1.5 // standard deviations of the error of a half
+	rng := rand.New(rand.NewPCG(3, 0))
+	truth, first, second, whole := make([]float64, n), make([]float64, n), make([]float64, n), make([]float64, n)
+	for i := range truth {
+		truth[i] = rng.NormFloat64()
+		first[i], second[i] = truth[i]+noise*rng.NormFloat64(), truth[i]+noise*rng.NormFloat64()
+		whole[i] = (first[i] + second[i]) / 2
+	}
+	r := RewardValues{Halves: metric.Some(stat.Correlation(first, second, nil))}
+	if got, want := r.Reachable().Float(), stat.Correlation(truth, whole, nil); math.Abs(got-want) > 0.02 {
+		t.Errorf("a perfect estimate has the correlation %.3f, want %.3f", got, want)
+	}
+	if got := (RewardValues{Halves: metric.Some(-0.1)}).Reachable(); got != metric.Some(0) {
+		t.Errorf("of halves without a correlation: %v", got)
+	}
+	if got := (RewardValues{}).Reachable(); !got.IsZero() {
+		t.Errorf("without halves: %v", got)
+	}
+}
+
+// Estimates are found by reward, method and steps, in the order of their evaluations.
+func TestEstimatesBy(t *testing.T) {
+	some := metric.Some
+	r := ValueResult{Rewards: []RewardValues{{Reward: "a"}, {Reward: "b", Estimates: []ValueEstimate{
+		{Method: ByGLASS, Steps: 2, N: 4, NFE: 8, Pearson: some(0.5)}, {Method: ByGLASS, Steps: 4, N: 1, NFE: 4, Pearson: some(0.4)},
+		{Method: ByGLASS, Steps: 2, N: 1, NFE: 2, Pearson: some(0.3)}, {Method: ByGLASS, Steps: 2, N: 16, NFE: 32},
+		{Method: ByMap, Steps: 2, N: 1, NFE: 2, Pearson: some(0.2)},
+	}}}}
+	if of := r.Of("b").By(ByGLASS, 2); len(of) != 2 || of[0].N != 1 || of[1].N != 4 {
+		t.Errorf("estimates %+v, want those of 1 and 4 samples", of)
+	}
+	if of := r.Of("c"); of.Reward != "c" || of.Estimates != nil {
+		t.Errorf("of an unknown reward: %+v", of)
 	}
 }
