@@ -81,6 +81,18 @@ func strip(pixels []float32, shape []int, most int) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
+// Count returns the number of images of a width that lie side by side in a result's Images.
+func Count(strip []byte, width int) (int, error) {
+	size, err := png.DecodeConfig(bytes.NewReader(strip))
+	if err != nil {
+		return 0, fmt.Errorf("decoding images: %w", err)
+	}
+	if width < 1 || size.Width%width != 0 {
+		return 0, fmt.Errorf("decoding images: a strip %d pixels wide has no images of width %d", size.Width, width)
+	}
+	return size.Width / width, nil
+}
+
 // Unstrip returns the first n images, of the given shape [height, width, channels], of a result's
 // Images as they are shown: pixels in [-1, 1], [n, height, width, 1], or [n, height, width, 3] if
 // they have three channels. It returns an error if there are fewer images, or if they are not of

@@ -30,6 +30,12 @@ func TestStrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if got, err := Count(png, width); err != nil || got != n {
+			t.Errorf("%d images, want %d (%v)", got, n, err)
+		}
+		if _, err := Count(png, width+1); err == nil {
+			t.Error("images of another width")
+		}
 		got, err := Unstrip(png, shape, n-1)
 		near := func(a, b float32) bool { return math.Abs(float64(a-b)) < 1e-6 }
 		if err != nil || !slices.EqualFunc(got, want, near) {
