@@ -310,8 +310,11 @@ func bench(c *command) prepare {
 			switch {
 			case *of == "memory":
 				r, err := speed.Memory(ctx, b, memory)
-				return c.writeResult(err, r, fmt.Sprintf("%s: %.0f MB of temporary buffers, %.0f MB in all\n", r.Network,
-					r.TemporaryMB, r.PeakRSSMB))
+				text := fmt.Sprintf("%s: %.0f MB of temporary buffers, %.0f MB in all\n", r.Network, r.TemporaryMB, r.PeakRSSMB)
+				if r.Difference > 0 {
+					text += fmt.Sprintf("the gradient differs by %.1e from that without checkpoints\n", r.Difference)
+				}
+				return c.writeResult(err, r, text)
 			case *of == "bfloat16":
 				config := speed.DefaultPrecision()
 				if *quick {

@@ -35,7 +35,7 @@ func (s *store) funcs() template.FuncMap {
 
 		"lossTable": s.lossTable, "parametrizationTable": s.parametrizationTable,
 		"digitsTable": s.digitsTable, "variation": s.variation,
-		"steeringTable": s.steeringTable, "exactShares": exactShares, "memoryTable": s.memoryTable,
+		"steeringTable": s.steeringTable, "exactShares": exactShares, "memoryTable": s.memoryTable, "memoryGrowth": s.memoryGrowth,
 		"digitsSteeringTable": s.digitsSteeringTable, "digitsL2": s.digitsL2, "medianL2SE": medianL2SE,
 		"tuningTable": s.tuningTable, "monitorTable": s.monitorTable, "biasSlopes": s.biasSlopes,
 		"digitsTuningTable": s.digitsTuningTable, "tunedDigits": s.tunedDigits,
@@ -44,7 +44,8 @@ func (s *store) funcs() template.FuncMap {
 		"baseTable": s.baseTable, "slopes": s.slopes,
 		"equalTable": s.equalTable, "equalDigitsTable": s.equalDigitsTable,
 		"precisionTable": s.precisionTable, "manifoldTable": s.manifoldTable, "pointsTable": s.pointsTable,
-		"speedTable": s.speedTable, "checkpointTable": s.checkpointTable, "fuzzTable": s.fuzzTable, "total": total,
+		"speedTable": s.speedTable, "checkpointTable": s.checkpointTable, "checkpointClaim": s.checkpointClaim,
+		"fuzzTable": s.fuzzTable, "total": total,
 		"measures": s.measures, "gaussianFactorTable": s.gaussianFactorTable, "gaussianMethodTable": s.gaussianMethodTable,
 		"gaussianDims": s.gaussianDims, "gaussianFactors": s.gaussianFactors, "ceiling": ceiling, "ceilingKL": ceilingKL,
 		"crossing": s.crossing, "whenMixture": s.whenMixture, "whenDigits": s.whenDigits, "whenKL": s.whenKL,

@@ -27,9 +27,24 @@ func (s *store) speedTable() string {
 		"peak memory, MB", lines)
 }
 
+// checkpointClaim says whether checkpoints at least halve the memory of the gradient of MFM-G, and do
+// not change it.
+func (s *store) checkpointClaim() string {
+	group := s.rows("precision.json:memory", "network=reward")
+	with := where(group, "checkpoint=true")
+	ratio := only("temporary_mb", with) / only("temporary_mb", where(group, "checkpoint=false"))
+	difference := only("difference", with)
+	verdict := "reached"
+	if !(ratio <= 0.5 && difference <= 1e-5) {
+		verdict = "not reached"
+	}
+	return fmt.Sprintf("Wanted of MFM-G: at most half of the memory, and the same gradient to 1e-5. With checkpoints it needs "+
+		"%.2f of it,\nand the gradients differ by %.1e of their length here: **%s**.", ratio, difference, verdict)
+}
+
 // checkpointTable is the memory of gradients with and without checkpoints.
 func (s *store) checkpointTable() string {
-	names := map[string]string{"dit": "transformer", "decoder": "decoder"}
+	names := map[string]string{"dit": "transformer", "decoder": "decoder", "reward": "MFM-G"}
 	var lines [][]string
 	for _, group := range groupBy(s.rows("precision.json:memory"), "network") {
 		without, with := where(group, "checkpoint=false"), where(group, "checkpoint=true")

@@ -81,6 +81,18 @@ func (s *store) memoryTable() string {
 	return table("rows at a time | 1,024 particles | 4,096 particles", lines)
 }
 
+// memoryGrowth returns by how much the peak memory grows at most with all the particles, or with all
+// the rows at a time, of the table.
+func (s *store) memoryGrowth() float64 {
+	rows, growth := s.rows("steering_memory.json"), 0.0
+	for _, key := range []string{"rows", "particles"} {
+		for _, g := range groupBy(rows, key) {
+			growth = max(growth, most("peak_rss_mb", g)/g[0].Num("peak_rss_mb")-1)
+		}
+	}
+	return growth
+}
+
 // l2SE returns the standard error of the L2 of a class histogram.
 func l2SE(r row) float64 { return decode[image.SteeringResult]([]row{r})[0].L2SE() }
 

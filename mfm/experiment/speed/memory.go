@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"reflect"
 
@@ -59,6 +60,10 @@ type MemoryResult struct {
 	// PeakRSSMB is the largest resident memory of the process so far, compilation included, 0 if the
 	// system does not report it.
 	PeakRSSMB float64 `json:"peak_rss_mb"`
+	// Difference is |g - h|/|h| for the gradient g of "reward" with checkpoints and h without them, at
+	// the same weights; 0 for others. A kink of ReLU6 across which rounding moves an activation can make
+	// it larger than the errors of rounding.
+	Difference float64 `json:"difference,omitempty"`
 }
 
 // Validate returns an error that names the first invalid value.
@@ -81,20 +86,37 @@ func Memory(ctx context.Context, b compute.Backend, c MemoryConfig) (MemoryResul
 	if err := c.Validate(); err != nil {
 		return result, err
 	}
-	call := c.decoding
+	var g *Graph
+	var gradient []float32
+	var err error
 	switch c.Network {
 	case "dit":
-		call = c.training
+		g, err = c.training(b)
+	case "decoder":
+		g, err = c.decoding(b)
 	case "reward":
-		call = c.steering
+		g, gradient, err = c.steering(b)
 	}
-	g, err := call(b)
 	if err != nil {
 		return result, err
 	}
 	result.TemporaryMB, err = temporaryMB(g)
 	result.PeakRSSMB = peakRSS()
-	return result, err
+	if err != nil || c.Network != "reward" || !c.Checkpoint {
+		return result, err
+	}
+	c.Checkpoint = false
+	_, without, err := c.steering(b)
+	if err != nil {
+		return result, err
+	}
+	var difference, norm float64
+	for i, h := range without {
+		d := float64(gradient[i] - h)
+		difference, norm = difference+d*d, norm+float64(h)*float64(h)
+	}
+	result.Difference = math.Sqrt(difference / norm)
+	return result, nil
 }
 
 // temporaryMB returns the size of the temporary buffers of a compiled graph. It reads PJRT's report
@@ -145,15 +167,16 @@ func (c MemoryConfig) decoding(b compute.Backend) (g *Graph, err error) {
 	return g, err
 }
 
-// steering returns the graph of the gradient of MFM-G, which has run once.
-func (c MemoryConfig) steering(b compute.Backend) (g *Graph, err error) {
+// steering returns the graph of the gradient of MFM-G, which has run once, and the gradient, flat. The
+// same random weights and states belong to all configurations.
+func (c MemoryConfig) steering(b compute.Backend) (g *Graph, gradient []float32, err error) {
 	decoder := nn.Autoencoder{AutoencoderConfig: latent.DefaultAutoencoder().Network}
 	classifier := nn.EfficientNet{EfficientNetConfig: nn.EfficientNetLite(0), Checkpoint: c.Checkpoint}
 	decoder.Checkpoint, c.DiT.Checkpoint = c.Checkpoint, false
 	m := &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: c.DiT.Backbone(), Parametrization: mfm.Plain{}}
 	store := model.NewStore()
 	if err := store.SetRNGStateFromSeed(1); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	exec, err := model.NewExec(b, store, func(scope *model.Scope, eps, x *Node) *Node {
 		g = x.Graph()
@@ -164,12 +187,24 @@ func (c MemoryConfig) steering(b compute.Backend) (g *Graph, err error) {
 		return Gradient(ReduceAllSum(SliceAxis(LogSoftmax(logits, 1), 1, AxisElem(0))), x)[0]
 	})
 	if err != nil {
-		return nil, fmt.Errorf("preparing the gradient: %w", err)
+		return nil, nil, fmt.Errorf("preparing the gradient: %w", err)
 	}
 	rng := rand.New(rand.NewPCG(1, 0))
-	_, err = exec.Call1(randomState(rng, c.Batch, c.Side, c.Side, decoder.Latents),
-		randomState(rng, c.Batch, c.Side, c.Side, decoder.Latents))
-	return g, err
+	eps := randomState(rng, c.Batch, c.Side, c.Side, decoder.Latents)
+	x := randomState(rng, c.Batch, c.Side, c.Side, decoder.Latents)
+	if _, err := exec.Call1(eps, x); err != nil { // which draws the weights
+		return nil, nil, err
+	}
+	// The output of a new transformer is zero, and so is the gradient by its context.
+	if err := randomizeZeros(rng, store); err != nil {
+		return nil, nil, err
+	}
+	out, err := exec.Call1(eps, x)
+	if err != nil {
+		return nil, nil, err
+	}
+	gradient, err = tensors.CopyFlatData[float32](out)
+	return g, gradient, err
 }
 
 // randomState returns standard normal numbers.

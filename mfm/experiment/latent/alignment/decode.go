@@ -15,7 +15,7 @@ import (
 // autoencoder decodes, [n, f height, f width, colors], clipped to [-1, 1] as [latent.Codec.Decode]
 // clips them. The backward pass recomputes the activations of each stage of an [nn.Autoencoder]. For
 // MFM-G with four of the emoji and EfficientNet-Lite0, recomputed too, XLA plans 54 MB instead of 140
-// (mfm bench --case memory --network reward --batch 4).
+// (mfm bench --case memory --network reward --batch 4, which also compares the gradients).
 func Decoder(a latent.Autoencoder) reward.Transform {
 	codec := a.LatentCodec
 	if network, ok := codec.(nn.Autoencoder); ok {
