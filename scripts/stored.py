@@ -26,6 +26,7 @@ from PIL import Image
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LIMIT = 1_000_000  # bytes of a file
+COLUMNS = 120  # of a line of code
 REQUIRED = True  # whether a notebook without outputs fails the check
 
 # What imageHTML of package figure writes.
@@ -152,6 +153,9 @@ def problem(file):
         return "has the output of a failure"
     if nb.metadata.get("stored", {}).get("code") != digest(nb):
         return "has outputs older than its code"
+    for line in "\n".join(cell.source for cell in code(nb)).split("\n"):
+        if len(line) > COLUMNS:
+            return f"has a line of code of {len(line)} columns, more than {COLUMNS}: {line.strip()[:40]}..."
     text = serialized(nb)
     if text != serialized(normalize(nb)):
         return "has outputs with times, paths or counts"

@@ -18,6 +18,7 @@ type seriesStyle struct {
 	color  color.Color
 	dashes []vg.Length
 	marker draw.GlyphDrawer
+	mixed  bool // layers of the name have other colors
 }
 
 // styles assigns a style to each name of the figure in order of appearance.
@@ -32,7 +33,12 @@ func (f *Figure) styles(panels []*Panel) map[string]seriesStyle {
 		}
 		for _, l := range p.layers {
 			in := th.info(l)
-			if _, known := out[in.name]; known || !in.colored {
+			if !in.colored {
+				continue
+			}
+			if s, known := out[in.name]; known {
+				s.mixed = s.mixed || in.color != nil && in.color != s.color
+				out[in.name] = s
 				continue
 			}
 			s := seriesStyle{color: in.color, marker: markers[len(out)%len(markers)]}
@@ -190,6 +196,12 @@ func drawLayers(p *Panel, fr frame, styles map[string]seriesStyle) (back, front 
 		ps, thumbs, err := l.draw(&layer)
 		if err != nil {
 			return nil, nil, nil, fmt.Errorf("%s: %w", layerName(i, in), err)
+		}
+		if layer.mixed { // no color of the legend would be right in all panels
+			layer.color = gray
+			if _, thumbs, err = l.draw(&layer); err != nil {
+				return nil, nil, nil, fmt.Errorf("%s: %w", layerName(i, in), err)
+			}
 		}
 		for _, q := range ps {
 			if b, ok := q.(behind); ok {

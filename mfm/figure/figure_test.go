@@ -481,6 +481,41 @@ func TestColorsFollowNames(t *testing.T) {
 	}
 }
 
+// A name of layers with one color has it in the legend, a name of layers with several is gray there.
+func TestLegendOfSeveralColors(t *testing.T) {
+	red, blue := color.NRGBA{R: 0xff, A: 0xff}, color.NRGBA{B: 0xff, A: 0xff}
+	for _, tc := range []struct {
+		name  string
+		right color.Color
+		want  string
+	}{{"the same color", red, "red"}, {"the color of the name", nil, "red"}, {"another", blue, "gray"}} {
+		f := figure.New(small(), 1, 2)
+		f.X, f.Y = figure.Axis{Label: "x"}, figure.Axis{Label: "y"}
+		for k, c := range []color.Color{red, tc.right} {
+			f.Panel(0, k).Add(figure.Scatter{Name: "samples", Points: [][]float64{{0, 0}, {1, 1}}, Color: c})
+		}
+		img := decode(t, f)
+		got := map[string]int{}
+		for x := range img.Bounds().Dx() {
+			for y := img.Bounds().Dy() * 7 / 8; y < img.Bounds().Dy(); y++ { // the legend
+				switch r, g, b, _ := img.At(x, y).RGBA(); {
+				case r > 0xf000 && g < 0x1000 && b < 0x1000:
+					got["red"]++
+				case r == 0x6868 && g == r && b == r:
+					got["gray"]++
+				case b > 0xf000 && r < 0x1000:
+					got["blue"]++
+				}
+			}
+		}
+		for _, c := range []string{"red", "gray", "blue"} {
+			if (got[c] > 10) != (c == tc.want) {
+				t.Errorf("%s: %d %s pixels in the legend, want it %s", tc.name, got[c], c, tc.want)
+			}
+		}
+	}
+}
+
 // The pixels of an image are sharp squares of the right color.
 func TestImagesAreSharp(t *testing.T) {
 	const n, h, w = 4, 5, 7
