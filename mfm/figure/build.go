@@ -214,7 +214,8 @@ func drawLayers(p *Panel, fr frame, styles map[string]seriesStyle) (back, front 
 			fr.bar++
 		}
 		if in.name != "" && len(thumbs) > 0 {
-			entries = append(entries, entry{in.name, thumbs})
+			line, _ := l.(Line)
+			entries = append(entries, entry{in.name, thumbs, line.Dashed})
 		}
 	}
 	return back, front, entries, nil

@@ -96,6 +96,7 @@ func TestErrors(t *testing.T) {
 		{"categories", func(f *figure.Figure) { xy(f, figure.Bars{Name: "a", Values: []float64{1}}) },
 			"1 Values for 0 Categories"},
 		{"rule without label", func(f *figure.Figure) { xy(f, line, figure.HLine{Y: 1}) }, "no Label"},
+		{"rule of no style", func(f *figure.Figure) { xy(f, line, figure.HLine{Y: 1, Style: "x"}) }, `style "x"`},
 		{"rule NaN", func(f *figure.Figure) { xy(f, line, figure.HLine{Y: nan, Label: "a"}) }, "is at NaN"},
 		{"no glyph", func(f *figure.Figure) { xy(f, line, figure.HLine{Y: 1, Label: "\U0001F40D"}) },
 			"no glyph for '\U0001F40D' (U+1F40D)"},

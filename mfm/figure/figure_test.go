@@ -516,6 +516,34 @@ func TestLegendOfSeveralColors(t *testing.T) {
 	}
 }
 
+// A horizontal line of a style has the color and the dashes of a curve of that style.
+func TestLinesOfAReferenceAreAlike(t *testing.T) {
+	pixels := func(layer figure.Layer) (n int) {
+		f := figure.New(small(), 1, 1)
+		f.X, f.Y = figure.Axis{Label: "x", Range: [2]float64{0, 1}}, figure.Axis{Label: "y", Range: [2]float64{0, 1}}
+		f.Panel(0, 0).Add(layer)
+		img := decode(t, f)
+		for x := range img.Bounds().Dx() {
+			for y := range img.Bounds().Dy() * 3 / 4 { // without the legend
+				if r, g, b, _ := img.At(x, y).RGBA(); r == 0x8c8c && g == r && b == r {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	curve := pixels(figure.Line{Style: "floor", X: []float64{0, 1}, Y: []float64{0.8, 0.8}})
+	for _, label := range []string{"", "another label"} {
+		line := pixels(figure.HLine{Y: 0.8, Style: "floor", Label: label})
+		if curve < 50 || line < curve*3/5 || line > curve*11/10 { // its label hides a part of it
+			t.Errorf("label %q: %d pixels of the color of the floor, a curve has %d", label, line, curve)
+		}
+	}
+	if n := pixels(figure.HLine{Y: 0.8, Label: "no style"}); n > curve/10 {
+		t.Errorf("a line without a style has %d pixels of the color of the floor", n)
+	}
+}
+
 // The pixels of an image are sharp squares of the right color.
 func TestImagesAreSharp(t *testing.T) {
 	const n, h, w = 4, 5, 7

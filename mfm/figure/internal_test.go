@@ -297,6 +297,29 @@ func TestLegendFits(t *testing.T) {
 	}
 }
 
+// A solid curve has the entry of its name, wherever dashed ones of the name are.
+func TestSolidEntries(t *testing.T) {
+	solid, dashed, other := entry{name: "a"}, entry{name: "a", dashed: true}, entry{name: "b", dashed: true}
+	for _, tc := range []struct {
+		name  string
+		given [][]entry
+		want  []bool // dashed
+	}{
+		{"dashed first", [][]entry{{dashed, other}, {solid}}, []bool{false, true}},
+		{"dashed first, in one panel", [][]entry{{dashed, solid, other}}, []bool{false, true}},
+		{"solid first", [][]entry{{solid, other}, {dashed}}, []bool{false, true}},
+		{"dashed only", [][]entry{{dashed, other}, {dashed}}, []bool{true, true}},
+	} {
+		var got []entry
+		for _, more := range tc.given {
+			got = mergeEntries(got, more)
+		}
+		if len(got) != 2 || got[0].name != "a" || got[0].dashed != tc.want[0] || got[1].dashed != tc.want[1] {
+			t.Errorf("%s: %v, want a and b dashed as in %v", tc.name, got, tc.want)
+		}
+	}
+}
+
 // An axis without a label takes its unset fields from the figure. An axis with a label takes
 // nothing.
 func TestAxisOfTheFigure(t *testing.T) {

@@ -211,13 +211,18 @@ func (f *Figure) draw(c draw.Canvas, g *layout, contents []content, legend *lege
 type entry struct {
 	name   string
 	thumbs []plot.Thumbnailer
+	dashed bool // the layer is a curve that is dashed other than by its style
 }
 
-// mergeEntries appends the entries of more whose names are new.
+// mergeEntries appends the entries of more whose names are new. A solid curve replaces a dashed one.
 func mergeEntries(entries, more []entry) []entry {
 	for _, e := range more {
-		if !slices.ContainsFunc(entries, func(known entry) bool { return known.name == e.name }) {
+		i := slices.IndexFunc(entries, func(known entry) bool { return known.name == e.name })
+		switch {
+		case i < 0:
 			entries = append(entries, e)
+		case entries[i].dashed && !e.dashed:
+			entries[i] = e
 		}
 	}
 	return entries

@@ -18,7 +18,11 @@ import (
 type HLine struct {
 	// Y is the height of the line.
 	Y float64
-	// Label must not be empty.
+	// Style is the name of a style of the theme, such as "floor", whose color the line has. Empty means
+	// the color of reference lines.
+	Style string
+	// Label stands on the line. Empty means the label of the style; without a style it must not be
+	// empty.
 	Label string
 	// Left puts the label at the left end of the line instead of the right end.
 	Left bool
@@ -86,7 +90,7 @@ func (l Key) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
 	})}, nil
 }
 
-func (l HLine) info() info { return info{kind: "HLine"} }
+func (l HLine) info() info { return info{kind: "HLine", name: l.Label, style: l.Style} }
 func (l HBand) info() info { return info{kind: "HBand"} }
 func (l VLine) info() info { return info{kind: "VLine"} }
 func (l Guide) info() info { return info{kind: "Guide", name: l.Name} }
@@ -102,7 +106,7 @@ func checkRule(label string, at float64) error {
 	return typeset.Check("label", label)
 }
 
-func (l HLine) check() error { return checkRule(l.Label, l.Y) }
+func (l HLine) check() error { return checkRule(cmp.Or(l.Label, l.Style), l.Y) }
 
 func (l HBand) check() error {
 	if !(l.Y[0] < l.Y[1]) {
@@ -159,11 +163,16 @@ func (f *frame) labelBeside(c *draw.Canvas, y vg.Length, label string, left, bel
 }
 
 func (l HLine) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
+	line, label := f.rule(f.theme.Muted), l.Label
+	if l.Style != "" { // as a curve of that style
+		line, label = f.line(1), cmp.Or(l.Label, f.theme.Label(l.Style))
+		line.Dashes = f.theme.dashes()
+	}
 	return []plot.Plotter{plotterFunc(func(c draw.Canvas, p *plot.Plot) {
 		_, ty := p.Transforms(&c)
 		if y := ty(l.Y); c.ContainsY(y) {
-			c.StrokeLine2(f.rule(f.theme.Muted), c.Min.X, y, c.Max.X, y)
-			f.labelBeside(&c, y, l.Label, l.Left, l.Below)
+			c.StrokeLine2(line, c.Min.X, y, c.Max.X, y)
+			f.labelBeside(&c, y, label, l.Left, l.Below)
 		}
 	})}, nil, nil
 }
