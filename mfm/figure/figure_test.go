@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -541,6 +542,24 @@ func TestLinesOfAReferenceAreAlike(t *testing.T) {
 	}
 	if n := pixels(figure.HLine{Y: 0.8, Label: "no style"}); n > curve/10 {
 		t.Errorf("a line without a style has %d pixels of the color of the floor", n)
+	}
+}
+
+// Rows that are added are the images of a grid that is given whole.
+func TestAddRow(t *testing.T) {
+	pixels := rings(6, 8)
+	want := figure.Images{Pixels: pixels, N: 6, H: 8, W: 8, C: 1, Cols: 3, RowLabels: []string{"a", "b"}}
+	got := figure.Images{H: 8, W: 8, C: 1, Cols: 3}
+	got.AddRow("a", pixels[:64], pixels[64:3*64])
+	got.AddRow("b", pixels[3*64:])
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%d images with labels %q, want %d with %q", got.N, got.RowLabels, want.N, want.RowLabels)
+	}
+	got.AddRow("c", pixels[:64]) // two images are missing
+	f := figure.New(small(), 1, 1)
+	f.Panel(0, 0).Add(got)
+	if _, err := f.PNG(); err != nil {
+		t.Errorf("a last row that is not full: %v", err)
 	}
 }
 

@@ -37,6 +37,16 @@ type Images struct {
 	Size float64
 }
 
+// AddRow appends a row with a label: images one after the other, each part of pixels [n, H, W, C],
+// in all as many as the grid has columns.
+func (l *Images) AddRow(label string, pixels ...[]float32) {
+	for _, p := range pixels {
+		l.Pixels = append(l.Pixels, p...)
+	}
+	l.N = len(l.Pixels) / max(1, l.H*l.W*l.C)
+	l.RowLabels = append(l.RowLabels, label)
+}
+
 func (l Images) info() info { return info{kind: "Images"} }
 
 func (l Images) cols() int {

@@ -14,12 +14,13 @@ import (
 	"github.com/gomfm/gomfm/mfm/figure/internal/typeset"
 )
 
-// HLine is a dashed horizontal line with a label on it, such as a sampling floor.
+// HLine is a horizontal line with a label on it, such as a sampling floor. It is dashed unless it has
+// the style of solid curves.
 type HLine struct {
 	// Y is the height of the line.
 	Y float64
-	// Style is the name of a style of the theme, such as "floor", whose color the line has. Empty means
-	// the color of reference lines.
+	// Style is the name of a style of the theme, such as "floor": the line is as a curve of that style.
+	// Empty means a thin line in the color of axes.
 	Style string
 	// Label stands on the line. Empty means the label of the style; without a style it must not be
 	// empty.
@@ -164,9 +165,8 @@ func (f *frame) labelBeside(c *draw.Canvas, y vg.Length, label string, left, bel
 
 func (l HLine) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
 	line, label := f.rule(f.theme.Muted), l.Label
-	if l.Style != "" { // as a curve of that style
+	if l.Style != "" {
 		line, label = f.line(1), cmp.Or(l.Label, f.theme.Label(l.Style))
-		line.Dashes = f.theme.dashes()
 	}
 	return []plot.Plotter{plotterFunc(func(c draw.Canvas, p *plot.Plot) {
 		_, ty := p.Transforms(&c)

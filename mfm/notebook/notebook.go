@@ -1,6 +1,7 @@
-// Package notebook is what the cells of the notebooks share: scale ([Preset]), device ([Device],
-// [Setup]), folders ([Figures], [Folder]), display ([Show], [LossCurve]), stored results
-// ([Results], [ReadJSON], [WriteJSON]) and errors ([Must]). A cell is a small program of its own, so these
+// Package notebook is what the cells of the notebooks share: scale ([Preset], [ByPreset]), device
+// ([Device], [Setup]), folders ([Figures], [Folder]), display ([Show], [LossCurve], [Progress]),
+// stored results ([Results], [ReadJSON], [WriteJSON]), data to try ([ExamplePoints],
+// [ExamplePictures]) and errors ([Must]). A cell is a small program of its own, so these
 // functions print, panic and exit, which no other package of mfm does. Notebooks import it with a
 // dot.
 package notebook
@@ -25,6 +26,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/figure"
+	"github.com/gomfm/gomfm/mfm/progress"
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
@@ -56,6 +58,14 @@ func Preset() string { return cmp.Or(os.Getenv("MFM_PRESET"), "quick") }
 
 // Full reports whether the preset is "full".
 func Full() bool { return Preset() == "full" }
+
+// ByPreset returns the second value with the preset "full", and the first with others.
+func ByPreset[T any](quick, full T) T {
+	if Full() {
+		return full
+	}
+	return quick
+}
 
 // Figures returns the folder for a notebook's figures and results, which it creates: the
 // environment variable MFM_FIGURES; else ../figures for the preset "full", whose results are in the
@@ -110,6 +120,9 @@ func Finish(err error) {
 	}
 	os.Exit(1)
 }
+
+// Progress returns the bar that shows a training below the cell.
+func Progress() progress.Sink { return progress.Auto(os.Stdout) }
 
 // Show displays a figure and saves it as a PNG under that name in [Figures].
 func Show(f *figure.Figure, name string) {

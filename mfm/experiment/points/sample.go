@@ -79,6 +79,15 @@ func (e *Experiment) draw(ctx context.Context, sampler *mfm.Sampler, t float64, 
 	return mfm.Rows(flat, len(e.Columns)), nil
 }
 
+// Figure returns a row of n empty panels for clouds of points of two columns: the axes have the names
+// of the columns, and the same ranges in all panels. It panics for points of one column.
+func (e *Experiment) Figure(theme figure.Theme, n int) *figure.Figure {
+	fig := figure.New(theme, 1, n)
+	fig.X, fig.Y = figure.Axis{Label: e.Columns[0]}, figure.Axis{Label: e.Columns[1]}
+	fig.ShareX, fig.ShareY = true, true
+	return fig
+}
+
 // CheckFile returns an error if samples cannot be written to path: those of [samplefile.Check], and
 // for a figure of points that do not have two columns.
 func (e *Experiment) CheckFile(path string) error {
@@ -101,8 +110,7 @@ func (e *Experiment) WriteSamples(path string, samples [][]float64) error {
 	return samplefile.Write(path, samplefile.Samples{
 		Table: &tabular.Table{Columns: e.Columns, Rows: samples},
 		Figure: func() *figure.Figure {
-			fig := figure.New(figure.Paper(), 1, 1)
-			fig.X, fig.Y = figure.Axis{Label: e.Columns[0]}, figure.Axis{Label: e.Columns[1]}
+			fig := e.Figure(figure.Paper(), 1)
 			fig.Panel(0, 0).Add(figure.Scatter{Name: "samples", Points: samples})
 			return fig
 		},

@@ -1,0 +1,69 @@
+package steering
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/gomfm/gomfm/mfm/metric"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// Valued is a result with the value that it is compared by, such as a distance.
+type Valued struct {
+	Result
+	Value float64
+}
+
+// CostPoint is the value of a method at a cost.
+type CostPoint struct {
+	N     int     // posterior samples or candidates
+	NFE   float64 // per sample
+	Value float64
+}
+
+// LeastByN returns, for each N of a method, the mean value over the runs with the renormalization
+// whose mean is least, in the order of N. It leaves out runs with PoolRewards, which are no runs of
+// a method, runs without a Config, and renormalizations whose mean is NaN.
+func LeastByN(runs []Valued, method string) []CostPoint {
+	type group struct {
+		n               int
+		renormalization steer.Renormalization
+		ratio           float64
+	}
+	values, nfe := map[group][]float64{}, map[group]float64{}
+	for _, r := range runs {
+		if r.Method == method && r.PoolRewards == nil && r.Config != nil {
+			g := group{r.N, r.Config.Renormalization, r.Config.Ratio}
+			values[g], nfe[g] = append(values[g], r.Value), r.NFE
+		}
+	}
+	least := map[int]CostPoint{}
+	for g, v := range values {
+		mean, _ := metric.MeanSE(v)
+		p := CostPoint{N: g.n, NFE: nfe[g], Value: mean}
+		if old, found := least[g.n]; !math.IsNaN(mean) && (!found || mean < old.Value) {
+			least[g.n] = p
+		}
+	}
+	return slices.SortedFunc(maps.Values(least), func(a, b CostPoint) int { return cmp.Compare(a.N, b.N) })
+}
+
+// BestOfPool returns the expected reward of Best-of-N from the pool of r for N = 1, 2, 4, ..., as
+// [metric.ExpectedMax]; a candidate costs the evaluations of a sample and of its reward. A result
+// without PoolRewards has none.
+func BestOfPool(r Result) (points []CostPoint, err error) {
+	pool := make([]float64, len(r.PoolRewards))
+	for i, v := range r.PoolRewards {
+		pool[i] = float64(v)
+	}
+	for n := 1; n <= len(pool); n *= 2 {
+		mean, err := metric.ExpectedMax(pool, n)
+		if err != nil {
+			return nil, err
+		}
+		points = append(points, CostPoint{N: n, NFE: float64(n) * (r.NFE + 1), Value: mean})
+	}
+	return points, nil
+}
