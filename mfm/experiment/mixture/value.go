@@ -34,6 +34,20 @@ type ValueResult struct {
 	StateError float64 `json:"state_error"`
 }
 
+// BiasSlope returns the slope of log |bias| against log N, by a fit to the values with at least a
+// number of posterior samples whose bias exceeds three standard errors; NaN if these are fewer than
+// two. It is -1 where the bias falls as 1/N.
+func BiasSlope(values []ValueResult, least int) float64 {
+	var logN, logBias []float64
+	for _, v := range values {
+		if bias := math.Abs(v.Bias); v.N >= least && bias > 3*v.BiasSE {
+			logN, logBias = append(logN, math.Log(float64(v.N))), append(logBias, math.Log(bias))
+		}
+	}
+	_, slope := stat.LinearRegression(logN, logBias, nil, false)
+	return slope
+}
+
 // ValueConfig says at how many states a value is estimated, and how often.
 type ValueConfig struct {
 	States int

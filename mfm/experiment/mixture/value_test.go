@@ -122,3 +122,24 @@ func TestValuesRejects(t *testing.T) {
 		}
 	}
 }
+
+// The slope is that of a power law, without values of few samples or of a bias within its error.
+func TestBiasSlope(t *testing.T) {
+	var values []mixture.ValueResult
+	for _, n := range []int{1, 16, 128, 256, 512, 1024} {
+		v := mixture.ValueResult{N: n, Bias: -3 * math.Pow(float64(n), -1.5), BiasSE: 1e-6}
+		switch n {
+		case 1, 16:
+			v.Bias = -100 // fewer than 128
+		case 1024:
+			v.Bias, v.BiasSE = 7, 3 // within its error
+		}
+		values = append(values, v)
+	}
+	if got := mixture.BiasSlope(values, 128); math.Abs(got+1.5) > 1e-9 {
+		t.Errorf("slope %g, want -1.5", got)
+	}
+	if got := mixture.BiasSlope(values[:3], 128); !math.IsNaN(got) {
+		t.Errorf("slope %g of a single value, want NaN", got)
+	}
+}
