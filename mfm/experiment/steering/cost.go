@@ -50,15 +50,15 @@ func LeastByN(runs []Valued, method string) []CostPoint {
 	return slices.SortedFunc(maps.Values(least), func(a, b CostPoint) int { return cmp.Compare(a.N, b.N) })
 }
 
-// BestOfPool returns the expected reward of Best-of-N from the pool of r for N = 1, 2, 4, ..., as
-// [metric.ExpectedMax]; a candidate costs the evaluations of a sample and of its reward. A result
-// without PoolRewards has none.
-func BestOfPool(r Result) (points []CostPoint, err error) {
+// BestOfPool returns the expected reward of Best-of-N from the pool of r for N = 1, 2, 4, ..., at most
+// the given number and the size of the pool, as [metric.ExpectedMax]. A candidate costs the
+// evaluations of a sample and of its reward. A result without PoolRewards has none.
+func BestOfPool(r Result, most int) (points []CostPoint, err error) {
 	pool := make([]float64, len(r.PoolRewards))
 	for i, v := range r.PoolRewards {
 		pool[i] = float64(v)
 	}
-	for n := 1; n <= len(pool); n *= 2 {
+	for n := 1; n <= min(most, len(pool)); n *= 2 {
 		mean, err := metric.ExpectedMax(pool, n)
 		if err != nil {
 			return nil, err

@@ -38,7 +38,7 @@ func TestLeastByN(t *testing.T) {
 
 // The expected maximum of two of {1, 2, 3, 6} is (2+3+6+3+6+6)/6.
 func TestBestOfPool(t *testing.T) {
-	got, err := steering.BestOfPool(steering.Result{NFE: 100, PoolRewards: []float32{1, 2, 3, 6}})
+	got, err := steering.BestOfPool(steering.Result{NFE: 100, PoolRewards: []float32{1, 2, 3, 6}}, 100)
 	want := []steering.CostPoint{{N: 1, NFE: 101, Value: 3}, {N: 2, NFE: 202, Value: 26.0 / 6}, {N: 4, NFE: 404, Value: 6}}
 	near := func(a, b steering.CostPoint) bool {
 		return a.N == b.N && a.NFE == b.NFE && math.Abs(a.Value-b.Value) < 1e-12
@@ -46,7 +46,10 @@ func TestBestOfPool(t *testing.T) {
 	if err != nil || !slices.EqualFunc(got, want, near) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
-	if got, err := steering.BestOfPool(steering.Result{}); err != nil || len(got) > 0 {
+	if got, err := steering.BestOfPool(steering.Result{PoolRewards: []float32{1, 2, 3, 6}}, 3); err != nil || len(got) != 2 {
+		t.Errorf("up to three candidates: %v, %v, want two points", got, err)
+	}
+	if got, err := steering.BestOfPool(steering.Result{}, 100); err != nil || len(got) > 0 {
 		t.Errorf("no pool has %v, %v", got, err)
 	}
 }
