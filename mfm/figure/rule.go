@@ -168,13 +168,18 @@ func (l HLine) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
 	if l.Style != "" {
 		line, label = f.line(1), cmp.Or(l.Label, f.theme.Label(l.Style))
 	}
-	return []plot.Plotter{plotterFunc(func(c draw.Canvas, p *plot.Plot) {
-		_, ty := p.Transforms(&c)
-		if y := ty(l.Y); c.ContainsY(y) {
-			c.StrokeLine2(line, c.Min.X, y, c.Max.X, y)
-			f.labelBeside(&c, y, label, l.Left, l.Below)
-		}
-	})}, nil, nil
+	at := func(write func(c *draw.Canvas, y vg.Length)) plot.Plotter {
+		return plotterFunc(func(c draw.Canvas, p *plot.Plot) {
+			_, ty := p.Transforms(&c)
+			if y := ty(l.Y); c.ContainsY(y) {
+				write(&c, y)
+			}
+		})
+	}
+	return []plot.Plotter{
+		behind{at(func(c *draw.Canvas, y vg.Length) { c.StrokeLine2(line, c.Min.X, y, c.Max.X, y) })},
+		at(func(c *draw.Canvas, y vg.Length) { f.labelBeside(c, y, label, l.Left, l.Below) }),
+	}, nil, nil
 }
 
 func (l HBand) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
