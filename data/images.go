@@ -19,12 +19,14 @@ type Images struct {
 	N, Height, Width, Channels int
 	Pixels                     []byte  // [N, Height, Width, Channels], row-major, 0 to 255
 	Labels                     []int32 // [N], 0 or more, or nil if unlabeled
+	// Names are those of the classes in the order of their labels, such as folders, or nil.
+	Names []string
 	// Bad are the files that [Load] left out of the training and held-out images, on the former.
 	Bad []*stream.BadFile
 }
 
 // Validate returns an error if a dimension is not positive, or if the number of pixels or labels
-// does not match the dimensions.
+// does not match the dimensions, or names that do not match the labels.
 func (m *Images) Validate() error {
 	if m.N < 1 || m.Height < 1 || m.Width < 1 || m.Channels < 1 {
 		return fmt.Errorf("data: images of shape %v: every dimension must be positive", m.shape())
@@ -42,6 +44,9 @@ func (m *Images) Validate() error {
 	}
 	if m.Labels != nil && len(m.Labels) != m.N {
 		return fmt.Errorf("data: %d images with %d labels", m.N, len(m.Labels))
+	}
+	if n := m.Classes(); m.Names != nil && n > len(m.Names) {
+		return fmt.Errorf("data: images of %d classes with %d names", n, len(m.Names))
 	}
 	return nil
 }

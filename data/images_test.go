@@ -33,15 +33,16 @@ func TestValidate(t *testing.T) {
 		m    Images
 		want string // empty: valid
 	}{
-		{"valid", Images{2, 1, 3, 1, make([]byte, 6), make([]int32, 2), nil}, ""},
-		{"no labels", Images{2, 1, 3, 1, make([]byte, 6), nil, nil}, ""},
+		{"valid", Images{2, 1, 3, 1, make([]byte, 6), make([]int32, 2), nil, nil}, ""},
+		{"no labels", Images{2, 1, 3, 1, make([]byte, 6), nil, nil, nil}, ""},
 		{"zero value", Images{}, "positive"},
-		{"negative", Images{2, -1, -3, 1, make([]byte, 6), nil, nil}, "positive"},
-		{"few pixels", Images{2, 1, 3, 1, make([]byte, 5), nil, nil}, "5 pixels"},
-		{"many pixels", Images{2, 1, 3, 1, make([]byte, 12), nil, nil}, "12 pixels"},
-		{"no pixels", Images{2, 1, 3, 1, nil, nil, nil}, "0 pixels"},
-		{"overflow to zero", Images{huge, huge, 1, 1, nil, nil, nil}, "0 pixels"},
-		{"labels", Images{2, 1, 3, 1, make([]byte, 6), make([]int32, 3), nil}, "2 images with 3 labels"},
+		{"negative", Images{2, -1, -3, 1, make([]byte, 6), nil, nil, nil}, "positive"},
+		{"few pixels", Images{2, 1, 3, 1, make([]byte, 5), nil, nil, nil}, "5 pixels"},
+		{"many pixels", Images{2, 1, 3, 1, make([]byte, 12), nil, nil, nil}, "12 pixels"},
+		{"no pixels", Images{2, 1, 3, 1, nil, nil, nil, nil}, "0 pixels"},
+		{"overflow to zero", Images{huge, huge, 1, 1, nil, nil, nil, nil}, "0 pixels"},
+		{"labels", Images{2, 1, 3, 1, make([]byte, 6), make([]int32, 3), nil, nil}, "2 images with 3 labels"},
+		{"names", Images{2, 1, 3, 1, make([]byte, 6), []int32{0, 1}, []string{"a"}, nil}, "2 classes with 1 names"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			err := tc.m.Validate()

@@ -78,6 +78,9 @@ func TestLoadFolder(t *testing.T) {
 	if train.N != 18 || heldOut.N != 2 {
 		t.Fatalf("%d + %d images, want 18 + 2", train.N, heldOut.N)
 	}
+	if names := []string{"a", "b"}; !slices.Equal(train.Names, names) || !slices.Equal(heldOut.Names, names) {
+		t.Errorf("classes %q and %q, want %q", train.Names, heldOut.Names, names)
+	}
 	seen := make(map[byte]bool)
 	for _, m := range []*Images{train, heldOut} {
 		if err := m.Validate(); err != nil || !slices.Equal(m.shape()[1:], []int{3, 2, 3}) {

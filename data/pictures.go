@@ -138,7 +138,7 @@ func (r *pictureReader) read(path string) (*Images, []string, error) {
 	if m.N == 0 {
 		return nil, nil, fmt.Errorf("data: %s has no image that can be read: add some", path)
 	}
-	m.Height, m.Width = r.height, r.width
+	m.Height, m.Width, m.Names = r.height, r.width, s.Classes()
 	return m, s.Classes(), nil
 }
 

@@ -39,6 +39,8 @@ func digitsTask() task {
 
 func trainDigits(c *command) func() (*training, error) {
 	f, location := c.withConfig(mapOptions()...), c.withImages("(default: the 10,000 digits in the package)")
+	classes := c.Flags().Bool("classes", false, "condition the map on the labels of the images: those of --labels, or the "+
+		"subfolders; mfm sample digits --class NAME then samples one class")
 	c.withVerdict()
 	return func() (*training, error) {
 		config, err := image.Preset(*f.preset)
@@ -53,13 +55,18 @@ func trainDigits(c *command) func() (*training, error) {
 		if err != nil {
 			return nil, err
 		}
+		if *classes {
+			if err := config.SetClasses(images); err != nil {
+				return nil, fmt.Errorf("--classes: %w", err)
+			}
+		}
 		manifest := config
 		if config.Parametrization != mfm.MixtureName {
 			manifest.Prior = nil
 		}
 		return &training{
 			kind: image.Kind, config: config, manifest: manifest,
-			line: f.line("digits", "data", "labels", "size", "skip"), data: from.String(),
+			line: f.line("digits", "data", "labels", "size", "skip", "classes"), data: from.String(),
 			run: func(ctx context.Context, b compute.Backend, o run.Options) error {
 				o.DataHash, o.HeldOutHash = images.Hash(), heldOut.Hash()
 				if err := o.Prepare(ctx, image.Kind, manifest); err != nil {
@@ -180,19 +187,16 @@ func (c *command) withDigitsRun() func() (*digitsRun, error) {
 	}
 }
 
-// checkClass returns an error for a class, -1 for any, or a guidance that the map cannot have.
-func (r *digitsRun) checkClass(class int, guidance float64) error {
-	n := r.Config.Network.ClassCount()
-	switch {
-	case class < -1 || class >= n:
-		return fmt.Errorf("--class = %d: the map has %d classes", class, n)
+// checkClass returns an error for a class, nil for any, with a guidance that the map cannot have.
+func (r *digitsRun) checkClass(class *int, guidance float64) error {
+	switch n := r.Config.Network.ClassCount(); {
 	case !(guidance >= 0):
 		return fmt.Errorf("--guidance = %g: must not be negative", guidance)
-	case (class < 0 || guidance != 1) && n > 0 && r.Config.Train.Loss.Guidance.Dropout == 0:
+	case (class == nil || guidance != 1) && n > 0 && r.Config.Train.Loss.Guidance.Dropout == 0:
 		return fmt.Errorf("the map was trained with train.loss.guidance.dropout = 0, so it has no samples " +
 			"without a class: " +
 			"name one with --class, or train it with a dropout")
-	case guidance != 1 && class < 0:
+	case guidance != 1 && class == nil:
 		return fmt.Errorf("--guidance = %g: name the class to guide to with --class", guidance)
 	}
 	return nil
@@ -205,6 +209,7 @@ type digitSamples struct {
 	Shape    []int         `json:"shape"`
 	Contexts [][]float32   `json:"contexts"` // x_t, [contexts][pixels]
 	Samples  [][][]float32 `json:"samples"`  // [contexts][samples][pixels]
+	Class    string        `json:"class,omitempty"`
 	// Guidance is absent if there is none.
 	Guidance *guidance `json:"guidance,omitempty"`
 }
@@ -215,7 +220,8 @@ func sampleDigits(c *command) prepare {
 	contexts := c.Flags().Int("contexts", 4, "`number` of contexts, one a row")
 	n := c.Flags().Int("n", 12, "`number` of samples for each context")
 	seed := c.Flags().Int64("seed", 0, "`seed` of the noise")
-	class := c.Flags().Int("class", -1, "`number` of the class of the samples, for a map with classes (default: any)")
+	className := c.Flags().String("class", "", "`name` of the class of the samples, or its number from 0, for a map with "+
+		"classes (default: any)")
 	guidance := c.withGuidance()
 	out := c.Flags().String("out", "", sampleFormats+"for the samples or a figure of them")
 	return func() (work, error) {
@@ -237,7 +243,8 @@ func sampleDigits(c *command) prepare {
 		if *contexts > run.heldOut.N {
 			return nil, fmt.Errorf("--contexts = %d: there are %d held-out images", *contexts, run.heldOut.N)
 		}
-		if err := run.checkClass(*class, guidance.Scale); err != nil {
+		class, err := parseClass(*className, run.ClassIndex)
+		if err = cmp.Or(err, run.checkClass(class, guidance.Scale)); err != nil {
 			return nil, err
 		}
 		m, err := guidance.of(run.Model(run.store), run.config)
@@ -251,7 +258,7 @@ func sampleDigits(c *command) prepare {
 			}
 			x := run.Contexts(run.heldOut, *t, *contexts, rand.New(rand.NewPCG(uint64(*seed), 0)))
 			var labels []int32
-			if *class >= 0 {
+			if class != nil {
 				labels = slices.Repeat([]int32{int32(*class)}, *contexts)
 			}
 			flat, err := mfm.Flat(sampler.Posterior(ctx, *seed, *t, run.States(x), *n, labels))
@@ -261,6 +268,9 @@ func sampleDigits(c *command) prepare {
 			size := run.Data.Dim()
 			samples := digitSamples{T: *t, Shape: run.Shape(), Contexts: slices.Collect(slices.Chunk(x, size)),
 				Guidance: guidance.result()}
+			if class != nil {
+				samples.Class = run.ClassNames()[*class]
+			}
 			for row := range slices.Chunk(flat, *n*size) {
 				samples.Samples = append(samples.Samples, slices.Collect(slices.Chunk(row, size)))
 			}

@@ -132,6 +132,41 @@ func TestImageFolder(t *testing.T) {
 	}
 }
 
+// The flag --classes makes the map one of the images' classes, whose names samples may be asked for.
+func TestImageClasses(t *testing.T) {
+	dir := t.TempDir()
+	folder, out := filepath.Join(dir, "faces"), filepath.Join(dir, "map")
+	colorFolder(t, folder)
+	config := write(t, dir, "map.json", `{"parametrization": "plain", "network": {`+smallNetwork+`, "attention": [], "heads": 1}, "train": {"batch": 4, "steps": 3, "optimizer": {"rate": 0.1}}}`)
+	train := []string{"train", "digits", "--config", config, "--loss", "diagonal", "--no-verdict", "--data", folder}
+	must(t, append(train, "--classes", "--out", out)...)
+	var c experiment.Config
+	m, err := run.ReadConfig(out, &c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g := c.Train.Loss.Guidance; c.Network.ClassCount() != 9 || g.Classes != 9 || g.Dropout != 0.1 || len(c.ClassNames) != 9 ||
+		c.ClassNames[3] != "class 3" || !strings.HasSuffix(m.Command, " --classes") {
+		t.Errorf("classes %q, guidance %+v, command %q", c.ClassNames, g, m.Command)
+	}
+	sample := []string{"sample", "digits", "--checkpoint", out, "--contexts", "1", "--n", "2", "--json"}
+	of := func(class string) digitSamples {
+		return decode[digitSamples](t, must(t, append(slices.Clone(sample), "--class", class)...))
+	}
+	named, other := of("class 3"), of("4")
+	if !reflect.DeepEqual(named, of("3")) || reflect.DeepEqual(named.Samples, other.Samples) || named.Class != "class 3" || other.Class != "class 4" {
+		t.Errorf("samples of %q and %q", named.Class, other.Class)
+	}
+	for want, args := range map[string][]string{
+		`--class: class "disc" is unknown: use "class 0", "class 1", `: append(slices.Clone(sample), "--class", "disc"),
+		"--classes: the images have no labels: give a subfolder":       append(slices.Clone(train), "--data", filepath.Join(folder, "class 3"), "--classes", "--out", filepath.Join(dir, "x")),
+	} {
+		if code, _, stderr := invoke(t.Context(), args...); code != 2 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit code %d, %q; want 2 and %q", args, code, stderr, want)
+		}
+	}
+}
+
 // The location of the images, with their labels and size, is part of a run.
 func TestImageLocations(t *testing.T) {
 	dir := t.TempDir()
@@ -154,8 +189,7 @@ func TestImageLocations(t *testing.T) {
 		{"skip", filepath.Join(dir, "some") + "?size=8x6&skip=1", []int{8, 6, 3},
 			[]string{"--data", filepath.Join(dir, "some"), "--size", "8x6", "--skip", "1"}},
 		{"arrays", images + "?labels=" + strings.ReplaceAll(labels, "/", "%2F"), []int{4, 6, 2},
-			[]string{"--data", images, "--labels", labels, "--distillation", "self", "--set", "network.classes=2",
-				"--set", `train.loss.guidance={"classes": 2, "dropout": 0.2}`}},
+			[]string{"--data", images, "--labels", labels, "--distillation", "self", "--classes"}},
 		{"no labels", images, []int{4, 6, 2}, []string{"--distillation", "self", "--data", images}},
 	} {
 		out := filepath.Join(dir, tc.name)

@@ -147,7 +147,7 @@ func evaluateDigits(c *command) prepare {
 				return err
 			}
 			return c.write(quality, quality.text())
-		}, cmp.Or(evaluation.validate(run.heldOut.N), run.checkClass(-1, 1))
+		}, cmp.Or(evaluation.validate(run.heldOut.N), run.checkClass(nil, 1))
 	}
 }
 

@@ -98,12 +98,13 @@ func imageRewardJSON(text, dir string) (json.RawMessage, error) {
 // states and posterior samples the network evaluates together.
 func digitsSteering() steerTask[image.SteeringResult] {
 	type result = image.SteeringResult
+	var first *image.Steering // whose evaluation of the images the others share
 	return steerTask[result]{
 		samples: 1024, steps: 100, particles: 64,
+		class: func(text string) (int32, error) { return first.Experiment.ClassIndex(text) },
 		open: func(c *command) func(r steering.NamedReward) (steering.Task[result], string, error) {
 			checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run whose map is steered (required)")
 			f := c.withEvaluators("required")
-			var first *image.Steering // whose evaluation of the images the others share
 			return func(r steering.NamedReward) (steering.Task[result], string, error) {
 				s, err := c.steeringLike(first, f, *checkpoint, r.Text())
 				if err != nil {

@@ -402,11 +402,11 @@ func withClasses(t *testing.T, config, dir string) {
 		t.Error("the diagnosis does not depend on the guidance")
 	}
 	for want, args := range map[string][]string{
-		"--class = 2":    append(slices.Clone(sample), "--class", "2"),
-		"--guidance = 3": append(slices.Clone(sample), "--guidance", "3"),
-		"class = 2":      append(slices.Clone(tune), "--class", "2"),
-		"class = 3":      append(slices.Clone(diagnose), "--class", "3"),
-		"guidance = -1":  append(slices.Clone(diagnose), "--guidance", "-1"),
+		`class "2" is unknown: use "0", "1"`: append(slices.Clone(sample), "--class", "2"),
+		"--guidance = 3":                     append(slices.Clone(sample), "--guidance", "3"),
+		"class = 2":                          append(slices.Clone(tune), "--class", "2"),
+		"class = 3":                          append(slices.Clone(diagnose), "--class", "3"),
+		"guidance = -1":                      append(slices.Clone(diagnose), "--guidance", "-1"),
 		"use the same values": append(slices.Clone(train), "--set", "network.embedding=16", "--init", first, "--out",
 			filepath.Join(dir, "other")),
 	} {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
@@ -20,9 +21,11 @@ type Config struct {
 	// (the mean of each pixel, one variance) or [mfm.PlainName].
 	Parametrization mfm.ParametrizationName `json:"parametrization"`
 	// Prior is that of [mfm.MixtureName]; the others do not use it.
-	Prior   *PriorConfig    `json:"prior,omitempty"`
-	Network nn.Network      `json:"network"`
-	Train   mfm.TrainConfig `json:"train"`
+	Prior   *PriorConfig `json:"prior,omitempty"`
+	Network nn.Network   `json:"network"`
+	// ClassNames are the names of the network's classes in the order of their labels, or empty.
+	ClassNames []string        `json:"class_names,omitempty"`
+	Train      mfm.TrainConfig `json:"train"`
 }
 
 // DefaultConfig is a small UNet on top of a mixture fitted to the images, trained by the semigroup
@@ -41,6 +44,49 @@ func DefaultConfig() Config {
 	c.Train.Loss = mfm.Recipe(mfm.Semigroup, mfm.Teacher, c.Train.Steps)
 	c.Train.Loss.Times = mfm.TimeSampling{ContextPower: 2, ContextZero: 0.2, StartPower: 1, WholeGap: 0.2}
 	return c
+}
+
+// SetClasses conditions the map on the labels of the images: its UNet or DiT, with the names of the
+// classes if the images have them. A tenth of the labels is dropped, so that the map also samples all
+// classes together. It returns an error for images without labels or of one class, for a class
+// without images, and for another network without classes.
+func (c *Config) SetClasses(images *data.Images) error {
+	n := max(images.Classes(), len(images.Names))
+	if images.Labels == nil {
+		return fmt.Errorf("the images have no labels: give a subfolder for each class, or a file of labels, or train " +
+			"without classes")
+	}
+	counts, err := images.ClassCounts(n)
+	if err != nil {
+		return err
+	}
+	switch empty := slices.Index(counts, 0); {
+	case n == 1:
+		return fmt.Errorf("all images have one class: train without classes")
+	case empty >= 0 && images.Names != nil:
+		return fmt.Errorf("class %q has no images to train on, since a tenth of all is held out: give it more",
+			images.Names[empty])
+	case empty >= 0:
+		return fmt.Errorf("class %d of %d has no images to train on: number the classes from 0 without gaps, and give "+
+			"each more than one image", empty, n)
+	}
+	if c.Network.Architecture != nil && c.Network.ClassCount() == 0 {
+		switch network := c.Network.Architecture.(type) {
+		case nn.UNetConfig:
+			network.Classes = n
+			c.Network.Architecture = network
+		case nn.DiTConfig:
+			network.Classes = n
+			c.Network.Architecture = network
+		default:
+			return fmt.Errorf("network %s: set its classes to %d", network.Kind(), n)
+		}
+	}
+	if g := &c.Train.Loss.Guidance; g.Classes == 0 {
+		g.Classes, g.Dropout = n, cmp.Or(g.Dropout, 0.1)
+	}
+	c.ClassNames = images.Names
+	return nil
 }
 
 // Validate returns an error that names the first value that is invalid in itself or for the images.
@@ -101,6 +147,9 @@ func (c Config) validateLoss(images *data.Images) error {
 	if loss.Guidance.Classes != classes {
 		return fmt.Errorf("network.classes = %d and train.loss.guidance.classes = %d: they must be equal",
 			classes, loss.Guidance.Classes)
+	}
+	if n := len(c.ClassNames); n != 0 && n != classes {
+		return fmt.Errorf("network.classes = %d, but class_names has %d names", classes, n)
 	}
 	if err := c.Network.CheckGuidance(loss.Guidance.Scales); err != nil {
 		return fmt.Errorf("train.loss.guidance.scales: %w", err)

@@ -17,6 +17,7 @@ package image
 
 import (
 	"context"
+	"strconv"
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/internal/classname"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/train"
@@ -74,6 +76,28 @@ func NewWith(config Config, images *data.Images, parametrization func() (mfm.Par
 		e.labels = classes(images)
 	}
 	return e, nil
+}
+
+// ClassNames returns the names of the map's classes: those that it was trained with, or else those of
+// the images, or else their numbers. It returns nil for a map without classes.
+func (e *Experiment) ClassNames() []string {
+	n := e.Config.Network.ClassCount()
+	for _, names := range [][]string{e.Config.ClassNames, e.Data.Names} {
+		if n > 0 && len(names) == n {
+			return names
+		}
+	}
+	var numbers []string
+	for i := range n {
+		numbers = append(numbers, strconv.Itoa(i))
+	}
+	return numbers
+}
+
+// ClassIndex returns the label of a class of the map. text is its name, or its label if no class has
+// that name. Other texts are errors.
+func (e *Experiment) ClassIndex(text string) (int32, error) {
+	return classname.Index(e.ClassNames(), text)
 }
 
 // Shape returns the shape of one image, [height, width, channels].

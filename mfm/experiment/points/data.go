@@ -6,11 +6,11 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
-	"strings"
 
 	"gonum.org/v1/gonum/stat"
 
 	"github.com/gomfm/gomfm/data/tabular"
+	"github.com/gomfm/gomfm/mfm/experiment/internal/classname"
 )
 
 // leastRows is the least number of rows of a data set, and leastOfClass that of each class, of
@@ -193,31 +193,4 @@ func (s Scale) validate(columns int) error {
 
 // ClassIndex returns the index of a class in names. text is its name, or its index if no class has
 // that name. Other texts are errors.
-func ClassIndex(names []string, text string) (int32, error) {
-	if i := slices.Index(names, text); i >= 0 {
-		return int32(i), nil
-	}
-	if len(names) == 0 {
-		return 0, fmt.Errorf("class %q: the map has no classes", text)
-	}
-	if i, err := strconv.Atoi(text); err == nil && i >= 0 && i < len(names) {
-		return int32(i), nil
-	}
-	return 0, fmt.Errorf("class %q is unknown: use %s", text, listed(names))
-}
-
-// listed returns up to 20 names for a message, and the number of all if there are more.
-func listed(names []string) string {
-	if len(names) == 0 {
-		return "none"
-	}
-	var all []string
-	for _, name := range names[:min(len(names), 20)] {
-		all = append(all, strconv.Quote(name))
-	}
-	text := strings.Join(all, ", ")
-	if n := len(names); n > len(all) {
-		text += fmt.Sprintf(", ... (%d in all)", n)
-	}
-	return text
-}
+func ClassIndex(names []string, text string) (int32, error) { return classname.Index(names, text) }

@@ -11,6 +11,7 @@ import (
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 
+	"github.com/gomfm/gomfm/mfm/experiment/internal/classname"
 	"github.com/gomfm/gomfm/mfm/reward"
 )
 
@@ -79,7 +80,7 @@ func (e *Experiment) combination(weights map[string]float64, target, width float
 	for _, name := range slices.Sorted(maps.Keys(weights)) {
 		j := slices.Index(e.Columns, name)
 		if j < 0 {
-			return c, fmt.Errorf("column %q is unknown: use %s", name, listed(e.Columns))
+			return c, fmt.Errorf("column %q is unknown: use %s", name, classname.Listed(e.Columns))
 		}
 		c.weights[j] = weights[name] * e.Scale.Std[j] / width
 		c.offset += weights[name] * e.Scale.Mean[j] / width

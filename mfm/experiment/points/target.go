@@ -14,6 +14,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
+	"github.com/gomfm/gomfm/mfm/experiment/internal/classname"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/reward"
@@ -101,7 +102,7 @@ func newTask(e *Experiment, base steering.Base, data *Data, raw []byte) (*task, 
 	}
 	if rows := data.Train; !slices.Equal(rows.Columns, e.Columns) || !slices.Equal(rows.Names, e.Names) {
 		return nil, fmt.Errorf("data of columns %s and classes %s, a map of columns %s and classes %s: give the data that "+
-			"the map was trained on", listed(rows.Columns), listed(rows.Names), listed(e.Columns), listed(e.Names))
+			"the map was trained on", classname.Listed(rows.Columns), classname.Listed(rows.Names), classname.Listed(e.Columns), classname.Listed(e.Names))
 	}
 	t.rows = e.Scale.Standardize(data.Train.Rows)
 	t.rewards, err = t.rewarded(b, t.rows)
