@@ -50,15 +50,18 @@ func (c PriorConfig) validate(images *data.Images) error {
 		return fmt.Errorf("prior for images of %d values: a mixture is fitted to at most %d: "+
 			"use the parametrization gaussian, or smaller images", images.Dim(), maxPixels)
 	}
-	n := images.N * (1 + c.Moved)
-	if c.Rank < 1 || c.Rank >= images.Dim() || n <= images.Dim() {
-		return fmt.Errorf("prior of rank %d for %d images of %d pixels: "+
-			"give a rank below the number of pixels, and more images than pixels, or use the parametrization gaussian",
-			c.Rank, n, images.Dim())
+	if c.Rank < 1 || c.Rank >= images.Dim() {
+		return fmt.Errorf("prior of rank %d for images of %d values: set prior.rank from 1 to %d, or use the "+
+			"parametrization gaussian", c.Rank, images.Dim(), images.Dim()-1)
 	}
-	if c.Components < 1 || c.Components > n {
-		return fmt.Errorf("prior of %d components for %d images: give at least 1, and no more than images",
-			c.Components, n)
+	if n := images.N * (1 + c.Moved); n <= images.Dim() {
+		return fmt.Errorf("%d images to train on, of %d values each: a mixture is fitted to them and %d shifted copies of "+
+			"each, which must be more than the values: use the parametrization gaussian, or at least %d images to train on, "+
+			"or smaller ones", images.N, images.Dim(), c.Moved, images.Dim()/(1+c.Moved)+1)
+	}
+	if c.Components < 1 || c.Components > images.N*(1+c.Moved) {
+		return fmt.Errorf("prior of %d components for %d images and %d shifted copies of each: set prior.components from 1 "+
+			"to their number", c.Components, images.N, c.Moved)
 	}
 	return nil
 }

@@ -207,8 +207,8 @@ func TestPriorRejects(t *testing.T) {
 	for want, spoil := range map[string]func(c *image.Config){
 		"needs a prior": func(c *image.Config) { c.Prior = nil },
 		"rank":          func(c *image.Config) { c.Prior.Rank = 16 },
-		"components":    func(c *image.Config) { c.Prior.Components = 1000 },
-		"steps":         func(c *image.Config) { c.Prior.Steps = 0 },
+		"1000 components for 60 images and 1 shifted": func(c *image.Config) { c.Prior.Components = 1000 },
+		"steps": func(c *image.Config) { c.Prior.Steps = 0 },
 		"multiples of 8": func(c *image.Config) {
 			unet := c.Network.Architecture.(nn.UNetConfig)
 			unet.Patch, unet.Channels = 4, []int{4, 4}
@@ -219,6 +219,26 @@ func TestPriorRejects(t *testing.T) {
 		spoil(&c)
 		if _, err := image.New(t.Context(), c, blots(1)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want an error with %q, got %v", want, err)
+		}
+	}
+}
+
+// Images and their shifted copies must be more than the values of an image. The message has the
+// number of images that the user gave, and one that suffices.
+func TestPriorNeedsImages(t *testing.T) {
+	c := mixtureConfig()
+	c.Prior.Moved = 4 // 16 values: three images are fifteen rows, four are twenty
+	for n, want := range map[int]string{
+		3: "3 images to train on, of 16 values each: a mixture is fitted to them and 4 shifted copies of each, which must be " +
+			"more than the values: use the parametrization gaussian, or at least 4 images to train on, or smaller ones",
+		4: "",
+	} {
+		images, err := blots(1).Slice(0, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Validate(images); err == nil && want != "" || err != nil && err.Error() != want {
+			t.Errorf("%d images: error %v, want %q", n, err, want)
 		}
 	}
 }
