@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/ml/model"
@@ -290,22 +291,25 @@ func sampleDigits(c *command) prepare {
 }
 
 // figure draws a grid with a row for each context: x_t and its samples, or samples alone at t = 0,
-// where x_t has no information.
+// where x_t has no information. The title has the time and the class.
 func (d digitSamples) figure() *figure.Figure {
-	var pixels []float32
-	cols, gaps := len(d.Samples[0]), []int(nil)
+	images := figure.Images{N: len(d.Samples), H: d.Shape[0], W: d.Shape[1], C: d.Shape[2], Cols: len(d.Samples[0])}
+	fig := figure.New(figure.Paper(), 1, 1)
 	if d.T > 0 {
-		cols, gaps = cols+1, []int{0}
+		images.Cols++
+		images.Gaps, images.ColTitles = []int{0}, []string{"xₜ", "posterior samples"}
+		fig.Title = fmt.Sprintf("t = %g", d.T)
+	}
+	if d.Class != "" {
+		fig.Title = strings.TrimPrefix(fig.Title+", "+d.Class, ", ")
 	}
 	for i, row := range d.Samples {
 		if d.T > 0 {
-			pixels = append(pixels, d.Contexts[i]...)
+			images.Pixels = append(images.Pixels, d.Contexts[i]...)
 		}
-		pixels = append(pixels, slices.Concat(row...)...)
+		images.Pixels = append(images.Pixels, slices.Concat(row...)...)
 	}
-	fig := figure.New(figure.Paper(), 1, 1)
-	fig.Panel(0, 0).Add(figure.Images{
-		Pixels: pixels, N: cols * len(d.Samples), H: d.Shape[0], W: d.Shape[1], C: d.Shape[2], Cols: cols, Gaps: gaps,
-	})
+	images.N *= images.Cols
+	fig.Panel(0, 0).Add(images)
 	return fig
 }

@@ -379,3 +379,27 @@ func FuzzNumbers(f *testing.F) {
 		}
 	})
 }
+
+// A figure of posterior samples names its columns and the time, one of samples of a class the class.
+func TestFigureOfImages(t *testing.T) {
+	pixels := func(n int) (all [][]float32) {
+		for i := range n {
+			all = append(all, slices.Repeat([]float32{float32(i%3 - 1)}, 16))
+		}
+		return all
+	}
+	d := digitSamples{Shape: []int{4, 4, 1}, Contexts: pixels(2), Samples: [][][]float32{pixels(6), pixels(6)}}
+	for want, change := range map[string]func(){
+		"<title>t = 0.4</title>":       func() { d.T = 0.4 },
+		"<title>t = 0.4, disc</title>": func() { d.T, d.Class = 0.4, "disc" },
+		"<title>disc</title>":          func() { d.T, d.Class = 0, "disc" },
+	} {
+		d.T, d.Class = 0, ""
+		change()
+		fig := d.figure()
+		svg, err := fig.Render("svg")
+		if err != nil || !strings.Contains(string(svg), want) {
+			t.Errorf("no %q in the SVG (%v)", want, err)
+		}
+	}
+}
