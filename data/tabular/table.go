@@ -26,6 +26,9 @@ type Table struct {
 	// Names are those of the classes, in the order of their numbers if all are numbers, otherwise
 	// in that of their letters.
 	Names []string
+	// Class is the name of the column of classes, which [Write] writes last; empty means that it writes
+	// no classes.
+	Class string
 	// Places says where in the file the first row of each class is, such as "line 2", for errors.
 	Places []string
 }
@@ -180,6 +183,7 @@ func (b *builder) table(path string) (*Table, error) {
 	if b.at < 0 {
 		return t, nil
 	}
+	t.Class = b.classes
 	t.Columns = slices.Delete(slices.Clone(b.columns), b.at, b.at+1)
 	t.Names = slices.Clone(b.names)
 	slices.Sort(t.Names)

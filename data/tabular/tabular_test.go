@@ -114,6 +114,21 @@ func TestWrite(t *testing.T) {
 			t.Errorf("%s: read back as %+v", name, got)
 		}
 	}
+	want.Class, want.Classes, want.Names = "kind", []int32{1, 0, 1}, []string{"blue, dark", "red"}
+	for _, name := range []string{"x.csv", "x.json"} {
+		path := filepath.Join(t.TempDir(), name)
+		if err := tabular.Write(path, want); err != nil {
+			t.Fatal(err)
+		}
+		got, err := tabular.Read(path, "kind")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.Path, got.Places = "", nil
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: read back as %+v", name, got)
+		}
+	}
 	folder := filepath.Join(t.TempDir(), "x.csv")
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		t.Fatal(err)

@@ -9,14 +9,16 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/gomfm/gomfm/internal/npy"
 )
 
-// Write writes the columns and rows of t, without classes, to a file that [Read] reads, by its
-// ending .csv, .npy or .json. The file is replaced in one step.
+// Write writes the columns and rows of t to a file that [Read] reads, by its ending .csv, .npy or
+// .json. A .csv file has a column Class with the names of the classes, if t has both, and the rows of
+// a .json file then are objects. The file is replaced in one step.
 func Write(path string, t *Table) error {
 	encode, err := encoder(path)
 	if err != nil {
@@ -45,14 +47,24 @@ func encoder(path string) (func(w io.Writer, t *Table) error, error) {
 	return nil, fmt.Errorf("%s: name a file %s", path, Formats)
 }
 
-// WriteCSV writes the names of the columns and the rows of t, without classes, as comma-separated
-// values.
+// hasClasses reports whether t is written with its classes.
+func (t *Table) hasClasses() bool { return t.Class != "" && t.Classes != nil }
+
+// WriteCSV writes the names of the columns and the rows of t as comma-separated values, with the
+// classes as [Write] does.
 func WriteCSV(w io.Writer, t *Table) error {
-	return WriteRecords(w, t.Columns, func(yield func([]string) bool) {
-		fields := make([]string, len(t.Columns))
-		for _, row := range t.Rows {
+	columns := slices.Clone(t.Columns)
+	if t.hasClasses() {
+		columns = append(columns, t.Class)
+	}
+	return WriteRecords(w, columns, func(yield func([]string) bool) {
+		fields := make([]string, len(columns))
+		for k, row := range t.Rows {
 			for i, v := range row {
 				fields[i] = strconv.FormatFloat(v, 'g', -1, 64)
+			}
+			if t.hasClasses() {
+				fields[len(row)] = t.Names[t.Classes[k]]
 			}
 			if !yield(fields) {
 				return
@@ -81,4 +93,35 @@ func writeNPY(w io.Writer, t *Table) error {
 	return npy.Write(w, flat, len(t.Rows), len(t.Columns))
 }
 
-func writeJSON(w io.Writer, t *Table) error { return json.NewEncoder(w).Encode(t.Rows) }
+func writeJSON(w io.Writer, t *Table) error {
+	if !t.hasClasses() {
+		return json.NewEncoder(w).Encode(t.Rows)
+	}
+	var objects []json.RawMessage // with the keys in the order of the columns
+	for k, row := range t.Rows {
+		text := []byte{'{'}
+		for i, v := range append(anys(row), t.Names[t.Classes[k]]) {
+			name, value := t.Class, v
+			if i < len(row) {
+				name = t.Columns[i]
+			}
+			for j, part := range []any{name, value} {
+				raw, err := json.Marshal(part)
+				if err != nil {
+					return err
+				}
+				text = append(append(text, raw...), ":,"[j])
+			}
+		}
+		text[len(text)-1] = '}' // instead of the last comma
+		objects = append(objects, text)
+	}
+	return json.NewEncoder(w).Encode(objects)
+}
+
+func anys(row []float64) (all []any) {
+	for _, v := range row {
+		all = append(all, v)
+	}
+	return all
+}

@@ -232,7 +232,7 @@ func pointsSteering() steerTask[points.SteeringResult] {
 				if r.Diverged {
 					return fmt.Errorf("%s is not written: the samples have diverged", path)
 				}
-				return e.WriteSamples(path, r.Samples)
+				return e.WriteSamples(path, points.Samples{Rows: r.Samples})
 			}, e.CheckFile(path)
 		},
 	}

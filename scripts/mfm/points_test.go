@@ -10,11 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	"gonum.org/v1/gonum/stat"
+
 	"github.com/gomfm/gomfm/data/tabular"
 	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/experiment/points"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
-	"gonum.org/v1/gonum/stat"
 )
 
 // tinyPoints is a map of points that compiles in seconds and trains in less.
@@ -61,12 +62,26 @@ func TestPoints(t *testing.T) {
 	// The ODE has the steps that it needs.
 	ode := decode[pointSamples](t, must(t, "sample", "points", "--checkpoint", out, "--class", "heavy", "--n", "400",
 		"--method", "ode", "--json"))
-	var masses []float64
+	var odes []float64
 	for _, row := range ode.Samples {
-		masses = append(masses, row[0])
+		odes = append(odes, row[0])
 	}
-	if mean, std := stat.MeanStdDev(masses, nil); math.Abs(mean-160) > 3 || math.Abs(std-10) > 2 {
+	if mean, std := stat.MeanStdDev(odes, nil); math.Abs(mean-160) > 3 || math.Abs(std-10) > 2 {
 		t.Errorf("samples of the ODE have the mean %g and the standard deviation %g, want 160 and 10", mean, std)
+	}
+	// Samples of all classes have the class of each, in a column named as in the data.
+	kinds := filepath.Join(dir, "kinds.csv")
+	must(t, "sample", "points", "--checkpoint", out, "--n", "400", "--out", kinds)
+	both, err := tabular.Read(kinds, "kind")
+	if err != nil {
+		t.Fatal(err)
+	}
+	masses := map[string][]float64{}
+	for i, row := range both.Rows {
+		masses[both.Names[both.Classes[i]]] = append(masses[both.Names[both.Classes[i]]], row[0])
+	}
+	if heavy, light := stat.Mean(masses["heavy"], nil), stat.Mean(masses["light"], nil); math.Abs(heavy-160) > 3 || math.Abs(light-100) > 3 {
+		t.Errorf("samples of the classes have the means %g and %g, want 160 and 100", heavy, light)
 	}
 	// An observation with little noise leaves little of its point open.
 	file := filepath.Join(dir, "near.csv")

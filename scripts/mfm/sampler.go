@@ -188,6 +188,7 @@ type pointSamples struct {
 	X       []float64   `json:"x,omitempty"`     // the observation
 	Noise   []float64   `json:"noise,omitempty"` // its standard deviations
 	Class   string      `json:"class,omitempty"`
+	Classes []string    `json:"classes,omitempty"` // of the samples, if they are of several
 	Columns []string    `json:"columns"`
 	Samples [][]float64 `json:"samples"` // [n][columns]
 }
@@ -204,8 +205,8 @@ func samplePoints(c *command) prepare {
 		"data by --steps Euler steps of its ODE, 100 by default (default: none)")
 	path := c.Flags().String("data", "", "`file` of the points that --tuned was tuned with (default: the one that the "+
 		"run names)")
-	out := c.Flags().String("out", "", sampleFormats+"for the samples; figures are of two columns (default: "+
-		"CSV on standard output)")
+	out := c.Flags().String("out", "", sampleFormats+"for the samples, with the class of each if they are of several; figures are of two to "+
+		"six columns (default: CSV on standard output)")
 	return func() (work, error) {
 		if err := cmp.Or(checkTime(*t), checkCount("n", *n), checkSamples(*out)); err != nil {
 			return nil, err
@@ -229,7 +230,7 @@ func samplePoints(c *command) prepare {
 			return nil, fmt.Errorf("--data %s: samples of the map need no data: give --tuned, or leave it out", quote(*path))
 		}
 		var e *points.Experiment
-		var draw func(ctx context.Context, b compute.Backend) ([][]float64, error)
+		var draw func(ctx context.Context, b compute.Backend) (points.Samples, error)
 		var err error
 		if *tuned != "" {
 			e, draw, err = f.openTunedPoints(*tuned, *path, tuning.EvalConfig{Samples: *n, Steps: 100, Seed: *seed})
@@ -256,20 +257,23 @@ func samplePoints(c *command) prepare {
 			}
 		}
 		return func(ctx context.Context, b compute.Backend) error {
-			rows, err := draw(ctx, b)
+			drawn, err := draw(ctx, b)
 			if err != nil {
 				return err
 			}
-			samples := pointSamples{T: *t, X: o.X, Class: o.Class, Columns: e.Columns, Samples: rows}
+			samples := pointSamples{T: *t, X: o.X, Class: o.Class, Columns: e.Columns, Samples: drawn.Rows}
+			for _, k := range drawn.Classes {
+				samples.Classes = append(samples.Classes, e.Names[k])
+			}
 			if *t > 0 {
 				samples.Noise = e.Noise(*t)
 			}
 			if *out == "" {
 				var text strings.Builder
-				err := tabular.WriteCSV(&text, &tabular.Table{Columns: e.Columns, Rows: rows})
+				err := tabular.WriteCSV(&text, e.Table(drawn))
 				return cmp.Or(err, c.write(samples, text.String()))
 			}
-			if err := e.WriteSamples(*out, rows); err != nil {
+			if err := e.WriteSamples(*out, drawn); err != nil {
 				return err
 			}
 			return c.write(samples, fmt.Sprintf("%s: %d samples at t = %g of %s\n", *out, *n, *t,
@@ -281,22 +285,22 @@ func samplePoints(c *command) prepare {
 // openPoints opens the map of points that the flags name, and returns a function that draws n
 // samples given an observation.
 func (f samplerFlags) openPoints(o *points.Observation, n int, seed int64) (
-	*points.Experiment, func(context.Context, compute.Backend) ([][]float64, error), error,
+	*points.Experiment, func(context.Context, compute.Backend) (points.Samples, error), error,
 ) {
 	e, store, config, err := openMap(f, points.Open)
-	return e, func(ctx context.Context, b compute.Backend) ([][]float64, error) {
+	return e, func(ctx context.Context, b compute.Backend) (points.Samples, error) {
 		sampler, err := mfm.NewSampler(b, e.Model(store), config)
 		if err != nil {
-			return nil, invalid{err}
+			return points.Samples{}, invalid{err}
 		}
-		return e.Sample(ctx, sampler, *o, n, seed)
+		return e.Draw(ctx, sampler, *o, n, seed)
 	}, err
 }
 
 // openTunedPoints opens the drift in dir that was tuned from the map of points that the flags name,
 // and returns a function that draws samples of it.
 func (f samplerFlags) openTunedPoints(dir, data string, eval tuning.EvalConfig) (
-	*points.Experiment, func(context.Context, compute.Backend) ([][]float64, error), error,
+	*points.Experiment, func(context.Context, compute.Backend) (points.Samples, error), error,
 ) {
 	for _, name := range []string{"t", "x", "class", "at", "method", "solver", "power"} {
 		if f.c.Flags().Changed(name) {
@@ -321,8 +325,9 @@ func (f samplerFlags) openTunedPoints(dir, data string, eval tuning.EvalConfig) 
 	if err != nil {
 		return nil, nil, fmt.Errorf("--tuned %s: %w", quote(dir), err)
 	}
-	return t.Experiment, func(ctx context.Context, b compute.Backend) ([][]float64, error) {
-		return t.Sample(ctx, b, r, eval)
+	return t.Experiment, func(ctx context.Context, b compute.Backend) (points.Samples, error) {
+		rows, err := t.Sample(ctx, b, r, eval)
+		return points.Samples{Rows: rows, Classes: t.SampleClasses(eval)}, err
 	}, nil
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/experiment/tuning"
 	"github.com/gomfm/gomfm/mfm/internal/strictjson"
 	"github.com/gomfm/gomfm/mfm/train"
 )
@@ -41,8 +42,11 @@ type Experiment struct {
 type Fitted struct {
 	Columns []string `json:"columns"`
 	Names   []string `json:"classes,omitempty"` // of the classes
-	Scale   Scale    `json:"scale"`
-	Prior   *Prior   `json:"prior,omitempty"` // nil for a parametrization without one
+	// Shares are those of the classes among the rows to train on; nil without classes, and in a run
+	// that is older than them.
+	Shares []float64 `json:"shares,omitempty"`
+	Scale  Scale     `json:"scale"`
+	Prior  *Prior    `json:"prior,omitempty"` // nil for a parametrization without one
 }
 
 // New returns the experiment of a configuration on points, with an untrained map, or an error that
@@ -53,6 +57,7 @@ func New(ctx context.Context, config Config, data *Data) (*Experiment, error) {
 		return nil, err
 	}
 	f := Fitted{Columns: t.Columns, Names: t.Names, Scale: FitScale(t.Rows)}
+	f.Shares = tuning.Config{}.ClassShares(len(t.Names), t.Classes)
 	if config.Parametrization == mfm.MixtureName {
 		var err error
 		f.Prior, err = config.Prior.fit(ctx, f.Scale.Standardize(t.Rows), t.Classes, len(t.Names))
@@ -147,6 +152,14 @@ func (f Fitted) check(config Config) error {
 	}
 	if err := f.Scale.validate(len(f.Columns)); err != nil {
 		return err
+	}
+	if f.Shares != nil && len(f.Shares) != len(f.Names) {
+		return fmt.Errorf("%d shares of %d classes", len(f.Shares), len(f.Names))
+	}
+	for _, share := range f.Shares {
+		if !(share >= 0 && share <= 1) {
+			return fmt.Errorf("a class with the share %g: must lie in [0, 1]", share)
+		}
 	}
 	if config.Parametrization != mfm.MixtureName {
 		return nil

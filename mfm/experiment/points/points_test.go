@@ -119,14 +119,14 @@ func TestSampleOfAGaussian(t *testing.T) {
 	}
 }
 
-// A figure of other than two columns is refused, before any sampling.
+// A figure of one column or of more than six is refused, before any sampling.
 func TestCheckFile(t *testing.T) {
-	e := &Experiment{Fitted: Fitted{Columns: []string{"a", "b", "c"}}}
+	e := &Experiment{Fitted: Fitted{Columns: []string{"a", "b", "c", "d", "e", "f", "g"}}}
 	for path, want := range map[string]string{
-		"x.png": "a figure shows two columns, the points have 3", "x.txt": "name a .csv",
+		"x.png": "a figure shows two to 6 columns, the points have 7", "x.txt": "name a .csv",
 		"none/x.csv": "there is no folder",
 	} {
-		for _, err := range []error{e.CheckFile(path), e.WriteSamples(path, [][]float64{{1, 2, 3}})} {
+		for _, err := range []error{e.CheckFile(path), e.WriteSamples(path, Samples{Rows: [][]float64{{1, 2, 3, 4, 5, 6, 7}}})} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: error %v, want one with %q", path, err, want)
 			}
@@ -159,6 +159,24 @@ func TestSampleOfAClass(t *testing.T) {
 		mean, std := stat.MeanStdDev(mass, nil)
 		if math.Abs(mean-want[0]) > 2 || math.Abs(std/want[1]-1) > 0.08 {
 			t.Errorf("class %q has mean %g and deviation %g, want %v", class, mean, std, want)
+		}
+	}
+	// Those of all classes have their class each, by the shares of the rows.
+	all, err := e.Draw(t.Context(), sampler, Observation{}, 4000, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mass [2][]float64
+	for i, row := range all.Rows {
+		mass[all.Classes[i]] = append(mass[all.Classes[i]], row[0])
+	}
+	for k, name := range e.Names {
+		want := map[string]float64{"light": 70, "heavy": 130}[name]
+		mean, std := stat.MeanStdDev(mass[k], nil)
+		se := math.Sqrt(4000 * e.Shares[k] * (1 - e.Shares[k]))
+		if math.Abs(mean-want) > 2 || math.Abs(std/10-1) > 0.08 || math.Abs(float64(len(mass[k]))-4000*e.Shares[k]) > 4*se {
+			t.Errorf("%d samples of the class %q, share %g, have mean %g and deviation %g", len(mass[k]), name, e.Shares[k],
+				mean, std)
 		}
 	}
 	_, err = e.Sample(t.Context(), sampler, Observation{Class: "dark"}, 1, 0)

@@ -6,11 +6,10 @@ import (
 
 	"gonum.org/v1/gonum/floats"
 
-	"github.com/gomfm/gomfm/data/tabular"
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
-	"github.com/gomfm/gomfm/mfm/experiment/samplefile"
+	"github.com/gomfm/gomfm/mfm/experiment/tuning"
 	"github.com/gomfm/gomfm/mfm/figure"
 )
 
@@ -66,6 +65,26 @@ func (e *Experiment) Sample(ctx context.Context, sampler *mfm.Sampler, o Observa
 	return e.Scale.Restore(rows), err
 }
 
+// Draw is [Experiment.Sample] with the class of each sample where classes are known: for samples of the
+// data of all classes, which are drawn by their shares, each sample then given its class.
+func (e *Experiment) Draw(ctx context.Context, sampler *mfm.Sampler, o Observation, n int, seed int64) (
+	Samples, error) {
+	s := Samples{Given: o}
+	if o.T > 0 || o.Class != "" || e.Shares == nil {
+		var err error
+		s.Rows, err = e.Sample(ctx, sampler, o, n, seed)
+		return s, err
+	}
+	_, s.Classes = tuning.EvalConfig{Samples: n, Seed: seed}.Draws(e.Shares)
+	states := make([][]float64, n)
+	for i := range states {
+		states[i] = make([]float64, len(e.Columns))
+	}
+	rows, err := e.draw(ctx, sampler, 0, states, 1, s.Classes, seed)
+	s.Rows = e.Scale.Restore(rows)
+	return s, err
+}
+
 // draw returns n standardized samples for each of the states, one state after the other.
 func (e *Experiment) draw(ctx context.Context, sampler *mfm.Sampler, t float64, states [][]float64, n int,
 	class []int32, seed int64) ([][]float64, error) {
@@ -86,33 +105,4 @@ func (e *Experiment) Figure(theme figure.Theme, n int) *figure.Figure {
 	fig.X, fig.Y = figure.Axis{Label: e.Columns[0]}, figure.Axis{Label: e.Columns[1]}
 	fig.ShareX, fig.ShareY = true, true
 	return fig
-}
-
-// CheckFile returns an error if samples cannot be written to path: those of [samplefile.Check], and
-// for a figure of points that do not have two columns.
-func (e *Experiment) CheckFile(path string) error {
-	if err := samplefile.Check(path); err != nil {
-		return err
-	}
-	if n := len(e.Columns); samplefile.IsFigure(path) && n != 2 {
-		return fmt.Errorf("a figure shows two columns, the points have %d: name a .csv, .json or .npy file", n)
-	}
-	return nil
-}
-
-// WriteSamples writes samples, [n][columns] in the units of the data, to a file: a table with the
-// names of the columns as .csv, .npy or .json, which [tabular.Read] reads, or a figure of two
-// columns as .png or .svg. It replaces the file in one step. Non-finite samples are an error.
-func (e *Experiment) WriteSamples(path string, samples [][]float64) error {
-	if err := e.CheckFile(path); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return samplefile.Write(path, samplefile.Samples{
-		Table: &tabular.Table{Columns: e.Columns, Rows: samples},
-		Figure: func() *figure.Figure {
-			fig := e.Figure(figure.Paper(), 1)
-			fig.Panel(0, 0).Add(figure.Scatter{Name: "samples", Points: samples})
-			return fig
-		},
-	})
 }
