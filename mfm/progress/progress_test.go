@@ -62,6 +62,18 @@ func TestLogResumed(t *testing.T) {
 		" 9100/10000   91%  10.0 steps/s  stopped after 10s: context canceled\n")
 }
 
+// What is done before the first step is shown in place of the time left, until a report of a step.
+func TestLogCompiles(t *testing.T) {
+	c, w := newClock(), &strings.Builder{}
+	s := newLog(w, c.now)
+	s.Update(Report{Step: 20, Total: 60, Doing: "compiling"})
+	c.advance(2 * time.Minute)
+	s.Update(Report{Step: 21, Total: 60})
+	requireText(t, w.String(), ""+
+		"20/60   33%  compiling\n"+
+		"21/60   35%\n")
+}
+
 func TestLogWithoutTotal(t *testing.T) {
 	c, w := newClock(), &strings.Builder{}
 	s := newLog(w, c.now)
@@ -70,7 +82,7 @@ func TestLogWithoutTotal(t *testing.T) {
 	s.Done(r, errors.New("loss is NaN"))
 	requireText(t, w.String(), ""+
 		"0 steps  loss NaN\n"+
-		"1 steps  loss NaN\n"+
+		"1 step  loss NaN\n"+
 		"2 steps  loss NaN  20.0 s/step\n"+
 		"3 steps  loss NaN  20.0 s/step\n"+
 		"3 steps  loss NaN  20.0 s/step  stopped: loss is NaN\n")

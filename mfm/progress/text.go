@@ -8,6 +8,9 @@ import (
 // counts returns "1200/2500", with the first number padded to the width of the second, or "1200
 // steps" if the total is unknown.
 func counts(r Report) string {
+	if r.Total <= 0 && r.Step == 1 {
+		return "1 step"
+	}
 	if r.Total <= 0 {
 		return fmt.Sprintf("%d steps", r.Step)
 	}
@@ -26,6 +29,9 @@ func percent(r Report) float64 {
 // facts returns the parts of a line after the counts: share, loss, values, rate, time left.
 func (m *meter) facts(r Report) []string {
 	facts := m.figures(r)
+	if r.Doing != "" {
+		return append(facts, r.Doing)
+	}
 	if left, ok := m.rate.Left(r.Total); ok && r.Total > 0 {
 		facts = append(facts, clock(left)+" left")
 	}

@@ -181,8 +181,8 @@ func (c digitsEvaluation) run(
 func (q digitsQuality) text() string {
 	g := q.Generation
 	return fmt.Sprintf("classifier: accuracy %.4f on held-out images\n", q.Accuracy) +
-		fmt.Sprintf("t = 0, %d samples of %d step(s): %.3f ± %.3f confident, largest gap of a class %.3f\n",
-			g.Samples, g.Steps, g.Confident, g.ConfidentSE, g.LargestGap) +
+		fmt.Sprintf("t = 0, %d samples of %s: %.3f ± %.3f confident, largest gap of a class %.3f\n",
+			g.Samples, count(int64(g.Steps), "step"), g.Confident, g.ConfidentSE, g.LargestGap) +
 		fmt.Sprintf("nearest training image: %.3f from samples, %.3f from held-out images\n", g.NearestSamples,
 			g.NearestHeldOut) +
 		table[image.ClassResult]{columns: columns(func(r image.ClassResult) []any {

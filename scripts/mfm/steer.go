@@ -310,7 +310,7 @@ func (g *steerGrid) timeGrid(c *command, values steering.Values) {
 }
 
 func gaussianTask() task {
-	return task{name: "gaussian", about: "a Gaussian, in closed form", steer: gaussianSteering().build}
+	return task{name: "gaussian", about: "a Gaussian with closed forms", steer: gaussianSteering().build}
 }
 
 // gaussianSteering steers the exact flow map of N(0, I) to a linear reward.

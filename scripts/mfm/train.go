@@ -190,8 +190,16 @@ func (c *command) reportTraining(dir string, check any, verdict []string) error 
 		run.LogEntry
 		Verdict []string `json:"verdict,omitempty"`
 		Check   any      `json:"check,omitempty"`
-	}{dir, last, verdict, check}, fmt.Sprintf("%s: %d steps in %.0f s, loss %.4g\n", dir, last.Step, last.Seconds, last.Loss)+
+	}{dir, last, verdict, check}, fmt.Sprintf("%s: %s in %.0f s, loss %.4g\n", dir, count(last.Step, "step"), last.Seconds, last.Loss)+
 		strings.Join(append(verdict, ""), "\n"))
+}
+
+// count returns a number of things, such as "1 step" and "2 steps".
+func count(n int64, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }
 
 // versions are those of this program and of the modules that results depend on.

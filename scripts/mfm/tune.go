@@ -271,7 +271,7 @@ func budgetNote(stopped bool, steps int64) string {
 	if !stopped {
 		return ""
 	}
-	return fmt.Sprintf("the KL budget ended the training after %d steps", steps)
+	return "the KL budget ended the training after " + count(steps, "step")
 }
 
 // tuneDistill distills a tuned drift of a mixture into a map, which the other commands take as a

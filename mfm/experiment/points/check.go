@@ -291,7 +291,7 @@ func (c *Check) Text() string {
 	fmt.Fprintf(&s, "nearest training row: %.3g for samples, %.3g for held-out rows (median, in standard deviations)\n",
 		c.NearestSamples, c.NearestHeldOut)
 	if n := len(c.Parts); n > 0 {
-		fmt.Fprintf(&s, "prior: %s components of bandwidth %s", span(c.Parts, func(p Part) int { return p.Components }),
+		fmt.Fprintf(&s, "prior: %s of bandwidth %s", counted(span(c.Parts, func(p Part) int { return p.Components }), "component"),
 			span(c.Parts, func(p Part) float64 { return p.Bandwidth }))
 		if n > 1 {
 			fmt.Fprintf(&s, " for each of %d classes", n)
@@ -317,6 +317,14 @@ func (c *Check) Text() string {
 	}
 	fmt.Fprintf(&s, "Verdict: not yet good. %s\n", strings.Join(findings, " "))
 	return s.String()
+}
+
+// counted returns a number of things, such as "1 component" and "4 to 8 components".
+func counted(number, thing string) string {
+	if number != "1" {
+		thing += "s"
+	}
+	return number + " " + thing
 }
 
 // span formats a number of all parts, as in 8 to 64 or, if it is one, 8.

@@ -470,6 +470,10 @@ func TestPriorText(t *testing.T) {
 			t.Errorf("text %q, want one with %q", text, want)
 		}
 	}
+	one := &Check{Rows: 400, Parts: []Part{{Components: 1, Bandwidth: 0.04}}}
+	if text := one.Text(); !strings.Contains(text, "prior: 1 component of bandwidth 0.04, chosen") {
+		t.Errorf("text %q of one component", text)
+	}
 }
 
 // A configuration that cannot be trained is refused.

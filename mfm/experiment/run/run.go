@@ -194,7 +194,7 @@ func progressHook(sink progress.Sink, log *runLog, total int64) train.Hook {
 		Start: func(t *train.Trainer) error {
 			started = true
 			if t.Done() < total {
-				sink.Update(progress.Report{Step: t.Done(), Total: total})
+				sink.Update(progress.Report{Step: t.Done(), Total: total, Doing: "compiling"})
 			}
 			return nil
 		},
