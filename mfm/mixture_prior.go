@@ -33,19 +33,20 @@ import (
 // combined observation: Fused is the mean of the data under the model given x and the state that p
 // leads to at u, and FusedT is computed at u. At F = 0 the map samples the posteriors of the model;
 // the network learns how the data differs from it. One sample still needs one evaluation of the
-// network. Numbers of evaluations do not count the Order·Steps + 1 evaluations of the mixture's
+// network. Numbers of evaluations do not count the 2 or 3 of each step, and one more, of the mixture's
 // denoiser that each of them includes; times do.
 type MixturePrior struct {
 	Gaussian *Gaussian    // mean of the data, [dim], and its variance, one number
 	Basis    [][]float64  // B with orthonormal columns, [dim][rank]
 	Mixture  *gmm.Mixture // distribution of z, in rank dimensions
 	Rest     float64      // V_w, the variance in each direction
-	Steps    int          // steps from s to u, each with Order evaluations of the mixture's denoiser
-	// Order is that of the rule of a step: 2, which 0 means too, the midpoint rule, or 3, Heun's rule
-	// of third order.
+	Steps    int          // steps from s to u
+	// Order is that of the rule of a step, and the number of its evaluations of the mixture's
+	// denoiser: 2, which 0 means too, the midpoint rule, or 3, Heun's rule of third order.
 	Order int
 	// Power p shortens the steps toward u, which modes that are narrow beside the whole need: they
-	// end at the fractions 1 - (1 - k/Steps)^p of the way. It is not negative; 0 means 1, equal steps.
+	// end at the fractions 1 - (1 - k/Steps)^p of the way. It lies in [1, 5], beyond which the first
+	// step is nearly the whole way; 0 means 1, equal steps.
 	Power float64
 	// Labels are the classes of the components, one each, in which every class from 0 occurs. Given
 	// a class, the data are the mixture of its components alone; a larger label and no class mean
@@ -148,8 +149,8 @@ func (p *MixturePrior) Validate() error {
 	if p.Order != 0 && p.Order != 2 && p.Order != 3 {
 		return fmt.Errorf("mixture prior: order = %d: must be 2 or 3", p.Order)
 	}
-	if !(p.Power >= 0 && p.Power <= 100) {
-		return fmt.Errorf("mixture prior: power = %g: must lie in [0, 100]", p.Power)
+	if p.Power != 0 && !(p.Power >= 1 && p.Power <= 5) {
+		return fmt.Errorf("mixture prior: power = %g: must lie in [1, 5]", p.Power)
 	}
 	if p.Labels == nil {
 		return nil
@@ -212,8 +213,8 @@ func (p *MixturePrior) flow(ip interpolant.Schedule, in nn.Inputs) (velocity, me
 //
 // where D is the mean of the data under the mixture given x̄ and x. Toward t = 1 this is nearly
 // constant, because every component's posterior has the same variance there, whereas steps in s
-// would leave noise in the sample. A mode of the standard deviation w √V turns at cos φ ≈ w, so that
-// steps near π/2 must not be longer than w: see Power. Both rules take steps of φ and do not evaluate
+// would leave noise in the sample. A mode of the standard deviation w √c turns at cos φ ≈ w, so that
+// the steps near π/2 should be about as long as w: see Power. Both rules take steps of φ and do not evaluate
 // at φ = π/2, which is s = 1.
 func (p *MixturePrior) inside(ip interpolant.Schedule, in nn.Inputs) (velocity, mean *Node) {
 	diagonal := in.S == in.U

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/ad"
+	"github.com/gomfm/gomfm/mfm/experiment/points"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
@@ -207,7 +208,7 @@ func TestMixturePriorErrors(t *testing.T) {
 		"rest":         func(p *mfm.MixturePrior) { p.Rest = 0 },
 		"steps":        func(p *mfm.MixturePrior) { p.Steps = 0 },
 		"order":        func(p *mfm.MixturePrior) { p.Order = 4 },
-		"power":        func(p *mfm.MixturePrior) { p.Power = -1 },
+		"power":        func(p *mfm.MixturePrior) { p.Power = 0.5 },
 		"mean[1]":      func(p *mfm.MixturePrior) { p.Gaussian.Mean = []float64{0, math.NaN(), 0} },
 	} {
 		p, _ := priorAndMixture(t, 2)
@@ -267,14 +268,16 @@ func TestMixturePriorOnNarrowPosteriors(t *testing.T) {
 }
 
 // A direction that is narrow beside the others keeps its width in one step: for a Gaussian, whose
-// exact sample is in closed form, to 5 % in the five steps that points have.
+// exact sample is in closed form, to 5 % with the steps that points have, and to 12 % for a hundredth.
 func TestMixturePriorOnNarrowModes(t *testing.T) {
 	const n, at = 64, 0.05
-	for _, width := range []float64{0.02, 0.05, 0.1, 0.5} {
+	c := points.DefaultPrior()
+	for _, width := range []float64{0.01, 0.02, 0.036, 0.05, 0.1, 0.5} {
 		mixture := mfmtest.NewMixture(t, []float64{1}, [][]float64{{0, 0}}, [][][]float64{{{2, 0}, {0, width * width}}})
 		p := &mfm.MixturePrior{
 			Gaussian: &mfm.Gaussian{Mean: []float64{0, 0}, Variance: []float64{1}},
-			Basis:    [][]float64{{1, 0}, {0, 1}}, Mixture: mixture, Rest: 1, Steps: 5, Order: 3, Power: 2.5,
+			Basis:    [][]float64{{1, 0}, {0, 1}}, Mixture: mixture, Rest: 1,
+			Steps: c.Steps, Order: c.Order, Power: c.Power,
 		}
 		rng := mfmtest.NewRNG(5)
 		var eps, x [][]float64
@@ -295,7 +298,11 @@ func TestMixturePriorOnNarrowModes(t *testing.T) {
 			}
 			square += math.Pow((got[2*i+1]-want[1])/width, 2) / n
 		}
-		if e := math.Sqrt(square); !(e < 0.05) {
+		most := 0.05
+		if width < 0.02 {
+			most = 0.12
+		}
+		if e := math.Sqrt(square); !(e < most) {
 			t.Errorf("standard deviation %g: error %.3f of it", width, e)
 		}
 	}

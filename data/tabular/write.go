@@ -48,7 +48,7 @@ func encoder(path string) (func(w io.Writer, t *Table) error, error) {
 }
 
 // hasClasses reports whether t is written with its classes.
-func (t *Table) hasClasses() bool { return t.Class != "" && t.Classes != nil }
+func (t *Table) hasClasses() bool { return t.Class != "" && t.Classes != nil && t.Names != nil }
 
 // WriteCSV writes the names of the columns and the rows of t as comma-separated values, with the
 // classes as [Write] does.

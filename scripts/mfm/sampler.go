@@ -205,8 +205,8 @@ func samplePoints(c *command) prepare {
 		"data by --steps Euler steps of its ODE, 100 by default (default: none)")
 	path := c.Flags().String("data", "", "`file` of the points that --tuned was tuned with (default: the one that the "+
 		"run names)")
-	out := c.Flags().String("out", "", sampleFormats+"for the samples, with the class of each if they are of several; figures are of two to "+
-		"six columns (default: CSV on standard output)")
+	out := c.Flags().String("out", "", sampleFormats+"for the samples, with the class of each as .csv or .json if they are of several; figures are of "+
+		"two to six columns (default: CSV on standard output)")
 	return func() (work, error) {
 		if err := cmp.Or(checkTime(*t), checkCount("n", *n), checkSamples(*out)); err != nil {
 			return nil, err

@@ -211,7 +211,8 @@ func withSteerGrid(c *command, samples, steps, particles int) *steerGrid {
 			"is below; 0 never, 1 at each step")
 	f.Float64Var(&s.SNR, "snr", 0,
 		"`factor` of the signal-to-noise ratio that weighted-diamond gives up by adding noise (default: 20)")
-	g.class = c.Flags().String("class", "", "`label` that a map with classes is conditioned on (default: none)")
+	g.class = c.Flags().String("class", "", "`class` that a map with classes is conditioned on: its number, or its "+
+		"name if the run keeps names (default: none)")
 	f.Float64Var(&s.Guidance, "guidance", 0, "`scale` of classifier-free guidance toward the class; 0 for none")
 	f.BoolVar(&s.GuidePosterior, "guide-posterior", false, "guide the posterior samples of an estimate, too")
 	f.BoolVar(&s.Pool, "pool", false, "keep the rewards of all unsteered samples, for the cost of Best-of-N")

@@ -43,7 +43,7 @@ func (s *store) funcs() template.FuncMap {
 		"diversityTable": s.diversityTable, "modeTable": s.modeTable, "spreadCounts": s.spreadCounts,
 		"baseTable": s.baseTable, "slopes": s.slopes,
 		"equalTable": s.equalTable, "equalDigitsTable": s.equalDigitsTable,
-		"precisionTable": s.precisionTable, "manifoldTable": s.manifoldTable, "pointsTable": s.pointsTable,
+		"precisionTable": s.precisionTable, "manifoldTable": s.manifoldTable, "pointsTable": s.pointsTable, "pointsClaim": s.pointsClaim,
 		"speedTable": s.speedTable, "checkpointTable": s.checkpointTable, "checkpointClaim": s.checkpointClaim,
 		"fuzzTable": s.fuzzTable, "total": total,
 		"measures": s.measures, "gaussianFactorTable": s.gaussianFactorTable, "gaussianMethodTable": s.gaussianMethodTable,

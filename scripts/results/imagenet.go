@@ -283,6 +283,9 @@ func valueTable(all []alignment.ValueResult, name string) string {
 			how := names[e.Method]
 			if e.Method == alignment.ByGLASS || e.Method == alignment.BySDE {
 				how += fmt.Sprintf(", %d steps", e.Steps)
+				if e.Steps == 1 {
+					how = strings.TrimSuffix(how, "s")
+				}
 			}
 			key := fmt.Sprintf("%s %d", how, e.N)
 			if _, found := index[key]; !found {

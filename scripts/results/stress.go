@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"strings"
 )
 
 // dash stands in a table for a number that there is not.
@@ -150,6 +151,36 @@ func (s *store) manifoldTable() string {
 		lines = append(lines, line)
 	}
 	return table(header+" | distance, t = 0.6 | distance, t = 0.95", lines)
+}
+
+// pointsClaim says which sets of points miss the aim of their maps.
+func (s *store) pointsClaim() string {
+	var far, slow []string
+	for _, r := range s.rows("points.json") {
+		name, sum := r.Text("set"), 0.0
+		at := r.list("posterior")
+		for _, p := range at {
+			e := p.Num("excess")
+			sum += e / float64(len(at))
+			if e > 0.15 {
+				far = append(far, fmt.Sprintf("%s has %.3f at t = %g", name, e, p.Num("t")))
+			}
+		}
+		if sum > 0.1 {
+			far = append(far, fmt.Sprintf("%s has %.3f in the mean", name, sum))
+		}
+		if seconds := r.Num("seconds"); seconds > 180 {
+			slow = append(slow, fmt.Sprintf("%s %.0f s", name, seconds))
+		}
+	}
+	text := "All sets are within it."
+	if len(far) > 0 {
+		text = "It is missed: " + strings.Join(far, ", ") + "."
+	}
+	if len(slow) > 0 {
+		text += " Longer took " + strings.Join(slow, ", ") + "."
+	}
+	return text
 }
 
 // pointsTable is the excess of one-step samples of maps of points, by t.

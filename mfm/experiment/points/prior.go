@@ -27,8 +27,9 @@ type PriorConfig struct {
 	Power float64 `json:"power,omitempty"`
 }
 
-// DefaultPrior has up to 256 components. Its steps give a component whose standard deviation is from
-// a fiftieth to twice that of the data at least 0.97 of its width, and one of a hundredth 0.91.
+// DefaultPrior has up to 256 components. In one step from noise to data its steps give a component
+// whose standard deviation is from a fiftieth to twice that of the data about 0.97 of its width or
+// more, and one of a hundredth about 0.9.
 func DefaultPrior() PriorConfig {
 	return PriorConfig{MaxComponents: 256, Fit: 30, Steps: 5, Order: 3, Power: 2.5}
 }
@@ -39,8 +40,8 @@ func (c PriorConfig) Validate() error {
 		return fmt.Errorf("prior with max_components = %d, fit = %d, steps = %d: must be 1 to 4096, and at least 1",
 			c.MaxComponents, c.Fit, c.Steps)
 	}
-	if c.Order != 0 && c.Order != 2 && c.Order != 3 || !(c.Power >= 0 && c.Power <= 100) {
-		return fmt.Errorf("prior with order = %d and power = %g: must be 2 or 3, and lie in [0, 100]", c.Order, c.Power)
+	if c.Order != 0 && c.Order != 2 && c.Order != 3 || c.Power != 0 && !(c.Power >= 1 && c.Power <= 5) {
+		return fmt.Errorf("prior with order = %d and power = %g: must be 2 or 3, and lie in [1, 5]", c.Order, c.Power)
 	}
 	return nil
 }

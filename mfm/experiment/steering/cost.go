@@ -19,30 +19,31 @@ type Valued struct {
 // CostPoint is the value of a method at a cost.
 type CostPoint struct {
 	N     int     // posterior samples or candidates
+	Steps int     // of a sample
 	NFE   float64 // per sample
 	Value float64
 }
 
-// LeastByN returns, for each N of a method, the mean value over the runs with the renormalization
-// whose mean is least, in the order of N. It leaves out runs with PoolRewards, which are no runs of
+// LeastByN returns, for each N of a method, the mean value over the runs with the renormalization and
+// the number of steps whose mean is least, in the order of N. It leaves out runs with PoolRewards, which are no runs of
 // a method, runs without a Config, and renormalizations whose mean is NaN.
 func LeastByN(runs []Valued, method string) []CostPoint {
 	type group struct {
-		n               int
+		n, steps        int
 		renormalization steer.Renormalization
 		ratio           float64
 	}
 	values, nfe := map[group][]float64{}, map[group]float64{}
 	for _, r := range runs {
 		if r.Method == method && r.PoolRewards == nil && r.Config != nil {
-			g := group{r.N, r.Config.Renormalization, r.Config.Ratio}
+			g := group{r.N, r.Steps, r.Config.Renormalization, r.Config.Ratio}
 			values[g], nfe[g] = append(values[g], r.Value), r.NFE
 		}
 	}
 	least := map[int]CostPoint{}
 	for g, v := range values {
 		mean, _ := metric.MeanSE(v)
-		p := CostPoint{N: g.n, NFE: nfe[g], Value: mean}
+		p := CostPoint{N: g.n, Steps: g.steps, NFE: nfe[g], Value: mean}
 		if old, found := least[g.n]; !math.IsNaN(mean) && (!found || mean < old.Value) {
 			least[g.n] = p
 		}

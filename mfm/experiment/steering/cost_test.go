@@ -20,12 +20,14 @@ func TestLeastByN(t *testing.T) {
 	pool.PoolRewards = []float32{1}
 	old := run("mfm-g", 1, steer.NoRenormalization, 100, -60)
 	old.Config = nil
+	few := run("mfm-g", 4, steer.NoRenormalization, 850, 9) // not averaged with more steps
+	few.Steps = 50
 	runs := []steering.Valued{
 		run("mfm-g", 4, steer.NoRenormalization, 1700, 7),
 		run("mfm-g", 1, steer.NoRenormalization, 500, 0), run("mfm-g", 1, steer.NoRenormalization, 500, 6), // mean 3
 		run("mfm-g", 1, steer.ClipLength, 510, 1), run("mfm-g", 1, steer.ClipLength, 510, 3), // mean 2
 		run("mfm-g", 1, steer.RescaleLength, 500, math.NaN()), run("mfm-g", 1, steer.RescaleLength, 500, -9),
-		run("dps", 1, steer.NoRenormalization, 401, 1), pool, old,
+		run("dps", 1, steer.NoRenormalization, 401, 1), pool, old, few,
 	}
 	want := []steering.CostPoint{{N: 1, NFE: 510, Value: 2}, {N: 4, NFE: 1700, Value: 7}}
 	if got := steering.LeastByN(runs, "mfm-g"); !slices.Equal(got, want) {
