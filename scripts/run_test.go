@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,17 +21,19 @@ func TestRunEndsItsNotebooks(t *testing.T) {
 		signal syscall.Signal
 		group  bool
 		during string // the step that is interrupted
+		exit   int    // its exit code
 	}{
-		{"TERM", syscall.SIGTERM, false, "python"},
-		{"HUP", syscall.SIGHUP, false, "python"},
-		{"INT", syscall.SIGINT, false, "python"},
-		{"Ctrl-C", syscall.SIGINT, true, "python"},
-		{"TERM in the setup", syscall.SIGTERM, false, "setup"},
+		{"TERM", syscall.SIGTERM, false, "python", 3},
+		{"HUP", syscall.SIGHUP, false, "python", 3},
+		{"INT", syscall.SIGINT, false, "python", 3},
+		{"Ctrl-C", syscall.SIGINT, true, "python", 3},
+		{"TERM in the setup", syscall.SIGTERM, false, "setup", 3},
+		{"TERM in a setup that ends well", syscall.SIGTERM, false, "setup", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			// A kernel in a session of its own, and a client that ends it if it is interrupted.
 			step := `setsid sleep 1000 &
-trap 'kill $!; wait; echo interrupted; touch ended; exit 3' INT
+trap 'kill $!; wait; echo interrupted; touch ended; exit ` + strconv.Itoa(test.exit) + `' INT
 echo $! >kernel
 touch ready
 while :; do sleep 0.1; done`
@@ -80,8 +83,12 @@ while :; do sleep 0.1; done`
 				_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 				t.Error("the script has not ended")
 			}
-			if code := cmd.ProcessState.ExitCode(); code != 3 || strings.Count(out.String(), "interrupted") != 1 {
-				t.Errorf("exit code %d, want that of the interrupted step: %s", code, &out)
+			want := test.exit
+			if want == 0 {
+				want = 130
+			}
+			if code := cmd.ProcessState.ExitCode(); code != want || strings.Count(out.String(), "interrupted") != 1 {
+				t.Errorf("exit code %d, want %d: %s", code, want, &out)
 			}
 			if !exists("ended") {
 				t.Error("the script has not waited for the step")

@@ -17,6 +17,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/solver"
+	"github.com/gomfm/gomfm/mfm/steer"
 	"github.com/gomfm/gomfm/mfm/train"
 	"github.com/gomfm/gomfm/mfm/tune"
 )
@@ -120,6 +121,19 @@ func TestGuidedNFE(t *testing.T) {
 		if got := config.NFE(objective, m, steps); got != float64(steps*states*c.nfe) {
 			t.Errorf("%s, guidance %g: NFE %g for %d steps of %d states, want %d for each", c.method, c.scale, got, steps, states,
 				c.nfe)
+		}
+	}
+}
+
+// Ten steps of eight states: base drift and reward, and the tuned drift forward and backward. An
+// adapter is not guided.
+func TestNFEOfNetworks(t *testing.T) {
+	c := tuning.DefaultConfig()
+	c.Tune.Batch = 8
+	for network, want := range map[tuning.Network]float64{tuning.Adapter: 80 * (2 + 1 + 3), tuning.Copy: 80 * (2 + 1 + 6)} {
+		c.Network = network
+		if got := c.NFE(tune.RewardWeighted{}, steer.Model{DriftNFE: 2}, 10); got != want {
+			t.Errorf("%s: %g evaluations, want %g", network, got, want)
 		}
 	}
 }
