@@ -185,11 +185,12 @@ func pointsSteering() steerTask[points.SteeringResult] {
 		samples: 1024, steps: 100,
 		open: func(c *command) func(r steering.NamedReward) (steering.Task[result], string, error) {
 			checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run whose map is steered (required)")
-			c.Long = "Steers samples of a map of points to a reward, and compares them with the rows of the data weighted\n" +
-				"by e^{λ r}. Of the result, \"reward of rows\" is the weighted mean; \"sw2\" the sliced Wasserstein distance\n" +
-				"to the weighted rows in standard deviations, after and before steering; \"floor\" that of as many rows\n" +
-				"drawn by weight; \"target KL\" the divergence of the weighted rows from the data in nats; \"effective rows\"\n" +
-				"the number of rows that carry the weight; and each column has mean ± standard deviation, before in brackets."
+			c.Long = c.Short + "\n\n" +
+				"The samples are compared with the rows of the data weighted by e^{λ r}. Of the result, \"reward of\n" +
+				"rows\" is the weighted mean; \"sw2\" the sliced Wasserstein distance to the weighted rows in standard\n" +
+				"deviations, after and before steering; \"floor\" that of as many rows drawn by weight; \"target KL\" the\n" +
+				"divergence of the weighted rows from the data in nats; \"effective rows\" the number of rows that carry\n" +
+				"the weight; and each column has mean ± standard deviation, before in brackets."
 			open, out := c.withPointsReward(), c.Flags().Lookup("out")
 			// Where points lie near a curve one sample is far from unbiased, and the gradient of a narrow
 			// reward so large that samples leave the data.
