@@ -25,7 +25,8 @@ import (
 //
 // The velocity in the complement is that of [Gaussian]. In the span the mixture has a conditional
 // drift in closed form (GLASS, see [interpolant.ConditionalDrift]), but no flow map. The drift is
-// therefore integrated from s to u inside the graph, in a few steps in rank dimensions. With the sum p_{s,u} of both velocities,
+// therefore integrated from s to u inside the graph, in a few steps in rank dimensions. With the
+// sum p_{s,u} of both velocities,
 //
 //	v_{s,u} = p_{s,u} + σ_s F.
 //
