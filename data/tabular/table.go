@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 )
 
 // Table is a set of points.
@@ -158,8 +157,7 @@ func (b *builder) add(at int, fields []string) error {
 		v, err := strconv.ParseFloat(text, 64)
 		switch {
 		case err != nil && !math.IsInf(v, 0):
-			return fmt.Errorf("%s: the value %.40q is not a number: remove the column, or name it as that of the classes "+
-				"(--classes %s)", where, text, shellWord(b.columns[i]))
+			return TextError{where, text, b.columns[i]}
 		case v-v != 0:
 			return fmt.Errorf("%s: the value %.40q is not finite: remove the row", where, text)
 		}
@@ -211,14 +209,16 @@ func (b *builder) table(path string) (*Table, error) {
 	return t, nil
 }
 
-// shellWord returns the name of a column as a shell takes it: quoted if it has other signs than
-// letters, digits and underscores.
-func shellWord(name string) string {
-	plain := func(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) }
-	if name != "" && strings.IndexFunc(name, func(r rune) bool { return !plain(r) }) < 0 {
-		return name
-	}
-	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
+// TextError says that a value of a column of numbers is a text, so that the column may be that of the
+// classes.
+type TextError struct {
+	Place, Value string // such as: line 2, column "kind"
+	Column       string
+}
+
+func (e TextError) Error() string {
+	return fmt.Sprintf("%s: the value %.40q is not a number: remove the column, or name it as that of the classes",
+		e.Place, e.Value)
 }
 
 // Hash returns a hash of columns, rows and classes.

@@ -66,8 +66,6 @@ func TestReadRefuses(t *testing.T) {
 		{"a.csv", "x,y\n1,-Inf\n", "", `line 2, column "y": the value "-Inf" is not finite`},
 		{"a.csv", "x,y\n1,1e999\n", "", `line 2, column "y": the value "1e999" is not finite`},
 		{"a.csv", "x,y\n1,red\n", "", `line 2, column "y": the value "red" is not a number: remove the column`},
-		{"a.csv", "x,y\n1,red\n", "", `or name it as that of the classes (--classes y)`},
-		{"a.csv", "x,a kind's\n1,red\n", "", `(--classes 'a kind'\''s')`},
 		{"a.csv", "x,x\n1,2\n", "", `columns 1 and 2 have the same name "x"`},
 		{"a.csv", "x,y\n1,2\n", "z", `has no column "z" for the classes, only "x", "y"`},
 		{"a.csv", "k\n1\n", "k", "has no column of numbers"},

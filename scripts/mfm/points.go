@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -50,6 +51,9 @@ func trainPoints(c *command) func() (*training, error) {
 		}
 		column := cmp.Or(*classes, config.Classes)
 		data, err := points.Load(*path, column)
+		if text, found := errors.AsType[tabular.TextError](err); found {
+			err = fmt.Errorf("%w: --classes %s", err, quote(text.Column))
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -244,7 +244,7 @@ func TestRefusesPoints(t *testing.T) {
 	line := func(text string) string { return good + text + "\n" }
 	for _, tc := range []struct{ text, want string }{
 		{good, `line 2, column "kind": the value "light" is not a number: remove the column, or name it as that of the ` +
-			`classes`},
+			`classes: --classes kind`},
 		{line("1,light"), `line 102 has 2 values, but there are 3 columns ("mass", "kind", "ratio")`},
 		{line("1,light,"), `line 102, column "ratio": the value "" is missing`},
 		{line("1,light,inf"), `line 102, column "ratio": the value "inf" is not finite`},

@@ -64,8 +64,7 @@ func (c *Config) SetClasses(images *data.Images) error {
 	case n == 1:
 		return fmt.Errorf("all images have one class: train without classes")
 	case empty >= 0 && images.Names != nil:
-		return fmt.Errorf("class %q has no images to train on: give it more",
-			images.Names[empty])
+		return fmt.Errorf("class %q has no images to train on: give it more", images.Names[empty])
 	case empty >= 0:
 		return fmt.Errorf("class %d of %d has no images to train on: number the classes from 0 without gaps, and give "+
 			"each more than one image", empty, n)

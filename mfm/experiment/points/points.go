@@ -20,8 +20,8 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
-	"github.com/gomfm/gomfm/mfm/experiment/tuning"
 	"github.com/gomfm/gomfm/mfm/internal/strictjson"
 	"github.com/gomfm/gomfm/mfm/train"
 )
@@ -57,7 +57,7 @@ func New(ctx context.Context, config Config, data *Data) (*Experiment, error) {
 		return nil, err
 	}
 	f := Fitted{Columns: t.Columns, Names: t.Names, Scale: FitScale(t.Rows)}
-	f.Shares = tuning.Config{}.ClassShares(len(t.Names), t.Classes)
+	f.Shares = stats.ClassShares(len(t.Names), t.Classes)
 	if config.Parametrization == mfm.MixtureName {
 		var err error
 		f.Prior, err = config.Prior.fit(ctx, f.Scale.Standardize(t.Rows), t.Classes, len(t.Names))

@@ -9,7 +9,6 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
-	"github.com/gomfm/gomfm/mfm/experiment/tuning"
 	"github.com/gomfm/gomfm/mfm/figure"
 )
 
@@ -75,7 +74,7 @@ func (e *Experiment) Draw(ctx context.Context, sampler *mfm.Sampler, o Observati
 		s.Rows, err = e.Sample(ctx, sampler, o, n, seed)
 		return s, err
 	}
-	_, s.Classes = tuning.EvalConfig{Samples: n, Seed: seed}.Draws(e.Shares)
+	s.Classes = stats.Labels(seed, n, e.Shares)
 	states := make([][]float64, n)
 	for i := range states {
 		states[i] = make([]float64, len(e.Columns))

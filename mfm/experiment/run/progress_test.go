@@ -7,7 +7,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// reports keeps what a sink is told.
+// reports keeps what a sink receives.
 type reports []progress.Report
 
 func (r *reports) Update(one progress.Report)        { *r = append(*r, one) }

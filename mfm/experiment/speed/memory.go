@@ -61,8 +61,8 @@ type MemoryResult struct {
 	// system does not report it.
 	PeakRSSMB float64 `json:"peak_rss_mb"`
 	// Difference is |g - h|/|h| for the gradient g of "reward" with checkpoints and h without them, at
-	// the same weights; 0, and left out, for others. A kink of ReLU6 across which rounding moves an activation can make
-	// it larger than the errors of rounding.
+	// the same weights; 0, and left out, for others. A kink of ReLU6 across which rounding moves an
+	// activation can make it larger than the errors of rounding.
 	Difference float64 `json:"difference,omitempty"`
 }
 

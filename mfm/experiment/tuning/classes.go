@@ -1,8 +1,6 @@
 package tuning
 
 import (
-	"math/rand/v2"
-
 	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
 )
 
@@ -10,18 +8,10 @@ import (
 // those among labels, or all for the configured class. It returns nil for a map without classes.
 // labels are in [0, classes).
 func (c Config) ClassShares(classes int, labels []int32) []float64 {
-	if classes == 0 {
-		return nil
+	if classes > 0 && c.Class != nil {
+		labels = []int32{int32(*c.Class)}
 	}
-	shares := make([]float64, classes)
-	if c.Class != nil {
-		shares[*c.Class] = 1
-		return shares
-	}
-	for _, label := range labels {
-		shares[label] += 1 / float64(len(labels))
-	}
-	return shares
+	return stats.ClassShares(classes, labels)
 }
 
 // Draws returns the arguments each and labels of a sampler's Unconditional for the samples of an
@@ -31,9 +21,5 @@ func (c EvalConfig) Draws(shares []float64) (each int, labels []int32) {
 	if shares == nil {
 		return c.Samples, nil
 	}
-	rng := rand.New(rand.NewPCG(uint64(c.Seed), 29))
-	for range c.Samples {
-		labels = append(labels, int32(stats.Categorical(rng, shares)))
-	}
-	return 1, labels
+	return 1, stats.Labels(c.Seed, c.Samples, shares)
 }

@@ -44,3 +44,26 @@ func CountNonFinite(values []float32, size int) int {
 	}
 	return n
 }
+
+// ClassShares returns the shares of the classes among labels, which lie in [0, classes). They sum to
+// 1; nil without classes.
+func ClassShares(classes int, labels []int32) []float64 {
+	if classes == 0 {
+		return nil
+	}
+	shares := make([]float64, classes)
+	for _, label := range labels {
+		shares[label] += 1 / float64(len(labels))
+	}
+	return shares
+}
+
+// Labels returns n labels drawn by the shares of their classes.
+func Labels(seed int64, n int, shares []float64) []int32 {
+	rng := rand.New(rand.NewPCG(uint64(seed), 29))
+	labels := make([]int32, n)
+	for i := range labels {
+		labels[i] = int32(Categorical(rng, shares))
+	}
+	return labels
+}
