@@ -57,7 +57,7 @@ func trainDigits(c *command) func() (*training, error) {
 			return nil, err
 		}
 		if *classes {
-			if err := config.SetClasses(images); err != nil {
+			if err := config.SetClasses(images, heldOut); err != nil {
 				return nil, fmt.Errorf("--classes: %w", err)
 			}
 		}

@@ -30,10 +30,14 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/figure"
 	"github.com/gomfm/gomfm/mfm/train"
+	"github.com/gomfm/gomfm/scripts/mfm/internal/hugepages"
 	"github.com/gomfm/gomfm/scripts/mfm/internal/stdout"
 )
 
 func main() {
+	if !stdout.Closed() { // a new start would take the null device for it
+		hugepages.Use()
+	}
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // as it is under nohup
 		signals = append(signals, syscall.SIGHUP)

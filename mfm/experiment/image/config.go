@@ -48,10 +48,11 @@ func DefaultConfig() Config {
 
 // SetClasses conditions the map on the labels of the images: its UNet or DiT, with the names of the
 // classes if the images have them. A tenth of the labels is dropped, so that the map also samples all
-// classes together. It returns an error for images without labels or of one class, for a class
-// without images, and for another network without classes.
-func (c *Config) SetClasses(images *data.Images) error {
-	n := max(images.Classes(), len(images.Names))
+// classes together. The labels of held-out images count too. It returns an error for images without
+// labels or of one class, for a class without training images, and for another network without
+// classes.
+func (c *Config) SetClasses(images, heldOut *data.Images) error {
+	n := max(images.Classes(), heldOut.Classes(), len(images.Names))
 	if images.Labels == nil {
 		return fmt.Errorf("the images have no labels: give a subfolder for each class, or a file of labels, or train " +
 			"without classes")

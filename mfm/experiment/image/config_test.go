@@ -16,7 +16,7 @@ func TestSetClasses(t *testing.T) {
 	images := fourImages()
 	images.Names = []string{"north", "east", "south", "west"}
 	c := plainConfig()
-	if err := c.SetClasses(images); err != nil {
+	if err := c.SetClasses(images, images); err != nil {
 		t.Fatal(err)
 	}
 	if g := c.Train.Loss.Guidance; c.Network.ClassCount() != 4 || g.Classes != 4 || g.Dropout != 0.1 ||
@@ -40,7 +40,7 @@ func TestSetClasses(t *testing.T) {
 		t.Errorf("the map has the classes %q (%v)", e.ClassNames(), err)
 	}
 	c = plainConfig()
-	if err := c.SetClasses(other); err != nil || c.ClassNames != nil {
+	if err := c.SetClasses(other, other); err != nil || c.ClassNames != nil {
 		t.Errorf("classes without names are %q (%v)", c.ClassNames, err)
 	}
 	if e, err = image.New(t.Context(), c, other); err != nil || !slices.Equal(e.ClassNames(), []string{"0", "1", "2", "3"}) {
@@ -51,16 +51,21 @@ func TestSetClasses(t *testing.T) {
 		"the images have no labels":                    func(_ *image.Config, m *data.Images) { m.Labels = nil },
 		`class "west" has no images to train on`:       func(_ *image.Config, m *data.Images) { m.Labels = []int32{0, 1, 2, 2} },
 		"class 2 of 4 has no images to train on: numb": func(_ *image.Config, m *data.Images) { m.Labels, m.Names = []int32{0, 1, 1, 3}, nil },
-		"all images have one class":                    func(_ *image.Config, m *data.Images) { m.Labels, m.Names = make([]int32, 4), nil },
+		"class 3 of 4 has no images to train on":       func(_ *image.Config, m *data.Images) { m.Labels, m.Names = []int32{0, 1, 2, 2}, nil },
 		"network mlp: set its classes to 4": func(c *image.Config, _ *data.Images) {
 			c.Network = nn.NewNetwork(nn.DefaultMLP())
 		},
 	} {
 		c, m := plainConfig(), *images
 		change(&c, &m)
-		if err := c.SetClasses(&m); err == nil || !strings.Contains(err.Error(), want) {
+		if err := c.SetClasses(&m, images); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
+	}
+	one := *images
+	one.Labels, one.Names = make([]int32, 4), nil
+	if err := c.SetClasses(&one, &one); err == nil || !strings.Contains(err.Error(), "all images have one class") {
+		t.Errorf("images of one class: %v", err)
 	}
 	c.ClassNames = []string{"a"}
 	if err := c.Validate(images); err == nil || !strings.Contains(err.Error(), "class_names has 1 names") {
