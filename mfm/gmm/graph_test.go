@@ -105,8 +105,10 @@ func (b batch) tensors(dtype dtypes.DType) []any {
 func TestGraphAgainstHost(t *testing.T) {
 	backend := backendtest.New(t)
 	mixtures := regular(t)
+	mixtures["nine"], mixtures["nine axes"] = many(t, 9, 0.2), many(t, 9, 0) // not unrolled
 	for mixture, schedule := range map[string]string{
 		"line": "linear", "paper": "linear", "full": "trigonometric", "four": "trigonometric",
+		"nine": "linear", "nine axes": "linear",
 	} {
 		m, sched := mixtures[mixture], schedules[schedule]
 		for dtype, tol := range tolerances {
@@ -143,6 +145,24 @@ func TestGraphAgainstHost(t *testing.T) {
 			})
 		}
 	}
+}
+
+// many returns two Gaussians of many dimensions, whose covariances differ from multiples of the
+// identity by a matrix of rank one and a given size.
+func many(t testing.TB, dim int, size float64) *gmm.Mixture {
+	means, covariances := make([][]float64, 2), make([][][]float64, 2)
+	for k := range means {
+		for i := range dim {
+			means[k] = append(means[k], float64((i*(k+2))%3)-1)
+			row := make([]float64, dim)
+			for j := range row {
+				row[j] = size * math.Cos(float64((k+1)*i)) * math.Cos(float64((k+1)*j))
+			}
+			row[i] += 0.3 * float64(k+1)
+			covariances[k] = append(covariances[k], row)
+		}
+	}
+	return must(t, []float64{1, 2}, means, covariances)
 }
 
 func TestGraphGolden(t *testing.T) {
@@ -355,6 +375,46 @@ func BenchmarkConditionalDriftGraph(b *testing.B) {
 		if _, err := exec.Call(in...); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkDenoiserGraph measures the denoiser of 256 components, as in the steps of a mixture prior.
+func BenchmarkDenoiserGraph(b *testing.B) {
+	for _, dim := range []int{3, 8} {
+		b.Run(fmt.Sprint(dim), func(b *testing.B) {
+			two, rng := many(b, dim, 0.2), newRNG(53)
+			var weights []float64
+			var means [][]float64
+			var covariances [][][]float64
+			for k := range 256 {
+				_, covariance := two.Component(k % 2)
+				weights, means, covariances = append(weights, 1), append(means, noise(rng, dim)), append(covariances, covariance)
+			}
+			m := must(b, weights, means, covariances)
+			exec, err := NewExec(backendtest.New(b), func(t, x *Node) *Node {
+				m := m.Like(x)
+				for range 8 { // their time is well above that of a call
+					x = m.Denoiser(linear{}, t, x)
+				}
+				return x
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			var times []float64
+			for range 512 {
+				times = append(times, rng.Float64())
+			}
+			in := []any{column(dtypes.Float32, times), table(dtypes.Float32, m.Sample(rng, 512))}
+			if _, err := exec.Call(in...); err != nil { // compiles
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if _, err := exec.Call(in...); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/gomlx/gomlx/ml/model"
+	"gonum.org/v1/gonum/mat"
 	"gonum.org/v1/gonum/stat"
 
 	"github.com/gomfm/gomfm/data/tabular"
@@ -270,6 +271,38 @@ func TestPriorChooses(t *testing.T) {
 	cancel()
 	if _, err := DefaultPrior().fit(ctx, rows, nil, 0); err == nil || !strings.Contains(err.Error(), "stopped") {
 		t.Errorf("a fit in an ended context: %v", err)
+	}
+}
+
+// The prior sees all rows, also those that chose it: one component has their mean and covariance,
+// with the variance of the noise added.
+func TestPriorSeesAllRows(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 0))
+	rows, x := make([][]float64, 40), mat.NewDense(40, 2, nil)
+	for i := range rows {
+		rows[i] = []float64{rng.NormFloat64(), 2 * rng.NormFloat64()}
+		x.SetRow(i, rows[i])
+	}
+	p, err := PriorConfig{MaxComponents: 1, Fit: 3, Steps: 1}.fit(t.Context(), rows, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mean, covariance := p.Mixture.Component(0)
+	var want mat.SymDense
+	stat.CovarianceMatrix(&want, x, nil)
+	for i := range 2 {
+		if m := stat.Mean(mat.Col(nil, i, x), nil); math.Abs(mean[i]-m) > 1e-6 {
+			t.Errorf("mean %d is %g, that of all rows %g", i, mean[i], m)
+		}
+		for j := range 2 {
+			c := want.At(i, j) * 39 / 40
+			if i == j {
+				c += p.Parts[0].Bandwidth * p.Parts[0].Bandwidth
+			}
+			if math.Abs(covariance[i][j]-c) > 1e-4 {
+				t.Errorf("covariance %d, %d is %g, that of all rows %g", i, j, covariance[i][j], c)
+			}
+		}
 	}
 }
 
