@@ -237,7 +237,11 @@ func pointsSteering() steerTask[points.SteeringResult] {
 				if r.Diverged {
 					return fmt.Errorf("%s is not written: the samples have diverged", path)
 				}
-				return e.WriteSamples(path, points.Samples{Rows: r.Samples})
+				samples := points.Samples{Rows: r.Samples}
+				if r.Class != nil && *r.Class < len(e.Names) {
+					samples.Given.Class = e.Names[*r.Class]
+				}
+				return e.WriteSamples(path, samples)
 			}, e.CheckFile(path)
 		},
 	}
