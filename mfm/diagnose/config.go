@@ -29,17 +29,22 @@ type Thresholds struct {
 	Mean        float64 `json:"mean"`
 	Drift       float64 `json:"drift"`
 	Consistency float64 `json:"consistency"`
+	// Coverage is the deviation of a coverage from its share, in either direction, beyond two standard
+	// errors.
+	Coverage float64 `json:"coverage"`
 	// Sensitivity is the deviation of the slope from 1, in either direction, beyond two standard
 	// errors.
 	Sensitivity float64 `json:"sensitivity"`
 }
 
 // DefaultConfig has 32 contexts with 64 posterior samples each at six times, an ODE in 64 steps,
-// and the thresholds 0.15, 0.2, 0.05, 0.15 and 0.25.
+// and the thresholds 0.15, 0.2, 0.05, 0.15, 0.1 and 0.25.
 func DefaultConfig() Config {
 	return Config{
 		Times: []float64{0.05, 0.2, 0.4, 0.6, 0.8, 0.95}, Contexts: 32, Samples: 64, Steps: 64, Grid: 8,
-		Thresholds: Thresholds{Diversity: 0.15, Mean: 0.2, Drift: 0.05, Consistency: 0.15, Sensitivity: 0.25},
+		Thresholds: Thresholds{
+			Diversity: 0.15, Mean: 0.2, Drift: 0.05, Consistency: 0.15, Coverage: 0.1, Sensitivity: 0.25,
+		},
 	}
 }
 
@@ -72,7 +77,7 @@ func (c Config) Validate() error {
 		}
 	}
 	t := c.Thresholds
-	for _, v := range []float64{t.Diversity, t.Mean, t.Drift, t.Consistency, t.Sensitivity} {
+	for _, v := range []float64{t.Diversity, t.Mean, t.Drift, t.Consistency, t.Coverage, t.Sensitivity} {
 		if !(v > 0) {
 			return fmt.Errorf("diagnosis with thresholds %+v: all must be positive", t)
 		}

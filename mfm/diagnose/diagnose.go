@@ -41,6 +41,8 @@ type Result struct {
 	// Drift is E|v_{t,t}(x; 0, .) - b_t(x)|² over the variance of the reference drift b; 0 without
 	// one.
 	Drift float64 `json:"drift,omitempty"`
+	// Coverage of the data by one-step samples.
+	Coverage Coverage `json:"coverage"`
 	// Sensitivity to x_t, zero if it was left out.
 	Sensitivity Sensitivity `json:"sensitivity"`
 	// Consistency[i][j] is the root mean square of X_{s,u} - X_{m,u}(X_{s,m}) per element at
@@ -77,7 +79,7 @@ func (r Result) worst() (value, s, u float64) {
 type Subject struct {
 	// Model is the map with its weights. Its store has those of Drift, too.
 	Model mfm.Model
-	// Data has samples of the data distribution, flat, at least one for each context.
+	// Data has held-out samples of the data distribution, flat, at least one for each context.
 	Data []float32
 	// Class has the labels of the samples for a map with classes, which is then evaluated given
 	// each sample's class; nil means no class.
@@ -117,7 +119,11 @@ func Map(ctx context.Context, b compute.Backend, s Subject, c Config) (*Report, 
 	if err != nil {
 		return nil, fmt.Errorf("seed %d: %w", c.Seed, err)
 	}
-	e := evaluator{subject: s, config: c, elements: elements, state: state, response: response}
+	random, err := RNGStateFromSeed(c.Seed ^ coverageSeed)
+	if err != nil {
+		return nil, fmt.Errorf("seed %d: %w", c.Seed, err)
+	}
+	e := evaluator{subject: s, config: c, elements: elements, state: state, random: random, response: response}
 	if err := e.compile(b); err != nil {
 		return nil, fmt.Errorf("preparing the diagnosis: %w", err)
 	}
@@ -152,6 +158,7 @@ type evaluator struct {
 	config   Config
 	elements int             // of a sample
 	state    *tensors.Tensor // of the random number generator
+	random   *tensors.Tensor // state of that of the directions of coverage
 	moments  *model.Exec
 	compose  *model.Exec
 	respond  *model.Exec
@@ -167,7 +174,7 @@ func (e *evaluator) compile(b compute.Backend) (err error) {
 		}
 	}()
 	e.moments, err = model.NewExec(b, s.Model.Store(), func(_ *model.Scope, rngState, t, data *Node) []*Node {
-		return s.moments(e.config, rngState, t, data)
+		return s.moments(e.config, e.random, rngState, t, data)
 	})
 	if err != nil {
 		return err
@@ -209,8 +216,13 @@ func (e *evaluator) evaluate(t float64) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	e.state = out[2]
-	r := Result{T: t, Std: math.Sqrt(float64(v[0])), Diversity: math.Sqrt(float64(v[1] / v[0]))}
+	shares, err := tensors.CopyFlatData[float32](out[2])
+	if err != nil {
+		return Result{}, err
+	}
+	e.state = out[3]
+	r := Result{T: t, Std: math.Sqrt(float64(v[0])), Diversity: math.Sqrt(float64(v[1] / v[0])),
+		Coverage: newCoverage(shares)}
 	sampling := float64(v[1]) / float64(c.Samples)
 	r.Mean = math.Sqrt(max(float64(v[2])-sampling, 0)) / r.Std
 	if v[4] > 0 {
@@ -272,11 +284,11 @@ func (s Subject) drift(scope *model.Scope) interpolant.Drift {
 	return s.Model.Map.DriftIn(scope)
 }
 
-// moments returns mean squares per element, [5], the contexts and the random state. The mean
-// squares are those of the ODE samples' deviation, of the one-step samples' deviation, of the
-// distance between the mean and the denoiser, of that between the drifts, and of the reference
-// drift's deviation.
-func (s Subject) moments(c Config, rngState, t, data *Node) []*Node {
+// moments returns mean squares per element, [5], the contexts, the shares of [covered] and the random
+// state. The mean squares are those of the ODE samples' deviation, of the one-step samples'
+// deviation, of the distance between the mean and the denoiser, of that between the drifts, and of
+// the reference drift's deviation. random is the state for the directions of coverage.
+func (s Subject) moments(c Config, random *tensors.Tensor, rngState, t, data *Node) []*Node {
 	rng := &solver.RNG{State: rngState}
 	scope := s.Model.Weights
 	time, x := s.contexts(rng, t, data)
@@ -288,7 +300,8 @@ func (s Subject) moments(c Config, rngState, t, data *Node) []*Node {
 		variance = MulScalar(ReduceAllMean(Square(Sub(g, m))), float64(c.Samples)/float64(c.Samples-1))
 		return Reshape(m, c.Contexts, -1), variance
 	}
-	mean, oneStep := grouped(s.Model.Map.Posterior(scope, rng.Normal(each.Shape()), time, each, classes))
+	samples := s.Model.Map.Posterior(scope, rng.Normal(each.Shape()), time, each, classes)
+	mean, oneStep := grouped(samples)
 	field := s.Model.Map.Field(scope, batch.Every(time, each), each, classes)
 	times := interpolant.Grid{Steps: c.Steps, Power: 1}.Times(0, 1)
 	_, ode := grouped(solver.Integrate(nil, solver.Heun, times, field, rng.Normal(each.Shape())))
@@ -301,7 +314,8 @@ func (s Subject) moments(c Config, rngState, t, data *Node) []*Node {
 	centered := Sub(b, ReduceAndKeep(b, ReduceMean, 0))
 	off := ReduceAllMean(Square(Sub(extracted(at, x, class), b)))
 	squares := []*Node{ode, oneStep, ReduceAllMean(Square(Sub(mean, denoised))), off, ReduceAllMean(Square(centered))}
-	return []*Node{ConvertDType(Stack(squares, 0), dtypes.Float32), ConvertDType(x, dtypes.Float32), rng.State}
+	return []*Node{ConvertDType(Stack(squares, 0), dtypes.Float32), ConvertDType(x, dtypes.Float32),
+		covered(random, data, samples, c.Samples), rng.State}
 }
 
 // compose returns the mean square per element of X_{s,u} - X_{m,u}(X_{s,m}) with m in the middle,

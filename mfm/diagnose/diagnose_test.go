@@ -74,9 +74,9 @@ func TestFindings(t *testing.T) {
 		found    []string
 		not      []string
 	}{
-		{"exact", zero, nil, []string{"collapse", "overspread", "mean", "drift", "consistency", "sensitivity"}},
-		{"collapsed", scaled(-1), []string{"collapse", "consistency"}, []string{"overspread", "drift"}},
-		{"spread", scaled(1), []string{"overspread", "consistency"}, []string{"collapse", "drift"}},
+		{"exact", zero, nil, []string{"collapse", "overspread", "mean", "drift", "coverage", "consistency", "sensitivity"}},
+		{"collapsed", scaled(-1), []string{"collapse", "coverage", "consistency"}, []string{"overspread", "drift"}},
+		{"spread", scaled(1), []string{"overspread", "coverage", "consistency"}, []string{"collapse", "drift"}},
 		{"shifted", shifted, []string{"mean"}, []string{"collapse", "overspread", "drift"}},
 		{"ignorant of x_t", ignorant, []string{"sensitivity"}, []string{"collapse", "overspread", "drift"}},
 		{"broken", broken, []string{"not finite"}, nil},
@@ -125,6 +125,34 @@ func TestSensitivity(t *testing.T) {
 		t.Logf("t = %g: %.4f ± %.4f, want %.4f; ODE %.4f", r.T, s.Slope, s.Error, want, s.ODE)
 		if !(math.Abs(s.Slope-want) < 4*s.Error+1e-3) || !(s.Error < 0.1) || !(math.Abs(s.ODE-1) < 0.01) {
 			t.Errorf("t = %g: sensitivity %+v, want %.4f and 1", r.T, s, want)
+		}
+	}
+}
+
+// A network that returns (c-1) times the state scales the deviation of exact samples of a Gaussian from
+// their mean by c. Then the central interval of a share p contains the data with the probability
+// 2 Φ(c z) - 1, where 2 Φ(z) - 1 = p.
+func TestCoverage(t *testing.T) {
+	b := backendtest.New(t)
+	for _, scale := range []float64{0.5, 1, 1.5} {
+		config := diagnose.DefaultConfig().Brief(256)
+		config.Contexts, config.Samples = 256, 256
+		r, err := diagnose.Map(t.Context(), b, subject(t, func(_ *model.Scope, in nn.Inputs) *Node {
+			return MulScalar(Mul(batch.Like(Sub(in.U, in.S), in.Xbar), in.Xbar), scale-1)
+		}), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range r.Results {
+			c := at.Coverage
+			for _, v := range []struct{ share, got, err float64 }{{0.5, c.Half, c.HalfError}, {0.9, c.Most, c.MostError}} {
+				want := math.Erf(scale * math.Erfinv(v.share))
+				t.Logf("scale %g, t = %g: %.3f ± %.3f within the central %g, want %.3f", scale, at.T, v.got, v.err, v.share, want)
+				if !(math.Abs(v.got-want) < 3.5*v.err+0.005) || !(v.err < 0.03) {
+					t.Errorf("scale %g, t = %g: %.3f ± %.3f within the central %g, want %.3f", scale, at.T, v.got, v.err, v.share,
+						want)
+				}
+			}
 		}
 	}
 }

@@ -12,8 +12,8 @@ import (
 
 // Finding is something that is wrong.
 type Finding struct {
-	// Name is one of: not finite, collapse, overspread, mean, drift, consistency, sensitivity,
-	// steering, reward, unseen tuning, tuning, overshoot, behind.
+	// Name is one of: not finite, collapse, overspread, mean, drift, coverage, consistency,
+	// sensitivity, steering, reward, unseen tuning, tuning, overshoot, behind.
 	Name string `json:"name"`
 	// What says what is wrong, Try what to try.
 	What string `json:"what"`
@@ -86,6 +86,20 @@ func findings(results []Result, limit Thresholds) []Finding {
 		func(r Result) string {
 			return fmt.Sprintf("the map's drift differs from the reference by %.1f %% of its variance", 100*r.Drift)
 		})
+	narrow := func(r Result) float64 { _, _, v := r.Coverage.deviation(limit.Coverage); return v }
+	coverage := func(r Result) string {
+		share, measured, _ := r.Coverage.deviation(limit.Coverage)
+		return fmt.Sprintf("%.0f %% of the held-out data lie within the central %.0f %% of their posterior samples",
+			100*measured, 100*share)
+	}
+	add("coverage",
+		"train longer if the loss still falls; if not, the map repeats its training data: use more data, or fewer steps; with "+
+			"guidance, lower its scale",
+		func(r Result) bool { return narrow(r) > 1 },
+		func(r Result) string { return coverage(r) + ", which are too narrow or lie elsewhere" })
+	add("coverage", "train longer, or use a more accurate drift or prior",
+		func(r Result) bool { return narrow(r) < -1 },
+		func(r Result) string { return coverage(r) + ", which are too wide" })
 	add("consistency",
 		"long steps disagree with the short ones that compose them: train longer, use the semigroup loss, or several "+
 			"steps of the map",
@@ -162,8 +176,8 @@ func (r *Report) Has(name string) bool {
 func (r *Report) Text() string {
 	var s strings.Builder
 	if len(r.Results) > 0 {
-		fmt.Fprintf(&s, "%6s %10s %10s %10s %10s %10s %12s %12s %12s\n",
-			"t", "deviation", "diversity", "by exact", "mean error", "drift err.", "consistency", "sensitivity", "of the ODE")
+		fmt.Fprintf(&s, "%6s %10s %10s %10s %10s %10s %12s %12s %12s %12s %12s\n", "t", "deviation", "diversity", "by exact",
+			"mean error", "drift err.", "within 50 %", "within 90 %", "consistency", "sensitivity", "of the ODE")
 	}
 	for _, result := range r.Results {
 		worst, _, _ := result.worst()
@@ -178,8 +192,9 @@ func (r *Report) Text() string {
 			consistency, ode = fmt.Sprintf("%.3f", worst), fmt.Sprintf("%.3f", result.Sensitivity.ODE)
 			sensitivity = fmt.Sprintf("%.3f±%.3f", result.Sensitivity.Slope, result.Sensitivity.Error)
 		}
-		fmt.Fprintf(&s, "%6g %10.4f %10.3f %10s %10.3f %10s %12s %12s %12s\n", result.T, result.Std, result.Diversity, exact,
-			result.Mean, drift, consistency, sensitivity, ode)
+		fmt.Fprintf(&s, "%6g %10.4f %10.3f %10s %10.3f %10s %10.0f %% %10.0f %% %12s %12s %12s\n", result.T, result.Std,
+			result.Diversity, exact, result.Mean, drift, 100*result.Coverage.Half, 100*result.Coverage.Most, consistency,
+			sensitivity, ode)
 	}
 	if len(r.Findings) == 0 {
 		s.WriteString("No metric exceeds its threshold.\n")

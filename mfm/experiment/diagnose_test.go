@@ -29,7 +29,7 @@ func TestDiagnose(t *testing.T) {
 		got.Results[0].Diversity < 0.7 || got.Results[0].Diversity > 1.3 {
 		t.Errorf("digits:\n%s", got.Text())
 	}
-	if fields := strings.Fields(strings.Split(got.Text(), "\n")[1]); len(fields) != 9 || fields[5] != "-" {
+	if fields := strings.Fields(strings.Split(got.Text(), "\n")[1]); len(fields) != 13 || fields[5] != "-" {
 		t.Errorf("the report has a drift error without a known drift:\n%s", got.Text())
 	}
 	got, err = experiment.Diagnose(t.Context(), b, "../../data/weights/gmm-small", report.Options{})
@@ -44,7 +44,7 @@ func TestDiagnose(t *testing.T) {
 func TestVerdict(t *testing.T) {
 	b := backendtest.New(t)
 	lines, err := experiment.Verdict(t.Context(), b, "../../data/weights/gmm-small")
-	if err != nil || len(lines) != 2 || !strings.HasPrefix(lines[1], "One step is as good as the ODE") {
+	if err != nil || len(lines) != 3 || !strings.HasPrefix(lines[2], "One step is as good as the ODE") {
 		t.Errorf("verdict %q (%v)", lines, err)
 	}
 	_, err = experiment.Verdict(t.Context(), b, "../../data/weights/classifier")

@@ -101,6 +101,7 @@ func Styles() []Style {
 
 		{Name: "exact", Label: "exact", Color: black, Dashed: true},
 		{Name: "floor", Label: "sampling floor", Color: color.Gray{Y: 0x8c}, Dashed: true},
+		{Name: "data", Label: "data", Color: brown, Dashed: true},
 	}
 }
 

@@ -1,6 +1,6 @@
 // Package notebook is what the cells of the notebooks share: scale ([Preset], [ByPreset]), device
-// ([Device], [Setup]), folders ([Figures], [Folder]), display ([Show], [LossCurve], [Progress]),
-// stored results ([Results], [ReadJSON], [WriteJSON]), data to try ([ExamplePoints],
+// ([Device], [Setup]), folders ([Figures], [Folder]), display ([Show], [LossCurve], [Progress],
+// [PrintVerdict]), stored results ([Results], [ReadJSON], [WriteJSON]), data to try ([ExamplePoints],
 // [ExamplePictures]) and errors ([Must]). A cell is a small program of its own, so these
 // functions print, panic and exit, which no other package of mfm does. Notebooks import it with a
 // dot.
@@ -106,7 +106,7 @@ func Context() (context.Context, context.CancelFunc) {
 }
 
 // Finish ends the cell if err, of a training, is not nil. If the training was interrupted, its last
-// step is saved, and Finish says so and exits. It also exits with a line if the folder of the run
+// step is saved, and Finish says so and exits, so that nothing below it runs. It also exits with a line if the folder of the run
 // is in use or holds another run. Otherwise it panics.
 func Finish(err error) {
 	switch {
@@ -119,6 +119,15 @@ func Finish(err error) {
 		return
 	}
 	os.Exit(1)
+}
+
+// PrintVerdict prints the sentences of a verdict on a trained map, such as those of
+// experiment.Verdict, one per line. It ends the cell as [Finish] does if err is not nil.
+func PrintVerdict(sentences []string, err error) {
+	Finish(err)
+	for _, s := range sentences {
+		fmt.Println(s)
+	}
 }
 
 // Progress returns the bar that shows a training below the cell.

@@ -1,6 +1,7 @@
 package notebook
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -26,6 +27,13 @@ func TestMain(m *testing.M) {
 		Finish(fmt.Errorf("training: %w", run.ErrOtherRun))
 	case "broken":
 		Finish(errors.New("broken"))
+	case "verdict":
+		PrintVerdict([]string{"One.", "Two."}, nil)
+	case "interrupted":
+		Finish(fmt.Errorf("training: %w", context.Canceled))
+		PrintVerdict([]string{"One."}, nil)
+	case "interrupted verdict":
+		PrintVerdict(nil, fmt.Errorf("diagnosis: %w", context.Canceled))
 	default:
 		os.Exit(m.Run())
 	}
@@ -70,5 +78,19 @@ func TestFinish(t *testing.T) {
 	}
 	if output, err := cell(t, "broken"); err == nil || !strings.Contains(output, "panic: broken") {
 		t.Errorf("another error: error %v, output %q, want a panic", err, output)
+	}
+}
+
+// A verdict is a line for each sentence. An interrupted training or diagnosis ends the cell without
+// one.
+func TestPrintVerdict(t *testing.T) {
+	if output, err := cell(t, "verdict"); err != nil || output != "One.\nTwo.\n" {
+		t.Errorf("error %v, output %q, want two lines", err, output)
+	}
+	for name, part := range map[string]string{"interrupted": "training", "interrupted verdict": "diagnosis"} {
+		want := fmt.Sprintf("Interrupted: %s: context canceled. Run this cell again to resume.\n", part)
+		if output, err := cell(t, name); err == nil || output != want {
+			t.Errorf("%s: error %v, output %q, want %q", name, err, output, want)
+		}
 	}
 }

@@ -74,8 +74,8 @@ func TestImageNetOfFiles(t *testing.T) {
 	}
 	judged := slices.DeleteFunc(slices.Clone(streamed), func(arg string) bool { return arg == "--no-verdict" })
 	report := must(t, judged...) // has ended, and finds its cache
-	if strings.Count(report, "\n") != 3 || !strings.Contains(report, "On held-out data at t = 0.2, 0.5, 0.8") {
-		t.Errorf("the training ends with %q, want three lines with a verdict", report)
+	if strings.Count(report, "\n") != 4 || !strings.Contains(report, "On held-out data at t = 0.2, 0.5, 0.8") {
+		t.Errorf("the training ends with %q, want four lines with a verdict", report)
 	}
 	must(t, append(slices.Clone(train), "--latents", cache, "--loss", "diagonal", "--out", filepath.Join(dir, "in memory"), "--set",
 		`network={"kind": "mlp", "width": 16, "depth": 2, "activation": "silu", "classes": 9}`)...)

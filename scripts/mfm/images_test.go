@@ -72,8 +72,8 @@ func TestImageFolder(t *testing.T) {
 	config := write(t, dir, "map.json", `{"parametrization": "gaussian", "network": {`+smallNetwork+`, "attention": [], "heads": 1}, "train": {"batch": 4}}`)
 	out := filepath.Join(dir, "map")
 	train := []string{"train", "digits", "--config", config, "--data", folder, "--loss", "diagonal", "--steps", "3", "--out", out}
-	if report := must(t, train...); strings.Count(report, "\n") != 3 || !strings.Contains(report, "On held-out data at t = 0.2, 0.5, 0.8") {
-		t.Errorf("the training ends with %q, want three lines with a verdict", report)
+	if report := must(t, train...); strings.Count(report, "\n") != 4 || !strings.Contains(report, "On held-out data at t = 0.2, 0.5, 0.8") {
+		t.Errorf("the training ends with %q, want four lines with a verdict", report)
 	}
 	file := filepath.Join(dir, "samples.png")
 	s := decode[digitSamples](t, must(t, "sample", "digits", "--checkpoint", out, "--t", "0.5", "--contexts", "2", "--n", "3", "--json", "--out", file))

@@ -74,7 +74,7 @@ func TestGMM(t *testing.T) {
 	}
 	again := train(whole)
 	report = decode[ending](t, must(t, again[:len(again)-1]...))
-	if report.Step != 20 || len(report.Verdict) != 2 || !strings.Contains(report.Verdict[0], "of the ODE's samples") {
+	if report.Step != 20 || len(report.Verdict) != 3 || !strings.Contains(report.Verdict[0], "of the ODE's samples") {
 		t.Errorf("the report of a finished run is %+v, want one with a verdict", report)
 	}
 
