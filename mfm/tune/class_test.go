@@ -73,7 +73,6 @@ func TestClasses(t *testing.T) {
 		shares []float64
 		tuned  []int
 	}{
-		{"interpolants", meta, tune.DefaultStateSampling(), nil, []int{0, 1}},
 		{"interpolants, paths and replay", meta,
 			tune.StateSampling{OnPolicy: 0.25, Replay: 0.25, Steps: 16, Capacity: 512}, nil, []int{0, 1}},
 		{"paths of one class", meta, tune.StateSampling{OnPolicy: 1, Steps: 16}, []float64{0, 1}, []int{1}},

@@ -61,27 +61,28 @@ func TestConditionsAtTheOptimum(t *testing.T) {
 			}
 		}
 	}
-	for _, lambda := range []float64{1, 5} {
-		check(interpolant.Linear{}, lambda, func(exact steer.Exact) []condition {
-			return []condition{
-				{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 1}}, true},
-				{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 4}}, true},
-				{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 2, Antithetic: true}}, true},
-				{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 1}, Reference: 8, Floor: 0.05}, true},
-				{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 1}, GradientFree: true}, true},
-				{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 2}, GradientFree: true}, true},
-				{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 5}, GradientFree: true, Reference: 8,
-					Floor: 0.05}, true},
-				{tune.RewardWeighted{}, true},
-				{tune.PlugIn{Estimator: exact}, true},
-				{tune.PlugIn{Estimator: steer.MFMG{PosteriorSamples: steer.PosteriorSamples{N: 2}}}, false},
-				{tune.PlugIn{Estimator: steer.MFMGF{PosteriorSamples: steer.PosteriorSamples{N: 2},
-					Baseline: steer.MeanBaseline}}, false},
-			}
-		})
-	}
-	for _, ip := range []interpolant.Schedule{interpolant.Trigonometric{}, interpolant.VariancePreserving{}} {
-		check(ip, 1, func(exact steer.Exact) []condition {
+	check(interpolant.Linear{}, 1, func(exact steer.Exact) []condition {
+		return []condition{
+			{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 1}}, true},
+			{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 4}}, true},
+			{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 2, Antithetic: true}}, true},
+			{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 1}, Reference: 8, Floor: 0.05}, true},
+			{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 1}, GradientFree: true}, true},
+			{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 2}, GradientFree: true}, true},
+			{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 5}, GradientFree: true, Reference: 8,
+				Floor: 0.05}, true},
+			{tune.RewardWeighted{}, true},
+			{tune.PlugIn{Estimator: exact}, true},
+			{tune.PlugIn{Estimator: steer.MFMG{PosteriorSamples: steer.PosteriorSamples{N: 2}}}, false},
+			{tune.PlugIn{Estimator: steer.MFMGF{PosteriorSamples: steer.PosteriorSamples{N: 2},
+				Baseline: steer.MeanBaseline}}, false},
+		}
+	})
+	for _, c := range []struct {
+		ip     interpolant.Schedule
+		lambda float64
+	}{{interpolant.Linear{}, 5}, {interpolant.Trigonometric{}, 1}, {interpolant.VariancePreserving{}, 1}} {
+		check(c.ip, c.lambda, func(exact steer.Exact) []condition {
 			return []condition{
 				{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 1}}, true},
 				{tune.MetaTuning{PosteriorSamples: steer.PosteriorSamples{N: 2}, GradientFree: true}, true},

@@ -33,6 +33,7 @@ func TestTuningReachesTheOptimum(t *testing.T) {
 	r := measured(0.8)
 	target, _ := tilt(t, gaussian, r, 1)
 	best := func(at, x, _ *Node) *Node { return target.Like(x).Drift(interpolant.Linear{}, at, x) }
+	before := driftError(t, newTuner(t, task(t), quick(1)), m, best, target) // of the base, where all begin
 	for _, l := range []struct {
 		objective tune.Objective
 		onPolicy  float64
@@ -53,7 +54,6 @@ func TestTuningReachesTheOptimum(t *testing.T) {
 		task := task(t)
 		task.Network, task.Objective = adapter(64), objective
 		tuner := newTuner(t, task, c)
-		before := driftError(t, tuner, m, best, target)
 		run(t, tuner)
 		allowed := 0.06
 		if objective.Needs().Paths {
@@ -71,37 +71,35 @@ func TestTuningReachesTheOptimum(t *testing.T) {
 // data.
 func TestRunningOffset(t *testing.T) {
 	plain := measured(0.8).Reward()
-	const shift, steps = 8, 30
+	const shift, steps, lambda = 8, 30, 100
 	raised := reward.Func(func(x *Node) *Node {
 		return AddScalar(reward.Values(plain, x, reward.Condition{}), shift)
 	})
-	for _, lambda := range []float64{50, 100} {
-		var tuned [2]map[string]*tensors.Tensor
-		for i, r := range []reward.Reward{plain, raised} {
-			c := quick(steps)
-			c.Lambda = lambda
-			task := task(t)
-			task.Reward, task.Network = r, adapter(16)
-			tuner := newTuner(t, task, c)
-			run(t, tuner)
-			tuned[i] = clones(t, tuner)
+	var tuned [2]map[string]*tensors.Tensor
+	for i, r := range []reward.Reward{plain, raised} {
+		c := quick(steps)
+		c.Lambda = lambda
+		task := task(t)
+		task.Reward, task.Network = r, adapter(16)
+		tuner := newTuner(t, task, c)
+		run(t, tuner)
+		tuned[i] = clones(t, tuner)
+	}
+	for name, v := range tuned[0] {
+		if v.DType() != dtypes.Float32 {
+			continue
 		}
-		for name, v := range tuned[0] {
-			if v.DType() != dtypes.Float32 {
-				continue
-			}
-			is, raised := tensors.MustCopyFlatData[float32](v), tensors.MustCopyFlatData[float32](tuned[1][name])
-			want := float32(0)
-			if strings.HasSuffix(name, "offset") {
-				is, raised, want = is[:1], raised[:1], float32(lambda*shift)
-			}
-			for k := range is {
-				// Rewards of a few thousand have an ulp of 2e-4, which is a relative error of the
-				// weights.
-				if d := raised[k] - is[k] - want; !(math.Abs(float64(d)) < 2e-3) {
-					t.Fatalf("λ = %g: %s[%d] is %g, with the constant %g, want an increase of %g",
-						lambda, name, k, is[k], raised[k], want)
-				}
+		is, raised := tensors.MustCopyFlatData[float32](v), tensors.MustCopyFlatData[float32](tuned[1][name])
+		want := float32(0)
+		if strings.HasSuffix(name, "offset") {
+			is, raised, want = is[:1], raised[:1], float32(lambda*shift)
+		}
+		for k := range is {
+			// Rewards of a few thousand have an ulp of 2e-4, which is a relative error of the
+			// weights.
+			if d := raised[k] - is[k] - want; !(math.Abs(float64(d)) < 2e-3) {
+				t.Fatalf("%s[%d] is %g, with the constant %g, want an increase of %g",
+					name, k, is[k], raised[k], want)
 			}
 		}
 	}
