@@ -28,11 +28,11 @@ import (
 )
 
 // trainCodec trains a small autoencoder in a folder.
-func trainCodec(t *testing.T, images *data.Images, steps int64) string {
+func trainCodec(t *testing.T, images *data.Images) string {
 	t.Helper()
 	c := latent.DefaultAutoencoder()
 	c.Network.Latents, c.Network.Channels, c.Network.Groups = 2, []int{8, 16, 16}, 4
-	c.Train.Batch, c.Train.Steps = 16, steps
+	c.Train.Batch, c.Train.Steps = 16, 200
 	c.Train.EMA, c.Train.Optimizer.Warmup, c.Train.Optimizer.Rate = []float64{0.9}, 5, 1e-2
 	dir := filepath.Join(t.TempDir(), "codec")
 	if _, err := latent.TrainAutoencoder(t.Context(), backendtest.New(t), c, images, run.Options{Dir: dir}); err != nil {
@@ -59,7 +59,7 @@ func TestAutoencoder(t *testing.T) {
 	}
 	images := experimenttest.Pictures(64)
 	b := backendtest.New(t)
-	dir := trainCodec(t, images, 200)
+	dir := trainCodec(t, images)
 	codec, err := latent.OpenCodec(b, dir)
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +181,7 @@ func TestCache(t *testing.T) {
 		t.Skip("trains networks of convolutions, which takes minutes without XLA")
 	}
 	images, dir := experimenttest.Pictures(20), t.TempDir()
-	codec, err := latent.OpenCodec(backendtest.New(t), trainCodec(t, images, 2))
+	codec, err := latent.OpenCodec(backendtest.New(t), randomCodec(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func TestTrainAndOpen(t *testing.T) {
 		t.Skip("trains networks of convolutions, which takes minutes without XLA")
 	}
 	images, b := experimenttest.Pictures(40), backendtest.New(t)
-	dir := trainCodec(t, images, 2)
+	dir := randomCodec(t)
 	codec, err := latent.OpenCodec(b, dir)
 	if err != nil {
 		t.Fatal(err)
@@ -224,7 +224,9 @@ func TestTrainAndOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := latent.New(smallConfig(), l)
+	small := smallConfig()
+	small.Network = nn.NewNetwork(nn.MLPConfig{Width: 16, Depth: 1, Activation: "silu", Classes: 2}) // which compiles fast
+	e, err := latent.New(small, l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,8 +269,8 @@ func TestTrainAndOpen(t *testing.T) {
 	if err != nil || len(results) != 1 || !(results[0].Std > 0 && results[0].Excess < 0.3) {
 		t.Errorf("results %+v (%v): latents with much noise are nearly Gaussian, where the map begins", results, err)
 	}
-	plain := smallConfig()
-	plain.Parametrization, plain.Train.Steps = mfm.PlainName, 1
+	plain := small
+	plain.Parametrization, plain.Train.Steps, plain.Train.Loss.Consistency = mfm.PlainName, 1, mfm.DiagonalOnly
 	if e, err = latent.New(plain, l); err != nil {
 		t.Fatal(err)
 	}

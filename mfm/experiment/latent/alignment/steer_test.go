@@ -157,10 +157,10 @@ func TestSteering(t *testing.T) {
 			t.Errorf("batches of %d rows: pictures of width %d, want %d of width 6 (%v)", batch, p.Width, columns, err)
 		}
 	}
-	rows := rowsOf(t, run(settings(s, "mfm-g", 1, 0)).Pictures)
+	rows := rowsOf(t, run(settings(s, "mfm-gf", 2, 0)).Pictures)
 	for i, v := range rows[0] {
 		if d := int(v) - int(rows[1][i]); d < -1 || d > 1 {
-			t.Errorf("mfm-g without a reward changes the level %d to %d", v, rows[1][i])
+			t.Errorf("mfm-gf without a reward changes the level %d to %d", v, rows[1][i])
 			break
 		}
 	}
