@@ -23,8 +23,12 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 )
 
-// smallNetwork is for images of any even size.
-const smallNetwork = `"channels": [4], "groups": 2, "embedding": 8`
+const (
+	// smallNetwork is of convolutions, for images of any even size.
+	smallNetwork = `"channels": [4], "groups": 2, "embedding": 8`
+	// smallMLP compiles much faster, where convolutions are not what is tested.
+	smallMLP = `{"kind": "mlp", "width": 16, "depth": 1, "activation": "silu"}`
+)
 
 // colorFolder writes nine classes of six PNG images of height 12 and width 10, each class with a
 // color of its own.
@@ -69,7 +73,7 @@ func TestImageFolder(t *testing.T) {
 	dir := t.TempDir()
 	folder := filepath.Join(dir, "faces")
 	colorFolder(t, folder)
-	config := write(t, dir, "map.json", `{"parametrization": "gaussian", "network": {`+smallNetwork+`, "attention": [], "heads": 1}, "train": {"batch": 4}}`)
+	config := write(t, dir, "map.json", `{"parametrization": "gaussian", "network": `+smallMLP+`, "train": {"batch": 4}}`)
 	out := filepath.Join(dir, "map")
 	train := []string{"train", "digits", "--config", config, "--data", folder, "--loss", "diagonal", "--steps", "3", "--out", out}
 	if report := must(t, train...); strings.Count(report, "\n") != 4 || !strings.Contains(report, "On held-out data at t = 0.2, 0.5, 0.8") {
@@ -118,7 +122,7 @@ func TestImageFolder(t *testing.T) {
 
 	for want, args := range map[string][]string{
 		`size "0x3"`:          {"--size", "0x3"},
-		"sides must be":       {"--set", "network.patch=4"},
+		"sides must be":       {"--set", `network={"kind": "unet", "patch": 4}`},
 		"network.classes = 3": {"--set", "network.classes=3", "--set", "train.loss.guidance.classes=3", "--distillation", "self"},
 		"gaussian":            {"--parametrization", "mixture"},
 		"another run":         {"--size", "6"},
@@ -173,7 +177,7 @@ func TestImageLocations(t *testing.T) {
 	colorFolder(t, filepath.Join(dir, "faces"))
 	colorFolder(t, filepath.Join(dir, "some"))
 	write(t, filepath.Join(dir, "some", "class 3"), "bad.png", "")
-	config := write(t, dir, "map.json", `{"parametrization": "plain", "network": {`+smallNetwork+`, "attention": [], "heads": 1}, "train": {"batch": 4, "steps": 1}}`)
+	config := write(t, dir, "map.json", `{"parametrization": "plain", "network": `+smallMLP+`, "train": {"batch": 4, "steps": 1}}`)
 	npy := func(name, descr, shape string, elements []byte) string {
 		header := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }\n", descr, shape)
 		return write(t, dir, name, "\x93NUMPY\x01\x00"+string([]byte{byte(len(header)), 0})+header+string(elements))
@@ -189,7 +193,7 @@ func TestImageLocations(t *testing.T) {
 		{"skip", filepath.Join(dir, "some") + "?size=8x6&skip=1", []int{8, 6, 3},
 			[]string{"--data", filepath.Join(dir, "some"), "--size", "8x6", "--skip", "1"}},
 		{"arrays", images + "?labels=" + strings.ReplaceAll(labels, "/", "%2F"), []int{4, 6, 2},
-			[]string{"--data", images, "--labels", labels, "--distillation", "self", "--classes"}},
+			[]string{"--data", images, "--labels", labels, "--distillation", "self", "--set", "network.classes=2", "--classes"}},
 		{"no labels", images, []int{4, 6, 2}, []string{"--distillation", "self", "--data", images}},
 	} {
 		out := filepath.Join(dir, tc.name)
