@@ -35,8 +35,8 @@ func steps(t testing.TB, n int) int {
 	return n
 }
 
-// With the exact value, ODE and SDE carry noise to the target, for every interpolant, for several
-// schedules of the SDE's noise, and with Heun steps.
+// With the exact value, ODE and SDE carry noise to the target, for every interpolant, and for one also
+// with other schedules of the SDE's noise and with Heun steps.
 func TestExactSteeringReachesTheTarget(t *testing.T) {
 	backendtest.NeedLoops(t, backendtest.New(t))
 	mixture, r := gmm.Paper(), measured()
@@ -63,6 +63,9 @@ func TestExactSteeringReachesTheTarget(t *testing.T) {
 		interpolant.Linear{}, interpolant.Trigonometric{}, interpolant.VariancePreserving{},
 	} {
 		for name, c := range configs {
+			if (ip != interpolant.Linear{}) && name != "ODE" && name != "SDE" {
+				continue
+			}
 			m := steer.Guided{Config: c, Estimator: exact(t, mixture, ip, r)}
 			got := sample(t, newSteerer(t, steer.FromMixture(mixture, ip), r.Reward(), m), 1, n)
 			d, err := distance(mfm.Rows(got.Samples, 2), draw(rand.New(rand.NewPCG(5, 5))))
