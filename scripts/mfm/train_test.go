@@ -354,7 +354,7 @@ func steered(t *testing.T, run, dir string) {
 // diagnoses it for one. The classifier is that of evaluated.
 func withClasses(t *testing.T, config, dir string) {
 	train := []string{"train", "digits", "--config", config, "--data", dir, "--loss", "diagonal", "--distillation",
-		"self", "--set", "network.classes=2",
+		"self", "--set", "network=" + smallMLP, "--set", "network.classes=2",
 		"--set", `train.loss.guidance={"classes": 2, "dropout": 0.2}`, "--steps", "2", "--no-verdict"}
 	first, second := filepath.Join(dir, "classes"), filepath.Join(dir, "more")
 	must(t, append(train, "--out", first)...)
@@ -407,7 +407,7 @@ func withClasses(t *testing.T, config, dir string) {
 		"class = 2":                          append(slices.Clone(tune), "--class", "2"),
 		"class = 3":                          append(slices.Clone(diagnose), "--class", "3"),
 		"guidance = -1":                      append(slices.Clone(diagnose), "--guidance", "-1"),
-		"use the same values": append(slices.Clone(train), "--set", "network.embedding=16", "--init", first, "--out",
+		"use the same values": append(slices.Clone(train), "--set", "network.width=8", "--init", first, "--out",
 			filepath.Join(dir, "other")),
 	} {
 		if code, _, stderr := invoke(t.Context(), args...); code != 2 || !strings.Contains(stderr, want) {
