@@ -46,11 +46,11 @@ func blots(seed uint64) *data.Images {
 	return images
 }
 
-// mixtureConfig is a small map with a mixture prior, by the loss that compiles fastest.
+// mixtureConfig is a small map with a mixture prior, by the network and the loss that compile fastest.
 func mixtureConfig() image.Config {
 	c := image.DefaultConfig()
 	c.Parametrization, c.Prior = "mixture", &image.PriorConfig{Components: 2, Rank: 3, Fit: 3, Steps: 1, Moved: 1}
-	c.Network = nn.NewNetwork(nn.UNetConfig{Patch: 1, Channels: []int{4}, Blocks: 1, Heads: 1, Groups: 2, Embedding: 4})
+	c.Network = nn.NewNetwork(nn.MLPConfig{Width: 8, Depth: 1, Activation: "silu"})
 	c.Train.Steps, c.Train.Batch, c.Train.Loss.Consistency = 2, 4, mfm.DiagonalOnly
 	return c
 }
@@ -210,9 +210,8 @@ func TestPriorRejects(t *testing.T) {
 		"1000 components for 60 images and 1 shifted": func(c *image.Config) { c.Prior.Components = 1000 },
 		"steps": func(c *image.Config) { c.Prior.Steps = 0 },
 		"multiples of 8": func(c *image.Config) {
-			unet := c.Network.Architecture.(nn.UNetConfig)
-			unet.Patch, unet.Channels = 4, []int{4, 4}
-			c.Network.Architecture = unet
+			unet := nn.UNetConfig{Patch: 4, Channels: []int{4, 4}, Blocks: 1, Heads: 1, Groups: 2, Embedding: 4}
+			c.Network = nn.NewNetwork(unet)
 		},
 	} {
 		c := mixtureConfig()
@@ -251,8 +250,8 @@ func TestPriorOfClasses(t *testing.T) {
 	c := mixtureConfig()
 	c.Prior.Components, c.Prior.Moved = 4, 0
 	c.Train.Loss.Consistency = mfm.Semigroup // with the teacher
-	unet := nn.UNetConfig{Patch: 1, Channels: []int{4}, Blocks: 1, Heads: 1, Groups: 2, Embedding: 4, Classes: 2}
-	c.Network, c.Train.Loss.Guidance.Classes = nn.NewNetwork(unet), 2
+	mlp := nn.MLPConfig{Width: 8, Depth: 1, Activation: "silu", Classes: 2}
+	c.Network, c.Train.Loss.Guidance.Classes = nn.NewNetwork(mlp), 2
 	dir := t.TempDir()
 	e, err := image.New(context.Background(), c, images)
 	if err != nil {

@@ -126,7 +126,7 @@ func TestTuneClasses(t *testing.T) {
 	b := backendtest.New(t)
 	backendtest.NeedLoops(t, b)
 	of := digitsRuns(t, "mixture", func(c *image.Config) {
-		network := nn.UNetConfig{Patch: 1, Channels: []int{4}, Blocks: 1, Heads: 1, Groups: 2, Embedding: 4, Classes: 2}
+		network := nn.MLPConfig{Width: 8, Depth: 1, Activation: "silu", Classes: 2}
 		c.Network, c.Train.Loss.Distillation, c.Train.Loss.Consistency = nn.NewNetwork(network), mfm.Self, mfm.Semigroup
 		c.Train.Loss.Guidance = mfm.Guidance{Classes: 2, Dropout: 0.2}
 	})
