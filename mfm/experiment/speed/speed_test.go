@@ -98,21 +98,10 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// bfloat16 has two to three decimal digits, and a training in it starts like that in float32.
+// A configuration that is invalid is an error. The errors of bfloat16 are those of TestBench of the command.
 func TestPrecision(t *testing.T) {
-	b := backendtest.New(t)
-	backendtest.NeedLoops(t, b) // the pure-Go backend has no bfloat16 for all operations
 	c := speed.DefaultPrecision()
 	c.Batch = 0
-	_, err := speed.Precision(t.Context(), b, c)
+	_, err := speed.Precision(t.Context(), backendtest.New(t), c)
 	experimenttest.WantError(t, "no batch", err, "batch = 0")
-	c.Network.Width, c.Network.Depth, c.Network.Encoder, c.Batch, c.Steps = 16, 1, 1, 4, 4
-	r, err := speed.Precision(t.Context(), b, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !(r.Forward > 1e-3 && r.Forward < 0.05) || !(r.Curve > 0 && r.Curve < 0.02) ||
-		!(math.Abs(r.BFloat16/r.Float32-1) < 0.02) {
-		t.Errorf("result %+v: want errors of about 2^-8", r)
-	}
 }
