@@ -275,15 +275,15 @@ func TestTuningAndDiagnosisWarnOfScale(t *testing.T) {
 func tuneSmallImageNet(t *testing.T, dir string) {
 	needLoops(t)
 	out, pictures := t.TempDir(), filepath.Join(t.TempDir(), "pictures")
-	args := []string{"tune", "imagenet", "--checkpoint", dir, "--noise", "late", "--steps", "2", "--batch", "4", "--samples", "4",
-		"--sampler-steps", "2", "--set", "budget.every=1", "--set", "budget.paths.paths=2", "--set", "budget.paths.steps=12",
-		"--pictures", pictures, "--out", out, "--json"}
+	args := []string{"tune", "imagenet", "--checkpoint", dir, "--method", "mfm-ft-gf", "--n", "2", "--noise", "late", "--steps", "2",
+		"--batch", "4", "--samples", "4", "--sampler-steps", "2", "--set", "budget.every=1", "--set", "budget.paths.paths=2",
+		"--set", "budget.paths.steps=12", "--pictures", pictures, "--out", out, "--json"}
 	results := decode[[]alignment.TuningResult](t, must(t, args...))
 	if len(results) != 1 || results[0].Lambda != 10 || results[0].Noise.Start != 0.1 || len(results[0].Sampled) != 2 ||
 		len(results[0].Evaluations) != 2 || results[0].NFE != 2 {
 		t.Fatalf("results %+v", results)
 	}
-	raw, err := os.ReadFile(filepath.Join(pictures, "mfm-ft-n1-"+results[0].SettingHash+".png"))
+	raw, err := os.ReadFile(filepath.Join(pictures, "mfm-ft-gf-n2-"+results[0].SettingHash+".png"))
 	if err != nil || !bytes.Equal(raw, results[0].Pictures) {
 		t.Errorf("%d bytes of pictures, want %d (%v)", len(raw), len(results[0].Pictures), err)
 	}
@@ -292,7 +292,6 @@ func tuneSmallImageNet(t *testing.T, dir string) {
 	}
 	for want, more := range map[string][]string{
 		"--preset none is unknown": {"--preset", "none"},
-		"black-box reward":         {"--reward", `{"kind": "compressibility", "quality": 75}`},
 		"class = 99":               {"--class", "99"},
 		"use doob, late, constant": {"--noise", "none"},
 	} {
