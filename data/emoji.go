@@ -28,9 +28,9 @@ type EmojiName struct {
 }
 
 // Emoji returns the 1,906 embedded emoji of Noto Emoji, 64x64 pixels with three channels on white,
-// 1,716 for training and 190 held out, always the same at random. The label of an emoji is the index
-// of its category in [EmojiCategories]. Some emoji share a picture, such as the flags of islands with
-// those of their states: three held-out ones have that of one for training.
+// 1,716 for training and 190 held out, always the same at random. The label of an emoji is the
+// index of its category in [EmojiCategories]. Some emoji share a picture, such as the flags of
+// islands with those of their states: three held-out ones have that of one for training.
 func Emoji() (train, heldOut *Images, err error) {
 	all, _, err := AllEmoji()
 	if err != nil {

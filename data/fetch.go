@@ -77,8 +77,8 @@ const (
 // After a temporary failure of a mirror, Fetch tries it again after the others. After a permanent
 // one (status 404, another size, wrong bytes), it does not. An error names the file, the last
 // failure of each mirror, and the number of bytes kept. It wraps ctx's error if that ended the
-// download, and [ErrChecksum] if a mirror's bytes were wrong and therefore deleted. A partial download
-// whose checksum is unknown starts anew.
+// download, and [ErrChecksum] if a mirror's bytes were wrong and therefore deleted. A partial
+// download whose checksum is unknown starts anew.
 func (f *Fetcher) Fetch(ctx context.Context, dir string, files ...File) error {
 	seen := map[string]bool{}
 	for _, file := range files {

@@ -191,11 +191,12 @@ func concatenate(a, b nn.Inputs) nn.Inputs {
 // derivative of the map and no other weights: m evaluations with a gradient for each row.
 //
 // |.| is the root mean square over the elements of the whitened difference, see
-// [Parametrization].Whiten at s = 0, which does not move the minimum. With [Gaussian] the loss is of
-// order one except near t = 1; with [Plain] it falls with the posterior's standard deviation, and
-// contexts near the data have little weight. There is no adaptive weight, and a teacher, the warm-up
-// of gaps and the sampling of s and u act on a diagonal share alone. The second paper varies β and
-// the weight of the second term with t, and takes |.| of each pixel; neither is done here.
+// [Parametrization].Whiten at s = 0, which does not move the minimum. With [Gaussian] the loss is
+// of order one except near t = 1; with [Plain] it falls with the posterior's standard deviation,
+// and contexts near the data have little weight. There is no adaptive weight, and a teacher, the
+// warm-up of gaps and the sampling of s and u act on a diagonal share alone. The second paper
+// varies β and the weight of the second term with t, and takes |.| of each pixel; neither is done
+// here.
 //
 // The score trains X_{0,1} alone. Samples in several steps of the map need another loss; the drift,
 // and samples by the ODE, need a diagonal share above 0.

@@ -257,8 +257,9 @@ func TestGuidedRefuses(t *testing.T) {
 
 // A network that receives a scale W per row has F = -W δ_0 without class and F = (W-1) δ_0 + a W²
 // with one. For a = 0 that is the fixed point of each scale; otherwise the error of a row with a
-// class is (1-κ) a W², and that of the others, which have scale 1, is δ_0. All losses have this value
-// off the diagonal, too, where u = s, but the semigroup loss, whose steps of length 0 have no error.
+// class is (1-κ) a W², and that of the others, which have scale 1, is δ_0. All losses have this
+// value off the diagonal, too, where u = s, but the semigroup loss, whose steps of length 0 have no
+// error.
 func TestGuidanceScalesHaveTheirFixedPoints(t *testing.T) {
 	const rows, dropout, mix, none = 3000, 0.25, 0.4, 0.8
 	scales := []float64{0, 2.5, 4}
@@ -355,9 +356,9 @@ func (c byScale) Velocity(ip interpolant.Schedule, f mfm.Network, in nn.Inputs) 
 }
 
 // For classes with equal covariances guidance within an interval moves each sample by the closed
-// form of GuidedWithin, for steps of the map exactly, also if the network guides itself, and for the
-// ODE up to its error. The interval has the step that starts at its beginning, not the one at its
-// end.
+// form of GuidedWithin, for steps of the map exactly, also if the network guides itself, and for
+// the ODE up to its error. The interval has the step that starts at its beginning, not the one at
+// its end.
 func TestGuidedWithin(t *testing.T) {
 	const scale, variance, from, to = 2.5, 0.6, 0.25, 0.75
 	b := backendtest.New(t)

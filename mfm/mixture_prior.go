@@ -34,8 +34,8 @@ import (
 // combined observation: Fused is the mean of the data under the model given x and the state that p
 // leads to at u, and FusedT is computed at u. At F = 0 the map samples the posteriors of the model;
 // the network learns how the data differs from it. One sample still needs one evaluation of the
-// network. Numbers of evaluations do not count the 2 or 3 of each step, and one more, of the mixture's
-// denoiser that each of them includes; times do.
+// network. Numbers of evaluations do not count the 2 or 3 of each step, and one more, of the
+// mixture's denoiser that each of them includes; times do.
 type MixturePrior struct {
 	Gaussian *Gaussian    // mean of the data, [dim], and its variance, one number
 	Basis    [][]float64  // B with orthonormal columns, [dim][rank]
@@ -214,9 +214,9 @@ func (p *MixturePrior) flow(ip interpolant.Schedule, in nn.Inputs) (velocity, me
 //
 // where D is the mean of the data under the mixture given x̄ and x. Toward t = 1 this is nearly
 // constant, because every component's posterior has the same variance there, whereas steps in s
-// would leave noise in the sample. A mode of the standard deviation w √c turns at cos φ ≈ w, so that
-// the steps near π/2 should be about as long as w: see Power. Both rules take steps of φ and do not evaluate
-// at φ = π/2, which is s = 1.
+// would leave noise in the sample. A mode of the standard deviation w √c turns at cos φ ≈ w, so
+// that the steps near π/2 should be about as long as w: see Power. Both rules take steps of φ and
+// do not evaluate at φ = π/2, which is s = 1.
 func (p *MixturePrior) inside(ip interpolant.Schedule, in nn.Inputs) (velocity, mean *Node) {
 	diagonal := in.S == in.U
 	in.Xbar, in.X = p.project(in.Xbar), p.project(in.X)

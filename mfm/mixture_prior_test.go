@@ -268,7 +268,8 @@ func TestMixturePriorOnNarrowPosteriors(t *testing.T) {
 }
 
 // A direction that is narrow beside the others keeps its width in one step: for a Gaussian, whose
-// exact sample is in closed form, to 5 % with the steps that points have, and to 12 % for a hundredth.
+// exact sample is in closed form, to 5 % with the steps that points have, and to 12 % for a
+// hundredth.
 func TestMixturePriorOnNarrowModes(t *testing.T) {
 	const n, at = 64, 0.05
 	c := points.DefaultPrior()

@@ -23,8 +23,8 @@ import (
 //
 // The same seed, arguments, configuration and backend give the same samples. On a backend with
 // several devices ([backend.New]) each computes an equal part of the rows of a call, or the first
-// one all of them if they cannot be shared equally; samples are those of one device, up to rounding.
-// A Sampler must not be used by several goroutines at once.
+// one all of them if they cannot be shared equally; samples are those of one device, up to
+// rounding. A Sampler must not be used by several goroutines at once.
 type Sampler struct {
 	backend     compute.Backend
 	store       *model.Store
@@ -229,9 +229,9 @@ func (s *Sampler) field(t, x, class *Node) solver.Field {
 
 // FromNoise returns the posterior samples to which the map, or the ODE, carries the given noise,
 // [contexts, shape], X_{0,1}(noise; t, x). Noise from N(0, I) gives the samples of
-// [Sampler.Posterior]; the same noise for other contexts, classes or weights shows what they change.
-// The method must be [MapSampling] or [ODESampling], which are functions of their first noise. Other
-// arguments and errors are those of [Sampler.Posterior].
+// [Sampler.Posterior]; the same noise for other contexts, classes or weights shows what they
+// change. The method must be [MapSampling] or [ODESampling], which are functions of their first
+// noise. Other arguments and errors are those of [Sampler.Posterior].
 func (s *Sampler) FromNoise(
 	ctx context.Context, noise *tensors.Tensor, t float64, x *tensors.Tensor, class []int32,
 ) (*tensors.Tensor, error) {

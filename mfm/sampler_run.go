@@ -238,8 +238,8 @@ func float32s(values []float64) []float32 {
 	return out
 }
 
-// Flat returns the elements of a result of a [Sampler], one sample after the other. It returns err if
-// that is not nil, so that it can wrap a call.
+// Flat returns the elements of a result of a [Sampler], one sample after the other. It returns err
+// if that is not nil, so that it can wrap a call.
 func Flat(t *tensors.Tensor, err error) ([]float32, error) {
 	if err != nil {
 		return nil, err
@@ -259,8 +259,8 @@ func Rows(flat []float32, dim int) [][]float64 {
 	return rows
 }
 
-// Points returns rows, [points][dim], as states of a [Sampler], float32 [points, dim]. It panics if there
-// are none or if they differ in length.
+// Points returns rows, [points][dim], as states of a [Sampler], float32 [points, dim]. It panics if
+// there are none or if they differ in length.
 func Points(rows [][]float64) *tensors.Tensor {
 	dim := len(rows[0])
 	flat := make([]float32, 0, len(rows)*dim)

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// The container has what scripts/setup requires: the Go of go.mod, a Python that it accepts, and the
-// packages that its errors name. Its commands exist.
+// The container has what scripts/setup requires: the Go of go.mod, a Python that it accepts, and
+// the packages that its errors name. Its commands exist.
 func TestContainer(t *testing.T) {
 	read := func(name string) string {
 		t.Helper()

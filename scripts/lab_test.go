@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// The lab starts JupyterLab with its settings and the given arguments. Ended by a signal, it leaves no
-// process and no temporary folder behind, even if JupyterLab does.
+// The lab starts JupyterLab with its settings and the given arguments. Ended by a signal, it leaves
+// no process and no temporary folder behind, even if JupyterLab does.
 func TestLab(t *testing.T) {
 	root := checkout(t, map[string]string{
 		"setup": "true",

@@ -17,8 +17,8 @@ import (
 	"testing"
 )
 
-// python returns the absolute path of the Python of scripts/setup, and skips the test if that has no
-// ziamath or pillow.
+// python returns the absolute path of the Python of scripts/setup, and skips the test if that has
+// no ziamath or pillow.
 func python(t *testing.T) string {
 	t.Helper()
 	path, err := filepath.Abs("../.venv/bin/python")
@@ -46,8 +46,8 @@ func noise(t *testing.T, width, height int) string {
 	return base64.StdEncoding.EncodeToString(b.Bytes())
 }
 
-// A notebook is stored without times, paths and counts and with small PNGs. The check accepts it, and
-// refuses what is stored otherwise.
+// A notebook is stored without times, paths and counts and with small PNGs. The check accepts it,
+// and refuses what is stored otherwise.
 func TestStoredNotebook(t *testing.T) {
 	interpreter := python(t)
 	root, err := filepath.Abs("..")

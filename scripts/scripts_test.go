@@ -4,6 +4,7 @@ package scripts
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unicode/utf8"
 )
 
 // all are the scripts that users call.
@@ -202,5 +204,33 @@ for ((i = 0; i < 6000; i++)); do [[ -e b.ipynb.began ]] && break || sleep 0.01; 
 		if !strings.Contains(stdout, section) {
 			t.Errorf("no section %q in\n%s", section, stdout)
 		}
+	}
+}
+
+// Lines of comments have at most 100 characters, but for the output of examples.
+func TestCommentsWrap(t *testing.T) {
+	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			if name := entry.Name(); err == nil && len(name) > 2 && name[0] == '.' {
+				return fs.SkipDir
+			}
+			return err
+		}
+		if filepath.Ext(path) != ".go" {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		output := false
+		for i, line := range strings.Split(string(text), "\n") {
+			comment, is := strings.CutPrefix(strings.TrimLeft(line, "\t"), "//")
+			output = is && (output || strings.HasPrefix(strings.ToLower(comment), " output:"))
+			if is && !output && utf8.RuneCountInString(line) > 100 {
+				t.Errorf("%s:%d: a comment of %d characters", path, i+1, utf8.RuneCountInString(line))
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

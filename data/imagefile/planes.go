@@ -5,10 +5,10 @@ import (
 	"image/color"
 )
 
-// upsampled returns the picture of a JPEG or a lossy WebP, without its alpha channel, with its color
-// planes upsampled by a triangle filter, as libjpeg and libwebp, and so PIL, do, and converted by
-// rgb. Go's libraries repeat each color sample instead, which costs half a decibel in a small
-// picture. The planes of pictures whose ratios are other than 1 and 2 are not interpolated.
+// upsampled returns the picture of a JPEG or a lossy WebP, without its alpha channel, with its
+// color planes upsampled by a triangle filter, as libjpeg and libwebp, and so PIL, do, and
+// converted by rgb. Go's libraries repeat each color sample instead, which costs half a decibel in
+// a small picture. The planes of pictures whose ratios are other than 1 and 2 are not interpolated.
 func upsampled(img image.Image, rgb func(y, cb, cr uint8) (r, g, b uint8)) image.Image {
 	if alpha, ok := img.(*image.NYCbCrA); ok {
 		img = &alpha.YCbCr

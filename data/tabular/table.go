@@ -1,5 +1,5 @@
-// Package tabular reads and writes points: rows of numbers with named columns, and perhaps a column of
-// classes, in files .csv, .npy or .json.
+// Package tabular reads and writes points: rows of numbers with named columns, and perhaps a column
+// of classes, in files .csv, .npy or .json.
 package tabular
 
 import (
@@ -25,8 +25,8 @@ type Table struct {
 	// Names are those of the classes, in the order of their numbers if all are numbers, otherwise
 	// in that of their letters.
 	Names []string
-	// Class is the name of the column of classes, which [Write] writes last; empty means that it writes
-	// no classes.
+	// Class is the name of the column of classes, which [Write] writes last; empty means that it
+	// writes no classes.
 	Class string
 	// Places says where in the file the first row of each class is, such as "line 2", for errors.
 	Places []string
@@ -209,8 +209,8 @@ func (b *builder) table(path string) (*Table, error) {
 	return t, nil
 }
 
-// TextError says that a value of a column of numbers is a text, so that the column may be that of the
-// classes.
+// TextError says that a value of a column of numbers is a text, so that the column may be that of
+// the classes.
 type TextError struct {
 	Place, Value string // such as: line 2, column "kind"
 	Column       string

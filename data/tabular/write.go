@@ -17,8 +17,8 @@ import (
 )
 
 // Write writes the columns and rows of t to a file that [Read] reads, by its ending .csv, .npy or
-// .json. A .csv file has a column Class with the names of the classes, if t has both, and the rows of
-// a .json file then are objects. The file is replaced in one step.
+// .json. A .csv file has a column Class with the names of the classes, if t has both, and the rows
+// of a .json file then are objects. The file is replaced in one step.
 func Write(path string, t *Table) error {
 	encode, err := encoder(path)
 	if err != nil {

@@ -32,8 +32,8 @@ const (
 	inflationGap = 1 << 20
 )
 
-// Open opens the array of a name in a file of numpy.savez, or of its first array if name is empty, or
-// a file of numpy.save, whose array has no name. Its elements are little-endian integers or
+// Open opens the array of a name in a file of numpy.savez, or of its first array if name is empty,
+// or a file of numpy.save, whose array has no name. Its elements are little-endian integers or
 // floating-point numbers in C order. Errors name the file.
 func Open(path, name string) (*Array, error) {
 	a, err := open(path, name)
@@ -133,8 +133,8 @@ func (a *Array) size() int { return int(a.Type[2] - '0') }
 // fail adds the file to an error.
 func (a *Array) fail(err error) error { return fmt.Errorf("%s: %w", a.path, err) }
 
-// Bytes returns the bytes of the next n elements. After the last element it checks that the file ends
-// there, and the checksum of a zip file.
+// Bytes returns the bytes of the next n elements. After the last element it checks that the file
+// ends there, and the checksum of a zip file.
 func (a *Array) Bytes(n int) ([]byte, error) {
 	if int64(n) > a.left {
 		return nil, a.fail(fmt.Errorf("has only %d more elements, want %d", a.left, n))

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// WriteHeader writes the header of an array whose elements, of a type such as "<f4", follow in C order.
+// WriteHeader writes the header of an array whose elements, of a type such as "<f4", follow in C
+// order.
 func WriteHeader(w io.Writer, elements string, shape ...int) error {
 	dims := ""
 	for _, d := range shape {

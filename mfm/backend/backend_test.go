@@ -134,7 +134,8 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// Convolutions side by side end on the pure-Go backend. Before, they waited for each other's workers.
+// Convolutions side by side end on the pure-Go backend. Before, they waited for each other's
+// workers.
 func TestParallelConvolutions(t *testing.T) {
 	b, err := backend.New("go:parallelism=2")
 	if err != nil {

@@ -15,9 +15,10 @@ import (
 
 // WriteWeights writes the weights of a trained model to one safetensors file at path: tensors of
 // float32, float16 or bfloat16 only, such as the exponential moving average of the parameters,
-// without the optimizer's state. metadata describes their origin, by convention under the keys "command", "seed" and "log".
-// WriteWeights adds a checksum of tensors and metadata, which [ReadWeights] checks. It replaces the
-// file atomically: at every moment path is the old file or the new one.
+// without the optimizer's state. metadata describes their origin, by convention under the keys
+// "command", "seed" and "log". WriteWeights adds a checksum of tensors and metadata, which
+// [ReadWeights] checks. It replaces the file atomically: at every moment path is the old file or
+// the new one.
 func WriteWeights(path string, weights Tensors, metadata map[string]string) error {
 	for name, t := range weights {
 		if err := t.CheckValid(); err != nil {
@@ -99,8 +100,8 @@ func ReadFile(path string) (Tensors, map[string]string, error) {
 	return t, metadata, nil
 }
 
-// readFile is [ReadFile] and reports whether the file has a checksum. It returns the tensors also if
-// the checksum does not match.
+// readFile is [ReadFile] and reports whether the file has a checksum. It returns the tensors also
+// if the checksum does not match.
 func readFile(path string) (t Tensors, metadata map[string]string, signed bool, err error) {
 	f, size, err := openRegular(path)
 	if err != nil {

@@ -48,8 +48,8 @@ func DefaultConfig() Config {
 	}
 }
 
-// Brief returns the part of c that [Verdict] needs: the moments alone, at three times, with an ODE in
-// at most 16 steps and at most n contexts, such as the number of held-out samples.
+// Brief returns the part of c that [Verdict] needs: the moments alone, at three times, with an ODE
+// in at most 16 steps and at most n contexts, such as the number of held-out samples.
 func (c Config) Brief(n int) Config {
 	c.Times, c.Steps, c.Contexts, c.Moments = []float64{0.2, 0.5, 0.8}, min(c.Steps, 16), min(c.Contexts, n), true
 	return c

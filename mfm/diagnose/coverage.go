@@ -13,9 +13,10 @@ import (
 )
 
 // Coverage says how often the data lie where their posteriors say. The data point x_1 of a context
-// x_t and its posterior samples are projected onto random directions. For exact samples all ranks of
-// x_1 among them are equally likely, so that the central interval of a share of the samples contains
-// x_1 with that probability. The data must be held out: points of the training lie where samples are.
+// x_t and its posterior samples are projected onto random directions. For exact samples all ranks
+// of x_1 among them are equally likely, so that the central interval of a share of the samples
+// contains x_1 with that probability. The data must be held out: points of the training lie where
+// samples are.
 type Coverage struct {
 	// Half and Most are the shares of projections of x_1 within the central 50 % and 90 % of those of
 	// the one-step samples, means over contexts and directions.
@@ -69,8 +70,8 @@ func newCoverage(shares []float32) (c Coverage) {
 }
 
 // deviation returns the one of Half and Most that is farther from its share, in units of limit plus
-// two standard errors: the share, the measured one, and by how many units the samples are too narrow
-// (positive) or too wide (negative).
+// two standard errors: the share, the measured one, and by how many units the samples are too
+// narrow (positive) or too wide (negative).
 func (c Coverage) deviation(limit float64) (share, measured, narrow float64) {
 	for i, v := range [][2]float64{{c.Half, c.HalfError}, {c.Most, c.MostError}} {
 		d := (centralShares[i] - v[0]) / (limit + 2*v[1])

@@ -50,7 +50,8 @@ type Result struct {
 	Consistency [][]float64 `json:"consistency"`
 }
 
-// finite reports whether all metrics are finite and the posterior standard deviation is above point.
+// finite reports whether all metrics are finite and the posterior standard deviation is above
+// point.
 func (r Result) finite(point float64) bool {
 	bad := func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }
 	for _, line := range r.Consistency {
@@ -284,8 +285,8 @@ func (s Subject) drift(scope *model.Scope) interpolant.Drift {
 	return s.Model.Map.DriftIn(scope)
 }
 
-// moments returns mean squares per element, [5], the contexts, the shares of [covered] and the random
-// state. The mean squares are those of the ODE samples' deviation, of the one-step samples'
+// moments returns mean squares per element, [5], the contexts, the shares of [covered] and the
+// random state. The mean squares are those of the ODE samples' deviation, of the one-step samples'
 // deviation, of the distance between the mean and the denoiser, of that between the drifts, and of
 // the reference drift's deviation. random is the state for the directions of coverage.
 func (s Subject) moments(c Config, random *tensors.Tensor, rngState, t, data *Node) []*Node {

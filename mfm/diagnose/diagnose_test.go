@@ -129,9 +129,9 @@ func TestSensitivity(t *testing.T) {
 	}
 }
 
-// A network that returns (c-1) times the state scales the deviation of exact samples of a Gaussian from
-// their mean by c. Then the central interval of a share p contains the data with the probability
-// 2 Φ(c z) - 1, where 2 Φ(z) - 1 = p.
+// A network that returns (c-1) times the state scales the deviation of exact samples of a Gaussian
+// from their mean by c. Then the central interval of a share p contains the data with the
+// probability 2 Φ(c z) - 1, where 2 Φ(z) - 1 = p.
 func TestCoverage(t *testing.T) {
 	b := backendtest.New(t)
 	for _, scale := range []float64{0.5, 1, 1.5} {

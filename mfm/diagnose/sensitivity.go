@@ -17,8 +17,8 @@ import (
 //
 //	slope = Σ <ΔE[X | x_t], ΔD_t(x_t)> / Σ |ΔD_t(x_t)|²,
 //
-// summed over the contexts. It is 1 for exact samples and 0 for samples that ignore x_t. The step is
-// normal with a tenth of the standard deviation of x_t; both differences are central, and the
+// summed over the contexts. It is 1 for exact samples and 0 for samples that ignore x_t. The step
+// is normal with a tenth of the standard deviation of x_t; both differences are central, and the
 // samples before and after share their noise.
 type Sensitivity struct {
 	// Slope is that of the one-step samples, Error its standard error over the contexts.
@@ -79,7 +79,8 @@ func (s Subject) respond(c Config, rngState, t, data *Node) []*Node {
 	class, classes := s.class(x.Graph(), c.Contexts, 1), s.class(x.Graph(), c.Contexts, c.Samples)
 	times := interpolant.Grid{Steps: c.Steps, Power: 1}.Times(0, 1)
 	drift := s.drift(scope)
-	// means returns the means of one-step samples, the ODE's and the denoiser, each [contexts, elements].
+	// means returns the means of one-step samples, the ODE's and the denoiser, each [contexts,
+	// elements].
 	means := func(x *Node) [3]*Node {
 		each := batch.Repeat(x, c.Samples)
 		mean := func(samples *Node) *Node { return ReduceMean(Reshape(samples, c.Contexts, c.Samples, -1), 1) }

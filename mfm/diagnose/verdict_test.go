@@ -15,9 +15,9 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
-// The brief diagnosis of an exact map ends with a good verdict, that of a map whose one-step samples
-// vary too little with that finding. The ratio of standard deviations is known: the network scales
-// the noise of one step by 1 + c, and is zero on the diagonal, which the ODE uses.
+// The brief diagnosis of an exact map ends with a good verdict, that of a map whose one-step
+// samples vary too little with that finding. The ratio of standard deviations is known: the network
+// scales the noise of one step by 1 + c, and is zero on the diagonal, which the ODE uses.
 func TestVerdict(t *testing.T) {
 	b := backendtest.New(t)
 	for _, c := range []struct {

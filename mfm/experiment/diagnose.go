@@ -55,10 +55,10 @@ func Diagnose(ctx context.Context, b compute.Backend, dir string, o report.Optio
 	return image.Diagnose(ctx, b, dir, train, heldOut, o)
 }
 
-// Verdict returns what [diagnose.Verdict] says of the map of the run in dir, of a mixture, of images
-// or of latents: whether one step is as good as the ODE of the same weights, on held-out data, those
-// that the run's manifest names. It takes a few seconds. It returns an error for a run of another
-// kind.
+// Verdict returns what [diagnose.Verdict] says of the map of the run in dir, of a mixture, of
+// images or of latents: whether one step is as good as the ODE of the same weights, on held-out
+// data, those that the run's manifest names. It takes a few seconds. It returns an error for a run
+// of another kind.
 func Verdict(ctx context.Context, b compute.Backend, dir string) ([]string, error) {
 	manifest, err := run.ReadManifest(dir, mixture.Kind, mixture.KindDistilled, image.Kind, latent.Kind)
 	if err != nil {

@@ -135,8 +135,8 @@ func (l *plotContent) draw(c draw.Canvas, data vg.Rectangle) {
 // glyphs at the edge need no room.
 type bare struct{ plot.Plotter }
 
-// Inset is a small plot in a corner of a panel that shows the layers of the panel over a part of its
-// range.
+// Inset is a small plot in a corner of a panel that shows the layers of the panel over a part of
+// its range.
 type Inset struct {
 	// X and Y are the ends of that part.
 	X, Y [2]float64

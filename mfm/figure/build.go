@@ -179,8 +179,8 @@ func (f *Figure) axes(panels []*Panel, i int, x, y interval) (*plotContent, erro
 	return c, nil
 }
 
-// drawLayers returns the plotters of the layers of a panel, from behind to front, and their entries of
-// the legend.
+// drawLayers returns the plotters of the layers of a panel, from behind to front, and their entries
+// of the legend.
 func drawLayers(p *Panel, fr frame, styles map[string]seriesStyle) (back, front []plot.Plotter, entries []entry, err error) {
 	for i, l := range p.layers {
 		in, layer := fr.theme.info(l), fr

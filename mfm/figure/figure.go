@@ -14,12 +14,12 @@
 //	err := fig.Save("sw2.svg")
 //
 // The layers are [Line], [Trace], [Bars], [Scatter], [Discs], [Density], [Quiver], [Heat] and
-// [Images], the references [HLine], [HBand], [VLine] and [Guide], and [Key]. A name has one entry in
-// the legend below the panels, and one color in all panels. If its layers set several colors the
-// entry is gray, and if one of its curves is solid the entry is solid. A layer with a Style, such as
-// "mfm-g", has the label, color and marker of that method, loss or reference in all figures; see
-// [Styles]. [Ordered] has the colors of curves by an ordered quantity, such as a time. [Table] shows
-// text in rows and columns. [Live] updates a loss curve during training. [Explorer] is an
+// [Images], the references [HLine], [HBand], [VLine] and [Guide], and [Key]. A name has one entry
+// in the legend below the panels, and one color in all panels. If its layers set several colors the
+// entry is gray, and if one of its curves is solid the entry is solid. A layer with a Style, such
+// as "mfm-g", has the label, color and marker of that method, loss or reference in all figures; see
+// [Styles]. [Ordered] has the colors of curves by an ordered quantity, such as a time. [Table]
+// shows text in rows and columns. [Live] updates a loss curve during training. [Explorer] is an
 // interactive figure of the posteriors of a mixture.
 //
 // Labels are Unicode text, with Greek letters and mathematical signs. Unicode subscripts and

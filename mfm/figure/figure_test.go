@@ -359,8 +359,8 @@ func TestShowOutsideNotebook(t *testing.T) {
 	}
 }
 
-// Every method, objective, loss and parametrization has a style, and no two methods of steering or of
-// tuning look alike.
+// Every method, objective, loss and parametrization has a style, and no two methods of steering or
+// of tuning look alike.
 func TestEveryMethodHasAStyle(t *testing.T) {
 	th := figure.Notebook()
 	var methods, objectives []string
@@ -482,7 +482,8 @@ func TestColorsFollowNames(t *testing.T) {
 	}
 }
 
-// A name of layers with one color has it in the legend, a name of layers with several is gray there.
+// A name of layers with one color has it in the legend, a name of layers with several is gray
+// there.
 func TestLegendOfSeveralColors(t *testing.T) {
 	red, blue := color.NRGBA{R: 0xff, A: 0xff}, color.NRGBA{B: 0xff, A: 0xff}
 	for _, tc := range []struct {

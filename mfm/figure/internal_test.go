@@ -374,8 +374,8 @@ func TestHeat(t *testing.T) {
 	}
 }
 
-// Colors of styles remain distinct under three forms of color blindness, by the matrices of Machado,
-// Oliveira and Fernandes (2009).
+// Colors of styles remain distinct under three forms of color blindness, by the matrices of
+// Machado, Oliveira and Fernandes (2009).
 func TestStylesAreDistinctForColorBlindReaders(t *testing.T) {
 	visions := map[string][9]float64{
 		"normal":       {1, 0, 0, 0, 1, 0, 0, 0, 1},

@@ -214,7 +214,8 @@ type entry struct {
 	dashed bool // the layer is a curve that is dashed other than by its style
 }
 
-// mergeEntries appends the entries of more whose names are new. A solid curve replaces a dashed one.
+// mergeEntries appends the entries of more whose names are new. A solid curve replaces a dashed
+// one.
 func mergeEntries(entries, more []entry) []entry {
 	for _, e := range more {
 		i := slices.IndexFunc(entries, func(known entry) bool { return known.name == e.name })

@@ -14,13 +14,13 @@ import (
 	"github.com/gomfm/gomfm/mfm/figure/internal/typeset"
 )
 
-// HLine is a horizontal line with a label on it, such as a sampling floor. It is dashed unless it has
-// the style of solid curves.
+// HLine is a horizontal line with a label on it, such as a sampling floor. It is dashed unless it
+// has the style of solid curves.
 type HLine struct {
 	// Y is the height of the line.
 	Y float64
-	// Style is the name of a style of the theme, such as "floor": the line is as a curve of that style.
-	// Empty means a thin line in the color of axes.
+	// Style is the name of a style of the theme, such as "floor": the line is as a curve of that
+	// style. Empty means a thin line in the color of axes.
 	Style string
 	// Label stands on the line. Empty means the label of the style; without a style it must not be
 	// empty.
@@ -66,8 +66,8 @@ type Guide struct {
 	Slope float64
 }
 
-// Key is an entry of the legend without data: what solid and dashed curves mean if their colors mean
-// something else.
+// Key is an entry of the legend without data: what solid and dashed curves mean if their colors
+// mean something else.
 type Key struct {
 	// Name appears in the legend.
 	Name string

@@ -109,8 +109,8 @@ func (f *frame) raster(q plot.Plotter) plot.Plotter {
 	})
 }
 
-// Discs are discs with given radii in the units of the axes, such as obstacles of a plane. Both axes
-// must be linear.
+// Discs are discs with given radii in the units of the axes, such as obstacles of a plane. Both
+// axes must be linear.
 type Discs struct {
 	// Name appears in the legend.
 	Name string

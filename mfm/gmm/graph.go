@@ -176,8 +176,8 @@ const (
 func (m *GraphMixture) components() int { return m.means.Shape().Dim(1) }
 func (m *GraphMixture) dim() int        { return m.means.Shape().Dim(2) }
 
-// gain is (a + b λ)/(α² + β² λ), by which a direction of variance λ multiplies its residual. a and b
-// are [batch, 1, 1].
+// gain is (a + b λ)/(α² + β² λ), by which a direction of variance λ multiplies its residual. a and
+// b are [batch, 1, 1].
 type gain struct{ a, b *Node }
 
 // of returns the gain of variances. Its operands have the same rank.
@@ -197,8 +197,8 @@ func (m *GraphMixture) expectation(alpha, beta, x, shift *Node, g gain) *Node {
 // maxUnrolled is the largest number of dimensions for which expectation has one array for each.
 const maxUnrolled = 8
 
-// unrolled is expectation with an array [batch, components] for each direction. A CPU computes it in
-// vectors of components, instead of sums over the few directions of each: in half the time.
+// unrolled is expectation with an array [batch, components] for each direction. A CPU computes it
+// in vectors of components, instead of sums over the few directions of each: in half the time.
 func (m *GraphMixture) unrolled(alpha, beta, x, shift *Node, g gain) *Node {
 	column := func(v *Node) *Node { return Squeeze(v, 2) } // [batch, 1]
 	alpha, beta, shift, g = column(alpha), column(beta), column(shift), gain{column(g.a), column(g.b)}

@@ -378,7 +378,8 @@ func BenchmarkConditionalDriftGraph(b *testing.B) {
 	}
 }
 
-// BenchmarkDenoiserGraph measures the denoiser of 256 components, as in the steps of a mixture prior.
+// BenchmarkDenoiserGraph measures the denoiser of 256 components, as in the steps of a mixture
+// prior.
 func BenchmarkDenoiserGraph(b *testing.B) {
 	for _, dim := range []int{3, 8} {
 		b.Run(fmt.Sprint(dim), func(b *testing.B) {

@@ -9,11 +9,11 @@ import (
 	"github.com/gomfm/gomfm/mfm/solver"
 )
 
-// Kernels is a kernel density estimate on a graph: a mixture of Gaussians about data points y_i with
-// one diagonal covariance V. Unlike that of [PointsDrift] its drift is bounded on bounded sets. Each
-// method costs two or three matrix products of size n × batch × dim, and panics if shapes or types
-// do not fit. Log weights are differences of numbers of size |y|²/(α² + β² V): in float32 V should
-// not be below 1e-4 of the variance of the data near t = 1.
+// Kernels is a kernel density estimate on a graph: a mixture of Gaussians about data points y_i
+// with one diagonal covariance V. Unlike that of [PointsDrift] its drift is bounded on bounded
+// sets. Each method costs two or three matrix products of size n × batch × dim, and panics if
+// shapes or types do not fit. Log weights are differences of numbers of size |y|²/(α² + β² V): in
+// float32 V should not be below 1e-4 of the variance of the data near t = 1.
 type Kernels struct {
 	Data     *Node // points y, [n, ...]
 	Variance *Node // V > 0, [1, ...], each axis with the length of a point's or 1

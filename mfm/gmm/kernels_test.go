@@ -13,8 +13,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/solver"
 )
 
-// A kernel density estimate has the drift of the mixture of Gaussians that it is, for all points and
-// for those of a class, and its posterior samples have that mixture's moments.
+// A kernel density estimate has the drift of the mixture of Gaussians that it is, for all points
+// and for those of a class, and its posterior samples have that mixture's moments.
 func TestKernelsAgainstMixture(t *testing.T) {
 	const n, dim, classes = 12, 3, 2
 	rng := newRNG(5)

@@ -36,8 +36,8 @@ func PointsDrift(ip interpolant.Schedule, data, t, x *Node) *Node {
 }
 
 // PointsClassDrift is [PointsDrift] of the data of one class for each row of x. labels are the
-// classes of the data, int32 [n], and class those of the rows, int32 [batch]; a row of class classes
-// has all data. A class without data has no drift.
+// classes of the data, int32 [n], and class those of the rows, int32 [batch]; a row of class
+// classes has all data. A class without data has no drift.
 func PointsClassDrift(ip interpolant.Schedule, data, labels *Node, classes int, t, x, class *Node) *Node {
 	at := pointsAt(ip, data, t, x)
 	at.keep = inClass(class, labels, classes)

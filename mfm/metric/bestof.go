@@ -61,8 +61,8 @@ const resamples = 400
 // quantile over bootstrap samples of the pool, each for a reward drawn from N(mean, se²): se is the
 // standard error of mean. A bootstrap sample repeats rewards: of n candidates from a pool
 // of m about m (1 - (1 - 1/m)^n) are different, so that both ends are too large by the ratio. It
-// returns an error if most is outside [1, len(pool)], a reward of the pool or the mean is NaN, or se
-// is negative.
+// returns an error if most is outside [1, len(pool)], a reward of the pool or the mean is NaN, or
+// se is negative.
 func CandidatesFor(pool []float64, mean, se float64, most int, rng *rand.Rand) (Candidates, error) {
 	if most < 1 || most > len(pool) || math.IsNaN(mean) || !(se >= 0) {
 		return Candidates{}, fmt.Errorf("up to %d candidates from %d for the reward %g ± %g: "+
@@ -91,7 +91,8 @@ func CandidatesFor(pool []float64, mean, se float64, most int, rng *rand.Rand) (
 	return Candidates{candidatesFor(sorted, mean, most), all[resamples/40], all[resamples-1-resamples/40]}, nil
 }
 
-// candidatesFor is the number of candidates from a sorted pool, +Inf if most do not reach the reward.
+// candidatesFor is the number of candidates from a sorted pool, +Inf if most do not reach the
+// reward.
 func candidatesFor(sorted []float64, reward float64, most int) float64 {
 	expected := func(n int) float64 { return expectedMax(sorted, n, 1e-18) }
 	n := 1 + sort.Search(most, func(i int) bool { return expected(i+1) >= reward })

@@ -60,11 +60,11 @@ func (m Moments) Std() float64 {
 // (Heusel et al., arXiv 1706.08500). Between n samples of a distribution with covariance I and the
 // distribution itself its mean is dim (dim+5)/(4n): the floor to report with it.
 //
-// With A = F Fᵀ and B = G Gᵀ, by Cholesky factors with pivots, tr (A B)^½ is the sum of the singular
-// values of Fᵀ G. Unlike square roots of eigenvalues it loses no digits where they are small: the
-// error is about 1e-16 dim of the traces. For singular covariances, of at most dim features, the
-// factors leave out what rounding hides, up to 1e-8 dim of the traces in the worst case. Frechet
-// returns an error unless the moments have the same number of features, all finite.
+// With A = F Fᵀ and B = G Gᵀ, by Cholesky factors with pivots, tr (A B)^½ is the sum of the
+// singular values of Fᵀ G. Unlike square roots of eigenvalues it loses no digits where they are
+// small: the error is about 1e-16 dim of the traces. For singular covariances, of at most dim
+// features, the factors leave out what rounding hides, up to 1e-8 dim of the traces in the worst
+// case. Frechet returns an error unless the moments have the same number of features, all finite.
 func Frechet(a, b Moments) (float64, error) {
 	n := len(a.Mean)
 	if n == 0 || len(b.Mean) != n || a.Covariance.SymmetricDim() != n || b.Covariance.SymmetricDim() != n {
@@ -82,9 +82,9 @@ func Frechet(a, b Moments) (float64, error) {
 }
 
 // FrechetOfSamples returns the [Frechet] distance of the moments of two sets of features, [n][dim]
-// with n >= 2. For sets of at most dim features its cost grows with dim instead of dim³: F and G are
-// then the features less their mean, divided by √(n-1). It returns an error unless both sets have the
-// same number of features, all finite.
+// with n >= 2. For sets of at most dim features its cost grows with dim instead of dim³: F and G
+// are then the features less their mean, divided by √(n-1). It returns an error unless both sets
+// have the same number of features, all finite.
 func FrechetOfSamples(a, b [][]float64) (float64, error) {
 	dim, err := checkPair(a, b, 2)
 	if err != nil {
@@ -120,8 +120,8 @@ func centered(rows [][]float64) (mean []float64, f *mat.Dense) {
 // squares returns the sum of the squares of the elements.
 func squares(m *mat.Dense) float64 { return floats.Dot(m.RawMatrix().Data, m.RawMatrix().Data) }
 
-// frechet returns the distance from the means, the traces of the covariances and their factors F and
-// G, nil for a covariance of zero.
+// frechet returns the distance from the means, the traces of the covariances and their factors F
+// and G, nil for a covariance of zero.
 func frechet(meanA, meanB []float64, traceA, traceB float64, f, g *mat.Dense) (float64, error) {
 	crossed := 0.
 	if f != nil && g != nil {

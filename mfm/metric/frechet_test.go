@@ -43,7 +43,8 @@ func TestFrechet(t *testing.T) {
 	}
 }
 
-// Covariances of a low rank have the exact distance, too: between N(m, a aᵀ) and N(0, b bᵀ) it is |m|² +
+// Covariances of a low rank have the exact distance, too: between N(m, a aᵀ) and N(0, b bᵀ) it is
+// |m|² +
 // |a|² + |b|² - 2 |a·b|. Moments that no features have are refused.
 func TestFrechetOfSingularCovariances(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))

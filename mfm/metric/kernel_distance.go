@@ -64,11 +64,11 @@ type KernelSubsets struct {
 // DefaultKernelSubsets are those of torch-fidelity and clean-fid.
 func DefaultKernelSubsets() KernelSubsets { return KernelSubsets{Subsets: 100, Size: 1000} }
 
-// Distance returns the mean of the kernel distance of [KernelStream] over pairs of random subsets of
-// two sets of features, [n][dim] and [m][dim], and its standard deviation over the pairs: the KID of
-// torch-fidelity if the features are those of its network. Each subset has no repetitions, but the
-// subsets overlap: the deviation is not a standard error. Size must lie in [2, min(n, m)], Subsets be
-// positive. An ended ctx is an error.
+// Distance returns the mean of the kernel distance of [KernelStream] over pairs of random subsets
+// of two sets of features, [n][dim] and [m][dim], and its standard deviation over the pairs: the
+// KID of torch-fidelity if the features are those of its network. Each subset has no repetitions,
+// but the subsets overlap: the deviation is not a standard error. Size must lie in [2, min(n, m)],
+// Subsets be positive. An ended ctx is an error.
 func (k KernelSubsets) Distance(ctx context.Context, a, b [][]float64, rng *rand.Rand) (mean, std float64, err error) {
 	if k.Subsets < 1 || k.Size < 2 || k.Size > min(len(a), len(b)) {
 		return 0, 0, fmt.Errorf("%d subsets of %d of %d and %d features: must be positive, and the size in [2, %d]",
@@ -109,11 +109,13 @@ func sumOver(a, b [][]float64, k func(x, y []float64) float64, same bool) float6
 	return floats.Sum(sums)
 }
 
-// kernelBatches is the number of pairs of batches in [KernelOfBatches], if the sets are large enough.
+// kernelBatches is the number of pairs of batches in [KernelOfBatches], if the sets are large
+// enough.
 const kernelBatches = 10
 
 // KernelOfBatches returns the kernel distance of two sets of features, [n][dim] with n >= 2, see
-// [KernelStream], and its standard error, over at most ten pairs of batches that take every k-th row.
+// [KernelStream], and its standard error, over at most ten pairs of batches that take every k-th
+// row.
 func KernelOfBatches(a, b [][]float64) (distance, se float64, err error) {
 	batches := min(kernelBatches, len(a)/2, len(b)/2)
 	part := func(rows [][]float64, k int) (part [][]float64) {

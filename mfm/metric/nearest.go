@@ -7,10 +7,10 @@ import (
 	"slices"
 )
 
-// Nearest returns for each sample, [n][dim], its distance to the nearest row of reference, [m][dim],
-// as the root mean square of the dim differences. Distances to training data that are far below
-// those of held-out data show memorized samples. Time is proportional to n·m·dim, on all CPUs;
-// there are no copies of the sets. An ended ctx is an error.
+// Nearest returns for each sample, [n][dim], its distance to the nearest row of reference,
+// [m][dim], as the root mean square of the dim differences. Distances to training data that are far
+// below those of held-out data show memorized samples. Time is proportional to n·m·dim, on all
+// CPUs; there are no copies of the sets. An ended ctx is an error.
 func Nearest[T float32 | float64](ctx context.Context, samples, reference [][]T) ([]float64, error) {
 	dim, err := checkPair(samples, reference, 1)
 	if err != nil {

@@ -7,12 +7,13 @@ import (
 	"slices"
 )
 
-// PrecisionRecall returns the improved precision and recall of Kynkäänniemi et al. (arXiv 1904.06991)
-// of samples, [n][dim], against reference, [m][dim]. A ball about each row of a set reaches to its
-// k-th nearest other row. Precision is the share of the samples that lie in a ball of the reference,
-// recall the share of the reference that lies in a ball of the samples, rims included; k = 3 is usual,
-// and n and m must exceed it. Both fall with the number of rows: compare sets of equal sizes only.
-// Time is proportional to (n+m)²·dim at most, on all CPUs. An ended ctx is an error.
+// PrecisionRecall returns the improved precision and recall of Kynkäänniemi et al. (arXiv
+// 1904.06991) of samples, [n][dim], against reference, [m][dim]. A ball about each row of a set
+// reaches to its k-th nearest other row. Precision is the share of the samples that lie in a ball
+// of the reference, recall the share of the reference that lies in a ball of the samples, rims
+// included; k = 3 is usual, and n and m must exceed it. Both fall with the number of rows: compare
+// sets of equal sizes only. Time is proportional to (n+m)²·dim at most, on all CPUs. An ended ctx
+// is an error.
 func PrecisionRecall[T float32 | float64](ctx context.Context, samples, reference [][]T, k int) (
 	precision, recall float64, err error) {
 	if k < 1 {

@@ -68,8 +68,8 @@ func (c AutoencoderConfig) Factor() int { return 1 << (len(c.Channels) - 1) }
 // LatentChannels returns Latents.
 func (c AutoencoderConfig) LatentChannels() int { return c.Latents }
 
-// Autoencoder is the variational autoencoder of latent diffusion: residual blocks at each level, one
-// level's sides half of the last one's, and self-attention at the coarsest.
+// Autoencoder is the variational autoencoder of latent diffusion: residual blocks at each level,
+// one level's sides half of the last one's, and self-attention at the coarsest.
 type Autoencoder struct {
 	AutoencoderConfig
 	// Tile is the side in pixels of the tiles by which larger images are encoded and decoded; 0
@@ -93,9 +93,9 @@ func (a Autoencoder) Validate() error {
 }
 
 // Encode returns the mean and log variance of the Gaussian posterior of the latents of images
-// [batch, h, w, images] in [-1, 1]: [batch, h/f, w/f, latents] both, f = [AutoencoderConfig.Factor],
-// before Shift and Scale. As in the original the log variance is clipped to [-30, 20]. It panics
-// with Validate's error and unless f divides the sides.
+// [batch, h, w, images] in [-1, 1]: [batch, h/f, w/f, latents] both, f =
+// [AutoencoderConfig.Factor], before Shift and Scale. As in the original the log variance is
+// clipped to [-30, 20]. It panics with Validate's error and unless f divides the sides.
 func (a Autoencoder) Encode(scope *model.Scope, images *Node) (mean, logVariance *Node) {
 	must(a.Validate())
 	layer.CheckSides("Autoencoder", images, 1, len(a.Channels))

@@ -23,8 +23,8 @@ type DiTConfig struct {
 	Guidance        []float64 `json:"guidance,omitempty"`
 	ContextGuidance []float64 `json:"context_guidance,omitempty"`
 	// QKNorm normalizes the queries and keys of each head (Henry et al., arXiv 2010.04245): by layer
-	// norms with gains and biases, as timm does, or, with QKNormRMS, by root mean squares with gains, as
-	// the paper's code does.
+	// norms with gains and biases, as timm does, or, with QKNormRMS, by root mean squares with gains,
+	// as the paper's code does.
 	QKNorm    bool `json:"qk_norm,omitempty"`
 	QKNormRMS bool `json:"qk_norm_rms,omitempty"`
 	// BlindAtZero multiplies the gate of the context by t, so that the context at t = 0, which is
@@ -51,8 +51,8 @@ func DefaultDiT() DiTConfig {
 	return DiTConfig{Patch: 1, Width: 192, Depth: 6, Encoder: 4, Heads: 3, BlindAtZero: true}
 }
 
-// DiTSizes returns the sizes of Peebles and Xie, arXiv 2212.09748, by their names: S, B, L and XL by
-// patches of 2, 4 and 8, such as "XL/2". Encoder is the paper's 20 of 28 blocks for XL, and two
+// DiTSizes returns the sizes of Peebles and Xie, arXiv 2212.09748, by their names: S, B, L and XL
+// by patches of 2, 4 and 8, such as "XL/2". Encoder is the paper's 20 of 28 blocks for XL, and two
 // thirds to three quarters of the blocks for the others.
 func DiTSizes() map[string]DiTConfig {
 	sizes := make(map[string]DiTConfig)
@@ -193,8 +193,8 @@ type dit struct {
 	positions, context *Node
 }
 
-// tokens returns the tokens [batch, tokens, width] and the part of the conditioning that encoder and
-// decoder share, [batch or 1, width] in the type of the times.
+// tokens returns the tokens [batch, tokens, width] and the part of the conditioning that encoder
+// and decoder share, [batch or 1, width] in the type of the times.
 func (d dit) tokens(in Inputs) (tokens, common *Node) {
 	common = d.time("context_time", in.T, 0)
 	gate := d.linear("context_gate", layer.SiLU(common), 2*d.Width, 0)

@@ -55,7 +55,8 @@ func TestDiTGuidance(t *testing.T) {
 	}
 }
 
-// With BlindAtZero the context has no effect at t = 0, and its effect grows continuously from there.
+// With BlindAtZero the context has no effect at t = 0, and its effect grows continuously from
+// there.
 func TestDiTBlindAtZero(t *testing.T) {
 	c := testDiT()
 	c.Depth = 1
@@ -83,8 +84,8 @@ func TestDiTBlindAtZero(t *testing.T) {
 	}
 }
 
-// At the start the network is zero, but after a few steps of gradient descent every parameter of the
-// context's adapter and of the joint attention has a gradient: the start is no saddle.
+// At the start the network is zero, but after a few steps of gradient descent every parameter of
+// the context's adapter and of the joint attention has a gradient: the start is no saddle.
 func TestDiTLearnsFromContext(t *testing.T) {
 	c := testDiT()
 	c.Depth, c.Classes, c.Guidance, c.ContextGuidance, c.JointAttention = 1, 0, nil, nil, true

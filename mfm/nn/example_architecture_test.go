@@ -40,7 +40,8 @@ func (r Residual) Backbone() nn.Backbone {
 	}
 }
 
-// A configuration names its network. One's own architecture is the present value that JSON is read over.
+// A configuration names its network. One's own architecture is the present value that JSON is read
+// over.
 func ExampleArchitecture() {
 	network := nn.NewNetwork(Residual{Width: 64})
 	err := json.Unmarshal([]byte(`{"kind": "residual", "width": 32, "compute": "bfloat16"}`), &network)

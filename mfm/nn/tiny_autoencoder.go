@@ -10,9 +10,9 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn/layer"
 )
 
-// TinyAutoencoder is an autoencoder of the TAESD family (madebyollin/taesd), about a thirtieth of the
-// size of the [Autoencoder] whose latents it shares: convolutions of 64 channels with ReLU, sides
-// divided by 8. It has no log variance, and its latents are normalized already. Start from
+// TinyAutoencoder is an autoencoder of the TAESD family (madebyollin/taesd), about a thirtieth of
+// the size of the [Autoencoder] whose latents it shares: convolutions of 64 channels with ReLU,
+// sides divided by 8. It has no log variance, and its latents are normalized already. Start from
 // [FLUX2TinyAutoencoder].
 type TinyAutoencoder struct {
 	Images  int `json:"images"`  // channels of the images
@@ -80,8 +80,8 @@ func (a TinyAutoencoder) encode(scope *model.Scope, images *Node) *Node {
 	return t.convolution("output", h, a.Latents, 1, true)
 }
 
-// Decode returns the images [batch, 8h, 8w, images] of latents [batch, h, w, Latents]. It panics with
-// Validate's error, and for other numbers of channels.
+// Decode returns the images [batch, 8h, 8w, images] of latents [batch, h, w, Latents]. It panics
+// with Validate's error, and for other numbers of channels.
 func (a TinyAutoencoder) Decode(scope *model.Scope, latents *Node) *Node {
 	must(a.Validate())
 	if latents.Rank() != 4 || latents.Shape().Dim(3) != a.Latents {

@@ -1,9 +1,9 @@
 // Package notebook is what the cells of the notebooks share: scale ([Preset], [ByPreset]), device
 // ([Device], [Setup]), folders ([Figures], [Folder]), display ([Show], [LossCurve], [Progress],
-// [PrintVerdict]), stored results ([Results], [ReadJSON], [WriteJSON]), data to try ([ExamplePoints],
-// [ExamplePictures]) and errors ([Must]). A cell is a small program of its own, so these
-// functions print, panic and exit, which no other package of mfm does. Notebooks import it with a
-// dot.
+// [PrintVerdict]), stored results ([Results], [ReadJSON], [WriteJSON]), data to try
+// ([ExamplePoints], [ExamplePictures]) and errors ([Must]). A cell is a small program of its own,
+// so these functions print, panic and exit, which no other package of mfm does. Notebooks import it
+// with a dot.
 package notebook
 
 import (
@@ -106,8 +106,8 @@ func Context() (context.Context, context.CancelFunc) {
 }
 
 // Finish ends the cell if err, of a training, is not nil. If the training was interrupted, its last
-// step is saved, and Finish says so and exits, so that nothing below it runs. It also exits with a line if the folder of the run
-// is in use or holds another run. Otherwise it panics.
+// step is saved, and Finish says so and exits, so that nothing below it runs. It also exits with a
+// line if the folder of the run is in use or holds another run. Otherwise it panics.
 func Finish(err error) {
 	switch {
 	case errors.Is(err, context.Canceled):

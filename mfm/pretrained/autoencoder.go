@@ -8,7 +8,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 )
 
-// AutoencoderWeights returns the weights of [nn.Autoencoder] in the names of diffusers' AutoencoderKL.
+// AutoencoderWeights returns the weights of [nn.Autoencoder] in the names of diffusers'
+// AutoencoderKL.
 func AutoencoderWeights(c nn.AutoencoderConfig) []Weight {
 	l := list{}
 	coarsest := len(c.Channels) - 1

@@ -46,12 +46,12 @@ type diffusersAutoencoder struct {
 	MiddleBlock bool     `json:"mid_block_add_attention"`
 }
 
-// OpenAutoencoder reads an autoencoder from a folder in the form of diffusers' AutoencoderKL, such as
-// sd-vae-ft-mse: config.json, and the weights in diffusion_pytorch_model.safetensors or .bin, of
-// which those of the older names of attention (query, proj_attn) are read as well. Without config.json
-// the autoencoder is that of Stable Diffusion ([nn.StableDiffusionAutoencoder]). The weights have their
-// paths below the network's scope. It returns an error for a model of another class, and for
-// settings of the class that [nn.Autoencoder] does not have.
+// OpenAutoencoder reads an autoencoder from a folder in the form of diffusers' AutoencoderKL, such
+// as sd-vae-ft-mse: config.json, and the weights in diffusion_pytorch_model.safetensors or .bin, of
+// which those of the older names of attention (query, proj_attn) are read as well. Without
+// config.json the autoencoder is that of Stable Diffusion ([nn.StableDiffusionAutoencoder]). The
+// weights have their paths below the network's scope. It returns an error for a model of another
+// class, and for settings of the class that [nn.Autoencoder] does not have.
 func OpenAutoencoder(dir string) (nn.Autoencoder, checkpoint.Tensors, error) {
 	config, err := readAutoencoderConfig(filepath.Join(dir, diffusersConfig))
 	if errors.Is(err, fs.ErrNotExist) && len(AutoencoderFiles(dir)) > 0 {
@@ -75,8 +75,8 @@ func OpenAutoencoder(dir string) (nn.Autoencoder, checkpoint.Tensors, error) {
 	return nn.Autoencoder{AutoencoderConfig: config}, tensors, nil
 }
 
-// AutoencoderFiles returns the names of the files in dir that [OpenAutoencoder] reads: config.json, if
-// it exists, and then the weights, if they do.
+// AutoencoderFiles returns the names of the files in dir that [OpenAutoencoder] reads: config.json,
+// if it exists, and then the weights, if they do.
 func AutoencoderFiles(dir string) (names []string) {
 	for _, name := range []string{diffusersConfig, diffusersFile, diffusersBin} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil && (name != diffusersBin || !slices.Contains(names, diffusersFile)) {
@@ -134,10 +134,10 @@ func readAutoencoderConfig(path string) (nn.AutoencoderConfig, error) {
 	return c, c.Validate()
 }
 
-// WriteAutoencoder writes an autoencoder, with its weights by their paths below the network's scope,
-// to a folder that [OpenAutoencoder] and diffusers' AutoencoderKL.from_pretrained read. side is that
-// of the images for which the network was trained. The weights are rounded to float16; one beyond it
-// is an error. origin becomes metadata of the weights.
+// WriteAutoencoder writes an autoencoder, with its weights by their paths below the network's
+// scope, to a folder that [OpenAutoencoder] and diffusers' AutoencoderKL.from_pretrained read. side
+// is that of the images for which the network was trained. The weights are rounded to float16; one
+// beyond it is an error. origin becomes metadata of the weights.
 func WriteAutoencoder(dir string, a nn.Autoencoder, weights checkpoint.Tensors, side int, origin map[string]string) error {
 	if err := a.Validate(); err != nil {
 		return err

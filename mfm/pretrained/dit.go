@@ -19,8 +19,8 @@ const timeFeatures = 256
 
 // DiTWeights returns the weights of [nn.DiT] for images of the given number of channels, in the
 // names of the paper's released transformer (arXiv 2601.14430), which keeps those of DiT, SiT and
-// Decoupled MeanFlow. The fixed positions, "pos_embed", are not among them: see [ImportDiT]. The list
-// is for a map whose parametrization gives no combined observation, such as [mfm.Plain].
+// Decoupled MeanFlow. The fixed positions, "pos_embed", are not among them: see [ImportDiT]. The
+// list is for a map whose parametrization gives no combined observation, such as [mfm.Plain].
 func DiTWeights(c nn.DiTConfig, channels int) []Weight {
 	l := list{}
 	l.patches("x_embedder", "state", c, channels)

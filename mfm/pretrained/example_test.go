@@ -11,7 +11,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// A transformer's weights lie below the prefix "weight." of a file, and become the weights of a map.
+// A transformer's weights lie below the prefix "weight." of a file, and become the weights of a
+// map.
 func ExampleImportDiT() {
 	tensors, _, err := pretrained.Open(filepath.Join("testdata", "dit_qk_norm.safetensors"))
 	if err != nil {

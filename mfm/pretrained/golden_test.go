@@ -111,8 +111,8 @@ func TestParityErrors(t *testing.T) {
 	}
 }
 
-// The numbers of parameters are those of pytorch-fid's modules without the classifier. The shapes in a
-// file tell the width of its network.
+// The numbers of parameters are those of pytorch-fid's modules without the classifier. The shapes
+// in a file tell the width of its network.
 func TestInceptionWeights(t *testing.T) {
 	parameters := 0
 	for _, w := range pretrained.InceptionWeights(inception.Network{Divisor: 1}) {

@@ -11,9 +11,9 @@ import (
 // InceptionAnchor is the name of a tensor that the Inception network of pytorch-fid has.
 const InceptionAnchor = "Conv2d_1a_3x3.conv.weight"
 
-// InceptionWeights returns the weights of [inception.Network] in the names of pytorch-fid, whose file
-// is pt_inception-2015-12-05-6726825d.pth. Its classifier and the counters of its batch norms are not
-// among them: see [ImportInception].
+// InceptionWeights returns the weights of [inception.Network] in the names of pytorch-fid, whose
+// file is pt_inception-2015-12-05-6726825d.pth. Its classifier and the counters of its batch norms
+// are not among them: see [ImportInception].
 func InceptionWeights(n inception.Network) []Weight {
 	l := list{}
 	for _, c := range n.Convolutions() {
@@ -39,9 +39,9 @@ func ImportInception(from checkpoint.Tensors, n inception.Network) (checkpoint.T
 	return Import(rest, InceptionWeights(n))
 }
 
-// OpenInception reads an Inception network from a file for [Open]. The shape of its first kernel tells
-// [inception.Network.Divisor]. The weights have their paths below the network's scope. If the file
-// has another network, the error says how it differs from the published one.
+// OpenInception reads an Inception network from a file for [Open]. The shape of its first kernel
+// tells [inception.Network.Divisor]. The weights have their paths below the network's scope. If the
+// file has another network, the error says how it differs from the published one.
 func OpenInception(path string) (inception.Network, checkpoint.Tensors, error) {
 	tensors, _, err := Open(path)
 	if err != nil {

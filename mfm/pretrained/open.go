@@ -38,10 +38,10 @@ func readConfig(path string) ([]byte, error) {
 	return raw, err
 }
 
-// Open reads the tensors of a file of weights, and the metadata of a safetensors file; those of other
-// formats are nil. The content decides the format: safetensors, the index of sharded safetensors (a
-// JSON object with "weight_map"), torch.save, also in a Python wheel ([ReadTorch]), or numpy.savez
-// ([ReadNPZ]). Errors name the file.
+// Open reads the tensors of a file of weights, and the metadata of a safetensors file; those of
+// other formats are nil. The content decides the format: safetensors, the index of sharded
+// safetensors (a JSON object with "weight_map"), torch.save, also in a Python wheel ([ReadTorch]),
+// or numpy.savez ([ReadNPZ]). Errors name the file.
 func Open(path string) (all checkpoint.Tensors, metadata map[string]string, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -151,8 +151,8 @@ func openSharded(path string, f io.ReadSeeker, size int64) (checkpoint.Tensors, 
 }
 
 // Prefixes returns the prefixes, ending in a dot, below which a file has tensors of all the given
-// names: "" if the names stand at the top. A checkpoint of training often has several copies, such as
-// "state_dict.model." and "ema.".
+// names: "" if the names stand at the top. A checkpoint of training often has several copies, such
+// as "state_dict.model." and "ema.".
 func Prefixes(from checkpoint.Tensors, weights []Weight) []string {
 	if len(weights) == 0 {
 		return nil

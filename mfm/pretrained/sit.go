@@ -130,11 +130,11 @@ func firstChannels(t *tensors.Tensor, keep, of int) *tensors.Tensor {
 
 // DetectDiT returns the configuration of the transformer whose tensors these are, and the channels
 // of its images: in the names of [DiTWeights] or of [SiTWeights]. Names and shapes give the width,
-// the depth, the patch and the classes, whether and how queries and keys are normalized, and whether
-// the attention is joint. The table of [nn.DiTSizes] gives Heads and Encoder for its widths and
-// depths; for others Heads is zero, unless queries and keys are normalized, and Encoder two thirds of
-// the depth. Nothing in a file tells Encoder, Reversed, BlindAtZero and the guidance scales: the first
-// three are those of the releases.
+// the depth, the patch and the classes, whether and how queries and keys are normalized, and
+// whether the attention is joint. The table of [nn.DiTSizes] gives Heads and Encoder for its widths
+// and depths; for others Heads is zero, unless queries and keys are normalized, and Encoder two
+// thirds of the depth. Nothing in a file tells Encoder, Reversed, BlindAtZero and the guidance
+// scales: the first three are those of the releases.
 func DetectDiT(from checkpoint.Tensors) (c nn.DiTConfig, channels int, err error) {
 	patches := from[DiTAnchor]
 	if patches == nil {

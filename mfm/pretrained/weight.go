@@ -48,8 +48,8 @@ type Weight struct {
 	Shape  []int // of the tensor in the file
 }
 
-// Import returns the variables of a network, by their paths, from the tensors of a file. float16 and
-// bfloat16 become float32. If the tensors are not exactly those of the list, the error lists
+// Import returns the variables of a network, by their paths, from the tensors of a file. float16
+// and bfloat16 become float32. If the tensors are not exactly those of the list, the error lists
 // each that is missing, unexpected or of another shape.
 func Import(from checkpoint.Tensors, weights []Weight) (checkpoint.Tensors, error) {
 	return imported(from, weights, false)
@@ -132,7 +132,8 @@ func Load(store *model.Store, scope string, weights checkpoint.Tensors) error {
 	return nil
 }
 
-// order returns the permutation of the file's axes that gives the axes here, and the dimensions here.
+// order returns the permutation of the file's axes that gives the axes here, and the dimensions
+// here.
 func (l Layout) order(shape []int) (order, dims []int) {
 	switch l {
 	case Linear:

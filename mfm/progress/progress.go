@@ -18,8 +18,8 @@ type Report struct {
 	Loss        float64       // recent training loss; 0 means none and is not shown
 	Elapsed     time.Duration // time spent in this run, shown at the end; not shown if 0
 	Values      []Value       // further numbers, shown in this order
-	// Doing says what is done at the moment if it is no step, such as "compiling". It is shown in place
-	// of the time left.
+	// Doing says what is done at the moment if it is no step, such as "compiling". It is shown in
+	// place of the time left.
 	Doing string
 }
 

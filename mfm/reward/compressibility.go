@@ -12,8 +12,8 @@ import (
 	"slices"
 )
 
-// Compressibility is a black-box reward of pictures by the number of bytes that they have as JPEG, by
-// the encoder of package image/jpeg:
+// Compressibility is a black-box reward of pictures by the number of bytes that they have as JPEG,
+// by the encoder of package image/jpeg:
 //
 //	r(x) = -bytes/1000,   or   r(x) = -(bytes - Target)²/(2 Width²)   if Width is not 0.
 //
@@ -39,8 +39,8 @@ func (c Compressibility) Validate() error {
 	return cmp.Or(hold("compressibility", "target", c.Target), positive("compressibility", "width", c.Width))
 }
 
-// Host returns r. It panics with Validate's error. A picture with pixels that are NaN has the reward
-// NaN.
+// Host returns r. It panics with Validate's error. A picture with pixels that are NaN has the
+// reward NaN.
 func (c Compressibility) Host() Host {
 	if err := c.Validate(); err != nil {
 		panic(err)
@@ -127,8 +127,8 @@ func IsHost(raw json.RawMessage) bool {
 	return err == nil && known
 }
 
-// ParseHost returns the black-box reward that raw describes, of one of [HostKinds]. Unknown kinds and
-// unknown keys are errors.
+// ParseHost returns the black-box reward that raw describes, of one of [HostKinds]. Unknown kinds
+// and unknown keys are errors.
 func ParseHost(raw []byte) (Host, error) {
 	name, err := kindOf(raw)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/reward"
 )
 
-// FuzzParse checks that any text gives an error or a reward, and that a reward with a closed form is
-// the same after writing and reading again.
+// FuzzParse checks that any text gives an error or a reward, and that a reward with a closed form
+// is the same after writing and reading again.
 func FuzzParse(f *testing.F) {
 	const inner = `{"kind": "quadratic", "center": [0], "weight": [1]}`
 	for _, kind := range reward.Kinds() {

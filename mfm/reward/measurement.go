@@ -11,10 +11,10 @@ import (
 //
 //	r(x) = -|y - A x|²/(2 σ²),
 //
-// where A x are the averages over Rows times Columns blocks, [rows*columns] with the blocks of a row
-// adjacent, and over the channels. Block i of n along an axis of length L has the pixels from ⌊i L/n⌋
-// to ⌊(i+1) L/n⌋ - 1. Its target is the posterior distribution of the image given y and noise of
-// standard deviation σ > 0.
+// where A x are the averages over Rows times Columns blocks, [rows*columns] with the blocks of a
+// row adjacent, and over the channels. Block i of n along an axis of length L has the pixels from
+// ⌊i L/n⌋ to ⌊(i+1) L/n⌋ - 1. Its target is the posterior distribution of the image given y and
+// noise of standard deviation σ > 0.
 //
 // Samples are [n, height, width, channels]; fewer axes are those of gray images, or of one row.
 type BlockAverage struct {
@@ -113,8 +113,8 @@ func (b BlockAverage) Reward() Reward {
 	})
 }
 
-// StrokeMass prefers images by the mean m(x) of their intensities (x+1)/2 over all pixels, for digits
-// the mass of their strokes, in units of its standard deviation over the data:
+// StrokeMass prefers images by the mean m(x) of their intensities (x+1)/2 over all pixels, for
+// digits the mass of their strokes, in units of its standard deviation over the data:
 //
 //	r(x) = -(z - Target)²/(2 Width²),   z = (m(x) - Mean)/Std.
 //

@@ -8,8 +8,8 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// Level is a preference for values of a quantity m of a picture: the logarithm of a Gaussian about a
-// target without its constant, or a linear function,
+// Level is a preference for values of a quantity m of a picture: the logarithm of a Gaussian about
+// a target without its constant, or a linear function,
 //
 //	r = -(m - Target)²/(2 Width²),   or   r = Weight m   if Weight is not 0.
 //
@@ -71,8 +71,8 @@ func (b Brightness) Reward() Reward {
 //
 //	m(x) = Σ_k c_k cos(Hue - 120° k),
 //
-// between -1 and 1, and 0 for gray. For the hue of a channel, 0° for red, 120° for green and 240° for
-// blue, it is the level of this channel minus the mean of the others.
+// between -1 and 1, and 0 for gray. For the hue of a channel, 0° for red, 120° for green and 240°
+// for blue, it is the level of this channel minus the mean of the others.
 type Color struct {
 	Hue float64 `json:"hue"` // in degrees
 	Level
@@ -104,7 +104,8 @@ func (c Color) Reward() Reward {
 //
 // where v is the variance of the pixels about the mean of their channel, and the means are over all
 // pixels and channels of pictures [n, height, width, channels] in [-1, 1]. It is 0 for a symmetric
-// picture, about -2 for one whose halves are unrelated, and -4 for one that its mirror image negates.
+// picture, about -2 for one whose halves are unrelated, and -4 for one that its mirror image
+// negates.
 type Symmetry struct{}
 
 // Validate returns nil.

@@ -105,8 +105,8 @@ func TestPictureRewards(t *testing.T) {
 	}
 }
 
-// A symmetric picture has the symmetry 0, one that its mirror image negates -4, and a flat one 0 with
-// a finite gradient.
+// A symmetric picture has the symmetry 0, one that its mirror image negates -4, and a flat one 0
+// with a finite gradient.
 func TestSymmetryExtremes(t *testing.T) {
 	x := []float64{0.5, 0.1, 0.5, 0.5, 0, -0.5, 0.2, 0.2, 0.2} // three pictures of one row and one channel
 	values, slope := onPictures(t, reward.Symmetry{}.Reward(), x, x, 3, 1, 3, 1)

@@ -29,8 +29,8 @@ type Reward interface {
 
 // Condition is what samples were generated under.
 type Condition struct {
-	// Class has the labels of the samples, int32 [n], or one label for all, [1]. Nil means none, and so
-	// does a label equal to the number of classes.
+	// Class has the labels of the samples, int32 [n], or one label for all, [1]. Nil means none, and
+	// so does a label equal to the number of classes.
 	Class *Node
 }
 

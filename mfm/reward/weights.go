@@ -6,9 +6,9 @@ import (
 	. "github.com/gomlx/gomlx/support/exceptions"
 )
 
-// SetWeights creates the variables of a fixed network in the scope of a reward, unless they exist. Keys
-// are paths below the scope. It panics with a nil scope, which is that of a graph without a store, and
-// if the store has other weights there.
+// SetWeights creates the variables of a fixed network in the scope of a reward, unless they exist.
+// Keys are paths below the scope. It panics with a nil scope, which is that of a graph without a
+// store, and if the store has other weights there.
 func SetWeights(scope *model.Scope, weights map[string]*tensors.Tensor) {
 	if scope == nil {
 		Panicf("the weights of a reward need a graph with a store: use model.NewExec")

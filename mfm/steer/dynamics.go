@@ -36,12 +36,13 @@ const (
 	// not. A steep reward moves particles far in a step, so that coarse grids may diverge.
 	NoRenormalization Renormalization = "none"
 	// RescaleLength sets the length of every steering term to Ratio |base|, as in the paper's
-	// comparison with Best-of-N. The length of the gradient is lost, and with it the size of the reward: λ has no effect
-	// but that of its sign on the gradient of MFM-G with one sample and of DPS. Samples follow no
-	// tilted distribution: each particle climbs the estimated value at a given speed to the end,
-	// whether or not its reward is large already. Where the value is flat this amplifies the noise
-	// of the estimate to that length. It reaches large rewards in few evaluations, at the price of
-	// diversity; where the drift is short compared with the way to the reward, it falls short.
+	// comparison with Best-of-N. The length of the gradient is lost, and with it the size of the
+	// reward: λ has no effect but that of its sign on the gradient of MFM-G with one sample and of
+	// DPS. Samples follow no tilted distribution: each particle climbs the estimated value at a given
+	// speed to the end, whether or not its reward is large already. Where the value is flat this
+	// amplifies the noise of the estimate to that length. It reaches large rewards in few evaluations,
+	// at the price of diversity; where the drift is short compared with the way to the reward, it
+	// falls short.
 	RescaleLength Renormalization = "rescale"
 	// ClipLength bounds the length of the steering term by Ratio |base|. While it does not act,
 	// samples follow the tilted distribution; where it acts, the reward has too little effect. λ and

@@ -211,9 +211,9 @@ func FromTilt(mixture, target *gmm.Mixture, logZ float64, ip interpolant.Schedul
 //	∇V_t(x_t) ≈ Σ_i w_i g_i - ∇log p_t(x_t),
 //
 // where gradients of z_i pass through the map. Up to a factor, the density of z_i is
-// p_1(z_i) N(ε_i; 0, I)/p_{t'}(x'_i), so with γ_i = log p_{t'}(x'_i) the weights are those of samples
-// of the tilted posterior. The paper approximates it, up to a constant, by the scores at both ends
-// of the way,
+// p_1(z_i) N(ε_i; 0, I)/p_{t'}(x'_i), so with γ_i = log p_{t'}(x'_i) the weights are those of
+// samples of the tilted posterior. The paper approximates it, up to a constant, by the scores at
+// both ends of the way,
 //
 //	γ_i = (∇log p_{t'}(x_t) + ∇log p_{t'}(x'_i))·(x'_i - x_t)/2,
 //

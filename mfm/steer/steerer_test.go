@@ -35,8 +35,8 @@ func steps(t testing.TB, n int) int {
 	return n
 }
 
-// With the exact value, ODE and SDE carry noise to the target, for every interpolant, and for one also
-// with other schedules of the SDE's noise and with Heun steps.
+// With the exact value, ODE and SDE carry noise to the target, for every interpolant, and for one
+// also with other schedules of the SDE's noise and with Heun steps.
 func TestExactSteeringReachesTheTarget(t *testing.T) {
 	backendtest.NeedLoops(t, backendtest.New(t))
 	mixture, r := gmm.Paper(), measured()

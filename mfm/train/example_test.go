@@ -47,8 +47,8 @@ func ExampleNew() {
 	// Output: step 300: slope 3.0
 }
 
-// Data that do not fit on the device are read on the host while the device computes. The batch depends
-// on the step alone, so that a training resumes with the batches that it would have seen.
+// Data that do not fit on the device are read on the host while the device computes. The batch
+// depends on the step alone, so that a training resumes with the batches that it would have seen.
 func ExampleFromHost() {
 	load := func(_ context.Context, step int64) (train.HostBatch, error) {
 		return train.HostBatch{Samples: tensors.FromValue([][]float32{{float32(step)}, {float32(-step)}})}, nil

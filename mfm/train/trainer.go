@@ -87,11 +87,12 @@ var ErrDevices = errors.New("they cannot share it equally")
 // on the device, parameters and moments are donated buffers, and only [Metrics] are transferred to
 // the host. A Trainer must not be used by several goroutines at once.
 //
-// On a backend with several devices (the option "devices" of [backend.New]) each device has an equal
-// part of every batch, and a copy of the weights, the moments and the data in [DataScope]. The
-// random numbers are those of one device, and so are loss and gradient, up to the rounding of their
-// sums over the batch. The training state does not depend on the devices: a checkpoint of four
-// resumes on one, and the other way round. All devices belong to one process; see [backend.New].
+// On a backend with several devices (the option "devices" of [backend.New]) each device has an
+// equal part of every batch, and a copy of the weights, the moments and the data in [DataScope].
+// The random numbers are those of one device, and so are loss and gradient, up to the rounding of
+// their sums over the batch. The training state does not depend on the devices: a checkpoint of
+// four resumes on one, and the other way round. All devices belong to one process; see
+// [backend.New].
 type Trainer struct {
 	backend   compute.Backend
 	store     *model.Store

@@ -6,8 +6,8 @@
 //
 //	V_t(x) = log E[e^{λ r(I_1)} | I_t = x],
 //
-// whose gradient is a ratio of expectations. Multiplied by its denominator, the optimality of D is a
-// condition without a ratio,
+// whose gradient is a ratio of expectations. Multiplied by its denominator, the optimality of D is
+// a condition without a ratio,
 //
 //	E[w D - (σ_t²/2) ∇_x w] = 0,   w = e^{λ r(X_{0,1}(ε; t, x)) - c},
 //

@@ -7,8 +7,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
-// Evaluations of a state by hand: a drift that guidance evaluates twice counts twice, a backward pass
-// two, and a posterior sample one with its reward.
+// Evaluations of a state by hand: a drift that guidance evaluates twice counts twice, a backward
+// pass two, and a posterior sample one with its reward.
 func TestNFE(t *testing.T) {
 	four := steer.PosteriorSamples{N: 4}
 	for _, tc := range []struct {

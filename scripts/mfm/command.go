@@ -188,7 +188,8 @@ func checkFolder(dir string) error {
 	return nil
 }
 
-// checkSamples returns an error if no samples can be written to path; empty means that they are not.
+// checkSamples returns an error if no samples can be written to path; empty means that they are
+// not.
 func checkSamples(path string) error {
 	if path == "" {
 		return nil
@@ -291,8 +292,8 @@ type column[R any] struct {
 	value  func(R) string
 }
 
-// columns returns columns of the values of a result. Each spec is a header, a space, and a format. A
-// value that is NaN does not exist, and is "-".
+// columns returns columns of the values of a result. Each spec is a header, a space, and a format.
+// A value that is NaN does not exist, and is "-".
 func columns[R any](values func(R) []any, specs ...string) []column[R] {
 	var all []column[R]
 	for i, spec := range specs {

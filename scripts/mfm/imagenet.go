@@ -188,8 +188,8 @@ func (c *command) encode(ctx context.Context, b compute.Backend, config latent.C
 	return codec, l, nil
 }
 
-// maxHeldOut and maxReference are the numbers of held-out and of training pictures that an evaluation
-// uses, random ones of more.
+// maxHeldOut and maxReference are the numbers of held-out and of training pictures that an
+// evaluation uses, random ones of more.
 const maxHeldOut, maxReference = 1000, 5000
 
 // latentRun is a trained map of latents, how it is sampled, and where its images are.
@@ -229,8 +229,8 @@ func openLatentRun(f samplerFlags, images func(data.Location) (data.Location, er
 	return r, err
 }
 
-// locate returns where the images of a map are: those that its run names, with the values of the flags
-// for images. Released weights come without.
+// locate returns where the images of a map are: those that its run names, with the values of the
+// flags for images. Released weights come without.
 func locate(dir string, released bool, images func(data.Location) (data.Location, error)) (l data.Location, err error) {
 	if !released {
 		m, err := run.ReadManifest(dir, latent.Kind)
@@ -251,8 +251,8 @@ type imagenetEvaluation struct {
 	// autoencoder, in decibels.
 	PSNR      float64                  `json:"psnr"`
 	Posterior []latent.PosteriorResult `json:"posterior"`
-	// HeldOut compares held-out pictures with the training pictures, Generated as many samples of their
-	// classes. They need an evaluator.
+	// HeldOut compares held-out pictures with the training pictures, Generated as many samples of
+	// their classes. They need an evaluator.
 	HeldOut   *picture.Result           `json:"held_out,omitempty"`
 	Generated []latent.GenerationResult `json:"generated,omitempty"`
 }

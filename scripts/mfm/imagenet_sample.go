@@ -151,7 +151,8 @@ func sampleImageNet(c *command) prepare {
 // shippedEmoji is the folder of the default model in a checkout.
 const shippedEmoji = "data/weights/emoji"
 
-// chooseWeights sets the default of a folder of weights, and returns an error unless it is of the preset.
+// chooseWeights sets the default of a folder of weights, and returns an error unless it is of the
+// preset.
 func chooseWeights(dir *string, preset string) error {
 	if _, err := latent.Preset(preset); err != nil {
 		return fmt.Errorf("--%w", err)
@@ -226,8 +227,8 @@ func className(config latent.Config, label int32) string {
 	return strconv.Itoa(int(label))
 }
 
-// drawImages draws n samples of the model m for each held-out image noised to time t, or for each label
-// at t = 0, and decodes them, by tiles unless tile is 0.
+// drawImages draws n samples of the model m for each held-out image noised to time t, or for each
+// label at t = 0, and decodes them, by tiles unless tile is 0.
 func (r latentRun) drawImages(ctx context.Context, b compute.Backend, m mfm.Model, tile int, heldOut *data.Images,
 	t float64, n int, seed int64, labels []int32) (*imageSamples, error) {
 	g, err := latent.NewGenerator(b, r.Model, r.config, r.dir)
@@ -278,8 +279,8 @@ func (r latentRun) turns(class string, labels []int32) (all []int32) {
 	return all
 }
 
-// writeImages writes a shard of a set of images of the model m to a folder, decoded by tiles unless tile
-// is 0, and all images to the file npz unless that is empty.
+// writeImages writes a shard of a set of images of the model m to a folder, decoded by tiles unless
+// tile is 0, and all images to the file npz unless that is empty.
 func (r latentRun) writeImages(ctx context.Context, c *command, b compute.Backend, m mfm.Model, w guidance, tile int,
 	set latent.ImageSet, dir, npz string, shard, shards int) error {
 	g, err := latent.NewGenerator(b, r.Model, r.config, r.dir)

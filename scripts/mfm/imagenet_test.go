@@ -197,8 +197,8 @@ func TestImageNetPresets(t *testing.T) {
 	refused(t, "no pictures", []string{"train", "imagenet", "--preset", "b2", "--out", filepath.Join(t.TempDir(), "x")}, "--data is missing")
 }
 
-// A folder with a transformer under its official name and an autoencoder in the form of diffusers is
-// sampled by the command that samples the default model.
+// A folder with a transformer under its official name and an autoencoder in the form of diffusers
+// is sampled by the command that samples the default model.
 func TestSampleReleased(t *testing.T) {
 	dir := t.TempDir()
 	network := nn.DefaultDiT()
@@ -266,8 +266,8 @@ func TestSampleReleased(t *testing.T) {
 	}
 }
 
-// numberedImages tests that a set of numbered images of the run in dir is the same in one shard and in
-// two, resumes, and refuses another set.
+// numberedImages tests that a set of numbered images of the run in dir is the same in one shard and
+// in two, resumes, and refuses another set.
 func numberedImages(t *testing.T, dir string, args []string) {
 	t.Helper()
 	whole, parts := filepath.Join(dir, "whole"), filepath.Join(dir, "parts")

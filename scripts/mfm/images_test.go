@@ -136,7 +136,8 @@ func TestImageFolder(t *testing.T) {
 	}
 }
 
-// The flag --classes makes the map one of the images' classes, whose names samples may be asked for.
+// The flag --classes makes the map one of the images' classes, whose names samples may be asked
+// for.
 func TestImageClasses(t *testing.T) {
 	dir := t.TempDir()
 	folder, out := filepath.Join(dir, "faces"), filepath.Join(dir, "map")
@@ -384,7 +385,8 @@ func FuzzNumbers(f *testing.F) {
 	})
 }
 
-// A figure of posterior samples names its columns and the time, one of samples of a class the class.
+// A figure of posterior samples names its columns and the time, one of samples of a class the
+// class.
 func TestFigureOfImages(t *testing.T) {
 	pixels := func(n int) (all [][]float32) {
 		for i := range n {

@@ -287,7 +287,8 @@ func TestEvalFID(t *testing.T) {
 	if !strings.HasPrefix(text, "Fréchet distance 0.01") || !strings.Contains(text, "\nkernel distance 0.0") {
 		t.Errorf("of other weights: %s", text)
 	}
-	// Folders say of what network their features are, which those of other weights are not compared with.
+	// Folders say of what network their features are, which those of other weights are not compared
+	// with.
 	described := func(name, weights string) string {
 		folder := filepath.Join(dir, name)
 		if err := os.CopyFS(folder, os.DirFS(a)); err != nil {

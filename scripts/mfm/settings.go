@@ -258,8 +258,8 @@ func (f *sweepFlags) needFolder(file string) error {
 	return fmt.Errorf("--%s %s: %s", flag, quote(value), remedy)
 }
 
-// sweepOrRun runs the settings of a sweep. Without a folder it keeps no results. An error comes with
-// the results so far.
+// sweepOrRun runs the settings of a sweep. Without a folder it keeps no results. An error comes
+// with the results so far.
 func sweepOrRun[S, R any](ctx context.Context, s sweep.Sweep, settings []S, do func(context.Context, S) (R, error)) (
 	results []R, err error) {
 	if s.Dir != "" {

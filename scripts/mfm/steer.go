@@ -24,8 +24,8 @@ type steerTask[R any] struct {
 	samples, steps int    // defaults
 	particles      int    // of a particle filter by default; 0 means all samples
 	reward         string // default of the flag, empty for "paper"
-	// open registers the flags of the task and returns a function that opens it, for a reward, with its
-	// fingerprint.
+	// open registers the flags of the task and returns a function that opens it, for a reward, with
+	// its fingerprint.
 	open    func(c *command) func(r steering.NamedReward) (steering.Task[R], string, error)
 	common  func(R) steering.Result
 	columns []column[R]    // besides those of common
@@ -233,8 +233,8 @@ func withSteerGrid(c *command, samples, steps, particles int) *steerGrid {
 	return g
 }
 
-// runs returns a grid and its runs: those of the file of a grid, or those of the flags, for the reward
-// that a flag names.
+// runs returns a grid and its runs: those of the file of a grid, or those of the flags, for the
+// reward that a flag names.
 func (g *steerGrid) runs(c *command, reward string) (all steering.Grid, runs []steering.GridRun, err error) {
 	if err := cmp.Or(checkSeeds(*g.seeds), g.config.apply(&g.base.Config)); err != nil {
 		return all, nil, err

@@ -215,8 +215,8 @@ func diagnoseDigits(c *command) diagnosis {
 	}
 }
 
-// imagenetSteering steers a map of latents to rewards of decoded pictures. By default a particle filter
-// has 64 particles.
+// imagenetSteering steers a map of latents to rewards of decoded pictures. By default a particle
+// filter has 64 particles.
 func imagenetSteering() steerTask[alignment.Result] {
 	type result = alignment.Result
 	return steerTask[result]{
@@ -305,8 +305,8 @@ func (c *command) withImageNet(preset func() string) func(r steering.NamedReward
 	}
 }
 
-// writeSteeredPictures writes the pictures of the results to the folder that the flag names, if any.
-// The names of the files distinguish settings that differ in anything, such as reward and λ.
+// writeSteeredPictures writes the pictures of the results to the folder that the flag names, if
+// any. The names of the files distinguish settings that differ in anything, such as reward and λ.
 func writeSteeredPictures(c *command, results []alignment.Result) error {
 	dir := c.Flags().Lookup("pictures").Value.String()
 	if dir == "" {

@@ -375,8 +375,8 @@ func TestStress(t *testing.T) {
 	}
 }
 
-// stressSmallImageNet checks mfm stress values and recovery with a small map of latents. images are the
-// flags of its pictures.
+// stressSmallImageNet checks mfm stress values and recovery with a small map of latents. images are
+// the flags of its pictures.
 func stressSmallImageNet(t *testing.T, dir string, images []string) {
 	t.Helper()
 	needLoops(t)

@@ -345,8 +345,8 @@ func checkSeeds(n int) error {
 	return nil
 }
 
-// tunedRun returns the folder of a tuned run that dir names: dir itself or, if that is the folder of
-// the results of mfm tune, the one run in it.
+// tunedRun returns the folder of a tuned run that dir names: dir itself or, if that is the folder
+// of the results of mfm tune, the one run in it.
 func tunedRun(dir string) (string, error) {
 	if _, err := run.ReadManifest(dir); err == nil {
 		return dir, nil

@@ -9,8 +9,8 @@ import (
 	"github.com/gomfm/gomfm/internal/fuzztest"
 )
 
-// FuzzRows checks that any file of measurements gives an error, as a panic that templates report, or
-// rows whose values can be read.
+// FuzzRows checks that any file of measurements gives an error, as a panic that templates report,
+// or rows whose values can be read.
 func FuzzRows(f *testing.F) {
 	f.Add([]byte(`[{"a": 1, "b": [{"a": 2}]}, {"a": "x"}]`), "a", "a=1|x")
 	f.Add([]byte(`{"b": [{"a": 2}, 3]}`), "b.0.a", "b.0.a>=2")

@@ -85,8 +85,8 @@ func TestCheckFindsChange(t *testing.T) {
 	}
 }
 
-// TestFigures checks that a figure has its caption below it, that the gallery has the figures that the
-// page does not show elsewhere, and that a missing figure is an error.
+// TestFigures checks that a figure has its caption below it, that the gallery has the figures that
+// the page does not show elsewhere, and that a missing figure is an error.
 func TestFigures(t *testing.T) {
 	const pixel = "\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00....\x00\x00\x00\x1b" +
 		"iTXtDescription\x00\x00\x00\x00\x00a | b*c, ε....."

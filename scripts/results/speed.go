@@ -27,8 +27,8 @@ func (s *store) speedTable() string {
 		"peak memory, MB", lines)
 }
 
-// checkpointClaim says whether checkpoints at least halve the memory of the gradient of MFM-G, and do
-// not change it.
+// checkpointClaim says whether checkpoints at least halve the memory of the gradient of MFM-G, and
+// do not change it.
 func (s *store) checkpointClaim() string {
 	group := s.rows("precision.json:memory", "network=reward")
 	with := where(group, "checkpoint=true")

@@ -81,8 +81,8 @@ func (s *store) memoryTable() string {
 	return table("rows at a time | 1,024 particles | 4,096 particles", lines)
 }
 
-// memoryGrowth returns by how much the peak memory grows at most with all the particles, or with all
-// the rows at a time, of the table.
+// memoryGrowth returns by how much the peak memory grows at most with all the particles, or with
+// all the rows at a time, of the table.
 func (s *store) memoryGrowth() float64 {
 	rows, growth := s.rows("steering_memory.json"), 0.0
 	for _, key := range []string{"rows", "particles"} {

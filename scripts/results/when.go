@@ -23,8 +23,8 @@ const whenFile = "when_steering_pays.json"
 // mostCandidates is the largest number of candidates that the cost of Best-of-N is computed for.
 const mostCandidates = 1000
 
-// steered is a result of the mixture, of the digits or of pictures: what all have, and the distances
-// of each.
+// steered is a result of the mixture, of the digits or of pictures: what all have, and the
+// distances of each.
 type steered struct {
 	steering.Result
 	Reward       metric.Optional `json:"reward"`
@@ -207,7 +207,8 @@ func (t *tilt) addPool(r steered) {
 	}
 }
 
-// of returns the runs of a method and a number of posterior samples, by their steps and renormalization.
+// of returns the runs of a method and a number of posterior samples, by their steps and
+// renormalization.
 func (t tilt) of(method string, n int) (found []runs) {
 	for _, g := range t.runs {
 		if g.method == method && g.n == n && len(g.results) > 0 {

@@ -69,8 +69,8 @@ func (s *store) measures() string {
 	return strings.Join(append(lines, text), "\n")
 }
 
-// rewardMeasure says whether runs have the reward of Best-of-1000 for a hundredth of its evaluations,
-// and, of a class, its samples.
+// rewardMeasure says whether runs have the reward of Best-of-1000 for a hundredth of its
+// evaluations, and, of a class, its samples.
 func (t tilt) rewardMeasure(g runs, fives bool) string {
 	reward, _ := g.reward()
 	n := min(mostCandidates, len(t.pool))
@@ -113,8 +113,8 @@ func (t tilt) rewardMeasure(g runs, fives bool) string {
 	return fmt.Sprintf("%s. Wanted: %s: %s.", text, wanted, outcome(reached))
 }
 
-// claimRewards says what MFM-G with one sample saves at an equal reward on the mixture and on digits,
-// with what it pays by distance; a line that nothing is measured without results.
+// claimRewards says what MFM-G with one sample saves at an equal reward on the mixture and on
+// digits, with what it pays by distance; a line that nothing is measured without results.
 func (s *store) claimRewards() string {
 	var parts []string
 	for _, c := range [][2]string{
@@ -134,8 +134,8 @@ func (s *store) claimRewards() string {
 	return strings.Join(parts, "; ")
 }
 
-// claimDistances says what the smallest distances of Best-of-N and of MFM-G to the mixture's targets
-// are, beyond the sampling floor; empty without results.
+// claimDistances says what the smallest distances of Best-of-N and of MFM-G to the mixture's
+// targets are, beyond the sampling floor; empty without results.
 func (s *store) claimDistances() string {
 	distance := steered.excess
 	var parts []string

@@ -80,8 +80,8 @@ func (s *store) gaussianOff() float64 {
 	return off
 }
 
-// crossing returns the divergence at which the mean logarithm of measured factors of MFM-G crosses a
-// factor, by interpolation between divergences; NaN if none does.
+// crossing returns the divergence at which the mean logarithm of measured factors of MFM-G crosses
+// a factor, by interpolation between divergences; NaN if none does.
 func (s *store) crossing(factor float64, n int) float64 {
 	last, lastKL := math.NaN(), math.NaN()
 	for _, kl := range s.gaussianKLs() {

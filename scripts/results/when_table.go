@@ -9,8 +9,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/metric"
 )
 
-// whenMixture and whenDigits are the tables of all targets of a test, or a line that says that there
-// are none.
+// whenMixture and whenDigits are the tables of all targets of a test, or a line that says that
+// there are none.
 func (s *store) whenMixture() string {
 	return s.whenTables("mixture", "excess sliced W₂", steered.excess, []measure{
 		{"MMD² · 1000", func(r steered) metric.Optional { return metric.Some(1000 * r.MMD.Float()) }},
@@ -130,7 +130,8 @@ func quantiles(g runs) string {
 	return strings.Join(parts, ", ")
 }
 
-// bestOf returns the runs of Best-of-N, also from one-step samples, and unsteered ones, by their cost.
+// bestOf returns the runs of Best-of-N, also from one-step samples, and unsteered ones, by their
+// cost.
 func (t tilt) bestOf() (found []runs) {
 	for _, g := range t.runs {
 		if (strings.HasPrefix(g.method, "best-of-n") || g.method == "unsteered") && len(g.results) > 0 {
@@ -141,8 +142,8 @@ func (t tilt) bestOf() (found []runs) {
 	return found
 }
 
-// byDistance formats how many times the evaluations of the runs the cheapest Best-of-N needs that is
-// as near to the target, or that none is.
+// byDistance formats how many times the evaluations of the runs the cheapest Best-of-N needs that
+// is as near to the target, or that none is.
 func (t tilt) byDistance(g runs, distance func(r steered) metric.Optional) string {
 	if strings.HasPrefix(g.method, "best-of-n") || g.method == "unsteered" {
 		return ""
@@ -196,8 +197,8 @@ func (t tilt) verdict(distance func(r steered) metric.Optional) string {
 	return text
 }
 
-// oneStep says, after what Best-of-N needs for the reward of the runs g, what it needs from one-step
-// samples of the map.
+// oneStep says, after what Best-of-N needs for the reward of the runs g, what it needs from
+// one-step samples of the map.
 func (t tilt) oneStep(g runs) string {
 	reward, _ := g.reward()
 	var most runs

@@ -31,8 +31,8 @@ func configurations() []any {
 	}
 }
 
-// checkConfiguration checks that a configuration can be validated, and is the same after writing and
-// reading again.
+// checkConfiguration checks that a configuration can be validated, and is the same after writing
+// and reading again.
 func checkConfiguration(t *testing.T, c any) {
 	value := reflect.ValueOf(c).Elem()
 	if v, ok := value.Interface().(interface{ Validate() error }); ok {

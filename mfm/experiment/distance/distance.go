@@ -1,14 +1,15 @@
-// Package distance compares sets of pictures by the features of a network, as the FID and the KID do.
+// Package distance compares sets of pictures by the features of a network, as the FID and the KID
+// do.
 //
-// [OpenPictures] reads 8-bit pictures, [Extraction] computes their features, in shards and so that a
-// stopped run resumes, and [ReadStatistics] and [ReadFeatures] read what others have published or
+// [OpenPictures] reads 8-bit pictures, [Extraction] computes their features, in shards and so that
+// a stopped run resumes, and [ReadStatistics] and [ReadFeatures] read what others have published or
 // stored. [OfMoments] and [OfFeatures] are the distances.
 //
-// The protocol is that of the Python package pytorch-fid: pictures have 8-bit levels, as in a PNG, those
-// of a generator rounded before; the network resizes them to 299x299 pixels without antialiasing; the
-// features are those of "pool3"; mean and covariance, with n-1, are in float64. The FID of few
-// pictures is too large: it is to be quoted with their numbers, 50,000 in papers, and only for the
-// features of the published weights ([Network.Name]).
+// The protocol is that of the Python package pytorch-fid: pictures have 8-bit levels, as in a PNG,
+// those of a generator rounded before; the network resizes them to 299x299 pixels without
+// antialiasing; the features are those of "pool3"; mean and covariance, with n-1, are in float64.
+// The FID of few pictures is too large: it is to be quoted with their numbers, 50,000 in papers,
+// and only for the features of the published weights ([Network.Name]).
 package distance
 
 import (
@@ -78,8 +79,8 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// OfMoments returns the Fréchet distance of samples from a reference, by their statistics. It returns
-// an error if they have features of different numbers.
+// OfMoments returns the Fréchet distance of samples from a reference, by their statistics. It
+// returns an error if they have features of different numbers.
 func OfMoments(samples, reference Statistics) (Result, error) {
 	r := Result{Name: Frechet, Dim: len(samples.Mean), Samples: samples.N, Reference: reference.N}
 	if d := len(reference.Mean); d != r.Dim {
@@ -90,9 +91,9 @@ func OfMoments(samples, reference Statistics) (Result, error) {
 	return r, err
 }
 
-// OfFeatures returns all distances of samples, [n][dim], from a reference, [m][dim]. It returns an error
-// unless both have more rows than c.Neighbors, at least two, and finite values. An ended ctx is an
-// error.
+// OfFeatures returns all distances of samples, [n][dim], from a reference, [m][dim]. It returns an
+// error unless both have more rows than c.Neighbors, at least two, and finite values. An ended ctx
+// is an error.
 func OfFeatures(ctx context.Context, samples, reference [][]float64, c Config) (Result, error) {
 	if err := c.Validate(); err != nil {
 		return Result{}, err

@@ -89,7 +89,8 @@ func TestOfFeatures(t *testing.T) {
 	}
 }
 
-// Statistics of NumPy are read, and are written so that the distance from them is that of the features.
+// Statistics of NumPy are read, and are written so that the distance from them is that of the
+// features.
 func TestStatistics(t *testing.T) {
 	a, b := features(90, 5, 0), features(70, 5, 1)
 	published, err := distance.ReadStatistics(filepath.Join("testdata", "statistics.npz"))

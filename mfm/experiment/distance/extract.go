@@ -19,9 +19,9 @@ const chunk = 512
 
 // Extraction says where features are kept and which part of the pictures this process does.
 type Extraction struct {
-	// Dir is a folder that keeps features-000000.npy and so on, float32 [512, dim] but for the last, and
-	// features.json, which says what they are of. Features that are there are not computed again, so
-	// that a stopped extraction resumes. Empty means none.
+	// Dir is a folder that keeps features-000000.npy and so on, float32 [512, dim] but for the last,
+	// and features.json, which says what they are of. Features that are there are not computed again,
+	// so that a stopped extraction resumes. Empty means none.
 	Dir string
 	// Shard is the index of this process among Shards, from 0: it does each file whose index is Shard
 	// modulo Shards. Shards of 0 or 1 means all. The features do not depend on their number.
@@ -45,9 +45,10 @@ const setFile = "features.json"
 // ErrOtherFeatures says that a folder has features of other pictures, or of another network.
 var ErrOtherFeatures = errors.New("the folder has features of other pictures or of another network: choose another one")
 
-// Run computes the features of pictures, and calls visit, unless it is nil, with those of this shard in
-// order, [n][dim] in parts. Pictures are read as 8-bit levels v and have the values v/127.5 - 1. It
-// returns an error if a picture cannot be read, if a feature is not finite, or when ctx ends.
+// Run computes the features of pictures, and calls visit, unless it is nil, with those of this
+// shard in order, [n][dim] in parts. Pictures are read as 8-bit levels v and have the values
+// v/127.5 - 1. It returns an error if a picture cannot be read, if a feature is not finite, or when
+// ctx ends.
 func (x Extraction) Run(ctx context.Context, n *Network, p *Pictures, visit func(rows [][]float64) error) error {
 	hash, err := p.Hash(ctx)
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 // maxValues is the largest number of values of stored features, which are held in memory.
 const maxValues = 1 << 31
 
-// ReadFeatures returns the features, [n][dim], that an [Extraction] has kept in a folder, or those in
-// a file: an array [n, dim] of floating-point numbers, of numpy.save, or of the given name in one of
-// numpy.savez, or its first if name is empty. They must be finite. An error names the file.
+// ReadFeatures returns the features, [n][dim], that an [Extraction] has kept in a folder, or those
+// in a file: an array [n, dim] of floating-point numbers, of numpy.save, or of the given name in
+// one of numpy.savez, or its first if name is empty. They must be finite. An error names the file.
 func ReadFeatures(path, name string) ([][]float64, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		if name != "" {

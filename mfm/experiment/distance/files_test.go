@@ -13,7 +13,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/distance"
 )
 
-// npz returns a file of numpy.savez with arrays, each a pair of a name and the content of a .npy file.
+// npz returns a file of numpy.savez with arrays, each a pair of a name and the content of a .npy
+// file.
 func npz(t testing.TB, entries ...any) []byte {
 	t.Helper()
 	var content bytes.Buffer
@@ -170,7 +171,8 @@ func TestPicturesHash(t *testing.T) {
 	}
 }
 
-// FuzzReadFeatures checks that any file gives features or an error, in memory of the size of the file.
+// FuzzReadFeatures checks that any file gives features or an error, in memory of the size of the
+// file.
 func FuzzReadFeatures(f *testing.F) {
 	f.Add(array(f, []float32{1, 2, 3, 4}, 2, 2))
 	f.Add(npz(f, "mu", array(f, []float64{1, 2}, 2), "sigma", array(f, []float64{2, 1, 1, 3}, 2, 2), "n", array(f, []int64{9})))

@@ -12,8 +12,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/latent/picture"
 )
 
-// Network is a network whose features compare pictures. It must not be used by several goroutines at
-// once.
+// Network is a network whose features compare pictures. It must not be used by several goroutines
+// at once.
 type Network struct {
 	*picture.Evaluator
 	File   string // of its weights
@@ -59,8 +59,8 @@ func ReadSource(path string) (Source, error) {
 	return s.Source, err
 }
 
-// Name returns [FID] if the network's features are those that define it: those of pytorch-fid's file
-// pt_inception-2015-12-05-6726825d.pth, whose name ends in the first digits of its SHA-256.
+// Name returns [FID] if the network's features are those that define it: those of pytorch-fid's
+// file pt_inception-2015-12-05-6726825d.pth, whose name ends in the first digits of its SHA-256.
 // Otherwise it returns [Frechet].
 func (s Source) Name() string {
 	if s.Network == picture.InceptionName && strings.HasPrefix(s.Weights, "6726825d") {

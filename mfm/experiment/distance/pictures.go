@@ -13,8 +13,8 @@ import (
 	"github.com/gomfm/gomfm/internal/npy"
 )
 
-// Pictures are 8-bit pictures of one size, which are read when they are needed. It must not be used by
-// several goroutines at once.
+// Pictures are 8-bit pictures of one size, which are read when they are needed. It must not be used
+// by several goroutines at once.
 type Pictures struct {
 	N, Height, Width int
 
@@ -26,7 +26,8 @@ type Pictures struct {
 	at         int
 }
 
-// PictureError is the error of a picture that cannot be used: damaged, or of another size than the first.
+// PictureError is the error of a picture that cannot be used: damaged, or of another size than the
+// first.
 type PictureError struct{ error }
 
 func (e PictureError) Unwrap() error { return e.error }

@@ -25,9 +25,9 @@ type Statistics struct {
 // maxDim is the largest number of features of a picture.
 const maxDim = 1 << 14
 
-// ReadStatistics reads a file of numpy.savez with the arrays "mu", [dim], and "sigma", [dim, dim], of
-// floating-point numbers, as pytorch-fid and others publish them; other arrays have no effect, but
-// for "n", the number of pictures. An error names the file.
+// ReadStatistics reads a file of numpy.savez with the arrays "mu", [dim], and "sigma", [dim, dim],
+// of floating-point numbers, as pytorch-fid and others publish them; other arrays have no effect,
+// but for "n", the number of pictures. An error names the file.
 func ReadStatistics(path string) (s Statistics, err error) {
 	read := func(name string, rank int) (values []float64, shape []int64, err error) {
 		a, err := npy.Open(path, name)

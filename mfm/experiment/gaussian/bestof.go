@@ -47,7 +47,8 @@ func ExpectedMaximum(n float64) float64 {
 }
 
 // BestOfKL returns the divergence of Best-of-N from the data, log n - (n-1)/n nats, n ≥ 1. It is
-// exact for a reward whose values have no ties, in any dimension (Beirami et al., arXiv 2401.01879).
+// exact for a reward whose values have no ties, in any dimension (Beirami et al., arXiv
+// 2401.01879).
 func BestOfKL(n float64) float64 { return math.Log(n) - (n-1)/n }
 
 // BestOfW2 returns the Wasserstein distance of Best-of-N from N(mean, 1) along the reward, n ≥ 1:

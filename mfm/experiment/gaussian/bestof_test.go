@@ -21,7 +21,8 @@ func TestExpectedMaximum(t *testing.T) {
 	}
 }
 
-// The divergence of Best-of-N is that of its samples' density, and its distance that of its samples.
+// The divergence of Best-of-N is that of its samples' density, and its distance that of its
+// samples.
 func TestBestOfAgainstSamples(t *testing.T) {
 	const sets = 40000
 	rng := rand.New(rand.NewPCG(1, 2))

@@ -1,4 +1,5 @@
-// Package gaussian is steering in closed form: data from N(0, I) in d dimensions and a linear reward,
+// Package gaussian is steering in closed form: data from N(0, I) in d dimensions and a linear
+// reward,
 //
 //	r(x) = a·x,   |a|² = 2κ,
 //

@@ -53,7 +53,8 @@ func TestTask(t *testing.T) {
 			t.Errorf("%s: mean %.3f ± %.3f, standard deviation %.3f, distance %.3f, across %.3f; want %+v and 1",
 				method, r.Mean, r.MeanSE, r.Std, r.W2, r.Across, want)
 		}
-		// Quantiles of a normal distribution along the reward, times |a|; those of Best-of-N are not normal.
+		// Quantiles of a normal distribution along the reward, times |a|; those of Best-of-N are not
+		// normal.
 		for i, z := range []float64{-1.645, -0.674, 0, 0.674, 1.645} {
 			if q := task.Length() * (want.mean + want.std*z); method != "best-of-n" && math.Abs(r.RewardQuantiles[i]-q) > 0.25 {
 				t.Errorf("%s: quantile %d of the reward is %.3f, want %.3f", method, i, r.RewardQuantiles[i], q)

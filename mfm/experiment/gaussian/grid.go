@@ -33,8 +33,8 @@ func (s Setting) Run(ctx context.Context, b compute.Backend, _ run.Options) (Res
 }
 
 // Grid returns a comparison of methods, each on the problems of all given dimensions and
-// divergences in nats, with 4,096 samples in 100 steps: MFM-G, MFM-GF and DPS by the ODE, sequential
-// Monte Carlo with 512 particles by the SDE, and Best-of-16.
+// divergences in nats, with 4,096 samples in 100 steps: MFM-G, MFM-GF and DPS by the ODE,
+// sequential Monte Carlo with 512 particles by the SDE, and Best-of-16.
 func Grid(dims []int, kls []float64) []Setting {
 	var all []Setting
 	for _, dim := range dims {

@@ -66,8 +66,8 @@ func (c ClassifierConfig) Validate() error {
 	return c.Train.Validate()
 }
 
-// CheckLabels returns an error unless every image has a label for which the network has a class, and
-// a size that the network takes.
+// CheckLabels returns an error unless every image has a label for which the network has a class,
+// and a size that the network takes.
 func (c ClassifierConfig) CheckLabels(images *data.Images) error {
 	if images.Labels == nil {
 		return fmt.Errorf("the %d images have no labels: load them together with their labels", images.N)

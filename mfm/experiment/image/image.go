@@ -78,8 +78,8 @@ func NewWith(config Config, images *data.Images, parametrization func() (mfm.Par
 	return e, nil
 }
 
-// ClassNames returns the names of the map's classes: those that it was trained with, or else those of
-// the images, or else their numbers. It returns nil for a map without classes.
+// ClassNames returns the names of the map's classes: those that it was trained with, or else those
+// of the images, or else their numbers. It returns nil for a map without classes.
 func (e *Experiment) ClassNames() []string {
 	n := e.Config.Network.ClassCount()
 	for _, names := range [][]string{e.Config.ClassNames, e.Data.Names} {
@@ -94,8 +94,8 @@ func (e *Experiment) ClassNames() []string {
 	return numbers
 }
 
-// ClassIndex returns the label of a class of the map. text is its name, or its label if no class has
-// that name. Other texts are errors.
+// ClassIndex returns the label of a class of the map. text is its name, or its label if no class
+// has that name. Other texts are errors.
 func (e *Experiment) ClassIndex(text string) (int32, error) {
 	return classname.Index(e.ClassNames(), text)
 }

@@ -54,8 +54,8 @@ func classes(images *data.Images) *tensors.Tensor {
 	return tensors.FromFlatDataAndDimensions(images.Labels, images.N)
 }
 
-// strip returns the first images, at most most of them, side by side as a PNG: in color if they have
-// three channels, else the first channel in gray.
+// strip returns the first images, at most most of them, side by side as a PNG: in color if they
+// have three channels, else the first channel in gray.
 func strip(pixels []float32, shape []int, most int) ([]byte, error) {
 	height, width, channels := shape[0], shape[1], shape[2]
 	n := min(most, len(pixels)/(height*width*channels))

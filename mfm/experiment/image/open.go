@@ -67,7 +67,8 @@ func NewRun(ctx context.Context, config Config, images *data.Images, o run.Optio
 	return newWithPriorOf(ctx, priorRun(o), config, images)
 }
 
-// newWithPriorOf is [New] with the mixture that the run in dir has kept; if dir is empty, it is New.
+// newWithPriorOf is [New] with the mixture that the run in dir has kept; if dir is empty, it is
+// New.
 func newWithPriorOf(ctx context.Context, dir string, c Config, images *data.Images) (*Experiment, error) {
 	return NewWith(c, images, func() (mfm.Parametrization, error) {
 		if dir != "" && c.Parametrization == "mixture" {

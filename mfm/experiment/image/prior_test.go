@@ -46,7 +46,8 @@ func blots(seed uint64) *data.Images {
 	return images
 }
 
-// mixtureConfig is a small map with a mixture prior, by the network and the loss that compile fastest.
+// mixtureConfig is a small map with a mixture prior, by the network and the loss that compile
+// fastest.
 func mixtureConfig() image.Config {
 	c := image.DefaultConfig()
 	c.Parametrization, c.Prior = "mixture", &image.PriorConfig{Components: 2, Rank: 3, Fit: 3, Steps: 1, Moved: 1}

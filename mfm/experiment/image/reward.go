@@ -23,10 +23,10 @@ type rewardKinds struct {
 	strokes *reward.StrokeMass
 }
 
-// RewardKinds returns the kinds of package reward that this package extends, by name, with examples.
-// A reward of kind block_average may have, instead of y, the index "image" of a held-out image, whose
-// block averages are then the measurement. One of kind stroke_mass without "mean" and "std" has
-// those of the training images.
+// RewardKinds returns the kinds of package reward that this package extends, by name, with
+// examples. A reward of kind block_average may have, instead of y, the index "image" of a held-out
+// image, whose block averages are then the measurement. One of kind stroke_mass without "mean" and
+// "std" has those of the training images.
 func RewardKinds() map[string]reward.Kind { return new(rewardKinds).extended() }
 
 // all returns all kinds of rewards of images.
@@ -135,7 +135,8 @@ type measurement struct {
 // kl returns the divergence of the target of λ > 0 from the Gaussian, in nats.
 func (m *measurement) kl(lambda float64) float64 { return m.MeasuredKL(m.y, m.sigma/math.Sqrt(lambda)) }
 
-// measurement returns what the reward that was parsed measures, nil unless it is a single measurement.
+// measurement returns what the reward that was parsed measures, nil unless it is a single
+// measurement.
 func (k *rewardKinds) measurement(raw []byte) (*measurement, error) {
 	var top struct{ Kind string }
 	if err := json.Unmarshal(raw, &top); err != nil {

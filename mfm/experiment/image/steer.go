@@ -157,7 +157,8 @@ type rewardClassifier struct {
 	dir string
 }
 
-// openReward sets the reward, its classifiers, and the hash of the held-out images if it needs them.
+// openReward sets the reward, its classifiers, and the hash of the held-out images if it needs
+// them.
 func (s *Steering) openReward(b compute.Backend, c SteeringConfig) (err error) {
 	kinds := rewardKinds{images: s.Experiment.Data, heldOut: c.HeldOut}
 	p := reward.Parser{Kinds: kinds.all()}
@@ -328,8 +329,8 @@ func (s *Steering) sample(ctx context.Context, b compute.Backend, c steering.Set
 // baseSeed is the seed of the unsteered samples that steered ones are compared with: none of a run.
 const baseSeed = 1 << 40
 
-// compareWithBase sets BaseDistance, which a pool does not have. Unsteered samples are drawn once for
-// all settings that have the same.
+// compareWithBase sets BaseDistance, which a pool does not have. Unsteered samples are drawn once
+// for all settings that have the same.
 func (s *Steering) compareWithBase(
 	ctx context.Context, b compute.Backend, c steering.Setting, samples []float32, r *SteeringResult,
 ) error {

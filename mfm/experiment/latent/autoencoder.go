@@ -60,8 +60,8 @@ func DefaultAutoencoder() AutoencoderConfig {
 	return c
 }
 
-// AutoencoderPreset returns the configuration of an autoencoder at a scale of [config.Presets]: quick
-// is [DefaultAutoencoder], full has ten times the steps. Another name is an error.
+// AutoencoderPreset returns the configuration of an autoencoder at a scale of [config.Presets]:
+// quick is [DefaultAutoencoder], full has ten times the steps. Another name is an error.
 func AutoencoderPreset(name string) (AutoencoderConfig, error) {
 	c := DefaultAutoencoder()
 	full, err := config.Full(name)
@@ -100,8 +100,8 @@ func (c AutoencoderConfig) checkSize(height, width, channels int) error {
 	return checkSize(c.Network.Factor(), c.Network.Images, height, width, channels)
 }
 
-// checkSize returns an error unless an autoencoder that divides the sides of images of want channels
-// by f takes images of a size.
+// checkSize returns an error unless an autoencoder that divides the sides of images of want
+// channels by f takes images of a size.
 func checkSize(f, want, height, width, channels int) error {
 	switch {
 	case channels != want:
@@ -132,8 +132,8 @@ func (c AutoencoderConfig) loader(f Files) stream.Config {
 }
 
 // TrainAutoencoder trains an autoencoder on images; see [run.Train]. It returns a store with the
-// weights in [train.WeightsScope], and writes the autoencoder in the form of diffusers, with latents
-// of unit variance, to the subfolder "autoencoder" of the run.
+// weights in [train.WeightsScope], and writes the autoencoder in the form of diffusers, with
+// latents of unit variance, to the subfolder "autoencoder" of the run.
 func TrainAutoencoder(ctx context.Context, b compute.Backend, config AutoencoderConfig, images *data.Images,
 	o run.Options) (*model.Store, error) {
 	if err := config.Validate(); err != nil {
@@ -250,8 +250,8 @@ func (c AutoencoderConfig) export(ctx context.Context, b compute.Backend, store 
 		map[string]string{"command": o.Command})
 }
 
-// objective returns the negative evidence lower bound of a batch with a weighted divergence: the mean
-// squared error of the pixels, in [-1, 1], of a latent from the posterior, plus KL times
+// objective returns the negative evidence lower bound of a batch with a weighted divergence: the
+// mean squared error of the pixels, in [-1, 1], of a latent from the posterior, plus KL times
 //
 //	KL(N(μ, σ²) | N(0, 1)) = (μ² + σ² - 1)/2 - log σ.
 func (c AutoencoderConfig) objective(pixels train.Source, flip bool) train.Objective {

@@ -110,8 +110,8 @@ func (g *Generator) latents(ctx context.Context, images *data.Images) ([]float32
 }
 
 // Posterior returns n images for each context x_t, flat [contexts·n, size] with pixels in [-1, 1]:
-// decoded samples of the posterior p_{1|t}(.|x_t). labels are the classes of the contexts, one each,
-// or nil. Other arguments and errors are those of [mfm.Sampler.Posterior].
+// decoded samples of the posterior p_{1|t}(.|x_t). labels are the classes of the contexts, one
+// each, or nil. Other arguments and errors are those of [mfm.Sampler.Posterior].
 func (g *Generator) Posterior(ctx context.Context, sampling mfm.SamplerConfig, seed int64, t float64, x []float32, n int,
 	labels []int32) ([]float32, error) {
 	z, err := g.Latents(ctx, sampling, seed, t, x, n, labels)

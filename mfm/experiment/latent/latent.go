@@ -3,8 +3,8 @@
 //
 // [TrainAutoencoder] trains an autoencoder, and [OpenCodec] opens a trained one, also of those
 // published in the form of diffusers. [Codec.Latents] encodes images. A [Config] describes network
-// and training of the map, and [New] returns the [Experiment] on the latents. Its method Train trains
-// the map; [Open] opens a trained one.
+// and training of the map, and [New] returns the [Experiment] on the latents. Its method Train
+// trains the map; [Open] opens a trained one.
 //
 // The data of the map are a random image or mirror image and a latent from the encoder's Gaussian,
 // whose variance is averaged over the images for each channel. That is a kernel density estimate,

@@ -208,8 +208,8 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// A run opens with and without its latents, with the samples of the map that was trained, and refuses
-// other latents.
+// A run opens with and without its latents, with the samples of the map that was trained, and
+// refuses other latents.
 func TestTrainAndOpen(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains networks of convolutions, which takes minutes without XLA")

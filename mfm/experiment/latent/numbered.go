@@ -151,8 +151,8 @@ func imagePath(dir string, number int) string {
 	return filepath.Join(dir, fmt.Sprintf("%06d.png", number))
 }
 
-// writeImage writes pixels in [-1, 1], [height, width, channels], as 8-bit values, ⌊127.5 x + 128⌋ up
-// to 255.
+// writeImage writes pixels in [-1, 1], [height, width, channels], as 8-bit values, ⌊127.5 x + 128⌋
+// up to 255.
 func writeImage(path string, pixels []float32, size []int) error {
 	picture := image.NewNRGBA(image.Rect(0, 0, size[1], size[0]))
 	channels := size[2]
@@ -169,10 +169,11 @@ func writeImage(path string, pixels []float32, size []int) error {
 	return run.ReplaceFile(path, file.Bytes())
 }
 
-// WriteNPZ writes all images of the folder of [Generator.Generate], in the order of their numbers, to one
-// file of numpy.savez, which evaluations of others read: "arr_0", uint8 [count, height, width, 3], and
-// for images with classes "arr_1", their labels as int64 [count]. The file is replaced in one step.
-// It is an error if an image is missing or of another size than the first, or when ctx ends.
+// WriteNPZ writes all images of the folder of [Generator.Generate], in the order of their numbers,
+// to one file of numpy.savez, which evaluations of others read: "arr_0", uint8 [count, height,
+// width, 3], and for images with classes "arr_1", their labels as int64 [count]. The file is
+// replaced in one step. It is an error if an image is missing or of another size than the first, or
+// when ctx ends.
 func (c ImageSet) WriteNPZ(ctx context.Context, dir, path string) (err error) {
 	f, err := os.Create(path + ".part")
 	if err != nil {

@@ -47,8 +47,8 @@ func DefaultConfig() Config {
 }
 
 // WithClasses returns c for images of the classes with the given names, or of images without
-// classes for none: the network, its guidance and ClassNames. It returns an error for another network
-// than a transformer.
+// classes for none: the network, its guidance and ClassNames. It returns an error for another
+// network than a transformer.
 func (c Config) WithClasses(names []string) (Config, error) {
 	network, ok := c.Network.Architecture.(nn.DiTConfig)
 	if !ok {

@@ -13,9 +13,9 @@ type RecoveryMeasure struct {
 	Floor func(r RecoveryResult) (v, se metric.Optional)
 }
 
-// RecoveryMeasures are the distances from the original pictures, in latents, pixels and features, those
-// in pixels and features from the samples of the ODE from the same noise, and the kernel distance from
-// the training pictures in features.
+// RecoveryMeasures are the distances from the original pictures, in latents, pixels and features,
+// those in pixels and features from the samples of the ODE from the same noise, and the kernel
+// distance from the training pictures in features.
 func RecoveryMeasures() []RecoveryMeasure {
 	none := metric.Optional{}
 	pixels := func(d *Distances) metric.Optional {

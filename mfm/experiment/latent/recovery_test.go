@@ -19,9 +19,9 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// For latents that are samples of N(0, I) with the exact map, recovered latents are √2 times the standard deviation
-// of the posterior from their originals, also in one step, and those of the ODE from the same
-// noise.
+// For latents that are samples of N(0, I) with the exact map, recovered latents are √2 times the
+// standard deviation of the posterior from their originals, also in one step, and those of the ODE
+// from the same noise.
 func TestRecoverGaussian(t *testing.T) {
 	store := model.NewStore()
 	g := &Generator{

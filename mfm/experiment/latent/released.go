@@ -17,13 +17,13 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// releasedSide is the side of the latents of released transformers, which are for ImageNet at 256x256
-// pixels.
+// releasedSide is the side of the latents of released transformers, which are for ImageNet at
+// 256x256 pixels.
 const releasedSide = 32
 
 // Released returns the release whose transformer lies in a folder under its official name, such as
-// mfm-xl2.pt, and whether there is one. It is false for the folder of a run. Several transformers in
-// one folder are an error.
+// mfm-xl2.pt, and whether there is one. It is false for the folder of a run. Several transformers
+// in one folder are an error.
 func Released(dir string) (r pretrained.Release, ok bool, err error) {
 	if _, err := run.ReadManifest(dir); err == nil {
 		return r, false, nil
@@ -41,8 +41,8 @@ func Released(dir string) (r pretrained.Release, ok bool, err error) {
 	return r, ok, nil
 }
 
-// openReleased opens the transformer of a release in a folder, the copy "ema" of several. Its map has
-// no parametrization, and it computes in float32.
+// openReleased opens the transformer of a release in a folder, the copy "ema" of several. Its map
+// has no parametrization, and it computes in float32.
 func openReleased(dir string, r pretrained.Release) (mfm.Model, Config, error) {
 	path := filepath.Join(dir, r.File)
 	from, _, err := pretrained.Open(path)

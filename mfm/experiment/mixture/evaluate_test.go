@@ -115,7 +115,8 @@ func TestEvaluatePoints(t *testing.T) {
 	}
 }
 
-// A posterior whose standard deviation is positive, but below the resolution of float32, is a point.
+// A posterior whose standard deviation is positive, but below the resolution of float32, is a
+// point.
 func TestEvaluateNearlyPoints(t *testing.T) {
 	config := mixture.DefaultConfig()
 	var err error

@@ -8,8 +8,8 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 )
 
-// FuzzLossResult checks that any text gives an error, or a result that is the same after writing and
-// reading again.
+// FuzzLossResult checks that any text gives an error, or a result that is the same after writing
+// and reading again.
 func FuzzLossResult(f *testing.F) {
 	for _, text := range []string{`{"loss": "semigroup", "mean_excess": 0.1, "worst_excess": 0.2}`, `{}`, `null`, `[]`,
 		`{"mean_excess": null, "worst_excess": 1}`, `{"mean_excess": 1}`, `{"mean_excess": 1e400}`,

@@ -200,9 +200,9 @@ func TestPosteriorSettings(t *testing.T) {
 	}
 }
 
-// The targets of the declared experiment are at 1.7, 3.6, 5.7 and 8.7 nats from the mixture: results
-// have the closed form of the divergence, that of an integral over the plane, of the target's reward
-// and of both log densities.
+// The targets of the declared experiment are at 1.7, 3.6, 5.7 and 8.7 nats from the mixture:
+// results have the closed form of the divergence, that of an integral over the plane, of the
+// target's reward and of both log densities.
 func TestTargetKL(t *testing.T) {
 	b := backendtest.New(t)
 	raw, err := os.ReadFile("../../../figures/grids/when_steering_pays_gmm.json")

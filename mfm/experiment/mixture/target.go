@@ -57,8 +57,8 @@ func (s *Steering) targetOf(b compute.Backend, lambda float64) (*target, error) 
 	}, err
 }
 
-// TargetKL returns the divergence of the tilted distribution m e^{λ r}/Z from m, λ E*[r] - log Z, in
-// nats. It returns an error unless r is a reward of samples of m and λ is positive.
+// TargetKL returns the divergence of the tilted distribution m e^{λ r}/Z from m, λ E*[r] - log Z,
+// in nats. It returns an error unless r is a reward of samples of m and λ is positive.
 func TargetKL(m *gmm.Mixture, r reward.LinearGaussian, lambda float64) (float64, error) {
 	if err := checkDim(m, r); err != nil {
 		return 0, err

@@ -26,10 +26,10 @@ type Config struct {
 }
 
 // DefaultConfig is an MLP on top of a mixture fitted to the points. Half of each batch trains the
-// drift, the other half one-step samples by the energy score: both have the data alone for a target,
-// and not the map itself, as a consistency loss does. Steps between other times are not trained and
-// stay close to those of the prior. It takes one to five minutes on two CPU
-// cores, most where the mixture has 256 components.
+// drift, the other half one-step samples by the energy score: both have the data alone for a
+// target, and not the map itself, as a consistency loss does. Steps between other times are not
+// trained and stay close to those of the prior. It takes one to five minutes on two CPU cores, most
+// where the mixture has 256 components.
 func DefaultConfig() Config {
 	prior, network := DefaultPrior(), nn.DefaultMLP()
 	network.Width, network.Depth = 128, 3
@@ -43,8 +43,8 @@ func DefaultConfig() Config {
 	return c
 }
 
-// Preset returns the configuration at a scale of [config.Presets]: quick is [DefaultConfig], full has
-// ten times the steps. Another name is an error.
+// Preset returns the configuration at a scale of [config.Presets]: quick is [DefaultConfig], full
+// has ten times the steps. Another name is an error.
 func Preset(name string) (Config, error) {
 	c := DefaultConfig()
 	full, err := config.Full(name)

@@ -35,10 +35,10 @@ func Load(path, classes string) (*Data, error) {
 	return d, nil
 }
 
-// Split returns a random tenth of the rows of a table, at most 10,000, as the held-out data, and the
-// others to train on. The same table gives the same parts. It returns an error for too few rows, a
-// column that is constant, also if only in the rows to train on, a column that is a multiple of another
-// plus a constant, and a class with too few rows.
+// Split returns a random tenth of the rows of a table, at most 10,000, as the held-out data, and
+// the others to train on. The same table gives the same parts. It returns an error for too few
+// rows, a column that is constant, also if only in the rows to train on, a column that is a
+// multiple of another plus a constant, and a class with too few rows.
 func Split(t *tabular.Table) (*Data, error) {
 	n, dim := len(t.Rows), len(t.Columns)
 	if least := max(leastRows, 10*dim); n < least {
@@ -91,8 +91,8 @@ func classPlace(t *tabular.Table, class int) string {
 	return name
 }
 
-// checkColumns returns an error for a constant column and for one that is a multiple of another plus
-// a constant.
+// checkColumns returns an error for a constant column and for one that is a multiple of another
+// plus a constant.
 func checkColumns(t *tabular.Table) error {
 	columns := make([][]float64, len(t.Columns)) // standardized
 	for j, name := range t.Columns {

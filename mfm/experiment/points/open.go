@@ -55,8 +55,8 @@ func NewRun(ctx context.Context, config Config, data *Data, o run.Options) (*Exp
 	return New(ctx, config, data)
 }
 
-// OfRun returns the points of the run in dir, in the file that its manifest names, or in the file at
-// path if that is not empty. Points that have changed since the training are an error.
+// OfRun returns the points of the run in dir, in the file that its manifest names, or in the file
+// at path if that is not empty. Points that have changed since the training are an error.
 func OfRun(dir, path string) (*Data, error) {
 	var c Config
 	m, err := run.ReadConfig(dir, &c, Kind)

@@ -1,6 +1,6 @@
 // Package points is the experiment on points, the rows of a table of numbers. Their distribution is
-// unknown. A mixture of Gaussians fitted to them gives posteriors that are close, and the network of
-// the map learns the rest, see [mfm.MixturePrior].
+// unknown. A mixture of Gaussians fitted to them gives posteriors that are close, and the network
+// of the map learns the rest, see [mfm.MixturePrior].
 //
 // [Load] reads a table, a [Config] describes network and training, and [New] returns the
 // [Experiment]. Its method Train trains the map; [Open] opens a trained one. The map works on
@@ -50,7 +50,8 @@ type Fitted struct {
 }
 
 // New returns the experiment of a configuration on points, with an untrained map, or an error that
-// names the first invalid value. Fitting the mixture takes seconds; it is an error if ctx ends then.
+// names the first invalid value. Fitting the mixture takes seconds; it is an error if ctx ends
+// then.
 func New(ctx context.Context, config Config, data *Data) (*Experiment, error) {
 	t := data.Train
 	if err := config.Validate(len(t.Columns), len(t.Names)); err != nil {
@@ -72,8 +73,8 @@ func New(ctx context.Context, config Config, data *Data) (*Experiment, error) {
 	return newFitted(config, raw)
 }
 
-// newFitted returns the experiment of what a run keeps of a fit. A training that resumes thus has the
-// same numbers as one that begins.
+// newFitted returns the experiment of what a run keeps of a fit. A training that resumes thus has
+// the same numbers as one that begins.
 func newFitted(config Config, file json.RawMessage) (*Experiment, error) {
 	var f Fitted
 	if err := strictjson.Decode(file, &f); err != nil {

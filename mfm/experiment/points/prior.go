@@ -247,8 +247,8 @@ func smoothed(m *gmm.Mixture, variance float64) (*gmm.Mixture, error) {
 	return gmm.New(m.Weights(), means, covariances)
 }
 
-// parametrization returns the prior of points of a number of columns, of zero mean and unit variance.
-// Its span is the whole space.
+// parametrization returns the prior of points of a number of columns, of zero mean and unit
+// variance. Its span is the whole space.
 func (p *Prior) parametrization(columns int, c PriorConfig) *mfm.MixturePrior {
 	basis := make([][]float64, columns)
 	for i := range basis {

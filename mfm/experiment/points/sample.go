@@ -12,9 +12,9 @@ import (
 	"github.com/gomfm/gomfm/mfm/figure"
 )
 
-// Observation is a noisy measurement of a point, in the units of the data: its columns have Gaussian
-// noise of the standard deviations that [Experiment.Noise] returns for the time T. At T = 0 the
-// measurement says nothing, and samples of the posterior are those of the data.
+// Observation is a noisy measurement of a point, in the units of the data: its columns have
+// Gaussian noise of the standard deviations that [Experiment.Noise] returns for the time T. At T =
+// 0 the measurement says nothing, and samples of the posterior are those of the data.
 type Observation struct {
 	T float64   // in [0, 1]
 	X []float64 // [columns]; ignored at T = 0
@@ -22,8 +22,8 @@ type Observation struct {
 	Class string
 }
 
-// Noise returns the standard deviation of the noise of an observation at a time t in (0, 1], for each
-// column: α_t/β_t times that of the column.
+// Noise returns the standard deviation of the noise of an observation at a time t in (0, 1], for
+// each column: α_t/β_t times that of the column.
 func (e *Experiment) Noise(t float64) []float64 {
 	alpha, beta, _, _ := e.Map.Interpolant.At(t)
 	return floats.ScaleTo(make([]float64, len(e.Columns)), alpha/beta, e.Scale.Std)
@@ -64,8 +64,8 @@ func (e *Experiment) Sample(ctx context.Context, sampler *mfm.Sampler, o Observa
 	return e.Scale.Restore(rows), err
 }
 
-// Draw is [Experiment.Sample] with the class of each sample where classes are known: for samples of the
-// data of all classes, which are drawn by their shares, each sample then given its class.
+// Draw is [Experiment.Sample] with the class of each sample where classes are known: for samples of
+// the data of all classes, which are drawn by their shares, each sample then given its class.
 func (e *Experiment) Draw(ctx context.Context, sampler *mfm.Sampler, o Observation, n int, seed int64) (
 	Samples, error) {
 	s := Samples{Given: o}
@@ -97,8 +97,8 @@ func (e *Experiment) draw(ctx context.Context, sampler *mfm.Sampler, t float64, 
 	return mfm.Rows(flat, len(e.Columns)), nil
 }
 
-// Figure returns a row of n empty panels for clouds of points of two columns: the axes have the names
-// of the columns, and the same ranges in all panels. It panics for points of one column.
+// Figure returns a row of n empty panels for clouds of points of two columns: the axes have the
+// names of the columns, and the same ranges in all panels. It panics for points of one column.
 func (e *Experiment) Figure(theme figure.Theme, n int) *figure.Figure {
 	fig := figure.New(theme, 1, n)
 	fig.X, fig.Y = figure.Axis{Label: e.Columns[0]}, figure.Axis{Label: e.Columns[1]}

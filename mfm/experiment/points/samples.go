@@ -43,8 +43,8 @@ func (e *Experiment) CheckFile(path string) error {
 }
 
 // WriteSamples writes samples to a file: [Experiment.Table] as .csv, .npy or .json, which
-// [tabular.Read] reads, or a figure of each pair of columns as .png or .svg. It replaces the file in
-// one step. Non-finite samples are an error.
+// [tabular.Read] reads, or a figure of each pair of columns as .png or .svg. It replaces the file
+// in one step. Non-finite samples are an error.
 func (e *Experiment) WriteSamples(path string, s Samples) error {
 	if err := e.CheckFile(path); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -55,7 +55,8 @@ func (e *Experiment) WriteSamples(path string, s Samples) error {
 }
 
 // figure draws each pair of columns in a triangle of panels: a row for each column but the first, a
-// column for each but the last. Samples of a known class have its color, and the observation is marked.
+// column for each but the last. Samples of a known class have its color, and the observation is
+// marked.
 func (e *Experiment) figure(s Samples) *figure.Figure {
 	n := len(e.Columns) - 1
 	fig := figure.New(figure.Paper(), n, n)

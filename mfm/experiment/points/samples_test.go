@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A figure has a panel for each pair of columns, labeled with their names. The legend has the classes
-// that have samples, and the observation; the title has the time.
+// A figure has a panel for each pair of columns, labeled with their names. The legend has the
+// classes that have samples, and the observation; the title has the time.
 func TestFigureOfSamples(t *testing.T) {
 	e := &Experiment{Fitted: Fitted{
 		Columns: []string{"mass", "ratio", "depth", "width"}, Names: []string{"light", "heavy", "rare"},

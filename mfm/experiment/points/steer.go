@@ -41,8 +41,8 @@ type Steering struct {
 
 // NewSteering returns the steering of the map of e to the reward that raw describes, see
 // [Experiment.RewardKinds]. store has the weights of the map. The samples are compared with the
-// rows to train on of data, weighted by e^{λ r}; nil means no comparison. Data with other columns or
-// classes than those of the map are an error.
+// rows to train on of data, weighted by e^{λ r}; nil means no comparison. Data with other columns
+// or classes than those of the map are an error.
 func NewSteering(e *Experiment, store *model.Store, data *Data, raw []byte) (*Steering, error) {
 	m := e.Model(store)
 	of, err := steer.FromMap(m, mfm.DefaultSamplerConfig())
@@ -136,8 +136,8 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 	return r, err
 }
 
-// targetOf returns the rows that samples of a setting are compared with, and in words if there is no
-// comparison.
+// targetOf returns the rows that samples of a setting are compared with, and in words if there is
+// no comparison.
 func (s *Steering) targetOf(c steering.Setting) (_ *weighted, why string) {
 	if s.data != nil && c.Guidance != 0 && c.Guidance != 1 {
 		return nil, fmt.Sprintf("no comparison with weighted rows: by guidance = %g the samples before steering are not "+

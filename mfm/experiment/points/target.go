@@ -135,8 +135,8 @@ type weighted struct {
 	kl, effective float64 // divergence from equal weights, and effective number
 }
 
-// weightedRows returns the weighted rows, of one class unless class is nil, and in words if they are
-// too few to compare samples with.
+// weightedRows returns the weighted rows, of one class unless class is nil, and in words if they
+// are too few to compare samples with.
 func (t *task) weightedRows(lambda float64, class *int) (_ *weighted, few string) {
 	if t.data == nil {
 		return nil, ""

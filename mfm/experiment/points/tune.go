@@ -182,8 +182,8 @@ func (t *Tuning) Sample(ctx context.Context, b compute.Backend, r *tuning.Result
 	return t.Experiment.Scale.Restore(rows), err
 }
 
-// SampleClasses returns the classes of the samples that Sample returns, indices of the names; nil for a
-// map without classes, or if the configuration names one.
+// SampleClasses returns the classes of the samples that Sample returns, indices of the names; nil
+// for a map without classes, or if the configuration names one.
 func (t *Tuning) SampleClasses(c tuning.EvalConfig) []int32 {
 	if t.Config.Class != nil {
 		return nil

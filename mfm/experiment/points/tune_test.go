@@ -122,8 +122,8 @@ func TestTuningTargetOfClasses(t *testing.T) {
 	}
 }
 
-// A map with classes that is tuned for one of them starts from samples of that class, and a finished
-// run opens with the map and the data that it was tuned with, and no others.
+// A map with classes that is tuned for one of them starts from samples of that class, and a
+// finished run opens with the map and the data that it was tuned with, and no others.
 func TestTuningOfAClass(t *testing.T) {
 	b, dir := backendtest.New(t), t.TempDir()
 	text := "mass,ratio,kind\n"

@@ -14,9 +14,9 @@ import (
 var ErrOtherContent = errors.New("the file has another content")
 
 // ClaimJSON writes v as indented JSON to a file that does not exist, whole and once, in its folder,
-// which it makes. If the file exists, also because another process was first, its content must be the
-// same: otherwise the error is [ErrOtherContent]. So processes that share a folder agree on what they
-// do there.
+// which it makes. If the file exists, also because another process was first, its content must be
+// the same: otherwise the error is [ErrOtherContent]. So processes that share a folder agree on
+// what they do there.
 func ClaimJSON(path string, v any) error {
 	want, err := json.MarshalIndent(v, "", " ")
 	if err != nil {

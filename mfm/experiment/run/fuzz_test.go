@@ -10,8 +10,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// FuzzLog checks that each of the two files of a log gives an error, or what continues at a step and
-// is the same after writing and reading again.
+// FuzzLog checks that each of the two files of a log gives an error, or what continues at a step
+// and is the same after writing and reading again.
 func FuzzLog(f *testing.F) {
 	const entries = `[{"step": 10, "loss": 2, "gradient_norm": 1, "rate": 0.1, "seconds": 3},
 		{"step": 20, "loss": 1, "gradient_norm": 1, "rate": 0.1, "metrics": {"a": 1}, "seconds": 6}]`

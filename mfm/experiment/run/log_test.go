@@ -74,8 +74,8 @@ func TestCSVLog(t *testing.T) {
 	}
 }
 
-// Entries are appended to an event file in place, also to one whose last record is torn. A file with
-// other entries is replaced.
+// Entries are appended to an event file in place, also to one whose last record is torn. A file
+// with other entries is replaced.
 func TestEventLog(t *testing.T) {
 	dir := t.TempDir()
 	if err := (Options{Dir: dir}).Claim("gmm", train.Config{}); err != nil {

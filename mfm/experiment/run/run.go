@@ -64,9 +64,9 @@ type Manifest struct {
 	Kind string `json:"kind"`
 	// Command is the command line that reproduces the run.
 	Command string `json:"command"`
-	// Data is the location of the data, such as a folder. Empty means the data in the package. DataHash is a hash of
-	// the content of the training data, HeldOutHash of the held-out data. They are empty if the task has no such data
-	// or in runs that are older than these hashes.
+	// Data is the location of the data, such as a folder. Empty means the data in the package.
+	// DataHash is a hash of the content of the training data, HeldOutHash of the held-out data. They
+	// are empty if the task has no such data or in runs that are older than these hashes.
 	Data        string `json:"data,omitempty"`
 	DataHash    string `json:"data_hash,omitempty"`
 	HeldOutHash string `json:"held_out_hash,omitempty"`

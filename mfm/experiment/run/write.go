@@ -20,8 +20,8 @@ func WriteJSON(path string, v any) error {
 }
 
 // ReplaceFile writes a file under another name and renames it to path, so that path has either the
-// old or the new content if the process is killed. It does not wait for the disk: a power failure may
-// leave less.
+// old or the new content if the process is killed. It does not wait for the disk: a power failure
+// may leave less.
 func ReplaceFile(path string, content []byte) error {
 	temporary := path + ".part"
 	if err := os.WriteFile(temporary, content, 0o644); err != nil {

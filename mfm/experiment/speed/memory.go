@@ -35,8 +35,8 @@ type MemoryConfig struct {
 	// "decoder".
 	Batch int `json:"batch"`
 	Side  int `json:"side"`
-	// Checkpoint recomputes activations in the backward pass instead of keeping them; for "reward" those
-	// of decoder and classifier.
+	// Checkpoint recomputes activations in the backward pass instead of keeping them; for "reward"
+	// those of decoder and classifier.
 	Checkpoint bool `json:"checkpoint"`
 	// DiT and Autoencoder are the networks, whose own option Checkpoint does not count.
 	DiT         nn.DiTConfig         `json:"-"`
@@ -79,8 +79,8 @@ func (c MemoryConfig) Validate() error {
 	return errors.Join(c.DiT.Validate(), c.Autoencoder.Validate())
 }
 
-// Memory measures the memory of a call of the compiled graph. It returns an error on a backend other
-// than XLA, which alone reports the memory that it plans.
+// Memory measures the memory of a call of the compiled graph. It returns an error on a backend
+// other than XLA, which alone reports the memory that it plans.
 func Memory(ctx context.Context, b compute.Backend, c MemoryConfig) (MemoryResult, error) {
 	result := MemoryResult{MemoryConfig: c}
 	if err := c.Validate(); err != nil {
@@ -147,7 +147,8 @@ func (c MemoryConfig) training(b compute.Backend) (*Graph, error) {
 	return source.graph, err
 }
 
-// decoding returns the graph of the gradient of the mean square of decoded images, which has run once.
+// decoding returns the graph of the gradient of the mean square of decoded images, which has run
+// once.
 func (c MemoryConfig) decoding(b compute.Backend) (g *Graph, err error) {
 	a := nn.Autoencoder{AutoencoderConfig: c.Autoencoder}
 	a.Checkpoint = c.Checkpoint
@@ -167,8 +168,8 @@ func (c MemoryConfig) decoding(b compute.Backend) (g *Graph, err error) {
 	return g, err
 }
 
-// steering returns the graph of the gradient of MFM-G, which has run once, and the gradient, flat. The
-// same random weights and states belong to all configurations.
+// steering returns the graph of the gradient of MFM-G, which has run once, and the gradient, flat.
+// The same random weights and states belong to all configurations.
 func (c MemoryConfig) steering(b compute.Backend) (g *Graph, gradient []float32, err error) {
 	decoder := nn.Autoencoder{AutoencoderConfig: latent.DefaultAutoencoder().Network}
 	classifier := nn.EfficientNet{EfficientNetConfig: nn.EfficientNetLite(0), Checkpoint: c.Checkpoint}

@@ -15,10 +15,10 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// operations returns the number of floating-point operations of the matrix products and convolutions
-// that the outputs depend on, a product and a sum for each pair of elements. XLA's own count is not
-// available through PJRT's Go bindings. A convolution counts the zeros of its padding and dilation,
-// which makes the UNet's count an upper bound. Bodies of loops do not count.
+// operations returns the number of floating-point operations of the matrix products and
+// convolutions that the outputs depend on, a product and a sum for each pair of elements. XLA's own
+// count is not available through PJRT's Go bindings. A convolution counts the zeros of its padding
+// and dilation, which makes the UNet's count an upper bound. Bodies of loops do not count.
 func operations(outputs ...*Node) (total float64) {
 	seen := make(map[*Node]bool)
 	for pending := slices.Clone(outputs); len(pending) > 0; {
@@ -55,7 +55,8 @@ func pairs(n *Node) float64 {
 	return float64(n.Shape().Size()) * count
 }
 
-// counted is a source of training data that keeps the graph of the step that it was last built into.
+// counted is a source of training data that keeps the graph of the step that it was last built
+// into.
 type counted struct {
 	source train.Source
 	graph  *Graph
@@ -83,8 +84,8 @@ const (
 	matrixProducts = 8 // in a call
 )
 
-// matrixRate returns the rate of products of square matrices of 1,024 rows in float32, in billions of
-// operations a second.
+// matrixRate returns the rate of products of square matrices of 1,024 rows in float32, in billions
+// of operations a second.
 func matrixRate(b compute.Backend, duration time.Duration, now func() time.Time) (float64, error) {
 	exec, err := NewExec(b, func(x *Node) *Node {
 		y := x

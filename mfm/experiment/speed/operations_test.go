@@ -49,8 +49,8 @@ func TestOperations(t *testing.T) {
 	}
 }
 
-// A training step of the diagonal loss on the mixture has the products of a forward and two backward
-// passes, without that to the inputs.
+// A training step of the diagonal loss on the mixture has the products of a forward and two
+// backward passes, without that to the inputs.
 func TestOperationsOfTraining(t *testing.T) {
 	p, err := newProblem(t.Context(), MLP, mfm.DiagonalOnly)
 	if err != nil {

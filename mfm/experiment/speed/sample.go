@@ -19,9 +19,9 @@ import (
 	"github.com/gomfm/gomfm/mfm/train"
 )
 
-// Sampling measures batches of unconditional samples of an untrained map, [MLP], [UNet] or [DiT], in
-// one step, each batch of the size of a training batch and with random classes if the map has some,
-// for about the given time by the clock now, at least one after the first, which compiles.
+// Sampling measures batches of unconditional samples of an untrained map, [MLP], [UNet] or [DiT],
+// in one step, each batch of the size of a training batch and with random classes if the map has
+// some, for about the given time by the clock now, at least one after the first, which compiles.
 func Sampling(ctx context.Context, b compute.Backend, of Case, duration time.Duration, now func() time.Time) (
 	Result, error) {
 	result := Result{Case: of, Loss: OneStep, XLAFlags: os.Getenv(backend.EnvXLAFlags)}

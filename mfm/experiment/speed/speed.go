@@ -1,23 +1,24 @@
-// Package speed measures the speed of training steps, of the passes that they consist of, of one-step
-// samples, and of steered runs. Start with [Training], [Sampling] and [Steering]. The JAX programs in
-// scripts/jax do the same work. [Memory] measures what gradient checkpointing saves, [Precision] the
-// errors of computing in bfloat16, and [Idle] the time that a training waits for data.
+// Package speed measures the speed of training steps, of the passes that they consist of, of
+// one-step samples, and of steered runs. Start with [Training], [Sampling] and [Steering]. The JAX
+// programs in scripts/jax do the same work. [Memory] measures what gradient checkpointing saves,
+// [Precision] the errors of computing in bfloat16, and [Idle] the time that a training waits for
+// data.
 //
 // # Where the training step of the MLP spends its time
 //
 // scripts/profile.py counts the CPU time of a step by kind of code. The optimized graphs, which XLA
 // writes for XLA_FLAGS="--xla_dump_to=DIR --xla_dump_hlo_as_text", have the same 35 matrix products
-// here and in the JAX program for the semigroup loss, and fewer kernels here. Run by one build of XLA,
-// five times in turn, a step takes 12.7 ms of CPU time here and 13.8 ms in JAX, of which 0.5 ms pass
-// the number of the step (medians, on two busy cores). What remains is inside XLA:
+// here and in the JAX program for the semigroup loss, and fewer kernels here. Run by one build of
+// XLA, five times in turn, a step takes 12.7 ms of CPU time here and 13.8 ms in JAX, of which 0.5
+// ms pass the number of the step (medians, on two busy cores). What remains is inside XLA:
 //
 //   - YNNPACK computes all products but the gradients of weights, which contract the first axes of
-//     both operands. XLA's code for these reorders an operand by scalar loads. They are a quarter of
-//     the operations and more than a third of the products' time.
+//     both operands. XLA's code for these reorders an operand by scalar loads. They are a quarter
+//     of the operations and more than a third of the products' time.
 //   - go-xla does not tell XLA which inputs become outputs, so updated weights are in new buffers.
 //     With input_output_alias in the graph a step takes 2 ± 2 % less CPU time.
-//   - XLA rounds once for a multiplication and an addition in one kernel. A change of the graph that
-//     moves an operation to another kernel therefore changes the last bits of a training.
+//   - XLA rounds once for a multiplication and an addition in one kernel. A change of the graph
+//     that moves an operation to another kernel therefore changes the last bits of a training.
 package speed
 
 import (
@@ -55,8 +56,8 @@ const (
 // OneStep stands for a loss in the [Result] of [Sampling].
 const OneStep = "one-step"
 
-// Result is the speed of a training step and of its passes, of one-step samples, or of a steered run.
-// Times depend on the machine. Numbers that do not apply are 0.
+// Result is the speed of a training step and of its passes, of one-step samples, or of a steered
+// run. Times depend on the machine. Numbers that do not apply are 0.
 type Result struct {
 	Case Case `json:"case"`
 	// Loss is the consistency loss, for [Steer] the method, for samples [OneStep].

@@ -98,7 +98,8 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// A configuration that is invalid is an error. The errors of bfloat16 are those of TestBench of the command.
+// A configuration that is invalid is an error. The errors of bfloat16 are those of TestBench of the
+// command.
 func TestPrecision(t *testing.T) {
 	c := speed.DefaultPrecision()
 	c.Batch = 0

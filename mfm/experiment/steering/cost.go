@@ -24,9 +24,10 @@ type CostPoint struct {
 	Value float64
 }
 
-// LeastByN returns, for each N of a method, the mean value over the runs with the renormalization and
-// the number of steps whose mean is least, in the order of N. It leaves out runs with PoolRewards, which are no runs of
-// a method, runs without a Config, and renormalizations whose mean is NaN.
+// LeastByN returns, for each N of a method, the mean value over the runs with the renormalization
+// and the number of steps whose mean is least, in the order of N. It leaves out runs with
+// PoolRewards, which are no runs of a method, runs without a Config, and renormalizations whose
+// mean is NaN.
 func LeastByN(runs []Valued, method string) []CostPoint {
 	type group struct {
 		n, steps        int
@@ -51,8 +52,8 @@ func LeastByN(runs []Valued, method string) []CostPoint {
 	return slices.SortedFunc(maps.Values(least), func(a, b CostPoint) int { return cmp.Compare(a.N, b.N) })
 }
 
-// BestOfPool returns the expected reward of Best-of-N from the pool of r for N = 1, 2, 4, ..., at most
-// the given number and the size of the pool, as [metric.ExpectedMax]. A candidate costs the
+// BestOfPool returns the expected reward of Best-of-N from the pool of r for N = 1, 2, 4, ..., at
+// most the given number and the size of the pool, as [metric.ExpectedMax]. A candidate costs the
 // evaluations of a sample and of its reward. A result without PoolRewards has none.
 func BestOfPool(r Result, most int) (points []CostPoint, err error) {
 	pool := make([]float64, len(r.PoolRewards))

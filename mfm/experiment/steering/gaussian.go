@@ -20,8 +20,8 @@ type Gaussian struct {
 }
 
 // NewGaussian returns the Gaussian with mean and covariance of points, [n][k]. It returns an error
-// for fewer than two points, for points of no elements or of different lengths, and for elements that
-// are not finite.
+// for fewer than two points, for points of no elements or of different lengths, and for elements
+// that are not finite.
 func NewGaussian(points [][]float64) (*Gaussian, error) {
 	if len(points) < 2 || len(points[0]) == 0 {
 		return nil, fmt.Errorf("gaussian of %d points: give at least two, with elements", len(points))

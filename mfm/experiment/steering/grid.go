@@ -15,8 +15,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// Grid declares the runs of an experiment: each setting of Runs with each reward, or with those whose
-// names the values have under the key "rewards", one or a list.
+// Grid declares the runs of an experiment: each setting of Runs with each reward, or with those
+// whose names the values have under the key "rewards", one or a list.
 type Grid struct {
 	// About says what the runs are for. It has no effect.
 	About   string        `json:"about"`
@@ -139,7 +139,8 @@ type Values map[string]json.RawMessage
 const mostSettings = 1 << 14
 
 // Settings returns all combinations of the values, instead of those of base, with all seeds: the
-// method varies slowest, then dynamics, n and the others in the order of their names, then the seed.
+// method varies slowest, then dynamics, n and the others in the order of their names, then the
+// seed.
 //
 // Options that the method of a setting does not read are set to their defaults, so that equal runs
 // are equal settings, of which there is one. A particle filter has the dynamics [steer.SDE] if they

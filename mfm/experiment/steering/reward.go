@@ -172,8 +172,8 @@ func TiltedWeights(rewards []float64, lambda, least float64) ([]float64, error) 
 	return w, nil
 }
 
-// Divergence returns the divergence Σ w log(n w), in nats, of weights w with a sum of one from equal
-// weights of n samples, and the effective number 1/Σ w².
+// Divergence returns the divergence Σ w log(n w), in nats, of weights w with a sum of one from
+// equal weights of n samples, and the effective number 1/Σ w².
 func Divergence(w []float64, n int) (kl, effective float64) {
 	mean := floats.Sum(w) / float64(n)
 	for _, v := range w {

@@ -90,9 +90,9 @@ type Result struct {
 	Warnings     []string `json:"warnings,omitempty"`
 }
 
-// CheckOfData returns an error that says why a setting cannot be run with a map of data, "images" for
-// example, that have no value in closed form. dropout is the share of labels that the training left
-// out.
+// CheckOfData returns an error that says why a setting cannot be run with a map of data, "images"
+// for example, that have no value in closed form. dropout is the share of labels that the training
+// left out.
 func (t *Base) CheckOfData(c Setting, data string, dropout float64) error {
 	entry, err := steer.Lookup(c.Method)
 	if err != nil {

@@ -182,7 +182,8 @@ func TestLossBudget(t *testing.T) {
 	}
 }
 
-// A rate that is measured later is scaled to a known one, here a thousand times that of any machine.
+// A rate that is measured later is scaled to a known one, here a thousand times that of any
+// machine.
 func TestRatesScale(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains maps")

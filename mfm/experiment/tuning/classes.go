@@ -4,8 +4,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
 )
 
-// ClassShares returns the shares of the classes among paths and samples of a tuning, which sum to 1:
-// those among labels, or all for the configured class. It returns nil for a map without classes.
+// ClassShares returns the shares of the classes among paths and samples of a tuning, which sum to
+// 1: those among labels, or all for the configured class. It returns nil for a map without classes.
 // labels are in [0, classes).
 func (c Config) ClassShares(classes int, labels []int32) []float64 {
 	if classes > 0 && c.Class != nil {

@@ -128,8 +128,8 @@ func (c Config) MapNetwork(m *mfm.Map, weights map[string]*tensors.Tensor) (tune
 }
 
 // NFE returns the network evaluations of a training of the given number of steps. The tuned drift's
-// own training pass, forward and backward, counts three for each state, times the evaluations of the
-// base's drift unless an adapter is trained: a copy of a guided map is guided, too. Steps of
+// own training pass, forward and backward, counts three for each state, times the evaluations of
+// the base's drift unless an adapter is trained: a copy of a guided map is guided, too. Steps of
 // on-policy paths count only for methods that need them.
 func (c Config) NFE(objective tune.Objective, m steer.Model, steps int64) float64 {
 	tuned := 1

@@ -26,8 +26,8 @@ func New(t testing.TB) compute.Backend {
 	return b
 }
 
-// Devices returns a backend of n virtual devices that share the CPU. They are XLA's, so it skips the
-// test if $GOMLX_BACKEND names the pure-Go backend, or if no plugin of XLA is found.
+// Devices returns a backend of n virtual devices that share the CPU. They are XLA's, so it skips
+// the test if $GOMLX_BACKEND names the pure-Go backend, or if no plugin of XLA is found.
 func Devices(t testing.TB, n int) compute.Backend {
 	t.Helper()
 	if os.Getenv(backend.EnvBackend) == "go" {

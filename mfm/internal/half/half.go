@@ -8,9 +8,9 @@ import (
 	"github.com/gomlx/compute/dtypes/float16"
 )
 
-// Round rounds v to the nearest float16, also below its smallest normal number, where the conversion
-// of package float16 returns zero. It returns an error for a number that is not finite or beyond
-// float16.
+// Round rounds v to the nearest float16, also below its smallest normal number, where the
+// conversion of package float16 returns zero. It returns an error for a number that is not finite
+// or beyond float16.
 func Round(v float32) (float16.Float16, error) {
 	const normal, step = 0x1p-14, 0x1p-24
 	if a := math.Abs(float64(v)); a < normal {

@@ -2,8 +2,8 @@
 // Nothing in the text is ignored and nothing is guessed. These are errors:
 //
 //   - a key that the value does not have, also one that differs in case alone, and a repeated key;
-//   - null, except for a pointer to a number or a string. [DecodeStored] reads it for any pointer, a
-//     list and a map, since encoding/json writes it for nil;
+//   - null, except for a pointer to a number or a string. [DecodeStored] reads it for any pointer,
+//     a list and a map, since encoding/json writes it for nil;
 //   - a number that is out of range, or too small for a float64; a list of another length than an
 //     array; a value of another type;
 //   - text after the value, a byte-order mark, text that is not UTF-8, and faulty syntax.
@@ -53,8 +53,8 @@ func within(key string, err error) error {
 
 // Decode reads the JSON value text into v, a pointer. Keys that are absent keep their values in v;
 // a list is replaced as a whole, and what a pointer or a map of v refers to is copied before it
-// changes. skip are keys that are left out if the text is an object. After an error v may be changed
-// in part.
+// changes. skip are keys that are left out if the text is an object. After an error v may be
+// changed in part.
 func Decode(text []byte, v any, skip ...string) error { return decode(text, v, false, skip) }
 
 // DecodeStored is [Decode] for what a program has written, in which null is a pointer, a list or a

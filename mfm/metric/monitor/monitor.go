@@ -1,7 +1,7 @@
-// Package monitor measures pictures for signs of reward hacking: samples that a reward drives away from
-// the data become more saturated, lose or gain edges and fine structure, or have latents and
-// velocities of unusual norms. No measure needs a network. Compare each with that of the data and of
-// unsteered samples: [metric.MeanSE] has means and their errors.
+// Package monitor measures pictures for signs of reward hacking: samples that a reward drives away
+// from the data become more saturated, lose or gain edges and fine structure, or have latents and
+// velocities of unusual norms. No measure needs a network. Compare each with that of the data and
+// of unsteered samples: [metric.MeanSE] has means and their errors.
 package monitor
 
 import (
@@ -15,8 +15,8 @@ type Images struct {
 	N, Height, Width, Channels int
 }
 
-// Validate returns an error if the sizes are not positive or do not fit the number of pixels, or if a
-// value is not finite.
+// Validate returns an error if the sizes are not positive or do not fit the number of pixels, or if
+// a value is not finite.
 func (m Images) Validate() error {
 	if min(m.N, m.Height, m.Width, m.Channels) < 1 || m.N*m.Height*m.Width*m.Channels != len(m.Pixels) {
 		return fmt.Errorf("monitor: %d values for images of shape [%d, %d, %d, %d]", len(m.Pixels), m.N, m.Height, m.Width,
@@ -76,9 +76,9 @@ func Clipped(m Images) ([]float64, error) {
 	})
 }
 
-// EdgeDensity returns for each image the share of its inner pixels at which the mean of the channels has
-// a gradient, by Sobel's operator, of more than threshold per pixel, such as 0.1. It returns the
-// error of [Images.Validate], or one for fewer than 3x3 pixels.
+// EdgeDensity returns for each image the share of its inner pixels at which the mean of the
+// channels has a gradient, by Sobel's operator, of more than threshold per pixel, such as 0.1. It
+// returns the error of [Images.Validate], or one for fewer than 3x3 pixels.
 func EdgeDensity(m Images, threshold float64) ([]float64, error) {
 	if m.Height < 3 || m.Width < 3 {
 		return nil, fmt.Errorf("monitor: edges of images of %dx%d pixels: want at least 3x3", m.Height, m.Width)
@@ -109,9 +109,9 @@ func (m Images) gray(pixels []float32) []float64 {
 	return gray
 }
 
-// Norms returns |x|/√dim of each row of flat values, [n, dim]: of latents, whose root mean square is near
-// one where an autoencoder scales them, or of velocities. It returns an error unless dim divides
-// their number.
+// Norms returns |x|/√dim of each row of flat values, [n, dim]: of latents, whose root mean square
+// is near one where an autoencoder scales them, or of velocities. It returns an error unless dim
+// divides their number.
 func Norms(flat []float32, dim int) ([]float64, error) {
 	if dim < 1 || len(flat) == 0 || len(flat)%dim != 0 {
 		return nil, fmt.Errorf("monitor: norms of %d values in rows of %d", len(flat), dim)

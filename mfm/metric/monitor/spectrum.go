@@ -7,11 +7,11 @@ import (
 	"gonum.org/v1/gonum/dsp/fourier"
 )
 
-// Spectrum returns the power of images by frequency: element k, from 0 to half the smaller side, is the
-// mean of |F|²/pixels² over the images and over the frequencies whose length, in waves along the
-// smaller side, rounds to k. F is the discrete Fourier transform of the mean of the channels, so that
-// the sum of |F|²/pixels² over all frequencies is the mean square of an image. Frequencies beyond the
-// last k, in the corners, are left out. It returns the error of [Images.Validate].
+// Spectrum returns the power of images by frequency: element k, from 0 to half the smaller side, is
+// the mean of |F|²/pixels² over the images and over the frequencies whose length, in waves along
+// the smaller side, rounds to k. F is the discrete Fourier transform of the mean of the channels,
+// so that the sum of |F|²/pixels² over all frequencies is the mean square of an image. Frequencies
+// beyond the last k, in the corners, are left out. It returns the error of [Images.Validate].
 func Spectrum(m Images) ([]float64, error) {
 	side := min(m.Height, m.Width)
 	power, count := make([]float64, max(side, 0)/2+1), make([]float64, max(side, 0)/2+1)
@@ -64,9 +64,10 @@ func transform(gray []float64, height, width int) []complex128 {
 	return out
 }
 
-// SpectralDistance returns the root mean square difference of two spectra of [Spectrum] in decibels,
-// without frequency 0: 3 where one has twice the power of the other at all frequencies. It returns
-// an error if they differ in length or have less than two frequencies, or if a power is not positive.
+// SpectralDistance returns the root mean square difference of two spectra of [Spectrum] in
+// decibels, without frequency 0: 3 where one has twice the power of the other at all frequencies.
+// It returns an error if they differ in length or have less than two frequencies, or if a power is
+// not positive.
 func SpectralDistance(a, b []float64) (float64, error) {
 	if len(a) != len(b) || len(a) < 2 {
 		return 0, fmt.Errorf("monitor: spectra of %d and %d frequencies: want equal numbers, at least 2", len(a), len(b))

@@ -81,8 +81,8 @@ func (c Config) Embed(scope *model.Scope, images, tokens *Node) *Node {
 	return ConvertDType(first, images.DType())
 }
 
-// encodeImage returns the tokens [n, positions, width] of normalized images: blocks of attention and
-// an MLP, each after a layer norm.
+// encodeImage returns the tokens [n, positions, width] of normalized images: blocks of attention
+// and an MLP, each after a layer norm.
 func (c Config) encodeImage(scope *model.Scope, images *Node) *Node {
 	n, width := images.Shape().Dim(0), c.Image.Width
 	patches := layer.DepthFromSpace(images, c.Image.Patch)

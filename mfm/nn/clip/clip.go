@@ -18,8 +18,8 @@ const (
 	TextScope  = "text"
 )
 
-// Moments returns the means and standard deviations of the colors, in [0, 1], of the images that CLIP
-// was trained on.
+// Moments returns the means and standard deviations of the colors, in [0, 1], of the images that
+// CLIP was trained on.
 func Moments() (means, deviations []float64) {
 	return []float64{0.48145466, 0.4578275, 0.40821073}, []float64{0.26862954, 0.26130258, 0.27577711}
 }

@@ -79,8 +79,8 @@ func standard(patch, width, depth, heads, textWidth, textDepth, textHeads, embed
 	}
 }
 
-// Bounds of the values of a configuration: of numbers of blocks, for each of which a reader of weights
-// needs memory, and of all others, so that their products do not overflow.
+// Bounds of the values of a configuration: of numbers of blocks, for each of which a reader of
+// weights needs memory, and of all others, so that their products do not overflow.
 const (
 	mostBlocks = 1 << 10
 	most       = 1 << 20

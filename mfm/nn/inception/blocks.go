@@ -10,14 +10,15 @@ const (
 	halving // a maximum pool with stride 2 and without padding
 )
 
-// block is a part of the network whose branches have the same input. Their outputs are concatenated.
+// block is a part of the network whose branches have the same input. Their outputs are
+// concatenated.
 type block struct {
 	name     string // empty for a part of the stem
 	branches []branch
 }
 
-// branch is a pool and convolutions, one after another. A fork are two more on the same input, whose
-// outputs are concatenated.
+// branch is a pool and convolutions, one after another. A fork are two more on the same input,
+// whose outputs are concatenated.
 type branch struct {
 	pool pool
 	path []convolution
@@ -93,7 +94,8 @@ func lines(name string, c int) block {
 	}}
 }
 
-// forks is pytorch-fid's FIDInceptionE_1 with an average pool, and FIDInceptionE_2 with a maximum pool.
+// forks is pytorch-fid's FIDInceptionE_1 with an average pool, and FIDInceptionE_2 with a maximum
+// pool.
 func forks(name string, p pool) block {
 	return block{name, []branch{
 		path(same("branch1x1", 320, 1, 1)),

@@ -1,7 +1,7 @@
 // Package inception has the Inception network whose features define the Fréchet inception distance
-// (FID): Inception v3 (Szegedy et al., arXiv 1512.00567) with the differences of TensorFlow's graph of
-// 2015 that the Python package pytorch-fid has. Its average pools do not count the padding, and its
-// last block has a maximum pool instead.
+// (FID): Inception v3 (Szegedy et al., arXiv 1512.00567) with the differences of TensorFlow's graph
+// of 2015 that the Python package pytorch-fid has. Its average pools do not count the padding, and
+// its last block has a maximum pool instead.
 package inception
 
 import (
@@ -22,8 +22,8 @@ const features = 2048
 
 // Network is the Inception network for evaluation: its batch norms use stored means and variances.
 type Network struct {
-	// Divisor divides all numbers of channels but those of images: 1 for the published network, 2, 4, 8
-	// or 16 for a small one in tests.
+	// Divisor divides all numbers of channels but those of images: 1 for the published network, 2, 4,
+	// 8 or 16 for a small one in tests.
 	Divisor int `json:"divisor"`
 }
 

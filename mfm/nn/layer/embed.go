@@ -77,8 +77,8 @@ func Embedding(scope *model.Scope, index *Node, rows, width int, std float64, li
 	return Dot(OneHot(index, rows, like.DType()), table).Product()
 }
 
-// Nearest returns the index of the value that is nearest to each of x, int32 [batch]. If x is nil it
-// returns zeros for each time.
+// Nearest returns the index of the value that is nearest to each of x, int32 [batch]. If x is nil
+// it returns zeros for each time.
 func Nearest(x *Node, values []float64, times *Node) *Node {
 	if x == nil || len(values) == 1 {
 		return FillScalar(times.Graph(), shapes.Make(dtypes.Int32, times.Shape().Dimensions...), 0)

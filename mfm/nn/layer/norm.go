@@ -76,8 +76,8 @@ func groupNorm(x *Node, groups int, epsilon float64, gain, shift *Node) *Node {
 	return Reshape(Add(Mul(flat, InsertAxes(a, 1)), InsertAxes(b, 1)), d...)
 }
 
-// LayerNorm normalizes the last axis to mean zero and variance one (Ba et al., arXiv 1607.06450). It
-// computes 16-bit values in float32.
+// LayerNorm normalizes the last axis to mean zero and variance one (Ba et al., arXiv 1607.06450).
+// It computes 16-bit values in float32.
 func LayerNorm(x *Node) *Node {
 	return inFloat32(x, func(x *Node) *Node { return normalized(x, NormEpsilon) })
 }
@@ -96,8 +96,8 @@ func rootMeanSquareNormalized(x *Node, epsilon float64) *Node {
 	return Div(x, Sqrt(AddScalar(square, epsilon)))
 }
 
-// AffineRMSNorm is [RMSNorm] followed by the variable "weights", [width], initially one. It computes
-// 16-bit values in float32.
+// AffineRMSNorm is [RMSNorm] followed by the variable "weights", [width], initially one. It
+// computes 16-bit values in float32.
 func AffineRMSNorm(scope *model.Scope, x *Node) *Node {
 	return inFloat32(x, func(x *Node) *Node {
 		return Mul(RMSNorm(x), ExpandLeftToRank(Gains(scope, x, x.Shape().Dim(-1)), x.Rank()))

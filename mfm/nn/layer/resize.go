@@ -26,8 +26,8 @@ func Resize(images *Node, height, width int) *Node {
 }
 
 // ResizeBilinear returns images [batch, height, width, channels] at another size by interpolation
-// between the two nearest pixels of each axis, also for a reduction: PyTorch's interpolate with mode
-// "bilinear", without aligned corners and without antialiasing. It panics as [Resize] does.
+// between the two nearest pixels of each axis, also for a reduction: PyTorch's interpolate with
+// mode "bilinear", without aligned corners and without antialiasing. It panics as [Resize] does.
 func ResizeBilinear(images *Node, height, width int) *Node {
 	return resize(images, height, width, func(row []float64, center, _ float64) {
 		at := min(max(center-0.5, 0), float64(len(row)-1))
@@ -39,9 +39,9 @@ func ResizeBilinear(images *Node, height, width int) *Node {
 	})
 }
 
-// resize resizes images. weights sets the weights of the pixels of an axis for the pixel whose center
-// is at center on this axis, in pixels from its begin; scale is the number of pixels for each of the
-// result.
+// resize resizes images. weights sets the weights of the pixels of an axis for the pixel whose
+// center is at center on this axis, in pixels from its begin; scale is the number of pixels for
+// each of the result.
 func resize(images *Node, height, width int, weights func(row []float64, center, scale float64)) *Node {
 	if images.Rank() != 4 || height < 1 || width < 1 {
 		Panicf("layer.Resize: want images [batch, height, width, channels] and a positive size, got %s and %dx%d",

@@ -47,8 +47,8 @@ func TestResize(t *testing.T) {
 	}, "layer.Resize", "0x4")
 }
 
-// Values are those of PyTorch's interpolate(mode="bilinear", align_corners=False) of 0, 1, 4, 9, 16: it
-// reads two pixels also where it makes images smaller, and repeats the pixels at the edges.
+// Values are those of PyTorch's interpolate(mode="bilinear", align_corners=False) of 0, 1, 4, 9,
+// 16: it reads two pixels also where it makes images smaller, and repeats the pixels at the edges.
 func TestResizeBilinear(t *testing.T) {
 	x := tensors.FromFlatDataAndDimensions([]float64{0, 1, 4, 9, 16}, 1, 1, 5, 1)
 	for width, want := range map[int][]float64{

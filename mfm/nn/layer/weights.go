@@ -37,8 +37,8 @@ func Gains(scope *model.Scope, x *Node, width int) *Node {
 	return ConvertDType(w.NodeValue(x), x.DType())
 }
 
-// ParameterType returns the type of the parameters of a layer that computes in x's type: float32 for
-// types of 16 bits, otherwise the same.
+// ParameterType returns the type of the parameters of a layer that computes in x's type: float32
+// for types of 16 bits, otherwise the same.
 func ParameterType(x *Node) dtypes.DType {
 	if x.DType().IsFloat16() {
 		return dtypes.Float32

@@ -1,11 +1,11 @@
-// Package classifier has rewards of pictures by a classifier of ImageNet, an EfficientNet-Lite in its
-// official file: the log-probability of a class, and the negative free energy, which is low for
+// Package classifier has rewards of pictures by a classifier of ImageNet, an EfficientNet-Lite in
+// its official file: the log-probability of a class, and the negative free energy, which is low for
 // pictures that resemble none.
 //
-// [Kinds] extends the kinds of [reward.Parser]. Pictures are [n, height, width, 3] in [-1, 1] of any
-// size. The graph resizes them to a square by [layer.Resize], and clips the result to [-1, 1]; the
-// network converts levels v from 0 to 255 to (v - 127)/128. Unlike the original it does not round the
-// resized levels.
+// [Kinds] extends the kinds of [reward.Parser]. Pictures are [n, height, width, 3] in [-1, 1] of
+// any size. The graph resizes them to a square by [layer.Resize], and clips the result to [-1, 1];
+// the network converts levels v from 0 to 255 to (v - 127)/128. Unlike the original it does not
+// round the resized levels.
 package classifier
 
 import (
@@ -24,8 +24,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/reward"
 )
 
-// DefaultSize is the side in pixels of the pictures that the network evaluates, unless a reward says
-// another one. The networks were trained at 224 and more, which takes three times the time.
+// DefaultSize is the side in pixels of the pictures that the network evaluates, unless a reward
+// says another one. The networks were trained at 224 and more, which takes three times the time.
 const DefaultSize = 128
 
 // Classifier is a network with fixed weights.
@@ -38,8 +38,8 @@ type Classifier struct {
 	Size int
 }
 
-// Open opens the EfficientNet-Lite in a file, see [pretrained.OpenEfficientNet], with checkpoints. It
-// returns an error unless size lies in [32, 1024].
+// Open opens the EfficientNet-Lite in a file, see [pretrained.OpenEfficientNet], with checkpoints.
+// It returns an error unless size lies in [32, 1024].
 func Open(path string, size int) (*Classifier, error) {
 	if size < 32 || size > 1024 {
 		return nil, fmt.Errorf("size = %d: must lie in [32, 1024] pixels", size)
@@ -52,22 +52,22 @@ func Open(path string, size int) (*Classifier, error) {
 	return &Classifier{Network: network, Weights: weights, Size: size}, nil
 }
 
-// Logits builds the logits, [n, classes], of pictures [n, height, width, 3]; see [reward.Logits]. It
-// creates the weights in scope, and panics as [reward.SetWeights] does.
+// Logits builds the logits, [n, classes], of pictures [n, height, width, 3]; see [reward.Logits].
+// It creates the weights in scope, and panics as [reward.SetWeights] does.
 func (c *Classifier) Logits(scope *model.Scope, x *Node) *Node {
 	reward.SetWeights(scope, c.Weights)
 	_, logits := c.Network.Evaluate(scope, ClipScalar(layer.Resize(x, c.Size, c.Size), -1, 1))
 	return logits
 }
 
-// LogProbability returns the reward log p(class|x). It returns an error for a class that the network
-// does not have.
+// LogProbability returns the reward log p(class|x). It returns an error for a class that the
+// network does not have.
 func (c *Classifier) LogProbability(class int) (reward.Reward, error) {
 	return reward.LogProbability(c.Logits, class, c.Network.Classes)
 }
 
-// Energy returns the reward log Σ_k e^{l_k(x)} with the logits l: the negative free energy, which is
-// lower for pictures unlike those of the training (Liu et al., arXiv 2010.03759).
+// Energy returns the reward log Σ_k e^{l_k(x)} with the logits l: the negative free energy, which
+// is lower for pictures unlike those of the training (Liu et al., arXiv 2010.03759).
 func (c *Classifier) Energy() reward.Reward { return energy{c} }
 
 type energy struct{ *Classifier }
@@ -79,9 +79,10 @@ func (e energy) Build(scope *model.Scope, x *Node, _ reward.Condition) *Node {
 	return Add(Reshape(most, -1), Log(ReduceSum(Exp(Sub(logits, most)), 1)))
 }
 
-// Kinds returns the kinds of this package by name. In JSON each has the keys "weights", the file of an
-// EfficientNet-Lite such as that of mfm weights get efficientnet-lite0, and optionally "size", see
-// [DefaultSize]. The kind classifier has "class", a number from 0 to 999; the file has no names.
+// Kinds returns the kinds of this package by name. In JSON each has the keys "weights", the file of
+// an EfficientNet-Lite such as that of mfm weights get efficientnet-lite0, and optionally "size",
+// see [DefaultSize]. The kind classifier has "class", a number from 0 to 999; the file has no
+// names.
 func Kinds() map[string]reward.Kind {
 	return map[string]reward.Kind{
 		"classifier": {

@@ -58,8 +58,8 @@ func pictures(n int) []float64 {
 	return x
 }
 
-// The log-probability and the energy are those of the network's logits of the resized picture, their
-// gradients those of finite differences, and checkpoints do not change them.
+// The log-probability and the energy are those of the network's logits of the resized picture,
+// their gradients those of finite differences, and checkpoints do not change them.
 func TestRewards(t *testing.T) {
 	c, x := tiny(t), pictures(2)
 	checkpointed := *c

@@ -94,8 +94,8 @@ func (l Loader) imageScore(n Network, convention bpe.Convention, f fit, prompts 
 // textsInCall is the largest number of texts that are embedded in a call of the graph.
 const textsInCall = 256
 
-// embed returns the embeddings of prompts, of length 1: those of the means of the embeddings of their
-// texts, each of length 1. All prompts have as many texts.
+// embed returns the embeddings of prompts, of length 1: those of the means of the embeddings of
+// their texts, each of length 1. All prompts have as many texts.
 func embed(
 	b compute.Backend, c clip.Config, weights checkpoint.Tensors, v *bpe.Tokenizer, convention bpe.Convention,
 	prompts [][]string,

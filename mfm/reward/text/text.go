@@ -66,9 +66,9 @@ type Network struct {
 //   - aesthetic: "head", the file of the layers on the embedding of CLIP ViT-L/14, such as
 //     sac+logos+ava1-l14-linearMSE.pth. The reward is about 1 to 10. It has no prompt.
 //
-// The first four may have "templates", texts with {} in the place of the prompt and of the others, such
-// as "a photo of a {}.", for names of classes: the embedding of a name is then the mean of those of the
-// texts, each of length 1, as in the zero-shot classifiers of CLIP.
+// The first four may have "templates", texts with {} in the place of the prompt and of the others,
+// such as "a photo of a {}.", for names of classes: the embedding of a name is then the mean of
+// those of the texts, each of length 1, as in the zero-shot classifiers of CLIP.
 func (l Loader) Kinds() map[string]reward.Kind {
 	return map[string]reward.Kind{
 		"clip_relevance": {

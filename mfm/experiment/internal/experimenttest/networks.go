@@ -33,8 +33,8 @@ func RandomWeights(t *testing.T, seed int64, build func(scope *model.Scope, g *G
 	return weights
 }
 
-// EfficientNet returns a small network of pictures of any size with random weights: two classes, six
-// features.
+// EfficientNet returns a small network of pictures of any size with random weights: two classes,
+// six features.
 func EfficientNet(t *testing.T) (nn.EfficientNet, checkpoint.Tensors) {
 	t.Helper()
 	network := nn.EfficientNet{EfficientNetConfig: nn.EfficientNetConfig{

@@ -2,9 +2,9 @@ package experimenttest
 
 import "slices"
 
-// LatentRows passes the rows of a cache of n latents [2, 2, 1], from first on, to add: the moments of
-// a latent and of its mirror image, and its label. The moments of row i are i and std, those of its
-// mirror image i + 1/2 and std/2; its label is i modulo 2.
+// LatentRows passes the rows of a cache of n latents [2, 2, 1], from first on, to add: the moments
+// of a latent and of its mirror image, and its label. The moments of row i are i and std, those of
+// its mirror image i + 1/2 and std/2; its label is i modulo 2.
 func LatentRows(first, n int, std float32, add func(moments []float32, label int32) error) error {
 	for i := first; i < n; i++ {
 		var m []float32

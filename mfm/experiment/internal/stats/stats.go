@@ -45,8 +45,8 @@ func CountNonFinite(values []float32, size int) int {
 	return n
 }
 
-// ClassShares returns the shares of the classes among labels, which lie in [0, classes). They sum to
-// 1; nil without classes.
+// ClassShares returns the shares of the classes among labels, which lie in [0, classes). They sum
+// to 1; nil without classes.
 func ClassShares(classes int, labels []int32) []float64 {
 	if classes == 0 {
 		return nil

@@ -13,9 +13,9 @@ import (
 
 // Decoder returns the transform from latents [n, height, width, channels] to the pictures that an
 // autoencoder decodes, [n, f height, f width, colors], clipped to [-1, 1] as [latent.Codec.Decode]
-// clips them. The backward pass recomputes the activations of each stage of an [nn.Autoencoder]. For
-// MFM-G with four of the emoji and EfficientNet-Lite0, recomputed too, XLA plans 54 MB instead of 140
-// (mfm bench --case memory --network reward --batch 4, which also compares the gradients).
+// clips them. The backward pass recomputes the activations of each stage of an [nn.Autoencoder].
+// For MFM-G with four of the emoji and EfficientNet-Lite0, recomputed too, XLA plans 54 MB instead
+// of 140 (mfm bench --case memory --network reward --batch 4, which also compares the gradients).
 func Decoder(a latent.Autoencoder) reward.Transform {
 	codec := a.LatentCodec
 	if network, ok := codec.(nn.Autoencoder); ok {
@@ -28,8 +28,8 @@ func Decoder(a latent.Autoencoder) reward.Transform {
 	}
 }
 
-// decoded is a reward of pictures as one of latents. Rewards with different names have their weights
-// in different scopes of a store, and share those of the decoder.
+// decoded is a reward of pictures as one of latents. Rewards with different names have their
+// weights in different scopes of a store, and share those of the decoder.
 type decoded struct {
 	of      reward.Reward
 	decoder reward.Transform

@@ -112,7 +112,8 @@ func (r *pictureReward) compile(b compute.Backend, m *Model) (err error) {
 	return nil
 }
 
-// values returns the rewards of pictures, flat, that were generated under labels, one for each, or nil.
+// values returns the rewards of pictures, flat, that were generated under labels, one for each, or
+// nil.
 func (r *pictureReward) values(ctx context.Context, pixels []float32, labels []int32) (values []float64, err error) {
 	size := r.shape[0] * r.shape[1] * r.shape[2]
 	if r.host != nil {

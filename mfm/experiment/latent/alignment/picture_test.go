@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A picture of two black columns and a red one has known monitors. Sobel's gradient at its inner pixel
-// is a third.
+// A picture of two black columns and a red one has known monitors. Sobel's gradient at its inner
+// pixel is a third.
 func TestMonitors(t *testing.T) {
 	var columns []float32
 	for range 3 {

@@ -146,9 +146,9 @@ type drawn struct {
 	counts  steer.Counts
 }
 
-// bestOf draws Best-of-N from a pool in batches of any size: the methods of package steer evaluate all
-// candidates of a sample at a time, for which the decoder may lack the memory. The candidates of
-// sample i of n are the samples i, n+i, 2n+i and so on of the pool.
+// bestOf draws Best-of-N from a pool in batches of any size: the methods of package steer evaluate
+// all candidates of a sample at a time, for which the decoder may lack the memory. The candidates
+// of sample i of n are the samples i, n+i, 2n+i and so on of the pool.
 func (s *Steering) bestOf(ctx context.Context, b compute.Backend, c steering.Setting) (d drawn, err error) {
 	all := c.N * c.Samples
 	p, name, reused, err := s.poolOf(ctx, b, c, all)

@@ -133,8 +133,8 @@ func TestShareOfSeconds(t *testing.T) {
 	}
 }
 
-// Weights are read once for all rewards that use them, and an evaluator that is a network of the reward
-// is one that the result warns of.
+// Weights are read once for all rewards that use them, and an evaluator that is a network of the
+// reward is one that the result warns of.
 func TestNetworksOfRewards(t *testing.T) {
 	b, m := backendtest.New(t), gaussianModel(t)
 	clip := filepath.Join("..", "..", "..", "reward", "text", "testdata", "transformers")

@@ -16,10 +16,10 @@ import (
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// Result is the quality of steered pictures beside that of as many unsteered ones, of the same class
-// and guidance, in the same steps, with the same dynamics if the method follows any. The latter are
-// independent of the run, so that the differences of a run of the method unsteered are the floor of
-// all others.
+// Result is the quality of steered pictures beside that of as many unsteered ones, of the same
+// class and guidance, in the same steps, with the same dynamics if the method follows any. The
+// latter are independent of the run, so that the differences of a run of the method unsteered are
+// the floor of all others.
 type Result struct {
 	steering.Result
 	// SettingHash is the [sweep.Name] of the run's setting, reward and map included.
@@ -49,10 +49,10 @@ type Result struct {
 	Diversity    metric.Optional `json:"diversity,omitzero"`
 	Monitors     Monitors        `json:"monitors,omitzero"`
 	MonitorsBase *Monitors       `json:"monitors_base,omitempty"`
-	// Pictures is a PNG of at most eight pictures of seed 0: unsteered ones in the first row, and below
-	// them the steered ones from the same noise, or for Best-of-N the first candidates and the best ones.
-	// A particle filter, and a search by several particles, have the second row alone. There are
-	// fewer if a batch of the network has fewer samples, and none after an error, which is a
+	// Pictures is a PNG of at most eight pictures of seed 0: unsteered ones in the first row, and
+	// below them the steered ones from the same noise, or for Best-of-N the first candidates and the
+	// best ones. A particle filter, and a search by several particles, have the second row alone.
+	// There are fewer if a batch of the network has fewer samples, and none after an error, which is a
 	// warning.
 	Pictures []byte `json:"pictures,omitempty"`
 }
@@ -76,8 +76,8 @@ type Comparison struct {
 // mostCompared is the number of pictures whose features are compared.
 const mostCompared = 1024
 
-// Run draws the samples of a setting, and evaluates and compares their pictures; see [Result]. Those of
-// a setting with Pool have rewards alone.
+// Run draws the samples of a setting, and evaluates and compares their pictures; see [Result].
+// Those of a setting with Pool have rewards alone.
 func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Setting) (r Result, err error) {
 	if r.SettingHash, err = sweep.Name(c); err != nil {
 		return r, err
@@ -158,8 +158,8 @@ func (r *Result) independent() bool {
 	return err != nil || !entry.Filter
 }
 
-// meanSE returns the mean of the rewards of the samples that have one, undefined if none has, and its
-// standard error, undefined unless two samples have one and all are independent.
+// meanSE returns the mean of the rewards of the samples that have one, undefined if none has, and
+// its standard error, undefined unless two samples have one and all are independent.
 func meanSE(rewards []float64, independent bool) (mean, se metric.Optional) {
 	rewards = usable(rewards)
 	if len(rewards) == 0 {

@@ -35,8 +35,8 @@ func ParseReward(b compute.Backend, raw []byte) (reward.Reward, error) {
 // DefaultReward prefers blue pictures.
 func DefaultReward() []byte { return []byte(`{"kind": "color", "hue": 240, "weight": 50}`) }
 
-// HeldOut returns the default of a reward that the steering to the given one does not use: symmetry,
-// for rewards with symmetry the brightness, and for those with both the color red.
+// HeldOut returns the default of a reward that the steering to the given one does not use:
+// symmetry, for rewards with symmetry the brightness, and for those with both the color red.
 func HeldOut(of []byte) []byte {
 	switch text := string(of); {
 	case !strings.Contains(text, `"symmetry"`):
@@ -47,8 +47,8 @@ func HeldOut(of []byte) []byte {
 	return []byte(`{"kind": "color", "hue": 0, "weight": 1}`)
 }
 
-// canonical returns the JSON of a reward with sorted keys and, instead of the files and folders that
-// it names, hashes of their content, so that equal rewards have equal texts.
+// canonical returns the JSON of a reward with sorted keys and, instead of the files and folders
+// that it names, hashes of their content, so that equal rewards have equal texts.
 func canonical(raw []byte) (string, error) {
 	sorted, err := withFiles(raw, hashFile)
 	return string(sorted), err
@@ -133,8 +133,8 @@ func filesOf(text string) (all []string, err error) {
 	return all, nil
 }
 
-// overlap returns a term that two rewards in canonical JSON have in common, empty for none. Terms are
-// compared up to factors, and without what changes the computation alone.
+// overlap returns a term that two rewards in canonical JSON have in common, empty for none. Terms
+// are compared up to factors, and without what changes the computation alone.
 func overlap(a, b string) (string, error) {
 	first, err := terms(a)
 	if err != nil {
@@ -152,8 +152,8 @@ func overlap(a, b string) (string, error) {
 	return "", nil
 }
 
-// terms returns the rewards of which a reward in canonical JSON is a sum, or a multiple, without their
-// factors.
+// terms returns the rewards of which a reward in canonical JSON is a sum, or a multiple, without
+// their factors.
 func terms(text string) ([]string, error) {
 	var v struct {
 		Kind string          `json:"kind"`

@@ -1,15 +1,16 @@
-// Package alignment steers a map of latents to rewards of the pictures that the autoencoder decodes:
-// the paper's experiment on ImageNet, with the map and the rewards that ship or with released ones.
+// Package alignment steers a map of latents to rewards of the pictures that the autoencoder
+// decodes: the paper's experiment on ImageNet, with the map and the rewards that ship or with
+// released ones.
 //
-// [Open] opens the map, its autoencoder and the evaluators of a [Config], and [Model.To] returns the
-// [Steering] to a reward, a [steering.Task]. [OfLatents] turns a reward of pictures into one of
-// latents. Each result has, beside the reward, a reward that the steering does not use, the distance
-// of the features of other networks to those of unsteered samples, diversity, and monitors of
-// exploited rewards.
+// [Open] opens the map, its autoencoder and the evaluators of a [Config], and [Model.To] returns
+// the [Steering] to a reward, a [steering.Task]. [OfLatents] turns a reward of pictures into one of
+// latents. Each result has, beside the reward, a reward that the steering does not use, the
+// distance of the features of other networks to those of unsteered samples, diversity, and monitors
+// of exploited rewards.
 //
-// Unsteered samples of one setting are drawn once, for all rewards, for pools and for Best-of-N. Their
-// latents lie in a file in [os.TempDir], four bytes an element: 2 GB for a pool of 128,000 images of
-// 256x256 pixels.
+// Unsteered samples of one setting are drawn once, for all rewards, for pools and for Best-of-N.
+// Their latents lie in a file in [os.TempDir], four bytes an element: 2 GB for a pool of 128,000
+// images of 256x256 pixels.
 //
 // A reward is evaluated at decoded pictures. Decoder and reward are not evaluations of the map:
 // [steer.Counts] counts each evaluation of the reward, with the decoder in it, once, and so does
@@ -44,13 +45,13 @@ type Config struct {
 	// Evaluator is the file of the network whose features compare pictures, see
 	// [picture.OpenEvaluator]. Empty means no comparison.
 	Evaluator string
-	// Second is the file of a second such network, for rewards by the network of the first. Empty means
-	// none.
+	// Second is the file of a second such network, for rewards by the network of the first. Empty
+	// means none.
 	Second string
 }
 
-// Model is a map of latents with its autoencoder and the evaluators of its pictures. It must not be used
-// by several goroutines at once.
+// Model is a map of latents with its autoencoder and the evaluators of its pictures. It must not be
+// used by several goroutines at once.
 type Model struct {
 	mfm.Model
 	// Config is that of the map's training.
@@ -74,8 +75,8 @@ type evaluator struct {
 	hash string
 }
 
-// Open opens a map, its autoencoder and the evaluators. It returns an error for a release that does not
-// sample posteriors.
+// Open opens a map, its autoencoder and the evaluators. It returns an error for a release that does
+// not sample posteriors.
 func Open(b compute.Backend, c Config) (*Model, error) {
 	if r, ok, err := latent.Released(c.Map); err != nil || ok && !r.Posterior() {
 		return nil, cmp.Or(err, fmt.Errorf("%s: %s does not sample posteriors: steer a meta flow map", c.Map, r.Name))
@@ -203,9 +204,9 @@ type Steering struct {
 // Finalize frees the compiled graphs, but not those of the model.
 func (s *Steering) Finalize() { s.Kept.Finalize() }
 
-// To returns the steering to a reward, which [ParseReward] or [reward.ParseHost] reads. heldOut is a
-// reward that the steering does not use; nil means that of [HeldOut]. It returns an error if both are
-// equal, or sums or multiples of rewards of which they have one in common, up to a factor.
+// To returns the steering to a reward, which [ParseReward] or [reward.ParseHost] reads. heldOut is
+// a reward that the steering does not use; nil means that of [HeldOut]. It returns an error if both
+// are equal, or sums or multiples of rewards of which they have one in common, up to a factor.
 func (m *Model) To(b compute.Backend, of, heldOut []byte) (*Steering, error) {
 	if heldOut == nil {
 		heldOut = HeldOut(of)
@@ -285,9 +286,9 @@ func (s *Steering) try() error {
 	return nil
 }
 
-// trained returns the setting with guidance of the posterior samples, too, if the map was trained with
-// this scale: then it is an input of the network, of drift and posterior samples alike, without
-// further evaluations.
+// trained returns the setting with guidance of the posterior samples, too, if the map was trained
+// with this scale: then it is an input of the network, of drift and posterior samples alike,
+// without further evaluations.
 func (s *Steering) trained(c steering.Setting) steering.Setting {
 	if slices.Contains(s.Map.Scales, c.Guidance) {
 		c.GuidePosterior = true

@@ -143,8 +143,8 @@ func TestSteering(t *testing.T) {
 	if rows := rowsOf(t, steered.Pictures); slices.Equal(rows[0], rows[1]) {
 		t.Error("mfm-g does not change the pictures")
 	}
-	// The pictures are those of one batch, whether the run itself is one or not. There are as many as a
-	// batch has.
+	// The pictures are those of one batch, whether the run itself is one or not. There are as many as
+	// a batch has.
 	eight, batches := settings(s, "mfm-gf", 2, 1), *s
 	eight.Samples = 8
 	for batch, columns := range map[int]int{16: 8, 7: 3} {

@@ -17,9 +17,9 @@ import (
 // kindTuned is the kind of a run that tuned the drift of a map of latents.
 const kindTuned = "tuned-imagenet"
 
-// DefaultTuning is MFM-FT of a copy of the map's network with one posterior sample for each state, for
-// 400 steps of 16 states with λ = 10. λ rises over the first quarter. It evaluates the drift every 100
-// steps on 32 paths of 30 steps.
+// DefaultTuning is MFM-FT of a copy of the map's network with one posterior sample for each state,
+// for 400 steps of 16 states with λ = 10. λ rises over the first quarter. It evaluates the drift
+// every 100 steps on 32 paths of 30 steps.
 func DefaultTuning() tuning.Config {
 	c := tuning.DefaultConfig()
 	c.Network, c.N = tuning.Copy, 1
@@ -31,9 +31,9 @@ func DefaultTuning() tuning.Config {
 	return c
 }
 
-// PaperTuning is DefaultTuning for 10,000 steps of 64 states by RAdam with the rate 1e-5: the number of
-// steps of the paper's experiment, whose λ are those of [PaperLambdas]. Batch, optimizer and rate are
-// ours.
+// PaperTuning is DefaultTuning for 10,000 steps of 64 states by RAdam with the rate 1e-5: the
+// number of steps of the paper's experiment, whose λ are those of [PaperLambdas]. Batch, optimizer
+// and rate are ours.
 func PaperTuning() tuning.Config {
 	c := DefaultTuning()
 	c.Tune.Steps, c.Tune.Batch, c.Tune.EMA = 10_000, 64, []float64{0.999}
@@ -84,8 +84,8 @@ type Tuning struct {
 
 // NewTuning returns the tuning of the map that s steers, to the same reward. A map with classes is
 // tuned for each of them, or for the one that c names, to its own tilted distribution. NewTuning
-// returns an error for a configuration that [tuning.Config.Validate] rejects or that does not fit this
-// map, and for a black-box reward.
+// returns an error for a configuration that [tuning.Config.Validate] rejects or that does not fit
+// this map, and for a black-box reward.
 func NewTuning(s *Steering, c tuning.Config, guidance float64) (*Tuning, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -125,9 +125,9 @@ func NewTuning(s *Steering, c tuning.Config, guidance float64) (*Tuning, error) 
 	return t, nil
 }
 
-// The states of training are interpolants of stateSamples samples of the base in stateSteps steps. The
-// fixed point of MFM-FT is the same for any states, and so training needs no data: the base may be a
-// released map whose data cannot be distributed.
+// The states of training are interpolants of stateSamples samples of the base in stateSteps steps.
+// The fixed point of MFM-FT is the same for any states, and so training needs no data: the base may
+// be a released map whose data cannot be distributed.
 const stateSamples, stateSteps = 1024, 2
 
 // source returns a source of samples of the base with their labels.
@@ -155,8 +155,8 @@ func (t *Tuning) source(ctx context.Context, b compute.Backend) (train.Source, e
 	return train.DataSet(all, tensors.FromValue(labels))
 }
 
-// labels returns the labels of n samples: the configured class, or all classes in turn. It returns nil
-// for a map without classes.
+// labels returns the labels of n samples: the configured class, or all classes in turn. It returns
+// nil for a map without classes.
 func (t *Tuning) labels(n int) []int32 {
 	if t.Model.Classes == 0 {
 		return nil
@@ -186,8 +186,8 @@ type tuningManifest struct {
 	tuning.Config
 }
 
-// Train fine-tunes the drift; see [run.Train] and [tuning.Config.Train]. With each evaluation of the
-// budget it draws samples of the ODE, see [Sampled]. Errors are those of [tuning.Config.Train].
+// Train fine-tunes the drift; see [run.Train] and [tuning.Config.Train]. With each evaluation of
+// the budget it draws samples of the ODE, see [Sampled]. Errors are those of [tuning.Config.Train].
 func (t *Tuning) Train(ctx context.Context, b compute.Backend, o run.Options) (*tuning.Result, error) {
 	objective, err := t.Config.Objective(nil)
 	if err != nil {

@@ -27,8 +27,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
-// Sampled has the rewards of samples of the tuned drift's ODE at a step of its training, with as many
-// samples and steps as the budget has paths and their steps. All steps share the noise.
+// Sampled has the rewards of samples of the tuned drift's ODE at a step of its training, with as
+// many samples and steps as the budget has paths and their steps. All steps share the noise.
 type Sampled struct {
 	Step      int64           `json:"step"`
 	Reward    metric.Optional `json:"reward,omitzero"`
@@ -60,8 +60,8 @@ func (t *Tuning) draw(ctx context.Context, s *mfm.Sampler, seed int64, n int) ([
 	return mfm.Flat(s.Unconditional(ctx, seed, each, labels))
 }
 
-// sampling returns a hook that draws the samples of [Sampled], and a function that frees its graphs. The
-// list is kept in dir, unless that is empty.
+// sampling returns a hook that draws the samples of [Sampled], and a function that frees its
+// graphs. The list is kept in dir, unless that is empty.
 func (t *Tuning) sampling(ctx context.Context, b compute.Backend, tuner *tune.Tuner, network tune.Network, dir string) (
 	train.Hook, func(), error) {
 	var err error
@@ -150,8 +150,8 @@ func readSampled(dir string) (all []Sampled, err error) {
 	return all, nil
 }
 
-// TuningResult is the quality of samples of a tuned drift's ODE beside those of the base's from the same
-// noise. Method is that of the tuning. NFE and Steps are those of the sampler.
+// TuningResult is the quality of samples of a tuned drift's ODE beside those of the base's from the
+// same noise. Method is that of the tuning. NFE and Steps are those of the sampler.
 type TuningResult struct {
 	Result
 	Network tuning.Network `json:"network"`
@@ -160,8 +160,8 @@ type TuningResult struct {
 	Budget  float64        `json:"budget,omitempty"` // of the divergence in nats, 0 for none
 	// TuneSteps is the number of steps of training that were done, or that of the configuration if the
 	// training diverged. TuneNFE is the NFE of the whole training, with three evaluations of the tuned
-	// drift for each row. With guidance base, tuned drift and posterior samples evaluate the network with
-	// and without the class.
+	// drift for each row. With guidance base, tuned drift and posterior samples evaluate the network
+	// with and without the class.
 	TuneSteps   int64             `json:"tune_steps"`
 	TuneNFE     float64           `json:"tune_nfe"`
 	Evaluations []tune.Evaluation `json:"evaluations"`
@@ -197,8 +197,8 @@ func (t *Tuning) result(c tuning.EvalConfig, device string) TuningResult {
 }
 
 // Evaluate evaluates c.Samples samples of the tuned drift by c.Steps Euler steps of its ODE, of all
-// classes in turn unless the configuration names one. For non-finite samples the result has Diverged and
-// no quality.
+// classes in turn unless the configuration names one. For non-finite samples the result has
+// Diverged and no quality.
 func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Result, c tuning.EvalConfig) (
 	out TuningResult, err error) {
 	if err := c.Validate(); err != nil {

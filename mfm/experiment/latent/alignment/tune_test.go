@@ -28,8 +28,8 @@ func smallTuning() tuning.Config {
 	return c
 }
 
-// Fine-tuning raises the reward of the samples of the ODE, of which it keeps those along the training. An
-// interrupted training resumes with the same numbers.
+// Fine-tuning raises the reward of the samples of the ODE, of which it keeps those along the
+// training. An interrupted training resumes with the same numbers.
 func TestTuning(t *testing.T) {
 	b, m := backendtest.New(t), gaussianModel(t)
 	s, err := m.To(b, []byte(`{"kind": "brightness", "weight": 400}`), nil)

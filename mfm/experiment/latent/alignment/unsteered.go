@@ -22,8 +22,9 @@ type base struct {
 // baseSeed is the seed of the unsteered samples that steered ones are compared with: none of a run.
 const baseSeed = 1 << 40
 
-// unsteered returns the setting of unsteered samples to compare those of a setting with: as many, of
-// the same class and guidance, in the same steps, with the same dynamics if the method follows any.
+// unsteered returns the setting of unsteered samples to compare those of a setting with: as many,
+// of the same class and guidance, in the same steps, with the same dynamics if the method follows
+// any.
 func unsteered(c steering.Setting) steering.Setting {
 	base := steering.Setting{
 		Method: steering.Unsteered, N: 1, Samples: c.Samples, Seed: baseSeed, Config: steer.DefaultConfig(),
@@ -42,8 +43,8 @@ func unsteered(c steering.Setting) steering.Setting {
 	return base
 }
 
-// compare returns unsteered samples and their rewards. They are drawn once for all settings that have
-// the same. It returns nil if they diverge.
+// compare returns unsteered samples and their rewards. They are drawn once for all settings that
+// have the same. It returns nil if they diverge.
 func (s *Steering) compare(ctx context.Context, b compute.Backend, c steering.Setting) (*base, pictureValues, error) {
 	setting := unsteered(c)
 	name, err := sweep.Name(setting)

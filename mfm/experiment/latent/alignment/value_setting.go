@@ -136,8 +136,8 @@ type RewardValues struct {
 	Estimates []ValueEstimate `json:"estimates"`
 }
 
-// Reachable returns √(2h/(1+h)) for h = Halves, about the correlation that a perfect estimate has with
-// the reference. A negative h counts as 0. It is undefined if Halves is.
+// Reachable returns √(2h/(1+h)) for h = Halves, about the correlation that a perfect estimate has
+// with the reference. A negative h counts as 0. It is undefined if Halves is.
 func (r RewardValues) Reachable() metric.Optional {
 	if r.Halves.IsZero() {
 		return metric.Optional{}

@@ -99,8 +99,8 @@ func (x index) latents(f *os.File) (*Set, error) {
 	return l, l.rows().check()
 }
 
-// openCache returns the latents of the complete cache in a folder. They are not loaded, but keep the
-// file of the rows open.
+// openCache returns the latents of the complete cache in a folder. They are not loaded, but keep
+// the file of the rows open.
 //
 // It takes no lock, so that several processes read a cache at the same time, also in a folder that
 // they must not write. Another process may replace the cache meanwhile: it removes the description,

@@ -79,8 +79,8 @@ func (l *Set) Statistics(streamed, flip bool) (Statistics, error) {
 	return s, err
 }
 
-// statistics returns those of the rows of latents of a shape, with those of mirror images if flip is
-// set, and the numbers of rows by label, in one pass.
+// statistics returns those of the rows of latents of a shape, with those of mirror images if flip
+// is set, and the numbers of rows by label, in one pass.
 func (r rows) statistics(shape []int, flip bool) (s Statistics, counts []int, err error) {
 	channels := shape[2]
 	mean, noise, square := make([]float64, r.size), make([]float64, channels), 0.

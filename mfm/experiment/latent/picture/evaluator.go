@@ -92,8 +92,8 @@ func newEvaluator(b compute.Backend, name string, features int, weights checkpoi
 func (e *Evaluator) Finalize() { e.exec.Finalize() }
 
 // FeaturesOf returns the features, [n][Features], of flat pictures [n, height, width, 3] in [-1,
-// 1]. It returns an error if the pixels are not a whole number of pictures, or, between two calls of
-// the compiled graph, if ctx has ended.
+// 1]. It returns an error if the pixels are not a whole number of pictures, or, between two calls
+// of the compiled graph, if ctx has ended.
 func (e *Evaluator) FeaturesOf(ctx context.Context, pixels []float32, height, width int) ([][]float64, error) {
 	size := height * width * 3
 	if height < 1 || width < 1 || len(pixels)%size != 0 {

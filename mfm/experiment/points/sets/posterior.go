@@ -12,9 +12,10 @@ import (
 	"github.com/gomfm/gomfm/mfm/interpolant"
 )
 
-// Truth samples the exact posteriors of a set whose columns are standardized, z = (x - shift)/scale.
-// Those of a block without a closed form are samples of the generator, drawn again with the weights
-// N(x_t; β_t z, α_t² I): two pools of them, so that two sets of posterior samples share none.
+// Truth samples the exact posteriors of a set whose columns are standardized, z = (x -
+// shift)/scale. Those of a block without a closed form are samples of the generator, drawn again
+// with the weights N(x_t; β_t z, α_t² I): two pools of them, so that two sets of posterior samples
+// share none.
 type Truth struct {
 	blocks []truthBlock
 }

@@ -24,8 +24,8 @@ func normalize(text string) string {
 	return strings.ToLower(strings.ReplaceAll(norm.NFC.String(text), "İ", "i̇"))
 }
 
-// passes is the limit for the repairs of a line, such as one of "&amp;amp;amp;", each of which takes
-// the time of the line.
+// passes is the limit for the repairs of a line, such as one of "&amp;amp;amp;", each of which
+// takes the time of the line.
 const passes = 100
 
 // repair repairs each line until nothing changes. From the first line with a "<" on, the text may

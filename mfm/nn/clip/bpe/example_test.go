@@ -6,7 +6,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn/clip/bpe"
 )
 
-// A vocabulary has a token for each byte, for each byte that ends a word, and for pairs that it lists.
+// A vocabulary has a token for each byte, for each byte that ends a word, and for pairs that it
+// lists.
 func ExampleTokenizer() {
 	t, err := bpe.Read([]byte("#version\nc a\nca t</w>"))
 	if err != nil {

@@ -156,8 +156,8 @@ func OpenCLIP(raw []byte) (clip.Config, error) {
 	return c, c.Validate()
 }
 
-// OpenCLIPFile returns the configuration in a file open_clip_config.json. It returns an error unless
-// images are prepared as for CLIP, see checkPreparation.
+// OpenCLIPFile returns the configuration in a file open_clip_config.json. It returns an error
+// unless images are prepared as for CLIP, see checkPreparation.
 func OpenCLIPFile(raw []byte) (clip.Config, error) {
 	var model, preparation object
 	found, err := strictjson.Lookup(raw, "model_cfg", &model)
@@ -179,8 +179,8 @@ func OpenCLIPFile(raw []byte) (clip.Config, error) {
 
 // checkPreparation returns an error unless OpenCLIP's preprocess_cfg, whose absent keys have
 // OpenCLIP's defaults, is the preparation of CLIP: the shorter side is resized by a bicubic filter,
-// and colors are normalized by [clip.Moments]. The size has no effect there, since it is that of the
-// network, nor does the color that fills a padded image.
+// and colors are normalized by [clip.Moments]. The size has no effect there, since it is that of
+// the network, nor does the color that fills a padded image.
 func checkPreparation(raw []byte) error {
 	means, deviations := clip.Moments()
 	p := struct {

@@ -2,8 +2,8 @@
 //
 // A pickle is a program for a stack machine, whose instructions can import and call any function.
 // This decoder knows the instructions, but imports nothing: each class or function that a pickle
-// names must be one that the caller's [Environment] maps to a Go function. Memory is at most a small
-// multiple of the pickle's length, and of the limit for instructions.
+// names must be one that the caller's [Environment] maps to a Go function. Memory is at most a
+// small multiple of the pickle's length, and of the limit for instructions.
 package pickle
 
 import (
@@ -24,11 +24,12 @@ type Environment struct {
 	Persistent func(id any) (any, error)
 }
 
-// Tuple is a Python tuple. Other values are nil, bool, int64, *big.Int for longer integers, float64,
-// string, []byte, *List, *Dict, *Inert, [Class], and results of the environment.
+// Tuple is a Python tuple. Other values are nil, bool, int64, *big.Int for longer integers,
+// float64, string, []byte, *List, *Dict, *Inert, [Class], and results of the environment.
 type Tuple []any
 
-// Inert is a value of a class that the caller does not know. What a pickle does to it has no effect.
+// Inert is a value of a class that the caller does not know. What a pickle does to it has no
+// effect.
 type Inert struct{ Name string }
 
 // maxInstructions is the limit for the instructions of a pickle. A tensor takes about 30.
