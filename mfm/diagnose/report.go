@@ -89,12 +89,12 @@ func findings(results []Result, limit Thresholds) []Finding {
 	narrow := func(r Result) float64 { _, _, v := r.Coverage.deviation(limit.Coverage); return v }
 	coverage := func(r Result) string {
 		share, measured, _ := r.Coverage.deviation(limit.Coverage)
-		return fmt.Sprintf("%.0f %% of the held-out data lie within the central %.0f %% of their posterior samples",
+		return fmt.Sprintf("along random directions, %.0f %% of the held-out data lie within the central %.0f %% of their posterior samples",
 			100*measured, 100*share)
 	}
 	add("coverage",
-		"train longer if the loss still falls; if not, the map repeats its training data: use more data, or fewer steps; with "+
-			"guidance, lower its scale",
+		"train longer if the loss still falls; if not, the map may repeat its training data: use more data, or fewer training "+
+			"steps; with guidance, lower its scale",
 		func(r Result) bool { return narrow(r) > 1 },
 		func(r Result) string { return coverage(r) + ", which are too narrow or lie elsewhere" })
 	add("coverage", "train longer, or use a more accurate drift or prior",

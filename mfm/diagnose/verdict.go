@@ -24,14 +24,13 @@ func Verdict(r *Report) []string {
 			list("%g", func(r Result) float64 { return r.T }),
 			list("%.2f", func(r Result) float64 { return r.Diversity }),
 			list("%.2f", func(r Result) float64 { return r.Mean })),
-			fmt.Sprintf("Of the held-out data %s %% lie within the central 50 %% of their posterior samples, and %s %% within "+
-				"the central 90 %%.",
+			fmt.Sprintf("Along random directions, %s %% of the held-out data lie within the central 50 %% of their "+
+				"posterior samples, and %s %% within the central 90 %%.",
 				list("%.0f", func(r Result) float64 { return 100 * r.Coverage.Half }),
 				list("%.0f", func(r Result) float64 { return 100 * r.Coverage.Most })))
 	}
 	if len(r.Findings) == 0 {
-		return append(lines, "One step is as good as the ODE here, and held-out data lie where their posteriors say: "+
-			"no metric exceeds its threshold.")
+		return append(lines, "One step is as good as the ODE here: no metric exceeds its threshold.")
 	}
 	first, more := r.Findings[0], ""
 	for i, f := range r.Findings[1:] {

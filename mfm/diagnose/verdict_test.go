@@ -33,7 +33,7 @@ func TestVerdict(t *testing.T) {
 		}
 		lines := diagnose.Verdict(r)
 		if len(lines) != 3 || !strings.HasPrefix(lines[0], "On held-out data at t = 0.2, 0.5, 0.8, one-step samples have ") ||
-			!strings.HasPrefix(lines[1], "Of the held-out data ") || !strings.HasPrefix(lines[2], c.want) {
+			!strings.HasPrefix(lines[1], "Along random directions, ") || !strings.HasPrefix(lines[2], c.want) {
 			t.Errorf("verdict %q, want %q", lines, c.want)
 		}
 		for _, result := range r.Results {
@@ -53,8 +53,8 @@ func TestVerdictOfCoverage(t *testing.T) {
 	r := &diagnose.Report{Results: []diagnose.Result{
 		{Coverage: diagnose.Coverage{Half: 0.414, Most: 0.866}}, {Coverage: diagnose.Coverage{Half: 0.5, Most: 1}},
 	}}
-	want := "Of the held-out data 41, 50 % lie within the central 50 % of their posterior samples, and 87, 100 % within the " +
-		"central 90 %."
+	want := "Along random directions, 41, 50 % of the held-out data lie within the central 50 % of their posterior " +
+		"samples, and 87, 100 % within the central 90 %."
 	if got := diagnose.Verdict(r); len(got) != 3 || got[1] != want {
 		t.Errorf("verdict %q, want %q", got, want)
 	}

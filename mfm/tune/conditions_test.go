@@ -18,7 +18,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
-// At b* the condition of MFM-FT holds in the mean for any N, one included, and any λ, as does that
+// At b* the condition of MFM-FT holds in the mean for any N, one included, at λ = 1 and 5, as does that
 // of reward-weighted regression. Conditions with a ratio do not hold.
 func TestConditionsAtTheOptimum(t *testing.T) {
 	r := measured(0.8)

@@ -238,7 +238,7 @@ func pointsSteering() steerTask[points.SteeringResult] {
 					return fmt.Errorf("%s is not written: the samples have diverged", path)
 				}
 				samples := points.Samples{Rows: r.Samples}
-				if r.Class != nil && *r.Class < len(e.Names) {
+				if r.Class != nil {
 					samples.Given.Class = e.Names[*r.Class]
 				}
 				return e.WriteSamples(path, samples)

@@ -48,7 +48,7 @@ func DefaultConfig() Config {
 
 // SetClasses conditions the map on the labels of the images: its UNet or DiT, with the names of the
 // classes if the images have them. A tenth of the labels is dropped, so that the map also samples
-// all classes together. The labels of held-out images count too. It returns an error for images
+// all classes together. The labels of held-out images of the same classes count too. It returns an error for images
 // without labels or of one class, for a class without training images, and for another network
 // without classes.
 func (c *Config) SetClasses(images, heldOut *data.Images) error {
@@ -64,7 +64,7 @@ func (c *Config) SetClasses(images, heldOut *data.Images) error {
 	switch empty := slices.Index(counts, 0); {
 	case n == 1:
 		return fmt.Errorf("all images have one class: train without classes")
-	case empty >= 0 && images.Names != nil:
+	case empty >= 0 && empty < len(images.Names):
 		return fmt.Errorf("class %q has no images to train on: give it more", images.Names[empty])
 	case empty >= 0:
 		return fmt.Errorf("class %d of %d has no images to train on: number the classes from 0 without gaps, and give "+

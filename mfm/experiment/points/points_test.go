@@ -493,9 +493,9 @@ func TestPriorText(t *testing.T) {
 		{Components: 8, Bandwidth: 0.04, LogDensity: -1.25}, {Components: 4, Bandwidth: 0.04}, {Components: 16, Bandwidth: 0.1},
 	}
 	for i, want := range []string{
-		"prior: 8 components of bandwidth 0.04, chosen by the density of rows that they were not fitted to (-1.250 nats)\n",
-		"prior: 4 to 8 components of bandwidth 0.04 for each of 2 classes, chosen by the density of rows that they were " +
-			"not fitted to\n",
+		"prior: 8 components of bandwidth 0.04, chosen by the density of rows held back (-1.250 nats)\n",
+		"prior: 4 to 8 components of bandwidth 0.04 for each of 2 classes, chosen by the density of rows " +
+			"held back\n",
 		"prior: 4 to 16 components of bandwidth 0.04 to 0.1 for each of 3 classes, chosen",
 	} {
 		c := &Check{Rows: 400, Parts: parts[:i+1]}

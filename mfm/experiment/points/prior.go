@@ -75,8 +75,8 @@ type Part struct {
 	// Bandwidth is the standard deviation of the noise that smooths the mixture, in standard
 	// deviations of the columns.
 	Bandwidth float64 `json:"bandwidth"`
-	// LogDensity is the mean log density of points that it was not fitted to, in nats, in units of
-	// the standardized columns.
+	// LogDensity is the mean log density of the points held back, before the last steps of the fit
+	// see them too, in nats, in units of the standardized columns.
 	LogDensity float64 `json:"log_density"`
 }
 
@@ -84,20 +84,20 @@ type Part struct {
 var bandwidths = []float64{0.01, 0.02, 0.04, 0.06, 0.1, 0.15}
 
 const (
-	maxFitted    = 50_000  // rows that a mixture is fitted to, a random part of more
+	maxFitted    = 50_000  // rows of the fits that choose, a random part of more
 	maxValidated = 2_000   // rows by which its size is chosen
 	maxEntries   = 1 << 20 // of all covariances
 	maxAveraged  = 1 << 12 // of all covariances of averaged fits: time grows with their number
 	maxColumns   = 1 << 10 // with which one component has as many
-	refits       = 5       // steps of expectation-maximization on all rows at the end
+	refits       = 5       // last steps of expectation-maximization, on all of these rows
 )
 
 // fit returns the prior of standardized rows: for each class the mixture whose bandwidth gives the
-// largest density of a tenth of the rows, which it is not fitted to. More components must raise
-// the mean log density by more than its standard error, and two failures end the search. Further
-// fits of that size are averaged with it while that density grows and all are small: their errors
-// differ. At the end a few steps of the fits see all rows. The same rows give the same prior. It is
-// an error if ctx ends.
+// largest density of a tenth of the rows, which are held back. More components must raise the mean
+// log density by more than its standard error, and two failures end the search. Further fits of that
+// size are averaged with it while that density grows and all are small: their errors differ. The last
+// steps of the fits also see the rows held back. The same rows give the same prior. It is an error if
+// ctx ends.
 func (c PriorConfig) fit(ctx context.Context, rows [][]float64, classes []int32, count int) (*Prior, error) {
 	most, err := c.most(len(rows[0]), count)
 	if err != nil {
@@ -200,8 +200,8 @@ func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (_ *g
 	return m, chosen, err
 }
 
-// refitted returns the mean of fits after steps of expectation-maximization on all rows, with those
-// that chose it, smoothed to a bandwidth.
+// refitted returns the mean of fits after more steps of expectation-maximization on rows, smoothed to
+// a bandwidth.
 func refitted(ctx context.Context, fits []*gmm.Mixture, rows [][]float64, bandwidth float64) (*gmm.Mixture, error) {
 	floor := bandwidths[0] * bandwidths[0]
 	again, equal := slices.Clone(fits), slices.Repeat([]float64{1}, max(len(fits), len(rows)))

@@ -55,7 +55,7 @@ func (e *Experiment) WriteSamples(path string, s Samples) error {
 }
 
 // figure draws each pair of columns in a triangle of panels: a row for each column but the first, a
-// column for each but the last. Samples of a known class have its color, and the observation is
+// column for each but the last. Samples with classes have their colors, and the observation is
 // marked.
 func (e *Experiment) figure(s Samples) *figure.Figure {
 	n := len(e.Columns) - 1
