@@ -10,8 +10,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 )
 
-// If the data have each rank among n samples once, as ranks of exact samples do in the mean, the shares
-// are those of the intervals for every n.
+// If the data have each rank among n samples once, as ranks of exact samples do in the mean, the
+// shares are those of the intervals for every n.
 func TestCoveredByRanks(t *testing.T) {
 	b := backendtest.New(t)
 	state, err := RNGStateFromSeed(1)

@@ -194,12 +194,13 @@ func (m *GraphMixture) expectation(alpha, beta, x, shift *Node, g gain) *Node {
 	return m.combine(softmax(logJoint), y)
 }
 
-// expectation has one array for each direction from minUnrolled components on, in at most maxUnrolled
-// dimensions.
+// expectation has one array for each direction from minUnrolled components on, in at most
+// maxUnrolled dimensions.
 const minUnrolled, maxUnrolled = 32, 8
 
 // unrolled is expectation with an array [batch, components] for each direction. A CPU computes it
-// in vectors of components, instead of sums over the few directions of each: in half the time.
+// in vectors of components, instead of sums over the few directions of each: one core takes half
+// the time.
 func (m *GraphMixture) unrolled(alpha, beta, x, shift *Node, g gain) *Node {
 	column := func(v *Node) *Node { return Squeeze(v, 2) } // [batch, 1]
 	alpha, beta, shift, g = column(alpha), column(beta), column(shift), gain{column(g.a), column(g.b)}

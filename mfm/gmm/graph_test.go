@@ -147,8 +147,8 @@ func TestGraphAgainstHost(t *testing.T) {
 	}
 }
 
-// many returns a mixture whose covariances differ from multiples of the identity by a matrix of rank
-// one and a given size.
+// many returns a mixture whose covariances differ from multiples of the identity by a matrix of
+// rank one and a given size.
 func many(t testing.TB, components, dim int, size float64) *gmm.Mixture {
 	weights, means, covariances := make([]float64, components), make([][]float64, components), make([][][]float64, components)
 	for k := range means {

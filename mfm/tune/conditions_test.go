@@ -18,8 +18,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
-// At b* the condition of MFM-FT holds in the mean for any N, one included, at λ = 1 and 5, as does that
-// of reward-weighted regression. Conditions with a ratio do not hold.
+// At b* the condition of MFM-FT holds in the mean for any N, one included, at λ = 1 and 5, as does
+// that of reward-weighted regression. Conditions with a ratio do not hold.
 func TestConditionsAtTheOptimum(t *testing.T) {
 	r := measured(0.8)
 	samples := 1 << 17

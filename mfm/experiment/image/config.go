@@ -48,9 +48,9 @@ func DefaultConfig() Config {
 
 // SetClasses conditions the map on the labels of the images: its UNet or DiT, with the names of the
 // classes if the images have them. A tenth of the labels is dropped, so that the map also samples
-// all classes together. The labels of held-out images of the same classes count too. It returns an error for images
-// without labels or of one class, for a class without training images, and for another network
-// without classes.
+// all classes together. The labels of held-out images of the same classes count too. It returns an
+// error for images without labels or of one class, for a class without training images, and for
+// another network without classes.
 func (c *Config) SetClasses(images, heldOut *data.Images) error {
 	n := max(images.Classes(), heldOut.Classes(), len(images.Names))
 	if images.Labels == nil {

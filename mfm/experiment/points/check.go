@@ -296,7 +296,7 @@ func (c *Check) Text() string {
 		if n > 1 {
 			fmt.Fprintf(&s, " for each of %d classes", n)
 		}
-		s.WriteString(", chosen by the density of rows held back")
+		s.WriteString(", chosen by the density of rows that they were not fitted to")
 		if n == 1 {
 			fmt.Fprintf(&s, " (%.3f nats)", c.Parts[0].LogDensity)
 		}

@@ -19,8 +19,8 @@ const (
 
 // Use starts the program again with GLIBC_TUNABLES=glibc.malloc.hugetlb=1, which glibc reads from
 // version 2.35 on, unless that variable is set. The process stays the same. Call it first in main.
-// It returns if there is nothing to do or if that fails, which costs only time. A debugger loses its
-// breakpoints in the new start: set the variable, to an empty text for instance.
+// It returns if there is nothing to do or if that fails, which costs only time. A debugger loses
+// its breakpoints in the new start: set the variable, to an empty text for instance.
 func Use() {
 	if _, again := os.LookupEnv(restarted); again {
 		_ = os.Unsetenv(restarted) // programs that this one starts decide by themselves
