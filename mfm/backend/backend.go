@@ -45,8 +45,8 @@ const (
 // that sets a width.
 //
 // XLA allocates the results of every step anew. On Linux GLIBC_TUNABLES=glibc.malloc.hugetlb=1 in
-// the environment of the program makes steps with large results up to 1.5 times as fast on a CPU;
-// command mfm and the scripts set it.
+// the environment of the program makes page faults rarer, and steps with large results faster, on a
+// CPU; command mfm and the scripts set it.
 func New(config string) (compute.Backend, error) {
 	if config = cmp.Or(config, os.Getenv(EnvBackend)); config == "" {
 		config = "xla:cpu"

@@ -1,7 +1,7 @@
 //go:build linux
 
 // Package hugepages makes the C library allocate large blocks in huge pages. XLA allocates the
-// results of every step anew, and page faults take up to a third of the time of a step on a CPU.
+// results of every step anew, and page faults take a part of the time of a step on a CPU.
 package hugepages
 
 import (
@@ -30,8 +30,8 @@ func Use() {
 		return
 	}
 	program, err := os.Executable()
-	if err != nil || strings.HasPrefix(filepath.Base(program), "ld-") { // a loader would take the first argument for the program
-		return
+	if err != nil || strings.HasPrefix(filepath.Base(program), "ld-") {
+		return // a loader would take the first argument for the program
 	}
 	_ = syscall.Exec(program, os.Args, append(os.Environ(), tunables+"=glibc.malloc.hugetlb=1", restarted+"=1"))
 }
