@@ -35,10 +35,10 @@ const (
 // centralShares are those of Coverage.Half and Coverage.Most.
 var centralShares = []float64{0.5, 0.9}
 
-// covered returns which share of the projections of each data point lies within the central
-// intervals of its posterior samples, [2, contexts]. The data are [contexts, ...] and the samples
-// [contexts·n, ...]; state is that of a random number generator.
-func covered(state *tensors.Tensor, data, samples *Node, n int) *Node {
+// ranks returns the number of posterior samples below each data point along each direction,
+// [contexts, directions]. The data are [contexts, ...] and the samples [contexts·n, ...]; state is
+// that of a random number generator.
+func ranks(state *tensors.Tensor, data, samples *Node, n int) *Node {
 	contexts := data.Shape().Dim(0)
 	data = ConvertDType(Reshape(data, contexts, -1), dtypes.Float32)
 	samples = ConvertDType(Reshape(samples, contexts*n, -1), dtypes.Float32)
@@ -46,26 +46,20 @@ func covered(state *tensors.Tensor, data, samples *Node, n int) *Node {
 	random := rng.Normal(shapes.Make(dtypes.Float32, data.Shape().Dim(1), directions))
 	value := Reshape(Dot(data, random).Product(), contexts, 1, directions)
 	projected := Reshape(Dot(samples, random).Product(), contexts, n, directions)
-	rank := ReduceSum(ConvertDType(LessThan(projected, value), dtypes.Float32), 1)
-	end := Min(rank, AddScalar(Neg(rank), float64(n))) // samples beyond the value, at its nearer end
-	shares := make([]*Node, len(centralShares))
-	for i, share := range centralShares {
-		// Of the n+1 ranks the interval leaves out as many at each end, the last of them in part.
-		out := float64(n+1) * (1 - share) / 2
-		shares[i] = ReduceMean(ClipScalar(AddScalar(end, 1-out), 0, 1), 1)
-	}
-	return Stack(shares, 0)
+	return ReduceSum(ConvertDType(LessThan(projected, value), dtypes.Float32), 1)
 }
 
-// newCoverage returns the coverage from the shares of each context, [2, contexts].
-func newCoverage(shares []float32) (c Coverage) {
-	values := make([]float64, len(shares))
-	for i, v := range shares {
-		values[i] = float64(v)
+// newCoverage returns the coverage from the ranks among n samples, [contexts, directions].
+func newCoverage(ranks []float32, n int) (c Coverage) {
+	of := func(share float64) (mean, se float64) {
+		inside := make([]float64, len(ranks)/directions) // of each context
+		for i, rank := range ranks {
+			inside[i/directions] += metric.Coverage(int(rank), n, share) / directions
+		}
+		return metric.MeanSE(inside)
 	}
-	n := len(values) / 2
-	c.Half, c.HalfError = metric.MeanSE(values[:n])
-	c.Most, c.MostError = metric.MeanSE(values[n:])
+	c.Half, c.HalfError = of(centralShares[0])
+	c.Most, c.MostError = of(centralShares[1])
 	return c
 }
 

@@ -217,13 +217,13 @@ func (e *evaluator) evaluate(t float64) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	shares, err := tensors.CopyFlatData[float32](out[2])
+	below, err := tensors.CopyFlatData[float32](out[2])
 	if err != nil {
 		return Result{}, err
 	}
 	e.state = out[3]
 	r := Result{T: t, Std: math.Sqrt(float64(v[0])), Diversity: math.Sqrt(float64(v[1] / v[0])),
-		Coverage: newCoverage(shares)}
+		Coverage: newCoverage(below, c.Samples)}
 	sampling := float64(v[1]) / float64(c.Samples)
 	r.Mean = math.Sqrt(max(float64(v[2])-sampling, 0)) / r.Std
 	if v[4] > 0 {
@@ -285,10 +285,10 @@ func (s Subject) drift(scope *model.Scope) interpolant.Drift {
 	return s.Model.Map.DriftIn(scope)
 }
 
-// moments returns mean squares per element, [5], the contexts, the shares of [covered] and the
-// random state. The mean squares are those of the ODE samples' deviation, of the one-step samples'
-// deviation, of the distance between the mean and the denoiser, of that between the drifts, and of
-// the reference drift's deviation. random is the state for the directions of coverage.
+// moments returns mean squares per element, [5], the contexts, [ranks] and the random state. The
+// mean squares are those of the ODE samples' deviation, of the one-step samples' deviation, of the
+// distance between the mean and the denoiser, of that between the drifts, and of the reference
+// drift's deviation. random is the state for the directions of coverage.
 func (s Subject) moments(c Config, random *tensors.Tensor, rngState, t, data *Node) []*Node {
 	rng := &solver.RNG{State: rngState}
 	scope := s.Model.Weights
@@ -316,7 +316,7 @@ func (s Subject) moments(c Config, random *tensors.Tensor, rngState, t, data *No
 	off := ReduceAllMean(Square(Sub(extracted(at, x, class), b)))
 	squares := []*Node{ode, oneStep, ReduceAllMean(Square(Sub(mean, denoised))), off, ReduceAllMean(Square(centered))}
 	return []*Node{ConvertDType(Stack(squares, 0), dtypes.Float32), ConvertDType(x, dtypes.Float32),
-		covered(random, data, samples, c.Samples), rng.State}
+		ranks(random, data, samples, c.Samples), rng.State}
 }
 
 // compose returns the mean square per element of X_{s,u} - X_{m,u}(X_{s,m}) with m in the middle,

@@ -158,14 +158,9 @@ func noised(rng *rand.Rand, ip interpolant.Schedule, t float64, z [][]float64) [
 }
 
 // coverage returns the share of values in z, [n][columns], within the central interval of the given
-// share of their samples, of which each row has as many. A value at the edge of its interval counts
-// in part.
+// share of their samples, of which each row has as many. See [metric.Coverage].
 func coverage(z, samples [][]float64, share float64) float64 {
 	each := len(samples) / len(z)
-	// Of a value and its samples, all ranks 0 ... each of the value are equally likely. The
-	// interval leaves out as many at each end, the last of them in part.
-	out := float64(each+1) * (1 - share) / 2
-	whole, part := math.Modf(out)
 	inside := 0.
 	for i, row := range z {
 		for j, v := range row {
@@ -175,12 +170,7 @@ func coverage(z, samples [][]float64, share float64) float64 {
 					rank++
 				}
 			}
-			switch end := float64(min(rank, each-rank)); {
-			case end > whole:
-				inside++
-			case end == whole:
-				inside += 1 - part
-			}
+			inside += metric.Coverage(rank, each, share)
 		}
 	}
 	return inside / float64(len(z)*len(z[0]))
