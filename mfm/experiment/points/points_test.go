@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/gomlx/gomlx/ml/model"
+	"gonum.org/v1/gonum/mat"
 	"gonum.org/v1/gonum/stat"
 
 	"github.com/gomfm/gomfm/data/tabular"
@@ -273,6 +274,38 @@ func TestPriorChooses(t *testing.T) {
 	}
 }
 
+// The prior sees all rows, also those that chose it: one component has their mean and covariance,
+// with the variance of the noise added.
+func TestPriorSeesAllRows(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 0))
+	rows, x := make([][]float64, 40), mat.NewDense(40, 2, nil)
+	for i := range rows {
+		rows[i] = []float64{rng.NormFloat64(), 2 * rng.NormFloat64()}
+		x.SetRow(i, rows[i])
+	}
+	p, err := PriorConfig{MaxComponents: 1, Fit: 3, Steps: 1}.fit(t.Context(), rows, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mean, covariance := p.Mixture.Component(0)
+	var want mat.SymDense
+	stat.CovarianceMatrix(&want, x, nil)
+	for i := range 2 {
+		if m := stat.Mean(mat.Col(nil, i, x), nil); math.Abs(mean[i]-m) > 1e-6 {
+			t.Errorf("mean %d is %g, that of all rows %g", i, mean[i], m)
+		}
+		for j := range 2 {
+			c := want.At(i, j) * 39 / 40
+			if i == j {
+				c += p.Parts[0].Bandwidth * p.Parts[0].Bandwidth
+			}
+			if math.Abs(covariance[i][j]-c) > 1e-4 {
+				t.Errorf("covariance %d, %d is %g, that of all rows %g", i, j, covariance[i][j], c)
+			}
+		}
+	}
+}
+
 // Half of exact values lie within their 50% interval, nine tenths within that of 90%. Samples that
 // are too narrow cover less.
 func TestCoverage(t *testing.T) {
@@ -460,9 +493,9 @@ func TestPriorText(t *testing.T) {
 		{Components: 8, Bandwidth: 0.04, LogDensity: -1.25}, {Components: 4, Bandwidth: 0.04}, {Components: 16, Bandwidth: 0.1},
 	}
 	for i, want := range []string{
-		"prior: 8 components of bandwidth 0.04, chosen by the density of rows that they were not fitted to (-1.250 nats)\n",
-		"prior: 4 to 8 components of bandwidth 0.04 for each of 2 classes, chosen by the density of rows that they were " +
-			"not fitted to\n",
+		"prior: 8 components of bandwidth 0.04, chosen by the density of rows held back (-1.250 nats)\n",
+		"prior: 4 to 8 components of bandwidth 0.04 for each of 2 classes, chosen by the density of rows " +
+			"held back\n",
 		"prior: 4 to 16 components of bandwidth 0.04 to 0.1 for each of 3 classes, chosen",
 	} {
 		c := &Check{Rows: 400, Parts: parts[:i+1]}

@@ -75,8 +75,8 @@ type Part struct {
 	// Bandwidth is the standard deviation of the noise that smooths the mixture, in standard
 	// deviations of the columns.
 	Bandwidth float64 `json:"bandwidth"`
-	// LogDensity is the mean log density of points that it was not fitted to, in nats, in units of
-	// the standardized columns.
+	// LogDensity is the mean log density of the points held back, before the last steps of the fit
+	// see them too, in nats, in units of the standardized columns.
 	LogDensity float64 `json:"log_density"`
 }
 
@@ -84,18 +84,21 @@ type Part struct {
 var bandwidths = []float64{0.01, 0.02, 0.04, 0.06, 0.1, 0.15}
 
 const (
-	maxFitted    = 50_000  // rows that a mixture is fitted to, a random part of more
+	maxFitted    = 50_000  // rows of the fits that choose, a random part of more
 	maxValidated = 2_000   // rows by which its size is chosen
 	maxEntries   = 1 << 20 // of all covariances
 	maxAveraged  = 1 << 12 // of all covariances of averaged fits: time grows with their number
 	maxColumns   = 1 << 10 // with which one component has as many
+	refits       = 5       // last steps of expectation-maximization, on all of these rows
 )
 
 // fit returns the prior of standardized rows: for each class the mixture whose bandwidth gives the
-// largest density of a tenth of the rows, which it is not fitted to. More components must raise
-// the mean log density by more than its standard error, and two failures end the search. Further
-// fits of that size are averaged with it while that density grows and all are small: their errors
-// differ. The same rows give the same prior. It is an error if ctx ends.
+// largest density of a tenth of the rows, which are held back. More components must raise the mean
+// log density by more than its standard error, and two failures end the search. Further fits of that
+// size are averaged with it while that density grows and all are small, at most half of the
+// components together: their errors differ. The last
+// steps of the fits also see the rows held back. The same rows give the same prior. It is an error if
+// ctx ends.
 func (c PriorConfig) fit(ctx context.Context, rows [][]float64, classes []int32, count int) (*Prior, error) {
 	most, err := c.most(len(rows[0]), count)
 	if err != nil {
@@ -131,13 +134,13 @@ func (c PriorConfig) fit(ctx context.Context, rows [][]float64, classes []int32,
 }
 
 // part fits a mixture of at most a number of components to rows.
-func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (best *gmm.Mixture, chosen Part, err error) {
+func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (_ *gmm.Mixture, chosen Part, err error) {
 	rng := rand.New(rand.NewPCG(0, 0))
 	rows = slices.Clone(rows)
 	rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 	validated := min(max(len(rows)/10, min(5, len(rows)/2), 1), maxValidated)
 	held, fitted := rows[:validated], rows[validated:min(len(rows), validated+maxFitted)]
-	var density []float64 // of each held row by the best mixture, logarithms
+	var density []float64 // of each held row by the chosen mixture, logarithms
 	// try chooses a bandwidth for the mean of fits, and keeps it if it is better by more than a
 	// number of nats, and of standard errors of the difference.
 	try := func(least, errors float64, fits ...*gmm.Mixture) (better bool, err error) {
@@ -146,7 +149,7 @@ func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (best
 			return false, err
 		}
 		var at []float64
-		tried, smoothest := Part{LogDensity: math.Inf(-1)}, m
+		tried := Part{LogDensity: math.Inf(-1)}
 		for _, h := range bandwidths {
 			smooth, err := smoothed(m, h*h-bandwidths[0]*bandwidths[0])
 			if err != nil {
@@ -154,7 +157,7 @@ func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (best
 			}
 			all := logDensities(smooth, held)
 			if mean := stat.Mean(all, nil); mean > tried.LogDensity {
-				at, smoothest, tried = all, smooth, Part{smooth.Len(), len(fits), h, mean}
+				at, tried = all, Part{smooth.Len(), len(fits), h, mean}
 			}
 		}
 		if density != nil {
@@ -163,7 +166,7 @@ func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (best
 				return false, nil
 			}
 		}
-		best, chosen, density = smoothest, tried, at
+		chosen, density = tried, at
 		return true, nil
 	}
 	floor := bandwidths[0] * bandwidths[0]
@@ -183,7 +186,7 @@ func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (best
 			size, worse, fits = n, 0, []*gmm.Mixture{m}
 		}
 	}
-	averaged := min(most, maxAveraged/(len(rows[0])*len(rows[0])))
+	averaged := min(most/2, maxAveraged/(len(rows[0])*len(rows[0])))
 	for better := true; better && size > 1 && (len(fits)+1)*size <= averaged; {
 		m, err := gmm.Fit(ctx, fitted, gmm.FitConfig{Components: size, Steps: c.Fit, Floor: floor}, rng)
 		if err != nil {
@@ -194,7 +197,31 @@ func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (best
 			return nil, Part{}, fmt.Errorf("prior: %w", err)
 		}
 	}
-	return best, chosen, nil
+	m, err := refitted(ctx, fits[:chosen.Fits], rows[:validated+len(fitted)], chosen.Bandwidth)
+	return m, chosen, err
+}
+
+// refitted returns the mean of fits after more steps of expectation-maximization on rows, smoothed to
+// a bandwidth.
+func refitted(ctx context.Context, fits []*gmm.Mixture, rows [][]float64, bandwidth float64) (*gmm.Mixture, error) {
+	floor := bandwidths[0] * bandwidths[0]
+	again, equal := slices.Clone(fits), slices.Repeat([]float64{1}, max(len(fits), len(rows)))
+	for i := range again {
+		for range refits {
+			if ctx.Err() != nil {
+				return nil, fmt.Errorf("prior: stopped: %w", context.Cause(ctx))
+			}
+			var err error
+			if again[i], err = again[i].Refit(rows, equal[:len(rows)], floor); err != nil {
+				return nil, fmt.Errorf("prior: %w", err)
+			}
+		}
+	}
+	m, err := gmm.Join(again, equal[:len(fits)])
+	if err != nil {
+		return nil, fmt.Errorf("prior: %w", err)
+	}
+	return smoothed(m, bandwidth*bandwidth-floor)
 }
 
 // leastGain is the growth of the mean log density, in nats, that is worth another fit.
