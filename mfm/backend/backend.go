@@ -21,11 +21,12 @@ import (
 	_ "github.com/gomlx/gomlx/backends/default" // registers "xla" and "go"
 )
 
-// These are the environment variables that New reads, of GoMLX, go-xla and XLA.
+// These are the environment variables that New reads, of GoMLX, go-xla, XLA and this package.
 const (
-	EnvBackend    = compute.ConfigEnvVar       // for example "xla:cpu", "xla:cuda" or "go"
-	EnvPluginPath = "PJRT_PLUGIN_LIBRARY_PATH" // colon-separated folders of plugins
-	EnvXLAFlags   = "XLA_FLAGS"                // XLA's flags
+	EnvBackend      = compute.ConfigEnvVar       // for example "xla:cpu", "xla:cuda" or "go"
+	EnvPluginPath   = "PJRT_PLUGIN_LIBRARY_PATH" // colon-separated folders of plugins
+	EnvXLAFlags     = "XLA_FLAGS"                // XLA's flags
+	EnvCompileCache = "MFM_COMPILE_CACHE"        // folder of compiled graphs, or "off"
 )
 
 // New opens the backend named by config, "xla:cpu", "xla:cuda" or "go", optionally with options
@@ -43,6 +44,12 @@ const (
 // folders and then in the .venv of the working directory or of its parents, where scripts/setup
 // installs one. On an AVX-512 CPU it adds --xla_cpu_prefer_vector_width=512 to $XLA_FLAGS, unless
 // that sets a width.
+//
+// On Linux graphs that XLA compiled for the CPU are kept in the folder $MFM_COMPILE_CACHE, or in
+// gomfm/xla in [os.UserCacheDir] if that is not set, and are loaded where the same graph is built
+// again. At 1 GiB those that were not used for longest are removed. "off" keeps none, and so do
+// $XLA_FLAGS that dump graphs or are in a file. New returns an error if it cannot make a folder that
+// $MFM_COMPILE_CACHE names.
 //
 // XLA allocates the results of every step anew. On Linux GLIBC_TUNABLES=glibc.malloc.hugetlb=1 in
 // the environment of the program makes page faults rarer, and steps with large results faster, on a

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -15,6 +16,8 @@ import (
 	"github.com/gomlx/go-xla/compute/xla"
 	"github.com/gomlx/go-xla/pjrt"
 	"golang.org/x/sys/cpu"
+
+	"github.com/gomfm/gomfm/mfm/internal/compilecache"
 )
 
 // disableAutoInstall keeps go-xla from downloading a plugin if it does not find its default one.
@@ -26,7 +29,7 @@ func open(config string, devices int) (compute.Backend, error) {
 	plugin, isXLA := strings.CutPrefix(config, "xla:")
 	cpu := isXLA && isCPU(plugin)
 	if cpu {
-		if err := preferWideVectors(); err != nil {
+		if err := cmp.Or(preferWideVectors(), keepCompiled(plugin, max(devices, 1))); err != nil {
 			return nil, err
 		}
 	}
@@ -51,6 +54,44 @@ func open(config string, devices int) (compute.Backend, error) {
 		}
 	}
 	return b, nil // a plugin that does not know the option
+}
+
+// mostCompiled is the size of a folder of compiled graphs in bytes.
+const mostCompiled = 1 << 30
+
+// keepCompiled makes the plugin in a config of go-xla keep its compiled graphs as [New] says.
+func keepCompiled(config string, devices int) error {
+	compilecache.Off()
+	file, _, _ := strings.Cut(config, ",")
+	flags, folder := os.Getenv(EnvXLAFlags), os.Getenv(EnvCompileCache)
+	if folder == "off" || strings.Contains(flags, "xla_dump") || namesFile(flags) {
+		return nil
+	}
+	named := folder != ""
+	if user, err := os.UserCacheDir(); err == nil && !named {
+		folder = filepath.Join(user, "gomfm", "xla")
+	}
+	if folder == "" { // there is no home
+		return nil
+	}
+	machine, err := compilecache.Machine(file)
+	if err != nil {
+		return nil // another system
+	}
+	kept, err := compilecache.Open(folder, mostCompiled, machine, flags, strconv.Itoa(devices))
+	if err == nil {
+		_ = kept.Use(file) // otherwise the plugin cannot
+		return nil
+	}
+	if !named {
+		return nil
+	}
+	return fmt.Errorf("$%s: %w: name a folder, or off", EnvCompileCache, err)
+}
+
+// namesFile reports whether a value of [EnvXLAFlags] is the name of a file with flags.
+func namesFile(flags string) bool {
+	return flags != "" && !strings.HasPrefix(strings.TrimSpace(flags), "-")
 }
 
 // isCPU reports whether a config of go-xla, a plugin and options, names XLA's plugin for the CPU.
@@ -101,8 +142,7 @@ const vectorWidth = "xla_cpu_prefer_vector_width"
 // there or the variable names a file. XLA reads the variable when its first client is created.
 func preferWideVectors() error {
 	flags := os.Getenv(EnvXLAFlags)
-	file := flags != "" && !strings.HasPrefix(strings.TrimSpace(flags), "-")
-	if !cpu.X86.HasAVX512F || strings.Contains(flags, vectorWidth) || file {
+	if !cpu.X86.HasAVX512F || strings.Contains(flags, vectorWidth) || namesFile(flags) {
 		return nil
 	}
 	if err := os.Setenv(EnvXLAFlags, strings.TrimSpace(fmt.Sprintf("%s --%s=512", flags, vectorWidth))); err != nil {

@@ -31,11 +31,13 @@ type command struct {
 	restart     bool // whether a training starts from zero if no checkpoint is intact
 	tensorBoard bool // whether a training writes an event file
 	noVerdict   bool // whether a training ends without a verdict
-	backendName *string
-	devices     int // number of the backend's devices, 0 for that in its name
-	opened      compute.Backend
-	dir         string      // folder in which its training or sweep resumes, empty for none
-	unsaved     atomic.Bool // whether a training has done steps that it saves when it is stopped
+	// measuresCompilation is whether the result has the time of compiling, or memory that it takes.
+	measuresCompilation bool
+	backendName         *string
+	devices             int // number of the backend's devices, 0 for that in its name
+	opened              compute.Backend
+	dir                 string      // folder in which its training or sweep resumes, empty for none
+	unsaved             atomic.Bool // whether a training has done steps that it saves when it is stopped
 }
 
 // builder registers the flags of a command and returns what runs once they are parsed.
@@ -210,7 +212,7 @@ func (c *command) backend() (compute.Backend, error) {
 		if c.Flags().Changed("devices") {
 			name = backend.WithDevices(name, c.devices)
 		}
-		b, err := backend.New(name)
+		b, err := c.open(name)
 		if err != nil {
 			return nil, err
 		}
@@ -221,6 +223,22 @@ func (c *command) backend() (compute.Backend, error) {
 		c.opened = b
 	}
 	return c.opened, nil
+}
+
+// open opens the backend of a name. If the command measures compilation, it does not load graphs.
+func (c *command) open(name string) (compute.Backend, error) {
+	if c.measuresCompilation {
+		before, found := os.LookupEnv(backend.EnvCompileCache)
+		if err := os.Setenv(backend.EnvCompileCache, "off"); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err := os.Setenv(backend.EnvCompileCache, before); err != nil || !found {
+				os.Unsetenv(backend.EnvCompileCache)
+			}
+		}()
+	}
+	return backend.New(name)
 }
 
 func (c *command) close() {

@@ -244,6 +244,7 @@ func (c *command) lossGrid(
 // bench measures one case in this process, whose peak memory is therefore that of the case. The
 // script scripts/bench runs all cases, and JAX for comparison.
 func bench(c *command) prepare {
+	c.measuresCompilation = true
 	c.withOutput()
 	f := c.Flags()
 	of := f.String("case", string(speed.MLP), "`name` of the case: training of mlp (the mixture), unet (digits) or dit "+

@@ -1,0 +1,122 @@
+// Package compilecache keeps the graphs that a PJRT plugin compiles in a folder. The same graph is
+// then loaded instead of compiled, also by the next process, as with JAX's compilation cache:
+// each cell of a notebook and each command is a process of its own.
+//
+// PJRT can serialize an executable, but go-xla (v0.4) has no call for it. [Folder.Use] replaces
+// PJRT_Client_Compile in the plugin's table of functions.
+package compilecache
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Folder is a folder of executables. Processes may share it.
+type Folder struct {
+	path string
+	of   []byte // hash of what an executable depends on besides its graph
+}
+
+// Open returns the folder at a path, which it makes if there is none. An executable is loaded only
+// with the dependencies that it was made with, such as the versions of compiler and processor. If
+// the executables have more bytes than most, the ones that were not used for longest are removed,
+// until three quarters of it are left.
+func Open(path string, most int64, dependencies ...string) (*Folder, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, err
+	}
+	f := &Folder{path: path}
+	var all [][]byte
+	for _, d := range dependencies {
+		all = append(all, []byte(d))
+	}
+	f.of = hash(all...)
+	return f, f.prune(most)
+}
+
+// extension is that of the executables.
+const extension = ".pjrt"
+
+// file returns the path of the executable of a program with options of the compiler.
+func (f *Folder) file(program, options []byte) string {
+	return filepath.Join(f.path, hex.EncodeToString(hash(f.of, options, program)[:16])+extension)
+}
+
+// hash returns the SHA-256 of parts with their lengths.
+func hash(parts ...[]byte) []byte {
+	h := sha256.New()
+	for _, p := range parts {
+		_ = binary.Write(h, binary.LittleEndian, int64(len(p)))
+		h.Write(p)
+	}
+	return h.Sum(nil)
+}
+
+// read returns the executable in a file, nil if there is none or it is damaged, and marks it as
+// used.
+func read(file string) []byte {
+	raw, err := os.ReadFile(file)
+	if err != nil || len(raw) < sha256.Size || !bytes.Equal(hash(raw[sha256.Size:]), raw[:sha256.Size]) {
+		return nil
+	}
+	now := time.Now()
+	_ = os.Chtimes(file, now, now)
+	return raw[sha256.Size:]
+}
+
+// write keeps an executable with its hash. It is no error if it cannot: then it is compiled again.
+func write(file string, executable []byte) {
+	part, err := os.CreateTemp(filepath.Dir(file), "*.part")
+	if err != nil {
+		return
+	}
+	_, err = part.Write(append(hash(executable), executable...))
+	if err = cmp.Or(err, part.Close()); err == nil {
+		err = os.Rename(part.Name(), file)
+	}
+	if err != nil {
+		_ = os.Remove(part.Name())
+	}
+}
+
+// prune removes files as [Open] says, and what interrupted processes left.
+func (f *Folder) prune(most int64) error {
+	entries, err := os.ReadDir(f.path)
+	if err != nil {
+		return err
+	}
+	var kept []os.FileInfo
+	total := int64(0)
+	for _, entry := range entries {
+		info, err := entry.Info()
+		switch {
+		case err != nil: // another process removed it
+		case strings.HasSuffix(entry.Name(), ".part") && time.Since(info.ModTime()) > time.Hour:
+			_ = os.Remove(filepath.Join(f.path, entry.Name()))
+		case strings.HasSuffix(entry.Name(), extension):
+			kept = append(kept, info)
+			total += info.Size()
+		}
+	}
+	if total <= most {
+		return nil
+	}
+	slices.SortFunc(kept, func(a, b os.FileInfo) int { return a.ModTime().Compare(b.ModTime()) })
+	for _, info := range kept {
+		if total <= most/4*3 {
+			break
+		}
+		if err := os.Remove(filepath.Join(f.path, info.Name())); err == nil {
+			total -= info.Size()
+		}
+	}
+	return nil
+}

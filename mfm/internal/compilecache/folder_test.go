@@ -1,0 +1,88 @@
+package compilecache
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// open returns a folder with room for most bytes.
+func open(t *testing.T, path string, most int64, dependencies ...string) *Folder {
+	t.Helper()
+	f, err := Open(path, most, dependencies...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// Program, options and dependencies all name a file, and none can pass for a part of another.
+func TestFilesDiffer(t *testing.T) {
+	path, names := t.TempDir(), make(map[string]string)
+	for what, file := range map[string]string{
+		"a, b":               open(t, path, 0).file([]byte("a"), []byte("b")),
+		"ab":                 open(t, path, 0).file([]byte("ab"), nil),
+		"b, a":               open(t, path, 0).file([]byte("b"), []byte("a")),
+		"a, b with c":        open(t, path, 0, "c").file([]byte("a"), []byte("b")),
+		"a, b with c and d":  open(t, path, 0, "c", "d").file([]byte("a"), []byte("b")),
+		"a, b with cd":       open(t, path, 0, "cd").file([]byte("a"), []byte("b")),
+		"a, b with no text":  open(t, path, 0, "").file([]byte("a"), []byte("b")),
+		"a, b with no texts": open(t, path, 0, "", "").file([]byte("a"), []byte("b")),
+	} {
+		if before, found := names[file]; found {
+			t.Errorf("%s has the file of %s", what, before)
+		}
+		names[file] = what
+	}
+}
+
+// The files that were not used for longest go first, down to three quarters of the room, with the
+// parts of files that a process left. Others stay.
+func TestPrune(t *testing.T) {
+	path := t.TempDir()
+	f := open(t, path, 1<<20)
+	now := time.Now()
+	file := func(i int) string { return f.file([]byte{byte(i)}, nil) }
+	executable := bytes.Repeat([]byte{1}, 1000)
+	for i := range 10 {
+		write(file(i), executable)
+		old := now.Add(time.Duration(i-20) * time.Hour)
+		if err := os.Chtimes(file(i), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(read(file(0)), executable) { // now the one used last
+		t.Fatal("an executable is not read as it was written")
+	}
+	for name, age := range map[string]time.Duration{"x.part": 2 * time.Hour, "y.part": 0, "notes": 99 * time.Hour} {
+		if err := os.WriteFile(filepath.Join(path, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(filepath.Join(path, name), now.Add(-age), now.Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exists := func(file string) bool {
+		_, err := os.Stat(file)
+		return err == nil
+	}
+	open(t, path, 11*1032) // there is room
+	for i := range 10 {
+		if !exists(file(i)) {
+			t.Errorf("file %d is gone, and there is room", i)
+		}
+	}
+	open(t, path, 8*1032) // three quarters are six
+	for i, want := range []bool{true, false, false, false, false, true, true, true, true, true} {
+		if exists(file(i)) != want {
+			t.Errorf("file %d is there: %t, want %t", i, !want, want)
+		}
+	}
+	for name, want := range map[string]bool{"x.part": false, "y.part": true, "notes": true} {
+		if exists(filepath.Join(path, name)) != want {
+			t.Errorf("%s is there: %t, want %t", name, !want, want)
+		}
+	}
+}
