@@ -286,7 +286,7 @@ func (c *Check) Text() string {
 		if n > 1 {
 			fmt.Fprintf(&s, " for each of %d classes", n)
 		}
-		s.WriteString(", chosen by the density of rows that they were not fitted to")
+		s.WriteString(", chosen by the density of rows held back")
 		if n == 1 {
 			fmt.Fprintf(&s, " (%.3f nats)", c.Parts[0].LogDensity)
 		}
