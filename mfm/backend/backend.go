@@ -47,9 +47,11 @@ const (
 //
 // On Linux graphs that XLA compiled for the CPU are kept in the folder $MFM_COMPILE_CACHE, or in
 // gomfm/xla in [os.UserCacheDir] if that is not set, and are loaded where the same graph is built
-// again. At 1 GiB those that were not used for longest are removed. "off" keeps none, and so do
-// $XLA_FLAGS that dump graphs or are in a file. New returns an error if it cannot make a folder that
-// $MFM_COMPILE_CACHE names.
+// again. If New finds more than 1 GiB there, it removes those that were not used for longest. "off"
+// keeps none, and so do flags of XLA that dump graphs, are in a file, or changed since the first
+// backend of the process. All backends of a process use what its last New chose. New returns an
+// error if it cannot write to a folder that $MFM_COMPILE_CACHE names, or others can: the files
+// are machine code.
 //
 // XLA allocates the results of every step anew. On Linux GLIBC_TUNABLES=glibc.malloc.hugetlb=1 in
 // the environment of the program makes page faults rarer, and steps with large results faster, on a

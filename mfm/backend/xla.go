@@ -4,12 +4,13 @@ package backend
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/gomlx/compute"
@@ -29,7 +30,7 @@ func open(config string, devices int) (compute.Backend, error) {
 	plugin, isXLA := strings.CutPrefix(config, "xla:")
 	cpu := isXLA && isCPU(plugin)
 	if cpu {
-		if err := cmp.Or(preferWideVectors(), keepCompiled(plugin, max(devices, 1))); err != nil {
+		if err := cmp.Or(preferWideVectors(), keepCompiled(plugin)); err != nil {
 			return nil, err
 		}
 	}
@@ -59,12 +60,19 @@ func open(config string, devices int) (compute.Backend, error) {
 // mostCompiled is the size of a folder of compiled graphs in bytes.
 const mostCompiled = 1 << 30
 
+// atStart returns the variables that XLA reads when a process makes its first client, as they were
+// then.
+var atStart = sync.OnceValue(func() [3]string {
+	return [3]string{os.Getenv(EnvXLAFlags), os.Getenv("PJRT_NPROC"), os.Getenv("NPROC")}
+})
+
 // keepCompiled makes the plugin in a config of go-xla keep its compiled graphs as [New] says.
-func keepCompiled(config string, devices int) error {
+func keepCompiled(config string) error {
 	compilecache.Off()
 	file, _, _ := strings.Cut(config, ",")
-	flags, folder := os.Getenv(EnvXLAFlags), os.Getenv(EnvCompileCache)
-	if folder == "off" || strings.Contains(flags, "xla_dump") || namesFile(flags) {
+	flags, folder, first := os.Getenv(EnvXLAFlags), os.Getenv(EnvCompileCache), atStart()
+	if folder == "off" || strings.Contains(flags, "xla_dump") || namesFile(flags) || flags != first[0] ||
+		os.Getenv(pjrt.EnvXlaDebugOptions) != "" {
 		return nil
 	}
 	named := folder != ""
@@ -75,18 +83,17 @@ func keepCompiled(config string, devices int) error {
 		return nil
 	}
 	machine, err := compilecache.Machine(file)
-	if err != nil {
-		return nil // another system
-	}
-	kept, err := compilecache.Open(folder, mostCompiled, machine, flags, strconv.Itoa(devices))
+	var kept *compilecache.Folder
 	if err == nil {
-		_ = kept.Use(file) // otherwise the plugin cannot
-		return nil
+		kept, err = compilecache.Open(folder, mostCompiled, append(first[:], machine)...)
 	}
-	if !named {
-		return nil
+	if err == nil {
+		err = kept.Use(file)
 	}
-	return fmt.Errorf("$%s: %w: name a folder, or off", EnvCompileCache, err)
+	if err != nil && named && !errors.Is(err, errors.ErrUnsupported) {
+		return fmt.Errorf("$%s: %w: name a folder of your own, or off", EnvCompileCache, err)
+	}
+	return nil
 }
 
 // namesFile reports whether a value of [EnvXLAFlags] is the name of a file with flags.

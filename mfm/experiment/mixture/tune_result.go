@@ -56,7 +56,7 @@ type TuningResult struct {
 	RewardBest float64 `json:"reward_best"` // mean over the target
 	KL         float64 `json:"kl"`          // divergence of paths from the base's, in nats
 	KLBest     float64 `json:"kl_best"`     // E*[λ r] - log Z, that of the optimal drift
-	Seconds    float64 `json:"seconds"`     // of training, compilation included
+	Seconds    float64 `json:"seconds"`     // of training, and of compiling or loading its graph
 	Stopped    bool    `json:"stopped,omitempty"`
 	// Collapsed, Overshot and Behind say whether [tune.Collapse], [tune.Overshoot] and
 	// [tune.Behind] report on the evaluations of the training.

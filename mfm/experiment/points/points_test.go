@@ -306,6 +306,32 @@ func TestPriorSeesAllRows(t *testing.T) {
 	}
 }
 
+// The prior is the mean of as many fits as its part says, and a fit that did not help is not in it.
+func TestPriorAveragesFits(t *testing.T) {
+	averaged := false
+	for seed := range uint64(4) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		rows := make([][]float64, 300)
+		for i := range rows {
+			sin, cos := math.Sincos(2 * math.Pi * rng.Float64())
+			rows[i] = []float64{cos + 0.05*rng.NormFloat64(), sin + 0.05*rng.NormFloat64()}
+		}
+		p, err := PriorConfig{MaxComponents: 64, Fit: 10, Steps: 1}.fit(t.Context(), rows, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		part := p.Parts[0]
+		if p.Mixture.Len() != part.Components || part.Components > 32 && part.Fits > 1 {
+			t.Errorf("seed %d: %d components, and the part %+v; fits are averaged up to 32 components", seed,
+				p.Mixture.Len(), part)
+		}
+		averaged = averaged || part.Fits > 1
+	}
+	if !averaged {
+		t.Error("no prior is the mean of several fits")
+	}
+}
+
 // Half of exact values lie within their 50% interval, nine tenths within that of 90%. Samples that
 // are too narrow cover less.
 func TestCoverage(t *testing.T) {

@@ -19,7 +19,7 @@ type PriorConfig struct {
 	// MaxComponents is the largest number of components of all fits and classes together. Powers of
 	// two up to it are tried, and of classes up to its share of each.
 	MaxComponents int `json:"max_components"`
-	Fit           int `json:"fit"`   // steps of expectation-maximization
+	Fit           int `json:"fit"`   // steps of expectation-maximization, before the last five
 	Steps         int `json:"steps"` // of the prior's flow, for each evaluation of the network
 	// Order is that of the rule of a step, and Power shortens the steps toward the data; see
 	// [mfm.MixturePrior], also for 0.
@@ -94,11 +94,11 @@ const (
 
 // fit returns the prior of standardized rows: for each class the mixture whose bandwidth gives the
 // largest density of a tenth of the rows, which are held back. More components must raise the mean
-// log density by more than its standard error, and two failures end the search. Further fits of that
-// size are averaged with it while that density grows and all are small, at most half of the
-// components together: their errors differ. The last
-// steps of the fits also see the rows held back. The same rows give the same prior. It is an error if
-// ctx ends.
+// log density by more than its standard error, and two failures end the search. The errors of
+// further fits of that size differ, so they are averaged with it while that density grows, and
+// while they have at most half of the components together and few entries: a training takes longer
+// with more. The last steps, [gmm.Mixture.Refit], see the rows held back as well. The same rows
+// give the same prior. It is an error if ctx ends.
 func (c PriorConfig) fit(ctx context.Context, rows [][]float64, classes []int32, count int) (*Prior, error) {
 	most, err := c.most(len(rows[0]), count)
 	if err != nil {
@@ -201,8 +201,8 @@ func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (_ *g
 	return m, chosen, err
 }
 
-// refitted returns the mean of fits after more steps of expectation-maximization on rows, smoothed to
-// a bandwidth.
+// refitted returns the mean of fits after more steps of expectation-maximization on rows, smoothed
+// to a bandwidth.
 func refitted(ctx context.Context, fits []*gmm.Mixture, rows [][]float64, bandwidth float64) (*gmm.Mixture, error) {
 	floor := bandwidths[0] * bandwidths[0]
 	again, equal := slices.Clone(fits), slices.Repeat([]float64{1}, max(len(fits), len(rows)))

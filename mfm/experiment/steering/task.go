@@ -79,13 +79,13 @@ type Result struct {
 	// Diverged reports that a sample has a value that is not finite or beyond 1e6; such a result
 	// has no evaluation.
 	Diverged bool    `json:"diverged,omitempty"`
-	Seconds  float64 `json:"seconds,omitempty"` // of sampling, compilation included
+	Seconds  float64 `json:"seconds,omitempty"` // of sampling, and of compiling or loading the graph
 	// Reused reports that other runs use the same samples, or candidates, which were drawn before this
 	// run. Seconds is then the time that drawing them took.
 	Reused bool `json:"reused,omitempty"`
 	// MicrosPerNFE is Seconds over all evaluations, in microseconds: those of the network and of
-	// the reward, each with what surrounds it, see [steer.Counts]. Compilation has a share in it
-	// that falls with the number of samples.
+	// the reward, each with what surrounds it, see [steer.Counts]. Compiling, or loading what was
+	// compiled before, has a share in it that falls with the number of samples.
 	MicrosPerNFE float64  `json:"us_per_nfe,omitempty"`
 	Warnings     []string `json:"warnings,omitempty"`
 }

@@ -12,6 +12,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,7 +20,7 @@ import (
 	"time"
 )
 
-// Folder is a folder of executables. Processes may share it.
+// Folder is a folder of executables, machine code that is run. Processes of one user may share it.
 type Folder struct {
 	path string
 	of   []byte // hash of what an executable depends on besides its graph
@@ -28,9 +29,24 @@ type Folder struct {
 // Open returns the folder at a path, which it makes if there is none. An executable is loaded only
 // with the dependencies that it was made with, such as the versions of compiler and processor. If
 // the executables have more bytes than most, the ones that were not used for longest are removed,
-// until three quarters of it are left.
+// until three quarters of it are left. Open returns an error if it cannot write to the folder, or
+// others can.
 func Open(path string, most int64, dependencies ...string) (*Folder, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if mode := info.Mode().Perm(); mode&0o022 != 0 {
+		return nil, fmt.Errorf("%s has mode %03o: others could put programs there", path, mode)
+	}
+	part, err := os.CreateTemp(path, parts)
+	if err != nil {
+		return nil, err
+	}
+	if err := cmp.Or(part.Close(), os.Remove(part.Name())); err != nil {
 		return nil, err
 	}
 	f := &Folder{path: path}
@@ -42,12 +58,16 @@ func Open(path string, most int64, dependencies ...string) (*Folder, error) {
 	return f, f.prune(most)
 }
 
-// extension is that of the executables.
-const extension = ".pjrt"
+const (
+	extension = ".pjrt"                   // of the executables
+	parts     = "*" + extension + ".part" // files that are not complete yet
+)
 
-// file returns the path of the executable of a program with options of the compiler.
-func (f *Folder) file(program, options []byte) string {
-	return filepath.Join(f.path, hex.EncodeToString(hash(f.of, options, program)[:16])+extension)
+// file returns the path of the executable of a program, with options of the compiler, for a client
+// of a number of devices.
+func (f *Folder) file(program, options []byte, devices int) string {
+	count := binary.LittleEndian.AppendUint64(nil, uint64(devices))
+	return filepath.Join(f.path, hex.EncodeToString(hash(f.of, count, options, program)[:16])+extension)
 }
 
 // hash returns the SHA-256 of parts with their lengths.
@@ -74,7 +94,7 @@ func read(file string) []byte {
 
 // write keeps an executable with its hash. It is no error if it cannot: then it is compiled again.
 func write(file string, executable []byte) {
-	part, err := os.CreateTemp(filepath.Dir(file), "*.part")
+	part, err := os.CreateTemp(filepath.Dir(file), parts)
 	if err != nil {
 		return
 	}
@@ -99,7 +119,7 @@ func (f *Folder) prune(most int64) error {
 		info, err := entry.Info()
 		switch {
 		case err != nil: // another process removed it
-		case strings.HasSuffix(entry.Name(), ".part") && time.Since(info.ModTime()) > time.Hour:
+		case strings.HasSuffix(entry.Name(), extension+".part") && time.Since(info.ModTime()) > time.Hour:
 			_ = os.Remove(filepath.Join(f.path, entry.Name()))
 		case strings.HasSuffix(entry.Name(), extension):
 			kept = append(kept, info)

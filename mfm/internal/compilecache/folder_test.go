@@ -18,18 +18,20 @@ func open(t *testing.T, path string, most int64, dependencies ...string) *Folder
 	return f
 }
 
-// Program, options and dependencies all name a file, and none can pass for a part of another.
+// Program, options, devices and dependencies all name a file, and none can pass for a part of
+// another.
 func TestFilesDiffer(t *testing.T) {
 	path, names := t.TempDir(), make(map[string]string)
 	for what, file := range map[string]string{
-		"a, b":               open(t, path, 0).file([]byte("a"), []byte("b")),
-		"ab":                 open(t, path, 0).file([]byte("ab"), nil),
-		"b, a":               open(t, path, 0).file([]byte("b"), []byte("a")),
-		"a, b with c":        open(t, path, 0, "c").file([]byte("a"), []byte("b")),
-		"a, b with c and d":  open(t, path, 0, "c", "d").file([]byte("a"), []byte("b")),
-		"a, b with cd":       open(t, path, 0, "cd").file([]byte("a"), []byte("b")),
-		"a, b with no text":  open(t, path, 0, "").file([]byte("a"), []byte("b")),
-		"a, b with no texts": open(t, path, 0, "", "").file([]byte("a"), []byte("b")),
+		"a, b":               open(t, path, 0).file([]byte("a"), []byte("b"), 1),
+		"a, b on 2 devices":  open(t, path, 0).file([]byte("a"), []byte("b"), 2),
+		"ab":                 open(t, path, 0).file([]byte("ab"), nil, 1),
+		"b, a":               open(t, path, 0).file([]byte("b"), []byte("a"), 1),
+		"a, b with c":        open(t, path, 0, "c").file([]byte("a"), []byte("b"), 1),
+		"a, b with c and d":  open(t, path, 0, "c", "d").file([]byte("a"), []byte("b"), 1),
+		"a, b with cd":       open(t, path, 0, "cd").file([]byte("a"), []byte("b"), 1),
+		"a, b with no text":  open(t, path, 0, "").file([]byte("a"), []byte("b"), 1),
+		"a, b with no texts": open(t, path, 0, "", "").file([]byte("a"), []byte("b"), 1),
 	} {
 		if before, found := names[file]; found {
 			t.Errorf("%s has the file of %s", what, before)
@@ -44,7 +46,7 @@ func TestPrune(t *testing.T) {
 	path := t.TempDir()
 	f := open(t, path, 1<<20)
 	now := time.Now()
-	file := func(i int) string { return f.file([]byte{byte(i)}, nil) }
+	file := func(i int) string { return f.file([]byte{byte(i)}, nil, 1) }
 	executable := bytes.Repeat([]byte{1}, 1000)
 	for i := range 10 {
 		write(file(i), executable)
@@ -56,7 +58,9 @@ func TestPrune(t *testing.T) {
 	if !bytes.Equal(read(file(0)), executable) { // now the one used last
 		t.Fatal("an executable is not read as it was written")
 	}
-	for name, age := range map[string]time.Duration{"x.part": 2 * time.Hour, "y.part": 0, "notes": 99 * time.Hour} {
+	for name, age := range map[string]time.Duration{
+		"x.pjrt.part": 2 * time.Hour, "y.pjrt.part": 0, "download.part": 99 * time.Hour,
+	} {
 		if err := os.WriteFile(filepath.Join(path, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -80,9 +84,50 @@ func TestPrune(t *testing.T) {
 			t.Errorf("file %d is there: %t, want %t", i, !want, want)
 		}
 	}
-	for name, want := range map[string]bool{"x.part": false, "y.part": true, "notes": true} {
+	for name, want := range map[string]bool{"x.pjrt.part": false, "y.pjrt.part": true, "download.part": true} {
 		if exists(filepath.Join(path, name)) != want {
 			t.Errorf("%s is there: %t, want %t", name, !want, want)
 		}
+	}
+}
+
+// A file that is damaged in one byte, or not whole, is not read.
+func TestDamage(t *testing.T) {
+	file := open(t, t.TempDir(), 1<<20).file(nil, nil, 1)
+	write(file, []byte("machine code"))
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range good {
+		bad := bytes.Clone(good)
+		bad[i] ^= 1
+		for _, raw := range [][]byte{bad, good[:i]} {
+			if err := os.WriteFile(file, raw, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if got := read(file); got != nil {
+				t.Errorf("%q is read from a damaged file", got)
+			}
+		}
+	}
+}
+
+// A folder to which others can write is refused, and so is one to which nobody can.
+func TestOpenRefuses(t *testing.T) {
+	path := t.TempDir()
+	for _, mode := range []os.FileMode{0o777, 0o720, 0o702} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(path, 1<<20); err == nil {
+			t.Errorf("a folder of mode %o is opened", mode)
+		}
+	}
+	if err := os.Chmod(path, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path, 1<<20); err == nil && os.Getuid() != 0 {
+		t.Error("a folder without the right to write is opened")
 	}
 }

@@ -25,6 +25,7 @@ typedef struct {
 // The indices of functions in the table, which no later version changes.
 enum {
   error_destroy = 0,
+  client_devices = 15,
   client_compile = 20,
   executable_destroy = 40,
   executable_serialize = 49,
@@ -37,12 +38,16 @@ static function compile;
 
 static void *cached(void *args) { return compilecacheCompile(args); }
 
-int compilecache_install(const char *file) {
+void *compilecache_table(const char *file) {
   void *library = dlopen(file, RTLD_NOW | RTLD_LOCAL);
-  table *(*get)(void) = library ? (table * (*)(void)) dlsym(library, "GetPjrtApi") : NULL;
-  table *t = get ? get() : NULL;
-  if (!t || t->version.major != 0) return 0;
+  void *(*get)(void) = library ? (void *(*)(void))dlsym(library, "GetPjrtApi") : NULL;
+  return get ? get() : NULL;
+}
+
+int compilecache_install(void *of) {
+  table *t = of;
   if (api) return t == api;
+  if (t->version.major != 0) return 0;
   if (t->struct_size < offsetof(table, functions) + (executable_deserialize_and_load + 1) * sizeof(function)) return 0;
   if (!t->functions[executable_serialize] || !t->functions[executable_deserialize_and_load]) return 0;
   api = t;
@@ -61,6 +66,16 @@ static int call(int index, void *args) {
   } failure = {sizeof failure, NULL, api->functions[index](args)};
   if (failure.error) api->functions[error_destroy](&failure);
   return !failure.error;
+}
+
+size_t compilecache_devices(pjrt_compile *args) {
+  struct {
+    size_t struct_size;
+    void *extension, *client;
+    void *const *devices; // out
+    size_t number;        // out
+  } get = {sizeof get, NULL, args->client};
+  return call(client_devices, &get) ? get.number : 0;
 }
 
 int compilecache_load(pjrt_compile *args, const char *bytes, size_t size) {

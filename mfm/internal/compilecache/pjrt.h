@@ -25,9 +25,15 @@ typedef struct {
   void *executable; // out
 } pjrt_compile;
 
-// compilecache_install makes compilecacheCompile the PJRT_Client_Compile of the plugin in a file. It
-// returns zero if the plugin lacks a function, or another one is installed.
-int compilecache_install(const char *file);
+// compilecache_table returns the table of functions of the plugin in a file, or NULL.
+void *compilecache_table(const char *file);
+
+// compilecache_install makes compilecacheCompile the PJRT_Client_Compile of a table. It returns
+// zero if the table lacks a function, or another one has it.
+int compilecache_install(void *table);
+
+// compilecache_devices returns the number of the client's devices.
+size_t compilecache_devices(pjrt_compile *args);
 
 // compilecache_compile calls the plugin's own PJRT_Client_Compile, which returns NULL or an error.
 void *compilecache_compile(pjrt_compile *args);

@@ -14,31 +14,55 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 )
 
-// current is the folder of the plugin's function, of which a process has one.
-var current atomic.Pointer[Folder]
+// A process has one table of functions of the plugin, and so one function and one folder.
+var (
+	current   atomic.Pointer[Folder]
+	installed sync.Mutex
+)
 
 // Use makes the plugin in a file keep in f what it compiles from now on in this process, for all
 // its clients, until [Off]. It returns [errors.ErrUnsupported] if the plugin does not load
-// executables, or another plugin has a folder. What cannot be read from or written to the folder
-// is compiled.
+// executables, its table of functions cannot be changed, or another plugin has a folder. What
+// cannot be read from or written to the folder is compiled.
 func (f *Folder) Use(plugin string) error {
 	path := C.CString(plugin)
 	defer C.free(unsafe.Pointer(path))
-	if C.compilecache_install(path) == 0 {
+	installed.Lock()
+	defer installed.Unlock()
+	table := C.compilecache_table(path)
+	if table == nil || !writable(uintptr(table)) || C.compilecache_install(table) == 0 {
 		return fmt.Errorf("keeping what %s compiles: %w", plugin, errors.ErrUnsupported)
 	}
 	current.Store(f)
 	return nil
 }
 
+// writable reports whether this process may write to the memory at an address, of which a later
+// plugin could make a constant.
+func writable(address uintptr) bool {
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(maps)) {
+		var from, to uintptr
+		var mode string
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); err == nil && from <= address && address < to {
+			return strings.Contains(mode, "w")
+		}
+	}
+	return false
+}
+
 // Off makes the plugin compile all graphs.
 func Off() { current.Store(nil) }
 
-// Machine describes the plugin's file and the processor, of which executables are a function.
+// Machine describes the plugin's file and the processor.
 func Machine(plugin string) (string, error) {
 	info, err := os.Stat(plugin)
 	if err != nil {
@@ -49,7 +73,7 @@ func Machine(plugin string) (string, error) {
 		return "", err
 	}
 	first, _, _ := strings.Cut(string(processor), "\n\n")
-	features := regexp.MustCompile(`(?m)^(model name|flags|Features|CPU (implementer|variant|part)\s*):?.*$`)
+	features := regexp.MustCompile(`(?m)^(cpu family|model|stepping|flags|Features|CPU (implementer|variant|part)).*$`)
 	return fmt.Sprint(info.Name(), info.Size(), info.ModTime().UnixNano(), runtime.GOARCH, runtime.NumCPU(),
 		features.FindAllString(first, -1)), nil
 }
@@ -62,7 +86,8 @@ func compilecacheCompile(arguments unsafe.Pointer) unsafe.Pointer {
 	if f == nil {
 		return C.compilecache_compile(args)
 	}
-	file := f.file(view(args.program.code, args.program.code_size), view(args.options, args.options_size))
+	file := f.file(view(args.program.code, args.program.code_size), view(args.options, args.options_size),
+		int(C.compilecache_devices(args)))
 	if kept := read(file); len(kept) > 0 &&
 		C.compilecache_load(args, (*C.char)(unsafe.Pointer(&kept[0])), C.size_t(len(kept))) != 0 {
 		return nil

@@ -33,7 +33,7 @@ type pool struct {
 	elements int              // of a sample
 	file     *os.File
 	counts   steer.Counts // of a block
-	seconds  []float64    // of each block, compilation included
+	seconds  []float64    // of each block, with compiling or loading the graph
 	diverged []bool       // whether a block has samples that are not finite
 }
 
