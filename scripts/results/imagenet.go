@@ -167,11 +167,17 @@ func (t tilt) pictureVerdict(g runs) string {
 	if reward < t.target {
 		where = "below"
 	}
+	oneStep := "was not run"
+	for _, r := range t.runs { // by growing N
+		if r.method == "best-of-n-one-step" && len(r.results) > 0 {
+			oneStep = fmt.Sprintf("has the reward %s for %s evaluations (N = %d)", pair(r.reward()), comma(r.nfe()), r.n)
+		}
+	}
 	return fmt.Sprintf("MFM-G with N = 1 (%s) has the reward %s for %s evaluations. Best-of-N needs %s times as many for it. That "+
-		"is %s the mean reward of the target itself, %s, whose factor is %s. Best-of-N from one-step samples was not run. The "+
-		"held-out reward of its pictures is %s, that of the 32 unsteered ones that all seeds share %s, and their diversity is "+
+		"is %s the mean reward of the target itself, %s, whose factor is %s. Best-of-N from one-step samples %s. The "+
+		"held-out reward of the pictures of MFM-G is %s, that of the 32 unsteered ones that all seeds share %s, and their diversity is "+
 		"%.2f of that of the latter.", g.renormalization, pair(g.reward()), comma(g.nfe()), factorText(t.factor(g)), where,
-		short(t.target), t.atTarget(g), pair(g.heldOut()), short(before), diversity)
+		short(t.target), t.atTarget(g), oneStep, pair(g.heldOut()), short(before), diversity)
 }
 
 // claimPictures says what MFM-G with one sample saves at an equal reward of pictures, with their
