@@ -238,23 +238,29 @@ func maximize(x *mat.Dense, resp [][]float64, floor float64) (*Mixture, error) {
 	return New(weights, means, covariances)
 }
 
-// moments returns the mean and covariance of samples with the given weights.
+// moments returns the mean and covariance of samples with the given weights. In many dimensions most
+// samples have hardly any weight in a component; it leaves out those below rounding.
 func moments(x *mat.Dense, weights []float64) ([]float64, *mat.SymDense) {
 	n, dim := x.Dims()
 	total := floats.Sum(weights)
-	mean := make([]float64, dim)
+	var kept []int
 	for i, w := range weights {
-		floats.AddScaled(mean, w/total, x.RawRowView(i))
-	}
-	deviations := mat.NewDense(dim, n, nil)
-	for i, w := range weights {
-		root := math.Sqrt(w / total)
-		for j, v := range x.RawRowView(i) {
-			deviations.Set(j, i, root*(v-mean[j]))
+		if w*float64(n) > total*1e-16 {
+			kept = append(kept, i)
 		}
 	}
+	mean := make([]float64, dim)
+	for _, i := range kept {
+		floats.AddScaled(mean, weights[i]/total, x.RawRowView(i))
+	}
+	deviations := mat.NewDense(len(kept), dim, nil)
+	for k, i := range kept {
+		row := deviations.RawRowView(k)
+		floats.SubTo(row, x.RawRowView(i), mean)
+		floats.Scale(math.Sqrt(weights[i]/total), row)
+	}
 	sym := mat.NewSymDense(dim, nil)
-	sym.SymOuterK(1, deviations)
+	sym.SymOuterK(1, deviations.T())
 	return mean, sym
 }
 
@@ -264,25 +270,26 @@ func (m *Mixture) expect(x *mat.Dense) [][]float64 {
 	resp := make([][]float64, m.Len())
 	inParallel(m.Len(), func(k int) {
 		c := m.covs[k]
-		norm := m.logWeights[k]
-		for _, v := range c.variances {
+		norm, precisions := m.logWeights[k], make([]float64, dim)
+		for j, v := range c.variances {
 			norm -= math.Log(2*math.Pi*v) / 2
+			precisions[j] = 1 / v
 		}
-		deviations := mat.NewDense(n, dim, nil)
-		for i := range n {
-			floats.SubTo(deviations.RawRowView(i), x.RawRowView(i), m.means[k])
-		}
-		rotated := deviations
+		rotated, center := x, m.means[k]
 		if c.basis != nil {
-			rotated = new(mat.Dense)
-			rotated.Mul(deviations, c.basis)
+			var product, mean mat.Dense
+			product.Mul(x, c.basis)
+			mean.Mul(mat.NewDense(1, dim, center), c.basis)
+			rotated, center = &product, mean.RawRowView(0)
 		}
 		resp[k] = make([]float64, n)
 		for i := range n {
-			resp[k][i] = norm
+			square := 0.0
 			for j, y := range rotated.RawRowView(i) {
-				resp[k][i] -= y * y / c.variances[j] / 2
+				d := y - center[j]
+				square += d * d * precisions[j]
 			}
+			resp[k][i] = norm - square/2
 		}
 	})
 	joint := make([]float64, m.Len())
