@@ -264,6 +264,9 @@ func moments(x *mat.Dense, weights []float64) ([]float64, *mat.SymDense) {
 	return mean, sym
 }
 
+// expectBlock is the number of samples of which expect has the coordinates at a time.
+const expectBlock = 512
+
 // expect returns the responsibilities of the components for each sample, [components][n].
 func (m *Mixture) expect(x *mat.Dense) [][]float64 {
 	n, dim := x.Dims()
@@ -275,21 +278,29 @@ func (m *Mixture) expect(x *mat.Dense) [][]float64 {
 			norm -= math.Log(2*math.Pi*v) / 2
 			precisions[j] = 1 / v
 		}
-		rotated, center := x, m.means[k]
+		center := m.means[k]
 		if c.basis != nil {
-			var product, mean mat.Dense
-			product.Mul(x, c.basis)
+			var mean mat.Dense
 			mean.Mul(mat.NewDense(1, dim, center), c.basis)
-			rotated, center = &product, mean.RawRowView(0)
+			center = mean.RawRowView(0)
 		}
 		resp[k] = make([]float64, n)
-		for i := range n {
-			square := 0.0
-			for j, y := range rotated.RawRowView(i) {
-				d := y - center[j]
-				square += d * d * precisions[j]
+		block := mat.NewDense(min(n, expectBlock), dim, nil)
+		for from := 0; from < n; from += expectBlock {
+			rotated := x.Slice(from, min(from+expectBlock, n), 0, dim).(*mat.Dense)
+			if c.basis != nil {
+				part := block.Slice(0, rotated.RawMatrix().Rows, 0, dim).(*mat.Dense)
+				part.Mul(rotated, c.basis)
+				rotated = part
 			}
-			resp[k][i] = norm - square/2
+			for i := range rotated.RawMatrix().Rows {
+				square := 0.0
+				for j, y := range rotated.RawRowView(i) {
+					d := y - center[j]
+					square += d * d * precisions[j]
+				}
+				resp[k][from+i] = norm - square/2
+			}
 		}
 	})
 	joint := make([]float64, m.Len())
