@@ -34,10 +34,10 @@ func timesOn(t *testing.T, config string, factor float64) float32 {
 	return tensors.ToScalar[float32](product)
 }
 
-// compiled returns the files of a folder.
+// compiled returns the compiled graphs of a folder.
 func compiled(t *testing.T, folder string) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(folder, "*"))
+	files, err := filepath.Glob(filepath.Join(folder, "*.pjrt"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,10 +82,10 @@ func keepCompiled(config string) error {
 	if folder == "" { // there is no home
 		return nil
 	}
-	machine, err := compilecache.Machine(file)
+	processor, err := compilecache.Processor()
 	var kept *compilecache.Folder
 	if err == nil {
-		kept, err = compilecache.Open(folder, mostCompiled, append(first[:], machine)...)
+		kept, err = compilecache.Open(folder, mostCompiled, file, append(first[:], processor)...)
 	}
 	if err == nil {
 		err = kept.Use(file)

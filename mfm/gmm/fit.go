@@ -238,8 +238,8 @@ func maximize(x *mat.Dense, resp [][]float64, floor float64) (*Mixture, error) {
 	return New(weights, means, covariances)
 }
 
-// moments returns the mean and covariance of samples with the given weights. In many dimensions most
-// samples have hardly any weight in a component; it leaves out those below rounding.
+// moments returns the mean and covariance of samples with the given weights. In many dimensions
+// most samples have hardly any weight in a component; it leaves out those below rounding.
 func moments(x *mat.Dense, weights []float64) ([]float64, *mat.SymDense) {
 	n, dim := x.Dims()
 	total := floats.Sum(weights)

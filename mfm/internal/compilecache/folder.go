@@ -13,6 +13,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,11 +28,10 @@ type Folder struct {
 }
 
 // Open returns the folder at a path, which it makes if there is none. An executable is loaded only
-// with the dependencies that it was made with, such as the versions of compiler and processor. If
-// the executables have more bytes than most, the ones that were not used for longest are removed,
-// until three quarters of it are left. Open returns an error if it cannot write to the folder, or
-// others can.
-func Open(path string, most int64, dependencies ...string) (*Folder, error) {
+// with the compiler, a file, and the other dependencies that it was made with. If the executables
+// have more bytes than most, the ones that were not used for longest are removed, until three
+// quarters of it are left. Open returns an error if it cannot write to the folder, or others can.
+func Open(path string, most int64, compiler string, dependencies ...string) (*Folder, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, err
 	}
@@ -50,7 +50,11 @@ func Open(path string, most int64, dependencies ...string) (*Folder, error) {
 		return nil, err
 	}
 	f := &Folder{path: path}
-	var all [][]byte
+	contents, err := f.contents(compiler)
+	if err != nil {
+		return nil, err
+	}
+	all := [][]byte{contents}
 	for _, d := range dependencies {
 		all = append(all, []byte(d))
 	}
@@ -62,6 +66,35 @@ const (
 	extension = ".pjrt"                   // of the executables
 	parts     = "*" + extension + ".part" // files that are not complete yet
 )
+
+// contents returns the SHA-256 of a file. That of a large one takes a second, so the folder keeps
+// it as long as the file's name, size and time are the same.
+func (f *Folder) contents(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if name, err = filepath.Abs(name); err != nil {
+		return nil, err
+	}
+	of := hash([]byte(name), []byte(fmt.Sprint(info.Size(), info.ModTime().UnixNano())))
+	kept := filepath.Join(f.path, hex.EncodeToString(of[:16])+".sha256")
+	if sum := read(kept); len(sum) == sha256.Size {
+		return sum, nil
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, file); err != nil {
+		return nil, err
+	}
+	sum := h.Sum(nil)
+	write(kept, sum)
+	return sum, nil
+}
 
 // file returns the path of the executable of a program, with options of the compiler, for a client
 // of a number of devices.
@@ -80,7 +113,7 @@ func hash(parts ...[]byte) []byte {
 	return h.Sum(nil)
 }
 
-// read returns the executable in a file, nil if there is none or it is damaged, and marks it as
+// read returns what [write] kept in a file, nil if there is none or it is damaged, and marks it as
 // used.
 func read(file string) []byte {
 	raw, err := os.ReadFile(file)
@@ -92,13 +125,14 @@ func read(file string) []byte {
 	return raw[sha256.Size:]
 }
 
-// write keeps an executable with its hash. It is no error if it cannot: then it is compiled again.
-func write(file string, executable []byte) {
+// write keeps an executable, or another content, with its hash. It is no error if it cannot: then
+// it is made again.
+func write(file string, content []byte) {
 	part, err := os.CreateTemp(filepath.Dir(file), parts)
 	if err != nil {
 		return
 	}
-	_, err = part.Write(append(hash(executable), executable...))
+	_, err = part.Write(append(hash(content), content...))
 	if err = cmp.Or(err, part.Close()); err == nil {
 		err = os.Rename(part.Name(), file)
 	}

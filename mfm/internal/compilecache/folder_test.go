@@ -11,7 +11,7 @@ import (
 // open returns a folder with room for most bytes.
 func open(t *testing.T, path string, most int64, dependencies ...string) *Folder {
 	t.Helper()
-	f, err := Open(path, most, dependencies...)
+	f, err := Open(path, most, os.Args[0], dependencies...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,14 +120,51 @@ func TestOpenRefuses(t *testing.T) {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(path, 1<<20); err == nil {
+		if _, err := Open(path, 1<<20, os.Args[0]); err == nil {
 			t.Errorf("a folder of mode %o is opened", mode)
 		}
 	}
 	if err := os.Chmod(path, 0o500); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(path, 1<<20); err == nil && os.Getuid() != 0 {
+	if _, err := Open(path, 1<<20, os.Args[0]); err == nil && os.Getuid() != 0 {
 		t.Error("a folder without the right to write is opened")
+	}
+}
+
+// The compiler is known by its content, wherever it lies, and its content is read again when it
+// changes.
+func TestCompiler(t *testing.T) {
+	path, compilers := t.TempDir(), t.TempDir()
+	at := time.Now().Add(-time.Hour)
+	file := func(name, content string, at time.Time) string {
+		name = filepath.Join(compilers, name)
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(name, at, at); err != nil {
+			t.Fatal(err)
+		}
+		f, err := Open(path, 1<<20, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f.file(nil, nil, 1)
+	}
+	one := file("a", "one", at)
+	for _, c := range []struct {
+		name, content string
+		at            time.Time
+		same          bool
+	}{
+		{"b", "one", at, true}, {"a", "one", at.Add(time.Second), true}, {"a", "two", at.Add(2 * time.Second), false},
+		{"b", "three", at, false}, {"a", "one", at.Add(3 * time.Second), true},
+	} {
+		if same := file(c.name, c.content, c.at) == one; same != c.same {
+			t.Errorf("%s with the content %q has the same executables: %t, want %t", c.name, c.content, same, c.same)
+		}
+	}
+	if _, err := Open(path, 1<<20, filepath.Join(compilers, "none")); err == nil {
+		t.Error("a compiler that is not there has a folder")
 	}
 }

@@ -10,5 +10,5 @@ func (f *Folder) Use(string) error { return errors.ErrUnsupported }
 // Off does nothing on this system.
 func Off() {}
 
-// Machine returns [errors.ErrUnsupported] on this system.
-func Machine(string) (string, error) { return "", errors.ErrUnsupported }
+// Processor returns [errors.ErrUnsupported] on this system.
+func Processor() (string, error) { return "", errors.ErrUnsupported }

@@ -62,20 +62,15 @@ func writable(address uintptr) bool {
 // Off makes the plugin compile all graphs.
 func Off() { current.Store(nil) }
 
-// Machine describes the plugin's file and the processor.
-func Machine(plugin string) (string, error) {
-	info, err := os.Stat(plugin)
-	if err != nil {
-		return "", err
-	}
+// Processor describes the processor.
+func Processor() (string, error) {
 	processor, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
 		return "", err
 	}
 	first, _, _ := strings.Cut(string(processor), "\n\n")
 	features := regexp.MustCompile(`(?m)^(cpu family|model|stepping|flags|Features|CPU (implementer|variant|part)).*$`)
-	return fmt.Sprint(info.Name(), info.Size(), info.ModTime().UnixNano(), runtime.GOARCH, runtime.NumCPU(),
-		features.FindAllString(first, -1)), nil
+	return fmt.Sprint(runtime.GOARCH, runtime.NumCPU(), features.FindAllString(first, -1)), nil
 }
 
 // compilecacheCompile is PJRT_Client_Compile with a folder.
