@@ -31,18 +31,21 @@ type Checkpoint struct {
 //
 // Latest needs no lock and writes nothing, so it can read the folder of a running training.
 func Latest(dir string) (c *Checkpoint, problems []error, err error) {
-	// A running training may delete a checkpoint after the listing; a newer one exists then.
-	const attempts = 10
+	// A running training may save a checkpoint and delete an older one during the listing, which then
+	// has neither of them whole, or after it.
+	const attempts = 100
 	for range attempts {
-		var moved bool
-		if c, problems, moved, err = latest(dir); !moved {
+		var changed bool
+		if c, problems, changed, err = latest(dir); !changed {
 			break
 		}
 	}
 	return c, problems, err
 }
 
-func latest(dir string) (c *Checkpoint, problems []error, moved bool, err error) {
+// latest is one attempt of [Latest]. changed reports that it found no checkpoint, and that other
+// files are there now.
+func latest(dir string) (c *Checkpoint, problems []error, changed bool, err error) {
 	entries, err := list(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, false, fmt.Errorf("%w: there is no folder %s", ErrNone, dir)
@@ -64,13 +67,13 @@ func latest(dir string) (c *Checkpoint, problems []error, moved bool, err error)
 		if err == nil {
 			return c, problems, false, nil
 		}
-		moved = moved || errors.Is(err, ErrNone)
 		problems = append(problems, err)
 	}
 	if err = fmt.Errorf("%w in %s", ErrNone, dir); len(problems) > 0 {
 		err = fmt.Errorf("%w, %d damaged", err, len(problems))
 	}
-	return nil, problems, moved, err
+	now, _ := list(dir)
+	return nil, problems, !slices.Equal(entries, now), err
 }
 
 // Load returns the checkpoint of a step in dir after checking it in full. The error wraps [ErrNone]
