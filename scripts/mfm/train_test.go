@@ -505,11 +505,16 @@ func evaluated(t *testing.T, mapRun, dir string) {
 }
 
 func TestBench(t *testing.T) {
+	compiled := filepath.Join(t.TempDir(), "compiled")
+	t.Setenv(backend.EnvCompileCache, compiled)
 	row := decode[speed.Result](t,
 		must(t, "bench", "--case", "mlp", "--loss", "diagonal", "--seconds", "0.05", "--json"))
 	if row.Case != "mlp" || row.Loss != "diagonal" ||
 		!(row.StepsPerSecond > 0 && row.CompileSeconds > 0 && row.ForwardMS > 0 && row.JVPMS > 0) {
 		t.Errorf("result %+v", row)
+	}
+	if _, err := os.Stat(compiled); err == nil || os.Getenv(backend.EnvCompileCache) != compiled {
+		t.Error("the benchmark loads compiled graphs, or leaves the cache off for the next command")
 	}
 	if b, err := backend.New(""); err != nil || !backend.Loops(b) {
 		return // the pure-Go backend has no bfloat16 for all operations

@@ -28,8 +28,8 @@ type Config struct {
 // DefaultConfig is an MLP on top of a mixture fitted to the points. Half of each batch trains the
 // drift, the other half one-step samples by the energy score: both have the data alone for a
 // target, and not the map itself, as a consistency loss does. Steps between other times are not
-// trained and stay close to those of the prior. It takes one to three minutes on two CPU cores, and
-// more where the mixture has 256 components.
+// trained and stay close to those of the prior. It takes one to three and a half minutes on two
+// CPU cores (figures/points.json), and more where the mixture has 256 components.
 func DefaultConfig() Config {
 	prior, network := DefaultPrior(), nn.DefaultMLP()
 	network.Width, network.Depth = 128, 3
