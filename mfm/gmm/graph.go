@@ -81,8 +81,8 @@ func (m *Mixture) bases() []float64 {
 }
 
 // Restricted returns one mixture for each row of keep, bool [batch, components], of the components
-// for which it is true: at least one in each row. Weights are not divided by their sum, so that
-// log densities include the logarithm of the probability of those components.
+// for which it is true: at least one in each row. Its log densities include the logarithm of the
+// probability of those components.
 func (m *GraphMixture) Restricted(keep *Node) *GraphMixture {
 	out := *m
 	out.logWeights = Where(keep, BroadcastToDims(m.logWeights, keep.Shape().Dimensions...),
@@ -139,9 +139,9 @@ func (m *GraphMixture) Posterior(ip interpolant.Schedule, t, x *Node) *GraphMixt
 	}
 }
 
-// Weights returns the probabilities of the components, [batch, components]. batch is 1 for one
-// mixture.
-func (m *GraphMixture) Weights() *Node { return Exp(m.logWeights) }
+// Weights returns the probabilities of the components, [batch, components], which add up to one.
+// batch is 1 for one mixture.
+func (m *GraphMixture) Weights() *Node { return softmax(m.logWeights) }
 
 // Mean returns E[X], [batch, dim]. batch is 1 for one mixture.
 func (m *GraphMixture) Mean() *Node { return m.combine(m.Weights(), m.means) }
@@ -149,7 +149,7 @@ func (m *GraphMixture) Mean() *Node { return m.combine(m.Weights(), m.means) }
 // Sample returns one sample per row, [batch, dim], and the next state of the random number
 // generator. batch is arbitrary for one mixture, and otherwise must be the number of rows.
 func (m *GraphMixture) Sample(rngState *Node, batch int) (newState, x *Node) {
-	rows, n, d := m.means.Shape().Dim(0), m.components(), m.dim()
+	rows, n, d := m.logWeights.Shape().Dim(0), m.components(), m.dim()
 	if batch < 1 || rows != 1 && batch != rows {
 		Panicf("cannot draw %d samples from a mixture of %d rows: draw one per row", batch, rows)
 	}

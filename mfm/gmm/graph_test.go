@@ -147,6 +147,66 @@ func TestGraphAgainstHost(t *testing.T) {
 	}
 }
 
+// A restricted mixture is the mixture of the components that are kept, whose log densities are
+// higher by the logarithm of their probability.
+func TestGraphRestricted(t *testing.T) {
+	backend := backendtest.New(t)
+	weights := []float64{0.2, 0.5, 0.3}
+	means := [][]float64{{0, 1}, {-1, 0}, {2, -1}}
+	covariances := [][][]float64{{{0.5, 0.2}, {0.2, 0.3}}, {{0.1, 0}, {0, 0.4}}, {{0.2, 0}, {0, 0.2}}}
+	m, sched := must(t, weights, means, covariances), schedules["linear"]
+	keep := [][]bool{{true, true, true}, {true, false, true}, {false, true, false}, {false, true, true}}
+	times := []float64{0.5, 0, 0.3, 0.95}
+	x := [][]float64{{0.3, -0.8}, {-0.4, 0.9}, {1.2, 0.1}, {0.5, -0.6}}
+	const dtype, s = dtypes.Float64, 0.4
+	xbar := []float64{-0.2, 0.5}
+	got, err := CallOnceN(backend, func(keep, t, x, xbar *Node) []*Node {
+		m := m.Like(x).Restricted(keep)
+		post := m.Posterior(sched, t, x)
+		return []*Node{
+			m.LogMarginal(sched, t, x), m.LogDensity(x), m.Score(sched, t, x), m.Denoiser(sched, t, x),
+			m.Drift(sched, t, x), post.Drift(sched, AddScalar(ZerosLike(t), s), xbar),
+			m.Weights(), post.Weights(), m.Mean(),
+		}
+	}, keep, column(dtype, times), table(dtype, x), [][]float64{xbar, xbar, xbar, xbar})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, row := range keep {
+		var kept []int
+		var probability float64
+		w, mu, cov := []float64{}, [][]float64{}, [][][]float64{}
+		for k, keep := range row {
+			if keep {
+				kept, probability = append(kept, k), probability+weights[k]
+				w, mu, cov = append(w, weights[k]), append(mu, means[k]), append(cov, covariances[k])
+			}
+		}
+		for k := range w {
+			w[k] /= probability
+		}
+		host, time, x := must(t, w, mu, cov), times[i], x[i]
+		all := func(kept []int, w []float64) []float64 {
+			out := make([]float64, len(weights))
+			for j, k := range kept {
+				out[k] = w[j]
+			}
+			return out
+		}
+		for j, want := range [][]float64{
+			{host.LogMarginal(sched, time, x) + math.Log(probability)}, {host.LogDensity(x) + math.Log(probability)},
+			host.Score(sched, time, x), host.Denoiser(sched, time, x), host.Drift(sched, time, x),
+			host.ConditionalDrift(sched, s, xbar, time, x),
+			all(kept, w), all(kept, host.PosteriorWeights(sched, time, x)),
+			host.Mean(),
+		} {
+			name := []string{"marginal", "density", "score", "denoiser", "drift", "conditional drift", "weights",
+				"posterior weights", "mean"}[j]
+			near(t, fmt.Sprintf("%s of components %v", name, kept), values(got[j], len(want))[i], want, 1e-10)
+		}
+	}
+}
+
 // many returns a mixture whose covariances differ from multiples of the identity by a matrix of
 // rank one and a given size.
 func many(t testing.TB, components, dim int, size float64) *gmm.Mixture {
