@@ -25,7 +25,8 @@ const (
 // sections are the templates of the results page, in its order.
 var sections = []string{
 	"intro", "loss", "parametrization", "digits", "steering", "value", "memory", "digits_steering", "gradients",
-	"best_of", "imagenet", "imagenet_recovery", "imagenet_values", "imagenet_steering", "tuning", "monitors", "variance",
+	"best_of", "imagenet", "imagenet_recovery", "imagenet_values", "imagenet_steering",
+	"imagenet_finetuning", "tuning", "monitors", "variance",
 	"digits_tuning", "digits_lambda", "digits_monitors", "diversity",
 	"base", "equal_time", "manifold", "points", "speed", "precision", "idle", "parity", "resume", "fuzz", "when", "gallery",
 }
