@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/gomfm/gomfm/mfm/experiment/config"
 	"github.com/gomfm/gomfm/mfm/experiment/latent/alignment"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/experiment/tuning"
@@ -12,7 +13,25 @@ import (
 )
 
 // tuningReward is a reward of blue pictures of which λ = 10 is moderate and 50 large.
-const tuningReward = `{"kind": "color", "hue": 240, "weight": 1}`
+const tuningReward = `{"name": "blue", "reward": {"kind": "color", "hue": 240, "weight": 1}}`
+
+// namedReward returns the reward of an object as in a grid, with its name, or of the reward alone,
+// whose kind is its name.
+func namedReward(text string) (r steering.NamedReward, err error) {
+	raw, err := rewardJSON(text)
+	if err != nil {
+		return r, err
+	}
+	var of struct {
+		Kind   string          `json:"kind"`
+		Reward json.RawMessage `json:"reward"`
+	}
+	if json.Unmarshal(raw, &of) == nil && of.Reward != nil && of.Kind == "" {
+		err = config.Merge(&r, raw)
+		return r, err
+	}
+	return steering.NamedReward{Name: of.Kind, Reward: raw}, nil
+}
 
 // imagenetTuning fine-tunes the drift of a map of latents.
 func imagenetTuning() tuneTask[alignment.TuningResult] {
@@ -36,6 +55,8 @@ func imagenetTuning() tuneTask[alignment.TuningResult] {
 		open: func(c *command) func(dir, reward string) (tunings[result], error) {
 			guidance := c.Flags().Float64("guidance", 0, "`scale` of classifier-free guidance of the base, of drift and posterior "+
 				"samples alike; 0 for none")
+			c.Flags().Lookup("reward").Usage = "JSON object, or `file` with one, of a reward, see mfm info, or of its name in the " +
+				"results with it, {\"name\": ..., \"reward\": {...}}, as in a grid; by default a reward has the name of its kind"
 			open := c.withImageNet(func() string { // of released weights with the preset paper
 				if c.Flags().Lookup("preset").Value.String() == "paper" {
 					return "xl2"
@@ -43,11 +64,11 @@ func imagenetTuning() tuneTask[alignment.TuningResult] {
 				return "emoji"
 			})
 			return func(_, reward string) (tunings[result], error) {
-				text, err := json.Marshal(reward)
+				named, err := namedReward(reward)
 				if err != nil {
 					return nil, err
 				}
-				s, err := open(steering.NamedReward{Reward: text})
+				s, err := open(named)
 				return func(config tuning.Config) (tuning.Task[result], string, error) {
 					t, err := alignment.NewTuning(s, config, *guidance)
 					if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -297,6 +298,26 @@ func tuneSmallImageNet(t *testing.T, dir string) {
 	} {
 		if code, _, stderr := invoke(t.Context(), append(args, more...)...); code != 2 || !strings.Contains(stderr, want) {
 			t.Errorf("%v: exit code %d, %q, want %q", more, code, stderr, want)
+		}
+	}
+}
+
+// A reward of pictures has the name of its object, or that of its kind.
+func TestNamedReward(t *testing.T) {
+	for text, want := range map[string]string{
+		tuningReward:           `blue {"kind": "color", "hue": 240, "weight": 1} `,
+		`{"kind": "symmetry"}`: `symmetry {"kind": "symmetry"} `,
+		`{"kind": "scaled", "factor": 2, "of": {"kind": "symmetry"}}`:       `scaled {"kind": "scaled", "factor": 2, "of": {"kind": "symmetry"}} `,
+		`{"name": "a", "reward": {"kind": "b"}, "held_out": {"kind": "c"}}`: `a {"kind": "b"} {"kind": "c"}`,
+	} {
+		r, err := namedReward(text)
+		if got := fmt.Sprintf("%s %s %s", r.Name, r.Text(), r.HeldOutText()); err != nil || got != want {
+			t.Errorf("%s: got %q (%v), want %q", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"missing", `{"name": "a", "reward": {}, "more": 1}`} {
+		if r, err := namedReward(text); err == nil {
+			t.Errorf("%s: got %v, want an error", text, r)
 		}
 	}
 }
