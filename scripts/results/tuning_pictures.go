@@ -57,7 +57,7 @@ func (s *store) tunedTables() string {
 		for _, r := range all {
 			lines = append(lines, tunedLine(r))
 		}
-		header := "λ | seed | KL budget | NFE of training | reward | held-out reward | diversity | kernel distance | KL, nats"
+		header := "λ | seed | KL budget | NFE of training | reward | held-out reward | diversity | kernel distance | KL, nats | KL of the target"
 		for _, m := range monitors {
 			header += " | " + m.name
 		}
@@ -77,7 +77,10 @@ func tunedLine(r alignment.TuningResult) []string {
 	}
 	kl, se := tune.LateKL(r.Evaluations)
 	line = append(line, comma(r.TuneNFE), optional(r.Reward, r.RewardSE), optional(r.HeldOut, r.HeldOutSE),
-		optional(r.Diversity, metric.Optional{}), optional(r.Kernel, r.KernelSE), pair(kl, se))
+		optional(r.Diversity, metric.Optional{}), optional(r.Kernel, r.KernelSE), pair(kl, se), "")
+	if !r.TargetKL.IsZero() {
+		line[len(line)-1] = tilt{kl: r.TargetKL.Float(), effective: r.TargetEffective.Float()}.nats()
+	}
 	for _, m := range monitors {
 		text := ""
 		if r.MonitorsBase != nil {

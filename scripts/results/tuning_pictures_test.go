@@ -19,7 +19,7 @@ func TestTunedPictures(t *testing.T) {
 		r.RewardName, r.Samples, r.Steps = "a|b", 64, 50
 		r.Reward, r.RewardSE, r.RewardBase, r.RewardBaseSE = some(0.5), some(0.02), some(-0.1), some(0.03)
 		r.HeldOut, r.HeldOutSE, r.HeldOutBase, r.HeldOutBaseSE = some(heldOut), some(0.03), some(-0.6), some(0.04)
-		r.Diversity, r.Kernel, r.KernelSE = some(0.9), some(0.25), some(0.01)
+		r.Diversity, r.Kernel, r.KernelSE, r.TargetKL, r.TargetEffective = some(0.9), some(0.25), some(0.01), some(1), some(15)
 		r.Monitors, r.MonitorsBase = alignment.Monitors{Saturation: 0.5}, &alignment.Monitors{Saturation: 0.75}
 		for i, reward := range rewards {
 			step := int64(100 * (i + 1))
@@ -55,7 +55,7 @@ func TestTunedPictures(t *testing.T) {
 	section, _, _ = strings.Cut(section, "\n## ")
 	for _, want := range []string{
 		`**a\|b**: the reward of 64 pictures of the untuned drift is -0.100 ± 0.03, their held-out reward -0.600 ± 0.04.`,
-		"in 400 steps", "| 10 | 0 |  | 51,200 | 0.500 ± 0.02 | -0.650 ± 0.03 | 0.900 | 0.250 ± 0.01 | 3.00 ± 0.29 | -0.25 |",
+		"in 400 steps", "| 10 | 0 |  | 51,200 | 0.500 ± 0.02 | -0.650 ± 0.03 | 0.900 | 0.250 ± 0.01 | 3.00 ± 0.29 | at least 1.0 nats | -0.25 |",
 		"| 0.100, 0.200, 0.190, 0.200 | 0.1 |", "| 0.100, 0.900, 0.400, 0.500 | 3.5 |", "| 50 | 0 | 3 | 51,200 |",
 		"| 50 | 0 |  |  | diverged |",
 		"Along 2 of the 3 trainings the reward rises monotonically within one standard error. In 2 of them the held-out reward is not " +
