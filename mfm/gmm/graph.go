@@ -149,7 +149,7 @@ func (m *GraphMixture) Mean() *Node { return m.combine(m.Weights(), m.means) }
 // Sample returns one sample per row, [batch, dim], and the next state of the random number
 // generator. batch is arbitrary for one mixture, and otherwise must be the number of rows.
 func (m *GraphMixture) Sample(rngState *Node, batch int) (newState, x *Node) {
-	rows, n, d := m.logWeights.Shape().Dim(0), m.components(), m.dim()
+	rows, n, d := m.rows(), m.components(), m.dim()
 	if batch < 1 || rows != 1 && batch != rows {
 		Panicf("cannot draw %d samples from a mixture of %d rows: draw one per row", batch, rows)
 	}
@@ -173,6 +173,8 @@ const (
 	largestNormal = 10
 )
 
+// rows returns the number of mixtures: means and variances of a restricted one may have one row.
+func (m *GraphMixture) rows() int       { return m.logWeights.Shape().Dim(0) }
 func (m *GraphMixture) components() int { return m.means.Shape().Dim(1) }
 func (m *GraphMixture) dim() int        { return m.means.Shape().Dim(2) }
 
@@ -294,7 +296,7 @@ func (m *GraphMixture) checkPoint(x *Node) {
 		Panicf("points are %s for a mixture of type %s: they must be [batch, %d] of this type",
 			x.Shape(), m.means.DType(), m.dim())
 	}
-	if rows := m.means.Shape().Dim(0); rows != 1 && rows != x.Shape().Dim(0) {
+	if rows := m.rows(); rows != 1 && rows != x.Shape().Dim(0) {
 		Panicf("points are %s for a mixture of %d rows: their number must be the same", x.Shape(), rows)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+	"gonum.org/v1/gonum/floats"
 
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
@@ -147,63 +148,95 @@ func TestGraphAgainstHost(t *testing.T) {
 	}
 }
 
-// A restricted mixture is the mixture of the components that are kept, whose log densities are
-// higher by the logarithm of their probability.
-func TestGraphRestricted(t *testing.T) {
-	backend := backendtest.New(t)
-	weights := []float64{0.2, 0.5, 0.3}
-	means := [][]float64{{0, 1}, {-1, 0}, {2, -1}}
-	covariances := [][][]float64{{{0.5, 0.2}, {0.2, 0.3}}, {{0.1, 0}, {0, 0.4}}, {{0.2, 0}, {0, 0.2}}}
-	m, sched := must(t, weights, means, covariances), schedules["linear"]
-	keep := [][]bool{{true, true, true}, {true, false, true}, {false, true, false}, {false, true, true}}
-	times := []float64{0.5, 0, 0.3, 0.95}
-	x := [][]float64{{0.3, -0.8}, {-0.4, 0.9}, {1.2, 0.1}, {0.5, -0.6}}
-	const dtype, s = dtypes.Float64, 0.4
-	xbar := []float64{-0.2, 0.5}
-	got, err := CallOnceN(backend, func(keep, t, x, xbar *Node) []*Node {
-		m := m.Like(x).Restricted(keep)
-		post := m.Posterior(sched, t, x)
-		return []*Node{
-			m.LogMarginal(sched, t, x), m.LogDensity(x), m.Score(sched, t, x), m.Denoiser(sched, t, x),
-			m.Drift(sched, t, x), post.Drift(sched, AddScalar(ZerosLike(t), s), xbar),
-			m.Weights(), post.Weights(), m.Mean(),
+// kept returns the mixture of some components of another, and their probability.
+func kept(t *testing.T, m *gmm.Mixture, keep []bool) (*gmm.Mixture, float64) {
+	var weights []float64
+	var means [][]float64
+	var covariances [][][]float64
+	for k, w := range m.Weights() {
+		if keep[k] {
+			mean, covariance := m.Component(k)
+			weights, means, covariances = append(weights, w), append(means, mean), append(covariances, covariance)
 		}
-	}, keep, column(dtype, times), table(dtype, x), [][]float64{xbar, xbar, xbar, xbar})
+	}
+	total := floats.Sum(weights)
+	floats.Scale(1/total, weights)
+	return must(t, weights, means, covariances), total
+}
+
+// A restricted mixture is the mixture of the components that are kept, with log densities that
+// include the logarithm of their probability.
+func TestGraphRestricted(t *testing.T) {
+	backend, sched := backendtest.New(t), schedules["linear"]
+	const dtype, s = dtypes.Float64, 0.4
+	for name, m := range map[string]*gmm.Mixture{"full": regular(t)["full"], "unrolled": many(t, 40, 3, 0.2)} {
+		rng := newRNG(61)
+		var keep [][]bool
+		var times []float64
+		var x, xbar [][]float64
+		for i := range 4 {
+			row := make([]bool, m.Len())
+			for k := range row {
+				row[k] = i == 0 || (k+i)%2 == 0
+			}
+			keep, times = append(keep, row), append(times, []float64{0.5, 0, 0.3, 0.95}[i])
+			x, xbar = append(x, noise(rng, m.Dim())), append(xbar, noise(rng, m.Dim()))
+		}
+		got, err := CallOnceN(backend, func(in []*Node) []*Node {
+			keep, t, x, xbar := in[0], in[1], in[2], in[3]
+			m := m.Like(x).Restricted(keep)
+			post := m.Posterior(sched, t, x)
+			return []*Node{
+				m.LogMarginal(sched, t, x), m.LogDensity(x), m.Score(sched, t, x), m.Denoiser(sched, t, x),
+				m.Drift(sched, t, x), post.Drift(sched, AddScalar(ZerosLike(t), s), xbar), m.Mean(), post.Mean(),
+				ReduceSum(m.Weights(), 1), ReduceSum(Where(keep, ZerosLike(m.Weights()), m.Weights()), 1),
+			}
+		}, keep, column(dtype, times), table(dtype, x), table(dtype, xbar))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, row := range keep {
+			host, probability := kept(t, m, row)
+			time, x := times[i], x[i]
+			for j, want := range [][]float64{
+				{host.LogMarginal(sched, time, x) + math.Log(probability)}, {host.LogDensity(x) + math.Log(probability)},
+				host.Score(sched, time, x), host.Denoiser(sched, time, x), host.Drift(sched, time, x),
+				host.ConditionalDrift(sched, s, xbar[i], time, x), host.Mean(), host.Posterior(sched, time, x).Mean(),
+				{1}, {0},
+			} {
+				what := []string{"marginal", "density", "score", "denoiser", "drift", "conditional drift", "mean",
+					"posterior mean", "sum of weights", "weights left out"}[j]
+				near(t, fmt.Sprintf("%s, row %d: %s", name, i, what), values(got[j], len(want))[i], want, 1e-10)
+			}
+		}
+	}
+}
+
+// Samples of a restricted mixture have the moments of the components that are kept, one for each
+// row.
+func TestGraphRestrictedSample(t *testing.T) {
+	backend, m := backendtest.New(t), regular(t)["full"]
+	const n = 20000
+	keep := make([][]bool, n)
+	for i := range keep {
+		keep[i] = make([]bool, m.Len())
+		keep[i][0] = true
+	}
+	sample := func(batch int) ([]*tensors.Tensor, error) {
+		return CallOnceN(backend, func(keep *Node) []*Node {
+			state := RNGStateFromSeedForGraph(keep.Graph(), 5)
+			_, x := m.OnGraph(keep.Graph(), dtypes.Float32).Restricted(keep).Sample(state, batch)
+			return []*Node{x}
+		}, keep)
+	}
+	got, err := sample(n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, row := range keep {
-		var kept []int
-		var probability float64
-		w, mu, cov := []float64{}, [][]float64{}, [][][]float64{}
-		for k, keep := range row {
-			if keep {
-				kept, probability = append(kept, k), probability+weights[k]
-				w, mu, cov = append(w, weights[k]), append(mu, means[k]), append(cov, covariances[k])
-			}
-		}
-		for k := range w {
-			w[k] /= probability
-		}
-		host, time, x := must(t, w, mu, cov), times[i], x[i]
-		all := func(kept []int, w []float64) []float64 {
-			out := make([]float64, len(weights))
-			for j, k := range kept {
-				out[k] = w[j]
-			}
-			return out
-		}
-		for j, want := range [][]float64{
-			{host.LogMarginal(sched, time, x) + math.Log(probability)}, {host.LogDensity(x) + math.Log(probability)},
-			host.Score(sched, time, x), host.Denoiser(sched, time, x), host.Drift(sched, time, x),
-			host.ConditionalDrift(sched, s, xbar, time, x),
-			all(kept, w), all(kept, host.PosteriorWeights(sched, time, x)),
-			host.Mean(),
-		} {
-			name := []string{"marginal", "density", "score", "denoiser", "drift", "conditional drift", "weights",
-				"posterior weights", "mean"}[j]
-			near(t, fmt.Sprintf("%s of components %v", name, kept), values(got[j], len(want))[i], want, 1e-10)
-		}
+	first, _ := kept(t, m, keep[0])
+	checkMoments(t, "first component", values(got[0], m.Dim()), first, 0)
+	if _, err := sample(1); err == nil {
+		t.Error("no error for another number of samples than rows")
 	}
 }
 
@@ -395,6 +428,10 @@ func TestGraphErrors(t *testing.T) {
 		"rows": func(t, x *Node) *Node {
 			twice := func(v *Node) *Node { return Concatenate([]*Node{v, v}, 0) }
 			return m.Like(x).Posterior(linear{}, t, x).Drift(linear{}, twice(t), twice(x))
+		},
+		"rows of a restricted mixture": func(t, x *Node) *Node {
+			restricted := m.Like(x).Restricted(Const(x.Graph(), [][]bool{{true, true, true}, {true, false, true}, {true, true, false}}))
+			return restricted.Drift(linear{}, Slice(t, AxisRange(0, 1)), Slice(x, AxisRange(0, 1)))
 		},
 		"samples": func(t, x *Node) *Node {
 			_, y := m.Like(x).Posterior(linear{}, t, x).Sample(RNGStateFromSeedForGraph(x.Graph(), 1), 3)

@@ -27,7 +27,9 @@ func namedReward(text string) (r steering.NamedReward, err error) {
 		Reward json.RawMessage `json:"reward"`
 	}
 	if json.Unmarshal(raw, &of) == nil && of.Reward != nil && of.Kind == "" {
-		err = config.Merge(&r, raw)
+		if err = config.Merge(&r, raw); err == nil && r.Name == "" {
+			err = fmt.Errorf("reward %s has no name: add \"name\"", raw)
+		}
 		return r, err
 	}
 	return steering.NamedReward{Name: of.Kind, Reward: raw}, nil
@@ -44,6 +46,8 @@ func imagenetTuning() tuneTask[alignment.TuningResult] {
 	}
 	return tuneTask[result]{
 		config: alignment.DefaultTuning(), paths: 1, samples: 64, steps: 50, reward: tuningReward, ownCheckpoint: true,
+		rewardUsage: "JSON object, or `file` with one, of a reward, see mfm info; results call it by its kind, or by the name " +
+			"in {\"name\": ..., \"reward\": ..., \"held_out\": ...}, as in a grid",
 		networks: []tuning.Network{tuning.Copy, tuning.LowRank},
 		presets:  []tunePreset{{"paper", alignment.PaperTuning(), alignment.PaperLambdas()}},
 		options: []option{
@@ -55,8 +59,6 @@ func imagenetTuning() tuneTask[alignment.TuningResult] {
 		open: func(c *command) func(dir, reward string) (tunings[result], error) {
 			guidance := c.Flags().Float64("guidance", 0, "`scale` of classifier-free guidance of the base, of drift and posterior "+
 				"samples alike; 0 for none")
-			c.Flags().Lookup("reward").Usage = "JSON object, or `file` with one, of a reward, see mfm info, or of its name in the " +
-				"results with it, {\"name\": ..., \"reward\": {...}}, as in a grid; by default a reward has the name of its kind"
 			open := c.withImageNet(func() string { // of released weights with the preset paper
 				if c.Flags().Lookup("preset").Value.String() == "paper" {
 					return "xl2"

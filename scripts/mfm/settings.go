@@ -307,10 +307,11 @@ func (l valueList) json(name string) (json.RawMessage, error) {
 
 func numeral(n int) json.RawMessage { return json.RawMessage(strconv.Itoa(n)) }
 
-// withReward adds the flag that names a reward, with its default.
-func (c *command) withReward(otherwise string) *string {
+// withReward adds the flag that names a reward, with its default, and its usage unless that is
+// empty.
+func (c *command) withReward(otherwise, usage string) *string {
 	return c.Flags().String("reward", otherwise,
-		"`name`: paper or, for digits, class:K; or a JSON object, or a file with one: see mfm info")
+		cmp.Or(usage, "`name`: paper or, for digits, class:K; or a JSON object, or a file with one: see mfm info"))
 }
 
 // rewardJSON returns a reward as JSON: the text itself if it is an object, or the content of the

@@ -46,7 +46,7 @@ type steerTask[R any] struct {
 // build returns a sweep of settings.
 func (t steerTask[R]) build(c *command) prepare {
 	c.withOutput()
-	reward, kept := c.withReward(cmp.Or(t.reward, "paper")), c.withSweep()
+	reward, kept := c.withReward(cmp.Or(t.reward, "paper"), ""), c.withSweep()
 	grid := withSteerGrid(c, t.samples, t.steps, t.particles)
 	open := t.open(c)
 	return func() (work, error) {

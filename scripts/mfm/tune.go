@@ -32,7 +32,9 @@ type tuneTask[R any] struct {
 	// classUsage is the flag's usage. Nil means no such flag.
 	class      func(text string) (int32, error)
 	classUsage string
-	reward     string // default of the flag, empty for "paper"
+	// reward is the default of the flag, empty for "paper", and rewardUsage its usage, empty for that
+	// of other tasks.
+	reward, rewardUsage string
 	// ownCheckpoint says that open adds the flag --checkpoint.
 	ownCheckpoint bool
 	// open registers the flags of the task and returns a function that opens the map of a run, to
@@ -71,7 +73,7 @@ func (t tuneTask[R]) build(c *command) prepare {
 		preset = c.Flags().String("preset", defaultTunePreset, "`name` of the defaults of other flags: "+strings.Join(names, ", "))
 		c.complete("preset", false, names...)
 	}
-	reward, kept := c.withReward(cmp.Or(t.reward, "paper")), c.withSweep()
+	reward, kept := c.withReward(cmp.Or(t.reward, "paper"), t.rewardUsage), c.withSweep()
 	c.withRestart()
 	c.withTensorBoard()
 	grid := withTuneGrid(c, t.config, t.networks, t.options)

@@ -281,7 +281,7 @@ func tuneSmallImageNet(t *testing.T, dir string) {
 		"--set", "budget.paths.steps=12", "--pictures", pictures, "--out", out, "--json"}
 	results := decode[[]alignment.TuningResult](t, must(t, args...))
 	if len(results) != 1 || results[0].Lambda != 10 || results[0].Noise.Start != 0.1 || len(results[0].Sampled) != 2 ||
-		len(results[0].Evaluations) != 2 || results[0].NFE != 2 {
+		len(results[0].Evaluations) != 2 || results[0].NFE != 2 || results[0].RewardName != "blue" {
 		t.Fatalf("results %+v", results)
 	}
 	raw, err := os.ReadFile(filepath.Join(pictures, "mfm-ft-gf-n2-"+results[0].SettingHash+".png"))
@@ -315,7 +315,14 @@ func TestNamedReward(t *testing.T) {
 			t.Errorf("%s: got %q (%v), want %q", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"missing", `{"name": "a", "reward": {}, "more": 1}`} {
+	file := filepath.Join(t.TempDir(), "reward.json")
+	if err := os.WriteFile(file, []byte(`{"kind": "symmetry"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := namedReward(file); err != nil || r.Name != "symmetry" {
+		t.Errorf("a file: got %v (%v)", r, err)
+	}
+	for _, text := range []string{"missing", `{"name": "a", "reward": {}, "more": 1}`, `{"reward": {"kind": "symmetry"}}`} {
 		if r, err := namedReward(text); err == nil {
 			t.Errorf("%s: got %v, want an error", text, r)
 		}

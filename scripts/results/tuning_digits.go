@@ -2,13 +2,21 @@ package main
 
 import (
 	"fmt"
-
-	"github.com/gomfm/gomfm/mfm/tune"
+	"math"
 )
 
-// lateKL is [tune.LateKL] of the evaluations along a training.
+// lateKL returns the mean divergence over the evaluations in the second half of a training, in
+// nats, and its standard error.
 func lateKL(r row) (mean, se float64) {
-	return tune.LateKL(decode[tune.Evaluation](r.list("evaluations")))
+	evaluations := r.list("evaluations")
+	last := evaluations[len(evaluations)-1].Num("step")
+	n := 0.0
+	for _, e := range evaluations {
+		if 2*e.Num("step") >= last {
+			mean, se, n = mean+e.Num("kl"), math.Hypot(se, e.Num("kl_se")), n+1
+		}
+	}
+	return mean / n, se / n
 }
 
 // tunedDigits returns the runs of the sweep over λ on digits: the tilted prior alone, which has one

@@ -15,53 +15,53 @@ import (
 // tunedFile has the results of mfm tune imagenet on the shipped map of latents.
 const tunedFile = "imagenet_finetuning.json"
 
-// tunedPictures are the trainings of each reward, those with a budget last.
+// tunedPictures returns the trainings for each reward, those with a budget last. It panics if two
+// differ in nothing that the table shows.
 func (s *store) tunedPictures() (names []string, of map[string][]alignment.TuningResult) {
 	of = make(map[string][]alignment.TuningResult)
-	for _, r := range decode[alignment.TuningResult](s.rows(tunedFile)) {
+	for _, r := range decode[alignment.TuningResult](s.rows(tunedFile, "method=mfm-ft", "network=copy", "n=1")) {
 		if !slices.Contains(names, r.RewardName) {
 			names = append(names, r.RewardName)
 		}
 		of[r.RewardName] = append(of[r.RewardName], r)
 	}
-	for _, all := range of {
-		slices.SortStableFunc(all, func(a, b alignment.TuningResult) int {
-			return cmp.Or(cmp.Compare(a.Budget, b.Budget), cmp.Compare(a.Lambda, b.Lambda), cmp.Compare(a.Seed, b.Seed))
-		})
+	compare := func(a, b alignment.TuningResult) int {
+		return cmp.Or(cmp.Compare(a.Budget, b.Budget), cmp.Compare(a.Lambda, b.Lambda), cmp.Compare(a.Seed, b.Seed))
+	}
+	for name, all := range of {
+		slices.SortFunc(all, compare)
+		for i, r := range all[1:] {
+			if compare(all[i], r) == 0 {
+				panic(fmt.Errorf("%s: two results of the reward %s with λ = %g, budget %g and seed %d", tunedFile, name, r.Lambda,
+					r.Budget, r.Seed))
+			}
+		}
 	}
 	return names, of
 }
 
-// optional formats a value with its standard error, empty if it is undefined.
-func optional(x, se metric.Optional) string {
-	if x.IsZero() {
-		return ""
-	}
-	if se.IsZero() {
-		return short(x.Float())
-	}
-	return pair(x.Float(), se.Float())
-}
-
-// tunedTables has a table of the trainings of each reward, and what they show.
+// tunedTables has a table of the trainings for each reward, and what they show.
 func (s *store) tunedTables() string {
 	names, of := s.tunedPictures()
 	var parts []string
 	for _, name := range names {
 		all := of[name]
-		first := all[0]
-		parts = append(parts, fmt.Sprintf("**%s**: the reward of %d pictures of the untuned drift is %s, their held-out reward %s.",
-			strings.ReplaceAll(name, "|", `\|`), first.Samples, optional(first.RewardBase, first.RewardBaseSE),
-			optional(first.HeldOutBase, first.HeldOutBaseSE)))
+		text := fmt.Sprintf("**%s**", strings.ReplaceAll(name, "|", `\|`))
+		if i := slices.IndexFunc(all, func(r alignment.TuningResult) bool { return !r.RewardBase.IsZero() }); i >= 0 {
+			r := all[i]
+			text += fmt.Sprintf(": the reward of %d pictures of the untuned drift is %s, their held-out reward %s.", r.Samples,
+				pair(r.RewardBase.Float(), r.RewardBaseSE.Float()), pair(r.HeldOutBase.Float(), r.HeldOutBaseSE.Float()))
+		}
+		header := "λ | seed | KL budget | NFE of training | reward | held-out reward | diversity | kernel distance | KL, nats | " +
+			"KL of the target"
+		for _, m := range monitors {
+			header += " | " + m.name
+		}
 		var lines [][]string
 		for _, r := range all {
 			lines = append(lines, tunedLine(r))
 		}
-		header := "λ | seed | KL budget | NFE of training | reward | held-out reward | diversity | kernel distance | KL, nats | KL of the target"
-		for _, m := range monitors {
-			header += " | " + m.name
-		}
-		parts = append(parts, table(header+" | reward along the training | largest fall, in SE", lines), tunedVerdict(all))
+		parts = append(parts, text, table(header+" | reward along the training | largest fall, in SE", lines), tunedVerdict(all))
 	}
 	return strings.Join(parts, "\n\n")
 }
@@ -69,18 +69,25 @@ func (s *store) tunedTables() string {
 // tunedLine is the line of a training.
 func tunedLine(r alignment.TuningResult) []string {
 	line := []string{fmt.Sprintf("%g", r.Lambda), fmt.Sprint(r.Seed), ""}
+	if n := len(r.Evaluations); r.Budget > 0 && n > 0 {
+		line[0] += fmt.Sprintf(", in the end %.3g", r.Evaluations[n-1].Lambda)
+	}
 	if r.Budget > 0 {
 		line[2] = fmt.Sprintf("%g", r.Budget)
 	}
 	if r.Result.Diverged {
 		return append(line, "", "diverged")
 	}
-	kl, se := tune.LateKL(r.Evaluations)
-	line = append(line, comma(r.TuneNFE), optional(r.Reward, r.RewardSE), optional(r.HeldOut, r.HeldOutSE),
-		optional(r.Diversity, metric.Optional{}), optional(r.Kernel, r.KernelSE), pair(kl, se), "")
-	if !r.TargetKL.IsZero() {
-		line[len(line)-1] = tilt{kl: r.TargetKL.Float(), effective: r.TargetEffective.Float()}.nats()
+	line = append(line, comma(r.TuneNFE), pair(r.Reward.Float(), r.RewardSE.Float()), pair(r.HeldOut.Float(), r.HeldOutSE.Float()),
+		pair(r.Diversity.Float(), math.NaN()), pair(r.Kernel.Float(), r.KernelSE.Float()))
+	kl, target := "", ""
+	if len(r.Evaluations) > 0 {
+		kl = pair(tune.LateKL(r.Evaluations))
 	}
+	if r.Budget == 0 && !r.TargetKL.IsZero() { // that of λ, which a budget reduces
+		target = tilt{kl: r.TargetKL.Float(), effective: r.TargetEffective.Float()}.nats()
+	}
+	line = append(line, kl, target)
 	for _, m := range monitors {
 		text := ""
 		if r.MonitorsBase != nil {
@@ -90,55 +97,75 @@ func tunedLine(r alignment.TuningResult) []string {
 	}
 	var along []string
 	for _, e := range r.Sampled {
-		along = append(along, short(e.Reward.Float()))
-	}
-	return append(line, strings.Join(along, ", "), fmt.Sprintf("%.1f", largestFall(r)))
-}
-
-// largestFall is the largest fall of the reward from an earlier evaluation to a later one along a
-// training, in units of the standard error of their difference, as if their pictures were
-// independent. It is 0 if the reward only rises.
-func largestFall(r alignment.TuningResult) float64 {
-	fall := 0.0
-	for i, later := range r.Sampled {
-		for _, earlier := range r.Sampled[:i] {
-			se := math.Hypot(earlier.RewardSE.Float(), later.RewardSE.Float())
-			fall = max(fall, (earlier.Reward.Float()-later.Reward.Float())/se)
+		if !e.Reward.IsZero() {
+			along = append(along, short(e.Reward.Float()))
 		}
 	}
-	return fall
+	text := ""
+	if fall, known := largestFall(r); known {
+		text = fmt.Sprintf("%.1f", fall)
+	}
+	return append(line, strings.Join(along, ", "), text)
 }
 
-// tunedVerdict says of the trainings of a reward what the measures ask.
+// change is the change of a mean in units of the standard error of the difference. ok is false if
+// it is undefined.
+func change(before, beforeSE, after, afterSE metric.Optional) (units float64, ok bool) {
+	units = (after.Float() - before.Float()) / math.Hypot(beforeSE.Float(), afterSE.Float())
+	return units, !math.IsNaN(units) && !math.IsInf(units, 0)
+}
+
+// largestFall is the largest fall of the reward along a training, from the untuned drift or an
+// evaluation to a later one, in units of the standard error of their difference, as if the pictures
+// were independent. It is 0 if the reward only rises, and not known without evaluations.
+func largestFall(r alignment.TuningResult) (fall float64, known bool) {
+	all := append([]alignment.Sampled{{Reward: r.RewardBase, RewardSE: r.RewardBaseSE}}, r.Sampled...)
+	for i, later := range all {
+		for _, earlier := range all[:i] {
+			if by, ok := change(earlier.Reward, earlier.RewardSE, later.Reward, later.RewardSE); ok {
+				fall, known = max(fall, -by), true
+			}
+		}
+	}
+	return fall, known
+}
+
+// tunedVerdict says of the trainings for a reward whether it rises, what becomes of the held-out
+// one, and whether budgets are kept.
 func tunedVerdict(all []alignment.TuningResult) string {
-	var rise, kept, within, budgets int
-	fewest := math.Inf(1) // standard errors of the change of the held-out reward
-	trained := 0
+	var rise, risen, kept, held, within, budgets int // numbers of trainings, of those that are known
+	lowest := math.Inf(1)
 	for _, r := range all {
-		if r.Result.Diverged {
-			continue
+		if fall, known := largestFall(r); known {
+			if risen++; fall <= 1 {
+				rise++
+			}
 		}
-		trained++
-		if largestFall(r) <= 1 {
-			rise++
+		if by, ok := change(r.HeldOutBase, r.HeldOutBaseSE, r.HeldOut, r.HeldOutSE); ok {
+			lowest = min(lowest, by)
+			if held++; by >= -2 {
+				kept++
+			}
 		}
-		change := (r.HeldOut.Float() - r.HeldOutBase.Float()) / math.Hypot(r.HeldOutSE.Float(), r.HeldOutBaseSE.Float())
-		if fewest = min(fewest, change); change >= -2 {
-			kept++
-		}
-		if r.Budget > 0 {
+		if r.Budget > 0 && len(r.Evaluations) > 0 {
 			budgets++
 			if kl, se := tune.LateKL(r.Evaluations); kl <= r.Budget+2*se {
 				within++
 			}
 		}
 	}
-	text := fmt.Sprintf("Along %d of the %d trainings the reward rises monotonically within one standard error. In %d of them the "+
-		"held-out reward is not below that before the training by more than two standard errors; the lowest is at %+.1f.",
-		rise, trained, kept, fewest)
-	if budgets > 0 {
-		text += fmt.Sprintf(" The divergence in the second half is within its budget, up to two standard errors, in %d of %d.",
-			within, budgets)
+	var parts []string
+	if risen > 0 {
+		parts = append(parts, fmt.Sprintf("In %d of the %d trainings the reward falls nowhere by more than one standard error.", rise,
+			risen))
 	}
-	return text
+	if held > 0 {
+		parts = append(parts, fmt.Sprintf("In %d of the %d the held-out reward is at most two standard errors below that of the "+
+			"untuned drift; its lowest change is %+.1f standard errors.", kept, held, lowest))
+	}
+	if budgets > 0 {
+		parts = append(parts, fmt.Sprintf("The divergence is within its budget, up to two standard errors, in %d of %d.", within,
+			budgets))
+	}
+	return strings.Join(parts, " ")
 }

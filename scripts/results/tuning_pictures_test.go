@@ -15,8 +15,8 @@ import (
 func TestTunedPictures(t *testing.T) {
 	some := metric.Some
 	of := func(lambda, budget, heldOut, kl float64, rewards ...float64) alignment.TuningResult {
-		r := alignment.TuningResult{Lambda: lambda, Budget: budget, TuneSteps: 400, TuneNFE: 51200}
-		r.RewardName, r.Samples, r.Steps = "a|b", 64, 50
+		r := alignment.TuningResult{Lambda: lambda, Budget: budget, TuneSteps: 400, TuneNFE: 64000, Network: "copy"}
+		r.RewardName, r.Method, r.N, r.Samples, r.Steps = "a|b", "mfm-ft", 1, 64, 50
 		r.Reward, r.RewardSE, r.RewardBase, r.RewardBaseSE = some(0.5), some(0.02), some(-0.1), some(0.03)
 		r.HeldOut, r.HeldOutSE, r.HeldOutBase, r.HeldOutBaseSE = some(heldOut), some(0.03), some(-0.6), some(0.04)
 		r.Diversity, r.Kernel, r.KernelSE, r.TargetKL, r.TargetEffective = some(0.9), some(0.25), some(0.01), some(1), some(15)
@@ -24,17 +24,22 @@ func TestTunedPictures(t *testing.T) {
 		for i, reward := range rewards {
 			step := int64(100 * (i + 1))
 			r.Sampled = append(r.Sampled, alignment.Sampled{Step: step, Reward: some(reward), RewardSE: some(0.1)})
-			r.Evaluations = append(r.Evaluations, tune.Evaluation{Step: step, KL: kl * float64(i+1), KLSE: 0.5})
+			r.Evaluations = append(r.Evaluations, tune.Evaluation{Step: step, Lambda: lambda / 2, KL: kl * float64(i+1), KLSE: 0.5})
 		}
 		return r
 	}
-	diverged := of(50, 0, 0, 0)
-	diverged.Result.Diverged = true
+	diverged := alignment.TuningResult{Lambda: 5}
+	diverged.RewardName, diverged.Method, diverged.N, diverged.Network, diverged.Result.Diverged = "a|b", "mfm-ft", 1, "copy", true
+	bare := of(100, 0, 0, 0)
+	bare.RewardSE, bare.HeldOut, bare.Kernel, bare.MonitorsBase = metric.Optional{}, metric.Optional{}, metric.Optional{}, nil
+	bare.Sampled = []alignment.Sampled{{Step: 100}}
 	all := []alignment.TuningResult{
-		diverged,
-		of(50, 3, -0.5, 1, 0.1, 0.2, 0.3, 0.4),   // late KL 3 = (2 + 3 + 4)/3 ± 0.29
+		bare, diverged,
+		of(50, 3, -0.5, 1.05, 0.1, 0.2, 0.3, 0.4), // late KL 3.15 = 1.05 (2 + 3 + 4)/3 ± 0.29
+		of(50, 2, -0.5, 1, 0.1, 0.2, 0.3, 0.4),
 		of(25, 0, -0.75, 2, 0.1, 0.9, 0.4, 0.5),  // falls by 0.5/0.141, held-out by 0.15/0.05
-		of(10, 0, -0.65, 1, 0.1, 0.2, 0.19, 0.2), // falls by 0.1 standard errors
+		of(20, 0, -0.5, 1, -0.3, 0.2, 0.19, 0.2), // falls from the untuned drift by 0.2/0.104
+		of(10, 0, -0.65, 1, 0.1, 0.2, 0.19, 0.2), // falls by 0.01/0.141
 	}
 	files := copied(t)
 	const heading = "## Pictures fine-tuned in latent space"
@@ -55,18 +60,27 @@ func TestTunedPictures(t *testing.T) {
 	section, _, _ = strings.Cut(section, "\n## ")
 	for _, want := range []string{
 		`**a\|b**: the reward of 64 pictures of the untuned drift is -0.100 ± 0.03, their held-out reward -0.600 ± 0.04.`,
-		"in 400 steps", "| 10 | 0 |  | 51,200 | 0.500 ± 0.02 | -0.650 ± 0.03 | 0.900 | 0.250 ± 0.01 | 3.00 ± 0.29 | at least 1.0 nats | -0.25 |",
-		"| 0.100, 0.200, 0.190, 0.200 | 0.1 |", "| 0.100, 0.900, 0.400, 0.500 | 3.5 |", "| 50 | 0 | 3 | 51,200 |",
-		"| 50 | 0 |  |  | diverged |",
-		"Along 2 of the 3 trainings the reward rises monotonically within one standard error. In 2 of them the held-out reward is not " +
-			"below that before the training by more than two standard errors; the lowest is at -3.0. The divergence in the " +
-			"second half is within its budget, up to two standard errors, in 1 of 1.",
+		"in 400 steps",
+		"| 10 | 0 |  | 64,000 | 0.500 ± 0.02 | -0.650 ± 0.03 | 0.900 | 0.250 ± 0.01 | 3.00 ± 0.29 | at least 1.0 nats | -0.25 |",
+		"| 0.100, 0.200, 0.190, 0.200 | 0.1 |", "| 0.100, 0.900, 0.400, 0.500 | 3.5 |", "| -0.300, 0.200, 0.190, 0.200 | 1.9 |",
+		"| 50, in the end 25 | 0 | 3 | 64,000 |", "3.15 ± 0.29 |  | -0.25 |", "| 5 | 0 |  |  | diverged |",
+		"| 100 | 0 |  | 64,000 | 0.500 |  | 0.900 |  |  | at least 1.0 nats |  |  |  |  |  |  |",
+		"In 3 of the 5 trainings the reward falls nowhere by more than one standard error. In 4 of the 5 the held-out reward is at most " +
+			"two standard errors below that of the untuned drift; its lowest change is -3.0 standard errors. The divergence is " +
+			"within its budget, up to two standard errors, in 1 of 2.",
 	} {
 		if !strings.Contains(section, want) {
 			t.Errorf("the section lacks %q", want)
 		}
 	}
-	if t.Failed() {
-		t.Log(section)
+	if t.Failed() || strings.Contains(section, "NaN") || strings.Contains(section, "Inf") {
+		t.Errorf("undefined values in, or failures of\n%s", section)
+	}
+	if raw, err = json.Marshal(append(all, diverged)); err != nil {
+		t.Fatal(err)
+	}
+	files["figures/"+tunedFile] = &fstest.MapFile{Data: raw}
+	if _, err = render(files); err == nil || !strings.Contains(err.Error(), "two results of the reward a|b") {
+		t.Errorf("two results of the same settings: got %v, want an error", err)
 	}
 }

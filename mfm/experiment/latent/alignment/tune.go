@@ -18,9 +18,9 @@ import (
 const kindTuned = "tuned-imagenet"
 
 // DefaultTuning is MFM-FT of a copy of the map's network with one posterior sample for each state,
-// for 400 steps of 16 states with λ = 10. λ rises over the first quarter. A second sample, the
-// reference of [tune.MetaTuning], bounds the weights, without which the training overshoots for
-// λ = 25. The drift is evaluated every 100 steps on 32 paths of 30 steps.
+// for 400 steps of 16 states with λ = 10. λ rises over the first quarter. The weight of a second
+// sample divides that of the first, so that all states count alike (Reference of
+// [tune.MetaTuning]). The drift is evaluated every 100 steps on 32 paths of 30 steps.
 func DefaultTuning() tuning.Config {
 	c := tuning.DefaultConfig()
 	c.Network, c.N, c.Reference = tuning.Copy, 1, 1
@@ -32,9 +32,9 @@ func DefaultTuning() tuning.Config {
 	return c
 }
 
-// PaperTuning is DefaultTuning without the second sample, for 10,000 steps of 64 states by RAdam
-// with the rate 1e-5: the number of steps of the paper's experiment, whose λ are those of
-// [PaperLambdas]. Batch, optimizer and rate are ours.
+// PaperTuning is DefaultTuning without the second sample, which the paper does not have, for 10,000
+// steps of 64 states by RAdam with the rate 1e-5: the number of steps of the paper's experiment,
+// whose λ are those of [PaperLambdas]. Batch, optimizer and rate are ours.
 func PaperTuning() tuning.Config {
 	c := DefaultTuning()
 	c.Reference = 0

@@ -150,14 +150,17 @@ func readSampled(dir string) (all []Sampled, err error) {
 	return all, nil
 }
 
-// TuningResult is the quality of samples of a tuned drift's ODE beside those of the base's from the
-// same noise. Method is that of the tuning. NFE and Steps are those of the sampler.
+// TuningResult is the quality of samples of a tuned drift's ODE beside that of as many of the
+// base's, from other noise. Those in the first row of Pictures are from the same noise. Method is
+// that of the tuning. NFE and Steps are those of the sampler.
 type TuningResult struct {
 	Result
 	Network tuning.Network `json:"network"`
 	Lambda  float64        `json:"lambda"`
-	Noise   tune.Noise     `json:"noise"`
-	Budget  float64        `json:"budget,omitempty"` // of the divergence in nats, 0 for none
+	// Reference is that of the objective, see [tune.MetaTuning].
+	Reference int        `json:"reference,omitempty"`
+	Noise     tune.Noise `json:"noise"`
+	Budget    float64    `json:"budget,omitempty"` // of the divergence in nats, 0 for none
 	// TuneSteps is the number of steps of training that were done, or that of the configuration if the
 	// training diverged. TuneNFE is the NFE of the whole training, with three evaluations of the tuned
 	// drift for each row. With guidance base, tuned drift and posterior samples evaluate the network
@@ -185,7 +188,10 @@ func (t *Tuning) Diverged(s tuning.Setting, _ error) TuningResult {
 // result returns what a configuration alone says of its result.
 func (t *Tuning) result(c tuning.EvalConfig, device string) TuningResult {
 	config := t.Config
-	r := TuningResult{Network: config.Network, Lambda: config.Tune.Lambda, Noise: config.Tune.Noise, Budget: config.Budget.KL}
+	r := TuningResult{
+		Network: config.Network, Lambda: config.Tune.Lambda, Reference: config.Reference, Noise: config.Tune.Noise,
+		Budget: config.Budget.KL,
+	}
 	r.Result.Result = steering.Result{
 		RewardName: t.RewardName, Method: config.Method, Dynamics: steer.ODE, N: config.N, NFE: float64(c.Steps * t.of.Map.NFE()),
 		Seed: config.Tune.Seed, RunSettings: steering.RunSettings{
@@ -216,14 +222,19 @@ func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Resu
 	if out.SettingHash, err = sweep.Name(setting); err != nil {
 		return out, err
 	}
-	var latents [2][]float32 // of the tuned drift and of the base
-	for i, drift := range []interpolant.Drift{r.Drift, r.Model.Drift} {
-		sampler, err := t.ode(b, r.Store, drift, c.Steps)
+	// Of the tuned drift, of the base from the same noise, which is shown, and of the base from other
+	// noise, which is compared: distances between sets need independent ones.
+	var latents [3][]float32
+	for i, of := range []struct {
+		drift interpolant.Drift
+		seed  int64
+	}{{r.Drift, c.Seed}, {r.Model.Drift, c.Seed}, {r.Model.Drift, baseSeed}} {
+		sampler, err := t.ode(b, r.Store, of.drift, c.Steps)
 		if err != nil {
 			return out, err
 		}
 		began := time.Now()
-		latents[i], err = t.draw(ctx, sampler, c.Seed, c.Samples)
+		latents[i], err = t.draw(ctx, sampler, of.seed, c.Samples)
 		sampler.Finalize()
 		if err != nil {
 			return out, err
@@ -233,14 +244,14 @@ func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Resu
 			out.MicrosPerNFE = 1e6 * out.Seconds / (out.NFE * float64(c.Samples))
 		}
 	}
-	if !stats.Finite(latents[1]) {
+	if !stats.Finite(latents[1]) || !stats.Finite(latents[2]) {
 		return out, fmt.Errorf("the samples of the base, before tuning: %w", run.ErrNonFinite)
 	}
 	if out.Result.Diverged = !stats.Finite(latents[0]); out.Result.Diverged {
 		return out, nil
 	}
 	labels := t.labels(c.Samples)
-	before, values, err := t.baseOf(ctx, latents[1], labels)
+	before, values, err := t.baseOf(ctx, latents[2], labels)
 	if err != nil {
 		return out, err
 	}
@@ -253,8 +264,12 @@ func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Resu
 	if out.Monitors, err = newMonitors(latents[0], pixels, size[0], size[1], size[2]); err != nil {
 		return out, err
 	}
-	n := min(shownPictures, c.Samples) * size[0] * size[1] * size[2]
-	if out.Pictures, err = strip(size[0], size[1], size[2], before.pixels[:n], pixels[:n]); err != nil {
+	shown := min(shownPictures, c.Samples)
+	untuned, err := t.model.decoder.decode(ctx, latents[1][:shown*len(latents[1])/c.Samples])
+	if err != nil {
+		return out, err
+	}
+	if out.Pictures, err = strip(size[0], size[1], size[2], untuned, pixels[:len(untuned)]); err != nil {
 		return out, err
 	}
 	return out, t.compareWith(ctx, &out.Result, pixels, before, values, t.Config.Tune.Lambda)
