@@ -53,6 +53,7 @@ func (s *store) funcs() template.FuncMap {
 		"mostCandidates": func() float64 { return mostCandidates },
 		"exists":         s.exists, "shown": s.shown, "pictureTables": s.pictureTables,
 		"valueTables": s.valueTables, "recoveryTable": s.recoveryTable, "tunedTables": s.tunedTables,
+		"claimTuned": s.claimTuned,
 
 		"gallery": s.gallery, "parityTable": s.parityTable, "idleTable": s.idleTable, "killTable": s.killTable,
 	}
