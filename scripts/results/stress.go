@@ -170,15 +170,15 @@ func (s *store) pointsClaim() string {
 			far = append(far, fmt.Sprintf("%s has %.3f in the mean", name, sum))
 		}
 		if seconds := r.Num("seconds"); seconds > 180 {
-			slow = append(slow, fmt.Sprintf("%s %.0f s", name, seconds))
+			slow = append(slow, fmt.Sprintf("%s (%.0f s)", name, seconds))
 		}
 	}
-	text := "All sets are within it."
+	text := "All sets reach these errors."
 	if len(far) > 0 {
 		text = "It is missed: " + strings.Join(far, ", ") + "."
 	}
 	if len(slow) > 0 {
-		text += " Longer took " + strings.Join(slow, ", ") + "."
+		text += " It took longer for " + strings.Join(slow, ", ") + "."
 	}
 	return text
 }

@@ -29,7 +29,7 @@ type Config struct {
 }
 
 // DefaultConfig is a small UNet on top of a mixture fitted to the images, trained by the semigroup
-// loss with the drift of the empirical distribution as the teacher, for half an hour on two CPU
+// loss with the drift of the empirical distribution as the teacher, for 25 minutes on two CPU
 // cores. More contexts are near noise than with uniform times, since posteriors are wide and hard
 // to learn there.
 func DefaultConfig() Config {
