@@ -53,6 +53,8 @@ func sampleImageNet(c *command) prepare {
 	shard := c.Flags().String("shard", "", "`i/n`: shard i of n, from 0, of the images of --count; only each n-th image")
 	npz := c.Flags().String("npz", "", "`FILE`.npz to which all images of --count are written as well, as arr_0, uint8 "+
 		"[n, height, width, 3]; not with --shard, but after all shards")
+	tuned := c.Flags().String("tuned", "", "`folder` of a drift that mfm tune imagenet tuned from the map: samples of the tilted "+
+		"distribution by Euler steps of its ODE, 50 or --steps")
 	preset := c.Flags().String("preset", "emoji",
 		"`name`: emoji for the map of a run; b2 or xl2 for a folder with weights as their authors released them, see mfm weights get")
 	c.complete("preset", false, latent.Presets()...)
@@ -80,6 +82,9 @@ func sampleImageNet(c *command) prepare {
 		}
 		if err == nil && *npz != "" && (*count == 0 || *shard != "") {
 			err = fmt.Errorf("--npz %s: it takes all images of --count: give it to the last command, without --shard", *npz)
+		}
+		if err == nil && *tuned != "" {
+			return f.sampleTuned(*tuned, *class, *n, *seed, *out)
 		}
 		part, parts, shardErr := sweep.ParseShard(*shard)
 		if err = cmp.Or(err, shardErr, checkFolderOf(*count, *out)); err != nil {
@@ -132,15 +137,8 @@ func sampleImageNet(c *command) prepare {
 			for _, label := range labels {
 				samples.Classes = append(samples.Classes, className(r.config, label))
 			}
-			if *out != "" {
-				rows := slices.Concat(samples.Samples...)
-				err := samplefile.Write(*out, samplefile.Samples{
-					Values: slices.Concat(rows...), Shape: append([]int{len(samples.Samples), *n}, samples.Shape...),
-					Index: []string{"row", "sample"}, JSON: samples, Figure: samples.figure,
-				})
-				if err != nil {
-					return err
-				}
+			if err := samples.write(*out); err != nil {
+				return err
 			}
 			return c.write(samples, fmt.Sprintf("%s: %d rows of %d samples at t = %g%v\n", *out, len(samples.Samples), *n,
 				*t, guidance))
@@ -309,6 +307,18 @@ func (r latentRun) writeImages(ctx context.Context, c *command, b compute.Backen
 		}
 	}
 	return c.write(set, fmt.Sprintf("%s: %d images, shard %d of %d\n", dir, set.Count, shard, shards))
+}
+
+// write writes the samples to a file, or a figure of them, unless path is empty.
+func (d *imageSamples) write(path string) error {
+	if path == "" {
+		return nil
+	}
+	rows := slices.Concat(d.Samples...)
+	return samplefile.Write(path, samplefile.Samples{
+		Values: slices.Concat(rows...), Shape: append([]int{len(d.Samples), len(d.Samples[0])}, d.Shape...),
+		Index: []string{"row", "sample"}, JSON: d, Figure: d.figure,
+	})
 }
 
 // figure draws a row for each context: its clean image if there is one, and the samples.

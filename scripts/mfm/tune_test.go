@@ -291,6 +291,24 @@ func tuneSmallImageNet(t *testing.T, dir string) {
 	if again := decode[[]alignment.TuningResult](t, must(t, args...)); !reflect.DeepEqual(again, results) {
 		t.Errorf("results %+v of a sweep that has ended, want %+v", again, results)
 	}
+	draw := []string{"sample", "imagenet", "--checkpoint", dir, "--tuned", out, "--n", "2", "--steps", "3", "--json"}
+	if s := decode[imageSamples](t, must(t, draw...)); len(s.Samples) != 9 || len(s.Samples[8]) != 2 || len(s.Samples[8][1]) != 192 ||
+		len(s.Classes) != 9 {
+		t.Errorf("samples of the tuned drift: %d rows of the classes %q", len(s.Samples), s.Classes)
+	}
+	if s := decode[imageSamples](t, must(t, append(slices.Clone(draw), "--class", "8")...)); len(s.Samples) != 1 {
+		t.Errorf("samples of a class: %d rows, want 1", len(s.Samples))
+	}
+	for want, more := range map[string][]string{
+		"--t and --tuned": {"--t", "0.5"},
+		"--class = 9":     {"--class", "9"},
+		"steps = 0":       {"--steps", "0"},
+		"no such file":    {"--tuned", t.TempDir()},
+	} {
+		if code, _, stderr := invoke(t.Context(), append(slices.Clone(draw), more...)...); code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit code %d, %q, want %q", more, code, stderr, want)
+		}
+	}
 	for want, more := range map[string][]string{
 		"--preset none is unknown": {"--preset", "none"},
 		"class = 99":               {"--class", "99"},

@@ -80,6 +80,7 @@ type Tuning struct {
 
 	of      mfm.Model                  // the base
 	weights map[string]*tensors.Tensor // of the base
+	origin  string                     // of map and autoencoder, see [Model].origin
 	base    tune.Base
 	along   []Sampled // of the training so far
 }
@@ -121,6 +122,9 @@ func NewTuning(s *Steering, c tuning.Config, guidance float64) (*Tuning, error) 
 		return nil, err
 	}
 	if t.weights, err = run.Weights(s.Model.Store); err != nil {
+		return nil, err
+	}
+	if t.origin, err = s.model.origin(t.weights); err != nil {
 		return nil, err
 	}
 	t.base = tune.MapBase(t.of, t.weights, mfm.DefaultSamplerConfig())
@@ -182,9 +186,12 @@ func (t *Tuning) shares() []float64 {
 	return shares
 }
 
-// tuningManifest is the configuration in the manifest of such a run.
+// tuningManifest is the configuration in the manifest of such a run. Map is a hash of map and
+// autoencoder.
 type tuningManifest struct {
-	Fingerprint string `json:"fingerprint"`
+	Fingerprint string  `json:"fingerprint"`
+	Map         string  `json:"map"`
+	Guidance    float64 `json:"guidance,omitempty"`
 	tuning.Config
 }
 
@@ -203,7 +210,7 @@ func (t *Tuning) Train(ctx context.Context, b compute.Backend, o run.Options) (*
 	if err != nil {
 		return nil, err
 	}
-	manifest := tuningManifest{t.Fingerprint, t.Config}
+	manifest := tuningManifest{t.Fingerprint, t.origin, t.Guidance, t.Config}
 	tuner, err := tune.New(b, tune.Task{
 		Base: t.base, Reward: t.Reward, Network: network, Objective: objective, Source: source, Shape: t.Model.Shape,
 		ClassShares: t.shares(), Metadata: manifest,

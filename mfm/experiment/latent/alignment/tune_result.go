@@ -45,9 +45,16 @@ const sampledFile = "sampled.json"
 
 // ode returns a sampler of a drift by Euler's method in a number of steps.
 func (t *Tuning) ode(b compute.Backend, store *model.Store, drift interpolant.Drift, steps int) (*mfm.Sampler, error) {
-	return mfm.NewTeacherSampler(b, store, t.of.Map.Interpolant, drift, t.Model.Shape, mfm.SamplerConfig{
-		Method: mfm.ODESampling, Solver: solver.Euler, Grid: interpolant.Grid{Steps: steps, Power: 1}, Chunk: t.Batch,
-		Classes: t.Model.Classes,
+	return newODE(b, store, t.of, drift, steps, t.Batch)
+}
+
+// newODE returns a sampler of a drift of the latents of a map by Euler's method in a number of
+// steps.
+func newODE(b compute.Backend, store *model.Store, of mfm.Model, drift interpolant.Drift, steps, rows int) (
+	*mfm.Sampler, error) {
+	return mfm.NewTeacherSampler(b, store, of.Map.Interpolant, drift, of.Shape, mfm.SamplerConfig{
+		Method: mfm.ODESampling, Solver: solver.Euler, Grid: interpolant.Grid{Steps: steps, Power: 1}, Chunk: rows,
+		Classes: of.Classes,
 	})
 }
 

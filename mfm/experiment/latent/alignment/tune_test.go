@@ -60,7 +60,7 @@ func TestTuning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Samples and those of the base share their noise, and so do the samples along the training.
+	// The samples along the training share their noise.
 	if gain := r.Reward.Float() - r.RewardBase.Float(); !(gain > 0) || r.TuneSteps != 60 || r.NFE != 12 ||
 		r.HeldOutBase.IsZero() || r.Diversity.IsZero() || len(r.Pictures) == 0 {
 		t.Errorf("the reward rises by %g: %+v", gain, r)
@@ -90,6 +90,28 @@ func TestTuning(t *testing.T) {
 			t.Errorf("a resumed training has other weights %s", name)
 		}
 	}
+	opened, err := m.OpenTuned(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pixels, err := opened.Sample(t.Context(), b, 5, eval.Steps, 1, one.labels(64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sampler, err := one.ode(b, whole.Store, whole.Drift, eval.Steps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sampler.Finalize()
+	latents, err := one.draw(t.Context(), sampler, 5, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want, err := m.decoder.decode(t.Context(), latents); err != nil || !slices.Equal(pixels, want) {
+		t.Errorf("a tuned drift that is opened has other samples than after its training (%v)", err)
+	}
+	_, err = gaussianModel(t).OpenTuned(dir)
+	experimenttest.WantError(t, "another map", err, "was tuned from another map")
 	// A training that its budget ends has samples of its last step, too.
 	c := smallTuning()
 	c.Budget.KL, c.Budget.Stop = 1e-9, true
