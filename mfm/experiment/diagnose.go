@@ -1,8 +1,8 @@
 // Package experiment opens the runs of all tasks by what their manifests say. A task is an
 // experiment of the paper or a check of it; its package lies below this one: mixture (the 2D
 // mixture), gaussian, image (digits and other images), latent (pictures in latent space), points
-// (the rows of a table), navigation, stress and speed. They build on the packages run (folders, logs, resuming), config, sweep, steering, tuning
-// and report.
+// (the rows of a table), navigation, stress and speed. They build on the packages run (folders,
+// logs, resuming), config, sweep, steering, tuning and report.
 //
 // Start with [Diagnose], which evaluates the map of any run, or with mixture.New, image.New and
 // points.New, which set up a training.

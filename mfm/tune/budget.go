@@ -78,15 +78,22 @@ func (t *Tuner) Monitor(ctx context.Context, b Budget, report func(Evaluation) e
 	return train.Hook{Priority: train.PriorityMonitor, Start: start, Step: step}
 }
 
-// hold scales the largest λ by the square root of the budget over the divergence, since KL grows as
-// λ² at first, by a factor within [0.8, 1.25]. The running offset, a mean of weights e^{λ r},
-// scales too.
+// hold keeps the divergence between 0.8 and 1 times the budget by the largest λ, which it scales by
+// the square root of 0.9 budgets over the divergence, since KL grows as λ² at first. λ falls by a
+// factor of at least 0.5 and rises by at most 1.1: the divergence follows λ many steps later, so
+// that it would overshoot after larger rises. The running offset, a mean of weights e^{λ r}, scales
+// too.
 func (t *Tuner) hold(e Evaluation, budget float64) error {
-	lambda := math.Abs(e.Lambda)
-	if e.KL <= budget && lambda >= t.scheduled() {
-		return nil
+	lambda, factor := math.Abs(e.Lambda), 1.0
+	wanted := math.Sqrt(0.9 * budget / math.Max(e.KL, 1e-9))
+	switch {
+	case e.KL > budget:
+		factor = math.Max(wanted, 0.5)
+	case e.KL < 0.8*budget && lambda >= t.scheduled():
+		return nil // λ is as configured
+	case e.KL < 0.8*budget:
+		factor = math.Min(wanted, 1.1)
 	}
-	factor := math.Min(math.Max(math.Sqrt(budget/math.Max(e.KL, 1e-9)), 0.8), 1.25)
 	held := tensors.FromScalar(float32(lambda * factor))
 	if err := t.Store().GetVariable(lambdaVariable).SetValue(held); err != nil {
 		return fmt.Errorf("setting λ: %w", err)

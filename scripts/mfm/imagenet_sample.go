@@ -53,8 +53,8 @@ func sampleImageNet(c *command) prepare {
 	shard := c.Flags().String("shard", "", "`i/n`: shard i of n, from 0, of the images of --count; only each n-th image")
 	npz := c.Flags().String("npz", "", "`FILE`.npz to which all images of --count are written as well, as arr_0, uint8 "+
 		"[n, height, width, 3]; not with --shard, but after all shards")
-	tuned := c.Flags().String("tuned", "", "`folder` of a drift that mfm tune imagenet tuned from the map: samples of the tilted "+
-		"distribution by Euler steps of its ODE, 50 or --steps")
+	tuned := c.Flags().String("tuned", "", "`folder` of a drift that mfm tune imagenet tuned from the map: samples by Euler steps "+
+		"of its ODE, 50 or --steps")
 	preset := c.Flags().String("preset", "emoji",
 		"`name`: emoji for the map of a run; b2 or xl2 for a folder with weights as their authors released them, see mfm weights get")
 	c.complete("preset", false, latent.Presets()...)
@@ -252,9 +252,14 @@ func (r latentRun) drawImages(ctx context.Context, b compute.Backend, m mfm.Mode
 	if err != nil {
 		return nil, err
 	}
-	all := slices.Collect(slices.Chunk(pixels, len(pixels)/(rows*n)))
-	out.Samples = slices.Collect(slices.Chunk(all, n))
+	out.split(pixels, rows, n)
 	return out, nil
+}
+
+// split sets the samples to those of rows with n pictures each.
+func (d *imageSamples) split(pixels []float32, rows, n int) {
+	all := slices.Collect(slices.Chunk(pixels, len(pixels)/(rows*n)))
+	d.Samples = slices.Collect(slices.Chunk(all, n))
 }
 
 // checkFolderOf returns an error if images are to be written to what is no folder.

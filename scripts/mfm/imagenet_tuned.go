@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/gomlx/compute"
 
@@ -11,13 +10,16 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/latent/alignment"
 )
 
-// sampleTuned draws n samples of each class, or of the one that is named, of the drift in dir that
-// was tuned from the map that the flags name.
+// sampleTuned draws n samples of each of the first 16 classes, or of the one that is named, of the
+// drift in dir that was tuned from the map that the flags name.
 func (f samplerFlags) sampleTuned(dir, class string, n int, seed int64, out string) (work, error) {
-	for _, name := range []string{"t", "contexts", "first", "count", "npz", "shard", "tile", "guidance", "method", "solver", "power", "at"} {
+	for _, name := range []string{
+		"t", "contexts", "first", "data", "labels", "size", "skip", "count", "npz", "shard", "tile", "guidance", "guidance-from",
+		"guidance-to", "method", "solver", "power", "at",
+	} {
 		if f.c.Flags().Changed(name) {
-			return nil, fmt.Errorf("--%s and --tuned: samples of a tuned drift are those of the data, by Euler steps of its ODE, with "+
-				"the guidance that it was tuned with: leave --%[1]s out", name)
+			return nil, fmt.Errorf("--%s and --tuned: a tuned drift is sampled without a context, by Euler steps of its ODE: leave "+
+				"--%[1]s out", name)
 		}
 	}
 	config := mfm.DefaultSamplerConfig()
@@ -64,8 +66,7 @@ func (f samplerFlags) sampleTuned(dir, class string, n int, seed int64, out stri
 		for _, label := range labels {
 			samples.Classes = append(samples.Classes, className(m.Config, label))
 		}
-		all := slices.Collect(slices.Chunk(pixels, len(pixels)/(max(len(labels), 1)*n)))
-		samples.Samples = slices.Collect(slices.Chunk(all, n))
+		samples.split(pixels, max(len(labels), 1), n)
 		if err := samples.write(out); err != nil {
 			return err
 		}

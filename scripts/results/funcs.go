@@ -52,7 +52,7 @@ func (s *store) funcs() template.FuncMap {
 		"claimRewards": s.claimRewards, "claimDistances": s.claimDistances, "claimPictures": s.claimPictures, "paperKL": paperKL,
 		"mostCandidates": func() float64 { return mostCandidates },
 		"exists":         s.exists, "shown": s.shown, "pictureTables": s.pictureTables,
-		"valueTables": s.valueTables, "recoveryTable": s.recoveryTable, "tunedTables": s.tunedTables,
+		"valueTables": s.valueTables, "recoveryTable": s.recoveryTable, "tunedTables": s.tunedTables, "tunedRows": s.tunedRows,
 		"claimTuned": s.claimTuned,
 
 		"gallery": s.gallery, "parityTable": s.parityTable, "idleTable": s.idleTable, "killTable": s.killTable,

@@ -175,10 +175,10 @@ func (s *store) pointsClaim() string {
 	}
 	text := "All sets reach these errors."
 	if len(far) > 0 {
-		text = "It is missed: " + strings.Join(far, ", ") + "."
+		text = "The aim is missed: " + strings.Join(far, ", ") + "."
 	}
 	if len(slow) > 0 {
-		text += " It took longer for " + strings.Join(slow, ", ") + "."
+		text += " Longer than three minutes: " + strings.Join(slow, ", ") + "."
 	}
 	return text
 }

@@ -2,21 +2,17 @@ package main
 
 import (
 	"fmt"
-	"math"
+
+	"github.com/gomfm/gomfm/mfm/tune"
 )
 
-// lateKL returns the mean divergence over the evaluations in the second half of a training, in
-// nats, and its standard error.
+// lateKL is [tune.LateKL] of the evaluations along a training.
 func lateKL(r row) (mean, se float64) {
-	evaluations := r.list("evaluations")
-	last := evaluations[len(evaluations)-1].Num("step")
-	n := 0.0
-	for _, e := range evaluations {
-		if 2*e.Num("step") >= last {
-			mean, se, n = mean+e.Num("kl"), math.Hypot(se, e.Num("kl_se")), n+1
-		}
+	var all []tune.Evaluation
+	for _, e := range r.list("evaluations") {
+		all = append(all, tune.Evaluation{Step: int64(e.Num("step")), KL: e.Num("kl"), KLSE: e.Num("kl_se")})
 	}
-	return mean / n, se / n
+	return tune.LateKL(all)
 }
 
 // tunedDigits returns the runs of the sweep over λ on digits: the tilted prior alone, which has one

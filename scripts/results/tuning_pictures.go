@@ -9,17 +9,21 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/experiment/latent/alignment"
 	"github.com/gomfm/gomfm/mfm/metric"
-	"github.com/gomfm/gomfm/mfm/tune"
 )
 
 // tunedFile has the results of mfm tune imagenet on the shipped map of latents.
 const tunedFile = "imagenet_finetuning.json"
 
+// tunedRows are the trainings of the page: those of the default objective and network.
+func (s *store) tunedRows() []row {
+	return s.rows(tunedFile, "method=mfm-ft", "network=copy", "n=1", "reference=1", "noise.start=0.01")
+}
+
 // tunedPictures returns the trainings for each reward, those with a budget last. It panics if two
 // differ in nothing that the table shows.
 func (s *store) tunedPictures() (names []string, of map[string][]alignment.TuningResult) {
 	of = make(map[string][]alignment.TuningResult)
-	for _, r := range decode[alignment.TuningResult](s.rows(tunedFile, "method=mfm-ft", "network=copy", "n=1")) {
+	for _, r := range decode[alignment.TuningResult](s.tunedRows()) {
 		if !slices.Contains(names, r.RewardName) {
 			names = append(names, r.RewardName)
 		}
@@ -52,7 +56,7 @@ func (s *store) tunedTables() string {
 			text += fmt.Sprintf(": the reward of %d pictures of the untuned drift is %s, their held-out reward %s.", r.Samples,
 				pair(r.RewardBase.Float(), r.RewardBaseSE.Float()), pair(r.HeldOutBase.Float(), r.HeldOutBaseSE.Float()))
 		}
-		header := "λ | seed | KL budget | NFE of training | reward | held-out reward | diversity | kernel distance | KL, nats | " +
+		header := "λ | seed | KL budget | NFE of training | reward | held-out reward | diversity | kernel distance | KL at the end, nats | " +
 			"KL of the target"
 		for _, m := range monitors {
 			header += " | " + m.name
@@ -81,8 +85,8 @@ func tunedLine(r alignment.TuningResult) []string {
 	line = append(line, comma(r.TuneNFE), pair(r.Reward.Float(), r.RewardSE.Float()), pair(r.HeldOut.Float(), r.HeldOutSE.Float()),
 		pair(r.Diversity.Float(), math.NaN()), pair(r.Kernel.Float(), r.KernelSE.Float()))
 	kl, target := "", ""
-	if len(r.Evaluations) > 0 {
-		kl = pair(tune.LateKL(r.Evaluations))
+	if n := len(r.Evaluations); n > 0 {
+		kl = pair(r.Evaluations[n-1].KL, r.Evaluations[n-1].KLSE)
 	}
 	if r.Budget == 0 && !r.TargetKL.IsZero() { // that of λ, which a budget reduces
 		target = tilt{kl: r.TargetKL.Float(), effective: r.TargetEffective.Float()}.nats()
@@ -108,7 +112,7 @@ func tunedLine(r alignment.TuningResult) []string {
 	return append(line, strings.Join(along, ", "), text)
 }
 
-// claimTuned has the rewards before and after the trainings without a budget, of the first seed, and
+// claimTuned has the rewards before and after the trainings of the first seed without a budget, and
 // the lowest change of the held-out reward; empty without results.
 func (s *store) claimTuned() string {
 	if !s.exists(tunedFile) {
@@ -121,7 +125,11 @@ func (s *store) claimTuned() string {
 		var lambdas, rewards []string
 		lowest := math.Inf(1)
 		for _, r := range of[name] {
-			if r.Result.Diverged || r.Budget > 0 || r.Seed != 0 {
+			if r.Budget > 0 || r.Seed != 0 {
+				continue
+			}
+			if r.Result.Diverged {
+				lambdas, rewards = append(lambdas, fmt.Sprintf("%g", r.Lambda)), append(rewards, "diverged")
 				continue
 			}
 			base = pair(r.RewardBase.Float(), r.RewardBaseSE.Float())
@@ -151,13 +159,12 @@ func change(before, beforeSE, after, afterSE metric.Optional) (units float64, ok
 	return units, !math.IsNaN(units) && !math.IsInf(units, 0)
 }
 
-// largestFall is the largest fall of the reward along a training, from the untuned drift or an
-// evaluation to a later one, in units of the standard error of their difference, as if the pictures
-// were independent. It is 0 if the reward only rises, and not known without evaluations.
+// largestFall is the largest fall of the reward from an evaluation of a training to a later one, in
+// units of the standard error of their difference, as if the pictures were independent. It is 0 if
+// the reward only rises, and not known with fewer than two evaluations.
 func largestFall(r alignment.TuningResult) (fall float64, known bool) {
-	all := append([]alignment.Sampled{{Reward: r.RewardBase, RewardSE: r.RewardBaseSE}}, r.Sampled...)
-	for i, later := range all {
-		for _, earlier := range all[:i] {
+	for i, later := range r.Sampled {
+		for _, earlier := range r.Sampled[:i] {
 			if by, ok := change(earlier.Reward, earlier.RewardSE, later.Reward, later.RewardSE); ok {
 				fall, known = max(fall, -by), true
 			}
@@ -170,8 +177,12 @@ func largestFall(r alignment.TuningResult) (fall float64, known bool) {
 // one, and whether budgets are kept.
 func tunedVerdict(all []alignment.TuningResult) string {
 	var rise, risen, kept, held, within, budgets int // numbers of trainings, of those that are known
-	lowest := math.Inf(1)
+	lowest, diverged := math.Inf(1), 0
 	for _, r := range all {
+		if r.Result.Diverged {
+			diverged++
+			continue
+		}
 		if fall, known := largestFall(r); known {
 			if risen++; fall <= 1 {
 				rise++
@@ -183,9 +194,9 @@ func tunedVerdict(all []alignment.TuningResult) string {
 				kept++
 			}
 		}
-		if r.Budget > 0 && len(r.Evaluations) > 0 {
+		if n := len(r.Evaluations); r.Budget > 0 && n > 0 {
 			budgets++
-			if kl, se := tune.LateKL(r.Evaluations); kl <= r.Budget+2*se {
+			if last := r.Evaluations[n-1]; last.KL <= r.Budget+2*last.KLSE {
 				within++
 			}
 		}
@@ -196,12 +207,15 @@ func tunedVerdict(all []alignment.TuningResult) string {
 			risen))
 	}
 	if held > 0 {
-		parts = append(parts, fmt.Sprintf("In %d of the %d the held-out reward is at most two standard errors below that of the "+
-			"untuned drift; its lowest change is %+.1f standard errors.", kept, held, lowest))
+		parts = append(parts, fmt.Sprintf("The held-out reward is at most two standard errors below that of the untuned drift after "+
+			"%d of %d trainings; its lowest change is %+.1f standard errors.", kept, held, lowest))
 	}
 	if budgets > 0 {
-		parts = append(parts, fmt.Sprintf("The divergence is within its budget, up to two standard errors, in %d of %d.", within,
-			budgets))
+		parts = append(parts, fmt.Sprintf("At the end the divergence is within its budget, up to two standard errors, in %d of %d.",
+			within, budgets))
+	}
+	if diverged > 0 {
+		parts = append(parts, fmt.Sprintf("%d of all %d trainings diverged.", diverged, len(all)))
 	}
 	return strings.Join(parts, " ")
 }

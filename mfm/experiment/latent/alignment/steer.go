@@ -60,6 +60,7 @@ type Model struct {
 	autoencoder latent.Autoencoder
 	decoder     *decoder
 	evaluators  []evaluator
+	codec       []any                     // the autoencoder's network, and a hash of its weights
 	hash        string                    // of map, autoencoder and evaluators
 	rewards     map[string]*pictureReward // by their texts
 	unsteered   map[string]*base          // by their settings
@@ -133,6 +134,7 @@ func newModel(b compute.Backend, of mfm.Model, c latent.Config, a latent.Autoenc
 		n.Checkpoint = false // changes no number
 		network = n
 	}
+	m.codec = []any{network, codec}
 	// Before rewards add their weights to the store.
 	first := evaluator{} // without a hash, which is part of all fingerprints
 	if len(evaluators) > 0 {

@@ -78,11 +78,8 @@ type Tuning struct {
 	// Fingerprint is that of the steering and of Guidance.
 	Fingerprint string
 
-	of      mfm.Model                  // the base
-	weights map[string]*tensors.Tensor // of the base
-	origin  string                     // of map and autoencoder, see [Model].origin
-	base    tune.Base
-	along   []Sampled // of the training so far
+	tunable
+	along []Sampled // of the training so far
 }
 
 // NewTuning returns the tuning of the map that s steers, to the same reward. A map with classes is
@@ -111,24 +108,13 @@ func NewTuning(s *Steering, c tuning.Config, guidance float64) (*Tuning, error) 
 	case len(c.Tune.EMA) == 0:
 		return nil, fmt.Errorf("tune.ema is empty: the samples along the training are those of a moving average, give one")
 	}
-	t := &Tuning{Steering: s, Config: c, Guidance: guidance, of: *s.Map}
+	t := &Tuning{Steering: s, Config: c, Guidance: guidance}
 	var err error
-	if guidance != 0 {
-		if t.of, err = t.of.Guided(guidance); err != nil {
-			return nil, err
-		}
-	}
-	if t.Fingerprint, err = hashJSON([]any{kindTuned, s.Fingerprint, guidance, stateSamples, stateSteps}); err != nil {
+	if t.tunable, err = s.model.tunable(guidance); err != nil {
 		return nil, err
 	}
-	if t.weights, err = run.Weights(s.Model.Store); err != nil {
-		return nil, err
-	}
-	if t.origin, err = s.model.origin(t.weights); err != nil {
-		return nil, err
-	}
-	t.base = tune.MapBase(t.of, t.weights, mfm.DefaultSamplerConfig())
-	return t, nil
+	t.Fingerprint, err = hashJSON([]any{kindTuned, s.Fingerprint, guidance, stateSamples, stateSteps})
+	return t, err
 }
 
 // The states of training are interpolants of stateSamples samples of the base in stateSteps steps.
@@ -210,9 +196,9 @@ func (t *Tuning) Train(ctx context.Context, b compute.Backend, o run.Options) (*
 	if err != nil {
 		return nil, err
 	}
-	manifest := tuningManifest{t.Fingerprint, t.origin, t.Guidance, t.Config}
+	manifest := tuningManifest{t.Fingerprint, t.mapHash, t.Guidance, t.Config}
 	tuner, err := tune.New(b, tune.Task{
-		Base: t.base, Reward: t.Reward, Network: network, Objective: objective, Source: source, Shape: t.Model.Shape,
+		Base: t.start, Reward: t.Reward, Network: network, Objective: objective, Source: source, Shape: t.Model.Shape,
 		ClassShares: t.shares(), Metadata: manifest,
 	}, t.Config.Tune)
 	if err != nil {
@@ -224,5 +210,5 @@ func (t *Tuning) Train(ctx context.Context, b compute.Backend, o run.Options) (*
 	}
 	defer done()
 	o.Hooks = append([]train.Hook{hook}, o.Hooks...)
-	return t.Config.Train(ctx, tuner, kindTuned, manifest, t.base, network, o)
+	return t.Config.Train(ctx, tuner, kindTuned, manifest, t.start, network, o)
 }

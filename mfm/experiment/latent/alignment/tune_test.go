@@ -10,6 +10,7 @@ import (
 
 	. "github.com/gomlx/gomlx/core/graph"
 
+	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/experiment/tuning"
@@ -110,8 +111,46 @@ func TestTuning(t *testing.T) {
 	if want, err := m.decoder.decode(t.Context(), latents); err != nil || !slices.Equal(pixels, want) {
 		t.Errorf("a tuned drift that is opened has other samples than after its training (%v)", err)
 	}
-	_, err = gaussianModel(t).OpenTuned(dir)
-	experimenttest.WantError(t, "another map", err, "was tuned from another map")
+	for name, change := range map[string]func(other *Model){
+		"another map":         func(other *Model) { other.Config.Train.Steps++ },
+		"another autoencoder": func(other *Model) { other.codec = []any{"another"} },
+	} {
+		other := *m
+		change(&other)
+		_, err = other.OpenTuned(dir)
+		experimenttest.WantError(t, name, err, "was tuned from another map")
+	}
+	// Pictures are shown beside those of the base from the same noise, and compared with others.
+	before := func(seed int64) pictureValues {
+		sampler, err := one.ode(b, whole.Store, whole.Model.Drift, eval.Steps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sampler.Finalize()
+		if latents, err = one.draw(t.Context(), sampler, seed, 64); err != nil {
+			t.Fatal(err)
+		}
+		values, drawn, err := one.evaluate(t.Context(), latents, one.labels(64))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pixels = drawn
+		return values
+	}
+	if want, _ := meanSE(before(baseSeed).reward, true); math.Abs(want.Float()-r.RewardBase.Float()) > 1e-9 {
+		t.Errorf("reward of the base %g, want %g of independent noise", r.RewardBase.Float(), want.Float())
+	}
+	before(eval.Seed)
+	size := m.Size()
+	shown, err := image.Unstrip(r.Pictures, []int{2 * size[0], size[1], size[2]}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range size[0] * size[1] * size[2] {
+		if want := min(max(pixels[i], -1), 1); math.Abs(float64(shown[i]-want)) > 1.01/255 {
+			t.Fatalf("value %d of the first picture of the base is %g, want %g", i, shown[i], want)
+		}
+	}
 	// A training that its budget ends has samples of its last step, too.
 	c := smallTuning()
 	c.Budget.KL, c.Budget.Stop = 1e-9, true

@@ -13,14 +13,42 @@ import (
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
+// tunable is what the fine-tuning of a map of latents starts from.
+type tunable struct {
+	of      mfm.Model                  // the base
+	weights map[string]*tensors.Tensor // of the base
+	start   tune.Base                  // the same for package tune
+	mapHash string                     // of map and autoencoder
+}
+
+// tunable returns the map with guidance of a scale, 0 for none, as what is tuned.
+func (m *Model) tunable(guidance float64) (t tunable, err error) {
+	t.of = m.Model
+	if guidance != 0 {
+		if t.of, err = t.of.Guided(guidance); err != nil {
+			return t, err
+		}
+	}
+	if t.weights, err = run.Weights(m.Store()); err != nil {
+		return t, err
+	}
+	t.start = tune.MapBase(t.of, t.weights, mfm.DefaultSamplerConfig())
+	weights, err := run.HashTensors(t.weights)
+	if err != nil {
+		return t, err
+	}
+	t.mapHash, err = hashJSON([]any{m.Config, m.Shape, m.Map.Parametrization, weights, m.codec})
+	return t, err
+}
+
 // Tuned is a drift that was tuned from that of a map of latents.
 type Tuned struct {
 	// Config and Guidance are those of the tuning.
 	Config   tuning.Config
 	Guidance float64
 
+	tunable
 	model  *Model
-	of     mfm.Model // the base
 	result tuning.Result
 }
 
@@ -31,29 +59,22 @@ func (m *Model) OpenTuned(dir string) (*Tuned, error) {
 	if _, err := run.ReadConfig(dir, &manifest, kindTuned); err != nil {
 		return nil, err
 	}
-	weights, err := run.Weights(m.Store())
-	if err != nil {
+	if err := manifest.Validate(); err != nil {
+		return nil, fmt.Errorf("run %s: %w", dir, err)
+	}
+	t := &Tuned{Config: manifest.Config, Guidance: manifest.Guidance, model: m}
+	var err error
+	if t.tunable, err = m.tunable(t.Guidance); err != nil {
 		return nil, err
 	}
-	origin, err := m.origin(weights)
-	if err != nil {
-		return nil, err
-	}
-	if origin != manifest.Map {
+	if t.mapHash != manifest.Map {
 		return nil, fmt.Errorf("run %s was tuned from another map, or with another autoencoder: give the map that was tuned", dir)
 	}
-	t := &Tuned{Config: manifest.Config, Guidance: manifest.Guidance, model: m, of: m.Model}
-	if t.Guidance != 0 {
-		if t.of, err = t.of.Guided(t.Guidance); err != nil {
-			return nil, err
-		}
-	}
-	network, err := t.Config.MapNetwork(t.of.Map, weights)
+	network, err := t.Config.MapNetwork(t.of.Map, t.weights)
 	if err != nil {
 		return nil, err
 	}
-	base := tune.MapBase(t.of, weights, mfm.DefaultSamplerConfig())
-	return t, t.result.Open(dir, t.Config.Tune.Steps, base, network)
+	return t, t.result.Open(dir, t.Config.Tune.Steps, t.start, network)
 }
 
 // Sample returns n pictures of each label by Euler steps of the ODE of the tuned drift: pixels in
@@ -70,17 +91,4 @@ func (t *Tuned) Sample(ctx context.Context, b compute.Backend, seed int64, steps
 		return nil, fmt.Errorf("samples of the tuned drift: %w", err)
 	}
 	return t.model.decoder.decode(ctx, latents)
-}
-
-// origin returns a hash of the map, whose weights are given, and of the autoencoder.
-func (m *Model) origin(weights map[string]*tensors.Tensor) (string, error) {
-	of, err := run.HashTensors(weights)
-	if err != nil {
-		return "", err
-	}
-	codec, err := run.HashTensors(m.autoencoder.Weights)
-	if err != nil {
-		return "", err
-	}
-	return hashJSON([]any{m.Config, m.Shape, m.Map.Parametrization, of, codec})
 }
