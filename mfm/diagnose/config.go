@@ -38,12 +38,12 @@ type Thresholds struct {
 }
 
 // DefaultConfig has 32 contexts with 64 posterior samples each at six times, an ODE in 64 steps,
-// and the thresholds 0.15, 0.2, 0.05, 0.15, 0.1 and 0.25.
+// and the thresholds 0.15, 0.2, 0.05, 0.15, 0.05 and 0.25.
 func DefaultConfig() Config {
 	return Config{
 		Times: []float64{0.05, 0.2, 0.4, 0.6, 0.8, 0.95}, Contexts: 32, Samples: 64, Steps: 64, Grid: 8,
 		Thresholds: Thresholds{
-			Diversity: 0.15, Mean: 0.2, Drift: 0.05, Consistency: 0.15, Coverage: 0.1, Sensitivity: 0.25,
+			Diversity: 0.15, Mean: 0.2, Drift: 0.05, Consistency: 0.15, Coverage: 0.05, Sensitivity: 0.25,
 		},
 	}
 }

@@ -224,7 +224,7 @@ func (e *Experiment) nearest(ctx context.Context, one *mfm.Sampler, data *Data, 
 // The limits of a good map.
 const (
 	goodExcess   = 0.1  // of one step from the ODE, on the average; 1.5 times that at one time
-	goodCoverage = 0.05 // of a coverage from its share, beyond two standard errors
+	goodCoverage = 0.05 // of a coverage from its share, beyond two standard errors, as in a diagnosis
 	goodNearest  = 0.8  // of the distances of samples and held-out points, for data without many repetitions
 
 	// leastChecked held-out rows are needed for a verdict: they give a coverage to ±0.1.
