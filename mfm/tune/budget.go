@@ -78,8 +78,8 @@ func (t *Tuner) Monitor(ctx context.Context, b Budget, report func(Evaluation) e
 	return train.Hook{Priority: train.PriorityMonitor, Start: start, Step: step}
 }
 
-// hold keeps the divergence between 0.8 and 1 times the budget by the largest λ, which it scales by
-// the square root of 0.9 budgets over the divergence, since KL grows as λ² at first. λ falls by a
+// hold aims at a divergence of 0.8 to 1 times the budget by the largest λ, which it scales by the
+// square root of 0.9 budgets over the divergence, since KL grows as λ² at first. λ falls by a
 // factor of at least 0.5 and rises by at most 1.1: the divergence follows λ many steps later, so
 // that it would overshoot after larger rises. The running offset, a mean of weights e^{λ r}, scales
 // too.
