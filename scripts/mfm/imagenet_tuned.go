@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -13,19 +14,11 @@ import (
 // sampleTuned draws n samples of each of the first 16 classes, or of the one that is named, of the
 // drift in dir that was tuned from the map that the flags name.
 func (f samplerFlags) sampleTuned(dir, class string, n int, seed int64, out string) (work, error) {
-	for _, name := range []string{
-		"t", "contexts", "first", "data", "labels", "size", "skip", "count", "npz", "shard", "tile", "guidance", "guidance-from",
-		"guidance-to", "method", "solver", "power", "at",
-	} {
-		if f.c.Flags().Changed(name) {
-			return nil, fmt.Errorf("--%s and --tuned: a tuned drift is sampled without a context, by Euler steps of its ODE: leave "+
-				"--%[1]s out", name)
-		}
-	}
 	config := mfm.DefaultSamplerConfig()
 	config.Steps = 50
-	err := f.settings.apply(&config)
-	if err == nil {
+	err := f.withTuned("t", "contexts", "first", "data", "labels", "size", "skip", "count", "npz", "shard", "tile", "guidance",
+		"guidance-from", "guidance-to", "method", "solver", "power", "at")
+	if err = cmp.Or(err, f.settings.apply(&config)); err == nil {
 		err = config.Validate()
 	}
 	if err != nil {

@@ -297,20 +297,25 @@ func (f samplerFlags) openPoints(o *points.Observation, n int, seed int64) (
 	}, err
 }
 
+// withTuned returns an error for the first of the named flags that is given beside --tuned.
+func (f samplerFlags) withTuned(names ...string) error {
+	for _, name := range names {
+		if f.c.Flags().Changed(name) {
+			return fmt.Errorf("--%s and --tuned: a tuned drift is sampled without a context, in the classes that it was tuned for, "+
+				"by Euler steps of its ODE: leave --%[1]s out", name)
+		}
+	}
+	return nil
+}
+
 // openTunedPoints opens the drift in dir that was tuned from the map of points that the flags name,
 // and returns a function that draws samples of it.
 func (f samplerFlags) openTunedPoints(dir, data string, eval tuning.EvalConfig) (
 	*points.Experiment, func(context.Context, compute.Backend) (points.Samples, error), error,
 ) {
-	for _, name := range []string{"t", "x", "class", "at", "method", "solver", "power"} {
-		if f.c.Flags().Changed(name) {
-			return nil, nil, fmt.Errorf("--%s and --tuned: samples of a tuned drift are those of the data, of the classes "+
-				"that it was tuned for, by Euler steps of its ODE: leave --%[1]s out", name)
-		}
-	}
 	config := mfm.DefaultSamplerConfig()
 	config.Steps = eval.Steps
-	if err := cmp.Or(f.c.require("name the folder of a run", "checkpoint"), f.settings.apply(&config)); err != nil {
+	if err := cmp.Or(f.withTuned("t", "x", "class", "at", "method", "solver", "power"), f.c.require("name the folder of a run", "checkpoint"), f.settings.apply(&config)); err != nil {
 		return nil, nil, err
 	}
 	eval.Steps = config.Steps

@@ -61,6 +61,7 @@ type Model struct {
 	decoder     *decoder
 	evaluators  []evaluator
 	codec       []any                     // the autoencoder's network, and a hash of its weights
+	weightsHash string                    // of the map, empty before it is needed
 	hash        string                    // of map, autoencoder and evaluators
 	rewards     map[string]*pictureReward // by their texts
 	unsteered   map[string]*base          // by their settings

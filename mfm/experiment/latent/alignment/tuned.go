@@ -33,11 +33,12 @@ func (m *Model) tunable(guidance float64) (t tunable, err error) {
 		return t, err
 	}
 	t.start = tune.MapBase(t.of, t.weights, mfm.DefaultSamplerConfig())
-	weights, err := run.HashTensors(t.weights)
-	if err != nil {
-		return t, err
+	if m.weightsHash == "" { // once, since those of a large map take seconds
+		if m.weightsHash, err = run.HashTensors(t.weights); err != nil {
+			return t, err
+		}
 	}
-	t.mapHash, err = hashJSON([]any{m.Config, m.Shape, m.Map.Parametrization, weights, m.codec})
+	t.mapHash, err = hashJSON([]any{m.Config, m.Shape, m.Map.Parametrization, m.weightsHash, m.codec})
 	return t, err
 }
 
