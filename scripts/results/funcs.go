@@ -49,7 +49,7 @@ func (s *store) funcs() template.FuncMap {
 		"measures": s.measures, "gaussianFactorTable": s.gaussianFactorTable, "gaussianMethodTable": s.gaussianMethodTable,
 		"gaussianDims": s.gaussianDims, "gaussianFactors": s.gaussianFactors, "ceiling": ceiling, "ceilingKL": ceilingKL,
 		"crossing": s.crossing, "whenMixture": s.whenMixture, "whenDigits": s.whenDigits, "whenKL": s.whenKL,
-		"claimRewards": s.claimRewards, "claimDistances": s.claimDistances, "claimPictures": s.claimPictures, "paperKL": paperKL,
+		"equalRewardTable": s.equalRewardTable, "paperKL": paperKL,
 		"mostCandidates": func() float64 { return mostCandidates },
 		"exists":         s.exists, "shown": s.shown, "pictureTables": s.pictureTables,
 		"valueTables": s.valueTables, "recoveryTable": s.recoveryTable, "tunedTables": s.tunedTables, "tunedRows": s.tunedRows,

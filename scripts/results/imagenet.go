@@ -180,28 +180,6 @@ func (t tilt) pictureVerdict(g runs) string {
 		short(t.target), t.atTarget(g), oneStep, pair(g.heldOut()), short(before), diversity)
 }
 
-// claimPictures says what MFM-G with one sample saves at an equal reward of pictures, with their
-// diversity; empty without results.
-func (s *store) claimPictures() string {
-	if !s.exists(imagenetFile) {
-		return ""
-	}
-	var parts []string
-	for _, t := range s.pictureTilts() {
-		one := t.of("mfm-g", 1)
-		if len(one) == 0 {
-			continue
-		}
-		g := best(one)
-		diversity, _ := g.mean(func(r steered) metric.Optional { return r.Diversity })
-		kernel, _ := g.mean(steered.kernel)
-		parts = append(parts, fmt.Sprintf("%s (%s, %s): %s at its reward, %s at the target's, diversity %.2f, kernel distance %.2f",
-			strings.ReplaceAll(t.name, "|", `\|`), t.nats(), g.renormalization, factorText(t.factor(g)), t.atTarget(g), diversity,
-			kernel))
-	}
-	return strings.Join(parts, "; ")
-}
-
 // valuesFile and recoveryFile have the results of mfm stress values and mfm stress recovery on the
 // shipped map of latents.
 const valuesFile, recoveryFile = "imagenet_values.json", "imagenet_recovery.json"

@@ -75,7 +75,7 @@ func TestSteeredPictures(t *testing.T) {
 			t.Errorf("the section lacks %q", want)
 		}
 	}
-	if want := `log p(daisy\|x) (0.0 nats, rescale 10): 1.84 [`; !strings.Contains(pages[readmePage], want) {
+	if want := `| pictures, log p(daisy\|x) | 0.0 | rescale 10 | 1.84 [`; !strings.Contains(pages[readmePage], want) {
 		t.Errorf("README.md lacks %q", want)
 	}
 	if strings.Contains(section, "imagenet_steering_quality.png") {

@@ -112,46 +112,6 @@ func tunedLine(r alignment.TuningResult) []string {
 	return append(line, strings.Join(along, ", "), text)
 }
 
-// claimTuned has the rewards before and after the trainings of the first seed without a budget, and
-// the lowest change of the held-out reward; empty without results.
-func (s *store) claimTuned() string {
-	if !s.exists(tunedFile) {
-		return ""
-	}
-	names, of := s.tunedPictures()
-	var parts []string
-	for _, name := range names {
-		var base string
-		var lambdas, rewards []string
-		lowest := math.Inf(1)
-		for _, r := range of[name] {
-			if r.Budget > 0 || r.Seed != 0 {
-				continue
-			}
-			if r.Result.Diverged {
-				lambdas, rewards = append(lambdas, fmt.Sprintf("%g", r.Lambda)), append(rewards, "diverged")
-				continue
-			}
-			base = pair(r.RewardBase.Float(), r.RewardBaseSE.Float())
-			lambdas = append(lambdas, fmt.Sprintf("%g", r.Lambda))
-			rewards = append(rewards, pair(r.Reward.Float(), r.RewardSE.Float()))
-			if by, ok := change(r.HeldOutBase, r.HeldOutBaseSE, r.HeldOut, r.HeldOutSE); ok {
-				lowest = min(lowest, by)
-			}
-		}
-		if rewards == nil {
-			continue
-		}
-		text := fmt.Sprintf("%s from %s to %s (λ = %s)", strings.ReplaceAll(name, "|", `\|`), base, strings.Join(rewards, ", "),
-			strings.Join(lambdas, ", "))
-		if !math.IsInf(lowest, 0) {
-			text += fmt.Sprintf(", lowest change of the held-out reward %+.1f standard errors", lowest)
-		}
-		parts = append(parts, text)
-	}
-	return strings.Join(parts, "; ")
-}
-
 // change is the change of a mean in units of the standard error of the difference. ok is false if
 // it is undefined.
 func change(before, beforeSE, after, afterSE metric.Optional) (units float64, ok bool) {

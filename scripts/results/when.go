@@ -140,7 +140,9 @@ type tilt struct {
 	target float64
 	pool   []float64
 	each   float64 // evaluations of a candidate with its reward
-	runs   []runs  // in the order of their methods, numbers of samples and steps
+	// unsteered is the result of the pool.
+	unsteered steered
+	runs      []runs // in the order of their methods, numbers of samples and steps
 }
 
 // tilts returns the targets of a test, in the order of their divergence, none if the file has no
@@ -201,6 +203,7 @@ func (t *tilt) addPool(r steered) {
 	for _, v := range r.PoolRewards {
 		t.pool = append(t.pool, float64(v))
 	}
+	t.unsteered = r
 	t.each, t.kl, t.exact = r.NFE+1, r.TargetKL.Float(), r.TargetEffective.IsZero()
 	if !r.GaussianKL.IsZero() && !(r.TargetEffective.Float() >= 100) {
 		t.kl, t.exact = max(t.kl, r.GaussianKL.Float()), false

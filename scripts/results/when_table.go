@@ -200,20 +200,33 @@ func (t tilt) verdict(distance func(r steered) metric.Optional) string {
 // oneStep says, after what Best-of-N needs for the reward of the runs g, what it needs from
 // one-step samples of the map.
 func (t tilt) oneStep(g runs) string {
+	c, text := t.oneStepFactor(g)
+	switch {
+	case c.results == nil:
+		return ", from one-step samples not measured"
+	case strings.HasPrefix(text, ">"):
+		v, _ := c.reward()
+		return fmt.Sprintf(", from one-step samples %s (%s with N = %d)", text, short(v), c.n)
+	}
+	return fmt.Sprintf(", from one-step samples %s times (N = %d)", text, c.n)
+}
+
+// oneStepFactor formats how many times the evaluations of the runs g Best-of-N from one-step
+// samples needs for their reward: at most those of the smallest N that has it, or more than those
+// of the largest one. It returns the runs with this N, without results if there are none.
+func (t tilt) oneStepFactor(g runs) (most runs, text string) {
 	reward, _ := g.reward()
-	var most runs
 	for _, r := range t.runs { // in the order of their numbers of candidates
 		if r.method != "best-of-n-one-step" || len(r.results) == 0 {
 			continue
 		}
-		if v, _ := r.reward(); v >= reward {
-			return fmt.Sprintf(", from one-step samples at most %s times (N = %d)", short(r.nfe()/g.nfe()), r.n)
-		}
 		most = r
+		if v, _ := r.reward(); v >= reward {
+			return most, "at most " + short(r.nfe()/g.nfe())
+		}
 	}
 	if most.results == nil {
-		return ", from one-step samples not measured"
+		return most, ""
 	}
-	v, _ := most.reward()
-	return fmt.Sprintf(", from one-step samples > %s (%s with N = %d)", short(most.nfe()/g.nfe()), short(v), most.n)
+	return most, "> " + short(most.nfe()/g.nfe())
 }

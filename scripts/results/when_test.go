@@ -130,8 +130,10 @@ func TestWhen(t *testing.T) {
 			t.Errorf("the results page lacks %q", want)
 		}
 	}
-	for _, want := range []string{`digits, log p(5\|x) (2.4 nats, rescale 10): > 202`, "mixture, y = -5 (8.7 nats, none): 1.81 [",
-		"y = -5 (8.7 nats): MFM-G 0.300 (N = 1), Best-of-N 0.200 (N = 64)"} {
+	for _, want := range []string{
+		`| digits, log p(5\|x) | 2.4 | rescale 10 | > 202 | not measured | L2 0.200 (0.400), diversity 0.90 (0.90) |`,
+		"| mixture, y = -5 | 8.7 | none | 1.81 [", "] | at most 0.410 (N = 256) | least W₂: 0.300 (N = 1), Best-of-N 0.200 |",
+	} {
 		if !strings.Contains(pages[readmePage], want) {
 			t.Errorf("README.md lacks %q", want)
 		}
