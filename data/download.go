@@ -40,8 +40,7 @@ func isA[E error](err error) bool {
 
 // run leaves the complete, verified file in d.part, or returns why it could not.
 func (d *download) run(ctx context.Context) error {
-	// What is kept is not a part of this file, or may be one of another file.
-	if d.kept() > d.file.Size || d.kept() > 0 && d.file.SHA256 == "" {
+	if d.kept() > d.file.Size { // not a part of this file
 		if err := os.Remove(d.part); err != nil {
 			return err
 		}
@@ -53,6 +52,11 @@ func (d *download) run(ctx context.Context) error {
 		for i, u := range d.file.URLs {
 			if isA[mirrorError](failures[i]) {
 				continue
+			}
+			if d.file.SHA256 == "" && d.kept() > 0 { // mirrors may have other bytes
+				if err := os.Remove(d.part); err != nil {
+					return err
+				}
 			}
 			err := d.attempt(ctx, u)
 			switch {
@@ -300,7 +304,7 @@ func (d *download) exhausted(failures []error) error {
 // hint describes what is kept for a later call.
 func (d *download) hint() string {
 	kept := d.kept()
-	if kept == 0 {
+	if kept == 0 || d.file.SHA256 == "" { // the next call starts anew
 		return ""
 	}
 	return fmt.Sprintf(" (%d of %d bytes are kept in %s; call again to resume)", kept, d.file.Size, d.part)

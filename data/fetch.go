@@ -72,13 +72,14 @@ const (
 )
 
 // Fetch downloads the given files to dir, one after the other, and creates dir if necessary. It
-// resumes partial downloads. A file that exists and has the right checksum causes no request.
+// resumes partial downloads. A file that exists and has the right checksum causes no request; one
+// with another size or checksum is not replaced, but an error.
 //
 // After a temporary failure of a mirror, Fetch tries it again after the others. After a permanent
 // one (status 404, another size, wrong bytes), it does not. An error names the file, the last
 // failure of each mirror, and the number of bytes kept. It wraps ctx's error if that ended the
-// download, and [ErrChecksum] if a mirror's bytes were wrong and therefore deleted. A partial
-// download whose checksum is unknown starts anew.
+// download, and [ErrChecksum] if a mirror's bytes were wrong and therefore deleted. A file
+// whose checksum is unknown starts anew in each attempt.
 func (f *Fetcher) Fetch(ctx context.Context, dir string, files ...File) error {
 	seen := map[string]bool{}
 	for _, file := range files {
@@ -137,6 +138,9 @@ func (f *Fetcher) fetch(ctx context.Context, dir string, file File) error {
 	// Another caller may have fetched the file during the wait.
 	if good, err := file.isGood(target); good || err != nil {
 		return err
+	}
+	if _, err := os.Lstat(target); err == nil {
+		return fmt.Errorf("%s is another file, by its size or checksum: remove it, or name another folder", target)
 	}
 	d := download{Fetcher: f, file: file, part: target + ".part"}
 	if err := d.run(ctx); err != nil {

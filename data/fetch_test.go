@@ -219,7 +219,6 @@ func TestFetch(t *testing.T) {
 					t.Fatal(err)
 				}
 				write(t, part(dir), tc.kept)
-				write(t, filepath.Join(dir, "weights.bin"), wrong) // altered, of the right size
 			}
 			c := new(clock)
 			if first := tc.handlers; tc.stalls && tc.stalled == 0 {
@@ -321,8 +320,6 @@ func TestFetchFails(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := t.TempDir()
-			old := []byte("an older version")
-			write(t, filepath.Join(dir, "weights.bin"), old)
 			url, ranges := serve(t, tc.handlers...)
 			var failed int
 			f := new(clock).fetcher()
@@ -350,14 +347,31 @@ func TestFetchFails(t *testing.T) {
 			if failed < tc.requests {
 				t.Errorf("%d failures reported, want %d and those of the dead mirror", failed, tc.requests)
 			}
-			if b, err := os.ReadFile(filepath.Join(dir, "weights.bin")); err != nil || !bytes.Equal(b, old) {
-				t.Errorf("the older file is now %q, %v", b, err)
+			if _, err := os.Stat(filepath.Join(dir, "weights.bin")); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the file: %v, want none", err)
 			}
 			info, err := os.Stat(part(dir))
 			if (err == nil) != (tc.kept > 0) || err == nil && info.Size() != int64(tc.kept) {
 				t.Errorf("the .part: %v, %v, want %d bytes", info, err, tc.kept)
 			}
 		})
+	}
+}
+
+// A file of the user with the same name is not replaced, whatever its size.
+func TestFetchKeepsAnotherFile(t *testing.T) {
+	for _, own := range [][]byte{[]byte("an older version"), bytes.Repeat([]byte("x"), len(content))} {
+		url, ranges := serve(t, good(content))
+		dir := t.TempDir()
+		path := filepath.Join(dir, "weights.bin")
+		write(t, path, own)
+		err := new(Fetcher).Fetch(t.Context(), dir, fileAt(url))
+		if err == nil || !strings.Contains(err.Error(), "weights.bin is another file") || len(ranges()) > 0 {
+			t.Errorf("error %v, %d requests, want an error that the file is another one", err, len(ranges()))
+		}
+		if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, own) {
+			t.Errorf("the file is now %.20q, %v", b, err)
+		}
 	}
 }
 
@@ -678,22 +692,24 @@ func TestLook(t *testing.T) {
 	}
 }
 
-// A file whose checksum is unknown does not continue a partial download, which may be one of
-// another file.
+// A file whose checksum is unknown does not continue a partial download, be it one of an earlier
+// call or of another mirror, since it may be one of another file.
 func TestFetchWithoutChecksum(t *testing.T) {
-	url, ranges := serve(t, good(content))
-	file, dir := fileAt(url), t.TempDir()
+	url, ranges := serve(t, cut(5000), good(content))
+	other, otherRanges := serve(t, cut(7000))
+	file, dir := fileAt(other, url), t.TempDir()
 	file.SHA256 = ""
 	path := filepath.Join(dir, file.Name)
 	if err := os.WriteFile(path+".part", bytes.Repeat([]byte("x"), 1000), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // the second finds it
-		if err := new(Fetcher).Fetch(t.Context(), dir, file); err != nil {
+		if err := new(clock).fetcher().Fetch(t.Context(), dir, file); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, content) || !slices.Equal(ranges(), []string{""}) {
-		t.Errorf("%d bytes, ranges %q, %v", len(got), ranges(), err)
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, content) ||
+		!slices.Equal(ranges(), []string{"", ""}) || !slices.Equal(otherRanges(), []string{"", ""}) {
+		t.Errorf("%d bytes, ranges %q and %q, %v", len(got), ranges(), otherRanges(), err)
 	}
 }

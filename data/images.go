@@ -122,7 +122,7 @@ func (m *Images) Shuffle(rng *rand.Rand) *Images {
 }
 
 // Moved returns a copy with each image moved by a random whole number of pixels, at most most along
-// each axis. Pixels that enter are 0; pixels that leave are lost.
+// each axis. Pixels that enter repeat the edge; pixels that leave are lost.
 func (m *Images) Moved(rng *rand.Rand, most int) *Images {
 	out := *m
 	out.Pixels, out.Labels = make([]byte, len(m.Pixels)), slices.Clone(m.Labels)
@@ -130,15 +130,11 @@ func (m *Images) Moved(rng *rand.Rand, most int) *Images {
 	for i := range m.N {
 		down, right := rng.IntN(2*most+1)-most, rng.IntN(2*most+1)-most
 		for y := range m.Height {
-			from := y - down
-			if from < 0 || from >= m.Height {
-				continue
-			}
+			from := min(max(y-down, 0), m.Height-1)
 			src, dst := m.Pixels[(i*m.Height+from)*row:][:row], out.Pixels[(i*m.Height+y)*row:][:row]
-			if by := min(max(right, -m.Width), m.Width) * m.Channels; by >= 0 {
-				copy(dst[by:], src)
-			} else {
-				copy(dst, src[-by:])
+			for x := range m.Width {
+				at := min(max(x-right, 0), m.Width-1) * m.Channels
+				copy(dst[x*m.Channels:][:m.Channels], src[at:])
 			}
 		}
 	}

@@ -215,7 +215,7 @@ func TestFloat32Range(t *testing.T) {
 	}
 }
 
-// Each copy is the image moved as a whole, all moves occur, and pixels that enter are black.
+// Each copy is the image moved as a whole, all moves occur, and pixels that enter repeat the edge.
 func TestMoved(t *testing.T) {
 	m := &Images{N: 300, Height: 3, Width: 4, Channels: 1, Pixels: make([]byte, 300*12), Labels: make([]int32, 300)}
 	for i := range m.N {
@@ -236,9 +236,8 @@ func TestMoved(t *testing.T) {
 				want := make([]byte, 12)
 				for y := range 3 {
 					for x := range 4 {
-						if fy, fx := y-down, x-right; fy >= 0 && fy < 3 && fx >= 0 && fx < 4 {
-							want[y*4+x] = byte(1 + fy*4 + fx)
-						}
+						fy, fx := min(max(y-down, 0), 2), min(max(x-right, 0), 3)
+						want[y*4+x] = byte(1 + fy*4 + fx)
 					}
 				}
 				if bytes.Equal(want, moved.Pixels[i*12:][:12]) {

@@ -63,10 +63,10 @@ func (b *builder) readCSV(r io.Reader) error {
 		line, _ := lines.FieldPos(0)
 		if b.columns == nil {
 			columns := slices.Clone(fields)
-			header := !slices.ContainsFunc(columns, func(text string) bool {
-				_, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
-				return err == nil || missing(strings.TrimSpace(text))
-			})
+			header, err := b.isHeader(columns)
+			if err != nil {
+				return fmt.Errorf("line %d: %w", line, err)
+			}
 			if !header {
 				columns = numbered(len(fields))
 			}
@@ -81,6 +81,41 @@ func (b *builder) readCSV(r io.Reader) error {
 			return err
 		}
 	}
+}
+
+// isHeader reports whether the fields of the first line are the names of columns: none is a number
+// or missing, or they are 0, 1 and so on, as in tables without names. An error says what else the
+// line may be.
+func (b *builder) isHeader(fields []string) (bool, error) {
+	text, column := "", 0
+	numbers, gaps := 0, 0
+	for i, field := range fields {
+		field = strings.TrimSpace(field)
+		switch {
+		case missing(field):
+			gaps++
+		case isNumber(field):
+			numbers++
+		case strconv.Itoa(i) != b.classes: // names of classes stand beside numbers
+			text, column = field, i
+		}
+	}
+	if spaced := strings.Fields(fields[0]); len(fields) == 1 && len(spaced) > 1 && isNumber(spaced[0]) {
+		return false, fmt.Errorf("%.40q has spaces between its values: write commas, as numpy.savetxt does with delimiter=\",\"",
+			fields[0])
+	}
+	if text != "" && numbers+gaps > 0 {
+		return false, fmt.Errorf("%.40q is not a number, but other values are numbers or missing: if the line has the names of "+
+			"the columns, give each a name that is not a number, and leave out an index of the rows; if it is a row, name "+
+			"column %d as that of the classes", text, column)
+	}
+	ordered := len(fields) > 1 && slices.Equal(fields, numbered(len(fields)))
+	return numbers+gaps == 0 || ordered, nil
+}
+
+func isNumber(text string) bool {
+	_, err := strconv.ParseFloat(text, 64)
+	return err == nil
 }
 
 // readNPY reads an array of NumPy.

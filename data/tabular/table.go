@@ -42,7 +42,7 @@ const Formats = ".csv, .npy or .json"
 // empty for none.
 //
 //   - A .csv file has fields separated by commas, semicolons or tabs, and in the first line the
-//     names of the columns, unless one of its fields is a number.
+//     names of the columns, unless they are numbers other than 0, 1 and so on in order.
 //   - A .npy file has one array of floating-point numbers, [n, columns].
 //   - A .json file has a list of rows, each a list of numbers, or an object with the names of the
 //     columns as keys.

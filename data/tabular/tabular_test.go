@@ -36,6 +36,7 @@ func TestRead(t *testing.T) {
 		{"tabs.csv", "x\ty\n1\t-2.5\n0.1\t3e4\n", "", xy, nil, nil},
 		{"bare.csv", "1, -2.5\n0.1, 3e4\n", "", numbered, nil, nil},
 		{"classes.csv", "x,kind,y\n1,red,-2.5\n0.1,blue,3e4\n", "kind", xy, []string{"blue", "red"}, []int32{1, 0}},
+		{"numbered.csv", "0,1\n1,-2.5\n0.1,3e4\n", "", numbered, nil, nil},
 		{"bare-classes.csv", "1,-2.5,10\n0.1,3e4,9\n", "2", numbered, []string{"9", "10"}, []int32{1, 0}},
 		{"lists.json", "[[1, -2.5], [0.1, 3e4]]", "", numbered, nil, nil},
 		{"objects.json", `[{"x": 1, "y": -2.5}, {"y": 3e4, "x": 0.1}]`, "", xy, nil, nil},
@@ -70,6 +71,9 @@ func TestReadRefuses(t *testing.T) {
 		{"a.csv", "x,y\n1,2\n", "z", `has no column "z" for the classes, only "x", "y"`},
 		{"a.csv", "k\n1\n", "k", "has no column of numbers"},
 		{"a.csv", "x,y\n\"1,2\n", "", `line 2: extraneous or missing " in quoted-field`},
+		{"a.csv", ",x,y\n0,1,2\n", "", `line 1: "y" is not a number, but other values are numbers or missing: if the line has`},
+		{"a.csv", "kind,2019\nred,1\n", "", `leave out an index of the rows; if it is a row, name column 0 as that of the classes`},
+		{"a.csv", "1.5e+00 2.5e+00\n1 2\n", "", `line 1: "1.5e+00 2.5e+00" has spaces between its values: write commas`},
 		{"a.json", `{"x": 1}`, "", "is no JSON list of rows"},
 		{"a.json", `[[1, 2], [3, null]]`, "", `row 2, column "1": the value "null" is missing`},
 		{"a.json", `[[1, 2], [3]]`, "", `row 2 has 1 values, but there are 2 columns`},
@@ -110,6 +114,18 @@ func TestWrite(t *testing.T) {
 		}
 		if !reflect.DeepEqual(got.Rows, want.Rows) || name == "x.csv" && !reflect.DeepEqual(got.Columns, want.Columns) {
 			t.Errorf("%s: read back as %+v", name, got)
+		}
+	}
+	// Names that are numbers would be a row.
+	for columns, written := range map[string]string{"0,1": "0,1", "1,2": "x1,x2", "0,?": "x0,x?", "0": "0"} {
+		names, path := strings.Split(columns, ","), filepath.Join(t.TempDir(), "x.csv")
+		rows := [][]float64{[]float64{5, 6}[:len(names)], []float64{7, 8}[:len(names)]}
+		if err := tabular.Write(path, &tabular.Table{Columns: names, Rows: rows}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := tabular.Read(path, "")
+		if err != nil || !reflect.DeepEqual(got.Rows, rows) || strings.Join(got.Columns, ",") != written {
+			t.Errorf("columns %s: read back as %+v, %v", columns, got, err)
 		}
 	}
 	want.Class, want.Classes, want.Names = "kind", []int32{1, 0, 1}, []string{"blue, dark", "red"}

@@ -18,7 +18,8 @@ import (
 
 // Write writes the columns and rows of t to a file that [Read] reads, by its ending .csv, .npy or
 // .json. A .csv file has a column Class with the names of the classes, if t has both, and the rows
-// of a .json file then are objects. The file is replaced in one step.
+// of a .json file then are objects. Files .npy, and .json without classes, do not have the names of
+// the columns. The file is replaced in one step.
 func Write(path string, t *Table) error {
 	encode, err := encoder(path)
 	if err != nil {
@@ -51,33 +52,47 @@ func encoder(path string) (func(w io.Writer, t *Table) error, error) {
 func (t *Table) hasClasses() bool { return t.Class != "" && t.Classes != nil && t.Names != nil }
 
 // WriteCSV writes the names of the columns and the rows of t as comma-separated values, with the
-// classes as [Write] does.
+// classes as [Write] does. A name that [Read] would take for a number gets the letter x in front.
+// The numbers 0, 1 and so on stay names, but one alone is left out.
 func WriteCSV(w io.Writer, t *Table) error {
 	columns := slices.Clone(t.Columns)
 	if t.hasClasses() {
 		columns = append(columns, t.Class)
 	}
+	switch ordered := slices.Equal(columns, numbered(len(columns))); {
+	case ordered && len(columns) == 1:
+		columns = nil
+	case !ordered:
+		for i, name := range columns {
+			if isNumber(strings.TrimSpace(name)) || missing(strings.TrimSpace(name)) {
+				columns[i] = "x" + name
+			}
+		}
+	}
 	return WriteRecords(w, columns, func(yield func([]string) bool) {
-		fields := make([]string, len(columns))
+		fields := make([]string, len(t.Columns), len(t.Columns)+1)
 		for k, row := range t.Rows {
 			for i, v := range row {
 				fields[i] = strconv.FormatFloat(v, 'g', -1, 64)
 			}
+			line := fields
 			if t.hasClasses() {
-				fields[len(row)] = t.Names[t.Classes[k]]
+				line = append(fields, t.Names[t.Classes[k]])
 			}
-			if !yield(fields) {
+			if !yield(line) {
 				return
 			}
 		}
 	})
 }
 
-// WriteRecords writes the names of columns and rows of fields as comma-separated values. A row may
-// be overwritten by the next one.
+// WriteRecords writes the names of columns, unless there are none, and rows of fields as
+// comma-separated values. A row may be overwritten by the next one.
 func WriteRecords(w io.Writer, columns []string, rows iter.Seq[[]string]) error {
 	lines := csv.NewWriter(w)
-	_ = lines.Write(columns) // Error has the first error
+	if columns != nil {
+		_ = lines.Write(columns) // Error has the first error
+	}
 	for row := range rows {
 		_ = lines.Write(row)
 	}

@@ -110,8 +110,10 @@ func (c *command) withImages(otherwise string) func(data.Location) (data.Locatio
 		if *path != "" {
 			l.Path = filepath.Clean(*path)
 		}
-		if *labels != "" {
-			l.Labels = filepath.Clean(*labels)
+		if *labels != "" { // kept with the path, which a run keeps as an absolute one
+			if l.Labels, err = filepath.Abs(*labels); err != nil {
+				return l, fmt.Errorf("--labels: %w", err)
+			}
 		}
 		if *size != "" {
 			l.Height, l.Width, err = data.ParseSize(*size)

@@ -16,7 +16,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
-// Diagnose evaluates the map of the run in dir on the first of the held-out images, and adds what o
+// Diagnose evaluates the map of the run in dir on some of the held-out images, and adds what o
 // asks for: a steered run and the monitors of a tuning. There is no reference drift: the map should
 // not equal its teacher, the drift of the empirical distribution. A map with
 // classes is evaluated given the class of each image.
@@ -68,8 +68,12 @@ func newDiagnosis(b compute.Backend, dir string, images, heldOut *data.Images, o
 	if d.subject.Model.Classes > 0 {
 		d.subject.Class = heldOut.Labels
 	}
-	if err := e.restrict(&d.subject, o); err != nil || o.Reward == nil {
+	if err := e.restrict(&d.subject, o); err != nil {
 		return d, err
+	}
+	spread(&d.subject, o.Contexts)
+	if o.Reward == nil {
+		return d, nil
 	}
 	config := SteeringConfig{
 		Map: dir, Reward: o.Reward, HeldOut: heldOut, Evaluator: o.Evaluator, Second: o.Second,
@@ -118,6 +122,25 @@ func (e *Experiment) restrict(subject *diagnose.Subject, o report.Options) (err 
 		subject.Model, err = subject.Model.Guided(o.Guidance)
 	}
 	return err
+}
+
+// spread puts n samples of the whole list, which may be ordered by class, first. Fewer samples stay
+// as they are.
+func spread(subject *diagnose.Subject, n int) {
+	size := subject.Model.Elements()
+	all, labels := subject.Data, subject.Class
+	count := len(all) / size
+	if n > count {
+		return
+	}
+	subject.Data, subject.Class = nil, nil
+	for i := range n {
+		k := i * count / n
+		subject.Data = append(subject.Data, all[k*size:(k+1)*size]...)
+		if labels != nil {
+			subject.Class = append(subject.Class, labels[k])
+		}
+	}
 }
 
 // DefaultDiagnosis is a diagnosis of a map of images, whose network is large: 8 contexts with 16

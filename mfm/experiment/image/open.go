@@ -25,7 +25,8 @@ func (e *Experiment) Train(ctx context.Context, b compute.Backend, o run.Options
 		return nil, err
 	}
 	if _, mixture := e.Map.Parametrization.(*mfm.MixturePrior); mixture && priorRun(o) != "" {
-		if e.Map.Parametrization, err = readPrior(priorRun(o), *e.Config.Prior, e.Data.Dim()); err != nil {
+		if e.Map.Parametrization, err = readPrior(priorRun(o), *e.Config.Prior, e.Data.Dim(),
+			e.Config.Train.Loss.Guidance.Classes); err != nil {
 			return nil, err
 		}
 	}
@@ -72,7 +73,7 @@ func NewRun(ctx context.Context, config Config, images *data.Images, o run.Optio
 func newWithPriorOf(ctx context.Context, dir string, c Config, images *data.Images) (*Experiment, error) {
 	return NewWith(c, images, func() (mfm.Parametrization, error) {
 		if dir != "" && c.Parametrization == "mixture" {
-			return readPrior(dir, *c.Prior, images.Dim())
+			return readPrior(dir, *c.Prior, images.Dim(), c.Train.Loss.Guidance.Classes)
 		}
 		return c.FitParametrization(ctx, images)
 	})

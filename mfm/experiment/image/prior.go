@@ -23,7 +23,8 @@ import (
 
 // PriorConfig says how the mixture of a [mfm.MixturePrior] is fitted to images.
 type PriorConfig struct {
-	// Components is their number. With classes each class has the same part of it, at least one.
+	// Components is their number. With classes each class has the same part of it, rounded down, at
+	// least one component and at most as many as it has rows.
 	Components int `json:"components"`
 	Rank       int `json:"rank"`  // dimension of the subspace that the mixture lies in
 	Fit        int `json:"fit"`   // steps of expectation-maximization
@@ -71,7 +72,14 @@ func (c PriorConfig) validate(images *data.Images) error {
 // It is an error if ctx ends.
 func (c PriorConfig) fit(ctx context.Context, images *data.Images, classes int) (*mfm.MixturePrior, error) {
 	rng := rand.New(rand.NewPCG(0, 0))
-	rows, of := c.rows(images, rng)
+	rows, of, err := c.rows(images, maxFitted, rng)
+	if err != nil {
+		return nil, fmt.Errorf("prior: %w", err)
+	}
+	counts, err := images.ClassCounts(classes)
+	if err != nil && classes > 0 {
+		return nil, fmt.Errorf("prior: %w", err)
+	}
 	var labels []int32
 	p, err := mfm.FitMixturePrior(rows, c.Rank, c.Steps, func(z [][]float64, floor float64) (*gmm.Mixture, error) {
 		config := gmm.FitConfig{Components: c.Components, Steps: c.Fit, Floor: floor}
@@ -88,11 +96,13 @@ func (c PriorConfig) fit(ctx context.Context, images *data.Images, classes int) 
 					own = append(own, row)
 				}
 			}
+			config := config
+			config.Components = min(config.Components, len(own))
 			part, err := gmm.Fit(ctx, own, config, rng)
 			if err != nil {
 				return nil, fmt.Errorf("class %d: %w", class, err)
 			}
-			parts, shares = append(parts, part), append(shares, float64(len(own)))
+			parts, shares = append(parts, part), append(shares, float64(counts[class]))
 			labels = append(labels, slices.Repeat([]int32{class}, part.Len())...)
 		}
 		return gmm.Join(parts, shares)
@@ -104,29 +114,61 @@ func (c PriorConfig) fit(ctx context.Context, images *data.Images, classes int) 
 	return priorOf(priorTensors(p), c.Steps)
 }
 
-// rows returns the rows that the mixture is fitted to, and for each the index of its image.
-func (c PriorConfig) rows(images *data.Images, rng *rand.Rand) (rows [][]float64, of []int) {
-	rows = mfm.Rows(images.Float32(), images.Dim())
-	for range c.Moved {
-		rows = append(rows, mfm.Rows(images.Moved(rng, 1).Float32(), images.Dim())...)
+// rows returns the rows that the mixture is fitted to, and for each the index of its image: all
+// images and their shifted copies, or most of these at random, with a row of each class.
+func (c PriorConfig) rows(images *data.Images, most int, rng *rand.Rand) (rows [][]float64, of []int, err error) {
+	var chosen [][]int // images of each copy
+	if total := images.N * (1 + c.Moved); total > most {
+		chosen = make([][]int, 1+c.Moved)
+		for _, k := range someOfEach(images, rng.Perm(total), most) {
+			chosen[k/images.N] = append(chosen[k/images.N], k%images.N)
+		}
 	}
-	of = make([]int, len(rows))
-	for i := range of {
-		of[i] = i % images.N
+	for copied := range 1 + c.Moved {
+		part := images
+		if copied > 0 {
+			part = images.Moved(rng, 1)
+		}
+		if chosen == nil {
+			rows = append(rows, mfm.Rows(part.Float32(), part.Dim())...)
+			for i := range images.N {
+				of = append(of, i)
+			}
+			continue
+		}
+		if part, err = part.Subset(chosen[copied]); err != nil {
+			return nil, nil, err
+		}
+		rows, of = append(rows, mfm.Rows(part.Float32(), part.Dim())...), append(of, chosen[copied]...)
 	}
-	if len(rows) > maxFitted {
-		rng.Shuffle(len(rows), func(i, j int) {
-			rows[i], rows[j], of[i], of[j] = rows[j], rows[i], of[j], of[i]
-		})
-		rows, of = rows[:maxFitted], of[:maxFitted]
+	return rows, of, nil
+}
+
+// someOfEach returns the first most rows of an order, the first one of each class before the
+// others. The image of row k is k modulo the number of images.
+func someOfEach(images *data.Images, order []int, most int) []int {
+	if images.Labels == nil {
+		return order[:most]
 	}
-	return rows, of
+	var first, rest []int
+	seen := make(map[int32]bool)
+	for _, k := range order {
+		if label := images.Labels[k%images.N]; !seen[label] {
+			seen[label], first = true, append(first, k)
+		} else {
+			rest = append(rest, k)
+		}
+	}
+	return append(first, rest...)[:most]
 }
 
 // refit returns p, the prior of the images, after one step of expectation-maximization with the
 // images weighted. The components of a class see the images of the class alone.
 func (c PriorConfig) refit(p *mfm.MixturePrior, images *data.Images, weights []float64) (*mfm.MixturePrior, error) {
-	rows, of := c.rows(images, rand.New(rand.NewPCG(0, 0)))
+	rows, of, err := c.rows(images, maxFitted, rand.New(rand.NewPCG(0, 0)))
+	if err != nil {
+		return nil, err
+	}
 	weight := make([]float64, len(rows))
 	for i, image := range of {
 		weight[i] = weights[image]
@@ -160,7 +202,6 @@ func (c PriorConfig) refit(p *mfm.MixturePrior, images *data.Images, weights []f
 	}
 	refitted := *p
 	refitted.Labels = labels
-	var err error
 	refitted.Mixture, err = gmm.Join(parts, shares)
 	return &refitted, err
 }
@@ -216,10 +257,10 @@ func (e *Experiment) keepPrior(dir string) error {
 
 // readPrior returns the prior that the run in dir keeps, for images of dim pixels. Tensors that are
 // not exactly those of the configured prior are a [train.FitError], wrapped.
-func readPrior(dir string, c PriorConfig, dim int) (*mfm.MixturePrior, error) {
+func readPrior(dir string, c PriorConfig, dim, classes int) (*mfm.MixturePrior, error) {
 	var p *mfm.MixturePrior
 	_, _, err := checkpoint.ReadFitting(filepath.Join(dir, priorFile), func(kept checkpoint.Tensors) (err error) {
-		if p, err = fittingPrior(kept, c, dim); err != nil {
+		if p, err = fittingPrior(kept, c, dim, classes); err != nil {
 			return fmt.Errorf("run %s: %s: %w", dir, priorFile, err)
 		}
 		return nil
@@ -230,9 +271,13 @@ func readPrior(dir string, c PriorConfig, dim int) (*mfm.MixturePrior, error) {
 	return p, nil
 }
 
-// fittingPrior returns the prior that tensors are, or a [train.FitError].
-func fittingPrior(kept checkpoint.Tensors, c PriorConfig, dim int) (*mfm.MixturePrior, error) {
+// fittingPrior returns the prior that tensors are, or a [train.FitError]. Its components may be those
+// of a number of classes.
+func fittingPrior(kept checkpoint.Tensors, c PriorConfig, dim, classes int) (*mfm.MixturePrior, error) {
 	n := c.Components
+	if kept[priorLabels] != nil && classes > 0 { // the prior of a map of classes
+		n = classes * max(n/classes, 1)
+	}
 	if w := kept["weights"]; w != nil && w.Shape().Rank() == 1 {
 		n = min(n, w.Shape().Dim(0)) // the fit drops components that lose their samples
 	}
@@ -243,7 +288,7 @@ func fittingPrior(kept checkpoint.Tensors, c PriorConfig, dim int) (*mfm.Mixture
 	} {
 		want[name] = shapes.Make(dtypes.Float32, dims...)
 	}
-	if kept[priorLabels] != nil { // the prior of a map of classes
+	if kept[priorLabels] != nil {
 		want[priorLabels] = shapes.Make(dtypes.Float32, n)
 	}
 	if err := train.Fit(kept, want); err != nil {

@@ -57,8 +57,8 @@ type SteeringResult struct {
 	// Confident is the share with a class of probability above 0.9 by the second evaluator.
 	Confident float64 `json:"confident"`
 	// Diversity is the standard deviation of the samples of a class over that of its training
-	// images: the mean, weighted by the shares of the target, over the classes with at least 1% of
-	// the target and ten images. A class with fewer than ten samples counts as 0. Classes are those
+	// images: the mean, weighted by the shares of the target, over the classes with ten images and at
+	// least 1% of the target (of more than ten classes a tenth of an equal share). A class with fewer than ten samples counts as 0. Classes are those
 	// of the first evaluator.
 	Diversity metric.Optional `json:"diversity,omitzero"`
 	// Nearest is the distance of a sample to the nearest training image, root mean square per pixel:
@@ -202,8 +202,9 @@ func (s *Steering) withinClasses(samples []float32, shares []float64) (float64, 
 	sampled := group(samples, stats.ArgMax(probabilities))
 	images := group(s.Experiment.Data.Float32(), s.evaluators[0].classes)
 	var ratio, total float64
+	least := min(0.01, 0.1/float64(len(shares)))
 	for class, share := range shares {
-		if share < 0.01 || len(images[class]) < 10 {
+		if share < least || len(images[class]) < 10 {
 			continue
 		}
 		total += share

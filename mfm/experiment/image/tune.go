@@ -259,6 +259,10 @@ func (t *Tuning) Evaluate(ctx context.Context, b compute.Backend, r *tuning.Resu
 		return result, err
 	}
 	diversity, err := t.withinClasses(samples, result.Target)
+	if err != nil {
+		result.Warnings = append(result.Warnings, err.Error())
+		return result, nil
+	}
 	result.Diversity = metric.Some(diversity)
-	return result, err
+	return result, nil
 }

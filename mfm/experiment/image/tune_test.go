@@ -250,29 +250,35 @@ func TestTuneDiverged(t *testing.T) {
 	}
 }
 
-// If there are more rows than a mixture is fitted to, rows returns a random part of them with the
-// index of the image of each.
+// If there are more rows than a mixture is fitted to, rows returns a random part of them, with the
+// index of the image of each and a row of each class.
 func TestPriorRows(t *testing.T) {
-	const n, moved = 20_000, 2
-	images := &data.Images{N: n, Height: 3, Width: 3, Channels: 1}
+	const n, moved, most = 20_000, 2, 15_000
+	images := &data.Images{N: n, Height: 3, Width: 3, Channels: 1, Labels: make([]int32, n)}
 	level := func(i int) byte { return byte(1 + (i*7919)%251) }
 	for i := range n {
-		for range 9 {
-			images.Pixels = append(images.Pixels, level(i))
-		}
+		images.Pixels = append(images.Pixels, 0, 0, 0, 0, level(i), 0, 0, 0, 0)
 	}
-	rows, of := PriorConfig{Moved: moved}.rows(images, rand.New(rand.NewPCG(0, 0)))
-	if len(rows) != maxFitted || len(of) != maxFitted {
-		t.Fatalf("%d rows of %d images, want %d", len(rows), len(of), maxFitted)
+	images.Labels[n/2] = 1 // a class of one image
+	draw := func() ([][]float64, []int) {
+		rows, of, err := PriorConfig{Moved: moved}.rows(images, most, rand.New(rand.NewPCG(0, 0)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rows, of
+	}
+	rows, of := draw()
+	if len(rows) != most || len(of) != most {
+		t.Fatalf("%d rows of %d images, want %d", len(rows), len(of), most)
 	}
 	counts, inOrder, whole := make([]int, n), 0, 0
 	for j, i := range of {
-		// A shifted image keeps its gray beside the background.
+		// The level of the center stays within the image.
 		want := float64(level(i))/127.5 - 1
 		if got := slices.Max(rows[j]); math.Abs(got-want) > 1e-6 {
 			t.Fatalf("row %d has the gray %g, its image %d has %g", j, got, i, want)
 		}
-		if slices.Min(rows[j]) > -1 {
+		if rows[j][4] > -1 {
 			whole++
 		}
 		if counts[i]++; i == j%n {
@@ -282,12 +288,15 @@ func TestPriorRows(t *testing.T) {
 	if most := slices.Max(counts); most > 1+moved {
 		t.Errorf("an image has %d rows, want at most %d", most, 1+moved)
 	}
-	// A third of the rows are the images, and a ninth of the others are not shifted.
-	near(t, "share of rows that are not shifted", float64(whole)/maxFitted, (1+2./9)/3, 0.02)
-	if inOrder > 50 {
-		t.Errorf("%d rows are in their place: want them shuffled", inOrder)
+	if counts[n/2] == 0 {
+		t.Error("the class of one image has no row")
 	}
-	again, _ := PriorConfig{Moved: moved}.rows(images, rand.New(rand.NewPCG(0, 0)))
+	// A third of the rows are the images, and a ninth of the others are not shifted.
+	near(t, "share of rows that are not shifted", float64(whole)/most, (1+2./9)/3, 0.02)
+	if inOrder > 50 {
+		t.Errorf("%d rows are in their place: want a random part", inOrder)
+	}
+	again, _ := draw()
 	if !slices.EqualFunc(rows, again, slices.Equal) {
 		t.Error("the same images have different rows")
 	}
