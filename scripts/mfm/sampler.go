@@ -244,6 +244,10 @@ func samplePoints(c *command) prepare {
 			return nil, fmt.Errorf("--x has %d numbers, the points have %d columns: %s", len(o.X), len(e.Columns),
 				strings.Join(e.Columns, ", "))
 		}
+		if *class == "" && *t > 0 && len(e.Names) > 0 && e.Config.Train.Loss.Guidance.Dropout == 0 {
+			return nil, fmt.Errorf("the map was trained with train.loss.guidance.dropout = 0, so it has no posterior without a " +
+				"class: name one with --class, or train it with a dropout")
+		}
 		if *class != "" {
 			k, err := points.ClassIndex(e.Names, *class)
 			if err != nil {

@@ -338,3 +338,38 @@ func TestRefitOfClasses(t *testing.T) {
 		t.Errorf("weights %v and labels %v, want nearly all in the first class", w, got.Labels)
 	}
 }
+
+// A map of more classes than components, or with a class of few images, keeps a prior that is read
+// back.
+func TestPriorOfManyClasses(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 1))
+	for name, labels := range map[string]func(i int) int32{
+		"more classes than components": func(i int) int32 { return int32(i % 3) },
+		"a class of two images":        func(i int) int32 { return min(int32(i/2), 1) },
+	} {
+		images := &data.Images{N: 60, Height: 2, Width: 2, Channels: 1}
+		for i := range images.N {
+			images.Labels = append(images.Labels, labels(i))
+			for range 4 {
+				images.Pixels = append(images.Pixels, byte(40+60*int(images.Labels[i])+rng.IntN(20)))
+			}
+		}
+		c, classes := PriorConfig{Components: 2, Rank: 2, Fit: 3, Steps: 1}, images.Classes()
+		if classes == 2 {
+			c.Components = 6
+		}
+		p, err := c.fit(t.Context(), images, classes)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for class := range int32(classes) {
+			if !slices.Contains(p.Labels, class) {
+				t.Errorf("%s: labels %v of the components, want all of %d classes", name, p.Labels, classes)
+			}
+		}
+		again, err := fittingPrior(priorTensors(p), c, images.Dim(), classes)
+		if err != nil || !slices.Equal(again.Labels, p.Labels) {
+			t.Errorf("%s: read back as %+v, %v", name, again, err)
+		}
+	}
+}

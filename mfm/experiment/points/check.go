@@ -209,7 +209,11 @@ func (e *Experiment) excess(ctx context.Context, one, ode *mfm.Sampler, t float6
 // nearest compares samples with held-out points by their distances to the training points.
 func (e *Experiment) nearest(ctx context.Context, one *mfm.Sampler, data *Data, seed int64, out *Check) error {
 	held := e.Scale.Standardize(data.HeldOut.Rows[:min(len(data.HeldOut.Rows), 1000)])
-	samples, err := e.draw(ctx, one, 0, [][]float64{make([]float64, len(e.Columns))}, len(held), nil, seed)
+	x := make([][]float64, len(held))
+	for i := range x {
+		x[i] = make([]float64, len(e.Columns))
+	}
+	samples, err := e.draw(ctx, one, 0, x, 1, first(data.HeldOut.Classes, len(held)), seed)
 	if err != nil {
 		return err
 	}
@@ -257,7 +261,7 @@ func (c *Check) Findings() (all []string) {
 	}
 	if wide > goodCoverage+error {
 		all = append(all, "Posterior samples are too wide: held-out values lie inside of their intervals too often. "+
-			"Train longer (--steps), or with more components (--set prior.max_components=256).")
+			"Train longer (--steps).")
 	}
 	if c.NearestSamples < goodNearest*c.NearestHeldOut {
 		all = append(all, fmt.Sprintf("Samples lie at %.2f of the distance of held-out points from the training points: "+

@@ -55,7 +55,8 @@ func Preset(name string) (Config, error) {
 }
 
 // SetClasses makes c that of points with a column of classes, count of them: its MLP is conditioned
-// on them, with a tenth of the labels dropped so that the map also samples all classes together.
+// on them, with a tenth of the labels dropped so that the map also samples all classes together,
+// unless the loss has another dropout or classes already.
 func (c *Config) SetClasses(column string, count int) {
 	c.Classes = column
 	if network, is := c.Network.Architecture.(nn.MLPConfig); is && network.Classes == 0 {

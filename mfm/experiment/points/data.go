@@ -124,16 +124,12 @@ func checkColumns(t *tabular.Table) error {
 
 // same reports whether standardized columns are equal, or equal up to the sign.
 func same(a, b []float64) bool {
-	sign := 1.
-	if a[0]*b[0] < 0 {
-		sign = -1
-	}
+	equal, opposite := true, true
 	for i := range a {
-		if math.Abs(a[i]-sign*b[i]) > 1e-6 {
-			return false
-		}
+		equal = equal && math.Abs(a[i]-b[i]) <= 1e-6
+		opposite = opposite && math.Abs(a[i]+b[i]) <= 1e-6
 	}
-	return true
+	return equal || opposite
 }
 
 // Scale standardizes the columns of points.

@@ -46,13 +46,21 @@ func openFitted(dir string) (*Experiment, error) {
 	return e, nil
 }
 
-// NewRun is [New] for a training with options o: if it resumes a run, the mixture is the one that
-// the run has kept.
+// NewRun is [New] for a training with options o: if it resumes a run, the mixture and the scale are
+// those that the run has kept.
 func NewRun(ctx context.Context, config Config, data *Data, o run.Options) (*Experiment, error) {
-	if o.Dir != "" && run.Begun(o.Dir) {
-		return openFitted(o.Dir)
+	if o.Dir == "" || !run.Begun(o.Dir) {
+		return New(ctx, config, data)
 	}
-	return New(ctx, config, data)
+	e, err := openFitted(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	// Another configuration is an error of the training, which names the difference.
+	if e, err = newFitted(config, e.file); err != nil {
+		return nil, fmt.Errorf("run %s: %s: %w", o.Dir, fittedFile, err)
+	}
+	return e, nil
 }
 
 // OfRun returns the points of the run in dir, in the file that its manifest names, or in the file

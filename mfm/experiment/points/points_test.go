@@ -3,6 +3,7 @@ package points
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
@@ -228,6 +229,16 @@ func TestSplitRefuses(t *testing.T) {
 				row[1] = 3 - 2*row[0]
 			}
 		}),
+		`columns "mass" and "ratio" have the same`: change(func(t *tabular.Table) { // and a first row that is the mean
+			t.Rows = append([][]float64{{0, 0}}, t.Rows...)
+			t.Classes = append([]int32{t.Classes[0]}, t.Classes...)
+			for i, row := range t.Rows[1:] {
+				row[0] = float64(1 - i%2*2)
+				row[1] = -row[0]
+			}
+			t.Rows = append(t.Rows, []float64{0, 0})
+			t.Classes = append(t.Classes, t.Classes[0])
+		}),
 		`column "mass" has values up to 1e+300, too large for a variance`: change(func(t *tabular.Table) {
 			t.Rows[0][0] = 1e300
 		}),
@@ -452,6 +463,15 @@ func TestRun(t *testing.T) {
 	again, err := NewRun(t.Context(), config, data, o)
 	if err != nil {
 		t.Fatal(err)
+	}
+	longer := config
+	longer.Train.Steps++
+	changed, err := NewRun(t.Context(), longer, data, o)
+	if err == nil {
+		_, err = changed.Train(t.Context(), b, data, o)
+	}
+	if !errors.Is(err, run.ErrOtherRun) {
+		t.Errorf("resumed with another number of steps: %v, want %v", err, run.ErrOtherRun)
 	}
 	opened, store, err := Open(dir)
 	if err != nil {

@@ -106,8 +106,9 @@ type Options struct {
 	Hooks []train.Hook
 	// OnDamage is called with the error of each damaged checkpoint. Nil means no callback.
 	OnDamage func(error)
-	// Restart starts from step zero if no checkpoint of a run is intact. Otherwise that is an error
-	// that wraps [train.ErrDamaged], for a run that has ended or whose checkpoints are damaged.
+	// Restart starts from step zero if no checkpoint of a run is intact, and then removes the final
+	// weights of a run that has ended. Otherwise that is an error that wraps [train.ErrDamaged], for
+	// a run that has ended or whose checkpoints are damaged.
 	Restart bool
 	// Now is the clock of the log. Nil means time.Now.
 	Now func() time.Time
@@ -153,6 +154,18 @@ func Train(ctx context.Context, t *train.Trainer, kind string, config any, o Opt
 		if err := o.checkEnded(); err != nil {
 			return err
 		}
+	}
+	if o.Dir != "" && o.Restart {
+		t.AddHook(train.Hook{Start: func(t *train.Trainer) error {
+			if t.Done() > 0 {
+				return nil
+			}
+			// Else [Open] would take the weights before for those of the new training.
+			if err := os.Remove(filepath.Join(o.Dir, weightsFile)); !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+			return nil
+		}})
 	}
 	log := newLog(total, o.Now)
 	log.sinks = append([]LogSink{CSVLog{}}, o.Logs...)

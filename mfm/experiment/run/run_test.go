@@ -93,6 +93,34 @@ func TestRunResumes(t *testing.T) {
 	compareLogs(t, parts, whole, 12)
 }
 
+// A run that is restarted and stopped has the weights of the new training, not those before.
+func TestRestartReplacesWeights(t *testing.T) {
+	b, e, dir, broken := backendtest.New(t), tiny(t), t.TempDir(), errors.New("stop here")
+	o := run.Options{Dir: dir, Every: 5, Command: "a"}
+	if _, err := e.Train(t.Context(), b, o); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "step-*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("checkpoints %v, error %v", files, err)
+	}
+	for _, file := range files {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.Restart, o.Hooks = true, stopAfter(7, broken)
+	if _, err := e.Train(t.Context(), b, o); !errors.Is(err, broken) {
+		t.Fatalf("stopped with error %v", err)
+	}
+	if ended, err := run.Exported(dir); ended || err != nil {
+		t.Errorf("the stopped run has ended: %v, error %v", ended, err)
+	}
+	if steps, err := run.Steps(dir, 12); err != nil || steps != 7 {
+		t.Errorf("%d steps of training, want 7 (%v)", steps, err)
+	}
+}
+
 // compareLogs compares two logs of n entries, except for their seconds.
 func compareLogs(t *testing.T, dir, wantDir string, n int) {
 	t.Helper()
