@@ -72,16 +72,16 @@ func findings(results []Result, limit Thresholds) []Finding {
 				v, of)
 		})
 	add("mean",
-		"the consistency loss has not converged: train longer, or give it more rows; if the drift is that of another "+
-			"model, distil from that model",
+		"train longer; if the drift is off as well, its loss has not converged, otherwise give the consistency loss more rows "+
+			"of the batch (a smaller diagonal_share); if the drift is that of another model, distil from that model",
 		func(r Result) bool { return r.Mean > limit.Mean },
 		func(r Result) string {
 			return fmt.Sprintf("the mean of one-step samples is %.2f posterior standard deviations from the denoiser",
 				r.Mean)
 		})
 	add("drift",
-		"the diagonal has not converged, or the map was trained on another distribution than the reference drift: "+
-			"train longer, or use that drift as the teacher",
+		"train longer; if the map was trained on another distribution than that of the reference drift, use this drift as the "+
+			"teacher",
 		func(r Result) bool { return r.Drift > limit.Drift },
 		func(r Result) string {
 			return fmt.Sprintf("the map's drift differs from the reference by %.1f %% of its variance", 100*r.Drift)
@@ -101,8 +101,8 @@ func findings(results []Result, limit Thresholds) []Finding {
 		func(r Result) bool { return narrow(r) < -1 },
 		func(r Result) string { return coverage(r) + ", which are too wide" })
 	add("consistency",
-		"long steps disagree with the short ones that compose them: train longer, use the semigroup loss, or several "+
-			"steps of the map",
+		"train longer, use the semigroup loss, or several steps of the map: long steps disagree with the short ones that "+
+			"compose them",
 		func(r Result) bool { v, _, _ := r.worst(); return v > limit.Consistency },
 		func(r Result) string {
 			v, s, u := r.worst()
@@ -111,8 +111,8 @@ func findings(results []Result, limit Thresholds) []Finding {
 				s, u, v)
 		})
 	add("sensitivity",
-		"for a linear reward the gradient of the value by MFM-G is off by about this factor: train longer, use more data "+
-			"rows off the diagonal, a loss with a teacher, or several steps of the map; if the ODE is off as well, the drift is",
+		"train longer, use more data rows off the diagonal, a loss with a teacher, or several steps of the map; if the ODE is "+
+			"off as well, the drift is; for a linear reward the gradient of the value by MFM-G is off by about this factor",
 		func(r Result) bool {
 			s := r.Sensitivity
 			return s != Sensitivity{} && math.Abs(s.Slope-1) > limit.Sensitivity+2*s.Error

@@ -34,10 +34,10 @@ func Verdict(r *Report) []string {
 	}
 	first, more := r.Findings[0], ""
 	for i, f := range r.Findings[1:] {
-		more += []string{" Also found: ", ", "}[min(i, 1)] + f.Name
+		more += []string{" Other problems: ", ", "}[min(i, 1)] + f.Name
 	}
 	if more != "" {
 		more += "."
 	}
-	return append(lines, fmt.Sprintf("Found, %s: %s. Try this: %s.%s", first.Name, first.What, first.Try, more))
+	return append(lines, fmt.Sprintf("Problem (%s): %s. Try this: %s.%s", first.Name, first.What, first.Try, more))
 }

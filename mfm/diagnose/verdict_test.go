@@ -23,7 +23,7 @@ func TestVerdict(t *testing.T) {
 	for _, c := range []struct {
 		by   float64
 		want string
-	}{{0, "One step is as good as the ODE here"}, {-0.5, "Found, collapse: "}} {
+	}{{0, "One step is as good as the ODE here"}, {-0.5, "Problem (collapse): "}} {
 		s := subject(t, func(_ *model.Scope, in nn.Inputs) *Node {
 			return MulScalar(Mul(BroadcastToShape(Reshape(Sub(in.U, in.S), -1, 1), in.Xbar.Shape()), in.Xbar), c.by)
 		})
@@ -66,7 +66,7 @@ func TestVerdictOfFindings(t *testing.T) {
 	r := &diagnose.Report{Findings: []diagnose.Finding{
 		{Name: "not finite", What: "a", Try: "b"}, {Name: "mean"}, {Name: "drift"},
 	}}
-	want := []string{"Found, not finite: a. Try this: b. Also found: mean, drift."}
+	want := []string{"Problem (not finite): a. Try this: b. Other problems: mean, drift."}
 	if got := diagnose.Verdict(r); !slices.Equal(got, want) {
 		t.Errorf("verdict %q, want %q", got, want)
 	}
