@@ -20,7 +20,7 @@ var claimedTilts = map[string][]string{
 func (s *store) equalRewardTable() string {
 	var lines [][]string
 	add := func(what string, t tilt, nats, beside string, g runs) {
-		oneStep := "not measured"
+		oneStep := "not run"
 		if most, text := t.oneStepFactor(g); most.results != nil {
 			oneStep = fmt.Sprintf("%s (N = %d)", text, most.n)
 		}
@@ -34,11 +34,11 @@ func (s *store) equalRewardTable() string {
 				continue
 			}
 			g := best(one)
-			beside := t.distances()
+			beside := t.distances(g)
 			if test == "digits" {
 				beside = t.digitsBeside(g)
 			}
-			add(test, t, fmt.Sprintf("%.1f", t.kl), beside, g)
+			add(test, t, strings.TrimSuffix(t.nats(1), " nats"), beside, g)
 		}
 	}
 	if s.exists(imagenetFile) {
@@ -48,16 +48,23 @@ func (s *store) equalRewardTable() string {
 				continue
 			}
 			g := best(one)
-			diversity, _ := g.mean(func(r steered) metric.Optional { return r.Diversity })
-			kernel, _ := g.mean(steered.kernel)
-			add("pictures", t, strings.TrimSuffix(t.nats(), " nats"),
-				fmt.Sprintf("diversity %.2f, kernel distance %.2f; factor at the target's reward %s", diversity, kernel, t.atTarget(g)), g)
+			diversity, before := t.both(g, func(r steered) metric.Optional { return r.Diversity })
+			kernel, beforeKernel := t.both(g, steered.kernel)
+			add("pictures", t, strings.TrimSuffix(t.nats(1), " nats"), fmt.Sprintf("diversity %.2f (%.2f), kernel distance %.2f (%.2f); "+
+				"factor at the target's reward %s", diversity, before, kernel, beforeKernel, t.atTarget(g)), g)
 		}
 	}
 	if lines == nil {
 		return ""
 	}
 	return table("target | κ, nats | renormalization | factor | from one-step samples | beside the reward", lines)
+}
+
+// both returns the means of a number over the runs g and over unsteered ones.
+func (t tilt) both(g runs, of func(r steered) metric.Optional) (mean, unsteered float64) {
+	mean, _ = g.mean(of)
+	unsteered, _ = t.ofUnsteered(of)
+	return mean, unsteered
 }
 
 // digitsBeside formats what the runs of digits are like beside their reward, and unsteered samples
@@ -80,25 +87,23 @@ func (t tilt) digitsBeside(g runs) string {
 	return strings.Join(parts, ", ")
 }
 
-// distances formats the smallest distances of MFM-G and of Best-of-N to a target of the mixture,
-// beyond the sampling floor; empty without runs of both.
-func (t tilt) distances() string {
-	var ours []runs
-	for _, g := range t.runs {
-		if g.method == "mfm-g" {
-			ours = append(ours, g)
-		}
-	}
-	g, any := nearest(ours, steered.excess)
-	rival, has := nearest(t.bestOf(), steered.excess)
-	if !any || !has {
+// distances formats the distance of the runs g to a target of the mixture, beyond the sampling
+// floor, that of unsteered samples in brackets, and the smallest one of Best-of-N; empty without
+// them.
+func (t tilt) distances(g runs) string {
+	rival, any := nearest(t.bestOf(), steered.excess)
+	if !any {
 		return ""
 	}
-	return fmt.Sprintf("least W₂: %s (N = %d), Best-of-N %s", pair(g.mean(steered.excess)), g.n, pair(rival.mean(steered.excess)))
+	ours, _ := g.mean(steered.excess)
+	before, _ := t.ofUnsteered(steered.excess)
+	theirs, _ := rival.mean(steered.excess)
+	return fmt.Sprintf("excess W₂ %s (%s), Best-of-N at best %s", short(ours), short(before), short(theirs))
 }
 
 // claimTuned has the rewards before and after the trainings of the first seed with the largest λ
-// and without a budget, and the changes of the held-out reward; empty without results.
+// and without a budget, the changes of the held-out reward, and the diversities; empty without
+// results.
 func (s *store) claimTuned() string {
 	if !s.exists(tunedFile) {
 		return ""
@@ -117,6 +122,9 @@ func (s *store) claimTuned() string {
 				pair(r.RewardBase.Float(), r.RewardBaseSE.Float()), pair(r.Reward.Float(), r.RewardSE.Float()), r.Lambda)
 			if by, ok := change(r.HeldOutBase, r.HeldOutBaseSE, r.HeldOut, r.HeldOutSE); ok {
 				text += fmt.Sprintf(", held-out reward %+.1f standard errors", by)
+			}
+			if !r.Diversity.IsZero() {
+				text += fmt.Sprintf(", diversity %.2f", r.Diversity.Float())
 			}
 		}
 		if text != "" {

@@ -51,20 +51,13 @@ func (s *store) pictureTilts() []tilt {
 			panic(fmt.Errorf("%s: %s: %w", imagenetFile, t.name, err))
 		}
 		all[i].kl, all[i].effective = steering.Divergence(weights, len(weights))
+		all[i].bound = all[i].effective < usableNumber
 		for k, w := range weights {
 			all[i].target += w * usable[k]
 		}
 	}
 	slices.SortStableFunc(all, func(a, b tilt) int { return cmp.Compare(a.kl, b.kl) })
 	return all
-}
-
-// nats formats the divergence of a target, which few effective samples underestimate.
-func (t tilt) nats() string {
-	if t.effective < 100 {
-		return fmt.Sprintf("at least %.1f nats", t.kl)
-	}
-	return fmt.Sprintf("%.1f nats", t.kl)
 }
 
 // kernel is the kernel distance to unsteered pictures in the features of a network that is not the
@@ -102,7 +95,7 @@ func (s *store) pictureTables() string {
 	var parts []string
 	for _, t := range s.pictureTilts() {
 		parts = append(parts, fmt.Sprintf("**%s**: by the weights of the %s unsteered pictures of the pool the target is %s "+
-			"from them (effective number %.0f).", strings.ReplaceAll(t.name, "|", `\|`), comma(float64(len(t.pool))), t.nats(), t.effective))
+			"from them (effective number %.0f).", strings.ReplaceAll(t.name, "|", `\|`), comma(float64(len(t.pool))), t.nats(1), t.effective))
 		header := "method | steering | N | NFE | reward | factor over Best-of-N | held-out reward | kernel distance | diversity"
 		for _, m := range monitors {
 			header += " | " + m.name
@@ -176,8 +169,39 @@ func (t tilt) pictureVerdict(g runs) string {
 	return fmt.Sprintf("MFM-G with N = 1 (%s) has the reward %s for %s evaluations. Best-of-N needs %s times as many for it. That "+
 		"is %s the mean reward of the target itself, %s, whose factor is %s. Best-of-N from one-step samples %s. The "+
 		"held-out reward of the pictures of MFM-G is %s, that of the 32 unsteered ones that all seeds share %s, and their diversity is "+
-		"%.2f of that of the latter.", g.renormalization, pair(g.reward()), comma(g.nfe()), factorText(t.factor(g)), where,
-		short(t.target), t.atTarget(g), oneStep, pair(g.heldOut()), short(before), diversity)
+		"%.2f of that of the latter.%s", g.renormalization, pair(g.reward()), comma(g.nfe()), factorText(t.factor(g)), where,
+		short(t.target), t.atTarget(g), oneStep, pair(g.heldOut()), short(before), diversity, t.pictureReference())
+}
+
+// pictureReference says what the columns of distances and diversity are for other unsteered
+// pictures; empty without runs of these.
+func (t tilt) pictureReference() string {
+	i := slices.IndexFunc(t.runs, func(g runs) bool { return g.method == steering.Unsteered && len(g.results) > 0 })
+	if i < 0 {
+		return ""
+	}
+	diversity, _ := t.runs[i].mean(func(r steered) metric.Optional { return r.Diversity })
+	if math.IsNaN(diversity) {
+		return ""
+	}
+	return fmt.Sprintf(" Unsteered pictures from other noise have a diversity of %.2f and a kernel distance of %s, measured in the same way.",
+		diversity, pair(t.runs[i].mean(steered.kernel)))
+}
+
+// steeredPictures counts the rewards that pictures are steered to, and names the others.
+func (s *store) steeredPictures() string {
+	all := s.pictureTilts()
+	var not []string
+	for _, t := range all {
+		if !t.hasSteered() {
+			not = append(not, "*"+strings.ReplaceAll(t.name, "|", `\|`)+"*")
+		}
+	}
+	text := fmt.Sprintf("%s of %s rewards", word(len(all)-len(not)), word(len(all)))
+	if not != nil {
+		text += ", not yet to " + enumerate(not)
+	}
+	return text
 }
 
 // valuesFile and recoveryFile have the results of mfm stress values and mfm stress recovery on the
@@ -264,6 +288,9 @@ func valueTable(all []alignment.ValueResult, name string) string {
 		}
 		set(2, number)
 		for _, e := range of.Estimates {
+			if e.Method == alignment.ByGLASS && e.Steps == 1 {
+				continue // its single step ends at the denoiser
+			}
 			how := names[e.Method]
 			if e.Method == alignment.ByGLASS || e.Method == alignment.BySDE {
 				how += fmt.Sprintf(", %d steps", e.Steps)
@@ -280,6 +307,111 @@ func valueTable(all []alignment.ValueResult, name string) string {
 		}
 	}
 	return table(header, lines)
+}
+
+// valueClaim compares sixteen one-step samples of the map with as many by GLASS in eight steps, and
+// with the denoiser, over the usable entries of the tables; empty without such estimates.
+func (s *store) valueClaim() string {
+	const n, steps = 16, 8
+	usable, level, single, biased := 0, 0, 0, 0
+	var smallest []string
+	for _, r := range s.pictureValues() {
+		for _, of := range r.Rewards {
+			if of.Effective < fewEffective {
+				continue
+			}
+			find := func(method alignment.ValueMethod, n, steps int) (alignment.ValueEstimate, bool) {
+				i := slices.IndexFunc(of.Estimates, func(e alignment.ValueEstimate) bool {
+					return e.Method == method && (n == 0 || e.N == n) && (steps == 0 || e.Steps == steps) &&
+						(method == alignment.BySDE || !e.Pearson.IsZero())
+				})
+				if i < 0 {
+					return alignment.ValueEstimate{}, false
+				}
+				return of.Estimates[i], true
+			}
+			ours, a := find(alignment.ByMap, n, 0)
+			glass, b := find(alignment.ByGLASS, n, steps)
+			denoiser, c := find(alignment.ByDenoiser, 0, 0)
+			second, d := find(alignment.BySDE, 0, 0)
+			if !a || !b || !c || !d {
+				continue
+			}
+			usable++
+			behind := func(e, other alignment.ValueEstimate) bool {
+				by := other.Pearson.Float() - e.Pearson.Float()
+				return by > 0.005 && by > 2*math.Hypot(e.PearsonSE.Float(), other.PearsonSE.Float())
+			}
+			if !behind(ours, glass) {
+				level++
+			}
+			if behind(denoiser, ours) {
+				single++
+			}
+			if math.Abs(second.Bias.Float()) > math.Abs(ours.Bias.Float()) {
+				biased++
+				smallest = append(smallest, fmt.Sprintf("%s at t = %g", strings.ReplaceAll(of.Reward, "|", `\|`), r.T))
+			}
+		}
+	}
+	if usable == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("Of the %d usable pairs of a reward and a time, %d samples of the map correlate with the reference as well as %d by "+
+		"GLASS in %d steps, up to two standard errors, in %d, for %d evaluations against %d. The denoiser alone, one evaluation, is behind "+
+		"the map by more than that in %d.", usable, n, n, steps, level, n, n*steps, single)
+	if biased > 0 {
+		text += fmt.Sprintf(" In %d the references by two numbers of steps differ by more than the bias of the map (%s): there only "+
+			"correlations count.", biased, strings.Join(smallest, "; "))
+	}
+	return text
+}
+
+// generationClaim says which samples of the table of generated pictures are nearest to the training
+// pictures by kernel distance, and what one step of the map has.
+func (s *store) generationClaim() string {
+	all := s.rows("imagenet_model.json:generated")
+	best := slices.MinFunc(all, func(a, b row) int { return cmp.Compare(a.Num("kernel"), b.Num("kernel")) })
+	name := func(r row) string {
+		return fmt.Sprintf("%s (%s, K = %s, w = %s, NFE %s)", r.format("%.2f", "kernel"), r.Text("method"), r.Text("steps"),
+			r.Text("guidance"), r.Text("nfe"))
+	}
+	one := where(all, "method=map", "steps=1", "guidance=1")[0]
+	text := fmt.Sprintf("The least kernel distance is %s. One step without guidance has %s", name(best), name(one))
+	if ode := filter(all, "method=ode"); len(ode) > 0 {
+		text += fmt.Sprintf(", the ODE of the map's own drift %s", name(ode[0]))
+	}
+	held := s.rows("imagenet_model.json:held_out")[0]
+	return text + fmt.Sprintf(". Held-out emoji have %s ± %s.", held.format("%.2f", "kernel"), held.format("%.2f", "kernel_se"))
+}
+
+// recoveryClaim compares one step of the map with its ODE at each time, by the kernel distance, and
+// says how much of the difference four steps make up for; empty without these.
+func (s *store) recoveryClaim() string {
+	var parts []string
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, r := range s.recoveries() {
+		kernel := func(method string, steps int) float64 {
+			for _, w := range r.Recovered {
+				if string(w.Method) == method && (steps == 0 || w.Steps == steps) && w.Pictures != nil {
+					return w.Pictures.Kernel
+				}
+			}
+			return math.NaN()
+		}
+		one, four, ode := kernel("map", 1), kernel("map", 4), kernel("ode", 0)
+		if math.IsNaN(one + four + ode) {
+			continue
+		}
+		parts = append(parts, fmt.Sprintf("%.2f against %.2f at t = %g", one, ode, r.T))
+		share := (one - four) / (one - ode)
+		low, high = min(low, share), max(high, share)
+	}
+	if parts == nil {
+		return ""
+	}
+	return fmt.Sprintf("By kernel distance one step of the map has %s of its ODE. Four steps make up for %.0f to %.0f %% of the difference.",
+		enumerate(parts), 100*low, 100*high)
 }
 
 // recoveries are the results on recovered pictures, by time.

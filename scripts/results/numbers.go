@@ -81,17 +81,20 @@ func comma(x float64) string {
 	return digits
 }
 
-// power formats a number below 1 in scientific notation, as in 6·10⁻⁵.
+// power formats a number below 1 or above 100,000 in scientific notation, as in 6·10⁻⁵.
 func power(precision int, x float64) string {
-	if x >= 1 || x == 0 {
+	if x >= 1 && x < 1e5 || x == 0 {
 		return fmt.Sprintf("%.*f", precision, x)
 	}
-	mantissa, exponent, _ := strings.Cut(fmt.Sprintf("%.*e", precision, x), "e-")
+	mantissa, exponent, _ := strings.Cut(fmt.Sprintf("%.*e", precision, x), "e")
 	var superscript strings.Builder
-	for _, digit := range strings.TrimLeft(exponent, "0") {
+	if exponent[0] == '-' {
+		superscript.WriteRune('⁻')
+	}
+	for _, digit := range strings.TrimLeft(exponent[1:], "0") {
 		superscript.WriteRune([]rune("⁰¹²³⁴⁵⁶⁷⁸⁹")[digit-'0'])
 	}
-	return mantissa + "·10⁻" + superscript.String()
+	return mantissa + "·10" + superscript.String()
 }
 
 // mostOff returns the largest deviation from 1 of the numbers at a key.

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
+
+	"github.com/gomfm/gomfm/mfm/metric"
 )
 
 // lossTable is the comparison of the losses on the paper's mixture, from the smallest excess.
@@ -28,6 +31,35 @@ func (s *store) lossTable() string {
 	}
 	return table("loss | distillation | excess, mean over t | excess, worst t and seed | diversity, range over t | "+
 		"diverged | step, fastest seed, ms", lines)
+}
+
+// leadsFrom formats the first time from which on the mean excess of a loss with its distillation, as
+// in "semigroup teacher", is smaller than that of another by more than the standard error of their
+// difference; empty if there is none.
+func (s *store) leadsFrom(loss, other string) string {
+	of := func(name string) [][]row {
+		loss, distillation, _ := strings.Cut(name, " ")
+		all := groupBy(s.rows("gmm_posterior.json", "loss="+loss, "distillation="+distillation), "t")
+		slices.SortFunc(all, func(a, b []row) int { return cmp.Compare(a[0].Num("t"), b[0].Num("t")) })
+		return all
+	}
+	ours, theirs := of(loss), of(other)
+	from := ""
+	for i := len(ours) - 1; i >= 0 && i < len(theirs); i-- {
+		if fallSE("excess", theirs[i], ours[i]) <= 1 {
+			break
+		}
+		from = ours[i][0].Text("t")
+	}
+	return from
+}
+
+// fallSE returns by how many standard errors of the difference the mean of the numbers at a key is
+// smaller in the second rows.
+func fallSE(key string, before, after []row) float64 {
+	a, aSE := metric.MeanSE(values(key, before))
+	b, bSE := metric.MeanSE(values(key, after))
+	return (a - b) / math.Hypot(aSE, bSE)
 }
 
 // parametrizationTable compares the parametrizations on the paper's mixture.

@@ -42,6 +42,17 @@ func (s *store) checkpointClaim() string {
 		"%.2f of it,\nand the gradients differ by %.1e of their length here: **%s**.", ratio, difference, verdict)
 }
 
+// checkpointProcess formats by how much checkpoints change the memory of the process, by gradient.
+func (s *store) checkpointProcess() string {
+	names := map[string]string{"dit": "the transformer", "decoder": "the decoder", "reward": "MFM-G"}
+	var parts []string
+	for _, group := range groupBy(s.rows("precision.json:memory"), "network") {
+		ratio := only("peak_rss_mb", where(group, "checkpoint=true")) / only("peak_rss_mb", where(group, "checkpoint=false"))
+		parts = append(parts, fmt.Sprintf("%+.0f %% for %s", 100*(ratio-1), names[group[0].Text("network")]))
+	}
+	return enumerate(parts)
+}
+
 // checkpointTable is the memory of gradients with and without checkpoints.
 func (s *store) checkpointTable() string {
 	names := map[string]string{"dit": "transformer", "decoder": "decoder", "reward": "MFM-G"}

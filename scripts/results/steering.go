@@ -17,7 +17,7 @@ func (s *store) steeringTable() string {
 		label, conditions, model string
 		ns                       []int
 	}
-	doubling := []int{1, 4, 16, 32, 64, 128}
+	doubling := []int{1, 2, 4, 8, 16, 32, 64, 128}
 	var lines [][]string
 	for _, m := range []method{
 		{"exact drift", "method=exact", "law", nil},
@@ -56,6 +56,16 @@ func steeringLine(label, n string, rows []row) []string {
 		line = append(line, within("%.3f", "sw2", of), withinValues("%.2f", mmd), shares("weights", of), fmt.Sprint(len(of)))
 	}
 	return line
+}
+
+// paired returns how many times the mean error of steered runs is that of the exact drift over the
+// same seeds.
+func paired(exact, rows []row) float64 {
+	var same []row
+	for _, r := range rows {
+		same = append(same, where(exact, "seed="+r.Text("seed"))...)
+	}
+	return mean("sw2", rows) / mean("sw2", same)
 }
 
 // exactShares formats the weights of the three components of the paper's mixture, tilted.

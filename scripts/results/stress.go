@@ -45,11 +45,15 @@ func (s *store) modeTable() string {
 }
 
 // spreadCounts says of how many contexts the samples' standard deviation is off by more than a
-// tenth.
+// tenth, and how many of these are in two dimensions.
 func (s *store) spreadCounts() string {
-	all := nested("contexts", s.rows("stress_tests.json", "test=diversity"))
-	return fmt.Sprintf("Of all %s contexts %d are too wide by more than a tenth and %d too narrow",
-		comma(float64(len(all))), len(filter(all, "diversity>=1.1")), len(filter(all, "diversity<=0.9")))
+	of := s.rows("stress_tests.json", "test=diversity")
+	all, flat := nested("contexts", of), nested("contexts", where(of, "dim=2"))
+	count := func(condition string) string {
+		return fmt.Sprintf("%d (%d in two dimensions)", len(filter(all, condition)), len(filter(flat, condition)))
+	}
+	return fmt.Sprintf("Of all %s contexts the samples of %s are too wide by more than a tenth, and of %s too narrow",
+		comma(float64(len(all))), count("diversity>=1.1"), count("diversity<=0.9"))
 }
 
 // equalOrder are the losses in the order of the table, each with its distillation.

@@ -65,26 +65,40 @@ func (s *store) monitorTable() string {
 		"`Overshoot` | `Behind`", lines)
 }
 
-// biasSlopes counts the pairs of λ and t at which the bias of a plug-in target, over N from 16 on,
-// exceeds twice its standard error at least twice. It returns how many of their slopes of log bias
-// against log N lie within [-1.3, -0.7], as in "3 of the 4".
+// biasSlopes counts the cases, a plug-in, λ and t, in which the bias, over N from 16 on, exceeds
+// twice its standard error for at least two N. It says how many of their slopes of log bias against
+// log N lie within [-1.3, -0.7], and which do not.
 func (s *store) biasSlopes() string {
 	inside, all := 0, 0
+	names := map[string]string{"plug-in-mfm-g": "MFM-G", "plug-in-mfm-gf": "MFM-GF"}
+	var others []string
 	plugIns := s.rows("finetuning_variance.json", "method=plug-in-mfm-g|plug-in-mfm-gf", "n>=16")
-	for _, g := range groupBy(plugIns, "method", "lambda", "t") {
-		var logN, logBias []float64
-		for _, r := range g {
-			if bias := r.Num("bias"); bias > 2*r.Num("bias_se") {
-				logN, logBias = append(logN, math.Log(r.Num("n"))), append(logBias, math.Log(bias))
+	for _, of := range groupBy(plugIns, "method", "lambda") {
+		outside := 0
+		for _, g := range groupBy(of, "t") {
+			var logN, logBias []float64
+			for _, r := range g {
+				if bias := r.Num("bias"); bias > 2*r.Num("bias_se") {
+					logN, logBias = append(logN, math.Log(r.Num("n"))), append(logBias, math.Log(bias))
+				}
+			}
+			if len(logN) < 2 {
+				continue
+			}
+			all++
+			if _, slope := stat.LinearRegression(logN, logBias, nil, false); slope >= -1.3 && slope <= -0.7 {
+				inside++
+			} else {
+				outside++
 			}
 		}
-		if len(logN) < 2 {
-			continue
-		}
-		all++
-		if _, slope := stat.LinearRegression(logN, logBias, nil, false); slope >= -1.3 && slope <= -0.7 {
-			inside++
+		if outside > 0 {
+			others = append(others, fmt.Sprintf("%s at λ = %s (%d)", names[of[0].Text("method")], of[0].Text("lambda"), outside))
 		}
 	}
-	return fmt.Sprintf("%d of the %d", inside, all)
+	text := fmt.Sprintf("%d of the %d cases in which the bias exceeds twice its standard error for at least two N", inside, all)
+	if others != nil {
+		text += "; the others are of " + enumerate(others)
+	}
+	return text
 }

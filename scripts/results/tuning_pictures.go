@@ -8,7 +8,9 @@ import (
 	"strings"
 
 	"github.com/gomfm/gomfm/mfm/experiment/latent/alignment"
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/metric"
+	"github.com/gomfm/gomfm/mfm/reward"
 )
 
 // tunedFile has the results of mfm tune imagenet on the shipped map of latents.
@@ -63,15 +65,71 @@ func (s *store) tunedTables() string {
 		}
 		var lines [][]string
 		for _, r := range all {
-			lines = append(lines, tunedLine(r))
+			lines = append(lines, s.tunedLine(r))
 		}
-		parts = append(parts, text, table(header+" | reward along the training | largest fall, in SE", lines), tunedVerdict(all))
+		parts = append(parts, text, table(header+" | reward along the training | largest fall, in SE", lines),
+			tunedVerdict(all))
 	}
 	return strings.Join(parts, "\n\n")
 }
 
+// poolFactors are the factors of the rewards of steered pictures over those of fine-tuned ones, by
+// their common name, as in figures/grids/imagenet_small.json.
+var poolFactors = map[string]float64{"blue": 50, "symmetry": 5}
+
+// poolTarget returns the target of λ times a reward with its divergence from the unsteered pictures
+// of steering, of which there are more than of the untuned drift. It returns false without a pool of
+// the reward, or if too few of its pictures have weight.
+func (s *store) poolTarget(name string, lambda float64) (tilt, bool) {
+	factor, known := poolFactors[name]
+	if !known || !s.exists(imagenetFile) {
+		return tilt{}, false
+	}
+	var pool []float64
+	for _, r := range decode[steered](filter(s.rows(imagenetFile), "reward_name="+name, "pool=true")) {
+		for _, v := range r.PoolRewards {
+			if float64(v) >= reward.Least {
+				pool = append(pool, float64(v)/factor)
+			}
+		}
+	}
+	if pool == nil {
+		return tilt{}, false
+	}
+	weights, err := steering.TiltedWeights(pool, lambda, 0)
+	if err != nil {
+		return tilt{}, false
+	}
+	t := tilt{pool: pool}
+	t.kl, t.effective = steering.Divergence(weights, len(weights))
+	t.bound = t.effective < usableNumber
+	return t, true
+}
+
+// poolPictures is the number of pictures of the smallest pool of a fine-tuned reward, 0 if none has
+// one.
+func (s *store) poolPictures() float64 {
+	least := 0
+	names, _ := s.tunedPictures()
+	for _, name := range names {
+		if t, found := s.poolTarget(name, 1); found && (least == 0 || len(t.pool) < least) {
+			least = len(t.pool)
+		}
+	}
+	return float64(least)
+}
+
+// enumerate joins texts, as in a, b and c.
+func enumerate(texts []string) string {
+	n := len(texts)
+	if n < 2 {
+		return strings.Join(texts, "")
+	}
+	return strings.Join(texts[:n-1], ", ") + " and " + texts[n-1]
+}
+
 // tunedLine is the line of a training.
-func tunedLine(r alignment.TuningResult) []string {
+func (s *store) tunedLine(r alignment.TuningResult) []string {
 	line := []string{fmt.Sprintf("%g", r.Lambda), fmt.Sprint(r.Seed), ""}
 	if n := len(r.Evaluations); r.Budget > 0 && n > 0 {
 		line[0] += fmt.Sprintf(", in the end %.3g", r.Evaluations[n-1].Lambda)
@@ -89,7 +147,11 @@ func tunedLine(r alignment.TuningResult) []string {
 		kl = pair(r.Evaluations[n-1].KL, r.Evaluations[n-1].KLSE)
 	}
 	if r.Budget == 0 && !r.TargetKL.IsZero() { // that of λ, which a budget reduces
-		target = tilt{kl: r.TargetKL.Float(), effective: r.TargetEffective.Float()}.nats()
+		t := tilt{kl: r.TargetKL.Float(), bound: r.TargetEffective.Float() < usableNumber}
+		if of, found := s.poolTarget(r.RewardName, r.Lambda); found {
+			t = of
+		}
+		target = t.nats(1)
 	}
 	line = append(line, kl, target)
 	for _, m := range monitors {
@@ -133,11 +195,15 @@ func largestFall(r alignment.TuningResult) (fall float64, known bool) {
 	return fall, known
 }
 
+// narrowDiversity is the diversity below which the verdict names a training.
+const narrowDiversity = 0.8
+
 // tunedVerdict says of the trainings for a reward whether it rises, what becomes of the held-out
-// one, and whether budgets are kept.
+// one, and how budgets are kept.
 func tunedVerdict(all []alignment.TuningResult) string {
-	var rise, risen, kept, held, within, budgets int // numbers of trainings, of those that are known
+	var rise, risen, kept, held int // numbers of trainings, of those that are known
 	lowest, diverged := math.Inf(1), 0
+	var narrow, budgets []string
 	for _, r := range all {
 		if r.Result.Diverged {
 			diverged++
@@ -152,13 +218,25 @@ func tunedVerdict(all []alignment.TuningResult) string {
 			lowest = min(lowest, by)
 			if held++; by >= -2 {
 				kept++
+				if d := r.Diversity.Float(); d < narrowDiversity {
+					text := fmt.Sprintf("after λ = %g it changes by %+.1f standard errors, while the diversity is %.2f", r.Lambda, by, d)
+					if !r.Kernel.IsZero() {
+						text += fmt.Sprintf(" and the kernel distance %.2f", r.Kernel.Float())
+					}
+					narrow = append(narrow, text)
+				}
 			}
 		}
 		if n := len(r.Evaluations); r.Budget > 0 && n > 0 {
-			budgets++
-			if last := r.Evaluations[n-1]; last.KL <= r.Budget+2*last.KLSE {
-				within++
+			over := 0
+			for _, e := range r.Evaluations {
+				if e.KL > r.Budget {
+					over++
+				}
 			}
+			last := r.Evaluations[n-1]
+			budgets = append(budgets, fmt.Sprintf("With a budget of %g nats KL is above it at %d of %d evaluations, and %s in the end.",
+				r.Budget, over, n, pair(last.KL, last.KLSE)))
 		}
 	}
 	var parts []string
@@ -170,10 +248,10 @@ func tunedVerdict(all []alignment.TuningResult) string {
 		parts = append(parts, fmt.Sprintf("The held-out reward is at most two standard errors below that of the untuned drift after "+
 			"%d of %d trainings; its lowest change is %+.1f standard errors.", kept, held, lowest))
 	}
-	if budgets > 0 {
-		parts = append(parts, fmt.Sprintf("At the end the divergence is within its budget, up to two standard errors, in %d of %d.",
-			within, budgets))
+	if narrow != nil {
+		parts = append(parts, "That does not show that the pictures are good: "+strings.Join(narrow, "; ")+".")
 	}
+	parts = append(parts, budgets...)
 	if diverged > 0 {
 		parts = append(parts, fmt.Sprintf("%d of all %d trainings diverged.", diverged, len(all)))
 	}

@@ -35,13 +35,15 @@ func TestTunedPictures(t *testing.T) {
 	bare := of(100, 0, 0, 0)
 	bare.RewardSE, bare.HeldOut, bare.Kernel, bare.MonitorsBase = metric.Optional{}, metric.Optional{}, metric.Optional{}, nil
 	bare.Sampled = []alignment.Sampled{{Step: 100}}
+	narrow := of(10, 0, -0.65, 1, 0.1, 0.2, 0.19, 0.2) // falls by 0.01/0.141
+	narrow.Diversity = some(0.6)
 	all := []alignment.TuningResult{
 		bare, diverged, slow,
 		of(50, 3, -0.5, 0.9, 0.1, 0.2, 0.3, 0.4), // 3.6 ± 0.5 nats at the end
 		of(50, 2, -0.5, 1, 0.1, 0.2, 0.3, 0.4),
-		of(25, 0, -0.75, 2, 0.1, 0.9, 0.4, 0.5),  // falls by 0.5/0.141, held-out by 0.15/0.05
-		of(20, 0, -0.5, 1, 0.3, 0.2, 0.1, 0.2),   // falls by 0.2/0.141
-		of(10, 0, -0.65, 1, 0.1, 0.2, 0.19, 0.2), // falls by 0.01/0.141
+		of(25, 0, -0.75, 2, 0.1, 0.9, 0.4, 0.5), // falls by 0.5/0.141, held-out by 0.15/0.05
+		of(20, 0, -0.5, 1, 0.3, 0.2, 0.1, 0.2),  // falls by 0.2/0.141
+		narrow,
 	}
 	files := copied(t)
 	const heading = "## Pictures fine-tuned in latent space"
@@ -63,19 +65,21 @@ func TestTunedPictures(t *testing.T) {
 	for _, want := range []string{
 		`**a\|b**: the reward of 64 pictures of the untuned drift is -0.100 ± 0.03, their held-out reward -0.600 ± 0.04.`,
 		"in 400 steps",
-		"| 10 | 0 |  | 64,000 | 0.500 ± 0.02 | -0.650 ± 0.03 | 0.900 | 0.250 ± 0.01 | 4.00 ± 0.5 | at least 1.0 nats | -0.25 |",
+		"| 10 | 0 |  | 64,000 | 0.500 ± 0.02 | -0.650 ± 0.03 | 0.600 | 0.250 ± 0.01 | 4.00 ± 0.5 | at least 1.0 nats | -0.25 |",
 		"| 0.100, 0.200, 0.190, 0.200 | 0.1 |", "| 0.100, 0.900, 0.400, 0.500 | 3.5 |", "| 0.300, 0.200, 0.100, 0.200 | 1.4 |",
 		"| 50, in the end 25 | 0 | 3 | 64,000 |", "3.60 ± 0.5 |  | -0.25 |", "| 5 | 0 |  |  | diverged |",
 		"| 100 | 0 |  | 64,000 | 0.500 |  | 0.900 |  |  | at least 1.0 nats |  |  |  |  |  |  |",
 		"In 3 of the 5 trainings the reward falls nowhere by more than one standard error. The held-out reward is at most two " +
-			"standard errors below that of the untuned drift after 4 of 5 trainings; its lowest change is -3.0 standard errors. At the " +
-			"end the divergence is within its budget, up to two standard errors, in 1 of 2. 1 of all 7 trainings diverged.",
+			"standard errors below that of the untuned drift after 4 of 5 trainings; its lowest change is -3.0 standard errors. That does " +
+			"not show that the pictures are good: after λ = 10 it changes by -1.0 standard errors, while the diversity is 0.60 and the " +
+			"kernel distance 0.25. With a budget of 2 nats KL is above it at 2 of 4 evaluations, and 4.00 ± 0.5 in the end. With a " +
+			"budget of 3 nats KL is above it at 1 of 4 evaluations, and 3.60 ± 0.5 in the end. 1 of all 7 trainings diverged.",
 	} {
 		if !strings.Contains(section, want) {
 			t.Errorf("the section lacks %q", want)
 		}
 	}
-	if want := `a\|b from -0.100 ± 0.03 to 0.500 (λ = 100)`; !strings.Contains(pages[readmePage], want) {
+	if want := `a\|b from -0.100 ± 0.03 to 0.500 (λ = 100), diversity 0.90`; !strings.Contains(pages[readmePage], want) {
 		t.Errorf("README.md lacks %q", want)
 	}
 	if t.Failed() || strings.Contains(section, "NaN") || strings.Contains(section, "Inf") {

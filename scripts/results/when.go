@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 
 	"gonum.org/v1/gonum/stat"
@@ -134,6 +135,7 @@ type tilt struct {
 	name  string
 	kl    float64
 	exact bool // kl is a closed form
+	bound bool // kl is a lower bound
 	// effective is the effective number of pictures whose weights kl is estimated from.
 	effective float64
 	// target is the mean reward of the target of pictures, by the same weights.
@@ -196,18 +198,54 @@ func methodIndex(name string) int {
 	return slices.IndexFunc(steer.Methods(), func(e steer.Entry) bool { return e.Name == name })
 }
 
+// usableNumber is the effective number of weighted samples from which on a divergence is estimated
+// by their weights alone. Fewer underestimate it.
+const usableNumber = 100
+
 // addPool sets what the result of a pool says of the target: the pool and the divergence. Of images
-// that is the estimate by weights if at least 100 images have weight. An estimate by fewer is too
-// small: then it is the larger one of it and that of a Gaussian.
+// that is the estimate by weights. With an effective number below usableNumber it is the larger one
+// of it and that of a Gaussian, and a lower bound if there is none.
 func (t *tilt) addPool(r steered) {
 	for _, v := range r.PoolRewards {
 		t.pool = append(t.pool, float64(v))
 	}
 	t.unsteered = r
 	t.each, t.kl, t.exact = r.NFE+1, r.TargetKL.Float(), r.TargetEffective.IsZero()
-	if !r.GaussianKL.IsZero() && !(r.TargetEffective.Float() >= 100) {
+	if r.TargetEffective.Float() >= usableNumber {
+		return
+	}
+	if t.bound = !t.exact && r.GaussianKL.IsZero(); !r.GaussianKL.IsZero() {
 		t.kl, t.exact = max(t.kl, r.GaussianKL.Float()), false
 	}
+}
+
+// nats formats the divergence of a target.
+func (t tilt) nats(decimals int) string {
+	text := fmt.Sprintf("%.*f nats", decimals, t.kl)
+	if t.bound {
+		return "at least " + text
+	}
+	return text
+}
+
+// ofUnsteered is [runs.mean] of the unsteered runs, or else of the pool.
+func (t tilt) ofUnsteered(of func(r steered) metric.Optional) (mean, se float64) {
+	for _, g := range t.runs {
+		if g.method == steering.Unsteered && len(g.results) > 0 {
+			return g.mean(of)
+		}
+	}
+	return runs{results: []steered{t.unsteered}}.mean(of)
+}
+
+// isSteered reports whether a method steers: all but unsteered samples and Best-of-N do.
+func isSteered(method string) bool {
+	return method != steering.Unsteered && !strings.HasPrefix(method, "best-of-n")
+}
+
+// hasSteered reports whether the target has runs that are steered to it.
+func (t tilt) hasSteered() bool {
+	return slices.ContainsFunc(t.runs, func(g runs) bool { return isSteered(g.method) })
 }
 
 // of returns the runs of a method and a number of posterior samples, by their steps and
@@ -315,4 +353,9 @@ func pair(x, se float64) string {
 }
 
 // ceiling is e^(κ+1)/(1 + 4N), the expected factor at an equal divergence.
-func ceiling(kl float64, n int) string { return short(gaussian.Ceiling(kl, n)) }
+func ceiling(kl float64, n int) string {
+	if c := gaussian.Ceiling(kl, n); c >= 1e5 {
+		return "about " + power(1, c)
+	}
+	return short(gaussian.Ceiling(kl, n))
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
@@ -64,7 +65,7 @@ func (s *store) measures() string {
 		text += fmt.Sprintf("MFM-G with N = 32 at an L2 of at most 0.08: %s (%s), %s.", pair(g.mean(l2)), g.renormalization,
 			outcome(mean <= 0.08))
 	} else {
-		text += "not measured."
+		text += "MFM-G with N = 32 is not measured."
 	}
 	return strings.Join(append(lines, text), "\n")
 }
@@ -110,5 +111,219 @@ func (t tilt) rewardMeasure(g runs, fives bool) string {
 			"%.1f %% fives", diversity, 100*share)
 		wanted += ", 0.85 of the standard deviation, and 95 % fives"
 	}
-	return fmt.Sprintf("%s. Wanted: %s: %s.", text, wanted, outcome(reached))
+	beside := t.blocksBeside(g)
+	if fives {
+		beside = t.classBeside(g, rival)
+	}
+	return fmt.Sprintf("%s. Wanted: %s: %s.%s", text, wanted, outcome(reached), beside)
+}
+
+// oneStepRuns are the runs of Best-of-N from one-step samples, by their numbers of candidates.
+func (t tilt) oneStepRuns() (found []runs) {
+	for _, g := range t.runs {
+		if g.method == "best-of-n-one-step" && len(g.results) > 0 {
+			found = append(found, g)
+		}
+	}
+	return found
+}
+
+// classBeside puts the reward of runs that is the log-probability of a class into proportion: as
+// probabilities, and beside Best-of-N from one-step samples; empty without runs of these.
+func (t tilt) classBeside(g runs, rival float64) string {
+	oneStep := t.oneStepRuns()
+	if oneStep == nil {
+		return ""
+	}
+	reward, _ := g.reward()
+	most := oneStep[len(oneStep)-1]
+	its, _ := most.reward()
+	text := fmt.Sprintf(" As geometric means of the probability these rewards are %.4f and %.4f; Best-of-%d from one-step "+
+		"samples has %.4f for %s evaluations.", math.Exp(reward), math.Exp(rival), most.n, math.Exp(its), comma(most.nfe()))
+	if near, any := nearest(oneStep, frechet); any {
+		d, se := g.mean(frechet)
+		their, other := near.mean(frechet)
+		text += fmt.Sprintf(" The Fréchet distance to the target is %s for MFM-G, %s for Best-of-%d from one-step samples (%s, %s "+
+			"evaluations).", pair(d, se), pair(their, other), near.n, seeds(near), comma(near.nfe()))
+	}
+	return text
+}
+
+// seeds formats a number of seeds.
+func seeds(g runs) string {
+	if len(g.results) == 1 {
+		return "one seed"
+	}
+	return word(len(g.results)) + " seeds"
+}
+
+// blocks is the number of averages that a measurement of blocks of digits has.
+const blocks = 25
+
+// blocksBeside puts the reward of a measurement of blocks, -Σ(residual/σ)²/2, into proportion: by
+// the residual, and the share of confident samples; empty without runs of Best-of-N from one-step
+// samples.
+func (t tilt) blocksBeside(g runs) string {
+	oneStep := t.oneStepRuns()
+	if oneStep == nil {
+		return ""
+	}
+	reward, _ := g.reward()
+	residual := math.Sqrt(-2 * reward / blocks)
+	text := fmt.Sprintf(" The root mean square residual of a block is %s σ", short(residual))
+	if residual < 0.5 {
+		text += ", far less than a measurement with an error of σ asks for: the samples fit its noise, too"
+	}
+	confident := func(r steered) metric.Optional { return r.Confident }
+	most := oneStep[len(oneStep)-1]
+	ours, se := g.mean(confident)
+	theirs, other := most.mean(confident)
+	before, _ := t.ofUnsteered(confident)
+	return text + fmt.Sprintf(". The second classifier is sure of a share of %s, of Best-of-%d from one-step samples %s, of unsteered "+
+		"samples %s.", pair(ours, se), most.n, pair(theirs, other), short(before))
+}
+
+// nearestOf returns the runs of a method that are nearest to a target of the mixture, and their
+// distance, +Inf without runs.
+func (t tilt) nearestOf(method string) (runs, float64) {
+	var all []runs
+	for _, g := range t.runs {
+		if g.method == method {
+			all = append(all, g)
+		}
+	}
+	g, any := nearest(all, steered.excess)
+	if !any {
+		return g, math.Inf(1)
+	}
+	d, _ := g.mean(steered.excess)
+	return g, d
+}
+
+// whichMethod is a short answer for those who choose a method, by the results on the mixture; empty
+// without them.
+func (s *store) whichMethod() string {
+	const oneStep, twist = "best-of-n-one-step", "smc-mfm-gf"
+	var near, far []tilt // where Best-of-N from one-step samples is nearer to the target than SMC, and where not
+	for _, t := range s.tilts("mixture") {
+		_, a := t.nearestOf(oneStep)
+		_, b := t.nearestOf(twist)
+		switch {
+		case math.IsInf(a, 1) || math.IsInf(b, 1):
+		case a <= b:
+			near = append(near, t)
+		default:
+			far = append(far, t)
+		}
+	}
+	if near == nil || far == nil || near[len(near)-1].kl > far[0].kl {
+		return ""
+	}
+	said := func(g runs) string {
+		return fmt.Sprintf("%s (N = %d, %s evaluations)", pair(g.mean(steered.excess)), g.n, comma(g.nfe()))
+	}
+	most, last := near[len(near)-1], far[len(far)-1]
+	a, _ := most.nearestOf(oneStep)
+	b, _ := most.nearestOf(twist)
+	text := fmt.Sprintf("**Which method?** On the mixture, where one-step samples are good, Best-of-N from them comes near a "+
+		"target up to %.1f nats from the data for the fewest evaluations: there its excess is %s, that of SMC with an MFM-GF twist %s.",
+		most.kl, said(a), said(b))
+	a, _ = last.nearestOf(oneStep)
+	b, _ = last.nearestOf(twist)
+	text += fmt.Sprintf(" At %.1f nats SMC is nearer: %s, against %s.", last.kl, said(b), said(a))
+	if all := near[0].of("mfm-gf", 16); len(all) > 0 {
+		if g, any := nearest(all, steered.excess); any {
+			far, _ := nearest(last.of("mfm-gf", 16), steered.excess)
+			text += fmt.Sprintf(" MFM-GF needs no candidates and is good near the data: %s at %.1f nats", said(g), near[0].kl)
+			if far.results != nil {
+				text += fmt.Sprintf(", and %s at %.1f", pair(far.mean(steered.excess)), last.kl)
+			}
+			text += "."
+		}
+	}
+	var parts []string
+	for _, method := range []string{"fmrg-e", "fmrg-j", "mfm-g", "dps"} {
+		if all := last.of(method, 1); len(all) > 0 {
+			g := best(all)
+			reward, _ := g.reward()
+			d, _ := g.mean(steered.excess)
+			parts = append(parts, fmt.Sprintf("%s %s (excess %s, %s evaluations)", g.name(), short(reward), short(d), comma(g.nfe())))
+		}
+	}
+	if parts != nil {
+		u, _ := last.ofUnsteered(steered.excess)
+		before, _ := last.ofUnsteered(func(r steered) metric.Optional { return r.Reward })
+		text += fmt.Sprintf(" For the reward alone methods with a gradient are the cheapest, at the price of the distribution. At %.1f nats "+
+			"unsteered samples have %s (excess %s), and with one posterior sample or none: %s.", last.kl, short(before), short(u),
+			strings.Join(parts, "; "))
+	}
+	return text
+}
+
+// excessSpan formats the range over targets of the mixture of the mean excess of a method's nearest
+// runs, as in 1.2 to 3.4; empty without runs.
+func (s *store) excessSpan(method string) string {
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, t := range s.tilts("mixture") {
+		if _, d := t.nearestOf(method); !math.IsInf(d, 1) {
+			low, high = min(low, d), max(high, d)
+		}
+	}
+	if low > high {
+		return ""
+	}
+	return short(low) + " to " + short(high)
+}
+
+// mixtureSizes says how many seeds of how many samples the runs on the mixture have.
+func (s *store) mixtureSizes() string {
+	var sizes []string
+	of := map[string][]string{} // methods by size
+	count := map[string]int{}   // runs by size
+	for _, t := range s.tilts("mixture") {
+		for _, g := range t.runs {
+			if len(g.results) == 0 {
+				continue
+			}
+			size := fmt.Sprintf("%s of %s samples", seeds(g), comma(float64(g.results[0].Samples)))
+			if of[size] == nil {
+				sizes = append(sizes, size)
+			}
+			name := fmt.Sprintf("%s with N = %d", g.name(), g.n)
+			if count[size]++; !slices.Contains(of[size], name) {
+				of[size] = append(of[size], name)
+			}
+		}
+	}
+	if sizes == nil {
+		return ""
+	}
+	slices.SortStableFunc(sizes, func(a, b string) int { return count[b] - count[a] })
+	text := "Runs have " + sizes[0]
+	for _, size := range sizes[1:] {
+		text += fmt.Sprintf("; %s: %s", size, enumerate(of[size]))
+	}
+	return text + "."
+}
+
+// diamondFarther says at how many targets of the mixture weighted Diamond is farther from the target
+// than unsteered samples; empty without results.
+func (s *store) diamondFarther() string {
+	far, all := 0, 0
+	for _, t := range s.tilts("mixture") {
+		g, d := t.nearestOf("weighted-diamond")
+		u, other := t.ofUnsteered(steered.excess)
+		if math.IsInf(d, 1) || math.IsNaN(u) {
+			continue
+		}
+		_, se := g.mean(steered.excess)
+		if all++; d-u > 2*math.Hypot(se, other) {
+			far++
+		}
+	}
+	if all == 0 {
+		return ""
+	}
+	return fmt.Sprintf("With these settings weighted Diamond is farther from the target than unsteered samples at %d of %d targets.",
+		far, all)
 }

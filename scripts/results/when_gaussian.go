@@ -59,7 +59,7 @@ func (s *store) gaussianDims() string {
 func (s *store) gaussianFactorTable() string {
 	header, lines := "κ, nats", [][]string{}
 	for _, n := range []int{1, 2, 4} {
-		header += fmt.Sprintf(" | N = %d: ceiling | measured", n)
+		header += fmt.Sprintf(" | N = %d: e^(κ+1)/%d | measured", n, 1+4*n)
 	}
 	for _, kl := range s.gaussianKLs() {
 		line := []string{fmt.Sprint(kl)}

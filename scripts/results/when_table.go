@@ -13,18 +13,23 @@ import (
 // there are none.
 func (s *store) whenMixture() string {
 	return s.whenTables("mixture", "excess sliced W₂", steered.excess, []measure{
+		{"excess sliced W₂", steered.excess},
 		{"MMD² · 1000", func(r steered) metric.Optional { return metric.Some(1000 * r.MMD.Float()) }},
 	})
 }
 
 func (s *store) whenDigits() string {
-	return s.whenTables("digits", "Fréchet distance", func(r steered) metric.Optional { return r.Distance }, []measure{
+	return s.whenTables("digits", "Fréchet distance", frechet, []measure{
+		{"Fréchet distance", frechet},
 		{"L2 of the classes", func(r steered) metric.Optional { return r.L2 }},
 		{"from base", func(r steered) metric.Optional { return r.FromBase }},
 		{"diversity", func(r steered) metric.Optional { return r.Diversity }},
 		{"confident", func(r steered) metric.Optional { return r.Confident }},
 	})
 }
+
+// frechet is the squared Fréchet distance of digits to their target.
+func frechet(r steered) metric.Optional { return r.Distance }
 
 // measure is a number of the runs that are best by their reward.
 type measure struct {
@@ -41,10 +46,18 @@ func (s *store) whenTables(test, name string, distance func(r steered) metric.Op
 		if t.exact {
 			of = "a closed form"
 		}
-		parts = append(parts, fmt.Sprintf("**%s**: the target is %.2f nats (%s) from the samples before steering. At an equal "+
-			"divergence the expected factor of MFM-G is %s with N = 1, and %s with N = 4.",
-			strings.ReplaceAll(t.name, "|", `\|`), t.kl, of, ceiling(t.kl, 1), ceiling(t.kl, 4)), t.table(name, distance, more))
-		if text := t.verdict(distance); text != "" {
+		text := fmt.Sprintf("**%s**: the target is %s (%s) from the samples before steering.",
+			strings.ReplaceAll(t.name, "|", `\|`), t.nats(2), of)
+		if t.hasSteered() {
+			least := ""
+			if t.bound {
+				least = "at least "
+			}
+			text += fmt.Sprintf(" At an equal divergence the expected factor of MFM-G is %s%s with N = 1, and %s with N = 4.", least,
+				ceiling(t.kl, 1), ceiling(t.kl, 4))
+		}
+		parts = append(parts, text, t.table(name, distance, more))
+		if text := t.verdict(name, distance); text != "" {
 			parts = append(parts, text)
 		}
 	}
@@ -60,7 +73,7 @@ func (t tilt) table(name string, distance func(r steered) metric.Optional, more 
 	for _, m := range more {
 		header += " | " + m.name
 	}
-	header += fmt.Sprintf(" | best by distance | %s | factor by distance | µs/NFE", name)
+	header += fmt.Sprintf(" | µs/NFE | best by distance | %s | factor by distance", name)
 	var lines [][]string
 	type key struct {
 		method   string
@@ -103,13 +116,12 @@ func (t tilt) line(g runs, all []runs, distance func(r steered) metric.Optional,
 	for _, m := range more {
 		line = append(line, pair(g.mean(m.of)))
 	}
+	micros, _ := g.mean(func(r steered) metric.Optional { return metric.Some(r.MicrosPerNFE) })
+	line = append(line, short(micros))
 	if near, any := nearest(all, distance); any {
 		line = append(line, choice(near), pair(near.mean(distance)), t.byDistance(near, distance))
-	} else {
-		line = append(line, "", "", "")
 	}
-	micros, _ := g.mean(func(r steered) metric.Optional { return metric.Some(r.MicrosPerNFE) })
-	return append(line, short(micros))
+	return line
 }
 
 // quantiles formats three of the mean quantiles of the reward.
@@ -157,15 +169,51 @@ func (t tilt) byDistance(g runs, distance func(r steered) metric.Optional) strin
 	return "not reached"
 }
 
+// proportion says where the reward of the runs g is beside that of the target, and their distance
+// beside that of unsteered samples; empty without both. It decides nothing without standard errors.
+func (t tilt) proportion(g runs, name string, distance func(r steered) metric.Optional) string {
+	var text string
+	if target, _ := g.mean(func(r steered) metric.Optional { return r.RewardTarget }); !math.IsNaN(target) {
+		where := "beyond"
+		if reward, _ := g.reward(); reward < target {
+			where = "below"
+		}
+		text = fmt.Sprintf(" These samples are %s the target's mean reward, %s", where, short(target))
+	}
+	d, se := g.mean(distance)
+	u, other := t.ofUnsteered(distance)
+	if math.IsNaN(d) || math.IsNaN(u) {
+		if text != "" {
+			text += "."
+		}
+		return text
+	}
+	by := math.Hypot(se, other)
+	if math.IsNaN(by) || text == "" {
+		if text != "" {
+			text += "."
+		}
+		return text + fmt.Sprintf(" Their %s is %s, that of unsteered samples %s.", name, pair(d, se), pair(u, other))
+	}
+	where := "about as far from the target as unsteered samples"
+	switch {
+	case d-u > 2*by:
+		where = "farther from the target than unsteered samples"
+	case u-d > 2*by:
+		where = "nearer to the target than unsteered samples"
+	}
+	return text + fmt.Sprintf(", and %s (%s %s, against %s).", where, name, short(d), short(u))
+}
+
 // verdict says what MFM-G has of both criteria, beside Best-of-N; empty without runs of one sample.
-func (t tilt) verdict(distance func(r steered) metric.Optional) string {
+func (t tilt) verdict(name string, distance func(r steered) metric.Optional) string {
 	one := t.of("mfm-g", 1)
 	if len(one) == 0 {
 		return ""
 	}
 	g := best(one)
 	text := fmt.Sprintf("By reward: MFM-G with N = 1 (%s) has %s for %s evaluations. Best-of-N needs %s times as many%s.",
-		g.renormalization, pair(g.reward()), comma(g.nfe()), factorText(t.factor(g)), t.oneStep(g))
+		g.renormalization, pair(g.reward()), comma(g.nfe()), factorText(t.factor(g)), t.oneStep(g)) + t.proportion(g, name, distance)
 	var all []runs
 	for _, g := range t.runs {
 		if g.method == "mfm-g" {
@@ -179,22 +227,40 @@ func (t tilt) verdict(distance func(r steered) metric.Optional) string {
 	}
 	our, se := ours.mean(distance)
 	their, other := theirs.mean(distance)
-	verdict := "MFM-G is nearer"
-	if our > their {
-		verdict = "MFM-G loses"
-	}
-	if math.Abs(our-their) < 2*math.Hypot(se, other) {
-		verdict = "MFM-G and Best-of-N are level"
-	}
-	text += fmt.Sprintf(" By distance %s: %s at best (N = %d, %s, %s evaluations), %s %s (N = %d, %s evaluations).",
-		verdict, pair(our, se), ours.n, ours.renormalization, comma(ours.nfe()), theirs.name(), pair(their, other), theirs.n,
-		comma(theirs.nfe()))
+	text += fmt.Sprintf(" By distance %s: MFM-G has %s at best (N = %d, %s, %s evaluations), %s %s (N = %d, %s evaluations).",
+		decision(our, se, their, other, ours.nfe()/theirs.nfe()), pair(our, se), ours.n, ours.renormalization, comma(ours.nfe()),
+		theirs.name(), pair(their, other), theirs.n, comma(theirs.nfe()))
 	inexact := slices.DeleteFunc(slices.Clone(t.runs), func(g runs) bool { return g.method == "exact" })
 	if g, any := nearest(inexact, distance); any && g.method != "mfm-g" && !strings.HasPrefix(g.method, "best-of-n") {
-		text += fmt.Sprintf(" The nearest is %s, N = %d: %s for %s evaluations.", g.name(), g.n, pair(g.mean(distance)),
-			comma(g.nfe()))
+		text += fmt.Sprintf(" The least of all is that of %s, N = %d: %s for %s evaluations.", g.name(), g.n,
+			pair(g.mean(distance)), comma(g.nfe()))
 	}
 	return text
+}
+
+// decision says which of MFM-G and Best-of-N is nearer, by their distances and standard errors, and
+// how many times the evaluations of Best-of-N MFM-G takes.
+func decision(our, se, their, other, times float64) string {
+	switch by := 2 * math.Hypot(se, other); {
+	case math.IsNaN(by):
+		return "a single seed does not decide"
+	case our-their > by:
+		return "MFM-G loses"
+	case their-our > by:
+		return "MFM-G is nearer"
+	}
+	return fmt.Sprintf("the difference is not resolved, at %s times the evaluations of Best-of-N", short(times))
+}
+
+// unsteeredTargets names the targets of a test that no run is steered to; empty if there are none.
+func (s *store) unsteeredTargets(test string) string {
+	var names []string
+	for _, group := range groupBy(filter(s.rows(whenFile), "test="+test), "reward_name") {
+		if !slices.ContainsFunc(group, func(r row) bool { return isSteered(r.Text("method")) }) {
+			names = append(names, strings.ReplaceAll(group[0].Text("reward_name"), "|", `\|`))
+		}
+	}
+	return strings.Join(names, "; ")
 }
 
 // oneStep says, after what Best-of-N needs for the reward of the runs g, what it needs from
