@@ -50,8 +50,9 @@ func (s *store) equalRewardTable() string {
 			g := best(one)
 			diversity, before := t.both(g, func(r steered) metric.Optional { return r.Diversity })
 			kernel, beforeKernel := t.both(g, steered.kernel)
-			add("pictures", t, strings.TrimSuffix(t.nats(1), " nats"), fmt.Sprintf("diversity %.2f (%.2f), kernel distance %.2f (%.2f); "+
-				"factor at the target's reward %s", diversity, before, kernel, beforeKernel, t.atTarget(g)), g)
+			_, beforeSE := t.ofUnsteered(steered.kernel)
+			add("pictures", t, strings.TrimSuffix(t.nats(1), " nats"), fmt.Sprintf("diversity %.2f (%.2f), kernel distance %.2f "+
+				"(%.2f ± %.2f); factor at the target's reward %s", diversity, before, kernel, beforeKernel, beforeSE, t.atTarget(g)), g)
 		}
 	}
 	if lines == nil {

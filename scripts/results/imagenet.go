@@ -95,7 +95,8 @@ func (s *store) pictureTables() string {
 	var parts []string
 	for _, t := range s.pictureTilts() {
 		parts = append(parts, fmt.Sprintf("**%s**: by the weights of the %s unsteered pictures of the pool the target is %s "+
-			"from them (effective number %.0f).", strings.ReplaceAll(t.name, "|", `\|`), comma(float64(len(t.pool))), t.nats(1), t.effective))
+			"from them (effective number %.0f).", strings.ReplaceAll(t.name, "|", `\|`), comma(float64(len(t.pool))), t.nats(1),
+			t.effective))
 		header := "method | steering | N | NFE | reward | factor over Best-of-N | held-out reward | kernel distance | diversity"
 		for _, m := range monitors {
 			header += " | " + m.name
@@ -184,8 +185,8 @@ func (t tilt) pictureReference() string {
 	if math.IsNaN(diversity) {
 		return ""
 	}
-	return fmt.Sprintf(" Unsteered pictures from other noise have a diversity of %.2f and a kernel distance of %s, measured in the same way.",
-		diversity, pair(t.runs[i].mean(steered.kernel)))
+	return fmt.Sprintf(" Unsteered pictures from other noise have a diversity of %.2f and a kernel distance of %s, measured in "+
+		"the same way.", diversity, pair(t.runs[i].mean(steered.kernel)))
 }
 
 // steeredPictures counts the rewards that pictures are steered to, and names the others.
@@ -314,7 +315,7 @@ func valueTable(all []alignment.ValueResult, name string) string {
 func (s *store) valueClaim() string {
 	const n, steps = 16, 8
 	usable, level, single, biased := 0, 0, 0, 0
-	var smallest []string
+	var where []string
 	for _, r := range s.pictureValues() {
 		for _, of := range r.Rewards {
 			if of.Effective < fewEffective {
@@ -350,19 +351,19 @@ func (s *store) valueClaim() string {
 			}
 			if math.Abs(second.Bias.Float()) > math.Abs(ours.Bias.Float()) {
 				biased++
-				smallest = append(smallest, fmt.Sprintf("%s at t = %g", strings.ReplaceAll(of.Reward, "|", `\|`), r.T))
+				where = append(where, fmt.Sprintf("%s at t = %g", strings.ReplaceAll(of.Reward, "|", `\|`), r.T))
 			}
 		}
 	}
 	if usable == 0 {
 		return ""
 	}
-	text := fmt.Sprintf("Of the %d usable pairs of a reward and a time, %d samples of the map correlate with the reference as well as %d by "+
-		"GLASS in %d steps, up to two standard errors, in %d, for %d evaluations against %d. The denoiser alone, one evaluation, is behind "+
-		"the map by more than that in %d.", usable, n, n, steps, level, n, n*steps, single)
+	text := fmt.Sprintf("In %d of the %d usable pairs of a reward and a time %d one-step samples of the map (%[3]d evaluations) "+
+		"correlate with the reference as well as %[3]d by GLASS in %d steps (%d), up to two standard errors. In %d the denoiser, one "+
+		"evaluation, is behind the map by more than that.", level, usable, n, steps, n*steps, single)
 	if biased > 0 {
-		text += fmt.Sprintf(" In %d the references by two numbers of steps differ by more than the bias of the map (%s): there only "+
-			"correlations count.", biased, strings.Join(smallest, "; "))
+		text += fmt.Sprintf(" In %d (%s) the references by two numbers of steps differ by more than the bias of the map: there only "+
+			"correlations count.", biased, strings.Join(where, "; "))
 	}
 	return text
 }
@@ -410,8 +411,8 @@ func (s *store) recoveryClaim() string {
 	if parts == nil {
 		return ""
 	}
-	return fmt.Sprintf("By kernel distance one step of the map has %s of its ODE. Four steps make up for %.0f to %.0f %% of the difference.",
-		enumerate(parts), 100*low, 100*high)
+	return fmt.Sprintf("By kernel distance one step of the map has %s of its ODE. Four steps make up for %.0f to %.0f %% of the "+
+		"difference.", enumerate(parts), 100*low, 100*high)
 }
 
 // recoveries are the results on recovered pictures, by time.

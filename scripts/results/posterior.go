@@ -33,8 +33,8 @@ func (s *store) lossTable() string {
 		"diverged | step, fastest seed, ms", lines)
 }
 
-// leadsFrom formats the first time from which on the mean excess of a loss with its distillation, as
-// in "semigroup teacher", is smaller than that of another by more than the standard error of their
+// leadsFrom formats the first time from which on the mean excess of a loss with its distillation,
+// as in "semigroup teacher", is smaller than that of another by more than the standard error of their
 // difference; empty if there is none.
 func (s *store) leadsFrom(loss, other string) string {
 	of := func(name string) [][]row {

@@ -192,7 +192,8 @@ func TestMatches(t *testing.T) {
 func TestFormats(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{comma(1), "1"}, {comma(999), "999"}, {comma(1000), "1,000"}, {comma(1234567), "1,234,567"},
-		{power(0, 6.3e-5), "6·10⁻⁵"}, {power(1, 1.26e-10), "1.3·10⁻¹⁰"}, {power(1, 2), "2.0"}, {power(1, 4.56e10), "4.6·10¹⁰"}, {enumerate([]string{"a", "b", "c"}), "a, b and c"},
+		{power(0, 6.3e-5), "6·10⁻⁵"}, {power(1, 1.26e-10), "1.3·10⁻¹⁰"}, {power(1, 2), "2.0"},
+		{power(1, 4.56e10), "4.6·10¹⁰"}, {enumerate([]string{"a", "b", "c"}), "a, b and c"},
 		{withinValues("%.2f", []float64{1, 2, 3}), "2.00 ± 0.58"}, {fmt.Sprintf("%.3f", beyond(5, 4)), "3.000"},
 		{table("a | b", [][]string{{"1", "2"}, {"3"}}), "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 |  |"},
 	} {

@@ -78,8 +78,8 @@ func (s *store) tunedTables() string {
 var poolFactors = map[string]float64{"blue": 50, "symmetry": 5}
 
 // poolTarget returns the target of λ times a reward with its divergence from the unsteered pictures
-// of steering, of which there are more than of the untuned drift. It returns false without a pool of
-// the reward, or if too few of its pictures have weight.
+// of steering, of which there are more than of the untuned drift. It returns false without a pool
+// of the reward, or if too few of its pictures have weight.
 func (s *store) poolTarget(name string, lambda float64) (tilt, bool) {
 	factor, known := poolFactors[name]
 	if !known || !s.exists(imagenetFile) {

@@ -349,6 +349,9 @@ func pair(x, se float64) string {
 	if se >= 99.5 {
 		return short(x) + " ± " + comma(se)
 	}
+	if se > 0 && se < 1e-4 {
+		return short(x) + " ± " + power(1, se)
+	}
 	return fmt.Sprintf("%s ± %.2g", short(x), se)
 }
 

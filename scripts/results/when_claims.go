@@ -179,8 +179,8 @@ func (t tilt) blocksBeside(g runs) string {
 	ours, se := g.mean(confident)
 	theirs, other := most.mean(confident)
 	before, _ := t.ofUnsteered(confident)
-	return text + fmt.Sprintf(". The second classifier is sure of a share of %s, of Best-of-%d from one-step samples %s, of unsteered "+
-		"samples %s.", pair(ours, se), most.n, pair(theirs, other), short(before))
+	return text + fmt.Sprintf(". The second classifier is sure of a share of %s, of Best-of-%d from one-step samples %s, of "+
+		"unsteered samples %s.", pair(ours, se), most.n, pair(theirs, other), short(before))
 }
 
 // nearestOf returns the runs of a method that are nearest to a target of the mixture, and their
@@ -225,21 +225,20 @@ func (s *store) whichMethod() string {
 	most, last := near[len(near)-1], far[len(far)-1]
 	a, _ := most.nearestOf(oneStep)
 	b, _ := most.nearestOf(twist)
-	text := fmt.Sprintf("**Which method?** On the mixture, where one-step samples are good, Best-of-N from them comes near a "+
-		"target up to %.1f nats from the data for the fewest evaluations: there its excess is %s, that of SMC with an MFM-GF twist %s.",
-		most.kl, said(a), said(b))
+	lines := []string{
+		"**Which method?** By the excess over the distance of exact samples, on the mixture, where one-step samples are good:\n",
+		fmt.Sprintf("- Near the data, up to %.1f nats, Best-of-N from one-step samples comes near the target for the fewest "+
+			"evaluations: at %[1]g nats %s. SMC with an MFM-GF twist has %s.", math.Round(10*most.kl)/10, said(a), said(b)),
+	}
 	a, _ = last.nearestOf(oneStep)
 	b, _ = last.nearestOf(twist)
-	text += fmt.Sprintf(" At %.1f nats SMC is nearer: %s, against %s.", last.kl, said(b), said(a))
-	if all := near[0].of("mfm-gf", 16); len(all) > 0 {
-		if g, any := nearest(all, steered.excess); any {
-			far, _ := nearest(last.of("mfm-gf", 16), steered.excess)
-			text += fmt.Sprintf(" MFM-GF needs no candidates and is good near the data: %s at %.1f nats", said(g), near[0].kl)
-			if far.results != nil {
-				text += fmt.Sprintf(", and %s at %.1f", pair(far.mean(steered.excess)), last.kl)
-			}
-			text += "."
+	lines = append(lines, fmt.Sprintf("- Farther, at %.1f nats, SMC is nearer: %s, against %s.", last.kl, said(b), said(a)))
+	if g, any := nearest(near[0].of("mfm-gf", 16), steered.excess); any {
+		text := fmt.Sprintf("- MFM-GF, without particles or candidates, has %s at %.1f nats", said(g), near[0].kl)
+		if g, any := nearest(last.of("mfm-gf", 16), steered.excess); any {
+			text += fmt.Sprintf(", and %s at %.1f", pair(g.mean(steered.excess)), last.kl)
 		}
+		lines = append(lines, text+".")
 	}
 	var parts []string
 	for _, method := range []string{"fmrg-e", "fmrg-j", "mfm-g", "dps"} {
@@ -253,11 +252,11 @@ func (s *store) whichMethod() string {
 	if parts != nil {
 		u, _ := last.ofUnsteered(steered.excess)
 		before, _ := last.ofUnsteered(func(r steered) metric.Optional { return r.Reward })
-		text += fmt.Sprintf(" For the reward alone methods with a gradient are the cheapest, at the price of the distribution. At %.1f nats "+
-			"unsteered samples have %s (excess %s), and with one posterior sample or none: %s.", last.kl, short(before), short(u),
-			strings.Join(parts, "; "))
+		lines = append(lines, fmt.Sprintf("- For the reward alone methods with a gradient are the cheapest, at the price of the "+
+			"distribution. At %.1f nats unsteered samples have %s (excess %s), and the others: %s.", last.kl, short(before), short(u),
+			strings.Join(parts, "; ")))
 	}
-	return text
+	return strings.Join(lines, "\n")
 }
 
 // excessSpan formats the range over targets of the mixture of the mean excess of a method's nearest
@@ -306,8 +305,8 @@ func (s *store) mixtureSizes() string {
 	return text + "."
 }
 
-// diamondFarther says at how many targets of the mixture weighted Diamond is farther from the target
-// than unsteered samples; empty without results.
+// diamondFarther says at how many targets of the mixture weighted Diamond is farther from the
+// target than unsteered samples; empty without results.
 func (s *store) diamondFarther() string {
 	far, all := 0, 0
 	for _, t := range s.tilts("mixture") {

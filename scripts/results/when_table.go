@@ -245,7 +245,7 @@ func decision(our, se, their, other, times float64) string {
 	case math.IsNaN(by):
 		return "a single seed does not decide"
 	case our-their > by:
-		return "MFM-G loses"
+		return "Best-of-N is nearer"
 	case their-our > by:
 		return "MFM-G is nearer"
 	}

@@ -165,7 +165,7 @@ func TestDecision(t *testing.T) {
 		our, se, their, other float64
 		want                  string
 	}{
-		{0.5, 0.01, 0.4, 0.01, "MFM-G loses"},
+		{0.5, 0.01, 0.4, 0.01, "Best-of-N is nearer"},
 		{0.3, 0.01, 0.4, 0.01, "MFM-G is nearer"},
 		{0.41, 0.01, 0.4, 0.01, "the difference is not resolved, at 2.00 times the evaluations of Best-of-N"},
 		{0.3, math.NaN(), 9, 0.01, "a single seed does not decide"},
@@ -182,7 +182,8 @@ func TestProportion(t *testing.T) {
 	of := func(name string, reward, target float64, distances ...float64) runs {
 		g := runs{method: name}
 		for _, d := range distances {
-			g.results = append(g.results, steered{Reward: metric.Some(reward), RewardTarget: metric.Some(target), Distance: metric.Some(d)})
+			r := steered{Reward: metric.Some(reward), RewardTarget: metric.Some(target), Distance: metric.Some(d)}
+			g.results = append(g.results, r)
 		}
 		return g
 	}
@@ -209,15 +210,21 @@ func TestProportion(t *testing.T) {
 
 // With few effective samples the divergence is the larger one of two estimates, or a lower bound.
 func TestNats(t *testing.T) {
+	of := func(kl, effective float64) (r steered) {
+		r.TargetKL = metric.Some(kl)
+		if effective > 0 {
+			r.TargetEffective = metric.Some(effective)
+		}
+		return r
+	}
+	enough, few := of(2, 100), of(2, 99)
+	enough.GaussianKL, few.GaussianKL = metric.Some(9), metric.Some(9)
 	for want, r := range map[string]steered{
-		"2.00 nats":          {Result: steering.Result{TargetKL: metric.Some(2), TargetEffective: metric.Some(100)}, GaussianKL: metric.Some(9)},
-		"9.00 nats":          {Result: steering.Result{TargetKL: metric.Some(2), TargetEffective: metric.Some(99)}, GaussianKL: metric.Some(9)},
-		"at least 3.00 nats": {Result: steering.Result{TargetKL: metric.Some(3), TargetEffective: metric.Some(99)}},
-		"4.00 nats":          {Result: steering.Result{TargetKL: metric.Some(4)}}, // a closed form
+		"2.00 nats": enough, "9.00 nats": few, "at least 3.00 nats": of(3, 99), "4.00 nats": of(4, 0), // a closed form
 	} {
-		var of tilt
-		if of.addPool(r); of.nats(2) != want || of.exact != r.TargetEffective.IsZero() {
-			t.Errorf("got %s, closed form %v, want %s", of.nats(2), of.exact, want)
+		var target tilt
+		if target.addPool(r); target.nats(2) != want || target.exact != r.TargetEffective.IsZero() {
+			t.Errorf("got %s, closed form %v, want %s", target.nats(2), target.exact, want)
 		}
 	}
 }
@@ -258,7 +265,7 @@ func TestShort(t *testing.T) {
 			t.Errorf("%g: %s, want %s", x, got, want)
 		}
 	}
-	if got := pair(1, 0.012) + ", " + pair(-8640, 2001); got != "1.00 ± 0.012, -8,640 ± 2,001" {
+	if got := pair(1, 0.012) + ", " + pair(-8640, 2001) + ", " + pair(1, 5.2e-6); got != "1.00 ± 0.012, -8,640 ± 2,001, 1.00 ± 5.2·10⁻⁶" {
 		t.Error(got)
 	}
 }
@@ -318,7 +325,8 @@ func tuningHelps(s *store) bool {
 	return true
 }
 
-// The sentences of the claims table and of README.md that no number is in hold for the measurements.
+// The sentences of the claims table and of README.md that no number is in hold for the
+// measurements.
 func TestClaims(t *testing.T) {
 	s := newStore(repository())
 	of := func(file, key string, conditions ...string) float64 { return mean(key, s.rows(file, conditions...)) }
