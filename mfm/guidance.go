@@ -183,14 +183,19 @@ func (m Model) Guided(scale float64) (Model, error) { return m.GuidedWithin(scal
 //
 // if from and to are among the times of the steps.
 //
-// It returns an error as Guided does, and unless 0 <= from <= to <= 1.
+// It returns an error as Guided does, and unless 0 <= from <= to <= 1. A model with ClassScale has
+// its guidance already: GuidedWithin returns the model itself for that scale at all times, and an
+// error for others.
 func (m Model) GuidedWithin(scale, from, to float64) (Model, error) {
 	switch {
 	case !(scale >= 0 && scale <= math.MaxFloat64):
 		return m, fmt.Errorf("guidance of scale %g: must not be negative, and be finite", scale)
 	case !(from >= 0 && from <= to && to <= 1):
 		return m, fmt.Errorf("guidance from time %g to %g: the times must not decrease, and lie in [0, 1]", from, to)
-	case scale == 1 || from == to:
+	case m.ClassScale != 0 && (scale != m.ClassScale || from != 0 || to != 1):
+		return m, fmt.Errorf("guidance of scale %g from time %g to %g: the network was trained on classes with "+
+			"guidance of scale %g alone: use that scale, at all times", scale, from, to, m.ClassScale)
+	case m.ClassScale != 0 || scale == 1 || from == to:
 		return m, nil
 	case m.Classes == 0:
 		return m, fmt.Errorf("guidance of scale %g: the model has no classes, use 1", scale)
@@ -199,6 +204,23 @@ func (m Model) GuidedWithin(scale, from, to float64) (Model, error) {
 	of.Parametrization = guided{of.Parametrization, scale, from, to, m.Classes, slices.Contains(m.Scales, scale)}
 	m.Map, m.Scales = &of, nil
 	return m, nil
+}
+
+// GuidedOnly returns the model of a network all of whose training rows with a class had the given
+// scale of guidance as an input, one of m.Scales: a class at scale 1 is an input that it has never
+// seen. The velocities of the result are those of that scale for rows with a class, in one
+// evaluation, and without guidance for the others. It takes no other guidance
+// ([Model].ClassScale).
+//
+// It returns an error for a scale that is not one of m.Scales.
+func (m Model) GuidedOnly(scale float64) (Model, error) {
+	if !slices.Contains(m.Scales, scale) {
+		return m, fmt.Errorf("guidance of scale %g alone: the network was trained with the scales %v: use one of them",
+			scale, m.Scales)
+	}
+	only, err := m.Guided(scale)
+	only.Scales, only.ClassScale = []float64{scale}, scale
+	return only, err
 }
 
 // guided is a parametrization with guidance; see [Model.GuidedWithin].

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -476,5 +477,53 @@ func TestGuidedWithinBounds(t *testing.T) {
 	once := within(trained, 0, 1)
 	if one, two := once.Map.NFE(), within(once, 0, 1).Map.NFE(); one != 1 || two != 2 {
 		t.Errorf("NFE %d and %d of guidance by the network, and that guided again, want 1 and 2", one, two)
+	}
+}
+
+// A model that was trained on classes with one scale alone has the velocities of that scale for
+// them, in one evaluation, none for rows without a class, and takes no other guidance.
+func TestGuidedOnly(t *testing.T) {
+	b := backendtest.New(t)
+	plain := mfmtest.ClassModel(interpolant.Linear{}, [][]float64{{-1, 0.5}, {2, 1}, {0.3, -0.2}},
+		[]float64{0.5, 0.5, 0.5})
+	trained, of := plain, *plain.Map
+	of.Parametrization = byScale{plain.Map.Parametrization.(mfmtest.Classes)}
+	trained.Map, trained.Scales = &of, []float64{2, 2.5}
+	only, err := trained.GuidedOnly(2.5)
+	if err != nil || only.Map.NFE() != 1 || only.ClassScale != 2.5 {
+		t.Fatalf("%d evaluations, scale %g of classes (%v)", only.Map.NFE(), only.ClassScale, err)
+	}
+	want, err := trained.Guided(2.5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sample := func(m mfm.Model, class int32) []float32 {
+		s, err := mfm.NewSampler(b, m, configured(mfm.MapSampling, "", 2, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Finalize()
+		x, err := mfm.Flat(s.Posterior(t.Context(), 1, 0.3, mfm.Points([][]float64{{0.4, -1}}), 4, []int32{class}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	if got := sample(only, 1); !slices.Equal(got, sample(want, 1)) || slices.Equal(got, sample(plain, 1)) {
+		t.Error("samples of a class are not those of the scale")
+	}
+	if !slices.Equal(sample(only, 2), sample(plain, 2)) {
+		t.Error("samples without a class are guided")
+	}
+	if same, err := only.Guided(2.5); err != nil || same.Map != only.Map {
+		t.Errorf("guidance by the scale changes the map (%v)", err)
+	}
+	for _, c := range [][3]float64{{1, 0, 1}, {2, 0, 1}, {4, 0, 1}, {2.5, 0.5, 1}, {2.5, 0, 0.5}, {2.5, 0.5, 0.5}} {
+		if _, err := only.GuidedWithin(c[0], c[1], c[2]); err == nil || !strings.Contains(err.Error(), "scale 2.5 alone") {
+			t.Errorf("guidance by %g from %g to %g: %v", c[0], c[1], c[2], err)
+		}
+	}
+	if _, err := trained.GuidedOnly(3); err == nil || !strings.Contains(err.Error(), "[2 2.5]") {
+		t.Errorf("a scale that the network does not have: %v", err)
 	}
 }

@@ -31,6 +31,9 @@ type Model struct {
 	// Scales are the scales of guidance other than 1 that the network was trained with, see
 	// [Guidance].
 	Scales []float64
+	// ClassScale is the scale of guidance that all rows with a class were trained with, see
+	// [Model.GuidedOnly]; 0 means that they were trained without guidance, too.
+	ClassScale float64
 }
 
 // Store returns the store of the weights.

@@ -40,6 +40,9 @@ type Release struct {
 	// converted.
 	Kind     string
 	Settings []string
+	// ClassScale is the only scale of guidance with which the network was trained on classes; 0 means
+	// that it was trained on them without guidance.
+	ClassScale float64
 }
 
 // Releases returns the files that [Release.Get] can download.
@@ -59,6 +62,8 @@ func Releases() []Release {
 			Name: "mfm-xl-2", About: "MFM-XL/2, the paper's meta flow map of ImageNet 256x256 (arXiv 2601.14430)",
 			Repository: "adh1s/mfm", File: "mfm-xl2.pt",
 			Settings: []string{"encoder=20", "reversed=true", "blind_at_zero=false", "guidance=[2.5]"},
+			// The authors' generate_cfg_values(ws=[2.5], base_prob=0) gives scale 1 to dropped classes alone.
+			ClassScale: 2.5,
 		},
 		{
 			Name:       "dmf-xl-2",

@@ -44,6 +44,7 @@ func sampleImageNet(c *command) prepare {
 	class := c.Flags().String("class", "",
 		"`name` or number of the class of the samples (default: at t = 0 each class, otherwise any)")
 	guidance := c.withGuidance()
+	c.Flags().Lookup("guidance").Usage += "; released weights that know classes with one scale alone have that one by default"
 	tile := c.Flags().Int("tile", 0, "`side` in pixels of the tiles by which the autoencoder works on large images, "+
 		"such as 256, to save memory (default: whole images)")
 	out := c.Flags().String("out", "", sampleFormats+"for the samples or a figure of them; with --count, the "+
@@ -98,13 +99,14 @@ func sampleImageNet(c *command) prepare {
 			return nil, fmt.Errorf("--t = %g: %s has no posteriors: use --t 0", *t, r.release.Name)
 		}
 		labels, err := classesOf(r.config, *class, *t, *contexts)
-		if err == nil && *count == 0 && guidance.Scale != 1 && (labels == nil || labels[0] == int32(r.Classes)) {
+		classed := labels != nil && labels[0] != int32(r.Classes)
+		if err == nil && *count == 0 && guidance.Scale != 1 && !classed {
 			err = fmt.Errorf("--guidance = %g: name the class to guide to with --class", guidance.Scale)
 		}
 		if err != nil {
 			return nil, err
 		}
-		m, err := guidance.of(r.Model, r.sampling)
+		m, err := r.guide(c, guidance, classed)
 		if err != nil {
 			return nil, err
 		}
@@ -144,6 +146,19 @@ func sampleImageNet(c *command) prepare {
 				*t, guidance))
 		}, nil
 	}
+}
+
+// guide returns the model with the guidance of the flags. A map that was trained on classes with
+// one scale alone has that scale by default, and no guidance without a class.
+func (r latentRun) guide(c *command, g *guidance, classed bool) (mfm.Model, error) {
+	switch {
+	case r.ClassScale == 0:
+	case !classed && g.Scale == 1 && g.From == 0 && g.To == 1:
+		return r.Model, nil
+	case classed && !c.Flags().Changed("guidance"):
+		g.Scale = r.ClassScale
+	}
+	return g.of(r.Model, r.sampling)
 }
 
 // shippedEmoji is the folder of the default model in a checkout.

@@ -242,6 +242,21 @@ func TestSampleReleased(t *testing.T) {
 		s.Classes[0] != "281" {
 		t.Errorf("%d rows of classes %q", len(s.Samples), s.Classes)
 	}
+	// Classes were trained with guidance 2.5 alone, which they have without the flag, too.
+	plain := decode[imageSamples](t, must(t, args...))
+	if plain.Guidance == nil || *plain.Guidance != (guidance{2.5, 0, 1, "network", 1}) {
+		t.Errorf("a class is guided by %+v, want 2.5", plain.Guidance)
+	}
+	guided := decode[imageSamples](t, must(t, append(slices.Clone(args), "--guidance", "2.5")...))
+	if !reflect.DeepEqual(plain, guided) {
+		t.Error("a class without guidance differs from one with guidance 2.5")
+	}
+	for _, more := range [][]string{{"--guidance", "1"}, {"--guidance", "4"}, {"--guidance-from", "0.5", "--steps", "2"}} {
+		code, _, stderr := invoke(t.Context(), append(slices.Clone(args), more...)...)
+		if code != 2 || !strings.Contains(stderr, "with guidance of scale 2.5 alone") {
+			t.Errorf("%v: exit code %d, %s", more, code, stderr)
+		}
+	}
 	if code, _, stderr := invoke(t.Context(), append(args, "--class", "1000")...); code != 2 || !strings.Contains(stderr, "below 1000") {
 		t.Errorf("class 1000: exit code %d, %s", code, stderr)
 	}

@@ -83,10 +83,13 @@ type Recovered struct {
 // these pictures: at t = 0 they are samples of the map, near t = 1 the autoencoder's
 // reconstructions of the pictures, whose distances from the pictures are Floor.
 type RecoveryResult struct {
-	Test      string          `json:"test"` // [RecoveryTest]
-	T         float64         `json:"t"`
-	Pictures  int             `json:"pictures"`
-	Seed      int64           `json:"seed"`
+	Test     string  `json:"test"` // [RecoveryTest]
+	T        float64 `json:"t"`
+	Pictures int     `json:"pictures"`
+	Seed     int64   `json:"seed"`
+	// Guidance is that of pictures with a class by a map that has no other ([mfm.Model].ClassScale), 0
+	// for none.
+	Guidance  float64         `json:"guidance,omitempty"`
 	HeldOut   *picture.Result `json:"held_out,omitempty"` // of the held-out pictures themselves
 	Floor     Distances       `json:"floor"`              // of their reconstructions
 	Recovered []Recovered     `json:"recovered"`          // the last is the reference
@@ -129,6 +132,9 @@ func NewRecovery(ctx context.Context, b compute.Backend, dir string, e *picture.
 		return nil, err
 	}
 	spec := []any{r.Config, r.Shape, r.Codec.Hash, heldOut.Hash(), heldOut.Labels}
+	if r.ClassScale != 0 {
+		spec = append(spec, r.ClassScale)
+	}
 	if e != nil {
 		unlabeled := *train // which needs no classifier
 		unlabeled.Labels = nil
@@ -168,7 +174,8 @@ func (r *Recovery) decoded(ctx context.Context, latents []float32) (of pictureSe
 }
 
 // Run recovers each picture once by each sampler, from the same noise. The samples have the classes
-// of the pictures, if the map has classes; pictures without labels have none.
+// of the pictures, if the map has classes, and the guidance that a map cannot do without
+// ([mfm.Model].ClassScale); pictures without labels have neither.
 func (r *Recovery) Run(ctx context.Context, c RecoverySetting) (out RecoveryResult, err error) {
 	if err := c.Validate(); err != nil {
 		return out, err
@@ -178,6 +185,9 @@ func (r *Recovery) Run(ctx context.Context, c RecoverySetting) (out RecoveryResu
 		return out, err
 	}
 	out = RecoveryResult{Test: RecoveryTest, T: c.T, Pictures: r.images.N, Floor: r.floor, Seed: c.Seed, Recovered: all}
+	if r.images.Labels != nil {
+		out.Guidance = r.ClassScale
+	}
 	if r.reference != nil {
 		out.HeldOut = &r.reference.Floor
 	}

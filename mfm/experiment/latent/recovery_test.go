@@ -123,7 +123,12 @@ func TestRecovery(t *testing.T) {
 	if err != nil || plain.Fingerprint == r.Fingerprint || plain.Fingerprint == "" {
 		t.Fatalf("an evaluator does not change the fingerprint (%v)", err)
 	}
-	plain.Finalize()
+	defer plain.Finalize()
+	plain.ClassScale = 2.5
+	got, err := plain.Run(t.Context(), RecoverySetting{T: 0.9, Steps: []int{1}, ODE: 1})
+	if err != nil || got.Guidance != 2.5 {
+		t.Errorf("guidance %g of classes, want that of the map, 2.5 (%v)", got.Guidance, err)
+	}
 }
 
 // Numbers of recovered pictures that were not measured are undefined.

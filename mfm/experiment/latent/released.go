@@ -42,7 +42,8 @@ func Released(dir string) (r pretrained.Release, ok bool, err error) {
 }
 
 // openReleased opens the transformer of a release in a folder, the copy "ema" of several. Its map
-// has no parametrization, and it computes in float32.
+// has no parametrization, and it computes in float32. That of a release with ClassScale has its
+// guidance ([mfm.Model.GuidedOnly]).
 func openReleased(dir string, r pretrained.Release) (mfm.Model, Config, error) {
 	path := filepath.Join(dir, r.File)
 	from, _, err := pretrained.Open(path)
@@ -53,15 +54,7 @@ func openReleased(dir string, r pretrained.Release) (mfm.Model, Config, error) {
 	if len(pretrained.Copies(from, pretrained.DiTAnchor)) > 1 {
 		part = "ema"
 	}
-	converted, err := pretrained.Convert(from, r.Kind, part, func(network any) error {
-		for _, s := range r.Settings {
-			name, value, _ := strings.Cut(s, "=")
-			if err := config.Set(network, name, value); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	converted, err := pretrained.Convert(from, r.Kind, part, func(network any) error { return configure(r, network) })
 	if err != nil {
 		return mfm.Model{}, Config{}, fmt.Errorf("%s: %w", path, err)
 	}
@@ -78,5 +71,20 @@ func openReleased(dir string, r pretrained.Release) (mfm.Model, Config, error) {
 	if err := train.SetWeights(store, converted.Weights); err != nil {
 		return mfm.Model{}, c, err
 	}
-	return modelOf(c, m, s, store), c, nil
+	opened := modelOf(c, m, s, store)
+	if r.ClassScale != 0 {
+		opened, err = opened.GuidedOnly(r.ClassScale)
+	}
+	return opened, c, err
+}
+
+// configure applies the settings of a release to the configuration of its network, a pointer.
+func configure(r pretrained.Release, network any) error {
+	for _, s := range r.Settings {
+		name, value, _ := strings.Cut(s, "=")
+		if err := config.Set(network, name, value); err != nil {
+			return fmt.Errorf("%s: %w", r.Name, err)
+		}
+	}
+	return nil
 }

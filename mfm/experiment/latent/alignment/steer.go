@@ -291,8 +291,12 @@ func (s *Steering) try() error {
 
 // trained returns the setting with guidance of the posterior samples, too, if the map was trained
 // with this scale: then it is an input of the network, of drift and posterior samples alike,
-// without further evaluations.
+// without further evaluations. A class without guidance has the one scale of a map that has no
+// other.
 func (s *Steering) trained(c steering.Setting) steering.Setting {
+	if c.Class != nil && c.Guidance == 0 {
+		c.Guidance = s.Map.ClassScale
+	}
 	if slices.Contains(s.Map.Scales, c.Guidance) {
 		c.GuidePosterior = true
 	}
@@ -302,6 +306,10 @@ func (s *Steering) trained(c steering.Setting) steering.Setting {
 // Check returns an error that says why a setting cannot be run; nil means that it can.
 func (s *Steering) Check(c steering.Setting) error {
 	c = s.trained(c)
+	if w := s.Map.ClassScale; w != 0 && c.Class != nil && c.Guidance != w {
+		return fmt.Errorf("method %s: guidance = %g: the map was trained on classes with guidance of scale %g alone: "+
+			"use that, or leave it out", c.Method, c.Guidance, w)
+	}
 	if err := s.CheckOfData(c, "latents", s.model.Config.Train.Loss.Guidance.Dropout); err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ type Tuning struct {
 	*Steering
 	Config tuning.Config
 	// Guidance is the scale of the guidance of the base, of drift and posterior samples alike; 0 means
-	// none.
+	// none. A map that was trained on classes with one scale alone has that.
 	Guidance float64
 	// Fingerprint is that of the steering and of Guidance.
 	Fingerprint string
@@ -85,7 +85,7 @@ type Tuning struct {
 // NewTuning returns the tuning of the map that s steers, to the same reward. A map with classes is
 // tuned for each of them, or for the one that c names, to its own tilted distribution. NewTuning
 // returns an error for a configuration that [tuning.Config.Validate] rejects or that does not fit
-// this map, and for a black-box reward.
+// this map, for guidance that the map cannot have, and for a black-box reward.
 func NewTuning(s *Steering, c tuning.Config, guidance float64) (*Tuning, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -107,6 +107,9 @@ func NewTuning(s *Steering, c tuning.Config, guidance float64) (*Tuning, error) 
 			"a class: use 0", guidance)
 	case len(c.Tune.EMA) == 0:
 		return nil, fmt.Errorf("tune.ema is empty: the samples along the training are those of a moving average, give one")
+	}
+	if guidance == 0 {
+		guidance = s.Map.ClassScale
 	}
 	t := &Tuning{Steering: s, Config: c, Guidance: guidance}
 	var err error
