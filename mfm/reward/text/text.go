@@ -69,6 +69,10 @@ type Network struct {
 // The first four may have "templates", texts with {} in the place of the prompt and of the others,
 // such as "a photo of a {}.", for names of classes: the embedding of a name is then the mean of
 // those of the texts, each of length 1, as in the zero-shot classifiers of CLIP.
+//
+// A prompt is that of all images, of whatever classes ([reward.Condition]): there is no place for
+// the name of an image's class in it. To steer or tune several classes, each to its own prompt, run
+// them one by one, each with its class.
 func (l Loader) Kinds() map[string]reward.Kind {
 	return map[string]reward.Kind{
 		"clip_relevance": {
