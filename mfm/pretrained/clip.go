@@ -184,8 +184,23 @@ func OpenCLIP(path string) (clip.Config, checkpoint.Tensors, error) {
 	c, file := clip.ViTH14(), path
 	info, err := os.Stat(path)
 	if err == nil && info.IsDir() {
-		c, file, err = clipFolder(path)
+		c, file, err = clipFolder(path, "")
 	}
+	return openCLIP(c, file, err)
+}
+
+// OpenCLIPFile is [OpenCLIP] for the file of the given name in a folder, whatever other weights the
+// folder has. Without a configuration there, the network is that of a file alone.
+func OpenCLIPFile(dir, name string) (clip.Config, checkpoint.Tensors, error) {
+	c, file, err := clipFolder(dir, name)
+	if errors.Is(err, errNoCLIPConfig) {
+		c, file, err = clip.ViTH14(), filepath.Join(dir, name), nil
+	}
+	return openCLIP(c, file, err)
+}
+
+// openCLIP reads the networks of a configuration in a file, unless err says why there is none.
+func openCLIP(c clip.Config, file string, err error) (clip.Config, checkpoint.Tensors, error) {
 	if err != nil {
 		return c, nil, fmt.Errorf("CLIP: %w", err)
 	}
@@ -210,8 +225,12 @@ func OpenCLIP(path string) (clip.Config, checkpoint.Tensors, error) {
 	return c, weights, nil
 }
 
-// clipFolder returns the configuration in a folder, and the path of the weights there.
-func clipFolder(dir string) (c clip.Config, file string, err error) {
+// errNoCLIPConfig says that a folder has no configuration.
+var errNoCLIPConfig = errors.New("neither open_clip_config.json nor config.json")
+
+// clipFolder returns the configuration in a folder, and the path of the weights there: those of a
+// name, or the first of the form's if it is empty.
+func clipFolder(dir, only string) (c clip.Config, file string, err error) {
 	for _, form := range clipForms() {
 		config := filepath.Join(dir, form.config)
 		raw, err := readConfig(config)
@@ -224,13 +243,17 @@ func clipFolder(dir string) (c clip.Config, file string, err error) {
 		if err != nil {
 			return c, "", fmt.Errorf("%s: %w", config, err)
 		}
-		for _, name := range form.weights {
+		names := form.weights
+		if only != "" {
+			names = []string{only}
+		}
+		for _, name := range names {
 			file := filepath.Join(dir, name)
 			if _, err := os.Stat(file); err == nil {
 				return c, file, nil
 			}
 		}
-		return c, "", fmt.Errorf("%s has none of the weights %v", dir, form.weights)
+		return c, "", fmt.Errorf("%s has none of the weights %v", dir, names)
 	}
-	return c, "", fmt.Errorf("%s has neither open_clip_config.json nor config.json", dir)
+	return c, "", fmt.Errorf("%s has %w", dir, errNoCLIPConfig)
 }

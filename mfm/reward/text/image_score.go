@@ -1,8 +1,10 @@
 package text
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"slices"
 	"strings"
@@ -16,7 +18,6 @@ import (
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/nn/clip"
 	"github.com/gomfm/gomfm/mfm/nn/clip/bpe"
-	"github.com/gomfm/gomfm/mfm/pretrained"
 	"github.com/gomfm/gomfm/mfm/reward"
 )
 
@@ -54,22 +55,23 @@ func (l Loader) imageScore(n Network, convention bpe.Convention, f fit, prompts 
 	}
 	var vocabulary *bpe.Tokenizer
 	if len(prompts) > 0 {
-		file := n.Vocabulary
+		file := cmp.Or(n.Vocabulary, l.Vocabulary)
+		const get = `name CLIP's under "vocabulary", from mfm weights get clip-vocabulary`
 		if file == "" {
-			file = l.Vocabulary
-		}
-		if file == "" {
-			return nil, errors.New(`no vocabulary: name CLIP's under "vocabulary", from mfm weights get clip-vocabulary`)
+			return nil, errors.New("no vocabulary: " + get)
 		}
 		if l.Backend == nil {
 			return nil, errors.New("no backend to embed prompts: set that of the loader")
 		}
 		var err error
-		if vocabulary, err = bpe.Open(file); err != nil {
+		if vocabulary, err = bpe.Open(file); errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: %s", err, get)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
-	c, weights, err := pretrained.OpenCLIP(n.Weights)
+	c, weights, err := n.open()
 	if err != nil {
 		return nil, err
 	}

@@ -22,8 +22,11 @@ import (
 
 	"github.com/gomlx/compute"
 
+	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/clip"
 	"github.com/gomfm/gomfm/mfm/nn/clip/bpe"
+	"github.com/gomfm/gomfm/mfm/pretrained"
 	"github.com/gomfm/gomfm/mfm/reward"
 )
 
@@ -51,6 +54,8 @@ type Network struct {
 	// Checkpoint recomputes each block of the network in the backward pass, which saves memory. It
 	// is true if absent.
 	Checkpoint bool `json:"checkpoint"`
+
+	file string // of the weights in a folder; "" means the first that is there
 }
 
 // Kinds returns the kinds of this package by name. In JSON each has the keys of [Network], and
@@ -61,7 +66,8 @@ type Network struct {
 //     prompt by CLIP;
 //   - pickscore: "prompt". The weights are those of PickScore v1 in the form of transformers;
 //   - hps: "prompt" and "version", "2.0" or "2.1", which are weights of one network: the file
-//     HPS_v2_compressed.pt or HPS_v2.1_compressed.pt. The reward is the cosine, about 0.2 to 0.3;
+//     HPS_v2_compressed.pt or HPS_v2.1_compressed.pt, which a folder must have under this name. The
+//     reward is the cosine, about 0.2 to 0.3;
 //   - image_reward: "prompt". The weights are the file ImageReward.pt of ImageReward v1.0;
 //   - aesthetic: "head", the file of the layers on the embedding of CLIP ViT-L/14, such as
 //     sac+logos+ava1-l14-linearMSE.pth. The reward is about 1 to 10. It has no prompt.
@@ -189,6 +195,9 @@ func (l Loader) hps(_ reward.Parser, raw []byte) (reward.Reward, error) {
 	if hpsFiles()[v.Version] == "" {
 		return nil, fmt.Errorf(`version = %.40q is unknown: use "2.0" or "2.1"`, v.Version)
 	}
+	if info, err := os.Stat(v.Weights); err == nil && info.IsDir() {
+		v.file = hpsFiles()[v.Version]
+	}
 	for version, file := range hpsFiles() {
 		if version != v.Version && filepath.Base(v.Weights) == file {
 			return nil, fmt.Errorf("version = %q, but the weights %s are those of version %s", v.Version, v.Weights, version)
@@ -216,6 +225,14 @@ func decode(raw []byte, v any, prompt **string) error {
 		return errors.New(`no prompt: give a text under "prompt"`)
 	}
 	return nil
+}
+
+// open reads the networks of CLIP.
+func (n Network) open() (clip.Config, checkpoint.Tensors, error) {
+	if n.file != "" {
+		return pretrained.OpenCLIPFile(n.Weights, n.file)
+	}
+	return pretrained.OpenCLIP(n.Weights)
 }
 
 // check returns an error unless the keys of the network are complete.

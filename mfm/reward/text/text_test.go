@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -192,6 +193,38 @@ func TestErrors(t *testing.T) {
 	if _, err := (reward.Parser{Kinds: text.Loader{}.Kinds()}).Parse(
 		[]byte(`{"kind": "pickscore", "prompt": "a", "weights": "F"}`)); err == nil || !strings.Contains(err.Error(), "clip-vocabulary") {
 		t.Errorf("without a vocabulary: %v", err)
+	}
+}
+
+// HPS takes the file of its version in a folder, whatever other weights are there, and no other.
+func TestHPSVersion(t *testing.T) {
+	p, dir := parser(t), t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "openclip"))); err != nil {
+		t.Fatal(err)
+	}
+	parse := func(version string) error {
+		_, err := p.Parse(fmt.Appendf(nil, `{"kind": "hps", "version": %q, "prompt": "a", "weights": %q}`, version, dir))
+		return err
+	}
+	if err := parse("2.0"); err == nil || !strings.Contains(err.Error(), "none of the weights [HPS_v2_compressed.pt]") {
+		t.Errorf("version 2.0 in a folder with version 2.1: %v", err)
+	}
+	for _, name := range []string{"HPS_v2_compressed.pt", "open_clip_model.safetensors"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("damaged"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := parse("2.1"); err != nil {
+		t.Errorf("version 2.1 in a folder with other weights: %v", err)
+	}
+	if err := parse("2.0"); err == nil || !strings.Contains(err.Error(), "HPS_v2_compressed.pt: unknown format") {
+		t.Errorf("version 2.0 in a folder with both: %v", err)
+	}
+	if err := os.Remove(filepath.Join(dir, "open_clip_config.json")); err != nil {
+		t.Fatal(err)
+	}
+	if err := parse("2.1"); err == nil || !strings.Contains(err.Error(), "want [1280") {
+		t.Errorf("a folder without a configuration, of a small network: %v", err)
 	}
 }
 
