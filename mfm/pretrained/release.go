@@ -144,6 +144,16 @@ func (r Release) Download(mirrors ...string) data.File {
 	return file
 }
 
+// DefaultPath returns where `mfm weights get` puts the file by default: in weights/NAME of
+// [data.DefaultDir], whose errors it returns.
+func (r Release) DefaultPath() (string, error) {
+	dir, err := data.DefaultDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "weights", r.Name, r.File), nil
+}
+
 // Checksum says what a checksum was compared with.
 type Checksum string
 

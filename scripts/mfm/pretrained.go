@@ -64,11 +64,11 @@ func weightsGet(c *command) prepare {
 		}
 		dir := *out
 		if dir == "" && *have == "" {
-			cache, err := data.DefaultDir()
+			path, err := r.DefaultPath()
 			if err != nil {
 				return nil, err
 			}
-			dir = filepath.Join(cache, "weights", r.Name)
+			dir = filepath.Dir(path)
 		}
 		fmt.Fprintf(c.ErrOrStderr(), "%s: %s\nlicense: %s\n", r.Name, r.About, license(r))
 		if *have != "" {

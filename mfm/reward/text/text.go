@@ -97,7 +97,8 @@ func (l Loader) Kinds() map[string]reward.Kind {
 			Parse:   l.hps,
 		},
 		"image_reward": {
-			Example: `{"kind": "image_reward", "prompt": "a tabby cat", "weights": "ImageReward.pt"}`, Parse: l.imageReward,
+			Example: `{"kind": "image_reward", "prompt": "a tabby cat", "weights": "ImageReward.pt", "vocabulary": "vocab.txt"}`,
+			Parse:   l.imageReward,
 		},
 		"aesthetic": {
 			Example: `{"kind": "aesthetic", "weights": "FOLDER", "head": "sac+logos+ava1-l14-linearMSE.pth"}`,

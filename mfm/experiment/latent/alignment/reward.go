@@ -13,17 +13,23 @@ import (
 	"github.com/gomlx/compute"
 
 	"github.com/gomfm/gomfm/data"
+	"github.com/gomfm/gomfm/mfm/pretrained"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/reward/classifier"
 	"github.com/gomfm/gomfm/mfm/reward/text"
 )
 
 // Kinds returns the kinds of rewards of pictures by name: those of packages reward, classifier and
-// text. The backend computes the embeddings of prompts.
+// text. The backend computes the embeddings of prompts. The vocabulary of CLIP is by default that
+// of `mfm weights get clip-vocabulary` in its folder.
 func Kinds(b compute.Backend) map[string]reward.Kind {
 	kinds := reward.Kinds()
 	maps.Copy(kinds, classifier.Kinds())
-	maps.Copy(kinds, text.Loader{Backend: b}.Kinds())
+	l := text.Loader{Backend: b}
+	if r, err := pretrained.FindRelease("clip-vocabulary"); err == nil {
+		l.Vocabulary, _ = r.DefaultPath() // without a cache folder there is no default
+	}
+	maps.Copy(kinds, l.Kinds())
 	return kinds
 }
 
