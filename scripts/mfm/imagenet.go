@@ -70,7 +70,10 @@ func trainImageNet(c *command) func() (*training, error) {
 			if flow, err = latent.OpenTeacher(*teacher, *prefix); err != nil {
 				return nil, fmt.Errorf("--teacher: %w", err)
 			}
-			config.Teacher = &latent.TeacherConfig{Hash: flow.Hash, Guidance: 1, To: 1}
+			config.Teacher = &latent.TeacherConfig{Hash: flow.Hash, Guidance: flow.Guidance, To: 1}
+			if assumed := flow.Assumed(); assumed != "" {
+				fmt.Fprintf(c.ErrOrStderr(), "teacher %s: %s\n", quote(*teacher), assumed)
+			}
 		}
 		var pictures, heldOut latent.Pictures
 		load := func() (err error) {

@@ -1,6 +1,7 @@
 package latent
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -54,8 +55,12 @@ func (c TeacherConfig) validate(classes int, loss mfm.Loss) error {
 type Teacher struct {
 	// Hash identifies weights, network, parametrization and interpolant.
 	Hash string
+	// Guidance is the scale of the drift by default: 1, none, or the only one that the teacher has on
+	// classes ([mfm.Model].ClassScale).
+	Guidance float64
 
 	path    string
+	release string // whose name a file has; "" for none
 	network nn.Network
 	// Of a run: the names of its classes, if any, and the hash of its autoencoder, if it keeps one.
 	classNames []string
@@ -69,18 +74,24 @@ type Teacher struct {
 // transformer in the file path: one that [pretrained.Converted.Write] has written, or one in the
 // names of a SiT, of Decoupled MeanFlow or of the paper, of which part chooses a copy
 // ([pretrained.Choose]). It is an error if a file in those names does not tell the number of heads.
-// A file names neither latents nor interpolant: they must be those of the map.
+// A file names neither latents nor interpolant: they must be those of the map. Nor does a file in
+// the names of an original say the direction of its time and the scales of its guidance: they are
+// those of the release whose name the file has ([pretrained.Releases]), otherwise those that its
+// tensors imply ([pretrained.DetectDiT]). For others, convert the file with settings.
 func OpenTeacher(path, part string) (*Teacher, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
-	t := &Teacher{path: path}
+	t := &Teacher{Guidance: 1, path: path}
 	parametrization := mfm.Parametrization(mfm.Plain{})
 	if info.IsDir() {
 		var c Config
 		if t.model, c, err = OpenModel(path); err != nil {
 			return nil, err
+		}
+		if r, ok, err := Released(path); err == nil && ok {
+			t.release = r.Name
 		}
 		t.network, t.interpolant, parametrization = c.Network, c.Interpolant, t.model.Map.Parametrization
 		t.classNames = c.ClassNames
@@ -89,6 +100,7 @@ func OpenTeacher(path, part string) (*Teacher, error) {
 				return nil, err
 			}
 		}
+		t.Guidance = cmp.Or(t.model.ClassScale, 1)
 	} else if err := t.read(part); err != nil {
 		return nil, err
 	}
@@ -100,9 +112,37 @@ func OpenTeacher(path, part string) (*Teacher, error) {
 	return t, err
 }
 
+// Assumed says which direction of time a transformer has that is no run, and why: no file tells it.
+// It is empty for a run.
+func (t *Teacher) Assumed() string {
+	network, ok := t.network.Architecture.(nn.DiTConfig)
+	if !ok || t.model.Map != nil && t.release == "" {
+		return ""
+	}
+	text := "from noise at 0 to data at 1, reversed = false"
+	if network.Reversed {
+		text = "from data at 0 to noise at 1, reversed = true"
+	}
+	source := "by its tensors or by the settings of its conversion"
+	if t.release != "" {
+		source = "as released as " + t.release
+	}
+	return fmt.Sprintf("time %s, %s: if this is wrong, use what mfm weights convert --set reversed=%t writes", text, source,
+		!network.Reversed)
+}
+
 // read reads a teacher in a file.
 func (t *Teacher) read(part string) error {
 	c, err := pretrained.OpenNetwork(t.path, pretrained.DiTKind, part, func(config any) error {
+		for _, r := range pretrained.Releases() {
+			if r.Kind != pretrained.DiTKind || r.File != filepath.Base(t.path) {
+				continue
+			}
+			if err := configure(r, config); err != nil {
+				return err
+			}
+			t.Guidance, t.release = cmp.Or(r.ClassScale, 1), r.Name
+		}
 		if network := config.(*nn.DiTConfig); network.Heads == 0 {
 			return fmt.Errorf("the file does not tell the number of heads of a transformer of width %d and depth %d: "+
 				"convert it with mfm weights convert --set heads=N", network.Width, network.Depth)
@@ -164,6 +204,13 @@ func (e *Experiment) SetTeacher(t *Teacher) error {
 		network.Compute = e.Config.Network.Compute
 		m.Shape = []int{e.Latents.Height, e.Latents.Width, m.Shape[2]}
 		m.Map = &mfm.Map{Interpolant: e.Map.Interpolant, Backbone: network.Backbone(), Parametrization: mfm.Plain{}}
+		if w := t.Guidance; w != 1 {
+			var err error
+			m.Scales = []float64{w}
+			if m, err = m.GuidedOnly(w); err != nil {
+				return err
+			}
+		}
 	}
 	err := network.CheckShape(e.Latents.Shape())
 	if err == nil && !slices.Equal(m.Shape, e.Latents.Shape()) {
