@@ -266,9 +266,9 @@ func (x index) begin(dir string) error {
 	return run.WriteJSON(filepath.Join(dir, indexFile), x)
 }
 
-// complete appends the missing rows to a cache. A row that a stopped process left incomplete or
-// damaged at the end is cut. Bad files are noted before the rows after them are written, so that
-// the number of rows gives the next file.
+// complete appends the missing rows to a cache. The first row that a stopped process left
+// incomplete or damaged is cut, with those after it. Bad files are noted before the rows after them
+// are written, so that the number of rows gives the next file.
 func (j Job) complete(ctx context.Context, dir string, x *index) (err error) {
 	f, err := os.OpenFile(filepath.Join(dir, rowsFile), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
@@ -276,7 +276,7 @@ func (j Job) complete(ctx context.Context, dir string, x *index) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	r := x.rows(f)
-	n, err := r.sound()
+	n, err := r.sound(ctx)
 	if err != nil {
 		return err
 	}

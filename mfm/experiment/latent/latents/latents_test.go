@@ -1,7 +1,9 @@
 package latents
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -199,4 +201,38 @@ func FuzzIndex(f *testing.F) {
 			_ = b.Error()
 		}
 	})
+}
+
+// A job that was stopped goes on at the first damaged row, also if rows after it are whole, and
+// ends with the bits of one that was not.
+func TestDamagedRowBeforeOthers(t *testing.T) {
+	const n = 9
+	dir := t.TempDir()
+	l := writeCache(t, dir, n, 0.25)
+	path, size := filepath.Join(dir, rowsFile), int(rowBytes(l.Size()))
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := readIndex(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := slices.Clone(whole[:6*size])
+	clear(damaged[2*size : 3*size])
+	x.Count, x.ClassCounts = 0, nil
+	if err := cmp.Or(run.WriteJSON(filepath.Join(dir, indexFile), x), os.WriteFile(path, damaged, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := (Job{Codec: "test", Shape: []int{2, 2, 1}, Images: n}).Cached(ctx, dir); !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped: %v", err)
+	}
+	if again := writeCache(t, dir, n, 0.25); again.N != n {
+		t.Errorf("%d rows, want %d", again.N, n)
+	}
+	if raw, err := os.ReadFile(path); err != nil || !slices.Equal(raw, whole) {
+		t.Errorf("a cache with a row of zeros differs when it is complete (%v)", err)
+	}
 }

@@ -1,6 +1,7 @@
 package latents
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -137,22 +138,26 @@ func (r rows) each(do func(i int, moments []float32, label int32) error) error {
 	return nil
 }
 
-// sound returns the number of rows of the file up to its last one that is complete and intact.
-func (r rows) sound() (int, error) {
+// sound returns the number of rows of the file before its first one that is incomplete or damaged:
+// what a system that lost its power has not written may be a row of zeros before rows that are
+// whole. It reads all of them, unless ctx ends.
+func (r rows) sound(ctx context.Context) (int, error) {
 	info, err := r.f.Stat()
 	if err != nil {
 		return 0, err
 	}
 	row := make([]byte, rowBytes(r.size))
 	n := int(info.Size() / rowBytes(r.size))
-	for n > 0 {
-		if _, err := r.f.ReadAt(row, int64(n-1)*rowBytes(r.size)); err != nil {
+	for i := range n {
+		if err := ctx.Err(); err != nil {
+			return 0, fmt.Errorf("reading latents: %w", context.Cause(ctx))
+		}
+		if _, err := r.f.ReadAt(row, int64(i)*rowBytes(r.size)); err != nil {
 			return 0, err
 		}
-		if intact(row) {
-			break
+		if !intact(row) {
+			return i, nil
 		}
-		n--
 	}
 	return n, nil
 }
