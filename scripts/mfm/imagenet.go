@@ -124,6 +124,11 @@ func trainImageNet(c *command) func() (*training, error) {
 					return err
 				}
 				codec.Finalize()
+				if config.Streamed(l.N, l.Shape()) { // New has no context
+					if _, err := l.Statistics(ctx, true, config.Flip); err != nil {
+						return err
+					}
+				}
 				e, err := latent.New(config, l)
 				if err == nil && flow != nil {
 					err = e.SetTeacher(flow)

@@ -26,6 +26,7 @@ package latent
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 
@@ -182,12 +183,14 @@ type Experiment struct {
 }
 
 // New returns the experiment of a configuration on latents, which it loads unless they are
-// streamed, with an untrained map. An error names the first invalid value.
+// streamed, with an untrained map. An error names the first invalid value. Of streamed latents it
+// needs the statistics: with [latents.Set.Statistics] before, a pass over a cache that keeps none
+// ends with a context.
 func New(c Config, l *latents.Set) (*Experiment, error) {
 	if err := c.ValidateFor(l); err != nil {
 		return nil, err
 	}
-	s, err := l.Statistics(c.Streamed(l.N, l.Shape()), c.Flip)
+	s, err := l.Statistics(context.Background(), c.Streamed(l.N, l.Shape()), c.Flip)
 	if err != nil {
 		return nil, err
 	}

@@ -23,11 +23,23 @@ import (
 
 // Files of a cache.
 const (
-	indexFile   = "latents.json"
-	rowsFile    = "latents.bin"
-	momentsFile = "latents.safetensors" // the statistics of the rows, with mirror images
-	lockFile    = "latents.lock"
+	indexFile = "latents.json"
+	rowsFile  = "latents.bin"
+	lockFile  = "latents.lock"
 )
+
+// momentsFileOf returns the file with the statistics of the rows, with mirror images if flip is set.
+func momentsFileOf(flip bool) string {
+	if flip {
+		return "latents.safetensors"
+	}
+	return "latents-unflipped.safetensors"
+}
+
+// newLock returns the lock of the writers of a cache.
+func newLock(dir string) *flock.Flock {
+	return flock.New(filepath.Join(dir, lockFile), flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o644))
+}
 
 // index is the description of a cache of latents.
 type index struct {
@@ -224,7 +236,7 @@ func (j Job) write(ctx context.Context, dir string) (*Set, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	lock := flock.New(filepath.Join(dir, lockFile), flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o644))
+	lock := newLock(dir)
 	if locked, err := lock.TryLock(); err != nil {
 		return nil, fmt.Errorf("cache of latents: %w", err)
 	} else if !locked {
@@ -258,7 +270,7 @@ var ErrOther = errors.New("it has the latents of other images or of another auto
 // begin begins a cache in a folder. The description is removed before the rows and written after
 // that, so that it never describes rows of another origin.
 func (x index) begin(dir string) error {
-	for _, name := range []string{indexFile, rowsFile, momentsFile} {
+	for _, name := range []string{indexFile, rowsFile, momentsFileOf(true), momentsFileOf(false)} {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -323,9 +335,11 @@ func (j Job) complete(ctx context.Context, dir string, x *index) (err error) {
 		return err
 	}
 	r.n = n
-	s, counts, err := r.statistics(x.Shape, true)
-	if err == nil {
-		err = s.Write(filepath.Join(dir, momentsFile))
+	both, counts, err := r.statistics(ctx, x.Shape)
+	for i, flip := range []bool{false, true} {
+		if err == nil {
+			err = both[i].Write(filepath.Join(dir, momentsFileOf(flip)))
+		}
 	}
 	if err != nil {
 		return err

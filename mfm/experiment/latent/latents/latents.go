@@ -34,6 +34,8 @@ type Set struct {
 	places []int    // of the bad files in the set
 	file   *os.File // the cache's rows, or nil
 	counts []int    // numbers of images by label, of a cache with labels
+
+	unflipped *Statistics // of the rows of a cache without mirror images, once they are known
 }
 
 // Shape returns the shape of one latent, [height, width, channels].
@@ -71,7 +73,7 @@ func (l *Set) Load() error {
 	}
 	values := 2 * l.N * l.Size()
 	loaded := Set{Mean: make([]float32, 0, values), Std: make([]float32, 0, values)}
-	err := l.rows().each(func(_ int, moments []float32, label int32) error {
+	err := l.rows().each(context.Background(), func(_ int, moments []float32, label int32) error {
 		loaded.add(moments, label)
 		return nil
 	})

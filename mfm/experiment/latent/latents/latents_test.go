@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -88,7 +89,7 @@ func TestReplacedCache(t *testing.T) {
 	if slices.Max(x) > 8 {
 		t.Errorf("a batch has rows of another cache: %v", x)
 	}
-	if _, err := l.Statistics(true, true); err == nil || !strings.Contains(err.Error(), "replaced") {
+	if _, err := l.Statistics(t.Context(), true, true); err == nil || !strings.Contains(err.Error(), "replaced") {
 		t.Errorf("statistics of a cache that others have replaced: %v", err)
 	}
 	if err := l.Load(); err != nil || slices.Max(l.Mean) > 8 {
@@ -160,7 +161,7 @@ func TestStatisticsOfRows(t *testing.T) {
 			mean, noise, variance = 4.25, 5./128, variance+1./16
 		}
 		for _, streamed := range []bool{true, false} {
-			s, err := l.Statistics(streamed, flip)
+			s, err := l.Statistics(t.Context(), streamed, flip)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -234,5 +235,42 @@ func TestDamagedRowBeforeOthers(t *testing.T) {
 	}
 	if raw, err := os.ReadFile(path); err != nil || !slices.Equal(raw, whole) {
 		t.Errorf("a cache with a row of zeros differs when it is complete (%v)", err)
+	}
+}
+
+// The statistics of streamed latents without mirror images are those that the cache keeps. One of an
+// earlier version lacks them: they take a pass over the rows, which ends with the context, and are
+// kept.
+func TestStatisticsAreKept(t *testing.T) {
+	dir := t.TempDir()
+	writeCache(t, dir, 9, 0.25)
+	open := func() *Set {
+		l, err := openCache(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	want, err := open().Statistics(ended, true, false)
+	if err != nil {
+		t.Fatalf("statistics of the cache: %v", err)
+	}
+	kept := filepath.Join(dir, momentsFileOf(false))
+	if err := os.Remove(kept); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open().Statistics(ended, true, false); !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped: %v", err)
+	}
+	l := open()
+	for range 2 {
+		if got, err := l.Statistics(t.Context(), true, false); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v (%v)", got, want, err)
+		}
+	}
+	if got, err := ReadStatistics(kept); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("kept %+v, want %+v (%v)", got, want, err)
 	}
 }

@@ -123,10 +123,13 @@ func (r rows) read(i int, row []byte) error {
 }
 
 // each calls do with all rows in their order: moments, [2, 2, size], which do must not keep, and
-// labels.
-func (r rows) each(do func(i int, moments []float32, label int32) error) error {
+// labels. It returns an error when ctx ends.
+func (r rows) each(ctx context.Context, do func(i int, moments []float32, label int32) error) error {
 	row, m := make([]byte, rowBytes(r.size)), make([]float32, 4*r.size)
 	for i := range r.n {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("reading latents: %w", context.Cause(ctx))
+		}
 		if err := r.read(i, row); err != nil {
 			return err
 		}

@@ -1,7 +1,10 @@
 package latents
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 
@@ -54,21 +57,27 @@ func newStatistics(l *Set, flip bool) Statistics {
 }
 
 // Statistics returns those of the latents, with those of mirror images if flip is set: of streamed
-// ones those that the cache keeps, or without mirror images those of a pass over its rows; of
-// others, which it loads, those of the moments in memory.
-func (l *Set) Statistics(streamed, flip bool) (Statistics, error) {
+// ones those that the cache keeps, of others, which it loads, those of the moments in memory. A
+// cache of an earlier version keeps none without mirror images: they take a pass over its rows,
+// which ends with ctx, and are then kept if the folder can be written.
+func (l *Set) Statistics(ctx context.Context, streamed, flip bool) (Statistics, error) {
 	if !streamed {
 		if err := l.Load(); err != nil {
 			return Statistics{}, err
 		}
 		return newStatistics(l, flip), nil
 	}
-	if !flip {
-		s, _, err := l.rows().statistics(l.Shape(), flip)
-		return s, err
+	if !flip && l.unflipped != nil {
+		return *l.unflipped, nil
 	}
 	dir := filepath.Dir(l.file.Name())
-	s, err := ReadStatistics(filepath.Join(dir, momentsFile))
+	s, err := ReadStatistics(filepath.Join(dir, momentsFileOf(flip)))
+	computed := !flip && errors.Is(err, fs.ErrNotExist)
+	if computed {
+		var both [2]Statistics
+		both, _, err = l.rows().statistics(ctx, l.Shape())
+		s = both[0]
+	}
 	switch {
 	case !inPlace(l.file): // afterwards, since the rows are replaced before the statistics
 		err = fmt.Errorf("%s: another process has replaced the latents: use another folder", dir)
@@ -76,16 +85,60 @@ func (l *Set) Statistics(streamed, flip bool) (Statistics, error) {
 		err = fmt.Errorf("%s: the statistics are of latents %v, not %v: remove the folder to encode the images again",
 			dir, s.Shape, l.Shape())
 	}
-	return s, err
+	if err != nil {
+		return s, err
+	}
+	if computed {
+		l.keep(s)
+	}
+	if !flip {
+		l.unflipped = &s
+	}
+	return s, nil
 }
 
-// statistics returns those of the rows of latents of a shape, with those of mirror images if flip
-// is set, and the numbers of rows by label, in one pass.
-func (r rows) statistics(shape []int, flip bool) (s Statistics, counts []int, err error) {
-	channels := shape[2]
-	mean, noise, square := make([]float64, r.size), make([]float64, channels), 0.
-	n := float64(versions(flip) * r.n)
-	err = r.each(func(i int, moments []float32, label int32) error {
+// keep writes the statistics without mirror images to the cache, unless another process replaces it
+// or it must not be written: then they are computed again.
+func (l *Set) keep(s Statistics) {
+	dir := filepath.Dir(l.file.Name())
+	lock := newLock(dir)
+	if locked, err := lock.TryLock(); err != nil || !locked {
+		return
+	}
+	defer lock.Unlock()
+	if inPlace(l.file) {
+		_ = s.Write(filepath.Join(dir, momentsFileOf(false)))
+	}
+}
+
+// sums are those of the moments of latents, over their number.
+type sums struct {
+	mean, noise []float64
+	square      float64
+	n           float64 // of latents
+}
+
+// add adds the means and standard deviations of a latent.
+func (s *sums) add(means, stds []float32) {
+	size, channels := float64(len(means)), len(s.noise)
+	for j, v := range means {
+		v, std := float64(v), float64(stds[j])
+		s.mean[j] += v / s.n
+		s.square += v * v / (s.n * size)
+		s.noise[j%channels] += std * std / (s.n * float64(len(means)/channels))
+	}
+}
+
+// statistics returns those of the rows of latents of a shape, without and with those of mirror
+// images, and the numbers of rows by label, in one pass. It returns an error when ctx ends.
+func (r rows) statistics(ctx context.Context, shape []int) (both [2]Statistics, counts []int, err error) {
+	var all [2]sums
+	for i := range all {
+		all[i] = sums{
+			mean: make([]float64, r.size), noise: make([]float64, shape[2]), n: float64((i + 1) * r.n),
+		}
+	}
+	err = r.each(ctx, func(i int, moments []float32, label int32) error {
 		if label < 0 || label > stream.MaxLabel {
 			return fmt.Errorf("%s: row %d has label %d: use 0 to %d", r.f.Name(), i, label, stream.MaxLabel)
 		}
@@ -93,20 +146,22 @@ func (r rows) statistics(shape []int, flip bool) (s Statistics, counts []int, er
 			counts = append(counts, 0)
 		}
 		counts[label]++
-		for k := range versions(flip) {
-			for j := range r.size {
-				v, std := float64(moments[2*k*r.size+j]), float64(moments[(2*k+1)*r.size+j])
-				mean[j] += v / n
-				square += v * v / (n * float64(r.size))
-				noise[j%channels] += std * std / (n * float64(r.size/channels))
+		for k := range 2 {
+			means, stds := moments[2*k*r.size:(2*k+1)*r.size], moments[(2*k+1)*r.size:(2*k+2)*r.size]
+			if k == 0 {
+				all[0].add(means, stds)
 			}
+			all[1].add(means, stds)
 		}
 		return nil
 	})
-	for _, v := range mean {
-		square -= v * v / float64(r.size)
+	for i, a := range all {
+		for _, v := range a.mean {
+			a.square -= v * v / float64(r.size)
+		}
+		both[i] = toStatistics(shape, a.mean, a.noise, a.square)
 	}
-	return toStatistics(shape, mean, noise, square), counts, err
+	return both, counts, err
 }
 
 // toStatistics returns statistics from means, variances of the noise before the bound [minNoise],
