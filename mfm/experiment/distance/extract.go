@@ -50,13 +50,13 @@ var ErrOtherFeatures = errors.New("the folder has features of other pictures or 
 // v/127.5 - 1. It returns an error if a picture cannot be read, if a feature is not finite, or when
 // ctx ends.
 func (x Extraction) Run(ctx context.Context, n *Network, p *Pictures, visit func(rows [][]float64) error) error {
-	hash, err := p.Hash(ctx)
-	if err != nil {
-		return err
-	}
-	s := set{n.source(), p.N, n.Features, hash}
+	s := set{Source: n.source(), Pictures: p.N, Dim: n.Features}
 	if x.Dir != "" {
-		err := run.ClaimJSON(filepath.Join(x.Dir, setFile), s)
+		var err error
+		if s.Hash, err = p.Hash(ctx); err != nil {
+			return err
+		}
+		err = run.ClaimJSON(filepath.Join(x.Dir, setFile), s)
 		if errors.Is(err, run.ErrOtherContent) {
 			return fmt.Errorf("%w: %s", ErrOtherFeatures, filepath.Join(x.Dir, setFile))
 		}

@@ -3,6 +3,8 @@ package distance_test
 import (
 	"archive/zip"
 	"bytes"
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,9 @@ import (
 	"github.com/gomfm/gomfm/internal/fuzztest"
 	"github.com/gomfm/gomfm/internal/npy"
 	"github.com/gomfm/gomfm/mfm/experiment/distance"
+	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/picture"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 )
 
 // npz returns a file of numpy.savez with arrays, each a pair of a name and the content of a .npy
@@ -168,6 +173,43 @@ func TestPicturesHash(t *testing.T) {
 	}
 	if len(hashes) != 4 {
 		t.Errorf("four arrays, of which one is in two files, have the hashes %v", hashes)
+	}
+}
+
+// A large array is read to hash it only for a folder that keeps features, and until the context
+// ends.
+func TestExtractionHashes(t *testing.T) {
+	b := backendtest.New(t)
+	network, weights := experimenttest.EfficientNet(t)
+	e, err := picture.NewEvaluator(b, network, weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Finalize()
+	path := file(t, "p.npy", array(t, make([]uint8, 2*16*16*3), 2, 16, 16, 3))
+	p, err := distance.OpenPictures(path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.Hash(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped: %v", err)
+	}
+	if err := os.Remove(path); err != nil { // what is open can be read, but not hashed
+		t.Fatal(err)
+	}
+	n, rows := &distance.Network{Evaluator: e}, 0
+	visit := func(of [][]float64) error {
+		rows += len(of)
+		return nil
+	}
+	if err := (distance.Extraction{}).Run(t.Context(), n, p, visit); err != nil || rows != 2 {
+		t.Errorf("%d rows (%v)", rows, err)
+	}
+	if err := (distance.Extraction{Dir: t.TempDir()}).Run(t.Context(), n, p, visit); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a folder of features of pictures that are gone: %v", err)
 	}
 }
 

@@ -3,12 +3,13 @@ package distance
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
 
-	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/data/stream"
 	"github.com/gomfm/gomfm/internal/npy"
 )
@@ -98,13 +99,34 @@ func (p *Pictures) Close() {
 }
 
 // Hash returns a hash of the pictures: of picture files that of [stream.Set.Hash], of an array the
-// SHA-256 of its file and the array's name.
+// SHA-256 of its file and the array's name. It returns an error when ctx ends.
 func (p *Pictures) Hash(ctx context.Context) (string, error) {
 	if p.set != nil {
 		return p.set.Hash(ctx)
 	}
-	sum, err := data.FileSHA256(p.path)
-	return fmt.Sprintf("%s %q", sum, p.name), err
+	f, err := os.Open(p.path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, reader{ctx, f}); err != nil {
+		return "", fmt.Errorf("%s: %w", p.path, err)
+	}
+	return fmt.Sprintf("%x %q", sum.Sum(nil), p.name), nil
+}
+
+// reader reads until its context ends.
+type reader struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r reader) Read(b []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.Reader.Read(b)
 }
 
 // Levels returns the levels, 0 to 255, of pictures from to to-1, [to-from, height, width, 3]. It
