@@ -76,7 +76,9 @@ func sampleImageNet(c *command) prepare {
 			err = fmt.Errorf("--shard %s: shards are of --count images", *shard)
 		}
 		if err == nil && *count != 0 {
-			err = checkCount("count", *count)
+			if err = latent.CheckImageCount(*count); err != nil {
+				err = fmt.Errorf("--%w", err)
+			}
 		}
 		if err == nil && *count != 0 && (*t != 0 || *out == "") {
 			err = fmt.Errorf("--count = %d: images need a folder, --out, and no context, --t 0", *count)

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -316,13 +317,24 @@ func numberedImages(t *testing.T, dir string, args []string) {
 	if err := os.Remove(filepath.Join(parts, "000007.png")); err != nil {
 		t.Fatal(err)
 	}
+	cut, err := os.ReadFile(filepath.Join(parts, "000005.png"))
+	for number, size := range map[int]int{4: 0, 5: len(cut) - 1, 6: 3} { // as a lost power leaves them
+		if err == nil {
+			err = os.Truncate(filepath.Join(parts, fmt.Sprintf("%06d.png", number)), int64(size))
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	before, err := os.Stat(filepath.Join(parts, "000008.png"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	must(t, append(slices.Clone(args), "--count", "21", "--out", parts)...) // the set grows
-	if a, b := read("000007.png"); a != b {
-		t.Error("an image that was drawn again differs")
+	for _, name := range []string{"000004.png", "000005.png", "000006.png", "000007.png"} {
+		if a, b := read(name); a != b {
+			t.Errorf("%s, which was drawn again, differs", name)
+		}
 	}
 	if after, err := os.Stat(filepath.Join(parts, "000008.png")); err != nil || after.ModTime() != before.ModTime() {
 		t.Errorf("an image that was there was drawn again (%v)", err)
@@ -350,7 +362,8 @@ func numberedImages(t *testing.T, dir string, args []string) {
 	for want, more := range map[string][]string{
 		"the last command": {"--npz", npz, "--shard", "0/2", "--out", parts},
 		"other images":     {"--seed", "1", "--out", parts}, "use map or ode": {"--method", "sde", "--steps", "4", "--out", parts},
-		"need a folder": {"--t", "0.5", "--out", parts}, "shard \"3/3\"": {"--shard", "3/3", "--out", parts},
+		"need a folder": {"--t", "0.5", "--out", parts}, "shard \"3/3\"": {"--shard", "3/3", "--count", "10000000", "--out", parts},
+		"--count = 10000001 images": {"--count", "10000001", "--out", parts},
 	} {
 		if code, _, stderr := invoke(t.Context(), append(slices.Clone(args), more...)...); code != 2 || !strings.Contains(stderr, want) {
 			t.Errorf("%v: exit code %d, %s", more, code, stderr)

@@ -81,6 +81,14 @@ type ImageSet struct {
 	Fingerprint string `json:"fingerprint"`
 }
 
+// CheckImageCount returns an error for a number of images that an [ImageSet] cannot have.
+func CheckImageCount(n int) error {
+	if n < 1 || n > 10_000_000 {
+		return fmt.Errorf("count = %d images: must lie in [1, 10000000]", n)
+	}
+	return nil
+}
+
 // ErrOtherImages says that a folder has images of another [ImageSet].
 var ErrOtherImages = errors.New("the folder has other images: choose another one, or give the settings in its file")
 
@@ -88,13 +96,13 @@ var ErrOtherImages = errors.New("the folder has other images: choose another one
 const setFile = "images.json"
 
 // Generate writes the images of a shard, those whose number is shard modulo shards, to PNG files in
-// dir. Images that are there are not drawn again, so that a stopped run resumes; the images
-// do not depend on the number of shards, which may work at the same time. done is called with the
-// numbers of images that are there and that the shard has; nil means no callback. A folder with
-// images of another set is an error.
+// dir. Images that are there as whole files are not drawn again, so that a stopped run resumes; the
+// images do not depend on the number of shards, which may work at the same time. done is called
+// with the numbers of images that are there and that the shard has; nil means no callback. A folder
+// with images of another set is an error.
 func (g *Generator) Generate(ctx context.Context, dir string, c ImageSet, shard, shards int, done func(n, of int)) error {
-	if c.Count < 1 || c.Count > 10_000_000 {
-		return fmt.Errorf("count = %d images: must lie in [1, 10000000]", c.Count)
+	if err := CheckImageCount(c.Count); err != nil {
+		return err
 	}
 	if shards < 1 || shard < 0 || shard >= shards {
 		return fmt.Errorf("shard %d of %d: must lie in [0, %[2]d)", shard, shards)
@@ -106,10 +114,12 @@ func (g *Generator) Generate(ctx context.Context, dir string, c ImageSet, shard,
 	all := 0
 	for i := shard; i < c.Count; i += shards {
 		all++
-		if _, err := os.Stat(imagePath(dir, i)); errors.Is(err, fs.ErrNotExist) {
-			missing = append(missing, i)
-		} else if err != nil {
+		whole, err := wholePNG(imagePath(dir, i))
+		if err != nil {
 			return err
+		}
+		if !whole {
+			missing = append(missing, i)
 		}
 	}
 	size, there := g.Size(), all-len(missing)
@@ -145,6 +155,29 @@ func claimSet(dir string, c ImageSet) error {
 		err = fmt.Errorf("%w: %s", ErrOtherImages, path)
 	}
 	return err
+}
+
+// pngEnd is the last chunk of a PNG: its length, 0, its type and its checksum.
+const pngEnd = "\x00\x00\x00\x00IEND\xaeB`\x82"
+
+// wholePNG reports whether a file is there and ends as a PNG does. One that a lost power has cut
+// does not.
+func wholePNG(path string) (bool, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || info.Size() < int64(len(pngEnd)) {
+		return false, err
+	}
+	end := make([]byte, len(pngEnd))
+	_, err = f.ReadAt(end, info.Size()-int64(len(end)))
+	return string(end) == pngEnd, err
 }
 
 func imagePath(dir string, number int) string {
