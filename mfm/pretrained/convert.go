@@ -42,7 +42,7 @@ type Converted struct {
 
 // Convert converts the weights of a network of a kind of [Kinds] from the tensors of a file: for
 // [DiTKind] those of the paper's transformer ([ImportDiT]), or of a SiT or of Decoupled MeanFlow
-// ([ImportSiT]). part chooses one of several copies, see [Choose]. configure changes the
+// ([SiTWeights]). part chooses one of several copies, see [Choose]. configure changes the
 // configuration that names and shapes imply, or that of Stable Diffusion for an autoencoder; it
 // gets a pointer to it. The error lists each tensor that is missing, unexpected or of another
 // shape, or each variable that has values which are not finite.
@@ -251,12 +251,12 @@ func convertDiT(from checkpoint.Tensors, configure func(any) error) (r Converted
 	if err != nil {
 		return r, err
 	}
-	load := importSiT
-	if IsDiT(from) {
-		load = importDiT
-	}
 	r = Converted{Config: c, Channels: channels}
-	r.Weights, err = load(from, c, channels, true)
+	if IsDiT(from) {
+		r.Weights, err = importDiT(from, c, channels, true)
+	} else {
+		r.Weights, err = importSiT(from, c, channels)
+	}
 	return r, err
 }
 
@@ -282,6 +282,6 @@ func convertTiny(from checkpoint.Tensors, configure func(any) error) (r Converte
 		return r, err
 	}
 	r = Converted{Config: a}
-	r.Weights, err = importTiny(from, a, true)
+	r.Weights, err = importTiny(from, a)
 	return r, err
 }

@@ -24,8 +24,12 @@ func ExampleImportDiT() {
 		ContextGuidance: []float64{1.5}, QKNorm: true, BlindAtZero: true, Reversed: true,
 	}
 	const channels = 3
-	prefixes := pretrained.Prefixes(tensors, pretrained.DiTWeights(config, channels))
-	weights, err := pretrained.ImportDiT(pretrained.Below(tensors, prefixes[0]), config, channels)
+	transformer, prefix, err := pretrained.Choose(tensors, pretrained.DiTAnchor, "")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	weights, err := pretrained.ImportDiT(transformer, config, channels)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -35,7 +39,7 @@ func ExampleImportDiT() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(prefixes, len(weights), "weights")
+	fmt.Println(prefix, len(weights), "weights")
 	// Output:
-	// [weight.] 60 weights
+	// weight. 60 weights
 }

@@ -150,28 +150,6 @@ func openSharded(path string, f io.ReadSeeker, size int64) (checkpoint.Tensors, 
 	return all, nil
 }
 
-// Prefixes returns the prefixes, ending in a dot, below which a file has tensors of all the given
-// names: "" if the names stand at the top. A checkpoint of training often has several copies, such
-// as "state_dict.model." and "ema.".
-func Prefixes(from checkpoint.Tensors, weights []Weight) []string {
-	if len(weights) == 0 {
-		return nil
-	}
-	var found []string
-	for name := range from {
-		prefix, ok := strings.CutSuffix(name, weights[0].File)
-		if !ok || prefix != "" && !strings.HasSuffix(prefix, ".") {
-			continue
-		}
-		all := !slices.ContainsFunc(weights, func(w Weight) bool { return from[prefix+w.File] == nil })
-		if all {
-			found = append(found, prefix)
-		}
-	}
-	slices.Sort(found)
-	return found
-}
-
 // Below returns the tensors whose names have the prefix, by the rest of their names.
 func Below(from checkpoint.Tensors, prefix string) checkpoint.Tensors {
 	to := make(checkpoint.Tensors)

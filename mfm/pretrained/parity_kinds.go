@@ -102,7 +102,7 @@ var sitParity = parityKind{
 		if err != nil {
 			return nil, nil, err
 		}
-		weights, err := importSiT(r.Weights, c, channels, true)
+		weights, err := importSiT(r.Weights, c, channels)
 		return weights, func(scope *model.Scope, x map[string]*Node) func(string) *Node {
 			xbar := channelsLast(x["x"])
 			v := c.Backbone()(scope, nn.Inputs{

@@ -15,8 +15,26 @@ import (
 // SiTWeights returns the weights that a SiT (Ma et al., arXiv 2401.08740), or a flow map of
 // Decoupled MeanFlow (arXiv 2510.24474), has in the names of its release, for images of the given
 // number of channels. The output has as many or, in networks that were built to learn variances,
-// twice as many channels. Both have one embedding of times, which becomes that of s in the encoder:
-// [ImportSiT] adds the variables that they lack.
+// twice as many channels.
+//
+// [Convert] makes the variables of a new [nn.DiT] of them, for a flow map with
+// [nn.DiTConfig.Encoder] as its depth of the encoder. For a context at t = 0 the map is the
+// original's: v_{s,u}(x̄; 0, .) is the flow map's average velocity, and v_{t,t} the velocity of the
+// SiT.
+//
+// The original SiT's time runs from noise at 0 to data at 1 and its output is the velocity data -
+// noise, as here: Reversed is false. That of Decoupled MeanFlow and of REPA runs from data at 0 to
+// noise at 1, with the output noise - data: Reversed is true. The file does not say which it is,
+// but it is an error with twice the channels as the output, which only the original has.
+//
+// Both originals have one embedding of times, which becomes that of s in the encoder and of u in
+// the decoder. Those of u in the encoder, of s in the decoder and of t have its first layer, and
+// zeros as the second. The context's embedding is that of the state behind a gate that is closed:
+// zero with BlindAtZero, else shift 0 and scale -1, which closes it at all t. The embeddings of
+// guidance scales are zero. Of an output with twice the channels the first half is the velocity.
+// Tensors for training alone are left out: "projectors." of REPA and "logvar_linear." of Decoupled
+// MeanFlow. The list of tensors is otherwise checked as by [Import]. A configuration with joint
+// attention is an error.
 func SiTWeights(c nn.DiTConfig, channels, outputs int) []Weight {
 	l := list{}
 	l.patches("x_embedder", "state", c, channels)
@@ -25,28 +43,9 @@ func SiTWeights(c nn.DiTConfig, channels, outputs int) []Weight {
 	return l
 }
 
-// ImportSiT returns the variables of a new [nn.DiT] from the weights of a SiT, or of a flow map of
-// Decoupled MeanFlow with [nn.DiTConfig.Encoder] as its depth of the encoder. For a context at t =
-// 0 the map is the original's: v_{s,u}(x̄; 0, .) is the flow map's average velocity, and v_{t,t}
-// the velocity of the SiT.
-//
-// The original SiT's time runs from noise at 0 to data at 1 and its output is the velocity data -
-// noise, as here: Reversed is false. That of Decoupled MeanFlow and of REPA runs from data at 0 to
-// noise at 1, with the output noise - data: Reversed is true. The file does not say which it is,
-// but it is an error with twice the channels as the output, which only the original has.
-//
-// The embedding of u in the decoder is that of the file as well. Those of u in the encoder, of s in
-// the decoder and of t have its first layer, and zeros as the second. The context's embedding is
-// that of the state behind a gate that is closed: zero with BlindAtZero, else shift 0 and scale -1,
-// which closes it at all t. The embeddings of guidance scales are zero. Of an output with twice the
-// channels the first half is the velocity. Tensors for training alone are left out: "projectors."
-// of REPA and "logvar_linear." of Decoupled MeanFlow. The list of tensors is otherwise checked as
-// by [Import]. A configuration with joint attention is an error.
-func ImportSiT(from checkpoint.Tensors, c nn.DiTConfig, channels int) (checkpoint.Tensors, error) {
-	return importSiT(from, c, channels, false)
-}
-
-func importSiT(from checkpoint.Tensors, c nn.DiTConfig, channels int, move bool) (checkpoint.Tensors, error) {
+// importSiT returns the variables of a new [nn.DiT] from the tensors of [SiTWeights]. It frees
+// these.
+func importSiT(from checkpoint.Tensors, c nn.DiTConfig, channels int) (checkpoint.Tensors, error) {
 	if c.JointAttention {
 		return nil, errors.New("joint_attention: the tensors are of a network without it: leave it out")
 	}
@@ -67,7 +66,7 @@ func importSiT(from checkpoint.Tensors, c nn.DiTConfig, channels int, move bool)
 				"not reversed: use false")
 		}
 	}
-	to, err := imported(rest, SiTWeights(c, channels, outputs), move)
+	to, err := imported(rest, SiTWeights(c, channels, outputs), true)
 	if err != nil {
 		return nil, err
 	}

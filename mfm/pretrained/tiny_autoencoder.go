@@ -47,14 +47,11 @@ func TinyDecoderWeights(a nn.TinyAutoencoder) []Weight {
 	return l
 }
 
-// ImportTinyAutoencoder is [Import] for [nn.TinyAutoencoder], from the tensors of both parts: below
-// "encoder." and "decoder." in the names of [TinyEncoderWeights] and [TinyDecoderWeights], or in
-// those of diffusers' AutoencoderTiny, below "encoder.layers." and "decoder.layers.".
-func ImportTinyAutoencoder(from checkpoint.Tensors, a nn.TinyAutoencoder) (checkpoint.Tensors, error) {
-	return importTiny(from, a, false)
-}
-
-func importTiny(from checkpoint.Tensors, a nn.TinyAutoencoder, move bool) (checkpoint.Tensors, error) {
+// importTiny returns the variables of an [nn.TinyAutoencoder] from the tensors of both parts, which
+// it frees: below "encoder." and "decoder." in the names of [TinyEncoderWeights] and
+// [TinyDecoderWeights], or in those of diffusers' AutoencoderTiny, below "encoder.layers." and
+// "decoder.layers.".
+func importTiny(from checkpoint.Tensors, a nn.TinyAutoencoder) (checkpoint.Tensors, error) {
 	var all list
 	parts := map[string][]Weight{"encoder.": TinyEncoderWeights(a), "decoder.": TinyDecoderWeights(a)}
 	for part, weights := range parts {
@@ -71,7 +68,7 @@ func importTiny(from checkpoint.Tensors, a nn.TinyAutoencoder, move bool) (check
 			all = append(all, w)
 		}
 	}
-	return imported(from, all, move)
+	return imported(from, all, true)
 }
 
 // TinyParts returns the tensors of both parts of a tiny autoencoder from the files of each.

@@ -2,7 +2,6 @@ package pretrained_test
 
 import (
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -10,7 +9,6 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"github.com/gomfm/gomfm/mfm/checkpoint"
-	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/pretrained"
 )
 
@@ -53,28 +51,6 @@ func TestExport(t *testing.T) {
 	delete(ours, "/b")
 	if _, err := pretrained.Export(ours, list); err == nil {
 		t.Error("a variable that is missing is exported")
-	}
-}
-
-// A file with two copies of the weights has two prefixes.
-func TestPrefixes(t *testing.T) {
-	all, _, err := pretrained.Open(filepath.Join("testdata", "dit_qk_norm.safetensors"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	copies := make(checkpoint.Tensors)
-	for name, value := range pretrained.Below(all, "weight.") {
-		copies["ema."+name], copies[name] = value, value
-	}
-	c := nn.DiTConfig{Patch: 2, Width: 16, Depth: 2, Encoder: 1, Heads: 2, Classes: 2, Guidance: []float64{2, 3},
-		ContextGuidance: []float64{1.5}, QKNorm: true}
-	list := pretrained.DiTWeights(c, 3)
-	if got := pretrained.Prefixes(copies, list); !slices.Equal(got, []string{"", "ema."}) {
-		t.Errorf("prefixes %q", got)
-	}
-	delete(copies, "ema.final_layer.linear.bias")
-	if got := pretrained.Prefixes(copies, list); !slices.Equal(got, []string{""}) {
-		t.Errorf("prefixes %q of a copy that is not whole", got)
 	}
 }
 

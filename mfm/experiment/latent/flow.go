@@ -233,7 +233,7 @@ func (e *Experiment) SetTeacher(t *Teacher) error {
 }
 
 // InitialWeights returns the weights of a file as in [OpenTeacher], for [run.Options].InitWeights:
-// those of [pretrained.ImportSiT] or [pretrained.ImportDiT]. With those of a SiT the diagonal of
+// those of [pretrained.SiTWeights] or [pretrained.ImportDiT]. With those of a SiT the diagonal of
 // the map at t = 0 is the SiT's velocity, for any context. The parametrization must be
 // [mfm.PlainName], and the network that of the file; what the file does not tell, such as Encoder
 // ([pretrained.DetectDiT]), is that of c. Labels are those of the file's classes.

@@ -131,7 +131,7 @@ func Open(dir string, l *latents.Set) (*Experiment, *model.Store, error) {
 
 // OpenModel returns the map of the run in dir with its weights, and the configuration of its
 // training. It does not need the latents. dir may also be a folder with the transformer of a
-// release (see [Released]), whose map is as [pretrained.ImportDiT] or [pretrained.ImportSiT] says:
+// release (see [Released]), whose map is as [pretrained.ImportDiT] or [pretrained.SiTWeights] says:
 // that of a flow model, such as SiT-XL/2, needs the sampling [mfm.ODESampling], and one that was
 // trained on classes with guidance alone, such as MFM-XL/2, has it ([mfm.Model.GuidedOnly]).
 func OpenModel(dir string) (mfm.Model, Config, error) {
