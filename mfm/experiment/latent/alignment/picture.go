@@ -11,6 +11,7 @@ import (
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/stat"
 
+	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/metric/monitor"
 )
 
@@ -49,6 +50,27 @@ func newMonitors(latents, pixels []float32, height, width, channels int) (m Moni
 		*of.to = stat.Mean(values, nil)
 	}
 	return m, nil
+}
+
+// spectralDistance returns the distance of the spectra of two sets of pictures [n, height, width,
+// channels], flat, in decibels, undefined if one has no power at a frequency.
+func spectralDistance(a, b []float32, height, width, channels int) metric.Optional {
+	var spectra [2][]float64
+	for i, pixels := range [][]float32{a, b} {
+		n := min(len(pixels)/(height*width*channels), mostCompared)
+		images := monitor.Images{
+			Pixels: pixels[:n*height*width*channels], N: n, Height: height, Width: width, Channels: channels,
+		}
+		var err error
+		if spectra[i], err = monitor.Spectrum(images); err != nil {
+			return metric.Optional{}
+		}
+	}
+	d, err := monitor.SpectralDistance(spectra[0], spectra[1])
+	if err != nil {
+		return metric.Optional{}
+	}
+	return metric.Some(d)
 }
 
 // mostPairs is the number of samples of which all pairs are compared.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"image/png"
 	"math"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -41,5 +42,22 @@ func TestMonitors(t *testing.T) {
 	}
 	if mean := meanDistance([][]float64{{0, 0}, {3, 4}, {0, 0}}); math.Abs(mean-10./3) > 1e-12 {
 		t.Errorf("the mean distance is %g", mean)
+	}
+}
+
+// Pictures with half the contrast have spectra of a quarter of the power, 6 dB less; gray ones have
+// none.
+func TestSpectralDistance(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 0))
+	pixels, faint := make([]float32, 2*4*6*3), make([]float32, 2*4*6*3)
+	for i := range pixels {
+		pixels[i] = float32(rng.NormFloat64())
+		faint[i] = pixels[i] / 2
+	}
+	if d := spectralDistance(faint, pixels, 4, 6, 3); d.IsZero() || math.Abs(d.Float()-20*math.Log10(2)) > 1e-6 {
+		t.Errorf("distance %g dB, want 6.02", d.Float())
+	}
+	if d := spectralDistance(make([]float32, len(pixels)), pixels, 4, 6, 3); !d.IsZero() {
+		t.Errorf("gray pictures have the distance %g", d.Float())
 	}
 }

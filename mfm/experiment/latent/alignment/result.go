@@ -49,6 +49,10 @@ type Result struct {
 	Diversity    metric.Optional `json:"diversity,omitzero"`
 	Monitors     Monitors        `json:"monitors,omitzero"`
 	MonitorsBase *Monitors       `json:"monitors_base,omitempty"`
+	// SpectralDistance is that of the mean spectrum of at most 1,024 pictures from that of as many
+	// unsteered ones, in decibels, see [monitor.SpectralDistance]: an exploited reward may add fine
+	// patterns that no other monitor has. It is undefined for pictures without power at a frequency.
+	SpectralDistance metric.Optional `json:"spectral_distance,omitzero"`
 	// Pictures is a PNG of at most eight pictures of seed 0: unsteered ones in the first row, and
 	// below them the steered ones from the same noise, or for Best-of-N the first candidates and the
 	// best ones. A particle filter, and a search by several particles, have the second row alone.
@@ -214,6 +218,8 @@ func (s *Steering) compareWith(
 		r.TargetKL, r.TargetEffective = metric.Some(kl), metric.Some(effective)
 	}
 	r.MonitorsBase = &base.monitors
+	size := s.model.Size()
+	r.SpectralDistance = spectralDistance(pixels, base.pixels, size[0], size[1], size[2])
 	dim := len(pixels) / r.Samples
 	r.Diversity = ratio(meanDistance(mfm.Rows(pixels, dim)), meanDistance(mfm.Rows(base.pixels, dim)))
 	features, err := s.model.features(ctx, pixels)

@@ -116,7 +116,8 @@ func TestSteering(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Frechet.IsZero() || r.Kernel.IsZero() || r.MonitorsBase == nil || r.HeldOutBase.IsZero() || r.TargetKL.IsZero() {
+		if r.Frechet.IsZero() || r.Kernel.IsZero() || r.MonitorsBase == nil || r.SpectralDistance.IsZero() ||
+			r.HeldOutBase.IsZero() || r.TargetKL.IsZero() {
 			t.Errorf("%s: result %+v lacks a comparison", c.Method, r)
 		}
 		if math.Abs(r.NFE-r.MapNFE-r.RewardNFE) > 1e-9 {
