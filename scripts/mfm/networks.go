@@ -229,11 +229,12 @@ func trainAutoencoder(c *command) func() (*training, error) {
 				if from == (data.Location{}) {
 					images, heldOut, err = data.Emoji()
 				} else {
-					images, heldOut, err = c.load(from)
+					images, heldOut, err = latent.LoadImages(from)
 				}
 				if err != nil {
 					return err
 				}
+				c.warnOf(images.Bad)
 				return config.CheckImages(images)
 			},
 			run: func(ctx context.Context, b compute.Backend, o run.Options) (err error) {

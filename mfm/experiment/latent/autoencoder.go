@@ -105,7 +105,8 @@ func (c AutoencoderConfig) checkSize(height, width, channels int) error {
 func checkSize(f, want, height, width, channels int) error {
 	switch {
 	case channels != want:
-		return fmt.Errorf("images of %d channels: network.images = %d", channels, want)
+		return fmt.Errorf("images of %d channels: network.images = %d: use an autoencoder for %[1]d; picture files have 3, "+
+			"also gray ones", channels, want)
 	case height%f != 0 || width%f != 0:
 		return fmt.Errorf("images of %dx%d pixels: the autoencoder divides their sides by %d: "+
 			"resize them to a multiple of it", height, width, f)

@@ -89,6 +89,30 @@ func Load(l data.Location) (train, heldOut Pictures, err error) {
 	return train, heldOut, err
 }
 
+// LoadImages returns the training and held-out images at a location ([data.Load]). Those of picture
+// files have three channels, also gray ones, as [Files] have, so that an autoencoder is trained on
+// what a map takes.
+func LoadImages(l data.Location) (train, heldOut *data.Images, err error) {
+	set, _, err := data.OpenPictures(l)
+	if err != nil {
+		return nil, nil, err
+	}
+	if train, heldOut, err = data.Load(l); err != nil || set == nil {
+		return train, heldOut, err
+	}
+	for _, m := range []*data.Images{train, heldOut} {
+		if m.Channels != 1 {
+			continue
+		}
+		pixels := make([]byte, 0, 3*len(m.Pixels))
+		for _, v := range m.Pixels {
+			pixels = append(pixels, v, v, v)
+		}
+		m.Channels, m.Pixels = 3, pixels
+	}
+	return train, heldOut, nil
+}
+
 // Len returns the number of pictures, including bad files.
 func (p Pictures) Len() int {
 	if p.Images != nil {
