@@ -62,7 +62,7 @@ func Releases() []Release {
 			Name: "mfm-xl-2", About: "MFM-XL/2, the paper's meta flow map of ImageNet 256x256 (arXiv 2601.14430)",
 			Repository: "adh1s/mfm", File: "mfm-xl2.pt",
 			Settings: []string{"encoder=20", "reversed=true", "blind_at_zero=false", "guidance=[2.5]"},
-			// The authors' generate_cfg_values(ws=[2.5], base_prob=0) gives scale 1 to dropped classes alone.
+			// The authors' generate_cfg_values(ws=[2.5], base_prob=0): only dropped classes have scale 1.
 			ClassScale: 2.5,
 		},
 		{

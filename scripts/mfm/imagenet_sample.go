@@ -44,7 +44,8 @@ func sampleImageNet(c *command) prepare {
 	class := c.Flags().String("class", "",
 		"`name` or number of the class of the samples (default: at t = 0 each class, otherwise any)")
 	guidance := c.withGuidance()
-	c.Flags().Lookup("guidance").Usage += "; released weights that know classes with one scale alone have that one by default"
+	c.Flags().Lookup("guidance").Usage += "; released weights that know classes with one scale alone have that one by " +
+		"default"
 	tile := c.Flags().Int("tile", 0, "`side` in pixels of the tiles by which the autoencoder works on large images, "+
 		"such as 256, to save memory (default: whole images)")
 	out := c.Flags().String("out", "", sampleFormats+"for the samples or a figure of them; with --count, the "+

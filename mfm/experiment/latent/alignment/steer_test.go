@@ -463,7 +463,8 @@ func TestGrids(t *testing.T) {
 			for _, raw := range raws {
 				var of struct{ Kind, Prompt string }
 				err := json.Unmarshal(raw, &of)
-				if want := "A high-resolution, high-quality photograph of a tabby cat."; name == "imagenet_paper" && of.Prompt != want {
+				const want = "A high-resolution, high-quality photograph of a tabby cat."
+				if name == "imagenet_paper" && of.Prompt != want {
 					t.Errorf("%s: prompt %q, want that of the authors, %q", name, of.Prompt, want)
 				}
 				if _, known := Kinds(nil)[of.Kind]; err != nil || !known && !reward.IsHost(raw) {

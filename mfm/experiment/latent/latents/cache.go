@@ -28,7 +28,8 @@ const (
 	lockFile  = "latents.lock"
 )
 
-// momentsFileOf returns the file with the statistics of the rows, with mirror images if flip is set.
+// momentsFileOf returns the file with the statistics of the rows, those with mirror images if flip
+// is set.
 func momentsFileOf(flip bool) string {
 	if flip {
 		return "latents.safetensors"
