@@ -13,6 +13,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/internal/devices"
+	"github.com/gomfm/gomfm/mfm/internal/require"
 	"github.com/gomfm/gomfm/mfm/solver"
 )
 
@@ -189,8 +190,7 @@ func (s *Sampler) graph(name string, build rowGraph, rows int) (*devices.Program
 		for i, t := range times {
 			times[i] = batch.Every(t, states[0])
 		}
-		out := build(rng, times, states, class)
-		s.requireWeights(out.Graph())
+		out := require.Weights(s.store, inputs[0].Graph(), func() *Node { return build(rng, times, states, class) })
 		if want := shapes.Make(dtypes.Float32, states[0].Shape().Dimensions...); !out.Shape().Equal(want) {
 			Panicf("the map or teacher returns shape %s for states of shape %s", out.Shape(), want)
 		}
@@ -205,26 +205,6 @@ func (s *Sampler) graph(name string, build rowGraph, rows int) (*devices.Program
 	}
 	s.graphs[name] = split
 	return split, nil
-}
-
-// requireWeights panics if the graph uses variables without a value, which GoMLX would otherwise
-// initialize at random, and removes them from the store.
-func (s *Sampler) requireWeights(g *Graph) {
-	var missing []string
-	for v := range s.store.IterVariables() {
-		if v.InUseByGraph(g) && !v.HasValue() {
-			missing = append(missing, v.Path())
-		}
-	}
-	for _, path := range missing {
-		if err := s.store.DeleteVariable(path); err != nil {
-			panic(err)
-		}
-	}
-	if len(missing) > 0 {
-		Panicf("the store has no value for %d weights, the first is %s: train or load them, and pass their scope",
-			len(missing), missing[0])
-	}
 }
 
 // elements returns the number of elements of a sample.

@@ -226,11 +226,17 @@ func TestSamplerScope(t *testing.T) {
 		t.Error("weights and their average give the same samples")
 	}
 	before := store.NumVariables()
-	if _, err := sample("/elsewhere"); err == nil || !strings.Contains(err.Error(), "/elsewhere/layer/") {
-		t.Errorf("error %v for a scope without weights, want one that names a missing weight", err)
-	}
-	if store.NumVariables() != before {
-		t.Errorf("the store went from %d variables to %d", before, store.NumVariables())
+	// A network with an initializer in the graph, and one with values from the host.
+	for _, network := range []nn.Backbone{learned, nn.MLP(nn.DefaultMLP())} {
+		m.Backbone = network
+		for range 2 {
+			if _, err := sample("/elsewhere"); err == nil || !strings.Contains(err.Error(), "the first is /elsewhere/") {
+				t.Errorf("error %v for a scope without weights, want one that names a missing weight", err)
+			}
+		}
+		if store.NumVariables() != before {
+			t.Errorf("the store went from %d variables to %d", before, store.NumVariables())
+		}
 	}
 }
 

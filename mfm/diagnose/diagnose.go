@@ -18,6 +18,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/internal/require"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/nn"
@@ -175,21 +176,27 @@ func (e *evaluator) compile(b compute.Backend) (err error) {
 		}
 	}()
 	e.moments, err = model.NewExec(b, s.Model.Store(), func(_ *model.Scope, rngState, t, data *Node) []*Node {
-		return s.moments(e.config, e.random, rngState, t, data)
+		return s.require(t, func() []*Node { return s.moments(e.config, e.random, rngState, t, data) })
 	})
 	if err != nil {
 		return err
 	}
 	e.compose, err = model.NewExec(b, s.Model.Store(), func(_ *model.Scope, rngState, t, ends, data *Node) []*Node {
-		return s.compose(rngState, t, ends, data)
+		return s.require(t, func() []*Node { return s.compose(rngState, t, ends, data) })
 	})
 	if err != nil {
 		return err
 	}
 	e.respond, err = model.NewExec(b, s.Model.Store(), func(_ *model.Scope, rngState, t, data *Node) []*Node {
-		return s.respond(e.config, rngState, t, data)
+		return s.require(t, func() []*Node { return s.respond(e.config, rngState, t, data) })
 	})
 	return err
+}
+
+// require returns the nodes that build returns, and panics if these need weights which the store
+// lacks.
+func (s Subject) require(t *Node, build func() []*Node) []*Node {
+	return require.Weights(s.Model.Store(), t.Graph(), build)
 }
 
 func (e *evaluator) finalize() {

@@ -224,6 +224,20 @@ func TestAdded(t *testing.T) {
 	}
 }
 
+// A store without the map's weights is an error, not a report on a random network.
+func TestMissingWeights(t *testing.T) {
+	b := backendtest.New(t)
+	backendtest.NeedLoops(t, b)
+	s := subject(t, nn.MLP(nn.DefaultMLP()))
+	_, err := diagnose.Map(t.Context(), b, s, diagnose.DefaultConfig())
+	if err == nil || !strings.Contains(err.Error(), "the first is "+train.WeightsScope) {
+		t.Errorf("error %v, want one that names a missing weight", err)
+	}
+	if n := s.Model.Store().NumVariables(); n > 0 {
+		t.Errorf("the store has %d variables", n)
+	}
+}
+
 // Invalid configurations and too little data are errors that say so.
 func TestInvalid(t *testing.T) {
 	s := subject(t, func(_ *model.Scope, in nn.Inputs) *Node { return ZerosLike(in.Xbar) })

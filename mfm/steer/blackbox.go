@@ -169,7 +169,7 @@ func (b *blackBox) compile(part *part, build builder) error {
 				return posterior
 			}
 		}
-		build(p, in)
+		requireWeights(m.Store, in[0], func() []*Node { return build(p, in) })
 		part.needsRewards, part.drawsPosterior = samples != nil, posterior != nil
 		switch {
 		case part.drawsPosterior:
@@ -198,7 +198,7 @@ func (b *blackBox) compile(part *part, build builder) error {
 			p.Reward = reward.Func(func(*Node) *Node { return rewards })
 			in = in[:len(in)-1]
 		}
-		return build(p, in)
+		return requireWeights(m.Store, in[0], func() []*Node { return build(p, in) })
 	})
 	if err != nil {
 		return fmt.Errorf("preparing the graph: %w", err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/internal/require"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/solver"
 )
@@ -109,7 +110,9 @@ func (s *Steerer) build(_ *model.Scope, in []*Node) []*Node {
 	rng, like := &solver.RNG{State: in[0]}, in[1]
 	noise := rng.Normal(like.Shape())
 	p := Problem{Model: s.model, Reward: s.reward}.Conditioned(class)
-	o := s.method.Build(p, rng, NewCounter(noise.Graph()), noise)
+	o := requireWeights(s.model.Store, noise, func() Outcome {
+		return s.method.Build(p, rng, NewCounter(noise.Graph()), noise)
+	})
 	n := noise.Shape().Dim(0)
 	if !o.X.Shape().Equal(noise.Shape()) {
 		Panicf("the method returns samples of shape %s for noise of shape %s: want equal shapes",
@@ -123,6 +126,12 @@ func (s *Steerer) build(_ *model.Scope, in []*Node) []*Node {
 		Panicf("the reward returns shape %s for %d samples, want [%[2]d]", rewards.Shape(), n)
 	}
 	return append([]*Node{o.X, rewards}, o.nodes()[1:]...)
+}
+
+// requireWeights returns the result of build, and panics if that needs weights which the store
+// lacks. A reward may add its own.
+func requireWeights[T any](store *model.Store, g GraphProvider, build func() T) T {
+	return require.Weights(store, g.Graph(), build, reward.Scope)
 }
 
 // nodes returns what the outcome has, without Rewards, in the order that [Result] reads.

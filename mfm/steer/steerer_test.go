@@ -9,16 +9,20 @@ import (
 	"testing"
 
 	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/metric"
+	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/train"
 )
 
 func config(dynamics steer.Dynamics, steps int) steer.Config {
@@ -276,4 +280,52 @@ func TestBadRewards(t *testing.T) {
 			t.Errorf("%v: warnings %q do not report them", c.e, w)
 		}
 	}
+}
+
+// A store without the map's weights is an error, also of a later call, and not a random network. A
+// reward may add its own weights.
+func TestMissingWeights(t *testing.T) {
+	b := backendtest.New(t)
+	store := model.NewStore()
+	m, err := steer.FromMap(mfm.Model{
+		Map: &mfm.Map{
+			Interpolant: interpolant.Linear{}, Backbone: nn.MLP(nn.DefaultMLP()), Parametrization: mfm.Plain{},
+		},
+		Weights: store.Scope(train.WeightsScope), Shape: []int{2},
+	}, mfm.DefaultSamplerConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := steer.DefaultConfig()
+	config.Steps = 4
+	method := steer.Guided{Config: config, Estimator: steer.MFMGF{
+		PosteriorSamples: steer.PosteriorSamples{N: 2}, Baseline: steer.MeanBaseline,
+	}}
+	compiled, err := steer.New(b, m, measured().Reward(), method)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blackBox, err := steer.NewBlackBox(b, m, measuredInGo, method)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range map[string]*steer.Steerer{"compiled": compiled, "black box": blackBox} {
+		defer s.Finalize()
+		for range 2 {
+			_, err := s.Sample(t.Context(), 1, 4, nil)
+			if err == nil || !strings.Contains(err.Error(), "the first is "+train.WeightsScope) {
+				t.Errorf("%s: error %v, want one that names a missing weight", name, err)
+			}
+			if n := store.NumVariables(); n > 0 {
+				t.Fatalf("%s: the store has %d variables", name, n)
+			}
+		}
+	}
+	gained, err := reward.LogProbability(func(scope *model.Scope, x *Node) *Node {
+		return Mul(x, scope.VariableWithValue("gain", float32(2)).NodeValue(x.Graph()))
+	}, 0, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sample(t, newSteerer(t, steer.FromMixture(mfmtest.Gaussian(t), interpolant.Linear{}), gained, method), 1, 4)
 }

@@ -30,7 +30,8 @@ type Evaluation struct {
 }
 
 // Evaluate draws paths of the drift with the last moving average of its weights, or with the
-// weights if no average is kept. seed is added to the configured one.
+// weights if no average is kept. seed is added to the configured one. It returns the errors of
+// [DrawPaths]; before the first step of training, which creates the averages, the store lacks them.
 func (t *Tuner) Evaluate(ctx context.Context, c PathConfig, seed int64) (Evaluation, error) {
 	if t.paths == nil || t.paths.config != c { // compiled once for all evaluations
 		scope := train.WeightsScope

@@ -15,6 +15,7 @@ import (
 	"gonum.org/v1/gonum/stat"
 
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/internal/require"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/solver"
@@ -85,7 +86,7 @@ var ErrDiverged = errors.New("paths are not finite")
 
 // DrawPaths draws paths of the SDE of a tuned drift. store has the weights of the base and of the
 // drift. It returns [ErrDiverged] if a path is not finite, and an error if fewer than two paths
-// have a reward, or for shares that do not fit the model's classes.
+// have a reward, if the store lacks weights, or for shares that do not fit the model's classes.
 func DrawPaths(
 	ctx context.Context, b compute.Backend, store *model.Store, task PathTask, c PathConfig,
 ) (*PathResult, error) {
@@ -124,7 +125,11 @@ func newPathDrawer(b compute.Backend, store *model.Store, task PathTask, c PathC
 			return Mul(Where(noisy, share, ZerosLike(share)), square)
 		}
 		times := pathTimes(c.Start, c.Steps)
-		paths, kl := follow(rng, task.Base.Interpolant, task.Drift, times, noise, class, false, divergence)
+		var paths Paths
+		kl := require.Weights(store, noise.Graph(), func() (kl *Node) {
+			paths, kl = follow(rng, task.Base.Interpolant, task.Drift, times, noise, class, false, divergence)
+			return kl
+		})
 		_, usable, _ := reward.Weighed(task.Reward, nil, paths.End, reward.Condition{Class: class})
 		return []*Node{paths.End, usable, kl}
 	})

@@ -3,6 +3,7 @@ package tune_test
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/gomlx/compute/dtypes"
@@ -13,8 +14,10 @@ import (
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
+	"github.com/gomfm/gomfm/mfm/train"
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
@@ -128,4 +131,35 @@ func TestTimesOfInterpolants(t *testing.T) {
 			t.Errorf("power %g: the mean time is %.4f, want %.4f", power, got, want)
 		}
 	}
+}
+
+// A store without the weights of the drift or the model is an error, not a random network.
+func TestMissingWeights(t *testing.T) {
+	b := backendtest.New(t)
+	gaussian, m := gaussian(t, interpolant.Linear{})
+	store := model.NewStore()
+	network := tune.Adapter{
+		Interpolant: interpolant.Linear{}, Backbone: nn.MLP(nn.DefaultMLP()), Variance: 1,
+		Noise: tune.Noise{Start: 0.01},
+	}
+	check := func(name string, err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), "the first is "+train.WeightsScope) {
+			t.Errorf("%s: error %v, want one that names a missing weight", name, err)
+		}
+		if n := store.NumVariables(); n > 0 {
+			t.Errorf("%s: the store has %d variables", name, n)
+		}
+	}
+	drift := tune.TunedDrift(network, store.Scope(train.WeightsScope), m.Drift)
+	task := tune.PathTask{Base: m, Drift: drift, Reward: measured(0.8).Reward(), Shape: []int{2}}
+	_, err := tune.DrawPaths(t.Context(), b, store, task, tune.PathConfig{Paths: 4, Steps: 200, Start: 0.01})
+	check("paths", err)
+	m.Drift = drift
+	target, logZ := tilt(t, gaussian, measured(0.8), 1)
+	_, err = tune.Residuals(t.Context(), b, store, tune.ResidualTask{
+		Model: m, Reward: measured(0.8).Reward(), Lambda: 1, Noise: tune.Noise{Start: 0.01}, Samples: 2,
+		Objective: tune.RewardWeighted{}, Points: points(gaussian, target, interpolant.Linear{}, logZ, []float64{0.5}, 1),
+	})
+	check("residuals", err)
 }

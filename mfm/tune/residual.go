@@ -12,6 +12,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm/internal/batch"
+	"github.com/gomfm/gomfm/mfm/internal/require"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
@@ -94,7 +95,7 @@ func (r ResidualTask) validate() error {
 
 // Residuals samples the residual of an objective at each point, in float32 with sums in float64.
 // store has the weights of the model. It returns an error for an objective with invalid options or
-// that needs paths, and for points or samples that do not fit.
+// that needs paths, for points or samples that do not fit, and if the store lacks weights.
 func Residuals(
 	ctx context.Context, b compute.Backend, store *model.Store, task ResidualTask,
 ) ([]Residual, error) {
@@ -105,7 +106,8 @@ func Residuals(
 	dim := len(points[0].X)
 	rows := max(1, min(task.Samples, (1<<18)/(len(points)*max(1, objective.NFE(task.Model)))))
 	exec, err := model.NewExec(b, store, func(_ *model.Scope, rngState, t, x, d, value *Node) []*Node {
-		return task.sums(rows, rngState, t, x, d, value)
+		build := func() []*Node { return task.sums(rows, rngState, t, x, d, value) }
+		return require.Weights(store, x.Graph(), build, reward.Scope)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%v: preparing the residuals: %w", objective, err)

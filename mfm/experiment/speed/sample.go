@@ -29,7 +29,7 @@ func Sampling(ctx context.Context, b compute.Backend, of Case, duration time.Dur
 	if err != nil {
 		return result, err
 	}
-	store, err := p.untrained(b)
+	store, err := untrained(b, p.m, p.shape)
 	if err != nil {
 		return result, err
 	}
@@ -56,8 +56,8 @@ func Sampling(ctx context.Context, b compute.Backend, of Case, duration time.Dur
 	return result, err
 }
 
-// untrained returns a store with initial weights.
-func (p problem) untrained(b compute.Backend) (*model.Store, error) {
+// untrained returns a store with initial weights of a map for samples of the given shape.
+func untrained(b compute.Backend, m *mfm.Map, shape []int) (*model.Store, error) {
 	store := model.NewStore()
 	if err := store.SetRNGStateFromSeed(1); err != nil {
 		return nil, err
@@ -65,12 +65,12 @@ func (p problem) untrained(b compute.Backend) (*model.Store, error) {
 	exec, err := model.NewExec(b, store, func(root *model.Scope, x *Node) *Node {
 		t := Zeros(x.Graph(), shapes.Make(dtypes.Float32, 1))
 		in := nn.Inputs{S: t, U: t, T: t, Xbar: x, X: x}
-		return ReduceAllSum(p.m.Velocity(root.Store().Scope(train.WeightsScope), in))
+		return ReduceAllSum(m.Velocity(root.Store().Scope(train.WeightsScope), in))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("initializing a map: %w", err)
 	}
 	defer exec.Finalize()
-	_, err = exec.Call1(tensors.FromShape(shapes.Make(dtypes.Float32, append([]int{1}, p.shape...)...)))
+	_, err = exec.Call1(tensors.FromShape(shapes.Make(dtypes.Float32, append([]int{1}, shape...)...)))
 	return store, err
 }

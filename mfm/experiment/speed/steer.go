@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/gomlx/compute"
-	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/backend"
@@ -79,8 +78,8 @@ func Steering(
 	if err != nil {
 		return result, err
 	}
-	store := model.NewStore()
-	if err := store.SetRNGStateFromSeed(1); err != nil {
+	store, err := untrained(b, e.Map, e.Shape())
+	if err != nil {
 		return result, err
 	}
 	from, err := steer.FromMap(e.Model(store), mfm.DefaultSamplerConfig())

@@ -55,18 +55,26 @@ func gaussianModel(t *testing.T) *Model {
 		return a.Decode(scope, Zeros(g, shapes.Make(dtypes.Float32, 1, 2, 2, 2)))
 	})
 	store := model.NewStore()
-	if err := store.SetRNGStateFromSeed(1); err != nil {
-		t.Fatal(err)
-	}
-	var c latent.Config
-	c.Train.Loss.Guidance.Dropout = 0.1
-	m, err := newModel(b, mfm.Model{
+	untrained := mfm.Model{
 		Map: &mfm.Map{
 			Interpolant: interpolant.Linear{}, Parametrization: &mfm.Gaussian{Variance: []float64{1}},
 			Backbone: nn.MLPConfig{Width: 8, Depth: 1, Activation: "silu", Classes: 2}.Backbone(),
 		},
 		Weights: store.Scope(train.WeightsScope), Shape: []int{2, 3, 2}, Classes: 2,
-	}, c, latent.Autoencoder{LatentCodec: a, Images: 3, Weights: weights}, evaluator{of, "evaluator of the tests"})
+	}
+	for path, w := range experimenttest.RandomWeights(t, 1, func(scope *model.Scope, g *Graph) *Node {
+		x := Zeros(g, shapes.Make(dtypes.Float32, 1, 2, 3, 2))
+		class := Zeros(g, shapes.Make(dtypes.Int32, 1))
+		return untrained.Map.Drift(scope.Store().Scope(train.WeightsScope), Zeros(g, shapes.Make(dtypes.Float32, 1)), x, class)
+	}) {
+		if _, err := store.CreateVariable("/"+path, w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var c latent.Config
+	c.Train.Loss.Guidance.Dropout = 0.1
+	m, err := newModel(b, untrained, c, latent.Autoencoder{LatentCodec: a, Images: 3, Weights: weights},
+		evaluator{of, "evaluator of the tests"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,10 +37,6 @@ func TestTuning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The weights of the untrained map are drawn with its first samples.
-	if _, _, err := s.Draw(t.Context(), b, settings(s, "unsteered", 1, 1), nil, nil); err != nil {
-		t.Fatal(err)
-	}
 	eval := tuning.EvalConfig{Samples: 64, Steps: 12}
 	tuned := func(dir string, hooks ...train.Hook) (*Tuning, *tuning.Result, error) {
 		one, err := NewTuning(s, smallTuning(), 0)
