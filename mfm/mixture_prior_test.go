@@ -135,9 +135,15 @@ func TestMixturePriorConverges(t *testing.T) {
 func TestMixturePriorOnGraphs(t *testing.T) {
 	p, mixture := priorAndMixture(t, 2)
 	const n = 8
-	c := mfmtest.NewCases(mixture, interpolant.Linear{}, n)
+	for _, ip := range mfmtest.EverySchedule() {
+		mixturePriorOnGraphs(t, ip, p, mfmtest.NewCases(mixture, ip, n), n)
+	}
+}
+
+func mixturePriorOnGraphs(t *testing.T, ip interpolant.Schedule, p *mfm.MixturePrior, c mfmtest.Cases, n int) {
+	t.Helper()
 	var seen nn.Inputs
-	m := priorMap(interpolant.Linear{}, p, &seen)
+	m := priorMap(ip, p, &seen)
 	got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
 		one := func(x *Node) *Node { return Slice(x, AxisElem(0)) }
 		every := func(x *Node) *Node { return BroadcastToDims(one(x), n) }
@@ -159,9 +165,9 @@ func TestMixturePriorOnGraphs(t *testing.T) {
 			DivScalar(Sub(moved(h), moved(-h)), 2*h),
 		}
 	}, c.Inputs()...)
-	mfmtest.Near(t, "common times", got[0], got[1], 1e-12)
-	mfmtest.Near(t, "an image", got[2], got[3], 1e-12)
-	mfmtest.Near(t, "forward mode", got[4], got[5], 1e-7)
+	mfmtest.Near(t, fmt.Sprint(ip)+": common times", got[0], got[1], 1e-12)
+	mfmtest.Near(t, fmt.Sprint(ip)+": an image", got[2], got[3], 1e-12)
+	mfmtest.Near(t, fmt.Sprint(ip)+": forward mode", got[4], got[5], 1e-7)
 }
 
 // From samples of a mixture in a plane plus noise, the fit finds the plane, the variance outside

@@ -168,8 +168,8 @@ func (n Name) Schedule() (Schedule, error) {
 // is as informative about the data as the observation b I_1 + a ε. a and b have the same shape, are
 // nonnegative and not both zero.
 //
-// A schedule without [EffectiveTimer] is inverted by search to the precision of the dtype. The
-// result of the search has no gradient.
+// A schedule without [EffectiveTimer] is inverted by search to the precision of the dtype. First
+// derivatives are those of the inverse function, second ones are wrong.
 func EffectiveTime(ip Schedule, a, b *Node) *Node {
 	if closed, ok := ip.(EffectiveTimer); ok {
 		return closed.EffectiveTime(a, b)
@@ -181,16 +181,22 @@ func EffectiveTime(ip Schedule, a, b *Node) *Node {
 	if a.DType().Size() == 8 {
 		rounds = 9
 	}
-	a, b = StopGradient(InsertAxes(a, -1)), StopGradient(InsertAxes(b, -1))
-	low, width := ZerosLike(a), 1.0
+	fixedA, fixedB := StopGradient(InsertAxes(a, -1)), StopGradient(InsertAxes(b, -1))
+	low, width := ZerosLike(fixedA), 1.0
 	edges := OnePlus(Iota(a.Graph(), shapes.Make(a.DType(), bins-1), 0))
 	for range rounds {
 		width /= bins
-		alpha, beta, _, _ := ip.Graph(Add(low, MulScalar(ExpandLeftToRank(edges, a.Rank()), width)))
-		below := ConvertDType(GreaterThan(Mul(b, alpha), Mul(a, beta)), a.DType())
+		alpha, beta, _, _ := ip.Graph(Add(low, MulScalar(ExpandLeftToRank(edges, low.Rank()), width)))
+		below := ConvertDType(GreaterThan(Mul(fixedB, alpha), Mul(fixedA, beta)), a.DType())
 		low = Add(low, MulScalar(ReduceAndKeep(below, ReduceSum, -1), width))
 	}
-	return Squeeze(AddScalar(low, width/2), -1)
+	t := Squeeze(AddScalar(low, width/2), -1)
+	// The search has no derivatives. By the implicit function theorem, those of the t with
+	// F(t, a, b) = b α_t - a β_t = 0 are those of F over a β'_t - b α'_t. F - sg F is 0.
+	alpha, beta, dAlpha, dBeta := ip.Graph(t)
+	f := Sub(Mul(b, alpha), Mul(a, beta))
+	slope := StopGradient(Sub(Mul(a, dBeta), Mul(b, dAlpha)))
+	return Add(t, Div(Sub(f, StopGradient(f)), slope))
 }
 
 // MeanSlopes returns (α_u - α_s)/(u - s) and (β_u - β_s)/(u - s), or the derivatives where u = s.

@@ -101,6 +101,28 @@ func TestEffectiveTimeInverts(t *testing.T) {
 	}
 }
 
+// The derivatives of the effective time are those of its definition, (a β' - b α') dt = α db - β da,
+// by forward and by reverse mode.
+func TestEffectiveTimeDerivatives(t *testing.T) {
+	const a, b = 0.7, 0.4
+	for _, ip := range mfmtest.EverySchedule() {
+		at := func(in []*Node) *Node { return interpolant.EffectiveTime(ip, in[0], in[1]) }
+		got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+			out := []*Node{at(in)}
+			for _, tangents := range [][]*Node{{OnesLike(in[0]), ZerosLike(in[0])}, {ZerosLike(in[0]), OnesLike(in[0])}} {
+				out = append(out, ad.JVP([]*Node{at(in)}, in, tangents)[0])
+			}
+			return append(out, Gradient(ReduceAllSum(at(in)), in...)...)
+		}, mfmtest.Column(a, 2*a), mfmtest.Column(b, 2*b))
+		for i, scale := range []float64{1, 2} {
+			alpha, beta, dAlpha, dBeta := ip.At(got[0][i])
+			slope := scale * (a*dBeta - b*dAlpha)
+			mfmtest.Near(t, fmt.Sprintf("%v", ip), []float64{got[1][i], got[2][i], got[3][i], got[4][i]},
+				[]float64{-beta / slope, alpha / slope, -beta / slope, alpha / slope}, 1e-8)
+		}
+	}
+}
+
 // Mean slopes are means of the derivatives over [s, u], computed here to rounding by the
 // Gauss-Legendre rule. In float32 they are those of the rounded times, by every path to a few units
 // in the last place for any gap.
