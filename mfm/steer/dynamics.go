@@ -191,19 +191,31 @@ func (c Config) steps(ip interpolant.Schedule) []step {
 }
 
 // renormalized returns the renormalized steering term, given the base term of the same step; both
-// are [n, ...].
+// are [n, ...]. A steering term whose elements are below leastLength has no direction: rescaled, it
+// is zero.
 func (c Config) renormalized(steering, base *Node) *Node {
 	if c.Renormalization == NoRenormalization {
 		return steering
 	}
-	factor := MulScalar(Div(norm(base), MaxScalar(norm(steering), 1e-20)), c.Ratio)
+	length := norm(steering)
+	factor := MulScalar(Div(norm(base), MaxScalar(length, leastLength)), c.Ratio)
+	factor = Where(GreaterThan(length, ZerosLike(length)), factor, ZerosLike(factor))
 	if c.Renormalization == ClipLength {
 		factor = MinScalar(factor, 1)
 	}
 	return Mul(steering, batch.Like(factor, steering))
 }
 
-// norm returns the Euclidean length of each row of x, [n].
+// leastLength is far above the smallest normal float32, 1.2e-38.
+const leastLength = 1e-30
+
+// norm returns the Euclidean length of each row of x, [n], or 0 if all elements are below
+// leastLength. It squares the elements divided by the largest one, since XLA rounds squares below
+// 1.2e-38 to zero.
 func norm(x *Node) *Node {
-	return Sqrt(ReduceSum(Square(Reshape(x, x.Shape().Dim(0), -1)), 1))
+	x = Reshape(x, x.Shape().Dim(0), -1)
+	most := ReduceAndKeep(Abs(x), ReduceMax, 1)
+	scaled := Div(x, MaxScalar(most, leastLength))
+	length := Mul(Reshape(most, -1), Sqrt(ReduceSum(Square(scaled), 1)))
+	return Where(LessThan(Reshape(most, -1), Scalar(x.Graph(), x.DType(), leastLength)), ZerosLike(length), length)
 }

@@ -194,6 +194,36 @@ func TestSteps(t *testing.T) {
 	}
 }
 
+// Renormalization keeps its length in float32 for steering terms whose squares underflow or
+// overflow. One without a direction is zero.
+func TestRenormalizedTinySteering(t *testing.T) {
+	steering := [][]float32{{3e-20, 4e-20}, {3e-25, -4e-25}, {3e-29, 4e-29}, {3e20, 4e20}, {3e-33, 4e-33}, {0, 0}}
+	base := slices.Repeat([][]float32{{0, 2}}, len(steering))
+	for kind, want := range map[Renormalization][]float64{
+		RescaleLength: {1, 1, 1, 1, 0, 0}, ClipLength: {5e-20, 5e-25, 5e-29, 1, 0, 0},
+	} {
+		c := DefaultConfig()
+		c.Renormalization, c.Ratio = kind, 0.5
+		exec, err := NewExec(backendtest.New(t), func(steering, base *Node) *Node {
+			return c.renormalized(steering, base)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Call1(steering, base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		flat := tensors.MustCopyFlatData[float32](out)
+		for i, want := range want {
+			got := math.Hypot(float64(flat[2*i]), float64(flat[2*i+1]))
+			if math.Abs(got-want) > 1e-6*want {
+				t.Errorf("%s: a steering term %v of length %g, want %g", kind, steering[i], got, want)
+			}
+		}
+	}
+}
+
 // Warnings report what a series shows, and nothing of posterior samples for a method that draws
 // none.
 func TestWarnings(t *testing.T) {
