@@ -259,7 +259,11 @@ func (e *lossEvaluation) sample(r lossRows, data, gap *Node) lossRows {
 	// Detach s, u and x̄ from one another: forward mode varies each of them independently.
 	r.Xbar = StopGradient(interpolant.StateAt(e.m.Interpolant, r.S, noise, data))
 	r.velocity = interpolant.VelocityAt(e.m.Interpolant, r.S, noise, data)
-	r.S, r.U, r.data = StopGradient(r.S), StopGradient(r.U), data
+	same := r.S == r.U // one node stays one, by which a parametrization knows the diagonal
+	r.S, r.data = StopGradient(r.S), data
+	if r.U = StopGradient(r.U); same {
+		r.U = r.S
+	}
 	return r
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/solver"
 )
 
 // priorAndMixture returns a prior of rank 2 in 3 dimensions, and its distribution of the data as a
@@ -93,6 +94,29 @@ func TestMixturePriorOnTheDiagonal(t *testing.T) {
 			return d
 		})
 		mfmtest.Near(t, fmt.Sprintf("%v: mean", ip), got[1], means, 1e-5)
+	}
+}
+
+// The diagonal loss does not integrate: the size of its graph does not depend on the steps.
+func TestMixturePriorDiagonalLoss(t *testing.T) {
+	p, _ := priorAndMixture(t, 2)
+	loss := mfm.DefaultLoss()
+	loss.Consistency = mfm.DiagonalOnly
+	var sizes [2]int
+	for i, steps := range []int{1, 6} {
+		p.Steps = steps
+		mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+			var seen nn.Inputs
+			m := priorMap(interpolant.Linear{}, p, &seen)
+			rng := &solver.RNG{State: Const(in[0].Graph(), []uint64{1, 2, 3})}
+			scope := mfmtest.Weightless()
+			out := loss.Build(m, scope, scope, nil, rng, mfm.Batch{Data: in[0]}).Total
+			sizes[i] = len(out.Graph().Nodes())
+			return []*Node{out}
+		}, mfmtest.Points([][]float64{{0.1, 0.2, 0.3}, {1, -1, 2}}))
+	}
+	if sizes[0] != sizes[1] {
+		t.Errorf("%d nodes for one step, %d for six", sizes[0], sizes[1])
 	}
 }
 
