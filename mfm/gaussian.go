@@ -111,7 +111,8 @@ func FitGaussian(samples [][]float64) (*Gaussian, error) {
 	return NewGaussian(mean, rows)
 }
 
-// Validate returns an error if the mean or variance is invalid, or the basis has the wrong shape.
+// Validate returns an error if the mean or variance is invalid, if they do not fit each other or
+// the basis, or if the basis is not orthonormal to 1e-6.
 func (g *Gaussian) Validate() error {
 	if len(g.Variance) == 0 {
 		return fmt.Errorf("gaussian parametrization has no variance: give one number, or one for each element")
@@ -130,6 +131,37 @@ func (g *Gaussian) Validate() error {
 		if len(g.Basis) != len(g.Variance) || len(row) != len(g.Variance) {
 			return fmt.Errorf("gaussian parametrization: basis row %d has %d entries: the basis must be %d by %[3]d",
 				i, len(row), len(g.Variance))
+		}
+	}
+	if n := len(g.Variance); len(g.Mean) > 1 && len(g.Mean) != n && (n > 1 || len(g.Basis) > 0) {
+		return fmt.Errorf("gaussian parametrization: the mean has %d entries, the variance %d: give one number, or "+
+			"as many as the variance has", len(g.Mean), n)
+	}
+	return g.validateBasis()
+}
+
+// validateBasis returns an error unless the columns of a basis of the right shape are orthonormal.
+func (g *Gaussian) validateBasis() error {
+	n := len(g.Basis)
+	if n == 0 {
+		return nil
+	}
+	basis := mat.NewDense(n, n, nil)
+	for i, row := range g.Basis {
+		basis.SetRow(i, row)
+	}
+	var products mat.Dense
+	products.Mul(basis.T(), basis)
+	for i := range n {
+		for j := range i + 1 {
+			want := 0.0
+			if i == j {
+				want = 1
+			}
+			if got := products.At(i, j); !(math.Abs(got-want) <= 1e-6) {
+				return fmt.Errorf("gaussian parametrization: the product of columns %d and %d of the basis is %g, want %g: "+
+					"its columns must be orthonormal", j, i, got, want)
+			}
 		}
 	}
 	return nil
@@ -246,7 +278,11 @@ func (g *Gaussian) moments(x *Node) (mean, variance *Node) {
 	}
 	mean = ScalarZero(x.Graph(), x.DType())
 	if len(g.Mean) > 0 {
-		mean = g.rotate(perElement(g.Mean))
+		mean = perElement(g.Mean)
+		if n := len(g.Basis); n > len(g.Mean) { // one number for all elements
+			mean = BroadcastToDims(mean, 1, n)
+		}
+		mean = g.rotate(mean)
 	}
 	return mean, perElement(g.Variance)
 }

@@ -191,6 +191,26 @@ func TestFitGaussian(t *testing.T) {
 	mfmtest.Near(t, "covariance", covariance, want, 0.03)
 }
 
+// One number for the mean of all elements is the same as a number for each, with and without a
+// basis.
+func TestGaussianCommonMean(t *testing.T) {
+	const n = 8
+	c := mfmtest.NewCases(mfmtest.Gaussian(t), interpolant.Linear{}, n)
+	for name, basis := range map[string][][]float64{"axes": nil, "basis": {{0.6, -0.8}, {0.8, 0.6}}} {
+		got := mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) (out []*Node) {
+			for _, mean := range [][]float64{{2}, {2, 2}} {
+				g := &mfm.Gaussian{Mean: mean, Variance: []float64{1, 3}, Basis: basis}
+				m := &mfm.Map{Interpolant: interpolant.Linear{}, Backbone: mfmtest.ZeroBackbone, Parametrization: g}
+				v := m.Velocity(mfmtest.Weightless(), nn.Inputs{S: in[0], U: in[1], T: in[2], Xbar: in[3], X: in[4]})
+				out = append(out, v, g.Whiten(m.Interpolant, in[0], in[2], in[4]))
+			}
+			return out
+		}, c.Inputs()...)
+		mfmtest.Near(t, name+": velocity", got[0], got[2], 1e-14)
+		mfmtest.Near(t, name+": whitened", got[1], got[3], 1e-14)
+	}
+}
+
 func TestGaussianErrors(t *testing.T) {
 	nan := math.NaN()
 	for name, c := range map[string]struct {
@@ -202,13 +222,29 @@ func TestGaussianErrors(t *testing.T) {
 		"infinite variance": {mfm.Gaussian{Variance: []float64{math.Inf(1)}}, "variance[0]"},
 		"NaN mean":          {mfm.Gaussian{Variance: []float64{1}, Mean: []float64{nan}}, "mean[0]"},
 		"ragged basis":      {mfm.Gaussian{Variance: []float64{1, 1}, Basis: [][]float64{{1, 0}, {0}}}, "basis row 1"},
+		"long mean":         {mfm.Gaussian{Variance: []float64{1, 1}, Mean: []float64{1, 2, 3}}, "the mean has 3"},
+		"mean of a basis": {
+			mfm.Gaussian{Variance: []float64{1}, Mean: []float64{1, 2}, Basis: [][]float64{{1}}}, "the mean has 2",
+		},
+		"long basis": {mfm.Gaussian{Variance: []float64{1, 1}, Basis: [][]float64{{1, 0}, {0, 2}}}, "columns 1 and 1"},
+		"oblique basis": {
+			mfm.Gaussian{Variance: []float64{1, 1}, Basis: [][]float64{{1, 0.6}, {0, 0.8}}}, "columns 0 and 1",
+		},
+		"NaN basis": {mfm.Gaussian{Variance: []float64{1}, Basis: [][]float64{{nan}}}, "columns 0 and 0"},
 	} {
 		if err := c.g.Validate(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
 		}
 	}
-	if err := (&mfm.Gaussian{Variance: []float64{1}}).Validate(); err != nil {
-		t.Errorf("error for a valid parametrization: %v", err)
+	rotation := [][]float64{{0.6, -0.8}, {0.8, 0.6}}
+	for _, g := range []mfm.Gaussian{
+		{Variance: []float64{1}}, {Variance: []float64{1}, Mean: []float64{1, 2}},
+		{Variance: []float64{1, 2}, Mean: []float64{1}},
+		{Variance: []float64{1, 2}, Mean: []float64{1, 2}, Basis: rotation}, {Variance: []float64{1, 2}, Basis: rotation},
+	} {
+		if err := g.Validate(); err != nil {
+			t.Errorf("error for a valid parametrization: %v", err)
+		}
 	}
 	for name, covariance := range map[string][][]float64{"rows": {{1, 0}}, "columns": {{1}, {0, 1}},
 		"NaN": {{nan, 0}, {0, 1}}} {
