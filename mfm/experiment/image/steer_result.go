@@ -15,7 +15,6 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/reward"
-	"github.com/gomfm/gomfm/mfm/steer"
 )
 
 // SteeringTest is the value of [SteeringResult].Test.
@@ -40,10 +39,12 @@ type SteeringResult struct {
 	L2Second metric.Optional `json:"l2_second_evaluator,omitzero"`
 	// Classes and Target are the histograms of samples and target by the first evaluator, Second is
 	// that of the samples by the second.
-	Classes      []float64       `json:"classes"`
-	Second       []float64       `json:"classes_second,omitempty"`
-	Target       []float64       `json:"target,omitempty"`
-	Reward       float64         `json:"reward"` // mean over the samples that have one
+	Classes []float64 `json:"classes"`
+	Second  []float64 `json:"classes_second,omitempty"`
+	Target  []float64 `json:"target,omitempty"`
+	Reward  float64   `json:"reward"` // mean over the samples that have one
+	// RewardSE is the standard error of Reward for independent samples. It is too small for others,
+	// see [steering.Result.Independent].
 	RewardSE     float64         `json:"reward_se"`
 	Lost         int             `json:"lost,omitempty"`         // samples whose reward is -Inf or NaN
 	RewardTarget metric.Optional `json:"reward_target,omitzero"` // mean over the target
@@ -73,14 +74,10 @@ type SteeringResult struct {
 
 // L2SE returns the standard error of L2 for independent samples by the delta method, √((Σ_k p_k
 // d_k² - (Σ_k p_k d_k)²)/n)/|d|, with p the shares of the classes and d their difference from the
-// target. It does not hold for an L2 near its floor. It is NaN for a particle filter, whose
-// particles share ancestors, and for samples that share their noise.
+// target. It does not hold for an L2 near its floor. It is NaN unless the samples are independent,
+// see [steering.Result.Independent].
 func (r SteeringResult) L2SE() float64 {
-	entry, _ := steer.Lookup(r.Method) // a method of fine-tuning is not among them, and no filter
-	if entry.Filter || r.Shared {
-		return math.NaN()
-	}
-	if r.L2.IsZero() {
+	if !r.Independent() || r.L2.IsZero() {
 		return math.NaN()
 	}
 	var first, second float64

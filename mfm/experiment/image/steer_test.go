@@ -404,6 +404,10 @@ func TestL2SE(t *testing.T) {
 	if r := (image.SteeringResult{Result: steering.Result{Method: "smc-dps"}}); !math.IsNaN(r.L2SE()) {
 		t.Error("the standard error of a particle filter is not NaN")
 	}
+	shared := resultOf(shares)
+	if shared.Shared = true; !math.IsNaN(shared.L2SE()) {
+		t.Error("the standard error of samples that share their noise is not NaN")
+	}
 	tuned := image.SteeringResult{Result: steering.Result{Method: "mfm-ft-gf"}, Classes: shares, Target: target,
 		L2: metric.Some(0.4)}
 	if tuned.Samples = n; !(tuned.L2SE() > 0) {

@@ -44,9 +44,9 @@ type SteeringResult struct {
 	Floor   float64   `json:"floor,omitempty"`   // sliced W2 between two sets of exact samples
 	Weights []float64 `json:"weights,omitempty"` // shares of the target's components
 	Lost    int       `json:"lost,omitempty"`    // samples with a value not finite or beyond 1e6
-	// Reward is the mean of r over the samples that have a reward, RewardSE its standard error for
-	// independent samples. RewardTarget is the mean over the target, undefined unless it is a closed
-	// form.
+	// Reward is the mean of r over the samples that have a reward, RewardSE its standard error,
+	// undefined unless the samples are independent, see [steering.Result.Independent]. RewardTarget
+	// is the mean over the target, undefined unless it is a closed form.
 	Reward       metric.Optional `json:"reward,omitzero"`
 	RewardSE     metric.Optional `json:"reward_se,omitzero"`
 	RewardTarget metric.Optional `json:"reward_target,omitzero"`
@@ -214,7 +214,10 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 	}
 	rewards = slices.DeleteFunc(rewards, func(v float64) bool { return v < reward.Least })
 	if mean, se := metric.MeanSE(rewards); len(rewards) > 0 {
-		r.Reward, r.RewardSE, r.RewardQuantiles = metric.Some(mean), metric.Some(se), steering.Quantiles(rewards)
+		r.Reward, r.RewardQuantiles = metric.Some(mean), steering.Quantiles(rewards)
+		if r.Independent() {
+			r.RewardSE = metric.Some(se)
+		}
 	}
 	rows := mfm.Rows(samples, s.Mixture.Dim())
 	exact := target.sample(rand.New(rand.NewPCG(uint64(c.Seed), 53)), len(rows))

@@ -48,6 +48,10 @@ func TestSteering(t *testing.T) {
 		setting("exact", steer.ODE, 400), setting("exact", steer.SDE, 800), setting("smc-exact", steer.SDE, 400),
 	} {
 		r := run(c)
+		if r.RewardSE.IsZero() != (c.Method == "smc-exact") {
+			t.Errorf("%s: the standard error of the reward is %g, want one of independent samples alone", c.Method,
+				r.RewardSE.Float())
+		}
 		if r.SW2 > 3*math.Max(r.Floor, 0.1) {
 			t.Errorf("%+v: far from the target", r)
 		}

@@ -90,6 +90,14 @@ type Result struct {
 	Warnings     []string `json:"warnings,omitempty"`
 }
 
+// Independent reports whether the samples are independent, as standard errors of means over them
+// need: not the particles of a filter, which share ancestors, and not samples that share their
+// noise.
+func (r Result) Independent() bool {
+	entry, _ := steer.Lookup(r.Method) // a method of fine-tuning is not among them, and no filter
+	return !entry.Filter && !r.Shared
+}
+
 // CheckOfData returns an error that says why a setting cannot be run with a map of data, "images"
 // for example, that have no value in closed form. dropout is the share of labels that the training
 // left out.

@@ -149,3 +149,16 @@ func TestKept(t *testing.T) {
 		}
 	}
 }
+
+// Particles of a filter and samples with the same noise are dependent, those of a tuned drift not.
+func TestIndependent(t *testing.T) {
+	for method, want := range map[string]bool{"mfm-g": true, "best-of-n": true, "mfm-ft-gf": true, "smc-dps": false} {
+		r := steering.Result{Method: method}
+		if r.Independent() != want {
+			t.Errorf("samples of %s: independent = %v, want %v", method, !want, want)
+		}
+		if r.Shared = true; r.Independent() {
+			t.Errorf("samples of %s with the same noise are independent", method)
+		}
+	}
+}

@@ -29,8 +29,8 @@ type Result struct {
 	MapNFE    float64 `json:"map_nfe"`
 	RewardNFE float64 `json:"reward_nfe"`
 	// Reward is the mean over the pictures that have one, undefined if none has, and RewardBase that
-	// of the unsteered. Standard errors are undefined for the particles of a filter, which share
-	// ancestors, and for a single picture.
+	// of the unsteered. Standard errors are undefined unless the samples are independent, see
+	// [steering.Result.Independent], and for a single picture.
 	Reward       metric.Optional `json:"reward,omitzero"`
 	RewardSE     metric.Optional `json:"reward_se,omitzero"`
 	RewardBase   metric.Optional `json:"reward_base,omitzero"`
@@ -148,18 +148,12 @@ func (r *Result) setRewards(v pictureValues) {
 	rewarded := usable(v.reward)
 	r.Lost = len(v.reward) - len(rewarded)
 	r.RewardQuantiles = steering.Quantiles(rewarded)
-	r.Reward, r.RewardSE = meanSE(v.reward, r.independent())
-	r.HeldOut, r.HeldOutSE = meanSE(v.heldOut, r.independent())
+	r.Reward, r.RewardSE = meanSE(v.reward, r.Independent())
+	r.HeldOut, r.HeldOutSE = meanSE(v.heldOut, r.Independent())
 	if lost := len(v.heldOut) - len(usable(v.heldOut)); lost > 0 {
 		text := fmt.Sprintf("%d of %d pictures have no held-out reward, or one of -Inf", lost, len(v.heldOut))
 		r.Warnings = append(slices.Clip(r.Warnings), text)
 	}
-}
-
-// independent reports whether the samples are independent, unlike the particles of a filter.
-func (r *Result) independent() bool {
-	entry, err := steer.Lookup(r.Method)
-	return err != nil || !entry.Filter
 }
 
 // meanSE returns the mean of the rewards of the samples that have one, undefined if none has, and
@@ -232,7 +226,7 @@ func (s *Steering) compareWith(
 			r.Second, name = new(Comparison), "second evaluator"
 			to = r.Second
 		}
-		if err := to.compare(of, base.features[i], r.independent()); err != nil {
+		if err := to.compare(of, base.features[i], r.Independent()); err != nil {
 			return err
 		}
 		if to.InReward = slices.Contains(s.networks, s.model.evaluators[i].hash); to.InReward {

@@ -205,15 +205,17 @@ func TestLostRewards(t *testing.T) {
 		values         []float64
 		mean, se       float64 // NaN for undefined ones
 		lost, warnings int
+		shared         bool
 	}{
-		{"mfm-g", []float64{lost, lost}, math.NaN(), math.NaN(), 2, 1},
-		{"mfm-g", []float64{lost, 3}, 3, math.NaN(), 1, 1},
-		{"mfm-g", []float64{1, lost, 3}, 2, 1, 1, 1},
-		{"mfm-g", []float64{1, 3}, 2, 1, 0, 0},
-		{"smc-mfm-g", []float64{1, 3}, 2, math.NaN(), 0, 0},
+		{"mfm-g", []float64{lost, lost}, math.NaN(), math.NaN(), 2, 1, false},
+		{"mfm-g", []float64{lost, 3}, 3, math.NaN(), 1, 1, false},
+		{"mfm-g", []float64{1, lost, 3}, 2, 1, 1, 1, false},
+		{"mfm-g", []float64{1, 3}, 2, 1, 0, 0, false},
+		{"mfm-g", []float64{1, 3}, 2, math.NaN(), 0, 0, true},
+		{"smc-mfm-g", []float64{1, 3}, 2, math.NaN(), 0, 0, false},
 	} {
 		var r Result
-		r.Method = c.method
+		r.Method, r.Shared = c.method, c.shared
 		r.setRewards(pictureValues{reward: c.values, heldOut: c.values})
 		if mean, se := metric.Some(c.mean), metric.Some(c.se); r.Reward != mean || r.RewardSE != se || r.HeldOut != mean ||
 			r.HeldOutSE != se || r.Lost != c.lost || len(r.Warnings) != c.warnings {
