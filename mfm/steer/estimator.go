@@ -124,6 +124,9 @@ type PosteriorSamples struct {
 // Samples returns N.
 func (d PosteriorSamples) Samples() int { return d.N }
 
+// SharesNoise returns Shared.
+func (d PosteriorSamples) SharesNoise() bool { return d.Shared }
+
 // Validate returns an error if N lies outside [1, 65536], or is odd with Antithetic.
 func (d PosteriorSamples) Validate() error {
 	if d.N < 1 || d.N > 1<<16 {

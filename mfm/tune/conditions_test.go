@@ -2,12 +2,14 @@ package tune_test
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
 	"gonum.org/v1/gonum/stat"
 
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
@@ -312,6 +314,25 @@ func TestGradientOfTheLoss(t *testing.T) {
 			if math.Abs(naive[2*i+j]-2*w[i]*want) > 1e-12 {
 				t.Errorf("row %d: the naive gradient is %g, not 2 w (w D - g)", i, naive[2*i+j])
 			}
+		}
+	}
+}
+
+// Residuals of samples that share their noise have no standard error, and are refused.
+func TestResidualsOfSharedNoise(t *testing.T) {
+	gaussian, m := gaussian(t, interpolant.Linear{})
+	r := measured(0.8)
+	target, logZ := tilt(t, gaussian, r, 1)
+	shared := steer.PosteriorSamples{N: 2, Shared: true}
+	for _, objective := range []tune.Objective{
+		tune.MetaTuning{PosteriorSamples: shared}, tune.PlugIn{Estimator: steer.MFMG{PosteriorSamples: shared}},
+	} {
+		_, err := tune.Residuals(t.Context(), backendtest.New(t), model.NewStore(), tune.ResidualTask{
+			Model: m, Reward: r.Reward(), Lambda: 1, Objective: objective, Samples: 2, Noise: tune.Noise{Start: 0.01},
+			Points: points(gaussian, target, interpolant.Linear{}, logZ, []float64{0.5}, 1),
+		})
+		if err == nil || !strings.Contains(err.Error(), "shared noise") {
+			t.Errorf("%v: error %v, want one that names the shared noise", objective, err)
 		}
 	}
 }

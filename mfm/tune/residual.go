@@ -37,7 +37,7 @@ type ResidualTask struct {
 	Reward reward.Reward
 	Lambda float64
 	Noise  Noise
-	// Objective must not need paths.
+	// Objective must not need paths, nor share the noise of its posterior samples.
 	Objective Objective
 	// Points have equal dimensions.
 	Points []Point
@@ -68,6 +68,17 @@ func (r Residual) Bias() (length, z float64) {
 	return math.Sqrt(length), math.Sqrt(z)
 }
 
+// sharesNoise reports whether the posterior samples of an objective have the same noise at all
+// states.
+func sharesNoise(o Objective) bool {
+	var of any = o
+	if m, ok := o.(PlugIn); ok {
+		of = m.Estimator
+	}
+	s, ok := of.(interface{ SharesNoise() bool })
+	return ok && s.SharesNoise()
+}
+
 // validate returns an error that names the first value out of range.
 func (r ResidualTask) validate() error {
 	if err := r.Objective.Validate(); err != nil {
@@ -75,6 +86,10 @@ func (r ResidualTask) validate() error {
 	}
 	if r.Objective.Needs().Paths {
 		return fmt.Errorf("its targets are whole paths, so it has no residual at a point: use another objective")
+	}
+	if sharesNoise(r.Objective) {
+		return fmt.Errorf("shared noise: all samples would be drawn with the same noise, without a standard error: set " +
+			"shared to false")
 	}
 	if len(r.Points) == 0 || r.Samples < 2 {
 		return fmt.Errorf("%d samples at %d points: must be at least 2 at 1", r.Samples, len(r.Points))
@@ -94,8 +109,9 @@ func (r ResidualTask) validate() error {
 }
 
 // Residuals samples the residual of an objective at each point, in float32 with sums in float64.
-// store has the weights of the model. It returns an error for an objective with invalid options or
-// that needs paths, for points or samples that do not fit, and if the store lacks weights.
+// store has the weights of the model. It returns an error for an objective with invalid options,
+// that needs paths or shares its noise, for points or samples that do not fit, and if the store
+// lacks weights.
 func Residuals(
 	ctx context.Context, b compute.Backend, store *model.Store, task ResidualTask,
 ) ([]Residual, error) {
