@@ -52,7 +52,7 @@ func TestConditionsAtTheOptimum(t *testing.T) {
 				}
 				largest = max(largest, z)
 			}
-			// χ of 2 degrees of freedom: above 5 once in 270,000.
+			// One of two elements is above 5 once in 870,000 at most.
 			if c.unbiased && largest > 5 {
 				t.Errorf("%+v, %v, λ = %g: a residual is %.1f standard errors from zero",
 					c.objective, ip, lambda, largest)
@@ -333,6 +333,22 @@ func TestResidualsOfSharedNoise(t *testing.T) {
 		})
 		if err == nil || !strings.Contains(err.Error(), "shared noise") {
 			t.Errorf("%v: error %v, want one that names the shared noise", objective, err)
+		}
+	}
+}
+
+// z is that of one element, whether the others vary with it, against it, or not at all.
+func TestResidualBias(t *testing.T) {
+	for _, c := range []struct {
+		r         tune.Residual
+		length, z float64
+	}{
+		{tune.Residual{Mean: []float64{3, 4}, SE: []float64{1, 2}}, 5, 3},
+		{tune.Residual{Mean: []float64{-6, 8}, SE: []float64{1, 2}}, 10, 6},
+		{tune.Residual{Mean: []float64{0.5, 0}, SE: []float64{0.25, 0}}, 0.5, 2},
+	} {
+		if length, z := c.r.Bias(); math.Abs(length-c.length) > 1e-12 || math.Abs(z-c.z) > 1e-12 {
+			t.Errorf("%+v: bias %g, z %g, want %g, %g", c.r, length, z, c.length, c.z)
 		}
 	}
 }

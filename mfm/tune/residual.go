@@ -56,16 +56,17 @@ type Residual struct {
 	Samples  int // number of samples
 }
 
-// Bias returns the length of the mean, and z, the root of the sum of its squares in standard
-// errors. For an unbiased objective z² is χ² with dim degrees of freedom.
+// Bias returns the length of the mean, and z, the largest |mean| of an element in standard errors.
+// For an unbiased objective, z exceeds a bound b with probability at most 2 dim Φ(-b), however the
+// elements are correlated.
 func (r Residual) Bias() (length, z float64) {
 	for i, m := range r.Mean {
 		length += m * m
 		if r.SE[i] > 0 {
-			z += m * m / (r.SE[i] * r.SE[i])
+			z = max(z, math.Abs(m)/r.SE[i])
 		}
 	}
-	return math.Sqrt(length), math.Sqrt(z)
+	return math.Sqrt(length), z
 }
 
 // sharesNoise reports whether the posterior samples of an objective have the same noise at all

@@ -320,10 +320,9 @@ func (n Task) Variance(
 			mean += r.Mean[j] * r.Mean[j]
 			error2 += r.SE[j] * r.SE[j]
 			size += points[i].Correction[j] * points[i].Correction[j]
-			if r.SE[j] > 0 {
-				result.Z = math.Max(result.Z, math.Abs(r.Mean[j])/r.SE[j])
-			}
 		}
+		_, z := r.Bias()
+		result.Z = max(result.Z, z)
 		variance += r.Variance
 	}
 	result.Bias = math.Sqrt(math.Max(mean-error2, 0) / size)
