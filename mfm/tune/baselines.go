@@ -31,6 +31,8 @@ func (m PlugIn) NFE(p steer.Model) int {
 		return 4*d + 1
 	case steer.Exact:
 		return d
+	case steer.WeightedDiamond: // evaluates the base drift at x again, for two scores
+		return 3*d + n*(d+3*p.FlowMapNFE+1)
 	}
 	return d + n*(p.PosteriorNFE+1)
 }
@@ -84,9 +86,9 @@ func (AdjointMatching) String() string { return "adjoint" }
 // Needs returns Paths.
 func (AdjointMatching) Needs() Needs { return Needs{Paths: true} }
 
-// NFE returns 4 for each state: the step of the path, the base drift, and its backward pass, times
-// the evaluations of a drift.
-func (AdjointMatching) NFE(p steer.Model) int { return 4 * max(p.DriftNFE, 1) }
+// NFE returns 5 for each state, times the evaluations of a drift: the step of the path, the base
+// drift, and, as the adjoint is carried back, the base drift again with its backward pass.
+func (AdjointMatching) NFE(p steer.Model) int { return 5 * max(p.DriftNFE, 1) }
 
 // Validate returns nil.
 func (AdjointMatching) Validate() error { return nil }
