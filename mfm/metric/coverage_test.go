@@ -15,8 +15,8 @@ func TestCoverage(t *testing.T) {
 			t.Errorf("rank %d of 4: %g, want %g", rank, got, want)
 		}
 	}
-	for _, n := range []int{1, 2, 3, 4, 64, 101} {
-		for _, share := range []float64{0.5, 0.9} {
+	for _, n := range []int{0, 1, 2, 3, 4, 64, 101} {
+		for _, share := range []float64{0.01, 0.3, 0.5, 0.9} {
 			mean := 0.
 			for rank := range n + 1 {
 				mean += metric.Coverage(rank, n, share) / float64(n+1)
