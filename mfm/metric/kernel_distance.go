@@ -113,10 +113,13 @@ func sumOver(a, b [][]float64, k func(x, y []float64) float64, same bool) float6
 // enough.
 const kernelBatches = 10
 
-// KernelOfBatches returns the kernel distance of two sets of features, [n][dim] with n >= 2, see
-// [KernelStream], and its standard error, over at most ten pairs of batches that take every k-th
-// row.
+// KernelOfBatches returns the kernel distance of two sets of features, [n][dim] and [m][dim] with
+// n, m >= 4, see [KernelStream], and its standard error, over at most ten pairs of batches that
+// take every k-th row. It returns an error for fewer features and for different dimensions.
 func KernelOfBatches(a, b [][]float64) (distance, se float64, err error) {
+	if _, err := checkPair(a, b, 4); err != nil { // two pairs of two features
+		return 0, 0, fmt.Errorf("kernel distance: %w", err)
+	}
 	batches := min(kernelBatches, len(a)/2, len(b)/2)
 	part := func(rows [][]float64, k int) (part [][]float64) {
 		for i := k; i < len(rows); i += batches {

@@ -3,6 +3,7 @@ package metric
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"gonum.org/v1/gonum/mat"
@@ -137,5 +138,19 @@ func TestKernelDistance(t *testing.T) {
 	}
 	if _, _, err := new(KernelStream).Distance(); err == nil {
 		t.Error("an empty stream has a distance")
+	}
+}
+
+// Two pairs of batches need four features of each set.
+func TestKernelOfBatches(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	few, enough := normals(rng, 3, 2, 0), normals(rng, 4, 2, 0)
+	for name, pair := range map[string][2][][]float64{"first": {few, enough}, "second": {enough, few}} {
+		if _, _, err := KernelOfBatches(pair[0], pair[1]); err == nil || !strings.Contains(err.Error(), "need at least 4") {
+			t.Errorf("3 features in the %s set: error %v", name, err)
+		}
+	}
+	if _, se, err := KernelOfBatches(enough, enough); err != nil || se == 0 {
+		t.Errorf("4 features: standard error %g, error %v", se, err)
 	}
 }

@@ -132,7 +132,7 @@ func TestReferenceErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = picture.NewReference(t.Context(), e, train, heldOut)
-	if err == nil || !strings.Contains(err.Error(), "at least 2") {
+	if err == nil || !strings.Contains(err.Error(), "at least 4") {
 		t.Errorf("three held-out pictures: %v", err)
 	}
 }
