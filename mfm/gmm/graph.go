@@ -19,7 +19,7 @@ import (
 //
 // Time and memory are those of the residuals x - β_t m_k, [batch, components, dim]. Their rounding
 // sets the precision: 1e-7 in float32, relative to the smallest standard deviation of I_t. For a
-// data set use [PointsDenoiser], [PointsDrift] and [PointsWeights].
+// data set use [PointsDrift].
 type GraphMixture struct {
 	// Each component is stored in its eigenbasis, in which its covariance is diagonal at every t.
 	logWeights *Node // [rows, components], with rows = 1 for one mixture

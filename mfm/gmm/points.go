@@ -14,20 +14,6 @@ import (
 // 2.2e-16 in float64), where the weights are those of the nearest point, and squared distances have
 // that relative precision. They panic if shapes or types do not fit.
 
-// PointsWeights returns the posterior probability of each data point given I_t = x, [batch, n]: the
-// softmax over i of -|x - β_t y_i|²/(2 α_t²).
-func PointsWeights(ip interpolant.Schedule, data, t, x *Node) *Node {
-	at := pointsAt(ip, data, t, x)
-	return softmax(at.logits())
-}
-
-// PointsDenoiser returns D_t(x) = E[I_1 | I_t = x], with x's shape: the mean of the data under
-// [PointsWeights].
-func PointsDenoiser(ip interpolant.Schedule, data, t, x *Node) *Node {
-	at := pointsAt(ip, data, t, x)
-	return ReshapeWithShape(at.denoiser(), x.Shape())
-}
-
 // PointsDrift returns b_t(x) = β' D_t(x) + (α'/α)(x - β D_t(x)), with x's shape: the exact drift of
 // a data set. On the paths of the flow the quotient (x - β D_t(x))/α = E[I_0 | I_t = x] is bounded;
 // off them it grows as 1/α toward t = 1, as it must.

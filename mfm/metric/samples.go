@@ -5,7 +5,7 @@
 // samples ([Nearest]).
 // For samples against the exact distribution it has the standard deviation ([Std], [Diversity]) and
 // the total variation of class frequencies ([TotalVariation]). Streams ([MomentStream],
-// [SlicedStream], [KernelStream]) take samples in batches and merge over shards.
+// [KernelStream]) take samples in batches and merge over shards.
 //
 // A set of samples is a [][]float64 with one sample per row; all rows have the same length.
 // Functions that take one return an error if it is empty, ragged or has non-finite values. Two

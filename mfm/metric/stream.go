@@ -1,12 +1,8 @@
 package metric
 
 import (
-	"errors"
 	"fmt"
-	"math"
-	"slices"
 
-	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 )
 
@@ -73,85 +69,4 @@ func (s *MomentStream) Moments() (Moments, error) {
 	copy(m.Mean, s.mean.RawVector().Data)
 	m.Covariance.ScaleSym(1/(s.n-1), s.scatter)
 	return m, nil
-}
-
-// SlicedStream accumulates the projections of samples for [SlicedW2]. It keeps one number for each
-// sample and projection instead of the sample.
-type SlicedStream struct {
-	projections [][]float64
-	values      [][]float64 // [projections][samples]
-}
-
-// NewSlicedStream returns an empty stream for the given projections, [n][dim]. Streams to compare
-// or merge must have the same ones.
-func NewSlicedStream(projections [][]float64) (*SlicedStream, error) {
-	if _, err := check("projections", projections, 1); err != nil {
-		return nil, err
-	}
-	return &SlicedStream{projections: projections, values: make([][]float64, len(projections))}, nil
-}
-
-// Add adds a batch of samples, [n][dim].
-func (s *SlicedStream) Add(samples [][]float64) error {
-	dim, err := check("samples", samples, 1)
-	if err != nil {
-		return err
-	}
-	if want := len(s.projections[0]); dim != want {
-		return fmt.Errorf("projections have dimension %d, samples %d", want, dim)
-	}
-	parallel(len(s.projections), func() func(i int) {
-		return func(i int) {
-			for _, x := range samples {
-				s.values[i] = append(s.values[i], floats.Dot(x, s.projections[i]))
-			}
-		}
-	})
-	return nil
-}
-
-// Merge adds the samples of another stream, which it does not change.
-func (s *SlicedStream) Merge(other *SlicedStream) error {
-	if err := s.match(other); err != nil {
-		return err
-	}
-	for i, v := range other.values {
-		s.values[i] = append(s.values[i], v...)
-	}
-	return nil
-}
-
-// Distance returns the sliced W₂ distance of the samples of two streams, as [SlicedW2] does.
-func (s *SlicedStream) Distance(other *SlicedStream) (float64, error) {
-	if err := s.match(other); err != nil {
-		return 0, err
-	}
-	if len(s.values[0]) == 0 || len(other.values[0]) == 0 {
-		return 0, errors.New("sliced W2 of a stream without samples")
-	}
-	squares := make([]float64, len(s.values))
-	parallel(len(squares), func() func(i int) {
-		return func(i int) { squares[i] = squaredW2(sorted(s.values[i]), sorted(other.values[i])) }
-	})
-	return math.Sqrt(floats.Sum(squares) / float64(len(squares))), nil
-}
-
-func sorted(values []float64) []float64 {
-	values = slices.Clone(values)
-	slices.Sort(values)
-	return values
-}
-
-func (s *SlicedStream) match(other *SlicedStream) error {
-	if len(s.projections) != len(other.projections) || len(s.projections[0]) != len(other.projections[0]) {
-		return errors.New("streams with different projections")
-	}
-	for i, p := range s.projections {
-		for j, v := range p {
-			if v != other.projections[i][j] {
-				return errors.New("streams with different projections")
-			}
-		}
-	}
-	return nil
 }

@@ -61,42 +61,6 @@ func TestMomentStream(t *testing.T) {
 	}
 }
 
-func TestSlicedStream(t *testing.T) {
-	rng := rand.New(rand.NewPCG(3, 4))
-	a, b, p := normals(rng, 300, 2, 0), normals(rng, 200, 2, 1), Projections2D(16)
-	want, err := SlicedW2(a, b, p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream := func(parts ...[][]float64) *SlicedStream {
-		s, err := NewSlicedStream(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, part := range parts {
-			if err := s.Add(part); err != nil {
-				t.Fatal(err)
-			}
-		}
-		return s
-	}
-	whole := stream(a[250:])
-	if err := whole.Merge(stream(a[:100], a[100:250])); err != nil {
-		t.Fatal(err)
-	}
-	got, err := whole.Distance(stream(b))
-	if err != nil || math.Abs(got-want) > 1e-12*want {
-		t.Errorf("distance %v, want %v, error %v", got, want, err)
-	}
-	other, _ := NewSlicedStream(Projections2D(8))
-	if _, err := whole.Distance(other); err == nil {
-		t.Error("streams with different projections have a distance")
-	}
-	if _, err := whole.Distance(stream()); err == nil {
-		t.Error("an empty stream has a distance")
-	}
-}
-
 // In one dimension E k(x, y) is a polynomial in the moments: for x ~ N(0, 1) and y ~ N(μ, 1), k =
 // (xy + 1)³ has the mean Σ_p C(3, p) E[x^p] E[y^p].
 func TestKernelDistance(t *testing.T) {
