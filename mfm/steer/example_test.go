@@ -117,3 +117,42 @@ func ExampleFlowMapGuidance() {
 	// Output:
 	// fmrg-j: the mean is 1.6, for 500 evaluations a sample
 }
+
+// MFM-G without a map: posterior samples of a drift, here that of a standard normal distribution,
+// are solutions of its conditional ODE. For the reward r(x) = x the tilted distribution is N(1, 1).
+func ExampleFromTeacher() {
+	b, err := backend.New("go")
+	if err != nil {
+		log.Fatal(err)
+	}
+	normal, err := gmm.New([]float64{1}, [][]float64{{0}}, [][][]float64{{{1}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ip := interpolant.Linear{}
+	drift := func(t, x, _ *Node) *Node { return normal.Like(x).Drift(ip, t, x) }
+	m := steer.FromTeacher(drift, ip, []int{1}, 3)
+	method := steer.Guided{
+		Config: steer.DefaultConfig(), Estimator: steer.MFMG{PosteriorSamples: steer.PosteriorSamples{N: 2}},
+	}
+	method.Steps = 12
+	r := reward.Func(func(x *Node) *Node { return ReduceSum(x, 1) })
+	s, err := steer.New(b, m, r, method)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Finalize()
+	result, err := s.Sample(context.Background(), 1, 5000, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	mean := 0.0
+	for _, x := range result.Samples {
+		mean += float64(x) / 5000
+	}
+	fmt.Printf("the mean is %.1f\n", mean)
+	fmt.Println("NFE for each posterior sample:", m.PosteriorNFE)
+	// Output:
+	// the mean is 1.0
+	// NFE for each posterior sample: 5
+}

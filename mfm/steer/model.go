@@ -204,8 +204,12 @@ func FromGaussian(gaussian *gmm.Mixture, ip interpolant.Schedule) Model {
 // FromTeacher returns the model of a drift alone, for samples of the given shape. Set Store if the
 // drift has weights. Its posterior samples are solutions of the ODE of the conditional drift, and
 // its flow map those of the unconditional ODE, by the given number of Heun steps, with gradients in
-// x.
+// x. It panics for fewer than 2 steps, since one returns the denoiser for any noise.
 func FromTeacher(b interpolant.Drift, ip interpolant.Schedule, shape []int, steps int) Model {
+	if steps < 2 {
+		Panicf("posterior samples of a teacher in %d steps: one step of the ODE returns the denoiser for any noise: use "+
+			"at least 2", steps)
+	}
 	sampler := mfm.SamplerConfig{
 		Method: mfm.ODESampling, Solver: solver.Heun, Grid: interpolant.Grid{Steps: steps, Power: 1},
 	}

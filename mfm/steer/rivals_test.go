@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	. "github.com/gomlx/gomlx/core/graph"
+	. "github.com/gomlx/gomlx/support/exceptions"
 	"gonum.org/v1/gonum/integrate/quad"
 	"gonum.org/v1/gonum/stat"
 
@@ -93,6 +94,16 @@ func TestTeacherFlowMap(t *testing.T) {
 	if off := out.Value().(float64); off > 0.02 {
 		t.Errorf("the flow map of 60 steps is off by %g", off)
 	}
+}
+
+// One step of the ODE, or none, has no posterior samples.
+func TestTeacherSteps(t *testing.T) {
+	for _, steps := range []int{-1, 0, 1} {
+		if Try(func() { steer.FromTeacher(nil, interpolant.Linear{}, []int{2}, steps) }) == nil {
+			t.Errorf("no panic for %d steps", steps)
+		}
+	}
+	steer.FromTeacher(nil, interpolant.Linear{}, []int{2}, 2)
 }
 
 // The rewards of Best-of-N from one-step samples of a Gaussian have the mean of the largest of N

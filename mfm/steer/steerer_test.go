@@ -87,7 +87,8 @@ func TestExactSteeringReachesTheTarget(t *testing.T) {
 func TestCounter(t *testing.T) {
 	mixture, ip, r := gmm.Paper(), interpolant.Linear{}, measured().Reward()
 	drift := func(t, x, _ *Node) *Node { return mixture.Like(x).Drift(ip, t, x) }
-	m := steer.FromTeacher(drift, ip, []int{2}, 1) // one evaluation for each sample and flow map, as for a map
+	m := steer.FromTeacher(drift, ip, []int{2}, 2)
+	m.PosteriorNFE, m.FlowMapNFE = 1, 1 // one evaluation for each sample and flow map, as for a map
 	const n, k, N = 6, 5, 4
 	draws := steer.PosteriorSamples{N: N}
 	heun := config(steer.ODE, k)
