@@ -68,10 +68,11 @@ type PathResult struct {
 	//
 	//	KL = E ∫ |D|²/(σ_t²/2) dt.
 	//
-	// It bounds the divergence of the samples. At the optimum it is E[λ r] - log E_base[e^{λ r}].
-	// The integral is a sum over all steps but the last, which has no noise. If D does not vanish
-	// as σ_t does toward t = 1, as for [Copy], the sum depends on the grid and grows with the
-	// number of steps. KLSE is the standard error.
+	// At the optimum it is E[λ r] - log E_base[e^{λ r}]. The integral is a sum over the steps with
+	// noise: the first step, to t_0, and the last have none, and what D changes in them is not
+	// counted. But for these two steps it bounds the divergence of the samples. If D does not vanish
+	// as σ_t does toward t = 1, as for [Copy], the sum depends on the grid and grows with the number
+	// of steps. KLSE is the standard error.
 	KL, KLSE float64
 }
 
