@@ -105,13 +105,12 @@ func Map(ctx context.Context, b compute.Backend, s Subject, c Config) (*Report, 
 		return nil, err
 	}
 	elements := s.Model.Elements()
-	if s.Class != nil && (s.Model.Classes == 0 || len(s.Class) < c.Contexts) {
-		return nil, fmt.Errorf("%d labels for %d contexts of a map with %d classes", len(s.Class), c.Contexts,
-			s.Model.Classes)
+	if s.Class != nil && (s.Model.Classes == 0 || len(s.Class)*elements != len(s.Data)) {
+		return nil, fmt.Errorf("%d labels for %d samples of data, and a map with %d classes", len(s.Class),
+			len(s.Data)/elements, s.Model.Classes)
 	}
-	if len(s.Data) < c.Contexts*elements {
-		return nil, fmt.Errorf("%d numbers of data are fewer than %d contexts of shape %v: give more data",
-			len(s.Data), c.Contexts, s.Model.Shape)
+	if n := len(s.Data) / elements; n < c.Contexts {
+		return nil, fmt.Errorf("%d samples of data, fewer than the %d contexts: use at most as many contexts", n, c.Contexts)
 	}
 	state, err := RNGStateFromSeed(c.Seed)
 	if err != nil {

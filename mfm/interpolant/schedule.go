@@ -195,7 +195,8 @@ func EffectiveTime(ip Schedule, a, b *Node) *Node {
 	// F(t, a, b) = b α_t - a β_t = 0 are those of F over a β'_t - b α'_t. F - sg F is 0.
 	alpha, beta, dAlpha, dBeta := ip.Graph(t)
 	f := Sub(Mul(b, alpha), Mul(a, beta))
-	slope := StopGradient(Sub(Mul(a, dBeta), Mul(b, dAlpha)))
+	// The slope is 0 where both derivatives vanish, as at the ends of some schedules.
+	slope := StopGradient(MaxScalar(Sub(Mul(a, dBeta), Mul(b, dAlpha)), 1e-6))
 	return Add(t, Div(Sub(f, StopGradient(f)), slope))
 }
 

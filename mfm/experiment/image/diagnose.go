@@ -16,9 +16,9 @@ import (
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
-// Diagnose evaluates the map of the run in dir on some of the held-out images, and adds what o
-// asks for: a steered run and the monitors of a tuning. There is no reference drift: the map should
-// not equal its teacher, the drift of the empirical distribution. A map with
+// Diagnose evaluates the map of the run in dir on o.Contexts of the held-out images, or all of
+// fewer, and adds what o asks for: a steered run and the monitors of a tuning. There is no reference
+// drift: the map should not equal its teacher, the drift of the empirical distribution. A map with
 // classes is evaluated given the class of each image.
 func Diagnose(ctx context.Context, b compute.Backend, dir string, images, heldOut *data.Images, o report.Options) (
 	*diagnose.Report, error) {
@@ -26,6 +26,7 @@ func Diagnose(ctx context.Context, b compute.Backend, dir string, images, heldOu
 	if err != nil {
 		return nil, report.InvalidError{Err: err}
 	}
+	o.Contexts = min(o.Contexts, len(d.subject.Data)/d.subject.Model.Elements())
 	out, err := diagnose.Map(ctx, b, d.subject, o.Config)
 	if err != nil || d.steering == nil {
 		return out, err

@@ -9,10 +9,10 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/report"
 )
 
-// Diagnose evaluates the map of the run in dir at its held-out points, of the file at path or, if
-// that is empty, of the file that the run names. Columns are standardized. The drift is compared
-// with nothing, because that of points is not known. Only the part of o that configures the
-// evaluation of the map is used.
+// Diagnose evaluates the map of the run in dir at o.Contexts of its held-out points, or all of
+// fewer, of the file at path or, if that is empty, of the file that the run names. Columns are
+// standardized. The drift is compared with nothing, because that of points is not known. Only the
+// part of o that configures the evaluation of the map is used.
 func Diagnose(ctx context.Context, b compute.Backend, dir, path string, o report.Options) (*diagnose.Report, error) {
 	if err := o.Config.Validate(); err != nil {
 		return nil, report.InvalidError{Err: err}
@@ -31,5 +31,6 @@ func Diagnose(ctx context.Context, b compute.Backend, dir, path string, o report
 			subject.Data = append(subject.Data, float32(v))
 		}
 	}
+	o.Contexts = min(o.Contexts, len(data.HeldOut.Rows))
 	return diagnose.Map(ctx, b, subject, o.Config)
 }
