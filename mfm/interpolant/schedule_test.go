@@ -101,8 +101,8 @@ func TestEffectiveTimeInverts(t *testing.T) {
 	}
 }
 
-// The derivatives of the effective time are those of its definition, (a β' - b α') dt = α db - β da,
-// by forward and by reverse mode.
+// The derivatives of the effective time are those of its definition, (a β' - b α') dt = α db -
+// β da, by forward and by reverse mode.
 func TestEffectiveTimeDerivatives(t *testing.T) {
 	const a, b = 0.7, 0.4
 	for _, ip := range mfmtest.EverySchedule() {

@@ -28,7 +28,8 @@ func TestNFE(t *testing.T) {
 		{tune.RewardWeighted{}, 1 + 1, 2 + 1},
 		// The step of the path, the base drift, and again with a gradient.
 		{tune.AdjointMatching{}, 1 + 1 + 3, 2 + 2 + 6},
-		// The base drift, two scores at x, and for each sample a score, the map with a gradient, the reward.
+		// The base drift, two scores at x, and for each sample a score, the map with a gradient, the
+		// reward.
 		{tune.PlugIn{Estimator: steer.WeightedDiamond{N: 4}}, 1 + 2 + 4*(1+3+1), 2 + 4 + 4*(2+3+1)},
 	} {
 		for drift, want := range map[int]int{0: tc.plain, 1: tc.plain, 2: tc.guided} {

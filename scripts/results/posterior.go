@@ -34,8 +34,8 @@ func (s *store) lossTable() string {
 }
 
 // leadsFrom formats the first time from which on the mean excess of a loss with its distillation,
-// as in "semigroup teacher", is smaller than that of another by more than the standard error of their
-// difference; empty if there is none.
+// as in "semigroup teacher", is smaller than that of another by more than the standard error of
+// their difference; empty if there is none.
 func (s *store) leadsFrom(loss, other string) string {
 	of := func(name string) [][]row {
 		loss, distillation, _ := strings.Cut(name, " ")

@@ -17,9 +17,9 @@ import (
 )
 
 // Diagnose evaluates the map of the run in dir on o.Contexts of the held-out images, or all of
-// fewer, and adds what o asks for: a steered run and the monitors of a tuning. There is no reference
-// drift: the map should not equal its teacher, the drift of the empirical distribution. A map with
-// classes is evaluated given the class of each image.
+// fewer, and adds what o asks for: a steered run and the monitors of a tuning. There is no
+// reference drift: the map should not equal its teacher, the drift of the empirical distribution. A
+// map with classes is evaluated given the class of each image.
 func Diagnose(ctx context.Context, b compute.Backend, dir string, images, heldOut *data.Images, o report.Options) (
 	*diagnose.Report, error) {
 	d, err := newDiagnosis(b, dir, images, heldOut, o)

@@ -271,8 +271,8 @@ func readPrior(dir string, c PriorConfig, dim, classes int) (*mfm.MixturePrior, 
 	return p, nil
 }
 
-// fittingPrior returns the prior that tensors are, or a [train.FitError]. Its components may be those
-// of a number of classes.
+// fittingPrior returns the prior that tensors are, or a [train.FitError]. Its components may be
+// those of a number of classes.
 func fittingPrior(kept checkpoint.Tensors, c PriorConfig, dim, classes int) (*mfm.MixturePrior, error) {
 	n := c.Components
 	if kept[priorLabels] != nil && classes > 0 { // the prior of a map of classes

@@ -58,9 +58,9 @@ type SteeringResult struct {
 	// Confident is the share with a class of probability above 0.9 by the second evaluator.
 	Confident float64 `json:"confident"`
 	// Diversity is the standard deviation of the samples of a class over that of its training
-	// images: the mean, weighted by the shares of the target, over the classes with ten images and at
-	// least 1% of the target (of more than ten classes a tenth of an equal share). A class with fewer than ten samples counts as 0. Classes are those
-	// of the first evaluator.
+	// images: the mean, weighted by the shares of the target, over the classes with ten images and
+	// at least 1% of the target (of more than ten classes a tenth of an equal share). A class with
+	// fewer than ten samples counts as 0. Classes are those of the first evaluator.
 	Diversity metric.Optional `json:"diversity,omitzero"`
 	// Nearest is the distance of a sample to the nearest training image, root mean square per pixel:
 	// the median over the first 200 samples, or all of fewer, of an even number the upper one.

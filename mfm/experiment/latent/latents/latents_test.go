@@ -239,8 +239,8 @@ func TestDamagedRowBeforeOthers(t *testing.T) {
 }
 
 // The statistics of streamed latents without mirror images are those that the cache keeps. A cache
-// of an earlier version lacks them: they take a pass over the rows, which ends with the context, and
-// are kept.
+// of an earlier version lacks them: they take a pass over the rows, which ends with the context,
+// and are kept.
 func TestStatisticsAreKept(t *testing.T) {
 	dir := t.TempDir()
 	writeCache(t, dir, 9, 0.25)
