@@ -40,7 +40,8 @@ func isA[E error](err error) bool {
 
 // run leaves the complete, verified file in d.part, or returns why it could not.
 func (d *download) run(ctx context.Context) error {
-	if d.kept() > d.file.Size { // not a part of this file
+	// What is kept is not a part of this file, or may be one of another file.
+	if d.kept() > d.file.Size || d.kept() > 0 && d.file.SHA256 == "" {
 		if err := os.Remove(d.part); err != nil {
 			return err
 		}
@@ -48,16 +49,18 @@ func (d *download) run(ctx context.Context) error {
 	attempts, first := cmp.Or(d.Attempts, defaultAttempts), cmp.Or(d.Backoff, defaultBackoff)
 	failures := make([]error, len(d.file.URLs))
 	wait, furthest := first, d.kept()
+	from := "" // the mirror of what is kept
 	for round := 1; ; round++ {
 		for i, u := range d.file.URLs {
 			if isA[mirrorError](failures[i]) {
 				continue
 			}
-			if d.file.SHA256 == "" && d.kept() > 0 { // mirrors may have other bytes
+			if d.file.SHA256 == "" && d.kept() > 0 && u != from { // the mirrors may have other bytes
 				if err := os.Remove(d.part); err != nil {
 					return err
 				}
 			}
+			from = u
 			err := d.attempt(ctx, u)
 			switch {
 			case err == nil:

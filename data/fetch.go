@@ -79,7 +79,7 @@ const (
 // one (status 404, another size, wrong bytes), it does not. An error names the file, the last
 // failure of each mirror, and the number of bytes kept. It wraps ctx's error if that ended the
 // download, and [ErrChecksum] if a mirror's bytes were wrong and therefore deleted. A file
-// whose checksum is unknown starts anew in each attempt.
+// whose checksum is unknown starts anew in each call, and with each other mirror.
 func (f *Fetcher) Fetch(ctx context.Context, dir string, files ...File) error {
 	seen := map[string]bool{}
 	for _, file := range files {

@@ -692,24 +692,29 @@ func TestLook(t *testing.T) {
 	}
 }
 
-// A file whose checksum is unknown does not continue a partial download, be it one of an earlier
-// call or of another mirror, since it may be one of another file.
+// A file whose checksum is unknown does not continue a partial download of an earlier call or of
+// another mirror, which may be one of another file, but one of the same mirror.
 func TestFetchWithoutChecksum(t *testing.T) {
-	url, ranges := serve(t, cut(5000), good(content))
-	other, otherRanges := serve(t, cut(7000))
-	file, dir := fileAt(other, url), t.TempDir()
-	file.SHA256 = ""
-	path := filepath.Join(dir, file.Name)
-	if err := os.WriteFile(path+".part", bytes.Repeat([]byte("x"), 1000), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 { // the second finds it
-		if err := new(clock).fetcher().Fetch(t.Context(), dir, file); err != nil {
-			t.Fatal(err)
+	for _, mirrors := range []int{1, 2} {
+		url, ranges := serve(t, cut(5000), good(content))
+		other, otherRanges := serve(t, cut(7000))
+		urls, want := []string{url}, []string{"", "bytes=5000-"}
+		if mirrors == 2 {
+			urls, want = []string{other, url}, []string{"", ""}
 		}
-	}
-	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, content) ||
-		!slices.Equal(ranges(), []string{"", ""}) || !slices.Equal(otherRanges(), []string{"", ""}) {
-		t.Errorf("%d bytes, ranges %q and %q, %v", len(got), ranges(), otherRanges(), err)
+		file, dir := fileAt(urls...), t.TempDir()
+		file.SHA256 = ""
+		path := filepath.Join(dir, file.Name)
+		write(t, path+".part", bytes.Repeat([]byte("x"), 1000))
+		for range 2 { // the second finds it
+			if err := new(clock).fetcher().Fetch(t.Context(), dir, file); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(path)
+		if err != nil || !bytes.Equal(got, content) || !slices.Equal(ranges(), want) ||
+			slices.ContainsFunc(otherRanges(), func(r string) bool { return r != "" }) {
+			t.Errorf("%d mirrors: %d bytes, ranges %q and %q, %v", mirrors, len(got), ranges(), otherRanges(), err)
+		}
 	}
 }

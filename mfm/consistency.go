@@ -37,7 +37,7 @@ func (e *lossEvaluation) diagonalOnly() Terms {
 }
 
 // semigroup regresses v_{s,u} on two shorter steps of the target weights. The rows of both losses
-// consistencyWeight the one evaluation that has a gradient.
+// share the one evaluation that has a gradient.
 func (e *lossEvaluation) semigroup() Terms {
 	if e.offDiagonal.empty() {
 		return e.diagonalOnly()

@@ -201,7 +201,7 @@ func (m Model) GuidedWithin(scale, from, to float64) (Model, error) {
 		return m, fmt.Errorf("guidance of scale %g: the model has no classes, use 1", scale)
 	}
 	of := *m.Map
-	of.Parametrization = guided{of.Parametrization, scale, from, to, m.Classes, slices.Contains(m.Scales, scale)}
+	of.Parametrization = guided{of.Parametrization, scale, from, to, m.Classes, slices.Contains(m.Scales, scale), false}
 	m.Map, m.Scales = &of, nil
 	return m, nil
 }
@@ -209,18 +209,22 @@ func (m Model) GuidedWithin(scale, from, to float64) (Model, error) {
 // GuidedOnly returns the model of a network all of whose training rows with a class had the given
 // scale of guidance as an input, one of m.Scales: a class at scale 1 is an input that it has never
 // seen. The velocities of the result are those of that scale for rows with a class, in one
-// evaluation, and without guidance for the others. It takes no other guidance
-// ([Model].ClassScale).
+// evaluation, and without guidance for the others, also for rows without labels. It takes no other
+// guidance ([Model].ClassScale).
 //
-// It returns an error for a scale that is not one of m.Scales.
+// It returns an error for a model without classes, and for a scale that is not one of m.Scales.
 func (m Model) GuidedOnly(scale float64) (Model, error) {
 	if !slices.Contains(m.Scales, scale) {
 		return m, fmt.Errorf("guidance of scale %g alone: the network was trained with the scales %v: use one of them",
 			scale, m.Scales)
 	}
-	only, err := m.Guided(scale)
-	only.Scales, only.ClassScale = []float64{scale}, scale
-	return only, err
+	if m.Classes == 0 {
+		return m, fmt.Errorf("guidance of scale %g alone: the model has no classes", scale)
+	}
+	of := *m.Map
+	of.Parametrization = guided{of.Parametrization, scale, 0, 1, m.Classes, true, true}
+	m.Map, m.Scales, m.ClassScale = &of, []float64{scale}, scale
+	return m, nil
 }
 
 // guided is a parametrization with guidance; see [Model.GuidedWithin].
@@ -229,11 +233,15 @@ type guided struct {
 	scale, from, to float64
 	classes         int
 	trained         bool // whether the network was trained with the scale
+	only            bool // whether with no other, see [Model.GuidedOnly]
 }
 
 // Velocity returns the guided velocity. It calls f once if the network was trained with the scale,
 // otherwise twice, and panics without labels.
 func (g guided) Velocity(ip interpolant.Schedule, f Network, in nn.Inputs) *Node {
+	if in.Class == nil && g.only { // no class, which has no guidance
+		return g.Parametrization.Velocity(ip, f, in)
+	}
 	if in.Class == nil {
 		Panicf("guidance of scale %g: the rows have no labels; %d is that of no class", g.scale, g.classes)
 	}

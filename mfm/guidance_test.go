@@ -480,6 +480,19 @@ func TestGuidedWithinBounds(t *testing.T) {
 	}
 }
 
+// withoutLabels counts velocities of rows without labels and guidance.
+type withoutLabels struct {
+	mfm.Parametrization
+	count *int
+}
+
+func (p withoutLabels) Velocity(_ interpolant.Schedule, _ mfm.Network, in nn.Inputs) *Node {
+	if in.Class == nil && in.Guidance == nil {
+		*p.count++
+	}
+	return in.Xbar
+}
+
 // A model that was trained on classes with one scale alone has the velocities of that scale for
 // them, in one evaluation, none for rows without a class, and takes no other guidance.
 func TestGuidedOnly(t *testing.T) {
@@ -514,6 +527,18 @@ func TestGuidedOnly(t *testing.T) {
 	}
 	if !slices.Equal(sample(only, 2), sample(plain, 2)) {
 		t.Error("samples without a class are guided")
+	}
+	bare, unlabeled := trained, 0
+	of.Parametrization = withoutLabels{of.Parametrization, &unlabeled}
+	bare.Map = &of
+	if bare, err = bare.GuidedOnly(2.5); err != nil {
+		t.Fatal(err)
+	}
+	mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+		return []*Node{bare.Map.Drift(mfmtest.Weightless(), Slice(in[0], AxisRange(), AxisElem(0)), in[0], nil)}
+	}, mfmtest.Points([][]float64{{0.4, -1}}))
+	if unlabeled != 1 {
+		t.Errorf("%d velocities of rows without labels, want 1 without guidance", unlabeled)
 	}
 	if same, err := only.Guided(2.5); err != nil || same.Map != only.Map {
 		t.Errorf("guidance by the scale changes the map (%v)", err)

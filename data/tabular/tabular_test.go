@@ -117,7 +117,7 @@ func TestWrite(t *testing.T) {
 		}
 	}
 	// Names that are numbers would be a row.
-	for columns, written := range map[string]string{"0,1": "0,1", "1,2": "x1,x2", "0,?": "x0,x?", "0": "0"} {
+	for columns, written := range map[string]string{"0,1": "0,1", "1,2": "x1,x2", "0,?": "x0,x?", "0": "0", "1,x1": "xx1,x1"} {
 		names, path := strings.Split(columns, ","), filepath.Join(t.TempDir(), "x.csv")
 		rows := [][]float64{[]float64{5, 6}[:len(names)], []float64{7, 8}[:len(names)]}
 		if err := tabular.Write(path, &tabular.Table{Columns: names, Rows: rows}); err != nil {

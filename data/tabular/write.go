@@ -52,8 +52,8 @@ func encoder(path string) (func(w io.Writer, t *Table) error, error) {
 func (t *Table) hasClasses() bool { return t.Class != "" && t.Classes != nil && t.Names != nil }
 
 // WriteCSV writes the names of the columns and the rows of t as comma-separated values, with the
-// classes as [Write] does. A name that [Read] would take for a number gets the letter x in front.
-// The numbers 0, 1 and so on stay names, but one alone is left out.
+// classes as [Write] does. A name that [Read] would take for a number, also that of the classes,
+// gets the letter x in front. The numbers 0, 1 and so on stay names, but one alone is left out.
 func WriteCSV(w io.Writer, t *Table) error {
 	columns := slices.Clone(t.Columns)
 	if t.hasClasses() {
@@ -65,7 +65,9 @@ func WriteCSV(w io.Writer, t *Table) error {
 	case !ordered:
 		for i, name := range columns {
 			if isNumber(strings.TrimSpace(name)) || missing(strings.TrimSpace(name)) {
-				columns[i] = "x" + name
+				for columns[i] = "x" + name; slices.Index(columns, columns[i]) != i || slices.Contains(columns[i+1:], columns[i]); {
+					columns[i] = "x" + columns[i]
+				}
 			}
 		}
 	}

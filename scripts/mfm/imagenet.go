@@ -124,7 +124,7 @@ func trainImageNet(c *command) func() (*training, error) {
 					return err
 				}
 				codec.Finalize()
-				if config.Streamed(l.N, l.Shape()) { // New has no context
+				if l.Cached() && config.Streamed(l.N, l.Shape()) { // New has no context
 					if _, err := l.Statistics(ctx, true, config.Flip); err != nil {
 						return err
 					}

@@ -58,7 +58,7 @@ func imagenetTuning() tuneTask[alignment.TuningResult] {
 		},
 		open: func(c *command) func(dir, reward string) (tunings[result], error) {
 			guidance := c.Flags().Float64("guidance", 0, "`scale` of classifier-free guidance of the base, of drift and posterior "+
-				"samples alike; 0 for none")
+				"samples alike; 0 for none, or for that of a map that was trained on classes with one scale alone")
 			open := c.withImageNet(func() string { // of released weights with the preset paper
 				if c.Flags().Lookup("preset").Value.String() == "paper" {
 					return "xl2"

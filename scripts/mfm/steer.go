@@ -213,7 +213,8 @@ func withSteerGrid(c *command, samples, steps, particles int) *steerGrid {
 		"`factor` of the signal-to-noise ratio that weighted-diamond gives up by adding noise (default: 20)")
 	g.class = c.Flags().String("class", "", "`class` that a map with classes is conditioned on: its number, or its "+
 		"name if the run keeps names (default: none)")
-	f.Float64Var(&s.Guidance, "guidance", 0, "`scale` of classifier-free guidance toward the class; 0 for none")
+	f.Float64Var(&s.Guidance, "guidance", 0, "`scale` of classifier-free guidance toward the class; 0 for none, "+
+		"or for that of a map that was trained on classes with one scale alone")
 	f.BoolVar(&s.GuidePosterior, "guide-posterior", false, "guide the posterior samples of an estimate, too")
 	f.BoolVar(&s.Pool, "pool", false, "keep the rewards of all unsteered samples, for the cost of Best-of-N")
 	f.IntVar(&s.Samples, "samples", samples, "`number` of samples of a run")

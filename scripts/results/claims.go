@@ -58,7 +58,7 @@ func (s *store) equalRewardTable() string {
 	if lines == nil {
 		return ""
 	}
-	return table("target | κ, nats | renormalization | factor | from one-step samples | beside the reward", lines)
+	return table("target | κ, nats | renormalization | factor | one step | beside the reward", lines)
 }
 
 // both returns the means of a number over the runs g and over unsteered ones.

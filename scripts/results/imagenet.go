@@ -167,11 +167,16 @@ func (t tilt) pictureVerdict(g runs) string {
 			oneStep = fmt.Sprintf("has the reward %s for %s evaluations (N = %d)", pair(r.reward()), comma(r.nfe()), r.n)
 		}
 	}
-	return fmt.Sprintf("MFM-G with N = 1 (%s) has the reward %s for %s evaluations. Best-of-N needs %s times as many for it. That "+
-		"is %s the mean reward of the target itself, %s, whose factor is %s. Best-of-N from one-step samples %s. The "+
-		"held-out reward of the pictures of MFM-G is %s, that of the 32 unsteered ones that all seeds share %s, and their diversity is "+
-		"%.2f of that of the latter.%s", g.renormalization, pair(g.reward()), comma(g.nfe()), factorText(t.factor(g)), where,
-		short(t.target), t.atTarget(g), oneStep, pair(g.heldOut()), short(before), diversity, t.pictureReference())
+	target := fmt.Sprintf("That is %s the mean reward of the target itself, %s, whose factor is %s.", where, short(t.target),
+		t.atTarget(g))
+	if t.effective < usableNumber {
+		target = fmt.Sprintf("The mean reward of the target is at least %s, by %.0f effective pictures, too few to compare with.",
+			short(t.target), t.effective)
+	}
+	return fmt.Sprintf("MFM-G with N = 1 (%s) has the reward %s for %s evaluations. Best-of-N needs %s times as many for it. %s "+
+		"Best-of-N from one-step samples %s. The held-out reward of the pictures of MFM-G is %s, that of the 32 unsteered ones that "+
+		"all seeds share %s, and their diversity is %.2f of that of the latter.%s", g.renormalization, pair(g.reward()), comma(g.nfe()),
+		factorText(t.factor(g)), target, oneStep, pair(g.heldOut()), short(before), diversity, t.pictureReference())
 }
 
 // pictureReference says what the columns of distances and diversity are for other unsteered
@@ -198,11 +203,10 @@ func (s *store) steeredPictures() string {
 			not = append(not, "*"+strings.ReplaceAll(t.name, "|", `\|`)+"*")
 		}
 	}
-	text := fmt.Sprintf("%s of %s rewards", word(len(all)-len(not)), word(len(all)))
-	if not != nil {
-		text += ", not yet to " + enumerate(not)
+	if not == nil {
+		return ""
 	}
-	return text
+	return "No picture is steered to " + enumerate(not) + " yet."
 }
 
 // valuesFile and recoveryFile have the results of mfm stress values and mfm stress recovery on the
@@ -314,7 +318,7 @@ func valueTable(all []alignment.ValueResult, name string) string {
 // with the denoiser, over the usable entries of the tables; empty without such estimates.
 func (s *store) valueClaim() string {
 	const n, steps = 16, 8
-	usable, level, single, biased := 0, 0, 0, 0
+	usable, level, single, nearer, biased := 0, 0, 0, 0, 0
 	var where []string
 	for _, r := range s.pictureValues() {
 		for _, of := range r.Rewards {
@@ -349,6 +353,9 @@ func (s *store) valueClaim() string {
 			if behind(denoiser, ours) {
 				single++
 			}
+			if glass.RMS.Float() < ours.RMS.Float() {
+				nearer++
+			}
 			if math.Abs(second.Bias.Float()) > math.Abs(ours.Bias.Float()) {
 				biased++
 				where = append(where, fmt.Sprintf("%s at t = %g", strings.ReplaceAll(of.Reward, "|", `\|`), r.T))
@@ -359,8 +366,9 @@ func (s *store) valueClaim() string {
 		return ""
 	}
 	text := fmt.Sprintf("In %d of the %d usable pairs of a reward and a time %d one-step samples of the map (%[3]d evaluations) "+
-		"correlate with the reference as well as %[3]d by GLASS in %d steps (%d), up to two standard errors. In %d the denoiser, one "+
-		"evaluation, is behind the map by more than that.", level, usable, n, steps, n*steps, single)
+		"do not correlate worse with the reference than %[3]d by GLASS in %d steps (%d), by 0.005 and two standard errors. In %d the "+
+		"denoiser, one evaluation, correlates worse than the map by that much. By the root mean square difference GLASS is nearer "+
+		"in %d.", level, usable, n, steps, n*steps, single, nearer)
 	if biased > 0 {
 		text += fmt.Sprintf(" In %d (%s) the references by two numbers of steps differ by more than the bias of the map: there only "+
 			"correlations count.", biased, strings.Join(where, "; "))
@@ -404,14 +412,14 @@ func (s *store) recoveryClaim() string {
 		if math.IsNaN(one + four + ode) {
 			continue
 		}
-		parts = append(parts, fmt.Sprintf("%.2f against %.2f at t = %g", one, ode, r.T))
+		parts = append(parts, fmt.Sprintf("%.2f and %.2f at t = %g", one, ode, r.T))
 		share := (one - four) / (one - ode)
 		low, high = min(low, share), max(high, share)
 	}
 	if parts == nil {
 		return ""
 	}
-	return fmt.Sprintf("By kernel distance one step of the map has %s of its ODE. Four steps make up for %.0f to %.0f %% of the "+
+	return fmt.Sprintf("The kernel distances of one step of the map and of its ODE are %s. Four steps make up for %.0f to %.0f %% of the "+
 		"difference.", enumerate(parts), 100*low, 100*high)
 }
 

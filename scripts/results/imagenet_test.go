@@ -159,7 +159,7 @@ func TestPictureQuality(t *testing.T) {
 			"of 190 held-out emoji", "| held-out emoji |  |  | 0.125 | 0.500 |  |  |  | 80 | 0.10 ± 0.02 |",
 			"| 0.2 | map, K = 1 | 1 | 0.700 | 0.300 | 0.500 | 0.200 | 0.100 |  | 90 | 0.20 ± 0.00 |",
 			"| 0.2 | ode, K = 50 | 99 | 0.600 | 0.250 |  |  |  |  | 0 | 0.12 ± 0.00 |",
-			"By kernel distance one step of the map has 0.20 against 0.12 at t = 0.2 of its ODE. Four steps make up for 50 to 50 % of",
+			"The kernel distances of one step of the map and of its ODE are 0.20 and 0.12 at t = 0.2. Four steps make up for 50 to 50 % of",
 		},
 	} {
 		_, section, _ := strings.Cut(pages[resultsPage], headings[i])

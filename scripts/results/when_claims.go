@@ -65,7 +65,7 @@ func (s *store) measures() string {
 		text += fmt.Sprintf("MFM-G with N = 32 at an L2 of at most 0.08: %s (%s), %s.", pair(g.mean(l2)), g.renormalization,
 			outcome(mean <= 0.08))
 	} else {
-		text += "MFM-G with N = 32 is not measured."
+		text += "MFM-G with N = 32 (wanted: an L2 of at most 0.08) is not measured."
 	}
 	return strings.Join(append(lines, text), "\n")
 }
@@ -252,9 +252,9 @@ func (s *store) whichMethod() string {
 	if parts != nil {
 		u, _ := last.ofUnsteered(steered.excess)
 		before, _ := last.ofUnsteered(func(r steered) metric.Optional { return r.Reward })
-		lines = append(lines, fmt.Sprintf("- For the reward alone methods with a gradient are the cheapest, at the price of the "+
-			"distribution. At %.1f nats unsteered samples have %s (excess %s), and the others: %s.", last.kl, short(before), short(u),
-			strings.Join(parts, "; ")))
+		lines = append(lines, fmt.Sprintf("- For the reward alone methods that follow a gradient are the cheapest. At %.1f nats "+
+			"unsteered samples have the reward %s (excess %s), and these methods with one sample: %s. An excess above that of unsteered "+
+			"samples is the price.", last.kl, short(before), short(u), strings.Join(parts, "; ")))
 	}
 	return strings.Join(lines, "\n")
 }

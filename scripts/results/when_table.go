@@ -53,8 +53,8 @@ func (s *store) whenTables(test, name string, distance func(r steered) metric.Op
 			if t.bound {
 				least = "at least "
 			}
-			text += fmt.Sprintf(" At an equal divergence the expected factor of MFM-G is %s%s with N = 1, and %s with N = 4.", least,
-				ceiling(t.kl, 1), ceiling(t.kl, 4))
+			text += fmt.Sprintf(" At an equal divergence the expected factor of MFM-G is %s%s with N = 1, and %[1]s%[3]s with N = 4.",
+				least, ceiling(t.kl, 1), ceiling(t.kl, 4))
 		}
 		parts = append(parts, text, t.table(name, distance, more))
 		if text := t.verdict(name, distance); text != "" {

@@ -26,7 +26,11 @@ func Diagnose(ctx context.Context, b compute.Backend, dir string, images, heldOu
 	if err != nil {
 		return nil, report.InvalidError{Err: err}
 	}
-	o.Contexts = min(o.Contexts, len(d.subject.Data)/d.subject.Model.Elements())
+	n := len(d.subject.Data) / d.subject.Model.Elements()
+	if n < 2 {
+		return nil, report.InvalidError{Err: fmt.Errorf("%d held-out images to evaluate the map on: at least 2 are needed", n)}
+	}
+	o.Contexts = min(o.Contexts, n)
 	out, err := diagnose.Map(ctx, b, d.subject, o.Config)
 	if err != nil || d.steering == nil {
 		return out, err

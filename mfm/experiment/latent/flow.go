@@ -77,7 +77,8 @@ type Teacher struct {
 // A file names neither latents nor interpolant: they must be those of the map. Nor does a file in
 // the names of an original say the direction of its time and the scales of its guidance: they are
 // those of the release whose name the file has ([pretrained.Releases]), otherwise those that its
-// tensors imply ([pretrained.DetectDiT]). For others, convert the file with settings.
+// tensors imply ([pretrained.DetectDiT]). Convert others with settings. A converted file does not
+// say that a scale is the only one of rows with a class: name it as teacher.guidance.
 func OpenTeacher(path, part string) (*Teacher, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -204,6 +205,9 @@ func (e *Experiment) SetTeacher(t *Teacher) error {
 		network.Compute = e.Config.Network.Compute
 		m.Shape = []int{e.Latents.Height, e.Latents.Width, m.Shape[2]}
 		m.Map = &mfm.Map{Interpolant: e.Map.Interpolant, Backbone: network.Backbone(), Parametrization: mfm.Plain{}}
+		if d, ok := network.Architecture.(nn.DiTConfig); ok {
+			m.Scales = d.Guidance
+		}
 		if w := t.Guidance; w != 1 {
 			var err error
 			m.Scales = []float64{w}

@@ -2,6 +2,7 @@ package points
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/gomlx/compute"
 
@@ -30,6 +31,9 @@ func Diagnose(ctx context.Context, b compute.Backend, dir, path string, o report
 		for _, v := range row {
 			subject.Data = append(subject.Data, float32(v))
 		}
+	}
+	if n := len(data.HeldOut.Rows); n < 2 {
+		return nil, report.InvalidError{Err: fmt.Errorf("%d held-out rows: a diagnosis needs at least 2", n)}
 	}
 	o.Contexts = min(o.Contexts, len(data.HeldOut.Rows))
 	return diagnose.Map(ctx, b, subject, o.Config)

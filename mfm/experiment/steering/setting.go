@@ -52,8 +52,8 @@ type Options struct {
 	Threshold      *float64         `json:"threshold,omitempty"`
 	SNR            float64          `json:"snr,omitempty"`
 	// Class conditions a map that has classes; nil means no class. Guidance is the scale of
-	// classifier-free guidance of its drift, see [steer.Model.Guided]; 0 means none. The samples are
-	// compared with the target of the class without guidance.
+	// classifier-free guidance of its drift, see [steer.Model.Guided]; 0 means none, or that of
+	// [mfm.Model].ClassScale. The samples are compared with the target of the class without guidance.
 	Class    *int    `json:"class,omitempty"`
 	Guidance float64 `json:"guidance,omitempty"`
 	// GuidePosterior applies the guidance to the posterior samples of an estimate, too, see

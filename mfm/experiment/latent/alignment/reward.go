@@ -195,6 +195,7 @@ func terms(text string) ([]string, error) {
 	}
 	delete(term, "checkpoint")
 	delete(term, "compute")
+	delete(term, "vocabulary") // which has a default
 	sorted, err := json.Marshal(term)
 	return []string{string(sorted)}, err
 }

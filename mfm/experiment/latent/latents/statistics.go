@@ -70,6 +70,9 @@ func (l *Set) Statistics(ctx context.Context, streamed, flip bool) (Statistics, 
 	if !flip && l.unflipped != nil {
 		return *l.unflipped, nil
 	}
+	if !l.Cached() {
+		return Statistics{}, errors.New("statistics of streamed latents: they are in memory, keep them in a folder")
+	}
 	dir := filepath.Dir(l.file.Name())
 	s, err := ReadStatistics(filepath.Join(dir, momentsFileOf(flip)))
 	computed := !flip && errors.Is(err, fs.ErrNotExist)
