@@ -67,7 +67,7 @@ func (s *store) tunedTables() string {
 		for _, r := range all {
 			lines = append(lines, s.tunedLine(r))
 		}
-		parts = append(parts, text, table(header+" | reward along the training | largest fall, in SE", lines),
+		parts = append(parts, text, table(header+" | largest along the training | largest fall, in SE", lines),
 			tunedVerdict(all))
 	}
 	return strings.Join(parts, "\n\n")
@@ -161,17 +161,17 @@ func (s *store) tunedLine(r alignment.TuningResult) []string {
 		}
 		line = append(line, text)
 	}
-	var along []string
+	most, at := math.Inf(-1), ""
 	for _, e := range r.Sampled {
-		if !e.Reward.IsZero() {
-			along = append(along, short(e.Reward.Float()))
+		if v := e.Reward.Float(); !e.Reward.IsZero() && v > most {
+			most, at = v, fmt.Sprintf("%s (step %d)", short(v), e.Step)
 		}
 	}
 	text := ""
 	if fall, known := largestFall(r); known {
 		text = fmt.Sprintf("%.1f", fall)
 	}
-	return append(line, strings.Join(along, ", "), text)
+	return append(line, at, text)
 }
 
 // change is the change of a mean in units of the standard error of the difference. ok is false if

@@ -66,7 +66,7 @@ func TestTunedPictures(t *testing.T) {
 		`**a\|b**: the reward of 64 pictures of the untuned drift is -0.100 ± 0.03, their held-out reward -0.600 ± 0.04.`,
 		"in 400 steps",
 		"| 10 | 0 |  | 64,000 | 0.500 ± 0.02 | -0.650 ± 0.03 | 0.600 | 0.250 ± 0.01 | 4.00 ± 0.5 | at least 1.0 nats | -0.25 |",
-		"| 0.100, 0.200, 0.190, 0.200 | 0.1 |", "| 0.100, 0.900, 0.400, 0.500 | 3.5 |", "| 0.300, 0.200, 0.100, 0.200 | 1.4 |",
+		"| 0.200 (step 200) | 0.1 |", "| 0.900 (step 200) | 3.5 |", "| 0.300 (step 100) | 1.4 |",
 		"| 50, in the end 25 | 0 | 3 | 64,000 |", "3.60 ± 0.5 |  | -0.25 |", "| 5 | 0 |  |  | diverged |",
 		"| 100 | 0 |  | 64,000 | 0.500 |  | 0.900 |  |  | at least 1.0 nats |  |  |  |  |  |  |",
 		"In 3 of the 5 trainings the reward falls nowhere by more than one standard error. The held-out reward is at most two " +

@@ -273,4 +273,7 @@ func TestStatisticsAreKept(t *testing.T) {
 	if got, err := ReadStatistics(kept); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("kept %+v, want %+v (%v)", got, want, err)
 	}
+	if _, err := new(Set).Statistics(t.Context(), true, false); err == nil || !strings.Contains(err.Error(), "keep them in a folder") {
+		t.Errorf("streamed latents without a folder: %v", err)
+	}
 }
