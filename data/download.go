@@ -21,6 +21,7 @@ type download struct {
 	*Fetcher
 	file File
 	part string
+	from string // the mirror of what part has, if it is of this call
 }
 
 // A mirrorError is an error that would recur if the same mirror were tried again.
@@ -49,18 +50,11 @@ func (d *download) run(ctx context.Context) error {
 	attempts, first := cmp.Or(d.Attempts, defaultAttempts), cmp.Or(d.Backoff, defaultBackoff)
 	failures := make([]error, len(d.file.URLs))
 	wait, furthest := first, d.kept()
-	from := "" // the mirror of what is kept
 	for round := 1; ; round++ {
 		for i, u := range d.file.URLs {
 			if isA[mirrorError](failures[i]) {
 				continue
 			}
-			if d.file.SHA256 == "" && d.kept() > 0 && u != from { // the mirrors may have other bytes
-				if err := os.Remove(d.part); err != nil {
-					return err
-				}
-			}
-			from = u
 			err := d.attempt(ctx, u)
 			switch {
 			case err == nil:
@@ -113,6 +107,9 @@ func (d *download) complete(ctx context.Context, url string) (resumed bool, err 
 	if offset == d.file.Size {
 		return true, nil
 	}
+	if d.file.SHA256 == "" && url != d.from { // which may have other bytes
+		offset = 0
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stall := cmp.Or(d.Stall, defaultStall)
@@ -124,7 +121,10 @@ func (d *download) complete(ctx context.Context, url string) (resumed bool, err 
 		return false, orCause(ctx, err)
 	}
 	defer resp.Body.Close()
-	err = d.save(resp.Body, offset, func() { watchdog.Reset(stall) })
+	err = d.save(resp.Body, offset, func() {
+		d.from = url
+		watchdog.Reset(stall)
+	})
 	return offset > 0, orCause(ctx, err)
 }
 

@@ -695,12 +695,17 @@ func TestLook(t *testing.T) {
 // A file whose checksum is unknown does not continue a partial download of an earlier call or of
 // another mirror, which may be one of another file, but one of the same mirror.
 func TestFetchWithoutChecksum(t *testing.T) {
-	for _, mirrors := range []int{1, 2} {
+	for mirrors, of := range map[string]http.HandlerFunc{"one": nil, "two": cut(7000), "one dead": status(503)} {
 		url, ranges := serve(t, cut(5000), good(content))
-		other, otherRanges := serve(t, cut(7000))
 		urls, want := []string{url}, []string{"", "bytes=5000-"}
-		if mirrors == 2 {
-			urls, want = []string{other, url}, []string{"", ""}
+		otherRanges := func() []string { return nil }
+		if of != nil {
+			var other string
+			other, otherRanges = serve(t, of)
+			urls = []string{other, url}
+		}
+		if mirrors == "two" {
+			want = []string{"", ""}
 		}
 		file, dir := fileAt(urls...), t.TempDir()
 		file.SHA256 = ""
@@ -714,7 +719,7 @@ func TestFetchWithoutChecksum(t *testing.T) {
 		got, err := os.ReadFile(path)
 		if err != nil || !bytes.Equal(got, content) || !slices.Equal(ranges(), want) ||
 			slices.ContainsFunc(otherRanges(), func(r string) bool { return r != "" }) {
-			t.Errorf("%d mirrors: %d bytes, ranges %q and %q, %v", mirrors, len(got), ranges(), otherRanges(), err)
+			t.Errorf("%s: %d bytes, ranges %q and %q, %v", mirrors, len(got), ranges(), otherRanges(), err)
 		}
 	}
 }

@@ -237,7 +237,8 @@ type guided struct {
 }
 
 // Velocity returns the guided velocity. It calls f once if the network was trained with the scale,
-// otherwise twice, and panics without labels.
+// otherwise twice. Without labels it is unguided if the network was trained with no other scale,
+// and panics otherwise.
 func (g guided) Velocity(ip interpolant.Schedule, f Network, in nn.Inputs) *Node {
 	if in.Class == nil && g.only { // no class, which has no guidance
 		return g.Parametrization.Velocity(ip, f, in)

@@ -72,7 +72,7 @@ func (r steered) kernel() metric.Optional {
 // atTarget formats what Best-of-N needs for the mean reward of the target, over the evaluations of
 // the runs g, and is "unknown" if the pool has too few pictures of the target.
 func (t tilt) atTarget(g runs) string {
-	if t.effective < 30 {
+	if t.effective < usableNumber {
 		return "unknown"
 	}
 	c, cost := t.candidates(t.target, 0), t.each/g.nfe()
@@ -170,8 +170,8 @@ func (t tilt) pictureVerdict(g runs) string {
 	target := fmt.Sprintf("That is %s the mean reward of the target itself, %s, whose factor is %s.", where, short(t.target),
 		t.atTarget(g))
 	if t.effective < usableNumber {
-		target = fmt.Sprintf("The mean reward of the target is at least %s, by %.0f effective pictures, too few to compare with.",
-			short(t.target), t.effective)
+		target = fmt.Sprintf("By %.0f effective pictures, too few to compare with, the mean reward of the target is about %s.",
+			t.effective, short(t.target))
 	}
 	return fmt.Sprintf("MFM-G with N = 1 (%s) has the reward %s for %s evaluations. Best-of-N needs %s times as many for it. %s "+
 		"Best-of-N from one-step samples %s. The held-out reward of the pictures of MFM-G is %s, that of the 32 unsteered ones that "+

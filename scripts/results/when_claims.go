@@ -252,9 +252,9 @@ func (s *store) whichMethod() string {
 	if parts != nil {
 		u, _ := last.ofUnsteered(steered.excess)
 		before, _ := last.ofUnsteered(func(r steered) metric.Optional { return r.Reward })
-		lines = append(lines, fmt.Sprintf("- For the reward alone methods that follow a gradient are the cheapest. At %.1f nats "+
-			"unsteered samples have the reward %s (excess %s), and these methods with one sample: %s. An excess above that of unsteered "+
-			"samples is the price.", last.kl, short(before), short(u), strings.Join(parts, "; ")))
+		lines = append(lines, fmt.Sprintf("- For the reward alone, far from the data, methods that follow a gradient are the "+
+			"cheapest. At %.1f nats unsteered samples have the reward %s (excess %s), and these methods with one sample: %s. The price is "+
+			"the excess, where SMC has %s.", last.kl, short(before), short(u), strings.Join(parts, "; "), pair(b.mean(steered.excess))))
 	}
 	return strings.Join(lines, "\n")
 }

@@ -68,8 +68,8 @@ func (c PriorConfig) validate(images *data.Images) error {
 }
 
 // fit returns the prior, with its numbers rounded to float32 as in the run's folder. With classes,
-// 0 for none, an equal number of components is fitted to each, at most the number of its rows. The same images give the same prior.
-// It is an error if ctx ends.
+// 0 for none, an equal number of components is fitted to each, at most the number of its rows. The
+// same images give the same prior. It is an error if ctx ends.
 func (c PriorConfig) fit(ctx context.Context, images *data.Images, classes int) (*mfm.MixturePrior, error) {
 	rng := rand.New(rand.NewPCG(0, 0))
 	rows, of, err := c.rows(images, maxFitted, rng)

@@ -191,8 +191,18 @@ func TestTuneClasses(t *testing.T) {
 	o.Reward, o.Guidance = nil, 0
 	o.Contexts = 31 // more than the images of a class, which are then all evaluated
 	diagnosed, err = image.Diagnose(t.Context(), b, of.Map, images, images, o)
-	if err != nil || diagnosed.Config.Contexts != 30 {
-		t.Errorf("%d contexts of 30 images (%v)", diagnosed.Config.Contexts, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diagnosed.Config.Contexts != 30 {
+		t.Errorf("%d contexts of 30 images", diagnosed.Config.Contexts)
+	}
+	single, err := images.Subset([]int{0, 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := image.Diagnose(t.Context(), b, of.Map, images, single, o); err == nil || !strings.Contains(err.Error(), "at least 2") {
+		t.Errorf("one image of the class: error %v", err)
 	}
 	o.Class = &two
 	if _, err := image.Diagnose(t.Context(), b, of.Map, images, images, o); err == nil || !strings.Contains(err.Error(), "class = 2") {

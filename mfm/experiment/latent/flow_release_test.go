@@ -1,16 +1,21 @@
 package latent_test
 
 import (
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
 
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
+	"github.com/gomfm/gomfm/mfm/experiment/internal/experimenttest"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/pretrained"
@@ -90,6 +95,7 @@ func TestTeacherInAFileOfARelease(t *testing.T) {
 	config.Train.Loss = mfm.Recipe(mfm.Semigroup, mfm.Teacher, config.Train.Steps)
 	config.Train.Loss.Guidance = mfm.Guidance{Classes: 2, Dropout: 0.2}
 	guided := teachers["mfm-xl2.pt"]
+	var released *latent.Experiment
 	for guidance, message := range map[float64]string{2.5: "", 1: "scale 2.5 alone"} {
 		config.Teacher = &latent.TeacherConfig{Hash: guided.Hash, Guidance: guidance, To: 1}
 		e, err := latent.New(config, flowLatents())
@@ -100,5 +106,45 @@ func TestTeacherInAFileOfARelease(t *testing.T) {
 		if (err == nil) != (message == "") || err != nil && !strings.Contains(err.Error(), message) {
 			t.Errorf("guidance %g: error %v", guidance, err)
 		}
+		if err == nil {
+			released = e
+		}
+	}
+
+	// A converted file gets the scale as its input, too.
+	c, err = pretrained.OpenNetwork(filepath.Join(dir, "mfm-xl2.pt"), pretrained.DiTKind, "", func(c any) error {
+		n := c.(*nn.DiTConfig)
+		n.Encoder, n.Reversed, n.BlindAtZero, n.Guidance = 20, true, false, []float64{2.5}
+		return nil
+	})
+	path := filepath.Join(dir, "scaled.safetensors")
+	if err == nil {
+		err = c.Write(path, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	teacher, err := latent.OpenTeacher(path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Teacher = &latent.TeacherConfig{Hash: teacher.Hash, Guidance: 2.5, To: 1}
+	e, err := latent.New(config, flowLatents())
+	if err == nil {
+		err = e.SetTeacher(teacher)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := experimenttest.NewPoints(12)
+	ones := func(i int) []float64 { return slices.Repeat([]float64{1}, len(p.Xbar[i])) }
+	var distances []float64 // from a common field, since a store has one teacher
+	for _, e := range []*latent.Experiment{e, released} {
+		distances = append(distances, p.Distance(t, pureGo(t), model.NewStore(), func(s, xbar, _, _, class *Node) *Node {
+			return e.Teacher()(s, xbar, class)
+		}, ones))
+	}
+	if !(math.Abs(distances[0]-distances[1]) < 1e-6*distances[1]) {
+		t.Errorf("the drifts of a converted teacher and of the release have distances %v", distances)
 	}
 }

@@ -195,7 +195,9 @@ func terms(text string) ([]string, error) {
 	}
 	delete(term, "checkpoint")
 	delete(term, "compute")
-	delete(term, "vocabulary") // which has a default
+	if term["kind"] != "image_reward" {
+		delete(term, "vocabulary") // that of CLIP has a default
+	}
 	sorted, err := json.Marshal(term)
 	return []string{string(sorted)}, err
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"image/png"
 	"math"
 	"os"
@@ -496,6 +497,20 @@ func TestGrids(t *testing.T) {
 				c.Samples != 128 && !c.Pool) {
 				t.Errorf("%s: setting %+v", name, c)
 			}
+		}
+	}
+}
+
+// A vocabulary of CLIP that is named, instead of the default, makes no other reward; one of BERT,
+// which has no default, does.
+func TestOverlapOfVocabularies(t *testing.T) {
+	for kind, common := range map[string]bool{"pickscore": true, "image_reward": false} {
+		term := func(more string) string {
+			return fmt.Sprintf(`{"kind": %q, "prompt": "a", "weights": "W"%s}`, kind, more)
+		}
+		got, err := overlap(term(""), term(`, "vocabulary": "V"`))
+		if err != nil || (got != "") != common {
+			t.Errorf("%s: the rewards have %q in common (%v)", kind, got, err)
 		}
 	}
 }
