@@ -272,17 +272,33 @@ func (file File) matches(sum string) bool {
 }
 
 // FileSHA256 returns the SHA-256 of the file at path in hex.
-func FileSHA256(path string) (string, error) {
+func FileSHA256(path string) (string, error) { return FileSHA256Context(context.Background(), path) }
+
+// FileSHA256Context is [FileSHA256] until ctx ends, which is an error.
+func FileSHA256Context(ctx context.Context, path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
 	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
+	if _, err := io.Copy(h, contextReader{ctx, f}); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// contextReader reads until its context ends.
+type contextReader struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r contextReader) Read(b []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.Reader.Read(b)
 }
 
 // kept returns the number of bytes left by earlier attempts.

@@ -127,7 +127,7 @@ func (file File) check() error {
 func (f *Fetcher) fetch(ctx context.Context, dir string, file File) error {
 	target := filepath.Join(dir, file.Name)
 	// Check before locking, so that a complete read-only folder suffices.
-	if good, err := file.isGood(target); good || err != nil {
+	if good, err := file.isGood(ctx, target); good || err != nil {
 		return err
 	}
 	lock := flock.New(filepath.Join(dir, "."+file.Name+".lock"), flock.SetPermissions(0o666))
@@ -136,7 +136,7 @@ func (f *Fetcher) fetch(ctx context.Context, dir string, file File) error {
 	}
 	defer lock.Close()
 	// Another caller may have fetched the file during the wait.
-	if good, err := file.isGood(target); good || err != nil {
+	if good, err := file.isGood(ctx, target); good || err != nil {
 		return err
 	}
 	if _, err := os.Lstat(target); err == nil {
@@ -154,7 +154,7 @@ func (f *Fetcher) fetch(ctx context.Context, dir string, file File) error {
 
 // isGood reports whether path is the file. It returns false without an error if path is absent or
 // has another size or checksum.
-func (file File) isGood(path string) (bool, error) {
+func (file File) isGood(ctx context.Context, path string) (bool, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -166,7 +166,7 @@ func (file File) isGood(path string) (bool, error) {
 	case info.Size() != file.Size:
 		return false, nil
 	}
-	sum, err := FileSHA256(path)
+	sum, err := FileSHA256Context(ctx, path)
 	if err != nil {
 		return false, err
 	}

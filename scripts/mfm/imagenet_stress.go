@@ -97,7 +97,7 @@ func stressRecovery(c *command) prepare {
 			var e *picture.Evaluator
 			var hash string
 			if *evaluator != "" {
-				if hash, err = data.FileSHA256(*evaluator); err == nil {
+				if hash, err = data.FileSHA256Context(ctx, *evaluator); err == nil {
 					e, err = picture.OpenEvaluator(b, *evaluator)
 				}
 				if err != nil {

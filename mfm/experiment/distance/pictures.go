@@ -3,13 +3,12 @@ package distance
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
 
+	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/data/stream"
 	"github.com/gomfm/gomfm/internal/npy"
 )
@@ -104,29 +103,8 @@ func (p *Pictures) Hash(ctx context.Context) (string, error) {
 	if p.set != nil {
 		return p.set.Hash(ctx)
 	}
-	f, err := os.Open(p.path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, reader{ctx, f}); err != nil {
-		return "", fmt.Errorf("%s: %w", p.path, err)
-	}
-	return fmt.Sprintf("%x %q", sum.Sum(nil), p.name), nil
-}
-
-// reader reads until its context ends.
-type reader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r reader) Read(b []byte) (int, error) {
-	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return r.Reader.Read(b)
+	sum, err := data.FileSHA256Context(ctx, p.path)
+	return fmt.Sprintf("%s %q", sum, p.name), err
 }
 
 // Levels returns the levels, 0 to 255, of pictures from to to-1, [to-from, height, width, 3]. It
