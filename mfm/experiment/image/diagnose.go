@@ -76,7 +76,10 @@ func newDiagnosis(b compute.Backend, dir string, images, heldOut *data.Images, o
 	if err := e.restrict(&d.subject, o); err != nil {
 		return d, err
 	}
-	spread(&d.subject, o.Contexts)
+	size := d.subject.Model.Elements()
+	if o.Contexts < len(d.subject.Data)/size { // images may be in the order of their classes
+		d.subject.Data, d.subject.Class = spaced(d.subject.Data, d.subject.Class, size, o.Contexts)
+	}
 	if o.Reward == nil {
 		return d, nil
 	}
@@ -127,25 +130,6 @@ func (e *Experiment) restrict(subject *diagnose.Subject, o report.Options) (err 
 		subject.Model, err = subject.Model.Guided(o.Guidance)
 	}
 	return err
-}
-
-// spread puts n samples of the whole list, which may be ordered by class, first. Fewer samples stay
-// as they are.
-func spread(subject *diagnose.Subject, n int) {
-	size := subject.Model.Elements()
-	all, labels := subject.Data, subject.Class
-	count := len(all) / size
-	if n > count {
-		return
-	}
-	subject.Data, subject.Class = nil, nil
-	for i := range n {
-		k := i * count / n
-		subject.Data = append(subject.Data, all[k*size:(k+1)*size]...)
-		if labels != nil {
-			subject.Class = append(subject.Class, labels[k])
-		}
-	}
 }
 
 // DefaultDiagnosis is a diagnosis of a map of images, whose network is large: 8 contexts with 16

@@ -215,13 +215,22 @@ func (e *Experiment) Contexts(images *data.Images, t float64, n int, rng *rand.R
 
 // Spaced returns n images at equal distances in the data set, flat.
 func Spaced(images *data.Images, n int) []float32 {
-	size, pixels := images.Dim(), images.Float32()
-	x := make([]float32, 0, n*size)
-	for i := range n {
-		from := i * images.N / n * size
-		x = append(x, pixels[from:from+size]...)
-	}
+	x, _ := spaced(images.Float32(), nil, images.Dim(), n)
 	return x
+}
+
+// spaced returns n samples of a size at equal distances in a list, flat, and their labels, nil for
+// none.
+func spaced(all []float32, labels []int32, size, n int) (x []float32, of []int32) {
+	count := len(all) / size
+	for i := range n {
+		k := i * count / n
+		x = append(x, all[k*size:(k+1)*size]...)
+		if labels != nil {
+			of = append(of, labels[k])
+		}
+	}
+	return x, of
 }
 
 // variation returns the total variation between the histogram of classes and p.

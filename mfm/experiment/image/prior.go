@@ -76,15 +76,15 @@ func (c PriorConfig) fit(ctx context.Context, images *data.Images, classes int) 
 	if err != nil {
 		return nil, fmt.Errorf("prior: %w", err)
 	}
-	counts, err := images.ClassCounts(classes)
-	if err != nil && classes > 0 {
-		return nil, fmt.Errorf("prior: %w", err)
-	}
 	var labels []int32
 	p, err := mfm.FitMixturePrior(rows, c.Rank, c.Steps, func(z [][]float64, floor float64) (*gmm.Mixture, error) {
 		config := gmm.FitConfig{Components: c.Components, Steps: c.Fit, Floor: floor}
 		if classes == 0 {
 			return gmm.Fit(ctx, z, config, rng)
+		}
+		counts, err := images.ClassCounts(classes)
+		if err != nil {
+			return nil, err
 		}
 		config.Components = max(c.Components/classes, 1)
 		var parts []*gmm.Mixture
