@@ -210,7 +210,6 @@ func (e *Experiment) SetTeacher(t *Teacher) error {
 		}
 		if w := t.Guidance; w != 1 {
 			var err error
-			m.Scales = []float64{w}
 			if m, err = m.GuidedOnly(w); err != nil {
 				return err
 			}
