@@ -95,15 +95,19 @@ func (s *store) pictureTables() string {
 		parts = append(parts, fmt.Sprintf("**%s**: by the weights of the %s unsteered pictures of the pool the target is %s "+
 			"from them (effective number %.0f).", strings.ReplaceAll(t.name, "|", `\|`), comma(float64(len(t.pool))), t.nats(1),
 			t.effective))
-		header := "method | steering | N | NFE | reward | factor over Best-of-N | held-out reward | kernel distance | diversity"
+		header := "method | steering | N"
 		for _, m := range monitors {
 			header += " | " + m.name
 		}
-		var lines [][]string
+		var lines, monitored [][]string
 		for _, g := range t.runs {
 			lines = append(lines, t.pictureLine(g))
+			if len(g.results) > 0 {
+				monitored = append(monitored, append(g.settings(), g.monitors()...))
+			}
 		}
-		parts = append(parts, table(header, lines))
+		parts = append(parts, table("method | steering | N | NFE | reward | factor over Best-of-N | held-out reward | kernel distance | "+
+			"diversity", lines), "Monitors of the same runs:", table(header, monitored))
 		if one := t.of("mfm-g", 1); len(one) > 0 {
 			parts = append(parts, t.pictureVerdict(best(one)))
 		}
@@ -114,26 +118,20 @@ func (s *store) pictureTables() string {
 	return strings.Join(parts, "\n\n")
 }
 
-// pictureLine is the line of the runs of one setting.
-func (t tilt) pictureLine(g runs) []string {
+// settings are the cells of the method, the renormalization and N of runs of pictures.
+func (g runs) settings() []string {
 	how := g.renormalization
 	if how == "none" {
 		how = ""
 	}
-	line := []string{g.name(), how, fmt.Sprint(g.n)}
-	if len(g.results) == 0 {
-		return append(line, "", "all runs diverged")
+	if g.diverged > 0 && len(g.results) > 0 {
+		how += fmt.Sprintf(" (%d of %d diverged)", g.diverged, g.diverged+len(g.results))
 	}
-	if g.diverged > 0 {
-		line[1] += fmt.Sprintf(" (%d of %d diverged)", g.diverged, g.diverged+len(g.results))
-	}
-	factor := ""
-	if g.method != "best-of-n" && g.method != steering.Unsteered {
-		factor = factorText(t.factor(g))
-	}
-	line = append(line, comma(g.nfe()), pair(g.reward()), factor, pair(g.heldOut()),
-		pair(g.mean(steered.kernel)),
-		pair(g.mean(func(r steered) metric.Optional { return r.Diversity })))
+	return []string{g.name(), how, fmt.Sprint(g.n)}
+}
+
+// monitors are the changes of the monitors from unsteered pictures.
+func (g runs) monitors() (cells []string) {
 	for _, m := range monitors {
 		change, _ := g.mean(func(r steered) metric.Optional {
 			if r.Monitors == nil || r.MonitorsBase == nil {
@@ -145,9 +143,23 @@ func (t tilt) pictureLine(g runs) []string {
 		if !math.IsNaN(change) {
 			text = fmt.Sprintf("%+.2f", change)
 		}
-		line = append(line, text)
+		cells = append(cells, text)
 	}
-	return line
+	return cells
+}
+
+// pictureLine is the line of the runs of one setting.
+func (t tilt) pictureLine(g runs) []string {
+	line := g.settings()
+	if len(g.results) == 0 {
+		return append(line, "", "all runs diverged")
+	}
+	factor := ""
+	if g.method != "best-of-n" && g.method != steering.Unsteered {
+		factor = factorText(t.factor(g))
+	}
+	return append(line, comma(g.nfe()), pair(g.reward()), factor, pair(g.heldOut()), pair(g.mean(steered.kernel)),
+		pair(g.mean(func(r steered) metric.Optional { return r.Diversity })))
 }
 
 // pictureVerdict says what MFM-G with one sample has, beside Best-of-N and unsteered pictures.

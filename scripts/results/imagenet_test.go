@@ -64,7 +64,8 @@ func TestSteeredPictures(t *testing.T) {
 		`**log p(daisy\|x)**: by the weights of the 8,190 unsteered pictures of the pool the target is 0.0 nats`,
 		// The reward 0.9 needs nine candidates of 51 evaluations. Errors are those of independent
 		// pictures.
-		"| MFM-G | rescale 10 | 1 | 250 | 0.900 ± 0.021 | 1.84 [", "| -0.450 ± 0.21 | 0.250 ± 0 | 0.800 ± 0 | +0.25 | +0.00 | -0.20 | +0.00 |",
+		"| MFM-G | rescale 10 | 1 | 250 | 0.900 ± 0.021 | 1.84 [", "| -0.450 ± 0.21 | 0.250 ± 0 | 0.800 ± 0 |\n",
+		"| MFM-G | rescale 10 | 1 | +0.25 | +0.00 | -0.20 | +0.00 |",
 		"| SMC, twist DPS |  | 1 | 200 | 0.500 ± 0.1 | ", "| -0.450 ± 0.05 |",
 		"| Best-of-N |  | 4 | 204 | 0.800 ± 0.02 |  | ", "| MFM-GF |  | 4 |  | all runs diverged |",
 		"MFM-G with N = 1 (rescale 10) has the reward 0.900 ± 0.021 for 250 evaluations. Best-of-N needs 1.84 [",

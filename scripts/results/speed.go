@@ -1,12 +1,15 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // speedTable is the rate of training steps and steered runs beside JAX's.
 func (s *store) speedTable() string {
 	cases := map[string]string{"mlp": "MLP", "unet": "UNet", "dit": "transformer", "steer": "steered run"}
 	names := map[string]string{"mfm-g": "MFM-G", "mfm-gf": "MFM-GF", "one-step": "samples in one step"}
-	var lines [][]string
+	var rates, costs [][]string
 	for _, r := range s.rows("bench.json") {
 		number := func(format, key string) string {
 			if _, measured := r.value(key); !measured {
@@ -15,16 +18,14 @@ func (s *store) speedTable() string {
 			return fmt.Sprintf(format, r.Num(key))
 		}
 		loss := r.Text("loss")
-		lines = append(lines, []string{
-			cases[r.Text("case")], lossNames[loss] + names[loss],
-			number("%.1f", "steps_per_s"), number("%.1f", "jax_steps_per_s"), number("%.2f", "ratio"),
-			number("%.1f", "jax_wide_steps_per_s"), number("%.2f", "ratio_wide"), number("%.2f", "share"),
-			number("%.1f", "forward_ms"), number("%.1f", "jvp_ms"), number("%.1f", "double_reverse_ms"),
-			number("%.1f", "compile_s"), comma(r.Num("peak_rss_mb")),
-		})
+		name := []string{cases[r.Text("case")], lossNames[loss] + names[loss]}
+		rates = append(rates, append(slices.Clone(name), number("%.1f", "steps_per_s"), number("%.1f", "jax_steps_per_s"),
+			number("%.2f", "ratio"), number("%.1f", "jax_wide_steps_per_s"), number("%.2f", "ratio_wide"), number("%.2f", "share")))
+		costs = append(costs, append(name, number("%.1f", "forward_ms"), number("%.1f", "jvp_ms"), number("%.1f", "double_reverse_ms"),
+			number("%.1f", "compile_s"), comma(r.Num("peak_rss_mb"))))
 	}
-	return table("network | loss | steps/s | JAX | ratio | JAX, 512 bits | ratio | share | forward | forward and JVP | double reverse | compile, s | "+
-		"peak memory, MB", lines)
+	return table("network | loss | steps/s | JAX | ratio | JAX, 512 bits | ratio | share", rates) + "\n\n" +
+		table("network | loss | forward, ms | forward and JVP, ms | double reverse, ms | compile, s | peak memory, MB", costs)
 }
 
 // checkpointClaim says whether checkpoints at least halve the memory of the gradient of MFM-G, and

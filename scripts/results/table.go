@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -16,6 +17,27 @@ func table(header string, lines [][]string) string {
 		write(append(cells, make([]string, columns-len(cells))...))
 	}
 	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// filledTable is table without the columns that are empty in all lines.
+func filledTable(header string, lines [][]string) string {
+	names := strings.Split(header, " | ")
+	kept := make([][]string, len(lines))
+	var headers []string
+	for i, name := range names {
+		if !slices.ContainsFunc(lines, func(cells []string) bool { return i < len(cells) && cells[i] != "" }) {
+			continue
+		}
+		headers = append(headers, name)
+		for k, cells := range lines {
+			cell := ""
+			if i < len(cells) {
+				cell = cells[i]
+			}
+			kept[k] = append(kept[k], cell)
+		}
+	}
+	return table(strings.Join(headers, " | "), kept)
 }
 
 // groupBy splits rows into groups with the same texts at the keys, in the order of their first

@@ -58,17 +58,20 @@ func (s *store) tunedTables() string {
 			text += fmt.Sprintf(": the reward of %d pictures of the untuned drift is %s, their held-out reward %s.", r.Samples,
 				pair(r.RewardBase.Float(), r.RewardBaseSE.Float()), pair(r.HeldOutBase.Float(), r.HeldOutBaseSE.Float()))
 		}
-		header := "λ | seed | KL budget | NFE of training | reward | held-out reward | diversity | kernel distance | KL at the end, nats | " +
-			"KL of the target"
+		header := "λ | seed | KL budget | largest reward | largest fall, in SE"
 		for _, m := range monitors {
 			header += " | " + m.name
 		}
-		var lines [][]string
+		var lines, along [][]string
 		for _, r := range all {
 			lines = append(lines, s.tunedLine(r))
+			if !r.Result.Diverged {
+				along = append(along, tunedAlong(r))
+			}
 		}
-		parts = append(parts, text, table(header+" | largest along the training | largest fall, in SE", lines),
-			tunedVerdict(all))
+		parts = append(parts, text, table("λ | seed | KL budget | NFE of training | reward | held-out reward | diversity | kernel distance | "+
+			"KL at the end, nats | KL of the target", lines),
+			"Rewards along the same trainings, and monitors of their pictures:", table(header, along), tunedVerdict(all))
 	}
 	return strings.Join(parts, "\n\n")
 }
@@ -128,8 +131,8 @@ func enumerate(texts []string) string {
 	return strings.Join(texts[:n-1], ", ") + " and " + texts[n-1]
 }
 
-// tunedLine is the line of a training.
-func (s *store) tunedLine(r alignment.TuningResult) []string {
+// tunedSettings are the cells of λ, the seed and the budget of a training.
+func tunedSettings(r alignment.TuningResult) []string {
 	line := []string{fmt.Sprintf("%g", r.Lambda), fmt.Sprint(r.Seed), ""}
 	if n := len(r.Evaluations); r.Budget > 0 && n > 0 {
 		line[0] += fmt.Sprintf(", in the end %.3g", r.Evaluations[n-1].Lambda)
@@ -137,6 +140,12 @@ func (s *store) tunedLine(r alignment.TuningResult) []string {
 	if r.Budget > 0 {
 		line[2] = fmt.Sprintf("%g", r.Budget)
 	}
+	return line
+}
+
+// tunedLine is the line of a training.
+func (s *store) tunedLine(r alignment.TuningResult) []string {
+	line := tunedSettings(r)
 	if r.Result.Diverged {
 		return append(line, "", "diverged")
 	}
@@ -153,14 +162,11 @@ func (s *store) tunedLine(r alignment.TuningResult) []string {
 		}
 		target = t.nats(1)
 	}
-	line = append(line, kl, target)
-	for _, m := range monitors {
-		text := ""
-		if r.MonitorsBase != nil {
-			text = fmt.Sprintf("%+.2f", m.of(r.Monitors)-m.of(*r.MonitorsBase))
-		}
-		line = append(line, text)
-	}
+	return append(line, kl, target)
+}
+
+// tunedAlong is the line of the rewards along a training, and of the monitors at its end.
+func tunedAlong(r alignment.TuningResult) []string {
 	most, at := math.Inf(-1), ""
 	for _, e := range r.Sampled {
 		if v := e.Reward.Float(); !e.Reward.IsZero() && v > most {
@@ -171,7 +177,15 @@ func (s *store) tunedLine(r alignment.TuningResult) []string {
 	if fall, known := largestFall(r); known {
 		text = fmt.Sprintf("%.1f", fall)
 	}
-	return append(line, at, text)
+	line := append(tunedSettings(r), at, text)
+	for _, m := range monitors {
+		text := ""
+		if r.MonitorsBase != nil {
+			text = fmt.Sprintf("%+.2f", m.of(r.Monitors)-m.of(*r.MonitorsBase))
+		}
+		line = append(line, text)
+	}
+	return line
 }
 
 // change is the change of a mean in units of the standard error of the difference. ok is false if

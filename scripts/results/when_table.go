@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -12,16 +13,16 @@ import (
 // whenMixture and whenDigits are the tables of all targets of a test, or a line that says that
 // there are none.
 func (s *store) whenMixture() string {
-	return s.whenTables("mixture", "excess sliced W₂", steered.excess, []measure{
+	return s.whenTables("mixture", []measure{{"excess sliced W₂", steered.excess}}, []measure{
 		{"excess sliced W₂", steered.excess},
 		{"MMD² · 1000", func(r steered) metric.Optional { return metric.Some(1000 * r.MMD.Float()) }},
 	})
 }
 
 func (s *store) whenDigits() string {
-	return s.whenTables("digits", "Fréchet distance", frechet, []measure{
-		{"Fréchet distance", frechet},
-		{"L2 of the classes", func(r steered) metric.Optional { return r.L2 }},
+	classes := measure{"L2 of the classes", func(r steered) metric.Optional { return r.L2 }}
+	return s.whenTables("digits", []measure{{"Fréchet distance", frechet}, classes}, []measure{
+		classes,
 		{"from base", func(r steered) metric.Optional { return r.FromBase }},
 		{"diversity", func(r steered) metric.Optional { return r.Diversity }},
 		{"confident", func(r steered) metric.Optional { return r.Confident }},
@@ -31,15 +32,16 @@ func (s *store) whenDigits() string {
 // frechet is the squared Fréchet distance of digits to their target.
 func frechet(r steered) metric.Optional { return r.Distance }
 
-// measure is a number of the runs that are best by their reward.
+// measure is a number of runs, which is their mean over the seeds.
 type measure struct {
 	name string
 	of   func(r steered) metric.Optional
 }
 
-// whenTables has a table for each target, with a line for each method, number of samples and number
-// of steps: by its renormalization of the largest reward, and by that of the smallest distance.
-func (s *store) whenTables(test, name string, distance func(r steered) metric.Optional, more []measure) string {
+// whenTables has two tables for each target, with a line for each method, number of samples and
+// number of steps: by its renormalization of the largest reward, with more measures, and by that of
+// the smallest of the distances, of which the first decides.
+func (s *store) whenTables(test string, distances, more []measure) string {
 	var parts []string
 	for _, t := range s.tilts(test) {
 		of := "estimated"
@@ -56,8 +58,11 @@ func (s *store) whenTables(test, name string, distance func(r steered) metric.Op
 			text += fmt.Sprintf(" At an equal divergence the expected factor of MFM-G is %s%s with N = 1, and %[1]s%[3]s with N = 4.",
 				least, ceiling(t.kl, 1), ceiling(t.kl, 4))
 		}
-		parts = append(parts, text, t.table(name, distance, more))
-		if text := t.verdict(name, distance); text != "" {
+		parts = append(parts, text, t.rewardTable(more))
+		if near := t.distanceTable(distances); near != "" {
+			parts = append(parts, "The same methods by their distance, the nearest first:", near)
+		}
+		if text := t.verdict(distances[0].name, distances[0].of); text != "" {
 			parts = append(parts, text)
 		}
 	}
@@ -67,61 +72,104 @@ func (s *store) whenTables(test, name string, distance func(r steered) metric.Op
 	return strings.Join(parts, "\n\n")
 }
 
-// table is the comparison of the methods on one target.
-func (t tilt) table(name string, distance func(r steered) metric.Optional, more []measure) string {
-	header := "method | N | NFE | best by reward | reward | 5, 50, 95 % | factor by reward"
-	for _, m := range more {
-		header += " | " + m.name
-	}
-	header += fmt.Sprintf(" | µs/NFE | best by distance | %s | factor by distance", name)
-	var lines [][]string
+// choices groups the runs by method, number of samples and number of steps. A group has the runs of
+// all renormalizations.
+func (t tilt) choices() (all [][]runs) {
 	type key struct {
 		method   string
 		n, steps int
 	}
-	seen := map[key]bool{}
-	for _, first := range t.runs {
-		k := key{first.method, first.n, first.steps}
-		if seen[k] {
-			continue
+	index := map[key]int{}
+	for _, g := range t.runs {
+		k := key{g.method, g.n, g.steps}
+		i, found := index[k]
+		if !found {
+			i, index[k] = len(all), len(all)
+			all = append(all, nil)
 		}
-		seen[k] = true
-		all := slices.DeleteFunc(t.of(first.method, first.n), func(g runs) bool { return g.steps != first.steps })
-		if len(all) == 0 {
-			lines = append(lines, []string{first.name(), fmt.Sprint(first.n), "", "all runs diverged"})
-			continue
-		}
-		lines = append(lines, t.line(best(all), all, distance, more))
+		all[i] = append(all[i], g)
 	}
-	return table(header, lines)
+	return all
 }
 
-// line is the line of the runs g, the best by reward, of all runs of a method.
-func (t tilt) line(g runs, all []runs, distance func(r steered) metric.Optional, more []measure) []string {
-	choice := func(g runs) string {
-		text := g.renormalization
-		if text == "none" && len(all) == 1 {
-			text = ""
-		}
-		if g.diverged > 0 {
-			text += fmt.Sprintf(" (%d of %d diverged)", g.diverged, g.diverged+len(g.results))
-		}
-		return text
+// finite returns the runs of which not all seeds diverged.
+func finite(all []runs) []runs {
+	return slices.DeleteFunc(slices.Clone(all), func(g runs) bool { return len(g.results) == 0 })
+}
+
+// choice is the renormalization of runs, one of several that a method has, and how many diverged.
+func (g runs) choice(several bool) string {
+	text := g.renormalization
+	if text == "none" && !several {
+		text = ""
 	}
-	nfe := g.nfe()
-	line := []string{g.name(), fmt.Sprint(g.n), comma(nfe), choice(g), pair(g.reward()), quantiles(g), ""}
-	if g.method != "best-of-n" && g.method != "unsteered" {
-		line[6] = factorText(t.factor(g))
+	if g.diverged > 0 {
+		text += fmt.Sprintf(" (%d of %d diverged)", g.diverged, g.diverged+len(g.results))
 	}
+	return text
+}
+
+// rewardTable has the runs of each method with the largest reward.
+func (t tilt) rewardTable(more []measure) string {
+	header := "method | N | NFE | best by reward | reward | 5, 50, 95 % | factor by reward"
 	for _, m := range more {
-		line = append(line, pair(g.mean(m.of)))
+		header += " | " + m.name
 	}
-	micros, _ := g.mean(func(r steered) metric.Optional { return metric.Some(r.MicrosPerNFE) })
-	line = append(line, short(micros))
-	if near, any := nearest(all, distance); any {
-		line = append(line, choice(near), pair(near.mean(distance)), t.byDistance(near, distance))
+	var lines [][]string
+	for _, group := range t.choices() {
+		all := finite(group)
+		if len(all) == 0 {
+			lines = append(lines, []string{group[0].name(), fmt.Sprint(group[0].n), "", "all runs diverged"})
+			continue
+		}
+		g := best(all)
+		line := []string{g.name(), fmt.Sprint(g.n), comma(g.nfe()), g.choice(len(all) > 1), pair(g.reward()), quantiles(g), ""}
+		if isSteered(g.method) || g.method == "best-of-n-one-step" {
+			line[6] = factorText(t.factor(g))
+		}
+		for _, m := range more {
+			line = append(line, pair(g.mean(m.of)))
+		}
+		micros, _ := g.mean(func(r steered) metric.Optional { return metric.Some(r.MicrosPerNFE) })
+		lines = append(lines, append(line, short(micros)))
 	}
-	return line
+	return filledTable(header+" | µs/NFE", lines)
+}
+
+// distanceTable has the runs of each method with the smallest of the first distance, in its order;
+// empty if none has it.
+func (t tilt) distanceTable(distances []measure) string {
+	distance := distances[0].of
+	var ranked []runs
+	several := map[string]bool{}
+	for _, group := range t.choices() {
+		all := finite(group)
+		if g, any := nearest(all, distance); any {
+			ranked = append(ranked, g)
+			several[g.method] = several[g.method] || len(all) > 1
+		}
+	}
+	slices.SortStableFunc(ranked, func(a, b runs) int {
+		x, _ := a.mean(distance)
+		y, _ := b.mean(distance)
+		return cmp.Compare(x, y)
+	})
+	var lines [][]string
+	for _, g := range ranked {
+		line := []string{g.name(), fmt.Sprint(g.n), comma(g.nfe()), g.choice(several[g.method])}
+		for _, d := range distances {
+			line = append(line, pair(g.mean(d.of)))
+		}
+		lines = append(lines, append(line, t.byDistance(g, distance), pair(g.reward())))
+	}
+	if lines == nil {
+		return ""
+	}
+	header := "method | N | NFE | best by distance"
+	for _, d := range distances {
+		header += " | " + d.name
+	}
+	return filledTable(header+" | factor by distance | reward", lines)
 }
 
 // quantiles formats three of the mean quantiles of the reward.
