@@ -38,9 +38,11 @@ func (r *Report) lines(theme figure.Theme) *figure.Figure {
 	threshold := r.Config.Thresholds.Diversity
 	room := 1.6 * threshold
 	all := slices.Concat(diversity, exact.Y)
+	top := max(1+room, 1.05*slices.Max(all))
 	left.Y = figure.Axis{
 		Label: "ratio of standard deviations",
-		Range: [2]float64{min(1-room, 0.95*slices.Min(all)), max(1+room, 1.05*slices.Max(all))},
+		// With room for the label below the lower threshold.
+		Range: [2]float64{min(1-room, 0.95*slices.Min(all), 1-threshold-0.2*(top-1)), top},
 	}
 	left.Add(figure.Line{Name: "one-step samples / ODE samples", X: t, Y: diversity, Markers: true})
 	if len(exact.X) > 0 {

@@ -30,7 +30,7 @@ func digitsTask() task {
 		name: "digits", about: "a map of images",
 		train: trainDigits, sample: sampleDigits, eval: evaluateDigits,
 		steer: digitsSteering().build, tune: digitsTuning().build,
-		diagnose: diagnoseVerb(image.DefaultDiagnosis(), diagnoseDigits),
+		diagnose: diagnoseVerb(image.DefaultDiagnosis(), namedRun, diagnoseDigits),
 		defaults: func(preset string) (map[string]any, error) {
 			config, err := image.Preset(preset)
 			return map[string]any{"digits": config, "eval_digits": defaultDigitsEvaluation()}, err

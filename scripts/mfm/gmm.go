@@ -32,7 +32,7 @@ func mixtureTask() task {
 		name: "gmm", about: "a map of a Gaussian mixture",
 		train: trainMixture, sample: sampleMixture, eval: evaluateMixture,
 		steer: mixtureSteering().build, tune: mixtureTuning().build,
-		diagnose: diagnoseVerb(diagnose.DefaultConfig(), diagnoseMixture),
+		diagnose: diagnoseVerb(diagnose.DefaultConfig(), namedRun, diagnoseMixture),
 		defaults: func(preset string) (map[string]any, error) {
 			config, err := mixture.Preset(preset)
 			return map[string]any{"gmm": config, "eval_gmm": mixture.DefaultEvalConfig()}, err

@@ -27,6 +27,7 @@ func imagenetTask() task {
 	return task{
 		name: "imagenet", about: "a map of latents of images", train: trainImageNet, sample: sampleImageNet,
 		eval: evaluateImageNet, steer: imagenetSteering().build, tune: imagenetTuning().build,
+		diagnose: diagnoseVerb(image.DefaultDiagnosis(), shippedRun, diagnoseImageNet),
 		defaults: func(string) (map[string]any, error) {
 			all := make(map[string]any)
 			for _, name := range latent.Presets() {

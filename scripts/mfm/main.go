@@ -284,8 +284,9 @@ type diagnosis func(
 	ctx context.Context, b compute.Backend, dir, reward string, o report.Options,
 ) (*diagnose.Report, error)
 
-// diagnoseVerb prints and keeps a report about a task's map. open registers the flags of the task.
-func diagnoseVerb(config diagnose.Config, open func(c *command) diagnosis) builder {
+// diagnoseVerb prints and keeps a report about a task's map. locate sets the folder of the map, if
+// none is named, and returns an error unless it has a map. open registers the flags of the task.
+func diagnoseVerb(config diagnose.Config, locate func(c *command, dir *string) error, open func(c *command) diagnosis) builder {
 	return func(c *command) prepare {
 		c.withOutput()
 		checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run whose map is diagnosed (required)")
@@ -305,7 +306,7 @@ func diagnoseVerb(config diagnose.Config, open func(c *command) diagnosis) build
 		)
 		diagnose := open(c)
 		return func() (work, error) {
-			err := cmp.Or(c.require("name the folder of a run", "checkpoint"), checkFolder(*out), set.apply(&config))
+			err := cmp.Or(locate(c, checkpoint), checkFolder(*out), set.apply(&config))
 			if err != nil {
 				return nil, err
 			}
@@ -313,9 +314,7 @@ func diagnoseVerb(config diagnose.Config, open func(c *command) diagnosis) build
 				if *tuned, err = tunedRun(*tuned); err != nil {
 					return nil, err
 				}
-			}
-			for _, dir := range []string{*checkpoint, cmp.Or(*tuned, *checkpoint)} {
-				if _, err := run.ReadManifest(dir); err != nil {
+				if _, err := run.ReadManifest(*tuned); err != nil {
 					return nil, err
 				}
 			}
@@ -336,4 +335,13 @@ func diagnoseVerb(config diagnose.Config, open func(c *command) diagnosis) build
 			}, config.Validate()
 		}
 	}
+}
+
+// namedRun returns an error unless the flag --checkpoint names a run.
+func namedRun(c *command, dir *string) error {
+	if err := c.require("name the folder of a run", "checkpoint"); err != nil {
+		return err
+	}
+	_, err := run.ReadManifest(*dir)
+	return err
 }

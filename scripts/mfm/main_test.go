@@ -371,7 +371,7 @@ func TestVerbsTimesTasks(t *testing.T) {
 		got = append(got, strings.TrimPrefix(c.CommandPath(), "mfm "))
 	}
 	want := []string{
-		"bench", "data inspect", "data mnist", "diagnose digits", "diagnose gmm", "diagnose points", "eval autoencoder", "eval digits",
+		"bench", "data inspect", "data mnist", "diagnose digits", "diagnose gmm", "diagnose imagenet", "diagnose points", "eval autoencoder", "eval digits",
 		"eval fid", "eval gmm", "eval imagenet", "eval points", "info", "info autoencoder", "info classifier", "info digits",
 		"info gmm", "info imagenet", "info points", "parity", "sample digits", "sample gmm", "sample imagenet", "sample points",
 		"steer digits", "steer gaussian", "steer gmm", "steer imagenet",

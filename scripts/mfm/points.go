@@ -27,7 +27,7 @@ func pointsTask() task {
 		name: "points", about: "a map of points",
 		train: trainPoints, sample: samplePoints, eval: evaluatePoints, steer: pointsSteering().build,
 		tune:     pointsTuning().build,
-		diagnose: diagnoseVerb(diagnose.DefaultConfig(), diagnosePoints),
+		diagnose: diagnoseVerb(diagnose.DefaultConfig(), namedRun, diagnosePoints),
 		defaults: func(preset string) (map[string]any, error) {
 			config, err := points.Preset(preset)
 			return map[string]any{"points": config, "eval_points": points.DefaultCheck()}, err

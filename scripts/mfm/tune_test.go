@@ -309,6 +309,29 @@ func tuneSmallImageNet(t *testing.T, dir string) {
 			t.Errorf("%v: exit code %d, %q, want %q", more, code, stderr, want)
 		}
 	}
+	diagnose := []string{"diagnose", "imagenet", "--checkpoint", dir, "--tuned", out, "--times", "0.5", "--contexts", "2", "--samples", "4",
+		"--steps", "2"}
+	stored, err := filepath.Glob(filepath.Join(out, "*", "evaluations.json"))
+	if err != nil || len(stored) != 1 {
+		t.Fatalf("files %q with evaluations (%v)", stored, err)
+	}
+	write(t, filepath.Dir(stored[0]), "evaluations.json", `[{"step": 1}]`)
+	report := must(t, append(slices.Clone(diagnose), "--reward", tuningReward)...)
+	for _, want := range []string{"sensitivity", "steering: the steering is longer", "the drift was evaluated 1 times while it was tuned"} {
+		if !strings.Contains(report, want) {
+			t.Errorf("diagnosis %q, want %q", report, want)
+		}
+	}
+	for want, more := range map[string][]string{
+		"no such file":           {"--tuned", t.TempDir()},
+		"was tuned from another": {"--checkpoint", filepath.Join("..", "..", shippedEmoji)},
+		`kind "none" is unknown`: {"--reward", `{"kind": "none"}`},
+		"contexts = 0":           {"--contexts", "0"},
+	} {
+		if code, _, stderr := invoke(t.Context(), append(slices.Clone(diagnose), more...)...); code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit code %d, %q, want %q", more, code, stderr, want)
+		}
+	}
 	for want, more := range map[string][]string{
 		"--preset none is unknown": {"--preset", "none"},
 		"class = 99":               {"--class", "99"},

@@ -1,6 +1,6 @@
 // Package report configures and writes the report on a run's map. Package diagnose evaluates the
-// map; packages mixture and image add what a steered run and a tuned drift report, if [Options] ask
-// for them. [Write] stores the report and its figures.
+// map; packages mixture, image and latent/alignment add what a steered run and a tuned drift
+// report, if [Options] ask for them. [Write] stores the report and its figures.
 package report
 
 import (
@@ -33,7 +33,8 @@ type Options struct {
 	// Class.
 	Guidance float64
 	// Tuned is the folder of a drift that was tuned from this map; the report includes its
-	// monitors. Empty means none. For images, Reward must be the one that the drift was tuned to.
+	// monitors. Empty means none. For images outside of a latent space, Reward must be the one that
+	// the drift was tuned to.
 	Tuned string
 }
 
