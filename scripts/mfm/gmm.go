@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"image/color"
 	"slices"
 	"strings"
 
@@ -92,7 +93,8 @@ func mixtureConfig(f configFlags, file string) (mixture.Config, error) {
 func sampleMixture(c *command) prepare {
 	f := c.withSampler()
 	t := c.Flags().Float64("t", 0, "`time` of the context, in [0, 1]")
-	at := c.Flags().String("x", "", "the context x_t, numbers separated by commas, such as `1.5,-0.5` (default: zeros)")
+	at := c.Flags().String("x", "", "the noisy state x_t, which is about t times a point, numbers separated by commas, such as `1.5,-0.5` "+
+		"(default: zeros)")
 	n := c.Flags().Int("n", 16, "`number` of samples")
 	seed := c.Flags().Int64("seed", 0, "`seed` of the noise")
 	out := c.Flags().String("out", "", sampleFormats+"for the samples (default: they are printed)")
@@ -132,10 +134,17 @@ func sampleMixture(c *command) prepare {
 				err := samplefile.Write(*out, samplefile.Samples{
 					Values: flat, Shape: []int{*n, dim}, Index: []string{"sample"}, JSON: samples,
 					Figure: func() *figure.Figure {
-						fig := figure.New(figure.Paper(), 1, 1)
-						fig.X, fig.Y = figure.Axis{Label: "x0"}, figure.Axis{Label: "x1"}
+						fig, p := figure.New(figure.Paper(), 1, 1), figure.Scatter{Name: "samples", Points: mfm.Rows(flat, dim)}
+						fig.X, fig.Y = figure.Axis{Label: "first coordinate"}, figure.Axis{Label: "second coordinate"}
 						fig.Panel(0, 0).Equal = true
-						fig.Panel(0, 0).Add(figure.Scatter{Name: "samples", Points: mfm.Rows(flat, dim)})
+						if *t == 0 {
+							fig.Panel(0, 0).Add(p)
+							return fig
+						}
+						p.Name, fig.Title = "posterior samples", fmt.Sprintf("posterior at t = %g", *t)
+						fig.Panel(0, 0).Add(p, figure.Scatter{
+							Name: "xₜ", Points: [][]float64{{float64(x[0]), float64(x[1])}}, Size: 2.5, Alpha: 1, Color: color.Black,
+						})
 						return fig
 					},
 				})

@@ -232,11 +232,14 @@ func classesOf(config latent.Config, class string, t float64, contexts int) ([]i
 	return slices.Repeat([]int32{int32(label)}, contexts), nil
 }
 
-// className returns the name of a class, or its number, or "any".
+// anyClass is the name of samples without a class.
+const anyClass = "any"
+
+// className returns the name of a class, or its number, or anyClass.
 func className(config latent.Config, label int32) string {
 	switch {
 	case int(label) == config.Network.ClassCount():
-		return "any"
+		return anyClass
 	case len(config.ClassNames) > 0:
 		return config.ClassNames[label]
 	}
@@ -344,7 +347,8 @@ func (d *imageSamples) write(path string) error {
 	})
 }
 
-// figure draws a row for each context: its clean image if there is one, and the samples.
+// figure draws a row for each context: its clean image if there is one, and the samples. Rows have
+// the names of their classes, unless none has one.
 func (d *imageSamples) figure() *figure.Figure {
 	var pixels []float32
 	cols, gaps, titles := len(d.Samples[0]), []int(nil), []string{"samples"}
@@ -357,10 +361,14 @@ func (d *imageSamples) figure() *figure.Figure {
 		}
 		pixels = append(pixels, slices.Concat(row...)...)
 	}
+	labels := d.Classes
+	if !slices.ContainsFunc(labels, func(name string) bool { return name != anyClass }) {
+		labels = nil
+	}
 	fig := figure.New(figure.Paper(), 1, 1)
 	fig.Panel(0, 0).Add(figure.Images{
 		Pixels: pixels, N: cols * len(d.Samples), H: d.Shape[0], W: d.Shape[1], C: d.Shape[2], Cols: cols, Gaps: gaps,
-		ColTitles: titles, RowLabels: d.Classes,
+		ColTitles: titles, RowLabels: labels,
 	})
 	return fig
 }

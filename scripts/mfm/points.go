@@ -178,6 +178,19 @@ func (c *command) withPointsReward() func(dir, text string) (s *points.Steering,
 // pointsReward is an example of a reward of points.
 const pointsReward = `{"kind": "column", "column": "y", "target": 0.5, "width": 0.1}`
 
+// pointsRewards are the formulas of the rewards of points.
+const pointsRewards = "Kinds of rewards, in the units of the data: column, r = -((x - target)/width)²/2 of one column x;\n" +
+	"measurement, the same of a sum Σ w x with \"weights\": {\"x\": 1, \"y\": -1}; linear, r = Σ w x. Samples are steered\n" +
+	"to the distribution of the data times e^{λ r}. mfm info has an example of each kind."
+
+// shownRows is the largest number of rows of the data behind samples in a figure.
+const shownRows = 2000
+
+// isSteering reports whether a method steers samples, and does not choose among them.
+func isSteering(method string) bool {
+	return method != steering.Unsteered && !strings.HasPrefix(method, "best-of-n")
+}
+
 // classOfPoints begins the usage of a flag for a class.
 const classOfPoints = "`name` of the class, or its number from 0 in the order of the names, "
 
@@ -185,6 +198,7 @@ const classOfPoints = "`name` of the class, or its number from 0 in the order of
 func pointsSteering() steerTask[points.SteeringResult] {
 	type result = points.SteeringResult
 	var e *points.Experiment
+	var rows [][]float64 // of the data, for figures
 	return steerTask[result]{
 		samples: 1024, steps: 100,
 		open: func(c *command) func(r steering.NamedReward) (steering.Task[result], string, error) {
@@ -194,7 +208,7 @@ func pointsSteering() steerTask[points.SteeringResult] {
 				"rows\" is the weighted mean; \"sw2\" the sliced Wasserstein distance to the weighted rows in standard\n" +
 				"deviations, after and before steering; \"floor\" that of as many rows drawn by weight; \"target KL\" the\n" +
 				"divergence of the weighted rows from the data in nats; \"effective rows\" the number of rows that carry\n" +
-				"the weight; and each column has mean ± standard deviation, before in brackets."
+				"the weight; and each column has mean ± standard deviation, before in brackets.\n\n" + pointsRewards
 			open, out := c.withPointsReward(), c.Flags().Lookup("out")
 			// Where points lie near a curve one sample is far from unbiased, and the gradient of a narrow
 			// reward so large that samples leave the data.
@@ -215,6 +229,7 @@ func pointsSteering() steerTask[points.SteeringResult] {
 					c.warn(fmt.Errorf("no comparison with rows of the data: %w", missing))
 				}
 				e, s.RewardName = s.Experiment, r.Name
+				rows = s.DataRows(shownRows)
 				return s, s.Fingerprint, nil
 			}
 		},
@@ -227,17 +242,26 @@ func pointsSteering() steerTask[points.SteeringResult] {
 		}, "reward %.4g", "5 to 95 percent %.3g", "reward before %.4g", "reward of rows %.4g", "sw2 %.3f",
 			"sw2 before %.3f", "floor %.3f", "target KL %.2f", "effective rows %.0f", "columns [before] %s"),
 		note: func(r result) string {
-			if r.Lost == 0 || r.Diverged {
+			if r.Diverged {
 				return ""
 			}
-			return fmt.Sprintf("%d of %d samples have no reward, or one of -Inf", r.Lost, r.RunSettings.Samples)
+			text, near := r.Verdict()
+			if !near && isSteering(r.Method) {
+				text += ". Compare --method best-of-n --n 16, whose cost grows as e^κ with the target KL κ, and --method smc-mfm-gf " +
+					"--dynamics sde, or raise --n and --steps"
+			}
+			if r.Lost > 0 {
+				text = strings.TrimPrefix(fmt.Sprintf("%s; %d of %d samples have no reward, or one of -Inf", text, r.Lost,
+					r.RunSettings.Samples), "; ")
+			}
+			return text
 		},
 		file: func(path string) (func(r result) error, error) {
 			return func(r result) error {
 				if r.Diverged {
 					return fmt.Errorf("%s is not written: the samples have diverged", path)
 				}
-				samples := points.Samples{Rows: r.Samples}
+				samples := points.Samples{Rows: r.Samples, Data: rows}
 				if r.Class != nil {
 					samples.Given.Class = e.Names[*r.Class]
 				}
@@ -259,6 +283,7 @@ func pointsTuning() tuneTask[points.TuningResult] {
 		class: func(text string) (int32, error) { return points.ClassIndex(e.Names, text) },
 		open: func(c *command) func(dir, reward string) (tunings[result], error) {
 			open := c.withPointsReward()
+			c.Long = c.Short + "\n\n" + pointsRewards
 			return func(dir, reward string) (tunings[result], error) {
 				s, missing, err := open(dir, reward)
 				if missing != nil {
@@ -290,6 +315,11 @@ func pointsTuning() tuneTask[points.TuningResult] {
 				texts := append(slices.Clone(r.Warnings), r.Diverged)
 				if r.Diverged == "" {
 					texts = append(texts, budgetNote(r.Stopped, r.Steps), r.Collapse, r.Overshoot, r.Behind)
+					text, near := r.Verdict()
+					if !near {
+						text += ". For a few thousand samples compare mfm steer points; else train longer, or with more samples, --n 32"
+					}
+					texts = append(texts, text)
 				}
 				return tuningNotes(fmt.Sprintf("%s of %s", r.Method, r.Network), r.N, r.Lambda, r.Seed, texts...)
 			},

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -243,6 +244,9 @@ func samplePoints(c *command) prepare {
 		if *at != "" && len(o.X) != len(e.Columns) {
 			return nil, fmt.Errorf("--x has %d numbers, the points have %d columns: %s", len(o.X), len(e.Columns),
 				strings.Join(e.Columns, ", "))
+		}
+		if far, err := e.Far(o); err != nil || far != "" {
+			c.warn(cmp.Or(err, errors.New("--x: "+far)))
 		}
 		if *class == "" && *t > 0 && len(e.Names) > 0 && e.Config.Train.Loss.Guidance.Dropout == 0 {
 			return nil, fmt.Errorf("the map was trained with train.loss.guidance.dropout = 0, so it has no posterior without a " +

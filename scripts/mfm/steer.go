@@ -108,6 +108,7 @@ func (t steerTask[R]) build(c *command) prepare {
 			do := func(ctx context.Context, s steering.Setting) (R, error) {
 				return tasks[s.Fingerprint].Run(ctx, b, s)
 			}
+			kept.Done(0, len(settings)) // a first run may take minutes, in which its graph is compiled
 			results, err := sweepOrRun(ctx, kept.Sweep, settings, do)
 			if err == nil && file != "" {
 				err = write(results[0])

@@ -320,9 +320,11 @@ func writeSteeredPictures(c *command, results []alignment.Result) error {
 			continue
 		}
 		file := fmt.Sprintf("%s-n%d-%s.png", r.Method, r.N, r.SettingHash)
-		if err := os.WriteFile(filepath.Join(dir, file), r.Pictures, 0o644); err != nil {
+		path := filepath.Join(dir, file)
+		if err := os.WriteFile(path, r.Pictures, 0o644); err != nil {
 			return err
 		}
+		fmt.Fprintf(c.ErrOrStderr(), "%s: unsteered pictures, and the steered ones below them\n", path)
 	}
 	return nil
 }

@@ -190,7 +190,7 @@ func (c *command) reportTraining(dir string, check any, verdict []string) error 
 		run.LogEntry
 		Verdict []string `json:"verdict,omitempty"`
 		Check   any      `json:"check,omitempty"`
-	}{dir, last, verdict, check}, fmt.Sprintf("%s: %s in %.0f s, loss %.4g\n", dir, count(last.Step, "step"), last.Seconds, last.Loss)+
+	}{dir, last, verdict, check}, fmt.Sprintf("%s: %s in %.0f s of training\n", dir, count(last.Step, "step"), last.Seconds)+
 		strings.Join(append(verdict, ""), "\n"))
 }
 

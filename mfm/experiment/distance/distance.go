@@ -151,8 +151,12 @@ func (r Result) String() string {
 		if r.Name == FID {
 			name = "KID"
 		}
-		text += fmt.Sprintf("%s %.6g ± %.2g, mean and standard deviation over %d subsets of %d\n", name, k.Mean, k.Std,
-			k.Subsets, k.Size)
+		if k.Subsets == 1 {
+			text += fmt.Sprintf("%s %.6g, of one subset of %d\n", name, k.Mean, k.Size)
+		} else {
+			text += fmt.Sprintf("%s %.6g ± %.2g, mean and standard deviation over %d subsets of %d\n", name, k.Mean, k.Std,
+				k.Subsets, k.Size)
+		}
 	}
 	if m := r.Manifolds; m != nil {
 		text += fmt.Sprintf("precision %.4f, recall %.4f, by %d neighbors\n", m.Precision, m.Recall, m.Neighbors)

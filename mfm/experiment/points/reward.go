@@ -74,7 +74,7 @@ func (e *Experiment) combination(weights map[string]float64, target, width float
 		return c, errors.New(`no weights: give one for each column that counts, such as "weights": {"y": 2}`)
 	}
 	if !(width > 0) || math.IsInf(width, 0) {
-		return c, fmt.Errorf("width = %g: must be positive and finite", width)
+		return c, fmt.Errorf(`width = %g: "width" is missing, or not positive and finite`, width)
 	}
 	c.weights, c.offset = make([]float64, len(e.Columns)), -target/width
 	for _, name := range slices.Sorted(maps.Keys(weights)) {

@@ -3,6 +3,7 @@ package points
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"gonum.org/v1/gonum/floats"
 
@@ -42,6 +43,28 @@ func (e *Experiment) State(o Observation) ([]float64, error) {
 	copy(x, e.Scale.Standardize([][]float64{o.X})[0])
 	floats.Scale(beta, x)
 	return x, nil
+}
+
+// farObservation is the number of standard deviations from which on no training has seen a state.
+const farObservation = 6
+
+// Far returns in words that an observation is far from all that the map was trained on, empty if it
+// is not: a column is more than six standard deviations of observations at its time from the mean
+// of the data. Samples given it are an extrapolation.
+func (e *Experiment) Far(o Observation) (string, error) {
+	state, err := e.State(o)
+	if err != nil || o.T == 0 {
+		return "", err
+	}
+	alpha, beta, _, _ := e.Map.Interpolant.At(o.T)
+	for j, x := range state {
+		if by := math.Abs(x) / math.Hypot(alpha, beta); by > farObservation {
+			return fmt.Sprintf("%s = %g is %.3g standard deviations of observations at t = %g from the mean of the data, %.4g: "+
+				"the map was trained on none like it, and its samples are an extrapolation", e.Columns[j], o.X[j], by, o.T,
+				e.Scale.Mean[j]), nil
+		}
+	}
+	return "", nil
 }
 
 // Sample returns n samples of the posterior given an observation, [n][columns], in the units of the

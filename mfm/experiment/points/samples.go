@@ -17,6 +17,8 @@ type Samples struct {
 	Classes []int32
 	// Given is the observation that they are samples of the posterior of.
 	Given Observation
+	// Data are rows that a figure shows behind the samples, [n][columns]; nil for none.
+	Data [][]float64
 }
 
 // Table returns the samples as a table, with their classes in a column named as in the data.
@@ -56,7 +58,7 @@ func (e *Experiment) WriteSamples(path string, s Samples) error {
 
 // figure draws each pair of columns in a triangle of panels: a row for each column but the first, a
 // column for each but the last. Samples with classes have their colors, and the observation is
-// marked.
+// marked. Data are gray, behind them.
 func (e *Experiment) figure(s Samples) *figure.Figure {
 	n := len(e.Columns) - 1
 	fig := figure.New(figure.Paper(), n, n)
@@ -79,6 +81,9 @@ func (e *Experiment) figure(s Samples) *figure.Figure {
 		for x := range y {
 			p := fig.Panel(y-1, x)
 			p.X.Label, p.Y.Label = e.Columns[x], e.Columns[y]
+			if len(s.Data) > 0 {
+				p.Add(figure.Scatter{Name: "data", Points: pair(s.Data, x, y), Color: color.Gray{Y: 0xc0}})
+			}
 			for k, part := range parts {
 				if len(part) > 0 { // a rare class may have no samples
 					p.Add(figure.Scatter{Name: names[k], Points: pair(part, x, y)})

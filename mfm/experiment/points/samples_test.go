@@ -1,11 +1,16 @@
 package points
 
 import (
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gomfm/gomfm/mfm"
+	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/metric"
 )
 
 // A figure has a panel for each pair of columns, labeled with their names. The legend has the
@@ -37,7 +42,8 @@ func TestFigureOfSamples(t *testing.T) {
 	for want, s := range map[string]Samples{
 		"<title>light; heavy</title>": s,
 		"<title>posterior at t = 0.6; posterior samples of heavy; observation; Samples": posterior,
-		"<title>samples</title>": {Rows: s.Rows},
+		"<title>samples</title>":       {Rows: s.Rows},
+		"<title>data; samples</title>": {Rows: s.Rows, Data: s.Rows[:9]},
 	} {
 		path := filepath.Join(t.TempDir(), "x.svg")
 		if err := e.WriteSamples(path, s); err != nil {
@@ -53,5 +59,55 @@ func TestFigureOfSamples(t *testing.T) {
 	}
 	if got := pair(s.Rows[:1], 2, 0)[0]; got[0] != s.Rows[0][2] || got[1] != s.Rows[0][0] {
 		t.Errorf("a pair of columns %v", got)
+	}
+}
+
+// An observation is far if a column is more than six standard deviations of observations away: at t
+// = 0.6 those of x_t/0.6 have the variance 1 + (0.4/0.6)² times that of the data.
+func TestFar(t *testing.T) {
+	e := &Experiment{
+		Fitted: Fitted{Columns: []string{"a", "b"}, Scale: Scale{Mean: []float64{120, 0}, Std: []float64{4, 0.01}}},
+		Map:    &mfm.Map{Interpolant: interpolant.Linear{}},
+	}
+	std := 4 * math.Hypot(1, 0.4/0.6)
+	for _, c := range []struct {
+		o    Observation
+		want string
+	}{
+		{Observation{T: 0.6, X: []float64{120 + 5.9*std, 0}}, ""},
+		{Observation{T: 0.6, X: []float64{120 - 6.1*std, 0}}, " is 6.1 standard deviations of observations at t = 0.6 from the mean of the data, 120:"},
+		{Observation{T: 0.6, X: []float64{120, 1}}, "b = 1 is 83.2 standard"},
+		{Observation{}, ""},
+	} {
+		got, err := e.Far(c.o)
+		if err != nil || (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%v: %q (%v), want %q", c.o, got, err, c.want)
+		}
+	}
+	if _, err := e.Far(Observation{T: 0.6, X: []float64{1}}); err == nil {
+		t.Error("an observation of too few numbers is no error")
+	}
+}
+
+// A comparison in words has the distance, and the reward if it differs by more than three standard
+// errors.
+func TestVerdictOfComparison(t *testing.T) {
+	some := metric.Some
+	c := Comparison{SW2: some(0.05), SW2Before: some(0.5), Floor: some(0.04), Reward: some(-0.4), RewardSE: some(0.01),
+		RewardTarget: some(-0.42)}
+	for want, change := range map[string]func(c *Comparison){
+		"the samples are near to the weighted rows: sliced W2 0.05, 0.04 between samples of the rows, 0.5 before": func(*Comparison) {},
+		"the samples are not yet near to the weighted rows: sliced W2 0.06, 0.04 between samples of the rows, 0.5 before; their " +
+			"mean reward, -0.9, is below that of the rows, -0.42": func(c *Comparison) { c.SW2, c.Reward = some(0.06), some(-0.9) },
+		"the samples are not nearer to the weighted rows than those before: sliced W2 0.7, 0.04 between samples of the rows, 0.5 before; " +
+			"their mean reward, -0.1, is above that of the rows, -0.42": func(c *Comparison) { c.SW2, c.Reward = some(0.7), some(-0.1) },
+		"": func(c *Comparison) { c.SW2 = metric.Optional{} },
+	} {
+		of := c
+		change(&of)
+		text, near := of.Verdict()
+		if text != want || near != (want == "" || strings.Contains(want, "are near")) {
+			t.Errorf("%q, near %v; want %q", text, near, want)
+		}
 	}
 }

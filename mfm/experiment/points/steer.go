@@ -90,6 +90,14 @@ func OpenSteering(dir, path string, raw []byte) (s *Steering, missing, err error
 	return s, missing, err
 }
 
+// DataRows returns at most n rows of the training data, in their units; nil without data.
+func (s *Steering) DataRows(n int) [][]float64 {
+	if s.data == nil {
+		return nil
+	}
+	return s.data.Train.Rows[:min(n, len(s.data.Train.Rows))]
+}
+
 // Check returns an error that says why a setting cannot be run; nil means that it can.
 func (s *Steering) Check(c steering.Setting) error {
 	return s.CheckOfData(c, "points", s.Experiment.Config.Train.Loss.Guidance.Dropout)

@@ -104,7 +104,7 @@ func TestRewards(t *testing.T) {
 	for raw, want := range map[string]string{
 		`{"kind": "column", "column": "size", "target": 1, "width": 1}`:       `column "size" is unknown: use "mass",`,
 		`{"kind": "column", "column": "mass", "width": 1}`:                    `want "column", "target" and "width"`,
-		`{"kind": "column", "column": "mass", "target": 1}`:                   "width = 0: must be positive",
+		`{"kind": "column", "column": "mass", "target": 1}`:                   `width = 0: "width" is missing`,
 		`{"kind": "linear", "weights": {}}`:                                   "no weights: give one",
 		`{"kind": "linear", "weights": {"mass": 1e300}}`:                      "too large for float32",
 		`{"kind": "linear", "weights": {"mass": "1"}}`:                        "weights",

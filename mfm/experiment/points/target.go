@@ -52,6 +52,38 @@ type ColumnMoments struct {
 	StdTarget  metric.Optional `json:"std_target,omitzero"`
 }
 
+// nearTarget is the multiple of the floor up to which samples count as near to the target.
+const nearTarget = 1.3
+
+// Verdict says in words whether the samples are those of the target, and whether they are near to
+// it: their distance is at most 1.3 times the floor. Without a target it is empty, and near is
+// true.
+func (c Comparison) Verdict() (text string, near bool) {
+	if c.SW2.IsZero() || c.Floor.IsZero() {
+		return "", true
+	}
+	near = c.SW2.Float() <= nearTarget*c.Floor.Float()
+	where := "the samples are near to the weighted rows"
+	switch {
+	case near:
+	case c.SW2.Float() >= c.SW2Before.Float():
+		where = "the samples are not nearer to the weighted rows than those before"
+	default:
+		where = "the samples are not yet near to the weighted rows"
+	}
+	text = fmt.Sprintf("%s: sliced W2 %.3g, %.3g between samples of the rows, %.3g before", where, c.SW2.Float(), c.Floor.Float(),
+		c.SW2Before.Float())
+	if by := c.Reward.Float() - c.RewardTarget.Float(); !c.RewardSE.IsZero() && math.Abs(by) > 3*c.RewardSE.Float() {
+		side := "above"
+		if by < 0 {
+			side = "below"
+		}
+		text += fmt.Sprintf("; their mean reward, %.4g, is %s that of the rows, %.4g", c.Reward.Float(), side,
+			c.RewardTarget.Float())
+	}
+	return text, near
+}
+
 // Text returns the moments of up to eight columns, with those before steering in brackets.
 func (c Comparison) Text() string {
 	var all []string

@@ -335,6 +335,11 @@ func ReadManifest(dir string, kinds ...string) (Manifest, error) {
 	if err == nil {
 		err = strictjson.Decode(raw, &m)
 	}
+	if errors.Is(err, os.ErrNotExist) {
+		if _, none := os.Stat(dir); none != nil {
+			return m, fmt.Errorf("folder %s of a run: %w", dir, errors.Unwrap(none))
+		}
+	}
 	if err != nil {
 		return m, fmt.Errorf("run %s: %s: %w", dir, configFile, err)
 	}
