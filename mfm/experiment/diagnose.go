@@ -17,35 +17,45 @@ import (
 	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
+	"github.com/gomfm/gomfm/mfm/experiment/latent/alignment"
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
 	"github.com/gomfm/gomfm/mfm/experiment/points"
 	"github.com/gomfm/gomfm/mfm/experiment/report"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 )
 
-// Diagnose evaluates the map of the run in dir, of a mixture, of images or of points, as
-// [mixture.Diagnose], [image.Diagnose] or [points.Diagnose] does. Images and points are those that
-// the run's manifest names. If o.Times is empty,
-// the configuration is the default of the run's kind, except for the seed. It returns an error for
-// a run of another kind.
+// Diagnose evaluates the map of the run in dir, of a mixture, of images, of latents or of points,
+// as [mixture.Diagnose], [image.Diagnose], [alignment.Diagnose] or [points.Diagnose] does. Images
+// and points are those that the run's manifest names. If o.Times is empty, the configuration is the
+// default of the run's kind, except for the seed. It returns an error for a run of another kind.
 func Diagnose(ctx context.Context, b compute.Backend, dir string, o report.Options) (*diagnose.Report, error) {
-	manifest, err := run.ReadManifest(dir, mixture.Kind, mixture.KindDistilled, image.Kind, points.Kind)
+	manifest, err := run.ReadManifest(dir, mixture.Kind, mixture.KindDistilled, image.Kind, latent.Kind, points.Kind)
 	if err != nil {
 		return nil, err
 	}
-	images, seed := manifest.Kind == image.Kind, o.Seed
+	seed := o.Seed
 	switch {
 	case len(o.Times) > 0:
-	case images:
+	case manifest.Kind == image.Kind || manifest.Kind == latent.Kind:
 		o.Config = image.DefaultDiagnosis()
 	default:
 		o.Config = diagnose.DefaultConfig()
 	}
 	o.Seed = seed
-	if manifest.Kind == points.Kind {
+	switch manifest.Kind {
+	case points.Kind:
 		return points.Diagnose(ctx, b, dir, "", o)
-	}
-	if !images {
+	case latent.Kind:
+		heldOut, err := heldOutOf(manifest)
+		if err != nil {
+			return nil, err
+		}
+		pictures, err := heldOut.Random(ctx, o.Contexts)
+		if err != nil {
+			return nil, err
+		}
+		return alignment.Diagnose(ctx, b, dir, pictures, o)
+	case mixture.Kind, mixture.KindDistilled:
 		return mixture.Diagnose(ctx, b, dir, o)
 	}
 	train, heldOut, err := image.OfRun(dir)
@@ -53,6 +63,15 @@ func Diagnose(ctx context.Context, b compute.Backend, dir string, o report.Optio
 		return nil, err
 	}
 	return image.Diagnose(ctx, b, dir, train, heldOut, o)
+}
+
+// heldOutOf returns the held-out pictures that the manifest of a map of latents names.
+func heldOutOf(m run.Manifest) (heldOut latent.Pictures, err error) {
+	location, err := data.ParseLocation(m.Data)
+	if err == nil {
+		_, heldOut, err = latent.Load(location)
+	}
+	return heldOut, err
 }
 
 // Verdict returns what [diagnose.Verdict] says of the map of the run in dir, of a mixture, of
@@ -76,11 +95,7 @@ func Verdict(ctx context.Context, b compute.Backend, dir string) ([]string, erro
 			return nil, err
 		}
 	case latent.Kind:
-		location, err := data.ParseLocation(manifest.Data)
-		if err != nil {
-			return nil, err
-		}
-		_, heldOut, err := latent.Load(location)
+		heldOut, err := heldOutOf(manifest)
 		if err != nil {
 			return nil, err
 		}

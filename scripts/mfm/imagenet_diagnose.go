@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/gomlx/compute"
 
+	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
 	"github.com/gomfm/gomfm/mfm/experiment/latent/alignment"
 	"github.com/gomfm/gomfm/mfm/experiment/report"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
 )
 
 // shippedRun sets the folder of a map of latents to the shipped one if none is named.
@@ -29,18 +33,47 @@ func diagnoseImageNet(c *command) diagnosis {
 			}
 			o.Reward = named.Reward
 		}
-		_, released, err := latent.Released(dir)
+		heldOut, err := heldOutOf(ctx, dir, images)
 		if err != nil {
 			return nil, invalid{err}
 		}
-		from, err := locate(dir, released, images)
+		pictures, err := heldOut.Random(ctx, o.Contexts)
 		if err != nil {
-			return nil, invalid{err}
+			return nil, err
 		}
-		_, heldOut, err := latent.Load(from)
-		if err != nil {
-			return nil, invalid{err}
-		}
-		return alignment.Diagnose(ctx, b, dir, heldOut, o)
+		c.warnOf(pictures.Bad)
+		return alignment.Diagnose(ctx, b, dir, pictures, o)
 	}
+}
+
+// heldOutOf returns the held-out pictures of the run in dir, or for released weights those of the
+// flags for images.
+func heldOutOf(ctx context.Context, dir string, images func(data.Location) (data.Location, error)) (
+	heldOut latent.Pictures, err error) {
+	_, released, err := latent.Released(dir)
+	if err != nil {
+		return heldOut, err
+	}
+	from, err := locate(dir, released, images)
+	if err != nil {
+		return heldOut, err
+	}
+	if released && from == (data.Location{}) {
+		return heldOut, errors.New("--data is missing: name a folder of pictures, which released weights come without")
+	}
+	if _, heldOut, err = latent.Load(from); err != nil || released {
+		return heldOut, err
+	}
+	m, err := run.ReadManifest(dir, latent.Kind)
+	if err != nil {
+		return heldOut, err
+	}
+	hash, err := heldOut.Hash(ctx)
+	if err != nil {
+		return heldOut, err
+	}
+	if err := m.CheckData(m.DataHash, hash); err != nil {
+		return heldOut, fmt.Errorf("run %s: %w", dir, err)
+	}
+	return heldOut, nil
 }

@@ -284,9 +284,9 @@ type diagnosis func(
 	ctx context.Context, b compute.Backend, dir, reward string, o report.Options,
 ) (*diagnose.Report, error)
 
-// diagnoseVerb prints and keeps a report about a task's map. locate sets the folder of the map, if
-// none is named, and returns an error unless it has a map. open registers the flags of the task.
-func diagnoseVerb(config diagnose.Config, locate func(c *command, dir *string) error, open func(c *command) diagnosis) builder {
+// diagnoseVerb prints and keeps a report about a task's map. folder checks the folder that
+// the flags name, or sets it if they name none. open registers the flags of the task.
+func diagnoseVerb(config diagnose.Config, folder func(c *command, dir *string) error, open func(c *command) diagnosis) builder {
 	return func(c *command) prepare {
 		c.withOutput()
 		checkpoint := c.Flags().String("checkpoint", "", "`folder` of the run whose map is diagnosed (required)")
@@ -306,7 +306,7 @@ func diagnoseVerb(config diagnose.Config, locate func(c *command, dir *string) e
 		)
 		diagnose := open(c)
 		return func() (work, error) {
-			err := cmp.Or(locate(c, checkpoint), checkFolder(*out), set.apply(&config))
+			err := cmp.Or(folder(c, checkpoint), checkFolder(*out), set.apply(&config))
 			if err != nil {
 				return nil, err
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -179,16 +180,34 @@ func (c *command) withPointsReward() func(dir, text string) (s *points.Steering,
 const pointsReward = `{"kind": "column", "column": "y", "target": 0.5, "width": 0.1}`
 
 // pointsRewards are the formulas of the rewards of points.
-const pointsRewards = "Kinds of rewards, in the units of the data: column, r = -((x - target)/width)²/2 of one column x;\n" +
-	"measurement, the same of a sum Σ w x with \"weights\": {\"x\": 1, \"y\": -1}; linear, r = Σ w x. Samples are steered\n" +
-	"to the distribution of the data times e^{λ r}. mfm info has an example of each kind."
+const pointsRewards = "Rewards are in the units of the data, among them column, r = -((x - target)/width)²/2 of one column x;\n" +
+	"measurement, the same of a sum Σ w x with \"weights\": {\"x\": 1, \"y\": -1}; and linear, r = Σ w x. The target is\n" +
+	"the distribution of the data times e^{λ r}. mfm info has an example of each kind of reward."
 
 // shownRows is the largest number of rows of the data behind samples in a figure.
 const shownRows = 2000
 
-// isSteering reports whether a method steers samples, and does not choose among them.
-func isSteering(method string) bool {
-	return method != steering.Unsteered && !strings.HasPrefix(method, "best-of-n")
+// mostOfN is the largest number of candidates that rivals suggests.
+const mostOfN = 256
+
+// rivals suggests other runs to compare one with that is not near to its target: Best-of-N, which
+// needs about e^(κ+1) candidates for κ nats, and a particle filter.
+func rivals(r points.SteeringResult) string {
+	n := 2
+	for float64(n) < math.Exp(r.TargetKL.Float()+1) && n <= mostOfN {
+		n *= 2
+	}
+	var all []string
+	if n <= mostOfN && !(strings.HasPrefix(r.Method, "best-of-n") && r.N >= n) {
+		all = append(all, fmt.Sprintf("--method best-of-n --n %d", n))
+	}
+	if !strings.HasPrefix(r.Method, "smc") {
+		all = append(all, "--method smc-mfm-gf --dynamics sde")
+	}
+	if all == nil {
+		return ""
+	}
+	return "Compare " + strings.Join(all, ", or ")
 }
 
 // classOfPoints begins the usage of a flag for a class.
@@ -198,7 +217,7 @@ const classOfPoints = "`name` of the class, or its number from 0 in the order of
 func pointsSteering() steerTask[points.SteeringResult] {
 	type result = points.SteeringResult
 	var e *points.Experiment
-	var rows [][]float64 // of the data, for figures
+	var s *points.Steering // to the last reward
 	return steerTask[result]{
 		samples: 1024, steps: 100,
 		open: func(c *command) func(r steering.NamedReward) (steering.Task[result], string, error) {
@@ -221,15 +240,14 @@ func pointsSteering() steerTask[points.SteeringResult] {
 			out.Usage = sampleFormats + "for the samples of a single run, in the units of the data; or a folder of " +
 				"the results of a sweep, one file for each run, which is not repeated (default: they are printed)"
 			return func(r steering.NamedReward) (steering.Task[result], string, error) {
-				s, missing, err := open(*checkpoint, r.Text())
+				opened, missing, err := open(*checkpoint, r.Text())
 				if err != nil {
 					return nil, "", err
 				}
 				if missing != nil {
 					c.warn(fmt.Errorf("no comparison with rows of the data: %w", missing))
 				}
-				e, s.RewardName = s.Experiment, r.Name
-				rows = s.DataRows(shownRows)
+				s, e, opened.RewardName = opened, opened.Experiment, r.Name
 				return s, s.Fingerprint, nil
 			}
 		},
@@ -242,26 +260,24 @@ func pointsSteering() steerTask[points.SteeringResult] {
 		}, "reward %.4g", "5 to 95 percent %.3g", "reward before %.4g", "reward of rows %.4g", "sw2 %.3f",
 			"sw2 before %.3f", "floor %.3f", "target KL %.2f", "effective rows %.0f", "columns [before] %s"),
 		note: func(r result) string {
-			if r.Diverged {
-				return ""
+			var texts []string
+			if text, near := r.Verdict(); !r.Diverged && r.Method != steering.Unsteered {
+				texts = append(texts, text)
+				if !near {
+					texts = append(texts, rivals(r))
+				}
 			}
-			text, near := r.Verdict()
-			if !near && isSteering(r.Method) {
-				text += ". Compare --method best-of-n --n 16, whose cost grows as e^κ with the target KL κ, and --method smc-mfm-gf " +
-					"--dynamics sde, or raise --n and --steps"
+			if r.Lost > 0 && !r.Diverged {
+				texts = append(texts, fmt.Sprintf("%d of %d samples have no reward, or one of -Inf", r.Lost, r.RunSettings.Samples))
 			}
-			if r.Lost > 0 {
-				text = strings.TrimPrefix(fmt.Sprintf("%s; %d of %d samples have no reward, or one of -Inf", text, r.Lost,
-					r.RunSettings.Samples), "; ")
-			}
-			return text
+			return strings.Join(slices.DeleteFunc(texts, func(text string) bool { return text == "" }), ". ")
 		},
 		file: func(path string) (func(r result) error, error) {
 			return func(r result) error {
 				if r.Diverged {
 					return fmt.Errorf("%s is not written: the samples have diverged", path)
 				}
-				samples := points.Samples{Rows: r.Samples, Data: rows}
+				samples := points.Samples{Rows: r.Samples, Data: s.DataRows(shownRows, r.Class)}
 				if r.Class != nil {
 					samples.Given.Class = e.Names[*r.Class]
 				}
@@ -317,7 +333,7 @@ func pointsTuning() tuneTask[points.TuningResult] {
 					texts = append(texts, budgetNote(r.Stopped, r.Steps), r.Collapse, r.Overshoot, r.Behind)
 					text, near := r.Verdict()
 					if !near {
-						text += ". For a few thousand samples compare mfm steer points; else train longer, or with more samples, --n 32"
+						text += ". Train longer, with more samples of a state (--n), or steer instead: mfm steer points"
 					}
 					texts = append(texts, text)
 				}

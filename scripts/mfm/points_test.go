@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,6 +96,10 @@ func TestPoints(t *testing.T) {
 		if math.Abs(row[0]-104) > 12 || math.Abs(row[1]-1.002) > 0.01 {
 			t.Errorf("a sample %v of a point near 104, 1.002", row)
 		}
+	}
+	code, _, warned := invoke(t.Context(), "sample", "points", "--checkpoint", out, "--t", "0.5", "--x", "999,1", "--n", "2")
+	if code != 0 || !strings.Contains(warned, "warning: --x: mass = 999 is ") {
+		t.Errorf("a far observation exits with %d, %q", code, warned)
 	}
 	picture, err := os.ReadFile(figure)
 	if err != nil || !bytes.HasPrefix(picture, []byte("\x89PNG")) {
@@ -201,6 +206,23 @@ func checkSteerPoints(t *testing.T, dir, out string) {
 		"--method", "unsteered,best-of-n-one-step", "--class", "light", "--json")...))
 	if len(results) != 2 || results[0].Columns[0].Mean < 90 || results[1].Reward.Float() < results[0].Reward.Float() {
 		t.Errorf("results %+v", results)
+	}
+	// Samples that hardly move are not near to their target, of 0.7 nats.
+	weak := append(slices.Clone(args), "--lambda-power", "20", "--out", filepath.Join(dir, "x.svg"))
+	for method, want := range map[string]string{
+		"mfm-gf": "to the weighted rows: sliced W2 ", "unsteered": "", "best-of-n": "near to the weighted rows: ",
+	} {
+		_, _, notes := invoke(t.Context(), append(slices.Clone(weak), "--method", method)...)
+		if got := strings.Contains(notes, "weighted rows"); !strings.Contains(notes, want) || got != (want != "") {
+			t.Errorf("notes on %s: %q, want %q", method, notes, want)
+		}
+		if method == "mfm-gf" && !strings.Contains(notes, "Compare --method best-of-n --n 8, or --method smc-mfm-gf --dynamics sde") {
+			t.Errorf("notes on %s: %q", method, notes)
+		}
+	}
+	svg, err := os.ReadFile(filepath.Join(dir, "x.svg"))
+	if err != nil || !strings.Contains(string(svg), "<title>data; samples</title>") {
+		t.Errorf("a figure of steered samples without the data (%v)", err)
 	}
 	tuned := []string{"tune", "points", "--checkpoint", out, "--reward", reward, "--n", "1", "--steps", "2",
 		"--batch", "16", "--samples", "32", "--sampler-steps", "100", "--set", "adapter.width=8",

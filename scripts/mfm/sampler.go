@@ -245,9 +245,6 @@ func samplePoints(c *command) prepare {
 			return nil, fmt.Errorf("--x has %d numbers, the points have %d columns: %s", len(o.X), len(e.Columns),
 				strings.Join(e.Columns, ", "))
 		}
-		if far, err := e.Far(o); err != nil || far != "" {
-			c.warn(cmp.Or(err, errors.New("--x: "+far)))
-		}
 		if *class == "" && *t > 0 && len(e.Names) > 0 && e.Config.Train.Loss.Guidance.Dropout == 0 {
 			return nil, fmt.Errorf("the map was trained with train.loss.guidance.dropout = 0, so it has no posterior without a " +
 				"class: name one with --class, or train it with a dropout")
@@ -263,6 +260,13 @@ func samplePoints(c *command) prepare {
 			if err := e.CheckFile(*out); err != nil {
 				return nil, fmt.Errorf("--out %s: %w", quote(*out), err)
 			}
+		}
+		far, err := e.Far(o)
+		if err != nil {
+			return nil, fmt.Errorf("--x: %w", err)
+		}
+		if far != "" {
+			c.warn(errors.New("--x: " + far))
 		}
 		return func(ctx context.Context, b compute.Backend) error {
 			drawn, err := draw(ctx, b)

@@ -105,10 +105,14 @@ func (t steerTask[R]) build(c *command) prepare {
 			settings = append(settings, r.Setting)
 		}
 		return func(ctx context.Context, b compute.Backend) error {
+			first := true
 			do := func(ctx context.Context, s steering.Setting) (R, error) {
+				if first {
+					fmt.Fprintln(c.ErrOrStderr(), "the first run compiles its graph, up to a minute or two for pictures")
+				}
+				first = false
 				return tasks[s.Fingerprint].Run(ctx, b, s)
 			}
-			kept.Done(0, len(settings)) // a first run may take minutes, in which its graph is compiled
 			results, err := sweepOrRun(ctx, kept.Sweep, settings, do)
 			if err == nil && file != "" {
 				err = write(results[0])

@@ -324,7 +324,7 @@ func writeSteeredPictures(c *command, results []alignment.Result) error {
 		if err := os.WriteFile(path, r.Pictures, 0o644); err != nil {
 			return err
 		}
-		fmt.Fprintf(c.ErrOrStderr(), "%s: unsteered pictures, and the steered ones below them\n", path)
+		fmt.Fprintf(c.ErrOrStderr(), "%s: pictures before, and after below them\n", path)
 	}
 	return nil
 }

@@ -316,6 +316,10 @@ func tuneSmallImageNet(t *testing.T, dir string) {
 		t.Fatalf("files %q with evaluations (%v)", stored, err)
 	}
 	write(t, filepath.Dir(stored[0]), "evaluations.json", `[{"step": 1}]`)
+	alone := must(t, append(slices.Clone(diagnose), "--tuned", "")...)
+	if !strings.Contains(alone, "0.000±0.000") || strings.Contains(alone, "steering: ") || strings.Contains(alone, "tuned") {
+		t.Errorf("diagnosis of a map alone: %q", alone)
+	}
 	report := must(t, append(slices.Clone(diagnose), "--reward", tuningReward)...)
 	for _, want := range []string{"sensitivity", "steering: the steering is longer", "the drift was evaluated 1 times while it was tuned"} {
 		if !strings.Contains(report, want) {
@@ -323,10 +327,11 @@ func tuneSmallImageNet(t *testing.T, dir string) {
 		}
 	}
 	for want, more := range map[string][]string{
-		"no such file":           {"--tuned", t.TempDir()},
-		"was tuned from another": {"--checkpoint", filepath.Join("..", "..", shippedEmoji)},
-		`kind "none" is unknown`: {"--reward", `{"kind": "none"}`},
-		"contexts = 0":           {"--contexts", "0"},
+		"no such file":            {"--tuned", t.TempDir()},
+		"was tuned from another":  {"--checkpoint", filepath.Join("..", "..", shippedEmoji)},
+		`kind "none" is unknown`:  {"--reward", `{"kind": "none"}`},
+		"contexts = 0":            {"--contexts", "0"},
+		"-4x4: use the same data": {"--size", "4"},
 	} {
 		if code, _, stderr := invoke(t.Context(), append(slices.Clone(diagnose), more...)...); code != 2 || !strings.Contains(stderr, want) {
 			t.Errorf("%v: exit code %d, %q, want %q", more, code, stderr, want)

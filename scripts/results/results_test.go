@@ -202,3 +202,11 @@ func TestFormats(t *testing.T) {
 		}
 	}
 }
+
+// Columns that are empty in all lines are left out.
+func TestFilledTable(t *testing.T) {
+	want := "| a | c |\n| --- | --- |\n| 1 | 3 |\n| 2 |  |"
+	if got := filledTable("a | b | c", [][]string{{"1", "", "3"}, {"2"}}); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

@@ -13,19 +13,25 @@ import (
 // whenMixture and whenDigits are the tables of all targets of a test, or a line that says that
 // there are none.
 func (s *store) whenMixture() string {
-	return s.whenTables("mixture", []measure{{"excess sliced W₂", steered.excess}}, []measure{
-		{"excess sliced W₂", steered.excess},
-		{"MMD² · 1000", func(r steered) metric.Optional { return metric.Some(1000 * r.MMD.Float()) }},
+	excess := measure{"excess sliced W₂", steered.excess}
+	return s.whenTables("mixture", []measure{excess}, func(tilt) []measure {
+		return []measure{excess, {"MMD² · 1000", func(r steered) metric.Optional { return metric.Some(1000 * r.MMD.Float()) }}}
 	})
 }
 
 func (s *store) whenDigits() string {
 	classes := measure{"L2 of the classes", func(r steered) metric.Optional { return r.L2 }}
-	return s.whenTables("digits", []measure{{"Fréchet distance", frechet}, classes}, []measure{
-		classes,
-		{"from base", func(r steered) metric.Optional { return r.FromBase }},
-		{"diversity", func(r steered) metric.Optional { return r.Diversity }},
-		{"confident", func(r steered) metric.Optional { return r.Confident }},
+	distance := measure{"Fréchet distance", frechet}
+	return s.whenTables("digits", []measure{distance, classes}, func(t tilt) []measure {
+		all := []measure{
+			distance, classes,
+			{"diversity", func(r steered) metric.Optional { return r.Diversity }},
+			{"confident", func(r steered) metric.Optional { return r.Confident }},
+		}
+		if _, known := nearest(t.runs, frechet); !known { // else the table would be too wide
+			all = append(all, measure{"from base", func(r steered) metric.Optional { return r.FromBase }})
+		}
+		return all
 	})
 }
 
@@ -41,7 +47,7 @@ type measure struct {
 // whenTables has two tables for each target, with a line for each method, number of samples and
 // number of steps: by its renormalization of the largest reward, with more measures, and by that of
 // the smallest of the distances, of which the first decides.
-func (s *store) whenTables(test string, distances, more []measure) string {
+func (s *store) whenTables(test string, distances []measure, more func(t tilt) []measure) string {
 	var parts []string
 	for _, t := range s.tilts(test) {
 		of := "estimated"
@@ -58,9 +64,9 @@ func (s *store) whenTables(test string, distances, more []measure) string {
 			text += fmt.Sprintf(" At an equal divergence the expected factor of MFM-G is %s%s with N = 1, and %[1]s%[3]s with N = 4.",
 				least, ceiling(t.kl, 1), ceiling(t.kl, 4))
 		}
-		parts = append(parts, text, t.rewardTable(more))
+		parts = append(parts, text, t.rewardTable(more(t)))
 		if near := t.distanceTable(distances); near != "" {
-			parts = append(parts, "The same methods by their distance, the nearest first:", near)
+			parts = append(parts, "By their mean distance, the nearest first:", near)
 		}
 		if text := t.verdict(distances[0].name, distances[0].of); text != "" {
 			parts = append(parts, text)

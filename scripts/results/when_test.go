@@ -118,7 +118,7 @@ func TestWhen(t *testing.T) {
 	for _, want := range []string{
 		"**y = -5**: the target is 8.70 nats (a closed form)", "the expected factor of MFM-G is 3,264 with N = 1",
 		// The reward 0.9 needs nine candidates of 251 evaluations; a distance of 0.3 needs Best-of-64.
-		"| MFM-G | 1 | 1,250 | none | 0.900 ± 0 | 0.100, 0.300, 0.500 | 1.81 [1.", "| MFM-G | 1 | 1,250 | clip 10 | 0.300 | 12.9 | 0.500",
+		"| MFM-G | 1 | 1,250 | none | 0.900 ± 0 | 0.100, 0.300, 0.500 | 1.81 [1.", "| Best-of-N | 64 | 16,064 |  | 0.200 |  | 0.980 ± 0 |\n| MFM-G | 1 | 1,250 | clip 10 | 0.300 | 12.9 | 0.500",
 		"| MFM-GF | 4 |  | all runs diverged |", "times as many, from one-step samples at most 0.410 times (N = 256). Their excess " +
 			"sliced W₂ is 0.500 ± 0, that of unsteered samples 2.00. By distance a single seed does not decide: MFM-G has 0.300 at best " +
 			"(N = 1, clip 10, 1,250 evaluations), Best-of-N 0.200 (N = 64, 16,064",

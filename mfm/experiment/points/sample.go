@@ -45,12 +45,13 @@ func (e *Experiment) State(o Observation) ([]float64, error) {
 	return x, nil
 }
 
-// farObservation is the number of standard deviations from which on no training has seen a state.
+// farObservation is the number of standard deviations beyond which trainings have hardly a state.
 const farObservation = 6
 
-// Far returns in words that an observation is far from all that the map was trained on, empty if it
-// is not: a column is more than six standard deviations of observations at its time from the mean
-// of the data. Samples given it are an extrapolation.
+// Far returns in words that an observation is far from what the map was trained on, empty if it is
+// not: a column is more than six standard deviations of observations at its time from the mean of
+// the data. Samples given it are an extrapolation. An observation of another number of columns is
+// an error.
 func (e *Experiment) Far(o Observation) (string, error) {
 	state, err := e.State(o)
 	if err != nil || o.T == 0 {
@@ -60,7 +61,7 @@ func (e *Experiment) Far(o Observation) (string, error) {
 	for j, x := range state {
 		if by := math.Abs(x) / math.Hypot(alpha, beta); by > farObservation {
 			return fmt.Sprintf("%s = %g is %.3g standard deviations of observations at t = %g from the mean of the data, %.4g: "+
-				"the map was trained on none like it, and its samples are an extrapolation", e.Columns[j], o.X[j], by, o.T,
+				"the map was trained on few or none like it, and its samples are an extrapolation", e.Columns[j], o.X[j], by, o.T,
 				e.Scale.Mean[j]), nil
 		}
 	}

@@ -17,7 +17,8 @@ type Samples struct {
 	Classes []int32
 	// Given is the observation that they are samples of the posterior of.
 	Given Observation
-	// Data are rows that a figure shows behind the samples, [n][columns]; nil for none.
+	// Data are rows that a figure shows behind the samples, [n][columns], of the class in Given if it
+	// names one; nil for none.
 	Data [][]float64
 }
 
@@ -67,8 +68,10 @@ func (e *Experiment) figure(s Samples) *figure.Figure {
 		fig.Title, name = fmt.Sprintf("posterior at t = %g", o.T), "posterior samples"
 		fig.Caption = "Samples of the posterior, and the observation that they are given."
 	}
+	behind := "data"
 	if s.Given.Class != "" {
 		name += " of " + s.Given.Class
+		behind += " of " + s.Given.Class
 	}
 	parts, names := [][][]float64{s.Rows}, []string{name}
 	if s.Classes != nil {
@@ -82,7 +85,7 @@ func (e *Experiment) figure(s Samples) *figure.Figure {
 			p := fig.Panel(y-1, x)
 			p.X.Label, p.Y.Label = e.Columns[x], e.Columns[y]
 			if len(s.Data) > 0 {
-				p.Add(figure.Scatter{Name: "data", Points: pair(s.Data, x, y), Color: color.Gray{Y: 0xc0}})
+				p.Add(figure.Scatter{Name: behind, Points: pair(s.Data, x, y), Color: color.Gray{Y: 0xc0}})
 			}
 			for k, part := range parts {
 				if len(part) > 0 { // a rare class may have no samples

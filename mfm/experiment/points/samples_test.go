@@ -94,11 +94,14 @@ func TestFar(t *testing.T) {
 func TestVerdictOfComparison(t *testing.T) {
 	some := metric.Some
 	c := Comparison{SW2: some(0.05), SW2Before: some(0.5), Floor: some(0.04), Reward: some(-0.4), RewardSE: some(0.01),
-		RewardTarget: some(-0.42)}
+		RewardTarget: some(-0.42), RewardTargetSE: some(0.01)}
 	for want, change := range map[string]func(c *Comparison){
 		"the samples are near to the weighted rows: sliced W2 0.05, 0.04 between samples of the rows, 0.5 before": func(*Comparison) {},
-		"the samples are not yet near to the weighted rows: sliced W2 0.06, 0.04 between samples of the rows, 0.5 before; their " +
-			"mean reward, -0.9, is below that of the rows, -0.42": func(c *Comparison) { c.SW2, c.Reward = some(0.06), some(-0.9) },
+		"the samples are not yet near to the weighted rows: sliced W2 0.065, 0.04 between samples of the rows, 0.5 before; their " +
+			"mean reward, -0.9, is below that of the rows, -0.42": func(c *Comparison) { c.SW2, c.Reward = some(0.065), some(-0.9) },
+		"the samples are near to the weighted rows: sliced W2 0.05, 0.04 between samples of the rows, 0.4 before": func(c *Comparison) {
+			c.SW2Before, c.Reward, c.RewardTargetSE = some(0.4), some(-0.9), some(0.2)
+		},
 		"the samples are not nearer to the weighted rows than those before: sliced W2 0.7, 0.04 between samples of the rows, 0.5 before; " +
 			"their mean reward, -0.1, is above that of the rows, -0.42": func(c *Comparison) { c.SW2, c.Reward = some(0.7), some(-0.1) },
 		"": func(c *Comparison) { c.SW2 = metric.Optional{} },

@@ -90,12 +90,18 @@ func OpenSteering(dir, path string, raw []byte) (s *Steering, missing, err error
 	return s, missing, err
 }
 
-// DataRows returns at most n rows of the training data, in their units; nil without data.
-func (s *Steering) DataRows(n int) [][]float64 {
+// DataRows returns at most n rows of the training data, [n][columns] in their units, of one class
+// unless class is nil; nil without data.
+func (s *Steering) DataRows(n int, class *int) (rows [][]float64) {
 	if s.data == nil {
 		return nil
 	}
-	return s.data.Train.Rows[:min(n, len(s.data.Train.Rows))]
+	for i, row := range s.data.Train.Rows {
+		if len(rows) < n && (class == nil || int(s.data.Train.Classes[i]) == *class) {
+			rows = append(rows, row)
+		}
+	}
+	return rows
 }
 
 // Check returns an error that says why a setting cannot be run; nil means that it can.
@@ -141,6 +147,9 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 		r.Warnings = append(r.Warnings, few)
 	}
 	r.Comparison, err = s.compare(b, samples, before, target, rand.New(rand.NewPCG(uint64(c.Seed), 7)))
+	if !r.Independent() {
+		r.RewardSE = metric.Optional{}
+	}
 	return r, err
 }
 

@@ -30,6 +30,8 @@ type Comparison struct {
 	// RewardTarget, and the target's moments of the columns, are undefined without data, and for
 	// too few weighted rows.
 	RewardTarget metric.Optional `json:"reward_target,omitzero"`
+	// RewardTargetSE is the standard error of RewardTarget over the rows.
+	RewardTargetSE metric.Optional `json:"reward_target_se,omitzero"`
 	// SW2 is the sliced W2 between the samples and the target, in standard deviations of the
 	// columns, and SW2Before that of the samples before steering. Floor is that of independent
 	// samples of the target.
@@ -52,12 +54,14 @@ type ColumnMoments struct {
 	StdTarget  metric.Optional `json:"std_target,omitzero"`
 }
 
-// nearTarget is the multiple of the floor up to which samples count as near to the target.
-const nearTarget = 1.3
+// nearTarget is the multiple of the floor up to which samples count as near to the target. The
+// distances of one in twenty sets of exact samples are larger.
+const nearTarget = 1.6
 
-// Verdict says in words whether the samples are those of the target, and whether they are near to
-// it: their distance is at most 1.3 times the floor. Without a target it is empty, and near is
-// true.
+// Verdict says in words whether the samples are near to the target: whether their distance is at
+// most 1.6 times the floor, a rule of thumb that one in twenty sets of exact samples misses. It
+// says of the reward if it differs from that of the target by more than three standard errors.
+// Without a target the text is empty, and near is true.
 func (c Comparison) Verdict() (text string, near bool) {
 	if c.SW2.IsZero() || c.Floor.IsZero() {
 		return "", true
@@ -73,7 +77,8 @@ func (c Comparison) Verdict() (text string, near bool) {
 	}
 	text = fmt.Sprintf("%s: sliced W2 %.3g, %.3g between samples of the rows, %.3g before", where, c.SW2.Float(), c.Floor.Float(),
 		c.SW2Before.Float())
-	if by := c.Reward.Float() - c.RewardTarget.Float(); !c.RewardSE.IsZero() && math.Abs(by) > 3*c.RewardSE.Float() {
+	if by := c.Reward.Float() - c.RewardTarget.Float(); !c.RewardSE.IsZero() &&
+		math.Abs(by) > 3*math.Hypot(c.RewardSE.Float(), c.RewardTargetSE.Float()) {
 		side := "above"
 		if by < 0 {
 			side = "below"
@@ -238,7 +243,13 @@ func (t *task) compare(b compute.Backend, samples, before [][]float64, target *w
 				mean += v * t.rewards[i]
 			}
 		}
-		c.RewardTarget = metric.Some(mean)
+		square := 0.
+		for i, v := range target.w {
+			if v > 0 {
+				square += v * v * (t.rewards[i] - mean) * (t.rewards[i] - mean)
+			}
+		}
+		c.RewardTarget, c.RewardTargetSE = metric.Some(mean), metric.Some(math.Sqrt(square))
 	}
 	e := t.Experiment
 	for j, name := range e.Columns {

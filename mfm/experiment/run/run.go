@@ -279,14 +279,25 @@ func (o Options) Claim(kind string, configuration any) error {
 // hash that the run does not have is not compared, nor is heldOut if it is empty.
 func (m Manifest) CheckData(hash, heldOut string) error {
 	if m.DataHash != "" && m.DataHash != hash {
-		return fmt.Errorf("the data have changed: the run was trained on data with the hash %.16s, these have %.16s: "+
-			"use the same data", m.DataHash, hash)
+		was, is := shortened(m.DataHash, hash)
+		return fmt.Errorf("the data have changed: the run was trained on data with the hash %s, these have %s: "+
+			"use the same data", was, is)
 	}
 	if m.HeldOutHash != "" && heldOut != "" && m.HeldOutHash != heldOut {
-		return fmt.Errorf("the held-out data have changed: those of the run have the hash %.16s, these have %.16s: "+
-			"use the same data", m.HeldOutHash, heldOut)
+		was, is := shortened(m.HeldOutHash, heldOut)
+		return fmt.Errorf("the held-out data have changed: those of the run have the hash %s, these have %s: "+
+			"use the same data", was, is)
 	}
 	return nil
+}
+
+// shortened returns 16 characters of two hashes, or all if these are equal: hashes of picture files
+// end with their size.
+func shortened(a, b string) (string, string) {
+	if x, y := fmt.Sprintf("%.16s", a), fmt.Sprintf("%.16s", b); x != y {
+		return x, y
+	}
+	return a, b
 }
 
 // absolute returns the absolute path of a folder, empty for none.
