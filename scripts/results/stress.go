@@ -83,7 +83,7 @@ func (s *store) equalDigitsTable() string {
 	var lines [][]string
 	for _, l := range []line{
 		{"semigroup", "semigroup", "teacher", ""}, {"semigroup", "semigroup", "self", ""},
-		{"Lagrangian", "lagrangian", "self", ""},
+		{"energy score", "energy", "self", ""}, {"Lagrangian", "lagrangian", "self", ""},
 		{"before training", "semigroup", "teacher", "1"}, {"mean flow", "meanflow", "self", ""},
 		{"Eulerian", "eulerian", "teacher", ""}, {"Eulerian", "eulerian", "self", ""},
 	} {
@@ -94,6 +94,9 @@ func (s *store) equalDigitsTable() string {
 		}
 		rows := s.rows("stress_tests.json", "test=losses", "on=digits", steps,
 			"loss="+l.loss, "distillation="+l.distillation)
+		if len(rows) == 0 {
+			continue
+		}
 		var confident []float64
 		for _, r := range rows {
 			share := 0.0 // the files leave out a share of 0
