@@ -14,8 +14,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 )
 
-// One call evaluates a run of either kind. The shipped digits have no drift to compare with, so the
-// report has no drift error and no finding about it. A run without a map is refused.
+// One call evaluates a run of each kind. The shipped digits and emoji have no drift to compare
+// with, so the report has no drift error and no finding about it. A run without a map is refused.
 func TestDiagnose(t *testing.T) {
 	b := backendtest.New(t)
 	backendtest.NeedLoops(t, b)
@@ -31,6 +31,11 @@ func TestDiagnose(t *testing.T) {
 	}
 	if fields := strings.Fields(strings.Split(got.Text(), "\n")[1]); len(fields) != 13 || fields[5] != "-" {
 		t.Errorf("the report has a drift error without a known drift:\n%s", got.Text())
+	}
+	c.Contexts, c.Samples, c.Steps = 2, 4, 2
+	got, err = experiment.Diagnose(t.Context(), b, "../../data/weights/emoji", report.Options{Config: c})
+	if err != nil || len(got.Results) != 1 || got.Results[0].Diversity < 0.7 || got.Results[0].Diversity > 1.5 || got.Has("drift") {
+		t.Errorf("latents: %v\n%s", err, got.Text())
 	}
 	got, err = experiment.Diagnose(t.Context(), b, "../../data/weights/gmm-small", report.Options{})
 	if err != nil || len(got.Results) != len(diagnose.DefaultConfig().Times) || !(got.Results[0].Drift > 0) {
