@@ -46,7 +46,7 @@ func Diagnose(ctx context.Context, b compute.Backend, dir string, o report.Optio
 	case points.Kind:
 		return points.Diagnose(ctx, b, dir, "", o)
 	case latent.Kind:
-		heldOut, err := heldOutOf(manifest)
+		heldOut, err := heldOutOf(ctx, manifest)
 		if err != nil {
 			return nil, err
 		}
@@ -66,12 +66,12 @@ func Diagnose(ctx context.Context, b compute.Backend, dir string, o report.Optio
 }
 
 // heldOutOf returns the held-out pictures that the manifest of a map of latents names.
-func heldOutOf(m run.Manifest) (heldOut latent.Pictures, err error) {
+func heldOutOf(ctx context.Context, m run.Manifest) (heldOut latent.Pictures, err error) {
 	location, err := data.ParseLocation(m.Data)
-	if err == nil {
-		_, heldOut, err = latent.Load(location)
+	if err != nil {
+		return heldOut, err
 	}
-	return heldOut, err
+	return latent.LoadHeldOut(ctx, m, location)
 }
 
 // Verdict returns what [diagnose.Verdict] says of the map of the run in dir, of a mixture, of
@@ -95,7 +95,7 @@ func Verdict(ctx context.Context, b compute.Backend, dir string) ([]string, erro
 			return nil, err
 		}
 	case latent.Kind:
-		heldOut, err := heldOutOf(manifest)
+		heldOut, err := heldOutOf(ctx, manifest)
 		if err != nil {
 			return nil, err
 		}

@@ -61,19 +61,16 @@ func heldOutOf(ctx context.Context, dir string, images func(data.Location) (data
 	if released && from == (data.Location{}) {
 		return heldOut, errors.New("--data is missing: name a folder of pictures, which released weights come without")
 	}
-	if _, heldOut, err = latent.Load(from); err != nil || released {
+	if released {
+		_, heldOut, err = latent.Load(from)
 		return heldOut, err
 	}
 	m, err := run.ReadManifest(dir, latent.Kind)
 	if err != nil {
 		return heldOut, err
 	}
-	hash, err := heldOut.Hash(ctx)
-	if err != nil {
-		return heldOut, err
+	if heldOut, err = latent.LoadHeldOut(ctx, m, from); err != nil {
+		err = fmt.Errorf("run %s: %w", dir, err)
 	}
-	if err := m.CheckData(m.DataHash, hash); err != nil {
-		return heldOut, fmt.Errorf("run %s: %w", dir, err)
-	}
-	return heldOut, nil
+	return heldOut, err
 }

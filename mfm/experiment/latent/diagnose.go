@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm/diagnose"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
 )
 
 // Diagnose evaluates the map of the run in dir on c.Contexts random held-out pictures, or all of
@@ -31,7 +32,7 @@ func Diagnose(ctx context.Context, b compute.Backend, dir string, heldOut Pictur
 }
 
 // Diagnose evaluates the map on the latents of held-out images, c.Contexts or all of fewer, given
-// their classes if the map has classes and the images labels. There is no reference drift. Of a map
+// their classes if the map has classes. There is no reference drift. Of a map
 // with guidance the samples are guided, too: they do not have the distribution of the images, and
 // findings on their coverage may be those of the guidance. Errors are those of
 // [Generator.CheckHeldOut] and [diagnose.Map].
@@ -49,6 +50,19 @@ func (g *Generator) Diagnose(ctx context.Context, images *data.Images, c diagnos
 	}
 	c.Contexts = min(c.Contexts, images.N)
 	return diagnose.Map(ctx, g.backend, subject, c)
+}
+
+// LoadHeldOut loads the held-out pictures at a location. It returns an error unless they are those
+// of the run with the manifest m.
+func LoadHeldOut(ctx context.Context, m run.Manifest, l data.Location) (heldOut Pictures, err error) {
+	if _, heldOut, err = Load(l); err != nil {
+		return heldOut, err
+	}
+	hash, err := heldOut.Hash(ctx)
+	if err != nil {
+		return heldOut, err
+	}
+	return heldOut, m.CheckData(m.DataHash, hash)
 }
 
 // CheckHeldOut returns an error unless the map can be evaluated on images: at least two, of the
