@@ -54,14 +54,13 @@ type ColumnMoments struct {
 	StdTarget  metric.Optional `json:"std_target,omitzero"`
 }
 
-// nearTarget is the multiple of the floor up to which samples count as near to the target. The
-// distances of one in twenty sets of exact samples are larger.
+// nearTarget is the multiple of the floor up to which samples count as near to the target. Distance
+// and floor are random, so that also exact samples can have more than the floor.
 const nearTarget = 1.6
 
 // Verdict says in words whether the samples are near to the target: whether their distance is at
-// most 1.6 times the floor, a rule of thumb that one in twenty sets of exact samples misses. It
-// says of the reward if it differs from that of the target by more than three standard errors.
-// Without a target the text is empty, and near is true.
+// most 1.6 times the floor, a rule of thumb. It says of the reward if it differs from that of the
+// target by more than three standard errors. Without a target the text is empty, and near is true.
 func (c Comparison) Verdict() (text string, near bool) {
 	if c.SW2.IsZero() || c.Floor.IsZero() {
 		return "", true
