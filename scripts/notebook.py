@@ -34,7 +34,7 @@ class Client(NotebookClient):
         self.began, self.source = time.monotonic(), cell.source
         if cell_index in self.titles:
             number, title = self.titles[cell_index]
-            print(f"  [{number}/{len(self.titles)}] {title}", flush=True)
+            print(f"  [{number}/{len(self.titles)}] {title}".rstrip(), flush=True)
 
     def end(self, cell, cell_index, execute_reply):
         self.printer.close()
@@ -114,14 +114,24 @@ def plain(text):
 
 
 def titles(nb):
-    """Returns, by index of each code cell, its number and its heading, or its first line without one."""
-    found, heading = {}, ""
+    """Returns, by index of each code cell, its number and its heading, or its first line without one.
+
+    The further cells below a heading have none.
+    """
+    found, heading, last = {}, "", None
     for i, cell in enumerate(nb.cells):
         if cell.cell_type == "markdown":
             heading = next(iter(re.findall(r"^#+ (.*)", cell.source, re.MULTILINE)), heading)
         elif cell.cell_type == "code" and cell.source.strip():
-            found[i] = (len(found) + 1, heading or cell.source.strip().splitlines()[0])
+            title = heading or cell.source.strip().splitlines()[0]
+            found[i] = (len(found) + 1, "" if title == last else unformatted(title))
+            last = title
     return found
+
+
+def unformatted(title):
+    """Returns a heading without the markup of its formulas, for a terminal."""
+    return re.sub(r"\$([^$]*)\$", lambda formula: re.sub(r"\\hat\s*|[\\{}]", "", formula[1]), title)
 
 
 def execute(file, args):

@@ -15,6 +15,7 @@ import (
 type Report struct {
 	// Step of Total steps are done, including those before a resumption. Total is 0 if unknown.
 	Step, Total int64
+	Unit        string        // what is counted, in the singular; empty means a step
 	Loss        float64       // recent training loss; 0 means none and is not shown
 	Elapsed     time.Duration // time spent in this run, shown at the end; not shown if 0
 	Values      []Value       // further numbers, shown in this order

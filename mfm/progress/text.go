@@ -1,6 +1,7 @@
 package progress
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -9,14 +10,17 @@ import (
 // steps" if the total is unknown.
 func counts(r Report) string {
 	if r.Total <= 0 && r.Step == 1 {
-		return "1 step"
+		return "1 " + r.unit()
 	}
 	if r.Total <= 0 {
-		return fmt.Sprintf("%d steps", r.Step)
+		return fmt.Sprintf("%d %ss", r.Step, r.unit())
 	}
 	total := fmt.Sprint(r.Total)
 	return fmt.Sprintf("%*d/%s", len(total), r.Step, total)
 }
+
+// unit returns what is counted, in the singular.
+func (r Report) unit() string { return cmp.Or(r.Unit, "step") }
 
 // percent returns the share of the steps that are done, in [0, 100].
 func percent(r Report) float64 {
@@ -62,7 +66,7 @@ func (m *meter) figures(r Report) []string {
 		facts = append(facts, v.Name+" "+number(v.Value))
 	}
 	if perSecond := m.rate.PerSecond(); perSecond > 0 {
-		facts = append(facts, speed(perSecond))
+		facts = append(facts, speed(perSecond, r.unit()))
 	}
 	return facts
 }
@@ -70,18 +74,18 @@ func (m *meter) figures(r Report) []string {
 // number formats x with four significant digits, trailing zeros included to keep the line's width.
 func number(x float64) string { return fmt.Sprintf("%#.4g", x) }
 
-// speed formats a rate with three digits, or below 0.1 steps per second as the time of a step. The
-// bounds are where rounding adds a digit.
-func speed(perSecond float64) string {
+// speed formats a rate with three digits, or below 0.1 per second as the time of one. The bounds are
+// where rounding adds a digit.
+func speed(perSecond float64, unit string) string {
 	switch {
 	case perSecond >= 99.95:
-		return fmt.Sprintf("%.0f steps/s", perSecond)
+		return fmt.Sprintf("%.0f %ss/s", perSecond, unit)
 	case perSecond >= 9.995:
-		return fmt.Sprintf("%.1f steps/s", perSecond)
+		return fmt.Sprintf("%.1f %ss/s", perSecond, unit)
 	case perSecond >= 0.1:
-		return fmt.Sprintf("%.2f steps/s", perSecond)
+		return fmt.Sprintf("%.2f %ss/s", perSecond, unit)
 	}
-	return fmt.Sprintf("%.1f s/step", 1/perSecond)
+	return fmt.Sprintf("%.1f s/%s", 1/perSecond, unit)
 }
 
 // clock formats a duration, as "2h03m", "12m05s" or "8s", rounded up so that "0s" means zero.

@@ -177,6 +177,64 @@ func (s *Steerer) microbatch(n int) int {
 // It returns an error if n does not fit, if the store lacks weights, if the graph cannot be built,
 // or if ctx ends, which it checks between two calls of the compiled graph.
 func (s *Steerer) Sample(ctx context.Context, seed int64, n int, progress func(done int)) (*Result, error) {
+	p, err := Begin(seed)
+	if err != nil {
+		return nil, fmt.Errorf("%v: %w", s.method, err)
+	}
+	var keep func() error
+	if progress != nil {
+		keep = func() error {
+			progress(p.Done())
+			return nil
+		}
+	}
+	return s.Continue(ctx, p, n, keep)
+}
+
+// Partial is a run of [Steerer.Sample] after some of its microbatches, which package encoding/gob
+// encodes. [Begin] returns one without samples, and [Steerer.Continue] draws the rest.
+type Partial struct {
+	Result Result    // of the samples so far, but for its Series
+	Series []float64 // sum of the series of the calls, flat
+	Calls  int       // of the compiled graph
+	Size   int       // number of samples of a microbatch; 0 before the first
+	RNG    []uint64  // state of the random number generator
+}
+
+// Begin returns a run without samples.
+func Begin(seed int64) (*Partial, error) {
+	state, err := RNGStateFromSeed(seed)
+	if err != nil {
+		return nil, fmt.Errorf("seeding: %w", err)
+	}
+	p := new(Partial)
+	p.RNG, err = tensors.CopyFlatData[uint64](state)
+	return p, err
+}
+
+// Done returns the number of samples so far.
+func (p *Partial) Done() int { return len(p.Result.Rewards) }
+
+// check returns an error unless p is a run of n samples in microbatches of the given size, with as
+// many numbers in its series.
+func (p *Partial) check(n, size, elements, series int) error {
+	r, done := &p.Result, p.Done()
+	fits := done == min(p.Calls*size, n) && p.Calls >= 0 && len(r.Samples) == done*elements &&
+		(r.LogWeights == nil || len(r.LogWeights) == done) && len(p.RNG) == RNGStateShape.Size() &&
+		(p.Calls == 0 || p.Size == size && len(p.Series) == series)
+	if !fits {
+		return fmt.Errorf("a run with %d samples in %d microbatches of %d does not continue to %d samples in "+
+			"microbatches of %d: begin again", done, p.Calls, p.Size, n, size)
+	}
+	return nil
+}
+
+// Continue draws the samples that a run lacks to n, as [Steerer.Sample] does: the result is the same,
+// bit for bit, wherever the run was interrupted. p has what is done; keep is called after each
+// microbatch, to keep p, and its error ends the run. Nil means no callback.
+//
+// It returns the errors of Sample, that of keep, and one for a run of other samples.
+func (s *Steerer) Continue(ctx context.Context, p *Partial, n int, keep func() error) (*Result, error) {
 	if n < 1 || n > 1<<30/s.elements() {
 		return nil, fmt.Errorf("%v: %d samples: must lie in [1, %d]", s.method, n, 1<<30/s.elements())
 	}
@@ -184,35 +242,38 @@ func (s *Steerer) Sample(ctx context.Context, seed int64, n int, progress func(d
 	if k := s.method.Group(); n%k != 0 {
 		return nil, fmt.Errorf("%v: %d samples: must be a multiple of its %d particles", s.method, n, k)
 	}
-	rng, err := RNGStateFromSeed(seed)
-	if err != nil {
-		return nil, fmt.Errorf("%v: seeding: %w", s.method, err)
+	steps := s.method.Configuration()
+	if err := p.check(n, size, s.elements(), (len(steps.Times())-1)*columns); err != nil {
+		return nil, fmt.Errorf("%v: %w", s.method, err)
 	}
 	dims := append([]int{size}, s.model.Shape...)
 	noise := tensors.FromFlatDataAndDimensions(make([]float32, size*s.elements()), dims...)
-	r := &Result{}
-	var series []float64
-	calls := 0
-	for from := 0; from < n; from += size {
+	for p.Size = size; p.Done() < n; {
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("%v: stopped after %d of %d samples: %w", s.method, from, n, context.Cause(ctx))
+			return nil, fmt.Errorf("%v: stopped after %d of %d samples: %w", s.method, p.Done(), n, context.Cause(ctx))
 		}
-		out, err := s.call(ctx, rng, noise)
+		out, err := s.call(ctx, tensors.FromFlatDataAndDimensions(p.RNG, RNGStateShape.Dimensions...), noise)
 		if err != nil {
 			return nil, fmt.Errorf("%v: %w", s.method, err)
 		}
-		keep := min(size, n-from)
-		if err := r.add(out, keep, s.elements(), &series); err != nil {
+		state, err := tensors.CopyFlatData[uint64](out[4])
+		if err == nil {
+			err = p.Result.add(out, min(size, n-p.Done()), s.elements(), &p.Series)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%v: reading the result: %w", s.method, err)
 		}
-		rng = out[4]
-		calls++
-		if progress != nil {
-			progress(from + keep)
+		p.RNG = state
+		p.Calls++
+		if keep != nil {
+			if err := keep(); err != nil {
+				return nil, fmt.Errorf("%v: %w", s.method, err)
+			}
 		}
 	}
-	r.Series = newSeries(s.method.Configuration(), series, calls)
-	return r, nil
+	r := p.Result
+	r.Series = newSeries(steps, p.Series, p.Calls)
+	return &r, nil
 }
 
 // call draws a microbatch.

@@ -1,9 +1,13 @@
 package steer_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/gob"
+	"errors"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -329,4 +333,68 @@ func TestMissingWeights(t *testing.T) {
 		t.Fatal(err)
 	}
 	sample(t, newSteerer(t, steer.FromMixture(mfmtest.Gaussian(t), interpolant.Linear{}), gained, method), 1, 4)
+}
+
+// A run that is encoded and decoded after each microbatch ends as one that is not interrupted, with
+// weights and filters, too. A run of other samples is refused.
+func TestContinue(t *testing.T) {
+	m := steer.FromMixture(gmm.Paper(), interpolant.Linear{})
+	filter := steer.SMC{
+		Config: config(steer.SDE, 5), Particles: 8, Twist: steer.DPS{}, Resampling: steer.Systematic, Threshold: 0.5,
+	}
+	for name, method := range map[string]steer.Method{
+		"DPS": steer.Guided{Config: config(steer.ODE, 5), Estimator: steer.DPS{}}, "SMC": filter,
+	} {
+		s := newSteerer(t, m, measured().Reward(), method)
+		s.Batch = 8
+		const n = 24
+		want := sample(t, s, 3, n)
+		if slices.Equal(want.Samples[:16], want.Samples[16:32]) {
+			t.Errorf("%s: two microbatches have the same samples", name)
+		}
+		p, err := steer.Begin(3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := errors.New("stop")
+		var got *steer.Result
+		for calls := 1; got == nil && calls < 10; calls++ {
+			got, err = s.Continue(t.Context(), p, n, func() error {
+				if calls < 3 {
+					return stop
+				}
+				return nil
+			})
+			if calls < 3 && (!errors.Is(err, stop) || p.Done() != 8*calls) || calls == 3 && err != nil {
+				t.Fatalf("%s: %d samples after %d calls, %v", name, p.Done(), calls, err)
+			}
+			var file bytes.Buffer
+			if err := gob.NewEncoder(&file).Encode(p); err != nil {
+				t.Fatal(err)
+			}
+			p = new(steer.Partial)
+			if err := gob.NewDecoder(&file).Decode(p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: the continued run differs:\n%+v\nwant\n%+v", name, got, want)
+		}
+		if again, err := s.Continue(t.Context(), p, n, nil); err != nil || !reflect.DeepEqual(again, want) {
+			t.Errorf("%s: a complete run gives %v, %v", name, again, err)
+		}
+		for other, spoil := range map[string]func(p *steer.Partial){
+			"more samples": func(p *steer.Partial) { p.Result.Rewards = append(p.Result.Rewards, 0) },
+			"other batch":  func(p *steer.Partial) { p.Size = 12 },
+			"no generator": func(p *steer.Partial) { p.RNG = nil },
+			"other steps":  func(p *steer.Partial) { p.Series = p.Series[1:] },
+			"negative":     func(p *steer.Partial) { p.Calls = -1 },
+		} {
+			broken := *p
+			spoil(&broken)
+			if _, err := s.Continue(t.Context(), &broken, n, nil); err == nil || !strings.Contains(err.Error(), "begin again") {
+				t.Errorf("%s, %s: error %v", name, other, err)
+			}
+		}
+	}
 }

@@ -95,7 +95,7 @@ func TestImageNetOfFiles(t *testing.T) {
 	for want, args := range map[string][]string{
 		"--latents: cache":        append(slices.Clone(train), "--latents", cache, "--size", "16", "--out", filepath.Join(dir, "x")),
 		"tile = 12: must be a":    append(slices.Clone(sample), "--tile", "12"),
-		"the size is missing":     {"train", "imagenet", "--data", pictures, "--out", filepath.Join(dir, "x")},
+		"--size HxW crops":        {"train", "imagenet", "--data", pictures, "--out", filepath.Join(dir, "x")},
 		"use self":                append(slices.Clone(streamed), "--distillation", "teacher", "--out", filepath.Join(dir, "x")),
 		"keep the latents":        append(slices.Clone(train), "--set", "memory=1", "--out", filepath.Join(dir, "x")),
 		"labels up to 8":          append(slices.Clone(train), "--set", "class_names=[]", "--set", "network.classes=2", "--set", "train.loss.guidance.classes=2", "--out", filepath.Join(dir, "x")),

@@ -25,6 +25,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/experiment/report"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
@@ -85,6 +86,9 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	damaged := errors.Is(err, train.ErrDamaged)
 	if damaged && c.Flags().Lookup("restart") != nil {
 		err = fmt.Errorf("%w: give --restart for that", err)
+	}
+	if _, size := errors.AsType[data.SizeError](err); size && c.Flags().Lookup("size") != nil {
+		err = fmt.Errorf("%w: --size HxW crops and resizes picture files", err)
 	}
 	fmt.Fprintf(stderr, "%s: %s\n", c.CommandPath(), oneLine(err))
 	_, wrong := errors.AsType[invalid](err)

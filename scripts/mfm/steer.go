@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gomlx/compute"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/gaussian"
 	"github.com/gomfm/gomfm/mfm/experiment/samplefile"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/progress"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -111,7 +114,11 @@ func (t steerTask[R]) build(c *command) prepare {
 					fmt.Fprintln(c.ErrOrStderr(), "the first run compiles its graph, up to a minute or two for pictures")
 				}
 				first = false
-				return tasks[s.Fingerprint].Run(ctx, b, s)
+				bar := runBar{w: c.ErrOrStderr(), began: time.Now()}
+				tasks[s.Fingerprint].Watch(steering.Watch{Progress: bar.update, Dir: kept.Dir, Every: time.Minute})
+				r, err := tasks[s.Fingerprint].Run(ctx, b, s)
+				bar.done(err)
+				return r, err
 			}
 			results, err := sweepOrRun(ctx, kept.Sweep, settings, do)
 			if err == nil && file != "" {
@@ -125,6 +132,33 @@ func (t steerTask[R]) build(c *command) prepare {
 			}
 			return cmp.Or(err, t.table(*grid.file != "").write(c, results))
 		}, nil
+	}
+}
+
+// runBar shows the progress of one run of a sweep, if it takes more than a few seconds.
+type runBar struct {
+	w      io.Writer
+	began  time.Time
+	sink   progress.Sink // nil before it is open
+	report progress.Report
+}
+
+// update shows that done of n samples are drawn.
+func (b *runBar) update(done, n int) {
+	b.report.Step, b.report.Total, b.report.Unit = int64(done), int64(n), "sample"
+	if b.sink == nil && done < n && time.Since(b.began) > 10*time.Second {
+		b.sink = progress.Auto(b.w)
+	}
+	if b.sink != nil {
+		b.sink.Update(b.report)
+	}
+}
+
+// done ends the bar.
+func (b *runBar) done(err error) {
+	if b.sink != nil {
+		b.report.Elapsed = time.Since(b.began)
+		b.sink.Done(b.report, err)
 	}
 }
 

@@ -78,7 +78,7 @@ func (c ClassifierConfig) CheckLabels(images *data.Images) error {
 	if _, err := images.ClassCounts(c.Network.Classes); err != nil {
 		return fmt.Errorf("%w: network.classes = %d, these images need %d", err, c.Network.Classes, images.Classes())
 	}
-	return c.Network.CheckImage(images.Height, images.Width)
+	return data.NewSizeError(c.Network.CheckImage(images.Height, images.Width))
 }
 
 // Classifier is a trained classifier of images.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"time"
 
 	"github.com/gomlx/compute"
 
@@ -24,6 +23,8 @@ type Task[R any] interface {
 	Check(Setting) error
 	// Run steers as the setting says and evaluates the samples.
 	Run(ctx context.Context, b compute.Backend, s Setting) (R, error)
+	// Watch reports the progress of later runs and keeps their samples.
+	Watch(Watch)
 }
 
 // Base is what a task steers: a model and a reward.
@@ -45,6 +46,7 @@ type Base struct {
 	// tasks apart.
 	Fingerprint string
 
+	watch Watch
 	// The difference between the largest and the smallest finite value of the reward, the largest,
 	// and the share of finite values, see [Base.CheckReward].
 	checked            bool
@@ -188,21 +190,30 @@ func (t *Base) posteriorModel(s Setting) (steer.Model, error) {
 func (t *Base) Draw(
 	ctx context.Context, b compute.Backend, s Setting, exact *steer.Exact, rng *rand.Rand,
 ) ([]float32, *steer.Result, error) {
+	samples, got, _, err := t.draw(ctx, b, s, exact, rng, Watch{})
+	return samples, got, err
+}
+
+// draw is Draw that a watch follows. It returns the seconds that drawing took, with those before an
+// interruption.
+func (t *Base) draw(
+	ctx context.Context, b compute.Backend, s Setting, exact *steer.Exact, rng *rand.Rand, w Watch,
+) ([]float32, *steer.Result, float64, error) {
 	steerer, done, err := t.steerer(b, s, exact)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	}
 	defer done()
 	if s.Class != nil {
 		if err := steerer.SetClass(*s.Class); err != nil {
-			return nil, nil, err
+			return nil, nil, 0, err
 		}
 	}
-	got, err := steerer.Sample(ctx, s.Seed, s.Samples, nil)
+	got, seconds, err := w.sample(ctx, steerer, s)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	}
-	return got.Resampled(rng), got, nil
+	return got.Resampled(rng), got, seconds, nil
 }
 
 // Kept is the compiled steerer of the last setting of a [Base], for settings that differ in their
@@ -277,16 +288,15 @@ func (t *Base) Common(b compute.Backend, s Setting) Result {
 	}
 }
 
-// Run is Draw that also fills in what the results of all tasks have in common.
+// Run is Draw that also fills in what the results of all tasks have in common, and that reports to
+// the [Watch].
 func (t *Base) Run(
 	ctx context.Context, b compute.Backend, s Setting, exact *steer.Exact, rng *rand.Rand,
 ) (r Result, samples []float32, got *steer.Result, err error) {
 	r = t.Common(b, s)
-	began := time.Now()
-	if samples, got, err = t.Draw(ctx, b, s, exact, rng); err != nil {
+	if samples, got, r.Seconds, err = t.draw(ctx, b, s, exact, rng, t.watch); err != nil {
 		return r, nil, nil, err
 	}
-	r.Seconds = time.Since(began).Seconds()
 	r.NFE = float64(got.Counts.NFE()) / float64(s.Samples)
 	r.MicrosPerNFE = 1e6 * r.Seconds / float64(got.Counts.NFE())
 	drawn := s.N

@@ -121,6 +121,7 @@ func Run[S, R any](ctx context.Context, s Sweep, settings []S, do func(context.C
 			if err := run.WriteJSON(path, r); err != nil {
 				return results, fmt.Errorf("sweep: %w", err)
 			}
+			_ = os.Remove(Partial(s.Dir, name)) // most runs have none; one that stays is not read again
 		}
 		results = append(results, r.Result)
 		if s.Done != nil {
@@ -129,6 +130,11 @@ func Run[S, R any](ctx context.Context, s Sweep, settings []S, do func(context.C
 	}
 	return results, nil
 }
+
+// Partial returns the path of the file, in the folder of a sweep, in which a long run of a setting
+// may keep what is done. name is that of the setting. [Run] removes the file when the result is
+// written.
+func Partial(dir, name string) string { return filepath.Join(dir, "partial-"+name+".gob") }
 
 // prefix is that of the names of result files.
 const prefix = "result-"

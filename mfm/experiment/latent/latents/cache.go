@@ -304,9 +304,9 @@ func (j Job) complete(ctx context.Context, dir string, x *index) (err error) {
 	if j.Sink != nil {
 		begin := next
 		defer func() {
-			j.Sink.Done(progress.Report{Step: int64(next), Total: int64(j.Images)}, err)
+			j.Sink.Done(progress.Report{Step: int64(next), Total: int64(j.Images), Unit: "image"}, err)
 		}()
-		j.Sink.Update(progress.Report{Step: int64(begin), Total: int64(j.Images)})
+		j.Sink.Update(progress.Report{Step: int64(begin), Total: int64(j.Images), Unit: "image"})
 	}
 	err = j.Encode(ctx, next, func(c Chunk) error {
 		if x.Bad = append(x.Bad, c.bad...); len(x.Bad) > j.MaxBad {
@@ -322,7 +322,7 @@ func (j Job) complete(ctx context.Context, dir string, x *index) (err error) {
 		}
 		n, next = n+len(c.rows)/int(rowBytes(r.size)), c.End
 		if j.Sink != nil {
-			j.Sink.Update(progress.Report{Step: int64(next), Total: int64(j.Images)})
+			j.Sink.Update(progress.Report{Step: int64(next), Total: int64(j.Images), Unit: "image"})
 		}
 		return nil
 	})

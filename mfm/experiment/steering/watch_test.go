@@ -1,0 +1,102 @@
+package steering_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gomfm/gomfm/mfm/experiment/steering"
+	"github.com/gomfm/gomfm/mfm/experiment/sweep"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
+	"github.com/gomfm/gomfm/mfm/steer"
+)
+
+// A run that is stopped between two microbatches resumes there, with the samples of a whole run. The
+// sweep removes what was kept. A file that is no run, or one of other samples, is an error that
+// names it.
+func TestWatch(t *testing.T) {
+	b, base, class := backendtest.New(t), classBase(t), 0
+	base.Batch = 4
+	s := steering.Setting{
+		Method: "dps", N: 1, Samples: 12, Seed: 5, Config: steer.DefaultConfig(), Options: steering.Options{Class: &class},
+	}
+	s.Config.Steps = 3
+	run := func(ctx context.Context) ([]float32, steering.Result, error) {
+		r, samples, _, err := base.Run(ctx, b, s, nil, rand.New(rand.NewPCG(1, 2)))
+		return samples, r, err
+	}
+	want, whole, err := run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	name, err := sweep.Name(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := sweep.Partial(dir, name)
+	for _, every := range []time.Duration{time.Hour, 0} {
+		ctx, cancel := context.WithCancel(t.Context())
+		var seen []int
+		base.Watch(steering.Watch{Dir: dir, Every: every, Progress: func(done, n int) {
+			if seen = append(seen, done); done == 8 || n != 12 {
+				cancel()
+			}
+		}})
+		if _, _, err := run(ctx); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "8 of 12") {
+			t.Fatalf("a stopped run returns %v", err)
+		}
+		if _, err := os.Stat(path); err != nil {
+			t.Fatal(err)
+		}
+		var got []float32
+		var r steering.Result
+		_, err := sweep.Run(t.Context(), sweep.Sweep{Dir: dir}, []steering.Setting{s},
+			func(ctx context.Context, _ steering.Setting) (_ steering.Result, err error) {
+				got, r, err = run(ctx)
+				return r, err
+			})
+		if err != nil || !slices.Equal(got, want) || r.NFE != whole.NFE || !slices.Equal(seen, []int{0, 4, 8, 8, 12}) {
+			t.Errorf("the resumed run has samples %v, NFE %g, progress %v (%v); want %v, %g", got, r.NFE, seen, err, want,
+				whole.NFE)
+		}
+		files, err := filepath.Glob(filepath.Join(dir, "*"))
+		if err != nil || len(files) != 1 || os.Remove(files[0]) != nil {
+			t.Errorf("files %v, want that of the result alone (%v)", files, err)
+		}
+	}
+	other := s
+	other.Samples = 8
+	run8 := func() error {
+		_, _, _, err := base.Run(t.Context(), b, other, nil, rand.New(rand.NewPCG(1, 2)))
+		return err
+	}
+	base.Watch(steering.Watch{Dir: dir})
+	if err := run8(); err != nil {
+		t.Fatal(err)
+	}
+	otherName, err := sweep.Name(other)
+	if err == nil {
+		err = os.Rename(sweep.Partial(dir, otherName), path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.Samples = 12
+	base.Batch = 3
+	if err := run8(); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("a run in other microbatches: error %v", err)
+	}
+	if err := os.WriteFile(path, []byte("no run"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := run(t.Context()); err == nil || !strings.Contains(err.Error(), path+": no run in progress") {
+		t.Errorf("a file that is no run: error %v", err)
+	}
+}
