@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"image/png"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -21,6 +23,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/experiment/tuning"
+	"github.com/gomfm/gomfm/mfm/figure"
+	"github.com/gomfm/gomfm/mfm/steer"
 	"github.com/gomfm/gomfm/mfm/tune"
 )
 
@@ -270,7 +274,7 @@ func (c *command) withImageNet(preset func() string) func(r steering.NamedReward
 		"of the grid, if any)")
 	heldOut := f.String("held-out-reward", "", "JSON object, or `file` with one, of a reward that does not steer, for the rewards "+
 		"of a grid that name none (default: symmetry, or brightness for a reward of symmetry)")
-	f.String("pictures", "", "`folder` for a PNG of each run of seed 0: unsteered pictures, and below them the steered ones "+
+	f.String("pictures", "", "`folder` for a PNG of each run of seed 0: a row of unsteered pictures, and below it that of the steered ones "+
 		"from the same noise")
 	var m *alignment.Model // of all rewards
 	return func(r steering.NamedReward) (*alignment.Steering, error) {
@@ -321,12 +325,46 @@ func writeSteeredPictures(c *command, results []alignment.Result) error {
 		}
 		file := fmt.Sprintf("%s-n%d-%s.png", r.Method, r.N, r.SettingHash)
 		path := filepath.Join(dir, file)
-		if err := os.WriteFile(path, r.Pictures, 0o644); err != nil {
-			return err
+		fig, err := steeredFigure(r)
+		if err == nil {
+			err = fig.Save(path)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
 		}
 		fmt.Fprintf(c.ErrOrStderr(), "%s: pictures before, and after below them\n", path)
 	}
 	return nil
+}
+
+// steeredFigure draws the pictures of a result, with its mean rewards.
+func steeredFigure(r alignment.Result) (*figure.Figure, error) {
+	size, err := png.DecodeConfig(bytes.NewReader(r.Pictures))
+	if err != nil {
+		return nil, err
+	}
+	rows := []string{"before", "after"}
+	if entry, err := steer.Lookup(r.Method); err == nil && (entry.Filter || r.Particles > 1) {
+		rows = rows[1:]
+	}
+	strip := []int{size.Height, size.Width, 3}
+	pixels, err := image.Unstrip(r.Pictures, strip, 1)
+	if err != nil {
+		return nil, err
+	}
+	title := ""
+	if !r.Reward.IsZero() && !r.RewardBase.IsZero() {
+		title = fmt.Sprintf("mean reward %.3g, before %.3g", r.Reward.Float(), r.RewardBase.Float())
+		if r.RewardName != "" {
+			title = r.RewardName + ": " + title
+		}
+	}
+	fig := figure.New(figure.Paper(), 1, 1)
+	fig.Title = title
+	fig.Panel(0, 0).Add(figure.Images{
+		Pixels: pixels, N: len(rows), H: size.Height / len(rows), W: size.Width, C: 3, Cols: 1, RowLabels: rows, Size: 7,
+	})
+	return fig, nil
 }
 
 // secondEvaluator is the flag of a second evaluator.
