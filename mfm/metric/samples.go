@@ -13,7 +13,12 @@
 // metric for exact samples, as the reference for reading results.
 package metric
 
-import "fmt"
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
 
 // check returns the dimension of a set of at least atLeast samples.
 func check[T float32 | float64](name string, samples [][]T, atLeast int) (dim int, err error) {
@@ -51,4 +56,20 @@ func checkPair[T float32 | float64](a, b [][]T, atLeast int) (dim int, err error
 		return 0, fmt.Errorf("first samples have dimension %d, second samples %d", dimA, dimB)
 	}
 	return dimA, nil
+}
+
+// parallel calls work(i) once for each i < n, on GOMAXPROCS goroutines. Each goroutine creates its
+// own work function with its own buffers.
+func parallel(n int, newWork func() (work func(i int))) {
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		group.Go(func() {
+			work := newWork()
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				work(int(i))
+			}
+		})
+	}
+	group.Wait()
 }
