@@ -8,6 +8,8 @@ import (
 	"io"
 	"maps"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -108,19 +110,27 @@ func (t steerTask[R]) build(c *command) prepare {
 			settings = append(settings, r.Setting)
 		}
 		return func(ctx context.Context, b compute.Backend) error {
-			first := true
+			first, pools := true, ""
+			if kept.Dir != "" {
+				pools = filepath.Join(kept.Dir, fmt.Sprintf("pools-%d-of-%d", kept.Shard, max(kept.Shards, 1)))
+			}
 			do := func(ctx context.Context, s steering.Setting) (R, error) {
 				if first {
 					fmt.Fprintln(c.ErrOrStderr(), "the first run compiles its graph, up to a minute or two for pictures")
 				}
 				first = false
 				bar := runBar{w: c.ErrOrStderr(), began: time.Now()}
-				tasks[s.Fingerprint].Watch(steering.Watch{Progress: bar.update, Dir: kept.Dir, Every: time.Minute})
+				tasks[s.Fingerprint].Watch(steering.Watch{
+					Progress: bar.update, Dir: kept.Dir, Pools: pools, Every: time.Minute,
+				})
 				r, err := tasks[s.Fingerprint].Run(ctx, b, s)
 				bar.done(err)
 				return r, err
 			}
 			results, err := sweepOrRun(ctx, kept.Sweep, settings, do)
+			if err == nil && pools != "" {
+				err = os.RemoveAll(pools) // the sweep has ended
+			}
 			if err == nil && file != "" {
 				err = write(results[0])
 			}

@@ -1,6 +1,8 @@
 package run
 
 import (
+	"bytes"
+	"encoding/gob"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -28,4 +30,27 @@ func ReplaceFile(path string, content []byte) error {
 		return err
 	}
 	return os.Rename(temporary, path)
+}
+
+// WriteGob writes v to a file in the encoding of package encoding/gob, which keeps numbers that are
+// not finite. The file is replaced in one step.
+func WriteGob(path string, v any) error {
+	var raw bytes.Buffer
+	if err := gob.NewEncoder(&raw).Encode(v); err != nil {
+		return fmt.Errorf("encoding %s: %w", path, err)
+	}
+	return ReplaceFile(path, raw.Bytes())
+}
+
+// ReadGob reads v from a file that [WriteGob] wrote. It returns an error with [fs.ErrNotExist] if
+// there is none.
+func ReadGob(path string, v any) error {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := gob.NewDecoder(bytes.NewReader(raw)).Decode(v); err != nil {
+		return fmt.Errorf("%s: %w: delete the file to begin again", path, err)
+	}
+	return nil
 }

@@ -1,13 +1,10 @@
 package steering
 
 import (
-	"bytes"
 	"context"
-	"encoding/gob"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"time"
 
 	"github.com/gomfm/gomfm/mfm/experiment/run"
@@ -24,6 +21,10 @@ type Watch struct {
 	// Dir is the folder of a sweep, in which the samples are kept until the result is written; see
 	// [sweep.Partial]. Empty means none.
 	Dir string
+	// Pools is a folder for pools of unsteered samples and their rewards, which outlast the results of
+	// single runs and are deleted with the folder. No two processes may share it. Empty means temporary
+	// files, which do not resume.
+	Pools string
 	// Every is the least time between two writes. A run that ctx stops is written in any case, and one
 	// of a single microbatch never.
 	Every time.Duration
@@ -31,6 +32,9 @@ type Watch struct {
 
 // Watch sets what follows later runs.
 func (t *Base) Watch(w Watch) { t.watch = w }
+
+// Watched returns what follows the runs.
+func (t *Base) Watched() Watch { return t.watch }
 
 // partial is a run in a file.
 type partial struct {
@@ -59,12 +63,7 @@ func (w Watch) sample(ctx context.Context, steerer *steer.Steerer, s Setting) (*
 			return nil
 		}
 		p.Seconds = before + time.Since(began).Seconds()
-		var raw bytes.Buffer
-		err := gob.NewEncoder(&raw).Encode(p)
-		if err == nil {
-			err = run.ReplaceFile(path, raw.Bytes())
-		}
-		if err != nil {
+		if err := run.WriteGob(path, p); err != nil {
 			return fmt.Errorf("keeping the samples: %w", err)
 		}
 		written, onDisk = time.Now(), p.Run.Done()
@@ -97,18 +96,14 @@ func (w Watch) sample(ctx context.Context, steerer *steer.Steerer, s Setting) (*
 
 // readPartial reads a run from a file, or begins one if there is none or if path is empty.
 func readPartial(path string, seed int64) (p partial, err error) {
-	var raw []byte
 	if path != "" {
-		if raw, err = os.ReadFile(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := run.ReadGob(path, &p); !errors.Is(err, fs.ErrNotExist) {
+			if err == nil && p.Run == nil {
+				err = fmt.Errorf("%s: no run in progress: delete the file to begin again", path)
+			}
 			return p, err
 		}
 	}
-	if path == "" || err != nil {
-		p.Run, err = steer.Begin(seed)
-		return p, err
-	}
-	if err := gob.NewDecoder(bytes.NewReader(raw)).Decode(&p); err != nil || p.Run == nil {
-		return p, fmt.Errorf("%s: no run in progress (%v): delete the file to draw the samples again", path, err)
-	}
-	return p, nil
+	p.Run, err = steer.Begin(seed)
+	return p, err
 }

@@ -96,7 +96,7 @@ func TestWatch(t *testing.T) {
 	if err := os.WriteFile(path, []byte("no run"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := run(t.Context()); err == nil || !strings.Contains(err.Error(), path+": no run in progress") {
+	if _, _, err := run(t.Context()); err == nil || !strings.Contains(err.Error(), "delete the file") {
 		t.Errorf("a file that is no run: error %v", err)
 	}
 }

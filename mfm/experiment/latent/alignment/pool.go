@@ -3,6 +3,7 @@ package alignment
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -29,12 +30,18 @@ const mostInBlock = 32
 // evaluate, and all numbers of candidates choose from, the same samples. Those of the first block
 // have the noise of the seed. They lie in a file, so that the memory has their rewards alone.
 type pool struct {
+	poolState
 	block    steering.Setting // of a block; its seed is that of the pool
 	elements int              // of a sample
 	file     *os.File
-	counts   steer.Counts // of a block
-	seconds  []float64    // of each block, with compiling or loading the graph
-	diverged []bool       // whether a block has samples that are not finite
+	path     string // of the state; empty for a temporary file
+}
+
+// poolState is what a pool has beside its samples.
+type poolState struct {
+	Counts   steer.Counts // of a block
+	Seconds  []float64    // of each block, with compiling or loading the graph
+	Diverged []bool       // whether a block has samples that are not finite
 }
 
 // poolOf returns the pool of a setting, with its name, that has at least n samples. reused reports
@@ -48,17 +55,16 @@ func (s *Steering) poolOf(ctx context.Context, b compute.Backend, c steering.Set
 	}
 	p = s.model.pools[name]
 	if p == nil {
-		p = &pool{block: block, elements: s.model.Elements()}
-		if p.file, err = os.CreateTemp("", "mfm-pool-"); err != nil {
-			return nil, "", false, err
+		if p, err = s.openPool(block); err != nil {
+			return nil, "", false, fmt.Errorf("pool of unsteered samples: %w", err)
 		}
-		_ = os.Remove(p.file.Name()) // so that it ends with the process; some systems keep open files
 		s.model.pools[name] = p
 	}
-	reused = len(p.seconds) > 0
+	reused = len(p.Seconds) > 0
 	of := s.plain()
 	of.Kept = &s.model.drawing
-	for k := len(p.seconds); k*block.Samples < n; k++ {
+	for k := len(p.Seconds); k*block.Samples < n; k++ {
+		s.report(k*block.Samples, n)
 		if k > 0 {
 			block.Seed = 1<<41 + c.Seed<<16 + int64(k)
 		}
@@ -71,13 +77,23 @@ func (s *Steering) poolOf(ctx context.Context, b compute.Backend, c steering.Set
 		if err == nil {
 			_, err = p.file.WriteAt(raw, int64(k*len(raw)))
 		}
+		if err == nil {
+			p.Counts, p.Diverged = got.Counts, append(p.Diverged, !stats.Finite(latents))
+			p.Seconds = append(p.Seconds, time.Since(began).Seconds())
+			err = writeGob(p.path, p.poolState)
+		}
 		if err != nil {
 			return nil, "", false, fmt.Errorf("keeping unsteered samples: %w", err)
 		}
-		p.counts, p.diverged = got.Counts, append(p.diverged, !stats.Finite(latents))
-		p.seconds = append(p.seconds, time.Since(began).Seconds())
 	}
 	return p, name, reused, nil
+}
+
+// report shows that done of n samples of a pool are drawn, or have a reward.
+func (s *Steering) report(done, n int) {
+	if progress := s.Watched().Progress; progress != nil {
+		progress(min(done, n), n)
+	}
 }
 
 // read returns the samples from one index to another.
@@ -92,7 +108,7 @@ func (p *pool) read(from, to int) ([]float32, error) {
 
 // countsOf returns the evaluations for n samples.
 func (p *pool) countsOf(n int) steer.Counts {
-	return steer.Counts{Network: p.counts.Network / int64(p.block.Samples) * int64(n)}
+	return steer.Counts{Network: p.Counts.Network / int64(p.block.Samples) * int64(n)}
 }
 
 // share returns the seconds of n samples, given those of each block.
@@ -107,33 +123,48 @@ func (p *pool) share(blocks []float64, n int) float64 {
 
 // scores are the rewards of the samples of a pool.
 type scores struct {
-	values  []float64
-	seconds []float64 // of each block
+	Values  []float64
+	Seconds []float64 // of each block
 }
 
 // score returns the rewards of at least n samples of a pool, which has as many.
 func (s *Steering) score(ctx context.Context, p *pool, name string, n int) (*scores, error) {
 	all := s.scores[name]
+	path := s.scoresPath(p, name)
 	if all == nil {
 		all = new(scores)
+		if err := readGob(path, all); err != nil {
+			return nil, err
+		}
+		if len(all.Values) != len(all.Seconds)*p.block.Samples || len(all.Seconds) > len(p.Seconds) {
+			return nil, fmt.Errorf("%s: rewards of another pool: delete the file to evaluate them again", path)
+		}
 		s.scores[name] = all
 	}
-	for len(all.values) < n {
+	written := time.Now()
+	for len(all.Values) < n {
+		s.report(len(all.Values), n)
 		began := time.Now()
-		latents, err := p.read(len(all.values), len(all.values)+p.block.Samples)
+		latents, err := p.read(len(all.Values), len(all.Values)+p.block.Samples)
 		if err != nil {
 			return nil, err
 		}
 		pixels, err := s.model.decoder.decode(ctx, latents)
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, writeGob(path, all))
 		}
 		values, err := s.pictures.values(ctx, pixels, s.Labels(p.block))
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, writeGob(path, all))
 		}
-		all.values = append(all.values, values...)
-		all.seconds = append(all.seconds, time.Since(began).Seconds())
+		all.Values = append(all.Values, values...)
+		all.Seconds = append(all.Seconds, time.Since(began).Seconds())
+		if len(all.Values) >= n || time.Since(written) >= s.Watched().Every {
+			if err := writeGob(path, all); err != nil {
+				return nil, err
+			}
+			written = time.Now()
+		}
 	}
 	return all, nil
 }
@@ -162,9 +193,9 @@ func (s *Steering) bestOf(ctx context.Context, b compute.Backend, c steering.Set
 	for i := range c.Samples {
 		best, most := 0, 0.
 		for k := i; k < all; k += c.Samples {
-			value := c.Config.Lambda * scored.values[k]
-			if scored.values[k] < reward.Least {
-				value = scored.values[k]
+			value := c.Config.Lambda * scored.Values[k]
+			if scored.Values[k] < reward.Least {
+				value = scored.Values[k]
 			}
 			if k == i || value > most {
 				best, most = k, value
@@ -185,7 +216,7 @@ func (s *Steering) bestOf(ctx context.Context, b compute.Backend, c steering.Set
 	}
 	d.counts = p.countsOf(all)
 	d.counts.Reward = int64(all)
-	s.finish(b, c, &d, reused, p.share(p.seconds, all)+p.share(scored.seconds, all))
+	s.finish(b, c, &d, reused, p.share(p.Seconds, all)+p.share(scored.Seconds, all))
 	return d, nil
 }
 
@@ -199,7 +230,7 @@ func (s *Steering) drawUnsteered(ctx context.Context, b compute.Backend, c steer
 		return d, err
 	}
 	d.counts = p.countsOf(c.Samples)
-	s.finish(b, c, &d, reused, p.share(p.seconds, c.Samples))
+	s.finish(b, c, &d, reused, p.share(p.Seconds, c.Samples))
 	return d, nil
 }
 
@@ -211,16 +242,16 @@ func (s *Steering) drawPool(ctx context.Context, b compute.Backend, c steering.S
 		return d, nil, err
 	}
 	d.counts = p.countsOf(c.Samples)
-	s.finish(b, c, &d, reused, p.share(p.seconds, c.Samples))
+	s.finish(b, c, &d, reused, p.share(p.Seconds, c.Samples))
 	blocks := (c.Samples + p.block.Samples - 1) / p.block.Samples
-	if d.result.Diverged = slices.Contains(p.diverged[:blocks], true); d.result.Diverged {
+	if d.result.Diverged = slices.Contains(p.Diverged[:blocks], true); d.result.Diverged {
 		return d, nil, nil
 	}
 	scored, err := s.score(ctx, p, name, c.Samples)
 	if err != nil {
 		return d, nil, err
 	}
-	return d, scored.values[:c.Samples], nil
+	return d, scored.Values[:c.Samples], nil
 }
 
 // finish fills in the result of samples from a pool.

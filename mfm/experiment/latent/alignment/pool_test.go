@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -112,13 +113,88 @@ func TestBestOfN(t *testing.T) {
 	}
 }
 
+// A pool that is interrupted between two blocks grows on in its folder, for a model that is opened
+// again, and keeps its rewards. Best-of-N is that of a whole pool.
+func TestPoolResumes(t *testing.T) {
+	b, dir := backendtest.New(t), t.TempDir()
+	open := func(w steering.Watch, rewarded *int) *Steering {
+		t.Helper()
+		s, err := gaussianModel(t).To(b, []byte(`{"kind": "symmetry"}`), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Watch(w)
+		s.pictures = counted(s.pictures, rewarded)
+		return s
+	}
+	var rewarded, ignored int
+	setting := func(s *Steering) steering.Setting {
+		c := settings(s, bestOfN, 4, 1)
+		c.Seed = 1 // without pictures
+		return c
+	}
+	whole := open(steering.Watch{}, &ignored)
+	want, err := whole.Run(t.Context(), b, setting(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Of four blocks two are drawn, then the others, and two get rewards, which the last run completes.
+	for _, c := range []struct {
+		cancel   int // at this report, of the samples of a block or of its rewards
+		done     []int
+		rewarded int
+	}{
+		{3, []int{0, 32, 64}, 0},
+		{5, []int{64, 96, 0, 32, 64}, 64},
+		{0, []int{64, 96}, 64 + 32 + 32}, // with those to compare with, and the chosen ones
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		rewarded = 0
+		var done []int
+		s := open(steering.Watch{Pools: dir, Progress: func(k, n int) {
+			if done = append(done, k); len(done) == c.cancel || n != 128 {
+				cancel()
+			}
+		}}, &rewarded)
+		got, err := s.Run(ctx, b, setting(s))
+		if !slices.Equal(done, c.done) || rewarded != c.rewarded || errors.Is(err, context.Canceled) != (c.cancel > 0) {
+			t.Errorf("reports %v, want %v; %d pictures have a reward, want %d (%v)", done, c.done, rewarded, c.rewarded, err)
+		}
+		if c.cancel == 0 && (err != nil || got.Reward != want.Reward || got.NFE != want.NFE || got.HeldOut != want.HeldOut) {
+			t.Errorf("the resumed run has the reward %v, NFE %g (%v), want %v, %g", got.Reward, got.NFE, err, want.Reward,
+				want.NFE)
+		}
+		cancel()
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) != 3 {
+		t.Fatalf("files %v, want samples, their state and their rewards (%v)", files, err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err == nil {
+			err = os.WriteFile(file, content[:len(content)/2], 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := open(steering.Watch{Pools: dir}, &ignored)
+		if _, err := s.Run(t.Context(), b, setting(s)); err == nil || !strings.Contains(err.Error(), file) {
+			t.Errorf("half of %s: error %v", file, err)
+		}
+		if err := os.WriteFile(file, content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // onePool returns the only pool of a model, which has the given number of blocks.
 func onePool(t *testing.T, m *Model, blocks int) (p *pool) {
 	t.Helper()
 	for _, p = range m.pools {
 	}
-	if len(m.pools) != 1 || len(p.seconds) != blocks {
-		t.Fatalf("%d pools, the last of %d blocks, want one of %d", len(m.pools), len(p.seconds), blocks)
+	if len(m.pools) != 1 || len(p.Seconds) != blocks {
+		t.Fatalf("%d pools, the last of %d blocks, want one of %d", len(m.pools), len(p.Seconds), blocks)
 	}
 	return p
 }

@@ -9,8 +9,9 @@
 // of exploited rewards.
 //
 // Unsteered samples of one setting are drawn once, for all rewards, for pools and for Best-of-N.
-// Their latents lie in a file in [os.TempDir], four bytes an element: 2 GB for a pool of 128,000
-// images of 256x256 pixels.
+// Their latents lie in a file, four bytes an element: 2 GB for a pool of 128,000 images of 256x256
+// pixels. It is in the folder of [steering.Watch].Pools, where an interrupted pool grows on, or in
+// [os.TempDir].
 //
 // A reward is evaluated at decoded pictures. Decoder and reward are not evaluations of the map:
 // [steer.Counts] counts each evaluation of the reward, with the decoder in it, once, and so does
