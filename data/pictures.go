@@ -99,6 +99,10 @@ func isSplit(path string) bool {
 	return err == nil && slices.Equal(folders, []string{"test", "train"})
 }
 
+// ErrSize is the error, wrapped, of picture files whose size is missing or does not fit. The size of
+// a [Location] crops and resizes them.
+var ErrSize = errors.New("data: size of pictures")
+
 // pictureReader reads pictures of one size as RGB.
 type pictureReader struct {
 	height, width int    // of all pictures; 0 means that none is read yet
@@ -142,21 +146,6 @@ func (r *pictureReader) read(path string) (*Images, []string, error) {
 	return m, s.Classes(), nil
 }
 
-// SizeError is the error of pictures whose size is missing or does not fit. The size of a [Location]
-// crops and resizes picture files.
-type SizeError struct{ error }
-
-// NewSizeError returns err, which says what does not fit, as a SizeError; nil if err is nil.
-func NewSizeError(err error) error {
-	if err == nil {
-		return nil
-	}
-	return SizeError{err}
-}
-
-// Unwrap returns what does not fit.
-func (e SizeError) Unwrap() error { return e.error }
-
 // fit returns a picture in the size of the others, or an error if it differs and is not to be
 // resized, or if the pictures are too many.
 func (r *pictureReader) fit(name string, img *image.RGBA) (*image.RGBA, error) {
@@ -165,9 +154,9 @@ func (r *pictureReader) fit(name string, img *image.RGBA) (*image.RGBA, error) {
 		r.height, r.width, r.first = height, width, name
 	}
 	if !r.resize && (height != r.height || width != r.width) {
-		return nil, NewSizeError(fmt.Errorf("data: %s has %dx%d pixels (height x width), but %s has %dx%d: "+
+		return nil, fmt.Errorf("%w: %s has %dx%d pixels (height x width), but %s has %dx%d: "+
 			"give images of one size, or a size to crop and resize all images to",
-			name, height, width, r.first, r.height, r.width))
+			ErrSize, name, height, width, r.first, r.height, r.width)
 	}
 	if r.bytes += 3 * r.height * r.width; r.bytes > maxBytes {
 		return nil, fmt.Errorf("data: %s: the images up to this one have more than %d bytes: "+

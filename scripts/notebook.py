@@ -123,15 +123,16 @@ def titles(nb):
         if cell.cell_type == "markdown":
             heading = next(iter(re.findall(r"^#+ (.*)", cell.source, re.MULTILINE)), heading)
         elif cell.cell_type == "code" and cell.source.strip():
-            title = heading or cell.source.strip().splitlines()[0]
-            found[i] = (len(found) + 1, "" if title == last else unformatted(title))
+            title = unformatted(heading) or cell.source.strip().splitlines()[0]
+            found[i] = (len(found) + 1, "" if title == last else title)
             last = title
     return found
 
 
 def unformatted(title):
     """Returns a heading without the markup of its formulas, for a terminal."""
-    return re.sub(r"\$([^$]*)\$", lambda formula: re.sub(r"\\hat\s*|[\\{}]", "", formula[1]), title)
+    title = re.sub(r"\\hat\s*\{?(\w)\}?", "\\1\u0302", title)
+    return re.sub(r"\$([^$]*)\$", lambda formula: re.sub(r"[\\{}]", "", formula[1]), title)
 
 
 def execute(file, args):

@@ -34,7 +34,7 @@ FIGURE = re.compile(
     r'<figure[^>]*><img src="data:image/png;base64,([^"]*)" style="width:(\d+)px[^>]* alt="([^"]*)"/>'
     r"(?:<figcaption[^>]*>(.*?)</figcaption>)?</figure>", re.DOTALL)
 PROGRESS = [  # the rate and the time of package progress
-    (r"\s*\b[\d.]+ (?:steps/s|s/step)\b", ""),
+    (r"\s*\b[\d.]+ (?:\w+s/s|s/\w+)\b", ""),
     (r"\b(done|stopped) (?:in|after) (?:\d+[hms])+", r"\1"),
 ]
 TIMES = [(r"(?<![\w.,-])(?:\d+h)?(?:\d+m)?\d+(?:\.\d+)?( ?(?:ms|s|min|h))\b", r"…\1")]

@@ -74,8 +74,8 @@ func (m *meter) figures(r Report) []string {
 // number formats x with four significant digits, trailing zeros included to keep the line's width.
 func number(x float64) string { return fmt.Sprintf("%#.4g", x) }
 
-// speed formats a rate with three digits, or below 0.1 per second as the time of one. The bounds are
-// where rounding adds a digit.
+// speed formats a rate with three digits, or below 0.1 per second as the time of one. The bounds
+// are where rounding adds a digit.
 func speed(perSecond float64, unit string) string {
 	switch {
 	case perSecond >= 99.95:

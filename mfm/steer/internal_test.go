@@ -1,6 +1,8 @@
 package steer
 
 import (
+	"bytes"
+	"encoding/gob"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -12,6 +14,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
+	"github.com/gomfm/gomfm/internal/fuzztest"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/internal/batch"
 	"github.com/gomfm/gomfm/mfm/interpolant"
@@ -339,3 +342,55 @@ func TestGradientFreeNearTheData(t *testing.T) {
 
 // Node returns the counts so far, int64 [4] in the order of [Counts].
 func (c *Counter) Node() *Node { return c.counts }
+
+// FuzzPartial checks that any file of a run in progress gives an error, or a run that resumes: its
+// samples are resampled and its series read.
+func FuzzPartial(f *testing.F) {
+	const n, size, elements = 24, 8, 2
+	c := DefaultConfig()
+	c.Steps = 3
+	series := c.Steps * columns
+	for _, calls := range []int{0, 2, 3} {
+		p, err := Begin(1)
+		if err != nil {
+			f.Fatal(err)
+		}
+		p.Calls, p.Size = calls, size
+		for weighted := range 2 {
+			if calls > 0 {
+				p.Series = make([]float64, series)
+				p.Result.Samples, p.Result.Rewards = make([]float32, calls*size*elements), make([]float64, calls*size)
+			}
+			if weighted == 1 {
+				p.Result.LogWeights, p.Result.LogZ = make([]float64, calls*size), make([]float64, calls)
+			}
+			if err := p.check(n, size, elements, series); (err == nil) != (calls > 0 || weighted == 0) {
+				f.Fatalf("%d calls: %v", calls, err)
+			}
+			var raw bytes.Buffer
+			if err := gob.NewEncoder(&raw).Encode(p); err != nil {
+				f.Fatal(err)
+			}
+			f.Add(raw.Bytes())
+		}
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var p Partial
+		const chunk = 16 << 20 // package gob allocates as much for a message before it reads it
+		err := fuzztest.Read(t, chunk/64+len(raw), 64, func() error {
+			if err := gob.NewDecoder(bytes.NewReader(raw)).Decode(&p); err != nil {
+				return err
+			}
+			return p.check(n, size, elements, series)
+		})
+		if err != nil || p.Done() == 0 {
+			return
+		}
+		if s := newSeries(c, p.Series, p.Calls); len(s.Ratio) != c.Steps {
+			t.Errorf("%d steps, want %d", len(s.Ratio), c.Steps)
+		}
+		if got := p.Result.Resampled(rand.New(rand.NewPCG(1, 1))); len(got) != len(p.Result.Samples) {
+			t.Errorf("%d values, want %d", len(got), len(p.Result.Samples))
+		}
+	})
+}

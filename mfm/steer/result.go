@@ -26,50 +26,44 @@ type Result struct {
 	Series Series
 }
 
-// add adds the outputs of a call, of which the first keep samples are used, and its series.
+// add adds the outputs of a call, of which the first keep samples are used, and its series. After an
+// error r and series are as before.
 func (r *Result) add(out []*tensors.Tensor, keep, elements int, series *[]float64) error {
-	samples, err := tensors.CopyFlatData[float32](out[0])
-	if err != nil {
-		return err
-	}
-	r.Samples = append(r.Samples, samples[:keep*elements]...)
-	rewards, err := tensors.CopyFlatData[float32](out[1])
-	if err != nil {
-		return err
-	}
-	r.Rewards = appendFloat64s(r.Rewards, rewards[:keep])
-	means, err := tensors.CopyFlatData[float32](out[2])
-	if err != nil {
-		return err
-	}
-	if *series == nil {
-		*series = make([]float64, len(means))
-	}
-	for i, v := range means {
-		(*series)[i] += float64(v)
+	floats := make(map[int][]float32)
+	for i, x := range out {
+		if i == 3 || i == 4 { // the counts, and the state of the generator
+			continue
+		}
+		var err error
+		if floats[i], err = tensors.CopyFlatData[float32](x); err != nil {
+			return err
+		}
 	}
 	counts, err := tensors.CopyFlatData[int64](out[3])
 	if err != nil {
 		return err
 	}
-	drawn := int64(len(rewards))
+	if weighted := len(out) > 5; len(r.Rewards) > 0 && weighted != (r.LogWeights != nil) {
+		return fmt.Errorf("%w: samples so far and further ones must both have weights, or neither", ErrPartial)
+	}
+	r.Samples = append(r.Samples, floats[0][:keep*elements]...)
+	r.Rewards = appendFloat64s(r.Rewards, floats[1][:keep])
+	if *series == nil {
+		*series = make([]float64, len(floats[2]))
+	}
+	for i, v := range floats[2] {
+		(*series)[i] += float64(v)
+	}
+	drawn := int64(len(floats[1]))
 	for i := range counts {
 		counts[i] = counts[i] * int64(keep) / drawn
 	}
 	r.Counts = r.Counts.Add(Counts{counts[0], counts[1], counts[2], counts[3]})
 	if len(out) > 5 {
-		logWeights, err := tensors.CopyFlatData[float32](out[5])
-		if err != nil {
-			return err
-		}
-		r.LogWeights = appendFloat64s(r.LogWeights, logWeights[:keep])
+		r.LogWeights = appendFloat64s(r.LogWeights, floats[5][:keep])
 	}
 	if len(out) > 6 {
-		logZ, err := tensors.CopyFlatData[float32](out[6])
-		if err != nil {
-			return err
-		}
-		r.LogZ = appendFloat64s(r.LogZ, logZ)
+		r.LogZ = appendFloat64s(r.LogZ, floats[6])
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package steer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/gomlx/compute"
@@ -201,6 +202,9 @@ type Partial struct {
 	RNG    []uint64  // state of the random number generator
 }
 
+// ErrPartial is the error, wrapped, of [Steerer.Continue] for a run of other sizes.
+var ErrPartial = errors.New("the run in progress does not fit")
+
 // Begin returns a run without samples.
 func Begin(seed int64) (*Partial, error) {
 	state, err := RNGStateFromSeed(seed)
@@ -219,21 +223,37 @@ func (p *Partial) Done() int { return len(p.Result.Rewards) }
 // many numbers in its series.
 func (p *Partial) check(n, size, elements, series int) error {
 	r, done := &p.Result, p.Done()
-	fits := done == min(p.Calls*size, n) && p.Calls >= 0 && len(r.Samples) == done*elements &&
-		(r.LogWeights == nil || len(r.LogWeights) == done) && len(p.RNG) == RNGStateShape.Size() &&
-		(p.Calls == 0 || p.Size == size && len(p.Series) == series)
-	if !fits {
-		return fmt.Errorf("a run with %d samples in %d microbatches of %d does not continue to %d samples in "+
-			"microbatches of %d: begin again", done, p.Calls, p.Size, n, size)
+	wrong := func(what string, got, want int) error {
+		return fmt.Errorf("%w: %s %d, want %d: begin again", ErrPartial, what, got, want)
+	}
+	switch {
+	case p.Calls < 0 || p.Calls > n:
+		return wrong("microbatches", p.Calls, (done+size-1)/size)
+	case len(p.RNG) != RNGStateShape.Size():
+		return wrong("numbers of the generator", len(p.RNG), RNGStateShape.Size())
+	case p.Calls > 0 && p.Size != size:
+		return wrong("samples of a microbatch", p.Size, size)
+	case done != min(p.Calls*size, n):
+		return wrong("samples so far", done, min(p.Calls*size, n))
+	case len(r.Samples) != done*elements:
+		return wrong("values of the samples", len(r.Samples), done*elements)
+	case p.Calls > 0 && len(p.Series) != series:
+		return wrong("numbers of the series", len(p.Series), series)
+	case r.LogWeights != nil && len(r.LogWeights) != done:
+		return wrong("weights", len(r.LogWeights), done)
+	case r.LogWeights != nil && (len(r.LogZ) == 0 || done%len(r.LogZ) != 0) || r.LogWeights == nil && r.LogZ != nil:
+		return wrong("filters", len(r.LogZ), p.Calls)
 	}
 	return nil
 }
 
-// Continue draws the samples that a run lacks to n, as [Steerer.Sample] does: the result is the same,
-// bit for bit, wherever the run was interrupted. p has what is done; keep is called after each
-// microbatch, to keep p, and its error ends the run. Nil means no callback.
+// Continue draws the samples that a run lacks to n, as [Steerer.Sample] does: the result is the
+// same, bit for bit, wherever the run was interrupted. p has what is done, also after an error.
+// keep is called after each microbatch, to keep p, and its error ends the run. Nil means no
+// callback. Seed, class, reward and method must be those of the samples so far.
 //
-// It returns the errors of Sample, that of keep, and one for a run of other samples.
+// It returns the errors of Sample, that of keep, and for a run of other sizes one that wraps
+// [ErrPartial].
 func (s *Steerer) Continue(ctx context.Context, p *Partial, n int, keep func() error) (*Result, error) {
 	if n < 1 || n > 1<<30/s.elements() {
 		return nil, fmt.Errorf("%v: %d samples: must lie in [1, %d]", s.method, n, 1<<30/s.elements())

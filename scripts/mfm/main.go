@@ -87,8 +87,8 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if damaged && c.Flags().Lookup("restart") != nil {
 		err = fmt.Errorf("%w: give --restart for that", err)
 	}
-	if _, size := errors.AsType[data.SizeError](err); size && c.Flags().Lookup("size") != nil {
-		err = fmt.Errorf("%w: --size HxW crops and resizes picture files", err)
+	if errors.Is(err, data.ErrSize) && resizes(c) {
+		err = fmt.Errorf("%w: --size HxW crops and resizes the pictures", err)
 	}
 	fmt.Fprintf(stderr, "%s: %s\n", c.CommandPath(), oneLine(err))
 	_, wrong := errors.AsType[invalid](err)
@@ -97,6 +97,12 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	return 1
+}
+
+// resizes reports whether the flag size of a command is one of picture files, and --data names them.
+func resizes(c *cobra.Command) bool {
+	size, from := c.Flags().Lookup("size"), c.Flags().Lookup("data")
+	return size != nil && from != nil && from.Value.String() != "" && !strings.HasSuffix(from.Value.String(), ".npy")
 }
 
 // formerFlags are earlier names of flags, which are accepted with their present names.

@@ -224,7 +224,7 @@ type sweepFlags struct {
 func (c *command) withSweep() *sweepFlags {
 	f := &sweepFlags{c: c, shard: c.Flags().String("shard", "", "`i/n`: shard i of n, from 0; only each n-th run")}
 	c.Flags().StringVar(&f.Dir, "out", "",
-		"`folder` of the results, one file for each run, which is not repeated; a run that is stopped resumes (required)")
+		"`folder` of the results, one file for each run, which is not repeated (required)")
 	c.Flags().StringVar(&f.Stored, "stored", "",
 		"`file` with the output of mfm steer merge, whose runs are not repeated either")
 	f.Done = func(i, n int) { fmt.Fprintf(c.ErrOrStderr(), "%d of %d\n", i, n) }

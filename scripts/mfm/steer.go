@@ -5,14 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gomlx/compute"
 
@@ -20,7 +16,6 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/gaussian"
 	"github.com/gomfm/gomfm/mfm/experiment/samplefile"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
-	"github.com/gomfm/gomfm/mfm/progress"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -110,26 +105,29 @@ func (t steerTask[R]) build(c *command) prepare {
 			settings = append(settings, r.Setting)
 		}
 		return func(ctx context.Context, b compute.Backend) error {
-			first, pools := true, ""
-			if kept.Dir != "" {
-				pools = filepath.Join(kept.Dir, fmt.Sprintf("pools-%d-of-%d", kept.Shard, max(kept.Shards, 1)))
+			watch, err := c.watch(kept.Sweep, settings)
+			if err != nil {
+				return err
 			}
+			first := true
 			do := func(ctx context.Context, s steering.Setting) (R, error) {
 				if first {
 					fmt.Fprintln(c.ErrOrStderr(), "the first run compiles its graph, up to a minute or two for pictures")
 				}
 				first = false
-				bar := runBar{w: c.ErrOrStderr(), began: time.Now()}
-				tasks[s.Fingerprint].Watch(steering.Watch{
-					Progress: bar.update, Dir: kept.Dir, Pools: pools, Every: time.Minute,
-				})
+				w, done, err := watch(s)
+				if err != nil {
+					var none R
+					return none, err
+				}
+				tasks[s.Fingerprint].Follow(w)
 				r, err := tasks[s.Fingerprint].Run(ctx, b, s)
-				bar.done(err)
+				done(err)
 				return r, err
 			}
 			results, err := sweepOrRun(ctx, kept.Sweep, settings, do)
-			if err == nil && pools != "" {
-				err = os.RemoveAll(pools) // the sweep has ended
+			if err == nil {
+				removePools(c, tasks)
 			}
 			if err == nil && file != "" {
 				err = write(results[0])
@@ -142,33 +140,6 @@ func (t steerTask[R]) build(c *command) prepare {
 			}
 			return cmp.Or(err, t.table(*grid.file != "").write(c, results))
 		}, nil
-	}
-}
-
-// runBar shows the progress of one run of a sweep, if it takes more than a few seconds.
-type runBar struct {
-	w      io.Writer
-	began  time.Time
-	sink   progress.Sink // nil before it is open
-	report progress.Report
-}
-
-// update shows that done of n samples are drawn.
-func (b *runBar) update(done, n int) {
-	b.report.Step, b.report.Total, b.report.Unit = int64(done), int64(n), "sample"
-	if b.sink == nil && done < n && time.Since(b.began) > 10*time.Second {
-		b.sink = progress.Auto(b.w)
-	}
-	if b.sink != nil {
-		b.sink.Update(b.report)
-	}
-}
-
-// done ends the bar.
-func (b *runBar) done(err error) {
-	if b.sink != nil {
-		b.report.Elapsed = time.Since(b.began)
-		b.sink.Done(b.report, err)
 	}
 }
 

@@ -325,46 +325,49 @@ func writeSteeredPictures(c *command, results []alignment.Result) error {
 		}
 		file := fmt.Sprintf("%s-n%d-%s.png", r.Method, r.N, r.SettingHash)
 		path := filepath.Join(dir, file)
-		fig, err := steeredFigure(r)
-		if err == nil {
+		pictures, title, err := steeredPictures(r)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		theme := figure.Paper()
+		theme.Width = max(theme.Width, 1+float64(pictures.W)/float64(theme.DPI)) // no picture is made smaller
+		fig := figure.New(theme, 1, 1)
+		fig.Panel(0, 0).Add(pictures)
+		fig.Title = title
+		if err = fig.Save(path); err != nil { // the reward's name may have signs that the font lacks
+			fig.Title = ""
 			err = fig.Save(path)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		fmt.Fprintf(c.ErrOrStderr(), "%s: pictures before, and after below them\n", path)
+		fmt.Fprintf(c.ErrOrStderr(), "%s: pictures %s\n", path, strings.Join(pictures.RowLabels, ", and below them "))
 	}
 	return nil
 }
 
-// steeredFigure draws the pictures of a result, with its mean rewards.
-func steeredFigure(r alignment.Result) (*figure.Figure, error) {
+// steeredPictures returns the rows of pictures of a result, and a title with its mean rewards.
+func steeredPictures(r alignment.Result) (rows figure.Images, title string, err error) {
 	size, err := png.DecodeConfig(bytes.NewReader(r.Pictures))
 	if err != nil {
-		return nil, err
+		return rows, "", err
 	}
-	rows := []string{"before", "after"}
+	rows = figure.Images{C: 3, Cols: 1, RowLabels: []string{"unsteered", "steered"}, Size: 100}
 	if entry, err := steer.Lookup(r.Method); err == nil && (entry.Filter || r.Particles > 1) {
-		rows = rows[1:]
+		rows.RowLabels = rows.RowLabels[1:]
 	}
-	strip := []int{size.Height, size.Width, 3}
-	pixels, err := image.Unstrip(r.Pictures, strip, 1)
-	if err != nil {
-		return nil, err
+	rows.N = len(rows.RowLabels)
+	rows.H, rows.W = size.Height/rows.N, size.Width
+	if rows.Pixels, err = image.Unstrip(r.Pictures, []int{size.Height, size.Width, rows.C}, 1); err != nil {
+		return rows, "", err
 	}
-	title := ""
 	if !r.Reward.IsZero() && !r.RewardBase.IsZero() {
-		title = fmt.Sprintf("mean reward %.3g, before %.3g", r.Reward.Float(), r.RewardBase.Float())
+		title = fmt.Sprintf("mean reward %.3g, unsteered %.3g", r.Reward.Float(), r.RewardBase.Float())
 		if r.RewardName != "" {
 			title = r.RewardName + ": " + title
 		}
 	}
-	fig := figure.New(figure.Paper(), 1, 1)
-	fig.Title = title
-	fig.Panel(0, 0).Add(figure.Images{
-		Pixels: pixels, N: len(rows), H: size.Height / len(rows), W: size.Width, C: 3, Cols: 1, RowLabels: rows, Size: 7,
-	})
-	return fig, nil
+	return rows, title, nil
 }
 
 // secondEvaluator is the flag of a second evaluator.

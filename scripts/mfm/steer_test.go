@@ -7,13 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"image/png"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/gomlx/compute"
+	"github.com/spf13/cobra"
+
+	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/experiment/gaussian"
 	"github.com/gomfm/gomfm/mfm/experiment/image"
 	"github.com/gomfm/gomfm/mfm/experiment/latent"
@@ -21,8 +27,6 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/mixture"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/experiment/stress"
-	"github.com/gomlx/compute"
-	"github.com/spf13/cobra"
 )
 
 // failing is a task whose third run fails.
@@ -30,7 +34,7 @@ type failing struct{ runs int }
 
 func (*failing) Check(steering.Setting) error { return nil }
 
-func (*failing) Watch(steering.Watch) {}
+func (*failing) Follow(steering.Watch) {}
 
 func (f *failing) Run(_ context.Context, _ compute.Backend, s steering.Setting) (r gaussian.Result, err error) {
 	if f.runs++; f.runs == 3 {
@@ -420,18 +424,139 @@ func stressSmallImageNet(t *testing.T, dir string, images []string) {
 	}
 }
 
-// checkSteeredFigure checks that a figure is larger than the pictures of a result that it shows, whose
-// first row is that of unsteered ones.
+// checkSteeredFigure checks that a figure shows the pictures of a result without making them smaller,
+// unsteered ones in the first row.
 func checkSteeredFigure(t *testing.T, figure []byte, r alignment.Result) {
 	t.Helper()
-	drawn, err := png.DecodeConfig(bytes.NewReader(figure))
+	rows, title, err := steeredPictures(r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	strip, err := png.DecodeConfig(bytes.NewReader(r.Pictures))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pixels, err := image.Unstrip(r.Pictures, []int{strip.Height, strip.Width, 3}, 1)
+	want := fmt.Sprintf("mean reward %.3g, unsteered %.3g", r.Reward.Float(), r.RewardBase.Float())
+	if err != nil || !slices.Equal(rows.Pixels, pixels) || !slices.Equal(rows.RowLabels, []string{"unsteered", "steered"}) ||
+		rows.N != 2 || rows.H != strip.Height/2 || rows.W != strip.Width || !strings.HasSuffix(title, want) {
+		t.Errorf("rows %q of %dx%d pixels, title %q, want two of %dx%d and %q (%v)", rows.RowLabels, rows.W, rows.H, title,
+			strip.Width, strip.Height/2, want, err)
+	}
+	filtered := r
+	filtered.Method = "smc-mfm-gf"
+	if rows, _, err := steeredPictures(filtered); err != nil || rows.N != 1 || rows.RowLabels[0] != "steered" {
+		t.Errorf("a filter has the rows %q (%v)", rows.RowLabels, err)
+	}
+	drawn, err := png.DecodeConfig(bytes.NewReader(figure))
 	if err != nil || drawn.Width <= strip.Width || drawn.Height <= strip.Height {
 		t.Errorf("a figure of %dx%d pixels for pictures of %dx%d (%v)", drawn.Width, drawn.Height, strip.Width, strip.Height,
 			err)
+	}
+}
+
+// stopping is a task that ends the context of its first run after a microbatch.
+type stopping struct {
+	steering.Task[gaussian.Result]
+	stop func()
+}
+
+func (s *stopping) Follow(w steering.Watch) {
+	report := w.Progress
+	w.Progress = func(done, n int) {
+		report(done, n)
+		if done > 0 && done < n {
+			s.stop()
+		}
+	}
+	s.Task.Follow(w)
+}
+
+// A run that is stopped between two microbatches is kept, says so until it is written, and resumes:
+// the result is that of a whole run.
+func TestSteerResumesWithinARun(t *testing.T) {
+	needLoops(t)
+	b, err := backend.New("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Finalize()
+	dir := t.TempDir()
+	steered := func(ctx context.Context, out string, stop func()) (gaussian.Result, *command, error) {
+		t.Helper()
+		var stdout bytes.Buffer
+		c := &command{Command: &cobra.Command{}}
+		c.SetOut(&stdout)
+		c.SetErr(io.Discard)
+		task := gaussianSteering()
+		open := task.open
+		task.open = func(c *command) func(steering.NamedReward) (steering.Task[gaussian.Result], string, error) {
+			opened := open(c)
+			return func(r steering.NamedReward) (steering.Task[gaussian.Result], string, error) {
+				of, fingerprint, err := opened(r)
+				return &stopping{of, stop}, fingerprint, err
+			}
+		}
+		prepare := task.build(c)
+		if err := c.ParseFlags([]string{"--out", out, "--dim", "8", "--samples", "40000", "--steps", "3", "--json"}); err != nil {
+			t.Fatal(err)
+		}
+		work, err := prepare()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := work(ctx, b); err != nil {
+			return gaussian.Result{}, c, err
+		}
+		return decode[[]gaussian.Result](t, stdout.String())[0], c, nil
+	}
+	want, _, err := steered(t.Context(), t.TempDir(), func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, c, err := steered(ctx, dir, cancel)
+	files, globErr := filepath.Glob(filepath.Join(dir, "*"))
+	if !errors.Is(err, context.Canceled) || c.unsaved.Load() || len(files) != 1 ||
+		!strings.HasPrefix(filepath.Base(files[0]), "partial-") {
+		t.Fatalf("a stopped run: error %v, unsaved %t, files %q (%v)", err, c.unsaved.Load(), files, globErr)
+	}
+	got, _, err := steered(t.Context(), dir, func() {})
+	got.Seconds, got.MicrosPerNFE = want.Seconds, want.MicrosPerNFE
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("the resumed run has the result %+v (%v), want %+v", got, err, want)
+	}
+	if files, err = filepath.Glob(filepath.Join(dir, "*")); err != nil || len(files) != 1 {
+		t.Errorf("files %q, want the result alone (%v)", files, err)
+	}
+}
+
+// A bar is shown for a run that is not done after ten seconds.
+func TestRunBar(t *testing.T) {
+	var w bytes.Buffer
+	began := time.Unix(0, 0)
+	at := began
+	bar := runBar{w: &w, now: func() time.Time { return at }, began: began}
+	for _, c := range []struct {
+		second     int64
+		done       int
+		wantReport bool
+	}{{0, 0, false}, {9, 10, false}, {11, 20, true}} {
+		at = time.Unix(c.second, 0)
+		bar.update(c.done, 30)
+		if got := strings.Contains(w.String(), fmt.Sprintf("%d/30", c.done)); got != c.wantReport {
+			t.Errorf("after %d seconds: %q", c.second, w.String())
+		}
+	}
+	bar.update(30, 30)
+	if bar.done(nil); !strings.Contains(w.String(), "30/30") || !strings.Contains(w.String(), "done in 11s") {
+		t.Errorf("at the end: %q", w.String())
+	}
+	short := runBar{w: &w, now: func() time.Time { return at }, began: began}
+	w.Reset()
+	short.update(30, 30)
+	if short.done(nil); w.Len() > 0 {
+		t.Errorf("a run without a bar: %q", w.String())
 	}
 }
 

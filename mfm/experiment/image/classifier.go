@@ -78,7 +78,10 @@ func (c ClassifierConfig) CheckLabels(images *data.Images) error {
 	if _, err := images.ClassCounts(c.Network.Classes); err != nil {
 		return fmt.Errorf("%w: network.classes = %d, these images need %d", err, c.Network.Classes, images.Classes())
 	}
-	return data.NewSizeError(c.Network.CheckImage(images.Height, images.Width))
+	if err := c.Network.CheckImage(images.Height, images.Width); err != nil {
+		return fmt.Errorf("%w: %w", data.ErrSize, err)
+	}
+	return nil
 }
 
 // Classifier is a trained classifier of images.

@@ -101,7 +101,7 @@ func (c Config) Validate(images *data.Images) error {
 		return err
 	}
 	if err := c.Network.CheckShape([]int{images.Height, images.Width, images.Channels}); err != nil {
-		return data.NewSizeError(err)
+		return fmt.Errorf("%w: %w", data.ErrSize, err)
 	}
 	switch c.Parametrization {
 	case mfm.MixtureName:

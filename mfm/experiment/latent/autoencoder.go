@@ -108,8 +108,8 @@ func checkSize(f, want, height, width, channels int) error {
 		return fmt.Errorf("images of %d channels: network.images = %d: use an autoencoder for %[1]d; picture files have 3, "+
 			"also gray ones", channels, want)
 	case height%f != 0 || width%f != 0:
-		return data.NewSizeError(fmt.Errorf("images of %dx%d pixels: the autoencoder divides their sides by %d: "+
-			"resize them to a multiple of it", height, width, f))
+		return fmt.Errorf("%w: images of %dx%d pixels: the autoencoder divides their sides by %d: "+
+			"resize them to a multiple of it", data.ErrSize, height, width, f)
 	}
 	return nil
 }

@@ -83,8 +83,8 @@ func Load(l data.Location) (train, heldOut Pictures, err error) {
 	if train.Set == nil {
 		train.Images, heldOut.Images, err = data.Load(l)
 	} else if l.Height == 0 {
-		err = data.NewSizeError(fmt.Errorf("%s: the size is missing to which picture files are cropped and resized: "+
-			"give one, such as 256x256", l.Path))
+		err = fmt.Errorf("%w: %s: the size is missing to which picture files are cropped and resized: give one, "+
+			"such as 256x256", data.ErrSize, l.Path)
 	}
 	return train, heldOut, err
 }

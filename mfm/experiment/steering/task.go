@@ -23,8 +23,8 @@ type Task[R any] interface {
 	Check(Setting) error
 	// Run steers as the setting says and evaluates the samples.
 	Run(ctx context.Context, b compute.Backend, s Setting) (R, error)
-	// Watch reports the progress of later runs and keeps their samples.
-	Watch(Watch)
+	// Follow sets what reports the progress of later runs and keeps their samples.
+	Follow(Watch)
 }
 
 // Base is what a task steers: a model and a reward.
@@ -209,7 +209,7 @@ func (t *Base) draw(
 			return nil, nil, 0, err
 		}
 	}
-	got, seconds, err := w.sample(ctx, steerer, s)
+	got, seconds, err := w.sample(ctx, steerer, s, Device(b))
 	if err != nil {
 		return nil, nil, 0, err
 	}
@@ -288,8 +288,8 @@ func (t *Base) Common(b compute.Backend, s Setting) Result {
 	}
 }
 
-// Run is Draw that also fills in what the results of all tasks have in common, and that reports to
-// the [Watch].
+// Run is Draw that also fills in what the results of all tasks have in common. The [Watch] follows
+// it.
 func (t *Base) Run(
 	ctx context.Context, b compute.Backend, s Setting, exact *steer.Exact, rng *rand.Rand,
 ) (r Result, samples []float32, got *steer.Result, err error) {

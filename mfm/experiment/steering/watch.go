@@ -8,65 +8,71 @@ import (
 	"time"
 
 	"github.com/gomfm/gomfm/mfm/experiment/run"
-	"github.com/gomfm/gomfm/mfm/experiment/sweep"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// Watch follows a run while its samples are drawn: it reports the progress and keeps what is done,
-// so that an interrupted run resumes, bit for bit. The zero value does neither.
+// Watch follows the samples of a run while they are drawn: it reports the progress and keeps what
+// is done, so that an interrupted run resumes, bit for bit. The zero value does neither.
 type Watch struct {
-	// Progress is called with the number of samples done, of n, before the first microbatch and after
-	// each. Nil means no callback.
+	// Progress is called with the number of samples done, of n, before the first microbatch and
+	// after each. Nil means no callback.
 	Progress func(done, n int)
-	// Dir is the folder of a sweep, in which the samples are kept until the result is written; see
-	// [sweep.Partial]. Empty means none.
-	Dir string
-	// Pools is a folder for pools of unsteered samples and their rewards, which outlast the results of
-	// single runs and are deleted with the folder. No two processes may share it. Empty means temporary
+	// Path is the file of the samples so far, which whoever writes the result removes; see
+	// [github.com/gomfm/gomfm/mfm/experiment/sweep.PartialPath]. Empty means none.
+	Path string
+	// Pools is a folder for the pools of unsteered samples of several runs, and for their rewards:
+	// a pool is kept after each of its blocks. Another process must not use it. Empty means temporary
 	// files, which do not resume.
 	Pools string
-	// Every is the least time between two writes. A run that ctx stops is written in any case, and one
-	// of a single microbatch never.
+	// Every is the least time between two writes of Path, or of the rewards of a pool. The last
+	// microbatch of several, and a run that ends with an error, are written in any case.
 	Every time.Duration
+	// Unsaved is called with true when something is done that is not written, and with false when all
+	// is written. Nil means no callback.
+	Unsaved func(unsaved bool)
 }
 
-// Watch sets what follows later runs.
-func (t *Base) Watch(w Watch) { t.watch = w }
+// Follow sets the watch of later runs.
+func (t *Base) Follow(w Watch) { t.watch = w }
 
-// Watched returns what follows the runs.
-func (t *Base) Watched() Watch { return t.watch }
+// Watch returns what [Base.Follow] was given.
+func (t *Base) Watch() Watch { return t.watch }
+
+// SetUnsaved calls Unsaved, if there is one.
+func (w Watch) SetUnsaved(unsaved bool) {
+	if w.Unsaved != nil {
+		w.Unsaved(unsaved)
+	}
+}
 
 // partial is a run in a file.
 type partial struct {
 	Run     *steer.Partial
 	Seconds float64 // that it took so far
+	Device  string  // see [Device]
 }
 
 // sample draws the samples of a setting, with the seconds that it took. It continues a run that was
 // kept.
-func (w Watch) sample(ctx context.Context, steerer *steer.Steerer, s Setting) (*steer.Result, float64, error) {
-	began, path := time.Now(), ""
-	if w.Dir != "" {
-		name, err := sweep.Name(s)
-		if err != nil {
-			return nil, 0, err
-		}
-		path = sweep.Partial(w.Dir, name)
-	}
-	p, err := readPartial(path, s.Seed)
+func (w Watch) sample(ctx context.Context, steerer *steer.Steerer, s Setting, device string) (
+	*steer.Result, float64, error) {
+	began := time.Now()
+	p, err := w.read(s.Seed, device)
 	if err != nil {
 		return nil, 0, err
 	}
 	before, written, onDisk := p.Seconds, began, p.Run.Done()
+	defer w.SetUnsaved(false)
 	write := func() error {
-		if path == "" || p.Run.Done() == onDisk {
+		if w.Path == "" || p.Run.Done() == onDisk {
 			return nil
 		}
 		p.Seconds = before + time.Since(began).Seconds()
-		if err := run.WriteGob(path, p); err != nil {
+		if err := run.WriteGob(w.Path, p); err != nil {
 			return fmt.Errorf("keeping the samples: %w", err)
 		}
 		written, onDisk = time.Now(), p.Run.Done()
+		w.SetUnsaved(false)
 		return nil
 	}
 	report := func() {
@@ -76,30 +82,34 @@ func (w Watch) sample(ctx context.Context, steerer *steer.Steerer, s Setting) (*
 	}
 	report()
 	got, err := steerer.Continue(ctx, p.Run, s.Samples, func() error {
+		w.SetUnsaved(w.Path != "")
 		report()
-		if p.Run.Calls == 1 && p.Run.Done() == s.Samples || time.Since(written) < w.Every {
+		if p.Run.Done() < s.Samples && time.Since(written) < w.Every || p.Run.Calls == 1 && p.Run.Done() == s.Samples {
 			return nil
 		}
 		return write()
 	})
 	switch {
-	case err == nil:
-	case ctx.Err() != nil:
+	case errors.Is(err, steer.ErrPartial):
+		return nil, 0, fmt.Errorf("%s: %w: delete the file for that", w.Path, err)
+	case err != nil:
 		return nil, 0, errors.Join(err, write())
-	case path != "" && onDisk > 0:
-		return nil, 0, fmt.Errorf("%s: %w", path, err)
-	default:
-		return nil, 0, err
 	}
 	return got, before + time.Since(began).Seconds(), nil
 }
 
-// readPartial reads a run from a file, or begins one if there is none or if path is empty.
-func readPartial(path string, seed int64) (p partial, err error) {
-	if path != "" {
-		if err := run.ReadGob(path, &p); !errors.Is(err, fs.ErrNotExist) {
-			if err == nil && p.Run == nil {
-				err = fmt.Errorf("%s: no run in progress: delete the file to begin again", path)
+// read reads the run in Path, or begins one if there is none.
+func (w Watch) read(seed int64, device string) (p partial, err error) {
+	p.Device = device
+	if w.Path != "" {
+		if err := run.ReadGob(w.Path, &p); !errors.Is(err, fs.ErrNotExist) {
+			switch {
+			case err != nil:
+			case p.Run == nil:
+				err = fmt.Errorf("%s: no run in progress: delete the file to begin again", w.Path)
+			case p.Device != device:
+				err = fmt.Errorf("%s: a run in progress on device %q, this is %q: resume it there, or delete the file to "+
+					"begin again", w.Path, p.Device, device)
 			}
 			return p, err
 		}

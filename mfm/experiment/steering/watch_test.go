@@ -17,8 +17,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// A run that is stopped between two microbatches resumes there, with the samples of a whole run. The
-// sweep removes what was kept. A file that is no run, or one of other samples, is an error that
+// A run that is stopped between two microbatches resumes there, with the samples of a whole run.
+// The sweep removes what was kept. A file that is no run, or one of other samples, is an error that
 // names it.
 func TestWatch(t *testing.T) {
 	b, base, class := backendtest.New(t), classBase(t), 0
@@ -40,11 +40,11 @@ func TestWatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := sweep.Partial(dir, name)
+	path := sweep.PartialPath(dir, name)
 	for _, every := range []time.Duration{time.Hour, 0} {
 		ctx, cancel := context.WithCancel(t.Context())
 		var seen []int
-		base.Watch(steering.Watch{Dir: dir, Every: every, Progress: func(done, n int) {
+		base.Follow(steering.Watch{Path: path, Every: every, Progress: func(done, n int) {
 			if seen = append(seen, done); done == 8 || n != 12 {
 				cancel()
 			}
@@ -71,32 +71,18 @@ func TestWatch(t *testing.T) {
 			t.Errorf("files %v, want that of the result alone (%v)", files, err)
 		}
 	}
-	other := s
-	other.Samples = 8
-	run8 := func() error {
-		_, _, _, err := base.Run(t.Context(), b, other, nil, rand.New(rand.NewPCG(1, 2)))
-		return err
-	}
-	base.Watch(steering.Watch{Dir: dir})
-	if err := run8(); err != nil {
+	base.Follow(steering.Watch{Path: path})
+	if _, _, err := run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	otherName, err := sweep.Name(other)
-	if err == nil {
-		err = os.Rename(sweep.Partial(dir, otherName), path)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	other.Samples = 12
 	base.Batch = 3
-	if err := run8(); err == nil || !strings.Contains(err.Error(), path) {
+	if _, _, err := run(t.Context()); !errors.Is(err, steer.ErrPartial) || !strings.Contains(err.Error(), path) {
 		t.Errorf("a run in other microbatches: error %v", err)
 	}
 	if err := os.WriteFile(path, []byte("no run"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := run(t.Context()); err == nil || !strings.Contains(err.Error(), "delete the file") {
+	if _, _, err := run(t.Context()); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("a file that is no run: error %v", err)
 	}
 }

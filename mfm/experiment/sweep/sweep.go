@@ -121,7 +121,10 @@ func Run[S, R any](ctx context.Context, s Sweep, settings []S, do func(context.C
 			if err := run.WriteJSON(path, r); err != nil {
 				return results, fmt.Errorf("sweep: %w", err)
 			}
-			_ = os.Remove(Partial(s.Dir, name)) // most runs have none; one that stays is not read again
+		}
+		// Most runs have none. One that stays would be read if the result is deleted, to repeat the run.
+		if err := os.Remove(PartialPath(s.Dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return results, fmt.Errorf("sweep: %w", err)
 		}
 		results = append(results, r.Result)
 		if s.Done != nil {
@@ -131,10 +134,10 @@ func Run[S, R any](ctx context.Context, s Sweep, settings []S, do func(context.C
 	return results, nil
 }
 
-// Partial returns the path of the file, in the folder of a sweep, in which a long run of a setting
-// may keep what is done. name is that of the setting. [Run] removes the file when the result is
-// written.
-func Partial(dir, name string) string { return filepath.Join(dir, "partial-"+name+".gob") }
+// PartialPath returns the path of the file, in the folder of a sweep, in which a long run of a
+// setting may keep what is done. name is that of the setting, see [Name]. [Run] removes the file
+// when there is a result.
+func PartialPath(dir, name string) string { return filepath.Join(dir, "partial-"+name+".gob") }
 
 // prefix is that of the names of result files.
 const prefix = "result-"

@@ -1,6 +1,7 @@
 package alignment
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/gomlx/compute"
 	"gonum.org/v1/gonum/floats"
 
@@ -34,18 +36,21 @@ type pool struct {
 	block    steering.Setting // of a block; its seed is that of the pool
 	elements int              // of a sample
 	file     *os.File
-	path     string // of the state; empty for a temporary file
+	lock     *flock.Flock
+	path     string // of its files, without their extensions; empty for a temporary file
 }
 
 // poolState is what a pool has beside its samples.
 type poolState struct {
+	Device   string       // see [steering.Device]
+	By       string       // hash of the setting of the run that began it
 	Counts   steer.Counts // of a block
 	Seconds  []float64    // of each block, with compiling or loading the graph
 	Diverged []bool       // whether a block has samples that are not finite
 }
 
 // poolOf returns the pool of a setting, with its name, that has at least n samples. reused reports
-// that it had some of them before.
+// that another run has begun it.
 func (s *Steering) poolOf(ctx context.Context, b compute.Backend, c steering.Setting, n int) (
 	p *pool, name string, reused bool, err error) {
 	block := unsteered(c)
@@ -53,18 +58,24 @@ func (s *Steering) poolOf(ctx context.Context, b compute.Backend, c steering.Set
 	if name, err = sweep.Name(block); err != nil {
 		return nil, "", false, err
 	}
+	by, err := sweep.Name(c)
+	if err != nil {
+		return nil, "", false, err
+	}
 	p = s.model.pools[name]
 	if p == nil {
-		if p, err = s.openPool(block); err != nil {
+		if p, err = s.openPool(block, steering.Device(b)); err != nil {
 			return nil, "", false, fmt.Errorf("pool of unsteered samples: %w", err)
 		}
 		s.model.pools[name] = p
 	}
-	reused = len(p.Seconds) > 0
+	p.By = cmp.Or(p.By, by)
 	of := s.plain()
 	of.Kept = &s.model.drawing
+	if done := len(p.Seconds) * block.Samples; done < n {
+		s.report(done, n)
+	}
 	for k := len(p.Seconds); k*block.Samples < n; k++ {
-		s.report(k*block.Samples, n)
 		if k > 0 {
 			block.Seed = 1<<41 + c.Seed<<16 + int64(k)
 		}
@@ -80,24 +91,25 @@ func (s *Steering) poolOf(ctx context.Context, b compute.Backend, c steering.Set
 		if err == nil {
 			p.Counts, p.Diverged = got.Counts, append(p.Diverged, !stats.Finite(latents))
 			p.Seconds = append(p.Seconds, time.Since(began).Seconds())
-			err = writeGob(p.path, p.poolState)
+			err = p.write(".gob", p.poolState)
 		}
 		if err != nil {
 			return nil, "", false, fmt.Errorf("keeping unsteered samples: %w", err)
 		}
+		s.report((k+1)*block.Samples, n)
 	}
-	return p, name, reused, nil
+	return p, name, p.By != by, nil
 }
 
 // report shows that done of n samples of a pool are drawn, or have a reward.
 func (s *Steering) report(done, n int) {
-	if progress := s.Watched().Progress; progress != nil {
+	if progress := s.Watch().Progress; progress != nil {
 		progress(min(done, n), n)
 	}
 }
 
-// read returns the samples from one index to another.
-func (p *pool) read(from, to int) ([]float32, error) {
+// samples returns those from one index to another.
+func (p *pool) samples(from, to int) ([]float32, error) {
 	latents := make([]float32, (to-from)*p.elements)
 	section := io.NewSectionReader(p.file, int64(from*p.elements)*4, int64(len(latents))*4)
 	if err := binary.Read(section, binary.LittleEndian, latents); err != nil {
@@ -128,43 +140,54 @@ type scores struct {
 }
 
 // score returns the rewards of at least n samples of a pool, which has as many.
-func (s *Steering) score(ctx context.Context, p *pool, name string, n int) (*scores, error) {
-	all := s.scores[name]
-	path := s.scoresPath(p, name)
+func (s *Steering) score(ctx context.Context, p *pool, name string, n int) (_ *scores, err error) {
+	extension, all := "-"+s.Fingerprint+".gob", s.scores[name]
 	if all == nil {
 		all = new(scores)
-		if err := readGob(path, all); err != nil {
+		if err := p.read(extension, all); err != nil {
 			return nil, err
 		}
 		if len(all.Values) != len(all.Seconds)*p.block.Samples || len(all.Seconds) > len(p.Seconds) {
-			return nil, fmt.Errorf("%s: rewards of another pool: delete the file to evaluate them again", path)
+			return nil, fmt.Errorf("%s%s: %d rewards of %d blocks of samples: delete the file to evaluate them again",
+				p.path, extension, len(all.Values), len(p.Seconds))
 		}
 		s.scores[name] = all
 	}
-	written := time.Now()
+	written, onDisk := time.Now(), len(all.Values)
+	defer func() {
+		if len(all.Values) > onDisk {
+			err = errors.Join(err, p.write(extension, all))
+		}
+		s.Watch().SetUnsaved(false)
+	}()
+	if onDisk < n {
+		s.report(onDisk, n)
+	}
 	for len(all.Values) < n {
-		s.report(len(all.Values), n)
 		began := time.Now()
-		latents, err := p.read(len(all.Values), len(all.Values)+p.block.Samples)
+		latents, err := p.samples(len(all.Values), len(all.Values)+p.block.Samples)
 		if err != nil {
 			return nil, err
 		}
 		pixels, err := s.model.decoder.decode(ctx, latents)
 		if err != nil {
-			return nil, errors.Join(err, writeGob(path, all))
+			return nil, err
 		}
 		values, err := s.pictures.values(ctx, pixels, s.Labels(p.block))
 		if err != nil {
-			return nil, errors.Join(err, writeGob(path, all))
+			return nil, err
 		}
 		all.Values = append(all.Values, values...)
 		all.Seconds = append(all.Seconds, time.Since(began).Seconds())
-		if len(all.Values) >= n || time.Since(written) >= s.Watched().Every {
-			if err := writeGob(path, all); err != nil {
+		s.Watch().SetUnsaved(p.path != "")
+		if time.Since(written) >= s.Watch().Every {
+			if err := p.write(extension, all); err != nil {
 				return nil, err
 			}
-			written = time.Now()
+			s.Watch().SetUnsaved(false)
+			written, onDisk = time.Now(), len(all.Values)
 		}
+		s.report(len(all.Values), n)
 	}
 	return all, nil
 }
@@ -201,13 +224,13 @@ func (s *Steering) bestOf(ctx context.Context, b compute.Backend, c steering.Set
 				best, most = k, value
 			}
 		}
-		chosen, err := p.read(best, best+1)
+		chosen, err := p.samples(best, best+1)
 		if err != nil {
 			return d, err
 		}
 		d.latents = append(d.latents, chosen...)
 	}
-	first, err := p.read(0, min(shownPictures, c.Samples))
+	first, err := p.samples(0, min(shownPictures, c.Samples))
 	if err != nil {
 		return d, err
 	}
@@ -226,7 +249,7 @@ func (s *Steering) drawUnsteered(ctx context.Context, b compute.Backend, c steer
 	if err != nil {
 		return d, err
 	}
-	if d.latents, err = p.read(0, c.Samples); err != nil {
+	if d.latents, err = p.samples(0, c.Samples); err != nil {
 		return d, err
 	}
 	d.counts = p.countsOf(c.Samples)

@@ -7,15 +7,19 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/gofrs/flock"
+
+	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 )
 
 // openPool opens the pool of a setting in the folder of the watch, with the samples that it has
 // there, or a new one in a temporary file if there is no folder.
-func (s *Steering) openPool(block steering.Setting) (p *pool, err error) {
+func (s *Steering) openPool(block steering.Setting, device string) (p *pool, err error) {
 	p = &pool{block: block, elements: s.model.Elements()}
-	dir := s.Watched().Pools
+	p.Device = device
+	dir := s.Watch().Pools
 	if dir == "" {
 		if p.file, err = os.CreateTemp("", "mfm-pool-"); err != nil {
 			return nil, err
@@ -23,57 +27,83 @@ func (s *Steering) openPool(block steering.Setting) (p *pool, err error) {
 		_ = os.Remove(p.file.Name()) // so that it ends with the process; some systems keep open files
 		return p, nil
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
 	name, err := hashJSON([]any{s.model.hash, block})
-	if err != nil {
-		return nil, err
-	}
-	samples := filepath.Join(dir, "pool-"+name+".f32")
-	p.path = filepath.Join(dir, "pool-"+name+".gob")
-	if err := readGob(p.path, &p.poolState); err != nil {
-		return nil, err
-	}
-	if p.file, err = os.OpenFile(samples, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
-		return nil, err
-	}
-	info, err := p.file.Stat()
-	if want := int64(len(p.Seconds)) * int64(block.Samples*p.elements) * 4; err == nil &&
-		(info.Size() < want || len(p.Diverged) != len(p.Seconds)) {
-		err = fmt.Errorf("%s: %d bytes, want at least %d of %d blocks: delete it and %s to draw the samples again",
-			samples, info.Size(), want, len(p.Seconds), p.path)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o755)
 	}
 	if err != nil {
-		p.file.Close()
+		return nil, err
+	}
+	p.path = filepath.Join(dir, "pool-"+name)
+	p.lock = flock.New(p.path + ".lock")
+	if locked, err := p.lock.TryLock(); err != nil {
+		return nil, err
+	} else if !locked {
+		return nil, fmt.Errorf("%w: another process writes to %s: wait for it, or end it", checkpoint.ErrLocked, p.path)
+	}
+	if err := errors.Join(p.read(".gob", &p.poolState), p.open(device)); err != nil {
+		p.close()
 		return nil, err
 	}
 	return p, nil
 }
 
-// scoresPath returns the file of the rewards of a pool, whose name is given, empty for a temporary
-// pool.
-func (s *Steering) scoresPath(p *pool, name string) string {
+// open opens the file of the samples and checks it.
+func (p *pool) open(device string) (err error) {
+	if p.file, err = os.OpenFile(p.path+".f32", os.O_RDWR|os.O_CREATE, 0o644); err != nil {
+		return err
+	}
+	info, err := p.file.Stat()
+	if err != nil {
+		return err
+	}
+	want := int64(len(p.Seconds)) * int64(p.block.Samples*p.elements) * 4
+	switch {
+	case info.Size() < want || len(p.Diverged) != len(p.Seconds):
+		return fmt.Errorf("%s.f32: %d bytes, want at least %d: delete %[1]s* to draw the samples again", p.path, info.Size(),
+			want)
+	case p.Device != device:
+		return fmt.Errorf("%s.f32: samples of device %q, this is %q: resume there, or delete %[1]s* to draw them again",
+			p.path, p.Device, device)
+	}
+	return nil
+}
+
+// ClosePools closes the files of the pools, which remain in the folder of the watch. Later runs open
+// them again.
+func (s *Steering) ClosePools() { s.model.closePools() }
+
+func (m *Model) closePools() {
+	for _, p := range m.pools {
+		p.close()
+	}
+	clear(m.pools)
+}
+
+// close closes the files of a pool, which remain.
+func (p *pool) close() {
+	if p.file != nil {
+		p.file.Close()
+	}
+	if p.lock != nil {
+		_ = p.lock.Unlock()
+	}
+}
+
+// write writes v to a file of the pool, unless the pool is a temporary file.
+func (p *pool) write(extension string, v any) error {
 	if p.path == "" {
-		return ""
-	}
-	return filepath.Join(filepath.Dir(p.path), fmt.Sprintf("rewards-%s-%s.gob", name, s.Fingerprint))
-}
-
-// writeGob writes v to a file, unless path is empty.
-func writeGob(path string, v any) error {
-	if path == "" {
 		return nil
 	}
-	return run.WriteGob(path, v)
+	return run.WriteGob(p.path+extension, v)
 }
 
-// readGob reads v from a file, if path is not empty and there is one.
-func readGob(path string, v any) error {
-	if path == "" {
+// read reads v from a file of the pool, if there is one.
+func (p *pool) read(extension string, v any) error {
+	if p.path == "" {
 		return nil
 	}
-	if err := run.ReadGob(path, v); !errors.Is(err, fs.ErrNotExist) {
+	if err := run.ReadGob(p.path+extension, v); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil

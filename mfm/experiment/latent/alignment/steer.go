@@ -153,15 +153,12 @@ func newModel(b compute.Backend, of mfm.Model, c latent.Config, a latent.Autoenc
 	return m, err
 }
 
-// Finalize frees the compiled graphs and the unsteered samples, but not the weights.
+// Finalize frees the compiled graphs and closes the pools of unsteered samples. The weights remain.
 func (m *Model) Finalize() {
 	m.decoder.Finalize()
 	m.kept.Finalize()
 	m.drawing.Finalize()
-	for _, p := range m.pools {
-		p.file.Close()
-	}
-	clear(m.pools)
+	m.closePools()
 	for _, r := range m.rewards {
 		if r.exec != nil {
 			r.exec.Finalize()
