@@ -99,7 +99,8 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 1
 }
 
-// resizes reports whether the flag size of a command is one of picture files, and --data names them.
+// resizes reports whether the flag size of a command is one of picture files, and whether --data
+// names them.
 func resizes(c *cobra.Command) bool {
 	size, from := c.Flags().Lookup("size"), c.Flags().Lookup("data")
 	return size != nil && from != nil && from.Value.String() != "" && !strings.HasSuffix(from.Value.String(), ".npy")

@@ -424,8 +424,8 @@ func stressSmallImageNet(t *testing.T, dir string, images []string) {
 	}
 }
 
-// checkSteeredFigure checks that a figure shows the pictures of a result without making them smaller,
-// unsteered ones in the first row.
+// checkSteeredFigure checks that a figure shows the pictures of a result without making them
+// smaller, unsteered ones in the first row.
 func checkSteeredFigure(t *testing.T, figure []byte, r alignment.Result) {
 	t.Helper()
 	rows, title, err := steeredPictures(r)
