@@ -25,7 +25,7 @@ func (s *store) equalRewardTable() string {
 			oneStep = fmt.Sprintf("%s (N = %d)", text, most.n)
 		}
 		lines = append(lines, []string{what + ", " + strings.ReplaceAll(t.name, "|", `\|`), nats, g.renormalization,
-			factorText(t.factor(g)), oneStep, beside})
+			factorText(t.factor(g)), t.atTarget(g), oneStep, beside})
 	}
 	for _, test := range []string{"mixture", "digits"} {
 		for _, t := range s.tilts(test) {
@@ -52,13 +52,64 @@ func (s *store) equalRewardTable() string {
 			kernel, beforeKernel := t.both(g, steered.kernel)
 			_, beforeSE := t.ofUnsteered(steered.kernel)
 			add("pictures", t, strings.TrimSuffix(t.nats(1), " nats"), fmt.Sprintf("diversity %.2f (%.2f), kernel distance %.2f "+
-				"(%.2f ± %.2f); factor at the target's reward %s", diversity, before, kernel, beforeKernel, beforeSE, t.atTarget(g)), g)
+				"(%.2f ± %.2f)", diversity, before, kernel, beforeKernel, beforeSE), g)
 		}
 	}
 	if lines == nil {
 		return ""
 	}
-	return table("target | κ, nats | renormalization | factor | one step | beside the reward", lines)
+	return table("target | κ, nats | renormalization | factor | at the target's reward | one step | beside the reward", lines)
+}
+
+// targetReward returns the mean reward of the target, and whether it is known.
+func (t tilt) targetReward(g runs) (mean float64, known bool) {
+	if v, _ := g.mean(func(r steered) metric.Optional { return r.RewardTarget }); !math.IsNaN(v) {
+		return v, true
+	}
+	return t.target, t.effective >= usableNumber
+}
+
+// atTarget formats what Best-of-N needs for the mean reward of the target, over the evaluations of
+// the runs g; "unknown" without that reward.
+func (t tilt) atTarget(g runs) string {
+	target, known := t.targetReward(g)
+	if !known {
+		return "unknown"
+	}
+	c, cost := t.candidates(target, 0), t.each/g.nfe()
+	return factorText(metric.Candidates{N: c.N * cost, Low: math.NaN()}, min(mostCandidates, float64(len(t.pool)))*cost)
+}
+
+// below counts the targets of the table of equal rewards whose mean reward MFM-G does not exceed,
+// of those where it is known.
+func (s *store) belowTarget() (below, known int) {
+	of := append(s.tilts("mixture"), s.tilts("digits")...)
+	if s.exists(imagenetFile) {
+		of = append(of, s.pictureTilts()...)
+	}
+	for _, t := range of {
+		one := t.of("mfm-g", 1)
+		if len(one) == 0 {
+			continue
+		}
+		g := best(one)
+		if target, ok := t.targetReward(g); ok {
+			known++
+			if reward, _ := g.reward(); reward < target {
+				below++
+			}
+		}
+	}
+	return below, known
+}
+
+// pastTarget says at how many targets MFM-G goes beyond the mean reward.
+func (s *store) pastTarget() string {
+	below, known := s.belowTarget()
+	if below == 0 {
+		return fmt.Sprintf("at all %d targets of the page where it is known", known)
+	}
+	return fmt.Sprintf("at %d of the %d targets of the page where it is known", known-below, known)
 }
 
 // both returns the means of a number over the runs g and over unsteered ones.
@@ -89,22 +140,23 @@ func (t tilt) digitsBeside(g runs) string {
 }
 
 // distances formats the distance of the runs g to a target of the mixture, beyond the sampling
-// floor, that of unsteered samples in brackets, and the smallest one of Best-of-N; empty without
+// floor, that of unsteered samples in brackets, and the smallest one of all methods; empty without
 // them.
 func (t tilt) distances(g runs) string {
-	rival, any := nearest(t.bestOf(), steered.excess)
+	rival, any := nearest(t.inexact(), steered.excess)
 	if !any {
 		return ""
 	}
 	ours, _ := g.mean(steered.excess)
 	before, _ := t.ofUnsteered(steered.excess)
 	theirs, _ := rival.mean(steered.excess)
-	return fmt.Sprintf("excess W₂ %s (%s), Best-of-N at best %s", short(ours), short(before), short(theirs))
+	return fmt.Sprintf("excess W₂ %s (%s); nearest of all: %s, N = %d, %s for %s evaluations", short(ours), short(before),
+		rival.name(), rival.n, short(theirs), comma(rival.nfe()))
 }
 
 // claimTuned has the rewards before and after the trainings of the first seed with the largest λ
-// and without a budget, the changes of the held-out reward, and the diversities; empty without
-// results.
+// and without a budget, their divergences, the changes of the held-out reward, the diversities and
+// the kernel distances; empty without results.
 func (s *store) claimTuned() string {
 	if !s.exists(tunedFile) {
 		return ""
@@ -121,11 +173,17 @@ func (s *store) claimTuned() string {
 			most = r.Lambda
 			text = fmt.Sprintf("%s from %s to %s (λ = %g)", strings.ReplaceAll(name, "|", `\|`),
 				pair(r.RewardBase.Float(), r.RewardBaseSE.Float()), pair(r.Reward.Float(), r.RewardSE.Float()), r.Lambda)
+			if n, target := len(r.Evaluations), s.tunedTarget(r); n > 0 && target != "" {
+				text += fmt.Sprintf(" at a divergence of %.1f nats, where the target has %s", r.Evaluations[n-1].KL, target)
+			}
 			if by, ok := change(r.HeldOutBase, r.HeldOutBaseSE, r.HeldOut, r.HeldOutSE); ok {
 				text += fmt.Sprintf(", held-out reward %+.1f standard errors", by)
 			}
 			if !r.Diversity.IsZero() {
 				text += fmt.Sprintf(", diversity %.2f", r.Diversity.Float())
+			}
+			if !r.Kernel.IsZero() {
+				text += fmt.Sprintf(", kernel distance %.2f", r.Kernel.Float())
 			}
 		}
 		if text != "" {

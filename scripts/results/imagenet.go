@@ -67,16 +67,6 @@ func (r steered) kernel() metric.Optional {
 	return r.Kernel
 }
 
-// atTarget formats what Best-of-N needs for the mean reward of the target, over the evaluations of
-// the runs g, and is "unknown" if the pool has too few pictures of the target.
-func (t tilt) atTarget(g runs) string {
-	if t.effective < usableNumber {
-		return "unknown"
-	}
-	c, cost := t.candidates(t.target, 0), t.each/g.nfe()
-	return factorText(metric.Candidates{N: c.N * cost, Low: math.NaN()}, min(mostCandidates, float64(len(t.pool)))*cost)
-}
-
 // monitors are the columns of the monitors of pictures, as changes from unsteered ones.
 var monitors = []struct {
 	name string

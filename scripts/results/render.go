@@ -159,7 +159,7 @@ func (s *store) funcs() template.FuncMap {
 		"precisionTable": s.precisionTable, "manifoldTable": s.manifoldTable, "pointsTable": s.pointsTable, "pointsClaim": s.pointsClaim,
 		"speedTable": s.speedTable, "checkpointTable": s.checkpointTable, "checkpointClaim": s.checkpointClaim,
 		"checkpointProcess": s.checkpointProcess,
-		"fuzzTable":         s.fuzzTable, "total": total,
+		"fuzzTable":         s.fuzzTable, "total": total, "pastTarget": s.pastTarget, "aboveTarget": s.aboveTarget,
 		"measures": s.measures, "gaussianFactorTable": s.gaussianFactorTable, "gaussianMethodTable": s.gaussianMethodTable,
 		"gaussianDims": s.gaussianDims, "gaussianFactors": s.gaussianFactors, "ceiling": ceiling, "ceilingKL": ceilingKL,
 		"crossing": s.crossing, "whenMixture": s.whenMixture, "whenDigits": s.whenDigits, "whenKL": s.whenKL,

@@ -155,14 +155,48 @@ func (s *store) tunedLine(r alignment.TuningResult) []string {
 	if n := len(r.Evaluations); n > 0 {
 		kl = pair(r.Evaluations[n-1].KL, r.Evaluations[n-1].KLSE)
 	}
-	if r.Budget == 0 && !r.TargetKL.IsZero() { // that of λ, which a budget reduces
-		t := tilt{kl: r.TargetKL.Float(), bound: r.TargetEffective.Float() < usableNumber}
-		if of, found := s.poolTarget(r.RewardName, r.Lambda); found {
-			t = of
-		}
-		target = t.nats(1)
+	if r.Budget == 0 { // that of λ, which a budget reduces
+		target = s.tunedTarget(r)
 	}
 	return append(line, kl, target)
+}
+
+// tunedTarget formats the divergence of the target of a training at λ; empty if it is not known.
+func (s *store) tunedTarget(r alignment.TuningResult) string {
+	if r.TargetKL.IsZero() {
+		return ""
+	}
+	t := tilt{kl: r.TargetKL.Float(), bound: r.TargetEffective.Float() < usableNumber}
+	if of, found := s.poolTarget(r.RewardName, r.Lambda); found {
+		t = of
+	}
+	return t.nats(1)
+}
+
+// aboveTarget says in how many trainings without a budget the divergence is in the end larger than
+// the estimate for the target; empty if none has both.
+func (s *store) aboveTarget() string {
+	above, all := 0, 0
+	names, of := s.tunedPictures()
+	for _, name := range names {
+		for _, r := range of[name] {
+			n := len(r.Evaluations)
+			if r.Budget > 0 || n == 0 || r.Result.Diverged || r.TargetKL.IsZero() {
+				continue
+			}
+			target := r.TargetKL.Float()
+			if of, found := s.poolTarget(r.RewardName, r.Lambda); found {
+				target = of.kl
+			}
+			if all++; r.Evaluations[n-1].KL > target {
+				above++
+			}
+		}
+	}
+	if all == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Without a budget KL is in the end above the estimate for the target in %d of %d trainings.", above, all)
 }
 
 // tunedAlong is the line of the rewards along a training, and of the monitors at its end.
@@ -259,8 +293,8 @@ func tunedVerdict(all []alignment.TuningResult) string {
 			risen))
 	}
 	if held > 0 {
-		parts = append(parts, fmt.Sprintf("The held-out reward is at most two standard errors below that of the untuned drift after "+
-			"%d of %d trainings; its lowest change is %+.1f standard errors.", kept, held, lowest))
+		parts = append(parts, fmt.Sprintf("The held-out reward falls by more than two standard errors in %d of %d trainings; its "+
+			"lowest change is %+.1f standard errors.", held-kept, held, lowest))
 	}
 	if narrow != nil {
 		parts = append(parts, "That does not show that the pictures are good: "+strings.Join(narrow, "; ")+".")

@@ -197,8 +197,20 @@ func (t tilt) blocksBeside(g runs) string {
 	ours, se := g.mean(confident)
 	theirs, other := most.mean(confident)
 	before, _ := t.ofUnsteered(confident)
-	return text + fmt.Sprintf(". The second classifier is sure of a share of %s, of Best-of-%d from one-step samples %s, of "+
+	text += fmt.Sprintf(". The second classifier is sure of a share of %s, of Best-of-%d from one-step samples %s, of "+
 		"unsteered samples %s.", pair(ours, se), most.n, pair(theirs, other), short(before))
+	unsure := func(r steered) metric.Optional {
+		if r.Confident.IsZero() {
+			return metric.Optional{}
+		}
+		return metric.Some(1 - r.Confident.Float())
+	}
+	if near, any := t.gentler(g, unsure); any {
+		share, se := near.mean(confident)
+		text += fmt.Sprintf(" With %s the reward is %s, also above that of Best-of-1,000, and the share %s.", near.renormalization,
+			pair(near.reward()), pair(share, se))
+	}
+	return text
 }
 
 // nearestOf returns the runs of a method that are nearest to a target of the mixture, and their
@@ -250,7 +262,21 @@ func (s *store) whichMethod() string {
 	}
 	a, _ = last.nearestOf(oneStep)
 	b, _ = last.nearestOf(twist)
-	lines = append(lines, fmt.Sprintf("- Farther, at %.1f nats, SMC is nearer: %s, against %s.", last.kl, said(b), said(a)))
+	text := fmt.Sprintf("- Farther, at %.1f nats, SMC is nearer: %s, against %s, the largest N that was run.", last.kl, said(b), said(a))
+	if even, any := nearest(last.of(twist, 4), steered.excess); any {
+		d, se := even.mean(steered.excess)
+		other, its := a.mean(steered.excess)
+		if math.Abs(d-other) <= 2*math.Hypot(se, its) {
+			text += fmt.Sprintf(" With about as many evaluations as that, SMC has %s, which does not resolve it", said(even))
+			mmd := func(r steered) metric.Optional { return metric.Some(1000 * r.MMD.Float()) }
+			d, se := even.mean(mmd)
+			if other, its := a.mean(mmd); other-d > 2*math.Hypot(se, its) {
+				text += fmt.Sprintf("; by MMD² · 1000 SMC is nearer: %s against %s", pair(d, se), pair(other, its))
+			}
+			text += "."
+		}
+	}
+	lines = append(lines, text)
 	if g, any := nearest(near[0].of("mfm-gf", 16), steered.excess); any {
 		text := fmt.Sprintf("- MFM-GF, without particles or candidates, has %s at %.1f nats", said(g), near[0].kl)
 		if g, any := nearest(last.of("mfm-gf", 16), steered.excess); any {
@@ -270,9 +296,17 @@ func (s *store) whichMethod() string {
 	if parts != nil {
 		u, _ := last.ofUnsteered(steered.excess)
 		before, _ := last.ofUnsteered(func(r steered) metric.Optional { return r.Reward })
-		lines = append(lines, fmt.Sprintf("- For the reward alone, far from the data, methods that follow a gradient are the "+
-			"cheapest. At %.1f nats unsteered samples have the reward %s (excess %s), and these methods with one sample: %s. The price is "+
-			"the excess, where SMC has %s.", last.kl, short(before), short(u), strings.Join(parts, "; "), pair(b.mean(steered.excess))))
+		text := fmt.Sprintf("- For the reward alone, far from the data, methods that follow a gradient are the cheapest. At %.1f nats "+
+			"unsteered samples have the reward %s (excess %s), and these methods with one sample: %s. The price is the excess, where SMC "+
+			"has %s.", last.kl, short(before), short(u), strings.Join(parts, "; "), pair(b.mean(steered.excess)))
+		if one := last.of("mfm-g", 1); len(one) > 0 {
+			if near, any := last.gentler(best(one), steered.excess); any {
+				d, se := near.mean(steered.excess)
+				text += fmt.Sprintf(" MFM-G with %s has the reward %s and an excess of %s for as many evaluations.", near.renormalization,
+					pair(near.reward()), pair(d, se))
+			}
+		}
+		lines = append(lines, text)
 	}
 	return strings.Join(lines, "\n")
 }
