@@ -1,6 +1,7 @@
 package steering
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,12 +109,18 @@ func (w Watch) read(seed int64, device string) (p partial, err error) {
 			case p.Run == nil:
 				err = fmt.Errorf("%s: no run in progress: delete the file to begin again", w.Path)
 			case p.Device != device:
-				err = fmt.Errorf("%s: a run in progress on device %q, this is %q: resume it there, or delete the file to "+
-					"begin again", w.Path, p.Device, device)
+				err = fmt.Errorf("%s: %w: resume it there, or delete the file to begin again", w.Path,
+					OtherDevice(p.Device, device))
 			}
 			return p, err
 		}
 	}
 	p.Run, err = steer.Begin(seed)
 	return p, err
+}
+
+// OtherDevice is the error of samples that were drawn on another device than this one, see [Device]:
+// the sizes of microbatches differ.
+func OtherDevice(of, this string) error {
+	return fmt.Errorf("samples of a run on %s, this is %s", cmp.Or(of, "CPU"), cmp.Or(this, "CPU"))
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	runfile "github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/experiment/sweep"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
@@ -78,6 +79,22 @@ func TestWatch(t *testing.T) {
 	base.Batch = 3
 	if _, _, err := run(t.Context()); !errors.Is(err, steer.ErrPartial) || !strings.Contains(err.Error(), path) {
 		t.Errorf("a run in other microbatches: error %v", err)
+	}
+	for _, c := range []struct {
+		other any
+		want  string
+	}{{struct{ Device string }{""}, "no run in progress"},
+		{struct {
+			Run    *steer.Partial
+			Device string
+		}{new(steer.Partial), "other"}, "a run on other, this is"}} {
+		if err := runfile.WriteGob(path, c.other); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := run(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) ||
+			!strings.Contains(err.Error(), path) {
+			t.Errorf("error %v, want %q", err, c.want)
+		}
 	}
 	if err := os.WriteFile(path, []byte("no run"), 0o644); err != nil {
 		t.Fatal(err)

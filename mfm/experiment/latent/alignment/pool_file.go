@@ -63,8 +63,8 @@ func (p *pool) open(device string) (err error) {
 		return fmt.Errorf("%s.f32: %d bytes, want at least %d: delete %[1]s* to draw the samples again", p.path, info.Size(),
 			want)
 	case p.Device != device:
-		return fmt.Errorf("%s.f32: samples of device %q, this is %q: resume there, or delete %[1]s* to draw them again",
-			p.path, p.Device, device)
+		return fmt.Errorf("%s.f32: %w: resume there, or delete %[1]s* to draw them again", p.path,
+			steering.OtherDevice(p.Device, device))
 	}
 	return nil
 }
