@@ -99,8 +99,8 @@ func isSplit(path string) bool {
 	return err == nil && slices.Equal(folders, []string{"test", "train"})
 }
 
-// ErrSize is the error, wrapped, of picture files whose size is missing or does not fit. The size of
-// a [Location] crops and resizes them.
+// ErrSize is the error, wrapped, of picture files whose size is missing or does not fit. The size
+// of a [Location] crops and resizes them.
 var ErrSize = errors.New("data: size of pictures")
 
 // pictureReader reads pictures of one size as RGB.

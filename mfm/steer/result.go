@@ -26,8 +26,8 @@ type Result struct {
 	Series Series
 }
 
-// add adds the outputs of a call, of which the first keep samples are used, and its series. After an
-// error r and series are as before.
+// add adds the outputs of a call, of which the first keep samples are used, and its series. After
+// an error r and series are as before.
 func (r *Result) add(out []*tensors.Tensor, keep, elements int, series *[]float64) error {
 	floats := make(map[int][]float32)
 	for i, x := range out {

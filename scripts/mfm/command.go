@@ -37,7 +37,7 @@ type command struct {
 	devices             int // number of the backend's devices, 0 for that in its name
 	opened              compute.Backend
 	dir                 string      // folder in which its training or sweep resumes, empty for none
-	unsaved             atomic.Bool // whether a training has done steps that it saves when it is stopped
+	unsaved             atomic.Bool // whether something is done that is saved when the work is stopped
 }
 
 // builder registers the flags of a command and returns what runs once they are parsed.

@@ -105,17 +105,13 @@ func (t steerTask[R]) build(c *command) prepare {
 			settings = append(settings, r.Setting)
 		}
 		return func(ctx context.Context, b compute.Backend) error {
-			watch, err := c.watch(kept.Sweep, settings)
-			if err != nil {
-				return err
-			}
 			first := true
 			do := func(ctx context.Context, s steering.Setting) (R, error) {
 				if first {
 					fmt.Fprintln(c.ErrOrStderr(), "the first run compiles its graph, up to a minute or two for pictures")
 				}
 				first = false
-				w, done, err := watch(s)
+				w, done, err := c.watch(kept.Sweep, s)
 				if err != nil {
 					var none R
 					return none, err

@@ -458,14 +458,20 @@ func checkSteeredFigure(t *testing.T, figure []byte, r alignment.Result) {
 // stopping is a task that ends the context of its first run after a microbatch.
 type stopping struct {
 	steering.Task[gaussian.Result]
-	stop func()
+	command *command
+	stop    func()
+	first   int  // number of samples when the run begins
+	unsaved bool // whether the command knows of samples that are not written, at a microbatch
 }
 
 func (s *stopping) Follow(w steering.Watch) {
-	report := w.Progress
+	report, began := w.Progress, false
 	w.Progress = func(done, n int) {
 		report(done, n)
-		if done > 0 && done < n {
+		if !began {
+			s.first, began = done, true
+		} else if done < n {
+			s.unsaved = s.command.unsaved.Load()
 			s.stop()
 		}
 	}
@@ -482,9 +488,10 @@ func TestSteerResumesWithinARun(t *testing.T) {
 	}
 	defer b.Finalize()
 	dir := t.TempDir()
-	steered := func(ctx context.Context, out string, stop func()) (gaussian.Result, *command, error) {
+	steered := func(ctx context.Context, out string, stop func()) (gaussian.Result, *stopping, error) {
 		t.Helper()
 		var stdout bytes.Buffer
+		var stopped *stopping
 		c := &command{Command: &cobra.Command{}}
 		c.SetOut(&stdout)
 		c.SetErr(io.Discard)
@@ -494,7 +501,8 @@ func TestSteerResumesWithinARun(t *testing.T) {
 			opened := open(c)
 			return func(r steering.NamedReward) (steering.Task[gaussian.Result], string, error) {
 				of, fingerprint, err := opened(r)
-				return &stopping{of, stop}, fingerprint, err
+				stopped = &stopping{Task: of, command: c, stop: stop}
+				return stopped, fingerprint, err
 			}
 		}
 		prepare := task.build(c)
@@ -506,25 +514,25 @@ func TestSteerResumesWithinARun(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := work(ctx, b); err != nil {
-			return gaussian.Result{}, c, err
+			return gaussian.Result{}, stopped, err
 		}
-		return decode[[]gaussian.Result](t, stdout.String())[0], c, nil
+		return decode[[]gaussian.Result](t, stdout.String())[0], stopped, nil
 	}
 	want, _, err := steered(t.Context(), t.TempDir(), func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	_, c, err := steered(ctx, dir, cancel)
+	_, stopped, err := steered(ctx, dir, cancel)
 	files, globErr := filepath.Glob(filepath.Join(dir, "*"))
-	if !errors.Is(err, context.Canceled) || c.unsaved.Load() || len(files) != 1 ||
+	if !errors.Is(err, context.Canceled) || !stopped.unsaved || stopped.command.unsaved.Load() || len(files) != 1 ||
 		!strings.HasPrefix(filepath.Base(files[0]), "partial-") {
-		t.Fatalf("a stopped run: error %v, unsaved %t, files %q (%v)", err, c.unsaved.Load(), files, globErr)
+		t.Fatalf("a stopped run: error %v, %+v, files %q (%v)", err, stopped, files, globErr)
 	}
-	got, _, err := steered(t.Context(), dir, func() {})
+	got, resumed, err := steered(t.Context(), dir, func() {})
 	got.Seconds, got.MicrosPerNFE = want.Seconds, want.MicrosPerNFE
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("the resumed run has the result %+v (%v), want %+v", got, err, want)
+	if err != nil || !reflect.DeepEqual(got, want) || resumed.first == 0 {
+		t.Errorf("the run resumed after %d samples has the result %+v (%v), want %+v", resumed.first, got, err, want)
 	}
 	if files, err = filepath.Glob(filepath.Join(dir, "*")); err != nil || len(files) != 1 {
 		t.Errorf("files %q, want the result alone (%v)", files, err)

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -12,42 +11,40 @@ import (
 	"github.com/gomfm/gomfm/mfm/progress"
 )
 
-// watch returns a function that returns the watch of a setting of a sweep, and what to call at the
-// end of its run. Without a folder a run shows its progress and is not kept.
-func (c *command) watch(s sweep.Sweep, settings []steering.Setting) (
-	func(steering.Setting) (w steering.Watch, done func(error), err error), error) {
-	all, err := sweep.Name([]any{settings, s.Shard, s.Shards}) // two sweeps in one folder have pools of their own
-	if err != nil {
-		return nil, err
+// poolsFolder returns the folder of the pools of a sweep, empty without a folder for results.
+// Shards do not share pools.
+func poolsFolder(s sweep.Sweep) string {
+	if s.Dir == "" {
+		return ""
 	}
-	return func(setting steering.Setting) (w steering.Watch, done func(error), err error) {
-		bar := &runBar{w: c.ErrOrStderr(), now: time.Now, began: time.Now()}
-		w = steering.Watch{Progress: bar.update, Every: time.Minute, Unsaved: c.unsaved.Store}
-		if s.Dir == "" {
-			return w, bar.done, nil
-		}
-		name, err := sweep.Name(setting)
-		w.Path, w.Pools = sweep.PartialPath(s.Dir, name), filepath.Join(s.Dir, "pools-"+all)
-		return w, bar.done, err
-	}, nil
+	return filepath.Join(s.Dir, fmt.Sprintf("pools-%d-of-%d", s.Shard, s.Shards))
 }
 
-// removePools removes the pools of tasks whose sweep has ended.
+// watch returns the watch of a setting of a sweep, and what to call at the end of its run. Without
+// a folder a run shows its progress and is not kept.
+func (c *command) watch(s sweep.Sweep, setting steering.Setting) (w steering.Watch, done func(error), err error) {
+	bar := &runBar{w: c.ErrOrStderr(), now: time.Now, began: time.Now()}
+	w = steering.Watch{Progress: bar.update, Pools: poolsFolder(s), Every: time.Minute, Unsaved: c.unsaved.Store}
+	if s.Dir == "" {
+		return w, bar.done, nil
+	}
+	name, err := sweep.Name(setting)
+	w.Path = sweep.PartialPath(s.Dir, name)
+	return w, bar.done, err
+}
+
+// removePools removes the pools that tasks have used, when their sweep has ended.
 func removePools[R any](c *command, tasks map[string]steering.Task[R]) {
 	for _, t := range tasks {
-		if p, has := t.(interface {
-			ClosePools()
-			Watch() steering.Watch
-		}); has && p.Watch().Pools != "" {
-			p.ClosePools()
-			if err := os.RemoveAll(p.Watch().Pools); err != nil {
+		if p, has := t.(interface{ RemovePools() error }); has {
+			if err := p.RemovePools(); err != nil {
 				c.warn(fmt.Errorf("removing the samples of Best-of-N: %w", err))
 			}
 		}
 	}
 }
 
-// runBar shows the progress of one run of a sweep, if it is not done after ten seconds.
+// runBar shows the progress of one run of a sweep from ten seconds on.
 type runBar struct {
 	w      io.Writer
 	now    func() time.Time

@@ -80,14 +80,15 @@ func (t tilt) atTarget(g runs) string {
 	return factorText(metric.Candidates{N: c.N * cost, Low: math.NaN()}, min(mostCandidates, float64(len(t.pool)))*cost)
 }
 
-// below counts the targets of the table of equal rewards whose mean reward MFM-G does not exceed,
-// of those where it is known.
-func (s *store) belowTarget() (below, known int) {
-	of := append(s.tilts("mixture"), s.tilts("digits")...)
+// pastTarget says at how many targets of the results page MFM-G goes beyond the mean reward, of
+// those where it is known; empty if there are none.
+func (s *store) pastTarget() string {
+	all := append(s.tilts("mixture"), s.tilts("digits")...)
 	if s.exists(imagenetFile) {
-		of = append(of, s.pictureTilts()...)
+		all = append(all, s.pictureTilts()...)
 	}
-	for _, t := range of {
+	past, known := 0, 0
+	for _, t := range all {
 		one := t.of("mfm-g", 1)
 		if len(one) == 0 {
 			continue
@@ -95,21 +96,15 @@ func (s *store) belowTarget() (below, known int) {
 		g := best(one)
 		if target, ok := t.targetReward(g); ok {
 			known++
-			if reward, _ := g.reward(); reward < target {
-				below++
+			if reward, _ := g.reward(); reward > target {
+				past++
 			}
 		}
 	}
-	return below, known
-}
-
-// pastTarget says at how many targets MFM-G goes beyond the mean reward.
-func (s *store) pastTarget() string {
-	below, known := s.belowTarget()
-	if below == 0 {
-		return fmt.Sprintf("at all %d targets of the page where it is known", known)
+	if known == 0 {
+		return ""
 	}
-	return fmt.Sprintf("at %d of the %d targets of the page where it is known", known-below, known)
+	return fmt.Sprintf("%d of the %d targets", past, known)
 }
 
 // both returns the means of a number over the runs g and over unsteered ones.
@@ -140,8 +135,8 @@ func (t tilt) digitsBeside(g runs) string {
 }
 
 // distances formats the distance of the runs g to a target of the mixture, beyond the sampling
-// floor, that of unsteered samples in brackets, and the smallest one of all methods; empty without
-// them.
+// floor, that of unsteered samples in brackets, and the least one of the methods without the exact
+// value; empty without them.
 func (t tilt) distances(g runs) string {
 	rival, any := nearest(t.inexact(), steered.excess)
 	if !any {
@@ -149,9 +144,8 @@ func (t tilt) distances(g runs) string {
 	}
 	ours, _ := g.mean(steered.excess)
 	before, _ := t.ofUnsteered(steered.excess)
-	theirs, _ := rival.mean(steered.excess)
-	return fmt.Sprintf("excess W₂ %s (%s); nearest of all: %s, N = %d, %s for %s evaluations", short(ours), short(before),
-		rival.name(), rival.n, short(theirs), comma(rival.nfe()))
+	return fmt.Sprintf("excess W₂ %s (%s); least mean of all: %s, N = %d, %s for %s evaluations", short(ours), short(before),
+		rival.name(), rival.n, pair(rival.mean(steered.excess)), comma(rival.nfe()))
 }
 
 // claimTuned has the rewards before and after the trainings of the first seed with the largest λ

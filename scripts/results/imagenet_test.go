@@ -235,8 +235,8 @@ func TestTunedPictures(t *testing.T) {
 		"| 10 | 0 |  | 0.200 (step 200) | 0.1 | -0.25 |", "| 0.900 (step 200) | 3.5 |", "| 0.300 (step 100) | 1.4 |",
 		"| 50, in the end 25 | 0 | 3 | 64,000 |", "3.60 ± 0.5 |  |\n", "| 5 | 0 |  |  | diverged |",
 		"| 100 | 0 |  | 64,000 | 0.500 |  | 0.900 |  |  | at least 1.0 nats |\n", "| 100 | 0 |  |  |  |  |  |  |  |\n",
-		"In 3 of the 5 trainings the reward falls nowhere by more than one standard error. The held-out reward is at most two " +
-			"standard errors below that of the untuned drift after 4 of 5 trainings; its lowest change is -3.0 standard errors. That does " +
+		"In 3 of the 5 trainings the reward falls nowhere by more than one standard error. The held-out reward falls by more " +
+			"than two standard errors in 1 of 5 trainings; its lowest change is -3.0 standard errors. Where it does not fall, that does " +
 			"not show that the pictures are good: after λ = 10 it changes by -1.0 standard errors, while the diversity is 0.60 and the " +
 			"kernel distance 0.25. With a budget of 2 nats KL is above it at 2 of 4 evaluations, and 4.00 ± 0.5 in the end. With a " +
 			"budget of 3 nats KL is above it at 1 of 4 evaluations, and 3.60 ± 0.5 in the end. 1 of all 7 trainings diverged.",

@@ -174,9 +174,9 @@ func (s *store) tunedTarget(r alignment.TuningResult) string {
 }
 
 // aboveTarget says in how many trainings without a budget the divergence is in the end larger than
-// the estimate for the target; empty if none has both.
+// the estimate for the target by more than two standard errors; empty if none has an estimate.
 func (s *store) aboveTarget() string {
-	above, all := 0, 0
+	above, all, bounds, pooled := 0, 0, 0, true
 	names, of := s.tunedPictures()
 	for _, name := range names {
 		for _, r := range of[name] {
@@ -184,19 +184,34 @@ func (s *store) aboveTarget() string {
 			if r.Budget > 0 || n == 0 || r.Result.Diverged || r.TargetKL.IsZero() {
 				continue
 			}
-			target := r.TargetKL.Float()
+			t := tilt{kl: r.TargetKL.Float(), bound: r.TargetEffective.Float() < usableNumber}
 			if of, found := s.poolTarget(r.RewardName, r.Lambda); found {
-				target = of.kl
+				t = of
+			} else {
+				pooled = false
 			}
-			if all++; r.Evaluations[n-1].KL > target {
+			if t.bound {
+				bounds++
+				continue
+			}
+			if last := r.Evaluations[n-1]; last.KL-t.kl > 2*last.KLSE {
 				above++
 			}
+			all++
 		}
 	}
 	if all == 0 {
 		return ""
 	}
-	return fmt.Sprintf("Without a budget KL is in the end above the estimate for the target in %d of %d trainings.", above, all)
+	text := fmt.Sprintf("Without a budget KL is in the end above the estimate for the target, by more than two standard errors, in "+
+		"%d of %d trainings", above, all)
+	if bounds > 0 {
+		text += fmt.Sprintf("; %s have a lower bound of it alone", word(bounds))
+	}
+	if pooled {
+		text += ". The estimate is of pictures without a class"
+	}
+	return text + "."
 }
 
 // tunedAlong is the line of the rewards along a training, and of the monitors at its end.
@@ -297,7 +312,7 @@ func tunedVerdict(all []alignment.TuningResult) string {
 			"lowest change is %+.1f standard errors.", held-kept, held, lowest))
 	}
 	if narrow != nil {
-		parts = append(parts, "That does not show that the pictures are good: "+strings.Join(narrow, "; ")+".")
+		parts = append(parts, "Where it does not fall, that does not show that the pictures are good: "+strings.Join(narrow, "; ")+".")
 	}
 	parts = append(parts, budgets...)
 	if diverged > 0 {

@@ -92,11 +92,7 @@ func (s *store) plainClassMixture(t tilt, l2 func(r steered) metric.Optional) st
 // evaluations, and, of a class, its samples.
 func (t tilt) rewardMeasure(g runs, fives bool) string {
 	reward, _ := g.reward()
-	n := min(mostCandidates, len(t.pool))
-	rival, err := metric.ExpectedMax(t.pool, n)
-	if err != nil {
-		panic(fmt.Errorf("%s: %w", whenFile, err))
-	}
+	n, rival := min(mostCandidates, len(t.pool)), t.mostReward()
 	f, bound := t.factor(g)
 	reached := reward >= rival && f.Low > 100
 	if math.IsInf(f.Low, 1) {
@@ -134,6 +130,15 @@ func (t tilt) rewardMeasure(g runs, fives bool) string {
 		beside = t.classBeside(g, rival)
 	}
 	return fmt.Sprintf("%s. Wanted: %s: %s.%s", text, wanted, outcome(reached), beside)
+}
+
+// mostReward is the mean reward of Best-of-N with the most candidates.
+func (t tilt) mostReward() float64 {
+	v, err := metric.ExpectedMax(t.pool, min(mostCandidates, len(t.pool)))
+	if err != nil {
+		panic(fmt.Errorf("%s: %w", whenFile, err))
+	}
+	return v
 }
 
 // oneStepRuns are the runs of Best-of-N from one-step samples, by their numbers of candidates.
@@ -207,8 +212,11 @@ func (t tilt) blocksBeside(g runs) string {
 	}
 	if near, any := t.gentler(g, unsure); any {
 		share, se := near.mean(confident)
-		text += fmt.Sprintf(" With %s the reward is %s, also above that of Best-of-1,000, and the share %s.", near.renormalization,
-			pair(near.reward()), pair(share, se))
+		text += fmt.Sprintf(" With %s the reward is %s", near.renormalization, pair(near.reward()))
+		if reward, _ := near.reward(); reward > t.mostReward() {
+			text += fmt.Sprintf(", above that of Best-of-%s", comma(float64(min(mostCandidates, len(t.pool)))))
+		}
+		text += fmt.Sprintf(", and the share %s.", pair(share, se))
 	}
 	return text
 }
@@ -262,21 +270,11 @@ func (s *store) whichMethod() string {
 	}
 	a, _ = last.nearestOf(oneStep)
 	b, _ = last.nearestOf(twist)
-	text := fmt.Sprintf("- Farther, at %.1f nats, SMC is nearer: %s, against %s, the largest N that was run.", last.kl, said(b), said(a))
-	if even, any := nearest(last.of(twist, 4), steered.excess); any {
-		d, se := even.mean(steered.excess)
-		other, its := a.mean(steered.excess)
-		if math.Abs(d-other) <= 2*math.Hypot(se, its) {
-			text += fmt.Sprintf(" With about as many evaluations as that, SMC has %s, which does not resolve it", said(even))
-			mmd := func(r steered) metric.Optional { return metric.Some(1000 * r.MMD.Float()) }
-			d, se := even.mean(mmd)
-			if other, its := a.mean(mmd); other-d > 2*math.Hypot(se, its) {
-				text += fmt.Sprintf("; by MMD² · 1000 SMC is nearer: %s against %s", pair(d, se), pair(other, its))
-			}
-			text += "."
-		}
+	text := fmt.Sprintf("- Farther, at %.1f nats, SMC is nearer: %s, against %s", last.kl, said(b), said(a))
+	if all := last.oneStepRuns(); all[len(all)-1].n == a.n {
+		text += ", the largest N that was run"
 	}
-	lines = append(lines, text)
+	lines = append(lines, text+"."+last.atEqualCost(a, b))
 	if g, any := nearest(near[0].of("mfm-gf", 16), steered.excess); any {
 		text := fmt.Sprintf("- MFM-GF, without particles or candidates, has %s at %.1f nats", said(g), near[0].kl)
 		if g, any := nearest(last.of("mfm-gf", 16), steered.excess); any {
@@ -309,6 +307,47 @@ func (s *store) whichMethod() string {
 		lines = append(lines, text)
 	}
 	return strings.Join(lines, "\n")
+}
+
+// atEqualCost compares the runs of SMC, with the twist of the runs best, whose evaluations are
+// nearest to those of Best-of-N; empty if these are best.
+func (t tilt) atEqualCost(bestOf, best runs) string {
+	var even runs
+	off := math.Inf(1)
+	for _, g := range t.runs {
+		if d := math.Abs(math.Log(g.nfe() / bestOf.nfe())); g.method == best.method && len(g.results) > 0 && d < off {
+			even, off = g, d
+		}
+	}
+	if even.n == best.n && even.steps == best.steps {
+		return ""
+	}
+	text := fmt.Sprintf(" With %s evaluations SMC has %s, ", comma(even.nfe()), pair(even.mean(steered.excess)))
+	mmd := func(r steered) metric.Optional { return metric.Some(1000 * r.MMD.Float()) }
+	switch by := differs(even, bestOf, steered.excess); {
+	case by < 0:
+		return text + "which is nearer, too."
+	case by > 0:
+		return text + "which is farther."
+	case differs(even, bestOf, mmd) < 0:
+		return text + fmt.Sprintf("which is not resolved; by MMD² · 1000 it is nearer: %s against %s.", pair(even.mean(mmd)),
+			pair(bestOf.mean(mmd)))
+	}
+	return text + "which is not resolved."
+}
+
+// differs is -1 or 1 if a number of the runs a is smaller or larger than that of b by more than two
+// standard errors, and else 0, also without errors.
+func differs(a, b runs, of func(r steered) metric.Optional) int {
+	x, xse := a.mean(of)
+	y, yse := b.mean(of)
+	switch by := 2 * math.Hypot(xse, yse); {
+	case x-y > by:
+		return 1
+	case y-x > by:
+		return -1
+	}
+	return 0
 }
 
 // excessSpan formats the range over targets of the mixture of the mean excess of a method's nearest

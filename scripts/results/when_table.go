@@ -308,35 +308,30 @@ func (t tilt) inexact() []runs {
 	return slices.DeleteFunc(slices.Clone(t.runs), func(g runs) bool { return g.method == "exact" })
 }
 
-// gentler returns the runs of MFM-G with one sample that are nearest to the target, of those whose
-// reward is at least the target's, or at least that of Best-of-N with the most candidates. It
-// returns false without any, and if those are the runs g.
+// gentler returns the runs of MFM-G with one sample and as many steps as g that are nearest to the
+// target, of those whose reward is at least the target's, or at least that of Best-of-N with the
+// most candidates. It returns false without any, and if those are the runs g.
 func (t tilt) gentler(g runs, distance func(r steered) metric.Optional) (runs, bool) {
-	bar, err := metric.ExpectedMax(t.pool, min(mostCandidates, len(t.pool)))
-	if err != nil {
-		panic(fmt.Errorf("%s: %w", whenFile, err))
-	}
+	bar := t.mostReward()
 	if target, known := t.targetReward(g); known {
 		bar = min(bar, target)
 	}
-	enough := slices.DeleteFunc(t.of("mfm-g", 1), func(g runs) bool { reward, _ := g.reward(); return reward < bar })
+	enough := slices.DeleteFunc(t.of("mfm-g", 1), func(other runs) bool {
+		reward, _ := other.reward()
+		return reward < bar || other.steps != g.steps
+	})
 	near, any := nearest(enough, distance)
 	return near, any && near.renormalization != g.renormalization
 }
 
 // decision says which of MFM-G and Best-of-N is nearer, by their distances and standard errors, and
-// how many times the evaluations of Best-of-N MFM-G takes. Without an error of one of them a
-// difference of a half of the larger one, or more, is said to be one of a single seed.
+// how many times the evaluations of Best-of-N MFM-G takes.
 func decision(our, se, their, other, times float64) string {
-	nearer := "Best-of-N"
-	if our < their {
-		nearer = "MFM-G"
-	}
 	switch by := 2 * math.Hypot(se, other); {
-	case math.IsNaN(by) && math.Abs(our-their) > max(our, their)/2:
-		return nearer + " is nearer, where one of them has a single seed"
+	case math.IsNaN(by) && our < their:
+		return "a single seed does not decide, MFM-G has the smaller one"
 	case math.IsNaN(by):
-		return "a single seed does not decide"
+		return "a single seed does not decide, Best-of-N has the smaller one"
 	case our-their > by:
 		return "Best-of-N is nearer"
 	case their-our > by:

@@ -42,8 +42,8 @@ func WriteGob(path string, v any) error {
 	return ReplaceFile(path, raw.Bytes())
 }
 
-// ReadGob reads v from a file that [WriteGob] wrote. It returns an error with [fs.ErrNotExist] if
-// there is none.
+// ReadGob reads v, which must be zero, from a file that [WriteGob] wrote: a field that is zero in
+// the file stays as it is. It returns an error with [os.ErrNotExist] if there is no file.
 func ReadGob(path string, v any) error {
 	raw, err := os.ReadFile(path)
 	if err != nil {

@@ -21,15 +21,15 @@ type Watch struct {
 	// Path is the file of the samples so far, which whoever writes the result removes; see
 	// [github.com/gomfm/gomfm/mfm/experiment/sweep.PartialPath]. Empty means none.
 	Path string
-	// Pools is a folder for the pools of unsteered samples of several runs, and for their rewards:
-	// a pool is kept after each of its blocks. Another process must not use it. Empty means temporary
-	// files, which do not resume.
+	// Pools is a folder for the pools of unsteered samples of several runs, and for their rewards: a
+	// pool is kept after each of its blocks. A process locks the pools that it uses. Empty means
+	// temporary files, which do not resume.
 	Pools string
 	// Every is the least time between two writes of Path, or of the rewards of a pool. The last
 	// microbatch of several, and a run that ends with an error, are written in any case.
 	Every time.Duration
-	// Unsaved is called with true when something is done that is not written, and with false when all
-	// is written. Nil means no callback.
+	// Unsaved is called with true when something is done that must be written, and with false when it
+	// is. Nil means no callback.
 	Unsaved func(unsaved bool)
 }
 
@@ -100,8 +100,8 @@ func (w Watch) sample(ctx context.Context, steerer *steer.Steerer, s Setting, de
 }
 
 // read reads the run in Path, or begins one if there is none.
-func (w Watch) read(seed int64, device string) (p partial, err error) {
-	p.Device = device
+func (w Watch) read(seed int64, device string) (partial, error) {
+	var p partial
 	if w.Path != "" {
 		if err := run.ReadGob(w.Path, &p); !errors.Is(err, fs.ErrNotExist) {
 			switch {
@@ -115,12 +115,12 @@ func (w Watch) read(seed int64, device string) (p partial, err error) {
 			return p, err
 		}
 	}
-	p.Run, err = steer.Begin(seed)
-	return p, err
+	begun, err := steer.Begin(seed)
+	return partial{Run: begun, Device: device}, err
 }
 
-// OtherDevice is the error of samples that were drawn on another device than this one, see [Device]:
-// the sizes of microbatches differ.
+// OtherDevice is the error of samples that were drawn on another device than this one, see
+// [Device]: the sizes of microbatches differ.
 func OtherDevice(of, this string) error {
 	return fmt.Errorf("samples of a run on %s, this is %s", cmp.Or(of, "CPU"), cmp.Or(this, "CPU"))
 }

@@ -80,20 +80,29 @@ func TestWatch(t *testing.T) {
 	if _, _, err := run(t.Context()); !errors.Is(err, steer.ErrPartial) || !strings.Contains(err.Error(), path) {
 		t.Errorf("a run in other microbatches: error %v", err)
 	}
-	for _, c := range []struct {
-		other any
-		want  string
-	}{{struct{ Device string }{""}, "no run in progress"},
-		{struct {
-			Run    *steer.Partial
-			Device string
-		}{new(steer.Partial), "other"}, "a run on other, this is"}} {
-		if err := runfile.WriteGob(path, c.other); err != nil {
+	type kept struct {
+		Run    *steer.Partial
+		Device string
+	}
+	const other = "other"
+	for want, v := range map[string]any{
+		"no run in progress": struct{ Seconds float64 }{1},
+		"a run on other":     kept{new(steer.Partial), other},
+	} {
+		if err := runfile.WriteGob(path, v); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := run(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) ||
+		if _, _, err := run(t.Context()); err == nil || !strings.Contains(err.Error(), want) ||
 			!strings.Contains(err.Error(), path) {
-			t.Errorf("error %v, want %q", err, c.want)
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+	if steering.Device(b) == "" { // of a CPU, which the file does not name
+		if err := runfile.WriteGob(path, kept{new(steer.Partial), ""}); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := steering.ReadPartial(path, other); err == nil || !strings.Contains(err.Error(), "a run on CPU, this is other") {
+			t.Errorf("a file of a CPU: %v, error %v", p, err)
 		}
 	}
 	if err := os.WriteFile(path, []byte("no run"), 0o644); err != nil {

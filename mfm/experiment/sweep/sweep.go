@@ -122,9 +122,11 @@ func Run[S, R any](ctx context.Context, s Sweep, settings []S, do func(context.C
 				return results, fmt.Errorf("sweep: %w", err)
 			}
 		}
-		// Most runs have none. One that stays would be read if the result is deleted, to repeat the run.
-		if err := os.Remove(PartialPath(s.Dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return results, fmt.Errorf("sweep: %w", err)
+		// Most runs have none. One that stays would be read if the result is deleted, to repeat it.
+		if partial := PartialPath(s.Dir, name); exists(partial) {
+			if err := os.Remove(partial); err != nil {
+				return results, fmt.Errorf("sweep: %w", err)
+			}
 		}
 		results = append(results, r.Result)
 		if s.Done != nil {
@@ -138,6 +140,11 @@ func Run[S, R any](ctx context.Context, s Sweep, settings []S, do func(context.C
 // setting may keep what is done. name is that of the setting, see [Name]. [Run] removes the file
 // when there is a result.
 func PartialPath(dir, name string) string { return filepath.Join(dir, "partial-"+name+".gob") }
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
 
 // prefix is that of the names of result files.
 const prefix = "result-"

@@ -69,7 +69,6 @@ func (s *Steering) poolOf(ctx context.Context, b compute.Backend, c steering.Set
 		}
 		s.model.pools[name] = p
 	}
-	p.By = cmp.Or(p.By, by)
 	of := s.plain()
 	of.Kept = &s.model.drawing
 	if done := len(p.Seconds) * block.Samples; done < n {
@@ -90,7 +89,7 @@ func (s *Steering) poolOf(ctx context.Context, b compute.Backend, c steering.Set
 		}
 		if err == nil {
 			p.Counts, p.Diverged = got.Counts, append(p.Diverged, !stats.Finite(latents))
-			p.Seconds = append(p.Seconds, time.Since(began).Seconds())
+			p.By, p.Seconds = cmp.Or(p.By, by), append(p.Seconds, time.Since(began).Seconds())
 			err = p.write(".gob", p.poolState)
 		}
 		if err != nil {

@@ -18,9 +18,9 @@ import (
 // there, or a new one in a temporary file if there is no folder.
 func (s *Steering) openPool(block steering.Setting, device string) (p *pool, err error) {
 	p = &pool{block: block, elements: s.model.Elements()}
-	p.Device = device
 	dir := s.Watch().Pools
 	if dir == "" {
+		p.Device = device
 		if p.file, err = os.CreateTemp("", "mfm-pool-"); err != nil {
 			return nil, err
 		}
@@ -57,6 +57,9 @@ func (p *pool) open(device string) (err error) {
 	if err != nil {
 		return err
 	}
+	if len(p.Seconds) == 0 {
+		p.Device = device
+	}
 	want := int64(len(p.Seconds)) * int64(p.block.Samples*p.elements) * 4
 	switch {
 	case info.Size() < want || len(p.Diverged) != len(p.Seconds):
@@ -69,9 +72,26 @@ func (p *pool) open(device string) (err error) {
 	return nil
 }
 
-// ClosePools closes the files of the pools, which remain in the folder of the watch. Later runs open
-// them again.
-func (s *Steering) ClosePools() { s.model.closePools() }
+// RemovePools removes the pools that the model's runs have used from the folder of the watch, and
+// the folder if nothing is left in it. Later runs begin new ones.
+func (s *Steering) RemovePools() error {
+	var errs []error
+	for _, p := range s.model.pools {
+		if p.path == "" {
+			continue
+		}
+		files, err := filepath.Glob(p.path + "*")
+		errs = append(errs, err)
+		for _, file := range files {
+			errs = append(errs, os.Remove(file))
+		}
+	}
+	s.model.closePools()
+	if dir := s.Watch().Pools; dir != "" {
+		_ = os.Remove(dir) // fails if another sweep has pools there
+	}
+	return errors.Join(errs...)
+}
 
 func (m *Model) closePools() {
 	for _, p := range m.pools {

@@ -117,7 +117,8 @@ func TestBestOfN(t *testing.T) {
 
 // A pool that is interrupted between two blocks grows on in its folder, for a model that is opened
 // again, and keeps its rewards. The result is that of a whole pool. Another process must wait, and
-// damaged files are errors that name them.
+// damaged files, or those of another device, are errors that name them. In the end the files are
+// removed, and the folder.
 func TestPoolResumes(t *testing.T) {
 	b, dir := backendtest.New(t), t.TempDir()
 	open := func(w steering.Watch, rewarded *int) *Steering {
@@ -178,6 +179,13 @@ func TestPoolResumes(t *testing.T) {
 		}
 		s.model.Finalize()
 	}
+	s := open(steering.Watch{Pools: dir}, &ignored)
+	c := setting(s)
+	block := unsteered(c)
+	block.Seed, block.Samples = c.Seed, min(c.Samples, mostInBlock)
+	if _, err := s.openPool(block, "other"); err == nil || !strings.Contains(err.Error(), "this is other") {
+		t.Errorf("a pool of another device: error %v", err)
+	}
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil || len(files) != 4 {
 		t.Fatalf("files %v, want samples, their state, their rewards and a lock (%v)", files, err)
@@ -201,6 +209,26 @@ func TestPoolResumes(t *testing.T) {
 		if err := os.WriteFile(file, content, 0o644); err != nil {
 			t.Fatal(err)
 		}
+	}
+	s = open(steering.Watch{Pools: dir}, &ignored)
+	if _, err := s.Run(t.Context(), b, setting(s)); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(dir, "pool-other.f32")
+	if err := os.WriteFile(other, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{1, 0} {
+		if err := s.RemovePools(); err != nil {
+			t.Fatal(err)
+		}
+		if files, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(files) != want {
+			t.Errorf("files %v, want %d (%v)", files, want, err)
+		}
+		_ = os.Remove(other)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder of the pools is left (%v)", err)
 	}
 }
 
