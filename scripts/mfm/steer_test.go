@@ -557,8 +557,17 @@ func TestRunBar(t *testing.T) {
 		}
 	}
 	bar.update(30, 30)
-	if bar.done(nil); !strings.Contains(w.String(), "30/30") || !strings.Contains(w.String(), "done in 11s") {
+	if !strings.Contains(w.String(), "30/30") || !strings.Contains(w.String(), "done in 11s") {
 		t.Errorf("at the end: %q", w.String())
+	}
+	w.Reset()
+	at = time.Unix(100, 0) // of the evaluation
+	if bar.done(nil); w.Len() > 0 {
+		t.Errorf("after the end: %q", w.String())
+	}
+	bar.update(10, 30)
+	if bar.done(errors.New("out of luck")); !strings.Contains(w.String(), "10/30") || !strings.Contains(w.String(), "out of luck") {
+		t.Errorf("after an error: %q", w.String())
 	}
 	short := runBar{w: &w, now: func() time.Time { return at }, began: began}
 	w.Reset()

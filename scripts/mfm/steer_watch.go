@@ -49,25 +49,31 @@ type runBar struct {
 	w      io.Writer
 	now    func() time.Time
 	began  time.Time
-	sink   progress.Sink // nil before it is open
+	sink   progress.Sink // nil unless it is open
 	report progress.Report
 }
 
-// update shows that done of n samples are drawn.
+// update shows that done of n samples are drawn. With all of them the bar ends; the rewards of a
+// pool then have one of their own.
 func (b *runBar) update(done, n int) {
 	b.report.Step, b.report.Total, b.report.Unit = int64(done), int64(n), "sample"
 	if b.sink == nil && done < n && b.now().Sub(b.began) > 10*time.Second {
 		b.sink = progress.Auto(b.w)
 	}
-	if b.sink != nil {
+	switch {
+	case b.sink == nil:
+	case done < n:
 		b.sink.Update(b.report)
+	default:
+		b.done(nil)
 	}
 }
 
-// done ends the bar.
+// done ends the bar, if it is open.
 func (b *runBar) done(err error) {
 	if b.sink != nil {
 		b.report.Elapsed = b.now().Sub(b.began)
 		b.sink.Done(b.report, err)
+		b.sink = nil
 	}
 }
