@@ -349,8 +349,8 @@ func tuningHelps(s *store) bool {
 	return true
 }
 
-// evenCost is how much larger the L2 of MFM-G with n samples is than that of MFM-GF with m, at equal
-// evaluations, in standard errors; NaN at other ones.
+// evenCost is how much larger the L2 of MFM-G with n samples is than that of MFM-GF with m, at
+// equal evaluations, in standard errors; NaN at other ones.
 func evenCost(s *store, n, m int) float64 {
 	g := s.rows("mnist_steering.json", "method=mfm-g", "dynamics=ode", fmt.Sprintf("n=%d", n))
 	gf := s.rows("mnist_steering.json", "method=mfm-gf", "dynamics=ode", fmt.Sprintf("n=%d", m))

@@ -144,7 +144,7 @@ func TestPoolResumes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Of four blocks two are drawn, then the others, and two get rewards, which the last run completes.
+	// Of four blocks two are drawn, then the others, and two get rewards. The last run completes them.
 	for _, c := range []struct {
 		cancel   int // at this report, after drawing blocks or evaluating them
 		done     []int
