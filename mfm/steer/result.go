@@ -29,13 +29,13 @@ type Result struct {
 // add adds the outputs of a call, of which the first keep samples are used, and its series. After
 // an error r and series are as before.
 func (r *Result) add(out []*tensors.Tensor, keep, elements int, series *[]float64) error {
-	floats := make(map[int][]float32)
+	flat := make(map[int][]float32)
 	for i, x := range out {
 		if i == 3 || i == 4 { // the counts, and the state of the generator
 			continue
 		}
 		var err error
-		if floats[i], err = tensors.CopyFlatData[float32](x); err != nil {
+		if flat[i], err = tensors.CopyFlatData[float32](x); err != nil {
 			return err
 		}
 	}
@@ -46,24 +46,24 @@ func (r *Result) add(out []*tensors.Tensor, keep, elements int, series *[]float6
 	if weighted := len(out) > 5; len(r.Rewards) > 0 && weighted != (r.LogWeights != nil) {
 		return fmt.Errorf("%w: samples so far and further ones must both have weights, or neither", ErrPartial)
 	}
-	r.Samples = append(r.Samples, floats[0][:keep*elements]...)
-	r.Rewards = appendFloat64s(r.Rewards, floats[1][:keep])
+	r.Samples = append(r.Samples, flat[0][:keep*elements]...)
+	r.Rewards = appendFloat64s(r.Rewards, flat[1][:keep])
 	if *series == nil {
-		*series = make([]float64, len(floats[2]))
+		*series = make([]float64, len(flat[2]))
 	}
-	for i, v := range floats[2] {
+	for i, v := range flat[2] {
 		(*series)[i] += float64(v)
 	}
-	drawn := int64(len(floats[1]))
+	drawn := int64(len(flat[1]))
 	for i := range counts {
 		counts[i] = counts[i] * int64(keep) / drawn
 	}
 	r.Counts = r.Counts.Add(Counts{counts[0], counts[1], counts[2], counts[3]})
 	if len(out) > 5 {
-		r.LogWeights = appendFloat64s(r.LogWeights, floats[5][:keep])
+		r.LogWeights = appendFloat64s(r.LogWeights, flat[5][:keep])
 	}
 	if len(out) > 6 {
-		r.LogZ = appendFloat64s(r.LogZ, floats[6])
+		r.LogZ = appendFloat64s(r.LogZ, flat[6])
 	}
 	return nil
 }

@@ -274,7 +274,7 @@ func (t tilt) verdict(name string, distance func(r steered) metric.Optional) str
 	g := best(one)
 	text := fmt.Sprintf("By reward: MFM-G with N = 1 (%s) has %s for %s evaluations. Best-of-N needs %s times as many%s.",
 		g.renormalization, pair(g.reward()), comma(g.nfe()), factorText(t.factor(g)), t.oneStep(g)) + t.proportion(g, name, distance)
-	if near, any := t.gentler(g, distance); any {
+	if near, any := t.nearestWithReward(g, distance); any {
 		d, se := near.mean(distance)
 		text += fmt.Sprintf(" Of the runs of as many evaluations with at least the reward of the target, or of Best-of-%s, %s is "+
 			"nearest: reward %s, %s %s.", comma(float64(min(mostCandidates, len(t.pool)))), near.renormalization, pair(near.reward()),
@@ -303,27 +303,6 @@ func (t tilt) verdict(name string, distance func(r steered) metric.Optional) str
 	return text
 }
 
-// inexact are the runs without those by the exact value.
-func (t tilt) inexact() []runs {
-	return slices.DeleteFunc(slices.Clone(t.runs), func(g runs) bool { return g.method == "exact" })
-}
-
-// gentler returns the runs of MFM-G with one sample and as many steps as g that are nearest to the
-// target, of those whose reward is at least the target's, or at least that of Best-of-N with the
-// most candidates. It returns false without any, and if those are the runs g.
-func (t tilt) gentler(g runs, distance func(r steered) metric.Optional) (runs, bool) {
-	bar := t.mostReward()
-	if target, known := t.targetReward(g); known {
-		bar = min(bar, target)
-	}
-	enough := slices.DeleteFunc(t.of("mfm-g", 1), func(other runs) bool {
-		reward, _ := other.reward()
-		return reward < bar || other.steps != g.steps
-	})
-	near, any := nearest(enough, distance)
-	return near, any && near.renormalization != g.renormalization
-}
-
 // decision says which of MFM-G and Best-of-N is nearer, by their distances and standard errors, and
 // how many times the evaluations of Best-of-N MFM-G takes.
 func decision(our, se, their, other, times float64) string {
@@ -349,38 +328,4 @@ func (s *store) unsteeredTargets(test string) string {
 		}
 	}
 	return strings.Join(names, "; ")
-}
-
-// oneStep says, after what Best-of-N needs for the reward of the runs g, what it needs from
-// one-step samples of the map.
-func (t tilt) oneStep(g runs) string {
-	c, text := t.oneStepFactor(g)
-	switch {
-	case c.results == nil:
-		return ", from one-step samples not measured"
-	case strings.HasPrefix(text, ">"):
-		v, _ := c.reward()
-		return fmt.Sprintf(", from one-step samples %s (%s with N = %d)", text, short(v), c.n)
-	}
-	return fmt.Sprintf(", from one-step samples %s times (N = %d)", text, c.n)
-}
-
-// oneStepFactor formats how many times the evaluations of the runs g Best-of-N from one-step
-// samples needs for their reward: at most those of the smallest N that has it, or more than those
-// of the largest one. It returns the runs with this N, without results if there are none.
-func (t tilt) oneStepFactor(g runs) (most runs, text string) {
-	reward, _ := g.reward()
-	for _, r := range t.runs { // in the order of their numbers of candidates
-		if r.method != "best-of-n-one-step" || len(r.results) == 0 {
-			continue
-		}
-		most = r
-		if v, _ := r.reward(); v >= reward {
-			return most, "at most " + short(r.nfe()/g.nfe())
-		}
-	}
-	if most.results == nil {
-		return most, ""
-	}
-	return most, "> " + short(most.nfe()/g.nfe())
 }
