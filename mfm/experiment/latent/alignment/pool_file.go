@@ -80,10 +80,11 @@ func (s *Steering) RemovePools() error {
 		if p.path == "" {
 			continue
 		}
-		files, err := filepath.Glob(p.path + "*")
+		dir, name := filepath.Split(p.path)
+		files, err := fs.Glob(os.DirFS(dir), name+"*") // the folder's name is no pattern
 		errs = append(errs, err)
 		for _, file := range files {
-			errs = append(errs, os.Remove(file))
+			errs = append(errs, os.Remove(filepath.Join(dir, file)))
 		}
 	}
 	s.model.closePools()
