@@ -546,6 +546,27 @@ func TestLinesOfAReferenceAreAlike(t *testing.T) {
 	}
 }
 
+// A pale line is 45 % of its color and 55 % white, opaque.
+func TestPaleLine(t *testing.T) {
+	for _, isPale := range []bool{false, true} {
+		f := figure.New(small(), 1, 1)
+		f.X, f.Y = figure.Axis{Label: "x", Range: [2]float64{0, 1}}, figure.Axis{Label: "y", Range: [2]float64{0, 1}}
+		line := figure.Line{Name: "a", X: []float64{0, 1}, Y: []float64{0.45, 0.45}, Color: color.NRGBA{G: 0xff, A: 0xff}, Pale: isPale}
+		f.Panel(0, 0).Add(line)
+		img := decode(t, f)
+		got := map[color.RGBA]int{}
+		for x := range img.Bounds().Dx() {
+			for y := range img.Bounds().Dy() * 3 / 4 { // without the legend
+				got[color.RGBAModel.Convert(img.At(x, y)).(color.RGBA)]++
+			}
+		}
+		full, pale := got[color.RGBA{G: 0xff, A: 0xff}], got[color.RGBA{0x8c, 0xff, 0x8c, 0xff}]
+		if isPale && (pale < 50 || full > 0) || !isPale && (full < 50 || pale > 0) {
+			t.Errorf("pale %v: %d pixels of the color, %d of its pale shade", isPale, full, pale)
+		}
+	}
+}
+
 // Rows that are added are the images of a grid that is given whole.
 func TestAddRow(t *testing.T) {
 	pixels := rings(6, 8)

@@ -28,6 +28,8 @@ type Line struct {
 	Markers bool
 	// Dashed draws the curve dashed.
 	Dashed bool
+	// Pale draws curve, bars and markers in a pale shade, for a variant of a method.
+	Pale bool
 	// Color is the color of the curve. Nil means a color of the palette.
 	Color color.Color
 }
@@ -90,6 +92,9 @@ func (l Line) draw(f *frame) (ps []plot.Plotter, thumbs []plot.Thumbnailer, err 
 	xys := points(l.X, l.Y)
 	if l.Dashed {
 		f.dashes = f.theme.dashes()
+	}
+	if l.Pale {
+		f.color = pale(f.color)
 	}
 	if l.Band != nil {
 		band, err := l.band(f)

@@ -102,4 +102,13 @@ func fade(c color.Color, alpha float64) color.NRGBA {
 	return n
 }
 
+// pale returns c mixed with white, opaque.
+func pale(c color.Color) color.NRGBA {
+	n := color.NRGBAModel.Convert(c).(color.NRGBA)
+	for _, v := range []*uint8{&n.R, &n.G, &n.B} {
+		*v = uint8(255 - 0.45*(255-float64(*v)))
+	}
+	return n
+}
+
 func inches(v float64) vg.Length { return vg.Length(v) * vg.Inch }

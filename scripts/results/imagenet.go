@@ -99,7 +99,7 @@ func (s *store) pictureTables() string {
 		parts = append(parts, table("method | steering | N | NFE | reward | factor over Best-of-N | held-out reward | kernel distance | "+
 			"diversity", lines), "Monitors of the same runs:", table(header, monitored))
 		if one := t.of("mfm-g", 1); len(one) > 0 {
-			parts = append(parts, t.pictureVerdict(best(one)))
+			parts = append(parts, t.pictureVerdict(best(one)), t.pictureMeasure())
 		}
 	}
 	if parts == nil {

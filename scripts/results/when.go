@@ -38,13 +38,18 @@ type steered struct {
 	L2           metric.Optional `json:"l2"`
 	Distance     metric.Optional `json:"distance"`
 	FromBase     metric.Optional `json:"base_distance"`
-	Diversity    metric.Optional `json:"diversity"`
-	Confident    metric.Optional `json:"confident"`
-	Second       []float64       `json:"classes_second"`
-	HeldOut      metric.Optional `json:"held_out"` // of pictures, like those below
-	HeldOutSE    metric.Optional `json:"held_out_se"`
-	HeldOutBase  metric.Optional `json:"held_out_base"`
-	Kernel       metric.Optional `json:"kernel"`
+
+	DistanceFloor metric.Optional `json:"distance_floor"`
+	Nearest       metric.Optional `json:"nearest"` // distance to the nearest training digit
+
+	Diversity     metric.Optional `json:"diversity"`
+	Confident     metric.Optional `json:"confident"`
+	Second        []float64       `json:"classes_second"`
+	HeldOut       metric.Optional `json:"held_out"` // of pictures, like those below
+	HeldOutSE     metric.Optional `json:"held_out_se"`
+	HeldOutBase   metric.Optional `json:"held_out_base"`
+	HeldOutBaseSE metric.Optional `json:"held_out_base_se"`
+	Kernel        metric.Optional `json:"kernel"`
 
 	SecondEvaluator *alignment.Comparison `json:"second_evaluator"`
 
@@ -65,11 +70,12 @@ func (r steered) excess() metric.Optional {
 	return metric.Some(metric.Excess(r.SW2.Float(), floor, 1))
 }
 
-// runs are the results of one setting with all seeds that did not diverge.
+// runs are the results of one setting with all seeds that did not diverge. variant is the option of
+// the method that tells settings with the same number of samples apart, empty for most methods.
 type runs struct {
-	method, renormalization string
-	n, steps, diverged      int
-	results                 []steered
+	method, variant, renormalization string
+	n, steps, diverged               int
+	results                          []steered
 }
 
 // mean returns the mean of a number over the results that have it, and its standard error over
@@ -120,14 +126,38 @@ func (g runs) nfe() float64 {
 	return v
 }
 
-// name is that of the method in tables.
-func (g runs) name() string { return cmp.Or(methodNames[g.method], g.method) }
+// name is that of the method, with its variant, in tables.
+func (g runs) name() string {
+	name := cmp.Or(methodNames[g.method], g.method)
+	if g.variant != "" {
+		name += ", " + g.variant
+	}
+	return name
+}
+
+// variantOf is the number of particles of a search and the factor of the signal-to-noise ratio of
+// weighted Diamond.
+func variantOf(r steered) string {
+	entry, err := steer.Lookup(r.Method)
+	switch {
+	case err != nil:
+	case entry.Search:
+		return fmt.Sprintf("M = %d", max(r.Particles, 1))
+	case entry.SNR:
+		return fmt.Sprintf("SNR %g", cmp.Or(r.SNR, defaultSNR))
+	}
+	return ""
+}
+
+// defaultSNR is that of weighted Diamond, for results that name none.
+const defaultSNR = 20.0
 
 var methodNames = map[string]string{
 	"mfm-g": "MFM-G", "mfm-gf": "MFM-GF", "dps": "DPS", "best-of-n": "Best-of-N", "exact": "exact ∇V",
 	"best-of-n-one-step": "Best-of-N, one-step samples", "smc-dps": "SMC, twist DPS", "smc-mfm-g": "SMC, twist MFM-G",
 	"smc-mfm-gf": "SMC, twist MFM-GF", "weighted-diamond": "weighted Diamond", "fmrg-e": "flow-map guidance, Euclidean",
-	"fmrg-j": "flow-map guidance, Jacobian",
+	"fmrg-j":                "flow-map guidance, Jacobian",
+	"search-greedy-renoise": "search, greedy", "search-max-overall-renoise": "search, max overall",
 }
 
 // tilt is a target with the runs that steer to it and the pool that Best-of-N is computed from.
@@ -151,8 +181,11 @@ type tilt struct {
 // results of the test. A target without a pool or without other runs is left out.
 func (s *store) tilts(test string) []tilt { return tiltsOf(filter(s.rows(whenFile), "test="+test)) }
 
-// tiltsOf returns the targets of results, see tilts.
-func tiltsOf(rows []row) (all []tilt) {
+// tiltsOf returns the targets of results with λ = 1, see tilts.
+func tiltsOf(rows []row) []tilt { return tiltsWith(rows, 1) }
+
+// tiltsWith is tiltsOf for the runs with another λ.
+func tiltsWith(rows []row, lambda float64) (all []tilt) {
 	for _, group := range groupBy(rows, "reward_name") {
 		t := tilt{name: group[0].Text("reward_name")}
 		index := map[string]int{}
@@ -162,14 +195,14 @@ func tiltsOf(rows []row) (all []tilt) {
 				t.addPool(r)
 				continue
 			}
-			if r.Config == nil || r.Config.Lambda != 1 {
+			if r.Config == nil || r.Config.Lambda != lambda {
 				continue
 			}
-			g := runs{method: r.Method, n: r.N, steps: r.Steps, renormalization: "none"}
+			g := runs{method: r.Method, variant: variantOf(r), n: r.N, steps: r.Steps, renormalization: "none"}
 			if r.Config.Renormalization != steer.NoRenormalization {
 				g.renormalization = fmt.Sprintf("%s %g", r.Config.Renormalization, r.Config.Ratio)
 			}
-			key := fmt.Sprint(g.method, g.n, g.steps, g.renormalization)
+			key := fmt.Sprint(g.method, g.variant, g.n, g.steps, g.renormalization)
 			i, found := index[key]
 			if !found {
 				i, index[key] = len(t.runs), len(t.runs)

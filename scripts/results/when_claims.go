@@ -64,8 +64,9 @@ func (s *store) measures() string {
 		text += fmt.Sprintf("MFM-G with N = 32 at an L2 of at most 0.08: %s (%s), %s.", pair(g.mean(l2)), g.renormalization,
 			outcome(mean <= 0.08))
 		if mean > 0.08 && g.renormalization != "none" {
-			text += fmt.Sprintf(" Without renormalization it is %s ([digits](#digits-steering-by-a-classifier)): a bound of the steering "+
-				"does not help where [few estimates carry the gradient](#why-mfm-g-needs-many-samples-on-digits).", s.digitsL2("method=mfm-g", "n=32"))
+			text += fmt.Sprintf(" Without renormalization it is %s ([digits](#digits-steering-by-a-classifier)). No other bound is "+
+				"measured with N = 32; [few estimates carry the gradient](#why-mfm-g-needs-many-samples-on-digits), whatever their bound.",
+				s.digitsL2("method=mfm-g", "n=32"))
 		}
 	} else {
 		text += s.plainClassMixture(t, l2)

@@ -35,6 +35,62 @@ func (s *store) whenDigits() string {
 	})
 }
 
+// exactDistance says which Fréchet distance digits of the target itself would have; empty if that is
+// not known. It depends on their number, which is that of most runs.
+func (t tilt) exactDistance() string {
+	for _, g := range t.runs {
+		for _, r := range g.results {
+			if isSteered(g.method) && !r.DistanceFloor.IsZero() {
+				return fmt.Sprintf(" The Fréchet distance of %s digits of the target itself is %s.", comma(float64(r.Samples)),
+					short(r.DistanceFloor.Float()))
+			}
+		}
+	}
+	return ""
+}
+
+// nearestDigits says how near samples of steered runs come to a training digit; empty without
+// results.
+func (s *store) nearestDigits() string {
+	low, high, unsteered := math.Inf(1), math.Inf(-1), 0.0
+	for _, t := range s.tilts("digits") {
+		if !t.unsteered.Nearest.IsZero() {
+			unsteered = t.unsteered.Nearest.Float()
+		}
+		for _, g := range t.runs {
+			if d, _ := g.mean(func(r steered) metric.Optional { return r.Nearest }); isSteered(g.method) && !math.IsNaN(d) {
+				low, high = min(low, d), max(high, d)
+			}
+		}
+	}
+	if low > high {
+		return ""
+	}
+	heldOut := mean("nearest_held_out", s.rows("mnist_posterior.json:generation", "steps=1"))
+	return fmt.Sprintf("The median distance of steered samples to the nearest training digit, root mean square per pixel, is %.3f to "+
+		"%.3f over the runs; that of unsteered samples is %.3f, and that of held-out digits, which are no copies, %.3f.", low, high,
+		unsteered, heldOut)
+}
+
+// poolSpread says how far the reward of Best-of-N with the most candidates from the pool of a target
+// of the mixture is from that of runs of their own; empty without such runs.
+func (s *store) poolSpread() string {
+	most, text := 0.0, ""
+	for _, t := range s.tilts("mixture") {
+		for _, g := range t.of("best-of-n", mostCandidates) {
+			pool := t.mostReward()
+			mean, _ := g.reward()
+			if off := math.Abs(mean - pool); off > most {
+				most = off
+				text = fmt.Sprintf("A pool of %s samples holds few independent groups of %[2]s: at %[3]s it gives Best-of-%[2]s the "+
+					"reward %.2[4]f, runs of their own %.2[5]f (%[6]s).", comma(float64(len(t.pool))), comma(mostCandidates), t.name,
+					pool, mean, seeds(g))
+			}
+		}
+	}
+	return text
+}
+
 // frechet is the squared Fréchet distance of digits to their target.
 func frechet(r steered) metric.Optional { return r.Distance }
 
@@ -70,6 +126,7 @@ func (s *store) whenTables(test string, distances []measure, more func(t tilt) [
 			text += fmt.Sprintf(" At an equal divergence the expected factor of MFM-G is %s%s with N = 1, and %[1]s%[3]s with N = 4.",
 				least, ceiling(t.kl, 1), ceiling(t.kl, 4))
 		}
+		text += t.exactDistance()
 		parts = append(parts, text, t.rewardTable(more(t)))
 		if near := t.distanceTable(distances); near != "" {
 			parts = append(parts, "By their mean distance, the nearest first:", near)
@@ -84,16 +141,16 @@ func (s *store) whenTables(test string, distances []measure, more func(t tilt) [
 	return strings.Join(parts, "\n\n")
 }
 
-// choices groups the runs by method, number of samples and number of steps. A group has the runs of
-// all renormalizations.
+// choices groups the runs by method, variant, number of samples and number of steps. A group has the
+// runs of all renormalizations.
 func (t tilt) choices() (all [][]runs) {
 	type key struct {
-		method   string
-		n, steps int
+		method, variant string
+		n, steps        int
 	}
 	index := map[key]int{}
 	for _, g := range t.runs {
-		k := key{g.method, g.n, g.steps}
+		k := key{g.method, g.variant, g.n, g.steps}
 		i, found := index[k]
 		if !found {
 			i, index[k] = len(all), len(all)

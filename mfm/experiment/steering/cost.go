@@ -22,34 +22,38 @@ type CostPoint struct {
 	Steps int     // of a sample
 	NFE   float64 // per sample
 	Value float64
+	SE    float64 // standard error of Value over the seeds, 0 for one
 }
 
-// LeastByN returns, for each N of a method, the mean value over the runs with the renormalization
-// and the number of steps whose mean is least, in the order of N. It leaves out runs with
-// PoolRewards, which are no runs of a method, runs without a Config, and renormalizations whose
-// mean is NaN.
-func LeastByN(runs []Valued, method string) []CostPoint {
+// LeastByCost returns, for each N and each number of steps and of particles of a method, the mean
+// value over the runs with the renormalization and SNR whose mean is least, in the order of their
+// evaluations. It leaves out runs with PoolRewards, which are no runs of a method, runs without a
+// Config, and settings whose mean is NaN.
+func LeastByCost(runs []Valued, method string) []CostPoint {
+	type cost struct{ n, steps, particles int }
 	type group struct {
-		n, steps        int
+		cost
 		renormalization steer.Renormalization
-		ratio           float64
+		ratio, snr      float64
 	}
 	values, nfe := map[group][]float64{}, map[group]float64{}
 	for _, r := range runs {
 		if r.Method == method && r.PoolRewards == nil && r.Config != nil {
-			g := group{r.N, r.Steps, r.Config.Renormalization, r.Config.Ratio}
+			g := group{cost{r.N, r.Steps, r.Particles}, r.Config.Renormalization, r.Config.Ratio, r.SNR}
 			values[g], nfe[g] = append(values[g], r.Value), r.NFE
 		}
 	}
-	least := map[int]CostPoint{}
+	least := map[cost]CostPoint{}
 	for g, v := range values {
-		mean, _ := metric.MeanSE(v)
-		p := CostPoint{N: g.n, Steps: g.steps, NFE: nfe[g], Value: mean}
-		if old, found := least[g.n]; !math.IsNaN(mean) && (!found || mean < old.Value) {
-			least[g.n] = p
+		p := CostPoint{N: g.n, Steps: g.steps, NFE: nfe[g]}
+		p.Value, p.SE = metric.MeanSE(v)
+		if old, found := least[g.cost]; !math.IsNaN(p.Value) && (!found || p.Value < old.Value) {
+			least[g.cost] = p
 		}
 	}
-	return slices.SortedFunc(maps.Values(least), func(a, b CostPoint) int { return cmp.Compare(a.N, b.N) })
+	return slices.SortedFunc(maps.Values(least), func(a, b CostPoint) int {
+		return cmp.Or(cmp.Compare(a.NFE, b.NFE), cmp.Compare(a.N, b.N))
+	})
 }
 
 // BestOfPool returns the expected reward of Best-of-N from the pool of r for N = 1, 2, 4, ..., at

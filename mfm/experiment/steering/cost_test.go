@@ -9,8 +9,8 @@ import (
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
-// Of each N the renormalization with the least mean over its seeds remains.
-func TestLeastByN(t *testing.T) {
+// Of each N and number of steps the renormalization with the least mean over its seeds remains.
+func TestLeastByCost(t *testing.T) {
 	run := func(method string, n int, how steer.Renormalization, nfe, value float64) steering.Valued {
 		r := steering.Valued{Value: value}
 		r.Method, r.N, r.NFE, r.Config = method, n, nfe, &steer.Config{Renormalization: how}
@@ -29,11 +29,14 @@ func TestLeastByN(t *testing.T) {
 		run("mfm-g", 1, steer.RescaleLength, 500, math.NaN()), run("mfm-g", 1, steer.RescaleLength, 500, -9),
 		run("dps", 1, steer.NoRenormalization, 401, 1), pool, old, few,
 	}
-	want := []steering.CostPoint{{N: 1, NFE: 510, Value: 2}, {N: 4, NFE: 1700, Value: 7}}
-	if got := steering.LeastByN(runs, "mfm-g"); !slices.Equal(got, want) {
+	want := []steering.CostPoint{
+		{N: 1, NFE: 510, Value: 2, SE: 1}, {N: 4, Steps: 50, NFE: 850, Value: 9},
+		{N: 4, NFE: 1700, Value: 7},
+	}
+	if got := steering.LeastByCost(runs, "mfm-g"); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if got := steering.LeastByN(runs, "smc-none"); len(got) > 0 {
+	if got := steering.LeastByCost(runs, "smc-none"); len(got) > 0 {
 		t.Errorf("a method without runs has %v", got)
 	}
 }
