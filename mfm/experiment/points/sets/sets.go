@@ -52,7 +52,7 @@ func (s Set) Sample(rng *rand.Rand, n int) [][]float64 {
 	return out
 }
 
-// All returns every set: six in two and three dimensions, and two in eight.
+// All returns every set: five in two and three dimensions, and two in eight.
 func All() []Set {
 	banana := Block{Dim: 2, Draw: banana}
 	return []Set{
