@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gomfm/gomfm/mfm/experiment/latent/alignment"
 	"github.com/gomfm/gomfm/mfm/metric"
 )
 
@@ -67,4 +68,60 @@ func (t tilt) pictureMeasure() string {
 		text += " Of the other settings, " + strings.Join(not, "; ") + "."
 	}
 	return text
+}
+
+// tunedLacks names what a training lacks: a reward that falls nowhere, a held-out reward that is
+// not below that of the untuned drift, and a divergence within its budget, all within two standard
+// errors. A number that is not known is lacking.
+func tunedLacks(r alignment.TuningResult) (lacks []string) {
+	if r.Result.Diverged {
+		return []string{"all, since it diverged"}
+	}
+	if fall, known := largestFall(r); !known || fall > 2 {
+		lacks = append(lacks, fmt.Sprintf("the rise (a fall of %.1f standard errors)", fall))
+	}
+	if by, known := change(r.HeldOutBase, r.HeldOutBaseSE, r.HeldOut, r.HeldOutSE); !known || by < -2 {
+		lacks = append(lacks, fmt.Sprintf("the held-out reward (%+.1f standard errors)", by))
+	}
+	over := 0.0
+	for _, e := range r.Evaluations {
+		if r.Budget > 0 && e.KL-2*e.KLSE > r.Budget {
+			over = max(over, e.KL)
+		}
+	}
+	if over > 0 {
+		lacks = append(lacks, fmt.Sprintf("the budget (KL up to %.1f)", over))
+	}
+	return lacks
+}
+
+// tunedMeasure says which trainings have what was wanted; empty without trainings.
+func tunedMeasure(all []alignment.TuningResult) string {
+	var whole, not []string
+	for _, r := range all {
+		name := fmt.Sprintf("λ = %g", r.Lambda)
+		if r.Budget > 0 {
+			name += fmt.Sprintf(" with a budget of %g", r.Budget)
+		}
+		if r.Seed > 0 {
+			name += fmt.Sprintf(", seed %d", r.Seed)
+		}
+		if lacks := tunedLacks(r); lacks != nil {
+			not = append(not, name+" lacks "+enumerate(lacks))
+		} else {
+			whole = append(whole, name)
+		}
+	}
+	if whole == nil && not == nil {
+		return ""
+	}
+	text := "Wanted: a reward that falls nowhere, a held-out reward not below that of the untuned drift, and KL within its budget, " +
+		"if there is one, all within two standard errors: " + outcome(whole != nil)
+	if whole != nil {
+		text += " by " + enumerate(whole)
+	}
+	if not != nil {
+		text += "; " + strings.Join(not, "; ")
+	}
+	return text + "."
 }

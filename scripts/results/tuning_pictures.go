@@ -71,7 +71,7 @@ func (s *store) tunedTables() string {
 		}
 		parts = append(parts, text, table("λ | seed | KL budget | NFE of training | reward | held-out reward | diversity | kernel distance | "+
 			"KL at the end, nats | KL of the target", lines),
-			"Rewards along the same trainings, and monitors of their pictures:", table(header, along), tunedVerdict(all))
+			"Rewards along the same trainings, and monitors of their pictures:", table(header, along), tunedVerdict(all), tunedMeasure(all))
 	}
 	return strings.Join(parts, "\n\n")
 }
