@@ -478,7 +478,7 @@ func TestGrids(t *testing.T) {
 				if name == "imagenet_paper" && of.Prompt != want {
 					t.Errorf("%s: prompt %q, want that of the authors, %q", name, of.Prompt, want)
 				}
-				if _, known := Kinds(nil)[of.Kind]; err != nil || !known && !reward.IsHost(raw) {
+				if _, known := Kinds(nil)[of.Kind]; err != nil || !known && !IsHost(raw) {
 					t.Errorf("%s: reward %s is of an unknown kind (%v)", name, r.Name, err)
 				}
 			}
@@ -488,7 +488,7 @@ func TestGrids(t *testing.T) {
 			t.Errorf("%s: %d runs, want %d (%v)", name, len(all), want, err)
 		}
 		for _, run := range all {
-			c, host := run.Setting, reward.IsHost(grid.Rewards[run.Reward].Reward)
+			c, host := run.Setting, IsHost(grid.Rewards[run.Reward].Reward)
 			entry, err := steer.Lookup(c.Method)
 			if err := cmp.Or(err, c.Check(nil)); err != nil || host && !blackBox(entry) {
 				t.Errorf("%s: %s, black-box reward: %t (%v)", name, c.Method, host, err)
