@@ -213,10 +213,8 @@ func (l Loader) hps(_ reward.Parser, raw []byte) (reward.Reward, error) {
 
 // conventions returns those of the project in whose form the weights are.
 func conventions(weights string) (bpe.Convention, preprocess.Fit) {
-	if _, err := os.Stat(filepath.Join(weights, "open_clip_config.json")); err != nil {
-		if info, err := os.Stat(weights); err == nil && info.IsDir() {
-			return bpe.Transformers, preprocess.Shortest
-		}
+	if pretrained.TransformersCLIP(weights) {
+		return bpe.Transformers, preprocess.Shortest
 	}
 	return bpe.OpenCLIP, preprocess.ShortestRounded
 }

@@ -43,8 +43,8 @@ type Config struct {
 	// Map is the folder of the run of the map, or of a release, with its autoencoder; see
 	// [latent.OpenModel].
 	Map string
-	// Evaluator is the file of the network whose features compare pictures, see
-	// [picture.OpenEvaluator]. Empty means no comparison.
+	// Evaluator is the file of the network whose features compare pictures, or the folder of a CLIP,
+	// see [picture.OpenEvaluator]. Empty means no comparison.
 	Evaluator string
 	// Second is the file of a second such network, for rewards by the network of the first. Empty
 	// means none.
