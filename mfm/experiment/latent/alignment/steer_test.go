@@ -135,6 +135,9 @@ func TestSteering(t *testing.T) {
 		return r
 	}
 	plain := run(settings(s, "unsteered", 1, 1))
+	if !plain.Monitors.Speed.IsZero() || !plain.MonitorsBase.Speed.IsZero() {
+		t.Error("unsteered samples have a speed")
+	}
 	if plain.MapNFE != steps || plain.RewardNFE != 0 || math.Abs(plain.Monitors.Latents-1) > 0.3 { // few steps
 		t.Errorf("unsteered: %+v", plain)
 	}
@@ -144,6 +147,9 @@ func TestSteering(t *testing.T) {
 		t.Errorf("unsteered reward %g and that of others %g ± %g", unsteered, base, noise)
 	}
 	steered := run(settings(s, "mfm-g", 2, 1))
+	if v := steered.Monitors.Speed.Float(); !(v > 1 && v < 100) {
+		t.Errorf("a reward of weight 400 changes the speed by the factor %g", v)
+	}
 	if steered.MapNFE != steps+3*2*steps || steered.RewardNFE != 2*steps {
 		t.Errorf("mfm-g: %g evaluations of the map, %g of the reward", steered.MapNFE, steered.RewardNFE)
 	}
