@@ -1,6 +1,7 @@
 package imagefile
 
 import (
+	"fmt"
 	"image"
 	"math"
 )
@@ -48,6 +49,17 @@ func CenterCrop(img *image.RGBA, height, width int) *image.RGBA {
 	size = image.Pt(int(math.RoundToEven(float64(size.X)*scale)), int(math.RoundToEven(float64(size.Y)*scale)))
 	corner := image.Pt((size.X-width)/2, (size.Y-height)/2)
 	return resize(img, size, image.Rectangle{corner, corner.Add(image.Pt(width, height))}, bicubic())
+}
+
+// Resize returns the part crop of an opaque picture that is resized to size pixels by PIL's BICUBIC
+// filter, which averages if it reduces. The pixels are those of PIL. It panics unless picture and
+// size have pixels, and crop has some and lies in size.
+func Resize(img *image.RGBA, size image.Point, crop image.Rectangle) *image.RGBA {
+	if img.Rect.Empty() || crop.Empty() || !crop.In(image.Rectangle{Max: size}) {
+		panic(fmt.Sprintf("imagefile.Resize: picture of %v pixels to %v, cropped to %v: want pixels in the picture, and a "+
+			"crop with pixels in the new size", img.Rect.Size(), size, crop))
+	}
+	return resize(img, size, crop, bicubic())
 }
 
 // precision is the number of binary places of PIL's weights.

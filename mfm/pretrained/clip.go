@@ -189,6 +189,34 @@ func OpenCLIP(path string) (clip.Config, checkpoint.Tensors, error) {
 	return openCLIP(c, file, err)
 }
 
+// CLIPFile returns the file of weights that [OpenCLIP] reads: the path itself, or the one in a
+// folder, which is the index of a sharded file.
+func CLIPFile(path string) (string, error) {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return path, err
+	}
+	_, file, err := clipFolder(path, "")
+	if err != nil {
+		return "", fmt.Errorf("CLIP: %w", err)
+	}
+	return file, nil
+}
+
+// TransformersCLIP reports whether a path is a folder in the form of transformers, which prepares
+// images and texts otherwise than OpenCLIP.
+func TransformersCLIP(path string) bool {
+	if _, err := os.Stat(filepath.Join(path, "open_clip_config.json")); err == nil {
+		return false
+	}
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// HasCLIP reports whether a file has the networks of CLIP, by the name of a tensor.
+func HasCLIP(from checkpoint.Tensors) bool {
+	return len(Copies(from, openCLIPAnchor))+len(Copies(from, transformersCLIPAnchor)) > 0
+}
+
 // OpenCLIPFile is [OpenCLIP] for the file of the given name in a folder, whatever other weights the
 // folder has. Without a configuration there, the network is that of a file alone.
 func OpenCLIPFile(dir, name string) (clip.Config, checkpoint.Tensors, error) {

@@ -1,9 +1,12 @@
 package pretrained_test
 
 import (
+	"errors"
 	"image"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -63,6 +66,31 @@ func TestEfficientNetWeights(t *testing.T) {
 	_, _, err := pretrained.OpenEfficientNet(path)
 	if err == nil || !strings.Contains(err.Error(), `"_conv_stem.weight"`) {
 		t.Errorf("other weights: %v", err)
+	}
+}
+
+// A release has the network of its name. A release that is not in the user's cache is not tested.
+func TestEfficientNetReleases(t *testing.T) {
+	for size, name := range []string{"efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"} {
+		t.Run(name, func(t *testing.T) {
+			r, err := pretrained.FindRelease(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path, err := r.DefaultPath()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Check(path); errors.Is(err, fs.ErrNotExist) {
+				t.Skipf("NOT TESTED: no %s: run mfm weights get %s", path, name)
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			e, _, err := pretrained.OpenEfficientNet(path)
+			if err != nil || !reflect.DeepEqual(e.EfficientNetConfig, nn.EfficientNetLite(size)) {
+				t.Errorf("%s has the network %+v, %v", path, e.EfficientNetConfig, err)
+			}
+		})
 	}
 }
 

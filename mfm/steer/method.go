@@ -39,8 +39,8 @@ type Outcome struct {
 	LogZ *Node
 	// Rewards are r of the samples, without λ, [n]; nil if the method did not evaluate them.
 	Rewards *Node
-	// Series has the means over the particles at each step, float32 [steps, 7], in the order Ratio,
-	// Effective, Std, Reward, Value, Bad, Particles of [Series].
+	// Series has the means over the particles at each step, float32 [steps, 8], in the order Ratio,
+	// Effective, Std, Reward, Value, Bad, Particles, Speed of [Series].
 	Series  *Node
 	Rng     *solver.RNG
 	Counter *Counter

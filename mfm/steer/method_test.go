@@ -1,12 +1,17 @@
 package steer_test
 
 import (
+	"math"
 	"reflect"
 	"testing"
+
+	. "github.com/gomlx/gomlx/core/graph"
 
 	"github.com/gomfm/gomfm/mfm/gmm"
 	"github.com/gomfm/gomfm/mfm/internal/mfmtest"
 	"github.com/gomfm/gomfm/mfm/interpolant"
+	"github.com/gomfm/gomfm/mfm/reward"
+	"github.com/gomfm/gomfm/mfm/solver"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
 
@@ -92,6 +97,43 @@ func TestNeeds(t *testing.T) {
 		o.Config.Dynamics = steer.ODE
 		if err := build(t, e, o).Validate(); (err != nil) != e.Filter {
 			t.Errorf("%s with the ODE: error %v", e.Name, err)
+		}
+	}
+}
+
+// turned is an estimate of the value whose gradient is the drift, turned by an angle in the plane.
+type turned struct{ angle float64 }
+
+func (turned) Samples() int    { return 0 }
+func (turned) Validate() error { return nil }
+func (turned) String() string  { return "turned" }
+
+func (e turned) Estimate(_ steer.Problem, _ *solver.RNG, _ *steer.Counter, _, x, drift *Node, _ bool) steer.Estimate {
+	sin, cos := math.Sincos(e.angle)
+	rotation := ConstAsDType(x.Graph(), x.DType(), [][]float64{{cos, sin}, {-sin, cos}})
+	return steer.Estimate{Value: ReduceSum(x, 1), Gradient: Dot(drift, rotation).Product()}
+}
+
+// A steering term of half the length of the drift makes a step by the law of cosines longer or
+// shorter.
+func TestSpeed(t *testing.T) {
+	normal, err := gmm.New([]float64{1}, [][]float64{{2, 0}}, [][][]float64{{{1, 0}, {0, 1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := steer.FromGaussian(normal, interpolant.Linear{})
+	r := reward.Func(func(x *Node) *Node { return ReduceSum(x, 1) })
+	for angle, want := range map[float64]float64{0: 1.5, math.Pi: 0.5, math.Pi / 2: math.Sqrt(1.25), math.Pi / 3: math.Sqrt(1.75)} {
+		c := config(steer.ODE, 5)
+		c.Renormalization, c.Ratio = steer.RescaleLength, 0.5
+		s := sample(t, newSteerer(t, m, r, steer.Guided{Config: c, Estimator: turned{angle}}), 1, 50).Series
+		for k, v := range s.Speed {
+			if math.Abs(v-want) > 1e-4 || math.Abs(s.Ratio[k]-0.5) > 1e-4 {
+				t.Errorf("angle %.2f, step %d: speed %g with the ratio %g, want %g with 0.5", angle, k, v, s.Ratio[k], want)
+			}
+		}
+		if len(s.Speed) != 5 {
+			t.Errorf("%d speeds of 5 steps", len(s.Speed))
 		}
 	}
 }

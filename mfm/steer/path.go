@@ -19,6 +19,7 @@ const (
 	valueColumn
 	badColumn
 	particlesColumn
+	speedColumn
 	columns
 )
 
@@ -162,7 +163,7 @@ func (e Estimate) means(base, steering *Node) *Node {
 	values := make([]*Node, columns)
 	for i, v := range []*Node{
 		effectiveColumn: e.Effective, stdColumn: e.Std, rewardColumn: e.Reward, valueColumn: e.Value,
-		badColumn: e.Bad, particlesColumn: nil,
+		badColumn: e.Bad, speedColumn: nil,
 	} {
 		values[i] = ScalarZero(base.Graph(), base.DType())
 		if v != nil {
@@ -172,7 +173,9 @@ func (e Estimate) means(base, steering *Node) *Node {
 	if e.Rewarded != nil {
 		values[rewardColumn] = Div(ReduceAllSum(e.Reward), MaxScalar(ReduceAllSum(e.Rewarded), 1))
 	}
-	values[ratioColumn] = Div(rms(steering), MaxScalar(rms(base), 1e-20))
+	length := MaxScalar(rms(base), 1e-20)
+	values[ratioColumn] = Div(rms(steering), length)
+	values[speedColumn] = Div(rms(Add(base, steering)), length)
 	return ConvertDType(Stack(values, 0), dtypes.Float32)
 }
 

@@ -206,6 +206,9 @@ type Series struct {
 	// its particles; in the last step the smaller one of this and the share by the final weights.
 	// Other methods have 0.
 	Particles []float64 `json:"particles"`
+	// Speed is |base + steering|/|base|, a ratio of root mean squares as Ratio is: how long a step is
+	// compared with one without steering. It is 1+Ratio if both terms have one direction.
+	Speed []float64 `json:"speed"`
 }
 
 // newSeries returns the means of series, [steps, columns], which is a sum over calls.
@@ -217,7 +220,7 @@ func newSeries(c Config, series []float64, calls int) Series {
 		row := series[k*columns : (k+1)*columns]
 		for i, to := range []*[]float64{
 			ratioColumn: &s.Ratio, effectiveColumn: &s.Effective, stdColumn: &s.Std, rewardColumn: &s.Reward,
-			valueColumn: &s.Value, badColumn: &s.Bad, particlesColumn: &s.Particles,
+			valueColumn: &s.Value, badColumn: &s.Bad, particlesColumn: &s.Particles, speedColumn: &s.Speed,
 		} {
 			*to = append(*to, row[i]/float64(calls))
 		}

@@ -168,7 +168,7 @@ func evaluateFID(c *command) prepare {
 	text(&f.samples, "samples", "`path` of pictures: a folder of PNGs, or a .npz or .npy file of uint8 [n, height, width, 3]")
 	text(&f.statistics, "statistics", "`FILE`.npz of the reference's moments, with the arrays mu and sigma, as published")
 	text(&f.weights, "weights", "`file` of the network: pytorch-fid's pt_inception-2015-12-05-6726825d.pth for the FID, or an "+
-		"EfficientNet-Lite for another distance (required with --samples)")
+		"EfficientNet-Lite or the folder of a CLIP for another distance (required with --samples)")
 	text(&f.array, "array", "`name` of the array in .npz files (default: the first)")
 	text(&f.out, "out", "`folder` that keeps the features of --samples, with which a stopped command resumes and shards meet")
 	text(&f.save, "save", "`FILE`.npz to which the moments of the samples are written, for --statistics")

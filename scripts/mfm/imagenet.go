@@ -321,7 +321,7 @@ func evaluateImageNet(c *command) prepare {
 	f, images := c.withSampler(), c.withImages("(default: what the run names)")
 	cache := c.withLatents()
 	evaluator := c.Flags().String("evaluator", "", "`file` of the network whose features compare pictures, see mfm weights get "+
-		"efficientnet-lite0 (default: posteriors alone)")
+		"efficientnet-lite0, or folder of a CLIP (default: posteriors alone)")
 	set := c.withSettings(
 		option{name: "times", path: "times", usage: "`t` of the contexts, numbers separated by commas", read: list},
 		option{name: "contexts", path: "contexts", usage: "`number` of contexts at each t"},

@@ -14,6 +14,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/latent/picture"
 	"github.com/gomfm/gomfm/mfm/experiment/report"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/pretrained"
 )
 
 // withShipped adds the flag of a map of latents, for which [chooseWeights] has a default.
@@ -65,7 +66,7 @@ func stressRecovery(c *command) prepare {
 	f, checkpoint := c.withStress(), c.withShipped()
 	images := c.withImages("(default: what the run names)")
 	evaluator := c.Flags().String("evaluator", "", "`file` of the network whose features compare pictures, see mfm "+
-		"weights get efficientnet-lite0 (default: no comparison but of latents and pixels)")
+		"weights get efficientnet-lite0, or folder of a CLIP (default: no comparison but of latents and pixels)")
 	return func() (work, error) {
 		settings, err := readSettings[latent.RecoverySetting](f)
 		if settings == nil {
@@ -100,7 +101,11 @@ func stressRecovery(c *command) prepare {
 			var e *picture.Evaluator
 			var hash string
 			if *evaluator != "" {
-				if hash, err = data.FileSHA256Context(ctx, *evaluator); err == nil {
+				var file string
+				if file, err = pretrained.CLIPFile(*evaluator); err == nil {
+					hash, err = data.FileSHA256Context(ctx, file)
+				}
+				if err == nil {
 					e, err = picture.OpenEvaluator(b, *evaluator)
 				}
 				if err != nil {

@@ -269,7 +269,7 @@ func (c *command) withImageNet(preset func() string) func(r steering.NamedReward
 	f.StringVar(&config.Map, "checkpoint", "",
 		"`folder` of the run, or of released weights, with the autoencoder (default: the shipped "+shippedEmoji+")")
 	f.StringVar(&config.Evaluator, "evaluator", "", "`file` of the network whose features compare pictures, see mfm weights "+
-		"get efficientnet-lite0 (default: no comparison but of pixels)")
+		"get efficientnet-lite0, or folder of a CLIP (default: no comparison but of pixels)")
 	f.StringVar(&config.Second, secondEvaluator, "", "`file` of a second such network, for a reward by the first (default: that "+
 		"of the grid, if any)")
 	heldOut := f.String("held-out-reward", "", "JSON object, or `file` with one, of a reward that does not steer, for the rewards "+

@@ -240,6 +240,7 @@ func info(c *command) prepare {
 		for name, kind := range reward.HostKinds() {
 			rewards[name] = kind.Example
 		}
+		rewards[alignment.OriginalKind] = alignment.OriginalExample
 		all := map[string]any{
 			"versions": readVersions(), "preset": *preset, "sampler": mfm.DefaultSamplerConfig(),
 			"steer": steer.DefaultConfig(), "rewards": rewards,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gomfm/gomfm/data"
 	"github.com/gomfm/gomfm/mfm/experiment/latent/picture"
+	"github.com/gomfm/gomfm/mfm/pretrained"
 )
 
 // Network is a network whose features compare pictures. It must not be used by several goroutines
@@ -20,9 +21,14 @@ type Network struct {
 	SHA256 string // of the file, in hex
 }
 
-// OpenNetwork opens the network in a file of weights, see [picture.OpenEvaluator].
+// OpenNetwork opens the network in a file of weights, or CLIP's in a folder, see
+// [picture.OpenEvaluator].
 func OpenNetwork(b compute.Backend, path string) (*Network, error) {
-	sum, err := data.FileSHA256(path)
+	file, err := pretrained.CLIPFile(path)
+	if err != nil {
+		return nil, err
+	}
+	sum, err := data.FileSHA256(file)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +36,7 @@ func OpenNetwork(b compute.Backend, path string) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Network{e, filepath.Base(path), sum}, nil
+	return &Network{e, filepath.Base(file), sum}, nil
 }
 
 func (n *Network) source() Source { return Source{n.Network, n.SHA256} }

@@ -1,7 +1,8 @@
 // Package monitor measures pictures for signs of reward hacking: samples that a reward drives away
-// from the data become more saturated, lose or gain edges and fine structure, or have latents and
-// velocities of unusual norms. No measure needs a network. Compare each with that of the data and
-// of unsteered samples: [metric.MeanSE] has means and their errors.
+// from the data become more saturated, lose or gain edges and fine structure, or have latents of
+// unusual norms. No measure needs a network. Compare each with that of the data and of unsteered
+// samples: [metric.MeanSE] has means and their errors. The length of steered velocities, compared
+// with that of the drift, is in the series of package steer.
 package monitor
 
 import (
@@ -110,8 +111,8 @@ func (m Images) gray(pixels []float32) []float64 {
 }
 
 // Norms returns |x|/√dim of each row of flat values, [n, dim]: of latents, whose root mean square
-// is near one where an autoencoder scales them, or of velocities. It returns an error unless dim
-// divides their number.
+// is near one where an autoencoder scales them. It returns an error unless dim divides their
+// number.
 func Norms(flat []float32, dim int) ([]float64, error) {
 	if dim < 1 || len(flat) == 0 || len(flat)%dim != 0 {
 		return nil, fmt.Errorf("monitor: norms of %d values in rows of %d", len(flat), dim)

@@ -10,6 +10,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/nn/clip/bpe"
 	"github.com/gomfm/gomfm/mfm/nn/layer"
+	"github.com/gomfm/gomfm/mfm/nn/preprocess"
 	"github.com/gomfm/gomfm/mfm/pretrained"
 	"github.com/gomfm/gomfm/mfm/reward"
 )
@@ -33,7 +34,7 @@ func (l Loader) aesthetic(_ reward.Parser, raw []byte) (reward.Reward, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := l.imageScore(v.Network, bpe.OpenCLIP, shortestRounded, nil)
+	r, err := l.imageScore(v.Network, bpe.OpenCLIP, preprocess.ShortestRounded, nil)
 	if err != nil {
 		return nil, err
 	}

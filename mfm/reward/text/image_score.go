@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"image"
 	"io/fs"
 	"math"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/nn/clip"
 	"github.com/gomfm/gomfm/mfm/nn/clip/bpe"
+	"github.com/gomfm/gomfm/mfm/nn/preprocess"
 	"github.com/gomfm/gomfm/mfm/reward"
 )
 
@@ -25,7 +27,7 @@ import (
 type imageScore struct {
 	config  clip.Config
 	weights checkpoint.Tensors // of the network of images and of what follows, by their paths
-	fit     fit
+	fit     preprocess.Fit
 	prompts *tensors.Tensor // embeddings of length 1, [prompts, Embedding], or nil
 	scale   float64         // the network's factor of logits
 	score   score
@@ -35,7 +37,7 @@ type imageScore struct {
 type score func(r *imageScore, scope *model.Scope, images *Node) *Node
 
 // open opens the networks, embeds the prompts, and frees the network of texts.
-func (l Loader) open(t templated, c bpe.Convention, f fit, s score, prompts ...string) (reward.Reward, error) {
+func (l Loader) open(t templated, c bpe.Convention, f preprocess.Fit, s score, prompts ...string) (reward.Reward, error) {
 	texts, err := t.texts(prompts...)
 	if err != nil {
 		return nil, err
@@ -49,7 +51,7 @@ func (l Loader) open(t templated, c bpe.Convention, f fit, s score, prompts ...s
 }
 
 // imageScore opens the networks and embeds prompts, each of which has several texts.
-func (l Loader) imageScore(n Network, convention bpe.Convention, f fit, prompts [][]string) (*imageScore, error) {
+func (l Loader) imageScore(n Network, convention bpe.Convention, f preprocess.Fit, prompts [][]string) (*imageScore, error) {
 	if err := n.check(); err != nil {
 		return nil, err
 	}
@@ -167,10 +169,21 @@ func unitMeans(rows []float32, each, width int) (means []float32) {
 // Build implements [reward.Reward]. It creates the weights in scope, panics as [reward.SetWeights]
 // does, and unless samples are images.
 func (r *imageScore) Build(scope *model.Scope, x *Node, _ reward.Condition) *Node {
+	return ConvertDType(r.BuildPrepared(scope, r.fit.Apply(ConvertDType(x, dtypes.Float32), r.Side())), x.DType())
+}
+
+// Side implements [reward.Original].
+func (r *imageScore) Side() int { return r.config.Image.Size }
+
+// Prepare implements [reward.Original].
+func (r *imageScore) Prepare(picture *image.RGBA) []float32 {
+	return preprocess.Pixels(r.fit.Picture(picture, r.Side()))
+}
+
+// BuildPrepared implements [reward.Original].
+func (r *imageScore) BuildPrepared(scope *model.Scope, prepared *Node) *Node {
 	reward.SetWeights(scope, r.weights)
-	images := r.fit.apply(ConvertDType(x, dtypes.Float32), r.config.Image.Size)
-	unit := clip.Unit(r.config.EmbedImages(scope, images))
-	return ConvertDType(r.score(r, scope, unit), x.DType())
+	return r.score(r, scope, clip.Unit(r.config.EmbedImages(scope, prepared)))
 }
 
 // cosines returns the cosines of the images and the prompts, [n, prompts].

@@ -3,6 +3,7 @@ package text
 import (
 	"errors"
 	"fmt"
+	"image"
 	"maps"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/nn/blip"
 	"github.com/gomfm/gomfm/mfm/nn/blip/wordpiece"
+	"github.com/gomfm/gomfm/mfm/nn/preprocess"
 	"github.com/gomfm/gomfm/mfm/pretrained"
 	"github.com/gomfm/gomfm/mfm/reward"
 )
@@ -88,10 +90,23 @@ func openImageReward(weights, vocabulary string, c blip.Config, prompt string) (
 // Build implements [reward.Reward]. It creates the weights in scope, panics as [reward.SetWeights]
 // does, and unless samples are images.
 func (r *imageReward) Build(scope *model.Scope, x *Node, _ reward.Condition) *Node {
+	images := preprocess.ShortestRounded.Apply(ConvertDType(x, dtypes.Float32), r.Side())
+	return ConvertDType(r.BuildPrepared(scope, images), x.DType())
+}
+
+// Side implements [reward.Original].
+func (r *imageReward) Side() int { return r.config.Image.Size }
+
+// Prepare implements [reward.Original].
+func (r *imageReward) Prepare(picture *image.RGBA) []float32 {
+	return preprocess.Pixels(preprocess.ShortestRounded.Picture(picture, r.Side()))
+}
+
+// BuildPrepared implements [reward.Original].
+func (r *imageReward) BuildPrepared(scope *model.Scope, prepared *Node) *Node {
 	reward.SetWeights(scope, r.weights)
-	images := shortestRounded.apply(ConvertDType(x, dtypes.Float32), r.config.Image.Size)
-	score := head(scope, r.config.Embed(scope, images, Const(x.Graph(), r.tokens)), r.widths)
-	return ConvertDType(DivScalar(AddScalar(score, -imageRewardMean), imageRewardStd), x.DType())
+	score := head(scope, r.config.Embed(scope, prepared, Const(prepared.Graph(), r.tokens)), r.widths)
+	return DivScalar(AddScalar(score, -imageRewardMean), imageRewardStd)
 }
 
 // importImageReward returns the weights in the names of ImageReward.pt, and the widths of the

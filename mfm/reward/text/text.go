@@ -11,6 +11,9 @@
 // Unlike the originals it does not round to 256 levels, neither the image nor, as PIL does, after
 // the resizing of each axis. On pictures of noise the latter changes the prepared colors by at most
 // 1.03 levels, and by 0.34 in the root mean square.
+//
+// For pictures that are only scored, each reward is also a [reward.Original]: [reward.NewScorer]
+// and the kind "original" of package alignment round as the originals do.
 package text
 
 import (
@@ -26,6 +29,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/nn"
 	"github.com/gomfm/gomfm/mfm/nn/clip"
 	"github.com/gomfm/gomfm/mfm/nn/clip/bpe"
+	"github.com/gomfm/gomfm/mfm/nn/preprocess"
 	"github.com/gomfm/gomfm/mfm/pretrained"
 	"github.com/gomfm/gomfm/mfm/reward"
 )
@@ -177,7 +181,7 @@ func (l Loader) pickScore(_ reward.Parser, raw []byte) (reward.Reward, error) {
 	if err := decode(raw, &v, &v.Prompt); err != nil {
 		return nil, err
 	}
-	return l.open(v, bpe.Transformers, shortest, scaledCosine, *v.Prompt)
+	return l.open(v, bpe.Transformers, preprocess.Shortest, scaledCosine, *v.Prompt)
 }
 
 // hpsFiles returns the published weights of the versions of HPSv2. They do not state their version.
@@ -204,17 +208,15 @@ func (l Loader) hps(_ reward.Parser, raw []byte) (reward.Reward, error) {
 			return nil, fmt.Errorf("version = %q, but the weights %s are those of version %s", v.Version, v.Weights, version)
 		}
 	}
-	return l.open(v.templated, bpe.OpenCLIP, longest, cosine, *v.Prompt)
+	return l.open(v.templated, bpe.OpenCLIP, preprocess.Longest, cosine, *v.Prompt)
 }
 
 // conventions returns those of the project in whose form the weights are.
-func conventions(weights string) (bpe.Convention, fit) {
-	if _, err := os.Stat(filepath.Join(weights, "open_clip_config.json")); err != nil {
-		if info, err := os.Stat(weights); err == nil && info.IsDir() {
-			return bpe.Transformers, shortest
-		}
+func conventions(weights string) (bpe.Convention, preprocess.Fit) {
+	if pretrained.TransformersCLIP(weights) {
+		return bpe.Transformers, preprocess.Shortest
 	}
-	return bpe.OpenCLIP, shortestRounded
+	return bpe.OpenCLIP, preprocess.ShortestRounded
 }
 
 // decode decodes the keys of a reward with a prompt.

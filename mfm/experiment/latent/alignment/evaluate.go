@@ -67,7 +67,9 @@ type pictureReward struct {
 	name  string        // of the graph for [OfLatents], a hash of the text
 	exec  *model.Exec   // of the graph
 	host  reward.Host   // nil for a graph
-	shape []int         // of a picture
+	// scorer is what a black box of [OriginalKind] scores by; nil for others.
+	scorer *reward.Scorer
+	shape  []int // of a picture
 }
 
 // open returns the reward of pictures that raw describes. The model keeps it for all steerings, so
@@ -81,7 +83,11 @@ func (m *Model) open(b compute.Backend, raw []byte) (*pictureReward, error) {
 		return r, nil
 	}
 	r := &pictureReward{text: text, shape: m.Size()}
-	if reward.IsHost(raw) {
+	if isOriginal(raw) {
+		if r.scorer, err = openOriginal(b, raw); err == nil {
+			r.host = r.scorer.Host()
+		}
+	} else if reward.IsHost(raw) {
 		r.host, err = reward.ParseHost(raw)
 	} else if r.graph, err = ParseReward(b, raw); err == nil {
 		err = r.compile(b, m)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/metric/monitor"
+	"github.com/gomfm/gomfm/mfm/steer"
 )
 
 // Monitors are means over a set of pictures of what rises or falls when a reward is exploited, see
@@ -24,6 +25,17 @@ type Monitors struct {
 	// [monitor.EdgeDensity].
 	Edges   float64 `json:"edges"`
 	Latents float64 `json:"latents"` // see [monitor.Norms], about 1 for data
+	// Speed is the mean over the steps of the length of drift and steering together, over that of the
+	// drift, see [steer.Series]; undefined for samples without a steering term.
+	Speed metric.Optional `json:"speed,omitzero"`
+}
+
+// speed returns the mean of a run's speeds, undefined if no step has a steering term.
+func speed(s steer.Series) metric.Optional {
+	if len(s.Ratio) == 0 || floats.Max(s.Ratio) == 0 {
+		return metric.Optional{}
+	}
+	return metric.Some(stat.Mean(s.Speed, nil))
 }
 
 // edge is the gradient per pixel, of values in [-1, 1], that counts as an edge.

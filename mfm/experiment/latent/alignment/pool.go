@@ -18,6 +18,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/experiment/internal/stats"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
 	"github.com/gomfm/gomfm/mfm/experiment/sweep"
+	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/reward"
 	"github.com/gomfm/gomfm/mfm/steer"
 )
@@ -197,6 +198,7 @@ type drawn struct {
 	latents []float32
 	first   []float32 // pictures of the first candidates of Best-of-N, else nil
 	counts  steer.Counts
+	speed   metric.Optional // see [Monitors]
 }
 
 // bestOf draws Best-of-N from a pool in batches of any size: the methods of package steer evaluate

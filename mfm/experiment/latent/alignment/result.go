@@ -108,7 +108,7 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 		var got *steer.Result
 		d.result, d.latents, got, err = s.Base.Run(ctx, b, c, nil, rand.New(rand.NewPCG(uint64(c.Seed), 6)))
 		if err == nil {
-			d.counts = got.Counts
+			d.counts, d.speed = got.Counts, speed(got.Series)
 		}
 	}
 	if r.setDrawn(d); err != nil || r.Diverged {
@@ -123,6 +123,7 @@ func (s *Steering) Run(ctx context.Context, b compute.Backend, c steering.Settin
 	if r.Monitors, err = newMonitors(d.latents, pixels, size[0], size[1], size[2]); err != nil {
 		return r, err
 	}
+	r.Monitors.Speed = d.speed
 	if c.Seed == 0 {
 		if r.Pictures, err = s.pair(ctx, b, c, d.first, pixels); err != nil {
 			if ctx.Err() != nil {

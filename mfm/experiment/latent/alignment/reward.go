@@ -159,7 +159,7 @@ func overlap(a, b string) (string, error) {
 }
 
 // terms returns the rewards of which a reward in canonical JSON is a sum, or a multiple, without
-// their factors.
+// their factors. That of [OriginalKind] is the one that it prepares pictures for.
 func terms(text string) ([]string, error) {
 	var v struct {
 		Kind string          `json:"kind"`
@@ -169,7 +169,7 @@ func terms(text string) ([]string, error) {
 		return nil, fmt.Errorf("reward: %w", err)
 	}
 	switch v.Kind {
-	case "scaled":
+	case "scaled", OriginalKind:
 		return terms(string(v.Of))
 	case "sum":
 		var of []json.RawMessage

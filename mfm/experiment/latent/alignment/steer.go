@@ -43,8 +43,8 @@ type Config struct {
 	// Map is the folder of the run of the map, or of a release, with its autoencoder; see
 	// [latent.OpenModel].
 	Map string
-	// Evaluator is the file of the network whose features compare pictures, see
-	// [picture.OpenEvaluator]. Empty means no comparison.
+	// Evaluator is the file of the network whose features compare pictures, or the folder of a CLIP,
+	// see [picture.OpenEvaluator]. Empty means no comparison.
 	Evaluator string
 	// Second is the file of a second such network, for rewards by the network of the first. Empty
 	// means none.
@@ -163,6 +163,9 @@ func (m *Model) Finalize() {
 		if r.exec != nil {
 			r.exec.Finalize()
 		}
+		if r.scorer != nil {
+			r.scorer.Finalize()
+		}
 	}
 	clear(m.rewards)
 	for _, e := range m.evaluators {
@@ -205,9 +208,10 @@ type Steering struct {
 // Finalize frees the compiled graphs, but not those of the model.
 func (s *Steering) Finalize() { s.Kept.Finalize() }
 
-// To returns the steering to a reward, which [ParseReward] or [reward.ParseHost] reads. heldOut is
-// a reward that the steering does not use; nil means that of [HeldOut]. It returns an error if both
-// are equal, or sums or multiples of rewards of which they have one in common, up to a factor.
+// To returns the steering to a reward, which [ParseReward] or [reward.ParseHost] reads, or one of
+// [OriginalKind]. heldOut is a reward that the steering does not use; nil means that of [HeldOut].
+// It returns an error if both are equal, or sums or multiples of rewards of which they have one in
+// common, up to a factor.
 func (m *Model) To(b compute.Backend, of, heldOut []byte) (*Steering, error) {
 	if heldOut == nil {
 		heldOut = HeldOut(of)

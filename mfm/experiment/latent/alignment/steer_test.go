@@ -135,6 +135,9 @@ func TestSteering(t *testing.T) {
 		return r
 	}
 	plain := run(settings(s, "unsteered", 1, 1))
+	if !plain.Monitors.Speed.IsZero() || !plain.MonitorsBase.Speed.IsZero() {
+		t.Error("unsteered samples have a speed")
+	}
 	if plain.MapNFE != steps || plain.RewardNFE != 0 || math.Abs(plain.Monitors.Latents-1) > 0.3 { // few steps
 		t.Errorf("unsteered: %+v", plain)
 	}
@@ -144,6 +147,9 @@ func TestSteering(t *testing.T) {
 		t.Errorf("unsteered reward %g and that of others %g ± %g", unsteered, base, noise)
 	}
 	steered := run(settings(s, "mfm-g", 2, 1))
+	if v := steered.Monitors.Speed.Float(); !(v > 1 && v < 100) {
+		t.Errorf("a reward of weight 400 changes the speed by the factor %g", v)
+	}
 	if steered.MapNFE != steps+3*2*steps || steered.RewardNFE != 2*steps {
 		t.Errorf("mfm-g: %g evaluations of the map, %g of the reward", steered.MapNFE, steered.RewardNFE)
 	}
@@ -478,7 +484,7 @@ func TestGrids(t *testing.T) {
 				if name == "imagenet_paper" && of.Prompt != want {
 					t.Errorf("%s: prompt %q, want that of the authors, %q", name, of.Prompt, want)
 				}
-				if _, known := Kinds(nil)[of.Kind]; err != nil || !known && !reward.IsHost(raw) {
+				if _, known := Kinds(nil)[of.Kind]; err != nil || !known && !IsHost(raw) {
 					t.Errorf("%s: reward %s is of an unknown kind (%v)", name, r.Name, err)
 				}
 			}
@@ -488,7 +494,7 @@ func TestGrids(t *testing.T) {
 			t.Errorf("%s: %d runs, want %d (%v)", name, len(all), want, err)
 		}
 		for _, run := range all {
-			c, host := run.Setting, reward.IsHost(grid.Rewards[run.Reward].Reward)
+			c, host := run.Setting, IsHost(grid.Rewards[run.Reward].Reward)
 			entry, err := steer.Lookup(c.Method)
 			if err := cmp.Or(err, c.Check(nil)); err != nil || host && !blackBox(entry) {
 				t.Errorf("%s: %s, black-box reward: %t (%v)", name, c.Method, host, err)

@@ -3,6 +3,8 @@ package picture
 import (
 	"context"
 	"fmt"
+	"os"
+	"strings"
 
 	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -12,7 +14,9 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/nn"
+	"github.com/gomfm/gomfm/mfm/nn/clip"
 	"github.com/gomfm/gomfm/mfm/nn/layer"
+	"github.com/gomfm/gomfm/mfm/nn/preprocess"
 	"github.com/gomfm/gomfm/mfm/pretrained"
 	"github.com/gomfm/gomfm/mfm/train"
 )
@@ -34,28 +38,65 @@ type Evaluator struct {
 }
 
 // OpenEvaluator opens the network in a file: an Inception network of pytorch-fid, see
-// [pretrained.OpenInception], or else an EfficientNet-Lite, see [pretrained.OpenEfficientNet].
+// [pretrained.OpenInception], an EfficientNet-Lite, see [pretrained.OpenEfficientNet], or CLIP's
+// network of images, also in a folder, see [pretrained.OpenCLIP]. The features of the last are its
+// embeddings, not divided by their lengths, of pictures that [preprocess.Fit] prepares without
+// rounding; a distance in them is no FID.
 func OpenEvaluator(b compute.Backend, path string) (*Evaluator, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return openCLIP(b, path)
+	}
 	tensors, _, err := pretrained.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if tensors[pretrained.InceptionAnchor] != nil {
+	switch {
+	case tensors[pretrained.InceptionAnchor] != nil:
 		network, weights, err := pretrained.OpenInception(path)
 		if err != nil {
 			return nil, err
 		}
 		return newEvaluator(b, InceptionName, network.Features(), weights, network.Embed)
-	}
-	if tensors[pretrained.EfficientNetAnchor] == nil {
-		return nil, fmt.Errorf("%s: neither an Inception network of pytorch-fid, with a tensor %q, nor an EfficientNet-Lite, with %q",
-			path, pretrained.InceptionAnchor, pretrained.EfficientNetAnchor)
+	case pretrained.HasCLIP(tensors):
+		for _, t := range tensors {
+			if err := t.FinalizeAll(); err != nil {
+				return nil, err
+			}
+		}
+		return openCLIP(b, path)
+	case tensors[pretrained.EfficientNetAnchor] == nil:
+		return nil, fmt.Errorf("%s: neither an Inception network of pytorch-fid, with a tensor %q, nor an EfficientNet-Lite, "+
+			"with %q, nor CLIP's network of images", path, pretrained.InceptionAnchor, pretrained.EfficientNetAnchor)
 	}
 	network, weights, err := pretrained.OpenEfficientNet(path)
 	if err != nil {
 		return nil, err
 	}
 	return NewEvaluator(b, network, weights)
+}
+
+// openCLIP returns the evaluator of CLIP's network of images. Its name has the activation, which
+// the weights do not tell.
+func openCLIP(b compute.Backend, path string) (*Evaluator, error) {
+	c, all, err := pretrained.OpenCLIP(path)
+	if err != nil {
+		return nil, err
+	}
+	fit, weights := preprocess.ShortestRounded, make(checkpoint.Tensors)
+	if pretrained.TransformersCLIP(path) {
+		fit = preprocess.Shortest
+	}
+	for name, t := range all {
+		if strings.HasPrefix(name, clip.ImageScope+"/") {
+			weights[name] = t
+		} else if err := t.FinalizeAll(); err != nil {
+			return nil, err
+		}
+	}
+	name := fmt.Sprintf("clip %s embedding", c.Activation)
+	return newEvaluator(b, name, c.Embedding, weights, func(scope *model.Scope, x *Node) *Node {
+		return c.EmbedImages(scope, fit.Apply(x, c.Image.Size))
+	})
 }
 
 // InceptionName is the name of the network and the layer whose features define the FID.
