@@ -44,7 +44,7 @@ func (t tilt) pictureMeasure() string {
 		return ""
 	}
 	said := func(g runs) string {
-		return fmt.Sprintf("%s with N = %d (%s)", g.renormalization, g.n, seeds(g))
+		return fmt.Sprintf("%s with N = %d (%s evaluations, %s)", g.renormalization, g.n, comma(g.nfe()), seeds(g))
 	}
 	whole := slices.DeleteFunc(slices.Clone(all), func(g runs) bool { return t.missed(g) != nil })
 	text := fmt.Sprintf("Wanted of MFM-G with one or two samples: a factor whose interval is above %g for at least the reward of "+
@@ -56,8 +56,8 @@ func (t tilt) pictureMeasure() string {
 	}
 	g := best(whole)
 	diversity, _ := g.mean(func(r steered) metric.Optional { return r.Diversity })
-	text += fmt.Sprintf("%s by %s, with the reward %s for %s evaluations, a held-out reward of %s, and a diversity of %.2f.",
-		outcome(true), said(g), pair(g.reward()), comma(g.nfe()), pair(g.heldOut()), diversity)
+	text += fmt.Sprintf("%s by %s, with the reward %s, a held-out reward of %s, and a diversity of %.2f.",
+		outcome(true), said(g), pair(g.reward()), pair(g.heldOut()), diversity)
 	var not []string
 	for _, g := range all {
 		if lacks := t.missed(g); lacks != nil {
