@@ -1,6 +1,7 @@
 package reward
 
 import (
+	"fmt"
 	"math"
 
 	. "github.com/gomlx/gomlx/core/graph"
@@ -13,6 +14,18 @@ import (
 // Logits builds the logits of a classifier, [n, classes], for samples [n, ...]. Its weights, if
 // any, are variables in scope, which is nil in a graph without a store.
 type Logits func(scope *model.Scope, x *Node) *Node
+
+// Tempered returns the logits of a classifier divided by a temperature τ >= 1, so that its
+// probabilities are p_τ(k|x) ∝ p(k|x)^{1/τ} (Guo et al., arXiv 1706.04599). The gradient of
+// log p(k|x) vanishes where the classifier is sure of k; a larger τ spreads it over more samples.
+func Tempered(logits Logits, temperature float64) (Logits, error) {
+	if !(temperature >= 1 && temperature <= math.MaxFloat32) {
+		return nil, fmt.Errorf("temperature = %g must be a float32 of at least 1", temperature)
+	}
+	return func(scope *model.Scope, x *Node) *Node {
+		return DivScalar(logits(scope, x), temperature)
+	}, nil
+}
 
 // ofClasses is a reward that is a function of a classifier's log-probabilities, [n, classes].
 type ofClasses struct {

@@ -69,6 +69,16 @@ func need(t testing.TB) func(r reward.Reward, err error) reward.Reward {
 	}
 }
 
+// tempered returns the linear logits at a temperature: those of x divided by it.
+func tempered(t *testing.T, temperature float64) reward.Logits {
+	t.Helper()
+	logits, err := reward.Tempered(linearLogits, temperature)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return logits
+}
+
 // Every reward equals its formula, computed in plain Go, and its gradient the formula's gradient.
 func TestRewardsAreTheirFormulas(t *testing.T) {
 	sigmoid := func(z float64) float64 { return 1 / (1 + math.Exp(-z)) }
@@ -106,6 +116,10 @@ func TestRewardsAreTheirFormulas(t *testing.T) {
 		"class mixture": {need(t)(reward.ClassMixture(linearLogits, []float64{0, 1, 3})), func(x []float64) float64 {
 			return math.Log(weighted(x, 0, 1, 3))
 		}},
+		"tempered class mixture": {
+			need(t)(reward.ClassMixture(tempered(t, 3), []float64{0, 1, 3})),
+			func(x []float64) float64 { return math.Log(weighted([]float64{x[0] / 3, x[1] / 3}, 0, 1, 3)) },
+		},
 		"class probability": {
 			need(t)(reward.ClassProbability(linearLogits, []float64{-1, 0, 2})),
 			func(x []float64) float64 { return weighted(x, -1, 0, 2) },
@@ -250,6 +264,7 @@ func TestRewardsRefuse(t *testing.T) {
 		"negative":       second(reward.ClassMixture(linearLogits, []float64{0, -1, 2})),
 		"infinite":       second(reward.ClassProbability(linearLogits, []float64{0, math.Inf(1)})),
 		"class":          second(reward.LogProbability(linearLogits, 3, 3)),
+		"temperature":    parse(`{"kind": "log_probability", "classifier": "a", "temperature": 0.5, "class": 1}`, known),
 		"not JSON":       parse(`{`, nil),
 		"kind":           parse(`{"kind": "nice"}`, nil),
 		"key":            parse(`{"kind": "quadratic", "center": [0], "weight": [1], "wait": 1}`, nil),
@@ -325,10 +340,12 @@ func TestParse(t *testing.T) {
 	}
 	r := need(t)(reward.Parse([]byte(`{"kind": "sum", "of": [
 		{"kind": "scaled", "factor": -2, "of": {"kind": "quadratic", "center": [1], "weight": [1, 3]}},
-		{"kind": "class_mixture", "classifier": "a", "weights": [2, 0, 0]}
+		{"kind": "class_mixture", "classifier": "a", "weights": [2, 0, 0]},
+		{"kind": "log_probability", "classifier": "a", "temperature": 2, "class": 1}
 	]}`), linearClassifier))
 	v, _ := evaluate(t, r, [][]float64{{0.3, -0.2}})
-	if want := 0.49 + 3*1.44 + math.Log(2*linearProbabilities([]float64{0.3, -0.2})[0]); math.Abs(v[0]-want) > 1e-10 {
+	if want := 0.49 + 3*1.44 + math.Log(2*linearProbabilities([]float64{0.3, -0.2})[0]) +
+		math.Log(linearProbabilities([]float64{0.15, -0.1})[1]); math.Abs(v[0]-want) > 1e-10 {
 		t.Errorf("sum is %g, want %g", v[0], want)
 	}
 }

@@ -55,14 +55,14 @@ func Kinds() map[string]Kind {
 			`{"weights": [1], "means": [[0, 0]], "covariances": [[[1, 0], [0, 1]]]}}`, parseLogMixture},
 		"class_mixture":     {classExample("class_mixture"), parseWeights(ClassMixture)},
 		"class_probability": {classExample("class_probability"), parseWeights(ClassProbability)},
-		"log_probability":   {`{"kind": "log_probability", "classifier": "NAME", "class": 8}`, parseLogProbability},
+		"log_probability":   {`{"kind": "log_probability", "classifier": "NAME", "temperature": 1, "class": 8}`, parseLogProbability},
 		"sum":               {`{"kind": "sum", "of": [REWARD, REWARD]}`, parseSum},
 		"scaled":            {`{"kind": "scaled", "factor": 2, "of": REWARD}`, parseScaled},
 	}
 }
 
 func classExample(kind string) string {
-	return fmt.Sprintf(`{"kind": %q, "classifier": "NAME", "weights": [0, 1, 0, 1, 0, 2, 0, 2, 0, 4]}`, kind)
+	return fmt.Sprintf(`{"kind": %q, "classifier": "NAME", "temperature": 1, "weights": [0, 1, 0, 1, 0, 2, 0, 2, 0, 4]}`, kind)
 }
 
 // Parse returns the reward that raw describes, of one of [Kinds]; see [Parser.Parse].
@@ -266,12 +266,13 @@ func parseBox(_ Parser, raw []byte) (Reward, error) {
 
 // classReward is a reward in JSON that refers to a classifier.
 type classReward struct {
-	Classifier string    `json:"classifier"`
-	Weights    []float64 `json:"weights"`
-	Class      *int      `json:"class"`
+	Classifier  string    `json:"classifier"`
+	Temperature *float64  `json:"temperature"` // of [Tempered]; nil means 1
+	Weights     []float64 `json:"weights"`
+	Class       *int      `json:"class"`
 }
 
-// classifier decodes raw and returns the classifier that it refers to.
+// classifier decodes raw and returns the classifier that it refers to, at its temperature.
 func (p Parser) classifier(raw []byte) (v classReward, logits Logits, classes int, err error) {
 	if err := Decode(raw, &v); err != nil {
 		return v, nil, 0, err
@@ -280,6 +281,9 @@ func (p Parser) classifier(raw []byte) (v classReward, logits Logits, classes in
 		return v, nil, 0, fmt.Errorf("no classifier %q here: this kind of reward is for images", v.Classifier)
 	}
 	logits, classes, err = p.Classifiers(v.Classifier)
+	if err == nil && v.Temperature != nil {
+		logits, err = Tempered(logits, *v.Temperature)
+	}
 	return v, logits, classes, err
 }
 

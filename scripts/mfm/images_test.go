@@ -119,6 +119,12 @@ func TestImageFolder(t *testing.T) {
 		t.Errorf("%d results of tuning", len(tuned))
 	}
 	must(t, append([]string{"diagnose", "digits", "--times", "0.5", "--contexts", "2", "--draws", "4"}, evaluators...)...)
+	settings := write(t, dir, "gradients.json", `[{"temperature": 2, "times": [0.5], "ns": [8], "states": 2, "samples": 512}]`)
+	estimates := decode[[]experiment.TemperatureResult](t, must(t, append([]string{"stress", "gradients", "--settings", settings, "--out",
+		filepath.Join(dir, "gradients")}, evaluators[:len(evaluators)-1]...)...)) // without --json
+	if len(estimates) != 1 || estimates[0].Temperature != 2 || estimates[0].Fingerprint == "" || len(estimates[0].Estimates) != 2 {
+		t.Errorf("estimates of gradients: %+v", estimates)
+	}
 
 	for want, args := range map[string][]string{
 		`size "0x3"`:          {"--size", "0x3"},

@@ -376,7 +376,7 @@ func TestVerbsTimesTasks(t *testing.T) {
 		"info gmm", "info imagenet", "info points", "parity", "sample digits", "sample gmm", "sample imagenet", "sample points",
 		"steer digits", "steer gaussian", "steer gmm", "steer imagenet",
 		"steer merge", "steer points",
-		"stress base", "stress diversity", "stress losses", "stress manifold", "stress precision", "stress recovery",
+		"stress base", "stress diversity", "stress gradients", "stress losses", "stress manifold", "stress precision", "stress recovery",
 		"stress sets", "stress times", "stress values", "train autoencoder", "train classifier", "train digits", "train gmm", "train imagenet", "train points",
 		"tune digits", "tune distill", "tune gmm", "tune imagenet", "tune points", "weights convert", "weights get",
 		"weights inspect",

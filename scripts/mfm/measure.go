@@ -36,6 +36,8 @@ func stressCommand() *cobra.Command {
 		leaf("times", "samples of data near a manifold by the exact drift, by time sampling",
 			stressTest(stress.TimesGrid)),
 		leaf("losses", "every loss for the same time, on mixtures and on digits", stressLosses),
+		leaf("gradients", "estimates of the gradient of the value of a reward of digits, by the temperature of its classifier",
+			stressGradients),
 		leaf("values", "estimates of the values of rewards of pictures, by a map of latents, its drift and its denoiser",
 			stressValues),
 		leaf("recovery", "held-out pictures from their latents with noise, by steps of a map of latents", stressRecovery),

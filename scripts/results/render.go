@@ -149,7 +149,7 @@ func (s *store) funcs() template.FuncMap {
 		"lossTable": s.lossTable, "leadsFrom": s.leadsFrom, "parametrizationTable": s.parametrizationTable,
 		"digitsTable": s.digitsTable, "variation": s.variation,
 		"steeringTable": s.steeringTable, "exactShares": exactShares, "memoryTable": s.memoryTable, "memoryGrowth": s.memoryGrowth,
-		"digitsSteeringTable": s.digitsSteeringTable, "digitsL2": s.digitsL2, "medianL2SE": medianL2SE,
+		"temperatureTable": s.temperatureTable, "digitsSteeringTable": s.digitsSteeringTable, "digitsL2": s.digitsL2, "medianL2SE": medianL2SE,
 		"tuningTable": s.tuningTable, "monitorTable": s.monitorTable, "biasSlopes": s.biasSlopes,
 		"digitsTuningTable": s.digitsTuningTable, "tunedDigits": s.tunedDigits,
 		"provoked": s.provoked, "mostLateKL": mostLateKL,

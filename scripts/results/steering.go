@@ -161,3 +161,32 @@ func (s *store) digitsSteeringTable() string {
 	add("search, softmax, DDPM", "search-softmax-ddpm", false, 4)
 	return table("method | N | NFE | L2 ± standard error | by the second evaluator | reward | distance", lines)
 }
+
+// temperatureFile has the results of mfm stress gradients on digits.
+const temperatureFile = "mnist_temperature.json"
+
+// temperatureTable is the quality of estimates of ∇V on digits by the temperature of the
+// classifier.
+func (s *store) temperatureTable() string {
+	var lines [][]string
+	results := decode[image.TemperatureResult](s.rows(temperatureFile))
+	for _, n := range []int{8, 32} {
+		for _, r := range results {
+			of := func(method string) image.GradientResult {
+				i := slices.IndexFunc(r.Estimates, func(e image.GradientResult) bool { return e.Method == method && e.N == n })
+				if i < 0 {
+					panic(fmt.Errorf("%s: no %s with n = %d at temperature %g", temperatureFile, method, n, r.Temperature))
+				}
+				return r.Estimates[i]
+			}
+			g, free := of("mfm-g"), of("mfm-gf")
+			lines = append(lines, []string{
+				fmt.Sprint(n), fmt.Sprint(r.Temperature), fmt.Sprintf("%.2f", g.Median), fmt.Sprintf("%.2f ± %.2f", g.Mean, g.MeanSE),
+				fmt.Sprintf("%.1f", g.Length), fmt.Sprintf("%.2f", free.Median), fmt.Sprintf("%.1f", free.Length),
+				fmt.Sprintf("%.2f", g.Shares.Weights), fmt.Sprintf("%.2f", g.Shares.Reward), fmt.Sprintf("%.2f", g.Shares.Estimate),
+			})
+		}
+	}
+	return table("N | τ | MFM-G, median | mean | length | MFM-GF, median | length | share: weights | "+
+		"with ∇r | with Jᵀ∇r", lines)
+}

@@ -47,18 +47,20 @@ type GradientResult struct {
 	// of the samples.
 	Difference   float64 `json:"difference"`
 	DifferenceSE float64 `json:"difference_se"`
+	// Shares say how many of the N posterior samples of an estimate carry it, whatever the method.
+	Shares Shares `json:"shares"`
 }
 
 // GradientConfig says which estimates of ∇V_t are evaluated.
 type GradientConfig struct {
-	Times []float64 // in (0, 1)
+	Times []float64 `json:"times"` // in (0, 1)
 	// Ns are numbers of posterior samples of an estimate, powers of two in [2, 256].
-	Ns     []int
-	States int // at each time, at least 2
+	Ns     []int `json:"ns"`
+	States int   `json:"states"` // at each time, at least 2
 	// Samples is the number of posterior samples at each state, at least 512: N of them are an
 	// estimate, all of them the reference.
-	Samples int
-	Seed    uint64
+	Samples int    `json:"samples"`
+	Seed    uint64 `json:"seed"`
 }
 
 // gradientChunk is the number of posterior samples in a compiled call.
@@ -126,7 +128,12 @@ func gradients(
 		if err != nil {
 			return nil, err
 		}
+		terms, err := at.terms(b)
+		if err != nil {
+			return nil, err
+		}
 		for _, n := range c.Ns {
+			shares := sharesOf(terms, n)
 			samples := steer.PosteriorSamples{N: n}
 			for _, e := range []steer.Estimator{
 				steer.MFMG{PosteriorSamples: samples},
@@ -136,7 +143,7 @@ func gradients(
 				if err != nil {
 					return nil, err
 				}
-				result.Difference, result.DifferenceSE = difference, differenceSE
+				result.Difference, result.DifferenceSE, result.Shares = difference, differenceSE, shares
 				results = append(results, result)
 			}
 		}

@@ -127,6 +127,19 @@ func TestDigitsSteering(t *testing.T) {
 	if r, err := s.Run(t.Context(), b, oneStep); err != nil || r.NFE != 16 || r.BaseDistance.IsZero() {
 		t.Errorf("Best-of-8 in one step: %+v (%v)", r, err)
 	}
+	// A temperature of 1 is none, and a larger one makes the reward flatter.
+	gradients := func(temperature float64) []image.GradientResult {
+		r, err := s.TemperedGradients(t.Context(), b, image.TemperatureSetting{Temperature: temperature,
+			GradientConfig: image.GradientConfig{Times: []float64{0.5}, Ns: []int{8}, States: 2, Samples: 512}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Estimates
+	}
+	plain, err := s.Gradients(t.Context(), b, image.GradientConfig{Times: []float64{0.5}, Ns: []int{8}, States: 2, Samples: 512})
+	if one, ten := gradients(1), gradients(10); err != nil || !slices.Equal(one, plain) || !(ten[0].Shares.Weights > one[0].Shares.Weights) {
+		t.Errorf("gradients %+v at temperature 1, %+v without one (%v), %+v at 10", one, plain, err, ten)
+	}
 	// Unsteered samples are drawn once for all rewards, and a pool keeps their rewards.
 	pool := setting("unsteered", 1)
 	pool.Pool = true
