@@ -20,6 +20,9 @@ import (
 // paperPrompt is the prompt of the paper's experiment, from the authors' repository.
 const paperPrompt = "A high-resolution, high-quality photograph of a tabby cat."
 
+// paperSteps is the number K of steps of its samples.
+const paperSteps = 250
+
 // The commands that repeat the paper's experiments with released weights.
 const (
 	steerCommand = iota
@@ -147,8 +150,7 @@ func (s *store) paperTable() string {
 	for _, r := range s.paperGrid(paper).Rewards {
 		names = append(names, r.Name)
 	}
-	const steps = 250
-	evaluations := func(n float64) string { return comma(steps * (1 + n)) }
+	evaluations := func(n float64) string { return comma(paperSteps * (1 + n)) }
 	lines := [][]string{
 		{"reward alignment with " + enumerate(names) + ": MFM-G", "rescaled gradient, N = 1 to 32, K = 250, " + evaluations(4) +
 			" evaluations at N = 1 and " + evaluations(16) + " at N = 4; by reward it exceeds Best-of-1000 for less than a hundredth of " +
@@ -159,7 +161,7 @@ func (s *store) paperTable() string {
 			inSmall(all, "dps")},
 		{"the same, search", "M = 1 to 64, 2MNK evaluations; see its tables",
 			withWeights(steerCommand, s.paperRuns(paper, "search-greedy-renoise")), inSmall(all, "search-greedy-renoise")},
-		{"the same, Best-of-N", "Best-of-1000 takes " + comma(1000*steps+1000) + " evaluations",
+		{"the same, Best-of-N", "Best-of-1000 takes " + comma(1000*paperSteps+1000) + " evaluations",
 			withWeights(steerCommand, s.paperRuns(paper, "best-of-n")+" and a pool of 128,000"), bestInSmall(all)},
 		{"recovery of a noised picture", "t = 0, 0.1, 0.2, 0.5 in K = 1, 2, 4 steps; see Fig. 6 A", withWeights(recoverCommand, ""),
 			s.recoveredInSmall()},

@@ -76,3 +76,24 @@ func TestPaperExperiments(t *testing.T) {
 		t.Errorf("the energy is run: the section lacks %q in\n%s", want, section)
 	}
 }
+
+// The table estimates 250 steps at 0.4 of 989 TFLOP/s: a step of 3,956 GFLOP takes 10 ms.
+func TestPlanTable(t *testing.T) {
+	files := copied(t)
+	files["figures/"+planFile] = &fstest.MapFile{Data: []byte(`[
+		{"scale": "paper", "batch": 8, "parameters": [100, 1000, 10], "weights_mb": 5120, "temporary_mb": 15360, "gflop": 3956},
+		{"scale": "paper", "batch": 1, "parameters": [100, 1000, 10], "weights_mb": 5120, "temporary_mb": 2048, "gflop": 3956},
+		{"scale": "small", "batch": 128, "weights_mb": 30, "temporary_mb": 2048, "gflop": 2.5, "seconds": 40, "matrix_gflops": 16,
+			"added_mb": 2560}]`)}
+	section := paperSection(t, files)
+	for _, want := range []string{
+		"for K = 250 steps, if an H100 or H200 sustains\n40 % of the 989 TFLOP/s", "**Estimated, not measured**",
+		"| 1 | 5.0 | 2.0 | 7.0 | 989 | 24 |\n| 8 | 5.0 | 15.0 | 20.0 | 989 | 24 |\n", "1,000 of the decoder", "A picture takes 1.86 GiB", "about 37 at a time fit", "and 67 into",
+		"XLA plans 2.00 GiB of activations, and the first call adds 2.50 GiB to the process, 1.25 times that",
+		"320 GFLOP and takes 40.0 s, 50 % of the rate of matrix products",
+	} {
+		if !strings.Contains(section, want) {
+			t.Errorf("the section lacks %q in\n%s", want, section)
+		}
+	}
+}

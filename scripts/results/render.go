@@ -175,7 +175,9 @@ func (s *store) funcs() template.FuncMap {
 		"generationClaim": s.generationClaim, "tunedTables": s.tunedTables, "tunedRows": s.tunedRows,
 		"claimTuned": s.claimTuned, "poolPictures": s.poolPictures,
 
-		"paperTable": s.paperTable, "paperCommands": commandLines, "paperParts": s.paperParts, "shippedRewards": s.shippedRewards,
+		"paperTable": s.paperTable, "paperCommands": commandLines, "paperParts": s.paperParts,
+		"paperSteps": func() int { return paperSteps }, "planPeak": func() float64 { return planPeak },
+		"planShare": func() float64 { return planShare }, "planTable": s.planTable, "planClaim": s.planClaim, "shippedRewards": s.shippedRewards,
 
 		"gallery": s.gallery, "parityTable": s.parityTable, "idleTable": s.idleTable, "killTable": s.killTable,
 	}
