@@ -167,6 +167,7 @@ func TestRefuses(t *testing.T) {
 		{"bench of no steps", []string{"bench", "--case", "steer", "--loss", "mfm-g", "--steps", "0"}, "steps = 0"},
 		{"bench of another method", []string{"bench", "--case", "steer", "--loss", "dps"}, `method "dps"`},
 		{"bench of another memory", []string{"bench", "--case", "memory", "--network", "mlp"}, `network "mlp"`},
+		{"bench of another scale", []string{"bench", "--case", "plan", "--scale", "large"}, `scale "large"`},
 		{"bench of another idle training", []string{"bench", "--case", "idle", "--network", "decoder"}, `network "decoder"`},
 		{"bench of pictures from nowhere",
 			[]string{"bench", "--case", "idle", "--network", "autoencoder", "--data", filepath.Join(dir, "none")}, "none"},

@@ -250,8 +250,8 @@ func bench(c *command) prepare {
 	c.withOutput()
 	f := c.Flags()
 	of := f.String("case", string(speed.MLP), "`name` of the case: training of mlp (the mixture), unet (digits) or dit "+
-		"(latents), steer, memory of a gradient, bfloat16, the errors of computing in it, or idle, the time that a "+
-		"training waits for data")
+		"(latents), steer, memory of a gradient, bfloat16, the errors of computing in it, idle, the time that a "+
+		"training waits for data, or plan, what a step of MFM-G needs")
 	loss := f.String("loss", string(mfm.Semigroup), "`name` of the loss; for --case steer of the method, mfm-g or "+
 		"mfm-gf; one-step measures samples of --case dit")
 	seconds := f.Float64("seconds", 10,
@@ -268,11 +268,15 @@ func bench(c *command) prepare {
 	f.IntVar(&memory.Batch, "batch", memory.Batch, "`number` of latents of its batch")
 	pictures := f.String("data", "", "`folder` of pictures of --case idle --network autoencoder (default: emoji as JPEGs)")
 	idle := speed.DefaultIdle()
+	scale := f.String("scale", "paper", "`name` of the networks of --case plan: paper, those of its experiment on ImageNet, which are "+
+		"compiled alone, or small, those of the emoji, which run, too")
 	quick := f.Bool("quick", false, "use a small network and few steps in --case bfloat16, to try it")
 	c.complete("case", false, string(speed.MLP), string(speed.UNet), string(speed.DiT), string(speed.Steer), "memory",
-		"bfloat16", "idle")
+		"bfloat16", "idle", "plan")
+	c.complete("scale", false, "paper", "small")
 	c.complete("loss", false, append(losses(), "mfm-g", "mfm-gf", speed.OneStep)...)
 	c.complete("network", false, "dit", "decoder", "reward", "autoencoder")
+	plan := func() speed.PlanConfig { return speed.PlanConfig{Scale: *scale, Batch: memory.Batch} }
 	return func() (work, error) {
 		config := mfm.DefaultLoss()
 		config.Consistency, steered.Method = mfm.Consistency(*loss), *loss
@@ -291,6 +295,8 @@ func bench(c *command) prepare {
 		case "memory":
 			err = memory.Validate()
 		case "bfloat16":
+		case "plan":
+			err = plan().Validate()
 		case "idle":
 			if *pictures != "" {
 				var train latent.Pictures
@@ -300,7 +306,7 @@ func bench(c *command) prepare {
 			idle.Network = memory.Network
 			err = cmp.Or(err, idle.Validate())
 		default:
-			err = fmt.Errorf("--case = %q is unknown: use mlp, unet, dit, steer, memory, bfloat16 or idle", *of)
+			err = fmt.Errorf("--case = %q is unknown: use mlp, unet, dit, steer, memory, bfloat16, idle or plan", *of)
 		}
 		if err != nil {
 			return nil, err
@@ -329,6 +335,10 @@ func bench(c *command) prepare {
 				r, err := speed.Idle(ctx, b, idle, duration, time.Now)
 				return c.writeResult(err, r, fmt.Sprintf("%s: %.1f ms a step, waiting %.2f %%, outside the step %.2f %%\n",
 					r.Network, r.StepMS, 100*r.WaitShare, 100*r.HostShare))
+			case *of == "plan":
+				r, err := speed.Plan(ctx, b, plan(), duration, time.Now)
+				return c.writeResult(err, r, fmt.Sprintf("%.0f MB of weights, %.0f MB of temporary buffers, %.0f GFLOP a picture\n",
+					r.WeightsMB, r.TemporaryMB, r.GFLOP))
 			case *of == string(speed.Steer):
 				r, err := speed.Steering(ctx, b, steered, duration, time.Now)
 				return c.writeResult(err, r, speedTable(r.Result))

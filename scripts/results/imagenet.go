@@ -34,8 +34,11 @@ func (s *store) shown(alt, name string) string {
 }
 
 // pictureTilts returns the rewards of steered pictures with their runs. The divergence of a target
-// is estimated from the weights of its pool.
+// is estimated from the weights of its pool. Callers must not change them.
 func (s *store) pictureTilts() []tilt {
+	if s.pictures != nil {
+		return s.pictures
+	}
 	all := tiltsOf(filter(s.rows(imagenetFile), "test="))
 	for i, t := range all {
 		usable := make([]float64, 0, len(t.pool))
@@ -55,6 +58,7 @@ func (s *store) pictureTilts() []tilt {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b tilt) int { return cmp.Compare(a.kl, b.kl) })
+	s.pictures = all
 	return all
 }
 

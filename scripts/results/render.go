@@ -27,7 +27,7 @@ const (
 var sections = []string{
 	"intro", "loss", "parametrization", "digits", "steering", "value", "memory", "digits_steering", "gradients",
 	"best_of", "imagenet", "imagenet_recovery", "imagenet_values", "imagenet_steering",
-	"imagenet_finetuning", "tuning", "monitors", "variance",
+	"imagenet_finetuning", "imagenet_paper", "tuning", "monitors", "variance",
 	"digits_tuning", "digits_lambda", "digits_monitors", "diversity",
 	"base", "equal_time", "manifold", "points", "speed", "precision", "idle", "parity", "resume", "fuzz", "when", "gallery",
 }
@@ -175,6 +175,10 @@ func (s *store) funcs() template.FuncMap {
 		"recoveryTable": s.recoveryTable, "recoveryClaim": s.recoveryClaim,
 		"generationClaim": s.generationClaim, "tunedTables": s.tunedTables, "tunedRows": s.tunedRows,
 		"claimTuned": s.claimTuned, "poolPictures": s.poolPictures,
+
+		"paperTable": s.paperTable, "paperCommands": commandLines, "paperParts": s.paperParts,
+		"paperSteps": func() int { return paperSteps }, "planPeak": func() float64 { return planPeak },
+		"planShare": func() float64 { return planShare }, "planTable": s.planTable, "planClaim": s.planClaim, "shippedRewards": s.shippedRewards,
 
 		"gallery": s.gallery, "parityTable": s.parityTable, "idleTable": s.idleTable, "killTable": s.killTable,
 	}

@@ -38,7 +38,11 @@ func copied(t *testing.T) fstest.MapFS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range slices.Concat(names, pictures, []string{readmePage, resultsPage}) {
+	grids, err := fs.Glob(repository(), "figures/grids/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range slices.Concat(names, pictures, grids, []string{readmePage, resultsPage}) {
 		data, err := fs.ReadFile(repository(), name)
 		if err != nil {
 			t.Fatal(err)
@@ -172,7 +176,7 @@ func TestLinks(t *testing.T) {
 			if _, err := fs.Stat(repository(), path.Join(path.Dir(name), file)); err != nil {
 				t.Errorf("%s links to %s: %v", name, link[1], err)
 			}
-			if file == resultsPage && anchor != "" && !slices.Contains(anchors, anchor) {
+			if (file == resultsPage || file == "" && name == resultsPage) && anchor != "" && !slices.Contains(anchors, anchor) {
 				t.Errorf("%s links to %s: there is no such heading", name, link[1])
 			}
 		}

@@ -146,11 +146,12 @@ func number(text string) float64 {
 
 // store reads the files of measurements, each once.
 type store struct {
-	fsys  fs.FS
-	files map[string]any
+	fsys     fs.FS
+	files    map[string]any
+	pictures []tilt // see pictureTilts; nil before
 }
 
-func newStore(fsys fs.FS) *store { return &store{fsys, map[string]any{}} }
+func newStore(fsys fs.FS) *store { return &store{fsys: fsys, files: map[string]any{}} }
 
 // rows returns the objects of a file in the folder figures that meet all conditions. The file's
 // name may be followed by a key, as in mnist_posterior.json:training. It panics if there is no such

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -67,4 +69,59 @@ func (s *store) checkpointTable() string {
 		})
 	}
 	return table("gradient of | temporary, MB | with checkpoints, MB | ratio | process, MB | with checkpoints, MB", lines)
+}
+
+// planFile has the results of mfm bench --case plan.
+const planFile = "imagenet_plan.json"
+
+// planPeak is the peak rate in TFLOP/s of products of bfloat16, without sparsity, in NVIDIA's data
+// sheets of H100 SXM and H200 SXM, and planShare the share of it that a step is assumed to sustain.
+const planPeak, planShare = 989., 0.4
+
+// planRows are the plans at the scale of the paper by batch, and the memory that the activations of
+// a further picture take, in MB; 0 if it is not known.
+func (s *store) planRows() (all []row, slope float64) {
+	all = s.rows(planFile, "scale=paper")
+	slices.SortFunc(all, func(a, b row) int { return cmp.Compare(a.Num("batch"), b.Num("batch")) })
+	if a, b := all[0], all[len(all)-1]; len(all) > 1 {
+		slope = (b.Num("temporary_mb") - a.Num("temporary_mb")) / (b.Num("batch") - a.Num("batch"))
+	}
+	return all, slope
+}
+
+// planTable estimates the memory and the time of the paper's steering on one GPU.
+func (s *store) planTable() string {
+	all, _ := s.planRows()
+	var lines [][]string
+	for _, r := range all {
+		gb := func(mb float64) string { return fmt.Sprintf("%.1f", mb/1024) }
+		weights, temporary, operations := r.Num("weights_mb"), r.Num("temporary_mb"), paperSteps*r.Num("gflop")/1000
+		lines = append(lines, []string{
+			r.format("%.0f", "batch"), gb(weights), gb(temporary), gb(weights + temporary), fmt.Sprintf("%.0f", operations),
+			fmt.Sprintf("%.0f", 60*planShare*planPeak/operations),
+		})
+	}
+	return table("batch | weights, GiB | activations, GiB | peak, GiB | TFLOP a picture | pictures a minute", lines)
+}
+
+// planClaim says how good the same estimates are for the emoji, where the step runs.
+func (s *store) planClaim() string {
+	r := s.rows(planFile, "scale=small")[0]
+	planned, operations := r.Num("temporary_mb"), r.Num("batch")*r.Num("gflop")
+	all, slope := s.planRows()
+	p, fits := all[len(all)-1], ""
+	if slope > 0 {
+		pictures := func(gb float64) string {
+			free := gb*1e9/(1<<20) - p.Num("weights_mb") - p.Num("temporary_mb")
+			return comma(math.Floor(p.Num("batch") + free/slope))
+		}
+		fits = fmt.Sprintf("A picture takes %.2f GiB, nearly all of it in the decoder: about %s at a time fit into the 80 GB "+
+			"of an H100, and %s into the 141 GB of an H200. ", slope/1024, pictures(80), pictures(141))
+	}
+	return fits + fmt.Sprintf("Parameters: %s of the map, %s of the decoder, %s of the reward's network. The same step for a batch of %s emoji runs "+
+		"here: XLA plans %.2f GiB of activations, and the first call adds %.2f GiB to the process, %.2f times that. It needs %.0f GFLOP and "+
+		"takes %.1f s, %.0f %% of the rate of matrix products in the same process, %.0f GFLOP/s, while other work shares the two cores.",
+		comma(p.Num("parameters.0")), comma(p.Num("parameters.1")), comma(p.Num("parameters.2")), comma(r.Num("batch")), planned/1024,
+		r.Num("added_mb")/1024, r.Num("added_mb")/planned, operations, r.Num("seconds"),
+		100*operations/r.Num("seconds")/r.Num("matrix_gflops"), r.Num("matrix_gflops"))
 }

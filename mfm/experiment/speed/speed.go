@@ -243,13 +243,16 @@ func timeCalls(
 
 // peakRSS returns the largest resident memory of the process in MB, as Linux reports it, and 0
 // elsewhere.
-func peakRSS() float64 {
+func peakRSS() float64 { return residentMB("VmHWM:") }
+
+// residentMB returns a line of Linux's status of the process in MB, and 0 elsewhere.
+func residentMB(name string) float64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(status)) {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmHWM:" {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == name {
 			kb, _ := strconv.ParseFloat(fields[1], 64)
 			return kb / 1024
 		}

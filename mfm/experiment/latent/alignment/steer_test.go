@@ -460,7 +460,9 @@ func TestSteeringRefuses(t *testing.T) {
 
 // The grids in figures are valid: their rewards are of known kinds, their runs can be run.
 func TestGrids(t *testing.T) {
-	for name, want := range map[string]int{"imagenet_paper": 3 * (2 + 36 + 3 + 7 + 2), "imagenet_small": 219} {
+	for name, want := range map[string]int{
+		"imagenet_paper": 3 * (2 + 36 + 3 + 7 + 2), "imagenet_generalization": 3 * (2 + 36 + 3 + 7 + 2), "imagenet_small": 255,
+	} {
 		raw, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "figures", "grids", name+".json"))
 		if err != nil {
 			t.Fatal(err)
@@ -499,7 +501,7 @@ func TestGrids(t *testing.T) {
 			if err := cmp.Or(err, c.Check(nil)); err != nil || host && !blackBox(entry) {
 				t.Errorf("%s: %s, black-box reward: %t (%v)", name, c.Method, host, err)
 			}
-			if name == "imagenet_paper" && (c.Config.Steps != 250 || c.Class == nil || *c.Class != 281 || c.Guidance != 2.5 ||
+			if name != "imagenet_small" && (c.Config.Steps != 250 || c.Class == nil || *c.Class != 281 || c.Guidance != 2.5 ||
 				c.Samples != 128 && !c.Pool) {
 				t.Errorf("%s: setting %+v", name, c)
 			}
