@@ -232,6 +232,10 @@ type WeightedDiamond struct {
 	SNR float64 `json:"snr"`
 }
 
+// DefaultSNR is the SNR of [WeightedDiamond] in [Options] that have none, the largest that the
+// paper's code uses.
+const DefaultSNR = 20.0
+
 // String returns "weighted-diamond".
 func (WeightedDiamond) String() string { return "weighted-diamond" }
 

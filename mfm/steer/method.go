@@ -113,7 +113,7 @@ type Options struct {
 	Threshold  *float64
 	// Exact is the value in closed form, nil if it is not known.
 	Exact *Exact
-	// SNR is that of [WeightedDiamond]; 0 means 20.
+	// SNR is that of [WeightedDiamond]; 0 means [DefaultSNR].
 	SNR float64
 }
 
@@ -187,7 +187,7 @@ func estimators() []estimator {
 		}},
 		{Entry{Name: "dps"}, func(Options) Estimator { return DPS{} }},
 		{Entry{Name: "weighted-diamond", N: true, SNR: true, FlowMap: true}, func(o Options) Estimator {
-			return WeightedDiamond{N: o.N, SNR: cmp.Or(o.SNR, 20)}
+			return WeightedDiamond{N: o.N, SNR: cmp.Or(o.SNR, DefaultSNR)}
 		}},
 		{Entry{Name: "exact", Exact: true}, func(o Options) Estimator { return *o.Exact }},
 	}

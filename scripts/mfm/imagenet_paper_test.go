@@ -20,7 +20,7 @@ func words(line string) (all []string) {
 }
 
 // The commands of figures/README.md that need released weights fail for no other reason than that
-// these are not there: their flags, presets, grids and rewards are valid.
+// these are not there: their flags, presets and grids are valid. TestGrids reads the rewards.
 func TestPaperCommands(t *testing.T) {
 	page, err := os.ReadFile("../../figures/README.md")
 	if err != nil {

@@ -109,6 +109,9 @@ func (s *store) pictureTables() string {
 	if parts == nil {
 		return fmt.Sprintf("There are no results in [%s](%[1]s).", imagenetFile)
 	}
+	if text := s.pictureSummary(); text != "" {
+		parts = append(parts, text)
+	}
 	return strings.Join(parts, "\n\n")
 }
 

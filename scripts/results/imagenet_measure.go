@@ -21,19 +21,31 @@ const (
 // errors, and the diversity.
 func (t tilt) missed(g runs) (lacks []string) {
 	reward, _ := g.reward()
-	if f, bound := t.factor(g); reward < t.mostReward() || min(f.Low, bound) <= wantedFactor {
+	if f, bound := t.factor(g); reward < t.mostReward() || !(min(f.Low, bound) > wantedFactor) {
 		lacks = append(lacks, "the factor")
 	}
-	heldOut, se := g.heldOut()
-	base, baseSE := g.pooled(func(r steered) (mean, se metric.Optional) { return r.HeldOutBase, r.HeldOutBaseSE })
-	baseSE *= math.Sqrt(float64(len(g.results))) // all seeds share these pictures
-	if !(heldOut >= base-2*math.Hypot(se, baseSE)) {
-		lacks = append(lacks, fmt.Sprintf("the held-out reward (%s, before %s)", pair(heldOut, se), pair(base, baseSE)))
+	if by, _ := g.heldOutChange(); !(by >= -2) {
+		lacks = append(lacks, "the held-out reward"+g.heldOutText())
 	}
 	if v, _ := g.mean(func(r steered) metric.Optional { return r.Diversity }); !(v >= wantedDiversity) {
 		lacks = append(lacks, fmt.Sprintf("the diversity (%.2f)", v))
 	}
 	return lacks
+}
+
+// heldOutChange returns the change of the held-out reward from that of the unsteered pictures in
+// units of its standard error, and the latter reward with its error. All seeds share these pictures.
+func (g runs) heldOutChange() (units float64, base [2]float64) {
+	mean, se := g.heldOut()
+	base[0], base[1] = g.pooled(func(r steered) (mean, se metric.Optional) { return r.HeldOutBase, r.HeldOutBaseSE })
+	base[1] *= math.Sqrt(float64(len(g.results)))
+	return (mean - base[0]) / math.Hypot(se, base[1]), base
+}
+
+// heldOutText formats the held-out reward beside that of the unsteered pictures.
+func (g runs) heldOutText() string {
+	by, base := g.heldOutChange()
+	return fmt.Sprintf(" (%s, before %s, %+.1f standard errors)", pair(g.heldOut()), pair(base[0], base[1]), by)
 }
 
 // pictureMeasure says whether MFM-G with one or two samples has what was wanted, and with which
@@ -52,12 +64,18 @@ func (t tilt) pictureMeasure() string {
 		wantedFactor, comma(float64(min(mostCandidates, len(t.pool)))), short(t.mostReward()), wantedDiversity)
 	if len(whole) == 0 {
 		g := best(all)
-		return text + fmt.Sprintf("%s. With the largest reward, %s lacks %s.", outcome(false), said(g), enumerate(t.missed(g)))
+		text += fmt.Sprintf("%s. With the largest reward, %s lacks %s.", outcome(false), said(g), enumerate(t.missed(g)))
+		for _, g := range t.runs { // a rival that does better
+			if isSteered(g.method) && g.method != "mfm-g" && len(g.results) > 0 && t.missed(g) == nil {
+				text += fmt.Sprintf(" %s, %s has all of it, with the reward %s.", g.name(), said(g), pair(g.reward()))
+			}
+		}
+		return text
 	}
 	g := best(whole)
 	diversity, _ := g.mean(func(r steered) metric.Optional { return r.Diversity })
-	text += fmt.Sprintf("%s by %s, with the reward %s, a held-out reward of %s, and a diversity of %.2f.",
-		outcome(true), said(g), pair(g.reward()), pair(g.heldOut()), diversity)
+	text += fmt.Sprintf("%s by %s, with the reward %s, the held-out reward%s, a diversity of %.2f, and a kernel distance of %s.",
+		outcome(true), said(g), pair(g.reward()), g.heldOutText(), diversity, pair(g.mean(steered.kernel)))
 	var not []string
 	for _, g := range all {
 		if lacks := t.missed(g); lacks != nil {
@@ -70,15 +88,39 @@ func (t tilt) pictureMeasure() string {
 	return text
 }
 
-// tunedLacks names what a training lacks: a reward that falls nowhere, a held-out reward that is
-// not below that of the untuned drift, and a divergence within its budget, all within two standard
-// errors. A number that is not known is lacking.
+// pictureSummary counts the rewards for which MFM-G has what was wanted, of those that it is steered
+// to; empty without any.
+func (s *store) pictureSummary() string {
+	reached, all := 0, 0
+	for _, t := range s.pictureTilts() {
+		ours := slices.Concat(finite(t.of("mfm-g", 1)), finite(t.of("mfm-g", 2)))
+		if len(ours) == 0 {
+			continue
+		}
+		all++
+		if slices.ContainsFunc(ours, func(g runs) bool { return t.missed(g) == nil }) {
+			reached++
+		}
+	}
+	if all == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Wanted for three rewards at least, by a setting that is chosen from the runs shown: %d of %d, %s.", reached, all,
+		outcome(reached >= 3))
+}
+
+// tunedLacks names what a training lacks: a reward that rises and falls nowhere, a held-out reward
+// that is not below that of the untuned drift, and a divergence within its budget, all within two
+// standard errors. A number that is not known is lacking.
 func tunedLacks(r alignment.TuningResult) (lacks []string) {
 	if r.Result.Diverged {
 		return []string{"all, since it diverged"}
 	}
+	if by, known := change(r.RewardBase, r.RewardBaseSE, r.Reward, r.RewardSE); !known || by < 2 {
+		lacks = append(lacks, fmt.Sprintf("the rise (%+.1f standard errors)", by))
+	}
 	if fall, known := largestFall(r); !known || fall > 2 {
-		lacks = append(lacks, fmt.Sprintf("the rise (a fall of %.1f standard errors)", fall))
+		lacks = append(lacks, fmt.Sprintf("the steady rise (a fall of %.1f standard errors)", fall))
 	}
 	if by, known := change(r.HeldOutBase, r.HeldOutBaseSE, r.HeldOut, r.HeldOutSE); !known || by < -2 {
 		lacks = append(lacks, fmt.Sprintf("the held-out reward (%+.1f standard errors)", by))
@@ -95,30 +137,38 @@ func tunedLacks(r alignment.TuningResult) (lacks []string) {
 	return lacks
 }
 
-// tunedMeasure says which trainings have what was wanted; empty without trainings.
+// tunedMeasure says which trainings have what was wanted, those with a budget and those without;
+// empty without trainings.
 func tunedMeasure(all []alignment.TuningResult) string {
-	var whole, not []string
+	var whole, free, not []string
 	for _, r := range all {
 		name := fmt.Sprintf("λ = %g", r.Lambda)
 		if r.Budget > 0 {
-			name += fmt.Sprintf(" with a budget of %g", r.Budget)
+			name += fmt.Sprintf(" with a budget of %g nats", r.Budget)
 		}
 		if r.Seed > 0 {
 			name += fmt.Sprintf(", seed %d", r.Seed)
 		}
-		if lacks := tunedLacks(r); lacks != nil {
+		lacks := tunedLacks(r)
+		switch {
+		case lacks != nil:
 			not = append(not, name+" lacks "+enumerate(lacks))
-		} else {
+		case r.Budget > 0:
 			whole = append(whole, name)
+		default:
+			free = append(free, name)
 		}
 	}
-	if whole == nil && not == nil {
+	if len(all) == 0 {
 		return ""
 	}
-	text := "Wanted: a reward that falls nowhere, a held-out reward not below that of the untuned drift, and KL within its budget, " +
-		"if there is one, all within two standard errors: " + outcome(whole != nil)
+	text := "Wanted: a reward that rises and falls nowhere, a held-out reward not below that of the untuned drift, and KL within a " +
+		"budget, all within two standard errors of independent pictures: " + outcome(whole != nil)
 	if whole != nil {
 		text += " by " + enumerate(whole)
+	}
+	if free != nil {
+		text += "; without a budget, the rest is reached by " + enumerate(free)
 	}
 	if not != nil {
 		text += "; " + strings.Join(not, "; ")

@@ -125,20 +125,20 @@ func inSmall(all []tilt, method string) string {
 // rewardCell is the name of a reward in a table.
 func rewardCell(name string) string { return strings.ReplaceAll(name, "|", `\|`) }
 
-// bestInSmall has the expected reward of Best-of-1000 from the pool of each reward.
+// bestInSmall has the expected reward of Best-of-N from the pool of each reward, with the most
+// candidates.
 func bestInSmall(all []tilt) string {
 	var parts []string
-	cost := 0.
 	for _, t := range all {
 		n := min(mostCandidates, len(t.pool))
 		v, err := metric.ExpectedMax(t.pool, n)
 		if err != nil {
 			panic(fmt.Errorf("%s: %s: %w", imagenetFile, t.name, err))
 		}
-		parts, cost = append(parts, fmt.Sprintf("%s %s", rewardCell(t.name), short(v))), float64(n)*t.each
+		parts = append(parts, fmt.Sprintf("%s %s (N = %s, %s evaluations)", rewardCell(t.name), short(v), comma(float64(n)),
+			comma(float64(n)*t.each)))
 	}
-	return fmt.Sprintf("[Best-of-%s from the pool](#pictures-steered-in-latent-space): %s (%s evaluations)", comma(mostCandidates),
-		strings.Join(parts, "; "), comma(cost))
+	return fmt.Sprintf("[Best-of-N from the pool](#pictures-steered-in-latent-space): %s", strings.Join(parts, "; "))
 }
 
 // paperTable has a line for each experiment of the paper on ImageNet, and for each reward beyond
@@ -165,7 +165,7 @@ func (s *store) paperTable() string {
 			withWeights(steerCommand, s.paperRuns(paper, "best-of-n")+" and a pool of 128,000"), bestInSmall(all)},
 		{"recovery of a noised picture", "t = 0, 0.1, 0.2, 0.5 in K = 1, 2, 4 steps; see Fig. 6 A", withWeights(recoverCommand, ""),
 			s.recoveredInSmall()},
-		{"estimates of the value", "correlation of map and GLASS with a reference; see Fig. 6 B", withWeights(valuesCommand, ""),
+		{"estimates of the value", "correlation of map and GLASS with a reference; see Fig. 6 B", withWeights(valuesCommand, "without a class"),
 			s.valuesInSmall()},
 	}
 	lines = append(lines, s.tunedInSmall()...)

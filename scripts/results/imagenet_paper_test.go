@@ -47,7 +47,7 @@ func TestPaperExperiments(t *testing.T) {
 		"Best-of-1000 takes 251,000 evaluations", "| fine-tuning, MFM-FT, λ = 10 | 10,000 steps;", "λ = 25 |", "λ = 50 |",
 		"| FID of 50,000 samples | ", "see Fig. 6 A", "see Fig. 6 B",
 		"| beyond the paper: relevance to a prompt |", "| beyond the paper: text-image match |",
-		"| beyond the paper: out-of-distribution energy | not in the paper | command 6: 18 runs of 128 pictures by MFM-G; needs weights and " +
+		"| beyond the paper: negative free energy | not in the paper | command 6: 18 runs of 128 pictures by MFM-G; needs weights and " +
 			"a GPU, not run | in the grid [imagenet_small.json](grids/imagenet_small.json), not run yet |",
 	} {
 		if !strings.Contains(section, want) {
@@ -67,7 +67,7 @@ func TestPaperExperiments(t *testing.T) {
 		t.Errorf("undefined values in, or failures of\n%s", section)
 	}
 	for _, r := range steeredPictures() {
-		r.RewardName, r.Kernel = "out-of-distribution energy", metric.Optional{}
+		r.RewardName, r.Kernel = "negative free energy", metric.Optional{}
 		all = append(all, r)
 	}
 	set(all)

@@ -144,13 +144,10 @@ func variantOf(r steered) string {
 	case entry.Search:
 		return fmt.Sprintf("M = %d", max(r.Particles, 1))
 	case entry.SNR:
-		return fmt.Sprintf("SNR %g", cmp.Or(r.SNR, defaultSNR))
+		return fmt.Sprintf("SNR %g", cmp.Or(r.SNR, steer.DefaultSNR))
 	}
 	return ""
 }
-
-// defaultSNR is that of weighted Diamond, for results that name none.
-const defaultSNR = 20.0
 
 var methodNames = map[string]string{
 	"mfm-g": "MFM-G", "mfm-gf": "MFM-GF", "dps": "DPS", "best-of-n": "Best-of-N", "exact": "exact ∇V",
@@ -202,7 +199,7 @@ func tiltsWith(rows []row, lambda float64) (all []tilt) {
 			if r.Config.Renormalization != steer.NoRenormalization {
 				g.renormalization = fmt.Sprintf("%s %g", r.Config.Renormalization, r.Config.Ratio)
 			}
-			key := fmt.Sprint(g.method, g.variant, g.n, g.steps, g.renormalization)
+			key := fmt.Sprintf("%s|%s|%d|%d|%s", g.method, g.variant, g.n, g.steps, g.renormalization)
 			i, found := index[key]
 			if !found {
 				i, index[key] = len(t.runs), len(t.runs)

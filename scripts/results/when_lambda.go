@@ -13,11 +13,11 @@ var lambdas = []float64{0.5, 1, 2}
 // empty without runs of another λ than 1.
 func (s *store) lambdaTable() string {
 	rows := filter(s.rows(whenFile), "test="+mixture.SteeringTest)
-	at := make(map[string][]runs) // by target and method, one for each λ
-	for i, lambda := range lambdas {
+	at := make(map[string][]runs)    // by target and method, one for each λ
+	for i, lambda := range lambdas { // in its order, so that a group lacks those that have no runs
 		for _, t := range tiltsWith(rows, lambda) {
 			for _, g := range t.runs {
-				key := fmt.Sprint(t.name, g.name(), g.n, g.steps)
+				key := lambdaKey(t, g)
 				if g.renormalization != "none" || len(g.results) == 0 || len(at[key]) != i {
 					continue // no runs of a smaller λ
 				}
@@ -28,7 +28,7 @@ func (s *store) lambdaTable() string {
 	var lines [][]string
 	for _, t := range tiltsOf(rows) {
 		for _, g := range t.runs {
-			all := at[fmt.Sprint(t.name, g.name(), g.n, g.steps)]
+			all := at[lambdaKey(t, g)]
 			if len(all) != len(lambdas) || g.renormalization != "none" {
 				continue
 			}
@@ -52,4 +52,9 @@ func (s *store) lambdaTable() string {
 		}
 	}
 	return table(header, lines)
+}
+
+// lambdaKey names runs of a target but for their λ.
+func lambdaKey(t tilt, g runs) string {
+	return fmt.Sprintf("%s|%s|%d|%d", t.name, g.name(), g.n, g.steps)
 }

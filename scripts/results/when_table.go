@@ -39,11 +39,10 @@ func (s *store) whenDigits() string {
 // not known. It depends on their number, which is that of most runs.
 func (t tilt) exactDistance() string {
 	for _, g := range t.runs {
-		for _, r := range g.results {
-			if isSteered(g.method) && !r.DistanceFloor.IsZero() {
-				return fmt.Sprintf(" The Fréchet distance of %s digits of the target itself is %s.", comma(float64(r.Samples)),
-					short(r.DistanceFloor.Float()))
-			}
+		floor := func(r steered) metric.Optional { return r.DistanceFloor }
+		if v, _ := g.mean(floor); isSteered(g.method) && !math.IsNaN(v) {
+			return fmt.Sprintf(" The Fréchet distance of %s digits of the target itself is %s (%s).", comma(float64(g.results[0].Samples)),
+				pair(g.mean(floor)), seeds(g))
 		}
 	}
 	return ""
@@ -52,9 +51,9 @@ func (t tilt) exactDistance() string {
 // nearestDigits says how near samples of steered runs come to a training digit; empty without
 // results.
 func (s *store) nearestDigits() string {
-	low, high, unsteered := math.Inf(1), math.Inf(-1), 0.0
+	low, high, unsteered := math.Inf(1), math.Inf(-1), math.NaN()
 	for _, t := range s.tilts("digits") {
-		if !t.unsteered.Nearest.IsZero() {
+		if !t.unsteered.Nearest.IsZero() && t.unsteered.Class == nil {
 			unsteered = t.unsteered.Nearest.Float()
 		}
 		for _, g := range t.runs {
@@ -63,13 +62,13 @@ func (s *store) nearestDigits() string {
 			}
 		}
 	}
-	if low > high {
+	if low > high || math.IsNaN(unsteered) {
 		return ""
 	}
 	heldOut := mean("nearest_held_out", s.rows("mnist_posterior.json:generation", "steps=1"))
 	return fmt.Sprintf("The median distance of steered samples to the nearest training digit, root mean square per pixel, is %.3f to "+
-		"%.3f over the runs; that of unsteered samples is %.3f, and that of held-out digits, which are no copies, %.3f.", low, high,
-		unsteered, heldOut)
+		"%.3f over the runs, in which classes differ; that of unsteered samples is %.3f, and that of held-out digits of all classes %.3f.",
+		low, high, unsteered, heldOut)
 }
 
 // poolSpread says how far the reward of Best-of-N with the most candidates from the pool of a target
@@ -82,9 +81,9 @@ func (s *store) poolSpread() string {
 			mean, _ := g.reward()
 			if off := math.Abs(mean - pool); off > most {
 				most = off
-				text = fmt.Sprintf("A pool of %s samples holds few independent groups of %[2]s: at %[3]s it gives Best-of-%[2]s the "+
-					"reward %.2[4]f, runs of their own %.2[5]f (%[6]s).", comma(float64(len(t.pool))), comma(mostCandidates), t.name,
-					pool, mean, seeds(g))
+				text = fmt.Sprintf("The reward of Best-of-%s by the pool of %s samples differs from that of runs of their own by at most "+
+					"%.1f, at %s: %.2f and %.2f (%s). So few groups of candidates have an error of their own.", comma(mostCandidates),
+					comma(float64(len(t.pool))), off, t.name, pool, mean, seeds(g))
 			}
 		}
 	}

@@ -63,6 +63,10 @@ func (s *Steering) TemperedGradients(
 	if err != nil {
 		return r, fmt.Errorf("reward: %w", err)
 	}
+	if old, found := of["temperature"]; found {
+		return r, fmt.Errorf("the reward has the temperature %v, and the setting %g: leave it out of the reward", old,
+			setting.Temperature)
+	}
 	of["temperature"] = setting.Temperature
 	tempered, err := s.WithReward(b, digitsReward(of))
 	if err != nil {

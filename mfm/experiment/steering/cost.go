@@ -26,20 +26,24 @@ type CostPoint struct {
 }
 
 // LeastByCost returns, for each N and each number of steps and of particles of a method, the mean
-// value over the runs with the renormalization and SNR whose mean is least, in the order of their
-// evaluations. It leaves out runs with PoolRewards, which are no runs of a method, runs without a
+// value over the runs with the dynamics, renormalization, λ and SNR whose mean is least, in the order
+// of their evaluations. The choice is made on the same runs, so that the error is that of one
+// setting alone. It leaves out runs with PoolRewards, which are no runs of a method, runs without a
 // Config, and settings whose mean is NaN.
 func LeastByCost(runs []Valued, method string) []CostPoint {
 	type cost struct{ n, steps, particles int }
 	type group struct {
 		cost
-		renormalization steer.Renormalization
-		ratio, snr      float64
+		dynamics           steer.Dynamics
+		renormalization    steer.Renormalization
+		lambda, ratio, snr float64
 	}
 	values, nfe := map[group][]float64{}, map[group]float64{}
 	for _, r := range runs {
 		if r.Method == method && r.PoolRewards == nil && r.Config != nil {
-			g := group{cost{r.N, r.Steps, r.Particles}, r.Config.Renormalization, r.Config.Ratio, r.SNR}
+			g := group{
+				cost{r.N, r.Steps, r.Particles}, r.Config.Dynamics, r.Config.Renormalization, r.Config.Lambda, r.Config.Ratio, r.SNR,
+			}
 			values[g], nfe[g] = append(values[g], r.Value), r.NFE
 		}
 	}
