@@ -34,7 +34,8 @@ func (t tilt) missed(g runs) (lacks []string) {
 }
 
 // heldOutChange returns the change of the held-out reward from that of the unsteered pictures in
-// units of its standard error, and the latter reward with its error. All seeds share these pictures.
+// units of its standard error, and the latter reward with its error. All seeds share these
+// pictures.
 func (g runs) heldOutChange() (units float64, base [2]float64) {
 	mean, se := g.heldOut()
 	base[0], base[1] = g.pooled(func(r steered) (mean, se metric.Optional) { return r.HeldOutBase, r.HeldOutBaseSE })
@@ -88,8 +89,8 @@ func (t tilt) pictureMeasure() string {
 	return text
 }
 
-// pictureSummary counts the rewards for which MFM-G has what was wanted, of those that it is steered
-// to; empty without any.
+// pictureSummary counts the rewards for which MFM-G has what was wanted, of those that it is
+// steered to; empty without any.
 func (s *store) pictureSummary() string {
 	reached, all := 0, 0
 	for _, t := range s.pictureTilts() {

@@ -35,8 +35,8 @@ func (s *store) whenDigits() string {
 	})
 }
 
-// exactDistance says which Fréchet distance digits of the target itself would have; empty if that is
-// not known. It depends on their number, which is that of most runs.
+// exactDistance says which Fréchet distance digits of the target itself would have; empty if that
+// is not known. It depends on their number, which is that of most runs.
 func (t tilt) exactDistance() string {
 	for _, g := range t.runs {
 		floor := func(r steered) metric.Optional { return r.DistanceFloor }
@@ -71,8 +71,8 @@ func (s *store) nearestDigits() string {
 		low, high, unsteered, heldOut)
 }
 
-// poolSpread says how far the reward of Best-of-N with the most candidates from the pool of a target
-// of the mixture is from that of runs of their own; empty without such runs.
+// poolSpread says how far the reward of Best-of-N with the most candidates from the pool of a
+// target of the mixture is from that of runs of their own; empty without such runs.
 func (s *store) poolSpread() string {
 	most, text := 0.0, ""
 	for _, t := range s.tilts("mixture") {
@@ -140,8 +140,8 @@ func (s *store) whenTables(test string, distances []measure, more func(t tilt) [
 	return strings.Join(parts, "\n\n")
 }
 
-// choices groups the runs by method, variant, number of samples and number of steps. A group has the
-// runs of all renormalizations.
+// choices groups the runs by method, variant, number of samples and number of steps. A group has
+// the runs of all renormalizations.
 func (t tilt) choices() (all [][]runs) {
 	type key struct {
 		method, variant string

@@ -26,10 +26,10 @@ type CostPoint struct {
 }
 
 // LeastByCost returns, for each N and each number of steps and of particles of a method, the mean
-// value over the runs with the dynamics, renormalization, λ and SNR whose mean is least, in the order
-// of their evaluations. The choice is made on the same runs, so that the error is that of one
-// setting alone. It leaves out runs with PoolRewards, which are no runs of a method, runs without a
-// Config, and settings whose mean is NaN.
+// value over the runs with the dynamics, renormalization, λ and SNR whose mean is least, in the
+// order of their evaluations. The choice is made on the same runs, so that the error is that of
+// one setting alone. It leaves out runs with PoolRewards, which are no runs of a method, runs
+// without a Config, and settings whose mean is NaN.
 func LeastByCost(runs []Valued, method string) []CostPoint {
 	type cost struct{ n, steps, particles int }
 	type group struct {
