@@ -215,7 +215,7 @@ func tiltsWith(rows []row, lambda float64) (all []tilt) {
 			continue
 		}
 		slices.SortStableFunc(t.runs, func(a, b runs) int {
-			return cmp.Or(methodIndex(a.method)-methodIndex(b.method), a.n-b.n, a.steps-b.steps)
+			return cmp.Or(methodIndex(a.method)-methodIndex(b.method), a.n-b.n, a.steps-b.steps, cmp.Compare(a.nfe(), b.nfe()))
 		})
 		all = append(all, t)
 	}
