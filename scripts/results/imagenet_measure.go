@@ -46,7 +46,11 @@ func (g runs) heldOutChange() (units float64, base [2]float64) {
 // heldOutText formats the held-out reward beside that of the unsteered pictures.
 func (g runs) heldOutText() string {
 	by, base := g.heldOutChange()
-	return fmt.Sprintf(" (%s, before %s, %+.1f standard errors)", pair(g.heldOut()), pair(base[0], base[1]), by)
+	text := fmt.Sprintf(" (%s, before %s", pair(g.heldOut()), pair(base[0], base[1]))
+	if !math.IsNaN(by) {
+		text += fmt.Sprintf(", %+.1f standard errors", by)
+	}
+	return text + ")"
 }
 
 // pictureMeasure says whether MFM-G with one or two samples has what was wanted, and with which
@@ -117,14 +121,21 @@ func tunedLacks(r alignment.TuningResult) (lacks []string) {
 	if r.Result.Diverged {
 		return []string{"all, since it diverged"}
 	}
+	lack := func(what, format string, by float64, known bool) {
+		text := "not known"
+		if known {
+			text = fmt.Sprintf(format+" standard errors", by)
+		}
+		lacks = append(lacks, fmt.Sprintf("%s (%s)", what, text))
+	}
 	if by, known := change(r.RewardBase, r.RewardBaseSE, r.Reward, r.RewardSE); !known || by < 2 {
-		lacks = append(lacks, fmt.Sprintf("the rise (%+.1f standard errors)", by))
+		lack("the rise", "%+.1f", by, known)
 	}
 	if fall, known := largestFall(r); !known || fall > 2 {
-		lacks = append(lacks, fmt.Sprintf("the steady rise (a fall of %.1f standard errors)", fall))
+		lack("the steady rise", "a fall of %.1f", fall, known)
 	}
 	if by, known := change(r.HeldOutBase, r.HeldOutBaseSE, r.HeldOut, r.HeldOutSE); !known || by < -2 {
-		lacks = append(lacks, fmt.Sprintf("the held-out reward (%+.1f standard errors)", by))
+		lack("the held-out reward", "%+.1f", by, known)
 	}
 	over := 0.0
 	for _, e := range r.Evaluations {

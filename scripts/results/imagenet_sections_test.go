@@ -161,7 +161,7 @@ func TestPaperExperiments(t *testing.T) {
 		"| command 1: 18 runs of 128 pictures; needs weights and a GPU, not run | [N = 1](#pictures-steered-in-latent-space): " +
 			`log p(daisy\|x) 0.900 ± 0.021 (250 evaluations, factor 1.84 [`,
 		"| the same, MFM-GF | ", "factor", "command 1: 3 runs of 128 pictures; needs weights and a GPU, not run | not run yet |",
-		`[Best-of-1,000 from the pool](#pictures-steered-in-latent-space): log p(daisy\|x) 0.999 (51,000 evaluations) |`,
+		`[Best-of-N from the pool](#pictures-steered-in-latent-space): log p(daisy\|x) 0.999 (N = 1,000, 51,000 evaluations) |`,
 		"Best-of-1000 takes 251,000 evaluations", "| fine-tuning, MFM-FT, λ = 10 | 10,000 steps;", "λ = 25 |", "λ = 50 |",
 		"| FID of 50,000 samples | ", "see Fig. 6 A", "see Fig. 6 B",
 		"| beyond the paper: relevance to a prompt |", "| beyond the paper: text-image match |",

@@ -85,6 +85,9 @@ func (s *store) whichMethod() string {
 		text += ", the largest N that was run"
 	}
 	lines = append(lines, text+"."+last.atEqualCost(a, b))
+	if text := last.search(); text != "" {
+		lines = append(lines, text)
+	}
 	if g, any := nearest(near[0].of("mfm-gf", 16), steered.excess); any {
 		text := fmt.Sprintf("- MFM-GF, without particles or candidates, has %s at %.1f nats", said(g), near[0].kl)
 		if g, any := nearest(last.of("mfm-gf", 16), steered.excess); any {
@@ -117,6 +120,33 @@ func (s *store) whichMethod() string {
 		lines = append(lines, text)
 	}
 	return strings.Join(lines, "\n")
+}
+
+// search says what the search with the smallest excess has, beside SMC; empty without runs.
+func (t tilt) search() string {
+	var all []runs
+	for _, g := range t.runs {
+		if strings.HasPrefix(g.method, "search-") {
+			all = append(all, g)
+		}
+	}
+	g, any := nearest(all, steered.excess)
+	if !any {
+		return ""
+	}
+	mmd := func(r steered) metric.Optional { return metric.Some(1000 * r.MMD.Float()) }
+	text := fmt.Sprintf("- %s, N = %d, has an excess of %s at %.1f nats, and MMD² · 1000 of %s, for %s evaluations",
+		strings.ToUpper(g.name()[:1])+g.name()[1:], g.n, pair(g.mean(steered.excess)), t.kl, pair(g.mean(mmd)), comma(g.nfe()))
+	if best, any := nearest(t.inexact(), steered.excess); any && best.method == g.method {
+		text += ", the least of all methods here"
+	}
+	target, known := t.targetReward(g)
+	reward, _ := g.reward()
+	if known && reward > target {
+		text += fmt.Sprintf(". It ascends the reward: its samples have %s in the mean, and those of the target %s", short(reward),
+			short(target))
+	}
+	return text + ". It needs no gradient, and M is chosen from the runs shown."
 }
 
 // atEqualCost compares the runs of SMC, with the twist of the runs best, whose evaluations are

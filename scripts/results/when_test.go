@@ -373,6 +373,25 @@ func pictureSeeds(s *store) bool {
 	return true
 }
 
+// searchIsNearest reports whether, at the farthest target of the mixture, search by the best of
+// all samples is the nearest of all methods, above the target's reward, and DPS far from it
+// however many steps it has.
+func searchIsNearest(s *store) bool {
+	all := s.tilts("mixture")
+	t := all[len(all)-1]
+	g, any := nearest(t.inexact(), steered.excess)
+	target, known := t.targetReward(g)
+	reward, _ := g.reward()
+	excess := map[int]float64{} // by steps
+	for _, g := range t.of("dps", 1) {
+		if g.renormalization == "none" {
+			excess[g.steps], _ = g.mean(steered.excess)
+		}
+	}
+	converged := excess[1062] < excess[250] && math.Abs(excess[4062]-excess[1062]) < 0.05*excess[1062] && excess[4062] > 9
+	return any && known && g.method == "search-max-overall-renoise" && reward > target && converged
+}
+
 // bothConcentrate reports whether, of the terms of MFM-G with 32 samples, the gradient of the
 // reward lowers the share more than the Jacobian at τ = 1, and less at τ = 4, where half of the
 // estimates stay below half of ∇V.
@@ -415,6 +434,7 @@ func TestClaims(t *testing.T) {
 		"from λ = 20 on tuning gains in L2 1.3 to 2.4 standard errors, below not beyond the error": tuningHelps(s),
 		"MFM-G and MFM-GF are not resolved at 500 evaluations, and MFM-GF is ahead at 900": evenCost(s, 1, 2) < 2 &&
 			evenCost(s, 1, 2) > -2 && evenCost(s, 2, 4) > 2,
+		"search is nearest at the farthest target of the mixture, and DPS converges to an excess of 9":  searchIsNearest(s),
 		"few estimates of MFM-G carry the gradient by the saturated reward first, then by the Jacobian": bothConcentrate(s),
 		"of the pictures only MFM-G and unsteered ones have three seeds":                                pictureSeeds(s),
 		"MFM-G with one sample is farther from it than unsteered samples": sw2("sw2", "method=mfm-g", "n=1") >
