@@ -48,6 +48,7 @@ func TestPaperCommands(t *testing.T) {
 		write(t, dir, "figures/grids/"+f.Name(), string(raw))
 	}
 	t.Chdir(dir)
+	t.Setenv("GOMLX_BACKEND", "go") // the plugin of XLA is found from the repository
 	missing := regexp.MustCompile(`--checkpoint must name a folder with one of mfm-xl2\.pt|folder xl2 of a run: no such file|` +
 		`--statistics: VIRTUAL_imagenet256_labeled\.npz: no such file`)
 	number := 0
