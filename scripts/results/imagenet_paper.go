@@ -212,7 +212,7 @@ func (s *store) valuesInSmall() string {
 			}
 		}
 		if of.Effective >= fewEffective && most.N > 0 {
-			parts = append(parts, fmt.Sprintf("%s %.2f ± %.2f (N = %d)", rewardCell(of.Reward), most.Pearson.Float(),
+			parts = append(parts, fmt.Sprintf("%s %.4f ± %.4f (N = %d)", rewardCell(of.Reward), most.Pearson.Float(),
 				most.PearsonSE.Float(), most.N))
 		}
 	}

@@ -1,7 +1,6 @@
 package text_test
 
 import (
-	"encoding/json"
 	"image"
 	"math"
 	"path/filepath"
@@ -11,7 +10,6 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
-	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 	"github.com/gomfm/gomfm/mfm/nn/clip"
 	"github.com/gomfm/gomfm/mfm/reward"
@@ -21,17 +19,7 @@ import (
 // The score of a picture of 8 bits is the reward of what the original prepares of it, by
 // transformers, torchvision or HPSv2's code. That of the graph differs by the rounding.
 func TestOriginals(t *testing.T) {
-	all, metadata, err := checkpoint.ReadFile(filepath.Join("testdata", "references.safetensors"))
-	var prompts, templates []string
-	if err == nil {
-		err = json.Unmarshal([]byte(metadata["prompts"]), &prompts)
-	}
-	if err == nil {
-		err = json.Unmarshal([]byte(metadata["templates"]), &templates)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	all, prompts, templates := references(t)
 	const name = "wide"
 	of := all[name+".pixels"]
 	levels, height, width := tensors.MustCopyFlatData[float32](of), of.Shape().Dim(0), of.Shape().Dim(1)
@@ -49,6 +37,7 @@ func TestOriginals(t *testing.T) {
 	} {
 		t.Run(kind, func(t *testing.T) {
 			var r reward.Reward
+			var err error
 			if kind == "image_reward" {
 				r, err = text.OpenImageReward(filepath.Join("testdata", "image_reward.pt"), words, small(), prompts[0])
 			} else {

@@ -79,11 +79,11 @@ func specs(t *testing.T, prompts, templates []string) map[string]string {
 	}
 }
 
-// Each reward and its gradient: the reward is that of the original networks on a picture that is
-// prepared without rounding, and its derivative along a direction that of finite differences.
-func TestRewards(t *testing.T) {
+// references returns the stored tensors of the originals, and the prompts and templates that they
+// were made with.
+func references(t *testing.T) (all checkpoint.Tensors, prompts, templates []string) {
+	t.Helper()
 	all, metadata, err := checkpoint.ReadFile(filepath.Join("testdata", "references.safetensors"))
-	var prompts, templates []string
 	if err == nil {
 		err = json.Unmarshal([]byte(metadata["prompts"]), &prompts)
 	}
@@ -93,8 +93,16 @@ func TestRewards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return all, prompts, templates
+}
+
+// Each reward and its gradient: the reward is that of the original networks on a picture that is
+// prepared without rounding, and its derivative along a direction that of finite differences.
+func TestRewards(t *testing.T) {
+	all, prompts, templates := references(t)
 	p := parser(t)
 	rewards := make(map[string]reward.Reward)
+	var err error
 	for name, spec := range specs(t, prompts, templates) {
 		if rewards[name], err = p.Parse([]byte(spec)); err != nil {
 			t.Fatalf("%s: %v", name, err)
