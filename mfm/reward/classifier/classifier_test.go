@@ -146,8 +146,8 @@ func TestKinds(t *testing.T) {
 	}
 	parser := reward.Parser{Kinds: classifier.Kinds()}
 	parse := func(name string) reward.Reward {
-		text := strings.ReplaceAll(classifier.Kinds()[name].Example, "FILE", file)
-		r, err := parser.Parse([]byte(strings.Replace(text, "128", "32", 1)))
+		text := strings.Replace(classifier.Kinds()[name].Example, "128", "32", 1)
+		r, err := parser.Parse([]byte(strings.ReplaceAll(text, "FILE", file)))
 		if err != nil {
 			t.Fatal(err)
 		}
