@@ -36,6 +36,12 @@ func Write(path string, t *Table) error {
 	return os.Rename(temporary, path)
 }
 
+// CheckPath returns an error unless [Write] knows the ending of path.
+func CheckPath(path string) error {
+	_, err := encoder(path)
+	return err
+}
+
 func encoder(path string) (func(w io.Writer, t *Table) error, error) {
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".csv":

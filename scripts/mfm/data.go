@@ -22,10 +22,11 @@ import (
 )
 
 func dataCommand() *cobra.Command {
-	return group("data", "inspect or download images",
+	return group("data", "inspect or download images, or write points",
 		leaf("inspect IMAGES [LABELS]",
 			"check picture files (a folder, .tar or .csv) or a pair of IDX files, and summarize them", dataInspect),
 		leaf("mnist", "download MNIST, 60,000 + 10,000 digits", dataMNIST),
+		leaf("points", "write points of a set whose posteriors are known, such as two moons, to a file", dataPoints),
 	)
 }
 

@@ -245,6 +245,11 @@ func TestRefuses(t *testing.T) {
 		{"inspect files that do not exist",
 			[]string{"data", "inspect", filepath.Join(dir, "a"), filepath.Join(dir, "b")}, "no such file"},
 		{"inspect text", []string{"data", "inspect", file("text", "hello, world"), file("more", "hello")}, "text"},
+		{"points of no set", []string{"data", "points", "--set", "moons", "--out", filepath.Join(dir, "m.csv")},
+			`set "moons" is unknown: use two-moons`},
+		{"points to no file", []string{"data", "points"}, "--out is missing: name a file"},
+		{"points to a picture", []string{"data", "points", "--out", filepath.Join(dir, "m.png")}, "m.png"},
+		{"no points", []string{"data", "points", "--rows", "0", "--out", filepath.Join(dir, "m.csv")}, "--rows 0"},
 		{"mirror", []string{"data", "mnist", "--out", out, "--mirror", "ftp://x/"}, "ftp://x/"},
 		{"bench of nothing", []string{"bench", "--case", "mnist"}, `--case = "mnist"`},
 		{"bench without a loss", []string{"bench", "--loss", "hinge"}, `loss "hinge"`},
@@ -372,7 +377,7 @@ func TestVerbsTimesTasks(t *testing.T) {
 		got = append(got, strings.TrimPrefix(c.CommandPath(), "mfm "))
 	}
 	want := []string{
-		"bench", "data inspect", "data mnist", "diagnose digits", "diagnose gmm", "diagnose imagenet", "diagnose points", "eval autoencoder", "eval digits",
+		"bench", "data inspect", "data mnist", "data points", "diagnose digits", "diagnose gmm", "diagnose imagenet", "diagnose points", "eval autoencoder", "eval digits",
 		"eval fid", "eval gmm", "eval imagenet", "eval points", "info", "info autoencoder", "info classifier", "info digits",
 		"info gmm", "info imagenet", "info points", "parity", "sample digits", "sample gmm", "sample imagenet", "sample points",
 		"steer digits", "steer gaussian", "steer gmm", "steer imagenet",

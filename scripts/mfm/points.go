@@ -16,6 +16,7 @@ import (
 	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/diagnose"
 	"github.com/gomfm/gomfm/mfm/experiment/points"
+	"github.com/gomfm/gomfm/mfm/experiment/points/sets"
 	"github.com/gomfm/gomfm/mfm/experiment/report"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/experiment/steering"
@@ -88,6 +89,39 @@ func trainPoints(c *command) func() (*training, error) {
 				return check, strings.Split(strings.TrimSuffix(check.Text(), "\n"), "\n"), nil
 			},
 		}, config.Validate(len(data.Train.Columns), len(data.Train.Names))
+	}
+}
+
+// dataPoints writes a table to try the other verbs with.
+func dataPoints(c *command) prepare {
+	c.withJSON()
+	var names []string
+	for _, s := range sets.All() {
+		names = append(names, s.Name)
+	}
+	name := c.Flags().String("set", names[0], "`name` of the set: "+strings.Join(names, ", "))
+	c.complete("set", false, names...)
+	rows := c.Flags().Int("rows", 4000, "`number` of points")
+	seed := c.Flags().Uint64("seed", 0, "`seed` of the points")
+	out := c.Flags().String("out", "", "`file` to write: "+tabular.Formats+" (required)")
+	return func() (work, error) {
+		s, err := sets.Lookup(*name)
+		if err = cmp.Or(c.require("name a file "+tabular.Formats, "out"), err); err != nil {
+			return nil, err
+		}
+		if *rows < 1 || *rows > 1<<20 {
+			return nil, fmt.Errorf("--rows %d: must lie in [1, %d]", *rows, 1<<20)
+		}
+		if err := tabular.CheckPath(*out); err != nil {
+			return nil, fmt.Errorf("--out %w", err)
+		}
+		return func(context.Context, compute.Backend) error {
+			if err := tabular.Write(*out, points.Table(s, *rows, *seed)); err != nil {
+				return err
+			}
+			text := fmt.Sprintf("%s: %d points of %s; mfm train points --data %[1]s trains on them\n", *out, *rows, *name)
+			return c.write(map[string]any{"out": *out, "set": *name, "rows": *rows, "columns": s.Dim()}, text)
+		}, nil
 	}
 }
 

@@ -33,6 +33,31 @@ func pointsCSV(n int) string {
 	return text
 }
 
+// Two moons have their centers at (0, 0) and (1, 1/2), and radius 1.
+func TestDataPoints(t *testing.T) {
+	for _, name := range []string{"moons.csv", "moons.npy", "moons.json"} {
+		path := filepath.Join(t.TempDir(), name)
+		must(t, "data", "points", "--out", path)
+		table, err := tabular.Read(path, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(table.Rows) != 4000 || len(table.Columns) != 2 {
+			t.Fatalf("%s has %d rows of %d columns", name, len(table.Rows), len(table.Columns))
+		}
+		on := 0
+		for _, x := range table.Rows {
+			upper, lower := math.Hypot(x[0], x[1]), math.Hypot(x[0]-1, x[1]-0.5)
+			if math.Abs(upper-1) < 0.3 || math.Abs(lower-1) < 0.3 {
+				on++
+			}
+		}
+		if on < 3990 {
+			t.Errorf("%s: %d of 4,000 points are on the moons", name, on)
+		}
+	}
+}
+
 // Points of a file are learned with one command, and sampled and evaluated in their own units.
 func TestPoints(t *testing.T) {
 	dir := t.TempDir()

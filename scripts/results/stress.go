@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gonum.org/v1/gonum/floats"
@@ -166,51 +167,68 @@ func (s *store) manifoldTable() string {
 	return table(header+" | distance, t = 0.6 | distance, t = 0.95", lines)
 }
 
-// pointsClaim says which sets of points miss the aim of their maps.
+// pointsClaim says which trainings on sets of points miss the aim.
 func (s *store) pointsClaim() string {
 	var far, slow []string
-	for _, r := range s.rows("points.json") {
-		name, sum := r.Text("set"), 0.0
-		at := r.list("posterior")
+	runs := s.rows("points.json")
+	missed := 0
+	for _, r := range runs {
+		name, at := r.Text("set"), r.list("posterior")
+		if len(where(runs, "set="+name)) > 1 {
+			name += ", seed " + r.Text("seed") + ","
+		}
+		before := len(far)
 		for _, p := range at {
-			e := p.Num("excess")
-			sum += e / float64(len(at))
-			if e > 0.15 {
+			if e := p.Num("excess"); e > 0.15 {
 				far = append(far, fmt.Sprintf("%s has %.3f at t = %g", name, e, p.Num("t")))
 			}
 		}
-		if sum > 0.1 {
-			far = append(far, fmt.Sprintf("%s has %.3f in the mean", name, sum))
+		if e := mean("excess", at); e > 0.1 {
+			far = append(far, fmt.Sprintf("%s has %.3f in the mean", name, e))
+		}
+		if len(far) > before {
+			missed++
 		}
 		if seconds := r.Num("seconds"); seconds > 180 {
 			slow = append(slow, fmt.Sprintf("%s (%.0f s)", name, seconds))
 		}
 	}
-	text := "All sets reach these errors."
-	if len(far) > 0 {
-		text = "The aim is missed: " + strings.Join(far, ", ") + "."
+	text := fmt.Sprintf("All %d trainings reach these errors.", len(runs))
+	if missed > 0 {
+		text = fmt.Sprintf("%d of %d trainings miss them: %s.", missed, len(runs), strings.Join(far, "; "))
 	}
 	if len(slow) > 0 {
-		text += " Longer than three minutes: " + strings.Join(slow, ", ") + "."
+		text += " Longer than three minutes: " + strings.Join(slow, "; ") + "."
 	}
 	return text
 }
 
-// pointsTable is the excess of one-step samples of maps of points, by t.
+// pointsTable is the excess of one-step samples of maps of points, by t: of one training, or the
+// mean over seeds and its standard error.
 func (s *store) pointsTable() string {
-	header := "set | dimensions | mean | prior alone"
+	header := "set | dimensions | seeds | mean | prior alone"
 	var lines [][]string
-	for i, r := range s.rows("points.json") {
-		at := r.list("posterior")
-		line := []string{r.Text("set"), r.Text("columns"), fmt.Sprintf("%.3f", mean("excess", at)),
-			fmt.Sprintf("%.3f", mean("prior", at))}
-		for _, p := range at {
+	for i, group := range groupBy(s.rows("points.json"), "set") {
+		cell := func(of func(at []row) float64) string {
+			var all []float64
+			for _, r := range group {
+				all = append(all, of(r.list("posterior")))
+			}
+			if len(all) == 1 {
+				return fmt.Sprintf("%.3f", all[0])
+			}
+			return withinValues("%.3f", all)
+		}
+		line := []string{group[0].Text("set"), group[0].Text("columns"), strconv.Itoa(len(group)),
+			cell(func(at []row) float64 { return mean("excess", at) }),
+			cell(func(at []row) float64 { return mean("prior", at) })}
+		for j, p := range group[0].list("posterior") {
 			if i == 0 {
 				header += " | t = " + p.Text("t")
 			}
-			line = append(line, p.format("%.3f", "excess"))
+			line = append(line, cell(func(at []row) float64 { return at[j].Num("excess") }))
 		}
-		lines = append(lines, append(line, r.format("%.0f", "seconds")))
+		lines = append(lines, append(line, fmt.Sprintf("%.0f", mean("seconds", group))))
 	}
 	return table(header+" | s", lines)
 }

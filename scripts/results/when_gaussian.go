@@ -128,6 +128,35 @@ func (s *store) gaussianMethodTable() string {
 		"W₂ along the reward (floor) | µs/NFE", lines)
 }
 
+// gaussianDimTable compares the methods at 6 nats by the number of dimensions: reward, and distance
+// along the reward.
+func (s *store) gaussianDimTable() string {
+	all := s.whenGaussian("kl=6")
+	var dims []int
+	for _, r := range all {
+		dims = append(dims, r.Dim)
+	}
+	slices.Sort(dims)
+	dims = slices.Compact(dims)
+	slices.SortStableFunc(all, func(a, b gaussian.Result) int { return int(a.NFE - b.NFE) })
+	header := "method | N | NFE"
+	for _, d := range dims {
+		header += fmt.Sprintf(" | d = %d", d)
+	}
+	lines, index := [][]string{}, map[string]int{}
+	for _, r := range all {
+		name := runs{method: r.Method}.name()
+		key := fmt.Sprint(name, r.N)
+		if _, found := index[key]; !found {
+			index[key] = len(lines)
+			lines = append(lines, append([]string{name, fmt.Sprint(r.N), comma(r.NFE)}, make([]string, len(dims))...))
+		}
+		cell := fmt.Sprintf("%s, %.3f", short(r.Mean*r.Problem.Length()), r.W2)
+		lines[index[key]][3+slices.Index(dims, r.Dim)] = cell
+	}
+	return table(header, lines)
+}
+
 // filters reports whether a method is a particle filter, whose samples share ancestors.
 func filters(method string) bool {
 	entry, err := steer.Lookup(method)

@@ -34,11 +34,16 @@ type TrialResult struct {
 	Seconds   float64           `json:"seconds"` // of fitting the prior and of training
 }
 
-// TrialGrid returns a trial of the default configuration for every set, with 10,000 points.
+// TrialGrid returns three trials of the default configuration for every set, with 10,000 points and
+// the seeds 0, 1 and 2.
 func TrialGrid() []Trial {
 	var all []Trial
-	for _, s := range sets.All() {
-		all = append(all, Trial{Set: s.Name, Rows: 10_000, Config: DefaultConfig(), Eval: DefaultEval()})
+	for seed := range int64(3) {
+		for _, s := range sets.All() {
+			t := Trial{Set: s.Name, Rows: 10_000, Config: DefaultConfig(), Eval: DefaultEval()}
+			t.Config.Train.Seed = seed
+			all = append(all, t)
+		}
 	}
 	return all
 }
