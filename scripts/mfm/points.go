@@ -109,8 +109,9 @@ func dataPoints(c *command) prepare {
 		if err = cmp.Or(c.require("name a file "+tabular.Formats, "out"), err); err != nil {
 			return nil, err
 		}
-		if *rows < 1 || *rows > 1<<20 {
-			return nil, fmt.Errorf("--rows %d: must lie in [1, %d]", *rows, 1<<20)
+		trial := points.Trial{Set: s.Name, Rows: *rows, Config: points.DefaultConfig(), Eval: points.DefaultEval()}
+		if err := trial.Validate(); err != nil {
+			return nil, fmt.Errorf("--rows %d: %w", *rows, err)
 		}
 		if err := tabular.CheckPath(*out); err != nil {
 			return nil, fmt.Errorf("--out %w", err)
@@ -119,7 +120,8 @@ func dataPoints(c *command) prepare {
 			if err := tabular.Write(*out, points.Table(s, *rows, *seed)); err != nil {
 				return err
 			}
-			text := fmt.Sprintf("%s: %d points of %s; mfm train points --data %[1]s trains on them\n", *out, *rows, *name)
+			text := fmt.Sprintf("%s: %d points of %s; mfm train points --data %s trains on them\n", *out, *rows, *name,
+				quote(*out))
 			return c.write(map[string]any{"out": *out, "set": *name, "rows": *rows, "columns": s.Dim()}, text)
 		}, nil
 	}

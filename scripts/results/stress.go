@@ -175,7 +175,7 @@ func (s *store) pointsClaim() string {
 	for _, r := range runs {
 		name, at := r.Text("set"), r.list("posterior")
 		if len(where(runs, "set="+name)) > 1 {
-			name += ", seed " + r.Text("seed") + ","
+			name += " with seed " + r.Text("seed")
 		}
 		before := len(far)
 		for _, p := range at {
