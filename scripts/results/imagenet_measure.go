@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -112,6 +113,24 @@ func (s *store) pictureSummary() string {
 	}
 	return fmt.Sprintf("Wanted for three rewards at least, by a setting that is chosen from the runs shown: %d of %d, %s.", reached, all,
 		outcome(reached >= 3))
+}
+
+// secondTable has rewards of a classifier beside those by a second one; empty without results.
+func (s *store) secondTable() string {
+	const file = "imagenet_second.json"
+	if !s.exists(file) {
+		return ""
+	}
+	var lines [][]string
+	for _, r := range decode[alignment.Result](s.rows(file)) {
+		lines = append(lines, []string{
+			strings.ReplaceAll(r.RewardName, "|", `\|`), cmp.Or(methodNames[r.Method], r.Method),
+			fmt.Sprintf("%s %g", r.Config.Renormalization, r.Config.Ratio), fmt.Sprint(r.N), comma(r.NFE),
+			pair(r.RewardBase.Float(), r.RewardBaseSE.Float()), pair(r.Reward.Float(), r.RewardSE.Float()),
+			pair(r.HeldOutBase.Float(), r.HeldOutBaseSE.Float()), pair(r.HeldOut.Float(), r.HeldOutSE.Float()),
+		})
+	}
+	return table("reward | method | steering | N | NFE | unsteered, Lite0 | steered, Lite0 | unsteered, Lite2 | steered, Lite2", lines)
 }
 
 // tunedLacks names what a training lacks: a reward that rises and falls nowhere, a held-out reward
