@@ -128,9 +128,11 @@ func (s *store) secondTable() string {
 			fmt.Sprintf("%s %g", r.Config.Renormalization, r.Config.Ratio), fmt.Sprint(r.N), comma(r.NFE),
 			pair(r.RewardBase.Float(), r.RewardBaseSE.Float()), pair(r.Reward.Float(), r.RewardSE.Float()),
 			pair(r.HeldOutBase.Float(), r.HeldOutBaseSE.Float()), pair(r.HeldOut.Float(), r.HeldOutSE.Float()),
+			fmt.Sprintf("%.2f", (r.HeldOut.Float()-r.HeldOutBase.Float())/(r.Reward.Float()-r.RewardBase.Float())),
 		})
 	}
-	return table("reward | method | steering | N | NFE | unsteered, Lite0 | steered, Lite0 | unsteered, Lite2 | steered, Lite2", lines)
+	return table("reward | method | steering | N | NFE | unsteered, Lite0 | steered, Lite0 | unsteered, Lite2 | steered, Lite2 | "+
+		"gain of Lite2 over that of Lite0", lines)
 }
 
 // tunedLacks names what a training lacks: a reward that rises and falls nowhere, a held-out reward
