@@ -209,7 +209,7 @@ func (s *store) pointsTable() string {
 	header := "set | dimensions | seeds | mean | prior alone"
 	var lines [][]string
 	for i, group := range groupBy(s.rows("points.json"), "set") {
-		cell := func(of func(at []row) float64) string {
+		overSeeds := func(of func(at []row) float64) string {
 			var all []float64
 			for _, r := range group {
 				all = append(all, of(r.list("posterior")))
@@ -220,13 +220,13 @@ func (s *store) pointsTable() string {
 			return withinValues("%.3f", all)
 		}
 		line := []string{group[0].Text("set"), group[0].Text("columns"), strconv.Itoa(len(group)),
-			cell(func(at []row) float64 { return mean("excess", at) }),
-			cell(func(at []row) float64 { return mean("prior", at) })}
+			overSeeds(func(at []row) float64 { return mean("excess", at) }),
+			overSeeds(func(at []row) float64 { return mean("prior", at) })}
 		for j, p := range group[0].list("posterior") {
 			if i == 0 {
 				header += " | t = " + p.Text("t")
 			}
-			line = append(line, cell(func(at []row) float64 { return at[j].Num("excess") }))
+			line = append(line, overSeeds(func(at []row) float64 { return at[j].Num("excess") }))
 		}
 		lines = append(lines, append(line, fmt.Sprintf("%.0f", mean("seconds", group))))
 	}

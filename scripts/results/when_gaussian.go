@@ -40,16 +40,20 @@ func (s *store) gaussianKLs() []float64 {
 	return slices.Compact(kls)
 }
 
-// gaussianDims formats the numbers of dimensions, as in 2, 8, 32.
-func (s *store) gaussianDims() string {
+// dimensionsOf returns the numbers of dimensions of results, in increasing order.
+func dimensionsOf(all []gaussian.Result) []int {
 	var dims []int
-	for _, r := range s.whenGaussian("method=mfm-g") {
+	for _, r := range all {
 		dims = append(dims, r.Dim)
 	}
 	slices.Sort(dims)
-	dims = slices.Compact(dims)
+	return slices.Compact(dims)
+}
+
+// gaussianDims formats the numbers of dimensions, as in 2, 8, 32.
+func (s *store) gaussianDims() string {
 	var parts []string
-	for _, d := range dims {
+	for _, d := range dimensionsOf(s.whenGaussian("method=mfm-g")) {
 		parts = append(parts, fmt.Sprint(d))
 	}
 	return strings.Join(parts, ", ")
@@ -132,12 +136,7 @@ func (s *store) gaussianMethodTable() string {
 // along the reward.
 func (s *store) gaussianDimTable() string {
 	all := s.whenGaussian("kl=6")
-	var dims []int
-	for _, r := range all {
-		dims = append(dims, r.Dim)
-	}
-	slices.Sort(dims)
-	dims = slices.Compact(dims)
+	dims := dimensionsOf(all)
 	slices.SortStableFunc(all, func(a, b gaussian.Result) int { return int(a.NFE - b.NFE) })
 	header := "method | N | NFE"
 	for _, d := range dims {
