@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"github.com/gomfm/gomfm/data/tabular"
 	"github.com/gomfm/gomfm/mfm/experiment/points/sets"
@@ -21,13 +20,8 @@ func ExamplePoints(path, set string) {
 	if _, err := os.Stat(path); err == nil {
 		return
 	}
-	s := Must1(sets.Lookup(set))
-	t := &tabular.Table{Rows: s.Sample(rand.New(rand.NewPCG(1, 1)), 4000)}
-	for i := range s.Dim() {
-		t.Columns = append(t.Columns, "x"+strconv.Itoa(i))
-	}
 	Must(os.MkdirAll(filepath.Dir(path), 0o755))
-	Must(tabular.Write(path, t))
+	Must(tabular.Write(path, Must1(sets.Lookup(set)).Table(4000, 1)))
 }
 
 // ExamplePictures writes 400 gray PNGs of 16 x 16 pixels, each with a white disc of random center

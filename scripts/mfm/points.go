@@ -117,7 +117,7 @@ func dataPoints(c *command) prepare {
 			return nil, fmt.Errorf("--out %w", err)
 		}
 		return func(context.Context, compute.Backend) error {
-			if err := tabular.Write(*out, points.Table(s, *rows, *seed)); err != nil {
+			if err := tabular.Write(*out, s.Table(*rows, *seed)); err != nil {
 				return err
 			}
 			text := fmt.Sprintf("%s: %d points of %s; mfm train points --data %s trains on them\n", *out, *rows, *name,

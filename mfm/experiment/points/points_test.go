@@ -270,7 +270,7 @@ func TestPriorChooses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := FitScale(Table(set, 4000, 1).Rows).Standardize(Table(set, 4000, 1).Rows)
+	rows := FitScale(set.Table(4000, 1).Rows).Standardize(set.Table(4000, 1).Rows)
 	p, err := DefaultPrior().fit(t.Context(), rows, nil, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -3,13 +3,10 @@ package points
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"strconv"
 	"time"
 
 	"github.com/gomlx/compute"
 
-	"github.com/gomfm/gomfm/data/tabular"
 	"github.com/gomfm/gomfm/mfm/experiment/points/sets"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
 )
@@ -63,15 +60,6 @@ func (t Trial) Validate() error {
 	return t.Eval.Validate()
 }
 
-// Table returns n points of a set as a table with the columns x0, x1, ...
-func Table(s sets.Set, n int, seed uint64) *tabular.Table {
-	t := &tabular.Table{Path: s.Name, Rows: s.Sample(rand.New(rand.NewPCG(seed, 1)), n)}
-	for j := range s.Dim() {
-		t.Columns = append(t.Columns, "x"+strconv.Itoa(j))
-	}
-	return t
-}
-
 // Run trains a map on points of the set and evaluates it.
 func (t Trial) Run(ctx context.Context, b compute.Backend, o run.Options) (TrialResult, error) {
 	seed := t.Config.Train.Seed
@@ -84,7 +72,7 @@ func (t Trial) Run(ctx context.Context, b compute.Backend, o run.Options) (Trial
 		return result, err
 	}
 	result.Columns = s.Dim()
-	data, err := Split(Table(s, t.Rows, uint64(seed)))
+	data, err := Split(s.Table(t.Rows, uint64(seed)))
 	if err != nil {
 		return result, err
 	}

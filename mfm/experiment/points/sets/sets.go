@@ -7,8 +7,10 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/gomfm/gomfm/data/tabular"
 	"github.com/gomfm/gomfm/mfm/gmm"
 )
 
@@ -50,6 +52,15 @@ func (s Set) Sample(rng *rand.Rand, n int) [][]float64 {
 		}
 	}
 	return out
+}
+
+// Table returns n points as a table with the columns x0, x1, ...
+func (s Set) Table(n int, seed uint64) *tabular.Table {
+	t := &tabular.Table{Path: s.Name, Rows: s.Sample(rand.New(rand.NewPCG(seed, 1)), n)}
+	for j := range s.Dim() {
+		t.Columns = append(t.Columns, "x"+strconv.Itoa(j))
+	}
+	return t
 }
 
 // All returns every set: five in two and three dimensions, and two in eight.
