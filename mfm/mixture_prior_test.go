@@ -229,6 +229,94 @@ func TestFitMixturePrior(t *testing.T) {
 	}
 }
 
+// productPrior returns a prior of two independent mixtures, of two and of one of three coordinates,
+// and the same distribution as a prior of one mixture.
+func productPrior(t *testing.T) (product, joint *mfm.MixturePrior) {
+	t.Helper()
+	first := mfmtest.NewMixture(t, []float64{0.3, 0.7}, [][]float64{{-1.5, 0.5}, {1, -1}},
+		[][][]float64{{{0.4, 0.1}, {0.1, 0.3}}, {{0.5, 0}, {0, 0.9}}})
+	second := mfmtest.NewMixture(t, []float64{0.6, 0.4}, [][]float64{{-1}, {2}}, [][][]float64{{{0.2}}, {{0.1}}})
+	var weights []float64
+	var means [][]float64
+	var covariances [][][]float64
+	for i, w := range first.Weights() {
+		for j, v := range second.Weights() {
+			m, c := first.Component(i)
+			n, d := second.Component(j)
+			weights, means = append(weights, w*v), append(means, append(m, n...))
+			covariances = append(covariances, [][]float64{append(c[0], 0), append(c[1], 0), {0, 0, d[0][0]}})
+		}
+	}
+	root := math.Sqrt(0.5)
+	prior := mfm.MixturePrior{
+		Gaussian: &mfm.Gaussian{Mean: []float64{0.3, -0.2, 0.5, 0}, Variance: []float64{1.3}},
+		Basis:    [][]float64{{root, 0, 0}, {0, 0, 1}, {root, 0, 0}, {0, 1, 0}}, Rest: 0.2, Steps: 3, Power: 2,
+	}
+	product, joint = new(prior), new(prior)
+	product.Mixture, product.Independent = first, []*gmm.Mixture{second}
+	joint.Mixture = mfmtest.NewMixture(t, weights, means, covariances)
+	return product, joint
+}
+
+// A prior of independent mixtures has the velocity, and the inputs of the network, of the mixture
+// that is their product.
+func TestMixturePriorOfIndependentMixtures(t *testing.T) {
+	product, joint := productPrior(t)
+	const n = 16
+	rng := rand.New(rand.NewPCG(8, 1))
+	states := make([][]float64, 2*n)
+	times := make([][]float64, n)
+	for i := range states {
+		states[i] = []float64{rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64()}
+	}
+	for i := range times {
+		s := rng.Float64()
+		times[i] = []float64{s, s + (1-s)*rng.Float64(), 0.95 * rng.Float64()}
+	}
+	for _, ip := range mfmtest.EverySchedule() {
+		for name, diagonal := range map[string]bool{"map": false, "diagonal": true} {
+			var of [2][][]float64
+			for k, p := range []*mfm.MixturePrior{product, joint} {
+				var seen nn.Inputs
+				m := priorMap(ip, p, &seen)
+				of[k] = mfmtest.Evaluate(t, dtypes.Float64, func(in []*Node) []*Node {
+					column := func(j int) *Node { return Reshape(Slice(in[2], AxisRange(), AxisElem(j)), n) }
+					inputs := nn.Inputs{S: column(0), U: column(1), T: column(2), Xbar: in[0], X: in[1]}
+					if diagonal {
+						inputs.U = inputs.S
+					}
+					return []*Node{m.Velocity(mfmtest.Weightless(), inputs), seen.Fused}
+				}, mfmtest.Points(states[:n]), mfmtest.Points(states[n:]), mfmtest.Points(times))
+			}
+			for k, got := range of[0] {
+				mfmtest.Near(t, fmt.Sprintf("%v: %s, output %d", ip, name, k), got, of[1][k], 1e-9)
+			}
+		}
+	}
+	samples, weights := make([][]float64, 5000), make([]float64, 5000)
+	for i := range samples {
+		x := make([]float64, 4)
+		z := joint.Mixture.Sample(rng, 1)[0]
+		for j, row := range joint.Basis {
+			x[j] = joint.Gaussian.Mean[j] + floats.Dot(row, z)
+		}
+		samples[i], weights[i] = x, 1
+		if z[2] > 0.5 {
+			weights[i] = 3 // multiplies the share of the second component of the second mixture
+		}
+	}
+	refitted, err := product.Refit(samples, weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := refitted.Independent[0].Weights()[1], 1.2/1.8; math.Abs(got-want) > 0.04 {
+		t.Errorf("the share of the weighted component is %.3f, want %.3f", got, want)
+	}
+	if got := refitted.Mixture.Weights()[1]; math.Abs(got-0.7) > 0.04 {
+		t.Errorf("a share of the other mixture is %.3f, want 0.7", got)
+	}
+}
+
 func TestMixturePriorErrors(t *testing.T) {
 	for want, change := range map[string]func(p *mfm.MixturePrior){
 		"both needed":  func(p *mfm.MixturePrior) { p.Mixture = nil },
@@ -240,6 +328,11 @@ func TestMixturePriorErrors(t *testing.T) {
 		"order":        func(p *mfm.MixturePrior) { p.Order = 4 },
 		"power":        func(p *mfm.MixturePrior) { p.Power = 0.5 },
 		"mean[1]":      func(p *mfm.MixturePrior) { p.Gaussian.Mean = []float64{0, math.NaN(), 0} },
+		"dimension 4":  func(p *mfm.MixturePrior) { p.Independent = []*gmm.Mixture{p.Mixture} },
+		"no nil":       func(p *mfm.MixturePrior) { p.Independent = []*gmm.Mixture{nil} },
+		"with Labels": func(p *mfm.MixturePrior) {
+			p.Labels, p.Independent = []int32{0, 1}, []*gmm.Mixture{p.Mixture}
+		},
 	} {
 		p, _ := priorAndMixture(t, 2)
 		change(p)

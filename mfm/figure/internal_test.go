@@ -4,6 +4,7 @@ import (
 	"image"
 	"image/color"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -170,6 +171,24 @@ func TestSmooth(t *testing.T) {
 	}
 	if got := smooth([]float64{1, 100}, 1, true)[1]; !scalar.EqualWithinRel(got, math.Pow(100, 1/1.5), tol) {
 		t.Errorf("geometric: %v, want %v", got, math.Pow(100, 1/1.5))
+	}
+}
+
+func TestCurve(t *testing.T) {
+	rows := [][3]float64{{4, 1, 0.5}, {2, math.NaN(), 1}, {3, 2, math.NaN()}}
+	l := Curve(rows, func(r [3]float64) float64 { return r[0] }, func(r [3]float64) (v, se float64) { return r[1], r[2] })
+	if !slices.Equal(l.X, []float64{4, 3}) || !slices.Equal(l.Y, []float64{1, 2}) || !slices.Equal(l.Bars, []float64{0.5, 0}) {
+		t.Errorf("curve %+v", l)
+	}
+}
+
+func TestMeans(t *testing.T) {
+	rows := [][2]float64{{4, 1}, {2, 1}, {2, 3}, {2, 5}, {8, math.NaN()}, {math.NaN(), 1}}
+	l := Means(rows, func(r [2]float64) float64 { return r[0] }, func(r [2]float64) float64 { return r[1] })
+	want := Line{X: []float64{2, 4}, Y: []float64{3, 1}, Bars: []float64{2 / math.Sqrt(3), 0}, Markers: true}
+	if !slices.Equal(l.X, want.X) || !slices.Equal(l.Y, want.Y) || math.Abs(l.Bars[0]-want.Bars[0]) > 1e-12 ||
+		l.Bars[1] != 0 || !l.Markers {
+		t.Errorf("curve %+v, want %+v", l, want)
 	}
 }
 

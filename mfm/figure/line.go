@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"image/color"
+	"maps"
 	"math"
 	"slices"
 
@@ -32,6 +33,45 @@ type Line struct {
 	Pale bool
 	// Color is the color of the curve. Nil means a color of the palette.
 	Color color.Color
+}
+
+// Curve returns the curve of y against x of rows, in their order, with markers. Its bars are the
+// standard errors that y returns; NaN is none. It leaves out rows whose value is NaN.
+func Curve[R any](rows []R, x func(row R) float64, y func(row R) (value, se float64)) Line {
+	l := Line{Markers: true}
+	for _, r := range rows {
+		value, se := y(r)
+		if math.IsNaN(value) {
+			continue
+		}
+		if math.IsNaN(se) {
+			se = 0
+		}
+		l.X, l.Y, l.Bars = append(l.X, x(r)), append(l.Y, value), append(l.Bars, se)
+	}
+	return l
+}
+
+// Means returns the curve of the mean of y over rows, such as the seeds of a setting, at each value of
+// x, in the order of x. Its bars are standard errors, 0 at an x of one row. It leaves out rows whose
+// x or y is NaN.
+func Means[R any](rows []R, x, y func(row R) float64) Line {
+	at := make(map[float64][]float64)
+	for _, r := range rows {
+		if x, y := x(r), y(r); !math.IsNaN(x) && !math.IsNaN(y) {
+			at[x] = append(at[x], y)
+		}
+	}
+	l := Line{Markers: true}
+	for _, x := range slices.Sorted(maps.Keys(at)) {
+		mean, sd := stat.MeanStdDev(at[x], nil)
+		se := 0.
+		if n := len(at[x]); n > 1 {
+			se = stat.StdErr(sd, float64(n))
+		}
+		l.X, l.Y, l.Bars = append(l.X, x), append(l.Y, mean), append(l.Bars, se)
+	}
+	return l
 }
 
 // MeanSE returns the curve of the mean over runs. Each run has one value for each x. The band has a

@@ -116,3 +116,13 @@ func TestCandidatesInterval(t *testing.T) {
 		t.Errorf("%d of %d intervals have the true number of candidates, want about 38", covered, pools)
 	}
 }
+
+func TestCandidatesText(t *testing.T) {
+	for want, c := range map[string]metric.Candidates{
+		"31 [25, 40]": {N: 62, Low: 50, High: 80}, "> 500 [150, > 500]": {N: math.Inf(1), Low: 300, High: math.Inf(1)},
+	} {
+		if got := c.Text(0.5, 1000); got != want {
+			t.Errorf("%+v is %q, want %q", c, got, want)
+		}
+	}
+}

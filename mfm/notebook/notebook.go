@@ -1,7 +1,7 @@
 // Package notebook is what the cells of the notebooks share: scale ([Preset], [ByPreset]), device
 // ([Device], [Setup]), folders ([Figures], [Folder]), display ([Show], [LossCurve], [Progress],
 // [PrintVerdict]), stored results ([Results], [ReadJSON], [WriteJSON]), data to try
-// ([ExamplePoints], [ExamplePictures]) and errors ([Must]). A cell is a small program of its own,
+// ([ExamplePoints], [ExamplePictures]), sweeps ([Complete]) and errors ([Must]). A cell is a small program of its own,
 // so these functions print, panic and exit, which no other package of mfm does. Notebooks import it
 // with a dot.
 package notebook
@@ -25,6 +25,7 @@ import (
 	"github.com/gomfm/gomfm/mfm/backend"
 	"github.com/gomfm/gomfm/mfm/checkpoint"
 	"github.com/gomfm/gomfm/mfm/experiment/run"
+	"github.com/gomfm/gomfm/mfm/experiment/sweep"
 	"github.com/gomfm/gomfm/mfm/figure"
 	"github.com/gomfm/gomfm/mfm/progress"
 	"github.com/gomfm/gomfm/mfm/train"
@@ -119,6 +120,18 @@ func Finish(err error) {
 		return
 	}
 	os.Exit(1)
+}
+
+// Complete runs the settings of which neither s.Dir nor the file s.Stored has a result, shows how many
+// are done, and writes the results to that file; see [sweep.Complete]. It ends the cell as [Finish]
+// does.
+func Complete[S, R any](
+	ctx context.Context, s sweep.Sweep, settings []S, do func(context.Context, S) (R, error),
+	keep func(name, test string) bool,
+) {
+	bar := Progress()
+	s.Done = func(i, n int) { bar.Update(progress.Report{Step: int64(i), Total: int64(n)}) }
+	Finish(sweep.Complete(ctx, s, settings, do, keep))
 }
 
 // PrintVerdict prints the sentences of a verdict on a trained map, such as those of

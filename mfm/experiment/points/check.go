@@ -84,6 +84,8 @@ type Check struct {
 	NearestSamples float64 `json:"nearest_samples"`
 	NearestHeldOut float64 `json:"nearest_held_out"`
 	Parts          []Part  `json:"prior,omitempty"` // the fits of the mixture prior
+	// Groups are the columns of each part, if they are independent of those of the others.
+	Groups [][]string `json:"groups,omitempty"`
 }
 
 // Check observes held-out points with noise and compares them with one-step posterior samples given
@@ -112,6 +114,13 @@ func (e *Experiment) Check(ctx context.Context, b compute.Backend, store *model.
 	out := &Check{Rows: min(c.Rows, len(held.Rows))}
 	if e.Prior != nil {
 		out.Parts = e.Prior.Parts
+		for _, group := range e.Prior.Groups {
+			var names []string
+			for _, column := range group {
+				names = append(names, e.Columns[column])
+			}
+			out.Groups = append(out.Groups, names)
+		}
 	}
 	z := e.Scale.Standardize(held.Rows[:out.Rows])
 	near := min(c.Contexts, out.Rows)
@@ -284,18 +293,7 @@ func (c *Check) Text() string {
 	}
 	fmt.Fprintf(&s, "nearest training row: %.3g for samples, %.3g for held-out rows (median, in standard deviations)\n",
 		c.NearestSamples, c.NearestHeldOut)
-	if n := len(c.Parts); n > 0 {
-		fmt.Fprintf(&s, "prior: %s of bandwidth %s", counted(span(c.Parts, func(p Part) int { return p.Components }), "component"),
-			span(c.Parts, func(p Part) float64 { return p.Bandwidth }))
-		if n > 1 {
-			fmt.Fprintf(&s, " for each of %d classes", n)
-		}
-		s.WriteString(", chosen by the density of rows held back")
-		if n == 1 {
-			fmt.Fprintf(&s, " (%.3f nats)", c.Parts[0].LogDensity)
-		}
-		s.WriteString("\n")
-	}
+	s.WriteString(c.priorText())
 	findings := c.Findings()
 	if len(findings) == 0 && c.Rows < leastChecked {
 		fmt.Fprintf(&s, "Verdict: no fault found, but %d held-out rows show little: they determine the shares above "+
@@ -311,6 +309,27 @@ func (c *Check) Text() string {
 	}
 	fmt.Fprintf(&s, "Verdict: not yet good. %s\n", strings.Join(findings, " "))
 	return s.String()
+}
+
+// priorText describes the prior in a line, empty without one.
+func (c *Check) priorText() string {
+	n, of, density := len(c.Parts), "", 0.
+	if n == 0 {
+		return ""
+	}
+	for _, p := range c.Parts {
+		density += p.LogDensity
+	}
+	by := fmt.Sprintf(" (%.3f nats)", density)
+	switch {
+	case len(c.Groups) > 0:
+		of = fmt.Sprintf(" for each of %d groups of columns that look independent", n)
+	case n > 1:
+		of, by = fmt.Sprintf(" for each of %d classes", n), ""
+	}
+	return fmt.Sprintf("prior: %s of bandwidth %s%s, chosen by the density of rows held back%s\n",
+		counted(span(c.Parts, func(p Part) int { return p.Components }), "component"),
+		span(c.Parts, func(p Part) float64 { return p.Bandwidth }), of, by)
 }
 
 // counted returns a number of things, such as "1 component" and "4 to 8 components".

@@ -165,14 +165,5 @@ func (f Fitted) check(config Config) error {
 	if config.Parametrization != mfm.MixtureName {
 		return nil
 	}
-	if f.Prior == nil || f.Prior.Mixture == nil {
-		return fmt.Errorf("the mixture is missing")
-	}
-	if dim := f.Prior.Mixture.Dim(); dim != len(f.Columns) {
-		return fmt.Errorf("the mixture has dimension %d, the points have %d columns", dim, len(f.Columns))
-	}
-	if labels := f.Prior.Labels; (labels != nil) != (len(f.Names) > 0) {
-		return fmt.Errorf("the mixture has %d labels, the points have %d classes", len(labels), len(f.Names))
-	}
-	return nil
+	return f.Prior.validate(len(f.Columns), len(f.Names))
 }

@@ -58,15 +58,22 @@ func (c PriorConfig) most(columns, classes int) (int, error) {
 	return most, nil
 }
 
-// Prior is a mixture fitted to standardized points.
+// Prior is a mixture fitted to standardized points, or one for each group of columns that are
+// independent of the others.
 type Prior struct {
+	// Mixture is that of all columns, or of the first of Groups.
 	Mixture *gmm.Mixture `json:"mixture"`
 	// Labels are the classes of the components, nil without classes.
 	Labels []int32 `json:"labels,omitempty"`
-	Parts  []Part  `json:"parts"`
+	// Groups are the columns of each mixture, Mixture and then those of Independent; nil if Mixture
+	// is that of all columns.
+	Groups      [][]int        `json:"groups,omitempty"`
+	Independent []*gmm.Mixture `json:"independent,omitempty"`
+	// Parts describe the fits: one of each class, or of each group, or a single one.
+	Parts []Part `json:"parts"`
 }
 
-// Part is the fit to the points of one class, or to all points without classes.
+// Part is the fit to the points of one class, to a group of columns, or to all points.
 type Part struct {
 	// Components is their number, and Fits that of the fits from different random starts whose mean
 	// they are.
@@ -97,19 +104,16 @@ const (
 // log density by more than its standard error, and two failures end the search. The errors of
 // further fits of that size differ, so they are averaged with it while that density grows, and
 // while they have at most half of the components together and few entries: a training takes longer
-// with more. The last steps, [gmm.Mixture.Refit], see the rows held back as well. The same rows
-// give the same prior. It is an error if ctx ends.
+// with more. The last steps, [gmm.Mixture.Refit], see the rows held back as well. Without classes,
+// mixtures of groups of columns that look independent replace that of all columns if they give a
+// larger density. The same rows give the same prior. It is an error if ctx ends.
 func (c PriorConfig) fit(ctx context.Context, rows [][]float64, classes []int32, count int) (*Prior, error) {
 	most, err := c.most(len(rows[0]), count)
 	if err != nil {
 		return nil, err
 	}
 	if count == 0 {
-		m, part, err := c.part(ctx, rows, most)
-		if err != nil {
-			return nil, err
-		}
-		return &Prior{Mixture: m, Parts: []Part{part}}, nil
+		return c.fitColumns(ctx, rows, most)
 	}
 	p := new(Prior)
 	var all []*gmm.Mixture
@@ -121,26 +125,34 @@ func (c PriorConfig) fit(ctx context.Context, rows [][]float64, classes []int32,
 				own = append(own, row)
 			}
 		}
-		m, part, err := c.part(ctx, own, most/count)
+		part, err := c.part(ctx, own, most/count)
 		if err != nil {
 			return nil, fmt.Errorf("class %d: %w", class, err)
 		}
-		all, shares = append(all, m), append(shares, float64(len(own)))
-		p.Parts = append(p.Parts, part)
-		p.Labels = append(p.Labels, slices.Repeat([]int32{class}, m.Len())...)
+		all, shares = append(all, part.mixture), append(shares, float64(len(own)))
+		p.Parts = append(p.Parts, part.Part)
+		p.Labels = append(p.Labels, slices.Repeat([]int32{class}, part.mixture.Len())...)
 	}
 	p.Mixture, err = gmm.Join(all, shares)
 	return p, err
 }
 
-// part fits a mixture of at most a number of components to rows.
-func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (_ *gmm.Mixture, chosen Part, err error) {
+// fittedPart is the fit that a [Part] describes.
+type fittedPart struct {
+	Part
+	mixture *gmm.Mixture
+	held    []float64 // log density of each row that was held back
+}
+
+// part fits a mixture of at most a number of components to rows. The rows that it holds back depend
+// on their number alone.
+func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (*fittedPart, error) {
 	rng := rand.New(rand.NewPCG(0, 0))
 	rows = slices.Clone(rows)
 	rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 	validated := min(max(len(rows)/10, min(5, len(rows)/2), 1), maxValidated)
 	held, fitted := rows[:validated], rows[validated:min(len(rows), validated+maxFitted)]
-	var density []float64 // of each held row by the chosen mixture, logarithms
+	out := new(fittedPart)
 	// try chooses a bandwidth for the mean of fits, and keeps it if it is better by more than a
 	// number of nats, and of standard errors of the difference.
 	try := func(least, errors float64, fits ...*gmm.Mixture) (better bool, err error) {
@@ -160,13 +172,13 @@ func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (_ *g
 				at, tried = all, Part{smooth.Len(), len(fits), h, mean}
 			}
 		}
-		if density != nil {
-			gain, se := metric.MeanSE(floats.SubTo(make([]float64, len(at)), at, density))
+		if out.held != nil {
+			gain, se := metric.MeanSE(floats.SubTo(make([]float64, len(at)), at, out.held))
 			if !(gain > least) || !(gain > errors*se) {
 				return false, nil
 			}
 		}
-		chosen, density = tried, at
+		out.Part, out.held = tried, at
 		return true, nil
 	}
 	floor := bandwidths[0] * bandwidths[0]
@@ -175,11 +187,11 @@ func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (_ *g
 	for n := 1; n <= min(most, len(fitted)) && worse < 2; n *= 2 {
 		m, err := gmm.Fit(ctx, fitted, gmm.FitConfig{Components: n, Steps: c.Fit, Floor: floor}, rng)
 		if err != nil {
-			return nil, Part{}, fmt.Errorf("prior: %w", err)
+			return nil, fmt.Errorf("prior: %w", err)
 		}
 		better, err := try(0, 1, m)
 		if err != nil {
-			return nil, Part{}, fmt.Errorf("prior: %w", err)
+			return nil, fmt.Errorf("prior: %w", err)
 		}
 		worse++
 		if better {
@@ -190,15 +202,16 @@ func (c PriorConfig) part(ctx context.Context, rows [][]float64, most int) (_ *g
 	for better := true; better && size > 1 && (len(fits)+1)*size <= averaged; {
 		m, err := gmm.Fit(ctx, fitted, gmm.FitConfig{Components: size, Steps: c.Fit, Floor: floor}, rng)
 		if err != nil {
-			return nil, Part{}, fmt.Errorf("prior: %w", err)
+			return nil, fmt.Errorf("prior: %w", err)
 		}
 		fits = append(fits, m)
 		if better, err = try(leastGain, 0, fits...); err != nil {
-			return nil, Part{}, fmt.Errorf("prior: %w", err)
+			return nil, fmt.Errorf("prior: %w", err)
 		}
 	}
-	m, err := refitted(ctx, fits[:chosen.Fits], rows[:validated+len(fitted)], chosen.Bandwidth)
-	return m, chosen, err
+	var err error
+	out.mixture, err = refitted(ctx, fits[:out.Fits], rows[:validated+len(fitted)], out.Bandwidth)
+	return out, err
 }
 
 // refitted returns the mean of fits after more steps of expectation-maximization on rows, smoothed
@@ -249,16 +262,22 @@ func smoothed(m *gmm.Mixture, variance float64) (*gmm.Mixture, error) {
 }
 
 // parametrization returns the prior of points of a number of columns, of zero mean and unit
-// variance. Its span is the whole space.
+// variance. Its span is the whole space, with the columns in the order of the groups.
 func (p *Prior) parametrization(columns int, c PriorConfig) *mfm.MixturePrior {
 	basis := make([][]float64, columns)
 	for i := range basis {
 		basis[i] = make([]float64, columns)
-		basis[i][i] = 1
+	}
+	at := 0
+	for _, group := range p.groups() {
+		for _, column := range group {
+			basis[column][at] = 1
+			at++
+		}
 	}
 	return &mfm.MixturePrior{
-		Gaussian: standard(columns), Basis: basis, Mixture: p.Mixture, Rest: 1, Steps: c.Steps,
-		Order: c.Order, Power: c.Power, Labels: p.Labels,
+		Gaussian: standard(columns), Basis: basis, Mixture: p.Mixture, Independent: p.Independent, Rest: 1,
+		Steps: c.Steps, Order: c.Order, Power: c.Power, Labels: p.Labels,
 	}
 }
 

@@ -64,10 +64,7 @@ func LeastByCost(runs []Valued, method string) []CostPoint {
 // most the given number and the size of the pool, as [metric.ExpectedMax]. A candidate costs the
 // evaluations of a sample and of its reward. A result without PoolRewards has none.
 func BestOfPool(r Result, most int) (points []CostPoint, err error) {
-	pool := make([]float64, len(r.PoolRewards))
-	for i, v := range r.PoolRewards {
-		pool[i] = float64(v)
-	}
+	pool := r.RewardsOfPool()
 	for n := 1; n <= min(most, len(pool)); n *= 2 {
 		mean, err := metric.ExpectedMax(pool, n)
 		if err != nil {
@@ -76,4 +73,27 @@ func BestOfPool(r Result, most int) (points []CostPoint, err error) {
 		points = append(points, CostPoint{N: n, NFE: float64(n) * (r.NFE + 1), Value: mean})
 	}
 	return points, nil
+}
+
+// RewardsOfPool returns PoolRewards in float64.
+func (r Result) RewardsOfPool() []float64 {
+	pool := make([]float64, len(r.PoolRewards))
+	for i, v := range r.PoolRewards {
+		pool[i] = float64(v)
+	}
+	return pool
+}
+
+// JoinPools returns a result with the rewards of the pools of all results, such as those of several
+// seeds, and the cost of the last. Results without a pool have no effect.
+func JoinPools(results []Result) (joined Result) {
+	for _, r := range results {
+		if r.PoolRewards != nil {
+			rewards := slices.Concat(joined.PoolRewards, r.PoolRewards)
+			joined = r
+			joined.PoolRewards = rewards
+		}
+	}
+	slices.Sort(joined.PoolRewards)
+	return joined
 }

@@ -58,3 +58,15 @@ func TestBestOfPool(t *testing.T) {
 		t.Errorf("no pool has %v, %v", got, err)
 	}
 }
+
+func TestJoinPools(t *testing.T) {
+	got := steering.JoinPools([]steering.Result{
+		{Method: "mfm-g", NFE: 500}, {NFE: 100, PoolRewards: []float32{1, 4}}, {NFE: 101, PoolRewards: []float32{2, 3}},
+	})
+	if !slices.Equal(got.PoolRewards, []float32{1, 2, 3, 4}) || got.NFE != 101 {
+		t.Errorf("pool %v at %g", got.PoolRewards, got.NFE)
+	}
+	if got := steering.JoinPools(nil); got.PoolRewards != nil {
+		t.Errorf("no results have the pool %v", got.PoolRewards)
+	}
+}

@@ -11,6 +11,8 @@ import (
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/stat"
 
+	experiment "github.com/gomfm/gomfm/mfm/experiment/image"
+	"github.com/gomfm/gomfm/mfm/figure"
 	"github.com/gomfm/gomfm/mfm/metric"
 	"github.com/gomfm/gomfm/mfm/metric/monitor"
 	"github.com/gomfm/gomfm/mfm/steer"
@@ -120,4 +122,28 @@ func strip(height, width, channels int, rows ...[]float32) ([]byte, error) {
 		return nil, fmt.Errorf("encoding pictures: %w", err)
 	}
 	return file.Bytes(), nil
+}
+
+// Pairs returns a grid with the first pictures, up to eight, of each strip as a row: the one before
+// steering or tuning above the one after it, from the same noise. Strips are those of [Result].Pictures
+// and [TuningResult].Pictures, size is that of a picture, [height, width, channels], and labels are
+// those of the rows. It returns an error for a strip without pictures of that size.
+func Pairs(strips [][]byte, size []int, labels []string) (figure.Images, error) {
+	grid := figure.Images{H: 2 * size[0], W: size[1], C: size[2], Cols: 8, RowLabels: labels}
+	for _, strip := range strips {
+		n, err := experiment.Count(strip, grid.W)
+		if err != nil {
+			return figure.Images{}, err
+		}
+		grid.Cols = min(grid.Cols, n)
+	}
+	for _, strip := range strips {
+		pixels, err := experiment.Unstrip(strip, []int{grid.H, grid.W, grid.C}, grid.Cols)
+		if err != nil {
+			return figure.Images{}, err
+		}
+		grid.Pixels = append(grid.Pixels, pixels...)
+		grid.N += grid.Cols
+	}
+	return grid, nil
 }

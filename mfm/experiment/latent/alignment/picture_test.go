@@ -61,3 +61,38 @@ func TestSpectralDistance(t *testing.T) {
 		t.Errorf("gray pictures have the distance %g", d.Float())
 	}
 }
+
+// A row of the grid has the picture before steering above the one after it, and rows have as many as the
+// strip with the fewest, at most eight.
+func TestPairs(t *testing.T) {
+	drawn := func(n int, level float32) []byte {
+		above, below := make([]float32, n*2*3*3), make([]float32, n*2*3*3)
+		for i := range above {
+			above[i], below[i] = -1, level
+		}
+		raw, err := strip(2, 3, 3, above, below)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	grid, err := Pairs([][]byte{drawn(10, 1), drawn(9, 0.2)}, []int{2, 3, 3}, []string{"a", "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if grid.H != 4 || grid.W != 3 || grid.C != 3 || grid.N != 16 || grid.Cols != 8 || len(grid.Pixels) != 16*4*3*3 {
+		t.Errorf("a grid of %d pictures of %dx%d, %d columns, %d values", grid.N, grid.H, grid.W, grid.Cols, len(grid.Pixels))
+	}
+	const picture, half = 4 * 3 * 3, 2 * 3 * 3
+	for at, want := range map[int]float64{0: -1, half: 1, 8 * picture: -1, 8*picture + half: 0.2} {
+		if got := float64(grid.Pixels[at]); math.Abs(got-want) > 0.01 {
+			t.Errorf("value %d is %g, want %g", at, got, want)
+		}
+	}
+	if grid, err = Pairs([][]byte{drawn(10, 1), drawn(5, 1)}, []int{2, 3, 3}, nil); err != nil || grid.Cols != 5 || grid.N != 10 {
+		t.Errorf("%d columns and %d pictures, error %v; the second strip has five", grid.Cols, grid.N, err)
+	}
+	if _, err := Pairs([][]byte{drawn(10, 1)}, []int{3, 3, 3}, nil); err == nil {
+		t.Error("no error for pictures of another size")
+	}
+}
