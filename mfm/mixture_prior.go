@@ -36,9 +36,9 @@ type MixturePrior struct {
 	Gaussian *Gaussian    // mean of the data, [dim], and its variance, one number
 	Basis    [][]float64  // B with orthonormal columns, [dim][rank]
 	Mixture  *gmm.Mixture // distribution of z, in rank dimensions, or of its first coordinates
-	// Independent are the distributions of the coordinates of z after those of Mixture, each of as
-	// many as it has dimensions. Posteriors of such data are products, too, and a product of
-	// mixtures has the modes of as many components as the product of their numbers. Nil means none.
+	// Independent are the distributions of the coordinates of z after those of Mixture: each takes
+	// the next Dim() of them. Posteriors of such data are products, too. Mixtures of K_1, K_2, ...
+	// components describe what a single one would need K_1 K_2 ... components for. Nil means none.
 	Independent []*gmm.Mixture
 	Rest        float64 // V_w, the variance in each direction
 	Steps       int     // steps from s to u
@@ -83,8 +83,9 @@ func FitMixturePrior(
 }
 
 // Refit returns the prior with its mixture one step nearer to that of the distribution p_1(x)
-// w(x)/Z. samples, [n][dim], have the distribution p_1 and weights are their w, not negative and
-// with a positive sum; see [gmm.Mixture.Refit]. The other fields do not change.
+// w(x)/Z; independent mixtures come nearer to its marginal distributions. samples, [n][dim], have
+// the distribution p_1 and weights are their w, not negative and with a positive sum; see
+// [gmm.Mixture.Refit]. The other fields do not change.
 func (p *MixturePrior) Refit(samples [][]float64, weights []float64) (*MixturePrior, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
@@ -108,7 +109,9 @@ func (p *MixturePrior) Refit(samples [][]float64, weights []float64) (*MixturePr
 		at += m.Dim()
 	}
 	out := *p
-	out.Mixture, out.Independent = factors[0], factors[1:]
+	if out.Mixture = factors[0]; p.Independent != nil {
+		out.Independent = factors[1:]
+	}
 	return &out, nil
 }
 

@@ -61,12 +61,12 @@ func (p *MixturePrior) inside(ip interpolant.Schedule, in nn.Inputs) (velocity, 
 	diagonal := in.S == in.U
 	in.Xbar, in.X = p.project(in.Xbar), p.project(in.X)
 	in = in.PerRow()
-	expected := p.expected(ip, in)
+	inSpan := p.denoiser(ip, in)
 	reference := (&Gaussian{Variance: []float64{p.spanVariance()}}).flow(ip, in)
 	c, mu := reference.c, reference.mu
 	denoiser := func(s, xbar *Node) *Node {
 		t, x := interpolant.EffectiveObservation(ip, s, xbar, in.T, in.X)
-		return expected(t, x)
+		return inSpan(t, x)
 	}
 	root := Sqrt(c)
 	rootS, rootU := Sqrt(reference.nuS), Sqrt(reference.nuU)
@@ -131,9 +131,9 @@ func (p *MixturePrior) fraction(k int) float64 {
 	return 1 - math.Pow(1-float64(k)/float64(p.Steps), power)
 }
 
-// expected returns the function that builds the mean of z given observations x, [batch, rank], at
+// denoiser returns the function that builds the mean of z given observations x, [batch, rank], at
 // the times t.
-func (p *MixturePrior) expected(ip interpolant.Schedule, in nn.Inputs) func(t, x *Node) *Node {
+func (p *MixturePrior) denoiser(ip interpolant.Schedule, in nn.Inputs) func(t, x *Node) *Node {
 	first := p.mixture(in)
 	if len(p.Independent) == 0 {
 		return func(t, x *Node) *Node { return first.Denoiser(ip, t, x) }

@@ -74,7 +74,7 @@ func (l Bars) draw(f *frame) ([]plot.Plotter, []plot.Thumbnailer, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		ps = append(ps, e)
+		ps = append(ps, e...)
 	}
 	return ps, []plot.Thumbnailer{chart}, nil
 }

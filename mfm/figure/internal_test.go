@@ -180,6 +180,10 @@ func TestCurve(t *testing.T) {
 	if !slices.Equal(l.X, []float64{4, 3}) || !slices.Equal(l.Y, []float64{1, 2}) || !slices.Equal(l.Bars, []float64{0.5, 0}) {
 		t.Errorf("curve %+v", l)
 	}
+	none := func(r [3]float64) (v, se float64) { return r[1], math.NaN() }
+	if l := Curve(rows, func(r [3]float64) float64 { return r[0] }, none); l.Bars != nil {
+		t.Errorf("bars %v of values without errors", l.Bars)
+	}
 }
 
 func TestMeans(t *testing.T) {

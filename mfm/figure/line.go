@@ -23,7 +23,7 @@ type Line struct {
 	// X and Y are the coordinates of the points. Their lengths must be equal.
 	X, Y []float64
 	// Band and Bars are the half widths of an error band and of error bars, one for each point. Nil
-	// means none.
+	// means none, and a bar of zero is not drawn.
 	Band, Bars []float64
 	// Markers draws a marker at each point. Bars implies it.
 	Markers bool
@@ -36,25 +36,29 @@ type Line struct {
 }
 
 // Curve returns the curve of y against x of rows, in their order, with markers. Its bars are the
-// standard errors that y returns; NaN is none. It leaves out rows whose value is NaN.
+// standard errors that y returns, of which NaN is none. It leaves out rows whose x or value is NaN.
 func Curve[R any](rows []R, x func(row R) float64, y func(row R) (value, se float64)) Line {
 	l := Line{Markers: true}
 	for _, r := range rows {
+		at := x(r)
 		value, se := y(r)
-		if math.IsNaN(value) {
+		if math.IsNaN(at) || math.IsNaN(value) {
 			continue
 		}
 		if math.IsNaN(se) {
 			se = 0
 		}
-		l.X, l.Y, l.Bars = append(l.X, x(r)), append(l.Y, value), append(l.Bars, se)
+		l.X, l.Y, l.Bars = append(l.X, at), append(l.Y, value), append(l.Bars, se)
+	}
+	if !slices.ContainsFunc(l.Bars, func(se float64) bool { return se != 0 }) {
+		l.Bars = nil
 	}
 	return l
 }
 
-// Means returns the curve of the mean of y over rows, such as the seeds of a setting, at each value of
-// x, in the order of x. Its bars are standard errors, 0 at an x of one row. It leaves out rows whose
-// x or y is NaN.
+// Means returns the curve of the mean of y over rows, such as the seeds of a setting, at each value
+// of x, in the order of x, with markers. Its bars are standard errors; an x of one row has none. It
+// leaves out rows whose x or y is NaN.
 func Means[R any](rows []R, x, y func(row R) float64) Line {
 	at := make(map[float64][]float64)
 	for _, r := range rows {
@@ -62,16 +66,11 @@ func Means[R any](rows []R, x, y func(row R) float64) Line {
 			at[x] = append(at[x], y)
 		}
 	}
-	l := Line{Markers: true}
-	for _, x := range slices.Sorted(maps.Keys(at)) {
-		mean, sd := stat.MeanStdDev(at[x], nil)
-		se := 0.
-		if n := len(at[x]); n > 1 {
-			se = stat.StdErr(sd, float64(n))
-		}
-		l.X, l.Y, l.Bars = append(l.X, x), append(l.Y, mean), append(l.Bars, se)
-	}
-	return l
+	return Curve(slices.Sorted(maps.Keys(at)), func(x float64) float64 { return x },
+		func(x float64) (mean, se float64) {
+			mean, sd := stat.MeanStdDev(at[x], nil)
+			return mean, stat.StdErr(sd, float64(len(at[x])))
+		})
 }
 
 // MeanSE returns the curve of the mean over runs. Each run has one value for each x. The band has a
@@ -154,7 +153,7 @@ func (l Line) draw(f *frame) (ps []plot.Plotter, thumbs []plot.Thumbnailer, err 
 		if err != nil {
 			return nil, nil, err
 		}
-		ps = append(ps, bars)
+		ps = append(ps, bars...)
 	}
 	if f.marker != nil && (l.Markers || l.Bars != nil) {
 		marks, err := plotter.NewScatter(xys)
@@ -192,26 +191,35 @@ func area(ring plotter.XYs, c color.Color) (*plotter.Polygon, error) {
 	return p, nil
 }
 
-// errorBars returns bars of half width e. On a logarithmic axis they end at the lower end of the
-// axis.
-func errorBars(f *frame, x, y, e []float64, c color.Color) (*plotter.YErrorBars, error) {
-	errs := make(plotter.YErrors, len(e))
+// errorBars returns bars of half width e where that is not zero, nil if it is nowhere. On a
+// logarithmic axis they end at the lower end of the axis.
+func errorBars(f *frame, x, y, e []float64, c color.Color) ([]plot.Plotter, error) {
+	var xys plotter.XYs
+	var errs plotter.YErrors
 	for i, v := range e {
-		errs[i].Low, errs[i].High = v, v
-		if f.logY {
-			errs[i].Low = min(v, y[i]-f.y.lo)
+		if v == 0 {
+			continue
 		}
+		low := v
+		if f.logY {
+			low = max(min(v, y[i]-f.y.lo), 0)
+		}
+		xys = append(xys, plotter.XY{X: x[i], Y: y[i]})
+		errs = append(errs, struct{ Low, High float64 }{low, v})
+	}
+	if xys == nil {
+		return nil, nil
 	}
 	bars, err := plotter.NewYErrorBars(struct {
 		plotter.XYs
 		plotter.YErrors
-	}{points(x, y), errs})
+	}{xys, errs})
 	if err != nil {
 		return nil, err
 	}
 	bars.LineStyle = draw.LineStyle{Color: c, Width: f.widths(0.7)}
 	bars.CapWidth = f.widths(3)
-	return bars, nil
+	return []plot.Plotter{bars}, nil
 }
 
 func points(x, y []float64) plotter.XYs {

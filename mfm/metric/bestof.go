@@ -52,8 +52,8 @@ func expectedMax(sorted []float64, n int, negligible float64) float64 {
 // +Inf means more candidates than were allowed.
 type Candidates struct{ N, Low, High float64 }
 
-// Text formats c times a factor, such as the cost of a candidate, as in 31 [25, 40]. Where more than
-// most candidates are needed the number is a bound, as in > 202 [150, > 202].
+// Text formats c times a factor, such as the cost of a candidate, as in 31 [25, 40]. Where more
+// than most candidates are needed the number is a bound, as in > 202 [150, > 202].
 func (c Candidates) Text(factor float64, most int) string {
 	text := func(n float64) string {
 		if math.IsInf(n, 1) {

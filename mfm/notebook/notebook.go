@@ -1,9 +1,9 @@
 // Package notebook is what the cells of the notebooks share: scale ([Preset], [ByPreset]), device
 // ([Device], [Setup]), folders ([Figures], [Folder]), display ([Show], [LossCurve], [Progress],
-// [PrintVerdict]), stored results ([Results], [ReadJSON], [WriteJSON]), data to try
-// ([ExamplePoints], [ExamplePictures]), sweeps ([Complete]) and errors ([Must]). A cell is a small program of its own,
-// so these functions print, panic and exit, which no other package of mfm does. Notebooks import it
-// with a dot.
+// [PrintVerdict]), stored results ([Results], [ReadJSON], [WriteJSON]), sweeps ([Complete]), data
+// to try ([ExamplePoints], [ExamplePictures]) and errors ([Must]). A cell is a small program of its
+// own, so these functions print, panic and exit, which no other package of mfm does. Notebooks
+// import it with a dot.
 package notebook
 
 import (
@@ -122,9 +122,9 @@ func Finish(err error) {
 	os.Exit(1)
 }
 
-// Complete runs the settings of which neither s.Dir nor the file s.Stored has a result, shows how many
-// are done, and writes the results to that file; see [sweep.Complete]. It ends the cell as [Finish]
-// does.
+// Complete runs the settings of which neither s.Dir nor the file s.Stored has a result, shows how
+// many are done, and writes the results to that file; see [sweep.Complete]. It ends the cell as
+// [Finish] does.
 func Complete[S, R any](
 	ctx context.Context, s sweep.Sweep, settings []S, do func(context.Context, S) (R, error),
 	keep func(name, test string) bool,

@@ -302,7 +302,11 @@ func (s *store) lambdaTable() string {
 			if len(all) != len(lambdas) || g.renormalization != "none" {
 				continue
 			}
-			line := []string{t.name, g.name(), fmt.Sprint(g.n)}
+			var seeds []string
+			for _, g := range all {
+				seeds = append(seeds, fmt.Sprint(len(g.results)))
+			}
+			line := []string{t.name, g.name(), fmt.Sprint(g.n), strings.Join(seeds, ", ")}
 			for _, g := range all {
 				line = append(line, pair(g.reward()))
 			}
@@ -315,7 +319,7 @@ func (s *store) lambdaTable() string {
 	if lines == nil {
 		return ""
 	}
-	header := "target | method | N"
+	header := "target | method | N | seeds"
 	for _, name := range []string{"reward", "excess"} {
 		for _, lambda := range lambdas {
 			header += fmt.Sprintf(" | %s, λ = %g", name, lambda)

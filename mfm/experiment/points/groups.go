@@ -15,7 +15,9 @@ import (
 	"github.com/gomfm/gomfm/mfm/metric"
 )
 
-// fitColumns returns the prior of rows without classes, with at most a number of components.
+// fitColumns returns the prior of rows without classes: that of all columns with at most a number
+// of components, or the product of those of independentGroups, if its log density of the rows held
+// back is larger by more than two standard errors and these are enough to tell.
 func (c PriorConfig) fitColumns(ctx context.Context, rows [][]float64, most int) (*Prior, error) {
 	whole, err := c.part(ctx, rows, most)
 	if err != nil {
@@ -23,14 +25,17 @@ func (c PriorConfig) fitColumns(ctx context.Context, rows [][]float64, most int)
 	}
 	p := &Prior{Mixture: whole.mixture, Parts: []Part{whole.Part}}
 	groups, err := independentGroups(ctx, rows)
-	if err != nil || len(groups) == 1 {
-		return p, err
+	if err != nil {
+		return nil, err
 	}
-	groups = mergedGroups(groups, maxGroups)
+	groups = mergedGroups(groups, min(maxGroups, c.MaxComponents))
+	if len(groups) == 1 || len(whole.held) < leastHeld {
+		return p, nil
+	}
 	product := &Prior{Groups: groups}
 	gains := floats.ScaleTo(make([]float64, len(whole.held)), -1, whole.held)
-	for _, group := range groups {
-		part, err := c.part(ctx, columnsOf(rows, group), max(1, c.MaxComponents/len(groups)))
+	for i, group := range groups {
+		part, err := c.part(ctx, columnsOf(rows, group), c.share(groups, i))
 		if err != nil {
 			return nil, err
 		}
@@ -39,10 +44,22 @@ func (c PriorConfig) fitColumns(ctx context.Context, rows [][]float64, most int)
 		product.Parts = append(product.Parts, part.Part)
 	}
 	product.Mixture, product.Independent = product.Independent[0], product.Independent[1:]
-	if gain, se := metric.MeanSE(gains); gain > se {
+	if gain, se := metric.MeanSE(gains); gain > 2*se {
 		return product, nil
 	}
 	return p, nil
+}
+
+// share returns the largest number of components of a group. All groups together have
+// MaxComponents: one each, and the others in the ratio of the squares of their numbers of columns.
+// The entries of covariances are bounded as those of a single mixture.
+func (c PriorConfig) share(groups [][]int, of int) int {
+	sum := 0
+	for _, group := range groups {
+		sum += len(group) * len(group)
+	}
+	square := len(groups[of]) * len(groups[of])
+	return max(1, min((c.MaxComponents-len(groups))*square/sum+1, maxEntries/square))
 }
 
 // groups returns the columns of each mixture.
@@ -134,8 +151,8 @@ func independentGroups(ctx context.Context, rows [][]float64) ([][]int, error) {
 	return groups, nil
 }
 
-// mergedGroups merges the smallest groups, which are then fitted together, until there are at most a
-// number.
+// mergedGroups merges the smallest groups, which are then fitted together, until there are at most
+// a number.
 func mergedGroups(groups [][]int, most int) [][]int {
 	groups = slices.Clone(groups)
 	for len(groups) > most {
@@ -150,6 +167,7 @@ func mergedGroups(groups [][]int, most int) [][]int {
 
 const (
 	maxGroups   = 8    // the graph of a step grows with their number
+	leastHeld   = 30   // rows held back by which a product is chosen
 	maxTested   = 5000 // rows of the tests
 	maxBins     = 10   // cells along a column
 	leastInCell = 5    // expected rows in a cell of a pair of columns

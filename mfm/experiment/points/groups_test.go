@@ -4,12 +4,21 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/gomlx/gomlx/ml/model"
+	"gonum.org/v1/gonum/floats"
+
+	"github.com/gomfm/gomfm/data/tabular"
+	"github.com/gomfm/gomfm/mfm"
 	"github.com/gomfm/gomfm/mfm/experiment/points/sets"
+	"github.com/gomfm/gomfm/mfm/experiment/run"
 	"github.com/gomfm/gomfm/mfm/gmm"
+	"github.com/gomfm/gomfm/mfm/internal/backendtest"
 )
 
 // standardRows returns standardized rows of a set.
@@ -105,6 +114,14 @@ func TestPriorOfGroups(t *testing.T) {
 		x[2] = math.Copysign(x[2], x[0]*x[1])
 		signs[i] = x
 	}
+	correlated := make([][]float64, 100) // too few rows to show that columns are independent
+	for i := range correlated {
+		common := rng.NormFloat64()
+		correlated[i] = []float64{common + 2*rng.NormFloat64(), common + 2*rng.NormFloat64(), rng.NormFloat64()}
+	}
+	if p, err = c.fit(t.Context(), correlated, nil, 0); err != nil || p.Groups != nil {
+		t.Errorf("100 rows: groups %v, error %v", p.Groups, err)
+	}
 	if groups, err := independentGroups(t.Context(), signs); err != nil || len(groups) != 3 {
 		t.Errorf("pairs of columns without dependence: groups %v, error %v", groups, err)
 	}
@@ -114,6 +131,92 @@ func TestPriorOfGroups(t *testing.T) {
 	}
 	if p.Groups != nil || p.Mixture.Dim() != 3 {
 		t.Errorf("columns that depend on each other are in groups %v", p.Groups)
+	}
+}
+
+// The components of all groups are at most MaxComponents, and their covariances have at most as
+// many entries as those of a single mixture.
+func TestShare(t *testing.T) {
+	for _, groups := range [][][]int{{{0, 1}, {2}, {3}}, {{0}, {1}, {2}, {3}}, {slices.Repeat([]int{0}, 299), {299}}} {
+		for _, most := range []int{4, 64, 256} {
+			sum := 0
+			for i, group := range groups {
+				n := PriorConfig{MaxComponents: most}.share(groups, i)
+				if sum += n; n < 1 || n*len(group)*len(group) > maxEntries {
+					t.Errorf("%d components of a group of %d columns", n, len(group))
+				}
+			}
+			if sum > most {
+				t.Errorf("%d components of %d groups, want at most %d", sum, len(groups), most)
+			}
+		}
+	}
+}
+
+// A run of a set with independent columns keeps its groups, and its map without a network samples
+// posteriors that are products: here of columns of four modes, of which a single mixture of eight
+// components cannot have all sixteen combinations.
+func TestRunOfGroups(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 9))
+	modes := []float64{-12, -4, 4, 12} // of the standard deviation 1
+	table := &tabular.Table{Columns: []string{"a", "b"}}
+	for range 20_000 {
+		table.Rows = append(table.Rows, []float64{
+			modes[rng.IntN(4)] + rng.NormFloat64(), modes[rng.IntN(4)] + rng.NormFloat64(),
+		})
+	}
+	b, data, config, dir := backendtest.New(t), split(t, table), small(), filepath.Join(t.TempDir(), "run")
+	config.Prior.MaxComponents, config.Prior.Steps = 8, 8
+	first, err := NewRun(t.Context(), config, data, run.Options{Dir: dir})
+	if err == nil {
+		_, err = first.Train(t.Context(), b, data, run.Options{Dir: dir})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, _, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := [][]int{{0}, {1}}; !reflect.DeepEqual(opened.Prior.Groups, want) ||
+		!reflect.DeepEqual(opened.Map.Parametrization, first.Map.Parametrization) {
+		t.Fatalf("groups %v, want %v and the prior of the training", opened.Prior.Groups, want)
+	}
+	opened.Map.Backbone = none
+	sampler, err := mfm.NewSampler(b, opened.Model(model.NewStore()), mfm.DefaultSamplerConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const at, n = 0.6, 20_000
+	y := []float64{1, -7}
+	samples, err := opened.Sample(t.Context(), sampler, Observation{T: at, X: y}, n, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for j, noise := range opened.Noise(at) {
+		variance := 1 + noise*noise // of an observation given the mode
+		weights, means := make([]float64, 4), make([]float64, 4)
+		for k, m := range modes {
+			weights[k] = math.Exp(-(y[j] - m) * (y[j] - m) / (2 * variance))
+			means[k] = m + (y[j]-m)/variance
+		}
+		floats.Scale(1/floats.Sum(weights), weights)
+		shares := make([]float64, 4)
+		for _, row := range samples {
+			nearest := 0
+			for k, m := range means {
+				if math.Abs(row[j]-m) < math.Abs(row[j]-means[nearest]) {
+					nearest = k
+				}
+			}
+			shares[nearest] += 1. / n
+		}
+		for k := range modes {
+			if math.Abs(shares[k]-weights[k]) > 0.02 {
+				t.Errorf("column %d: shares %.3f of the modes, want %.3f", j, shares, weights)
+				break
+			}
+		}
 	}
 }
 

@@ -549,6 +549,11 @@ func TestPriorText(t *testing.T) {
 			t.Errorf("text %q, want one with %q", text, want)
 		}
 	}
+	groups := &Check{Rows: 400, Parts: parts[:2], Groups: [][]string{{"a"}, {"b", "c"}}}
+	if text := groups.Text(); !strings.Contains(text, "prior: 4 to 8 components of bandwidth 0.04 for each of 2 groups of "+
+		"columns that look independent, chosen by the density of rows held back (-1.250 nats)\n") {
+		t.Errorf("text %q of groups", text)
+	}
 	one := &Check{Rows: 400, Parts: []Part{{Components: 1, Bandwidth: 0.04}}}
 	if text := one.Text(); !strings.Contains(text, "prior: 1 component of bandwidth 0.04, chosen") {
 		t.Errorf("text %q of one component", text)

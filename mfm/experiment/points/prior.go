@@ -16,8 +16,8 @@ import (
 
 // PriorConfig says how the mixture of a [mfm.MixturePrior] is fitted to points.
 type PriorConfig struct {
-	// MaxComponents is the largest number of components of all fits and classes together. Powers of
-	// two up to it are tried, and of classes up to its share of each.
+	// MaxComponents is the largest number of components of all fits, classes and groups of columns
+	// together. Powers of two up to it are tried, and of classes and groups up to the share of each.
 	MaxComponents int `json:"max_components"`
 	Fit           int `json:"fit"`   // steps of expectation-maximization, before the last five
 	Steps         int `json:"steps"` // of the prior's flow, for each evaluation of the network
@@ -106,7 +106,7 @@ const (
 // while they have at most half of the components together and few entries: a training takes longer
 // with more. The last steps, [gmm.Mixture.Refit], see the rows held back as well. Without classes,
 // mixtures of groups of columns that look independent replace that of all columns if they give a
-// larger density. The same rows give the same prior. It is an error if ctx ends.
+// larger density, see fitColumns. The same rows give the same prior. It is an error if ctx ends.
 func (c PriorConfig) fit(ctx context.Context, rows [][]float64, classes []int32, count int) (*Prior, error) {
 	most, err := c.most(len(rows[0]), count)
 	if err != nil {

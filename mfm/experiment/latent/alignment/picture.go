@@ -125,10 +125,14 @@ func strip(height, width, channels int, rows ...[]float32) ([]byte, error) {
 }
 
 // Pairs returns a grid with the first pictures, up to eight, of each strip as a row: the one before
-// steering or tuning above the one after it, from the same noise. Strips are those of [Result].Pictures
-// and [TuningResult].Pictures, size is that of a picture, [height, width, channels], and labels are
-// those of the rows. It returns an error for a strip without pictures of that size.
+// steering or tuning above the one after it, from the same noise. Strips are those of
+// [Result].Pictures and [TuningResult].Pictures, size is that of a picture, [height, width, 3], and
+// labels are those of the rows, one each. It returns an error if they do not fit.
 func Pairs(strips [][]byte, size []int, labels []string) (figure.Images, error) {
+	if len(size) != 3 || size[2] != 3 || len(labels) != len(strips) {
+		return figure.Images{}, fmt.Errorf("%d labels of %d rows of pictures of size %v: want one each, and three channels",
+			len(labels), len(strips), size)
+	}
 	grid := figure.Images{H: 2 * size[0], W: size[1], C: size[2], Cols: 8, RowLabels: labels}
 	for _, strip := range strips {
 		n, err := experiment.Count(strip, grid.W)

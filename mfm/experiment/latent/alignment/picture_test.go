@@ -62,8 +62,8 @@ func TestSpectralDistance(t *testing.T) {
 	}
 }
 
-// A row of the grid has the picture before steering above the one after it, and rows have as many as the
-// strip with the fewest, at most eight.
+// A row of the grid has the picture before steering above the one after it, and rows have as many
+// as the strip with the fewest, at most eight.
 func TestPairs(t *testing.T) {
 	drawn := func(n int, level float32) []byte {
 		above, below := make([]float32, n*2*3*3), make([]float32, n*2*3*3)
@@ -89,10 +89,15 @@ func TestPairs(t *testing.T) {
 			t.Errorf("value %d is %g, want %g", at, got, want)
 		}
 	}
-	if grid, err = Pairs([][]byte{drawn(10, 1), drawn(5, 1)}, []int{2, 3, 3}, nil); err != nil || grid.Cols != 5 || grid.N != 10 {
+	if grid, err = Pairs([][]byte{drawn(10, 1), drawn(5, 1)}, []int{2, 3, 3}, []string{"a", "b"}); err != nil || grid.Cols != 5 || grid.N != 10 {
 		t.Errorf("%d columns and %d pictures, error %v; the second strip has five", grid.Cols, grid.N, err)
 	}
-	if _, err := Pairs([][]byte{drawn(10, 1)}, []int{3, 3, 3}, nil); err == nil {
-		t.Error("no error for pictures of another size")
+	for name, size := range map[string][]int{"another size": {3, 3, 3}, "one channel": {2, 3, 1}} {
+		if _, err := Pairs([][]byte{drawn(10, 1)}, size, []string{"a"}); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if _, err := Pairs([][]byte{drawn(10, 1)}, []int{2, 3, 3}, nil); err == nil {
+		t.Error("no error for a row without a label")
 	}
 }
