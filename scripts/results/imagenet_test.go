@@ -203,13 +203,15 @@ func TestTunedPictures(t *testing.T) {
 	bare.Sampled = []alignment.Sampled{{Step: 100}}
 	narrow := of(10, 0, -0.65, 1, 0.1, 0.2, 0.19, 0.2) // falls by 0.01/0.141
 	narrow.Diversity = some(0.6)
+	unused := of(50, 9, -0.5, 1, 0.1)
+	unused.Evaluations[0].Lambda = 50
 	all := []alignment.TuningResult{
 		bare, diverged, slow,
 		of(50, 3, -0.5, 0.9, 0.1, 0.2, 0.3, 0.4), // 3.6 ± 0.5 nats at the end
 		of(50, 2, -0.5, 1, 0.1, 0.2, 0.3, 0.4),
 		of(25, 0, -0.75, 2, 0.1, 0.9, 0.4, 0.5), // falls by 0.5/0.141, held-out by 0.15/0.05
 		of(20, 0, -0.5, 1, 0.3, 0.2, 0.1, 0.2),  // falls by 0.2/0.141
-		narrow,
+		narrow, unused,
 	}
 	files := copied(t)
 	const heading = "## Pictures fine-tuned in latent space"
@@ -233,13 +235,15 @@ func TestTunedPictures(t *testing.T) {
 		"in 400 steps",
 		"| 10 | 0 |  | 64,000 | 0.500 ± 0.02 | -0.650 ± 0.03 | 0.600 | 0.250 ± 0.01 | 4.00 ± 0.5 | at least 1.0 nats |\n",
 		"| 10 | 0 |  | 0.200 (step 200) | 0.1 | -0.25 |", "| 0.900 (step 200) | 3.5 |", "| 0.300 (step 100) | 1.4 |",
-		"| 50, in the end 25 | 0 | 3 | 64,000 |", "3.60 ± 0.5 |  |\n", "| 5 | 0 |  |  | diverged |",
+		"| 50, in the end 25 | 0 | 3 | 64,000 |", "| 50 | 0 | 9 | 64,000 |", "3.60 ± 0.5 |  |\n", "| 5 | 0 |  |  | diverged |",
 		"| 100 | 0 |  | 64,000 | 0.500 |  | 0.900 |  |  | at least 1.0 nats |\n", "| 100 | 0 |  |  |  |  |  |  |  |\n",
 		"In 3 of the 5 trainings the reward falls nowhere by more than one standard error. The held-out reward falls by more " +
-			"than two standard errors in 1 of 5 trainings; its lowest change is -3.0 standard errors. Where it does not fall, that does " +
+			"than two standard errors in 1 of 6 trainings; its lowest change is -3.0 standard errors. Where it does not fall, that does " +
 			"not show that the pictures are good: after λ = 10 it changes by -1.0 standard errors, while the diversity is 0.60 and the " +
-			"kernel distance 0.25. With a budget of 2 nats KL is above it at 2 of 4 evaluations, and 4.00 ± 0.5 in the end. With a " +
-			"budget of 3 nats KL is above it at 1 of 4 evaluations, and 3.60 ± 0.5 in the end. 1 of all 7 trainings diverged.",
+			"kernel distance 0.25. With λ = 50 and a budget of 2 nats KL is above it at 2 of 4 evaluations, and 4.00 ± 0.5 in the " +
+			"end. With λ = 50 and a budget of 3 nats KL is above it at 1 of 4 evaluations, and 3.60 ± 0.5 in the end. With λ = 50 and a " +
+			"budget of 9 nats KL is above it at 0 of 1 evaluations, and 1.00 ± 0.5 in the end. The budget is never used: the training " +
+			"is that of this λ without one. 1 of all 8 trainings diverged.",
 	} {
 		if !strings.Contains(section, want) {
 			t.Errorf("the section lacks %q", want)

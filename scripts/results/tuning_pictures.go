@@ -134,7 +134,7 @@ func enumerate(texts []string) string {
 // tunedSettings are the cells of λ, the seed and the budget of a training.
 func tunedSettings(r alignment.TuningResult) []string {
 	line := []string{fmt.Sprintf("%g", r.Lambda), fmt.Sprint(r.Seed), ""}
-	if n := len(r.Evaluations); r.Budget > 0 && n > 0 {
+	if n := len(r.Evaluations); r.Budget > 0 && n > 0 && r.Evaluations[n-1].Lambda != r.Lambda {
 		line[0] += fmt.Sprintf(", in the end %.3g", r.Evaluations[n-1].Lambda)
 	}
 	if r.Budget > 0 {
@@ -298,8 +298,12 @@ func tunedVerdict(all []alignment.TuningResult) string {
 				}
 			}
 			last := r.Evaluations[n-1]
-			budgets = append(budgets, fmt.Sprintf("With a budget of %g nats KL is above it at %d of %d evaluations, and %s in the end.",
-				r.Budget, over, n, pair(last.KL, last.KLSE)))
+			text := fmt.Sprintf("With λ = %g and a budget of %g nats KL is above it at %d of %d evaluations, and %s in the end.",
+				r.Lambda, r.Budget, over, n, pair(last.KL, last.KLSE))
+			if over == 0 && last.Lambda == r.Lambda {
+				text += " The budget is never used: the training is that of this λ without one."
+			}
+			budgets = append(budgets, text)
 		}
 	}
 	var parts []string
